@@ -41,8 +41,7 @@ def load_or_create_vault(path: Path, state_dir: Path, url: str) -> Vault:
     if path.exists() or path.parent.resolve() == state_dir.resolve():
         if not path.exists():
             _require_unused(path, url)
-        read_data_keys(path, create=True)
-        return Vault.load(path)
+        return Vault(read_data_keys(path, create=True), path)
     raise BadSetting(
         "there is no data key in the given file",
         where=KEY_SETTING,

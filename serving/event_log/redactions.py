@@ -15,6 +15,8 @@ from serving.event_log.reader import PAGE_ENTRIES, LogReader
 from serving.event_log.terms import NewTerms
 
 HAS_CONTENT = ENTRIES.c.plain != sa.literal(EMPTY, sa.LargeBinary)
+RECORDED_US = sa.func.coalesce(ENTRIES.c.recorded_us, ENTRIES.c.at_us)
+"""When an entry was recorded; its own time if no other is kept."""
 _decode = msgspec.msgpack.Decoder(Redaction).decode
 
 
@@ -50,8 +52,7 @@ def list_content(log: LogReader, consignment_id: str) -> list[int]:
 
 def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int | None:
     """Find the first entry after the sequence number `after` recorded at or after a time; return None if there is none."""
-    recorded = sa.func.coalesce(ENTRIES.c.recorded_us, ENTRIES.c.at_us)
-    query = select_entries([ENTRIES.c.sequence], after).where(recorded >= moment_us).limit(1)
+    query = select_entries([ENTRIES.c.sequence], after).where(moment_us <= RECORDED_US).limit(1)
     found: int | None = log.queries.fetch_value(query)
     return found
 

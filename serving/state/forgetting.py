@@ -27,6 +27,7 @@ from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.redactions import (
     HAS_CONTENT,
+    RECORDED_US,
     RebuiltKeys,
     find_first_recorded,
     find_redaction_end,
@@ -174,9 +175,9 @@ def remove_consignment(
     """Remove the content of the entries of one consignment at some places; return the number of removals: 1, or 0 if there is none."""
     if not places:
         return 0
-    now_us = read_clock_us()
+    now_us, wanted = read_clock_us(), set(places)
     step = Redaction(places[0] - 1, places[-1], 0, b"", now_us, *approval, name)
-    rebuilt = [each for each in _rebuild_keys(log, step, keys) if each.sequence in set(places)]
+    rebuilt = [each for each in _rebuild_keys(log, step, keys) if each.sequence in wanted]
     log.redact(step, rebuilt, now_us)
     return 1
 
@@ -186,9 +187,8 @@ def _find_forgotten(log: EventLog, records: Sequence[ForgottenRecord]) -> dict[s
     until_us: dict[int, int] = {}
     for each in records:
         until_us[each.number] = max(until_us.get(each.number, 0), to_us(each.forgotten_at))
-    columns = (ENTRIES.c.sequence, ENTRIES.c.consignment_id, ENTRIES.c.digest)
-    recorded = sa.func.coalesce(ENTRIES.c.recorded_us, ENTRIES.c.at_us)
-    query = sa.select(*columns, recorded).where(ENTRIES.c.kind.in_(ARRIVAL_KINDS), HAS_CONTENT)
+    columns = (ENTRIES.c.sequence, ENTRIES.c.consignment_id, ENTRIES.c.digest, RECORDED_US)
+    query = sa.select(*columns).where(ENTRIES.c.kind.in_(ARRIVAL_KINDS), HAS_CONTENT)
     places: dict[str, list[int]] = defaultdict(list)
     times: dict[str, int] = {}
     for sequence, name, digest, recorded_us in log.queries.fetch_among(
