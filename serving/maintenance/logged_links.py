@@ -20,7 +20,7 @@ from serving.event_log.reader import LogReader, Progress
 from serving.maintenance.recomputation import CHUNK_ARRIVALS, OutcomeEvents, read_arrivals
 
 Longs = NDArray[np.int64]
-EXCLUDED_FROM_LINKS = ("content", "keys", "features", "reasons")
+EXCLUDED_FROM_LINKS = ("keys", "features", "reasons")
 REDACTED, UNREADABLE = (
     "content was removed by npsrisk forget",
     "fields cannot be decrypted",

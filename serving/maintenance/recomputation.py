@@ -44,8 +44,8 @@ from serving.scoring.scoring_method import ScoringMethod
 OUTCOME_KINDS: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
 CHUNK_ARRIVALS = 4_096
 """Number of arrivals recomputed together; it affects only the use of memory."""
-EXCLUDED_FROM_ORDER = ("content", "plain", "sealed", "features", "reasons")
-EXCLUDED_FROM_ROWS = ("content", "reasons")
+EXCLUDED_FROM_ORDER = ("plain", "sealed", "features", "reasons")
+EXCLUDED_FROM_ROWS = ("reasons",)
 MISSING_SEQUENCE = -1
 UNREADABLE = "its fields do not match the columns of the model"
 Longs = NDArray[np.int64]
@@ -107,9 +107,8 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
     cancelled_sequence = np.full(len(sequence), MISSING_SEQUENCE)
     for name, rows in _find_rows(ids, list(outcomes.cancelled)).items():
         places = sequence[rows].tolist()
-        for cancelled, us in reversed(
-            outcomes.cancelled[name]
-        ):  # of several cancellations after a version, the first one counts
+        # Of several cancellations after a version, the first one counts.
+        for cancelled, us in reversed(outcomes.cancelled[name]):
             version = bisect_left(places, cancelled) - 1
             if version >= 0:
                 cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled

@@ -42,7 +42,7 @@ STATUS_SECONDS = 1.0
 CLEANUP_SECONDS = 3600.0
 EXIT_REFUSED = 3
 """Exit code if the challenger cannot be used, so that a restart would not help."""
-EXCLUDED_FROM_SHADOW_SCORES = ("content", "reasons")
+EXCLUDED_FROM_SHADOW_SCORES = ("reasons",)
 COPIED_GROUPS = ("history", "alerts")
 """Groups of features that only the service could compute at that time; the others follow from the consignment."""
 Places = NDArray[np.int64]
