@@ -11,9 +11,9 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
-from consignments.messages.content.countries import parse_country
 from consignments.messages.quantities import (
     IMP_KILOGRAMS,
     Doubts,

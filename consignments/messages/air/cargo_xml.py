@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
 from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import find_airline
-from consignments.messages.content.countries import parse_country
 from consignments.messages.content.values import get_first
 from consignments.messages.parsed import MessageContext, Purpose
 from consignments.messages.quantities import (

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import (
     PARTY_CODES,
@@ -22,7 +23,6 @@ from consignments.messages.air.customs_notes import decode_notes
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
 from consignments.messages.air.waybill import build_waybill
 from consignments.messages.air.waybill_numbers import identify_by_content
-from consignments.messages.content.countries import parse_country
 from consignments.messages.content.values import get_first
 from consignments.messages.parsed import Level, MessageContext, Parsed
 from consignments.messages.quantities import Doubts, parse_number, parse_short_date

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from consignments.messages.content.countries import parse_country
+from consignments.countries import parse_country
 from consignments.messages.content.values import Fields, get_first
 from consignments.messages.onerecord.graph import (
     LinkedObject,

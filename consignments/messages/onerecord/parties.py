@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from consignments.messages.content.countries import parse_country
+from consignments.countries import parse_country
 from consignments.messages.content.values import (
     Fields,
     clean_text,

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import sum_values
-from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
     HEAD_BYTES,
     Node,

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number, parse_awb
-from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
     TEXT,
     Node,

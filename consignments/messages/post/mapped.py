@@ -6,6 +6,7 @@ from datetime import datetime
 from io import BytesIO, TextIOWrapper
 from typing import Any, NamedTuple
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import (
@@ -15,7 +16,6 @@ from consignments.messages.content.amounts import (
     multiply_units,
     sum_values,
 )
-from consignments.messages.content.countries import parse_country
 from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
     HEAD_BYTES,

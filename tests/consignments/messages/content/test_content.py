@@ -2,8 +2,8 @@
 
 import pytest
 
+from consignments.countries import parse_country
 from consignments.errors import BadSetting, MessageFault
-from consignments.messages.content.countries import parse_country
 from consignments.messages.content.paths import compile_path, find_values
 from consignments.messages.content.trees import (
     convert_json,

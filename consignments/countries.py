@@ -33,7 +33,7 @@ def parse_country(text: str | None) -> str | None:
 
 @cache
 def _load_countries() -> dict[str, str]:
-    text = files("consignments.messages.content").joinpath("countries.csv").read_text(encoding="utf-8")
+    text = files("consignments").joinpath("countries.csv").read_text(encoding="utf-8")
     found: dict[str, str] = {}
     for row in csv.DictReader(text.splitlines()):
         keys = [row["code"], row["alpha3"], row["number"], *row["names"].split("|")]
