@@ -51,6 +51,8 @@ BAD_TIME = "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
 BAD_DATE = "not a date; expected ISO 8601, for example 2024-03-04"
 BAD_SEQUENCE = "not a whole number, or too large: an integer may have 64 bits, a decimal number at most 53"
 MISSING = "required value is missing"
+SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
+"""Pattern of values that errors and reports may show: one short word, because with shifted columns a name may be anywhere."""
 
 Mask = NDArray[np.bool_]
 ColumnFaults = list[tuple[str, Mask]]

@@ -1,4 +1,4 @@
-"""Countries as two letters: from two or three letters, three digits, or a name in one of several languages."""
+"""Countries as the two letters of ISO 3166-1: from two or three letters, three digits, or a name in one of several languages."""
 
 import csv
 from functools import cache
@@ -8,6 +8,8 @@ from consignments.goods.vague_terms import normalize_words
 
 OTHER_CODES = {"UK": "GB", "EL": "GR", "XI": "GB"}
 """Two letters that the EU or senders use in place of those of ISO 3166-1; XI is Northern Ireland."""
+WITHDRAWN_CODES = ("AN",)
+"""Codes that older data contain: the Netherlands Antilles, until 2010."""
 MAX_NAME_LENGTH = 100
 
 
@@ -22,19 +24,30 @@ def parse_country(text: str | None) -> str | None:
     ('ATLANTIS', True)
     """
     given = (text or "").strip()
-    if not given:
-        return None
+    return find_country(given) or given.upper() or None
+
+
+def find_country(text: str) -> str | None:
+    """Return the ISO 3166-1 alpha-2 code of a country; None if it is not known.
+
+    Examples
+    --------
+    >>> find_country("GBR"), find_country("China"), find_country(" kr "), find_country("ZZ")
+    ('GB', 'CN', 'KR', None)
+    """
+    given = text.strip()
     code = given.upper()
+    known = load_countries()
     if len(code) == 2:
-        return OTHER_CODES.get(code, code)
-    known = _load_countries()
-    return known.get(code) or known.get(normalize_words(given[:MAX_NAME_LENGTH])) or code
+        return OTHER_CODES.get(code) or (code if code in known else None)
+    return known.get(code) or known.get(normalize_words(given[:MAX_NAME_LENGTH]))
 
 
 @cache
-def _load_countries() -> dict[str, str]:
+def load_countries() -> dict[str, str]:
+    """Read all spellings of countries with their codes: the codes themselves, those of ISO 3166-1, and names."""
     text = files("consignments").joinpath("countries.csv").read_text(encoding="utf-8")
-    found: dict[str, str] = {}
+    found = dict(zip(WITHDRAWN_CODES, WITHDRAWN_CODES, strict=True))
     for row in csv.DictReader(text.splitlines()):
         keys = [row["code"], row["alpha3"], row["number"], *row["names"].split("|")]
         found.update(dict.fromkeys(filter(None, keys), row["code"]))

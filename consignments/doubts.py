@@ -1,52 +1,104 @@
-"""Doubts about a consignment that is accepted all the same: what was read otherwise than it was written, and what cannot be.
+"""Doubts about a record that is accepted all the same: what was read otherwise than it was written, and what cannot be.
 
-JSON, messages and tables take their corrections from here. A text never repeats a value, which could be anything.
+JSON, messages and tables take their corrections from here. `GBR` and `China` are read as the countries that they are. A code that
+does not exist, a weight or a year that cannot be, stays: it is often what an officer should see, and a model learns what it means.
+A text never repeats a value, which could be anything.
 """
 
-from functools import lru_cache
-from typing import Annotated
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, structs
 
-from consignments.countries import parse_country
+from consignments.countries import find_country, load_countries
 from consignments.identifiers import parse_awb
-from consignments.plausibility import COUNTRIES, CURRENCIES, MAX_NUMBERS
-from consignments.records import Consignment
+from consignments.records import Consignment, Item
+from consignments.schema import get_fields
 
-COUNTRY_FIELDS = (
-    "sender_country",
-    "consignee_country",
-    "departure_country",
-    "destination_country",
-    "origin_country",
+RecordT = TypeVar("RecordT", bound=msgspec.Struct)
+ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
+
+_CURRENCY_CODES = (
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY COP "
+    "CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD "
+    "IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR "
+    "MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP "
+    "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG "
+    "XDR XOF XPF YER ZAR ZMW ZWG ANG BGN BYR CUC HRK LTL MRO SLL STD VEF ZWL"
 )
+COUNTRIES = frozenset(load_countries().values())
+"""ISO 3166-1 alpha-2, with AN (Netherlands Antilles, until 2010) and XK (Kosovo, as the Universal Postal Union uses it)."""
+CURRENCIES = frozenset(_CURRENCY_CODES.split())
+"""ISO 4217: currencies in which goods are declared, and those withdrawn since 2014."""
+FIRST_YEAR, LAST_YEAR = 1990, 2100
+"""Years of a time; advance data of earlier years do not exist."""
+COUNTRY_CONVERTED, NO_COUNTRY = "the country was read as its code", "the country is not known"
+NO_CURRENCY = "the currency is no code of ISO 4217"
+NO_WAYBILL = "the number of the air waybill is missing: three digits of the airline and eight more"
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """One doubt about a consignment."""
+    """One doubt about a record."""
 
     code: Annotated[str, Meta(description="machine-readable code of the warning")]
     text: Annotated[str, Meta(description="what is doubtful, and how it was read")]
-    field: Annotated[
-        str | None, Meta(description="field of the consignment; null if it is not one field")
-    ] = None
+    field: Annotated[str | None, Meta(description="field of the record; null if it is not one field")] = None
 
 
-@lru_cache(maxsize=4_096)
-def correct_country(given: str) -> str | None:
-    """Return the ISO 3166-1 alpha-2 code of a country that is written otherwise; None if it is a code already, or not known.
+class CodeRule(NamedTuple):
+    """The codes that a field may hold, the function that reads another text as one of them, and the doubt about any other."""
 
-    Examples
-    --------
-    >>> correct_country("GBR"), correct_country("China"), correct_country("gb"), correct_country("Narnia")
-    ('GB', 'CN', None, None)
-    """
-    found = parse_country(given)
-    return found if found in COUNTRIES and found != given.strip().upper() else None
+    known: frozenset[str]
+    find: Callable[[str], str | None]
+    code: str
+    text: str
 
 
-def correct_consignment(c: Consignment) -> tuple[Consignment, list[Doubt]]:
+class RangeRule(NamedTuple):
+    """The smallest and the largest value that a field can have, and the doubt about any other."""
+
+    low: Any
+    high: Any
+    text: str
+    code: str = "implausible_value"
+
+
+Rule = CodeRule | RangeRule
+COUNTRY = CodeRule(COUNTRIES, lru_cache(maxsize=4_096)(find_country), "unknown_country", NO_COUNTRY)
+CURRENCY = CodeRule(CURRENCIES, lambda _: None, "unknown_currency", NO_CURRENCY)
+YEAR = RangeRule(
+    datetime(FIRST_YEAR, 1, 1, tzinfo=UTC),
+    datetime(LAST_YEAR, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    f"the year is before {FIRST_YEAR} or after {LAST_YEAR}",
+)
+NUMBERS = {
+    "gross_weight_kg": RangeRule(0.0, 1e6, "the value is more than 1,000,000 kg"),
+    "pieces": RangeRule(0.0, 1e6, "the value is more than 1,000,000 pieces"),
+    "declared_value": RangeRule(0.0, 1e13, "the value is more than 10,000,000,000,000"),
+}
+"""Largest numbers that can be. An aircraft carries 250,000 kg at most."""
+
+
+@cache
+def list_rules(record: type[msgspec.Struct]) -> dict[str, Rule]:
+    """List the rules of a record type, by field."""
+    rules: dict[str, Rule] = {}
+    for field in get_fields(record):
+        if field.kind == "time":
+            rules[field.name] = YEAR
+        elif field.kind == "string" and field.name.endswith("country"):
+            rules[field.name] = COUNTRY
+        elif field.kind == "string" and field.name == "currency":
+            rules[field.name] = CURRENCY
+        elif field.name in NUMBERS:
+            rules[field.name] = NUMBERS[field.name]
+    return rules
+
+
+def correct_consignment(c: ConsignmentT) -> tuple[ConsignmentT, list[Doubt]]:
     """Return a consignment with countries as their codes, and the doubts about it.
 
     Examples
@@ -55,29 +107,92 @@ def correct_consignment(c: Consignment) -> tuple[Consignment, list[Doubt]]:
     >>> c.sender_country, [(doubt.code, doubt.field) for doubt in doubts]
     ('GB', [('country_read_as', 'sender_country')])
     """
-    doubts: list[Doubt] = []
-    corrected: dict[str, str] = {}
-    for field in COUNTRY_FIELDS:
-        given = getattr(c, field)
-        if given is None or given in COUNTRIES or not given.strip() or given.strip().upper() in COUNTRIES:
-            continue
-        code = correct_country(given)
-        if code is None:
-            doubts.append(Doubt("unknown_country", "The country is not known, and counts as missing.", field))
-        else:
-            corrected[field] = code
-            doubts.append(Doubt("country_read_as", f"The country was read as {code}.", field))
-    if (
-        c.currency is not None
-        and c.currency not in CURRENCIES
-        and c.currency.strip().upper() not in CURRENCIES
-    ):
-        doubts.append(Doubt("unknown_currency", "The currency is no code of ISO 4217.", "currency"))
-    for field, (bound, kind) in MAX_NUMBERS.items():
-        value = getattr(c, field)
-        if value is not None and value > bound:
-            doubts.append(Doubt("implausible_value", f"The value cannot be: {kind}.", field))
+    corrected, doubts = correct_record(c)
     if c.channel == "air_cargo" and parse_awb(c.consignment_id) is None and not parse_awb(c.master_id or ""):
-        text = "The number of the air waybill is missing: three digits of the airline and eight more."
-        doubts.append(Doubt("no_waybill", text, "consignment_id"))
-    return (structs.replace(c, **corrected) if corrected else c), doubts
+        doubts.append(_build_doubt("no_waybill", NO_WAYBILL, "consignment_id"))
+    return corrected, doubts
+
+
+def correct_record(record: RecordT) -> tuple[RecordT, list[Doubt]]:
+    """Return a record of any type with countries as their codes, and the doubts about its values, each once for a field."""
+    names = (*list_rules(type(record)), "items")
+    fields = {name: value for name in names if (value := getattr(record, name, None)) is not None}
+    changes, doubts = correct_fields(fields, type(record))
+    return (structs.replace(record, **changes) if changes else record), doubts
+
+
+def correct_fields(
+    fields: Mapping[str, Any], record: type[msgspec.Struct] = Consignment
+) -> tuple[dict[str, Any], list[Doubt]]:
+    """Return the changed values, and the doubts, of values by field; `items` are records or mappings.
+
+    Examples
+    --------
+    >>> correct_fields({"sender_country": "UK", "items": [{"origin_country": "CHN"}]})[0]
+    {'sender_country': 'GB', 'items': [{'origin_country': 'CN'}]}
+    """
+    changes: dict[str, Any] = {}
+    doubts: dict[Doubt, None] = {}
+    for name, rule in list_rules(record).items():
+        value = fields.get(name)
+        if value is None:
+            continue
+        read, doubt = correct_value(value, rule)
+        if read is not value:
+            changes[name] = read
+            doubts[_build_doubt("country_read_as", f"the country was read as {read}", name)] = None
+        elif doubt:
+            doubts[_build_doubt(rule.code, doubt, name)] = None
+    items = fields.get("items") or ()
+    pairs = [_correct_item(item) for item in items]
+    if any(found for _, found in pairs):
+        changes["items"] = (
+            [item for item, _ in pairs] if isinstance(items, list) else tuple(item for item, _ in pairs)
+        )
+        doubts |= {
+            structs.replace(each, field=f"items.{each.field}"): None for _, found in pairs for each in found
+        }
+    return changes, list(doubts)
+
+
+def _correct_item(item: Any) -> tuple[Any, list[Doubt]]:
+    if isinstance(item, Item):
+        return correct_record(item)
+    changes, doubts = correct_fields(item, Item)
+    return item | changes, doubts
+
+
+def correct_value(value: Any, rule: Rule) -> tuple[Any, str]:
+    """Return a value as what it is, and the text of the doubt about it, which is empty if there is none."""
+    if isinstance(rule, RangeRule):
+        return value, "" if rule.low <= value <= rule.high else rule.text
+    if is_code(value, rule.known):
+        return value, ""
+    found = rule.find(value)
+    return (value, rule.text) if found is None else (found, COUNTRY_CONVERTED)
+
+
+def _build_doubt(code: str, text: str, field: str) -> Doubt:
+    return Doubt(code, f"{text[0].upper()}{text[1:]}.", field)
+
+
+def find_code_lists(record: type[msgspec.Struct]) -> dict[str, frozenset[str]]:
+    """Find the columns of a record that hold codes of a standard list, with their codes."""
+    return {name: rule.known for name, rule in list_rules(record).items() if isinstance(rule, CodeRule)}
+
+
+def count_unknown_codes(values: Collection[str | None], known: frozenset[str]) -> int:
+    """Count the given values that are no code of a list.
+
+    Examples
+    --------
+    >>> count_unknown_codes(["KR", "kr ", None, "China"], COUNTRIES)
+    1
+    """
+    unknown = {value for value in set(values) - known if value is not None and not is_code(value, known)}
+    return sum(value in unknown for value in values) if unknown else 0
+
+
+def is_code(value: str, known: frozenset[str]) -> bool:
+    """Check if a value is a known code; it may be in small letters and have spaces around it."""
+    return value in known or value.strip().upper() in known

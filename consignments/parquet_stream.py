@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from consignments.column_doubts import ColumnDoubt, count_doubts, select_doubts
 from consignments.columns import Mask, combine_faults, normalize_array, normalize_names
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import TablePart
-from consignments.plausibility import count_implausible
 from consignments.records import Consignment, create_consignment_type
 from consignments.rejects import Reject, RejectLimit
 from consignments.schema import get_fields
@@ -228,7 +228,6 @@ def stream_table(
             if look.repeated is not None:
                 gone = keep_rows(check_rows(parts, table.columns, record).table, look.repeated)
                 look.given = look.given - _count_given(gone, record)
-                look.warnings = look.warnings - count_implausible(_build_flat_frame(gone), record)
     if strict:
         refuse_rejects(rejects)
     return TableStream(
@@ -280,8 +279,7 @@ class _ChunkCheck:
     given : int64 array, (fields,)
         Number of valid rows with a value, by field of the record.
     unknown : tuple of str
-    warnings : Counter
-        Number of valid rows with an implausible value, by `column: kind`.
+    doubts : list of ColumnDoubt
     repeated : bool array, (rows,), or None
         Mask of the rows whose identifier occurred before.
     """
@@ -291,7 +289,7 @@ class _ChunkCheck:
     order: Any
     given: NDArray[np.int64]
     unknown: tuple[str, ...]
-    warnings: Counter[str]
+    doubts: list[ColumnDoubt]
     repeated: Mask | None = None
 
     @classmethod
@@ -306,7 +304,7 @@ class _ChunkCheck:
             good.select([name for name in ORDER_COLUMNS if name in good.column_names]),
             _count_given(good, record),
             rows.unknown,
-            count_implausible(_build_flat_frame(good), record),
+            rows.doubts,
         )
 
     @property
@@ -325,13 +323,6 @@ def _count_given(table: Any, record: type[Consignment]) -> NDArray[np.int64]:
     return np.array([len(table) - table.column(field.name).null_count for field in get_fields(record)])
 
 
-def _build_flat_frame(table: Any) -> pd.DataFrame:
-    """Build a frame of the columns without lists."""
-    return to_frame(
-        table.select([field.name for field in table.schema if not pa.types.is_nested(field.type)])
-    )
-
-
 def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
     """Find the rows whose identifier occurs in an earlier valid row of any chunk."""
     names = pa.chunked_array(
@@ -348,10 +339,11 @@ def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
 
 def _build_report(table: ParquetTable, looks: Sequence[_ChunkCheck], record: type[Consignment]) -> ReadReport:
     reasons: Counter[str] = Counter()
-    warnings: Counter[str] = Counter()
     for look in looks:
         reasons.update(count_reasons(look.faults))
-        warnings.update(look.warnings)
+    warnings, examples = count_doubts(
+        doubt for look in looks for doubt in select_doubts(look.doubts, ~look.bad)
+    )
     kept = sum(len(look.order) for look in looks)
     missing = 1 - np.sum([look.given for look in looks], axis=0) / max(kept, 1)
     return ReadReport(
@@ -364,5 +356,6 @@ def _build_report(table: ParquetTable, looks: Sequence[_ChunkCheck], record: typ
         missing=dict(
             zip((field.name for field in get_fields(record)), (missing * (kept > 0)).tolist(), strict=True)
         ),
-        warnings=dict(warnings.most_common()),
+        warnings=warnings,
+        examples=examples,
     )

@@ -5,7 +5,7 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,6 +17,7 @@ import pyarrow as pa
 from msgspec import Meta
 
 from consignments.code_lists import decode_codes
+from consignments.column_doubts import count_doubts
 from consignments.columns import TYPES, normalize_array
 from consignments.errors import FileFault
 from consignments.files.raw_tables import RawTable, wrap_frame
@@ -24,7 +25,6 @@ from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.garbage_collection import pause_garbage_collection
 from consignments.items import to_items
-from consignments.plausibility import count_implausible
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
@@ -134,7 +134,9 @@ class ReadReport:
     missing : dict
         Share of kept rows without a value, 0 to 1, by column of the record.
     warnings : dict
-        Number of kept rows with an implausible value, by `column: kind`, most frequent first.
+        Number of kept rows with a doubtful value, by `column: doubt`, most frequent first.
+    examples : dict
+        Some of these values by `column: doubt`: `China as CN` is a value and what it was read as.
     """
 
     name: str
@@ -145,6 +147,7 @@ class ReadReport:
     unknown_columns: tuple[str, ...]
     missing: dict[str, float]
     warnings: dict[str, int]
+    examples: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_notable(self) -> bool:
@@ -164,7 +167,8 @@ class ReadReport:
         lines += [f"  and {hidden} more reasons"] if hidden > 0 else []
         lines += [f"  {self.repeats:,} repeated outcome rows ignored"] if self.repeats else []
         lines += [
-            f"  warning: {rows:,} x {kind}" for kind, rows in list(self.warnings.items())[:MAX_SHOWN_REASONS]
+            f"  warning: {rows:,} x {doubt}{self._show_examples(doubt)}"
+            for doubt, rows in list(self.warnings.items())[:MAX_SHOWN_REASONS]
         ]
         lines += (
             [f"  unknown columns: {', '.join(map(self._suggest_name, self.unknown_columns))}"]
@@ -180,6 +184,10 @@ class ReadReport:
         )
         lines += [f"  always missing: {', '.join(never)}"] if never else []
         return "\n".join(lines)
+
+    def _show_examples(self, doubt: str) -> str:
+        shown = self.examples.get(doubt, ())
+        return f" ({', '.join(shown)})" if shown else ""
 
     def _suggest_name(self, unknown: str) -> str:
         """Add the nearest column of the record that the table does not have, if there is one."""
@@ -300,6 +308,7 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
 def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
     checked = check_table(given, record)
     frame = checked.frame
+    warnings, examples = count_doubts(checked.doubts)
     report = ReadReport(
         name=given.name,
         rows=sum(len(part.table) for part in given.parts) + len(given.rejects),
@@ -308,10 +317,11 @@ def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
         repeats=checked.repeats,
         unknown_columns=checked.unknown,
         missing={
-            field.name: float(frame[field.name].isna().mean()) if len(frame) else 0.0
-            for field in get_fields(record)
+            each.name: float(frame[each.name].isna().mean()) if len(frame) else 0.0
+            for each in get_fields(record)
         },
-        warnings=dict(count_implausible(frame, record).most_common()),
+        warnings=warnings,
+        examples=examples,
     )
     return Table(frame, report, checked.rejects)
 
@@ -391,16 +401,16 @@ def to_records(rows: pd.DataFrame | pa.Table, record: type[RecordT]) -> list[Rec
     table = rows if isinstance(rows, pa.Table) else to_arrow_rows(rows, record)
     records: list[RecordT] = []
     with pause_garbage_collection():
-        columns = [(field, normalize_array(table.column(field.name))) for field in get_fields(record)]
+        columns = [(each, normalize_array(table.column(each.name))) for each in get_fields(record)]
         for start in range(0, len(table), CHUNK_ROWS):
-            values = [_convert_values(column.slice(start, CHUNK_ROWS), field) for field, column in columns]
+            values = [_convert_values(column.slice(start, CHUNK_ROWS), each) for each, column in columns]
             records += map(record, *values)
     return records
 
 
 def to_arrow_rows(frame: pd.DataFrame, record: type[msgspec.Struct]) -> pa.Table:
     """Convert rows of a checked frame to an Arrow table in canonical form, with all columns of the record and sequence numbers."""
-    columns = {field.name: _build_arrow_column(frame, field) for field in get_fields(record)}
+    columns = {each.name: _build_arrow_column(frame, each) for each in get_fields(record)}
     columns |= {
         name: pa.array(frame[name], pa.int64(), from_pandas=True)
         for name in SEQUENCE_COLUMNS
@@ -449,7 +459,7 @@ def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct])
         Frame like that of `read_table`. If identifiers of consignments repeat, a later one amends an earlier one, and
         `sequence` gives their order.
     """
-    columns = {field.name: build_column(records, field) for field in get_fields(record)}
+    columns = {each.name: build_column(records, each) for each in get_fields(record)}
     frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper=DTYPES.get)
     if issubclass(record, Consignment) and frame["consignment_id"].duplicated().any():
         frame[SEQUENCE] = np.arange(1, len(frame) + 1)

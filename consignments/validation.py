@@ -3,7 +3,6 @@
 Invalid rows and their reasons are found for all rows at once; only invalid rows are then processed one by one.
 """
 
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,10 +16,12 @@ import pandas as pd
 import pyarrow as pa
 
 from consignments.code_lists import read_codes
+from consignments.column_doubts import ColumnDoubt, correct_table, select_doubts
 from consignments.columns import (
     BAD_TEXT,
     DATE,
     INTEGER,
+    SHOWN_VALUE,
     TEXT,
     TYPES,
     Mask,
@@ -55,8 +56,6 @@ NESTED_READERS = {"items": read_items, "codes": read_codes}
 """What reads the kinds of fields that hold lists."""
 REJECT_ROWS = 1_000
 """Invalid rows that are converted at a time."""
-SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
-"""Pattern of invalid values that errors may show: one short word, because with shifted columns a name may be anywhere."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,8 @@ class CheckResult:
     repeats : int
         Number of identical outcome rows that were dropped.
     unknown : tuple of str
+    doubts : list of ColumnDoubt
+        Doubtful values of the valid rows.
     """
 
     frame: pd.DataFrame
@@ -96,6 +97,7 @@ class CheckResult:
     reasons: dict[str, int]
     repeats: int
     unknown: tuple[str, ...]
+    doubts: list[ColumnDoubt]
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,13 @@ class CheckedRows:
         All rows, including invalid ones. Items are JSON text, or lists of structs if they were given so.
     faults : list of FieldFault
     unknown : tuple of str
+    doubts : list of ColumnDoubt
     """
 
     table: Any
     faults: list[FieldFault]
     unknown: tuple[str, ...]
+    doubts: list[ColumnDoubt]
 
     @property
     def bad(self) -> Mask:
@@ -136,10 +140,18 @@ def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
         faults = [*faults, *_find_repeated_identifiers(rows.table, record, rows.bad)]
     bad = _mask_faults(faults, len(rows.table))
     rejects = [*given.rejects, *build_rejects(given.parts, faults, record)]
-    kept, repeats = _drop_repeats(to_frame(keep_rows(rows.table, ~bad)), record)
+    kept = to_frame(keep_rows(rows.table, ~bad))
+    repeated = _find_repeats(kept, record)
+    if repeated.any():
+        kept = kept[~repeated].reset_index(drop=True)
     reasons = count_reasons(faults)
     reasons.update(reject.reason for reject in given.rejects)
-    return CheckResult(kept, tuple(rejects), dict(reasons.most_common()), repeats, rows.unknown)
+    good = ~bad
+    good[good] = ~repeated
+    doubts = select_doubts(rows.doubts, good)
+    return CheckResult(
+        kept, tuple(rejects), dict(reasons.most_common()), int(repeated.sum()), rows.unknown, doubts
+    )
 
 
 def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
@@ -195,7 +207,8 @@ def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[ms
     record : type
     """
     table, faults, unknown = _check_columns(parts, names, get_fields(record))
-    return CheckedRows(table, [*faults, *_find_row_faults(table, record, faults)], unknown)
+    table, doubts = correct_table(table, record)
+    return CheckedRows(table, [*faults, *_find_row_faults(table, record, faults)], unknown, doubts)
 
 
 def to_frame(table: Any) -> pd.DataFrame:
@@ -359,15 +372,14 @@ def create_repeat_fault(identifier: str, rows: Mask) -> FieldFault:
     return FieldFault(identifier, f"repeated {identifier}", rows)
 
 
-def _drop_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple[pd.DataFrame, int]:
-    """Drop outcome rows that are identical to an earlier one."""
-    if not issubclass(record, Outcome):
-        return frame, 0
-    twice = frame["consignment_id"].duplicated(keep=False).to_numpy()
-    columns = [*(field.name for field in get_fields(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
+def _find_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Mask:
+    """Find the outcome rows that are identical to an earlier one."""
     repeats = np.zeros(len(frame), dtype=bool)
-    repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
-    return (frame[~repeats].reset_index(drop=True) if repeats.any() else frame), int(repeats.sum())
+    if issubclass(record, Outcome):
+        twice = frame["consignment_id"].duplicated(keep=False).to_numpy()
+        columns = [*(field.name for field in get_fields(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
+        repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
+    return repeats
 
 
 def _mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from consignments.plausibility import count_unknown_codes, find_code_lists
+from consignments.doubts import count_unknown_codes, find_code_lists
 from consignments.records import Consignment
 from consignments.schema import get_fields
 from features.categories import RARE_CODE

@@ -1,30 +1,139 @@
-"""Doubts about a consignment name a field and never repeat its value; countries are read as what they are."""
+"""Doubts name a field and never repeat its value; countries are read as what they are, in records and tables alike."""
 
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
 
+import pandas as pd
+import pycountry
 import pytest
+from support.examples import make_consignment
 
-from consignments.doubts import correct_consignment
-from consignments.records import Consignment
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"sender_country": "GBR"}, [("country_read_as", "sender_country")]),
-        ({"departure_country": "China"}, [("country_read_as", "departure_country")]),
-        ({"sender_country": "Narnia"}, [("unknown_country", "sender_country")]),
-        ({"currency": "Taler"}, [("unknown_currency", "currency")]),
-        ({"gross_weight_kg": 1e308}, [("implausible_value", "gross_weight_kg")]),
-        ({"channel": "air_cargo"}, [("no_waybill", "consignment_id")]),
-        ({"sender_country": "gb", "consignee_country": "NA", "currency": "krw", "gross_weight_kg": 0.4}, []),
-    ],
+from consignments.doubts import (
+    COUNTRIES,
+    COUNTRY_CONVERTED,
+    CURRENCIES,
+    NO_COUNTRY,
+    NO_CURRENCY,
+    NUMBERS,
+    YEAR,
+    correct_consignment,
+    correct_fields,
+    correct_record,
 )
-def test_each_doubt_has_a_code_and_a_field(fields: dict[str, Any], expected: list[Any]) -> None:
-    given: dict[str, Any] = {"consignment_id": "RB123456785GB", "channel": "postal"} | fields
-    c, doubts = correct_consignment(Consignment(**given))
-    assert [(doubt.code, doubt.field) for doubt in doubts] == expected
-    assert not any("Narnia" in doubt.text or "Taler" in doubt.text for doubt in doubts)
-    read = {"GBR": "GB", "China": "CN"}
-    for name, value in fields.items():
-        assert getattr(c, name) == read.get(value, value)
+from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
+from consignments.records import Alert, Consignment, Item
+from consignments.tables import build_frame, check_frame, read_table, to_consignments
+
+DOUBTFUL = [
+    ("departure_country", "China", "CN", COUNTRY_CONVERTED),
+    ("consignee_country", "KOR", "KR", COUNTRY_CONVERTED),
+    ("origin_country", "410", "KR", COUNTRY_CONVERTED),
+    ("sender_country", "UK", "GB", COUNTRY_CONVERTED),
+    ("destination_country", "대한민국", "KR", COUNTRY_CONVERTED),
+    ("sender_country", "ZZ", "ZZ", NO_COUNTRY),
+    ("sender_country", "Narnia", "Narnia", NO_COUNTRY),
+    ("currency", "EURO", "EURO", NO_CURRENCY),
+    ("currency", "ZZZ", "ZZZ", NO_CURRENCY),
+    ("gross_weight_kg", 1e308, 1e308, NUMBERS["gross_weight_kg"].text),
+    ("pieces", 1e9, 1e9, NUMBERS["pieces"].text),
+    ("declared_value", 1e15, 1e15, NUMBERS["declared_value"].text),
+    ("received_at", datetime(1900, 1, 1, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC), YEAR.text),
+    ("received_at", datetime(2900, 1, 1, tzinfo=UTC), datetime(2900, 1, 1, tzinfo=UTC), YEAR.text),
+]
+"""Column, value as it is sent, value as it is read, text of the doubt."""
+
+
+def build_frames(*changes: dict[str, object]) -> pd.DataFrame:
+    return build_frame([make_consignment(f"C{n}", **each) for n, each in enumerate(changes)], Consignment)
+
+
+@pytest.mark.parametrize(("column", "sent", "read", "text"), DOUBTFUL)
+def test_a_doubtful_value_is_read_as_what_it_is_and_named_for_records_fields_and_tables(
+    column: str, sent: object, read: object, text: str
+) -> None:
+    record, (doubt,) = correct_consignment(make_consignment("C0", **{column: sent}))
+    assert record == make_consignment("C0", **{column: read})
+    assert doubt.field == column
+    assert str(sent) not in doubt.text
+    assert correct_fields({column: sent}) == ({column: read} if read != sent else {}, [doubt])
+
+    table = check_frame(build_frames({}, {column: sent}, {column: sent}), Consignment)
+    assert to_consignments(table.frame, Consignment)[1:] == [
+        make_consignment(f"C{n}", **{column: read}) for n in (1, 2)
+    ]
+    assert table.report.warnings == {f"{column}: {text}": 2}
+    assert f"  warning: 2 x {column}: {text}" in table.report.to_text()
+    assert table.report.is_notable
+
+
+def test_each_doubt_has_a_code() -> None:
+    sent = make_consignment(
+        "C0", sender_country="GBR", origin_country="Narnia", currency="Taler", pieces=1e300
+    )
+    waybill = make_consignment("C0", channel="air_cargo")
+    codes = [doubt.code for each in (sent, waybill) for doubt in correct_consignment(each)[1]]
+    assert codes == [
+        "country_read_as",
+        "unknown_country",
+        "implausible_value",
+        "unknown_currency",
+        "no_waybill",
+    ]
+
+
+def test_a_report_shows_what_doubtful_values_were_read_as_but_no_text_that_may_be_a_name() -> None:
+    given = [{"sender_country": country} for country in ("China", "GBR", "ZZ", "Kim Geheim")]
+    report = check_frame(build_frames(*given), Consignment).report
+    assert report.to_text().splitlines()[1:3] == [
+        f"  warning: 2 x sender_country: {COUNTRY_CONVERTED} (China as CN, GBR as GB)",
+        f"  warning: 2 x sender_country: {NO_COUNTRY} (ZZ)",
+    ]
+
+
+def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
+    sent = make_consignment(
+        "C0", items=(Item("tea", origin_country="China"), Item("tea", origin_country="CHN"))
+    )
+    record, doubts = correct_record(sent)
+    assert [item.origin_country for item in record.items or ()] == ["CN", "CN"]
+    assert [(each.code, each.field) for each in doubts] == [("country_read_as", "items.origin_country")]
+    changes, same = correct_fields({"items": [{"origin_country": "China"}, {"origin_country": "XY"}]})
+    assert changes == {"items": [{"origin_country": "CN"}, {"origin_country": "XY"}]}
+    assert [each.code for each in same] == ["country_read_as", "unknown_country"]
+
+
+def test_ordinary_values_missing_ones_and_codes_in_small_letters_give_no_doubt() -> None:
+    ordinary = make_consignment("C0", departure_country=" cn", currency=None, sender_country="XK")
+    assert correct_consignment(ordinary) == (ordinary, [])
+    assert not check_frame(build_frame([ordinary], Consignment), Consignment).report.warnings
+    assert correct_record(alert := Alert("A1", datetime(2026, 1, 1, tzinfo=UTC))) == (alert, [])
+
+
+def test_a_stream_counts_what_a_table_in_memory_counts(tmp_path: Path) -> None:
+    changes: list[dict[str, object]] = [{column: sent} for column, sent, *_ in DOUBTFUL]
+    frame = build_frames(*changes, {"departure_country": "Japan"})
+    frame.loc[len(frame) - 1, "consignment_id"] = "C0"  # repeated: rejected, and not counted
+    write_table(frame, tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet", Consignment)
+    stream = stream_table(tmp_path / "t.parquet", Consignment, piece_rows=4)
+    assert stream.report.warnings == table.report.warnings
+    assert table.report.warnings[f"departure_country: {COUNTRY_CONVERTED}"] == 1
+    read = pd.concat([chunk.to_frame(Consignment) for chunk in stream.read_chunks()], ignore_index=True)
+    pd.testing.assert_frame_equal(read, table.frame)
+
+
+def test_the_lists_of_codes_are_those_of_the_standards() -> None:
+    assert {country.alpha_2 for country in pycountry.countries} | {"AN", "XK"} == COUNTRIES
+    ours = {each.alpha_3 for each in pycountry.currencies}
+    assert (
+        not CURRENCIES - ours - {"ANG", "BGN", "BYR", "CUC", "HRK", "LTL", "MRO", "SLL", "STD", "VEF", "ZWL"}
+    )
+    funds = {"BOV", "CHE", "CHW", "CLF", "COU", "MXV", "USN", "UYI", "UYW"}
+    assert {code for code in ours - CURRENCIES if not code.startswith("X")} == funds
+
+
+def test_a_misspelt_column_is_named_with_the_column_that_it_may_be() -> None:
+    given = build_frames({}).drop(columns="gross_weight_kg").assign(gross_weight=[0.5], colour=["red"])
+    text = check_frame(given, Consignment).report.to_text()
+    assert "unknown columns: gross_weight (did you mean gross_weight_kg?), colour" in text
