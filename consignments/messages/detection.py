@@ -62,12 +62,10 @@ XML_KINDS = {
     "FlightManifest": MessageKind("XFFM", reason=NO_GOODS),
     "StatusMessage": MessageKind("XFSU", reason=STATUS),
     "FreightBookedList": MessageKind("XFBL", reason=NO_GOODS),
-    "MetaData": MessageKind(
-        "WCO DM", reason="a message of the WCO data model is read by a mapping only (--mapping)"
-    ),
+    "MetaData": MessageKind("WCO DM", "consignments.messages.post.formats:read_wco"),
 }
 """By the local name of the root."""
-SHARED_ROOTS = frozenset(("XFNM",))
+SHARED_ROOTS = frozenset(("XFNM", "WCO DM"))
 """Kinds whose root has a name that other formats use too; those are tried first."""
 TEXT_KINDS = {
     **dict.fromkeys(("FWB",), MessageKind("FWB", f"{AIR}.fwb:read_fwb")),

@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from consignments.errors import MessageFault
+
 EXTRA_COLUMNS = (
     "customs_notes",
     "account_name",
@@ -144,6 +146,25 @@ class MessageContext(msgspec.Struct, frozen=True):
     source: str
     notes: list[str] = msgspec.field(default_factory=list)
     received_at: datetime | None = None
+
+
+def build_count_fault(identifiers: int, read: int) -> MessageFault:
+    """Build the fault of a message whose structure and identifiers disagree."""
+    return MessageFault(
+        f"{identifiers} identifiers, {read} read",
+        expected="each declaration in an element of its own",
+        todo="send each declaration in an element or a message of its own, or describe the message with a mapping",
+    )
+
+
+def build_mapping_fault(got: str) -> MessageFault:
+    """Build the fault of a message that describes goods and that no built-in reader knows."""
+    return MessageFault(
+        "goods that only a mapping can read",
+        got=got,
+        expected="a mapping file for it",
+        todo="describe the message with a mapping (docs/formats_post.md), or send another format",
+    )
 
 
 class MessageReader(Protocol):

@@ -13,7 +13,7 @@ from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, d
 from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.journeys import find_airline
 from consignments.messages.content.values import get_first
-from consignments.messages.parsed import MessageContext, Purpose
+from consignments.messages.parsed import MessageContext, Purpose, build_count_fault
 from consignments.messages.quantities import (
     Doubts,
     is_weight_unit,
@@ -147,11 +147,13 @@ def find_consignment(message: Values, kind: str) -> Values:
     Raises
     ------
     MessageFault
-        If there is none.
+        If there is none, or there are several: what the head says would belong to one of them.
     """
     found: list[Values] | None = message.get("MasterConsignment")
     if found is None:
         raise MessageFault("an element is missing", where=kind, got="no MasterConsignment", expected="one")
+    if len(found) > 1:
+        raise build_count_fault(len(found), 1)
     return found[0]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import (
@@ -42,18 +43,32 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     if message.version > NEWEST_VERSION:
         context.notes.append(f"FHL {message.version} is newer than {NEWEST_VERSION}: read as far as known")
     issued_at = message.complete_issue_time(context.received_at)
-    starts = [place for place, segment in enumerate(message.segments) if segment.code == "HBS"]
-    if not starts:
+    masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
+    found = 0
+    for start, end in pairwise([0, *masters[1:], len(message.segments)]):
+        houses = _read_list(message.segments[start:end], message.head, issued_at, found)
+        found += len(houses)
+        yield from houses
+    if not found:
         raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
+
+
+def _read_list(
+    segments: Sequence[Segment], head: str, issued_at: datetime | None, before: int
+) -> list[Declaration]:
+    """Read the houses of one master."""
+    starts = [place for place, segment in enumerate(segments) if segment.code == "HBS"]
+    if not starts:
+        return []
     doubts: Doubts = set()
-    head = message.segments[: starts[0]]
-    line = read_waybill_line(next((each.first for each in head if each.code == "MBI"), message.head), doubts)
-    ends = [*starts[1:], len(message.segments)]
+    line = read_waybill_line(
+        next((each.first for each in segments[: starts[0]] if each.code == "MBI"), head), doubts
+    )
     houses = [
-        _read_house(message.segments[start:end], line, doubts, issued_at, f"house {place}")
-        for place, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
+        _read_house(segments[start:end], line, doubts, issued_at, f"house {place}")
+        for place, (start, end) in enumerate(pairwise([*starts, len(segments)]), start=before + 1)
     ]
-    yield from flag_piece_counts(houses, line.pieces, complete=False)
+    return list(flag_piece_counts(houses, line.pieces, complete=False))
 
 
 def _read_house(

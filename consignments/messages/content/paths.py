@@ -217,6 +217,14 @@ def find_values(levels: Sequence[Any], text: str, index: DeepIndex | None = None
     return []
 
 
+def follow_steps(node: Node, steps: Sequence[Step]) -> list[Any]:
+    """Find the values of steps that begin at a node itself, not deeper."""
+    values: list[Any] = [node]
+    for step in steps:
+        values = _take_step(values, step._replace(any_depth=False), None)
+    return [value for value in values if value is not None]
+
+
 def _take_step(values: list[Any], step: Step, index: DeepIndex | None) -> list[Any]:
     found: list[Any] = []
     for value in values:

@@ -6,7 +6,7 @@ texts, numbers, flags. An attribute is `@name`; the text of an XML element that 
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -181,19 +181,23 @@ def _read_frame(content: bytes, tag: str) -> tuple[Node, bool]:
     return {} if root is None else convert_element(root), well_formed
 
 
+def read_beginning(content: bytes, size: int) -> Node:
+    """Read the first bytes of a message as a tree, as far as it is well formed."""
+    root: Any = None
+    parser = create_pull_parser(("start",), None)
+    try:
+        parser.feed(content[:size])
+        events: Any = parser.read_events()
+        for _, element in events:
+            root = element if root is None else root
+    except etree.XMLSyntaxError:
+        pass
+    return {} if root is None else convert_element(root)
+
+
 def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
     """Yield elements when they end, and empty them before the next one."""
-    parser = etree.XMLPullParser(
-        events=("end",),
-        tag=f"{{*}}{tag}",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
+    parser = create_pull_parser(("end",), f"{{*}}{tag}")
     last_end = tags = 0
     try:
         for start in range(0, len(content), CHUNK_BYTES):
@@ -218,6 +222,21 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
         raise build_syntax_fault(error, content) from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise build_hostile_fault()
+
+
+def create_pull_parser(events: Any, tag: str | None) -> Any:
+    """Create a parser in pieces that expands, fetches and loads nothing."""
+    return etree.XMLPullParser(
+        events=events,
+        tag=tag,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
 
 
 def _release(element: Any) -> None:
@@ -406,12 +425,12 @@ def list_leaves(node: Any, path: str) -> list[Any]:
     return leaves
 
 
-def walk_nodes(node: Any) -> Iterator[tuple[str, Node]]:
-    """Yield each node below one with its name, parents first."""
+def walk_nodes(node: Any, left_out: Set[int] = frozenset()) -> Iterator[tuple[str, Node]]:
+    """Yield each node below one with its name, parents first; not those whose `id` is left out, nor what is below them."""
     stack: list[tuple[str, Any]] = [("", node)]
     while stack:
         name, here = stack.pop()
-        if not isinstance(here, dict):
+        if not isinstance(here, dict) or id(here) in left_out:
             continue
         yield name, here
         below = [(key, value) for key, values in here.items() for value in values if isinstance(value, dict)]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from consignments.messages.content.paths import compile_path
 from consignments.messages.content.trees import decode_head, has_name
 from consignments.messages.onerecord.waybills import looks_like_one_record
-from consignments.messages.parsed import Ignored, MessageContext, Parsed
+from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact
 from consignments.messages.post.ics2 import looks_like_ics2
@@ -20,6 +20,9 @@ from consignments.messages.post.postal import looks_like_postal
 
 WCO_ROOT = re.compile(
     r"<(?:[\w.\-]+:)?(?:MetaData|Declaration)\b[^<>]*urn:wco:datamodel:WCO:(?!CIS)", re.DOTALL
+)
+DECLARED_GOODS = re.compile(
+    rb"<(?:[\w.\-]+:)?(?:GoodsShipment|GovernmentAgencyGoodsItem|Consignment|ConsignmentItem)\b"
 )
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
@@ -51,16 +54,33 @@ def looks_like_wco(head: bytes) -> bool:
 
 
 def read_wco(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Name a declaration of the WCO data model: it is read by a mapping only."""
-    del content, context
-    yield Ignored("WCO DM", "a declaration of the WCO data model is read by a mapping file only")
+    """Name a message of the WCO data model; one that declares goods is refused, because only a mapping can read it.
+
+    Raises
+    ------
+    MessageFault
+        If it declares goods.
+    """
+    del context
+    if DECLARED_GOODS.search(content) is not None:
+        raise build_mapping_fault("a declaration of the WCO data model")
+    yield Ignored("WCO DM", "a message of the WCO data model without goods")
 
 
 def read_edifact(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Name an EDIFACT message: it is read by a mapping only."""
+    """Name an EDIFACT message; one that declares goods is refused, because only a mapping can read it.
+
+    Raises
+    ------
+    MessageFault
+        If it declares goods.
+    """
     del context
     kind = find_message_type(content) or "interchange"
-    types: dict[str, str] = load_table("edifact")["types"]
+    table = load_table("edifact")
+    types: dict[str, str] = table["types"]
+    if kind in table["goods"]:
+        raise build_mapping_fault(f"EDIFACT {kind}")
     meaning = types.get(kind, "a message that is not of post")
     yield Ignored(f"EDIFACT {kind}", f"{meaning}; it is read by a segment map in a mapping file only")
 

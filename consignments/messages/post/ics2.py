@@ -22,6 +22,7 @@ from consignments.messages.content.trees import (
     prepare_xml,
     read_frame,
     stream_records,
+    walk_nodes,
 )
 from consignments.messages.content.values import (
     Fields,
@@ -40,6 +41,7 @@ from consignments.messages.parsed import (
     MessageContext,
     Parsed,
     Purpose,
+    build_count_fault,
 )
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.receptacles import build_receptacle_fields
@@ -48,6 +50,8 @@ from consignments.messages.quantities import Doubts
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
 HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
+OTHER_HOUSES = {name.lower(): {other.lower() for other in HOUSE_TAGS if other != name} for name in HOUSE_TAGS}
+DATA_SET = re.compile(r"(?:[a-z]{1,3}_)?ie3[af]\d{2}")
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
 HOUSE_DOCUMENTS = (
@@ -98,16 +102,35 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     kind, purpose = find_kind(content)
     data_set = load_table("ics2")["data_sets"].get(kind)
     if data_set is None:
-        yield Ignored(f"ICS2 {kind}" if kind else "ICS2", "a data set of neither post nor air cargo")
-        return
+        raise MessageFault(
+            "goods of neither post nor air cargo",
+            got=f"ICS2 {kind}".strip(),
+            expected="a data set F20 to F45",
+        )
     tag = find_tag(content, HOUSE_TAGS)
     if tag is None:
         yield from _read_without_houses(content, _DataSet(kind, data_set, purpose, {}), context.notes)
         return
     content, frame = read_frame(content, tag, context.notes)
     whole = _DataSet(kind, data_set, purpose, frame)
+    _refuse_several(frame, whole.message, tag)
     for place, house in enumerate(stream_records(content, tag), start=1):
         yield whole.read_house(house, f"house {place}")
+
+
+def _refuse_several(frame: Node, message: Node, house_tag: str) -> None:
+    """Refuse several data sets or masters in one message, and houses under two names: their houses could not be told apart."""
+    data_sets = sum(DATA_SET.fullmatch(name) is not None for name, _ in walk_nodes(frame))
+    masters = {
+        number
+        for name in MASTER
+        for node in list_nodes(message, name)
+        if (number := _read_number_of(node, MASTER_DOCUMENTS))
+    }
+    others = [name for name, _ in walk_nodes(frame) if name in OTHER_HOUSES[house_tag.lower()]]
+    for several in (data_sets, len(masters), 1 + len(others)):
+        if several > 1:
+            raise build_count_fault(several, 1)
 
 
 def find_kind(content: bytes) -> tuple[str, Purpose]:
@@ -131,6 +154,8 @@ def _read_without_houses(content: bytes, whole: "_DataSet", notes: list[str]) ->
     for message in stream_records(content, tag) if tag else ():
         found = True
         whole.frame = message
+        if root is not None:
+            _refuse_several({}, whole.message, HOUSE_TAGS[0])
         yield from whole.read_masters()
     if not found:
         raise MessageFault("no consignment in it", expected="consignmentHouseLevel or consignmentMasterLevel")

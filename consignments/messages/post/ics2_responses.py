@@ -18,7 +18,14 @@ from consignments.messages.content.trees import (
     walk_nodes,
 )
 from consignments.messages.content.values import clean_text, join_lines, parse_time, read_text, read_texts
-from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
+from consignments.messages.parsed import (
+    CustomsEvent,
+    EventState,
+    Ignored,
+    MessageContext,
+    Parsed,
+    build_mapping_fault,
+)
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.ics2 import read_issue_time
 
@@ -49,6 +56,8 @@ def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Pars
     meaning = load_table("ics2")["responses"].get(kind)
     if meaning is None:
         reasons: dict[str, str] = load_table("ics2")["ignored"]
+        if kind in load_table("ics2")["goods"]:
+            raise build_mapping_fault(kind)
         reason = next((text for name, text in reasons.items() if kind.startswith(name)), "no state known")
         yield Ignored(kind, reason)
         return

@@ -1,8 +1,10 @@
 """Declarations read by a mapping: XML, JSON, CSV or EDIFACT of any feed, with the built-in mappings or a file."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from io import BytesIO, TextIOWrapper
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ from consignments.messages.content.trees import (
     name_content,
     parse_xml_tree,
     prepare_xml,
+    read_beginning,
     read_frame,
     stream_records,
 )
@@ -40,8 +43,20 @@ from consignments.messages.content.values import (
     parse_any_number,
     parse_time,
 )
-from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, Purpose
+from consignments.messages.parsed import (
+    Declaration,
+    Level,
+    MessageContext,
+    Parsed,
+    Purpose,
+    build_count_fault,
+)
 from consignments.messages.post.configuration import load_table
+from consignments.messages.post.declared_parts import (
+    DeclaredPart,
+    PartFinder,
+    count_identifiers,
+)
 from consignments.messages.post.edifact import looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     LITERAL,
@@ -59,6 +74,8 @@ KINDS = {field.name: field.kind for field in get_fields(Consignment)}
 COUNTRY_ENDING = "country"
 MAX_PRECISE_BYTES = 4_000_000
 """Up to this size the path of `each` is followed exactly; in a larger message its last name finds the records."""
+SEARCHED_BYTES = 1_000_000
+"""Of a larger message so much is looked through for the element of its records."""
 JOINED_BY_COMMA = ("sender_address", "consignee_address")
 JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
@@ -73,15 +90,17 @@ class Record(NamedTuple):
     ----------
     levels : list of nodes
         The message, and the record.
-    alone : bool
-        Whether the message has no other record.
+    root : Node
+        The message without what was put around it.
     scope : Node
-        The whole message if the record is alone in it, else the record.
+        The widest part of the message that declares nothing else: what the record lacks may stand there.
+    mapping : MessageMapping
     """
 
     levels: Levels
-    alone: bool
+    root: Node
     scope: Node
+    mapping: MessageMapping
 
 
 def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Parsed]:
@@ -98,8 +117,8 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
         If the message cannot be read, or has no record where the mapping says.
     """
     found = 0
-    for found, record in enumerate(list_records(content, context, mapping), start=1):
-        yield read_record(mapping, record, f"item {found}")
+    for found, record in enumerate(list_records(content, context, (mapping,)), start=1):
+        yield read_record(record, f"item {found}")
     if not found:
         raise MessageFault(
             "no declaration where the mapping says",
@@ -122,55 +141,139 @@ def find_format(content: bytes, mapping: MessageMapping) -> str:
     return "edifact" if looks_like_edifact(content[:64]) else "csv"
 
 
-def list_records(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Record]:
-    """Yield each record of a message."""
-    kind = find_format(content, mapping)
+def list_records(
+    content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
+) -> Iterator[Record]:
+    """Yield each record of a message.
+
+    Parameters
+    ----------
+    content : bytes
+    context : MessageContext
+    mappings : sequence of MessageMapping
+        The first is that of the message; the others read the parts that the first does not know.
+
+    Raises
+    ------
+    MessageFault
+        If it cannot be read, or its structure and its identifiers disagree.
+    """
+    kind = find_format(content, mappings[0])
     if kind == "xml":
-        yield from _list_xml_records(prepare_xml(content, context.notes), context, mapping)
+        yield from _list_xml_records(prepare_xml(content, context.notes), context, mappings)
     elif kind == "json":
         tree = convert_json(decode_json(content))
         wholes = tree[TEXT] if set(tree) == {TEXT} else [tree]
         for whole in wholes:
             if isinstance(whole, dict):
-                yield from _select_records(whole, whole, mapping)
+                yield from _select_records(whole, whole, mappings)
     elif kind == "edifact":
-        for message in read_interchange(content, mapping.segments):
-            yield from _select_records(message, message, mapping)
+        for message in read_interchange(content, mappings[0].segments):
+            yield from _select_segments(message, mappings[0])
     else:
-        yield from _list_rows(content)
+        yield from _list_rows(content, mappings[0])
 
 
-def _list_xml_records(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Record]:
+def _list_xml_records(
+    content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
+) -> Iterator[Record]:
     if len(content) <= MAX_PRECISE_BYTES:
         name, root = parse_xml_tree(content, context.notes)
-        yield from _select_records({**root, name.lower(): [root]}, root, mapping)
+        yield from _select_records({**root, name.lower(): [root]}, root, mappings)
         return
-    names = [path.steps[-1].name for each in mapping.each for path in compile_path(each) if path.steps]
-    tag = find_tag(content, names)
+    tag = _find_record_tag(content, mappings)
     if tag is None:
         raise MessageFault(
-            "too large", got=f"{len(content):,} bytes", expected="an element that `each` names"
-        )
+            "too large", got=f"{len(content):,} bytes", expected="an element that is repeated for each declaration"
+        )  # fmt: skip
     content, frame = read_frame(content, tag, context.notes)
     for record in stream_records(content, tag):
-        yield Record([frame, record], alone=False, scope=record)
+        parts = _find_parts(record, mappings) if _is_searched(mappings) else []
+        if len(parts) > 1:
+            yield from (Record([frame, part.node], frame, part.scope, mapping) for part, mapping in parts)
+        else:
+            yield Record([frame, record], frame, record, parts[0][1] if parts else mappings[0])
+    if _is_searched(mappings):
+        for part, mapping in _find_parts(frame, mappings):
+            yield Record([frame, part.node], frame, part.node, mapping)
 
 
-def _select_records(top: Node, root: Node, mapping: MessageMapping) -> Iterator[Record]:
+def _find_record_tag(content: bytes, mappings: Sequence[MessageMapping]) -> str | None:
+    """Find the element of the records of a large message: by its beginning, else by the names that the mapping gives."""
+    if _is_searched(mappings):
+        parts = _find_parts(read_beginning(content, SEARCHED_BYTES), mappings)
+        names = Counter(part.name for part, _ in parts)
+        if len(parts) > 1:
+            return find_tag(content, [names.most_common(1)[0][0]])
+    names_given = [
+        path.steps[-1].name for each in mappings[0].each for path in compile_path(each) if path.steps
+    ]
+    return find_tag(content, names_given)
+
+
+def _is_searched(mappings: Sequence[MessageMapping]) -> bool:
+    """Check whether a mapping leaves open where its declarations stand."""
+    return "." in mappings[0].each
+
+
+@cache
+def _get_finder(mappings: tuple[MessageMapping, ...]) -> PartFinder:
+    return PartFinder(mappings)
+
+
+def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[DeclaredPart, MessageMapping]]:
+    """Find the declarations of all mappings, each with the mapping that knows most of its names."""
+    parts = _get_finder(tuple(mappings)).find(root)
+    if len(mappings) == 1:
+        return [(part, mappings[0]) for part in parts]
+    finders = [(mapping, _get_finder((mapping,))) for mapping in mappings]
+    return [(part, max(finders, key=lambda each: each[1].count_names(part.node))[0]) for part in parts]
+
+
+def is_declared(record: Record) -> bool:
+    """Check whether a record describes a consignment, and is not only a list of references or an answer."""
+    return not _is_searched((record.mapping,)) or _get_finder((record.mapping,)).is_declared(
+        record.levels[-1]
+    )
+
+
+def _select_records(
+    top: Node, root: Node, mappings: Sequence[MessageMapping], *, searched: bool = True
+) -> Iterator[Record]:
+    mapping = mappings[0]
+    parts = _find_parts(root, mappings) if searched and _is_searched(mappings) else []
+    if len(parts) > 1:
+        yield from (Record([top, part.node], root, part.scope, own) for part, own in parts)
+        return
+    if parts:
+        ((part, mapping),) = parts
+        yield Record([top, part.node], root, root, mapping)
+        return
     for each in mapping.each:
         if each == ".":
-            yield Record([top, root], alone=True, scope=root)
+            yield Record([top, root], root, root, mapping)
             return
         found = [
             node for node in find_values([root], each) or find_values([top], each) if isinstance(node, dict)
         ]
         if found:
             for record in found:
-                yield Record([top, record], alone=len(found) == 1, scope=root if len(found) == 1 else record)
+                yield Record([top, record], root, root if len(found) == 1 else record, mapping)
             return
 
 
-def _list_rows(content: bytes) -> Iterator[Record]:
+def _select_segments(message: Node, mapping: MessageMapping) -> Iterator[Record]:
+    """Select the groups of segments that `each` names, else the whole message, which has one identifier then."""
+    if mapping.each == (".",):
+        source = mapping.record.get("consignment_id")
+        paths = source.parts[0] if source is not None else ()
+        numbers = max((count_identifiers(find_values([message], path)) for path in paths), default=0)
+        if numbers > 1:
+            raise build_count_fault(numbers, 1)
+    yield from _select_records(message, message, (mapping,), searched=False)
+
+
+def _list_rows(content: bytes, mapping: MessageMapping) -> Iterator[Record]:
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     head = content[:HEAD_BYTES].decode(encoding, "replace").partition("\n")[0]
     lines = (
@@ -181,7 +284,7 @@ def _list_rows(content: bytes) -> Iterator[Record]:
             node: Node = {
                 name.strip().lower(): [value] for name, value in row.items() if isinstance(name, str)
             }
-            yield Record([node, node], alone=False, scope=node)
+            yield Record([node, node], node, node, mapping)
     except csv.Error as error:
         raise MessageFault("not CSV", got=str(error)) from error
 
@@ -189,9 +292,10 @@ def _list_rows(content: bytes) -> Iterator[Record]:
 # --- one record -------------------------------------------------------------------------------------------------------
 
 
-def read_record(mapping: MessageMapping, record: Record, place: str) -> Declaration:
+def read_record(record: Record, place: str) -> Declaration:
     """Read one record; a value that cannot be used is left out with a code."""
-    reader = _RecordReader(mapping, record.levels, alone=record.alone)
+    mapping = record.mapping
+    reader = _RecordReader(record)
     fields = reader.read_fields()
     purpose = reader.read_purpose()
     issued_at = reader.read_moment("issued_at")
@@ -209,19 +313,11 @@ def read_record(mapping: MessageMapping, record: Record, place: str) -> Declarat
 
 
 class _RecordReader:
-    """Reads the columns of one record.
+    """Reads the columns of one record."""
 
-    Parameters
-    ----------
-    mapping : MessageMapping
-    levels : list of nodes
-        The message, and the record.
-    alone : bool
-        Whether it is the only record of the message: what it lacks may then stand anywhere in the message.
-    """
-
-    def __init__(self, mapping: MessageMapping, levels: Levels, *, alone: bool) -> None:
-        self.mapping, self.levels, self.alone = mapping, levels, alone
+    def __init__(self, record: Record) -> None:
+        self.mapping, self.levels = record.mapping, record.levels
+        self.around: Levels = [record.levels[0] if record.scope is record.root else record.scope]
         self.doubts: Doubts = set()
         self.index = DeepIndex()
         self.raw_weight: float | None = None
@@ -289,8 +385,8 @@ class _RecordReader:
         if path.startswith(LITERAL):
             return [path[len(LITERAL) :]]
         values = find_values(levels, path, self.index)
-        if not values and self.alone and levels is self.levels:
-            values = find_values(self.levels[:1], path, self.index)
+        if not values and levels is self.levels:
+            values = find_values(self.around, path, self.index)
         texts = [text for text in (clean_text(get_leaf(value)) for value in values) if text]
         return texts if all_values else texts[:1]
 

@@ -70,7 +70,7 @@ class Units:
     value_per_unit: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MessageMapping:
     """A mapping file, checked.
 

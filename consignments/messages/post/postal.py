@@ -4,7 +4,7 @@ Each interface is a mapping in `mappings/`, chosen by the names in the message. 
 customs in the same systems are read here too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,15 +20,16 @@ from consignments.messages.parsed import (
     MasterDetails,
     MessageContext,
     Parsed,
+    build_count_fault,
 )
 from consignments.messages.post.configuration import load_table
-from consignments.messages.post.mapped import Record, list_records, read_record
+from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
+from consignments.messages.post.mapped import is_declared, list_records, read_record
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 from consignments.messages.post.receptacles import build_receptacle_fields
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
-RECEPTACLE_NAMES = ("receptacleid", "receptacle_id")
 DECLARED = (
     "items",
     "description",
@@ -43,7 +44,6 @@ DECLARED = (
 """Columns of which a declaration has at least one."""
 MEMBER_LISTS = ("item", "items", "mailitem", "mailitems")
 """Names of the list of items in a receptacle; in a declaration its receptacle is no more than a number."""
-RESPONSE_MARKS = ("decisioncd", "responsecd", "responsecode", "eadstatus")
 MAX_EVENTS = 100_000
 
 
@@ -58,11 +58,16 @@ def looks_like_postal(head: bytes) -> bool:
 
 def find_built_in(content: bytes) -> MessageMapping | None:
     """Find the built-in mapping whose names stand in the message."""
+    return next(iter(_list_built_in(content)), None)
+
+
+def _list_built_in(content: bytes) -> list[MessageMapping]:
     text = decode_head(content)
-    for mapping in load_built_in():
-        if any(all(has_name(text, name) for name in names.split()) for names in mapping.detect):
-            return mapping
-    return None
+    return [
+        mapping
+        for mapping in load_built_in()
+        if any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
+    ]
 
 
 @cache
@@ -86,22 +91,32 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     Raises
     ------
     MessageFault
-        If it cannot be read or is of another form.
+        If it cannot be read, is of another form, or has more identifiers than declarations.
     """
-    mapping = find_built_in(content)
-    chosen = mapping or _build_empty_mapping()
-    found, known = 0, False
-    for place, record in enumerate(list_records(content, context, chosen), start=1):
-        known = True
-        if mapping is not None:
-            declaration = read_record(mapping, record, f"item {place}")
+    mappings = _list_built_in(content)
+    found = declared = read = 0
+    tops = dict[int, tuple[Node, set[int]]]()
+    for place, record in enumerate(
+        list_records(content, context, mappings or [_build_empty_mapping()]), start=1
+    ):
+        _, inside = tops.setdefault(id(record.root), (record.root, set()))
+        inside.add(id(record.scope))
+        if mappings and is_declared(record):
+            declared += 1
+            declaration = read_record(record, f"item {place}")
             if any(declaration.fields.get(column) is not None for column in DECLARED):
-                found += 1
+                found, read = found + 1, read + 1
                 yield declaration
-        for parsed in _read_others(record):
+        for parsed in _read_others(record.scope, set()):
             found += 1
             yield parsed
-    if not known:
+    for top, inside in tops.values():
+        for parsed in _read_others(top, inside):
+            found += 1
+            yield parsed
+    if read < declared:
+        raise build_count_fault(declared, read)
+    if not tops:
         raise MessageFault("no declaration in it", got=name_content(content))
     if not found:
         yield Ignored("postal message", "it holds no goods, no receptacle and no answer of customs")
@@ -112,20 +127,16 @@ def _build_empty_mapping() -> MessageMapping:
     return parse_mapping('[record]\nconsignment_id = "ItemId"\n', "postal")
 
 
-def _read_others(record: Record) -> Iterator[Parsed]:
-    """Read receptacles and answers of customs in one record; in the whole message if it is the only one."""
-    for receptacle, number in _list_receptacles(record.scope):
-        yield from _read_receptacle(receptacle, number)
-    yield from read_responses(record.scope)
-
-
-def _list_receptacles(record: Node) -> Iterator[tuple[Node, str]]:
-    for _, node in walk_nodes(record):
+def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
+    """Read receptacles and answers of customs in a part of a message, without the parts that were read."""
+    nodes = [node for _, node in walk_nodes(part, read_already)]
+    for node in nodes:
         if node.keys().isdisjoint(RECEPTACLE_NAMES):
             continue
         number = read_text(node, *RECEPTACLE_NAMES)
         if number and any(name in node for name in MEMBER_LISTS):
-            yield node, number
+            yield from _read_receptacle(node, number)
+    yield from read_responses(part, nodes)
 
 
 def _read_receptacle(node: Node, number: str) -> Iterator[MasterDetails]:
@@ -138,12 +149,12 @@ def _read_receptacle(node: Node, number: str) -> Iterator[MasterDetails]:
 # --- answers of customs -----------------------------------------------------------------------------------------------
 
 
-def read_responses(record: Node) -> Iterator[CustomsEvent]:
-    """Yield the answers of customs in a record: nodes with a decision or a state that is known, and an item."""
+def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[CustomsEvent]:
+    """Yield the answers of customs in the nodes of a record: those with a decision or a state that is known, and an item."""
     names: dict[str, list[str]] = load_table("responses")["names"]
     owner = _find_below(record, "//mailobject/id") or read_text(record, *names["identifier"])
     customs = read_text(record, *names["authority"]) or _find_below(record, "//custorganizationcd")
-    for count, (_, node) in enumerate(walk_nodes(record)):
+    for count, node in enumerate(nodes):
         if count > MAX_EVENTS:
             return
         if node.keys().isdisjoint(names["code"]):

@@ -658,7 +658,6 @@ def test_one_record_house_with_products_and_location_code() -> None:
     [
         '<FlightManifest xmlns="iata:flightmanifest:1"/>',
         '<x:StatusMessage xmlns:x="iata:statusmessage:1"/>',
-        "UNB+UNOA:2+DEA+KRA+260310:0900+1'UNH+1+ITMATT:0:1:UN'UNT+2+1'UNZ+1+1'",
         '<MetaData xmlns="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"/>',
     ],
 )

@@ -102,6 +102,12 @@ def test_a_message_without_goods_is_named(client: Client) -> None:
     assert event["issued_at"] == "2024-03-20T19:02:00Z"
 
 
+def test_goods_that_no_reader_knows_are_refused_with_what_to_do(client: Client) -> None:
+    answer = client.post("/v1/scores", b"UNH+1+ITMATT:1'GID+1'", headers={"content-type": TEXT})
+    assert answer.status_code == 422
+    assert "mapping" in answer.json()["detail"]
+
+
 def test_a_bad_message_does_not_sink_the_good_one_that_follows(client: Client) -> None:
     told = post(client, b"<Unknown/>\n" + HOUSE.read_bytes(), XML)
     assert [score["consignment_id"] for score in told["scores"]] == [HOUSE_ID]

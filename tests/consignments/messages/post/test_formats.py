@@ -41,9 +41,6 @@ def test_byte_order_marks_do_not_hide_a_message() -> None:
 
 
 def test_edifact_and_the_wco_data_model_are_named() -> None:
-    assert [each.kind for each in read(read_edifact, load("itmatt.edi")) if isinstance(each, Ignored)] == [
-        "EDIFACT ITMATT"
-    ]
     assert [each.kind for each in read(read_wco, WCO) if isinstance(each, Ignored)] == ["WCO DM"]
     (invoice,) = read(read_edifact, b"UNH+1+INVOIC:D:96A:UN'")
     assert isinstance(invoice, Ignored)

@@ -141,12 +141,6 @@ def test_receptacles_add_route_and_members() -> None:
     assert bag.members == ("LX123456785CN",)
 
 
-def test_sea_freight_is_named_and_ignored() -> None:
-    (found,) = read(read_ics2, changed(F26, ("IE3F26", "IE3F15")))
-    assert isinstance(found, Ignored)
-    assert found.kind == "ICS2 F15"
-
-
 def test_a_house_without_a_number_has_one_made_of_its_content() -> None:
     nameless = changed(F26, ("<documentNumber>SHA0091</documentNumber>", ""))
     first, again = (declaration(read_ics2, nameless).fields["consignment_id"] for _ in range(2))

@@ -1,0 +1,202 @@
+"""As many consignments come out as records went in, whatever the parts of a list are called, or the message is rejected."""
+
+import json
+import random
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+from support.messages import changed, load
+
+from consignments.messages.reading import ParsedMessages, read_messages
+
+NAMES = ["Parcel", "Item", "MailItem", "MailObject", "CDSDeclaration", "DeclarationView", "Declaration", "CDSView", "DeclarationData", "Decl",
+         "items", "contents", "data", "customs", "delivery-spec", "Row", "ArrayOfThing", "Sender", "Documents", "Party", "ItemId2"]  # fmt: skip
+SHARED = {"Header": {"MessageId": "M-1", "CreatedDt": "2026-03-10"}, "Count": "3"}
+
+
+def build_record(number: int, form: str) -> dict[str, Any]:
+    """Build a declaration whose fields all name its number."""
+    identifier, goods = f"RB{number:08d}5GB", f"goods {number}"
+    if form == "cds":
+        return {
+            "ItemId": identifier, "SenderName": f"Sender {number}", "RecipientName": f"Kim {number}", "RecipientCountryCd": "KR",
+            "ContentPieces": [{"Description": goods, "Amount": "5", "Number": "1"}, {"Description": f"{goods} b", "Amount": "1"}],
+        }  # fmt: skip
+    if form == "view":
+        inner = build_record(number, "cds")
+        del inner["ItemId"]
+        return {"MailObject": {"Id": identifier}, "Data": inner}
+    if form == "flat":
+        return {
+            "ItemId": identifier,
+            "SenderName": f"Sender {number}",
+            "Description": goods,
+            "GrossWeight": "0.4",
+        }
+    if form == "itmatt":
+        return {
+            "ItemId": identifier, "MailClass": "C", "TotalWeight": "1", "SenderAddress": {"Name": f"Sender {number}"},
+            "ReceiverAddress": {"Name": f"Kim {number}"}, "ContentPieces": [{"Description": goods, "Value": "3"}],
+        }  # fmt: skip
+    return {
+        "barcode": identifier, "senderName": f"Sender {number}", "recipient": f"Kim {number}",
+        "contents": [{"contentPieceDescription": goods, "contentPieceHsCode": "090210", "contentPieceNetweight": "100"}],
+    }  # fmt: skip
+
+
+FORMS = ("cds", "view", "flat", "itmatt", "pieces")
+
+
+def to_xml(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return f"<{name}>{''.join(to_xml(key, part) for key, part in value.items())}</{name}>"
+    if isinstance(value, list):
+        lists = {"ContentPieces": "ContentPiece"}
+        if name in lists:
+            return f"<{name}>{''.join(to_xml(lists[name], part) for part in value)}</{name}>"
+        return "".join(to_xml(name, part) for part in value)
+    return f"<{name}>{escape(str(value))}</{name}>"
+
+
+def build_list(records: list[dict[str, Any]], chance: random.Random) -> bytes:
+    """Put records into a message in one of many ways."""
+    name, outer = chance.sample(NAMES, 2)
+    match chance.randrange(5):
+        case 0:
+            tree: Any = {outer: {name: records}}
+        case 1:
+            tree = {**SHARED, outer: {name: records}}
+        case 2:
+            tree = {"Batch": {"Body": {outer: [{name: record} for record in records]}}}
+        case 3:
+            half = len(records) // 2
+            tree = {outer: [{name: records[:half]}, {name: records[half:]}]}
+        case _:
+            tree = {name: records[:1], outer: records[1:]}
+    if chance.random() < 0.5:
+        return json.dumps(tree if chance.random() < 0.8 else records).encode()
+    return ("<?xml version='1.0'?>" + to_xml("Message", tree)).encode()
+
+
+def check_counts(found: ParsedMessages, numbers: range) -> bool:
+    """Claim that each record came out with its own goods, or that the message was rejected; return True if it was read."""
+    if found.rejects:
+        assert not found.consignments, [str(each) for each in found.rejects]
+        return False
+    assert sorted(c.consignment_id for c in found.consignments) == [
+        f"RB{number:08d}5GB" for number in numbers
+    ]
+    for c in found.consignments:
+        number = int(c.consignment_id[2:10])
+        assert c.description == f"goods {number}"
+        assert c.sender_name == f"Sender {number}"
+        assert {(item.description or "").split()[1] for item in c.items or ()} <= {str(number)}
+    return True
+
+
+def try_lists(count: int, largest: int, seed: int) -> int:
+    chance = random.Random(seed)
+    read = 0
+    for _ in range(count):
+        number = chance.choice((1, 2, 3, 7, largest))
+        form = chance.choice(FORMS)
+        records = [
+            build_record(each, chance.choice(("cds", "view", "flat", "itmatt")) if form == "cds" else form)
+            for each in range(1, number + 1)
+        ]
+        message = build_list(records, chance)
+        read += check_counts(read_messages([message]), range(1, number + 1))
+    return read
+
+
+def test_a_list_gives_each_record_its_own_goods_whatever_its_parts_are_called() -> None:
+    assert try_lists(400, 60, 1) > 360
+
+
+@pytest.mark.slow
+def test_lists_of_thousands_give_each_record_its_own_goods() -> None:
+    assert try_lists(5_000, 300, 2) > 4_500
+    for seed in range(12):
+        assert try_lists(1, 10_000, seed) == 1
+
+
+@pytest.mark.parametrize("name", ["Parcel", "Declaration"])
+def test_a_list_too_large_for_one_tree_is_read_as_a_stream(name: str) -> None:
+    records = [build_record(number, "cds") for number in range(1, 9_001)]
+    message = to_xml("Parcels", {name: records, "Others": {"Decl": build_record(9_001, "cds")}}).encode()
+    assert len(message) > 4_000_000 - 2_000_000
+    assert check_counts(read_messages([message]), range(1, 9_002))
+
+
+@pytest.mark.parametrize(
+    ("tree", "reason"),
+    [
+        ({"ItemId": ["RB1", "RB2"], "SenderName": "A", "Description": ["tea", "cups"]}, "2 identifiers, 1 read"),
+        ({"Items": [{"ItemId": n} for n in "123"], "SenderName": "A", "ContentPieces": [{"Description": "tea"}]}, "3 identifiers, 1 read"),
+        ({**build_record(1, "cds"), "Next": build_record(2, "cds")}, "2 identifiers, 1 read"),
+        ({"ContentPieces": [build_record(n, "cds") for n in (1, 2)], "ItemId": "RB3", "SenderName": "C"}, "3 identifiers, 2 read"),
+        ({"Parcels": [build_record(n, "flat") for n in (1, 2)], "ContentPieces": [{"Description": "tea"}]}, "outside of the declarations"),
+    ],
+)  # fmt: skip
+def test_identifiers_that_structure_does_not_tell_apart_are_rejected(
+    tree: dict[str, Any], reason: str
+) -> None:
+    for message in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
+        found = read_messages([message])
+        assert not found.consignments
+        assert reason in str(found.rejects[0])
+
+
+def test_lists_of_references_are_no_declarations() -> None:
+    bag = {"ReceptacleId": "USLAXANLHAGICCN12345678901234", "GrossWeight": "9", "Items": [{"ItemId": f"CT{n}", "GrossWeight": "1"} for n in range(3)]}  # fmt: skip
+    answers = {
+        "Answers": [{"ItemId": f"CT{n}", "DecisionCd": "3", "Description": "checked"} for n in range(3)]
+    }
+    assert not read_messages([json.dumps(bag).encode()]).consignments
+    found = read_messages([json.dumps(answers).encode()])
+    assert (len(found.consignments), len(found.states)) == (0, 3)
+
+
+def test_a_despatch_of_whole_declarations_has_each_of_them_with_its_receptacle() -> None:
+    bag = {"ReceptacleId": "USLAXANLHAGICCN12345678901234", "Items": [build_record(n, "cds") for n in (1, 2)]}
+    found = read_messages([json.dumps(bag).encode()])
+    assert check_counts(found, range(1, 3))
+    assert {c.master_id for c in found.consignments} == {"USLAXANLHAGICCN12345678901234"}
+
+
+def test_air_messages_of_several_masters_give_no_house_to_another_master() -> None:
+    head, _, rest = load("xfzb_house.xml").decode().partition("<rsm:MasterConsignment>")
+    body, end = rest.split("</rsm:MasterConsignment>")
+    twice = f"{head}{2 * f'<rsm:MasterConsignment>{body}</rsm:MasterConsignment>'}{end}".encode()
+    assert "2 identifiers, 1 read" in str(read_messages([twice]).rejects[0])
+    lists = b"FHL/4\nMBI/180-12345675PVGICN/T1K1\nHBS/H1/PVGICN/1/K1//TEA\nMBI/180-12345686PVGICN/T1K1\nHBS/H2/PVGICN/1/K1//CUPS\n"
+    assert [c.master_id for c in read_messages([lists]).consignments] == ["180-12345675", "180-12345686"]
+
+
+def test_a_data_set_of_two_masters_is_rejected() -> None:
+    master = (
+        "<transportDocumentMasterLevel><documentNumber>{}</documentNumber></transportDocumentMasterLevel>"
+    )
+    house = "<consignmentHouseLevel><transportDocumentHouseLevel><documentNumber>{}</documentNumber></transportDocumentHouseLevel></consignmentHouseLevel>"
+    parts = [
+        f"<consignmentMasterLevel>{master.format(number)}{house.format(number[-1])}</consignmentMasterLevel>"
+        for number in ("180-12345675", "180-12345686")
+    ]
+    found = read_messages([f"<IE3F26><lrn>1</lrn>{''.join(parts)}</IE3F26>".encode()])
+    assert "2 identifiers, 1 read" in str(found.rejects[0])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        load("itmatt.edi"),
+        b'<MetaData xmlns="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"><Declaration><GoodsShipment/></Declaration></MetaData>',
+        b"<CC315A><GOOITEGDS><GooDesGDS23>tea</GooDesGDS23></GOOITEGDS></CC315A>",
+        changed(load("ics2_f26.xml"), ("F26", "F10")),
+    ],
+)
+def test_goods_that_no_reader_knows_are_rejected_with_what_to_do(message: bytes) -> None:
+    found = read_messages([message])
+    assert not found.ignored
+    assert "mapping" in str(found.rejects[0]) or "neither post nor air cargo" in str(found.rejects[0])
