@@ -80,7 +80,7 @@ class PartFinder:
         Raises
         ------
         MessageFault
-            If it has more identifiers of declared goods than parts that can be told apart.
+            If it has more identifiers of declared goods than parts that can be separated.
         """
         return self._search("", root, in_goods=False, in_receptacle=False, depth=0).parts
 
@@ -140,7 +140,7 @@ class PartFinder:
         return found
 
     def _widen(self, node: Node, found: _Found, own: set[str], declared: int) -> None:
-        """Take what stands around the only declaration below as its own; refuse what belongs to several, or to another."""
+        """Add to the only declaration below what stands around it; refuse what belongs to several, or to another."""
         identifiers = {identifier for part in found.parts for identifier in part.identifiers}
         if own - identifiers and declared and identifiers:
             raise build_count_fault(len(own | identifiers), len(found.parts))
@@ -172,7 +172,7 @@ class PartFinder:
 
 
 def _name_siblings(below: list[tuple[str, Node, _Found]]) -> None:
-    """Take parts without an identifier as declarations if they stand next to others, or to each other."""
+    """Add parts without an identifier to the declarations if they stand next to others, or to each other."""
     if len(below) < 2:
         return
     keys = {key for key, _, part in below if part.parts}

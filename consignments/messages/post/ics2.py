@@ -119,7 +119,7 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 
 
 def _refuse_several(frame: Node, message: Node, house_tag: str) -> None:
-    """Refuse several data sets or masters in one message, and houses under two names: their houses could not be told apart."""
+    """Refuse several data sets or masters in one message, and houses under two names: their houses could not be separated."""
     data_sets = sum(DATA_SET.fullmatch(name) is not None for name, _ in walk_nodes(frame))
     masters = {
         number
