@@ -30,7 +30,7 @@ from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.event_log.packed_features import pack_rows
-from serving.http.schemas import ModelName, Score
+from serving.http.scores import ModelName, Score
 from serving.scoring.loaded_model import LoadedModel, load_model
 from serving.telemetry.metrics import Metrics
 

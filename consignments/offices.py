@@ -7,6 +7,8 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import structs
+
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 
@@ -66,6 +68,29 @@ class OfficeTable(NamedTuple):
         """
         places = (c.route or "").rpartition(">")[2], c.destination_country or ""
         return next((self.offices[name] for place in places if (name := place.upper()) in self.offices), None)
+
+
+def complete_office(c: Consignment, office: str | None, table: OfficeTable) -> Consignment:
+    """Return a consignment with its office.
+
+    Parameters
+    ----------
+    c : Consignment
+        Its own office counts first.
+    office : str or None
+        Office of all consignments that name none.
+    table : OfficeTable
+        Offices of destinations, if `office` is None.
+
+    Returns
+    -------
+    Consignment
+        Without an office if none of these names one.
+    """
+    if c.office:
+        return c
+    found = office or table.find_office(c)
+    return c if found is None else structs.replace(c, office=found)
 
 
 def _bad_file(where: str, got: str) -> BadSetting:

@@ -27,7 +27,9 @@ from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
+from serving.scoring.message_linking import MessageLinker
 from serving.scoring.model_updates import ModelUpdates
+from serving.scoring.offices import OfficesFile
 from serving.shadow.supervisor import ShadowProcess
 from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
@@ -90,6 +92,9 @@ class Service:
         self._watched: dict[str, Callable[[], bool]] = {}
         self.watch("partners and operation keys", self.exchange.refresh)
         self.watch("data keys", self.vault.refresh)
+        self.offices = OfficesFile(settings.offices_file)
+        self.watch("offices", self.offices.refresh)
+        self.linker = MessageLinker(self.active, self.log)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._keeper = RoleKeeper(self.role, self._begin, self._lose)

@@ -246,7 +246,7 @@ def _check_api_keys(settings: "Settings") -> Results:
 
 
 def _check_tls(settings: "Settings") -> Results:
-    from serving.http.tls import Certificate
+    from serving.http.protocol.tls import Certificate
 
     certificate = Certificate.from_settings(settings)
     found = "off: a proxy must add it" if certificate is None else f"certificate {settings.tls_cert_file}"

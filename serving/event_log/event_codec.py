@@ -63,11 +63,13 @@ class Cancellation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cancelled_at: Annotated[Time | None, Meta(description="when it was cancelled; default: now")] = None
 
 
-class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The selection of a consignment for inspection."""
 
     consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
-    office: Annotated[str, Meta(description="customs office that inspects")]
+    office: Annotated[
+        str | None, Meta(description="customs office that inspects; null if it is not known")
+    ] = None
     selected_by: Annotated[Selector, Meta(description="`model`, or `random` for a random selection")]
     selection_probability: Annotated[
         Probability, Meta(description="probability that the whole policy selects this consignment")
@@ -342,6 +344,13 @@ class EventCodec:
     def decode_plain_fields(self, event: ArrivalEvent) -> dict[str, Any]:
         """Decode the fields of a consignment that are not personal; return no fields if its content was removed."""
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
+
+    def read_office(self, event: ArrivalEvent) -> str | None:
+        """Return the office of a consignment; None if it has none, or it was imported and its content was removed."""
+        if isinstance(event, DecisionEvent):
+            return event.office
+        office: str | None = self.decode_plain_fields(event).get("office") or None
+        return office
 
     def decode_link(self, event: LinkEvent) -> Link | None:
         """Decode a link; return None if its content was removed, or there is no vault."""

@@ -87,7 +87,8 @@ class ArrivalEvent(RecordEntry, frozen=True, gc=False):
 class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
     """An arrival that was scored at `recorded_us`.
 
-    `features` and `reasons` (MessagePack) are None if the content was removed. `history_sequence` is the last entry that history
+    `features` and `reasons` (MessagePack) are None if the content was removed. `office` is the office that examines it, and `warnings` the MessagePack
+    of the doubts about it, None if there are none. `history_sequence` is the last entry that history
     included when it was read for this decision; None for the entry before this one.
     """
 

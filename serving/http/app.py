@@ -13,10 +13,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serving.http.asgi import AsgiEndpoint, HttpCall, refuse
+from serving.http.auth import Authenticator
+from serving.http.officer.routes import list_page_routes
+from serving.http.openapi import ROUTES, send_page
 from serving.http.problems import Refusal
 from serving.http.requests import Door
-from serving.http.routes import list_routes
-from serving.http.scores import ENDPOINT_NAME, SCORES_PATH, ScoresEndpoint
+from serving.http.routing import EndpointRoute
+from serving.http.scores import SCORES_PATH
 from serving.service import Service
 
 ROUTE_ERROR_DETAILS = {
@@ -29,18 +32,17 @@ class App:
     """The ASGI application of one service."""
 
     def __init__(self, service: Service) -> None:
-        self.service, self.door = service, Door.from_settings(service.settings, service.clock)
-        service.watch("API keys", self.door.authenticator.refresh)
-        scores = ScoresEndpoint(self.door, service.batcher, service.active, service.log, service.metrics)
-        self._scores = AsgiEndpoint(service.metrics, ENDPOINT_NAME, scores)
+        settings, metrics = service.settings, service.metrics
+        keys = Authenticator(settings.api_keys_file, settings.rate_limit, service.clock)
+        self.service, self.door = service, Door(keys, settings.max_body_bytes)
+        service.watch("API keys", keys.refresh)
+        routes = [
+            Route(path, AsgiEndpoint(metrics, name, endpoint), methods=[method])
+            for method, path, name, endpoint in list_routes(service, self.door)
+        ]
+        self._scores = routes[0].endpoint
         self._rest = Starlette(
-            routes=[
-                Route(SCORES_PATH, self._scores, methods=["POST"]),
-                *(
-                    Route(path, AsgiEndpoint(service.metrics, name, endpoint), methods=[method])
-                    for method, path, name, endpoint in list_routes(service, self.door)
-                ),
-            ],
+            routes=routes,
             exception_handlers={HTTPException: _refuse_route},
             lifespan=self._lifespan,
         )
@@ -73,6 +75,12 @@ class App:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.wake)
         yield
         await self.service.stop()
+
+
+def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
+    """List the routes of a service with their endpoints, scores first."""
+    declared = (each.build_endpoint(service, door) for each in (*ROUTES, send_page))
+    return [*declared, *list_page_routes(service, door)]
 
 
 def _get_host(scope: Scope) -> bytes | None:

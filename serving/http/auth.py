@@ -77,7 +77,10 @@ class TokenBucket:
 
 
 class Caller:
-    """An authenticated client with its scopes and rate limit, bound to the consignments of some offices or None for all."""
+    """An authenticated client with its scopes and rate limit, bound to the consignments of some offices or None for all.
+
+    `only_office` is the office of consignments that name none, if the key is bound to one office.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class Caller:
         offices: tuple[str, ...] | None = None,
     ) -> None:
         self.person, self.offices = person, None if offices is None else frozenset(offices)
+        self.only_office = offices[0] if offices is not None and len(set(offices)) == 1 else None
         self.name, self._scopes, self._bucket = name, frozenset(scopes), bucket
         self._expires_us = math.inf if expires_at is None else to_us(expires_at)
 

@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from http import HTTPStatus
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType, structs
 
+from consignments.doubts import Doubt
 from consignments.identifiers import normalize_identifier
+from consignments.records import Outcome
 from consignments.timestamps import to_datetime
-from models.reasons.ranking import Reason
-from serving.event_log.event_codec import CustomsState, EventCodec, get_spelling
+from models.promotion_record import Figure
+from models.reasons.ranking import Reason, ReasonCode
+from serving.event_log.event_codec import CustomsState, EventCodec, RecordedAction, Selection, get_spelling
 from serving.event_log.events import (
     ActionEvent,
     CustomsStateEvent,
@@ -18,11 +24,12 @@ from serving.event_log.events import (
     OutcomeEvent,
     SelectionEvent,
 )
-from serving.http import schemas
 from serving.http.asgi import respond, respond_json
 from serving.http.problems import Refusal
 from serving.http.routing import ApiRequest, route
+from serving.http.scores import ModelName, parse_model_name
 from serving.scoring.offices import find_office
+from serving.scoring.scorer import decode_doubts
 from serving.state.consignment_states import NO_REASONS
 
 EXCLUDED_FROM_ANSWERS = ("features",)
@@ -30,8 +37,116 @@ HIDDEN = "details need an API key with the scope read"
 METRICS_MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
+class PastDecision(msgspec.Struct, frozen=True):
+    """A decision recorded in the event log."""
+
+    decision_id: str
+    received_at: datetime
+    scored_at: datetime
+    score: float
+    band: str
+    reasons: list[Reason]
+    model: ModelName
+    asked_by: str
+    warnings: Annotated[list[Doubt], Meta(description="what was doubtful in the consignment")]
+
+
+class RecordedOutcome(Outcome, frozen=True):
+    """An outcome as it was recorded."""
+
+    recorded_by: Annotated[str, Meta(description="name of the API key that sent it")] = ""
+
+
+class ConsignmentHistory(msgspec.Struct, frozen=True):
+    """All events recorded for a consignment, each list in the order of the log."""
+
+    consignment_id: str
+    decisions: list[PastDecision]
+    outcomes: list[RecordedOutcome]
+    imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
+    cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
+    selections: list[Selection]
+    actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
+    events: Annotated[list[CustomsState], Meta(description="answers of customs")]
+    next: Annotated[
+        int | UnsetType,
+        Meta(description="sequence number to send as `after` for the next page; missing on the last"),
+    ] = UNSET
+
+
+class ShadowModelInfo(ModelName, frozen=True):
+    """A model in shadow mode: it scores the same traffic, and its results are only logged."""
+
+    approved: Annotated[bool, Meta(description="whether a promotion record names it")]
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """The model that scores, with its approval and what was measured of it."""
+
+    name: str
+    version: str
+    target: str
+    as_of: Annotated[str, Meta(description="the model was trained on what was known at this time")]
+    bundle_sha256: str
+    feature_spec_sha256: str
+    code_version: str
+    metrics: Annotated[
+        dict[str, Figure],
+        Meta(
+            description="estimates of the recipe as deployed, from the promotion record: shares and ratios with their 95 % intervals; "
+            "`value` is null and `reason` says why if too few results are known"
+        ),
+    ]
+    known_finds: Annotated[
+        int | None, Meta(description="known finds that the metrics rest on; null if nothing was measured")
+    ]
+    effective_finds: Annotated[
+        float | None, Meta(description="equally weighted finds that would tell as much")
+    ]
+    found: Annotated[
+        dict[str, float], Meta(description="known finds ranked within `1pct` of the traffic, `capacity`, …")
+    ]
+    approved_by: str
+    approved_at: datetime
+    loaded_at: datetime
+    challenger: Annotated[ShadowModelInfo | None, Meta(description="the model in shadow mode")]
+
+
+class ReasonCodes(msgspec.Struct, frozen=True):
+    """All reason codes that the loaded model can return."""
+
+    language: Annotated[
+        str, Meta(description="language of the texts, for example `en`; set by NPSRISK_LANGUAGE")
+    ]
+    model: ModelName
+    codes: list[ReasonCode]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Readiness of the service."""
+
+    ready: bool
+    reasons: Annotated[list[str], Meta(description="why the service cannot score now")]
+    warnings: Annotated[list[str], Meta(description="problems that do not prevent scoring")]
+    degraded: Annotated[bool, Meta(description="true if the rules score because no model is loaded")]
+    model: Annotated[
+        ModelName | None, Meta(description="model that scores, or `rules`; null if nothing can score")
+    ]
+    log_sequence: Annotated[int, Meta(description="sequence number of the last durable log entry")]
+    role: Annotated[
+        Literal["active", "standby"],
+        Meta(description="whether this service scores, or waits for the one that does"),
+    ]
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """Liveness of the process."""
+
+    live: bool
+
+
 @route("/v1/consignments/{consignment_id:path}", "consignment", paged=True, refusals=(404, 503))
-async def read_consignment(request: ApiRequest) -> schemas.ConsignmentHistory:
+async def read_consignment(request: ApiRequest) -> ConsignmentHistory:
     """Return every decision and outcome recorded for a consignment."""
     log, entries, page = request.service.log, request.service.active.entries, request.page
     identifier = request.call.scope["path_params"]["consignment_id"]
@@ -44,33 +159,36 @@ async def read_consignment(request: ApiRequest) -> schemas.ConsignmentHistory:
     shown = [event for event in events if event.sequence > page.after][: page.limit]
     history = build_history(identifier, shown, log.format_decision_id, entries)
     if shown and shown[-1] is not events[-1]:
-        history = msgspec.structs.replace(history, next=shown[-1].sequence)
+        history = structs.replace(history, next=shown[-1].sequence)
     return history
 
 
 def build_history(
     name: str, events: list[Event], decision_id: Callable[[int], str], entries: EventCodec
-) -> schemas.ConsignmentHistory:
+) -> ConsignmentHistory:
     """Group the events of a consignment by kind; the result has no personal fields."""
-    return schemas.ConsignmentHistory(
+    return ConsignmentHistory(
         name,
         decisions=[
             build_past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)
         ],
         outcomes=[
-            msgspec.structs.replace(entries.outcomes.decode(event), consignment_id=get_spelling(event))
+            RecordedOutcome(
+                **structs.asdict(entries.outcomes.decode(event)) | {"consignment_id": get_spelling(event)},
+                recorded_by=event.asked_by,
+            )
             for event in events
             if isinstance(event, OutcomeEvent)
         ],
         imported=[to_datetime(event.at_us) for event in events if event.kind == "arrival"],
         cancellations=[to_datetime(event.at_us) for event in events if event.kind == "cancellation"],
         selections=[
-            msgspec.structs.replace(entries.selections.decode(event), consignment_id=get_spelling(event))
+            structs.replace(entries.selections.decode(event), consignment_id=get_spelling(event))
             for event in events
             if isinstance(event, SelectionEvent)
         ],
         actions=[
-            msgspec.structs.replace(entries.actions.decode(event), consignment_id=get_spelling(event))
+            structs.replace(entries.actions.decode(event), consignment_id=get_spelling(event))
             for event in events
             if isinstance(event, ActionEvent)
         ],
@@ -82,25 +200,26 @@ def build_history(
 
 def build_customs_state(event: CustomsStateEvent, entries: EventCodec) -> CustomsState:
     """Build the answer's form of a logged answer of customs."""
-    return msgspec.structs.replace(entries.states.decode(event), consignment_id=get_spelling(event))
+    return structs.replace(entries.states.decode(event), consignment_id=get_spelling(event))
 
 
-def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> schemas.PastDecision:
+def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> PastDecision:
     """Build the answer's form of a logged decision."""
-    return schemas.PastDecision(
+    return PastDecision(
         decision_id(event.sequence),
         to_datetime(event.at_us),
         to_datetime(event.recorded_us),
         event.score,
         event.band,
         msgspec.msgpack.decode(event.reasons or NO_REASONS, type=list[Reason]),
-        schemas.ModelName.parse(event.model),
+        ModelName.parse(event.model),
         event.asked_by,
+        decode_doubts(event.warnings),
     )
 
 
 @route("/v1/model", "model")
-async def read_model(request: ApiRequest) -> schemas.ModelInfo:
+async def read_model(request: ApiRequest) -> ModelInfo:
     """Return the model that scores."""
     active, shadow = request.service.active, request.service.shadow.release
     model = active.model
@@ -108,7 +227,7 @@ async def read_model(request: ApiRequest) -> schemas.ModelInfo:
     if card is None or release is None or release.record is None:
         raise active.build_no_model_fault()
     figures = release.record.figures
-    return schemas.ModelInfo(
+    return ModelInfo(
         release.name,
         release.version,
         card.target,
@@ -123,39 +242,37 @@ async def read_model(request: ApiRequest) -> schemas.ModelInfo:
         release.record.approved_by,
         release.record.approved_at,
         model.loaded_at,
-        None
-        if shadow is None
-        else schemas.ShadowModelInfo(shadow.name, shadow.version, shadow.record is not None),
+        None if shadow is None else ShadowModelInfo(shadow.name, shadow.version, shadow.record is not None),
     )
 
 
 @route("/v1/reasons", "reasons")
-async def list_reasons(request: ApiRequest) -> schemas.ReasonCodes:
+async def list_reasons(request: ApiRequest) -> ReasonCodes:
     """Return all reason codes with their texts."""
     model = request.service.active.get_scorer().model
-    ranker, name = model.risk.reasons, schemas.parse_model_name(model.name)
-    return schemas.ReasonCodes(ranker.language, name, ranker.list_codes())
+    ranker, name = model.risk.reasons, parse_model_name(model.name)
+    return ReasonCodes(ranker.language, name, ranker.list_codes())
 
 
 @route("/health/live", "live", scope=None, refusals=())
-async def read_liveness(_request: ApiRequest) -> schemas.Liveness:
+async def read_liveness(_request: ApiRequest) -> Liveness:
     """Check that the process responds."""
-    return schemas.Liveness(live=True)
+    return Liveness(live=True)
 
 
-@route("/health/ready", "ready", scope=None, answer=schemas.Health, refusals=())
+@route("/health/ready", "ready", scope=None, answer=Health, refusals=())
 async def send_readiness(request: ApiRequest) -> int:
     """Check whether the service can score, and if not, why."""
     service, active = request.service, request.service.active
     reasons, warnings = service.explain_unready(), service.list_warnings()
     if not request.door.may_read(request.call):  # they name files and databases
         reasons, warnings = ([HIDDEN] if found else [] for found in (reasons, warnings))
-    health = schemas.Health(
+    health = Health(
         not reasons,
         reasons,
         warnings,
         active.degraded,
-        schemas.ModelName.parse(active.model.name) if active.scorer else None,
+        ModelName.parse(active.model.name) if active.scorer else None,
         service.log.last_sequence,
         service.role.name,
     )

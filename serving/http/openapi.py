@@ -1,7 +1,12 @@
 """OpenAPI document, generated from the types that decode requests and encode responses, so that both always agree."""
 
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from html import escape
 from http import HTTPStatus
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -9,12 +14,14 @@ from msgspec import Meta
 
 from consignments.records import Consignment
 from serving.http import feed, inquiries
-from serving.http.ingestion import INGESTED_RECORDS
+from serving.http.asgi import respond
+from serving.http.ingestion import INGESTION_ROUTES
 from serving.http.problems import Problem
-from serving.http.requests import DEFAULT_PAGE_LENGTH, MAX_RECORDS, MAX_SEQUENCE_DIGITS
+from serving.http.protocol.records import MAX_RECORDS
+from serving.http.requests import DEFAULT_PAGE_LENGTH, MAX_SEQUENCE_DIGITS
 from serving.http.routing import ApiRequest, Operation, route
-from serving.http.scores import SCORES
-from serving.http.selections import SELECTIONS
+from serving.http.scores import score_body
+from serving.http.selections import select_consignments
 
 REFERENCE_TEMPLATE = "#/components/schemas/{name}"
 REQUEST_ID_HEADER, RETRY_HEADER = "X-Request-Id", "Retry-After"
@@ -71,7 +78,10 @@ async def read_document(request: ApiRequest) -> Document:
     return build_document(request.service.active.model.record, installed_version("npsrisk"))
 
 
-READ_ROUTES = (
+ROUTES = (
+    score_body,
+    *INGESTION_ROUTES,
+    select_consignments,
     inquiries.read_consignment,
     feed.list_decisions,
     feed.list_messages,
@@ -84,14 +94,13 @@ READ_ROUTES = (
     inquiries.send_metrics,
     read_document,
 )
-"""The operations with `GET`, in the order of the document."""
+"""The operations, in the order of the document."""
 
 
 def list_operations(record: type[Consignment] = Consignment) -> tuple[Operation, ...]:
     """List the operations; `record` is the loaded model's type of consignment."""
-    scores = msgspec.structs.replace(SCORES, record=record)
-    recorded = [each.operation for each in INGESTED_RECORDS]
-    return (scores, *recorded, SELECTIONS, *(each.operation for each in READ_ROUTES))
+    scores = msgspec.structs.replace(score_body.operation, record=record)
+    return (scores, *(each.operation for each in ROUTES[1:]))
 
 
 PAGE_PARAMETERS: tuple[Document, ...] = (
@@ -257,3 +266,64 @@ def _error_responses(call: Operation) -> Document:
 
 def _reference(name: str) -> Document:
     return {"$ref": REFERENCE_TEMPLATE.format(name=name)}
+
+
+FOLDER = Path(__file__).parent
+SCORE_EXAMPLE = """curl "http://127.0.0.1:8080/v1/scores?reasons=3" \\
+  -H 'Content-Type: application/json' \\
+  -d '{"consignment_id": "RB123456785GB", "channel": "postal", "departure_country": "GB",
+       "description": "research chemical sample", "gross_weight_kg": 0.1}'"""
+OUTCOME_EXAMPLE = """curl http://127.0.0.1:8080/v1/outcomes \\
+  -H 'Content-Type: application/json' \\
+  -d '{"consignment_id": "RB123456785GB", "selected_by": "model", "status": "inspected",
+       "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z",
+       "result": "nps"}'"""
+
+
+@route("/interface", "page", scope=None, answer="text/html", refusals=())
+async def send_page(request: ApiRequest) -> int:
+    """Return the page that lists the calls."""
+    model = request.service.active.model
+    body = render_page(installed_version("npsrisk"), model.name, loaded=model.release is not None)
+    await respond(request.call, 200, body, b"text/html; charset=utf-8", policy=build_policy())
+    return 200
+
+
+def render_page(version: str, model: str, *, loaded: bool) -> bytes:
+    """Render the landing page of a version of npsrisk and a model, which is `rules` if none is loaded."""
+    state = f"Scores with {model}" if loaded else "No model is loaded: train, promote and publish one"
+    filled = {
+        "__STYLE__": _style(),
+        "__STATE_CLASS__": "" if loaded else "waiting",
+        "__STATE__": escape(state),
+        "__CALLS__": "\n".join(map(_row, list_operations())),
+        "__EXAMPLE__": escape(SCORE_EXAMPLE),
+        "__OUTCOME__": escape(OUTCOME_EXAMPLE),
+        "__VERSION__": escape(version),
+    }
+    text: str = _read("landing_page.html")
+    for mark, value in filled.items():
+        text = text.replace(mark, value)
+    return text.encode()
+
+
+@cache
+def build_policy() -> tuple[bytes, bytes]:
+    """Build the Content-Security-Policy header that allows only this page's own style sheet."""
+    digest = b64encode(sha256(_style().encode()).digest()).decode()
+    value = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
+    return b"content-security-policy", value.encode()
+
+
+@cache
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    return _read("landing_page.css")
+
+
+def _row(call: Operation) -> str:
+    verb = f'<code><span class="verb">{call.method}</span>{escape(strip_converter(call.path))}</code>'
+    return f"<tr><td>{verb}</td><td>{escape(call.summary)}</td><td>{call.scope or ''}</td></tr>"

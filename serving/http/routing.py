@@ -5,17 +5,19 @@ the summary of the operation, and its type of return that of the response.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller, Scope
+from serving.http.protocol.records import RecordReader
 from serving.http.requests import Door, PageOptions, read_page_options
 from serving.service import Service
 
 Endpoint = Callable[[HttpCall], Awaitable[int]]
 """Answers a request and returns the status; `serving.http.asgi.AsgiEndpoint` answers the errors that it raises."""
+Record = TypeVar("Record")
 
 
 class EndpointRoute(NamedTuple):
@@ -42,6 +44,12 @@ class ApiRequest(NamedTuple):
         assert self.authenticated is not None
         return self.authenticated
 
+    async def read_records(self, reader: RecordReader[Record]) -> Record | list[msgspec.Raw]:
+        """Read a JSON body of one record or a list, and count its records against the rate limit."""
+        found = reader.read((await self.door.read_body(self.call)).content)
+        self.caller.spend(max(len(found), 1) if isinstance(found, list) else 1)
+        return found
+
 
 Answer = Callable[[ApiRequest], Awaitable[Any]]
 
@@ -52,7 +60,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `scope` is that of the API key; None if no key is required. `answer` is the type of the response, or its media type if it is not
     JSON, and `list_answer` the type of the response to a list. The body is one `record`, or a list of them under `plural`. A page has the
     parameters `after` and `limit`. `refusals` are error statuses in addition to the common ones, and `message_types` media types that are
-    accepted in addition to JSON.
+    accepted in addition to JSON. A request without a body costs `cost` records.
     """
 
     method: str
@@ -68,54 +76,37 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     list_answer: type[Any] | None = None
     parameters: tuple[dict[str, Any], ...] = ()
     message_types: tuple[str, ...] = ()
+    cost: int = 1
 
 
-class ReadRoute(NamedTuple):
-    """An operation with `GET`, the function that answers it, and what a request costs in records."""
+class Route(NamedTuple):
+    """An operation and the function that answers it."""
 
     operation: Operation
     function: Answer
-    cost: int
+
+    def build_endpoint(self, service: Service, door: Door) -> EndpointRoute:
+        """Build the endpoint that checks a request, calls the function and sends its result, if it has not sent one itself."""
+        operation, function = self
+
+        async def answer(call: HttpCall) -> int:
+            caller = None if operation.scope is None else door.authorize(call, operation.scope)
+            page = read_page_options(call) if operation.paged else PageOptions()
+            if caller is not None and operation.record is None:
+                caller.spend(operation.cost)
+            found = await function(ApiRequest(service, door, call, caller, page))
+            return found if isinstance(found, int) else await respond_json(call, found)
+
+        return EndpointRoute(operation.method, operation.path, operation.name, answer)
 
 
-def route(
-    path: str,
-    name: str,
-    *,
-    scope: Scope | None = "read",
-    answer: Any = None,
-    paged: bool = False,
-    refusals: tuple[int, ...] = (503,),
-    cost: int = 1,
-) -> Callable[[Answer], ReadRoute]:
-    """Declare the operation with `GET` that a function answers; `answer` is given if the function sends the response itself."""
+def route(path: str, name: str, method: str = "GET", **declared: Any) -> Callable[[Answer], Route]:
+    """Declare the operation that a function answers, with fields of `Operation`; the scope is `read` if none is given."""
 
-    def declare(function: Answer) -> ReadRoute:
-        operation = Operation(
-            method="GET",
-            path=path,
-            name=name,
-            summary=(function.__doc__ or "").partition(".")[0],
-            scope=scope,
-            answer=answer or get_type_hints(function)["return"],
-            paged=paged,
-            refusals=refusals,
-        )
-        return ReadRoute(operation, function, cost)
+    def declare(function: Answer) -> Route:
+        found: dict[str, Any] = {"scope": "read", "summary": (function.__doc__ or "").partition(".")[0]}
+        if "answer" not in declared:
+            found["answer"] = get_type_hints(function)["return"]
+        return Route(Operation(method=method, path=path, name=name, **found | declared), function)
 
     return declare
-
-
-def build_read_endpoint(read: ReadRoute, service: Service, door: Door) -> EndpointRoute:
-    """Build the endpoint that checks a request, calls the function and sends its result, if it has not sent one itself."""
-    operation, function, cost = read
-
-    async def answer(call: HttpCall) -> int:
-        caller = None if operation.scope is None else door.authorize(call, operation.scope)
-        page = read_page_options(call) if operation.paged else PageOptions()
-        if caller is not None and cost:
-            caller.spend(cost)
-        found = await function(ApiRequest(service, door, call, caller, page))
-        return found if isinstance(found, int) else await respond_json(call, found)
-
-    return EndpointRoute(operation.method, operation.path, operation.name, answer)

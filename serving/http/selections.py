@@ -22,10 +22,9 @@ from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
 from serving.event_log.versions import LateVersionFilter
-from serving.http.asgi import HttpCall, respond_json
 from serving.http.problems import Refusal
-from serving.http.requests import Door, SingleRecordReader, build_refusal
-from serving.http.routing import Operation
+from serving.http.protocol.records import build_refusal, get_reader
+from serving.http.routing import ApiRequest, route
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
 from serving.scoring.intake import FieldError, check_times
@@ -44,7 +43,9 @@ EXCLUDED_FROM_SELECTIONS = ("sealed", "features", "reasons")
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A request of an office for an inspection list."""
 
-    office: Annotated[Code, Meta(description="customs office of arrival")]
+    office: Annotated[
+        Code | None, Meta(description="customs office of arrival; null: the consignments without one")
+    ]
     capacity: Annotated[
         int,
         Meta(
@@ -70,7 +71,7 @@ class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class SelectionList(msgspec.Struct, frozen=True):
     """The inspection list of an office."""
 
-    office: str
+    office: str | None
     selections: list[Selection]
 
 
@@ -86,37 +87,19 @@ def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
     return fault
 
 
-SELECTIONS = Operation(
-    method="POST",
-    path="/v1/selections",
-    name="selections",
-    summary="Select scored consignments of an office for inspection",
-    scope="score",
-    answer=SelectionList,
-    record=SelectionRequest,
-)
-
-
-class SelectionEndpoint:
-    """The endpoint of `POST /v1/selections`."""
-
-    def __init__(self, door: Door, active: ActiveModel, log: EventLog) -> None:
-        self._door, self._active, self._log = door, active, log
-        self._reader = SingleRecordReader(SelectionRequest)
-
-    async def __call__(self, call: HttpCall) -> int:
-        """Answer one request after the selections are on disk."""
-        caller = self._door.authorize(call, "score")
-        request = self._reader.read(await self._door.read_json(call))
-        caller.spend(1)
-        if caller.offices is not None and request.office not in caller.offices:
-            raise Refusal(403, OTHER_OFFICE.reason)
-        now_us = self._active.clock()
-        fault = check_request(request, now_us)
-        if fault is not None:
-            raise build_refusal(fault)
-        chosen = await build_selection_list(self._active, self._log, request, now_us, caller.name)
-        return await respond_json(call, chosen)
+@route("/v1/selections", "selections", "POST", scope="score", record=SelectionRequest)
+async def select_consignments(request: ApiRequest) -> SelectionList:
+    """Select scored consignments of an office for inspection."""
+    asked = await request.read_records(get_reader(SelectionRequest))
+    assert isinstance(asked, SelectionRequest)
+    caller, active = request.caller, request.service.active
+    if not caller.may_see(asked.office):
+        raise Refusal(403, OTHER_OFFICE.reason)
+    now_us = active.clock()
+    fault = check_request(asked, now_us)
+    if fault is not None:
+        raise build_refusal(fault)
+    return await build_selection_list(active, request.service.log, asked, now_us, caller.name)
 
 
 async def build_selection_list(
@@ -162,7 +145,7 @@ async def build_selection_list(
 class ScoredConsignments:
     """The consignments of an office scored in a period, and which were selected; `drawn` are those of the same request."""
 
-    def __init__(self, entries: EventCodec, office: str, request_id: str) -> None:
+    def __init__(self, entries: EventCodec, office: str | None, request_id: str) -> None:
         self.sequence, self.drawn = 0, list[Selection]()
         self._entries, self._office, self._request_id = entries, office, request_id
         self._decisions: list[DecisionEvent] = []
@@ -180,7 +163,7 @@ class ScoredConsignments:
             for event in events
             if isinstance(event, DecisionEvent)
             and from_us <= event.at_us < until_us
-            and self._entries.decode_plain_fields(event).get("office") == self._office
+            and event.office == self._office
         ]
         self.apply_events(events)
         self.sequence = until
@@ -226,7 +209,7 @@ class ScoredConsignments:
 class SelectionDraw:
     """The draw of one request, made again only if the candidates have changed since."""
 
-    def __init__(self, office: str, rule: SelectionRule, now: datetime, request_id: str) -> None:
+    def __init__(self, office: str | None, rule: SelectionRule, now: datetime, request_id: str) -> None:
         self._office, self._rule, self._now, self._request_id = office, rule, now, request_id
         self._candidates, self._drawn = list[DecisionEvent](), list[Selection]()
 
@@ -241,18 +224,18 @@ class SelectionDraw:
         chosen = select(
             [event.consignment_id for event in candidates],
             np.array([event.score for event in candidates], dtype=np.float64),
-            [self._office] * len(candidates),
+            [self._office or ""] * len(candidates),
             np.array([convert_us_to_day(event.at_us) for event in candidates], dtype=np.int64),
             self._rule,
         )
         return [
             Selection(
-                get_spelling(candidates[row.place]),
-                row.office,
-                row.selected_by,
-                row.selection_probability,
-                self._now,
-                self._request_id,
+                consignment_id=get_spelling(candidates[row.place]),
+                office=self._office,
+                selected_by=row.selected_by,
+                selection_probability=row.selection_probability,
+                selected_at=self._now,
+                request=self._request_id,
             )
             for row in chosen
         ]

@@ -12,7 +12,7 @@ from consignments.errors import BadSetting
 from consignments.garbage_collection import pause_garbage_collection
 from serving.http.app import App
 from serving.http.connections import build_connection_class
-from serving.http.tls import Certificate
+from serving.http.protocol.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings, find_unknown_settings

@@ -35,7 +35,6 @@ _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 class ListFields(msgspec.Struct, frozen=True, gc=False):
     """The fields of a consignment that a list shows; none is personal."""
 
-    office: str | None = None
     channel: str | None = None
     route: str | None = None
     departure_country: str | None = None
@@ -66,6 +65,7 @@ class ListRow:
     sequence : int
         Log entry of the decision of the version that counts.
     score, band
+    office : str or None
     fields : ListFields
     state : str
         `cancelled`, the result of its inspection, `missed`, its latest action, `selected` or `open`.
@@ -74,7 +74,7 @@ class ListRow:
     """
 
     __slots__ = (
-        "_reasons", "action", "band", "cancelled", "family", "fields", "name", "outcome", "rank",
+        "_reasons", "action", "band", "cancelled", "family", "fields", "name", "office", "outcome", "rank",
         "result", "score", "selected_by", "sequence", "spelling", "substance",
     )  # fmt: skip
 
@@ -82,6 +82,7 @@ class ListRow:
         self.name = self.spelling = name
         self.sequence, self.score, self.band = 0, 0.0, ""
         self.fields, self.cancelled = NO_FIELDS, False
+        self.office: str | None = None
         self._reasons: bytes | None = None
         self.selected_by: str | None = None
         self.action: str | None = None
@@ -95,6 +96,7 @@ class ListRow:
         """Set the version that counts and its decision."""
         self.sequence, self.score, self.band = event.sequence, event.score, event.band
         self.spelling = get_spelling(event)
+        self.office = event.office
         self.fields = NO_FIELDS if event.redacted else _decode_fields(event.plain)
         self._reasons = event.reasons
 
@@ -200,14 +202,15 @@ class DayList:
             else:
                 self._apply_to(row, event)
 
-    def list_offices(self) -> list[str]:
-        """List the offices of the day."""
-        return sorted(office for office, rows in self._offices.items() if office and rows)
+    def list_offices(self) -> list[str | None]:
+        """List the offices of the day; None comes last, if a consignment has none."""
+        found = [office for office, rows in self._offices.items() if rows]
+        return sorted(found, key=lambda office: (office is None, office))
 
     def view_office(self, office: str | None) -> OfficeDay:
         """Return the consignments of an office; equal scores are in the order of identifiers."""
         if office not in self._viewed:
-            ranked = [row for row in self.rows.values() if row.fields.office == office]
+            ranked = [row for row in self.rows.values() if row.office == office]
             ranked.sort(key=attrgetter("name"))
             ranked.sort(key=attrgetter("score"), reverse=True)
             for rank, row in enumerate(ranked, start=1):
@@ -230,14 +233,14 @@ class DayList:
         if self.rows.pop(row.name, None) is not None:
             self._count(row, -1)
         row.cancelled = False
-        if self._is_of_day(event):
+        if self._is_of_day(event) and not event.redacted:
             row.set_version(event)
             self.rows[row.name] = row
             self._count(row, 1)
 
     def _count(self, row: ListRow, change: int) -> None:
-        self._offices[row.fields.office] += change
-        self._viewed.pop(row.fields.office, None)
+        self._offices[row.office] += change
+        self._viewed.pop(row.office, None)
 
     def _apply_to(self, row: ListRow, event: Event) -> None:
         match event:
@@ -251,7 +254,7 @@ class DayList:
                 row.cancelled = True
             case _:
                 return
-        self._viewed.pop(row.fields.office, None)
+        self._viewed.pop(row.office, None)
 
     def _apply_outcome(self, row: ListRow, event: OutcomeEvent) -> None:
         outcome = self._entries.outcomes.decode(event)

@@ -189,9 +189,7 @@ def _read_wanted(
             shared, state = matcher.find_shared(c), _find_state(row, version.at_us, now_us)
             if shared or state == IN_HAND:
                 yield (
-                    HuntRow(
-                        row.name, row.spelling, row.fields.office, version.at_us, state, shared, row.score
-                    ),
+                    HuntRow(row.name, row.spelling, row.office, version.at_us, state, shared, row.score),
                     c,
                 )
 

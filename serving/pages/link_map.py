@@ -110,7 +110,7 @@ def find_foreign(
     found = set()
     for each in trace.consignments:
         event = log.read_event(int(sequence[each.row]))
-        office = entries.decode_plain_fields(event).get("office") if isinstance(event, ArrivalEvent) else None
+        office = entries.read_office(event) if isinstance(event, ArrivalEvent) else None
         if not may_see(office):
             found.add(each.consignment_id)
     return found

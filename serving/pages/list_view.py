@@ -12,6 +12,8 @@ from serving.pages.messages import Viewer
 
 PAGE_ROWS = 100
 MAX_DIGITS = 7
+WITHOUT_OFFICE = "-"
+"""Office in the query of the list of consignments without an office, which keys that are bound to no office see."""
 MAX_DAY = 100_000
 
 
@@ -91,9 +93,11 @@ class OfficeList(NamedTuple):
 
 def build_list(day: DayList, query: ListQuery, viewer: Viewer) -> OfficeList:
     """Build the page of a list that a query asks for, of an office that the viewer may see."""
-    offices = [office for office in day.list_offices() if viewer.may_see(office)]
+    offices = [office or WITHOUT_OFFICE for office in day.list_offices() if viewer.may_see(office)]
     office = query.office if query.office in offices else next(iter(offices), None)
-    ranked, selected, choices = OfficeDay.of([]) if office is None else day.view_office(office)
+    ranked, selected, choices = OfficeDay.of([])
+    if office is not None:
+        ranked, selected, choices = day.view_office(None if office == WITHOUT_OFFICE else office)
     capacity = selected if query.capacity is None else query.capacity
     matching = ranked
     for name, value in query.filters.items():

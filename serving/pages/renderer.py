@@ -204,7 +204,7 @@ class PageRenderer:
         latest = find_counting_version(events)
         if latest is None:
             raise PageNotFound
-        office = self._plain.decode_plain_fields(latest).get("office")
+        office = self._plain.read_office(latest)
         if not viewer.may_see(office):
             raise PageNotFound
         shown = personal and viewer.may("personal")

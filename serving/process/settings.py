@@ -121,6 +121,14 @@ class Settings(BaseSettings):
             description="TOML file of API keys. Without it the service listens on loopback only.",
         ),
     ] = None
+    offices_file: Annotated[
+        Path | None,
+        Field(
+            alias="NPSRISK_OFFICES_FILE",
+            description="CSV file with the columns place,office: the customs office of a destination (IATA, IMPC or ISO 3166-1 alpha-2), "
+            "for consignments that name none.",
+        ),
+    ] = None
     tls_cert_file: Annotated[
         Path | None,
         Field(

@@ -1,13 +1,20 @@
-"""The offices of consignments: an API key that is bound to offices may use only their consignments."""
+"""The offices of consignments: where one is examined, and which ones an API key reaches.
+
+The office is the consignment's own, else that of its first decision, else the request's, else the only one of the API key, else that of
+its destination in `NPSRISK_OFFICES_FILE`.
+"""
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
 from consignments.identifiers import normalize_identifier
+from consignments.offices import OfficeTable
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.versions import find_counting_version
+from serving.process.state_directory import FileStamp, get_file_stamp
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.intake import FieldError
 
@@ -16,6 +23,25 @@ OTHER_OFFICE = FieldError(
     "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
 )
 EXCLUDED_FROM_OFFICES = ("sealed", "features", "reasons")
+
+
+class OfficesFile:
+    """The table of offices that a setting names, read again when it changes; without a file, it is empty."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self.table = path, OfficeTable({})
+        self._seen: FileStamp | None = None
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the file again if it changed, and return whether it did; `BadSetting` if it is not valid."""
+        if self._path is None:
+            return False
+        stamp = get_file_stamp(self._path) if self._path.exists() else None
+        if stamp is not None and stamp == self._seen:
+            return False
+        self.table, self._seen = OfficeTable.read(self._path), stamp
+        return True
 
 
 class OfficeFinder:
@@ -50,7 +76,6 @@ class OfficeFinder:
 
 
 def find_office(events: Iterable[Event], entries: EventCodec) -> str | None:
-    """Return the office of a consignment's version that counts; None if it has none or its content was removed."""
+    """Return the office of a consignment's version that counts; None if it has none."""
     version = find_counting_version(events)
-    office: str | None = None if version is None else entries.decode_plain_fields(version).get("office")
-    return office
+    return None if version is None else entries.read_office(version)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import astuple
 
+from consignments.doubts import Doubt
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
@@ -34,6 +35,12 @@ DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
 MAX_REASONS = 10
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
+_decode_doubts = msgspec.msgpack.Decoder(list[Doubt]).decode
+
+
+def decode_doubts(stored: bytes | None) -> list[Doubt]:
+    """Decode the logged warnings of a decision."""
+    return [] if stored is None else _decode_doubts(stored)
 
 
 class ScoreResult(msgspec.Struct, frozen=True, gc=False):
@@ -42,17 +49,23 @@ class ScoreResult(msgspec.Struct, frozen=True, gc=False):
     decision: DecisionEvent
     group: CommitGroup | None
     reasons: list[Reason]
+    warnings: Sequence[Doubt] = ()
     repeated: bool = False
     cancelled: bool = False
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request of a client to score a consignment whose `received_at` is set; without `reasons`, the band sets their number."""
+    """A request of a client to score a consignment whose `received_at` is set; without `reasons`, the band sets their number.
+
+    `office` is that of the request, for a consignment that has none, and `doubts` are logged with the decision.
+    """
 
     c: Consignment
     received_us: int
     asked_by: str
     reasons: int | None = None
+    office: str | None = None
+    doubts: Sequence[Doubt] = ()
 
     @property
     def day(self) -> int:
@@ -124,11 +137,18 @@ class Scorer:
         """Count new decisions, repeats and failures."""
         results = [answer for answer in answers if isinstance(answer, ScoreResult)]
         fresh = [answer.decision for answer in results if not answer.repeated]
+        for code in (doubt.code for answer in results if not answer.repeated for doubt in answer.warnings):
+            self._metrics.record_warning("scores", code)
         self._metrics.record_batch(
             self._timings, [each.band for each in fresh], [each.score for each in fresh]
         )
         self._timings.clear()
-        others = {"repeats": len(results) - len(fresh), "unscored": len(answers) - len(results)}
+        nowhere = sum(each.office is None for each in fresh)
+        others = {
+            "without_office": nowhere,
+            "repeats": len(results) - len(fresh),
+            "unscored": len(answers) - len(results),
+        }
         for name, count in others.items():
             if count:
                 self._metrics.counters[name].inc(count)
@@ -140,15 +160,20 @@ class Scorer:
     def _pack_or_repeat(self, asked: Sequence[ScoreRequest]) -> list[PendingConsignment | ScoreResult]:
         """Pack consignments; for one that equals its latest version return the recorded decision."""
         names = [normalize_identifier(each.c.consignment_id) for each in asked]
-        consignments = [self._convert(each.c) for each in asked]
+        consignments = [self._complete(each, name) for each, name in zip(asked, names, strict=True)]
         packed = self.model.entries.consignments.pack_all(consignments, names)
         return list(map(self._find_repeat, asked, consignments, packed, names))
 
-    def _convert(self, c: Consignment) -> Consignment:
-        """Convert a consignment that was decoded before a model with another record type was loaded."""
-        if type(c) is self.model.record:
+    def _complete(self, asked: ScoreRequest, name: str) -> Consignment:
+        """Return a consignment in the model's type, with the office of its first decision or that of the request if it has none."""
+        c = asked.c
+        if type(c) is not self.model.record:  # it was decoded before another model was loaded
+            c = msgspec.convert(c, self.model.record, from_attributes=True)
+        if c.office:
             return c
-        return msgspec.convert(c, self.model.record, from_attributes=True)
+        decision = self.state.get_consignment(name).decision
+        office = (None if decision is None else decision.office) or asked.office
+        return c if office is None else msgspec.structs.replace(c, office=office)
 
     def _find_repeat(
         self, asked: ScoreRequest, c: Consignment, packed: PackedRecord, name: str
@@ -159,9 +184,9 @@ class Scorer:
         if decision is not None and decision.content == packed.content and not _is_renewed(c, known):
             group = self.committer.find_group(decision.sequence)
             reasons = _decode_reasons(decision.reasons or NO_REASONS)
-            return ScoreResult(
-                decision, group, reasons, repeated=True, cancelled=known.cancellation is not None
-            )
+            doubts = decode_doubts(decision.warnings)
+            cancelled = known.cancellation is not None
+            return ScoreResult(decision, group, reasons, doubts, repeated=True, cancelled=cancelled)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
         return PendingConsignment(c, packed, known, asked)
@@ -197,8 +222,10 @@ class Scorer:
         self.state.record_versions(events, [each.known for each in arriving])
         self._timings.append(("score", time.perf_counter() - begun))
         return [
-            found if isinstance(found, Exception) else ScoreResult(found[0], group, found[1])
-            for found in judged
+            found
+            if isinstance(found, Exception)
+            else ScoreResult(found[0], group, found[1], each.asked.doubts)
+            for each, found in zip(arriving, judged, strict=True)
         ]
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> tuple[Rows, Keys, Keys]:
@@ -271,7 +298,12 @@ class Scorer:
         stored = _encode(reasons) if reasons else NO_REASONS
         made_by = model.name, model.sha256, model.spec_sha256
         # The fields of an arrival are the first of a decision's.
-        decision = DecisionEvent(*(*astuple(arrival), packed, score, band, stored, *made_by))
+        doubts = _encode(pending.asked.doubts) if pending.asked.doubts else None
+        decision = DecisionEvent(
+            *(*astuple(arrival), packed, score, band, stored, *made_by),
+            office=c.office or None,
+            warnings=doubts,
+        )
         return decision, reasons
 
 

@@ -50,6 +50,7 @@ GAUGES = {
 COUNTERS = {
     "repeats": "Repeated consignments, answered with the recorded decision.",
     "unscored": "Consignments that could not be scored, for example because the score was not a number.",
+    "without_office": "New decisions on consignments without a customs office.",
     "unmatched_outcomes": "Outcomes recorded for a consignment that is not known yet.",
     "joined_outcomes": "Outcomes that waited for their consignment until it arrived.",
     "shadow_restarts": "Restarts of the challenger's process.",

@@ -13,8 +13,8 @@ from anyio.from_thread import start_blocking_portal
 from support.serving_examples import on_day_20, publish, settings_in
 
 from serving.http.app import App
+from serving.http.protocol.tls import Certificate
 from serving.http.server import build_server, listen
-from serving.http.tls import Certificate
 from serving.service import Service
 
 UVLOOP = {"use_uvloop": True}

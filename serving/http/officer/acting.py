@@ -8,12 +8,13 @@ from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import Action
 from serving.http.asgi import HttpCall
-from serving.http.ingestion import INGESTED_RECORDS, UNKNOWN_CONSIGNMENT, IngestEndpoint
+from serving.http.ingestion import RECORD_KINDS, UNKNOWN_CONSIGNMENT, record_one
 from serving.http.messages import build_records, read_message_body
 from serving.http.officer.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from serving.http.officer.pages import OfficerPages, Visit
 from serving.http.problems import Refusal
-from serving.http.requests import Door, format_reason, parse_number
+from serving.http.protocol.records import format_reason
+from serving.http.requests import parse_number
 from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.intake import REASON_REQUIRED, FieldError, list_arrival_faults
@@ -34,17 +35,13 @@ class DecideEndpoint:
     Parameters
     ----------
     pages : OfficerPages
-    door : Door
     service : Service
     """
 
-    def __init__(self, pages: OfficerPages, door: Door, service: Service) -> None:
-        self._pages, self._active = pages, service.active
+    def __init__(self, pages: OfficerPages, service: Service) -> None:
+        self._pages, self._service, self._active = pages, service, service.active
         self._finder = OfficeFinder(service.active, service.log)
-        self._intakes = {
-            kind.record: IngestEndpoint(kind, door, service.active, service.metrics, service.log)
-            for kind in INGESTED_RECORDS
-        }
+        self._kinds = {kind.record: kind for kind in RECORD_KINDS}
 
     async def __call__(self, call: HttpCall, visit: Visit) -> int:
         """Record what a form says, and show the consignment again."""
@@ -58,9 +55,9 @@ class DecideEndpoint:
             record = self._build(kind, form, visit.person, office)
         except FormFault as fault:
             return await self._show_again(call, visit, form, str(fault), 422)
-        taken = await self._intakes[type(record)].record(
-            record, visit.caller, partial(self._check_unchanged, form)
-        )
+        check = partial(self._check_unchanged, form)
+        kind_of_record = self._kinds[type(record)]
+        taken = await record_one(self._service, kind_of_record, record, visit.caller, check)
         if isinstance(taken, FieldError):
             return await self._refuse(call, visit, form, taken)
         if taken.group is not None:

@@ -21,7 +21,7 @@ from serving.http.officer.sessions import (
     read_cookie,
 )
 from serving.http.problems import Refusal
-from serving.http.requests import BodyReader, Door, read_parameters
+from serving.http.requests import Door, read_parameters
 from serving.pages.formats import TEMPLATES
 from serving.pages.messages import PageAnswer, PageRequest, Viewer
 from serving.pages.page_process import PageProcess
@@ -88,7 +88,7 @@ class OfficerPages:
         self.service, self._door = service, door
         self.sessions = Sessions(service.session_key, service.clock)
         self.process = PageProcess(service.settings)
-        self._bodies = BodyReader(min(MAX_FORM_BYTES, service.settings.max_body_bytes))
+        self._bodies = Door(door.authenticator, min(MAX_FORM_BYTES, service.settings.max_body_bytes))
         service.stop_at_end(self.process.stop)
 
     @property
@@ -129,7 +129,7 @@ class OfficerPages:
         """Read a form; raise a refusal if it is none, or comes from another site."""
         if call.headers.get(b"sec-fetch-site") not in SAME_SITE:
             raise Refusal(403, "The form was sent by another site.")
-        return parse_form((await self._bodies.read(call, FORM_TYPES)).content)
+        return parse_form((await self._bodies.read_body(call, FORM_TYPES)).content)
 
     async def read_own_form(self, call: HttpCall, visit: Visit) -> Form:
         """Read a form of a page of this session; raise a refusal with 403 if its token is another one."""

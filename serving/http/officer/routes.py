@@ -36,7 +36,7 @@ def list_page_routes(service: Service, door: Door) -> list[EndpointRoute]:
         "try": ViewEndpoint(pages, "try"),
     }
     forms: dict[str, PageAnswerer] = {
-        "consignment": DecideEndpoint(pages, door, service),
+        "consignment": DecideEndpoint(pages, service),
         "draft": SendEndpoint(pages, service),
         "try": TryEndpoint(pages, service),
         "logout": sign_in.sign_out,

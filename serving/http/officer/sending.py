@@ -19,7 +19,7 @@ from serving.http.asgi import HttpCall
 from serving.http.officer.forms import Form, FormFault
 from serving.http.officer.pages import OfficerPages, Visit
 from serving.http.problems import Refusal
-from serving.http.requests import format_reason
+from serving.http.protocol.records import format_reason
 from serving.pages.messages import DOCUMENTS, PageRequest
 from serving.process.logging import logger
 from serving.scoring.intake import FieldError

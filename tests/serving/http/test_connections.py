@@ -32,8 +32,8 @@ from support.listening import (
 from support.serving_examples import settings_in
 
 from consignments.errors import BadSetting
+from serving.http.protocol.tls import Certificate
 from serving.http.server import listen
-from serving.http.tls import Certificate
 
 
 @pytest.fixture
@@ -204,14 +204,14 @@ def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, 
         refused = held.pop()
         for connection in held:
             connection.sendall(HEAD + b"Content-Length: 99999\r\n\r\n" + b" " * 99_900)
-        until(lambda: running.app.door.bodies._held == 8 * 99_900)
+        until(lambda: running.app.door._held == 8 * 99_900)
         refused.sendall(HEAD + b"Content-Length: 99999\r\n\r\n" + b" " * 1_000)
         answer = all_of(refused)
         assert problem_of(answer)["detail"].startswith("Too many large bodies at once")
         for connection in [*held, refused]:
             connection.close()
         url = f"http://127.0.0.1:{running.port}/v1/scores"
-        until(lambda: running.app.door.bodies._held == 0)
+        until(lambda: running.app.door._held == 0)
         assert (
             httpx.post(url, json={"consignment_id": "RB1", "channel": "postal"}, trust_env=False).status_code
             == 200

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.listening import JSON
+from support.messages import MESSAGES
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.errors import BadSetting
@@ -30,9 +32,12 @@ def key(name: str, more: str = "") -> str:
 @pytest.fixture
 def client(tmp_path: Path, bundle: Path) -> Iterator[Client]:
     publish(tmp_path, bundle, "1")
-    keys = tmp_path / "keys.toml"
-    keys.write_text(key("all") + key("incheon", 'offices = ["Incheon"]\nperson = "K. Lee"'))
-    with serving(settings_in(tmp_path, NPSRISK_API_KEYS_FILE=str(keys))) as opened:
+    keys, offices = tmp_path / "keys.toml", tmp_path / "offices.csv"
+    bound = key("incheon", 'offices = ["Incheon"]\nperson = "K. Lee"')
+    keys.write_text(key("all") + bound + key("both", 'offices = ["Incheon", "Gimpo"]'))
+    offices.write_text("place,office\nPUS,Busan\nGMP,Gimpo\n")
+    changes = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_OFFICES_FILE": str(offices)}
+    with serving(settings_in(tmp_path, **changes)) as opened:
         yield opened
 
 
@@ -58,7 +63,7 @@ def test_a_bound_key_does_not_reach_those_of_others(client: Client) -> None:
     tried = [
         ("/v1/scores", busan),
         ("/v1/scores", make_consignment("RB2")),
-        ("/v1/scores", make_consignment("RB3", office=None)),
+        ("/v1/scores?office=Busan", make_consignment("RB3", office=None)),
         ("/v1/outcomes", make_outcome("RB2")),
         ("/v1/outcomes", make_outcome("RB-unknown", office=None)),
         ("/v1/cancellations", {"consignment_id": "RB2"}),
@@ -72,6 +77,77 @@ def test_a_bound_key_does_not_reach_those_of_others(client: Client) -> None:
     assert get(client, "incheon", "/v1/consignments/RB2").status_code == 404
     assert get(client, "incheon", "/v1/decisions").json()["decisions"] == []
     assert len(get(client, "all", "/v1/consignments/RB2").json()["decisions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "fields", "office"),
+    [
+        ("all", "?office=Busan", {"office": "Incheon"}, "Incheon"),
+        ("both", "?office=Incheon", {"route": "PVG>GMP"}, "Incheon"),
+        ("incheon", "", {"route": "PVG>PUS"}, "Incheon"),
+        ("both", "", {"route": "PVG>GMP"}, "Gimpo"),
+        ("all", "", {"route": "PVG>PUS"}, "Busan"),
+        ("all", "", {"route": "PVG>CJU"}, None),
+    ],
+)
+def test_the_office_is_the_consignments_the_requests_the_keys_or_that_of_its_destination(
+    client: Client, name: str, query: str, fields: dict[str, Any], office: str | None
+) -> None:
+    c = make_consignment("RB1", **{"office": None, **fields})
+    assert post(client, name, f"/v1/scores{query}", c).status_code == 200
+    (decision,) = get(client, "all", "/v1/decisions").json()["decisions"]
+    assert decision["office"] == office
+    without = "npsrisk_without_office_total {}"
+    assert without.format(float(office is None)) in get(client, "all", "/metrics").text
+
+
+def test_an_office_stays_with_a_repeat_and_an_amendment(client: Client, tmp_path: Path) -> None:
+    c = make_consignment("RB1", office=None, route="PVG>PUS")
+    first = post(client, "all", "/v1/scores", c).json()
+    (tmp_path / "offices.csv").write_text("place,office\nPUS,Gimpo\n")
+    client.look()
+    again = post(client, "all", "/v1/scores?office=Incheon", c).json()
+    assert (again["decision_id"], again["repeated"]) == (first["decision_id"], True)
+    post(client, "all", "/v1/scores?office=Incheon", msgspec.structs.replace(c, pieces=9.0))
+    found = get(client, "all", "/v1/decisions").json()["decisions"]
+    assert [each["office"] for each in found] == ["Busan", "Busan"]
+    later = make_consignment("RB2", office=None, route="PVG>PUS")
+    post(client, "all", "/v1/scores", later)
+    assert get(client, "all", "/v1/decisions").json()["decisions"][-1]["office"] == "Gimpo"
+
+
+def test_the_header_names_the_office_and_a_foreign_or_contradicting_one_is_refused(client: Client) -> None:
+    c = make_consignment("RB1", office=None)
+    headers = JSON | {"authorization": "Bearer both"}
+
+    def send(office: str, query: str = "") -> int:
+        return client.post(f"/v1/scores{query}", c, headers=headers | {"x-office": office}).status_code
+
+    assert [send("Busan"), send("Incheon", "?office=Gimpo"), send("x" * 101)] == [403, 422, 422]
+    assert post(client, "both", "/v1/scores", c).status_code == 403  # no place and no single office
+    assert send("Incheon", "?office=Incheon") == 200
+    assert get(client, "incheon", "/v1/consignments/RB1").status_code == 200
+
+
+def test_messages_get_the_office_of_the_request(client: Client) -> None:
+    body = (MESSAGES / "xfzb_house.xml").read_bytes()
+    headers = {"content-type": "application/xml", "authorization": "Bearer all", "x-office": "Incheon"}
+    (score,) = client.post("/v1/scores", body, headers=headers).json()["scores"]
+    assert get(client, "incheon", f"/v1/consignments/{score['consignment_id']}").status_code == 200
+    (again,) = client.post("/v1/scores", body, headers=headers).json()["scores"]
+    assert again["decision_id"] == score["decision_id"]
+
+
+def test_consignments_without_an_office_are_selected_under_null(client: Client) -> None:
+    for name, office in (("RB1", None), ("RB2", "Incheon")):
+        post(client, "all", "/v1/scores", make_consignment(name, office=office))
+    asked = {"office": None, "capacity": 5, "explore": 0, "from": day(-1), "until": day(1)}
+    assert post(client, "incheon", "/v1/selections", asked).status_code == 403
+    found = post(client, "all", "/v1/selections", asked).json()
+    assert found["office"] is None
+    assert [(each["consignment_id"], each["office"]) for each in found["selections"]] == [("RB1", None)]
+    assert post(client, "all", "/v1/selections", asked).json() == found
+    assert get(client, "incheon", "/v1/selections").json()["selections"] == []
 
 
 def test_a_late_version_of_another_office_moves_no_consignment(client: Client) -> None:

@@ -7,8 +7,8 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Alert
+from serving.http.app import list_routes
 from serving.http.officer.routes import list_page_routes
-from serving.http.routes import list_routes
 
 TYPES = {
     "string": str,

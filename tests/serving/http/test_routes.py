@@ -8,9 +8,9 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, serving, settings_in
 
 from consignments.records import Alert
-from serving.http.landing_page import build_policy
+from serving.http.app import list_routes
 from serving.http.officer.routes import list_page_routes
-from serving.http.routes import list_routes
+from serving.http.openapi import build_policy
 
 
 def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:

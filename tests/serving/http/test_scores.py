@@ -41,7 +41,7 @@ def answer(client: Client, body: Any, query: str = "") -> dict[str, Any]:
 def test_a_consignment_gets_a_score_a_band_and_a_decision(client: Client) -> None:
     told = answer(client, fields())
     named = {"consignment_id", "score", "band", "reasons", "model", "scored_at", "decision_id"}
-    assert told.keys() == named | {"repeated", "cancelled"}
+    assert told.keys() == named | {"repeated", "cancelled", "warnings"}
     assert 0 < told["score"] < 1
     assert told["model"] == {"name": "nps-risk", "version": "1"}
 

@@ -147,7 +147,9 @@ class Life:
             cancellation = Cancellation(act.name, now)
             return self.entries.cancellations.encode(sequence, cancellation, at_us + act.variant, "a test")
         if act.kind == "selection":
-            chosen = Selection(act.name, "Incheon", "model", 1.0, now)
+            chosen = Selection(
+                consignment_id=act.name, selected_by="model", selection_probability=1.0, selected_at=now
+            )
             return self.entries.selections.encode(sequence, chosen, at_us, "a test")
         return self.entries.alerts.encode(
             sequence, Alert(act.name, now, description_pattern="socks"), at_us, "a test"

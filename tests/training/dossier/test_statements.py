@@ -25,8 +25,8 @@ from models.bundle import load_bundle
 from models.registry import PREVIOUS
 from npsrisk import FUNCTIONS, LazyVerbs
 from serving.event_log.event_codec import ActionKind
+from serving.http.app import list_routes
 from serving.http.auth import SCOPES
-from serving.http.routes import list_routes
 from serving.process.settings import Settings, WithoutModel
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS
 from training.data.training_set import compute_inverse_propensity, get_labels_as_of

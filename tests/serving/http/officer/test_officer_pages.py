@@ -70,6 +70,7 @@ def client(state: Path) -> Iterator[Client]:
             ("RB2", {}),
             ("RB3", {"description": HOSTILE, "route": "<b>LHR", "sender_name": HOSTILE, "carrier": HOSTILE}),
             ("RB4", {"office": "Busan", "sender_phone": None, "sender_address": "1 Other Street"}),
+            ("RB5", {"office": None, "received_at": day(-1)}),
             ("180-12345675/H 1?&#", {"channel": "air_cargo", "items": (), "office": "Incheon"}),
         ):
             body = make_consignment(name, **changes)
@@ -133,6 +134,17 @@ def test_the_cookie_is_strict_and_the_pages_load_nothing_from_elsewhere(officer:
     style = officer.get("/style.css")
     assert (style.status_code, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
     assert "url(" not in style.text
+
+
+def test_consignments_without_an_office_have_a_list_that_bound_keys_do_not_see(client: Client) -> None:
+    shown = {}
+    for key in ("all", "busan"):
+        person = Officer(client)
+        person.sign_in(key)
+        shown[key] = read_text(person.get("/?day=2024-03-03&office=-"))
+    assert "Consignments without an office on 2024-03-03" in shown["all"]
+    assert "RB5" in shown["all"]
+    assert "RB5" not in shown["busan"]
 
 
 @pytest.mark.parametrize("key", ["wrong", "old", "blind", ""])
