@@ -28,20 +28,7 @@ COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x2
 
 
 class MessageKind(NamedTuple):
-    """One kind of message.
-
-    Attributes
-    ----------
-    name : str
-        As reports call it.
-    reader : str
-        `module:function`, loaded when the first such message comes; empty if it holds no goods.
-    reason : str
-        Why it is ignored; empty if it is read.
-    max_bytes : int
-    by_mapping : bool
-        It is read by the mapping file of the run.
-    """
+    """One kind of message."""
 
     name: str
     reader: str = ""
@@ -96,17 +83,6 @@ LEADING_XML = re.compile(
 
 def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> MessageKind:
     """Determine the kind of a message.
-
-    Parameters
-    ----------
-    content : bytes
-    mapping : MessageMapping, optional
-        That of the run: it goes before all others for the messages that it is for.
-
-    Raises
-    ------
-    MessageFault
-        If nobody knows it.
 
     Examples
     --------
@@ -233,13 +209,7 @@ def _detect_text(text: str) -> MessageKind:
 def read_message_parts(
     content: bytes, context: MessageContext, kind: MessageKind, mapping: MessageMapping | None = None
 ) -> Iterator[Parsed]:
-    """Yield what a message of a kind holds.
-
-    Raises
-    ------
-    MessageFault
-        If nothing can be read.
-    """
+    """Yield what a message of a kind holds."""
     if len(content) > kind.max_bytes:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {kind.max_bytes:,}")
     if kind.by_mapping and mapping is not None:

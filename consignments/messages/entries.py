@@ -35,20 +35,7 @@ MAX_EXTRA_CHARACTERS = 4000
 
 
 class DeclarationEntry(msgspec.Struct, tag="d", array_like=True):
-    """One version of a consignment.
-
-    Attributes
-    ----------
-    record : Consignment
-        With `received_at`; `quality` has all codes but those that follow from other messages.
-    purpose : str
-    partial : bool
-    extras : dict
-        Columns beyond the record.
-    digest : bytes
-        Of its content, without what a retransmission changes.
-    source : str
-    """
+    """One version of a consignment."""
 
     record: Consignment
     purpose: Purpose
@@ -59,18 +46,7 @@ class DeclarationEntry(msgspec.Struct, tag="d", array_like=True):
 
 
 class MasterEntry(msgspec.Struct, tag="m", array_like=True):
-    """Facts that a master waybill or receptacle adds to its houses.
-
-    Attributes
-    ----------
-    number : str
-    fields : dict
-    received_at, issued_at : datetime
-    declaration : DeclarationEntry or None
-    source : str
-    members : tuple of str
-        Houses or items that the message lists.
-    """
+    """Facts that a master waybill or receptacle adds to its houses."""
 
     number: str
     fields: dict[str, str]
@@ -105,15 +81,7 @@ def choose_received_at(
 
 
 def build_declaration(declaration: Declaration, received_at: datetime, source: str) -> DeclarationEntry:
-    """Make a record of a declaration, whatever it holds.
-
-    Parameters
-    ----------
-    declaration : Declaration
-    received_at : datetime
-    source : str
-        File and place in it.
-    """
+    """Make a record of a declaration, whatever it holds."""
     doubts: Doubts = set(declaration.quality)
     fields = limit_fields(declaration.fields, doubts)
     identifier = fields.get("consignment_id")

@@ -28,14 +28,7 @@ ROUTE_JOINT = ">"
 
 
 class Row(msgspec.Struct, array_like=True):
-    """One row of the table to be.
-
-    Attributes
-    ----------
-    record : Consignment
-    extras : dict
-        Columns beyond the record.
-    """
+    """One row of the table to be."""
 
     record: Consignment
     extras: dict[str, str]
@@ -62,18 +55,7 @@ class RowStore(Protocol):
 
 
 class LinkedVersion(NamedTuple):
-    """The latest version of a consignment.
-
-    Attributes
-    ----------
-    row : int
-    digest : bytes
-        Of the content that its message had.
-    issued_at : datetime or None
-    cancelled : bool
-    filled : tuple of str
-        Columns that its master filled, because no message of its own gave them.
-    """
+    """The latest version of a consignment."""
 
     row: int
     digest: bytes
@@ -84,19 +66,7 @@ class LinkedVersion(NamedTuple):
 
 @dataclass
 class LinkedMaster:
-    """A master and its houses.
-
-    Attributes
-    ----------
-    entry : MasterEntry or None
-        Its latest version; None if it has not come, or was withdrawn.
-    row : int or None
-        Number of its own row, which stands as long as no house is known.
-    earlier : int or None
-        Number of the row that its own row has amended.
-    houses : dict
-        Identifiers of its known houses or items, in the order of their arrival.
-    """
+    """A master and its houses."""
 
     entry: MasterEntry | None = None
     row: int | None = None
@@ -106,18 +76,7 @@ class LinkedMaster:
 
 @dataclass
 class LinkKnowledge:
-    """The knowledge of a linker about earlier messages.
-
-    Attributes
-    ----------
-    versions : dict
-        The latest version of each consignment.
-    seen : set of bytes
-        Marks (`mark_version`) of all versions that came.
-    masters : dict
-    masters_by_member : dict
-        The master that has listed a house or item.
-    """
+    """The knowledge of a linker about earlier messages."""
 
     versions: dict[str, LinkedVersion] = field(default_factory=dict)
     seen: set[bytes] = field(default_factory=set)
@@ -127,21 +86,7 @@ class LinkKnowledge:
 
 @dataclass
 class Linker:
-    """Makes rows of entries that come in the order of their time.
-
-    Parameters
-    ----------
-    rows : RowStore
-    known : LinkKnowledge, optional
-        What is known of earlier messages; it is changed.
-
-    Attributes
-    ----------
-    repeats : int
-        Versions that were known: retransmissions.
-    counts : Counter
-        Amendments, cancellations and enriched houses.
-    """
+    """Makes rows of entries that come in the order of their time."""
 
     rows: RowStore
     known: LinkKnowledge = field(default_factory=LinkKnowledge)

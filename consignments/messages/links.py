@@ -10,23 +10,7 @@ import msgspec
 
 
 class HouseLink(msgspec.Struct, frozen=True, array_like=True, tag="h", gc=False):
-    """A house or item that came as a message and has a master.
-
-    Attributes
-    ----------
-    consignment_id : str
-        Its identifier as its message gives it.
-    masters : tuple of str
-        Numbers of its masters or receptacles.
-    digest : bytes
-        Of the content that its latest message had, before a master added to it.
-    content : bytes
-        Of the version that the log has of it since then.
-    marks : tuple of bytes
-        Marks of its last versions (`consignments.messages.linking.mark_version`).
-    filled : tuple of str
-        Columns that its master filled; links of earlier releases do not have them.
-    """
+    """A house or item that came as a message and has a master."""
 
     consignment_id: str
     masters: tuple[str, ...]
@@ -37,19 +21,7 @@ class HouseLink(msgspec.Struct, frozen=True, array_like=True, tag="h", gc=False)
 
 
 class MasterLink(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):
-    """A master waybill or receptacle.
-
-    Attributes
-    ----------
-    number : str
-    fields : dict or None
-        What it adds to its houses; None if it was withdrawn.
-    issued_at : datetime or None
-    stands : bool
-        Whether it is a consignment of its own, because no house is known.
-    members : tuple of str
-        Houses or items that its message lists.
-    """
+    """A master waybill or receptacle."""
 
     number: str
     fields: dict[str, str] | None

@@ -44,29 +44,7 @@ EventState = Literal[
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """One consignment as one message describes it.
-
-    Attributes
-    ----------
-    fields : dict
-        Values by column of `consignments.records.Consignment`, without `received_at`, `issued_at`, `level` and `quality`. `items`
-        is a list of dicts. Texts are as they came: lengths are cut later, with a quality code.
-    issued_at : datetime or None
-        When the sender issued this version, UTC; None if the message does not say so.
-    level : str
-        `house`, `direct` or `master`.
-    purpose : str
-        `delete` cancels the consignment at `issued_at`.
-    quality : tuple of str
-        Codes that only the reader of the format can know, such as `unit_doubtful`. Codes that follow from the fields alone
-        are added later for all formats alike.
-    place : str
-        Where in the message it stands, for rejects and notes: `house 2`, `item 17`.
-    partial : bool
-        The message carries only some of the facts, as a house manifest does: what it leaves out is kept from the version known before.
-    extras : dict
-        Further columns, by the names of `EXTRA_COLUMNS`: what customs notes say beyond the record.
-    """
+    """One consignment as one message describes it."""
 
     fields: dict[str, Any]
     issued_at: datetime | None = None
@@ -84,20 +62,7 @@ MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country"
 
 @dataclass(frozen=True, slots=True)
 class MasterDetails:
-    """Details that a master waybill or receptacle adds to its houses or items.
-
-    Attributes
-    ----------
-    number : str
-        Its identifier, equal to `master_id` of its houses.
-    fields : dict
-        Values by column (`route`, `declarant`, `carrier`, `payment`, `departure_country` …) that fill what a house lacks.
-    issued_at : datetime or None
-    declaration : Declaration or None
-        The consolidation itself, at level `master`, for the time when its houses are not known.
-    members : tuple of str
-        Identifiers of its houses or items as the message lists them, for those that do not name their master themselves.
-    """
+    """Details that a master waybill or receptacle adds to its houses or items."""
 
     number: str
     fields: dict[str, Any]
@@ -131,17 +96,7 @@ Parsed = Declaration | MasterDetails | CustomsEvent | Ignored
 
 
 class MessageContext(msgspec.Struct, frozen=True):
-    """Knowledge of a reader beyond the bytes.
-
-    Attributes
-    ----------
-    source : str
-        Name of the file or `message N`.
-    notes : list of str
-        A reader appends what was odd about the whole message.
-    received_at : datetime or None
-        When the message came, UTC, where that is known or can be taken from its file: completes dates without a year.
-    """
+    """Knowledge of a reader beyond the bytes."""
 
     source: str
     notes: list[str] = msgspec.field(default_factory=list)
@@ -171,11 +126,5 @@ class MessageReader(Protocol):
     """The reader of one format."""
 
     def __call__(self, content: bytes, context: MessageContext) -> Iterator[Parsed]:
-        """Yield what the message holds.
-
-        Raises
-        ------
-        consignments.errors.MessageFault
-            If nothing can be read: hostile, cut, or of another kind.
-        """
+        """Yield what the message holds."""
         ...

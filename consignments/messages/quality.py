@@ -79,12 +79,6 @@ Fields = Mapping[str, Any]
 def check_quality(fields: Fields) -> tuple[str, ...]:
     """Return the quality codes that follow from the fields of a declaration, in the order of `QUALITY_CODES`.
 
-    Parameters
-    ----------
-    fields : mapping
-        Values by column of `consignments.records.Consignment`; `items` is a list of mappings. `level` is read if it is given: a
-        master waybill need not describe goods.
-
     Examples
     --------
     >>> check_quality({"consignment_id": "RB123456785GB", "channel": "postal", "nature": "gift", "description": "gift",
@@ -96,14 +90,7 @@ def check_quality(fields: Fields) -> tuple[str, ...]:
 
 
 def find_doubts(fields: Fields, level: str | None) -> set[str]:
-    """Return the quality codes that follow from the fields of a declaration.
-
-    Parameters
-    ----------
-    fields : mapping
-        As in `check_quality`.
-    level : str or None
-    """
+    """Return the quality codes that follow from the fields of a declaration."""
     items = _list_items(fields)
     descriptions = _list_descriptions(fields, items)
     found: set[str] = set()

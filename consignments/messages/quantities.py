@@ -93,8 +93,6 @@ def parse_moment(text: str | None) -> datetime | None:
 def parse_short_date(text: str) -> date | None:
     """Read a date such as 20JAN23 or 20JAN2023; None if it is none.
 
-    Two digits stand for 1969 to 2068, as `%y` of POSIX reads them.
-
     Examples
     --------
     >>> parse_short_date("20JAN23"), parse_short_date("15MAR98")
@@ -118,17 +116,7 @@ def build_date(year: int, month: int, day: int) -> date | None:
 
 
 def complete_moment(day: int, month: int | None, clock: str, reference: datetime | None) -> datetime | None:
-    """Complete a moment that lacks its year, or its month too: the latest one that is not after the next day of `reference`.
-
-    Parameters
-    ----------
-    day : int
-    month : int or None
-    clock : str
-        Four digits, UTC.
-    reference : datetime or None
-        When the message came; None if nobody knows, and then the moment stays unknown.
-    """
+    """Complete a moment that lacks its year, or its month too: the latest one that is not after the next day of `reference`."""
     if reference is None:
         return None
     year, reference_month = reference.year, reference.month
@@ -150,14 +138,6 @@ def complete_moment(day: int, month: int | None, clock: str, reference: datetime
 
 def find_moment_from(earliest: date, day: int, clock: str) -> datetime | None:
     """Return the first moment of a day of the month and a clock that is not before a local date, which may be one day ahead of UTC.
-
-    Parameters
-    ----------
-    earliest : date
-    day : int
-        Of the month.
-    clock : str
-        Four digits, UTC.
 
     Examples
     --------

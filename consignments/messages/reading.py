@@ -71,19 +71,7 @@ MAX_REPORTED_REASON = 500
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Options of a run.
-
-    Attributes
-    ----------
-    received_at : datetime or None
-        When they reached customs; None: the time of issue in each, else when its file was written.
-    jobs : int
-        Processes.
-    mapping : MessageMapping or None
-        How messages of a feed of one's own are read.
-    now : datetime or None
-        The present; None: by the clock.
-    """
+    """Options of a run."""
 
     received_at: datetime | None = None
     jobs: int = 1
@@ -93,21 +81,7 @@ class ReadOptions:
 
 @dataclass
 class BatchResult:
-    """Results of some messages.
-
-    Attributes
-    ----------
-    entries : list of PackedEntry
-    rejects : list of (place, identifier, reason)
-    kinds : Counter
-        Messages by kind, those ignored and notes with a prefix.
-    messages : Counter
-        Number of messages read of each path.
-    size : int
-        Bytes.
-    documents : list of RawMessage
-        Those whose objects link to each other: they are read when all are there.
-    """
+    """Results of some messages."""
 
     entries: list[PackedEntry] = field(default_factory=list)
     rejects: list[tuple[str, str, str]] = field(default_factory=list)
@@ -136,17 +110,7 @@ def _fill_result(messages: Sequence[RawMessage], options: ReadOptions, result: B
 
 
 class _Part(NamedTuple):
-    """A part of a message, and what its entry depends on.
-
-    Attributes
-    ----------
-    content : Declaration, MasterDetails or CustomsEvent
-    raw : RawMessage
-        Its message.
-    now : datetime
-    identifiers : set of str
-        Those of the parts before it in its message.
-    """
+    """A part of a message, and what its entry depends on."""
 
     content: Declaration | MasterDetails | CustomsEvent
     raw: RawMessage
@@ -180,13 +144,7 @@ def _read_messages(
 
 
 def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
-    """Determine the kind of a message.
-
-    Raises
-    ------
-    MessageFault
-        If it could not be read, or nobody knows it.
-    """
+    """Determine the kind of a message."""
     if raw.fault:
         raise MessageFault(raw.fault)
     return detect_kind(raw.content, options.mapping)
@@ -203,10 +161,7 @@ def _build_entry(part: _Part, options: ReadOptions) -> Entry:
 
 
 def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
-    """Read documents whose objects link to each other, as many together as a bound of memory allows.
-
-    What one says of another's object is known when the last of them has come.
-    """
+    """Read documents whose objects link to each other, as many together as a bound of memory allows."""
     group: list[RawMessage] = []
     size = 0
     for document in documents:
@@ -392,18 +347,7 @@ def _cut_batches(messages: Iterator[RawMessage]) -> Iterator[list[RawMessage]]:
 
 @dataclass
 class LinkResult:
-    """Results of linking; the rows are in the spool.
-
-    Attributes
-    ----------
-    repeated : bool
-        Whether any consignment has several rows.
-    repeats : int
-        Retransmissions that were left out.
-    counts : Counter
-        Amendments, cancellations and the like.
-    states : list of StateRow
-    """
+    """Results of linking; the rows are in the spool."""
 
     repeated: bool
     repeats: int
@@ -432,23 +376,7 @@ def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
 
 @dataclass(frozen=True)
 class ParsedMessages:
-    """Messages read together.
-
-    Attributes
-    ----------
-    consignments : tuple of Consignment
-        Rows in their order; several of one consignment are its versions.
-    extras : tuple of dict
-        Columns beyond the record, for each row.
-    states : tuple of StateRow
-    rejects : tuple of Reject
-    ignored : tuple of str
-        Kind and reason of messages that hold no goods.
-    notes : tuple of str
-        What was odd.
-    repeats : int
-        Retransmissions that were left out.
-    """
+    """Messages read together."""
 
     consignments: tuple[Consignment, ...]
     extras: tuple[dict[str, Any], ...]
@@ -505,17 +433,7 @@ def read_messages(
 
 @dataclass(frozen=True)
 class MessageEntries:
-    """Entries of messages that are not linked yet.
-
-    Attributes
-    ----------
-    entries : tuple of DeclarationEntry or MasterEntry
-        In the order of their time; at one moment masters come first.
-    states : tuple of StateRow
-    rejects : tuple of Reject
-    ignored, notes : tuple of str
-        As in `ParsedMessages`.
-    """
+    """Entries of messages that are not linked yet."""
 
     entries: tuple[DeclarationEntry | MasterEntry, ...]
     states: tuple[StateRow, ...]
@@ -525,14 +443,7 @@ class MessageEntries:
 
 
 def read_entries(content: bytes, received_at: datetime) -> MessageEntries:
-    """Read messages in memory that were received now, without linking them.
-
-    Parameters
-    ----------
-    content : bytes
-        One message, or several that follow each other.
-    received_at : datetime
-    """
+    """Read messages in memory that were received now, without linking them."""
     spool = Spool(None)
     _parse_sources([content], ReadOptions(received_at, now=received_at), spool)
     entries = list(spool.read_entries())

@@ -32,36 +32,7 @@ FILLED_COLUMNS = tuple(
 
 @dataclass
 class MessageReport:
-    """Report of a run.
-
-    Attributes
-    ----------
-    kinds : dict
-        Messages by kind.
-    consignments : int
-        Rows of the table.
-    levels : dict
-        Rows by level of their waybill; of the post, `item`.
-    repeats : int
-        Retransmissions that were left out.
-    changes : dict
-        Amendments, cancellations and the like.
-    states : dict
-        Answers of customs by state.
-    ignored : dict
-        Messages that hold no goods, by kind and reason.
-    rejected : int
-    reasons : dict
-        Rejects by reason, most frequent first.
-    quality : dict
-        Rows by quality code, most frequent first.
-    months : dict
-        Month to the number of its rows.
-    filled : dict
-        Column to month to the share of rows with a value, 0 to 1.
-    notes : dict
-        What was odd, most frequent first.
-    """
+    """Report of a run."""
 
     kinds: dict[str, int] = field(default_factory=dict)
     consignments: int = 0

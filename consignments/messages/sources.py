@@ -56,20 +56,7 @@ IMP_CONTINUATION = re.compile(rb"[\x01\x02\x03\s]*(?:(?:Q[A-Z][ \t]|[.])[^\n]*\n
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
-    """One message as it came.
-
-    Attributes
-    ----------
-    source : str
-        File and place in it.
-    content : bytes
-    received_at : datetime or None
-        When its file was written.
-    paths : tuple of str
-        The file of each transmission that it was joined from; empty for bytes in memory.
-    fault : str
-        Why it could not be read; empty if it could.
-    """
+    """One message as it came."""
 
     source: str
     content: bytes

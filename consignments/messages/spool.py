@@ -59,20 +59,7 @@ class SpooledResult(Protocol):
 
 
 class Spool:
-    """Entries, rejects and rows of one run.
-
-    Parameters
-    ----------
-    path : Path or None
-        None for a run in memory.
-    mark : str
-        What the run depends on; a file of another run is begun again.
-
-    Attributes
-    ----------
-    extras : set of str
-        Columns beyond the record that rows have.
-    """
+    """Entries, rejects and rows of one run."""
 
     def __init__(self, path: Path | None, mark: str = "") -> None:
         self.path = path
@@ -100,13 +87,7 @@ class Spool:
             self._run(f"DELETE FROM {table}")
 
     def begin_files(self, marks: Mapping[str, str]) -> dict[str, int]:
-        """Return the number of messages of each file that are stored; if these are other files, the run begins again.
-
-        Parameters
-        ----------
-        marks : mapping of str to str
-            Of each path, what changes with its content.
-        """
+        """Return the number of messages of each file that are stored; if these are other files, the run begins again."""
         stored = self._run("SELECT path, mark, messages FROM files ORDER BY rowid").fetchall()
         if [(path, mark) for path, mark, _ in stored] == list(marks.items()):
             return {path: messages for path, _, messages in stored}

@@ -35,8 +35,6 @@ class StateRow(msgspec.Struct, frozen=True):
 def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[StateRow]:
     """Return the rows of answers given in the order of time; repeated answers are left out.
 
-    An answer without a time of its own is repeated only if it equals the last one about its consignment.
-
     Examples
     --------
     >>> from datetime import UTC

@@ -44,24 +44,7 @@ FORMATS: dict[str, tuple[Callable[[Consignment], bool], MessageWriter]] = {
 
 
 def write_archives(consignments: Iterable[Consignment], folder: Path) -> dict[str, int]:
-    """Write each consignment in every format that it has.
-
-    Parameters
-    ----------
-    consignments : iterable of Consignment
-    folder : Path
-        Made if it is not there; it gets `cargo_xml.zip` and the others.
-
-    Returns
-    -------
-    dict
-        Format to the number of its messages.
-
-    Raises
-    ------
-    FileFault
-        If the folder cannot be written to.
-    """
+    """Write each consignment in every format that it has."""
     counts = dict.fromkeys(FORMATS, 0)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -44,19 +44,7 @@ LOCAL_NAMES = _LocalNames()
 
 
 def parse_xml(data: bytes, notes: list[str]) -> Element:
-    """Parse a message.
-
-    Parameters
-    ----------
-    data : bytes
-    notes : list of str
-        What had to be repaired is appended.
-
-    Raises
-    ------
-    MessageFault
-        If it declares entities, is too large, nested too deep, cut or not well formed.
-    """
+    """Parse a message."""
     if not data.strip(b" \t\r\n\0"):
         raise MessageFault("empty")
     if len(data) > MAX_TAGS and data.count(b"<") > MAX_TAGS:

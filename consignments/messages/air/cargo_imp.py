@@ -94,16 +94,7 @@ TOTALS = re.compile(
 
 @dataclass
 class Segment:
-    """One segment.
-
-    Attributes
-    ----------
-    code : str
-    first : str
-        What follows its code on the first line.
-    rest : list of str
-        Its further lines, each without the slash that leads it.
-    """
+    """One segment."""
 
     code: str
     first: str
@@ -117,19 +108,7 @@ class Segment:
 
 @dataclass
 class ImpMessage:
-    """One message.
-
-    Attributes
-    ----------
-    kind : str
-        FWB or FHL.
-    version : int
-    head : str
-        Lines before the first segment: of an FWB its waybill.
-    segments : list of Segment
-    envelope_time : (str, str) or None
-        Day and clock of its Type B envelope.
-    """
+    """One message."""
 
     kind: str
     version: int
@@ -176,13 +155,7 @@ def unwrap_interchange(text: str) -> str:
 
 
 def parse_imp(content: bytes) -> ImpMessage:
-    """Split a message into its segments.
-
-    Raises
-    ------
-    MessageFault
-        If it is too large or no FWB or FHL.
-    """
+    """Split a message into its segments."""
     if len(content) > MAX_BYTES:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_BYTES:,}")
     lines = split_lines(unwrap_interchange(decode_text(content)))
@@ -291,17 +264,7 @@ def read_imp_weight(text: str, doubts: Doubts) -> float | None:
 
 
 def read_imp_party(segments: Sequence[Segment], prefix: str, *, named_first: bool) -> Fields:
-    """Read the name, address and telephone of a party.
-
-    Parameters
-    ----------
-    segments : sequence of Segment
-        SHP or CNE, and the NAM, ADR and LOC that follow it.
-    prefix : str
-        `sender` or `consignee`.
-    named_first : bool
-        Whether the first line may name the party (FHL), else it holds its account (FWB).
-    """
+    """Read the name, address and telephone of a party."""
     named = {segment.code: segment for segment in segments[1:]}
     lead = segments[0]
     bare = [line for line in lead.rest if line.strip()]

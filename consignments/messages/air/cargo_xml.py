@@ -101,17 +101,7 @@ FLIGHTS = {"SpecifiedLogisticsTransportMovement": MOVEMENT}
 
 
 class Header(NamedTuple):
-    """Header of a message.
-
-    Attributes
-    ----------
-    type_code : str or None
-        UN/EDIFACT 1001: 740 direct waybill, 741 master, 703 house, 785 house manifest, 962 status.
-    issued_at : datetime or None
-    purpose : str
-    sender : str or None
-        First identifier of the sender.
-    """
+    """Header of a message."""
 
     type_code: str | None
     issued_at: datetime | None
@@ -142,13 +132,7 @@ def _note_version(kind: str, version: str | None, context: MessageContext) -> No
 
 
 def find_consignment(message: Values, kind: str) -> Values:
-    """Find the one consignment of a message.
-
-    Raises
-    ------
-    MessageFault
-        If there is none, or there are several: what the head says would belong to one of them.
-    """
+    """Find the one consignment of a message."""
     found: list[Values] | None = message.get("MasterConsignment")
     if found is None:
         raise MessageFault("an element is missing", where=kind, got="no MasterConsignment", expected="one")
@@ -158,13 +142,7 @@ def find_consignment(message: Values, kind: str) -> Values:
 
 
 def find_houses(consignment: Values, kind: str) -> list[Values]:
-    """Find the houses of a message's consignment.
-
-    Raises
-    ------
-    MessageFault
-        If there is none.
-    """
+    """Find the houses of a message's consignment."""
     houses: list[Values] | None = consignment.get("IncludedHouseConsignment")
     if houses is None:
         raise MessageFault(
@@ -263,10 +241,7 @@ def _check_piece_counts(counts: Sequence[float | None], total: float | None, dou
 
 
 def _read_item(line: Values, pieces: float | None, doubts: Doubts) -> Fields:
-    """Read one line; a line that only carries dimensions gives nothing.
-
-    The message has gross weights of lines only: a net weight is never made of them.
-    """
+    """Read one line; a line that only carries dimensions gives nothing."""
     _check_volume(line, doubts)
     item: Fields = {
         "description": line.get("NatureIdentificationTransportCargo/Identification"),
@@ -347,16 +322,7 @@ def is_true(text: str | None) -> bool:
 def read_body(
     consignment: Values, lines: Sequence[Values], freight: Money | None, doubts: Doubts
 ) -> tuple[Fields, DecodedNotes]:
-    """Read what house and air waybills share: parties, customs notes, goods and charges.
-
-    Parameters
-    ----------
-    consignment : dict
-    lines : sequence of dict
-        Its lines of goods.
-    freight : Money or None
-    doubts : set of str
-    """
+    """Read what house and air waybills share: parties, customs notes, goods and charges."""
     fields = read_parties(consignment)
     notes = read_notes(consignment, doubts)
     fields |= read_goods(consignment, lines, doubts)

@@ -168,13 +168,7 @@ def _split_subject(text: str) -> str:
 
 
 def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read a PSN or PER, of which several may follow each other.
-
-    Raises
-    ------
-    MessageFault
-        If it names no status.
-    """
+    """Read a PSN or PER, of which several may follow each other."""
     subject: str | None = None
     kind = "PSN"
     found_any = False

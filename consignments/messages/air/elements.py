@@ -21,13 +21,6 @@ MAX_TAGS = 1_000
 class ElementReader:
     """Reads the values of an element by their paths.
 
-    Parameters
-    ----------
-    *paths : str
-        If several elements have a name, the first one is read. `Amount/@currencyID` is an attribute.
-    each : mapping, optional
-        Paths of elements of which each one is read, and their readers; None: their texts.
-
     Examples
     --------
     >>> from consignments.messages.xml_parsing import parse_xml

@@ -32,13 +32,7 @@ NEWEST_VERSION = 5
 
 
 def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an FHL.
-
-    Raises
-    ------
-    MessageFault
-        If it lists no house.
-    """
+    """Read an FHL."""
     message = parse_imp(content)
     if message.version > NEWEST_VERSION:
         context.notes.append(f"FHL {message.version} is newer than {NEWEST_VERSION}: read as far as known")

@@ -43,11 +43,6 @@ TERMS = {"prepaid": "PP", "collect": "CC"}
 def write_fhl(record: Consignment) -> bytes:
     """Write a house.
 
-    Raises
-    ------
-    ValueError
-        If it has no house number behind its waybill's.
-
     Examples
     --------
     >>> print(write_fhl(Consignment("180-12345675/H1", "air_cargo", description="tea", route="PVG>ICN", pieces=2.0)).decode())

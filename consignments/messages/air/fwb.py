@@ -33,13 +33,7 @@ NEWEST_VERSION = 17
 
 
 def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an FWB.
-
-    Raises
-    ------
-    MessageFault
-        If nothing of a waybill is in it.
-    """
+    """Read an FWB."""
     message = parse_imp(content)
     if message.version > NEWEST_VERSION:
         context.notes.append(f"FWB {message.version} is newer than {NEWEST_VERSION}: read as far as known")

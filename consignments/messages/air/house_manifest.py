@@ -49,13 +49,7 @@ MESSAGE = ElementReader(*HEADER, "BusinessHeaderDocument/ID", each={"MasterConsi
 
 
 def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XFHL: one declaration for each house.
-
-    Raises
-    ------
-    MessageFault
-        If it lists no house.
-    """
+    """Read an XFHL: one declaration for each house."""
     message = MESSAGE.read(root)
     header = read_header(message, KIND, context)
     master = find_consignment(message, KIND)

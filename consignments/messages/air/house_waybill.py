@@ -47,13 +47,7 @@ MESSAGE = ElementReader(*HEADER, "BusinessHeaderDocument/ID", each={"MasterConsi
 
 
 def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XFZB.
-
-    Raises
-    ------
-    MessageFault
-        If it holds no house.
-    """
+    """Read an XFZB."""
     message = MESSAGE.read(root)
     header = read_header(message, KIND, context)
     master = find_consignment(message, KIND)

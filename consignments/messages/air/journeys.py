@@ -58,12 +58,7 @@ def build_journey(places: Sequence[str], fields: dict[str, Any]) -> dict[str, An
 
 
 def find_airline(flights: Iterable[tuple[str | None, str | None]]) -> str | None:
-    """Name the airline of the first flight: the characters that lead its number, else the name given.
-
-    Parameters
-    ----------
-    flights : iterable of (number, name)
-    """
+    """Name the airline of the first flight: the characters that lead its number, else the name given."""
     for number, name in flights:
         flight = FLIGHT_FORM.match(number or "")
         found = flight[1] if flight else name

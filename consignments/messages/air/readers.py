@@ -23,13 +23,7 @@ XML_READERS: dict[str, XmlReader] = {
 
 
 def read_cargo_xml(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read a Cargo-XML message of any kind that holds goods or answers.
-
-    Raises
-    ------
-    MessageFault
-        If it is hostile, cut, not well formed or of another kind.
-    """
+    """Read a Cargo-XML message of any kind that holds goods or answers."""
     root = parse_xml(content, context.notes)
     name = get_local_name(root.tag)
     reader = XML_READERS.get(name)

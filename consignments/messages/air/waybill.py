@@ -58,13 +58,7 @@ MESSAGE = ElementReader(
 
 
 def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XFWB.
-
-    Raises
-    ------
-    MessageFault
-        If it holds no consignment.
-    """
+    """Read an XFWB."""
     message = MESSAGE.read(root)
     header = read_header(message, KIND, context)
     waybill = find_consignment(message, KIND)

@@ -16,12 +16,7 @@ SUM_TOLERANCE = 0.005
 
 
 def sum_values(items: list[Fields], doubts: Doubts) -> tuple[float | None, str | None]:
-    """Add up the values of items; in several currencies there is no sum, and values in another than the first are dropped.
-
-    Returns
-    -------
-    value, currency
-    """
+    """Add up the values of items; in several currencies there is no sum, and values in another than the first are dropped."""
     currencies = list(
         dict.fromkeys(item["currency"] for item in items if item["value"] is not None and item["currency"])
     )

@@ -25,19 +25,7 @@ MAX_NODES_VISITED = 200_000
 
 
 class Step(NamedTuple):
-    """One part of a path.
-
-    Attributes
-    ----------
-    name : str
-        In lower case; `*` is any.
-    any_depth : bool
-        Whether it may stand at any level below.
-    position : int or None
-        Which of several, from 0.
-    conditions : tuple of (str, str)
-        Names and values that a node must have.
-    """
+    """One part of a path."""
 
     name: str
     any_depth: bool
@@ -55,11 +43,6 @@ class Path(NamedTuple):
 @lru_cache(maxsize=4096)
 def compile_path(text: str) -> tuple[Path, ...]:
     """Compile the alternatives of a path.
-
-    Raises
-    ------
-    BadSetting
-        If it is no path.
 
     Examples
     --------
@@ -184,22 +167,7 @@ def _walk(value: Any) -> Iterator[Node]:
 
 
 def find_values(levels: Sequence[Any], text: str, index: DeepIndex | None = None) -> list[Any]:
-    """Find all values of the first alternative of a path that has any.
-
-    Parameters
-    ----------
-    levels : sequence of nodes
-        From the message down to where the path begins.
-    text : str
-        The path.
-    index : DeepIndex, optional
-        What was found at any depth before; default: every path looks for itself.
-
-    Returns
-    -------
-    list
-        Nodes, texts and numbers.
-    """
+    """Find all values of the first alternative of a path that has any."""
     name = _get_plain_name(text)
     if name is not None:
         node = levels[-1]

@@ -95,19 +95,7 @@ def refuse_large(content: bytes) -> None:
 
 
 def prepare_xml(content: bytes, notes: list[str]) -> bytes:
-    """Check a message and bring it to an encoding in which tags are plain bytes.
-
-    Parameters
-    ----------
-    content : bytes
-    notes : list of str
-        What had to be repaired is appended.
-
-    Raises
-    ------
-    MessageFault
-        If it is empty or declares a document type or entities.
-    """
+    """Check a message and bring it to an encoding in which tags are plain bytes."""
     if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:64]:
@@ -137,34 +125,13 @@ def find_tag(content: bytes, names: Sequence[str]) -> str | None:
 
 
 def stream_records(content: bytes, tag: str) -> Iterator[Node]:
-    """Yield each element of a local name as a tree; only one of them is in memory.
-
-    Raises
-    ------
-    MessageFault
-        If the message is hostile or not well formed; the records before the fault have been yielded then.
-    """
+    """Yield each element of a local name as a tree; only one of them is in memory."""
     for element in _stream_elements(content, tag):
         yield convert_element(element)
 
 
 def read_frame(content: bytes, tag: str, notes: list[str]) -> tuple[bytes, Node]:
-    """Read all that stands outside the elements of a local name as one tree, and return it with the message.
-
-    Parameters
-    ----------
-    content : bytes
-    tag : str
-    notes : list of str
-        What had to be repaired is appended.
-
-    Returns
-    -------
-    content : bytes
-        Repaired, if it was not well formed and there was something to repair: the records are to be read from it.
-    frame : dict
-        What stands before a fault that is left.
-    """
+    """Read all that stands outside the elements of a local name as one tree, and return it with the message."""
     frame, well_formed = _read_frame(content, tag)
     repaired = content if well_formed else repair_xml(content, notes)
     return repaired, frame if repaired is content else _read_frame(repaired, tag)[0]
@@ -247,13 +214,7 @@ def _release(element: Any) -> None:
 
 
 def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
-    """Parse a whole message, repaired if it must be; return the local name of its root, and the tree.
-
-    Raises
-    ------
-    MessageFault
-        If it is larger than `MAX_TREE_BYTES`, hostile, or not well formed.
-    """
+    """Parse a whole message, repaired if it must be; return the local name of its root, and the tree."""
     refuse_large(content)
     try:
         root = _parse_whole(content)
@@ -313,13 +274,7 @@ def _convert(element: Any) -> Any:
 
 
 def decode_json(content: bytes) -> Any:
-    """Decode JSON as Python values; a number out of range is infinite.
-
-    Raises
-    ------
-    MessageFault
-        If it is larger than `MAX_TREE_BYTES`, no JSON, or nested too deep.
-    """
+    """Decode JSON as Python values; a number out of range is infinite."""
     refuse_large(content)
     containers = content.count(b"{") + content.count(b"[")
     if containers > MAX_JSON_CONTAINERS:
@@ -358,13 +313,7 @@ def _parse_integer(digits: str) -> float | int:
 
 
 def convert_json(value: Any) -> Node:
-    """Convert a decoded JSON value to a tree; a list at the top stands under `#text`.
-
-    Raises
-    ------
-    MessageFault
-        If it is nested too deep.
-    """
+    """Convert a decoded JSON value to a tree; a list at the top stands under `#text`."""
     try:
         found = _convert_value(value)
     except RecursionError as error:

@@ -33,8 +33,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def clean_text(value: Any) -> str | None:
     """Return a text or number on one line, without control characters and hidden ones; None if nothing is left.
 
-    Spaces inside a line stay as they are; a text of several lines becomes one line with single spaces.
-
     Examples
     --------
     >>> clean_text(" A\u202eB\\n C "), clean_text(7.0), clean_text(True), clean_text("")

@@ -32,10 +32,7 @@ def list_pieces(reader: ObjectReader, holders: list[LinkedObject]) -> list[Linke
 
 
 def count_links(reader: ObjectReader, holders: list[LinkedObject]) -> int:
-    """Count the pieces that a shipment lists and that the lines of its waybill refer to, known or not; the larger number.
-
-    Two numbers that differ are a doubt.
-    """
+    """Count the pieces that a shipment lists and that the lines of its waybill refer to, known or not; the larger number."""
     listed = [_count_values(holder, "pieces") for holder in holders]
     quiet = ObjectReader(reader.graph, set())
     lines = [line for holder in holders for line in (holder, *quiet.list_objects(holder, "waybilllineitems"))]

@@ -26,17 +26,7 @@ LINK = re.compile(r"(?:https?://|urn:|neone:|_:|internal:)\S+", re.IGNORECASE)
 
 @dataclass(slots=True, eq=False)
 class LinkedObject:
-    """One logistics object.
-
-    Attributes
-    ----------
-    identifier : str
-        Its IRI; empty if it is embedded without one.
-    types : set of str
-        Local names of its types, in lower case.
-    values : dict
-        Values by local name of the key in lower case: objects, links, texts and numbers.
-    """
+    """One logistics object."""
 
     identifier: str
     types: set[str] = field(default_factory=set)
@@ -98,13 +88,7 @@ class ObjectGraph:
         self._count = 0
 
     def add_document(self, document: Any) -> None:
-        """Add the objects of a decoded JSON-LD document.
-
-        Raises
-        ------
-        MessageFault
-            If it is no object or list, is nested too deep, or too many objects are linked.
-        """
+        """Add the objects of a decoded JSON-LD document."""
         if not isinstance(document, dict | list):
             raise MessageFault("not JSON-LD", got=type(document).__name__, expected="an object or a list")
         try:

@@ -44,13 +44,7 @@ class Amount(NamedTuple):
 
 
 class ObjectReader:
-    """Reads values of linked objects, and keeps the doubts about them.
-
-    Parameters
-    ----------
-    graph : ObjectGraph
-    doubts : set of str
-    """
+    """Reads values of linked objects, and keeps the doubts about them."""
 
     def __init__(self, graph: ObjectGraph, doubts: Doubts) -> None:
         self.graph, self.doubts = graph, doubts

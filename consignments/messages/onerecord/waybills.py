@@ -72,13 +72,7 @@ def looks_like_one_record(head: bytes) -> bool:
 
 
 def read_one_record(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read one document by itself; what it links to elsewhere is not known.
-
-    Raises
-    ------
-    MessageFault
-        If it is no JSON-LD, or nested too deep.
-    """
+    """Read one document by itself; what it links to elsewhere is not known."""
     linker = OneRecordLinker()
     linker.add_document(content, context)
     for _, parsed in linker.read_all():
@@ -105,13 +99,7 @@ class OneRecordLinker:
         self._last_source = ""
 
     def add_document(self, content: bytes, context: MessageContext) -> None:
-        """Add a document.
-
-        Raises
-        ------
-        MessageFault
-            If it is no JSON-LD.
-        """
+        """Add a document."""
         first = len(self.graph.roots)
         self.graph.add_document(decode_json(content))
         self._last_source = context.source
@@ -138,14 +126,7 @@ class OneRecordLinker:
 
 
 class _Documents:
-    """The objects of a run, and what refers to what.
-
-    Parameters
-    ----------
-    graph : ObjectGraph
-    nodes : list of LinkedObject
-        All objects that say something.
-    """
+    """The objects of a run, and what refers to what."""
 
     def __init__(self, graph: ObjectGraph, nodes: list[LinkedObject]) -> None:
         self.graph, self.nodes = graph, nodes

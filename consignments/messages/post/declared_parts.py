@@ -75,13 +75,7 @@ class PartFinder:
                 self._marks[path.steps[0].name] = self._marks.get(path.steps[0].name, 0) | mark
 
     def find(self, root: Node) -> list[DeclaredPart]:
-        """Find the declarations in a tree that have an identifier, or stand in a list with others.
-
-        Raises
-        ------
-        MessageFault
-            If it has more identifiers of declared goods than parts that can be separated.
-        """
+        """Find the declarations in a tree that have an identifier, or stand in a list with others."""
         return self._search("", root, in_goods=False, in_receptacle=False, depth=0).parts
 
     def is_declared(self, root: Node) -> bool:
@@ -114,8 +108,9 @@ class PartFinder:
         if not in_goods:
             _name_siblings([each for each in below if each[0] not in self._goods])
         divided = {key for key, _, part in below if part.parts}
-        for key in node:
-            found.marks |= self._marks.get(key, 0) & (~ITEMS if key in divided else ~0)
+        for key, values in node.items():
+            if key in self._marks and any(value not in (None, "") for value in values):
+                found.marks |= self._marks[key] & (~ITEMS if key in divided else ~0)
         outer: set[str] = set()
         for _, _, part in below:
             if part.parts:

@@ -49,22 +49,7 @@ def find_message_type(head: bytes) -> str | None:
 
 
 def read_interchange(content: bytes, settings: Mapping[str, Any] | None = None) -> Iterator[Node]:
-    """Yield each message of an interchange as a tree.
-
-    Parameters
-    ----------
-    content : bytes
-    settings : mapping, optional
-        `group`: tag of the segment that begins a group, or a list of tags, outermost first; `until`: tags that end the groups;
-        `types`: message types to read, others are left out.
-
-    Raises
-    ------
-    MessageFault
-        If it is no interchange or ends inside a segment.
-    BadSetting
-        If the settings name no segments.
-    """
+    """Yield each message of an interchange as a tree."""
     options = _check_settings(settings or {})
     for segments in _split_messages(content):
         kind = segments[0][2][0] if len(segments[0]) > 2 else ""
@@ -122,13 +107,7 @@ def _split_messages(content: bytes) -> Iterator[list[Segment]]:
 
 
 def split_segments(content: bytes) -> Iterator[Segment]:
-    """Yield the segments of an interchange.
-
-    Raises
-    ------
-    MessageFault
-        If it is too large, does not begin as one, has too many segments, or ends inside one.
-    """
+    """Yield the segments of an interchange."""
     refuse_large(content)
     text = _decode(content)
     begin = START.match(text)

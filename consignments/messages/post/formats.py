@@ -29,18 +29,7 @@ MIN_SHARE_OF_NAMES = 0.5
 
 
 class MessageFormat(NamedTuple):
-    """One format.
-
-    Attributes
-    ----------
-    name : str
-    looks_like : callable
-        Whether the first bytes of a message are of it.
-    reader : str
-        `module:function`.
-    is_streamed : bool
-        Whether it is read in bounded memory, so that a message may be large.
-    """
+    """One format."""
 
     name: str
     looks_like: Callable[[bytes], bool]
@@ -54,13 +43,7 @@ def looks_like_wco(head: bytes) -> bool:
 
 
 def read_wco(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Name a message of the WCO data model; one that declares goods is refused, because only a mapping can read it.
-
-    Raises
-    ------
-    MessageFault
-        If it declares goods.
-    """
+    """Name a message of the WCO data model; one that declares goods is refused, because only a mapping can read it."""
     del context
     if DECLARED_GOODS.search(content) is not None:
         raise build_mapping_fault("a declaration of the WCO data model")
@@ -68,13 +51,7 @@ def read_wco(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 
 
 def read_edifact(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Name an EDIFACT message; one that declares goods is refused, because only a mapping can read it.
-
-    Raises
-    ------
-    MessageFault
-        If it declares goods.
-    """
+    """Name an EDIFACT message; one that declares goods is refused, because only a mapping can read it."""
     del context
     kind = find_message_type(content) or "interchange"
     table = load_table("edifact")

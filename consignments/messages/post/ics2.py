@@ -81,23 +81,7 @@ def looks_like_ics2(head: bytes) -> bool:
 
 
 def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read a data set F20 to F45.
-
-    Parameters
-    ----------
-    content : bytes
-    context : MessageContext
-
-    Yields
-    ------
-    Parsed
-        A declaration for each house, or for a direct waybill; for F44 a `MasterDetails` for each receptacle.
-
-    Raises
-    ------
-    MessageFault
-        If the message is hostile or cannot be read; houses before the fault have been yielded then.
-    """
+    """Read a data set F20 to F45."""
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
     data_set = load_table("ics2")["data_sets"].get(kind)
@@ -162,18 +146,7 @@ def _read_without_houses(content: bytes, whole: "_DataSet", notes: list[str]) ->
 
 
 class _DataSet:
-    """The data that all houses of one message share.
-
-    Parameters
-    ----------
-    kind : str
-        Number of the data set, `F43`.
-    constants : dict
-        `channel`, and `service` of express consignments.
-    purpose : str
-    frame : Node
-        All that stands outside the houses.
-    """
+    """The data that all houses of one message share."""
 
     def __init__(self, kind: str, constants: dict[str, str], purpose: Purpose, frame: Node) -> None:
         self.kind, self.constants, self.purpose = kind, constants, purpose

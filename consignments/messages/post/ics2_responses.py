@@ -43,13 +43,7 @@ def looks_like_ics2_response(head: bytes) -> bool:
 
 
 def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an answer; a kind without a state is named and ignored.
-
-    Raises
-    ------
-    consignments.errors.MessageFault
-        If the message is hostile or cannot be read.
-    """
+    """Read an answer; a kind without a state is named and ignored."""
     content = prepare_xml(content, context.notes)
     root_name, root = parse_xml_tree(content, context.notes)
     kind, message = _find_message(root_name, root)
@@ -80,16 +74,7 @@ def _find_message(root_name: str, root: Node) -> tuple[str, Node]:
 
 
 class _Answer:
-    """One answer: its moment, its authority and what it is about.
-
-    Parameters
-    ----------
-    kind : str
-        `IE3Q02`.
-    meaning : dict
-        `state` and `text` of the kind.
-    message : Node
-    """
+    """One answer: its moment, its authority and what it is about."""
 
     def __init__(self, kind: str, meaning: dict[str, Any], message: Node) -> None:
         self.kind, self.message = kind, message

@@ -84,18 +84,7 @@ Levels = list[Any]
 
 
 class Record(NamedTuple):
-    """One record of a message.
-
-    Attributes
-    ----------
-    levels : list of nodes
-        The message, and the record.
-    root : Node
-        The message without what was put around it.
-    scope : Node
-        The widest part of the message that declares nothing else: what the record lacks may stand there.
-    mapping : MessageMapping
-    """
+    """One record of a message."""
 
     levels: Levels
     root: Node
@@ -104,18 +93,7 @@ class Record(NamedTuple):
 
 
 def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Parsed]:
-    """Read a message by a mapping.
-
-    Yields
-    ------
-    Declaration
-        One for each record.
-
-    Raises
-    ------
-    MessageFault
-        If the message cannot be read, or has no record where the mapping says.
-    """
+    """Read a message by a mapping."""
     found = 0
     for found, record in enumerate(list_records(content, context, (mapping,)), start=1):
         yield read_record(record, f"item {found}")
@@ -144,20 +122,7 @@ def find_format(content: bytes, mapping: MessageMapping) -> str:
 def list_records(
     content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
 ) -> Iterator[Record]:
-    """Yield each record of a message.
-
-    Parameters
-    ----------
-    content : bytes
-    context : MessageContext
-    mappings : sequence of MessageMapping
-        The first is that of the message; the others read the parts that the first does not know.
-
-    Raises
-    ------
-    MessageFault
-        If it cannot be read, or its structure and its identifiers disagree.
-    """
+    """Yield each record of a message."""
     kind = find_format(content, mappings[0])
     if kind == "xml":
         yield from _list_xml_records(prepare_xml(content, context.notes), context, mappings)

@@ -38,15 +38,7 @@ LITERAL = "="
 
 @dataclass(frozen=True)
 class Source:
-    """The source of a column in a message.
-
-    Attributes
-    ----------
-    parts : tuple of (tuple of str)
-        Alternatives; each is the paths whose texts are joined. A path that begins with `=` is a text.
-    join : str or None
-        What stands between joined texts; None: what suits the column.
-    """
+    """The source of a column in a message."""
 
     parts: tuple[tuple[str, ...], ...]
     join: str | None = None
@@ -54,15 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Units:
-    """Units of a feed.
-
-    Attributes
-    ----------
-    gross_weight, net_weight : str or None
-        `kg`, `g`, `lb`, `oz` or `lb+oz`; None: the file does not say.
-    net_weight_per_unit, value_per_unit : bool or None
-        None: the file does not say.
-    """
+    """Units of a feed."""
 
     gross_weight: str | None = None
     net_weight: str | None = None
@@ -72,25 +56,7 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class MessageMapping:
-    """A mapping file, checked.
-
-    Attributes
-    ----------
-    name : str
-    channel, level, format : str
-        Constants of the feed; `format` is empty if the content says it.
-    detect : tuple of str
-        Names in lower case that all stand in a message of this feed.
-    each, items_each : tuple of str
-        Paths of records, and of items; the first that is there counts.
-    record, items : dict
-        Source by column.
-    units : Units
-    codes : dict
-        For each column, what codes mean; codes in lower case.
-    segments : dict
-        Settings of the EDIFACT segment map.
-    """
+    """A mapping file, checked."""
 
     name: str
     channel: str

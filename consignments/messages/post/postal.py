@@ -81,18 +81,7 @@ def load_built_in() -> tuple[MessageMapping, ...]:
 
 
 def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read a postal message of a form that is built in.
-
-    Yields
-    ------
-    Parsed
-        Declarations; a `MasterDetails` for each receptacle; customs events.
-
-    Raises
-    ------
-    MessageFault
-        If it cannot be read, is of another form, or has more identifiers than declarations.
-    """
+    """Read a postal message of a form that is built in."""
     mappings = _list_built_in(content)
     found = declared = read = 0
     tops = dict[int, tuple[Node, set[int]]]()
