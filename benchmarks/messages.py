@@ -38,7 +38,7 @@ PADDING = b"<ram:HandlingOSIInstructions><ram:Description>HANDLE WITH CARE</ram:
 
 def build_messages(count: int) -> list[RawMessage]:
     """Write houses of a simulated world as messages of the size of real ones."""
-    from consignments.messages.air.xml_writer import write_cargo_xml
+    from training.simulation.messages.cargo_xml import write_cargo_xml
     from training.simulation.operation import simulate
 
     frame = simulate(days=max(count // 100, 2), per_day=500, seed=1).consignments

@@ -139,7 +139,7 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
 
 
 def _write_messages(frame: "DataFrame", folder: Path) -> dict[str, int]:
-    from consignments.messages.writers import write_archives
+    from training.simulation.messages.archives import write_archives
     from consignments.records import Consignment
     from consignments.tables import check_frame, to_consignments
 

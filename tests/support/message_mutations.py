@@ -14,7 +14,6 @@ from support.messages import MESSAGES
 from consignments.errors import MessageFault
 from consignments.messages.content.trees import decode_head
 from consignments.messages.onerecord.waybills import read_one_record
-from consignments.messages.onerecord.writer import write_one_record
 from consignments.messages.parsed import (
     CustomsEvent,
     Declaration,
@@ -31,6 +30,7 @@ from consignments.messages.post.mapping import load_mapping
 from consignments.messages.post.postal import read_postal
 from consignments.messages.quality import QUALITY_CODES, check_quality
 from consignments.records import Consignment, Item
+from training.simulation.messages.one_record import write_one_record
 
 MAPPING = load_mapping(MESSAGES / "itmatt.toml")
 READERS = {

@@ -6,14 +6,15 @@ import msgspec
 import pytest
 from support.messages import read_all
 
-from consignments.messages.air import fhl_writer, xml_writer
-from consignments.messages.air.fhl_writer import to_imp_text, write_fhl
-from consignments.messages.air.xml_writer import write_cargo_xml
 from consignments.messages.linking import ROUTE_JOINT
-from consignments.messages.onerecord import writer as one_record
-from consignments.messages.post import postal_writer
 from consignments.records import Consignment
 from consignments.tables import check_frame, to_consignments
+from training.simulation.messages.archives import load_not_carried
+from training.simulation.messages.cargo_imp import TERMS, to_imp_text, write_fhl
+from training.simulation.messages.cargo_xml import INDICATORS, write_cargo_xml
+from training.simulation.messages.customs_codes import NATURE_CODES, PAYMENT_CODES, SERVICE_CODES
+from training.simulation.messages.one_record import write_one_record
+from training.simulation.messages.postal import write_postal
 from training.simulation.operation import simulate
 
 READ_ONLY = {"issued_at", "level", "quality"}
@@ -47,13 +48,13 @@ def test_cargo_xml_gives_back_what_it_carries(sent: list[Consignment]) -> None:
     assert {bool(c.master_id) for c in cargo} == {True, False}
     for c in cargo:
         found = read_back(c, write_cargo_xml(c))
-        skipped = set(xml_writer.NOT_CARRIED)
+        skipped = set(load_not_carried()["cargo_xml"])
         compare(c, found, skipped)
-        if c.service in xml_writer.SERVICE_CODES:
+        if c.service in SERVICE_CODES:
             assert found.service == c.service
-        if c.nature in xml_writer.NATURE_CODES:
+        if c.nature in NATURE_CODES:
             assert found.nature == c.nature
-        if c.payment in {*xml_writer.PAYMENT_CODES, *xml_writer.INDICATORS, None}:
+        if c.payment in {*PAYMENT_CODES, *INDICATORS, None}:
             assert found.payment == c.payment
         if c.master_id is not None and c.consignment_id.startswith(f"{c.master_id}/"):
             assert found.master_id == c.master_id
@@ -77,21 +78,21 @@ def test_cargo_imp_gives_back_what_it_carries_in_its_characters(sent: list[Consi
             assert told == to_imp_text(getattr(c, name) or "")[: len(told)]
         for name in ("sender_email", "consignee_email"):
             assert getattr(found, name) == ((getattr(c, name) or "").upper() or None)
-        compare(c, found, {*TEXTS, *fhl_writer.NOT_CARRIED, "sender_address", "consignee_address", "sender_email",
+        compare(c, found, {*TEXTS, *load_not_carried()["cargo_imp"], "sender_address", "consignee_address", "sender_email",
                            "consignee_email", "consignment_id", "account_id", "hs_code"})  # fmt: skip
         assert found.consignment_id == c.consignment_id.upper()
         if c.route:
             places = c.route.split(ROUTE_JOINT)
             assert found.route == ROUTE_JOINT.join(dict.fromkeys((places[0], places[-1])))
-        if c.payment in {*fhl_writer.PAYMENT_CODES, *fhl_writer.TERMS}:
+        if c.payment in {*PAYMENT_CODES, *TERMS}:
             assert found.payment == c.payment
 
 
 @pytest.mark.parametrize(
     ("write", "channel", "not_carried"),
     [
-        (one_record.write_one_record, "air_cargo", one_record.NOT_CARRIED),
-        (postal_writer.write_postal, "postal", postal_writer.NOT_CARRIED),
+        (write_one_record, "air_cargo", load_not_carried()["one_record"]),
+        (write_postal, "postal", load_not_carried()["postal"]),
     ],
 )
 def test_other_formats_give_back_what_they_carry(

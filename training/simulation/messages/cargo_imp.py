@@ -1,7 +1,6 @@
 """Houses of air cargo written as Cargo-IMP: an FHL of version 5 with one house.
 
-The characters are those that the standard allows: capitals, digits, full stop, hyphen and space. Reading a message gives
-the consignment back in these characters, apart from `NOT_CARRIED`.
+The characters are those that the standard allows: capitals, digits, full stop, hyphen and space.
 """
 
 import re
@@ -9,27 +8,8 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator
 
-from consignments.messages.air.xml_writer import NATURE_CODES, PAYMENT_CODES, SERVICE_CODES
 from consignments.records import Consignment
-
-NOT_CARRIED = {
-    "received_at": "the message has no date",
-    "office": "the message has no customs office",
-    "cancelled_at": "the message has no deletion",
-    "carrier": "the message has no flight",
-    "declarant": "the message has no agent",
-    "route": "only its first and its last place are in the message",
-    "departure_country": "it follows from the first place of the route, else it is the sender's",
-    "destination_country": "it follows from the last place of the route, else it is the consignee's",
-    "postage": "the message has no charges",
-    "items": "the message has tariff codes only, not more than nine",
-    "origin_country": "the message has no origin of goods",
-    "service": "only general, express and ecommerce have a code of customs notes",
-    "nature": "only sale, returned and other have a code of customs notes",
-    "payment": "only the kinds that customs notes have a code for, prepaid and collect",
-    "currency": "it stands with a declared value, or alone",
-}
-"""What a message cannot carry, by column, with the reason."""
+from training.simulation.messages.customs_codes import list_notes
 
 ALLOWED = re.compile(r"[^A-Z0-9 .\-]+")
 LINE_CHARACTERS = 35
@@ -37,6 +17,7 @@ MAX_LINES = 2
 TEXT_CHARACTERS, MAX_TEXT_LINES = 65, 9
 SHORT_TEXT_CHARACTERS = 15
 MAX_TARIFF_CODES = 9
+NOTE_ORDER = ("FT", "RT", "BT", "AR", "AE")
 TERMS = {"prepaid": "PP", "collect": "CC"}
 
 
@@ -98,16 +79,10 @@ def _list_lines(record: Consignment, master: str, house: str) -> Iterator[str]:
 
 
 def _list_notes(record: Consignment) -> Iterator[str]:
-    if record.service in SERVICE_CODES:
-        yield f"US//FT/{SERVICE_CODES[record.service]}"
-    for code, content in (
-        ("RT", NATURE_CODES.get(record.nature or "")),
-        ("BT", PAYMENT_CODES.get(record.payment or "")),
-        ("AR", record.account_id and to_imp_text(record.account_id)),
-        ("AE", record.account_opened_on and f"{record.account_opened_on:%m%d%Y}"),
-    ):
-        if content:
-            yield f"US/CUS/{code}/{content}"
+    notes = dict(list_notes(record)) | {"AR": to_imp_text(record.account_id or "")}
+    for code in NOTE_ORDER:
+        if notes.get(code):
+            yield f"US/{'' if code == 'FT' else 'CUS'}/{code}/{notes[code]}"
     for subject, email in (("SHP", record.sender_email), ("CNE", record.consignee_email)):
         if email and "@" in email:
             user, _, domain = email.upper().partition("@")

@@ -3,44 +3,39 @@
 Air cargo is written as Cargo-XML and as ONE Record, its houses as Cargo-IMP too; post is written in the flat postal schema.
 """
 
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from consignments.errors import FileFault
-from consignments.messages.air.fhl_writer import write_fhl
-from consignments.messages.air.xml_writer import write_cargo_xml
-from consignments.messages.onerecord.writer import write_one_record
-from consignments.messages.post.postal_writer import write_postal
 from consignments.records import Consignment
+from training.simulation.messages.cargo_imp import write_fhl
+from training.simulation.messages.cargo_xml import write_cargo_xml
+from training.simulation.messages.one_record import write_one_record
+from training.simulation.messages.postal import write_postal
 
 MessageWriter = Callable[[Consignment], bytes]
 EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """So that the same consignments give the same bytes."""
 
 
-def is_air_cargo(c: Consignment) -> bool:
-    """Check whether a consignment goes by a waybill."""
-    return c.channel == "air_cargo"
-
-
-def is_house(c: Consignment) -> bool:
-    """Check whether a consignment is a house under a waybill."""
-    return is_air_cargo(c) and "/" in c.consignment_id
-
-
-def is_postal(c: Consignment) -> bool:
-    """Check whether a consignment is a postal item."""
-    return c.channel == "postal"
-
-
 FORMATS: dict[str, tuple[Callable[[Consignment], bool], MessageWriter]] = {
-    "cargo_xml": (is_air_cargo, write_cargo_xml),
-    "cargo_imp": (is_house, write_fhl),
-    "one_record": (is_air_cargo, write_one_record),
-    "postal": (is_postal, write_postal),
+    "cargo_xml": (lambda c: c.channel == "air_cargo", write_cargo_xml),
+    "cargo_imp": (lambda c: c.channel == "air_cargo" and "/" in c.consignment_id, write_fhl),
+    "one_record": (lambda c: c.channel == "air_cargo", write_one_record),
+    "postal": (lambda c: c.channel == "postal", write_postal),
 }
 """Which consignments each format is for, and what writes it."""
+
+
+@cache
+def load_not_carried() -> dict[str, dict[str, str]]:
+    """Load the columns that each format cannot carry, with the reason."""
+    text = files("training.simulation.messages").joinpath("not_carried.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
 def write_archives(consignments: Iterable[Consignment], folder: Path) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""Simulated consignments written as messages of each format that a reader knows."""
