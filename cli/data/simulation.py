@@ -139,8 +139,8 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
 
 
 def _write_messages(frame: "DataFrame", folder: Path) -> dict[str, int]:
-    from training.simulation.messages.archives import write_archives
     from consignments.records import Consignment
     from consignments.tables import check_frame, to_consignments
+    from training.simulation.messages.archives import write_archives
 
     return write_archives(to_consignments(check_frame(frame, Consignment).frame, Consignment), folder)
