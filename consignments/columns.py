@@ -1,7 +1,7 @@
 """Columns of tables: conversion to the canonical Arrow type, and detection of invalid values.
 
 Everything is vectorised; only columns with an unusual value are converted value by value. The canonical types are
-large_string, float64, timestamp[us, UTC], date32, and JSON text for items and lists of codes. Missing is null.
+large_string, float64, timestamp[us, UTC], date32, and lists for items and codes. Missing is null.
 """
 
 import re
@@ -18,12 +18,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.identifiers import normalize_identifier
-from consignments.schema import Field
+from consignments.records import Item
+from consignments.schema import Field, get_fields
 from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
 INTEGER = pa.int64()
-TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT, "codes": TEXT}
+TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE}
+ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in get_fields(Item)]))
+CODES_TYPE = pa.list_(pa.string())
+TYPES |= {"items": ITEM_TYPE, "codes": CODES_TYPE}
 """Canonical Arrow type of each kind of field."""
 
 NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -61,16 +65,7 @@ ColumnFaults = list[tuple[str, Mask]]
 
 @dataclass(frozen=True)
 class ParsedColumn:
-    """A column in its canonical type.
-
-    Attributes
-    ----------
-    values : Arrow array
-        Values; null if missing or invalid.
-    faults : list of (reason, rows)
-    unknown : tuple of str
-        Unknown fields inside items.
-    """
+    """A column in its canonical type, in which missing and invalid values are null; `unknown` are unknown fields inside items."""
 
     values: Any
     faults: ColumnFaults
@@ -81,17 +76,7 @@ ColumnReader = Callable[[Any], ParsedColumn]
 
 
 def read_column(given: Any, field: Field, reader: ColumnReader | None = None) -> ParsedColumn:
-    """Convert a column to its canonical type and check it against its field.
-
-    Parameters
-    ----------
-    given : Arrow array or chunked array
-        Values of any type: `hs_code` may be integers, times may be text.
-    field : Field
-        Kind, choices and limits.
-    reader : callable, optional
-        Reader of this kind of values; default: the reader of the field's kind.
-    """
+    """Convert a column of any type to its canonical one and check it against its field; lists need a reader of their own."""
     texts, broken = _drop_broken_texts(normalize_array(given))
     read = (reader or READERS[field.kind])(texts)
     if field.name == HS_CODE and get_type_family(texts.type) == "numbers":
@@ -159,13 +144,7 @@ def to_arrow(values: Any, name: str = "") -> Any:
 
 
 def format_named_value(name: str, value: Any) -> str | None:
-    """Format one value of a column or field as `format_value`; an HS code that is a number gets its leading zero back.
-
-    Examples
-    --------
-    >>> format_named_value("hs_code", 9024000), format_named_value("hs_code", 902.4), format_named_value("hs_code", "9024000")
-    ('09024000', '0902.40', '9024000')
-    """
+    """Format one value as `format_value`; an HS code that is a number gets its leading zero back."""
     text = format_value(value)
     if name != HS_CODE or text is None or isinstance(value, str):
         return text
@@ -223,9 +202,8 @@ def to_text_column(given: Any) -> Any:
 def normalize_array(given: Any) -> Any:
     """Combine chunks and decode dictionaries, so that an array has one plain type."""
     if isinstance(given, pa.ChunkedArray):
-        given = (
-            given.cast(TEXT) if pa.types.is_string(given.type) else given
-        )  # the chunks may not fit into one string array
+        if pa.types.is_string(given.type):  # the chunks may not fit into one string array
+            given = given.cast(TEXT)
         given = given.chunk(0) if given.num_chunks == 1 else given.combine_chunks()
     if pa.types.is_dictionary(given.type):
         return normalize_array(given.cast(given.type.value_type))
@@ -421,25 +399,11 @@ READERS: dict[str, ColumnReader] = {
     "time": read_time,
     "date": read_date,
 }
-"""Reader of each kind of field, except items (`consignments.items`) and lists of codes (`consignments.code_lists`)."""
+"""Reader of each kind of field, except lists (`consignments.lists`)."""
 
 
 def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
-    """Return a table whose identifiers have the spelling of known ones with the same normal form.
-
-    Parameters
-    ----------
-    given : DataFrame
-        A table with `consignment_id`, for example outcomes.
-    known : Series of str
-        Identifiers of the consignments; the first spelling counts.
-
-    Examples
-    --------
-    >>> outcomes = pd.DataFrame({"consignment_id": ["rb123456785gb", "A", "B"]})
-    >>> adopt_spellings(outcomes, pd.Series(["RB123456785GB", "A"]))["consignment_id"].tolist()
-    ['RB123456785GB', 'A', 'B']
-    """
+    """Return a table whose identifiers have the spelling of known ones with the same normal form, of which the first counts."""
     names = normalize_array(pa.array(known)).cast(TEXT)
     strange = ~to_mask(pc.is_in(normalize_array(pa.array(given[IDENTIFIER])).cast(TEXT), names))
     if not strange.any():
@@ -457,14 +421,7 @@ def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
 
 
 def unify_spellings(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return consignments of which each has one spelling of its identifier: that of its first row.
-
-    Examples
-    --------
-    >>> log = pd.DataFrame({"consignment_id": ["rb123456785gb", "A", "RB123456785GB"], "sequence": [1, 2, 3]})
-    >>> unify_spellings(log)["consignment_id"].tolist()
-    ['rb123456785gb', 'A', 'rb123456785gb']
-    """
+    """Return consignments of which each has one spelling of its identifier: that of its first row."""
     if "sequence" not in frame:  # each consignment has one row
         return frame
     names = normalize_column(frame[IDENTIFIER])

@@ -4,9 +4,11 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 `consignments.schema`, so tables and the HTTP interface accept the same values.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,21 +17,37 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from msgspec import Meta
+from numpy.typing import NDArray
 
-from consignments.code_lists import decode_codes
-from consignments.column_doubts import count_doubts
-from consignments.columns import TYPES, normalize_array
+from consignments.columns import TYPES, Mask, normalize_array, normalize_names
 from consignments.errors import FileFault
-from consignments.files.raw_tables import RawTable, wrap_frame
+from consignments.files.parquet_files import ParquetTable
+from consignments.files.raw_tables import RawTable, TablePart, select_rows, wrap_frame
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.garbage_collection import pause_garbage_collection
-from consignments.items import to_items
-from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time
-from consignments.rejects import Reject
+from consignments.lists import build_item_lists, to_code_lists, to_item_lists, to_items
+from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time, Truth
+from consignments.rejects import Reject, RejectLimit
 from consignments.schema import Field, get_fields
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
-from consignments.validation import DTYPES, SEQUENCE, SEQUENCE_COLUMNS, check_table
+from consignments.validation import (
+    SEQUENCE,
+    SEQUENCE_COLUMNS,
+    CheckedRows,
+    ColumnDoubt,
+    FieldFault,
+    build_rejects,
+    check_rows,
+    count_doubts,
+    count_reasons,
+    keep_rows,
+    mask_repeats,
+    may_amend,
+    refuse_missing_columns,
+    select_doubts,
+    to_frame,
+)
 
 __all__ = [
     "HistoryUse",
@@ -216,17 +234,21 @@ class Table:
 
     Attributes
     ----------
-    frame : DataFrame
+    rows : Arrow table
         All columns of the record in its order, then `sequence` (int64) and `cancelled_sequence` (missing if not
-        cancelled) if the table has them, then unknown columns.
-        Strings are `str`, times datetime64[us, UTC], dates date32, numbers float64, `items` JSON text.
+        cancelled) if the table has them, then unknown columns. The types are those of `consignments.columns.TYPES`.
     report : ReadReport
     rejects : tuple of Reject
     """
 
-    frame: pd.DataFrame
+    rows: pa.Table
     report: ReadReport
     rejects: tuple[Reject, ...]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a frame: strings are `str`, times datetime64[us, UTC], dates date32, numbers float64, lists JSON text."""
+        return to_frame(self.rows)
 
 
 def read_table(
@@ -306,24 +328,114 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
 
 
 def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
-    checked = check_table(given, record)
-    frame = checked.frame
-    warnings, examples = count_doubts(checked.doubts)
+    refuse_missing_columns(given.columns, record, given.name)
+    check = ChunkCheck.from_rows(check_rows(given.parts, given.columns, record), record)
+    repeats = check.drop_repeated_outcomes(record)
+    report, rejects = finish_check(given, [check], [given.parts], record)
+    return Table(check.kept, replace(report, repeats=repeats), rejects)
+
+
+@dataclass
+class ChunkCheck:
+    """Result of the check of a chunk: `good` marks its valid rows, `kept` are their columns that are needed, and `given` counts their values by field."""
+
+    faults: list[FieldFault]
+    unknown: tuple[str, ...]
+    doubts: list[ColumnDoubt]
+    good: Mask
+    kept: pa.Table
+    given: NDArray[np.int64]
+    repeated: Mask | None = None
+
+    @classmethod
+    def from_rows(
+        cls, rows: CheckedRows, record: type[msgspec.Struct], columns: Sequence[str] | None = None
+    ) -> "ChunkCheck":
+        """Keep some or all columns of the valid rows."""
+        good = ~rows.bad
+        kept = keep_rows(rows.table, good)
+        given = _count_given(kept, record)
+        if columns is not None:
+            kept = kept.select([name for name in columns if name in kept.column_names])
+        return cls(rows.faults, rows.unknown, rows.doubts, good, kept, given)
+
+    def drop_rows(self, gone: Mask) -> Mask:
+        """Drop some of the valid rows, and return their mask in the chunk."""
+        dropped = np.zeros(len(self.good), dtype=bool)
+        dropped[self.good] = gone
+        self.good = self.good & ~dropped
+        self.kept = keep_rows(self.kept, ~gone)
+        return dropped
+
+    def drop_repeated_outcomes(self, record: type[msgspec.Struct]) -> int:
+        """Drop outcome rows that are identical to an earlier one, and return their number."""
+        if not issubclass(record, Outcome):
+            return 0
+        frame = to_frame(self.kept)
+        twice = frame["consignment_id"].duplicated(keep=False).to_numpy()
+        columns = [*(each.name for each in get_fields(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
+        repeats = np.zeros(len(frame), dtype=bool)
+        repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
+        self.drop_rows(repeats)
+        self.given = _count_given(self.kept, record)
+        return int(repeats.sum())
+
+
+def _count_given(rows: pa.Table, record: type[msgspec.Struct]) -> NDArray[np.int64]:
+    return np.array([len(rows) - rows.column(each.name).null_count for each in get_fields(record)])
+
+
+def finish_check(
+    given: RawTable | ParquetTable,
+    checks: Sequence[ChunkCheck],
+    chunks: Iterable[Sequence[TablePart]],
+    record: type[msgspec.Struct],
+) -> tuple[ReadReport, tuple[Reject, ...]]:
+    """Reject repeated identifiers, and report on all chunks; the chunks are read again only if they have invalid rows."""
+    if issubclass(record, Consignment | Alert | Truth) and not may_amend(record, given.columns):
+        _drop_repeated_identifiers(checks, record)
+    rejects, limit = list(given.rejects), RejectLimit()
+    if any(check.faults for check in checks):
+        for check, parts in zip(checks, chunks, strict=True):
+            rejects += build_rejects(parts, check.faults, record, limit)
+            if check.repeated is not None:
+                gone = check_rows(select_rows(parts, check.repeated), given.columns, record)
+                check.given = check.given - _count_given(gone.table, record)
+    reasons = sum((count_reasons(check.faults) for check in checks), Counter[str]())
+    reasons.update(reject.reason for reject in given.rejects)
+    warnings, examples = count_doubts(
+        doubt for check in checks for doubt in select_doubts(check.doubts, check.good)
+    )
+    kept = sum(len(check.kept) for check in checks)
+    missing = (kept - np.sum([check.given for check in checks], axis=0)) / max(kept, 1)
     report = ReadReport(
         name=given.name,
-        rows=sum(len(part.table) for part in given.parts) + len(given.rejects),
-        rejected=len(checked.rejects),
-        reasons=checked.reasons,
-        repeats=checked.repeats,
-        unknown_columns=checked.unknown,
-        missing={
-            each.name: float(frame[each.name].isna().mean()) if len(frame) else 0.0
-            for each in get_fields(record)
-        },
+        rows=sum(len(check.good) for check in checks) + len(given.rejects),
+        rejected=len(rejects),
+        reasons=dict(reasons.most_common()),
+        repeats=0,
+        unknown_columns=tuple(dict.fromkeys(name for check in checks for name in check.unknown)),
+        missing=dict(zip((each.name for each in get_fields(record)), missing.tolist(), strict=True)),
         warnings=warnings,
         examples=examples,
     )
-    return Table(frame, report, checked.rejects)
+    return report, tuple(rejects)
+
+
+def _drop_repeated_identifiers(checks: Sequence[ChunkCheck], record: type[msgspec.Struct]) -> None:
+    """Drop the rows whose identifier occurs in an earlier valid row of any chunk, as a fault of theirs."""
+    identifier = get_fields(record)[0].name
+    columns = [normalize_array(check.kept.column(identifier)) for check in checks]
+    if not issubclass(record, Alert):
+        columns = [normalize_names(names) for names in columns]
+    repeats = mask_repeats(pa.chunked_array(columns).combine_chunks())
+    start = 0
+    for check in checks:
+        gone = repeats[start : start + len(check.kept)]
+        start += len(check.kept)
+        if gone.any():
+            check.repeated = check.drop_rows(gone)
+            check.faults = [*check.faults, FieldFault(identifier, f"repeated {identifier}", check.repeated)]
 
 
 def refuse_rejects(rejects: Sequence[Reject]) -> None:
@@ -370,7 +482,7 @@ def to_consignments(rows: pd.DataFrame | pa.Table, record: type[ConsignmentT]) -
     Parameters
     ----------
     rows : DataFrame or Arrow table
-        Frame of `read_table`, or a slice of it to save memory; or rows in canonical form.
+        `Table.frame` or `Table.rows`, or a slice of it to save memory.
     record : type
         `Consignment`, or the type with declared columns.
     """
@@ -426,7 +538,9 @@ def _build_arrow_column(frame: pd.DataFrame, field: Field) -> Any:
     if field.kind == "time":
         times = get_time_column_us(frame, field.name)
         return pa.array(times, mask=times == NO_TIME).cast(kind)
-    return normalize_array(pa.array(frame[field.name], from_pandas=True)).cast(kind)
+    values = normalize_array(pa.array(frame[field.name], from_pandas=True))
+    to_lists = {"items": to_item_lists, "codes": to_code_lists}.get(field.kind)
+    return values.cast(kind) if to_lists is None else to_lists(values)
 
 
 def _convert_values(column: Any, field: Field) -> list[Any]:
@@ -440,27 +554,16 @@ def _convert_values(column: Any, field: Field) -> list[Any]:
         return to_items(column)
     values: list[Any] = column.to_pylist()
     if field.kind == "codes":
-        return [None if text is None else decode_codes(text) for text in values]
+        return [None if codes is None else tuple(codes) for codes in values]
     return values
 
 
 def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) -> pd.DataFrame:
-    """Convert records to a canonical frame.
+    """Convert records of one type to a frame like that of `read_table`.
 
-    Parameters
-    ----------
-    records : sequence of record
-    record : type
-        Type of the records.
-
-    Returns
-    -------
-    DataFrame
-        Frame like that of `read_table`. If identifiers of consignments repeat, a later one amends an earlier one, and
-        `sequence` gives their order.
+    If identifiers of consignments repeat, a later one amends an earlier one, and `sequence` gives their order.
     """
-    columns = {each.name: build_column(records, each) for each in get_fields(record)}
-    frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper=DTYPES.get)
+    frame = to_frame(pa.table({each.name: build_column(records, each) for each in get_fields(record)}))
     if issubclass(record, Consignment) and frame["consignment_id"].duplicated().any():
         frame[SEQUENCE] = np.arange(1, len(frame) + 1)
     return frame
@@ -469,6 +572,7 @@ def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct])
 def build_column(records: Sequence[msgspec.Struct], field: Field) -> Any:
     """Build an Arrow array of canonical type from one field of records."""
     values = [getattr(record, field.name) for record in records]
-    if field.kind in ("items", "codes"):
-        values = [None if items is None else msgspec.json.encode(items).decode() for items in values]
+    if field.kind == "items":
+        there = np.array([items is not None for items in values], dtype=bool)
+        return build_item_lists([items for items in values if items is not None], there)
     return pa.array(values, type=TYPES[field.kind], from_pandas=True)

@@ -1,12 +1,12 @@
-"""Validation of tables: each column by its schema, then the rules between columns and between rows.
+"""Validation of rows of tables: each column by its schema, then the rules between columns, then doubts.
 
 Invalid rows and their reasons are found for all rows at once; only invalid rows are then processed one by one.
 """
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,13 +14,14 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from consignments.code_lists import read_codes
-from consignments.column_doubts import ColumnDoubt, correct_table, select_doubts
 from consignments.columns import (
     BAD_TEXT,
+    CODES_TYPE,
     DATE,
     INTEGER,
+    ITEM_TYPE,
     SHOWN_VALUE,
     TEXT,
     TYPES,
@@ -29,15 +30,16 @@ from consignments.columns import (
     format_value,
     get_type_family,
     normalize_array,
-    normalize_names,
     read_column,
     read_sequence,
+    to_mask,
     to_text_column,
 )
+from consignments.doubts import CodeRule, Rule, correct_value, list_rules
 from consignments.errors import FileFault
-from consignments.files.raw_tables import RawTable, TablePart, list_columns, refuse_missing
-from consignments.items import ITEM_TYPE, read_items, to_item_texts
-from consignments.records import Alert, Consignment, Outcome, Truth
+from consignments.files.raw_tables import TablePart, list_columns, refuse_missing
+from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
+from consignments.records import Alert, Consignment, Item, Outcome
 from consignments.rejects import Reject, RejectLimit
 from consignments.schema import Field, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
@@ -49,24 +51,25 @@ SEQUENCE_COLUMNS = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
 SEQUENCE_TYPE = INTEGER
 ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
 """Columns of times that advance the days of history."""
+OUTCOME_COLUMNS = ["status", "result", "known_at", "inspected_at"]
+"""Columns between which outcomes may have contradictions."""
 AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
+LIST_COLUMNS = ("items", "quality", "indicators")
+"""Columns of the records that hold lists."""
 NESTED_READERS = {"items": read_items, "codes": read_codes}
 """What reads the kinds of fields that hold lists."""
+ITEM_COUNTRY = "origin_country"
+MAX_EXAMPLES = 3
+"""Maximum number of values that a report shows of a doubt."""
 REJECT_ROWS = 1_000
 """Invalid rows that are converted at a time."""
 
 
 @dataclass(frozen=True)
 class FieldFault:
-    """A fault of one column in some rows of a table.
-
-    Attributes
-    ----------
-    column, reason : str
-    rows : bool array, (rows,)
-    """
+    """A fault of one column in some rows of a table; `rows` is their mask."""
 
     column: str
     reason: str
@@ -74,44 +77,17 @@ class FieldFault:
 
 
 @dataclass(frozen=True)
-class CheckResult:
-    """The result of validating a table.
+class ColumnDoubt:
+    """A doubt about one column, as `column: doubt`, with the mask of its rows and some of the values."""
 
-    Attributes
-    ----------
-    frame : DataFrame
-        The valid rows.
-    rejects : tuple of Reject
-        The invalid rows.
-    reasons : dict
-        Number of rows by `column: reason`.
-    repeats : int
-        Number of identical outcome rows that were dropped.
-    unknown : tuple of str
-    doubts : list of ColumnDoubt
-        Doubtful values of the valid rows.
-    """
-
-    frame: pd.DataFrame
-    rejects: tuple[Reject, ...]
-    reasons: dict[str, int]
-    repeats: int
-    unknown: tuple[str, ...]
-    doubts: list[ColumnDoubt]
+    text: str
+    rows: Mask
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """The rows of a table in canonical form with their faults, except repeated identifiers.
-
-    Attributes
-    ----------
-    table : Arrow table
-        All rows, including invalid ones. Items are JSON text, or lists of structs if they were given so.
-    faults : list of FieldFault
-    unknown : tuple of str
-    doubts : list of ColumnDoubt
-    """
+    """All rows of a table or chunk in canonical form, with their faults (except repeated identifiers) and doubts."""
 
     table: Any
     faults: list[FieldFault]
@@ -121,48 +97,11 @@ class CheckedRows:
     @property
     def bad(self) -> Mask:
         """Return the mask of invalid rows."""
-        return _mask_faults(self.faults, len(self.table))
-
-
-def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
-    """Validate a table against a record type.
-
-    Raises
-    ------
-    FileFault
-        A required column is missing.
-    """
-    names = list(dict.fromkeys(name for part in given.parts for name in part.table.column_names))
-    refuse_missing_columns(names, record, given.name)
-    rows = check_rows(given.parts, names, record)
-    faults = rows.faults
-    if not may_amend(record, names):
-        faults = [*faults, *_find_repeated_identifiers(rows.table, record, rows.bad)]
-    bad = _mask_faults(faults, len(rows.table))
-    rejects = [*given.rejects, *build_rejects(given.parts, faults, record)]
-    kept = to_frame(keep_rows(rows.table, ~bad))
-    repeated = _find_repeats(kept, record)
-    if repeated.any():
-        kept = kept[~repeated].reset_index(drop=True)
-    reasons = count_reasons(faults)
-    reasons.update(reject.reason for reject in given.rejects)
-    good = ~bad
-    good[good] = ~repeated
-    doubts = select_doubts(rows.doubts, good)
-    return CheckResult(
-        kept, tuple(rejects), dict(reasons.most_common()), int(repeated.sum()), rows.unknown, doubts
-    )
+        return mask_faults(self.faults, len(self.table))
 
 
 def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
-    """List the columns that a configuration declares in addition to those of `Consignment`.
-
-    Examples
-    --------
-    >>> from consignments.records import create_consignment_type
-    >>> list_declared_columns(create_consignment_type(numeric=["tax_rate"]))
-    ('tax_rate',)
-    """
+    """List the columns that a configuration declares in addition to those of `Consignment`."""
     if not issubclass(record, Consignment):
         return ()
     own = {field.name for field in get_fields(Consignment)}
@@ -197,23 +136,19 @@ def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], w
 
 
 def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[msgspec.Struct]) -> CheckedRows:
-    """Validate rows of a table independently of each other, so that a whole table and its chunks give the same result.
-
-    Parameters
-    ----------
-    parts : sequence of TablePart
-    names : sequence of str
-        Columns of the whole table, which single parts may lack.
-    record : type
-    """
+    """Validate rows independently of each other; `names` are the columns of the whole table, which single parts may lack."""
     table, faults, unknown = _check_columns(parts, names, get_fields(record))
-    table, doubts = correct_table(table, record)
+    table, doubts = _correct_table(table, record)
     return CheckedRows(table, [*faults, *_find_row_faults(table, record, faults)], unknown, doubts)
 
 
 def to_frame(table: Any) -> pd.DataFrame:
     """Convert rows in canonical form to a canonical frame."""
-    frame: pd.DataFrame = _items_as_text(table).to_pandas(types_mapper=DTYPES.get)
+    for place, field in enumerate(table.schema):
+        to_texts = {ITEM_TYPE: to_item_texts, CODES_TYPE: to_code_texts}.get(field.type)
+        if to_texts is not None and field.name in LIST_COLUMNS:
+            table = table.set_column(place, field.name, to_texts(normalize_array(table.column(place))))
+    frame: pd.DataFrame = table.to_pandas(types_mapper=DTYPES.get)
     if CANCELLED_SEQUENCE in frame:  # with missing values it would become a float, which is not exact
         frame[CANCELLED_SEQUENCE] = table.column(CANCELLED_SEQUENCE).to_pandas(
             types_mapper={SEQUENCE_TYPE: pd.Int64Dtype()}.get
@@ -281,31 +216,16 @@ def _build_canonical(table: Any, reads: dict[str, ParsedColumn], others: Sequenc
 
 
 def concat_rows(tables: Sequence[Any], others: Sequence[str] = ()) -> Any:
-    """Concatenate tables in canonical form.
-
-    Parameters
-    ----------
-    tables : sequence of Arrow tables
-    others : sequence of str
-        Unknown columns, which may have any type in each of the tables.
-    """
+    """Concatenate tables in canonical form; `others` are unknown columns, which may have any type in each of the tables."""
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # Items are lists in one part and missing in another, or an unknown column is a number in one and text in another.
-        return pa.concat_tables([_items_as_text(_others_as_text(table, others)) for table in tables])
+        return pa.concat_tables([_others_as_text(table, others) for table in tables])
 
 
 def _others_as_text(table: Any, others: Sequence[str]) -> Any:
     for name in others:
         table = table.set_column(table.schema.get_field_index(name), name, to_text_column(table.column(name)))
-    return table
-
-
-def _items_as_text(table: Any) -> Any:
-    for place, field in enumerate(table.schema):
-        if field.type == ITEM_TYPE:
-            table = table.set_column(place, field.name, to_item_texts(normalize_array(table.column(place))))
     return table
 
 
@@ -326,8 +246,8 @@ def _find_row_faults(
     """Find rows with contradictory values or times in the future, among those without a fault in a column."""
     found = _find_future_times(table)
     if issubclass(record, Outcome):
-        found = [*find_outcome_faults(to_frame(table)), *found]
-    bad = _mask_faults(known, len(table))
+        found = [*find_outcome_faults(to_frame(table.select(OUTCOME_COLUMNS))), *found]
+    bad = mask_faults(known, len(table))
     faults = [FieldFault(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
 
@@ -346,19 +266,6 @@ def _find_future_times(table: Any) -> list[tuple[str, str, Mask]]:
     return [(name, AFTER_TOMORROW, get_time_column_us(frame, name) > latest_us) for name in columns]
 
 
-def _find_repeated_identifiers(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[FieldFault]:
-    """Find rows whose identifier occurs in an earlier valid row."""
-    if not issubclass(record, Consignment | Alert | Truth):
-        return []
-    identifier = get_fields(record)[0].name
-    repeated = np.zeros(len(table), dtype=bool)
-    names = normalize_array(keep_rows(table, ~bad).column(identifier))
-    if not issubclass(record, Alert):
-        names = normalize_names(names)
-    repeated[~bad] = mask_repeats(names)
-    return [create_repeat_fault(identifier, repeated)] if repeated.any() else []
-
-
 def mask_repeats(names: Any) -> Mask:
     """Mark the names of an Arrow array that occur earlier in it."""
     # Dictionary codes are numbered in the order of first occurrence.
@@ -372,21 +279,90 @@ def create_repeat_fault(identifier: str, rows: Mask) -> FieldFault:
     return FieldFault(identifier, f"repeated {identifier}", rows)
 
 
-def _find_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> Mask:
-    """Find the outcome rows that are identical to an earlier one."""
-    repeats = np.zeros(len(frame), dtype=bool)
-    if issubclass(record, Outcome):
-        twice = frame["consignment_id"].duplicated(keep=False).to_numpy()
-        columns = [*(field.name for field in get_fields(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
-        repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
-    return repeats
-
-
-def _mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:
+def mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:
+    """Mark the rows that have any of the faults."""
     bad = np.zeros(rows, dtype=bool)
     for fault in faults:
         bad |= fault.rows
     return bad
+
+
+# --- doubts -----------------------------------------------------------------------------------------------------------
+
+
+def _correct_table(table: Any, record: type[msgspec.Struct]) -> tuple[Any, list[ColumnDoubt]]:
+    """Read the countries of rows in canonical form as what they are, and find all doubtful values."""
+    doubts: list[ColumnDoubt] = []
+    for name, rule in list_rules(record).items():
+        values, found = _correct_column(normalize_array(table.column(name)), name, rule)
+        if found:
+            doubts += found
+            table = table.set_column(table.column_names.index(name), name, values)
+    if "items" in record.__struct_fields__ and table.column("items").null_count < len(table):
+        items = normalize_array(table.column("items"))
+        countries = pc.struct_field(items.flatten(), ITEM_COUNTRY)
+        values, found = _correct_column(countries, f"items.{ITEM_COUNTRY}", list_rules(Item)[ITEM_COUNTRY])
+        if found:
+            parents = pc.list_parent_indices(items).to_numpy()
+            doubts += [replace(each, rows=_mark_parents(parents[each.rows], len(items))) for each in found]
+            corrected = replace_item_field(items, ITEM_COUNTRY, values)
+            table = table.set_column(table.column_names.index("items"), "items", corrected)
+    return table, doubts
+
+
+def _mark_parents(parents: Any, rows: int) -> Mask:
+    mask = np.zeros(rows, dtype=bool)
+    mask[parents] = True
+    return mask
+
+
+def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, list[ColumnDoubt]]:
+    if not isinstance(rule, CodeRule):
+        bounds = [pa.scalar(bound, values.type) for bound in (rule.low, rule.high)]
+        outside = to_mask(pc.or_(pc.less(values, bounds[0]), pc.greater(values, bounds[1])))
+        return values, [ColumnDoubt(f"{name}: {rule.text}", outside)] if outside.any() else []
+    strange = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, pa.array(sorted(rule.known), TEXT))))
+    if not pc.any(strange).as_py():
+        return values, []
+    coded = values.filter(strange).dictionary_encode()
+    given = coded.dictionary.to_pylist()
+    corrected = [correct_value(value, rule) for value in given]
+    read = pa.array([value for value, _ in corrected], TEXT).take(coded.indices)
+    places, kinds = np.flatnonzero(to_mask(strange)), np.array([text for _, text in corrected])
+    doubts = []
+    for text in filter(None, dict.fromkeys(kinds.tolist())):
+        rows = np.zeros(len(values), dtype=bool)
+        rows[places[(kinds == text)[coded.indices.to_numpy()]]] = True
+        pairs = ((value, new) for value, (new, kind) in zip(given, corrected, strict=True) if kind == text)
+        doubts.append(ColumnDoubt(f"{name}: {text}", rows, _list_examples(pairs)))
+    return pc.replace_with_mask(values, strange, read), doubts
+
+
+def _list_examples(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """List some values with what they were read as; an unknown value is shown if it is one short word, for it may be a name."""
+    shown = (
+        f"{value} as {new}" if new != value else value
+        for value, new in pairs
+        if new != value or SHOWN_VALUE.fullmatch(value)
+    )
+    return tuple(example for example, _ in zip(shown, range(MAX_EXAMPLES), strict=False))
+
+
+def select_doubts(doubts: Iterable[ColumnDoubt], good: Mask) -> list[ColumnDoubt]:
+    """Return the doubts about rows that are kept, with their masks among these."""
+    kept = (replace(doubt, rows=doubt.rows[good]) for doubt in doubts)
+    return [doubt for doubt in kept if doubt.rows.any()]
+
+
+def count_doubts(doubts: Iterable[ColumnDoubt]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    """Count the rows of each doubt, most frequent first, and list examples of each."""
+    rows: Counter[str] = Counter()
+    examples: dict[str, tuple[str, ...]] = {}
+    for doubt in doubts:
+        rows[doubt.text] += int(doubt.rows.sum())
+        shown = dict.fromkeys((*examples.get(doubt.text, ()), *doubt.examples))
+        examples[doubt.text] = tuple(shown)[:MAX_EXAMPLES]
+    return dict(rows.most_common()), {text: shown for text, shown in examples.items() if shown}
 
 
 # --- rejects ----------------------------------------------------------------------------------------------------------
@@ -401,7 +377,7 @@ def build_rejects(
     """Build the rejects of the invalid rows, in order; raise `FileFault` if they exceed a limit."""
     limit = limit or RejectLimit()
     fields = get_fields(record)
-    bad = _mask_faults(faults, sum(len(part.table) for part in parts))
+    bad = mask_faults(faults, sum(len(part.table) for part in parts))
     why: dict[int, list[FieldFault]] = {row: [] for row in np.flatnonzero(bad).tolist()}
     for fault in faults:
         for row in np.flatnonzero(fault.rows).tolist():

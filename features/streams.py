@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from consignments.columns import adopt_spellings, unify_spellings
 from consignments.errors import BadInput, ServiceFault
 from consignments.garbage_collection import pause_garbage_collection
-from consignments.items import decode_items
+from consignments.lists import decode_items
 from consignments.records import Consignment
 from consignments.tables import iterate_consignments, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows

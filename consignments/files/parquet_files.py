@@ -18,6 +18,7 @@ from consignments.files.file_listing import is_hidden, list_table_files, name_fi
 from consignments.files.part_manifest import MANIFEST_NAME, check_parts
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
+from consignments.rejects import Reject
 from consignments.timestamps import to_datetime
 
 PARQUET_SUFFIX = ".parquet"
@@ -29,14 +30,7 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 class FileMark(NamedTuple):
-    """The size and time of a file, which stay the same until it is written again.
-
-    Attributes
-    ----------
-    size : int
-    written_us : int
-        Time of the last change in microseconds, which all machines that share a file system see alike.
-    """
+    """The size and time of a file, in microseconds, which stay the same until it is written again, on all machines that share it."""
 
     size: int
     written_us: int
@@ -54,21 +48,7 @@ class FileMark(NamedTuple):
 
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A file of a Parquet table, or some of its row groups.
-
-    Attributes
-    ----------
-    path : Path
-    name : str
-        Its name in messages.
-    folders : tuple of str
-    groups : tuple of int, or None
-        Numbers of its row groups; None for all.
-    first : int
-        Number of the first row, from 1.
-    mark : FileMark, or None
-        The mark of the file when its table was opened; None if it is read once.
-    """
+    """A file of a Parquet table, or some of its row groups; `first` is the number of the first row, `mark` that of its opening."""
 
     path: Path
     name: str
@@ -135,19 +115,6 @@ class _ParquetFile:
                 todo="rename the file, or write it again with other column names",
             ) from error
 
-    def read(self, limit: ExpansionLimit) -> TablePart:
-        with self.open() as file:
-            self.check_texts(file)
-            pieces = [_decode_dictionaries(file.schema_arrow.empty_table())]
-            for batch in file.iter_batches(READ_ROWS, use_threads=False):
-                pieces.append(_decode_dictionaries(pa.Table.from_batches([batch])))
-                limit.add(pieces[-1].nbytes)
-            return self.build_part(pa.concat_tables(pieces))
-
-    def check_texts(self, file: Any) -> None:
-        """Raise `FileFault` if a text of the open file is too long."""
-        refuse_long_texts(self.path, file.metadata, self.name)
-
     def read_parts(self, rows: int) -> Iterator[TablePart]:
         """Read the file in parts of at most `rows` rows; a file without rows is one empty part."""
         first = self.first
@@ -182,23 +149,13 @@ class _ParquetFile:
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """A Parquet table, one file or a directory of files, that is read in chunks.
-
-    Attributes
-    ----------
-    name : str
-    files : tuple
-        Files in the order of the table.
-    columns : tuple of str
-        Columns of all files.
-    group_rows : tuple of tuple of int
-        Rows of each row group of each file.
-    """
+    """A Parquet table, one file or a directory of files in order, that is read in chunks; `group_rows` are those of each row group of each file."""
 
     name: str
     files: tuple[_ParquetFile, ...]
     columns: tuple[str, ...]
     group_rows: tuple[tuple[int, ...], ...]
+    rejects: tuple[Reject, ...] = ()
 
     @property
     def file_rows(self) -> tuple[int, ...]:
@@ -218,7 +175,7 @@ class ParquetTable:
         files, empty, rows = [file.remember() for file in _list_parquet_files(path)], [], []
         for each in files:
             with each.open() as file:
-                each.check_texts(file)
+                refuse_long_texts(each.path, file.metadata, each.name)
                 empty.append(each.build_part(file.schema_arrow.empty_table()))
                 groups = range(file.metadata.num_row_groups)
                 rows.append(tuple(file.metadata.row_group(group).num_rows for group in groups))
@@ -228,13 +185,7 @@ class ParquetTable:
         return cls(path.name, tuple(files), tuple(columns), tuple(rows))
 
     def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
-        """Read the table in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller.
-
-        Raises
-        ------
-        FileFault
-            A file is damaged.
-        """
+        """Read the table in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller."""
         piece: list[TablePart] = []
         for part in chain.from_iterable(file.read_parts(rows) for file in self.files):
             piece.append(part)
@@ -269,13 +220,7 @@ class ParquetTable:
             yield replace(self, files=tuple(files), group_rows=tuple(sizes))
 
     def read_rows(self, first: int, last: int) -> Iterator[TablePart]:
-        """Read the rows from `first` up to `last`, which is not included, in one part for each file; at least one part.
-
-        Raises
-        ------
-        FileFault
-            A file is damaged.
-        """
+        """Read the rows from `first` up to `last`, which is not included, in one part for each file; at least one part."""
         start = 0
         for file, rows in zip(self.files, self.file_rows, strict=True):
             begin, end = max(first, start), min(last, start + rows)
@@ -291,10 +236,19 @@ def is_parquet(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() == PARQUET_SUFFIX
 
 
-def read_parquet_file(path: Path) -> RawTable:
-    """Read a whole Parquet file."""
-    limit = ExpansionLimit(path.stat().st_size, path.name)
-    return RawTable(path.name, (_ParquetFile(path, path.name).read(limit),))
+def read_parquet_table(path: Path) -> RawTable:
+    """Read a whole Parquet table; a hive partition of a directory becomes a column."""
+    table = ParquetTable.open(path)
+    limit = ExpansionLimit(sum(file.path.stat().st_size for file in table.files), table.name)
+    parts = []
+    for file in table.files:
+        tables = []
+        for part in file.read_parts(READ_ROWS):
+            tables.append(_decode_dictionaries(part.table))
+            limit.add(tables[-1].nbytes)
+        whole = pa.concat_tables(tables)
+        parts.append(replace(part, table=whole, numbers=number_rows(len(whole))))
+    return RawTable(table.name, tuple(parts))
 
 
 def _list_parquet_files(path: Path) -> list[_ParquetFile]:
@@ -318,16 +272,6 @@ def _check_manifests(path: Path, listed: Sequence[Path], inside: Iterable[Path])
             parts[folder].append(file.relative_to(folder))
     for folder, files in parts.items():
         check_parts(path / folder, files)
-
-
-def read_parquet_directory(path: Path) -> RawTable:
-    """Read a whole directory of Parquet files as one table; a hive partition becomes a column."""
-    files = _list_parquet_files(path)
-    limit = ExpansionLimit(sum(file.path.stat().st_size for file in files), path.name)
-    parts = [file.read(limit) for file in files]
-    for part in parts[1:]:
-        _refuse_other_schema(parts[0], part)
-    return RawTable(path.name, tuple(parts))
 
 
 def _decode_dictionaries(table: Any) -> Any:

@@ -1,12 +1,14 @@
 """Raw tables: the parts, row numbers and column names of a table before its columns are checked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from consignments.columns import to_arrow
 from consignments.errors import FileFault
@@ -23,19 +25,7 @@ MAX_LISTED_COLUMNS = 12
 
 @dataclass(frozen=True)
 class TablePart:
-    """A part of a table, unconverted, from one file.
-
-    Attributes
-    ----------
-    table : Arrow table
-        Columns of any type.
-    name : str
-        Name of the file in messages.
-    word : str
-        "row" or "line".
-    numbers : int array, (rows,)
-        Number of each row or line in the file, from 1.
-    """
+    """A part of a table, unconverted, from the file `name`; `numbers` are those of its rows or lines (`word`), from 1."""
 
     table: Any
     name: str
@@ -53,7 +43,22 @@ class RawTable:
 
     name: str
     parts: tuple[TablePart, ...]
-    rejects: tuple[Reject, ...] = field(default=())
+    rejects: tuple[Reject, ...] = ()
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of all parts."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.table.column_names))
+
+
+def select_rows(parts: Sequence[TablePart], rows: NDArray[np.bool_]) -> list[TablePart]:
+    """Select rows of parts, given a mask of all their rows."""
+    selected, start = [], 0
+    for part in parts:
+        mask = rows[start : start + len(part.table)]
+        start += len(part.table)
+        selected.append(replace(part, table=part.table.filter(pa.array(mask)), numbers=part.numbers[mask]))
+    return selected
 
 
 def wrap_frame(frame: "pd.DataFrame", name: str) -> RawTable:
@@ -78,17 +83,7 @@ def refuse_repeats(names: Sequence[str], where: str) -> None:
 
 
 def refuse_missing(names: Sequence[str], known: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Raise `FileFault` if a required column is missing, and suggest which unknown column to rename.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Columns of the table.
-    known, required : sequence of str
-        Columns that the table can have, and must have.
-    where : str
-        The table, named in the error.
-    """
+    """Raise `FileFault` if a required column of a table is missing, and suggest which unknown column to rename."""
     missing = [name for name in required if name not in names]
     if not missing:
         return
@@ -112,13 +107,7 @@ def refuse_missing(names: Sequence[str], known: Sequence[str], required: Sequenc
 
 
 def list_columns(names: Sequence[str]) -> str:
-    """List the first columns of a table in a text for people, and count the others.
-
-    Examples
-    --------
-    >>> list_columns([]), list_columns(list("abcdefghijklmn"))
-    ('none', 'a, b, c, d, e, f, g, h, i, j, k, l and 2 more')
-    """
+    """List the first columns of a table in a text for people, and count the others."""
     more = len(names) - MAX_LISTED_COLUMNS
     listed = ", ".join(names[:MAX_LISTED_COLUMNS]) or "none"
     return f"{listed} and {more:,} more" if more > 0 else listed

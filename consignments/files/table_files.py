@@ -20,7 +20,7 @@ import pyarrow.csv as arrow_csv
 
 from consignments.columns import TEXT, to_arrow
 from consignments.errors import FileFault
-from consignments.files.parquet_files import read_parquet_directory, read_parquet_file
+from consignments.files.parquet_files import read_parquet_table
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.spreadsheet_cells import unquote_formulas
 from consignments.files.table_limits import read_lines, refuse_large_text_file, refuse_many_columns
@@ -58,8 +58,8 @@ def read_files(path: Path) -> RawTable:
     if not path.exists():
         raise FileFault("no such file", where=str(path), todo="check the path")
     if path.is_dir():
-        return read_parquet_directory(path)
-    readers = {".csv": _read_csv, ".parquet": read_parquet_file, ".jsonl": _read_jsonl}
+        return read_parquet_table(path)
+    readers = {".csv": _read_csv, ".parquet": read_parquet_table, ".jsonl": _read_jsonl}
     if path.suffix.lower() not in readers:
         raise FileFault(
             "unknown table format", where=str(path), got=repr(path.suffix), expected=READABLE_FORMATS

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
-from consignments.code_lists import to_code_lists
 from consignments.columns import TIME, get_type_family, to_arrow, to_text_column
 from consignments.errors import FileFault
 from consignments.files.raw_tables import (
@@ -23,7 +22,7 @@ from consignments.files.raw_tables import (
 from consignments.files.spreadsheet_cells import quote_formulas
 from consignments.files.table_files import JSON_CHUNK_ROWS
 from consignments.files.whole_files import flush_file, flush_folder
-from consignments.items import to_item_lists
+from consignments.lists import to_code_lists, to_item_lists
 
 if TYPE_CHECKING:
     import pandas as pd

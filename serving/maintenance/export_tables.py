@@ -19,12 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from consignments.code_lists import CODES_TYPE
 from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
 from consignments.errors import ServiceFault
-from consignments.files.table_writers import LIST_COLUMNS
 from consignments.files.whole_files import PRIVATE_FILE_MODE
-from consignments.items import ITEM_TYPE
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import Field, get_fields
 from consignments.tables import build_column
@@ -57,8 +54,6 @@ SERVICE_SELECTED_BY = frozenset({"model", "random"})
 ROW_GROUP_ROWS = 16_384
 """Number of rows written as one row group."""
 SEQUENCE_TYPE = pa.int64()
-LIST_TYPES = {"items": ITEM_TYPE, "codes": CODES_TYPE}
-"""Arrow types of the kinds of fields that hold lists."""
 METADATA_KEY = b"npsrisk"
 """Key of the Parquet metadata that describes the file's log and what was not exported."""
 _COMMON_COLUMNS = frozenset(each.name for each in get_fields(Consignment))
@@ -196,13 +191,8 @@ class LogTables:
         return {name: each.rows for name, each in self._files.items()}
 
     def _columns_of(self, record: type[msgspec.Struct]) -> list[tuple[str, Any]]:
-        return [
-            *(
-                (each.name, LIST_TYPES.get(each.kind) or TYPES[each.kind])
-                for each in self._visible_fields(record)
-            ),
-            (SEQUENCE, SEQUENCE_TYPE),
-        ]
+        columns = [(each.name, TYPES[each.kind]) for each in self._visible_fields(record)]
+        return [*columns, (SEQUENCE, SEQUENCE_TYPE)]
 
     def _feature_columns(self, spec: str) -> list[tuple[str, Any]]:
         names = self._names.get(spec)
@@ -218,9 +208,6 @@ class LogTables:
         self, events: Sequence[Event], records: Sequence[msgspec.Struct], record: type[msgspec.Struct]
     ) -> Columns:
         columns = {each.name: build_column(records, each) for each in self._visible_fields(record)}
-        for name, convert in LIST_COLUMNS.items():
-            if name in columns:
-                columns[name] = convert(columns[name])
         return columns | {SEQUENCE: [event.sequence for event in events]}
 
     def _build_consignments(self, events: list[ArrivalEvent]) -> Columns:

@@ -14,7 +14,7 @@ from support.examples import day, make_consignment
 from consignments.errors import FileFault
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_writers import write_table
-from consignments.items import decode_items
+from consignments.lists import decode_items
 from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
 from consignments.records import Consignment, create_consignment_type
 from consignments.tables import build_frame, read_table

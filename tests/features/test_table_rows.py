@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from support.frozen_rows import CONFIG, PSEUDONYMS, RECORD, WEIGHTS, build_rates, read_parameters
 from support.hostile_rows import BASES, make_hostile
 
-from consignments.items import to_item_lists
 from consignments.records import Alert, Item
 from consignments.tables import (
     build_frame,
@@ -91,12 +90,8 @@ def create_rows(pipeline: Pipeline, rows: int) -> tuple[NDArray[Any], ...]:
 
 
 @pytest.mark.parametrize("alerts", [(), (ALERT,), ALERTS])
-@pytest.mark.parametrize("lists", [False, True])
-def test_hostile_rows_have_the_bits_of_single_consignments(alerts: tuple[Alert, ...], *, lists: bool) -> None:
-    table = make_table(seed=5 + lists)
-    if lists:
-        place = table.column_names.index("items")
-        table = table.set_column(place, "items", to_item_lists(table.column("items").combine_chunks()))
+def test_hostile_rows_have_the_bits_of_single_consignments(alerts: tuple[Alert, ...]) -> None:
+    table = make_table(seed=5)
     pipeline = Pipeline(CONFIG, FITTED, PSEUDONYMS, Alerts(alerts, [7, 90, 90, 7, 90][: len(alerts)]))
     expected = describe_singly(pipeline, table)
     found = describe_rows(pipeline, table, np.ones(len(table), bool))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from consignments.errors import BadInput, FileFault
-from consignments.files.parquet_files import ParquetTable, read_parquet_directory
+from consignments.files.parquet_files import ParquetTable, read_parquet_table
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import MANIFEST_NAME, Manifest, identify_tables
 
@@ -75,9 +75,7 @@ def stop() -> None:
 
 def test_a_table_in_parts_is_the_table(tmp_path: Path) -> None:
     assert write(tmp_path / "t", compute_in(33)) == ROWS
-    assert read_parquet_directory(tmp_path / "t").parts[5].table["score"].to_pylist() == list(
-        range(200, ROWS)
-    )
+    assert read_parquet_table(tmp_path / "t").parts[5].table["score"].to_pylist() == list(range(200, ROWS))
     assert ParquetTable.open(tmp_path / "t").rows == ROWS
     manifest = Manifest.read(tmp_path / "t")
     assert [part.rows for part in manifest.parts] == [40, 40, 40, 40, 40, 30]
@@ -179,7 +177,7 @@ def test_a_table_with_another_part_is_not_read(
 ) -> None:
     write(tmp_path / "t", compute_in(10))
     harm(tmp_path / "t" / "part-00001.parquet")
-    for read in (ParquetTable.open, read_parquet_directory):
+    for read in (ParquetTable.open, read_parquet_table):
         with pytest.raises(FileFault, match=told):
             read(tmp_path / "t")
 

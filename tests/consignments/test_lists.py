@@ -1,5 +1,6 @@
-"""Items: JSON text or lists of structs, the same to everyone who reads them."""
+"""Lists of items and of codes: JSON text or lists, the same to everyone who reads them."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -10,8 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consignments.columns import BAD_NUMBER, to_arrow
-from consignments.items import ITEM_TYPE, NOT_JSON, decode_items, read_items, to_item_lists, to_item_texts
+from consignments.columns import BAD_NUMBER, CODES_TYPE, to_arrow
+from consignments.lists import (
+    BAD_CODES,
+    NOT_JSON,
+    Items,
+    decode_items,
+    read_codes,
+    read_items,
+    to_code_texts,
+    to_item_lists,
+    to_item_texts,
+    to_items,
+)
 from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item(
@@ -19,17 +31,13 @@ SHIRT = Item(
 )
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 amounts = st.none() | st.floats(min_value=0, allow_infinity=False)
-items = st.lists(st.builds(Item, texts, amounts, amounts, amounts, texts, texts), max_size=3).map(tuple)
+items: st.SearchStrategy[Items] = st.lists(
+    st.builds(Item, texts, amounts, amounts, amounts, texts, texts), max_size=3
+).map(tuple)
 
 
 def read_texts(*rows: str | None) -> Any:
     return read_items(pa.array(rows, type=pa.large_string()))
-
-
-def list_texts(values: Any) -> list[str | None]:
-    """Return what was read as JSON text."""
-    texts: list[str | None] = (to_item_texts(values) if values.type == ITEM_TYPE else values).to_pylist()
-    return texts
 
 
 @given(st.lists(st.none() | items, max_size=5))
@@ -38,7 +46,8 @@ def test_items_survive_the_way_to_lists_and_back(rows: list[tuple[Item, ...] | N
     lists = to_item_lists(pa.array(given_texts, type=pa.large_string()))
     read = read_items(lists)
     assert not [reason for reason, bad in read.faults if bad.any()]
-    assert [None if text is None else decode_items(text) for text in list_texts(read.values)] == rows
+    assert to_items(read.values) == rows
+    assert [text and decode_items(text) for text in to_item_texts(read.values).to_pylist()] == rows
 
 
 @pytest.mark.parametrize(
@@ -51,14 +60,12 @@ def test_items_survive_the_way_to_lists_and_back(rows: list[tuple[Item, ...] | N
 )
 def test_lists_of_structs_are_read_as_parquet_and_frames_hold_them(column: Any) -> None:
     read = read_items(to_arrow(column))
-    assert [text and decode_items(text) for text in list_texts(read.values)] == [(SHIRT,), None]
+    assert to_items(read.values) == [(SHIRT,), None]
 
 
 def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
     lists = pa.array([[{"description": "a"}, {"description": "b"}], None, [], [{"description": "c"}]])
-    read = read_items(lists.slice(1))
-    assert list_texts(read.values)[:2] == [None, "[]"]
-    assert decode_items(list_texts(read.values)[2]) == (Item("c"),)
+    assert to_items(read_items(lists.slice(1)).values) == [None, (), (Item("c"),)]
 
 
 @pytest.mark.parametrize(
@@ -77,12 +84,7 @@ def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
 )
 def test_bad_items_are_a_fault_of_their_row(text: str, reason: str) -> None:
     read = read_texts(text, '[{"description": "shirt"}]', "", None)
-    assert [value and decode_items(value) for value in read.values.to_pylist()] == [
-        None,
-        (Item("shirt"),),
-        None,
-        None,
-    ]
+    assert to_items(read.values) == [None, (Item("shirt"),), None, None]
     assert [(why, rows.tolist()) for why, rows in read.faults] == [(reason, [True, False, False, False])]
 
 
@@ -100,19 +102,12 @@ def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:
     assert read.values.to_pylist()[0] is None
 
 
-def test_codes_given_as_numbers_become_texts() -> None:
-    assert decode_items(read_texts('[{"hs_code": 610910, "value": "3.5"}]').values[0].as_py()) == (
-        Item(hs_code="610910", value=3.5),
-    )
-    assert decode_items(list_texts(read_items(pa.array([[{"hs_code": 610910}]])).values)[0]) == (
-        Item(hs_code="610910"),
-    )
-
-
-def test_a_code_that_was_a_number_gets_its_zero_back() -> None:
-    assert decode_items(read_texts('[{"hs_code": 9024000}]').values[0].as_py()) == (Item(hs_code="09024000"),)
-    lists = read_items(pa.array([[{"hs_code": 9024000}]]))
-    assert decode_items(list_texts(lists.values)[0]) == (Item(hs_code="09024000"),)
+@pytest.mark.parametrize(("code", "text"), [(610910, "610910"), (9024000, "09024000")])
+def test_codes_given_as_numbers_become_texts_with_their_zeros(code: int, text: str) -> None:
+    assert to_items(read_texts(f'[{{"hs_code": {code}, "value": "3.5"}}]').values) == [
+        (Item(hs_code=text, value=3.5),)
+    ]
+    assert to_items(read_items(pa.array([[{"hs_code": code}]])).values) == [(Item(hs_code=text),)]
 
 
 @pytest.mark.parametrize(
@@ -122,10 +117,27 @@ def test_a_code_that_was_a_number_gets_its_zero_back() -> None:
 def test_an_unknown_field_of_an_item_is_named_and_dropped(column: Any) -> None:
     read = read_items(column.cast(pa.large_string()) if pa.types.is_string(column.type) else column)
     assert read.unknown == ("sku",)
-    assert decode_items(list_texts(read.values)[0]) == (Item("a"),)
+    assert to_items(read.values) == [(Item("a"),)]
 
 
 def test_what_is_neither_text_nor_list_is_a_fault() -> None:
     assert read_items(pa.array([1, None])).faults[0][1].tolist() == [True, False]
     assert read_items(pa.array([["a"], None])).faults[0][1].tolist() == [True, False]
     assert read_items(pa.nulls(2)).values.to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize(
+    "given_codes",
+    [
+        pa.array(
+            ['["a","b"]', None, "[1]", "a", json.dumps(["x"] * 51), json.dumps(["x" * 101])],
+            pa.large_string(),
+        ),
+        pa.array([["a", "b"], None, ["a", None], ["x"] * 51, ["x" * 101], ["x" * 200]]),
+    ],
+)
+def test_codes_are_lists_of_texts_within_their_limits(given_codes: Any) -> None:
+    read = read_codes(given_codes)
+    assert read.values.type == CODES_TYPE
+    assert to_code_texts(read.values).to_pylist() == ['["a","b"]', *[None] * 5]
+    assert [(why, rows.tolist()) for why, rows in read.faults] == [(BAD_CODES, [False, False, *[True] * 4])]
