@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--received-at", default=None)
     parser.add_argument("--mapping", type=Path, default=None)
     options = parser.parse_args()
-    mapping = None if options.mapping is None else load_mapping(options.mapping)
-    found = read_messages([options.folder], received_at=parse_moment(options.received_at), mapping=mapping)
+    mappings = [] if options.mapping is None else [load_mapping(options.mapping)]
+    found = read_messages([options.folder], received_at=parse_moment(options.received_at), mappings=mappings)
     for place, (c, extras) in enumerate(zip(found.consignments, found.extras, strict=True), start=1):
         print_consignment(place, c, extras)
     print_rest(found)

@@ -125,11 +125,11 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
         if path is not None:
             refuse_unwritable(path)
     received_at = parse_time(options.received_at, "--received-at")
-    mapping = None if options.mapping is None else load_mapping(options.mapping)
+    mappings = () if options.mapping is None else (load_mapping(options.mapping),)
     told = None if options.mapping is None else options.mapping.read_bytes()
     mark = f"{READING_VERSION} {received_at} {sha256(told or b'').hexdigest()}"
     spool = Spool(out.with_name(f".{out.name}.reading"), mark)
-    read_options = ReadOptions(received_at, options.jobs, mapping)
+    read_options = ReadOptions(received_at, options.jobs, mappings)
     with show_progress_bar() as progress:
         fill_spool(options.messages, spool, read_options, progress)
         linked = link_entries(spool, progress)
@@ -147,7 +147,7 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     print_result({"out": str(out)} | report.to_dict(), as_json, _summarize_run(report, out))
 
 
-READING_VERSION = "2"
+READING_VERSION = "3"
 """Version of the temporary file: a run continues only with a file of the same version."""
 
 

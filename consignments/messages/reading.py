@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from consignments.errors import MessageFault
 from consignments.files.file_listing import name_file
 from consignments.garbage_collection import pause_garbage_collection
-from consignments.messages.detection import LINKED, MessageKind, detect_kind, read_message_parts
 from consignments.messages.entries import (
     DeclarationEntry,
     Entry,
@@ -28,6 +27,7 @@ from consignments.messages.entries import (
     build_master,
     choose_received_at,
 )
+from consignments.messages.kinds import LINKED, MessageKind, detect_kind, read_message_parts
 from consignments.messages.linking import Linker
 from consignments.messages.parsed import (
     CustomsEvent,
@@ -75,7 +75,7 @@ class ReadOptions:
 
     received_at: datetime | None = None
     jobs: int = 1
-    mapping: MessageMapping | None = None
+    mappings: tuple[MessageMapping, ...] = ()
     now: datetime | None = None
 
 
@@ -135,7 +135,7 @@ def _read_messages(
                 continue
             context = MessageContext(raw.source, notes, options.received_at or raw.received_at or now)
             identifiers: set[str] = set()
-            for content in _read_parts(raw.content, context, kind, result.kinds, options.mapping):
+            for content in _read_parts(raw.content, context, kind, result.kinds):
                 yield _Part(content, raw, now, identifiers)
         except Exception as error:
             result.rejects.append((raw.source, "", _describe_failure(error)))
@@ -147,7 +147,7 @@ def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
     """Determine the kind of a message."""
     if raw.fault:
         raise MessageFault(raw.fault)
-    return detect_kind(raw.content, options.mapping)
+    return detect_kind(raw.content, options.mappings)
 
 
 def _build_entry(part: _Part, options: ReadOptions) -> Entry:
@@ -225,11 +225,10 @@ def _read_parts(
     context: MessageContext,
     kind: MessageKind,
     kinds: Counter[str],
-    mapping: MessageMapping | None,
 ) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
     found: Parsed | None = None
     adds_only = True
-    for found in read_message_parts(content, context, kind, mapping):
+    for found in read_message_parts(content, context, kind):
         adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
         if isinstance(found, Ignored):
             kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
@@ -391,7 +390,7 @@ def read_messages(
     sources: Iterable[Source],
     *,
     received_at: datetime | None = None,
-    mapping: MessageMapping | None = None,
+    mappings: Sequence[MessageMapping] = (),
     now: datetime | None = None,
 ) -> ParsedMessages:
     """Read messages in memory.
@@ -402,8 +401,8 @@ def read_messages(
         Files, folders, archives, or messages.
     received_at : datetime, optional
         When they reached customs; default: the time of issue in each message, UTC if it has no zone.
-    mapping : MessageMapping, optional
-        How messages of a feed of one's own are read.
+    mappings : sequence of MessageMapping
+        How messages of feeds of one's own are read.
     now : datetime, optional
         The present; default: by the clock.
 
@@ -414,7 +413,7 @@ def read_messages(
     ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
     """
     spool = Spool(None)
-    _parse_sources(sources, ReadOptions(received_at, mapping=mapping, now=now), spool)
+    _parse_sources(sources, ReadOptions(received_at, mappings=tuple(mappings), now=now), spool)
     kinds = spool.read_counts()
     linked = link_entries(spool)
     rows = list(spool.read_rows())
@@ -442,10 +441,12 @@ class MessageEntries:
     notes: tuple[str, ...]
 
 
-def read_entries(content: bytes, received_at: datetime) -> MessageEntries:
+def read_entries(
+    content: bytes, received_at: datetime, mappings: Sequence[MessageMapping] = ()
+) -> MessageEntries:
     """Read messages in memory that were received now, without linking them."""
     spool = Spool(None)
-    _parse_sources([content], ReadOptions(received_at, now=received_at), spool)
+    _parse_sources([content], ReadOptions(received_at, mappings=tuple(mappings), now=received_at), spool)
     entries = list(spool.read_entries())
     kinds = spool.read_counts()
     found = MessageEntries(

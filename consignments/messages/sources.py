@@ -18,8 +18,8 @@ from pathlib import Path
 
 from consignments.errors import MessageFault
 from consignments.files.file_listing import name_file
-from consignments.messages.content.trees import HEAD_BYTES
-from consignments.messages.detection import MAX_STREAM_BYTES, find_root
+from consignments.messages.content.trees import HEAD_BYTES, find_root
+from consignments.messages.kinds import MAX_STREAM_BYTES
 
 Source = Path | str | bytes
 Buffer = bytes | mmap.mmap

@@ -43,17 +43,17 @@ MAX_NAMES = 5_000
 LOCAL_NAMES = _LocalNames()
 
 
-def parse_xml(data: bytes, notes: list[str]) -> Element:
+def parse_xml(data: bytes, notes: list[str], max_tags: int = MAX_TAGS) -> Element:
     """Parse a message."""
     if not data.strip(b" \t\r\n\0"):
         raise MessageFault("empty")
-    if len(data) > MAX_TAGS and data.count(b"<") > MAX_TAGS:
-        raise MessageFault("too many elements", expected=f"at most {MAX_TAGS:,} tags")
+    if len(data) > max_tags and data.count(b"<") > max_tags:
+        raise MessageFault("too many elements", expected=f"at most {max_tags:,} tags")
     try:
         return _parse(data)
     except etree.XMLSyntaxError as error:
         repaired = repair_bytes(data)
-        if repaired is None or is_nested_too_deep(error):
+        if repaired is None or _is_nested_too_deep(error):
             raise build_syntax_fault(error, data) from error
         try:
             root = _parse(repaired[0])
@@ -63,21 +63,16 @@ def parse_xml(data: bytes, notes: list[str]) -> Element:
         return root
 
 
-def create_parser(encoding: str | None = None) -> etree.XMLParser:
-    """Create a parser that expands, fetches and loads nothing."""
-    return etree.XMLParser(
-        encoding=encoding,
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-
-
-_PARSER = create_parser()
+_PARSER = etree.XMLParser(
+    resolve_entities=False,
+    no_network=True,
+    load_dtd=False,
+    dtd_validation=False,
+    huge_tree=False,
+    remove_comments=True,
+    remove_pis=True,
+)
+"""Expands, fetches and loads nothing."""
 
 
 def _parse(data: bytes) -> Element:
@@ -134,7 +129,7 @@ def _decode(data: bytes) -> tuple[str, str]:
     return data.decode(SECOND_ENCODING, "replace"), "read as Windows-1252: it is not of its own encoding"
 
 
-def is_nested_too_deep(error: etree.XMLSyntaxError) -> bool:
+def _is_nested_too_deep(error: etree.XMLSyntaxError) -> bool:
     """Check whether a limit of the parser was reached."""
     return bool(_find_kind(error) == etree.ErrorTypes.ERR_RESOURCE_LIMIT)
 

@@ -13,6 +13,7 @@ from support.messages import MESSAGES
 
 from consignments.errors import MessageFault
 from consignments.messages.content.trees import decode_head
+from consignments.messages.kinds import find_tested_kind
 from consignments.messages.onerecord.waybills import read_one_record
 from consignments.messages.parsed import (
     CustomsEvent,
@@ -22,12 +23,12 @@ from consignments.messages.parsed import (
     MessageContext,
     Parsed,
 )
-from consignments.messages.post.formats import find_post_format, read_edifact
 from consignments.messages.post.ics2 import read_ics2
 from consignments.messages.post.ics2_responses import read_ics2_response
 from consignments.messages.post.mapped import read_mapped
 from consignments.messages.post.mapping import load_mapping
 from consignments.messages.post.postal import read_postal
+from consignments.messages.post.unmapped import read_edifact
 from consignments.messages.quality import QUALITY_CODES, check_quality
 from consignments.records import Consignment, Item
 from training.simulation.messages.one_record import write_one_record
@@ -135,7 +136,7 @@ def iterate_mutations(seed: int) -> Iterator[tuple[bytes, set[str]]]:
     chance, seeds = random.Random(seed), load_seeds()
     while True:
         content = mutate(chance.choice(seeds), chance, seeds)
-        detected = find_post_format(content)
+        detected = find_tested_kind(content)
         names = {
             chance.choice(list(READERS)),
             *([detected.name] if detected and detected.name in READERS else []),

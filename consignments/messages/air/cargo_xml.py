@@ -1,19 +1,36 @@
-"""Common parts of IATA Cargo-XML messages: header, parties, customs notes, goods, charges and journey.
+"""IATA Cargo-XML: house waybills (XFZB), waybills (XFWB) and house manifests (XFHL).
 
-The tables of paths say which elements are read. The functions below them say what becomes of their values.
+Each house becomes a declaration, and so does a direct waybill. A master adds to its houses. The tables of paths say which elements
+are read. The functions below them say what becomes of their values.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import msgspec
 
 from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
 from consignments.messages.air.elements import ElementReader, Values
-from consignments.messages.air.journeys import find_airline
+from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
+from consignments.messages.air.waybill_numbers import (
+    identify_by_content,
+    identify_house,
+    read_waybill_number,
+)
 from consignments.messages.content.values import get_first
-from consignments.messages.parsed import MessageContext, Purpose, build_count_fault
+from consignments.messages.parsed import (
+    MASTER_FIELDS,
+    Declaration,
+    Level,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+    Purpose,
+    build_count_fault,
+)
 from consignments.messages.quantities import (
     Doubts,
     is_weight_unit,
@@ -21,6 +38,7 @@ from consignments.messages.quantities import (
     parse_moment,
     parse_number,
 )
+from consignments.messages.xml_parsing import Element
 
 Fields = dict[str, Any]
 
@@ -32,20 +50,9 @@ CONTACTS = {
 """Part of a contact, and the element that has it."""
 STOPS = ("DepartureEvent/OccurrenceDepartureLocation/ID", "ArrivalEvent/OccurrenceArrivalLocation/ID")
 PURPOSES: dict[str, Purpose] = {
-    "creation": "create",
-    "create": "create",
-    "original": "create",
-    "9": "create",
-    "update": "update",
-    "change": "update",
-    "replace": "update",
-    "4": "update",
-    "5": "update",
-    "deletion": "delete",
-    "delete": "delete",
-    "cancellation": "delete",
-    "1": "delete",
-    "3": "delete",
+    **dict.fromkeys(("creation", "create", "original", "9"), "create"),
+    **dict.fromkeys(("update", "change", "replace", "4", "5"), "update"),
+    **dict.fromkeys(("deletion", "delete", "cancellation", "1", "3"), "delete"),
 }
 """By what stands in PurposeCode, in any case; the digits are those of UN/EDIFACT 1225."""
 NEWEST_VERSIONS = {"Waybill": 5, "HouseWaybill": 4, "HouseManifest": 3, "CustomsStatusNotification": 1}
@@ -98,15 +105,215 @@ CONSIGNMENT = (
 )
 PARTIES_AND_NOTES = {"ConsignorParty": PARTY, "ConsigneeParty": PARTY, "IncludedCustomsNote": NOTE}
 FLIGHTS = {"SpecifiedLogisticsTransportMovement": MOVEMENT}
+NUMBER = "TransportContractDocument/ID"
+FREIGHT_TOTALS = ("TotalPrepaidChargeAmount", "TotalCollectChargeAmount")
+FREIGHT = (*FREIGHT_TOTALS, "WeightTotalChargeAmount")
+HOUSE = ElementReader(
+    NUMBER,
+    "ID",
+    *CONSIGNMENT,
+    *FREIGHT,
+    *(f"{name}/@currencyID" for name in FREIGHT),
+    each=PARTIES_AND_NOTES | FLIGHTS | {"IncludedHouseConsignmentItem": ITEM},
+)
+LISTED_HOUSE = ElementReader(
+    NUMBER,
+    "ID",
+    *ENDS,
+    "FreightForwarderParty/Name",
+    "SummaryDescription",
+    "TotalPieceQuantity",
+    "GrossWeightMeasure",
+    "GrossWeightMeasure/@unitCode",
+    "IncludedTareGrossWeightMeasure",
+    "IncludedTareGrossWeightMeasure/@unitCode",
+    each=PARTIES_AND_NOTES,
+)
+RATING = ElementReader(each={"IncludedMasterConsignmentItem": ITEM})
+TOTAL = ElementReader("GrandTotalAmount", "GrandTotalAmount/@currencyID")
+TOTAL_RATING = ElementReader(each={"ApplicablePrepaidCollectMonetarySummation": TOTAL})
+RATINGS = {"ApplicableRating": RATING, "ApplicableTotalRating": TOTAL_RATING}
+
+
+def _build_message_reader(consignment: ElementReader) -> ElementReader:
+    head = (*HEADER, "BusinessHeaderDocument/ID", "BusinessHeaderDocument/IncludedHeaderNote/ContentCode")
+    return ElementReader(*head, each={"MasterConsignment": consignment})
+
+
+HOUSE_WAYBILL = _build_message_reader(
+    ElementReader(NUMBER, *ENDS, each=FLIGHTS | {"IncludedHouseConsignment": HOUSE})
+)
+HOUSE_MANIFEST = _build_message_reader(
+    ElementReader(NUMBER, *ENDS, "TotalPieceQuantity", each={"IncludedHouseConsignment": LISTED_HOUSE})
+)
+WAYBILL = _build_message_reader(
+    ElementReader(NUMBER, *CONSIGNMENT, each=PARTIES_AND_NOTES | FLIGHTS | RATINGS)
+)
+DIRECT_WAYBILL, MASTER_WAYBILL = "740", "741"
+"""Type codes of a waybill (UN/EDIFACT 1001): direct, and master of a consolidation."""
+CONSOLIDATION_NOTE = "C"
 
 
 class Header(NamedTuple):
-    """Header of a message."""
+    """Header of a message; `type_code` is UN/EDIFACT 1001: 740 direct waybill, 741 master, 703 house, 785 house manifest, 962 status."""
 
     type_code: str | None
     issued_at: datetime | None
     purpose: Purpose
     sender: str | None
+
+
+# --- the three messages -----------------------------------------------------------------------------------------------
+
+
+def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XFZB."""
+    message = HOUSE_WAYBILL.read(root)
+    header = read_header(message, "HouseWaybill", context)
+    master = _find_consignment(message, "HouseWaybill")
+    houses = _find_houses(master, "HouseWaybill")
+    named = message.get("BusinessHeaderDocument/ID")
+    for place, house in enumerate(houses, start=1):
+        own = house.get(NUMBER) or house.get("ID")
+        number = named if named is not None and len(houses) == 1 else own or (named if place == 1 else None)
+        yield _read_house(house, master, number, header, f"house {place}")
+
+
+def _read_house(house: Values, master: Values, number: str | None, header: Header, place: str) -> Declaration:
+    doubts: Doubts = set()
+    named = master.get(NUMBER)  # optional in the element table
+    master_number = None if named is None else read_waybill_number(named, doubts)
+    movements = _read_movements(house) or _read_movements(master)
+    totals = [_read_money(house, name, doubts) for name in FREIGHT_TOTALS]
+    freight = _sum_amounts(totals, doubts) or _read_money(house, "WeightTotalChargeAmount", doubts)
+    fields, notes = _read_body(house, house.get("IncludedHouseConsignmentItem", ()), freight, doubts)
+    _add_journey(fields, house, movements, master)
+    fields["master_id"] = master_number
+    fields["consignment_id"] = identify_house(master_number, number, fields, doubts)
+    return _build_declaration(fields, "house", doubts, header, place, notes.extras)
+
+
+def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XFHL: one declaration for each house."""
+    message = HOUSE_MANIFEST.read(root)
+    header = read_header(message, "HouseManifest", context)
+    master = _find_consignment(message, "HouseManifest")
+    houses = _find_houses(master, "HouseManifest")
+    number = master.get(NUMBER) or message.get("BusinessHeaderDocument/ID")
+    declarations = [
+        _read_listed_house(house, master, number, header, f"house {place}")
+        for place, house in enumerate(houses, start=1)
+    ]
+    total = parse_number(master.get("TotalPieceQuantity"), set())
+    yield from flag_piece_counts(declarations, total, complete=True)
+
+
+def _read_listed_house(
+    house: Values, master: Values, named: str | None, header: Header, place: str
+) -> Declaration:
+    doubts: Doubts = set()
+    master_number = read_waybill_number(named, doubts)
+    fields = _read_parties(house)
+    notes = _read_notes(house, doubts)
+    merge_notes(fields, notes)
+    weight = "GrossWeightMeasure" if "GrossWeightMeasure" in house else "IncludedTareGrossWeightMeasure"
+    fields |= {
+        "master_id": master_number,
+        "description": house.get("SummaryDescription"),
+        "pieces": parse_number(house.get("TotalPieceQuantity"), doubts),
+        "gross_weight_kg": _read_kilograms(house, weight, doubts),
+    }
+    _add_journey(fields, house, None, master)
+    number = house.get(NUMBER) or house.get("ID")
+    fields["consignment_id"] = identify_house(master_number, number, fields, doubts)
+    return _build_declaration(fields, "house", doubts, header, place, notes.extras, partial=True)
+
+
+def flag_piece_counts(
+    houses: list[Declaration], total: float | None, *, complete: bool
+) -> Iterator[Declaration]:
+    """Flag houses whose pieces together are not those of their master; a list that need not be complete may have fewer."""
+    counts = [house.fields["pieces"] for house in houses]
+    given = [count for count in counts if count is not None]
+    differs = total is not None and (
+        sum(given) > total or (complete and len(given) == len(counts) and sum(given) != total)
+    )
+    for house in houses:
+        if differs:
+            quality = tuple(sorted({*house.quality, "piece_count_mismatch"}))
+            house = msgspec.structs.replace(house, quality=quality)
+        yield house
+
+
+def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XFWB."""
+    message = WAYBILL.read(root)
+    header = read_header(message, "Waybill", context)
+    waybill = _find_consignment(message, "Waybill")
+    doubts: Doubts = set()
+    number = read_waybill_number(message.get("BusinessHeaderDocument/ID") or waybill.get(NUMBER), doubts)
+    lines = _list_below(waybill, "ApplicableRating", "IncludedMasterConsignmentItem")
+    totals = _list_below(waybill, "ApplicableTotalRating", "ApplicablePrepaidCollectMonetarySummation")
+    freight = _sum_amounts((_read_money(total, "GrandTotalAmount", doubts) for total in totals), doubts)
+    fields, notes = _read_body(waybill, lines, freight, doubts)
+    _add_journey(fields, waybill, _read_movements(waybill), {})
+    fields["consignment_id"] = number or identify_by_content(fields)
+    level = _find_level(message, header, fields, context)
+    yield build_waybill(fields, level, doubts, header, notes.extras)
+
+
+def build_waybill(
+    fields: Fields,
+    level: Level,
+    doubts: Doubts,
+    header: Header,
+    extras: dict[str, str],
+    *,
+    partial: bool = False,
+) -> Parsed:
+    """Make a declaration of a direct waybill, and the details of a master of a consolidation."""
+    if level == "direct" and looks_consolidated(fields.get("description")):
+        doubts.add("consolidation_undeclared")
+    declaration = _build_declaration(fields, level, doubts, header, "waybill", extras, partial=partial)
+    if level == "direct":
+        return declaration
+    details = {name: fields[name] for name in MASTER_FIELDS if fields.get(name) is not None}
+    return MasterDetails(fields["consignment_id"], details, header.issued_at, declaration)
+
+
+def _build_declaration(
+    fields: Fields,
+    level: Level,
+    doubts: Doubts,
+    header: Header,
+    place: str,
+    extras: dict[str, str],
+    *,
+    partial: bool = False,
+) -> Declaration:
+    quality = tuple(sorted(doubts))
+    fields["channel"] = "air_cargo"
+    return Declaration(
+        fields, header.issued_at, level, header.purpose, quality, place, partial=partial, extras=extras
+    )
+
+
+def _find_level(message: Values, header: Header, fields: Fields, context: MessageContext) -> Level:
+    """Determine if a waybill is direct or a master: by its type code, else by its header note, else by its description."""
+    if header.type_code in (DIRECT_WAYBILL, MASTER_WAYBILL):
+        return "master" if header.type_code == MASTER_WAYBILL else "direct"
+    context.notes.append("no type of waybill" if header.type_code is None else "an unknown type of waybill")
+    noted = message.get("BusinessHeaderDocument/IncludedHeaderNote/ContentCode")
+    consolidated = noted == CONSOLIDATION_NOTE or looks_consolidated(fields.get("description"))
+    return "master" if consolidated else "direct"
+
+
+def _list_below(waybill: Values, name: str, below: str) -> list[Values]:
+    """List the elements of one name in all elements of another."""
+    return [each for above in waybill.get(name, ()) for each in above.get(below, ())]
+
+
+# --- header -----------------------------------------------------------------------------------------------------------
 
 
 def read_header(message: Values, kind: str, context: MessageContext) -> Header:
@@ -131,7 +338,7 @@ def _note_version(kind: str, version: str | None, context: MessageContext) -> No
         context.notes.append(f"version {int(major)} is newer than the element tables: read as far as known")
 
 
-def find_consignment(message: Values, kind: str) -> Values:
+def _find_consignment(message: Values, kind: str) -> Values:
     """Find the one consignment of a message."""
     found: list[Values] | None = message.get("MasterConsignment")
     if found is None:
@@ -141,7 +348,7 @@ def find_consignment(message: Values, kind: str) -> Values:
     return found[0]
 
 
-def find_houses(consignment: Values, kind: str) -> list[Values]:
+def _find_houses(consignment: Values, kind: str) -> list[Values]:
     """Find the houses of a message's consignment."""
     houses: list[Values] | None = consignment.get("IncludedHouseConsignment")
     if houses is None:
@@ -154,7 +361,7 @@ def find_houses(consignment: Values, kind: str) -> list[Values]:
 # --- parties and notes ------------------------------------------------------------------------------------------------
 
 
-def read_parties(consignment: Values) -> Fields:
+def _read_parties(consignment: Values) -> Fields:
     """Read sender, consignee, forwarder and account, as the parties themselves say."""
     fields: Fields = {}
     for prefix, name in PARTIES.items():
@@ -188,7 +395,7 @@ def _read_contact(prefix: str, contact: Values, fields: Fields) -> None:
             fields[f"{prefix}_{part}"] = value
 
 
-def read_notes(consignment: Values, doubts: Doubts) -> DecodedNotes:
+def _read_notes(consignment: Values, doubts: Doubts) -> DecodedNotes:
     """Decode the customs notes of one waybill."""
     notes = [_read_note(note) for note in consignment.get("IncludedCustomsNote", ())]
     return decode_notes([note for note in notes if any(note)], doubts)
@@ -210,7 +417,7 @@ def merge_notes(fields: Fields, notes: DecodedNotes) -> None:
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
-def read_goods(consignment: Values, lines: Sequence[Values], doubts: Doubts) -> Fields:
+def _read_goods(consignment: Values, lines: Sequence[Values], doubts: Doubts) -> Fields:
     """Read description, items, pieces and weight of a waybill with some lines of goods."""
     items: list[Fields] = []
     counts: list[float | None] = []
@@ -229,7 +436,7 @@ def read_goods(consignment: Values, lines: Sequence[Values], doubts: Doubts) -> 
         "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": total,
-        "gross_weight_kg": read_kilograms(consignment, "IncludedTareGrossWeightMeasure", doubts),
+        "gross_weight_kg": _read_kilograms(consignment, "IncludedTareGrossWeightMeasure", doubts),
     }
 
 
@@ -248,14 +455,14 @@ def _read_item(line: Values, pieces: float | None, doubts: Doubts) -> Fields:
         "hs_code": line.get("TypeCode"),
         "origin_country": parse_country(line.get("OriginCountry/ID")),
     }
-    weight = read_kilograms(line, "GrossWeightMeasure", doubts)
+    weight = _read_kilograms(line, "GrossWeightMeasure", doubts)
     if weight is None and not any(item.values()):
         return {}
     item["quantity"] = pieces if pieces is not None else parse_number(line.get("PackageQuantity"), doubts)
     return item
 
 
-def read_kilograms(values: Values, path: str, doubts: Doubts) -> float | None:
+def _read_kilograms(values: Values, path: str, doubts: Doubts) -> float | None:
     """Read a weight in kilograms."""
     return parse_kilograms(values.get(path), values.get(f"{path}/@unitCode"), doubts)
 
@@ -276,7 +483,7 @@ class Money(NamedTuple):
     currency: str | None
 
 
-def read_money(values: Values, path: str, doubts: Doubts) -> Money | None:
+def _read_money(values: Values, path: str, doubts: Doubts) -> Money | None:
     """Read an amount."""
     amount = parse_number(values.get(path), doubts)
     if amount is None:
@@ -285,7 +492,7 @@ def read_money(values: Values, path: str, doubts: Doubts) -> Money | None:
     return Money(amount, currency or None)
 
 
-def sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None:
+def _sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None:
     """Add up amounts of one currency; those of another than the first are left out, with a code."""
     given = [money for money in amounts if money is not None]
     if len(given) < 2:
@@ -296,10 +503,10 @@ def sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None
     return Money(sum(alike), given[0].currency)
 
 
-def read_charges(consignment: Values, freight: Money | None, doubts: Doubts) -> Fields:
+def _read_charges(consignment: Values, freight: Money | None, doubts: Doubts) -> Fields:
     """Read the declared value, the freight in the one currency that the record has, and how carriage is paid."""
-    nil = is_true(consignment.get("NilCustomsValueIndicator"))
-    declared = None if nil else read_money(consignment, "DeclaredValueForCustomsAmount", doubts)
+    nil = _is_true(consignment.get("NilCustomsValueIndicator"))
+    declared = None if nil else _read_money(consignment, "DeclaredValueForCustomsAmount", doubts)
     source = consignment.get("ApplicableOriginCurrencyExchange/SourceCurrencyCode")
     currency = (declared and declared.currency) or (freight and freight.currency) or source
     comparable = freight is not None and freight.currency in (None, currency)
@@ -310,25 +517,25 @@ def read_charges(consignment: Values, freight: Money | None, doubts: Doubts) -> 
         "declared_value": declared.amount if declared else None,
         "currency": currency,
         "postage": freight.amount if freight and comparable else None,
-        "payment": None if flag is None else "prepaid" if is_true(flag) else "collect",
+        "payment": None if flag is None else "prepaid" if _is_true(flag) else "collect",
     }
 
 
-def is_true(text: str | None) -> bool:
+def _is_true(text: str | None) -> bool:
     """Check whether the text of an indicator says yes."""
     return (text or "").lower() in ("true", "1")
 
 
-def read_body(
+def _read_body(
     consignment: Values, lines: Sequence[Values], freight: Money | None, doubts: Doubts
 ) -> tuple[Fields, DecodedNotes]:
     """Read what house and air waybills share: parties, customs notes, goods and charges."""
-    fields = read_parties(consignment)
-    notes = read_notes(consignment, doubts)
-    fields |= read_goods(consignment, lines, doubts)
+    fields = _read_parties(consignment)
+    notes = _read_notes(consignment, doubts)
+    fields |= _read_goods(consignment, lines, doubts)
     merge_notes(fields, notes)
     paid = notes.fields.get("payment")
-    fields |= read_charges(consignment, freight, doubts)
+    fields |= _read_charges(consignment, freight, doubts)
     if paid is not None:
         fields["payment"] = paid
     return fields, notes
@@ -337,12 +544,19 @@ def read_body(
 # --- the journey ------------------------------------------------------------------------------------------------------
 
 
-def read_ends(consignment: Values) -> tuple[str | None, str | None]:
-    """Read where a waybill begins and ends."""
-    return consignment.get("OriginLocation/ID"), consignment.get("FinalDestinationLocation/ID")
+def _add_journey(fields: Fields, own: Values, movements: Sequence[Values] | None, outer: Values) -> None:
+    """Add route, countries and, if flights can be known, the airline of the first."""
+    origin, destination = map(own.get, ENDS)
+    outer_origin, outer_destination = map(outer.get, ENDS)
+    stops = [movement.get(stop) for movement in movements or () for stop in STOPS]
+    places = join_places(origin, outer_origin, *stops, outer_destination, destination)
+    fields |= build_journey(places, fields)
+    if movements is not None:
+        name = "UsedLogisticsTransportMeans/Name"
+        fields["carrier"] = find_airline((movement.get("ID"), movement.get(name)) for movement in movements)
 
 
-def read_movements(consignment: Values) -> list[Values]:
+def _read_movements(consignment: Values) -> list[Values]:
     """Find the flights in their order."""
     movements: list[Values] = consignment.get("SpecifiedLogisticsTransportMovement", [])
     return movements if len(movements) < 2 else sorted(movements, key=_read_place_in_order)
@@ -350,15 +564,3 @@ def read_movements(consignment: Values) -> list[Values]:
 
 def _read_place_in_order(movement: Values) -> float:
     return parse_number(movement.get("SequenceNumeric"), set()) or 0.0
-
-
-def read_stops(movements: Sequence[Values]) -> list[str | None]:
-    """Read the airports of flights in order."""
-    return [movement.get(stop) for movement in movements for stop in STOPS]
-
-
-def find_carrier(movements: Sequence[Values]) -> str | None:
-    """Name the airline of the first flight."""
-    return find_airline(
-        (movement.get("ID"), movement.get("UsedLogisticsTransportMeans/Name")) for movement in movements
-    )

@@ -17,10 +17,9 @@ from consignments.messages.air.cargo_imp import (
     read_totals,
     read_waybill_line,
 )
-from consignments.messages.air.cargo_xml import merge_notes
+from consignments.messages.air.cargo_xml import flag_piece_counts, merge_notes
 from consignments.messages.air.customs_notes import decode_notes
 from consignments.messages.air.fwb import group_parties
-from consignments.messages.air.house_manifest import flag_piece_counts
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house
 from consignments.messages.parsed import Declaration, MessageContext, Parsed

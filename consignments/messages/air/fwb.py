@@ -18,10 +18,9 @@ from consignments.messages.air.cargo_imp import (
     read_imp_party,
     read_waybill_line,
 )
-from consignments.messages.air.cargo_xml import Header, merge_notes
+from consignments.messages.air.cargo_xml import Header, build_waybill, merge_notes
 from consignments.messages.air.customs_notes import decode_notes
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
-from consignments.messages.air.waybill import build_waybill
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.values import get_first
 from consignments.messages.parsed import Level, MessageContext, Parsed

@@ -18,9 +18,8 @@ from consignments.messages.xml_parsing import (
     LOCAL_NAMES,
     build_hostile_fault,
     build_syntax_fault,
-    create_parser,
     get_local_name,
-    is_nested_too_deep,
+    parse_xml,
     repair_bytes,
 )
 
@@ -41,7 +40,8 @@ MAX_JSON_DIGITS = 300
 HEAD_BYTES = 65_536
 """How much of a message says what it is, envelopes included."""
 TEXT = "#text"
-ROOT_ELEMENT = re.compile(r"<(?![?!])(?:[\w.\-]+:)?([\w.\-]{1,60})")
+ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
+DOCUMENT_TYPE = re.compile(r"<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 
@@ -64,8 +64,40 @@ def name_content(content: bytes) -> str:
     text = decode_head(content)
     if text[:1] in ("{", "["):
         return "JSON"
-    root = ROOT_ELEMENT.search(text) if text.startswith("<") else None
-    return f"root element {root[1]}" if root else "a text"
+    root = find_root(text) if text.startswith("<") else None
+    return f"root element {root[1][:60]}" if root else "a text"
+
+
+def find_root(text: str) -> re.Match[str] | None:
+    """Find the root element behind instructions, comments and a document type, each of which is passed once.
+
+    Examples
+    --------
+    >>> find_root("<?xml version='1.0'?><!-- <a> --><b:Feed/>")[1], find_root("<?xml version='1.0'><Feed/>")[1]
+    ('Feed', 'Feed')
+    """
+    place = text.find("<")
+    while place >= 0:
+        root = ROOT.match(text, place)
+        if root is not None:
+            return root
+        end = _find_markup_end(text, place)
+        if end < 0:
+            return ROOT.search(text, place)
+        place = text.find("<", end)
+    return None
+
+
+def _find_markup_end(text: str, place: int) -> int:
+    """Find where an instruction, a comment or a document type ends; -1 if it does not."""
+    for start, mark in (("<?", "?>"), ("<!--", "-->")):
+        if text.startswith(start, place):
+            end = text.find(mark, place + len(start))
+            return end if end < 0 else end + len(mark)
+    if text.startswith("<!DOCTYPE", place):
+        found = DOCUMENT_TYPE.match(text, place)
+        return found.end() if found else -1
+    return place + 1
 
 
 def has_name(text: str, name: str) -> bool:
@@ -216,27 +248,8 @@ def _release(element: Any) -> None:
 def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
     """Parse a whole message, repaired if it must be; return the local name of its root, and the tree."""
     refuse_large(content)
-    try:
-        root = _parse_whole(content)
-    except etree.XMLSyntaxError as error:
-        repaired = None if is_nested_too_deep(error) else repair_bytes(content)
-        if repaired is None:
-            raise build_syntax_fault(error, content) from error
-        try:
-            root = _parse_whole(repaired[0])
-        except etree.XMLSyntaxError:
-            raise build_syntax_fault(error, content) from error
-        notes.append(repaired[1])
+    root = parse_xml(content, notes, MAX_TREE_TAGS)
     return get_local_name(root.tag), convert_element(root)
-
-
-def _parse_whole(content: bytes) -> Any:
-    if content.count(b"<") > MAX_TREE_TAGS:
-        raise MessageFault("too many elements", expected=f"at most {MAX_TREE_TAGS:,} tags")
-    root = etree.fromstring(content, create_parser())
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise build_hostile_fault()
-    return root
 
 
 def repair_xml(content: bytes, notes: list[str]) -> bytes:

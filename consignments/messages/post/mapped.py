@@ -27,6 +27,7 @@ from consignments.messages.content.trees import (
     decode_head,
     decode_json,
     find_tag,
+    has_name,
     name_content,
     parse_xml_tree,
     prepare_xml,
@@ -57,7 +58,7 @@ from consignments.messages.post.declared_parts import (
     PartFinder,
     count_identifiers,
 )
-from consignments.messages.post.edifact import looks_like_edifact, read_interchange
+from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     LITERAL,
     NOT_FROM_MESSAGE,
@@ -79,6 +80,8 @@ SEARCHED_BYTES = 1_000_000
 JOINED_BY_COMMA = ("sender_address", "consignee_address")
 JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
+MIN_SHARE_OF_NAMES = 0.5
+"""A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
 ITEM_TEXTS = ("description", "hs_code")
 Levels = list[Any]
 
@@ -477,3 +480,50 @@ def _get_separator(column: str, source: Source) -> str:
     if column in JOINED_WITHOUT_SPACE:
         return ""
     return ">" if column == "route" else " "
+
+
+# --- which messages a mapping is for ----------------------------------------------------------------------------------
+
+
+def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
+    """Check whether a message is one that a mapping file is for: by its names in `detect`, else by the names of its paths."""
+    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+    start = text[:1000].lstrip("\ufeff \t\r\n\0")
+    if mapping.format == "edifact" or looks_like_edifact(head):
+        types = mapping.segments.get("types", ())
+        kinds = (types,) if isinstance(types, str) else types
+        return (
+            mapping.format == "edifact"
+            and looks_like_edifact(head)
+            and (not kinds or find_message_type(head) in kinds)
+        )
+    if mapping.format == "xml" and not start.startswith("<"):
+        return False
+    if mapping.format == "json" and start[:1] not in ("{", "["):
+        return False
+    if mapping.format == "csv" or start[:1] not in ("<", "{", "["):
+        names, header = list_path_names(mapping), start.partition("\n")[0].lower()
+        return (
+            mapping.format == "csv"
+            and sum(name in header for name in names) >= len(names) * MIN_SHARE_OF_NAMES
+        )
+    if mapping.detect:
+        return any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
+    names = list_path_names(mapping)
+    found = sum(has_name(text, name) for name in names)
+    return found > 0 and found >= len(names) * MIN_SHARE_OF_NAMES
+
+
+def list_path_names(mapping: MessageMapping) -> list[str]:
+    """List the names that the paths of a mapping end in."""
+    sources = (*mapping.record.values(), *mapping.items.values())
+    paths = [
+        path for source in sources for part in source.parts for path in part if not path.startswith(LITERAL)
+    ]
+    ends = [
+        alternative.steps[-1].name
+        for path in paths
+        for alternative in compile_path(path)[:1]
+        if alternative.steps
+    ]
+    return list(dict.fromkeys(name.removeprefix("@") for name in ends if name != "*"))

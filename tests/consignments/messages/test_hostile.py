@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.messages import MESSAGES
 
-from consignments.messages.detection import find_root
+from consignments.messages.content.trees import find_root
 from consignments.messages.reading import ReadOptions, parse_messages, read_messages
 from consignments.messages.sources import RawMessage, split_messages
 from consignments.records import Consignment

@@ -4,9 +4,10 @@ import pytest
 from support.messages import load, read
 
 from consignments.errors import BadSetting, MessageFault
+from consignments.messages.kinds import find_tested_kind
 from consignments.messages.parsed import Ignored
 from consignments.messages.post.edifact import find_message_type, read_interchange, split_segments
-from consignments.messages.post.formats import find_post_format, read_edifact, read_wco
+from consignments.messages.post.unmapped import read_edifact, read_wco
 
 WCO = b'<md:MetaData xmlns:md="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"><Declaration/></md:MetaData>'
 
@@ -31,13 +32,13 @@ WCO = b'<md:MetaData xmlns:md="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"><De
     ],
 )
 def test_a_message_is_detected_by_its_content(content: bytes, name: str | None) -> None:
-    found = find_post_format(content[:65_536])
+    found = find_tested_kind(content[:65_536])
     assert (found.name if found else None) == name
 
 
 def test_byte_order_marks_do_not_hide_a_message() -> None:
-    assert find_post_format(b"\xef\xbb\xbf" + load("ics2_f43.xml")) is not None
-    assert find_post_format(load("predes.json").decode().encode("utf-16")) is not None
+    assert find_tested_kind(b"\xef\xbb\xbf" + load("ics2_f43.xml")) is not None
+    assert find_tested_kind(load("predes.json").decode().encode("utf-16")) is not None
 
 
 def test_edifact_and_the_wco_data_model_are_named() -> None:
@@ -83,6 +84,6 @@ def test_a_bad_segment_map_is_refused() -> None:
 def test_a_format_is_found_behind_a_long_envelope() -> None:
     envelope = b"<Envelope><Header>" + b"<Token>0</Token>" * 2_000 + b"</Header><Body>"  # 32 kB
     data_set = load("ics2_f43.xml").partition(b"?>")[2]
-    found = find_post_format(envelope + data_set + b"</Body></Envelope>")
+    found = find_tested_kind(envelope + data_set + b"</Body></Envelope>")
     assert found is not None
     assert found.name == "ICS2"

@@ -8,8 +8,7 @@ from support.messages import MESSAGES, load
 
 from consignments.errors import BadSetting, FileFault, MessageFault, NpsriskError, UnknownName
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
-from consignments.messages.post.formats import matches_mapping
-from consignments.messages.post.mapped import read_mapped
+from consignments.messages.post.mapped import matches_mapping, read_mapped
 from consignments.messages.post.mapping import load_mapping, parse_mapping
 
 XML = b"""<Feed><Head><Currency>EUR</Currency></Head>

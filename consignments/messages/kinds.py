@@ -1,0 +1,185 @@
+"""The kinds of messages, and which of them a message is: by its content, never by its file name. `kinds.toml` is the registry."""
+
+import importlib
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from consignments.errors import MessageFault
+from consignments.messages.air.cargo_imp import unwrap_interchange
+from consignments.messages.content.trees import HEAD_BYTES, decode_head, find_root
+from consignments.messages.parsed import Ignored, MessageContext, Parsed
+from consignments.messages.post.mapped import matches_mapping, read_mapped
+from consignments.messages.post.mapping import MessageMapping
+from consignments.messages.xml_parsing import parse_xml
+
+MAX_MESSAGE_BYTES = 10_000_000
+MAX_STREAM_BYTES = 300_000_000
+"""Bound of the kinds that are read as a stream: 99,999 postal items in one declaration."""
+ROOT_BYTES = 1_024
+"""The root element of most XML messages ends within so many bytes."""
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of compressed files. Zip archives are opened by `consignments.messages.sources`."""
+
+
+class MessageKind(NamedTuple):
+    """One kind of message: what recognises it, and what reads it (`module:function`), or why nothing does."""
+
+    name: str
+    root: str = ""
+    shared: bool = False
+    codes: Sequence[str] = ()
+    test: str = ""
+    reader: str = ""
+    element_reader: str = ""
+    reason: str = ""
+    is_streamed: bool = False
+    page: str = ""
+    mapping: MessageMapping | None = None
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest message of the kind."""
+        return MAX_STREAM_BYTES if self.is_streamed else MAX_MESSAGE_BYTES
+
+
+LINKED = "ONE Record"
+"""The kind whose documents are read together, because their objects link to each other."""
+WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^[^\S\n]*F(?:WB|HL)/\d)", re.DOTALL | re.MULTILINE)
+"""A Cargo-IMP message in an EDIFACT interchange."""
+CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
+LEADING_XML = re.compile(
+    r"(?>(?:<\?.*?\?>|<!--.*?-->|\s+)*)<(?:[^\s<>/:?!]+:)?([^\s<>/:?!]+)(?=[\s>/])", re.DOTALL
+)
+"""The root element, if only a declaration and comments come before it."""
+
+
+class _Registry(NamedTuple):
+    by_root: dict[str, MessageKind]
+    by_code: dict[str, MessageKind]
+    tested: list[MessageKind]
+
+
+@cache
+def _load_registry() -> _Registry:
+    text = files("consignments.messages").joinpath("kinds.toml").read_text(encoding="utf-8")
+    kinds = [MessageKind(**{"name": "", **given}) for given in tomllib.loads(text)["kind"]]
+    return _Registry(
+        {kind.root: kind for kind in kinds if kind.root},
+        {code: kind._replace(name=code) for kind in kinds for code in kind.codes},
+        [kind for kind in kinds if kind.test],
+    )
+
+
+@cache
+def _load_function(name: str) -> Any:
+    """Load a function when the first message needs it."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(f"consignments.messages.{module}"), function)
+
+
+def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> MessageKind:
+    """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for.
+
+    Examples
+    --------
+    >>> detect_kind(b"QK FRAXXYY\\r\\n.ICNXXZZ 101200\\r\\nFWB/16\\r\\n057-51987552PVGICN/T1K2").name
+    'FWB'
+    >>> detect_kind(b"<a:FlightManifest xmlns:a='iata:flightmanifest:1'/>").name
+    'XFFM'
+    """
+    head = content[:HEAD_BYTES]
+    for mapping in mappings:
+        if matches_mapping(head, mapping):
+            return MessageKind(f"mapped by {mapping.name}", is_streamed=True, mapping=mapping)
+    registry = _load_registry()
+    near = LEADING_XML.match(head[:ROOT_BYTES].decode("utf-8", "replace"))
+    kind = registry.by_root.get(near[1]) if near else None
+    if kind is not None and kind.element_reader and not kind.shared:
+        return kind
+    _refuse_compressed(head)
+    text = decode_head(head)
+    start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
+    if not start:
+        raise MessageFault("empty")
+    if WRAPPED_IMP.match(start):
+        return _detect_text(unwrap_interchange(start))
+    if start[0] == "<":
+        root = LEADING_XML.match(start) or find_root(start)
+        if root is None:
+            return MessageKind("XML", element_reader="kinds:refuse_element")
+        kind = registry.by_root.get(root[1])
+        if kind is not None and kind.element_reader and not kind.shared:
+            return kind
+    tested = find_tested_kind(head)
+    if tested is not None or kind is not None:
+        return tested or kind or _detect_text(text)
+    if start[0] in "<{[":
+        raise _build_unknown_fault(_name_start(start))
+    return _detect_text(text)
+
+
+def find_tested_kind(head: bytes) -> MessageKind | None:
+    """Find the first kind whose test the beginning of a message passes.
+
+    Examples
+    --------
+    >>> find_tested_kind(b"UNH+1+ITMATT:1:912:UP'").name, find_tested_kind(b"FWB/16")
+    ('EDIFACT', None)
+    """
+    return next((kind for kind in _load_registry().tested if _load_function(kind.test)(head)), None)
+
+
+def refuse_element(root: Any, context: MessageContext) -> Iterator[Parsed]:
+    """Refuse XML whose root could not be found before it was parsed."""
+    del root, context
+    raise _build_unknown_fault("XML without a known root element")
+
+
+def _refuse_compressed(head: bytes) -> None:
+    for mark, name in COMPRESSIONS.items():
+        if head.startswith(mark):
+            raise MessageFault(
+                "compressed", got=name, expected="a message as it is, or a zip archive", todo="decompress it"
+            )
+
+
+def _name_start(text: str) -> str:
+    root = find_root(text)
+    return f"root element {root[1][:60] if root else ''!r}" if text[0] == "<" else "JSON without a known key"
+
+
+def _build_unknown_fault(got: str) -> MessageFault:
+    return MessageFault(
+        "unknown kind of message",
+        got=got,
+        expected="Cargo-XML, Cargo-IMP, ONE Record, ICS2 or a postal declaration",
+        todo="leave it out, or describe it with a mapping (npsrisk read --mapping)",
+    )
+
+
+def _detect_text(text: str) -> MessageKind:
+    for line in text.splitlines():
+        found = CODED_TEXT.match(line.strip("\0\x01\x02\x03 \t\ufeff"))
+        if found:
+            code = found[1] or found[2]
+            other = MessageKind(code, reason="a message of cargo that holds no goods")
+            return _load_registry().by_code.get(code, other)
+    raise _build_unknown_fault("a text without a known first line")
+
+
+def read_message_parts(content: bytes, context: MessageContext, kind: MessageKind) -> Iterator[Parsed]:
+    """Yield what a message of a kind holds."""
+    if len(content) > kind.max_bytes:
+        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {kind.max_bytes:,}")
+    if kind.mapping is not None:
+        yield from read_mapped(content, context, kind.mapping)
+    elif kind.element_reader:
+        yield from _load_function(kind.element_reader)(parse_xml(content, context.notes), context)
+    elif kind.reader:
+        yield from _load_function(kind.reader)(content, context)
+    else:
+        yield Ignored(kind.name, kind.reason)
