@@ -66,7 +66,7 @@ operate: $(STAMP)  ## the files of deploy/ with the programs that read them (pro
 	.ci/operate $(BIN)/python -m pytest -rs tests/test_deploy.py tests/serving/telemetry/test_metrics.py
 
 chaos: $(STAMP)  ## kill the service 200 times, let a standby take over 50 times, swap 50 models, under load; kill batches: CHAOS_KILLS, …
-	$(BIN)/python -m pytest -m slow -s tests/serving/maintenance/test_chaos.py tests/cli/test_results.py -k "not takes_over"
+	$(BIN)/python -m pytest -m slow -s tests/serving/maintenance/test_chaos.py tests/cli/test_batch.py -k "not takes_over"
 	POSTGRES_OPTIONAL=1 .ci/with-postgres $(BIN)/python -m pytest -m slow -s -rs \
 		tests/serving/maintenance/test_chaos.py -k takes_over
 

@@ -1,14 +1,180 @@
-"""The pseudonyms of verbs that compute over whole tables."""
+"""A batch: one result row for each consignment, to a file or a folder of parts, with the kept state of history."""
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cli.stores import create_batch_pseudonyms, load_pseudonyms
+from cli.tables import GivenTables
+from consignments.errors import BadInput, FileFault
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from features.batch import FeatureParameters, Progress
+    from features.history.kept_state import StateRun
     from features.history.pseudonyms import Pseudonyms
+    from features.streams import FeatureChunk, FeatureInputs
+
+    Frames = Iterable["pd.DataFrame | pa.Table"]
+    Finish = Callable[[FeatureChunk], "pd.DataFrame | pa.Table"]
 
 
-def create_batch_pseudonyms() -> "Pseudonyms":
-    """Create the pseudonyms of a batch. A batch writes none of them to a file or log."""
-    from features.batch import BATCH_KEY
-    from features.history.pseudonyms import Pseudonyms
+class WrittenResult(NamedTuple):
+    """A written table: its rows, whether the batch continued a kept state, and how often each value of a column is in it."""
 
-    return Pseudonyms(BATCH_KEY)
+    rows: int
+    continued: bool
+    counts: Counter[str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A computation over the rows of the given tables, on this machine or on a Dask cluster, with its result and its state."""
+
+    tables: GivenTables
+    out: Path
+    state: Path | None
+    dask: str | None
+    jobs: int
+    progress: "Progress"
+    counted: str = ""
+    """Column whose values are counted."""
+
+    @property
+    def is_in_parts(self) -> bool:
+        """True if the result is a folder of parts, which an interrupted run continues: its name has no suffix."""
+        return self.out.suffix == ""
+
+    def load_pseudonyms(self) -> "Pseudonyms":
+        """Load the pseudonyms of the service for a state that is kept, else those of a batch."""
+        return create_batch_pseudonyms() if self.state is None else load_pseudonyms()
+
+    def write(
+        self,
+        run: Mapping[str, str],
+        parameters: "FeatureParameters",
+        open_inputs: "Callable[[bool], FeatureInputs]",
+        build_finish: "Callable[[FeatureInputs], Finish]",
+    ) -> WrittenResult:
+        """Write the result, and then the state after it.
+
+        `run` states what the result depends on besides the tables; only the same run continues an interrupted one. `open_inputs`
+        receives whether a kept state is continued. `build_finish` builds the function from a chunk of features to result rows.
+        """
+        counts: Counter[str] = Counter()
+
+        def count(rows: "pd.DataFrame") -> "pd.DataFrame":
+            counts.update(rows[self.counted].tolist())
+            return rows
+
+        def compute(first_row: int, state_run: "StateRun | None" = None) -> "Frames":
+            inputs = replace(open_inputs(self._check_continued(state_run)), state_run=state_run)
+            rows = self._compute(inputs, parameters, build_finish(inputs), first_row)
+            return map(count, rows) if self.counted else rows
+
+        if self.state is None:
+            inputs = self._identify_inputs(run) if self.is_in_parts else {}
+            rows, continued = self._write_table(inputs, compute), False
+        else:
+            rows, continued = self._write_with_state(self.state, run, parameters, compute)
+        return WrittenResult(
+            rows,
+            continued,
+            count_values(self.out, self.counted) if self.counted and self.is_in_parts else counts,
+        )
+
+    def _write_with_state(
+        self,
+        folder: Path,
+        run: Mapping[str, str],
+        parameters: "FeatureParameters",
+        compute: "Callable[[int, StateRun | None], Frames]",
+    ) -> tuple[int, bool]:
+        """Write the result and the state after it; return the rows, and whether the batch continued a state."""
+        from features.history.kept_state import StateRun
+        from features.history.keys import list_key_kinds
+        from features.history.state_files import StateFolder
+
+        begun: list[int] = []
+        with StateFolder(folder).begin(self._identify_inputs(run)) as draft:
+            before, kinds = draft.before, list_key_kinds(parameters.config)
+            state_run = StateRun(
+                None if before is None else before.state, kinds, parameters.pseudonyms, draft
+            )
+
+            def compute_once(first_row: int) -> "Frames":
+                begun.append(first_row)
+                return compute(first_row, state_run)
+
+            rows = self._write_table(draft.inputs, compute_once)
+            if not draft.done:
+                if not begun:  # the run was interrupted between the result and the state
+                    for _ in compute(rows, state_run):
+                        pass
+                draft.commit(state_run.state)
+            return rows, before is not None
+
+    def _compute(
+        self, inputs: "FeatureInputs", parameters: "FeatureParameters", finish: "Finish", first_row: int
+    ) -> "Frames":
+        import numpy as np
+
+        from features.batch import ComputeOptions
+        from features.buckets.coordinator import stream_on_cluster
+        from features.streams import stream_features
+
+        wanted = np.arange(len(inputs.consignments)) >= first_row
+        if self.dask is not None:
+            return stream_on_cluster(
+                self.dask, self.out, inputs, parameters, finish, progress=self.progress, wanted=wanted
+            )
+        options = ComputeOptions(self.jobs, self.progress)
+        return map(finish, stream_features(inputs, parameters, options=options, wanted=wanted))
+
+    def _check_continued(self, state_run: "StateRun | None") -> bool:
+        """Check whether the batch continues earlier ones; raise `BadInput` if it then has a history table too."""
+        continued = state_run is not None and state_run.before is not None
+        if continued and self.tables.history is not None:
+            raise BadInput(
+                "the state has the history already",
+                where="options",
+                got="--history, and --state with a state in it",
+                expected="--history only for the first batch",
+            )
+        return continued
+
+    def _identify_inputs(self, run: Mapping[str, str]) -> dict[str, str]:
+        from importlib.metadata import version
+
+        from consignments.files.part_manifest import identify_tables
+
+        tables = self.tables
+        given = {name: getattr(tables, name) for name in ("consignments", "history", "outcomes", "alerts")}
+        return {**run, "npsrisk": version("npsrisk"), **identify_tables(given)}
+
+    def _write_table(self, inputs: dict[str, str], compute: "Callable[[int], Frames]") -> int:
+        from consignments.files.part_folder import PartFolder
+        from consignments.files.table_writers import write_chunks
+
+        if not self.is_in_parts:
+            return write_chunks(compute(0), self.out)
+        with PartFolder.open(self.out, inputs) as folder:
+            return folder.write(compute)
+
+
+def count_values(folder: Path, column: str) -> Counter[str]:
+    """Count the values of a column of a table in parts, one part at a time."""
+    import pyarrow.parquet as parquet
+
+    counts: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            found = parquet.read_table(path, columns=[column]).column(column).value_counts()
+        except OSError as error:
+            raise FileFault("cannot be read", where=str(path), got=str(error).splitlines()[0]) from error
+        counts.update({each["values"].as_py(): each["counts"].as_py() for each in found})
+    return counts

@@ -7,6 +7,7 @@ from consignments.errors import BadInput
 
 if TYPE_CHECKING:
     from features.history.pseudonyms import Pseudonyms
+    from models.bundle import Bundle
     from models.registry import ModelVersion, Registry
     from serving.encryption.vault import Vault
     from serving.process.settings import Settings
@@ -73,6 +74,20 @@ def load_pseudonyms() -> "Pseudonyms":
 
     vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
     return Pseudonyms(vault.data_key)
+
+
+def create_batch_pseudonyms() -> "Pseudonyms":
+    """Create the pseudonyms of a batch. A batch writes none of them to a file or log."""
+    from features.batch import BATCH_KEY
+    from features.history.pseudonyms import Pseudonyms
+
+    return Pseudonyms(BATCH_KEY)
+
+
+def fetch_bundle(uri: str) -> "Bundle":
+    """Fetch the bundle of the model of a URI."""
+    registry = open_registry()
+    return registry.fetch_bundle(registry.resolve(uri))
 
 
 def open_vault() -> "Vault":

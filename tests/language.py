@@ -119,7 +119,7 @@ CLICK_ERRORS = {
 }
 HELP_PLACES = ("cli/", "npsrisk.py")
 OPTION_CALL = re.compile(r"(?:.*_)?(?:option|options|argument)")
-COMMAND_CALL = {"command", "group"}
+COMMAND_CALL = {"group", "verb", "sub_verb"}
 PLACEHOLDER = "0"
 """Stands for a value in an f-string: one word."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -126,10 +126,9 @@ def test_sentences_of_other_strings_are_not_counted() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        '@click.option("--x", help="{}")\ndef f(): ...\n',
+        'def f(x: str = option("{}", "short")): ...\n',
         'table_option("--x", "{}")\n',
-        'period_options("{}", "short")\n',
-        '@click.command("x")\ndef f():\n    """Run it.\n\n    {}\n    """\n',
+        '@verb\ndef f():\n    """Run it.\n\n    {}\n    """\n',
         '@click.group()\ndef f():\n    """Run {}."""\n',
     ],
 )
@@ -141,7 +140,7 @@ def test_a_sentence_of_a_help_has_at_most_40_words(source: str) -> None:
 
 
 def test_examples_and_tables_of_a_help_are_no_sentences() -> None:
-    source = f'@click.command()\ndef f():\n    """Run it.\n\n    \\b\n    {LONG}\n    """\n'
+    source = f'@verb\ndef f():\n    """Run it.\n\n    \\b\n    {LONG}\n    """\n'
     assert check("cli/a.py", source) == []
 
 

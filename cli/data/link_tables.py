@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cli.batch import create_batch_pseudonyms
+from cli.stores import create_batch_pseudonyms
 from consignments.records import Consignment
 from consignments.tables import to_consignments
 from consignments.workers import WorkerPool

@@ -1,84 +1,38 @@
 """The verb that simulates data: simulate."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from cli.options import collect_options, json_option, out_option, world_size_options
-from cli.output import print_result
-from cli.progress import show_progress_bar
-from cli.times import parse_timestamp
+from cli.options import days_option, out_option, per_day_option, prevalence_option
+from cli.verb import Result, option, verb
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-
-class SimulateOptions(NamedTuple):
-    """The options of the simulation.
-
-    Attributes
-    ----------
-    days, per_day : int
-        Days of the simulated world, and its mean number of consignments per day.
-    prevalence : str
-        Name of a preset.
-    seed : int
-    spec : Path or None
-        TOML file with parameters that replace the defaults.
-    until : str or None
-        Day on which the world ends, as entered; None for the dates of its parameters.
-    messages : bool
-        True if the consignments are also written as messages.
-    """
-
-    days: int
-    per_day: int
-    prevalence: str
-    seed: int
-    spec: Path | None
-    until: str | None
-    messages: bool
+    from features.batch import Progress
 
 
-@click.command()
-@collect_options(SimulateOptions, "options")
-@out_option("Folder to write the four tables to.", metavar="DIR")
-@world_size_options(
-    240,
-    500,
-    per_day_text="Mean number of consignments per day.",
-    prevalence_text="Frequency of NPS; see the table above.",
-)
-@click.option(
-    "--seed",
-    type=int,
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Random seed. The same seed gives the same tables.",
-)
-@click.option(
-    "--world",
-    "spec",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE.toml",
-    help="Parameters that replace those of the same name in training/simulation/world.toml.",
-)
-@click.option(
-    "--until",
-    default=None,
-    metavar="DATE",
-    help="Move all times by whole weeks, so that the world ends in the week up to this day. Default: it begins on 2024-01-01.",
-)
-@click.option(
-    "--messages",
-    is_flag=True,
-    help="Also write the consignments as messages: Cargo-XML, Cargo-IMP, ONE Record and the postal schema.",
-)
-@json_option
-def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
+@verb
+def simulate(
+    progress: "Progress",
+    out: Path = out_option("Folder to write the four tables to.", metavar="DIR"),
+    days: int = days_option(240),
+    per_day: int = per_day_option(500),
+    prevalence: str = prevalence_option("Frequency of NPS; see the table above."),
+    seed: int = option("Random seed. The same seed gives the same tables.", 0),
+    world: Path | None = option(
+        "Parameters that replace those of the same name in training/simulation/world.toml.",
+        metavar="FILE.toml",
+    ),
+    until: datetime | None = option(
+        "Move all times by whole weeks, so that the world ends in the week up to this day. Default: it begins on 2024-01-01.",
+        metavar="DATE",
+    ),
+    messages: bool = option(
+        "Also write the consignments as messages: Cargo-XML, Cargo-IMP, ONE Record and the postal schema."
+    ),
+) -> Result:
     """Simulate the traffic and the inspections of an operation.
 
     Writes consignments, outcomes, alerts and truth as Parquet tables. The truth is for evaluation only; training and
@@ -107,35 +61,20 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
     from training.simulation.operation import simulate as run
     from training.simulation.parameters import load_parameters
 
-    with show_progress_bar() as progress:
-        world = run(
-            load_parameters(options.spec, options.prevalence),
-            days=options.days,
-            per_day=options.per_day,
-            prevalence=options.prevalence,
-            seed=options.seed,
-            progress=progress,
-        )
-    until = parse_timestamp(options.until, "--until")
+    parameters = load_parameters(world, prevalence)
+    made = run(parameters, days=days, per_day=per_day, prevalence=prevalence, seed=seed, progress=progress)
     if until is not None:
-        world = world.end_by(until.date())
+        made = made.end_by(until.date())
     out.mkdir(parents=True, exist_ok=True)
-    tables = {
-        "consignments": world.consignments,
-        "outcomes": world.outcomes,
-        "alerts": world.alerts,
-        "truth": world.truth,
-    }
-    for name, frame in tables.items():
+    values: dict[str, Any] = {"out": str(out)}
+    for name in ("consignments", "outcomes", "alerts", "truth"):
+        frame: DataFrame = getattr(made, name)
         write_table(frame, out / f"{name}.parquet")
-    told: dict[str, Any] = {"out": str(out), **{name: len(frame) for name, frame in tables.items()}}
-    if options.messages:
-        told["messages"] = _write_messages(world.consignments, out / "messages")
-    print_result(
-        told,
-        as_json,
-        f"Simulated {len(world.consignments):,} consignments, {len(world.outcomes):,} outcomes, {len(world.alerts)} alerts -> {out}",
-    )
+        values[name] = len(frame)
+    text = "Simulated {consignments:,} consignments, {outcomes:,} outcomes, {alerts} alerts -> {out}"
+    if messages:
+        values["messages"] = _write_messages(made.consignments, out / "messages")
+    return Result(values, text.format(**values))
 
 
 def _write_messages(frame: "DataFrame", folder: Path) -> dict[str, int]:

@@ -1,101 +1,60 @@
 """The verbs that write tables from messages and tables: read, features."""
 
+from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import click
-
-from cli.batch import create_batch_pseudonyms
+from cli.batch import Batch
 from cli.options import (
-    TableOptions,
-    batch_table_options,
-    collect_options,
-    config_option,
-    dask_option,
-    jobs_option,
-    json_option,
-    large_result_option,
-    model_uri_option,
+    ALERTS,
+    CONFIG,
+    CONSIGNMENTS,
+    DASK,
+    HISTORY,
+    JOBS,
+    LARGE_OUT,
+    OUTCOMES,
+    REJECTS,
+    STATE,
+    STRICT,
+    model_option,
     out_option,
-    reject_options,
-    state_option,
 )
-from cli.output import print_result
-from cli.progress import show_progress_bar
-from cli.results import StateTarget, check_continued, write_result
-from cli.stores import load_pseudonyms, open_registry
-from cli.table_reader import TableReader
-from cli.times import parse_time
+from cli.stores import create_batch_pseudonyms, fetch_bundle
+from cli.tables import GivenTables, table_options
+from cli.verb import Result, argument, option, verb
 from consignments.errors import FileFault
 from consignments.rejects import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pyarrow as pa
-
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
-    from features.history.kept_state import StateRun
+    from features.batch import Progress
+
+READING_VERSION = "3"
+"""Version of the temporary file: a run continues only with a file of the same version."""
 
 
-class MessageOptions(NamedTuple):
-    """The messages to read, and the handling of invalid ones.
-
-    Attributes
-    ----------
-    messages : tuple of Path
-    received_at : str or None
-        Time at which the messages reached customs, as entered; None for the time of issue in each message.
-    mapping : Path or None
-        Mapping file of an own feed.
-    events : Path or None
-        Output file for the answers of customs.
-    rejects : Path or None
-        File for the invalid messages.
-    strict : bool
-        True if any invalid message is a failure.
-    jobs : int
-    """
-
-    messages: tuple[Path, ...]
-    received_at: str | None
-    mapping: Path | None
-    events: Path | None
-    rejects: Path | None
-    strict: bool
-    jobs: int
-
-
-@click.command()
-@collect_options(MessageOptions, "options")
-@click.argument("messages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MESSAGE…")
-@out_option("Consignment table to write: .csv, .parquet or .jsonl.")
-@click.option(
-    "--received-at",
-    type=str,
-    default=None,
-    metavar="TIME",
-    help="Time at which the messages reached customs. Default: the time at which each message was issued, else the file time.",
-)
-@click.option(
-    "--mapping",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE.toml",
-    help="Mapping file for messages in a format of your own, for example the ITMATT of a postal administration.",
-)
-@click.option(
-    "--events",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="Also write the answers of customs (requests, holds and releases) to this table.",
-)
-@jobs_option
-@reject_options
-@json_option
-def read(options: MessageOptions, out: Path, as_json: bool) -> None:
+@verb
+def read(
+    progress: "Progress",
+    messages: tuple[Path, ...] = argument("MESSAGE…"),
+    out: Path = out_option("Consignment table to write: .csv, .parquet or .jsonl."),
+    received_at: datetime | None = option(
+        "Time at which the messages reached customs. Default: the time at which each message was issued, else the file time."
+    ),
+    mapping: Path | None = option(
+        "Mapping file for messages in a format of your own, for example the ITMATT of a postal administration.",
+        metavar="FILE.toml",
+    ),
+    events: Path | None = option(
+        "Also write the answers of customs (requests, holds and releases) to this table."
+    ),
+    jobs: int = JOBS,
+    rejects: Path | None = REJECTS,
+    strict: bool = STRICT,
+) -> Result:
     """Read messages of post and air cargo into a consignment table.
 
     Reads files, folders and zip archives in any mixture: Cargo-XML, Cargo-IMP, ONE Record, EU ICS2 and postal declarations.
@@ -112,8 +71,6 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     Example:
     npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
-    from hashlib import sha256
-
     from consignments.files.table_writers import refuse_unwritable, write_chunks, write_table
     from consignments.messages.post.mapping import load_mapping
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
@@ -121,34 +78,30 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     from consignments.messages.spool import Spool
     from consignments.tables import write_rejects
 
-    for path in (out, options.events, options.rejects):
+    for path in (events, rejects):
         if path is not None:
             refuse_unwritable(path)
-    received_at = parse_time(options.received_at, "--received-at")
-    mappings = () if options.mapping is None else (load_mapping(options.mapping),)
-    told = None if options.mapping is None else options.mapping.read_bytes()
-    mark = f"{READING_VERSION} {received_at} {sha256(told or b'').hexdigest()}"
-    spool = Spool(out.with_name(f".{out.name}.reading"), mark)
-    read_options = ReadOptions(received_at, options.jobs, mappings)
-    with show_progress_bar() as progress:
-        fill_spool(options.messages, spool, read_options, progress)
-        linked = link_entries(spool, progress)
+    mappings = () if mapping is None else (load_mapping(mapping),)
+    mark = sha256(b"" if mapping is None else mapping.read_bytes()).hexdigest()
+    spool = Spool(out.with_name(f".{out.name}.reading"), f"{READING_VERSION} {received_at} {mark}")
+    fill_spool(messages, spool, ReadOptions(received_at, jobs, mappings), progress)
+    linked = link_entries(spool, progress)
     report = start_report(spool, linked)
-    if options.rejects is not None:
-        write_rejects(
-            (Reject(place, name, "", why) for place, name, why in spool.read_rejects()), options.rejects
-        )
-    _refuse_message_faults(options, spool, report)
+    if rejects is not None:
+        write_rejects((Reject(place, name, "", why) for place, name, why in spool.read_rejects()), rejects)
+    something = bool(len(spool) or report.states or report.ignored or report.repeats)
+    if report.rejected and (strict or not something):
+        what = "invalid messages with --strict" if something else "no valid message"
+        fault = _build_fault(what, spool, report, rejects)
+        spool.close(remove=True)
+        raise fault
     write_chunks(build_table(spool, linked, report), out)
-    if options.events is not None:
-        write_table(build_event_frame(linked.states), options.events)
+    if events is not None:
+        write_table(build_event_frame(linked.states), events)
     spool.close(remove=True)
-    click.echo(report.to_text(), err=True)
-    print_result({"out": str(out)} | report.to_dict(), as_json, _summarize_run(report, out))
-
-
-READING_VERSION = "3"
-"""Version of the temporary file: a run continues only with a file of the same version."""
+    return Result(
+        {"out": str(out)} | report.to_dict(), _summarize_run(report, out), notes=(report.to_text(),)
+    )
 
 
 def _summarize_run(report: "MessageReport", out: Path) -> str:
@@ -158,41 +111,31 @@ def _summarize_run(report: "MessageReport", out: Path) -> str:
     return f"Read no consignment from {report.messages:,} messages: {why} -> {out}, an empty table"
 
 
-def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "MessageReport") -> None:
-    """Raise `FileFault` if all messages were rejected, or if any was and --strict is given."""
-    something = len(spool) or report.states or report.ignored or report.repeats
-    if not report.rejected or (something and not options.strict):
-        return
+def _build_fault(what: str, spool: "Spool", report: "MessageReport", rejects: Path | None) -> FileFault:
     place, _, reason = next(spool.read_rejects())
-    hidden, given = report.rejected - 1, spool.count_messages()
-    spool.close(remove=True)
-    raise FileFault(
-        "invalid messages with --strict" if something else "no valid message",
-        got=f"{report.rejected:,} of {given:,} messages rejected ({place}: {reason}{f', and {hidden:,} more' if hidden else ''})",
+    more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
+    return FileFault(
+        what,
+        got=f"{report.rejected:,} of {spool.count_messages():,} messages rejected ({place}: {reason}{more})",
         todo="add --rejects FILE to see each reason"
-        if options.rejects is None
-        else f"see {options.rejects} for each message and its reason",
+        if rejects is None
+        else f"see {rejects} for each message and its reason",
     )
 
 
-@click.command()
-@batch_table_options
-@config_option
-@model_uri_option("no model")
-@state_option
-@dask_option
-@jobs_option
-@large_result_option
-@reject_options
+@verb
 def features(
-    tables: TableOptions,
-    config: Path | None,
-    model: str | None,
-    jobs: int,
-    state: Path | None,
-    dask: str | None,
-    out: Path,
-) -> None:
+    progress: "Progress",
+    tables: GivenTables = table_options(
+        consignments=CONSIGNMENTS, history=HISTORY, outcomes=OUTCOMES, alerts=ALERTS
+    ),
+    config: Path | None = CONFIG,
+    model: str | None = model_option("no model"),
+    state: Path | None = STATE,
+    dask: str | None = DASK,
+    jobs: int = JOBS,
+    out: Path = LARGE_OUT,
+) -> Result:
     """Compute the features that the model sees, as a table.
 
     Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
@@ -207,51 +150,35 @@ def features(
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     npsrisk features --consignments year/ --out features
     """
-    from dataclasses import replace
     from functools import partial
 
-    import numpy as np
-
-    from features.batch import ComputeOptions, FeatureParameters
-    from features.buckets.coordinator import stream_on_cluster
+    from features.batch import FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
-    from features.streams import FeatureChunk, stream_features
+    from features.streams import FeatureChunk
     from training.config import read_config
 
     digest = "none"
     if model is None:
         feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
     else:
-        bundle = open_registry().fetch_bundle(open_registry().resolve(model))
+        bundle = fetch_bundle(model)
         feature_config, fitted = bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays)
         digest = bundle.sha256
     spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
     shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
-
-    pseudonyms = create_batch_pseudonyms() if state is None else load_pseudonyms()
-
-    def compute_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pa.Table]":
-        check_continued(state_run, tables.history)
-        inputs = TableReader(tables, jobs).open_sources(feature_config.build_record_type(), progress)
-        inputs = replace(inputs, state_run=state_run)
-        parameters = FeatureParameters(feature_config, fitted, pseudonyms)
-        to_table = partial(FeatureChunk.to_table, spec=spec, shown=shown)
-        wanted = np.arange(len(inputs.consignments)) >= first_row
-        if dask is not None:
-            return stream_on_cluster(
-                dask, out, inputs, parameters, to_table, progress=progress, wanted=wanted
-            )
-        options = ComputeOptions(jobs, progress)
-        return map(to_table, stream_features(inputs, parameters, options=options, wanted=wanted))
-
+    batch = Batch(tables, out, state, dask, jobs, progress)
     run = {
         "verb": "features",
         "model": digest,
         "features": spec.compute_digest(),
         "config": repr(feature_config),
     }
-    target = None if state is None else StateTarget(state, feature_config, pseudonyms)
-    with show_progress_bar() as progress:
-        rows = write_result(out, tables, run, compute_from, target).rows
-    click.echo(f"Wrote {rows:,} rows of {len(shown)} features -> {out}")
+    rows = batch.write(
+        run,
+        FeatureParameters(feature_config, fitted, batch.load_pseudonyms()),
+        lambda _: tables.open_sources(feature_config.build_record_type(), progress, jobs),
+        lambda _: partial(FeatureChunk.to_table, spec=spec, shown=shown),
+    ).rows
+    values = {"out": str(out), "rows": rows, "features": len(shown)}
+    return Result(values, f"Wrote {rows:,} rows of {len(shown)} features -> {out}")

@@ -4,11 +4,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from cli.options import json_option, out_option, target_option
-from cli.output import print_result
+from cli.options import TARGET, out_option
 from cli.stores import open_registry, read_settings
+from cli.verb import Result, argument, option, verb
 from consignments.records import Target
 
 if TYPE_CHECKING:
@@ -28,28 +26,18 @@ PRESENT_SETTINGS = ("NPSRISK_API_KEYS_FILE", "NPSRISK_TLS_CERT_FILE")
 """Settings of which the document shows only if they are set, since paths concern nobody else."""
 
 
-@click.command()
-@click.argument("version")
-@out_option("Page to write. The JSON is written next to it as FILE.json.", metavar="FILE.html")
-@click.option(
-    "--answers",
-    type=click.Path(path_type=Path),
-    metavar="FILE.toml",
-    help="Texts that persons add: a table [answers] with a text for each key of a field.",
-)
-@click.option(
-    "--date",
-    "created",
-    type=click.DateTime(formats=["%Y-%m-%d"]),
-    default=None,
-    metavar="DATE",
-    help="Date of the document. Default: today (UTC).",
-)
-@target_option
-@json_option
+@verb
 def dossier(
-    version: str, out: Path, answers: Path | None, created: datetime | None, target: Target, as_json: bool
-) -> None:
+    version: str = argument(),
+    out: Path = out_option(
+        "Page to write. The JSON is written next to it as FILE.json.", metavar="FILE.html"
+    ),
+    answers: Path | None = option(
+        "Texts that persons add: a table [answers] with a text for each key of a field.", metavar="FILE.toml"
+    ),
+    date: datetime | None = option("Date of the document. Default: today (UTC).", metavar="DATE"),
+    target: Target = TARGET,
+) -> Result:
     """Write the document that a public body must hold on a model.
 
     VERSION is a number, an alias or models:/NAME/VERSION. The document has what four forms ask for: Annex IV of the EU AI Act,
@@ -73,23 +61,20 @@ def dossier(
 
     settings, registry = read_settings(), open_registry()
     given = {} if answers is None else read_answers(answers)
-    evidence = gather_dossier_evidence(
-        registry,
-        registry.resolve(version, target=target),
-        Approvers.read(settings.approvers_file),
-        list_service_settings(settings),
-    )
-    day = (created or datetime.now(UTC)).date()
-    made = build_dossier(evidence, day, given)
+    found = registry.resolve(version, target=target)
+    approvers = Approvers.read(settings.approvers_file)
+    evidence = gather_dossier_evidence(registry, found, approvers, list_service_settings(settings))
+    made = build_dossier(evidence, (date or datetime.now(UTC)).date(), given)
     page, data = write_dossier(made, out)
-    waiting = made["to_be_filled"]
-    result = {"out": str(page), "json": str(data), "version": made["version"], "fields": made["fields"]}
-    counts = "{complete} fields are complete, {partly} are partly known, {open} are empty".format(
-        **made["fields"]
-    )
-    lines = [f"{evidence.version.uri}: {counts}"]
-    lines += [f"to be filled by the {role}: {', '.join(keys)}" for role, keys in waiting.items()]
-    print_result(result | {"to_be_filled": waiting}, as_json, "\n".join([*lines, f"-> {page}, {data}"]))
+    fields, waiting = made["fields"], made["to_be_filled"]
+    counts = "{complete} fields are complete, {partly} are partly known, {open} are empty".format(**fields)
+    lines = [
+        f"{evidence.version.uri}: {counts}",
+        *(f"to be filled by the {role}: {', '.join(keys)}" for role, keys in waiting.items()),
+        f"-> {page}, {data}",
+    ]
+    result = {"out": str(page), "json": str(data), "version": made["version"], "fields": fields}
+    return Result(result | {"to_be_filled": waiting}, "\n".join(lines))
 
 
 def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":

@@ -3,124 +3,58 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-import click
+from typing import TYPE_CHECKING
 
 from cli.model.gate_table import format_gate_table, format_recommendation, summarize_recommendation
-from cli.model.keys import evidence_key_option, find_key_file, key_file_option, load_key
-from cli.options import (
-    PeriodOptions,
-    TableOptions,
-    alerts_option,
-    chain_decorators,
-    collect_options,
-    collect_tables,
-    consignments_option,
-    jobs_option,
-    json_option,
-    outcomes_option,
-    period_options,
-    reject_options,
-    table_option,
-    target_option,
-)
-from cli.output import print_result
-from cli.progress import show_progress_bar
-from cli.stores import open_registry, read_settings
-from cli.table_reader import TableReader
+from cli.model.keys import EVIDENCE_KEY, KEY, find_key_file, load_key, read_approvers
+from cli.options import ALERTS, CONSIGNMENTS, JOBS, OUTCOMES, TARGET, table_option
+from cli.stores import open_registry
+from cli.tables import GivenTables, table_options
+from cli.verb import Result, argument, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
     from features.batch import Progress
-    from features.streams import FeatureInputs
     from models.registry import ModelVersion
-    from models.signatures.key_holders import Approvers
     from training.promotion.evidence import EvidenceOptions
-    from training.promotion.promote import Approval, Promotion
+    from training.promotion.promote import Promotion
 
-
-class ComparedNames(NamedTuple):
-    """The two versions to compare, each a number, alias or models:/NAME/VERSION. Version `b` may replace `a`."""
-
-    a: str
-    b: str
-    target: Target
-    jobs: int
-    decisions: Path | None
-
-
-class SignedApprovalOptions(NamedTuple):
-    """Options of an approval: the person, the reason, and the key. Without a name the person is who holds the key."""
-
-    approved_by: str | None
-    why: str
-    key_file: Path | None
-
-
-class GateOptions(NamedTuple):
-    """The version that the gate checks, the run of the comparison (None: the latest), and the processes that repeat the training."""
-
-    version: str
-    target: Target
-    comparison: str | None
-    jobs: int
-
-    def resolve(self) -> "ModelVersion":
-        """Find the version in the registry."""
-        return open_registry().resolve(self.version, target=self.target)
-
-
-gate_options = chain_decorators(
-    collect_tables,
-    collect_options(GateOptions, "gated"),
-    click.argument("version"),
-    table_option(
-        "--consignments",
-        "Consignment table of the training run. With it, the run is repeated and the fits are compared.",
+TRAINING_TABLES = table_options(
+    consignments=table_option(
+        "Consignment table of the training run. With it, the run is repeated and the fits are compared."
     ),
-    table_option("--outcomes", "Outcome table of the training run."),
-    table_option("--alerts", "Alert table of the training run. Needed if the run used one."),
-    click.option(
-        "--comparison",
-        default=None,
-        metavar="RUN",
-        help="MLflow run of the comparison with the champion. Default: the latest.",
-    ),
-    target_option,
-    jobs_option,
-    reject_options,
+    outcomes=table_option("Outcome table of the training run."),
+    alerts=table_option("Alert table of the training run. Needed if the run used one."),
 )
-"""The options that `gate` and `promote` share."""
+COMPARISON = option("MLflow run of the comparison with the champion. Default: the latest.", metavar="RUN")
 
 
-@click.command()
-@collect_tables
-@collect_options(ComparedNames, "compared")
-@click.argument("a")
-@click.argument("b")
-@consignments_option
-@outcomes_option
-@alerts_option
-@table_option("--truth", "Truth of a simulated world. Its figures are shown apart and decide nothing.")
-@table_option("--decisions", "Table `decisions` of npsrisk export. Take the scores of A from it.")
-@period_options(
-    "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
-    "Compare arrivals before this time. Default: three weeks before the last result.",
-)
-@target_option
-@evidence_key_option
-@jobs_option
-@reject_options
-@json_option
+@verb
 def compare(
-    tables: TableOptions,
-    compared: ComparedNames,
-    period: PeriodOptions,
-    key_file: Path | None,
-    as_json: bool,
-) -> None:
+    progress: "Progress",
+    a: str = argument(),
+    b: str = argument(),
+    tables: GivenTables = table_options(
+        consignments=CONSIGNMENTS,
+        outcomes=OUTCOMES,
+        alerts=ALERTS,
+        truth=table_option("Truth of a simulated world. Its figures are shown apart and decide nothing."),
+    ),
+    decisions: Path | None = table_option(
+        "Table `decisions` of npsrisk export. Take the scores of A from it."
+    ),
+    begins: datetime | None = option(
+        "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
+        name="--from",
+    ),
+    until: datetime | None = option(
+        "Compare arrivals before this time. Default: three weeks before the last result."
+    ),
+    target: Target = TARGET,
+    key_file: Path | None = EVIDENCE_KEY,
+    jobs: int = JOBS,
+) -> Result:
     """Compare two model versions on the same consignments.
 
     A and B are version numbers, aliases, models:/NAME/VERSION or models:/NAME@ALIAS. B is the version that may replace A.
@@ -149,39 +83,45 @@ def compare(
     from training.reporting.mlflow_tracking import build_addresses
 
     registry, key = open_registry(), load_key(key_file)
-    a, b = (registry.resolve(name, target=compared.target) for name in (compared.a, compared.b))
-    registry.find_champion(compared.target)  # refuses an alias without a record before the work, not after it
-    versions, reader = ComparedVersions.fetch(registry, a, b), TableReader(tables, compared.jobs)
-    with show_progress_bar() as progress:
-        traffic = ComparedTraffic(
-            reader.open_sources(versions.bundle.config.build_record_type(), progress),
-            truth=reader.read_truth(),
-            window=ArrivalWindow(period.parse_begin(), period.parse_end()),
-        )
-        decisions = reader.read_table(compared.decisions, LoggedDecision)
-        found = versions.compare(traffic, decisions, compared.jobs, progress)
-    run_id, review = log_comparison(registry, found, a, b, key, read_approvers())
+    first, second = (registry.resolve(name, target=target) for name in (a, b))
+    registry.find_champion(target)  # refuses an alias without a record before the work, not after it
+    versions = ComparedVersions.fetch(registry, first, second)
+    traffic = ComparedTraffic(
+        tables.open_sources(versions.bundle.config.build_record_type(), progress, jobs),
+        truth=tables.read_truth(),
+        window=ArrivalWindow(begins, until),
+    )
+    found = versions.compare(traffic, tables.read_table(decisions, LoggedDecision), jobs, progress)
+    run_id, review = log_comparison(registry, found, first, second, key, read_approvers())
     addresses = build_addresses(registry.tracking_uri, run_id)
-    result = {"run_id": run_id, "verdict": found.verdict, "metrics": found.flatten_metrics()}
-    result["differences"] = {name: gain.to_row() for name, gain in found.pair.gains.items()}
+    values = {
+        "run_id": run_id,
+        "verdict": found.verdict,
+        "metrics": found.flatten_metrics(),
+        "differences": {name: gain.to_row() for name, gain in found.pair.gains.items()},
+    }
     lines = [
-        summarize_comparison(found, a.title, b.title),
-        describe_basis(found, a.title, b.title),
+        summarize_comparison(found, first.title, second.title),
+        describe_basis(found, first.title, second.title),
         *found.notes,
         f"run {run_id}",
         *(f"{what} in MLflow: {address}" for what, address in addresses.items()),
     ]
     if review is not None:
-        result["recommendation"] = format_recommendation(review.recommendation)
+        values["recommendation"] = format_recommendation(review.recommendation)
         lines.append(summarize_recommendation(review.recommendation))
-    print_result(result, as_json, "\n".join(lines))
+    return Result(values, "\n".join(lines))
 
 
-@click.command()
-@gate_options
-@json_option
-@click.pass_context
-def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_json: bool) -> None:
+@verb
+def gate(
+    progress: "Progress",
+    version: str = argument(),
+    tables: GivenTables = TRAINING_TABLES,
+    comparison: str | None = COMPARISON,
+    target: Target = TARGET,
+    jobs: int = JOBS,
+) -> Result:
     """Check a model version against every rule of the gate.
 
     VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The verb prints each rule with its result, the
@@ -205,12 +145,11 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
     """
     from training.promotion.evidence import review_version
 
-    version = gated.resolve()
-    with show_progress_bar() as progress:
-        evidence = _read_evidence(gated, version, tables, progress)
-        review = review_version(open_registry(), version, evidence)
-    result = {
-        "version": version.number,
+    found = open_registry().resolve(version, target=target)
+    evidence = _read_evidence(found, comparison, tables, jobs, progress)
+    review = review_version(open_registry(), found, evidence)
+    values = {
+        "version": found.number,
         "passes": review.passes,
         "rules": {
             name: {"held": rule.held, "found": rule.found, "expected": rule.expected}
@@ -218,28 +157,26 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
         },
         "recommendation": format_recommendation(review.recommendation),
     }
-    verdict = f"{version.uri} {'passes' if review.passes else 'does not pass'} the gate"
+    verdict = f"{found.uri} {'passes' if review.passes else 'does not pass'} the gate"
     parts = [format_gate_table(review.rules), summarize_recommendation(review.recommendation), verdict]
-    print_result(result, as_json, "\n\n".join(parts))
-    context.exit(0 if review.passes else 1)
+    return Result(values, "\n\n".join(parts), failed=not review.passes)
 
 
-@click.command()
-@collect_options(SignedApprovalOptions, "approval")
-@click.option(
-    "--approved-by",
-    default=None,
-    metavar="WHO",
-    help="Person who decides. It must be the owner of the key. Default: the owner of the key.",
-)
-@click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
-@key_file_option
-@gate_options
-@click.option("--force", is_flag=True, help="Promote even if a rule does not hold. The record says so.")
-@json_option
+@verb
 def promote(
-    tables: TableOptions, gated: GateOptions, approval: SignedApprovalOptions, force: bool, as_json: bool
-) -> None:
+    progress: "Progress",
+    version: str = argument(),
+    approved_by: str | None = option(
+        "Person who decides. It must be the owner of the key. Default: the owner of the key.", metavar="WHO"
+    ),
+    why: str = option("The reason, for the record.", metavar="TEXT", required=True),
+    key_file: Path | None = KEY,
+    tables: GivenTables = TRAINING_TABLES,
+    comparison: str | None = COMPARISON,
+    target: Target = TARGET,
+    force: bool = option("Promote even if a rule does not hold. The record says so."),
+    jobs: int = JOBS,
+) -> Result:
     """Run the gate and make a model version the champion.
 
     VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The old champion gets the alias `previous`. To
@@ -259,74 +196,45 @@ def promote(
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation" \\
         --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     """
-    from training.promotion.promote import promote as run
-
-    version, signed = gated.resolve(), _read_approval(approval)
-    with show_progress_bar() as progress:
-        done = run(
-            open_registry(),
-            version,
-            signed,
-            _read_evidence(gated, version, tables, progress),
-            force=force,
-        )
-    result = json.loads(done.record.to_json()) | {"signers": done.signers, "signatures_missing": done.missing}
-    print_result(result, as_json, _summarize_promotion(done))
-
-
-def _read_approval(approval: SignedApprovalOptions) -> "Approval":
-    """Read the key and the approvers; the person who decides is who holds the key, if no name is given."""
     from models.signatures.keys import SigningKey
     from training.promotion.promote import Approval
+    from training.promotion.promote import promote as run
 
-    key, approvers = SigningKey.load(find_key_file(approval.key_file)), read_approvers()
+    found = open_registry().resolve(version, target=target)
+    key, approvers = SigningKey.load(find_key_file(key_file)), read_approvers()
     holder = approvers.find(key.public.key_id)
-    name = approval.approved_by if approval.approved_by is not None else holder.name if holder else ""
-    return Approval(name or key.public.key_id[:12], approval.why, datetime.now(UTC), key, approvers)
-
-
-def read_approvers() -> "Approvers":
-    """Read who may approve, and whose signature vouches for the figures of a run."""
-    from models.signatures.key_holders import Approvers
-
-    return Approvers.read(read_settings().approvers_file)
+    name = approved_by if approved_by is not None else holder.name if holder else ""
+    approval = Approval(name or key.public.key_id[:12], why, datetime.now(UTC), key, approvers)
+    evidence = _read_evidence(found, comparison, tables, jobs, progress)
+    done = run(open_registry(), found, approval, evidence, force=force)
+    signers = {"signers": done.signers, "signatures_missing": done.missing}
+    return Result(json.loads(done.record.to_json()) | signers, _summarize_promotion(done))
 
 
 def _read_evidence(
-    gated: GateOptions, version: "ModelVersion", tables: TableOptions, progress: "Progress"
+    version: "ModelVersion", comparison: str | None, tables: GivenTables, jobs: int, progress: "Progress"
 ) -> "EvidenceOptions":
-    """Read the evidence of the gate: the comparison run, and the tables of the training run if they are given."""
+    """Read the comparison run, and the tables of the training run; raise `BadInput` if only some of them are given."""
+    from training.config import TrainConfig
     from training.promotion.evidence import EvidenceOptions
-    from training.promotion.refit import RefitOptions
+    from training.promotion.refit import RefitOptions, read_run_config
 
-    past = _open_training_tables(version, tables, progress)
-    refit = None if past is None else RefitOptions(past, gated.jobs, progress)
-    return EvidenceOptions(read_approvers(), gated.comparison, refit)
-
-
-def _open_training_tables(
-    version: "ModelVersion", tables: TableOptions, progress: "Progress"
-) -> "FeatureInputs | None":
-    """Open the tables of the training run with the columns of its configuration; None if none is given, `BadInput` if only some are."""
-    given = {
-        f"--{name}": getattr(tables, name) is not None for name in ("consignments", "outcomes", "alerts")
-    }
-    if not any(given.values()):
-        return None
-    missing = [name for name in ("--consignments", "--outcomes") if not given[name]]
-    if missing:
+    refit = None
+    given = [name for name in ("--consignments", "--outcomes", "--alerts") if getattr(tables, name[2:])]
+    missing = [name for name in ("--consignments", "--outcomes") if name not in given]
+    if given and missing:
         raise BadInput(
             "only some tables of the training run are given",
             where=" and ".join(missing),
-            got=", ".join(name for name, is_given in given.items() if is_given),
+            got=", ".join(given),
             expected="--consignments and --outcomes, and --alerts if the model was trained with alerts",
             todo="give all tables of the training run, or none",
         )
-    from training.config import TrainConfig
-    from training.promotion.refit import read_run_config
-
-    config = read_run_config(open_registry(), version.run_id) or TrainConfig()
-    return TableReader(tables).open_sources(config.features.build_record_type(), progress)
+    if given:
+        config = read_run_config(open_registry(), version.run_id) or TrainConfig()
+        past = tables.open_sources(config.features.build_record_type(), progress)
+        refit = RefitOptions(past, jobs, progress)
+    return EvidenceOptions(read_approvers(), comparison, refit)
 
 
 def _summarize_promotion(done: "Promotion") -> str:

@@ -1,174 +1,80 @@
 """The verb that trains a model: train."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.model.gate_table import format_recommendation
-from cli.model.keys import evidence_key_option, load_key
+from cli.model.keys import EVIDENCE_KEY, load_key
 from cli.model.study_tables import format_studies
 from cli.options import (
-    TableOptions,
-    alerts_option,
-    build_as_of_option,
-    collect_options,
-    collect_tables,
-    config_option,
-    consignments_option,
-    dask_option,
-    jobs_option,
-    json_option,
-    outcomes_required_option,
-    reject_options,
+    ALERTS,
+    CONFIG,
+    CONSIGNMENTS,
+    DASK,
+    FOLDER,
+    JOBS,
+    REQUIRED_OUTCOMES,
+    TARGET,
+    as_of_option,
     table_option,
-    target_option,
 )
-from cli.output import print_result
-from cli.progress import show_progress_bar
 from cli.stores import read_settings
-from cli.table_reader import TableReader
-from cli.times import parse_timestamp
+from cli.tables import GivenTables, table_options, to_timestamp
+from cli.verb import Result, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
-    from training.fitting.diagnostics import DiagnosticsOptions
+    from features.batch import Progress
 
 
-train_as_of_option = build_as_of_option(
-    "Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."
-)
-
-
-class TrainOptions(NamedTuple):
-    """The options of a training run.
-
-    Attributes
-    ----------
-    as_of : str or None
-        Time as entered. What became visible later is ignored.
-    target : str
-    config : Path or None
-    register : bool
-        True if the model becomes a new version in the registry.
-    origins : int or None
-        Number of rolling origins of the evaluation; None for the number in the configuration.
-    ablation : tuple of str
-        Features and groups without which the model is also fitted.
-    trials : int
-        Trials of the hyperparameter search, 0 for none.
-    minutes : float or None
-        Time limit in minutes after which no new trial starts.
-    jobs : int
-        Number of processes.
-    work : Path or None
-        Folder that keeps the computed features; None to keep them in memory.
-    dask : str or None
-        Address of a Dask cluster.
-    key_file : Path or None
-        File of the key that signs the evidence of the run.
-    """
-
-    as_of: str | None
-    target: Target
-    config: Path | None
-    register: bool
-    origins: int | None
-    ablation: tuple[str, ...]
-    trials: int
-    minutes: float | None
-    jobs: int
-    work: Path | None
-    dask: str | None
-    key_file: Path | None
-
-    def check_dask(self) -> None:
-        """Raise `BadInput` if --dask is given without --work: the workers need a folder that they all see."""
-        if self.dask is not None and self.work is None:
-            raise BadInput(
-                "--dask needs --work",
-                where="options",
-                got="--dask alone",
-                expected="--work DIR with a folder that all workers see under this name",
-            )
-
-    def read_config(self) -> "TrainConfig":
-        """Read the configuration, and override it with options of the command line."""
-        import msgspec
-
-        from training.config import read_config
-
-        config = read_config(self.config)
-        if self.origins is None:
-            return config
-        evaluation = msgspec.structs.replace(config.evaluation, origins=self.origins)
-        return msgspec.structs.replace(config, evaluation=evaluation)
-
-    def build_diagnostics(self, state_dir: Path) -> "DiagnosticsOptions":
-        """Build the options of ablation and hyperparameter search. The search is logged in the state directory."""
-        from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
-
-        search = SearchBudget(self.trials, self.minutes, state_dir / "search.log") if self.trials else None
-        return DiagnosticsOptions(self.ablation, search)
-
-
-@click.command()
-@collect_tables
-@collect_options(TrainOptions, "options")
-@consignments_option
-@outcomes_required_option
-@alerts_option
-@table_option("--truth", "Truth of a simulated world, for evaluation only.")
-@train_as_of_option
-@target_option
-@config_option
-@click.option(
-    "--register", is_flag=True, help="Register the model as a new version with the alias `challenger`."
-)
-@click.option(
-    "--origins",
-    type=click.IntRange(0, 12),
-    default=None,
-    metavar="N",
-    help="Number of rolling origins: earlier dates at which the training is repeated, each tested on the weeks after it. Default: `[evaluation] origins` of the configuration (3).",
-)
-@click.option(
-    "--ablation",
-    is_flag=False,
-    flag_value="groups",
-    multiple=True,
-    metavar="[NAME]",
-    help="Also fit without a feature or a group of features, to measure what it contributes. Without a name: each group. Uses only weeks before the reported ones. May be repeated.",
-)
-@click.option(
-    "--trials",
-    type=click.IntRange(0, 1000),
-    default=0,
-    metavar="N",
-    help="Search for better hyperparameters in N trials. A stopped search is resumed. 0: no search.",
-    show_default=True,
-)
-@click.option(
-    "--minutes",
-    type=click.FloatRange(0),
-    default=None,
-    metavar="M",
-    help="Time limit: start no new trial after M minutes. Default: no limit.",
-)
-@click.option(
-    "--work",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the computed features in this folder. The same command then continues an interrupted run after its last part.",
-)
-@dask_option
-@evidence_key_option
-@jobs_option
-@reject_options
-@json_option
-def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
+@verb
+def train(
+    progress: "Progress",
+    tables: GivenTables = table_options(
+        consignments=CONSIGNMENTS,
+        outcomes=REQUIRED_OUTCOMES,
+        alerts=ALERTS,
+        truth=table_option("Truth of a simulated world, for evaluation only."),
+    ),
+    as_of: datetime | None = as_of_option(
+        "Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."
+    ),
+    target: Target = TARGET,
+    config: Path | None = CONFIG,
+    register: bool = option("Register the model as a new version with the alias `challenger`."),
+    origins: int | None = option(
+        "Number of rolling origins: earlier dates at which the training is repeated, each tested on the weeks after it. Default: `[evaluation] origins` of the configuration (3).",
+        type=click.IntRange(0, 12),
+    ),
+    ablation: tuple[str, ...] = option(
+        "Also fit without a feature or a group of features, to measure what it contributes. Without a name: each group. Uses only weeks before the reported ones. May be repeated.",
+        metavar="[NAME]",
+        is_flag=False,
+        flag_value="groups",
+    ),
+    trials: int = option(
+        "Search for better hyperparameters in N trials. A stopped search is resumed. 0: no search.",
+        0,
+        click.IntRange(0, 1000),
+    ),
+    minutes: float | None = option(
+        "Time limit: start no new trial after M minutes. Default: no limit.",
+        type=click.FloatRange(0),
+        metavar="M",
+    ),
+    work: Path | None = option(
+        "Keep the computed features in this folder. The same command then continues an interrupted run after its last part.",
+        type=FOLDER,
+        metavar="DIR",
+    ),
+    dask: str | None = DASK,
+    key_file: Path | None = EVIDENCE_KEY,
+    jobs: int = JOBS,
+) -> Result:
     """Train a model on outcomes and log the run in MLflow.
 
     Uses only consignments that arrived before --as-of, and outcomes that were visible by then. The evaluation fit does not
@@ -191,38 +97,43 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --ablation route.departure_not_origin
     """
+    import msgspec
+
     from features.batch import report_progress
+    from training.config import read_config
+    from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
     from training.runs.registered_run import run_training
     from training.runs.task import TrainingTask
 
-    options.check_dask()
-    settings = read_settings()
-    config, key = options.read_config(), load_key(options.key_file)
-    reader = TableReader(tables, options.jobs)
-    with show_progress_bar() as progress:
-        with report_progress(progress, "reading tables"):
-            truth = reader.read_truth()
-        past = reader.open_sources(config.features.build_record_type(), progress)
-        task = TrainingTask(
-            past,
-            as_of=parse_timestamp(options.as_of, "--as-of"),
-            target=options.target,
-            config=config,
-            truth=truth,
-            diagnostics=options.build_diagnostics(settings.state_dir),
-            sources=tables.list_sources(),
-            work=options.work,
-            cluster=options.dask,
+    if dask is not None and work is None:
+        raise BadInput(
+            "--dask needs --work",
+            where="options",
+            got="--dask alone",
+            expected="--work DIR with a folder that all workers see under this name",
         )
-        done = run_training(
-            task,
-            settings.mlflow_tracking_uri,
-            register=options.register,
-            key=key,
-            jobs=options.jobs,
-            progress=progress,
-        )
-    result = {
+    settings, key, recipe = read_settings(), load_key(key_file), read_config(config)
+    if origins is not None:
+        evaluation = msgspec.structs.replace(recipe.evaluation, origins=origins)
+        recipe = msgspec.structs.replace(recipe, evaluation=evaluation)
+    search = SearchBudget(trials, minutes, settings.state_dir / "search.log") if trials else None
+    with report_progress(progress, "reading tables"):
+        truth = tables.read_truth()
+    task = TrainingTask(
+        tables.open_sources(recipe.features.build_record_type(), progress, jobs),
+        as_of=to_timestamp(as_of),
+        target=target,
+        config=recipe,
+        truth=truth,
+        diagnostics=DiagnosticsOptions(ablation, search),
+        sources=tables.list_sources(),
+        work=work,
+        cluster=dask,
+    )
+    done = run_training(
+        task, settings.mlflow_tracking_uri, register=register, key=key, jobs=jobs, progress=progress
+    )
+    values = {
         "run_id": done.run_id,
         "model_uri": done.model_uri,
         "version": done.version,
@@ -231,4 +142,4 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
         "recommendation": format_recommendation(done.gate.recommendation),
     }
     studies = format_studies(done.trained.studied)
-    print_result(result, as_json, "\n\n".join(text for text in (studies, done.summarize()) if text))
+    return Result(values, "\n\n".join(text for text in (studies, done.summarize()) if text))

@@ -5,47 +5,26 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import (
-    TableOptions,
-    alerts_option,
-    build_key_option,
-    collect_options,
-    collect_tables,
-    consignments_option,
-    json_option,
-    outcomes_option,
-    outcomes_required_option,
-    reject_options,
-    table_option,
-    target_option,
-)
-from cli.output import print_result
+from cli.options import ALERTS, CONSIGNMENTS, OUTCOMES, REQUIRED_OUTCOMES, TARGET, key_option, table_option
 from cli.stores import load_pseudonyms, read_settings
-from cli.table_reader import TableReader
-from cli.times import parse_time
+from cli.tables import GivenTables, table_options
+from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput
 from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Consignment, Target
 
 if TYPE_CHECKING:
-    from cli.operation.exchange_folder import ExchangeFolder, Refused
+    from cli.operation.exchange_folder import ExchangeFolder
     from consignments.exchange.documents import AnyMessage
-    from models.signatures.signed_message import SignedMessage
-
 
 DIGEST_CHARACTERS = 12
 """Length of the digest in the identifier of the withdrawal of a message with a long identifier."""
-at_option = click.option(
-    "--at", default=None, metavar="TIME", help="Time of the call in ISO 8601. Default: now."
-)
-key_option = build_key_option("the officer's private key. Default: officer.key in the exchange directory")
-operation_option = click.option(
-    "--operation", default=None, metavar="NAME", help="Operation. Default: the only one that has a valid key."
-)
+AT = option("Time of the call in ISO 8601. Default: now.")
+KEY = key_option("the officer's private key. Default: officer.key in the exchange directory")
 
 
 @click.group()
@@ -67,11 +46,10 @@ def exchange() -> None:
     """
 
 
-@exchange.command()
-@click.argument("operation")
-@click.option("--until", default=None, metavar="TIME", help="End of the operation. Default: none.")
-@json_option
-def key(operation: str, until: str | None, as_json: bool) -> None:
+@sub_verb(exchange)
+def key(
+    operation: str = argument(), until: datetime | None = option("End of the operation. Default: none.")
+) -> Result:
     """Create the key of an operation.
 
     The indicators of the operation are keyed hashes with this key.
@@ -83,20 +61,17 @@ def key(operation: str, until: str | None, as_json: bool) -> None:
     from features.indicators.operation_keys import OperationKey
 
     path = ExchangeFolder.open().get_key_file(operation)
-    made = OperationKey.create(path, operation, parse_time(until, "--until"))
-    print_result(
+    made = OperationKey.create(path, operation, until)
+    return Result(
         {"operation": operation, "key_id": made.key_id, "file": str(path)},
-        as_json,
         f"key {made.key_id} of {operation}: {path} (secret: for the partners of this operation alone)",
     )
 
 
-@exchange.command()
-@click.argument("name")
-@click.argument("public_key", required=False)
-@key_option
-@json_option
-def trust(name: str, public_key: str | None, key_file: Path | None, as_json: bool) -> None:
+@sub_verb(exchange)
+def trust(
+    name: str = argument(), public_key: str | None = argument(required=False), key_file: Path | None = KEY
+) -> Result:
     """Accept messages of an administration.
 
     NAME is the administration. PUBLIC_KEY is what "npsrisk keys show" prints for the key of its officer. Without PUBLIC_KEY, the
@@ -115,44 +90,23 @@ def trust(name: str, public_key: str | None, key_file: Path | None, as_json: boo
     member = Partner(name, VerifyingKey(public_key).text)
     if member.public_key not in {each.public_key for each in partners.members}:
         Partners([*partners.members, member], str(folder.partners_file)).write(folder.partners_file)
-    print_result(
+    return Result(
         {"name": name, "public_key": member.public_key, "partners": str(folder.partners_file)},
-        as_json,
         f"messages of {name} are accepted: {folder.partners_file}\npublic key: {member.public_key}",
     )
 
 
-class SeizureOptions(NamedTuple):
-    """Options of drafts."""
-
-    operation: str | None
-    since: str | None
-    at: str | None
-    valid_days: int
-    target: Target
-
-
-@exchange.command()
-@collect_tables
-@collect_options(SeizureOptions, "options")
-@consignments_option
-@outcomes_required_option
-@operation_option
-@click.option(
-    "--since",
-    default=None,
-    metavar="TIME",
-    help="Only detections whose result became known after this time. Default: all.",
-)
-@at_option
-@click.option(
-    "--valid-days", type=click.IntRange(1, 400), default=90, show_default=True, metavar="N",
-    help="Days for which the messages are valid.",
-)  # fmt: skip
-@target_option
-@reject_options
-@json_option
-def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
+@sub_verb(exchange)
+def draft(
+    tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=REQUIRED_OUTCOMES),
+    operation: str | None = option("Operation. Default: the only one that has a valid key.", metavar="NAME"),
+    since: datetime | None = option(
+        "Only detections whose result became known after this time. Default: all."
+    ),
+    at: datetime | None = AT,
+    valid_days: int = option("Days for which the messages are valid.", 90, click.IntRange(1, 400)),
+    target: Target = TARGET,
+) -> Result:
     """Draft a seizure and a warning for each confirmed detection.
 
     A draft has no signature and stays here. Read it, change it or delete it; "npsrisk exchange export" signs and sends it. A
@@ -171,58 +125,54 @@ def draft(tables: TableOptions, options: SeizureOptions, as_json: bool) -> None:
     )
     from training.operation.confirmed import list_confirmed
 
-    folder, now = ExchangeFolder.open(), _get_time(options.at)
-    made_with = folder.read_keys().find(options.operation, now)
-    common = DraftOptions(get_administration(), now, made_with, valid_days=options.valid_days)
-    own = load_pseudonyms()
-    written = []
-    since, read = parse_time(options.since, "--since"), TableReader(tables).read_tables(Consignment)
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
+    made_with = folder.read_keys().find(operation, now)
+    common = DraftOptions(get_administration(), now, made_with, valid_days=valid_days)
+    own, read = load_pseudonyms(), tables.read_tables(Consignment)
     confirmed = [
         each
-        for each in list_confirmed(read, now, options.target)
+        for each in list_confirmed(read, now, target)
         if since is None or each.outcome.known_at is None or each.outcome.known_at > since
     ]
     counting = read.consignments[select_counting_rows(read.consignments)]
     recent = counting["received_at"] > now - timedelta(days=SHARING_DAYS)
     arrivals = to_consignments(counting[recent], Consignment)
     common = common._replace(common=find_common_indicators(arrivals, confirmed, made_with))
+    written = []
     for found in confirmed:
         seizure = draft_seizure(found, common, compute_case_reference(own, found.consignment.consignment_id))
         drafts = [seizure, draft_warning(seizure)]
         paths = [folder.write_draft(message) for message in drafts if message is not None]
         written += [str(path) for path in paths if path is not None]
-    print_result(
-        {"drafts": written},
-        as_json,
-        f"{len(written)} drafts in {folder.drafts}: read them, then npsrisk exchange export",
-    )
+    text = f"{len(written)} drafts in {folder.drafts}: read them, then npsrisk exchange export"
+    return Result({"drafts": written}, text)
 
 
-@exchange.command()
-@click.argument("drafts", nargs=-1, type=click.Path(path_type=Path))
-@key_option
-@at_option
-@json_option
-def export(drafts: tuple[Path, ...], key_file: Path | None, at: str | None, as_json: bool) -> None:
+@sub_verb(exchange)
+def export(
+    drafts: tuple[Path, ...] = argument(required=False),
+    key_file: Path | None = KEY,
+    at: datetime | None = AT,
+) -> Result:
     """Sign drafts and put them into the outbox.
 
     The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
     from cli.operation.exchange_folder import ExchangeFolder
 
-    folder = ExchangeFolder.open()
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
-    sent = [str(_sign_and_send(folder, folder.read_draft(path), key_file, _get_time(at))) for path in paths]
-    print_result({"sent": sent}, as_json, f"{len(sent)} messages signed: {folder.outbox}")
+    sent = [str(_sign_and_send(folder, folder.read_draft(path), key_file, now)) for path in paths]
+    return Result({"sent": sent}, f"{len(sent)} messages signed: {folder.outbox}")
 
 
-@exchange.command()
-@click.argument("message_id")
-@click.option("--why", default=None, metavar="TEXT", help="Reason, for the partners.")
-@key_option
-@at_option
-@json_option
-def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | None, as_json: bool) -> None:
+@sub_verb(exchange)
+def withdraw(
+    message_id: str = argument(),
+    why: str | None = option("Reason, for the partners.", metavar="TEXT"),
+    key_file: Path | None = KEY,
+    at: datetime | None = AT,
+) -> Result:
     """Withdraw an own message.
 
     From the receipt of the withdrawal on, the message matches nothing at the partners.
@@ -230,18 +180,13 @@ def withdraw(message_id: str, why: str | None, key_file: Path | None, at: str | 
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.exchange.documents import Withdrawal
 
-    folder, now = ExchangeFolder.open(), _get_time(at)
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     if not (folder.outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
         raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
-    message = Withdrawal(
-        message_id=_name_withdrawal(message_id),
-        author=get_administration(),
-        issued_at=now,
-        about=message_id,
-        reason=why,
-    )
+    name, author = _name_withdrawal(message_id), get_administration()
+    message = Withdrawal(message_id=name, author=author, issued_at=now, about=message_id, reason=why)
     path = _sign_and_send(folder, message, key_file, now)
-    print_result({"sent": [str(path)]}, as_json, f"withdrawal of {message_id}: {path}")
+    return Result({"sent": [str(path)]}, f"withdrawal of {message_id}: {path}")
 
 
 def _name_withdrawal(message_id: str) -> str:
@@ -255,21 +200,16 @@ def _name_withdrawal(message_id: str) -> str:
     return f"{name[: MAX_MESSAGE_ID - len(digest) - 1]}-{digest}"
 
 
-@exchange.command("import")
-@click.option(
-    "--from", "source", type=click.Path(path_type=Path), default=None, metavar="DIR",
-    help="Folder of messages. Default: the inbox.",
-)  # fmt: skip
-@alerts_option
-@click.option(
-    "--service", default=None, metavar="URL",
-    help="Send the messages to a running service, for example http://127.0.0.1:8080. NPSRISK_API_KEY is its key.",
-)  # fmt: skip
-@at_option
-@json_option
+@sub_verb(exchange)
 def import_(
-    source: Path | None, alerts: Path | None, service: str | None, at: str | None, as_json: bool
-) -> None:
+    source: Path | None = option("Folder of messages. Default: the inbox.", name="--from", metavar="DIR"),
+    alerts: Path | None = ALERTS,
+    service: str | None = option(
+        "Send the messages to a running service, for example http://127.0.0.1:8080. NPSRISK_API_KEY is its key.",
+        metavar="URL",
+    ),
+    at: datetime | None = AT,
+) -> Result:
     """Import messages of partners.
 
     The messages go into an alert table or to a running service.
@@ -281,10 +221,11 @@ def import_(
     """
     from cli.operation.exchange_folder import ExchangeFolder, Refused
     from cli.operation.exchange_import import AlertTable, post_messages
+    from consignments.exchange.documents import get_kind
 
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")
-    folder, now = ExchangeFolder.open(), _get_time(at)
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     found = list(folder.read_messages(source or folder.inbox, now))
     accepted = sorted(
         [(path, each) for path, each in found if not isinstance(each, Refused)],
@@ -303,53 +244,30 @@ def import_(
     faulty = {each.path: each for each in refused}
     for path, each in found:
         folder.keep(path, faulty.get(path, each))
-    _print_import([signed for path, signed in accepted if path not in faulty], refused, changed, as_json)
-
-
-def _print_import(
-    accepted: "list[SignedMessage]", refused: "list[Refused]", changed: int, as_json: bool
-) -> None:
-    from consignments.exchange.documents import get_kind
-
-    kinds = Counter(get_kind(each.message) for each in accepted)
+    kinds = Counter(get_kind(signed.message) for path, signed in accepted if path not in faulty)
     text = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no message"
-    for each in refused:
-        click.echo(f"refused {each.path.name}: {each.reason}", err=True)
-    print_result(
-        {
-            "accepted": dict(kinds),
-            "refused": {each.path.name: each.reason for each in refused},
-            "alerts_changed": changed,
-        },
-        as_json,
+    reasons = {each.path.name: each.reason for each in refused}
+    return Result(
+        {"accepted": dict(kinds), "refused": reasons, "alerts_changed": changed},
         f"accepted: {text}; refused: {len(refused)}",
+        notes=tuple(f"refused {each.path.name}: {each.reason}" for each in refused),
     )
 
 
-class FeedbackOptions(NamedTuple):
-    """Options of feedback."""
-
-    begins: str | None
-    at: str | None
-    key_file: Path | None
-    target: Target
-
-
-@exchange.command()
-@collect_tables
-@collect_options(FeedbackOptions, "options")
-@table_option("--consignments", "Consignment table. Default: the log of the service, for all three tables.")
-@outcomes_option
-@alerts_option
-@click.option(
-    "--from", "begins", default=None, metavar="TIME", help="Begin of the period. Default: the first arrival."
-)
-@at_option
-@key_option
-@target_option
-@reject_options
-@json_option
-def feedback(tables: TableOptions, options: FeedbackOptions, as_json: bool) -> None:
+@sub_verb(exchange)
+def feedback(
+    tables: GivenTables = table_options(
+        consignments=table_option(
+            "Consignment table. Default: the log of the service, for all three tables."
+        ),
+        outcomes=OUTCOMES,
+        alerts=ALERTS,
+    ),
+    begins: datetime | None = option("Begin of the period. Default: the first arrival.", name="--from"),
+    at: datetime | None = AT,
+    key_file: Path | None = KEY,
+    target: Target = TARGET,
+) -> Result:
     """Report to the partners what their messages brought.
 
     Counts for each of their alerts the consignments that it matched, the inspections and the detections until now, and how often its
@@ -361,30 +279,27 @@ def feedback(tables: TableOptions, options: FeedbackOptions, as_json: bool) -> N
     from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from training.operation.reports import draft_reports
 
-    folder, now = ExchangeFolder.open(), _get_time(options.at)
-    begins = parse_time(options.begins, "--from")
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     if tables.consignments is not None:
-        found = count_table_yields(TableReader(tables).read_tables(Consignment), begins, now, options.target)
+        found = count_table_yields(tables.read_tables(Consignment), begins, now, target)
+    elif at is not None or tables.list_sources():
+        raise BadInput(
+            "a table is missing",
+            where="npsrisk exchange feedback",
+            expected="--consignments and --outcomes; or neither of them, nor --alerts and --at, for the log of the service",
+        )
     else:
-        if options.at is not None or tables.list_sources():
-            raise BadInput(
-                "a table is missing",
-                where="npsrisk exchange feedback",
-                expected="--consignments and --outcomes; or neither of them, nor --alerts and --at, for the log of the service",
-            )
-        found = count_logged_yields(folder.read_keys(), begins, options.target)
+        found = count_logged_yields(folder.read_keys(), begins, target)
     at_once = read_settings().exchange_feedback
     written: list[str] = []
     for message in draft_reports(found.yields, get_administration(), found.begins or now, now):
-        path = (
-            _sign_and_send(folder, message, options.key_file, now) if at_once else folder.write_draft(message)
-        )
+        path = _sign_and_send(folder, message, key_file, now) if at_once else folder.write_draft(message)
         written += [] if path is None else [str(path)]
     where = f"signed: {folder.outbox}" if at_once else f"drafts: {folder.drafts}"
-    print_result({"messages": written, "signed": at_once}, as_json, f"{len(written)} messages {where}")
+    return Result({"messages": written, "signed": at_once}, f"{len(written)} messages {where}")
 
 
-@exchange.command()
+@sub_verb(exchange)
 def schema() -> None:
     """Print the JSON schema of the messages."""
     from consignments.exchange.documents import build_schema
@@ -413,7 +328,3 @@ def _sign_and_send(
     dated = msgspec.structs.replace(message, issued_at=now)
     check_message(dated, now)
     return folder.send(dated, sign_message(dated, SigningKey.load(key_file or folder.path / OFFICER_KEY)))
-
-
-def _get_time(at: str | None) -> datetime:
-    return parse_time(at, "--at") or datetime.now(UTC)

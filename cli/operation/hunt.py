@@ -1,26 +1,15 @@
 """The verb hunt."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.batch import create_batch_pseudonyms
-from cli.options import (
-    TableOptions,
-    alerts_option,
-    collect_options,
-    collect_tables,
-    consignments_option,
-    json_option,
-    out_option,
-    outcomes_required_option,
-    reject_options,
-)
-from cli.output import print_result
-from cli.stores import open_registry
-from cli.table_reader import TableReader
-from cli.times import parse_time
+from cli.options import ALERTS, CONSIGNMENTS, REQUIRED_OUTCOMES, as_of_option, out_option
+from cli.stores import create_batch_pseudonyms, fetch_bundle
+from cli.tables import GivenTables, table_options
+from cli.verb import Result, argument, option, verb
 from consignments.errors import BadInput
 from consignments.records import Consignment
 from models.formats import format_number, format_score
@@ -34,49 +23,24 @@ if TYPE_CHECKING:
 MAX_SHOWN = 20
 
 
-class HuntOptions(NamedTuple):
-    """Options of a hunt."""
-
-    alert: str | None
-    as_of: str | None
-    days: int
-    in_hand_days: int
-    model: str | None
-
-
-@click.command()
-@collect_tables
-@collect_options(HuntOptions, "options")
-@click.argument("consignment_id", metavar="[ID]", required=False)
-@click.option(
-    "--alert", default=None, metavar="ALERT", help="Hunt for an alert of the alert table, in place of ID."
-)
-@consignments_option
-@outcomes_required_option
-@alerts_option
-@click.option(
-    "--as-of",
-    default=None,
-    metavar="TIME",
-    help="Time of the hunt in ISO 8601. Default: after the last arrival.",
-)
-@click.option(
-    "--days", type=click.IntRange(1), default=30, show_default=True, metavar="N", help="Days to go back.",
-)  # fmt: skip
-@click.option(
-    "--in-hand-days", type=click.IntRange(0), default=3, show_default=True, metavar="N",
-    help="Days for which a consignment without an outcome counts as in hand.",
-)  # fmt: skip
-@click.option(
-    "--model", default=None, metavar="URI",
-    help="Model that ranks again: models:/NAME/VERSION or models:/NAME@ALIAS. Default: no scores.",
-)  # fmt: skip
-@out_option("Table of the consignments to write: .csv, .parquet or .jsonl.", required=False)
-@reject_options
-@json_option
+@verb
 def hunt(
-    consignment_id: str | None, tables: TableOptions, options: HuntOptions, out: Path | None, as_json: bool
-) -> None:
+    consignment_id: str | None = argument("[ID]", required=False),
+    alert: str | None = option("Hunt for an alert of the alert table, in place of ID.", metavar="ALERT"),
+    tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=REQUIRED_OUTCOMES, alerts=ALERTS),
+    as_of: datetime | None = as_of_option("It is the time of the hunt. Default: after the last arrival."),
+    days: int = option("Days to go back.", 30, click.IntRange(1)),
+    in_hand_days: int = option(
+        "Days for which a consignment without an outcome counts as in hand.", 3, click.IntRange(0)
+    ),
+    model: str | None = option(
+        "Model that ranks again: models:/NAME/VERSION or models:/NAME@ALIAS. Default: no scores.",
+        metavar="URI",
+    ),
+    out: Path | None = out_option(
+        "Table of the consignments to write: .csv, .parquet or .jsonl.", required=False
+    ),
+) -> Result:
     """Find past consignments that share an identifier.
 
     ID is a consignment with a new or changed result. Names the consignments that share an identifier with it, in any spelling. With
@@ -90,17 +54,14 @@ def hunt(
     npsrisk hunt RB123456785GB --consignments c.parquet --outcomes o.parquet --model models:/nps-risk@champion
     npsrisk hunt --alert XA/S-7 --consignments c.parquet --outcomes o.parquet --alerts a.parquet
     """
-    from datetime import timedelta
-
     from consignments.files.table_writers import write_table
     from training.operation.hunt import HuntLimits, find_alert_target, find_consignment_target
     from training.operation.hunt import hunt as run
 
-    if (consignment_id is None) == (options.alert is None):
+    if (consignment_id is None) == (alert is None):
         raise BadInput("name one thing to hunt for", expected="either ID or --alert ALERT")
-    bundle = None if options.model is None else _fetch_bundle(options.model)
-    record = Consignment if bundle is None else bundle.config.build_record_type()
-    read = TableReader(tables).read_tables(record)
+    bundle = None if model is None else fetch_bundle(model)
+    read = tables.read_tables(Consignment if bundle is None else bundle.config.build_record_type())
     if read.consignments.empty:
         raise BadInput(
             "no consignment to hunt among",
@@ -110,22 +71,17 @@ def hunt(
             todo="give a table with rows",
         )
     last = read.consignments["received_at"].max()
-    as_of = parse_time(options.as_of, "--as-of") or last.to_pydatetime() + timedelta(microseconds=1)
+    time = as_of or last.to_pydatetime() + timedelta(microseconds=1)
     target = (
-        find_alert_target(read, options.alert)
-        if options.alert is not None
-        else find_consignment_target(read, consignment_id or "", as_of)
+        find_alert_target(read, alert)
+        if alert is not None
+        else find_consignment_target(read, consignment_id or "", time)
     )
-    limits = HuntLimits(as_of, options.days, options.in_hand_days)
+    limits = HuntLimits(time, days, in_hand_days)
     found = run(read, target, limits, None if bundle is None else _build_scorer(bundle))
     if out is not None:
         write_table(found.hits, out)
-    print_result(found.to_plain(), as_json, _format_hunt(found))
-
-
-def _fetch_bundle(uri: str) -> "Bundle":
-    registry = open_registry()
-    return registry.fetch_bundle(registry.resolve(uri))
+    return Result(found.to_plain(), _format_hunt(found))
 
 
 def _build_scorer(bundle: "Bundle") -> "ScoreRows":

@@ -3,82 +3,46 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
 
-from cli.operation.documents import log_document_run, log_option
-from cli.options import (
-    PeriodOptions,
-    collect_options,
-    json_option,
-    model_uri_option,
-    out_option,
-    period_options,
-    table_option,
-    target_option,
-)
-from cli.output import print_result
-from cli.stores import open_registry
+from cli.operation.documents import LOG_RUN, write_document
+from cli.options import SEED, TARGET, model_option, out_option, table_option
+from cli.stores import fetch_bundle
+from cli.verb import Result, option, verb
 from consignments.errors import BadInput
-from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import Target
-
-if TYPE_CHECKING:
-    from models.calibration import CalibrationLevel
 
 DEFAULT_DAYS = 14
 DEFAULT_EXPLORE = 0.1
 
 
-class PlanOptions(NamedTuple):
-    """Options of a plan."""
-
-    scores: Path
-    consignments: Path | None
-    capacity: tuple[str, ...]
-    operation: str
-    explore: float
-    seed: int
-    model: str | None
-    target: Target
-
-
-@click.command()
-@collect_options(PlanOptions, "options")
-@table_option("--scores", "Score table of recent days, of `npsrisk score`.", required=True)
-@table_option(
-    "--consignments", "Consignment table of these days. With it, the plan also lists requests to partners."
-)
-@click.option(
-    "--capacity",
-    multiple=True,
-    required=True,
-    metavar="N|OFFICE=N",
-    help="Inspections a day: N for each office, or OFFICE=N. May be repeated.",
-)
-@click.option(
-    "--operation", default="operation", show_default=True, metavar="NAME", help="Name of the operation."
-)
-@click.option(
-    "--explore",
-    type=click.FloatRange(0, 1),
-    default=DEFAULT_EXPLORE,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of the capacity for random inspections.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the random draws.")
-@model_uri_option("none. With a model, the intervals include the uncertainty of the level of its scores")
-@period_options(
-    "Start of the operation. Default: now.", f"End of the operation. Default: {DEFAULT_DAYS} days later."
-)
-@target_option
-@out_option("Page to write; the plan itself goes to FILE.json.", metavar="FILE.html")
-@log_option
-@json_option
-def plan(options: PlanOptions, period: PeriodOptions, out: Path, log_run: bool, as_json: bool) -> None:
+@verb
+def plan(
+    scores: Path = table_option("Score table of recent days, of `npsrisk score`.", required=True),
+    consignments: Path | None = table_option(
+        "Consignment table of these days. With it, the plan also lists requests to partners."
+    ),
+    capacity: tuple[str, ...] = option(
+        "Inspections a day: N for each office, or OFFICE=N. May be repeated.",
+        metavar="N|OFFICE=N",
+        required=True,
+    ),
+    operation: str = option("Name of the operation.", "operation", metavar="NAME"),
+    explore: float = option(
+        "Share of the capacity for random inspections.", DEFAULT_EXPLORE, click.FloatRange(0, 1)
+    ),
+    seed: int = SEED,
+    model: str | None = model_option(
+        "none. With a model, the intervals include the uncertainty of the level of its scores"
+    ),
+    begins: datetime | None = option("Start of the operation. Default: now.", name="--from"),
+    until: datetime | None = option(f"End of the operation. Default: {DEFAULT_DAYS} days later."),
+    target: Target = TARGET,
+    out: Path = out_option("Page to write; the plan itself goes to FILE.json.", metavar="FILE.html"),
+    log_run: bool = LOG_RUN,
+) -> Result:
     """Plan the inspections of an operation.
 
     Estimates from recent scores how many detections each office can expect at its capacity, and how many more it can expect
@@ -95,32 +59,17 @@ def plan(options: PlanOptions, period: PeriodOptions, out: Path, log_run: bool, 
     from training.operation.plan import PlanDetails, build_plan
     from training.operation.plan_report import render_plan, summarize_plan
 
-    begins = period.parse_begin() or datetime.now(UTC).replace(microsecond=0)
-    details = PlanDetails(
-        options.operation,
-        begins,
-        period.parse_end() or begins + timedelta(days=DEFAULT_DAYS),
-        options.target,
-        options.explore,
-        options.seed,
-    )
-    departures = None if options.consignments is None else _read_departures(options.consignments)
+    first = begins or datetime.now(UTC).replace(microsecond=0)
+    last = until or first + timedelta(days=DEFAULT_DAYS)
     made = build_plan(
-        read_scores(options.scores),
-        parse_capacities(options.capacity),
-        details,
-        _read_level(options.model),
-        departures,
+        read_scores(scores),
+        parse_capacities(capacity),
+        PlanDetails(operation, first, last, target, explore, seed),
+        None if model is None else fetch_bundle(model).card.level,
+        None if consignments is None else _read_departures(consignments),
     )
-    numbers = out.with_suffix(".json")
-    page = render_plan(made)
-    replace_file(out, page.encode(), PUBLIC_MODE)
-    replace_file(numbers, msgspec.json.format(msgspec.json.encode(made)) + b"\n", PUBLIC_MODE)
     plain = msgspec.to_builtins(made)
-    summary = summarize_plan(made)
-    run, place = log_document_run("plan", page, plain, summary, log_run=log_run)
-    result = {"out": str(out), "plan": str(numbers), **run, **plain}
-    print_result(result, as_json, f"{summary}\n-> {out}, {numbers}{place}")
+    return write_document("plan", out, render_plan(made), plain, summarize_plan(made), log_run=log_run)
 
 
 def parse_capacities(texts: Sequence[str]) -> dict[str, int]:
@@ -146,13 +95,6 @@ def parse_capacities(texts: Sequence[str]) -> dict[str, int]:
             )
         found[name] = int(number)
     return found
-
-
-def _read_level(model: str | None) -> "CalibrationLevel | None":
-    if model is None:
-        return None
-    registry = open_registry()
-    return registry.fetch_bundle(registry.resolve(model)).card.level
 
 
 def _read_departures(path: Path) -> dict[str, str]:

@@ -2,20 +2,13 @@
 
 from pathlib import Path
 
-import click
+from cli.verb import Result, option, verb
 
-from cli.options import json_option
-from cli.output import print_result
-
-markdown_option = click.option(
-    "--markdown", "as_markdown", is_flag=True, help="Print the page of the documentation, in Markdown."
-)
+MARKDOWN = option("Print the page of the documentation, in Markdown.")
 
 
-@click.command()
-@markdown_option
-@json_option
-def columns(as_markdown: bool, as_json: bool) -> None:
+@verb
+def columns(markdown: bool = MARKDOWN) -> Result:
     """Show the columns of all tables.
 
     For each column the verb shows name, type, if it is required, if it is personal data, meaning, and allowed values. It reads
@@ -35,20 +28,17 @@ def columns(as_markdown: bool, as_json: bool) -> None:
     )
 
     tables = build_column_reference()
-    text = format_columns_markdown(tables) if as_markdown else format_columns_text(tables)
-    print_result({"tables": {table.name: list(table.columns) for table in tables}}, as_json, text)
+    text = (format_columns_markdown if markdown else format_columns_text)(tables)
+    return Result({"tables": {table.name: list(table.columns) for table in tables}}, text)
 
 
-@click.command()
-@click.option(
-    "--file",
-    type=click.Path(path_type=Path),
-    metavar="FILE.toml",
-    help="Check this training configuration, and show what differs from the defaults.",
-)
-@markdown_option
-@json_option
-def config(file: Path | None, as_markdown: bool, as_json: bool) -> None:
+@verb
+def config(
+    file: Path | None = option(
+        "Check this training configuration, and show what differs from the defaults.", metavar="FILE.toml"
+    ),
+    markdown: bool = MARKDOWN,
+) -> Result:
     """Show every setting, or check a training configuration.
 
     For each setting the verb shows name, type, default, allowed values and meaning: first the settings of a training
@@ -80,12 +70,11 @@ def config(file: Path | None, as_markdown: bool, as_json: bool) -> None:
             for name, each in differences.items()
         ]
         head = f"{file.name} is valid; settings that differ from the defaults: {len(differences)}"
-        print_result({"file": str(file), "differences": differences}, as_json, "\n".join([head, *lines]))
-        return
+        return Result({"file": str(file), "differences": differences}, "\n".join([head, *lines]))
     training, environment = build_training_reference(), build_environment_reference()
-    text = (format_settings_markdown if as_markdown else format_settings_text)(training, environment)
-    result = {
+    text = (format_settings_markdown if markdown else format_settings_text)(training, environment)
+    values = {
         "training": [to_plain(each) for each in training],
         "environment": [to_plain(each) for each in environment],
     }
-    print_result(result, as_json, text)
+    return Result(values, text)

@@ -1,188 +1,64 @@
 """The verbs of batch scoring: score, select."""
 
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.batch import create_batch_pseudonyms
+from cli.batch import Batch
 from cli.options import (
-    TableOptions,
-    batch_table_options,
-    build_as_of_option,
+    ALERTS,
+    CONSIGNMENTS,
+    DASK,
+    HISTORY,
+    JOBS,
+    LARGE_OUT,
+    MODEL,
+    OUT,
+    OUTCOMES,
+    SEED,
+    STATE,
+    as_of_option,
     build_exclusion,
-    collect_options,
-    dask_option,
-    jobs_option,
-    json_option,
-    large_result_option,
-    model_option,
-    reject_options,
-    result_option,
-    state_option,
     table_option,
 )
-from cli.output import print_result
-from cli.progress import show_progress_bar
-from cli.results import (
-    StateTarget,
-    check_continued,
-    check_state_options,
-    count_values,
-    is_part_folder,
-    write_result,
-)
-from cli.stores import load_pseudonyms, open_registry, resolve_model
-from cli.table_reader import TableReader
-from cli.times import parse_timestamp
+from cli.stores import open_registry, resolve_model
+from cli.tables import GivenTables, table_options, to_timestamp
+from cli.verb import Result, option, verb
 from consignments.errors import BadInput
 from models.formats import format_count, format_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
 
-    from features.history.kept_state import StateRun
-    from models.bundle import Bundle
-    from models.registry import ModelVersion
+    from features.batch import Progress
+    from features.streams import FeatureInputs
 
 DEFAULT_EXPLORE_SHARE = 0.05
 """Share of the capacity for random inspections if --explore is not given."""
 
 
-class BatchScoreOptions(NamedTuple):
-    """The options of batch scoring.
-
-    Attributes
-    ----------
-    model : str or None
-        URI; None for the model of the settings.
-    as_of : str or None
-        Time as entered. Outcomes and alerts that became visible later are ignored.
-    reasons : int
-        Number of reasons per row.
-    jobs : int
-        Number of processes.
-    without_history : bool
-        True if the caller states that there are no other past consignments.
-    state : Path or None
-        Folder of the kept history.
-    dask : str or None
-        Address of a Dask cluster.
-    """
-
-    model: str | None
-    as_of: str | None
-    reasons: int
-    jobs: int
-    without_history: bool
-    state: Path | None
-    dask: str | None
-
-    def check_history(self, path: Path | None, *, continued: bool = False) -> None:
-        """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
-        if continued:
-            if self.without_history:
-                raise build_exclusion(
-                    "--without-history, and --state with a state in it",
-                    "--without-history only for the first batch",
-                )
-            return
-        if path is not None and self.without_history:
-            raise build_exclusion("--history and --without-history")
-        if path is None and not self.without_history:
-            raise self.build_refusal(where="options", got="no --history")
-
-    def describe_run(self, model: "ModelVersion", bundle: "Bundle") -> dict[str, str]:
-        """Describe what the scores depend on besides the tables; see `cli.results.write_result`."""
-        return {
-            "verb": "score",
-            "model": f"{model.uri} {bundle.sha256}",
-            "as_of": self.as_of or "none",
-            "reasons": str(self.reasons),
-        }
-
-    def build_refusal(self, *, where: str, got: str) -> BadInput:
-        """Build the error for scoring without history."""
-        return BadInput(
-            "history is missing; without it every sender looks new and the scores change",
-            where=where,
-            got=got,
-            expected="--history T with the past consignments",
-            todo="or add --without-history if no other past consignments exist"
-            + ("; the folder of --state has no state yet" if self.state is not None else ""),
-        )
-
-
-class SelectOptions(NamedTuple):
-    """The options of selection.
-
-    Attributes
-    ----------
-    consignments : Path or None
-        Consignment table whose goods are added to the list; None for a list without goods.
-    capacity : int or None
-        Inspections per office and UTC day; None if a plan gives it.
-    plan : Path or None
-        Plan file of `npsrisk plan`, which gives capacities, exploration share and seed.
-    explore : float or None
-        Share of the capacity for random inspections, 0 to 1; None if not given.
-    seed : int
-    """
-
-    consignments: Path | None
-    capacity: int | None
-    plan: Path | None
-    explore: float | None
-    seed: int
-
-    def check(self) -> None:
-        """Raise `BadInput` if options exclude each other, or neither capacity nor plan is given."""
-        given = [
-            name
-            for name, value in (
-                ("--capacity", self.capacity),
-                ("--explore", self.explore),
-            )
-            if value is not None
-        ]
-        if self.plan is not None and given:
-            raise build_exclusion(
-                f"--plan and {', '.join(given)}",
-                "--plan alone; the plan has capacities and exploration share",
-            )
-        if self.plan is None and self.capacity is None:
-            raise BadInput(
-                "no capacity", where="options", got="neither --capacity nor --plan", expected="one of them"
-            )
-
-
-@click.command()
-@batch_table_options
-@collect_options(BatchScoreOptions, "options")
-@model_option
-@build_as_of_option("Ignore outcomes and alerts that became visible later. Default: use all.")
-@click.option(
-    "--reasons",
-    type=click.IntRange(0, 10),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Number of reasons to write per row.",
-)
-@click.option(
-    "--without-history",
-    is_flag=True,
-    help="Score without a history table. Use it only if no other past consignments exist.",
-)
-@state_option
-@dask_option
-@jobs_option
-@large_result_option
-@reject_options
-@json_option
-def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: bool) -> None:
+@verb
+def score(
+    progress: "Progress",
+    tables: GivenTables = table_options(
+        consignments=CONSIGNMENTS, history=HISTORY, outcomes=OUTCOMES, alerts=ALERTS
+    ),
+    model: str | None = MODEL,
+    as_of: datetime | None = as_of_option(
+        "Ignore outcomes and alerts that became visible later. Default: use all."
+    ),
+    reasons: int = option("Number of reasons to write per row.", 0, click.IntRange(0, 10)),
+    without_history: bool = option(
+        "Score without a history table. Use it only if no other past consignments exist."
+    ),
+    state: Path | None = STATE,
+    dask: str | None = DASK,
+    jobs: int = JOBS,
+    out: Path = LARGE_OUT,
+) -> Result:
     """Score a consignment table.
 
     With the same model and history, the scores are equal to those of the service, bit for bit.
@@ -205,106 +81,91 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     npsrisk score --consignments today.parquet --outcomes new-outcomes.parquet --state state --out scores.parquet
     npsrisk score --consignments year/ --without-history --out scores
     """
-    from collections import Counter
-    from dataclasses import replace
+    from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters
 
-    import numpy as np
-
-    from features.batch import ComputeOptions
-    from features.buckets.coordinator import stream_on_cluster
-    from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters, score_chunks
-
-    check_state_options(options.state, options.as_of)
-    if options.state is None:
-        options.check_history(tables.history)
-    chosen = resolve_model(options.model)
+    if state is not None and as_of is not None:  # what is hidden now would be missing in the next batch
+        raise build_exclusion("--state and --as-of")
+    if state is None:
+        _check_history(tables.history, without_history=without_history)
+    chosen = resolve_model(model)
     bundle = open_registry().fetch_bundle(chosen)
-    pseudonyms = create_batch_pseudonyms() if options.state is None else load_pseudonyms()
-    counter = BandCounter()
 
-    def score_from(first_row: int, state_run: "StateRun | None") -> "Iterator[pd.DataFrame]":
-        options.check_history(tables.history, continued=check_continued(state_run, tables.history))
-        inputs = TableReader(tables, options.jobs).open_sources(bundle.config.build_record_type(), progress)
+    def open_inputs(continued: bool) -> "FeatureInputs":
+        _check_history(tables.history, without_history=without_history, state=state, continued=continued)
+        inputs = tables.open_sources(bundle.config.build_record_type(), progress, jobs)
         if tables.history is not None and not inputs.has_history:
-            raise options.build_refusal(where=str(tables.history), got="a table without rows")
-        inputs = replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of"), state_run=state_run)
-        columns = ScoreColumns(options.reasons, chosen.number)
-        wanted = np.arange(len(inputs.consignments)) >= first_row
-        if options.dask is not None:
-            parameters = build_feature_parameters(bundle, pseudonyms)
-            scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
-            scored = stream_on_cluster(
-                options.dask, out, inputs, parameters, scorer, progress=progress, wanted=wanted
-            )
-        else:
-            compute = ComputeOptions(options.jobs, progress)
-            scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=compute, wanted=wanted)
-        return map(counter.count, scored)
+            raise _build_refusal(str(tables.history), "a table without rows", state)
+        return replace(inputs, as_of=to_timestamp(as_of))
 
-    target = None if options.state is None else StateTarget(options.state, bundle.config, pseudonyms)
-    with show_progress_bar() as progress:
-        done = write_result(out, tables, options.describe_run(chosen, bundle), score_from, target)
-    bands = count_values(out, "band") if is_part_folder(out) else counter.bands
-    history = "given" if tables.history is not None or done.continued else "none"
-    result = {
-        "out": str(out),
-        "rows": done.rows,
-        "bands": dict(Counter(bands).most_common()),
-        "model": chosen.uri,
-        "history": history,
+    run = {
+        "verb": "score",
+        "model": f"{chosen.uri} {bundle.sha256}",
+        "as_of": str(as_of or "none"),
+        "reasons": str(reasons),
     }
-    print_result(
-        result,
-        as_json,
+    batch = Batch(tables, out, state, dask, jobs, progress, counted="band")
+    parameters = build_feature_parameters(bundle, batch.load_pseudonyms())
+    columns = ScoreColumns(reasons, chosen.number)
+    done = batch.write(
+        run,
+        parameters,
+        open_inputs,
+        lambda inputs: ChunkScorer.from_bundle(bundle, inputs, parameters, columns),
+    )
+    history = "given" if tables.history is not None or done.continued else "none"
+    bands = dict(done.counts.most_common())
+    values = {"out": str(out), "rows": done.rows, "bands": bands, "model": chosen.uri, "history": history}
+    return Result(
+        values,
         f"Wrote {format_count(done.rows, 'score')} of {chosen.uri}{'' if history == 'given' else ', without history'} "
         f"({format_number(bands.get('high', 0))} high, {format_number(bands.get('elevated', 0))} elevated) -> {out}",
     )
 
 
-class BandCounter:
-    """A counter of bands that passes score tables on."""
+def _check_history(
+    history: Path | None, *, without_history: bool, state: Path | None = None, continued: bool = False
+) -> None:
+    """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
+    if continued and without_history:
+        raise build_exclusion(
+            "--without-history, and --state with a state in it",
+            "--without-history only for the first batch",
+        )
+    if history is not None and without_history:
+        raise build_exclusion("--history and --without-history")
+    if history is None and not (without_history or continued):
+        raise _build_refusal("options", "no --history", state)
 
-    def __init__(self) -> None:
-        self.bands: dict[str, int] = {}
 
-    def count(self, scores: "pd.DataFrame") -> "pd.DataFrame":
-        """Count the bands of a chunk, and return the chunk."""
-        for band, rows in scores["band"].value_counts().items():
-            self.bands[str(band)] = self.bands.get(str(band), 0) + int(rows)
-        return scores
+def _build_refusal(where: str, got: str, state: Path | None) -> BadInput:
+    """Build the error for scoring without history."""
+    return BadInput(
+        "history is missing; without it every sender looks new and the scores change",
+        where=where,
+        got=got,
+        expected="--history T with the past consignments",
+        todo="or add --without-history if no other past consignments exist"
+        + ("; the folder of --state has no state yet" if state is not None else ""),
+    )
 
 
-@click.command()
-@collect_options(SelectOptions, "options")
-@table_option("--scores", "Score table of `npsrisk score`.", required=True)
-@table_option(
-    "--consignments",
-    "Consignment table. Goods, weight, value and route of each selected one are added to the list.",
-)
-@click.option(
-    "--capacity",
-    type=click.IntRange(1),
-    default=None,
-    metavar="N",
-    help="Inspections for each office and UTC day.",
-)
-@click.option(
-    "--plan",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Follow a plan of `npsrisk plan` instead: capacity of each office, exploration share and seed.",
-)
-@click.option(
-    "--explore",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    default=None,
-    help=f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}.",
-)
-@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of the random draws.")
-@result_option
-@json_option
-def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:
+@verb
+def select(
+    scores: Path = table_option("Score table of `npsrisk score`.", required=True),
+    consignments: Path | None = table_option(
+        "Consignment table. Goods, weight, value and route of each selected one are added to the list."
+    ),
+    capacity: int | None = option("Inspections for each office and UTC day.", type=click.IntRange(1)),
+    plan: Path | None = option(
+        "Follow a plan of `npsrisk plan` instead: capacity of each office, exploration share and seed."
+    ),
+    explore: float | None = option(
+        f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}.",
+        type=click.FloatRange(0, 1),
+    ),
+    seed: int = SEED,
+    out: Path = OUT,
+) -> Result:
     """Select the consignments to inspect from a score table.
 
     The list has the highest scores, and a random part of the others. Each row has score, band and the reasons of the score table, and
@@ -318,51 +179,39 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     npsrisk select --scores scores.csv --capacity 20 --consignments new.parquet --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
-    from models.selection import build_selection_table
-
-    options.check()
-    scored = _read_score_table(scores)
-    if options.plan is not None:
-        chosen = _select_by_plan(options.plan, scored)
-    else:
-        assert options.capacity is not None
-        explore = DEFAULT_EXPLORE_SHARE if options.explore is None else options.explore
-        chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
-    _write_list(options, chosen, scored, out)
-    print_result(
-        {"out": str(out), "rows": len(chosen)},
-        as_json,
-        f"Selected {format_count(len(chosen), 'consignment')} -> {out}",
-    )
-
-
-def _write_list(options: SelectOptions, chosen: "pd.DataFrame", scored: "pd.DataFrame", out: Path) -> None:
-    """Write an inspection list with what an officer needs to find and judge each consignment."""
     from consignments.files.table_writers import write_table
     from consignments.records import Consignment
-    from consignments.tables import read_table
-    from models.selection import add_work_columns
+    from consignments.tables import read_scores, read_table
+    from models.selection import add_work_columns, build_selection_table
 
-    goods = None if options.consignments is None else read_table(options.consignments, Consignment).frame
+    scored = read_scores(scores)
+    alone = int((scored["history"] == "none").sum())
+    note = (
+        f"{scores}: {format_number(alone)} of {format_count(len(scored), 'score')} were computed without history; "
+        "for them every sender looks new"
+    )
+    if plan is not None:
+        given = {"--capacity": capacity, "--explore": explore}
+        chosen = _select_by_plan(plan, scored, [name for name, value in given.items() if value is not None])
+    elif capacity is None:
+        raise BadInput(
+            "no capacity", where="options", got="neither --capacity nor --plan", expected="one of them"
+        )
+    else:
+        share = DEFAULT_EXPLORE_SHARE if explore is None else explore
+        chosen = build_selection_table(scored, capacity=capacity, explore=share, seed=seed)
+    goods = None if consignments is None else read_table(consignments, Consignment).frame
     write_table(add_work_columns(chosen, scored, goods), out)
+    text = f"Selected {format_count(len(chosen), 'consignment')} -> {out}"
+    return Result({"out": str(out), "rows": len(chosen)}, text, notes=(note,) if alone else ())
 
 
-def _select_by_plan(path: Path, scored: "pd.DataFrame") -> "pd.DataFrame":
+def _select_by_plan(path: Path, scored: "pd.DataFrame", given: list[str]) -> "pd.DataFrame":
     from training.operation.plan import read_plan, select_by_plan
 
-    return select_by_plan(scored, read_plan(path))
-
-
-def _read_score_table(path: Path) -> "pd.DataFrame":
-    """Read a score table; print a warning if scores were computed without history."""
-    from consignments.tables import read_scores
-
-    scored = read_scores(path)
-    alone = int((scored["history"] == "none").sum())
-    if alone:
-        click.echo(
-            f"{path}: {format_number(alone)} of {format_count(len(scored), 'score')} were computed without history; "
-            "for them every sender looks new",
-            err=True,
+    if given:
+        raise build_exclusion(
+            f"--plan and {', '.join(given)}",
+            "--plan alone; the plan has capacities and exploration share",
         )
-    return scored
+    return select_by_plan(scored, read_plan(path))

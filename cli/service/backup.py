@@ -2,35 +2,29 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import json_option
-from cli.output import print_result
-from cli.progress import show_progress_bar
 from cli.stores import read_settings
+from cli.verb import Result, argument, option, verb
 
-keys_option = click.option(
-    "--keys",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FOLDER",
-    help="Folder of the keys. Default: keys in the folder of the backup.",
-)
+if TYPE_CHECKING:
+    from features.batch import Progress
+
+KEYS = option("Folder of the keys. Default: keys in the folder of the backup.", metavar="FOLDER")
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@keys_option
-@click.option(
-    "--keep-days",
-    type=click.IntRange(min=1),
-    default=None,
-    metavar="N",
-    help="Then delete the backups of this log in the same folder that are older than N days.",
-)
-@json_option
-def backup(folder: Path, keys: Path | None, keep_days: int | None, as_json: bool) -> None:
+@verb
+def backup(
+    progress: "Progress",
+    folder: Path = argument("DIR"),
+    keys: Path | None = KEYS,
+    keep_days: int | None = option(
+        "Then delete the backups of this log in the same folder that are older than N days.",
+        type=click.IntRange(1),
+    ),
+) -> Result:
     """Copy the event log, the published models and the keys.
 
     The service may keep running. The copy of the log is as of one moment, and its hash chain and keys are verified. The log
@@ -49,23 +43,19 @@ def backup(folder: Path, keys: Path | None, keep_days: int | None, as_json: bool
     """
     from serving.maintenance.backup import back_up, delete_old_backups, to_plain
 
-    with show_progress_bar() as progress:
-        done = back_up(read_settings(), folder, keys, progress)
+    done = back_up(read_settings(), folder, keys, progress)
     where = folder / "keys" if keys is None else keys
     text = f"{done.last_sequence:,} entries -> {folder}; keys -> {where}\nhead {done.head}"
     deleted: list[Path] = []
     if keep_days is not None:
         deleted = delete_old_backups(folder, keys, done.log_id, datetime.now(UTC) - timedelta(days=keep_days))
         text += f"\ndeleted {len(deleted):,} backups older than {keep_days} days"
-    result = {"folder": str(folder), "keys": str(where), "deleted": [*map(str, deleted)]}
-    print_result(to_plain(done) | result, as_json, text)
+    values = {"folder": str(folder), "keys": str(where), "deleted": [*map(str, deleted)]}
+    return Result(to_plain(done) | values, text)
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@keys_option
-@json_option
-def restore(folder: Path, keys: Path | None, as_json: bool) -> None:
+@verb
+def restore(progress: "Progress", folder: Path = argument("DIR"), keys: Path | None = KEYS) -> Result:
     """Restore a backup to an empty state directory and database.
 
     Verifies each file, the hash chain and the keys before anything is put in place. Existing files are never replaced.
@@ -86,14 +76,12 @@ def restore(folder: Path, keys: Path | None, as_json: bool) -> None:
     from serving.maintenance.backup import to_plain
 
     settings = read_settings()
-    with show_progress_bar() as progress:
-        done = run(settings, folder, keys, progress)
-    manifest = done.manifest
-    text = f"{manifest.last_sequence:,} entries -> {settings.state_dir}\nhead {manifest.head}"
+    done = run(settings, folder, keys, progress)
+    text = f"{done.manifest.last_sequence:,} entries -> {settings.state_dir}\nhead {done.manifest.head}"
     if done.removed:
         text += f"\nremoved again what was forgotten after the backup: {done.removed:,} more entries, head {done.head}"
     copy = (folder / "keys" if keys is None else keys) / "approvers.toml"
     if copy.exists() and not settings.approvers_file.exists():
         text += f"\nnot restored, because only an administrator may write it: install -m 0644 {copy} {settings.approvers_file}"
-    result = {"state_dir": str(settings.state_dir), "removed": done.removed, "head_now": done.head}
-    print_result(to_plain(manifest) | result, as_json, text)
+    values = {"state_dir": str(settings.state_dir), "removed": done.removed, "head_now": done.head}
+    return Result(to_plain(done.manifest) | values, text)

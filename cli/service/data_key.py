@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from cli.options import json_option
-from cli.output import print_result
 from cli.stores import read_settings
+from cli.verb import Result, argument, sub_verb
 
 
 @click.group("data-key")
@@ -21,10 +20,8 @@ def data_key() -> None:
     """
 
 
-@data_key.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@json_option
-def create(file: Path, as_json: bool) -> None:
+@sub_verb(data_key)
+def create(file: Path = argument("FILE")) -> Result:
     """Create a file of data keys for a new log.
 
     The service creates the file by itself in its state directory. For another place, such as a mounted secret, create it first.
@@ -39,12 +36,11 @@ def create(file: Path, as_json: bool) -> None:
     from features.history.data_keys import DataKeys, encode_data_keys
 
     create_key_file(file, encode_data_keys(DataKeys.create()))
-    print_result({"file": str(file)}, as_json, f"New data keys -> {file}")
+    return Result({"file": str(file)}, f"New data keys -> {file}")
 
 
-@data_key.command()
-@json_option
-def rotate(as_json: bool) -> None:
+@sub_verb(data_key)
+def rotate() -> Result:
     """Add a new sealing key.
 
     What is recorded from now on is encrypted with it; earlier entries stay readable with the earlier keys, which stay in the file. The
@@ -63,4 +59,4 @@ def rotate(as_json: bool) -> None:
     path = read_settings().data_key_file
     new = rotate_sealing_key(path)
     text = f"New sealing key {new.id} -> {path}\nCopy this file to the other machines of the log, and to its backup."
-    print_result({"id": new.id, "created_at": new.created_at, "file": str(path)}, as_json, text)
+    return Result({"id": new.id, "created_at": new.created_at, "file": str(path)}, text)

@@ -8,14 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from cli.options import json_option
-from cli.output import print_result
 from cli.service.file_rights import SystemUser
+from cli.stores import read_settings, require_store
+from cli.verb import Result, verb
 from consignments.errors import NpsriskError
 
 if TYPE_CHECKING:
+    from serving.event_log.reader import LogReader
     from serving.process.settings import Settings
 
 MIN_FREE_BYTES = 2_000_000_000
@@ -26,10 +25,10 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 class DoctorFinding(NamedTuple):
     """The result of one check: what was found and, if it is wrong or a warning, what to do."""
 
-    check: str
-    ok: bool
     found: str
     todo: str = ""
+    check: str = ""
+    ok: bool = True
     warning: bool = False
 
     def __str__(self) -> str:
@@ -40,10 +39,13 @@ class DoctorFinding(NamedTuple):
 Results = Iterator[DoctorFinding]
 
 
-@click.command()
-@json_option
-@click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def build_fault(found: str, todo: str = "", check: str = "") -> DoctorFinding:
+    """Build the result of a check that failed; without a name it has that of its group of checks."""
+    return DoctorFinding(found, todo, check, ok=False)
+
+
+@verb
+def doctor() -> Result:
     """Check an installation, and say how to correct each fault.
 
     Each line says what was found, and what to do if it is wrong or a warning. It changes nothing, and the service may keep
@@ -55,15 +57,12 @@ def doctor(context: click.Context, as_json: bool) -> None:
     Example:
     npsrisk doctor
     """
-    from cli.stores import read_settings
-
     results = list(examine(read_settings()))
     wrong = [each for each in results if not each.ok]
     last = "Everything is right." if not wrong else f"{len(wrong)} of {len(results)} checks failed."
-    lines = [*map(str, results), last]
     checks = [each._asdict() for each in results]
-    print_result({"ok": not wrong, "checks": checks}, as_json, "\n".join(lines))
-    context.exit(1 if wrong else 0)
+    text = "\n".join([*map(str, results), last])
+    return Result({"ok": not wrong, "checks": checks}, text, failed=bool(wrong))
 
 
 def examine(settings: "Settings") -> Iterator[DoctorFinding]:
@@ -86,7 +85,7 @@ def examine(settings: "Settings") -> Iterator[DoctorFinding]:
             for found in check(settings):
                 yield found._replace(check=found.check or name)
         except (NpsriskError, OSError) as error:
-            yield DoctorFinding(name, False, str(error))
+            yield build_fault(str(error), check=name)
 
 
 def _check_versions(_settings: "Settings") -> Results:
@@ -97,19 +96,15 @@ def _check_versions(_settings: "Settings") -> Results:
     parts = (
         f"npsrisk {version('npsrisk')}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     )
-    yield DoctorFinding("", True, parts)
+    yield DoctorFinding(parts)
 
 
 def _check_settings(_settings: "Settings") -> Results:
     from serving.process.settings import find_unknown_settings
 
     for name, near in find_unknown_settings(os.environ).items():
-        yield DoctorFinding(
-            "", False, f"{name} is not a setting", f"did you mean {near}?" if near else "remove it"
-        )
-    yield DoctorFinding(
-        "", True, f"read from the environment and {os.environ.get('NPSRISK_SETTINGS', 'no file')}"
-    )
+        yield build_fault(f"{name} is not a setting", f"did you mean {near}?" if near else "remove it")
+    yield DoctorFinding(f"read from the environment and {os.environ.get('NPSRISK_SETTINGS', 'no file')}")
 
 
 def _check_state_directory(settings: "Settings") -> Results:
@@ -117,29 +112,24 @@ def _check_state_directory(settings: "Settings") -> Results:
 
     folder = settings.state_dir
     if not folder.is_dir():
-        yield DoctorFinding(
-            "", False, f"{folder} does not exist", "set NPSRISK_STATE_DIR, or start the service once"
-        )
+        yield build_fault(f"{folder} does not exist", "set NPSRISK_STATE_DIR, or start the service once")
         return
     require_complete(folder)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield DoctorFinding("", False, f"{folder} cannot be written", "run as the user of the service")
+        yield build_fault(f"{folder} cannot be written", "run as the user of the service")
     for path in (folder, *sorted(folder.glob("events.db*")), *sorted(folder.glob("*key*"))):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & OTHERS:
-            private = "700" if path.is_dir() else "600"
-            yield DoctorFinding(
-                "permissions", False, f"others can use {path} (mode {mode:o})", f"chmod {private} {path}"
-            )
-    yield DoctorFinding("", True, str(folder.resolve()))
+            todo = f"chmod {'700' if path.is_dir() else '600'} {path}"
+            yield build_fault(f"others can use {path} (mode {mode:o})", todo, "permissions")
+    yield DoctorFinding(str(folder.resolve()))
 
 
 def _check_disk(settings: "Settings") -> Results:
     folder = settings.state_dir if settings.state_dir.exists() else Path()
     free = shutil.disk_usage(folder).free
-    found = f"{free / 1e9:,.1f} GB free at {folder}"
-    enough = free >= MIN_FREE_BYTES
-    yield DoctorFinding("", enough, found, "" if enough else "free space, or move the state directory")
+    found, enough = f"{free / 1e9:,.1f} GB free at {folder}", free >= MIN_FREE_BYTES
+    yield DoctorFinding(found, "" if enough else "free space, or move the state directory", ok=enough)
 
 
 def _check_log(settings: "Settings") -> Results:
@@ -148,16 +138,14 @@ def _check_log(settings: "Settings") -> Results:
     from serving.event_log.reader import LogReader
 
     with LogReader.open_to_read(settings.database_url) as log:
-        yield DoctorFinding(
-            "", True, f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}"
-        )
-        yield from _check_clock(log)
+        yield DoctorFinding(f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}")
+        yield _check_clock(log)
         try:
             check_vault(log, Vault.load(settings.data_key_file))
         except NpsriskError as error:
-            yield DoctorFinding("keys", False, str(error))
+            yield build_fault(str(error), check="keys")
         else:
-            yield DoctorFinding("keys", True, f"the keys of {settings.data_key_file} fit the log")
+            yield DoctorFinding(f"the keys of {settings.data_key_file} fit the log", check="keys")
 
 
 def _check_standby(settings: "Settings") -> Results:
@@ -165,35 +153,30 @@ def _check_standby(settings: "Settings") -> Results:
     from serving.service import require_standby_database
 
     if not settings.standby:
-        yield DoctorFinding("", True, "off: another service on the same log is refused")
+        yield DoctorFinding("off: another service on the same log is refused")
         return
     require_standby_database(settings)
     writer = find_log_writer(settings.database_url)
     if writer is None:
-        yield DoctorFinding("", False, "no service is active", "start npsrisk serve")
+        yield build_fault("no service is active", "start npsrisk serve")
     elif writer.sign is None:
         todo = "set NPSRISK_STANDBY for this service too, and use one database role for all; if it is starting, wait"
-        yield DoctorFinding("", False, f"{writer.name} is active and gives no signs of life", todo)
+        yield build_fault(f"{writer.name} is active and gives no signs of life", todo)
     else:
-        yield DoctorFinding("", True, f"{writer.name} is active")
+        yield DoctorFinding(f"{writer.name} is active")
 
 
-def _check_clock(log: object) -> Results:
+def _check_clock(log: "LogReader") -> DoctorFinding:
     from consignments.timestamps import to_datetime
-    from serving.event_log.reader import LogReader
     from serving.process.clock import describe_start, read_clock_us
     from serving.service import LastRecorded
 
-    assert isinstance(log, LogReader)
     last, now_us = LastRecorded.find(log), read_clock_us()
-    found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry " + (
-        to_datetime(last.any_us).isoformat(timespec="seconds") if last.any_us else "none"
-    )
+    latest = to_datetime(last.any_us).isoformat(timespec="seconds") if last.any_us else "none"
+    found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry {latest}"
     fault = describe_start(now_us, last.any_us, last.own_us)
-    todo = (
-        f"{fault}: correct the system clock; if it is right, start once with --accept-clock" if fault else ""
-    )
-    yield DoctorFinding("clock", not todo, found, todo)
+    todo = "correct the system clock; if it is right, start once with --accept-clock"
+    return DoctorFinding(found, f"{fault}: {todo}" if fault else "", "clock", ok=not fault)
 
 
 def _check_model(settings: "Settings") -> Results:
@@ -202,10 +185,10 @@ def _check_model(settings: "Settings") -> Results:
 
     folder = find_release_folder(settings.state_dir)
     if folder is None:
-        yield DoctorFinding("", False, "no model is published, so rules score", "run npsrisk publish")
+        yield build_fault("no model is published, so rules score", "run npsrisk publish")
         return
     release = read_release(folder, Approvers.read(settings.approvers_file))
-    yield DoctorFinding("", True, f"{release.model} in {folder}")
+    yield DoctorFinding(f"{release.model} in {folder}")
 
 
 def _check_approvers(settings: "Settings") -> Results:
@@ -214,17 +197,16 @@ def _check_approvers(settings: "Settings") -> Results:
     approvers = Approvers.read(settings.approvers_file)
     found = f"{approvers.approver_count} may approve, {approvers.signatures} of them must sign ({approvers.where})"
     enough = approvers.approver_count >= approvers.signatures
-    yield DoctorFinding("", enough, found, "" if enough else "run npsrisk keys create or npsrisk keys trust")
+    yield DoctorFinding(found, "" if enough else "run npsrisk keys create or npsrisk keys trust", ok=enough)
     user = SystemUser.find_service_user(settings.state_dir)
     writable = user.find_writable(settings.approvers_file)
     if writable is not None:
-        # Without API keys only this machine reaches the service.
-        local = settings.api_keys_file is None
+        local = settings.api_keys_file is None  # without API keys only this machine reaches the service
         yield DoctorFinding(
-            "rights of approvers",
-            local,
             f"the user of the service, {user.name}, can write {writable}, and so approve a model",
             "let root own the file and its folder, for example /etc/npsrisk, or set NPSRISK_APPROVERS_FILE",
+            "rights of approvers",
+            ok=local,
             warning=local,
         )
 
@@ -233,31 +215,27 @@ def _check_api_keys(settings: "Settings") -> Results:
     from serving.http.auth import read_keys
 
     if settings.api_keys_file is None:
-        yield DoctorFinding("", True, "none: the service answers on loopback only")
+        yield DoctorFinding("none: the service answers on loopback only")
         return
     keys = read_keys(settings.api_keys_file)
-    yield DoctorFinding("", True, f"{len(keys)} in {settings.api_keys_file}")
+    yield DoctorFinding(f"{len(keys)} in {settings.api_keys_file}")
     for key in keys:
         if key.expires_at is not None and key.expires_at - datetime.now(UTC) < EXPIRY_WARNING:
-            expiry = key.expires_at.date()
-            yield DoctorFinding(
-                "", False, f"key {key.name!r} expires on {expiry}", "add a new key, then remove this one"
-            )
+            found = f"key {key.name!r} expires on {key.expires_at.date()}"
+            yield build_fault(found, "add a new key, then remove this one")
 
 
 def _check_tls(settings: "Settings") -> Results:
     from serving.http.protocol.tls import Certificate
 
     certificate = Certificate.from_settings(settings)
-    found = "off: a proxy must add it" if certificate is None else f"certificate {settings.tls_cert_file}"
-    yield DoctorFinding("", True, found)
+    off, on = "off: a proxy must add it", f"certificate {settings.tls_cert_file}"
+    yield DoctorFinding(off if certificate is None else on)
 
 
 def _check_store(settings: "Settings") -> Results:
-    from cli.stores import require_store
-
     if "mlflow_tracking_uri" not in settings.model_fields_set:
-        yield DoctorFinding("", True, "MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
+        yield DoctorFinding("MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
         return
     require_store(settings.mlflow_tracking_uri)
-    yield DoctorFinding("", True, settings.mlflow_tracking_uri.split("@")[-1])
+    yield DoctorFinding(settings.mlflow_tracking_uri.split("@")[-1])

@@ -1,27 +1,11 @@
 """The verbs of the service's event log: import, export, parity, forget, verify-log."""
 
 import re
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from cli.options import (
-    ApprovalOptions,
-    PeriodOptions,
-    TableOptions,
-    alerts_option,
-    approval_options,
-    collect_tables,
-    consignments_option,
-    json_option,
-    out_option,
-    outcomes_option,
-    period_options,
-    reject_options,
-)
-from cli.output import print_result
-from cli.progress import show_progress_bar
+from cli.options import ALERTS, CONSIGNMENTS, FOLDER, OUTCOMES, out_option
 from cli.stores import (
     install_operation_keys,
     load_pseudonyms,
@@ -29,25 +13,22 @@ from cli.stores import (
     open_vault,
     read_settings,
 )
-from cli.table_reader import TableReader
-from cli.times import parse_time
+from cli.tables import GivenTables, table_options, to_bound_us
+from cli.verb import Result, option, verb
 from consignments.errors import BadInput
 
 if TYPE_CHECKING:
+    from features.batch import Progress
     from models.bundle import Bundle
     from serving.event_log.hash_chain import VerificationResult
-    from serving.maintenance.retention import RetentionResult
     from serving.scoring.past_models import PastModels
 
 
-@click.command("import")
-@collect_tables
-@consignments_option
-@outcomes_option
-@alerts_option
-@reject_options
-@json_option
-def import_(tables: TableOptions, as_json: bool) -> None:
+@verb
+def import_(
+    progress: "Progress",
+    tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=OUTCOMES, alerts=ALERTS),
+) -> Result:
     """Import past tables into the event log of the service.
 
     Imported consignments become history for the consignments that are scored later. They get no score and no decision.
@@ -63,31 +44,28 @@ def import_(tables: TableOptions, as_json: bool) -> None:
     """
     from serving.maintenance.import_past import import_tables
 
-    settings, reader = read_settings(), TableReader(tables)
-    with show_progress_bar() as progress:
-        counts = import_tables(lambda record: reader.open_sources(record, progress), settings, progress)
-    notices = counts["notices"]
+    counts = import_tables(lambda record: tables.open_sources(record, progress), read_settings(), progress)
     lines = [", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "notices")]
-    if notices:
+    if notices := counts["notices"]:
         lines.append(f"{notices:,} of the given alerts have only a text, so they match no consignment")
-    print_result(counts, as_json, "\n".join(lines))
+    return Result(counts, "\n".join(lines))
 
 
-@click.command()
-@out_option(
-    "Folder of tables to write: new, empty, or an earlier export. An earlier export is replaced.",
-    metavar="DIR",
-    required=False,
-)
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Write the history after the log to this folder instead, for --state of npsrisk score. This needs the data key.",
-)
-@click.option("--personal", is_flag=True, help="Also write personal columns. This needs the data key.")
-@json_option
-def export(out: Path | None, state: Path | None, personal: bool, as_json: bool) -> None:
+@verb
+def export(
+    progress: "Progress",
+    out: Path | None = out_option(
+        "Folder of tables to write: new, empty, or an earlier export. An earlier export is replaced.",
+        metavar="DIR",
+        required=False,
+    ),
+    state: Path | None = option(
+        "Write the history after the log to this folder instead, for --state of npsrisk score. This needs the data key.",
+        type=FOLDER,
+        metavar="DIR",
+    ),
+    personal: bool = option("Also write personal columns. This needs the data key."),
+) -> Result:
     """Export the event log as tables, or as the state of a batch.
 
     Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states), decisions of officers (actions)
@@ -108,10 +86,6 @@ def export(out: Path | None, state: Path | None, personal: bool, as_json: bool) 
     npsrisk export --out exported --personal
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
-    from serving.event_log.reader import LogReader
-    from serving.maintenance.access_log import record_access
-    from serving.maintenance.export import export_log
-
     if (out is None) == (state is None) or (personal and state is not None):
         raise BadInput(
             "name what to write",
@@ -121,38 +95,58 @@ def export(out: Path | None, state: Path | None, personal: bool, as_json: bool) 
             else "--state with --out or --personal",
             expected="--out DIR [--personal], or --state DIR",
         )
-    if state is not None:
-        _export_state(state, as_json)
-        return
-    assert out is not None
+    return _export_state(state, progress) if out is None else _export_tables(out, progress, personal=personal)
+
+
+def _export_tables(out: Path, progress: "Progress", *, personal: bool) -> Result:
+    from serving.event_log.reader import LogReader
+    from serving.maintenance.access_log import record_access
+    from serving.maintenance.export import export_log
+
     settings = read_settings()
-    with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
+    with LogReader.open_to_read(settings.database_url) as log:
         if personal:
             record_access(settings.state_dir, log, "export --personal", out)
         written = export_log(log, open_vault() if personal else None, open_past_bundles(), out, progress)
-    for note in written["notes"]:
-        click.echo(note, err=True)
     rows = ", ".join(f"{count:,} {name}" for name, count in written["tables"].items())
-    print_result({"out": str(out), **written}, as_json, f"{rows} -> {out}")
+    return Result({"out": str(out), **written}, f"{rows} -> {out}", notes=tuple(written["notes"]))
 
 
-@click.command()
-@period_options(
-    "Compare only decisions made at or after this time.", "Compare only decisions made before this time."
-)
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    metavar="NAME/VERSION",
-    help="Compare only decisions of this model. May be repeated. Default: all models.",
-)
-@out_option("Table of all differences to write. Default: print examples only.", required=False)
-@json_option
-@click.pass_context
+def _export_state(folder: Path | None, progress: "Progress") -> Result:
+    """Write the history after the log as the state of a batch."""
+    from serving.event_log.log_keys import check_vault
+    from serving.event_log.reader import LogReader
+    from serving.maintenance.export_state import export_state
+    from serving.state.published_config import build_key_reader
+
+    assert folder is not None
+    settings, vault, pseudonyms = read_settings(), open_vault(), load_pseudonyms()
+    with LogReader.open_to_read(settings.database_url) as log:
+        check_vault(log, vault)
+        keys = build_key_reader(settings.state_dir, vault)
+        written = export_state(log, keys, pseudonyms, folder, progress)
+    values: dict[str, Any] = {
+        "state": str(folder),
+        "last_sequence": written.manifest.header.last_sequence,
+        "keys": len(written.state.table.keys) - 1,
+        "consignments": sum(len(segment.open().number) for segment in written.state.segments),
+    }
+    text = f"History of {values['consignments']:,} consignments with {values['keys']:,} keys"
+    return Result(values, f"{text} -> {written.folder}")
+
+
+@verb
 def parity(
-    context: click.Context, period: PeriodOptions, models: tuple[str, ...], out: Path | None, as_json: bool
-) -> None:
+    progress: "Progress",
+    begins: datetime | None = option("Compare only decisions made at or after this time.", name="--from"),
+    until: datetime | None = option("Compare only decisions made before this time."),
+    model: tuple[str, ...] = option(
+        "Compare only decisions of this model. May be repeated. Default: all models.", metavar="NAME/VERSION"
+    ),
+    out: Path | None = out_option(
+        "Table of all differences to write. Default: print examples only.", required=False
+    ),
+) -> Result:
     """Recompute logged decisions and compare them bit for bit.
 
     Compares features, score, band and history keys. Everything is recomputed from the logged fields, which are decrypted
@@ -171,38 +165,34 @@ def parity(
     from serving.event_log.reader import LogReader
     from serving.maintenance.parity import DecisionFilter, ParityCheck
 
+    names = tuple(name.removeprefix("models:/") for name in model)
+    wanted = DecisionFilter(to_bound_us(begins), to_bound_us(until), names)
     settings = read_settings()
     install_operation_keys()
-    wanted = DecisionFilter(*period.to_us(), tuple(name.removeprefix("models:/") for name in models))
-    with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
+    with LogReader.open_to_read(settings.database_url) as log:
         comparison = ParityCheck(log, open_vault(), open_past_bundles(), wanted, progress)
         if out is None:
             comparison.run()
         else:
             write_chunks(comparison.iterate_tables(), out)
-    print_result(comparison.findings.to_dict(), as_json, comparison.findings.to_text())
-    context.exit(0 if comparison.findings.equal else 1)
+    found = comparison.findings
+    return Result(found.to_dict(), found.to_text(), failed=not found.equal)
 
 
-@click.command()
-@click.option(
-    "--before",
-    default=None,
-    metavar="DATE",
-    help="Delete the content recorded before this date. It must be at least 368 days before the latest consignment.",
-)
-@click.option(
-    "--consignment",
-    default=None,
-    metavar="ID",
-    help="Delete the content of this one consignment, whatever its date.",
-)
-@approval_options
-@click.option("--dry-run", is_flag=True, help="Count what would be deleted, and change nothing.")
-@json_option
+@verb
 def forget(
-    before: str | None, consignment: str | None, approval: ApprovalOptions, dry_run: bool, as_json: bool
-) -> None:
+    progress: "Progress",
+    before: datetime | None = option(
+        "Delete the content recorded before this date. It must be at least 368 days before the latest consignment.",
+        metavar="DATE",
+    ),
+    consignment: str | None = option(
+        "Delete the content of this one consignment, whatever its date.", metavar="ID"
+    ),
+    approved_by: str = option("Person who approves; recorded.", metavar="WHO", required=True),
+    why: str = option("Reason for the decision; recorded.", metavar="TEXT", required=True),
+    dry_run: bool = option("Count what would be deleted, and change nothing."),
+) -> Result:
     """Delete the content of consignments from the event log.
 
     Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model
@@ -223,35 +213,28 @@ def forget(
     from serving.maintenance.retention import forget_consignment
     from serving.state.forgetting import RetentionApproval
 
-    date = parse_time(before, "--before")
-    if (date is None) == (consignment is None):
+    if (before is None) == (consignment is None):
         raise BadInput(
             "give either --before or --consignment", where="npsrisk forget", todo="run npsrisk forget --help"
         )
+    approval, what = RetentionApproval(approved_by, why), "Would delete" if dry_run else "Deleted"
     if consignment is not None:
-        approved = RetentionApproval(approval.approved_by, approval.why)
-        erased = forget_consignment(read_settings(), consignment, approved, dry_run=dry_run)
-        verb = "Would delete" if dry_run else "Deleted"
-        text = f"{verb} the content of {consignment} ({erased.versions:,} versions)\nhead {erased.head}"
-        print_result(erased._asdict(), as_json, text)
-        return
-    assert date is not None
-    with show_progress_bar() as progress:
-        decision = RetentionApproval(approval.approved_by, approval.why)
-        done = run(read_settings(), date, decision, dry_run=dry_run, progress=progress)
-    print_result(done._asdict(), as_json, _summarize_retention(done, dry_run))
+        erased = forget_consignment(read_settings(), consignment, approval, dry_run=dry_run)
+        text = f"{what} the content of {consignment} ({erased.versions:,} versions)\nhead {erased.head}"
+        return Result(erased._asdict(), text)
+    assert before is not None
+    done = run(read_settings(), before, approval, dry_run=dry_run, progress=progress)
+    text = f"{what} the content of {done.consignments:,} consignments, up to entry {done.up_to:,}"
+    return Result(done._asdict(), f"{text}\nhead {done.head}")
 
 
-@click.command("verify-log")
-@click.option(
-    "--head",
-    default="",
-    metavar="HASH",
-    help="Head that an earlier run printed. Fail if no entry of the chain has this hash.",
-)
-@json_option
-@click.pass_context
-def verify_log(context: click.Context, head: str, as_json: bool) -> None:
+@verb
+def verify_log(
+    progress: "Progress",
+    head: str = option(
+        "Head that an earlier run printed. Fail if no entry of the chain has this hash.", "", metavar="HASH"
+    ),
+) -> Result:
     """Verify the hash chain of the event log.
 
     Detects changed, deleted and inserted entries. Prints the head, which is the hash of the last entry.
@@ -273,37 +256,13 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
         raise BadInput(
             "not the hash of an entry", where="--head", got=repr(head), expected="64 hexadecimal digits"
         )
-    with LogReader.open_to_read(read_settings().database_url) as log, show_progress_bar() as progress:
+    with LogReader.open_to_read(read_settings().database_url) as log:
         verdict = verify_chain(log, head, progress)
     fault = verdict.describe_fault(head)
     text = _summarize_verification(verdict)
-    result = {**verdict._asdict(), "fault": fault}
-    print_result(result, as_json, f"{text}\n{fault}" if fault else text)
-    context.exit(1 if fault else 0)
-
-
-def _export_state(folder: Path, as_json: bool) -> None:
-    """Write the history after the log as the state of a batch."""
-    from serving.event_log.log_keys import check_vault
-    from serving.event_log.reader import LogReader
-    from serving.maintenance.export_state import export_state
-    from serving.state.published_config import build_key_reader
-
-    settings, vault, pseudonyms = read_settings(), open_vault(), load_pseudonyms()
-    with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
-        check_vault(log, vault)
-        keys = build_key_reader(settings.state_dir, vault)
-        written = export_state(log, keys, pseudonyms, folder, progress)
-    result = {
-        "state": str(folder),
-        "last_sequence": written.manifest.header.last_sequence,
-        "keys": len(written.state.table.keys) - 1,
-        "consignments": sum(len(segment.open().number) for segment in written.state.segments),
-    }
-    text = (
-        f"History of {result['consignments']:,} consignments with {result['keys']:,} keys -> {written.folder}"
+    return Result(
+        {**verdict._asdict(), "fault": fault}, f"{text}\n{fault}" if fault else text, failed=bool(fault)
     )
-    print_result(result, as_json, text)
 
 
 def open_past_bundles() -> "PastModels":
@@ -314,13 +273,6 @@ def open_past_bundles() -> "PastModels":
         return open_registry().fetch_bundle(open_registry().resolve(f"models:/{name}/{version}"))
 
     return PastModels(read_settings().state_dir, fetch)
-
-
-def _summarize_retention(done: "RetentionResult", dry_run: bool) -> str:
-    """Summarize what was deleted from the log, or would be."""
-    verb = "Would delete" if dry_run else "Deleted"
-    text = f"{verb} the content of {done.consignments:,} consignments, up to entry {done.up_to:,}"
-    return text + f"\nhead {done.head}"
 
 
 def _summarize_verification(verdict: "VerificationResult") -> str:

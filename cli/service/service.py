@@ -1,35 +1,28 @@
 """The verbs of the running service: publish, shadow, serve."""
 
+from datetime import datetime
+
 import click
 
-from cli.options import PeriodOptions, json_option, model_option, period_options
-from cli.output import print_result
+from cli.options import MODEL
 from cli.stores import open_registry, read_settings
+from cli.tables import to_bound_us
+from cli.verb import Result, option, verb
 from consignments.garbage_collection import pause_garbage_collection
 
 
-@click.command()
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    metavar="ADDRESS",
-    show_default=True,
-    help="Address to listen on. Any address but loopback needs API keys.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    default=8080,
-    show_default=True,
-    help="Port to listen on; 0 for any free port.",
-)
-@click.option(
-    "--accept-clock",
-    is_flag=True,
-    help="Start although the system clock is more than 7 days after the last entry of the log, or an hour before it: its time is right.",
-)
-def serve(host: str, port: int, accept_clock: bool) -> None:
+@verb
+def serve(
+    host: str = option(
+        "Address to listen on. Any address but loopback needs API keys.", "127.0.0.1", metavar="ADDRESS"
+    ),
+    port: int = option(
+        "Port to listen on; 0 for any free port.", 8080, click.IntRange(0, 65535), metavar="PORT"
+    ),
+    accept_clock: bool = option(
+        "Start although the system clock is more than 7 days after the last entry of the log, or an hour before it: its time is right."
+    ),
+) -> None:
     """Run the HTTP service with the published model.
 
     The pages for officers are at /. The page at /interface lists the calls, and /openapi.json describes them. All settings are
@@ -52,16 +45,14 @@ def serve(host: str, port: int, accept_clock: bool) -> None:
     run(host, port, read_settings(), elapsed=read_elapsed_us, accept_clock=accept_clock)
 
 
-@click.command()
-@model_option
-@click.option(
-    "--shadow",
-    default=None,
-    metavar="URI",
-    help="Model to run in shadow mode: it scores the same traffic, and its scores are only logged. Default: NPSRISK_SHADOW_MODEL.",
-)
-@json_option
-def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
+@verb
+def publish(
+    model: str | None = MODEL,
+    shadow: str | None = option(
+        "Model to run in shadow mode: it scores the same traffic, and its scores are only logged. Default: NPSRISK_SHADOW_MODEL.",
+        metavar="URI",
+    ),
+) -> Result:
     """Publish a promoted model to the service.
 
     Fetches the model from MLflow, verifies its bundle and its promotion record, and writes it to the state directory. A
@@ -91,18 +82,15 @@ def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
         text += f"\nShadow model: {challenger['name']} version {challenger['version']}{approved}"
     elif wanted is not None:
         text += f"\nNo shadow model: {wanted} does not exist, or is the published model"
-    print_result(release | {"shadow": challenger}, as_json, text)
+    return Result(release | {"shadow": challenger}, text)
 
 
-@click.command()
-@period_options(
-    "Compare only decisions made at or after this time.", "Compare only decisions made before this time."
-)
-@click.option(
-    "--model", default=None, metavar="NAME/VERSION", help="Shadow model to report on. Default: the latest."
-)
-@json_option
-def shadow(period: PeriodOptions, model: str | None, as_json: bool) -> None:
+@verb
+def shadow(
+    begins: datetime | None = option("Compare only decisions made at or after this time.", name="--from"),
+    until: datetime | None = option("Compare only decisions made before this time."),
+    model: str | None = option("Shadow model to report on. Default: the latest.", metavar="NAME/VERSION"),
+) -> Result:
     """Report how the shadow model differs from the champion.
 
     A shadow model scores the same traffic as the published model, and its scores are only logged. The report compares both
@@ -120,12 +108,11 @@ def shadow(period: PeriodOptions, model: str | None, as_json: bool) -> None:
     from serving.shadow.store import ShadowLog
 
     settings = read_settings()
-    from_us, until_us = period.to_us()
+    from_us, until_us = to_bound_us(begins) or 0, to_bound_us(until)
     with (
         LogReader.open_to_read(settings.database_url) as log,
         ShadowLog(settings.state_dir, log.log_id) as shadow_log,
     ):
-        found = measure_disagreement(
-            log, shadow_log, model, from_us or 0, MAX_TIME_US if until_us is None else until_us
-        )
-    print_result(found.to_dict(), as_json, found.to_text())
+        end_us = MAX_TIME_US if until_us is None else until_us
+        found = measure_disagreement(log, shadow_log, model, from_us, end_us)
+    return Result(found.to_dict(), found.to_text())

@@ -5,7 +5,6 @@ import msgspec
 import pandas as pd
 import pytest
 
-from cli.times import parse_timestamp
 from consignments.errors import BadInput
 from features.batch import Tables
 from features.streams import FeatureInputs
@@ -38,7 +37,7 @@ def test_the_default_date_is_the_midnight_after_the_last_event(tables):
 
 
 def test_the_date_of_the_command_line_can_be_encoded_in_the_evidence_of_a_run(tables):
-    task = TrainingTask(tables, parse_timestamp("2024-05-05", "--as-of"))
+    task = TrainingTask(tables, pd.Timestamp("2024-05-05", tz="UTC"))
     assert msgspec.json.encode(task.find_as_of()) == b'"2024-05-05T00:00:00Z"'
 
 

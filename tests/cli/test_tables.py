@@ -1,5 +1,6 @@
 """Tables of a verb: rows at fault of all of them are in one file, and a table without a good row ends the verb."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -7,8 +8,7 @@ import pytest
 from click.testing import CliRunner
 from support.examples import day, make_consignment
 
-from cli.options import TableOptions
-from cli.table_reader import TableReader
+from cli.tables import GivenTables
 from consignments.errors import NpsriskError
 from consignments.files.table_writers import write_table
 from consignments.records import Consignment
@@ -42,17 +42,17 @@ VERBS = {
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> TableOptions:
+def tables(tmp_path: Path) -> GivenTables:
     """Two tables with a row at fault in each."""
     (tmp_path / "new.csv").write_text(f"{HEADER}A,postal,2024-01-02T00:00:00Z\nB,sea,2024-01-02T00:00:00Z\n")
     (tmp_path / "past.csv").write_text(f"{HEADER}C,postal,2024-01-01T00:00:00Z\nD,postal,soon\n")
-    return TableOptions(
+    return GivenTables(
         consignments=tmp_path / "new.csv", history=tmp_path / "past.csv", rejects=tmp_path / "rejects.csv"
     )
 
 
-def test_rows_at_fault_of_all_tables_are_in_one_file(tables: TableOptions) -> None:
-    sources = TableReader(tables).open_sources(Consignment, lambda *_: None)
+def test_rows_at_fault_of_all_tables_are_in_one_file(tables: GivenTables) -> None:
+    sources = tables.open_sources(Consignment, lambda *_: None)
     assert sources.history is not None
     assert (sources.outcomes, sources.alerts) == (None, None)
     assert tables.rejects is not None
@@ -61,13 +61,13 @@ def test_rows_at_fault_of_all_tables_are_in_one_file(tables: TableOptions) -> No
     assert "soon" in written
 
 
-def test_any_row_at_fault_is_a_failure_if_strict(tables: TableOptions) -> None:
+def test_any_row_at_fault_is_a_failure_if_strict(tables: GivenTables) -> None:
     with pytest.raises(NpsriskError):
-        TableReader(tables._replace(strict=True)).read_tables(Consignment)
+        replace(tables, strict=True).read_tables(Consignment)
 
 
-def test_tables_that_are_not_given_are_absent(tables: TableOptions) -> None:
-    reader = TableReader(tables._replace(history=None))
+def test_tables_that_are_not_given_are_absent(tables: GivenTables) -> None:
+    reader = replace(tables, history=None)
     assert reader.read_truth() is None
     assert reader.open_sources(Consignment, lambda *_: None).history == ()
     assert reader.read_tables(Consignment).outcomes is None
@@ -78,7 +78,7 @@ def test_parquet_is_read_piece_by_piece_and_other_formats_whole(tmp_path: Path) 
     sources = []
     for suffix in ("parquet", "csv"):
         write_table(frame, tmp_path / f"t.{suffix}")
-        reader = TableReader(TableOptions(consignments=tmp_path / f"t.{suffix}"))
+        reader = GivenTables(consignments=tmp_path / f"t.{suffix}")
         sources.append(reader.open_sources(Consignment, lambda *_: None).consignments)
     assert [isinstance(source, InMemoryTable) for source in sources] == [False, True]
 
@@ -125,5 +125,5 @@ def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
 
 def test_a_table_that_had_no_rows_from_the_start_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "none.csv").write_text(HEADER)
-    tables = TableReader(TableOptions(consignments=tmp_path / "none.csv")).read_tables(Consignment)
+    tables = GivenTables(consignments=tmp_path / "none.csv").read_tables(Consignment)
     assert tables.consignments.empty

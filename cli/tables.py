@@ -1,0 +1,137 @@
+"""The tables that a verb reads, with a report of invalid rows."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.options import REJECTS, STRICT
+from cli.stores import install_operation_keys
+from cli.verb import OptionGroup
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from consignments.records import Consignment
+    from consignments.rejects import Reject
+    from consignments.tables import ReadReport
+    from features.batch import Progress, Tables
+    from features.streams import FeatureInputs, TableSource
+
+
+@dataclass
+class GivenTables:
+    """The paths of a verb's tables. It reads them, reports invalid rows, and collects those of all tables in one file.
+
+    A table of which every row is invalid ends the verb. With `strict` any invalid row does.
+    """
+
+    consignments: Path | None = None
+    history: Path | None = None
+    outcomes: Path | None = None
+    alerts: Path | None = None
+    truth: Path | None = None
+    rejects: Path | None = None
+    strict: bool = False
+    found: "list[Reject]" = field(default_factory=list)
+
+    def list_sources(self) -> dict[str, str]:
+        """List the given tables with their absolute paths."""
+        names = ("consignments", "history", "outcomes", "alerts", "truth")
+        return {name: str(path.absolute()) for name in names if (path := getattr(self, name)) is not None}
+
+    def read_table(self, path: Path | None, record: Any) -> "pd.DataFrame | None":
+        """Read one table; return None if no path is given."""
+        if path is None:
+            return None
+        from consignments.tables import read_table
+
+        table = read_table(path, record, strict=self.strict)
+        self._report(table.report, table.rejects)
+        if "indicators" in table.frame and table.frame["indicators"].notna().any():
+            install_operation_keys()
+        return table.frame
+
+    def read_truth(self) -> "pd.DataFrame | None":
+        """Read the truth of a simulated world; return None if no path is given."""
+        from consignments.records import Truth
+
+        return self.read_table(self.truth, Truth)
+
+    def read_tables(self, record: "type[Consignment]") -> "Tables":
+        """Read consignments, outcomes and alerts, with the columns of a record type."""
+        from consignments.records import Alert, Outcome
+        from features.batch import Tables
+
+        first = self.read_table(self.consignments, record)
+        assert first is not None
+        found = (self.read_table(self.outcomes, Outcome), self.read_table(self.alerts, Alert))
+        return Tables(first, *found).unify_spellings()
+
+    def open_source(
+        self, path: Path | None, record: "type[Consignment]", progress: "Progress", jobs: int = 1
+    ) -> "TableSource | None":
+        """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
+        from consignments.files.parquet_files import is_parquet
+        from consignments.parquet_stream import stream_table
+        from features.streams import InMemoryTable
+
+        if path is None or not path.exists() or not is_parquet(path):
+            frame = self.read_table(path, record)
+            return None if frame is None else InMemoryTable(frame)
+        stream = stream_table(path, record, strict=self.strict, jobs=jobs, progress=progress)
+        self._report(stream.report, stream.rejects)
+        return stream
+
+    def open_sources(
+        self, record: "type[Consignment]", progress: "Progress", jobs: int = 1
+    ) -> "FeatureInputs":
+        """Open consignments, history, outcomes and alerts; consignments and history as streams if they are Parquet."""
+        from consignments.records import Alert, Outcome
+        from features.streams import FeatureInputs
+
+        first = self.open_source(self.consignments, record, progress, jobs)
+        past = self.open_source(self.history, record, progress, jobs)
+        assert first is not None
+        return FeatureInputs(
+            consignments=first,
+            outcomes=self.read_table(self.outcomes, Outcome),
+            alerts=self.read_table(self.alerts, Alert),
+            history=() if past is None else (past,),
+        )
+
+    def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
+        from consignments.tables import refuse_total_rejection, write_rejects
+
+        if report.is_notable:
+            click.echo(report.to_text(), err=True)
+        self.found += rejects
+        if self.rejects is not None and rejects:
+            write_rejects(self.found, self.rejects)
+        todo = "add --rejects FILE to see each invalid row with its reason"
+        if self.rejects is not None:
+            todo = f"see {self.rejects} for each invalid row and its reason"
+        refuse_total_rejection(report, todo=todo)
+
+
+def table_options(**options: Any) -> Any:
+    """Define the options of a verb for its tables, and for their invalid rows."""
+    return OptionGroup(GivenTables, {**options, "rejects": REJECTS, "strict": STRICT})
+
+
+def to_timestamp(time: datetime | None) -> "pd.Timestamp | None":
+    """Convert a time to a pandas timestamp in UTC."""
+    if time is None:
+        return None
+    import pandas as pd
+
+    return pd.Timestamp(time).tz_convert("UTC")
+
+
+def to_bound_us(time: datetime | None) -> int | None:
+    """Convert a bound of a period to microseconds since 1970 (UTC)."""
+    from consignments.timestamps import to_us
+
+    return None if time is None else to_us(time)

@@ -1,0 +1,174 @@
+"""A verb: a function whose parameters are its options, each written once, and one way to run it.
+
+    @verb
+    def trace(consignment_id: str = argument("ID"), depth: int = option("Most links.", 2, at_most=5)) -> Result: ...
+
+An option has the name of its parameter and the type of its annotation, and the help shows options in their order. A parameter
+`progress` receives the display of long work. A verb that returns a `Result` has the option --json.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+import click
+
+from cli.progress import show_progress_bar
+from consignments.errors import BadInput
+
+Function = Callable[..., "Result | None"]
+VerbDecorator = Callable[[Function], click.Command]
+
+
+class Result(NamedTuple):
+    """The result of a verb: values for JSON, and a text. Notes go to standard error; a failed check has exit code 1."""
+
+    values: Mapping[str, Any]
+    text: str
+    failed: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class TimeType(click.DateTime):
+    """A time in ISO 8601, in UTC if it has no zone."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse the time; raise `BadInput` with the name of the option if it is not ISO 8601."""
+        del ctx
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            where, expected = param.opts[0] if param else "", "ISO 8601, for example 2024-03-04T09:00:00Z"
+            raise BadInput("bad time", where=where, got=repr(value), expected=expected) from None
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+TYPES: dict[Any, tuple[Any, str | None]] = {
+    str: (click.STRING, None),
+    int: (click.INT, "N"),
+    float: (click.FLOAT, "SHARE"),
+    Path: (click.Path(path_type=Path), "FILE"),
+    datetime: (TimeType(), "TIME"),
+}
+"""The type and the metavar of an option by the type of its parameter."""
+
+
+@dataclass(frozen=True)
+class VerbOption:
+    """An option or an argument. Its name and type are those of the parameter whose default it is."""
+
+    is_argument: bool
+    name: str
+    attributes: dict[str, Any]
+
+    def build(self, parameter: str, annotation: Any) -> click.Parameter:
+        """Build the parameter of click."""
+        kind, is_list = find_type(annotation)
+        kind_attributes: dict[str, Any] = {"is_flag": True} if kind is bool else {}
+        if get_origin(kind) is Literal:
+            kind_attributes = {"type": click.Choice(get_args(kind))}
+        elif kind in TYPES:
+            kind_attributes = dict(zip(("type", "metavar"), TYPES[kind], strict=True))
+        attributes = kind_attributes | self.attributes
+        if self.is_argument:
+            return click.Argument([parameter], nargs=-1 if is_list else 1, **attributes)
+        default = attributes.get("default")
+        shown = default not in (None, "", ()) and not callable(default)
+        name = self.name or f"--{parameter.replace('_', '-')}"
+        return click.Option([name, parameter], multiple=is_list, show_default=shown, **attributes)
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options that a verb receives as one value. `kind` makes the value, and its annotations are the types."""
+
+    kind: Callable[..., Any]
+    options: Mapping[str, VerbOption]
+
+    def build(self) -> list[click.Parameter]:
+        """Build the parameters of click."""
+        types = inspect.get_annotations(self.kind)
+        return [each.build(name, types[name]) for name, each in self.options.items()]
+
+
+def option(text: str, default: Any = None, type: Any = None, name: str = "", **attributes: Any) -> Any:
+    """Define an option: its help, its default, its type and name if the parameter does not say them, and attributes of click."""
+    given = {"help": text, "default": default, "type": type}
+    return VerbOption(
+        False, name, {key: value for key, value in given.items() if value is not None} | attributes
+    )
+
+
+def argument(metavar: str | None = None, *, required: bool = True, **attributes: Any) -> Any:
+    """Define an argument; a tuple takes any number of words."""
+    return VerbOption(True, "", {"metavar": metavar, "required": required, **attributes})
+
+
+def find_type(annotation: Any) -> tuple[Any, bool]:
+    """Find the type of an option, and whether it may be repeated.
+
+    Examples
+    --------
+    >>> find_type(int | None), find_type(tuple[str, ...])
+    ((<class 'int'>, False), (<class 'str'>, True))
+    """
+    if get_origin(annotation) is UnionType:
+        annotation = next(each for each in get_args(annotation) if each is not NoneType)
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)[0], True
+    return annotation, False
+
+
+JSON = option("Print the result as one JSON object on the last line of standard output.", name="--json")
+
+
+def verb(function: Function) -> click.Command:
+    """Make the command of a verb from its function, which is named like the verb."""
+    signature = inspect.signature(function)
+    groups: dict[str, OptionGroup] = {}
+    parameters: list[click.Parameter] = []
+    for name, each in signature.parameters.items():
+        if isinstance(each.default, OptionGroup):
+            groups[name] = each.default
+            parameters += each.default.build()
+        elif isinstance(each.default, VerbOption):
+            parameters.append(each.default.build(name, each.annotation))
+    has_result = signature.return_annotation is Result
+    parameters += [JSON.build("as_json", bool)] if has_result else []
+
+    def run(as_json: bool = False, **given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group.kind(**{option: given.pop(option) for option in group.options})
+        with show_progress_bar() if "progress" in signature.parameters else nullcontext() as progress:
+            result = function(**given, **({} if progress is None else {"progress": progress}))
+        if result is not None:
+            print_result(result, as_json=as_json)
+
+    name = function.__name__.strip("_").replace("_", "-")
+    return click.Command(name, callback=run, params=parameters, help=function.__doc__)
+
+
+def sub_verb(group: click.Group) -> VerbDecorator:
+    """Make a decorator that adds a verb to a group."""
+
+    def decorate(function: Function) -> click.Command:
+        command = verb(function)
+        group.add_command(command)
+        return command
+
+    return decorate
+
+
+def print_result(result: Result, *, as_json: bool) -> None:
+    """Print a result, and end with exit code 1 if a check failed."""
+    for note in result.notes:
+        click.echo(note, err=True)
+    click.echo(json.dumps(result.values, default=str) if as_json else result.text)
+    if result.failed:
+        click.get_current_context().exit(1)

@@ -1,0 +1,145 @@
+"""A verb is its function: each option comes from one parameter, and the result, its notes and its exit code from what it returns."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.options import CONSIGNMENTS, HISTORY, out_option
+from cli.tables import GivenTables, table_options
+from cli.verb import Result as VerbResult
+from cli.verb import argument, option, sub_verb, verb
+from consignments.errors import BadInput
+
+
+def run(command: click.Command, *words: str) -> Result:
+    return CliRunner().invoke(command, words, catch_exceptions=False)
+
+
+def test_each_parameter_is_an_option_of_its_name_type_and_default() -> None:
+    given: list[Any] = []
+
+    @verb
+    def write_list(
+        consignment_id: str = argument("ID"),
+        further: tuple[Path, ...] = argument(required=False),
+        max_rows: int = option("Most rows.", 2, click.IntRange(1, 5)),
+        begins: datetime | None = option("First time.", name="--from"),
+        role: Literal["one", "two"] = option("Role.", "one"),
+        names: tuple[str, ...] = option("Names.", metavar="NAME"),
+        force: bool = option("Do it."),
+    ) -> None:
+        """Write a list."""
+        given.append((consignment_id, further, max_rows, begins, role, names, force))
+
+    words = ["C1", "a", "--max-rows", "3", "--from", "1970-01-02", "--names", "x", "--names", "y", "--force"]
+    assert run(write_list, *words).exit_code == 0
+    assert given == [("C1", (Path("a"),), 3, datetime(1970, 1, 2, tzinfo=UTC), "one", ("x", "y"), True)]
+    assert run(write_list, "C1").exit_code == 0
+    assert given[1] == ("C1", (), 2, None, "one", (), False)
+    text = run(write_list, "--help").output
+    assert write_list.name == "write-list"
+    assert "Write a list." in text
+    assert [
+        word for word in ("default: 2; 1<=x<=5", "[one|two]", "--from TIME", "--json") if word not in text
+    ] == ["--json"]
+    for words in (["C1", "--max-rows", "9"], ["C1", "--role", "three"], []):
+        assert run(write_list, *words).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2024-03-04", datetime(2024, 3, 4, tzinfo=UTC)),
+        ("2024-03-04T09:00:00Z", datetime(2024, 3, 4, 9, tzinfo=UTC)),
+        ("2024-03-04T09:00:00+09:00", datetime(2024, 3, 4, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_time_without_a_zone_is_utc(text: str, time: datetime) -> None:
+    @verb
+    def show(as_of: datetime | None = option("Time.")) -> None:
+        assert as_of == time
+
+    assert run(show, "--as-of", text).exit_code == 0
+
+
+def test_a_bad_time_is_refused_with_its_option() -> None:
+    @verb
+    def show(as_of: datetime | None = option("Time.")) -> None:
+        pytest.fail(f"the work began at {as_of}")
+
+    with pytest.raises(BadInput, match=r"--as-of.*'soon'.*ISO 8601"):
+        run(show, "--as-of", "soon")
+
+
+def test_the_tables_of_a_verb_are_one_value_with_the_options_for_invalid_rows() -> None:
+    given: list[GivenTables] = []
+
+    @verb
+    def count(
+        tables: GivenTables = table_options(consignments=CONSIGNMENTS, history=HISTORY),
+        between: str | None = option("Between."),
+    ) -> None:
+        given.append(tables)
+
+    assert run(count, "--consignments", "c.csv", "--between", "b", "--strict").exit_code == 0
+    assert given == [GivenTables(consignments=Path("c.csv"), strict=True)]
+    named = [each.opts[0] for each in count.params]
+    assert named == ["--consignments", "--history", "--rejects", "--strict", "--between"]
+    assert run(count).exit_code == 2
+
+
+def test_a_result_is_text_or_one_line_of_json_and_a_failed_check_ends_with_1() -> None:
+    @verb
+    def check(progress: Callable[[str, int, int], None], bad: bool = option("Fail.")) -> VerbResult:
+        progress("check", 1, 1)
+        return VerbResult({"rows": 2, "out": Path("a")}, "2 rows -> a", failed=bad, notes=("look",))
+
+    done = run(check)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "2 rows -> a\n", "look\n")
+    done = run(check, "--json", "--bad")
+    assert (done.exit_code, json.loads(done.stdout)) == (1, {"rows": 2, "out": "a"})
+
+
+def test_a_group_has_its_verbs() -> None:
+    @click.group()
+    def keys() -> None: ...
+
+    @sub_verb(keys)
+    def list_() -> None:
+        click.echo("listed")
+
+    assert run(keys, "list").output == "listed\n"
+
+
+@pytest.mark.parametrize(
+    ("metavar", "name", "message"),
+    [
+        ("T", "out.xlsx", "unknown table format"),
+        ("T", "out", "unknown table format"),
+        ("T|DIR", "missing/out.csv", "no such folder"),
+        ("FILE.html", "out.pdf", "unknown format of a page"),
+        ("FILE.html", "missing/out.html", "no such folder"),
+        ("T", "a.csv", ""),
+        ("T|DIR", "a", ""),
+        ("FILE.html", "a.html", ""),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_refused_before_the_work_begins(
+    metavar: str, name: str, message: str, tmp_path: Path
+) -> None:
+    @verb
+    def write(out: Path = out_option("", metavar=metavar)) -> None:
+        click.echo(out.name)
+
+    words = ["--out", str(tmp_path / name)]
+    if not message:
+        assert run(write, *words).output == f"{name}\n"
+        return
+    with pytest.raises(BadInput, match=message):
+        run(write, *words)
