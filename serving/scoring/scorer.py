@@ -6,7 +6,6 @@ A repeated consignment is recognized by its content and gets the recorded decisi
 import time
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -300,8 +299,9 @@ class Scorer:
         made_by = model.name, model.sha256, model.spec_sha256
         # The fields of an arrival are the first of a decision's.
         doubts = _encode(pending.asked.doubts) if pending.asked.doubts else None
-        first: list[Any] = [*astuple(arrival), packed, score, band, stored, *made_by]
-        decision = DecisionEvent(*first, office=c.office or None, warnings=doubts)
+        # Its history includes the entry before it, so it has no `history_sequence`.
+        last = None, c.office or None, doubts
+        decision = DecisionEvent(*(*astuple(arrival), packed, score, band, stored, *made_by, *last))
         return decision, reasons
 
 
