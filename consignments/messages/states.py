@@ -9,11 +9,11 @@ answers that came before tell:
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
 import msgspec
 
 from consignments.messages.parsed import CustomsEvent, EventState
+from consignments.records import Time
 
 HOLDS = frozenset(("request_for_information", "request_for_screening", "do_not_load"))
 EVENT_COLUMNS = ("consignment_id", "authority", "state", "code", "text", "issued_at", "source")
@@ -28,7 +28,7 @@ class StateRow(msgspec.Struct, frozen=True):
     state: EventState
     code: str | None
     text: str | None
-    issued_at: datetime | None
+    issued_at: Time | None
     source: str
 
 

@@ -1,7 +1,6 @@
 """Conversion of records to log entries and back."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -74,7 +73,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     selection_probability: Annotated[
         Probability, Meta(description="probability that the whole policy selects this consignment")
     ]
-    selected_at: Annotated[datetime, Meta(description="when it was selected")]
+    selected_at: Annotated[Time, Meta(description="when it was selected")]
     request: Annotated[str, Meta(description="digest of the selection request")] = ""
 
 

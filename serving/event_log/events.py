@@ -27,6 +27,7 @@ Kind = Literal[
     "state",
     "link",
     "removal",
+    "restore",
     "message",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
@@ -194,6 +195,12 @@ class RedactionEvent(MaintenanceEntry, frozen=True, gc=False):
     kind: ClassVar[Kind] = "removal"
 
 
+class RestoreEvent(MaintenanceEntry, frozen=True, gc=False):
+    """A restore from a backup; `plain` is the name that the log has in identifiers of decisions from here on."""
+
+    kind: ClassVar[Kind] = "restore"
+
+
 Event = (
     ArrivalEvent
     | DecisionEvent
@@ -206,6 +213,7 @@ Event = (
     | CustomsStateEvent
     | LinkEvent
     | RedactionEvent
+    | RestoreEvent
 )
 """Any entry of the log, without the hashes of the chain."""
 

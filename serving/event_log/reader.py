@@ -1,6 +1,7 @@
 """Reader of the event log, in order or by consignment; the service may write the log at the same time."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar, cast
 
@@ -21,6 +22,7 @@ from serving.event_log.events import (
     LinkEvent,
     MessageEvent,
     RedactionEvent,
+    RestoreEvent,
     decode_row,
 )
 from serving.event_log.queries import CompiledQuery, LogQueries, list_columns, select_entries, select_named
@@ -28,7 +30,7 @@ from serving.event_log.terms import Terms
 
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
-E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent)
+E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, RestoreEvent)
 DIGEST_BYTES = 8
 PAGE_ENTRIES = 2_000
 """Entries fetched at a time with all their columns."""
@@ -44,7 +46,7 @@ NOT_IN_HISTORY = frozenset({"features", "reasons"})
 class LogReader:
     """An event log that is open for reading; the service may write it at the same time.
 
-    `log_id` is the random name of this log, which is part of every `decision_id`; `key_fingerprint` is that of the data key that it is
+    `log_id` is the random name of this log, which is part of each `decision_id` up to the first restore; `key_fingerprint` is that of the data key that it is
     written with; `last_sequence` is the number of the last durable entry when it was opened, 0 if there is none.
     """
 
@@ -55,6 +57,9 @@ class LogReader:
         self.terms = Terms(lambda: self.queries.fetch_all(sa.select(TERMS)))
         self._named: dict[frozenset[str], CompiledQuery] = {}
         self.last_sequence = self.read_last_sequence()
+        restores = self.read_entries_of(RestoreEvent)
+        self._restored = [event.sequence for event in restores]
+        self._given_names = [self.log_id, *(event.plain.decode() for event in restores)]
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
@@ -287,9 +292,14 @@ class LogReader:
         self.queries.close()
         self._engine.dispose()
 
+    @property
+    def name(self) -> str:
+        """Return the name of the log since its last restore from a backup, or since its beginning."""
+        return self._given_names[-1]
+
     def format_decision_id(self, sequence: int) -> str:
-        """Format the identifier of a decision from the name of this log and a sequence number."""
-        return f"{self.log_id}-{sequence}"
+        """Format the identifier of a decision from the name that the log had then and a sequence number."""
+        return f"{self._given_names[bisect_right(self._restored, sequence)]}-{sequence}"
 
     def _identify(self) -> tuple[str, str, bytes]:
         with self._engine.connect() as connection:

@@ -59,8 +59,8 @@ class Connection(HttpToolsProtocol):
         self._may_be_large = self._head_bytes + len(data) > MAX_HEAD_BYTES
         try:
             self._parse(data)
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            self.send_400_response(_describe_framing(error))
             return
         if not self._head_open:
             if self.cycle.response_complete:
@@ -196,6 +196,13 @@ class Connection(HttpToolsProtocol):
 def build_connection_class(most: int) -> type[Connection]:
     """Build a connection class with a maximum number of simultaneous connections."""
     return type("LimitedConnection", (Connection,), {"most": most})
+
+
+def _describe_framing(error: httptools.HttpParserError) -> str:
+    """Describe what is wrong with the framing of a request, in the parser's words, which repeat nothing of the request."""
+    if isinstance(error.__context__, ValueError):
+        return f"Invalid HTTP request: {error.__context__}."
+    return f"Invalid HTTP request: {str(error).rstrip('.')}. Send HTTP/1.1 as RFC 9112 defines it."
 
 
 def _build_large_head_refusal() -> Refusal:

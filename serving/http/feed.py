@@ -5,14 +5,14 @@ missed and nothing comes twice.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from consignments.exchange.documents import AnyMessage
+from consignments.records import Time
 from consignments.timestamps import to_datetime
 from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
@@ -22,35 +22,49 @@ from serving.event_log.events import (
     CustomsStateEvent,
     DecisionEvent,
     Event,
-    Kind,
     MessageEvent,
     OutcomeEvent,
     SelectionEvent,
 )
 from serving.event_log.versions import LateVersionFilter
 from serving.http.inquiries import PastDecision, build_customs_state, build_past_decision
+from serving.http.problems import Refusal
 from serving.http.routing import ApiRequest, route
 from serving.scoring.offices import OfficeFinder
 
 EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
+PAGE_REFUSALS = (409, 503)
+CURSOR_DETAIL = "The log has no entry after this one. A backup was restored, or it is another log: read the feed from after=0."
+E = TypeVar("E", DecisionEvent, MessageEvent, CustomsStateEvent, SelectionEvent)
 EXCLUDED_FROM_STATUS = ("features", "reasons", "sealed")
+
+
+class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a page of a feed."""
+
+    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
+    more: Annotated[bool, Meta(description="true if further entries are recorded already")]
+    log: Annotated[
+        str,
+        Meta(
+            description="name of the log. If it is another one than before, a backup was restored: read the feed again from its beginning"
+        ),
+    ]
 
 
 class FeedMessage(msgspec.Struct, frozen=True):
     """A message of a partner, or an own one, in the feed."""
 
     sequence: Annotated[int, Meta(description="sequence number of its log entry")]
-    recorded_at: Annotated[datetime | None, Meta(description="when it arrived")]
+    recorded_at: Annotated[Time | None, Meta(description="when it arrived")]
     message: AnyMessage
     envelope: Annotated[Envelope, Meta(description="as it was signed")]
 
 
-class MessageFeed(msgspec.Struct, frozen=True):
+class MessageFeed(FeedPage, frozen=True, kw_only=True):
     """The messages after a log entry, in the order of the log."""
 
     messages: list[FeedMessage]
-    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
-    more: Annotated[bool, Meta(description="true if further messages are recorded already")]
 
 
 class FeedDecision(PastDecision, frozen=True):
@@ -61,12 +75,10 @@ class FeedDecision(PastDecision, frozen=True):
     office: Annotated[str | None, Meta(description="customs office of arrival")]
 
 
-class DecisionFeed(msgspec.Struct, frozen=True):
+class DecisionFeed(FeedPage, frozen=True, kw_only=True):
     """The decisions after a log entry, in the order of the log."""
 
     decisions: list[FeedDecision]
-    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
-    more: Annotated[bool, Meta(description="true if further decisions are recorded already")]
 
 
 class FeedEvent(CustomsState, frozen=True):
@@ -75,12 +87,10 @@ class FeedEvent(CustomsState, frozen=True):
     sequence: Annotated[int, Meta(description="sequence number of its log entry")] = 0
 
 
-class EventFeed(msgspec.Struct, frozen=True):
+class EventFeed(FeedPage, frozen=True, kw_only=True):
     """The answers of customs after a log entry, in the order of the log."""
 
     events: list[FeedEvent]
-    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
-    more: Annotated[bool, Meta(description="true if further answers are recorded already")]
 
 
 class OpenSelection(Selection, frozen=True):
@@ -92,93 +102,94 @@ class OpenSelection(Selection, frozen=True):
     )
 
 
-class OpenSelections(msgspec.Struct, frozen=True):
+class OpenSelections(FeedPage, frozen=True, kw_only=True):
     """The selected consignments without a final outcome, in the order of their selection."""
 
     selections: list[OpenSelection]
-    next: Annotated[int, Meta(description="sequence number to send as `after` for the next page")]
-    more: Annotated[bool, Meta(description="true if there are further pages")]
 
 
-@route("/v1/decisions", "decisions", paged=True)
+@route("/v1/decisions", "decisions", paged=True, refusals=PAGE_REFUSALS)
 async def list_decisions(request: ApiRequest) -> DecisionFeed:
     """Return the decisions recorded after a log entry."""
-    service = request.service
-    events, last, more = await asyncio.to_thread(_read_page, request, "decision", EXCLUDED_FROM_FEEDS)
+    events, end = await asyncio.to_thread(_read_page, request, DecisionEvent, EXCLUDED_FROM_FEEDS)
+    format_id = request.service.log.format_decision_id
     found = [
-        build_feed_decision(event, service.log.format_decision_id)
+        FeedDecision(
+            **msgspec.structs.asdict(build_past_decision(event, format_id)),
+            sequence=event.sequence,
+            consignment_id=get_spelling(event),
+            office=event.office,
+        )
         for event in events
-        if isinstance(event, DecisionEvent)
+        if request.caller.may_see(event.office)
     ]
-    seen = [each for each in found if request.caller.may_see(each.office)]
-    return DecisionFeed(seen, last, more)
+    return DecisionFeed(decisions=found, **end)
 
 
-@route("/v1/messages", "message_feed", paged=True)
+@route("/v1/messages", "message_feed", tag="partners", paged=True, refusals=PAGE_REFUSALS)
 async def list_messages(request: ApiRequest) -> MessageFeed:
     """Return the messages recorded after a log entry."""
-    entries = request.service.active.entries
-    events, last, more = await asyncio.to_thread(_read_page, request, "message")
-    found = [build_feed_message(event, entries) for event in events if isinstance(event, MessageEvent)]
-    return MessageFeed(found, last, more)
+    events, end = await asyncio.to_thread(_read_page, request, MessageEvent)
+    entries, found = request.service.active.entries, list[FeedMessage]()
+    for event in events:
+        envelope = Envelope.read(entries.messages.decode(event).envelope)
+        recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
+        message = decode_statement(envelope.get_statement())
+        found.append(FeedMessage(event.sequence, recorded_at, message, envelope))
+    return MessageFeed(messages=found, **end)
 
 
-@route("/v1/events", "event_feed", paged=True)
+@route("/v1/events", "event_feed", tag="results", paged=True, refusals=PAGE_REFUSALS)
 async def list_customs_events(request: ApiRequest) -> EventFeed:
     """Return the answers of customs recorded after a log entry."""
     active, offices = request.service.active, request.caller.offices
     finder = OfficeFinder(active, request.service.log)
-    events, last, more = await asyncio.to_thread(_read_page, request, "state", EXCLUDED_FROM_FEEDS)
+    events, end = await asyncio.to_thread(_read_page, request, CustomsStateEvent, EXCLUDED_FROM_FEEDS)
     found = []
     for event in events:
-        assert isinstance(event, CustomsStateEvent)
         name = event.consignment_id
         if offices is not None and (await finder.is_foreign(name, offices) or not finder.is_known(name)):
             continue
         state = msgspec.structs.asdict(build_customs_state(event, active.entries))
         found.append(FeedEvent(**state, sequence=event.sequence))
-    return EventFeed(found, last, more)
+    return EventFeed(events=found, **end)
 
 
-@route("/v1/selections", "open_selections", paged=True)
+@route("/v1/selections", "open_selections", paged=True, refusals=PAGE_REFUSALS)
 async def list_open_selections(request: ApiRequest) -> OpenSelections:
     """Return the selected consignments without a final outcome."""
-    found, last, more = await asyncio.to_thread(_find_open_selections, request)
-    seen = [each for each in found if request.caller.may_see(each.office)]
-    return OpenSelections(seen, last, more)
+    events, end = await asyncio.to_thread(_read_page, request, SelectionEvent, EXCLUDED_FROM_FEEDS)
+    found = await asyncio.to_thread(_find_open_selections, request, events)
+    return OpenSelections(selections=found, **end)
 
 
-def _find_open_selections(request: ApiRequest) -> tuple[list[OpenSelection], int, bool]:
+def _find_open_selections(request: ApiRequest, events: Sequence[SelectionEvent]) -> list[OpenSelection]:
     entries, log = request.service.active.entries, request.service.log
-    events, last, more = _read_page(request, "selection", EXCLUDED_FROM_FEEDS)
     found = []
     for event in events:
-        assert isinstance(event, SelectionEvent)
-        later = log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS)
-        status = read_status(later, entries)
+        selection = entries.selections.decode(event)
+        if not request.caller.may_see(selection.office):
+            continue
+        status = read_status(
+            log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS), entries
+        )
         if status is not None:
-            selection = msgspec.structs.asdict(entries.selections.decode(event))
-            found.append(OpenSelection(**selection, sequence=event.sequence, pending=status == "pending"))
-    return found, last, more
+            fields = msgspec.structs.asdict(selection)
+            found.append(OpenSelection(**fields, sequence=event.sequence, pending=status == "pending"))
+    return found
 
 
-def _read_page(request: ApiRequest, kind: Kind, without: Sequence[str] = ()) -> tuple[list[Event], int, bool]:
-    """Read the log entries of a page; also return after which entry the next page begins, and whether there is one."""
-    page = request.page
-    events = request.service.log.read_page(kind, page.after, page.limit + 1, without)
-    shown = events[: page.limit]
-    return shown, shown[-1].sequence if shown else page.after, len(events) > page.limit
-
-
-def build_feed_message(event: MessageEvent, entries: EventCodec) -> FeedMessage:
-    """Build the feed's entry of a message."""
-    envelope = Envelope.read(entries.messages.decode(event).envelope)
-    return FeedMessage(
-        event.sequence,
-        None if event.recorded_us is None else to_datetime(event.recorded_us),
-        decode_statement(envelope.get_statement()),
-        envelope,
-    )
+def _read_page(
+    request: ApiRequest, kind: type[E], without: Sequence[str] = ()
+) -> tuple[list[E], dict[str, Any]]:
+    """Read the log entries of a page, with the fields of its end; a refusal with 409 if it begins after the last entry."""
+    page, log = request.page, request.service.log
+    if page.after > log.last_sequence and page.after > log.read_last_sequence():
+        raise Refusal(409, CURSOR_DETAIL)
+    events = log.read_page(kind.kind, page.after, page.limit + 1, without)
+    shown = [event for event in events[: page.limit] if isinstance(event, kind)]
+    last = shown[-1].sequence if shown else page.after
+    return shown, {"next": last, "more": len(events) > page.limit, "log": log.name}
 
 
 def read_status(events: list[Event], entries: EventCodec) -> str | None:
@@ -192,14 +203,3 @@ def read_status(events: list[Event], entries: EventCodec) -> str | None:
         elif isinstance(event, OutcomeEvent):
             status = "pending" if entries.outcomes.decode(event).result == "pending" else None
     return status
-
-
-def build_feed_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> FeedDecision:
-    """Build the feed's entry of a decision; it has no personal fields."""
-    past = build_past_decision(event, decision_id)
-    return FeedDecision(
-        **msgspec.structs.asdict(past),
-        sequence=event.sequence,
-        consignment_id=get_spelling(event),
-        office=event.office,
-    )

@@ -49,6 +49,7 @@ class RecordKind(NamedTuple):
     take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
     scope: Scope = "outcome"
     refusals: tuple[int, ...] = (503,)
+    tag: str = "results"
 
 
 def _check_nothing(_envelope: Envelope, _now_us: int) -> None:
@@ -57,9 +58,10 @@ def _check_nothing(_envelope: Envelope, _now_us: int) -> None:
 
 RECORD_KINDS = (
     RecordKind(Outcome, "outcomes", "Record inspection outcomes", check_outcome, Intake.record_outcome),
-    RecordKind(Alert, "alerts", "Record alerts of partners", check_alert, Intake.record_alert),
+    RecordKind(Alert, "alerts", "Record alerts of partners", check_alert, Intake.record_alert, tag="partners"),
     RecordKind(
-        Envelope, "messages", "Record signed messages of partners", _check_nothing, Intake.record_message
+        Envelope, "messages", "Record signed messages of partners", _check_nothing, Intake.record_message,
+        tag="partners",
     ),
     RecordKind(
         Cancellation, "cancellations", "Cancel consignments: they no longer count",
@@ -86,7 +88,7 @@ def declare_ingestion(kind: RecordKind) -> Route:
 
     @route(
         f"/v1/{kind.plural}", kind.plural, "POST", scope=kind.scope, summary=kind.summary, answer=Receipt,
-        record=kind.record, plural=kind.plural, list_answer=receipts, refusals=kind.refusals,
+        record=kind.record, plural=kind.plural, list_answer=receipts, refusals=kind.refusals, tag=kind.tag,
     )  # fmt: skip
     async def record_body(request: ApiRequest) -> Any:
         found = await request.read_records(reader)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -11,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType, structs
 
 from consignments.doubts import Doubt
 from consignments.identifiers import normalize_identifier
-from consignments.records import Outcome
+from consignments.records import Outcome, Time
 from consignments.timestamps import to_datetime
 from models.promotion_record import Figure
 from models.reasons.ranking import Reason, ReasonCode
@@ -41,8 +40,8 @@ class PastDecision(msgspec.Struct, frozen=True):
     """A decision recorded in the event log."""
 
     decision_id: str
-    received_at: datetime
-    scored_at: datetime
+    received_at: Time
+    scored_at: Time
     score: float
     band: str
     reasons: list[Reason]
@@ -63,8 +62,8 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     consignment_id: str
     decisions: list[PastDecision]
     outcomes: list[RecordedOutcome]
-    imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
-    cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
+    imported: Annotated[list[Time], Meta(description="when it was received, if it was imported")]
+    cancellations: Annotated[list[Time], Meta(description="when it was cancelled")]
     selections: list[Selection]
     actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
     events: Annotated[list[CustomsState], Meta(description="answers of customs")]
@@ -107,8 +106,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
         dict[str, float], Meta(description="known finds ranked within `1pct` of the traffic, `capacity`, …")
     ]
     approved_by: str
-    approved_at: datetime
-    loaded_at: datetime
+    approved_at: Time
+    loaded_at: Time
     challenger: Annotated[ShadowModelInfo | None, Meta(description="the model in shadow mode")]
 
 
@@ -254,13 +253,13 @@ async def list_reasons(request: ApiRequest) -> ReasonCodes:
     return ReasonCodes(ranker.language, name, ranker.list_codes())
 
 
-@route("/health/live", "live", scope=None, refusals=())
+@route("/health/live", "live", tag="service", scope=None, refusals=())
 async def read_liveness(_request: ApiRequest) -> Liveness:
     """Check that the process responds."""
     return Liveness(live=True)
 
 
-@route("/health/ready", "ready", scope=None, answer=Health, refusals=())
+@route("/health/ready", "ready", tag="service", scope=None, answer=Health, refusals=())
 async def send_readiness(request: ApiRequest) -> int:
     """Check whether the service can score, and if not, why."""
     service, active = request.service, request.service.active
@@ -280,7 +279,7 @@ async def send_readiness(request: ApiRequest) -> int:
     return await respond_json(request.call, health, status)
 
 
-@route("/metrics", "metrics", answer="text/plain", refusals=(), cost=0)
+@route("/metrics", "metrics", tag="service", answer="text/plain", refusals=(), cost=0)
 async def send_metrics(request: ApiRequest) -> int:
     """Return metrics for Prometheus."""
     body = request.service.metrics.render(request.service.read_gauges())

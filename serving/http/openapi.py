@@ -67,12 +67,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
     },
 }  # fmt: skip
+TAGS = {
+    "scoring": "Scores, decisions and inspection lists",
+    "results": "Outcomes, actions, cancellations and answers of customs",
+    "partners": "Alerts and signed messages of partners",
+    "service": "State of the service, and this document",
+}
 COMMON_ERROR_STATUSES = (401, 403, 429)
 BODY_ERROR_STATUSES = (400, 408, 413, 415, 422)
 Document = dict[str, Any]
 
 
-@route("/openapi.json", "openapi", scope=None, answer="application/json", refusals=())
+@route("/openapi.json", "openapi", tag="service", scope=None, answer="application/json", refusals=())
 async def read_document(request: ApiRequest) -> Document:
     """Return this OpenAPI document."""
     return build_document(request.service.active.model.record, installed_version("npsrisk"))
@@ -146,6 +152,7 @@ def build_document(record: type[Consignment], version: str) -> Document:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "the service that returns this document"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": _drop_null_defaults(schemas),
@@ -193,6 +200,7 @@ def _list_type(call: Operation) -> type[Any]:
 def _operation(call: Operation) -> Document:
     operation: Document = {
         "summary": call.summary,
+        "tags": [call.tag],
         "operationId": f"{call.method.lower()}_{call.path.strip('/').partition('/{')[0].replace('/', '_').replace('.', '_')}",
         "responses": {"200": _response(call), **_error_responses(call)},
     }
@@ -242,7 +250,7 @@ def _refer_to_headers(*names: str) -> Document:
 
 
 def _error_responses(call: Operation) -> Document:
-    statuses = {421, 431, 500, *call.refusals}
+    statuses = {421, 431, 500, 501, 505, *call.refusals}
     if call.scope is not None:
         statuses |= set(COMMON_ERROR_STATUSES)
     if call.record is not None:

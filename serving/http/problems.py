@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Self
+from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -139,5 +140,11 @@ def _clarify(message: str, choices: Sequence[str]) -> str:
 
 
 def escape_step(step: str) -> str:
-    """Escape a step of a JSON pointer (RFC 6901)."""
-    return step.replace("~", "~0").replace("/", "~1")
+    """Escape a step of a JSON pointer in a fragment of a URI (RFC 6901, section 6).
+
+    Examples
+    --------
+    >>> escape_step("a/b c")
+    'a~1b%20c'
+    """
+    return quote(step.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@-._", errors="replace")

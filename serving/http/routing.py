@@ -61,6 +61,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     JSON, and `list_answer` the type of the response to a list. The body is one `record`, or a list of them under `plural`. A page has the
     parameters `after` and `limit`. `refusals` are error statuses in addition to the common ones, and `message_types` media types that are
     accepted in addition to JSON. A request without a body costs `cost` records.
+    `tag` groups operations in the document.
     """
 
     method: str
@@ -77,6 +78,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[dict[str, Any], ...] = ()
     message_types: tuple[str, ...] = ()
     cost: int = 1
+    tag: str = "scoring"
 
 
 class Route(NamedTuple):

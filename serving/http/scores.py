@@ -4,7 +4,6 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
@@ -13,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from consignments.doubts import Doubt
 from consignments.offices import MAX_OFFICE_CHARACTERS
-from consignments.records import Consignment
+from consignments.records import Consignment, Time
 from consignments.timestamps import to_datetime, to_us
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Band
@@ -98,7 +97,7 @@ class Score(msgspec.Struct, frozen=True):
             description="model that scored; `rules` if no model was loaded: then the score is not calibrated"
         ),
     ]
-    scored_at: datetime
+    scored_at: Time
     decision_id: str
     repeated: Annotated[
         bool, Meta(description="true if the consignment equals its latest version, whose decision this is")

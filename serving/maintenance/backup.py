@@ -11,6 +11,7 @@ run removes what the killed one left.
 
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ import msgspec
 
 from consignments.errors import BadSetting, FileFault, ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
+from consignments.timestamps import to_us
 from features.history.data_keys import read_data_keys
 from serving.encryption.vault import Vault
 from serving.event_log.copies import (
@@ -31,6 +33,7 @@ from serving.event_log.copies import (
     get_sqlite_path,
     is_sqlite_url,
 )
+from serving.event_log.events import RestoreEvent
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
@@ -141,6 +144,8 @@ def restore(
             raise _write_fault(settings.state_dir, error) from error
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
+            name = secrets.token_hex(4).encode()  # entries after the backup had the old name
+            log.append([RestoreEvent(log.last_sequence + 1, to_us(datetime.now(UTC)), None, name)])
             removed = forget_again(log, forgotten, settings.state_dir)
             return RestoreResult(manifest, removed, log.head)
 

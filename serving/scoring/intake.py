@@ -13,7 +13,8 @@ from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
 from features.alerts.patterns import ALERT_CRITERIA, list_unusable_criteria
-from features.history.kernels import NO_DAY
+from features.history.kernels import NO_DAY, RESULTS
+from features.history.states import NOT_FINAL
 from features.indicators.operation_keys import get_installed_keys
 from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import (
@@ -28,7 +29,7 @@ from serving.event_log.event_codec import (
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.scoring.exchange import ExchangeMembers, accept_message
-from serving.state.consignment_states import ConsignmentState, FirstRecorded
+from serving.state.consignment_states import ConsignmentState, FirstRecorded, rank_outcome
 from serving.state.state import State
 
 MIN_TIME_US = 946_684_800_000_000
@@ -58,9 +59,9 @@ FaultKind = Literal[
 """Machine-readable kind of a validation error; metrics count errors by kind."""
 
 
-WarningKind = Literal["before_receipt", "contradictory", "other_time"]
+WarningKind = Literal["before_receipt", "contradictory", "not_latest", "other_time"]
 """Machine-readable kind of a warning: of an outcome before its consignment was received, of a substance in a consignment
-without an offence, of a second cancellation with another time."""
+without an offence, of an outcome that became known before the valid one, of a second cancellation with another time."""
 
 
 class RecordWarning(msgspec.Struct, frozen=True):
@@ -107,7 +108,9 @@ class FieldError(NamedTuple):
 
 
 REASON_REQUIRED = FieldError(
-    "reason", "is required, because the action overrides what the score proposes", "reason_required"
+    "reason",
+    "is required, because the action overrides what the score proposes, or releases what a result was found in",
+    "reason_required",
 )
 
 
@@ -244,6 +247,8 @@ class Intake:
         event = self._entries.outcomes.encode(self._committer.next_sequence, dated, now_us, asked_by)
         state = self.state.get_consignment(event.consignment_id)
         known, warnings = state.version is not None, find_outcome_warnings(outcome, state)
+        if state.standing is not None and rank_outcome(dated, event)[0] < state.standing[:3]:
+            warnings.append(RecordWarning("not_latest", "an outcome that became known later stays valid"))
         pending = self._record_once(outcome.consignment_id, event, state.outcomes, now_us)
         receipt = structs.replace(pending.receipt, known=known, warnings=warnings or UNSET)
         return pending._replace(receipt=receipt)
@@ -295,7 +300,8 @@ class Intake:
         if known.version is None:
             return None
         recorded = RecordedAction(**structs.asdict(action), proposal=find_proposal(known))
-        if recorded.overrides and not (recorded.reason or "").strip():
+        release_of_find = action.action == "release" and known.result not in (NOT_FINAL, RESULTS["clear"])
+        if (recorded.overrides or release_of_find) and not (recorded.reason or "").strip():
             return REASON_REQUIRED
         event = self._entries.actions.encode(self._committer.next_sequence, recorded, now_us, asked_by)
         return self._record_once(action.consignment_id, event, known.actions, now_us)

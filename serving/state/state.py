@@ -21,6 +21,7 @@ from serving.event_log.events import (
     MessageEvent,
     OutcomeEvent,
     RedactionEvent,
+    RestoreEvent,
     SelectionEvent,
 )
 from serving.state.consignment_states import (
@@ -121,7 +122,7 @@ class State:
                 self.dossiers.advance(event.sequence, self.today)
             case LinkEvent():
                 self.record_link(event, self._entries.decode_link(event))
-            case RedactionEvent():
+            case RedactionEvent() | RestoreEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
                 self._note(event)

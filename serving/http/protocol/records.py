@@ -1,5 +1,6 @@
 """Records of JSON bodies: one, or a list under its plural name; what is wrong is named with its place."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -20,6 +21,7 @@ from serving.http.protocol.repeated_keys import find_repeated_key, is_only_value
 from serving.scoring.intake import FieldError
 
 MAX_RECORDS = 1000
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 Record = TypeVar("Record")
 
 
@@ -145,6 +147,8 @@ def _describe_json_error(error: Exception, body: bytes) -> str:
     """Describe what is wrong with JSON without repeating any of it."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if str(error) == "Input data was truncated" and SURROGATE.search(body):
+        return "a text has half of a surrogate pair; write the whole character"
     if not isinstance(error, UnicodeDecodeError):
         return str(error)
     try:  # the decoder counts from the start of a text within the body

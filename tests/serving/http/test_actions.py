@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
-from support.examples import make_consignment
+from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in, vault_in
 
 from models.bundle import load_bundle
@@ -48,6 +48,15 @@ def test_an_override_of_the_proposal_needs_a_reason(client: Client) -> None:
     assert act(client, "RB1", action="inspect", by="K. Lee").status_code == 200
     assert act(client, "RB1", action="release", by="K. Lee", reason="opened yesterday").status_code == 200
     assert [each[0] for each in read_actions(client, "RB1")] == ["inspect", "release"]
+
+
+def test_a_release_of_what_was_found_to_hold_something_needs_a_reason(client: Client) -> None:
+    assert client.post("/v1/scores", make_consignment("RB1")).json()["band"] != "high"
+    client.post("/v1/outcomes", make_outcome("RB1", result="clear", known_at=day(1)))
+    assert act(client, "RB1", action="release").status_code == 200
+    client.post("/v1/outcomes", make_outcome("RB1", result="nps", known_at=day(2)))
+    assert act(client, "RB1", action="release", acted_at=day(3)).status_code == 422
+    assert act(client, "RB1", action="release", acted_at=day(3), reason="sealed").status_code == 200
 
 
 def test_an_action_is_recorded_once_and_only_for_a_known_consignment(client: Client) -> None:

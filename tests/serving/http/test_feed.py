@@ -32,11 +32,21 @@ def test_each_decision_comes_once_and_in_order(client: Client) -> None:
         if not page["more"]:
             break
     assert seen == sent
-    assert read(client, f"/v1/decisions?after={after}") == {"decisions": [], "next": after, "more": False}
+    name = sent[0].partition("-")[0]
+    end = {"decisions": [], "next": after, "more": False, "log": name}
+    assert read(client, f"/v1/decisions?after={after}") == end
     later = score(client, "RB9")
     (new,) = read(client, f"/v1/decisions?after={after}")["decisions"]
     assert (new["decision_id"], new["score"]) == (later["decision_id"], later["score"])
     assert (new["consignment_id"], new["office"]) == ("RB9", "Incheon")
+
+
+def test_a_cursor_beyond_the_log_is_refused(client: Client) -> None:
+    score(client, "RB1")
+    for path in ("decisions", "events", "messages", "selections"):
+        assert client.get(f"/v1/{path}?after=1").status_code == 200
+        response = client.get(f"/v1/{path}?after=2")
+        assert (response.status_code, "restored" in response.json()["detail"]) == (409, True)
 
 
 def test_a_page_with_wrong_bounds_is_refused(client: Client) -> None:

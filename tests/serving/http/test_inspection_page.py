@@ -66,6 +66,7 @@ class Flaky(httpx.BaseTransport):
             httpx.ConnectError("refused"),
             httpx.ReadTimeout("late"),
             httpx.Response(503, json={"request_id": "a", "detail": "busy"}, headers={"retry-after": "3"}),
+            httpx.Response(502, text="<html>Bad Gateway</html>"),
             httpx.Response(429, json={"request_id": "b", "detail": "slow"}),
             httpx.Response(200, json={"band": "high"}),
         ]
@@ -89,7 +90,7 @@ def test_the_client_sends_the_same_again_until_it_is_answered(monkeypatch: pytes
     npsrisk.http.close()
     npsrisk.http = httpx.Client(base_url=SHOWN, transport=flaky)
     assert npsrisk.score({"consignment_id": "A", "channel": "postal"}) == {"band": "high"}
-    assert len(flaky.bodies) == 5
+    assert len(flaky.bodies) == 6
     assert len(set(flaky.bodies)) == 1
     assert waits[2] >= 3
     flaky.left = [httpx.ConnectError("refused")] * 8

@@ -43,6 +43,12 @@ from serving.http.protocol.record_faults import list_record_faults
             "unknown field",
             "unknown_field",
         ),
+        (
+            '{"consignment_id": "a", "channel": "postal", "Kim Geheim": 2}',
+            "#/Kim%20Geheim",
+            "unknown field",
+            "unknown_field",
+        ),
         ("[]", "#", "Expected `object`", "wrong_type"),
     ],
 )

@@ -62,6 +62,21 @@ def test_a_chunked_body_after_an_upgrade_is_read(running: Running) -> None:
     assert statuses(send(running, HEAD + H2C + chunked + last)) == [200, 200]
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "reason"),
+    [
+        (b"GARBAGE\r\n\r\n", b"Invalid method"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"Content-Length"),
+        (b"GET / HTTP/1.1\r\nHo st: a\r\n\r\n", b"Invalid header token"),
+        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"Invalid character in Content-Length"),
+        (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", b"not a proxy"),
+    ],
+)
+def test_a_framing_error_is_named(running: Running, request_bytes: bytes, reason: bytes) -> None:
+    answer = send(running, request_bytes)
+    assert (status_of(answer), reason in answer) == (400, True), answer
+
+
 def test_a_proxy_request_is_refused(running: Running) -> None:
     assert status_of(send(running, b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n")) == 400
 

@@ -177,6 +177,20 @@ def test_an_outcome_that_contradicts_itself_or_its_consignment_is_recorded_with_
     )
 
 
+def test_an_outcome_older_than_the_valid_one_is_recorded_with_a_warning(client: Client) -> None:
+    score(client, "RB1")
+    assert "warnings" not in tell(client, "/v1/outcomes", make_outcome("RB1", result="nps", known_at=day(9)))
+    older = make_outcome("RB1", result="clear", known_at=day(8))
+    for _ in range(2):
+        told = tell(client, "/v1/outcomes", older)
+        assert [each["kind"] for each in told["warnings"]] == ["not_latest"]
+    tie = make_outcome("RB1", result="clear", known_at=day(9))
+    assert "warnings" not in tell(client, "/v1/outcomes", tie)
+    assert [each["recorded_by"] for each in client.get("/v1/consignments/RB1").json()["outcomes"]] == [
+        "local"
+    ] * 3
+
+
 def test_a_cancelled_consignment_that_is_announced_anew_counts_again(client: Client) -> None:
     score(client, "RB1")
     tell(client, "/v1/cancellations", {"consignment_id": "RB1"})

@@ -53,15 +53,35 @@ def test_a_backup_of_a_running_service_is_restored_and_served(tmp_path: Path, bu
     done = run(new, "restore", str(tmp_path / "copy"), "--json")
     assert done.exit_code == 0, done.output
     with reader_of(new) as log:
-        assert json.loads(done.output.splitlines()[-1])["head"] == log.head
+        assert json.loads(done.output.splitlines()[-1])["head_now"] == log.head
     with serving(settings) as client:
         assert client.post("/v1/scores", make_consignment("RB1")).json() == first | {"repeated": True}
     assert run(new, "parity").exit_code == 0
     with reader_of(new) as log:
-        assert verify_chain(log)[:2] == (1, None)
+        assert verify_chain(log)[:2] == (2, None)
     private = ("events.db", "data.key", "release.json", "manifest.json")
     for path in [*new.rglob("*"), *(tmp_path / "copy").rglob("*")]:
         assert path.name not in private or path.stat().st_mode & 0o077 == 0, path
+
+
+def test_an_identifier_of_a_decision_is_never_given_again_after_a_restore(
+    tmp_path: Path, origin: Settings
+) -> None:
+    back_up(origin, tmp_path / "copy")
+    with serving(origin) as client:
+        lost = client.post("/v1/scores", make_consignment("RB8")).json()["decision_id"]
+        kept = client.post("/v1/scores", make_consignment("RB1")).json()["decision_id"]
+        before = client.get("/v1/decisions").json()
+    settings = empty_settings(tmp_path / "new")
+    restore(settings, tmp_path / "copy")
+    with serving(settings) as client:
+        assert client.get(f"/v1/decisions?after={before['next'] + 1}").status_code == 409
+        new = client.post("/v1/scores", make_consignment("RB9")).json()["decision_id"]
+        again = client.post("/v1/scores", make_consignment("RB1")).json()["decision_id"]
+        after = client.get("/v1/decisions").json()
+    assert again == kept
+    assert new.partition("-")[0] != lost.partition("-")[0]
+    assert before["log"] != after["log"] == new.partition("-")[0]
 
 
 def test_keys_may_be_kept_apart(tmp_path: Path, origin: Settings) -> None:
