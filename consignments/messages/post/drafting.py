@@ -1,0 +1,490 @@
+"""Draft of a mapping file from samples of an unknown declaration: by names of elements, shapes of values and structure.
+
+A guess that rests on one of these alone is marked as not sure, with the reason. A person reads and corrects the file.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from consignments.countries import find_country
+from consignments.doubts import CURRENCIES
+from consignments.errors import MessageFault
+from consignments.identifiers import S10_FORM
+from consignments.messages.content.trees import TEXT, Node, decode_head
+from consignments.messages.content.values import clean_text, get_unit_factor, parse_any_number, parse_time
+from consignments.messages.parsed import MessageContext
+from consignments.messages.post.configuration import load_table
+from consignments.messages.post.element_names import (
+    PlaceMeaning,
+    index_columns,
+    load_words,
+    read_name,
+    read_part,
+    read_place,
+)
+from consignments.messages.post.mapped import find_format, list_records
+from consignments.messages.post.mapping import parse_mapping
+
+Place = tuple[str, ...]
+"""Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
+ENOUGH_GOODS = 2
+"""A group of goods has at least so many kinds of facts about them."""
+MAX_SHOWN = 40
+SLACK = 0.02
+AMOUNT = "amount"
+"""Of two values of goods, one with this word is their number."""
+PHONE = re.compile(r"[+(]?\d[\d\s()./+-]{4,24}")
+HS_CODE = re.compile(r"\d[\d. ]{3,13}")
+PLAIN_ELEMENT = re.compile(r"[^/|\[\]]+(\[[^/|\[\]]+\])?")
+WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
+
+
+@dataclass
+class Guess:
+    """What one column is read from, with the value in the samples; `doubt` says why it is not sure."""
+
+    column: str
+    places: list[Place]
+    value: str = ""
+    doubt: str = ""
+    company: Place | None = None
+
+
+class Draft(NamedTuple):
+    """A mapping file, its guesses about a declaration and about a kind of goods, and the elements that it leaves out."""
+
+    text: str
+    record: list[Guess]
+    items: list[Guess]
+    unused: list[tuple[str, str]]
+
+
+@dataclass
+class Samples:
+    """The values of all elements of some messages by place, and how often a place repeats within the one above it."""
+
+    values: dict[Place, list[str]] = field(default_factory=lambda: defaultdict(list))
+    repeats: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
+    guessed_roles: set[str] = field(default_factory=set)
+
+    def add(self, node: Node, place: Place = ()) -> None:
+        """Add a node and all below it."""
+        for name, values in node.items():
+            counts: dict[Place, int] = defaultdict(int)
+            for value in values:
+                below = place if name == TEXT else (*place, name)
+                if isinstance(value, dict):
+                    below = (*place, self._add_role(name, value))
+                    counts[below] += 1
+                    self.add(value, below)
+                elif PLAIN_ELEMENT.fullmatch(name):
+                    self.values[below].append(clean_text(value) or "")
+            for below, count in counts.items():
+                self.repeats[below] = max(self.repeats[below], count)
+
+    def _add_role(self, name: str, node: Node) -> str:
+        """Return the name of a party with the condition of its role, if a code says which party it is."""
+        roles = load_words()["roles"]
+        if any(meaning.section == "sides" for meaning in read_name(name)):
+            return name
+        for below, values in node.items():
+            role = clean_text(values[0])
+            own = "".join(letter for letter in below if letter.isalpha())
+            if role is None or own not in roles["names"]:
+                continue
+            spelled = next((each.name for each in read_name(role) if each.section == "sides"), None)
+            side = spelled or next(
+                (side for side in ("sender", "consignee") if role.lower() in roles[side]), None
+            )
+            if side and _is_party(node):
+                found = f"{name}[{below}={role}]"
+                if spelled is None:
+                    self.guessed_roles.add(found)
+                return found
+        return name
+
+
+def _is_party(node: Node) -> bool:
+    """Check if at least two facts of a party stand in a node."""
+    names = {
+        *node,
+        *(name for values in node.values() for value in values if isinstance(value, dict) for name in value),
+    }
+    facts = {meaning.name for name in names for meaning in read_name(name) if meaning.section == "party"}
+    return len(facts & index_columns("party_columns").keys()) > 1
+
+
+def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
+    """Draft a mapping file from samples of one interface.
+
+    Parameters
+    ----------
+    samples : iterable of (str, bytes)
+        Name and content of each: XML, JSON or CSV.
+
+    Returns
+    -------
+    Draft
+        `text` is a mapping file that `load_mapping` reads; each guess has the sample's value beside it.
+
+    Raises
+    ------
+    MessageFault
+        If a sample cannot be read, or none has a party or goods.
+    """
+    whole = parse_mapping('[record]\nconsignment_id = "."', "draft")
+    found, written = Samples(), {}
+    for name, content in samples:
+        if find_format(content, whole) == "edifact":
+            raise MessageFault(
+                "no draft for EDIFACT",
+                where=name,
+                todo="write its segment map by hand (docs/formats_post.md)",
+            )
+        for record in list_records(content, MessageContext(name), whole):
+            found.add(record.scope)
+        for spelling in reversed(WRITTEN_NAME.findall(decode_head(content))):
+            written[spelling.lower()] = spelling
+    return _Drafter(found, written).draft()
+
+
+class _Drafter:
+    """Guesses the columns of the elements of some samples."""
+
+    def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
+        self._samples, self._written = samples, written
+        self._unused: list[tuple[str, str]] = []
+        self._meanings = {place: read_place([*map(self._write_name, place)]) for place in samples.values}
+        self._complete_sides()
+        self.items = self._find_items()
+        self.each = self._find_each()
+
+    def draft(self) -> Draft:
+        record, items = self._guess_columns()
+        if not record:
+            raise MessageFault(
+                "no element looks like one of a declaration",
+                todo="write the mapping by hand (docs/formats_post.md)",
+            )
+        units, doubts = self._guess_units(record, items)
+        text = "".join(self._write(record, items, units, doubts))
+        return Draft(text, [*record.values()], [*items.values()], self._unused)
+
+    def _complete_sides(self) -> None:
+        """Take facts of a party that is not named for those of the party that lacks them."""
+        columns = index_columns("party_columns")
+        told = {(each.side, columns[each.fact or ""]) for each in self._meanings.values() if each.is_of_party}
+        for place, meaning in self._meanings.items():
+            if meaning.fact in columns and meaning.side is None:
+                column = columns[meaning.fact]
+                lacking = [side for side in ("sender", "consignee") if (side, column) not in told]
+                if len(lacking) == 1:
+                    self._meanings[place] = PlaceMeaning(meaning.fact, lacking[0], False)
+
+    # --- structure
+
+    def _find_items(self) -> Place | None:
+        """Find the group of one kind of goods: most facts of goods, no party, then the deepest."""
+        columns = index_columns("item_columns")
+        facts: dict[Place, set[str]] = defaultdict(set)
+        parties: set[Place] = set()
+        for place, meaning in self._meanings.items():
+            for length in range(1, len(place)):
+                above = place[:length]
+                if meaning.is_of_party:
+                    parties.add(above)
+                elif meaning.fact in columns and meaning.fact not in ("currency", "weight_unit", "country"):
+                    facts[above].add(columns[meaning.fact])
+        groups = [
+            place
+            for place, known in facts.items()
+            if place not in parties and len(known) >= ENOUGH_GOODS and known & {"description", "hs_code"}
+        ]
+        return max(groups, key=lambda place: (len(facts[place]), len(place)), default=None)
+
+    def _find_each(self) -> Place:
+        """Find the place of one declaration: the deepest that holds both parties, the goods and the identifier."""
+        needed = [place[:-1] for place, meaning in self._meanings.items() if meaning.is_of_party]
+        consignees = [
+            place[:-1]
+            for place, meaning in self._meanings.items()
+            if meaning.is_of_party and meaning.side == "consignee"
+        ]
+        repeated = [
+            place for place, count in self._samples.repeats.items() if count > 1 and place != self.items
+        ]
+        within = [
+            place
+            for place in repeated
+            if consignees and all(each[: len(place)] == place for each in consignees)
+        ]
+        if within:
+            return min(within, key=len)
+        needed += [self.items[:-1]] if self.items else []
+        named = [place for place, meaning in self._meanings.items() if meaning.fact == "identifier"]
+        outside = [place[:-1] for place in (*self._find_s10_places(), *named) if not self._is_in_items(place)]
+        needed += outside[:1]
+        common = needed[0] if needed else ()
+        for place in needed[1:]:
+            shared = (one == other for one, other in zip(common, place, strict=False))
+            common = common[
+                : next((at for at, same in enumerate(shared) if not same), min(len(common), len(place)))
+            ]
+        return common
+
+    def _find_s10_places(self) -> list[Place]:
+        return [
+            place
+            for place, values in self._samples.values.items()
+            if any(S10_FORM.fullmatch(value.replace(" ", "")) for value in values)
+        ]
+
+    def _is_in_items(self, place: Place) -> bool:
+        return self.items is not None and place[: len(self.items)] == self.items
+
+    # --- columns
+
+    def _guess_columns(self) -> tuple[dict[str, Guess], dict[str, Guess]]:
+        record: dict[str, Guess] = {}
+        items: dict[str, Guess] = {}
+        for place, meaning in self._meanings.items():
+            values = [value for value in self._samples.values[place] if value]
+            inside = self._is_in_items(place)
+            column = find_column(meaning, inside=inside)
+            value = values[0] if values else ""
+            if column is None or not fits(column, value):
+                self._unused.append((self._spell(place, ()), value))
+                continue
+            self._add_guess(items if inside else record, Guess(column, [place], value), meaning)
+        self._choose_identifier(record)
+        for guess in (*record.values(), *items.values()):
+            self._doubt(guess)
+        return record, items
+
+    def _add_guess(self, guesses: dict[str, Guess], guess: Guess, meaning: PlaceMeaning) -> None:
+        known = guesses.get(guess.column)
+        place = guess.places[0]
+        if known and guess.column == "value" and "quantity" not in guesses:
+            counted = guess if AMOUNT in place[-1] else known
+            guesses["value"] = known if counted is guess else guess
+            guesses["quantity"] = Guess("quantity", counted.places, counted.value, "or is it the value?")
+            return
+        if known is None:
+            guesses[guess.column] = guess
+            if meaning.fact == "company":
+                guess.company = place
+        elif guess.column.endswith("_name") or guess.column.endswith("_address"):
+            if meaning.fact == "company":
+                known.company = place
+            known.places.append(place)
+        elif _rank(guess, meaning, self.each) > _rank(known, self._meanings[known.places[0]], self.each):
+            guesses[guess.column] = guess
+            guess.doubt = f"also {self._spell(known.places[0], self.each)}"
+            self._unused.append((self._spell(known.places[0], ()), known.value))
+        else:
+            known.doubt = f"also {self._spell(place, self.each)}"
+            self._unused.append((self._spell(place, ()), guess.value))
+
+    def _choose_identifier(self, record: dict[str, Guess]) -> None:
+        """Take an S10 identifier as the consignment's, whatever its element is called."""
+        found = [place for place in self._find_s10_places() if not self._is_in_items(place)]
+        known = record.get("consignment_id")
+        if found and (known is None or known.places[0] not in found):
+            record["consignment_id"] = Guess("consignment_id", found[:1], self._samples.values[found[0]][0])
+        elif found and known:
+            known.doubt = ""
+        elif known and not known.doubt:
+            known.doubt = "" if self._meanings[known.places[0]].certain else "is it the parcel's identifier?"
+
+    def _doubt(self, guess: Guess) -> None:
+        """Say why a guess is not sure."""
+        if not guess.value and not guess.doubt:
+            guess.doubt = "no value in the samples"
+        elif any(part in self._samples.guessed_roles for place in guess.places for part in place):
+            guess.doubt = guess.doubt or "which code is the sender's?"
+        elif guess.column in ("nature", "service", "payment"):
+            codes = load_table("default_codes")[guess.column]
+            values = {value for place in guess.places for value in self._samples.values[place] if value}
+            strange = sorted(value for value in values if value.lower() not in codes)
+            if strange and not guess.doubt:
+                guess.doubt = f"what does {strange[0]} mean? see [codes.{guess.column}]"
+        elif (
+            not guess.doubt
+            and not all(self._meanings[place].certain for place in guess.places)
+            and guess.column != "consignment_id"
+        ):
+            guess.doubt = "by its place alone"
+
+    # --- units
+
+    def _guess_units(
+        self, record: Mapping[str, Guess], items: Mapping[str, Guess]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Guess the unit of weights and what amounts are per; what cannot be told is left out, with a question."""
+        units: dict[str, str] = {}
+        doubts: list[str] = []
+        weights = [
+            guesses[name]
+            for guesses, name in ((record, "gross_weight_kg"), (items, "net_weight_kg"))
+            if name in guesses
+        ]
+        if weights and "weight_unit" not in record and "weight_unit" not in items:
+            named = {unit for guess in weights for place in guess.places for unit in _read_units(place)}
+            if len(named) == 1:
+                units["weight"] = named.pop()
+            else:
+                doubts.append("weight: kg, g, lb or oz?")
+        if "value" in items:
+            basis = self._guess_value_basis(record, items)
+            if basis:
+                units["value"] = basis
+            else:
+                doubts.append("value: total or per unit?")
+        if "net_weight_kg" in items:
+            doubts.append("weight_basis: total or per unit?")
+        return units, doubts
+
+    def _guess_value_basis(self, record: Mapping[str, Guess], items: Mapping[str, Guess]) -> str | None:
+        if self._meanings[items["value"].places[0]].fact == "unit_value":
+            return "per unit"
+        if "quantity" not in items:
+            return "total"
+        values, counts, totals = (
+            [parse_any_number(text, set()) for text in self._samples.values[guess.places[0]]] if guess else []
+            for guess in (items["value"], items["quantity"], record.get("declared_value"))
+        )
+        if not totals or None in totals or len(values) != len(counts) or None in values or None in counts:
+            return None
+        total = sum(number or 0 for number in totals)
+        each = sum((value or 0) * (count or 0) for value, count in zip(values, counts, strict=True))
+        plain = sum(value or 0 for value in values)
+        if abs(plain - each) <= abs(plain) * SLACK:
+            return None
+        return next(
+            (
+                name
+                for name, amount in (("total", plain), ("per unit", each))
+                if abs(amount - total) < total * SLACK
+            ),
+            None,
+        )
+
+    # --- the file
+
+    def _write(
+        self,
+        record: Mapping[str, Guess],
+        items: Mapping[str, Guess],
+        units: Mapping[str, str],
+        doubts: Sequence[str],
+    ) -> Iterator[str]:
+        yield "# Drafted from samples: read each line, correct it, and remove what stands after `unsure`.\n"
+        yield 'channel = "postal"\n\n[record]\n'
+        if self.each:
+            yield f"each = {_quote('/'.join(map(self._write_name, self.each)))}\n"
+        yield from (self._write_guess(guess, self.each) for guess in record.values())
+        if self.items is not None and items:
+            each = self._spell(self.items, self.each)
+            yield f"\n[items]\neach = {_quote(each)}\n"
+            yield from (self._write_guess(guess, self.items) for guess in items.values())
+        yield "\n[units]\n" if units or doubts else ""
+        yield from (f"{name} = {_quote(unit)}\n" for name, unit in units.items())
+        yield from (f"# unsure: {doubt}\n" for doubt in doubts)
+        if self._unused:
+            yield "\n# Not used:\n"
+            yield from (f"# {place}  {_show(value)}\n" for place, value in self._unused)
+
+    def _write_guess(self, guess: Guess, base: Place) -> str:
+        paths = [_quote(self._spell(place, base)) for place in guess.places]
+        if guess.company and len(paths) > 1:
+            company = _quote(self._spell(guess.company, base))
+            persons = ", ".join(path for path in paths if path != company)
+            source = f"{{ first = [{company}, [{persons}]] }}"
+        else:
+            source = paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
+        doubt = f"  unsure: {guess.doubt}" if guess.doubt else ""
+        return f"{guess.column} = {source}  # {_show(guess.value)}{doubt}\n"
+
+    def _spell(self, place: Place, base: Place) -> str:
+        """Write a place as a path, relative to another one if it stands within it."""
+        if place == base:
+            return "."
+        inside = place[: len(base)] == base
+        path = "/".join(map(self._write_name, place[len(base) :] if inside else place))
+        return path if inside else f"/{path}"
+
+    def _write_name(self, name: str) -> str:
+        plain, bracket, role = name.partition("[")
+        mark = "@" if plain.startswith("@") else ""
+        return mark + self._written.get(plain.removeprefix("@"), plain.removeprefix("@")) + bracket + role
+
+
+# --- columns -----------------------------------------------------------------------------------------------------------
+
+
+def find_column(meaning: PlaceMeaning, *, inside: bool) -> str | None:
+    """Find the column of an element; `inside` says whether it stands in the group of one kind of goods."""
+    if meaning.fact is None or meaning.side == "other":
+        return None
+    column = index_columns("party_columns").get(meaning.fact)
+    if column and meaning.side:
+        return f"{meaning.side}_{column}"
+    return index_columns("item_columns" if inside else "record_columns").get(meaning.fact)
+
+
+def _rank(guess: Guess, meaning: PlaceMeaning, each: Place) -> tuple[bool, ...]:
+    """Rank a guess: one with a value, in the declaration, by its own name."""
+    place = guess.places[0]
+    return (
+        bool(guess.value),
+        place[: len(each)] == each,
+        meaning.certain,
+        meaning.fact in ("gross_weight", "total_value", "net_weight"),
+    )
+
+
+def _read_units(place: Place) -> Iterator[str]:
+    for part in place[-2:]:
+        yield from (each.name for each in read_part(part) if each.section == "units_in_names")
+
+
+# --- shapes of values -------------------------------------------------------------------------------------------------
+
+
+def _is_number(text: str) -> bool:
+    return parse_any_number(text, set()) is not None
+
+
+SHAPES: dict[str, Callable[[str], Any]] = {
+    "country": find_country,
+    "hs_code": HS_CODE.fullmatch,
+    "email": lambda text: "@" in text,
+    "phone": PHONE.fullmatch,
+    "currency": lambda text: text.upper() in CURRENCIES,
+    "weight_unit": get_unit_factor,
+    "issued_at": parse_time,
+    "consignment_id": lambda text: " " not in text and any(map(str.isdigit, text)),
+    **dict.fromkeys(
+        ("net_weight_kg", "gross_weight_kg", "value", "declared_value", "quantity", "pieces", "postage"),
+        _is_number,
+    ),
+}
+"""Form of the values of a column, by its whole name or its end."""
+
+
+def fits(column: str, value: str) -> bool:
+    """Check if a value has the form of its column; an empty one may have any."""
+    shape = SHAPES.get(column) or SHAPES.get(column.rpartition("_")[2])
+    return not value or shape is None or bool(shape(value))
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _show(value: str) -> str:
+    return _quote(value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…")

@@ -1,0 +1,190 @@
+"""Names of elements in declarations, read as what they mean, in English and other languages of posts."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+from anyascii import anyascii
+
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+MAX_WORDS_OF_PHRASE = 4
+MIN_LETTERS_INSIDE = 3
+"""Shorter words are known only if they stand alone: `to` is not read in `total`."""
+MAX_NAME_LENGTH = 60
+
+
+INHERITED = frozenset(
+    (
+        *(
+            "address",
+            "phone",
+            "email",
+            "country",
+            "city",
+            "postcode",
+            "family",
+            "hs_code",
+            "quantity",
+            "origin_country",
+            "currency",
+        ),
+        *("value", "unit_value", "total_value", "weight", "net_weight", "gross_weight"),
+        *(
+            "identifier",
+            "service",
+            "nature",
+            "postage",
+            "departure_country",
+            "destination_country",
+            "carrier",
+        ),
+    )
+)
+"""Facts of which the number, code or text may stand in an element of its own below: `<Weight><Value>`."""
+
+
+class Meaning(NamedTuple):
+    """What one word or phrase of a name means: `sides` sender, `party` postcode, `goods` hs_code, `weak` names, …"""
+
+    section: str
+    name: str
+
+
+@cache
+def load_words() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Read the lists of words by section and meaning."""
+    text = files("consignments.messages.post").joinpath("element_words.toml").read_text(encoding="utf-8")
+    return {
+        section: {name: tuple(words.split()) for name, words in table.items()}
+        for section, table in tomllib.loads(text).items()
+    }
+
+
+@cache
+def index_columns(section: str) -> dict[str, str]:
+    """Index the columns of a section by fact."""
+    return {fact: column for column, facts in load_words()[section].items() for fact in facts}
+
+
+@cache
+def _index_words() -> dict[str, Meaning]:
+    sections = ("weak", "amounts", "units_in_names", "goods", "record", "party", "sides")
+    return {
+        word: Meaning(section, name)
+        for section in sections
+        for name, words in load_words()[section].items()
+        for word in words
+    }
+
+
+@cache
+def read_name(name: str) -> tuple[Meaning, ...]:
+    """Read the meanings of a name, in order; words that nobody knows are left out.
+
+    Examples
+    --------
+    >>> [meaning.name for meaning in read_name("recipientZipCode")], [meaning.name for meaning in read_name("PaysOrigine")]
+    (['consignee', 'postcode'], ['origin_country'])
+    """
+    words = [word.lower() for word in WORD.findall(anyascii(name[:MAX_NAME_LENGTH]))]
+    return tuple(_read_phrases(words))
+
+
+def _read_phrases(words: Sequence[str]) -> Iterator[Meaning]:
+    known = _index_words()
+    at = 0
+    while at < len(words):
+        for count in range(min(MAX_WORDS_OF_PHRASE, len(words) - at), 0, -1):
+            phrase = "".join(words[at : at + count])
+            if phrase in known:
+                yield known[phrase]
+                break
+        else:
+            count = 1
+            yield from _split_joined(words[at])
+        at += count
+
+
+def _split_joined(text: str) -> list[Meaning]:
+    """Read a word that is made of several known ones; nothing if a part of it is not known."""
+    known = _index_words()
+    best: list[list[Meaning] | None] = [[], *[None] * len(text)]
+    for end in range(MIN_LETTERS_INSIDE, len(text) + 1):
+        for begin in range(end - MIN_LETTERS_INSIDE + 1):
+            before, meaning = best[begin], known.get(text[begin:end])
+            if before is not None and meaning and (best[end] is None or len(before) < len(best[end] or ())):
+                best[end] = [*before, meaning]
+    return best[-1] or []
+
+
+class PlaceMeaning(NamedTuple):
+    """What an element is: a fact, of which party, and whether its own name says so."""
+
+    fact: str | None
+    side: str | None
+    certain: bool
+
+    @property
+    def is_of_party(self) -> bool:
+        """Return whether it is a fact of the sender or of the consignee."""
+        return self.side in ("sender", "consignee") and self.fact in index_columns("party_columns")
+
+
+def read_place(place: Sequence[str]) -> PlaceMeaning:
+    """Read what an element means by its own name and the names above it."""
+    names = [read_part(part) for part in place]
+    own, above = names[-1], names[-2] if len(names) > 1 else ()
+    sides = [each.name for meanings in names[::-1] for each in meanings[::-1] if each.section == "sides"]
+    side = sides[0] if sides else None
+    weak = {each.name for each in own if each.section == "weak"}
+    goods = any(each == Meaning("weak", "goods") for meanings in names for each in meanings)
+    fact, inherited = _find_fact(own), _find_fact(above)
+    if fact is not None and fact != "value":
+        return PlaceMeaning(fact, side, True)
+    if "names" in weak:
+        return PlaceMeaning("name" if side else "description", side, bool(side) or goods)
+    if inherited in INHERITED and (fact or weak):
+        return PlaceMeaning(inherited, side, True)
+    if fact is None and side and own and own[-1].section == "sides":
+        return PlaceMeaning("origin_country" if goods and side == "sender" else "name", side, False)
+    if fact is None and "identifiers" in weak:
+        return PlaceMeaning(
+            "quantity" if goods else "account" if side == "sender" else "identifier", side, False
+        )
+    return PlaceMeaning(fact, side, True)
+
+
+def read_part(part: str) -> tuple[Meaning, ...]:
+    """Read the name of one element; a role in brackets is a side."""
+    name, _, role = part.partition("[")
+    meanings = read_name(name.removeprefix("@"))
+    code = role.partition("=")[2].removesuffix("]")
+    if not code:
+        return meanings
+    roles = load_words()["roles"]
+    spelled = tuple(each for each in read_name(code) if each.section == "sides")
+    sides = (Meaning("sides", side) for side in ("sender", "consignee") if code.lower() in roles[side])
+    return (*meanings, *(spelled or sides))
+
+
+def _find_fact(meanings: Sequence[Meaning]) -> str | None:
+    """Find the fact that a name says: the last one, with what stands before it."""
+    facts = [each.name for each in meanings if each.section in ("party", "goods", "record")]
+    amounts = {each.name for each in meanings if each.section == "amounts"}
+    if not facts:
+        return None
+    if "ignored" in facts:
+        return "ignored"
+    last = facts[-1]
+    if last == "unit" or (last == "currency" and ("postage" in facts or "freight" in amounts)):
+        return {"unit": "weight_unit", "currency": "postage_currency"}[last]
+    if last == "quantity" and "weight" in facts:
+        return "weight_unit"
+    if last == "weight" and amounts & {"net", "gross", "total"}:
+        return "net_weight" if "net" in amounts else "gross_weight"
+    if last == "value" and "total" in amounts:
+        return "total_value"
+    return last
