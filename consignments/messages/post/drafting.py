@@ -19,6 +19,7 @@ from consignments.messages.content.values import clean_text, get_unit_factor, pa
 from consignments.messages.parsed import MessageContext
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.element_names import (
+    QUALIFIER,
     PlaceMeaning,
     index_columns,
     load_words,
@@ -33,13 +34,14 @@ Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
 ENOUGH_GOODS = 2
 """A group of goods has at least so many kinds of facts about them."""
-MAX_SHOWN = 40
+MAX_SHOWN, MAX_PATH = 40, 300
 SLACK = 0.02
 AMOUNT = "amount"
 """Of two values of goods, one with this word is their number."""
 PHONE = re.compile(r"[+(]?\d[\d\s()./+-]{4,24}")
 HS_CODE = re.compile(r"\d[\d. ]{3,13}")
-PLAIN_ELEMENT = re.compile(r"[^/|\[\]]+(\[[^/|\[\]]+\])?")
+PLAIN_NAME = re.compile(r"@?\w[\w.: \-]{0,98}\w|@?\w|" + re.escape(TEXT))
+"""A name that a path can hold."""
 WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
 
 
@@ -70,19 +72,22 @@ class Samples:
     values: dict[Place, list[str]] = field(default_factory=lambda: defaultdict(list))
     repeats: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
     guessed_roles: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
 
     def add(self, node: Node, place: Place = ()) -> None:
         """Add a node and all below it."""
         for name, values in node.items():
+            if not PLAIN_NAME.fullmatch(name):
+                self.unreadable.add(name)
+                continue
             counts: dict[Place, int] = defaultdict(int)
             for value in values:
-                below = place if name == TEXT else (*place, name)
                 if isinstance(value, dict):
                     below = (*place, self._add_role(name, value))
                     counts[below] += 1
                     self.add(value, below)
-                elif PLAIN_ELEMENT.fullmatch(name):
-                    self.values[below].append(clean_text(value) or "")
+                else:
+                    self.values[place if name == TEXT else (*place, name)].append(clean_text(value) or "")
             for below, count in counts.items():
                 self.repeats[below] = max(self.repeats[below], count)
 
@@ -92,9 +97,12 @@ class Samples:
         if any(meaning.section == "sides" for meaning in read_name(name)):
             return name
         for below, values in node.items():
-            role = clean_text(values[0])
-            own = "".join(letter for letter in below if letter.isalpha())
-            if role is None or own not in roles["names"]:
+            role = clean_text(next(iter(values), None))
+            if (
+                role is None
+                or not PLAIN_NAME.fullmatch(role)
+                or not (below in roles["names"] or read_name(below)[-1:] == (QUALIFIER,))
+            ):
                 continue
             spelled = next((each.name for each in read_name(role) if each.section == "sides"), None)
             side = spelled or next(
@@ -157,7 +165,7 @@ class _Drafter:
 
     def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
         self._samples, self._written = samples, written
-        self._unused: list[tuple[str, str]] = []
+        self._unused = [(_quote(name), "") for name in sorted(samples.unreadable)]
         self._meanings = {place: read_place([*map(self._write_name, place)]) for place in samples.values}
         self._complete_sides()
         self.items = self._find_items()
@@ -256,7 +264,7 @@ class _Drafter:
             inside = self._is_in_items(place)
             column = find_column(meaning, inside=inside)
             value = values[0] if values else ""
-            if column is None or not fits(column, value):
+            if column is None or not fits(column, value) or len(self._spell(place, ())) > MAX_PATH:
                 self._unused.append((self._spell(place, ()), value))
                 continue
             self._add_guess(items if inside else record, Guess(column, [place], value), meaning)
@@ -277,7 +285,10 @@ class _Drafter:
             guesses[guess.column] = guess
             if meaning.fact == "company":
                 guess.company = place
-        elif guess.column.endswith("_name") or guess.column.endswith("_address"):
+        elif self._is_joined(known, place) and "contact" not in {
+            meaning.fact,
+            self._meanings[known.places[0]].fact,
+        }:
             if meaning.fact == "company":
                 known.company = place
             known.places.append(place)
@@ -289,6 +300,16 @@ class _Drafter:
             known.doubt = f"also {self._spell(place, self.each)}"
             self._unused.append((self._spell(place, ()), guess.value))
 
+    def _is_joined(self, known: Guess, place: Place) -> bool:
+        """Check if an element is a further part of a column: a line of one address, a part of one name, or the ounces beside the pounds."""
+        first = known.places[0]
+        if known.column.endswith(("_name", "_address")):
+            return _find_party(first) == _find_party(place)
+        return known.column.endswith("weight_kg") and [*_read_units(first), *_read_units(place)] == [
+            "lb",
+            "oz",
+        ]
+
     def _choose_identifier(self, record: dict[str, Guess]) -> None:
         """Take an S10 identifier as the consignment's, whatever its element is called."""
         found = [place for place in self._find_s10_places() if not self._is_in_items(place)]
@@ -298,7 +319,9 @@ class _Drafter:
         elif found and known:
             known.doubt = ""
         elif known and not known.doubt:
-            known.doubt = "" if self._meanings[known.places[0]].certain else "is it the parcel's identifier?"
+            meaning = self._meanings[known.places[0]]
+            told = meaning.certain and meaning.fact == "identifier"
+            known.doubt = "" if told else "is it the parcel's identifier?"
 
     def _doubt(self, guess: Guess) -> None:
         """Say why a guess is not sure."""
@@ -334,8 +357,8 @@ class _Drafter:
         ]
         if weights and "weight_unit" not in record and "weight_unit" not in items:
             named = {unit for guess in weights for place in guess.places for unit in _read_units(place)}
-            if len(named) == 1:
-                units["weight"] = named.pop()
+            if len(named) == 1 or named == {"lb", "oz"}:
+                units["weight"] = "+".join(sorted(named))
             else:
                 doubts.append("weight: kg, g, lb or oz?")
         if "value" in items:
@@ -436,15 +459,25 @@ def find_column(meaning: PlaceMeaning, *, inside: bool) -> str | None:
     return index_columns("item_columns" if inside else "record_columns").get(meaning.fact)
 
 
-def _rank(guess: Guess, meaning: PlaceMeaning, each: Place) -> tuple[bool, ...]:
-    """Rank a guess: one with a value, in the declaration, by its own name."""
+def _rank(guess: Guess, meaning: PlaceMeaning, each: Place) -> tuple[bool | int, ...]:
+    """Rank a guess: one with a value, in the declaration, by its own name, and near the top."""
     place = guess.places[0]
     return (
         bool(guess.value),
         place[: len(each)] == each,
+        meaning.fact not in ("contact", "reference"),
         meaning.certain,
         meaning.fact in ("gross_weight", "total_value", "net_weight"),
+        -len(place),
     )
+
+
+def _find_party(place: Place) -> Place:
+    """Find the element that names the party of a place; the message itself if none above it does."""
+    named = [
+        at for at, part in enumerate(place[:-1]) if any(each.section == "sides" for each in read_part(part))
+    ]
+    return place[: named[-1] + 1] if named else ()
 
 
 def _read_units(place: Place) -> Iterator[str]:

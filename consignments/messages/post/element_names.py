@@ -14,6 +14,7 @@ MAX_WORDS_OF_PHRASE = 4
 MIN_LETTERS_INSIDE = 3
 """Shorter words are known only if they stand alone: `to` is not read in `total`."""
 MAX_NAME_LENGTH = 60
+UNKNOWN = "unknown"
 
 
 INHERITED = frozenset(
@@ -53,6 +54,10 @@ class Meaning(NamedTuple):
     name: str
 
 
+QUALIFIER = Meaning("weak", "qualifiers")
+"""A word such as type or flag: the value says of which kind something is."""
+
+
 @cache
 def load_words() -> dict[str, dict[str, tuple[str, ...]]]:
     """Read the lists of words by section and meaning."""
@@ -82,7 +87,7 @@ def _index_words() -> dict[str, Meaning]:
 
 @cache
 def read_name(name: str) -> tuple[Meaning, ...]:
-    """Read the meanings of a name, in order; words that nobody knows are left out.
+    """Read the meanings of a name, in order.
 
     Examples
     --------
@@ -117,7 +122,7 @@ def _split_joined(text: str) -> list[Meaning]:
             before, meaning = best[begin], known.get(text[begin:end])
             if before is not None and meaning and (best[end] is None or len(before) < len(best[end] or ())):
                 best[end] = [*before, meaning]
-    return best[-1] or []
+    return best[-1] or [Meaning(UNKNOWN, text)]
 
 
 class PlaceMeaning(NamedTuple):
@@ -174,9 +179,10 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     """Find the fact that a name says: the last one, with what stands before it."""
     facts = [each.name for each in meanings if each.section in ("party", "goods", "record")]
     amounts = {each.name for each in meanings if each.section == "amounts"}
+    units = [each for each in meanings if each.section == "units_in_names"]
     if not facts:
-        return None
-    if "ignored" in facts:
+        return f"{'net' if 'net' in amounts else 'gross'}_weight" if units and amounts else None
+    if "ignored" in facts or meanings[-1] == QUALIFIER:
         return "ignored"
     last = facts[-1]
     if last == "unit" or (last == "currency" and ("postage" in facts or "freight" in amounts)):
