@@ -32,8 +32,10 @@ from consignments.messages.post.mapping import parse_mapping
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
-ENOUGH_GOODS = 2
-"""A group of goods has at least so many kinds of facts about them."""
+WHOLE_PARTY = 3
+"""So many facts of a party that is not named are a party of their own."""
+ENOUGH_GOODS, MANY_GOODS = 2, 3
+"""A group of goods has at least so many kinds of facts about them; what is in it is a group of its own if it has many."""
 MAX_SHOWN, MAX_PATH = 40, 300
 SLACK = 0.02
 AMOUNT = "amount"
@@ -167,8 +169,8 @@ class _Drafter:
         self._samples, self._written = samples, written
         self._unused = [(_quote(name), "") for name in sorted(samples.unreadable)]
         self._meanings = {place: read_place([*map(self._write_name, place)]) for place in samples.values}
-        self._complete_sides()
         self.items = self._find_items()
+        self._complete_sides()
         self.each = self._find_each()
 
     def draft(self) -> Draft:
@@ -185,18 +187,24 @@ class _Drafter:
     def _complete_sides(self) -> None:
         """Take facts of a party that is not named for those of the party that lacks them."""
         columns = index_columns("party_columns")
-        told = {(each.side, columns[each.fact or ""]) for each in self._meanings.values() if each.is_of_party}
+        told: dict[str, set[str]] = {"consignee": set(), "sender": set()}
+        nameless: dict[Place, str] = {}
         for place, meaning in self._meanings.items():
-            if meaning.fact in columns and meaning.side is None:
-                column = columns[meaning.fact]
-                lacking = [side for side in ("sender", "consignee") if (side, column) not in told]
-                if len(lacking) == 1:
-                    self._meanings[place] = PlaceMeaning(meaning.fact, lacking[0], False)
+            if meaning.is_of_party:
+                told[meaning.side or ""].add(columns[meaning.fact or ""])
+            elif meaning.fact in columns and meaning.side is None and not self._is_in_items(place):
+                nameless[place] = columns[meaning.fact]
+        whole = len(set(nameless.values())) >= WHOLE_PARTY
+        for place, column in nameless.items():
+            lacking = (side for side, known in told.items() if column not in known and (known or whole))
+            side = next(lacking, None)
+            if side:
+                self._meanings[place] = PlaceMeaning(self._meanings[place].fact, side, False)
 
     # --- structure
 
     def _find_items(self) -> Place | None:
-        """Find the group of one kind of goods: most facts of goods, no party, then the deepest."""
+        """Find the group of one kind of goods: nearly the most facts of goods, no party, the deepest."""
         columns = index_columns("item_columns")
         facts: dict[Place, set[str]] = defaultdict(set)
         parties: set[Place] = set()
@@ -207,12 +215,14 @@ class _Drafter:
                     parties.add(above)
                 elif meaning.fact in columns and meaning.fact not in ("currency", "weight_unit", "country"):
                     facts[above].add(columns[meaning.fact])
-        groups = [
-            place
+        groups = {
+            place: len(known)
             for place, known in facts.items()
             if place not in parties and len(known) >= ENOUGH_GOODS and known & {"description", "hs_code"}
-        ]
-        return max(groups, key=lambda place: (len(facts[place]), len(place)), default=None)
+        }
+        most = max(groups.values(), default=0)
+        nearly = [place for place, count in groups.items() if count >= max(most - 2, min(most, MANY_GOODS))]
+        return max(nearly, key=len, default=None)
 
     def _find_each(self) -> Place:
         """Find the place of one declaration: the deepest that holds both parties, the goods and the identifier."""
@@ -473,11 +483,11 @@ def _rank(guess: Guess, meaning: PlaceMeaning, each: Place) -> tuple[bool | int,
 
 
 def _find_party(place: Place) -> Place:
-    """Find the element that names the party of a place; the message itself if none above it does."""
+    """Find the element that names the party of a place, else the one just above it."""
     named = [
         at for at, part in enumerate(place[:-1]) if any(each.section == "sides" for each in read_part(part))
     ]
-    return place[: named[-1] + 1] if named else ()
+    return place[: named[-1] + 1] if named else place[:-1]
 
 
 def _read_units(place: Place) -> Iterator[str]:

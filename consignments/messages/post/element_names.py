@@ -150,15 +150,17 @@ def read_place(place: Sequence[str]) -> PlaceMeaning:
     if fact is not None and fact != "value":
         return PlaceMeaning(fact, side, True)
     if "names" in weak:
-        return PlaceMeaning("name" if side else "description", side, bool(side) or goods)
+        return PlaceMeaning("description" if goods and not side else "name", side, True)
     if inherited in INHERITED and (fact or weak):
         return PlaceMeaning(inherited, side, True)
-    if fact is None and side and own and own[-1].section == "sides":
-        return PlaceMeaning("origin_country" if goods and side == "sender" else "name", side, False)
-    if fact is None and "identifiers" in weak:
-        return PlaceMeaning(
-            "quantity" if goods else "account" if side == "sender" else "identifier", side, False
-        )
+    if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
+        if own[-1].section == "sides":
+            return PlaceMeaning("origin_country" if goods and side == "sender" else "name", side, False)
+        if "identifiers" in weak:
+            other = "account" if side == "sender" else "identifier"
+            return PlaceMeaning("quantity" if goods else other, side, False)
+        if "goods" in weak:
+            return PlaceMeaning("description", side, False)
     return PlaceMeaning(fact, side, True)
 
 
@@ -185,6 +187,8 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     if "ignored" in facts or meanings[-1] == QUALIFIER:
         return "ignored"
     last = facts[-1]
+    if last == "unit" and "per" in amounts and len(facts) > 1:
+        return "unit_value" if facts[-2] == "value" else facts[-2]
     if last == "unit" or (last == "currency" and ("postage" in facts or "freight" in amounts)):
         return {"unit": "weight_unit", "currency": "postage_currency"}[last]
     if last == "quantity" and "weight" in facts:
