@@ -155,7 +155,7 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
                 where=name,
                 todo="write its segment map by hand (docs/formats_post.md)",
             )
-        for record in list_records(content, MessageContext(name), whole):
+        for record in list_records(content, MessageContext(name), (whole,)):
             found.add(record.scope)
         for spelling in reversed(WRITTEN_NAME.findall(decode_head(content))):
             written[spelling.lower()] = spelling
