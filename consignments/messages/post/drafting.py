@@ -49,7 +49,7 @@ WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])"""
 
 @dataclass
 class Guess:
-    """What one column is read from, with the value in the samples; `doubt` says why it is not sure."""
+    """The places that one column is read from, with the value in the samples; `doubt` says why it is not sure."""
 
     column: str
     places: list[Place]
@@ -139,7 +139,7 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     Returns
     -------
     Draft
-        `text` is a mapping file that `load_mapping` reads; each guess has the sample's value beside it.
+        `text` is a mapping file that `load_mapping` reads; each guess has the sample's value next to it.
 
     Raises
     ------
@@ -185,18 +185,18 @@ class _Drafter:
         return Draft(text, [*record.values()], [*items.values()], self._unused)
 
     def _complete_sides(self) -> None:
-        """Take facts of a party that is not named for those of the party that lacks them."""
+        """Read facts of a party that is not named as those of the party that lacks them."""
         columns = index_columns("party_columns")
-        told: dict[str, set[str]] = {"consignee": set(), "sender": set()}
+        named: dict[str, set[str]] = {"consignee": set(), "sender": set()}
         nameless: dict[Place, str] = {}
         for place, meaning in self._meanings.items():
             if meaning.is_of_party:
-                told[meaning.side or ""].add(columns[meaning.fact or ""])
+                named[meaning.side or ""].add(columns[meaning.fact or ""])
             elif meaning.fact in columns and meaning.side is None and not self._is_in_items(place):
                 nameless[place] = columns[meaning.fact]
         whole = len(set(nameless.values())) >= WHOLE_PARTY
         for place, column in nameless.items():
-            lacking = (side for side, known in told.items() if column not in known and (known or whole))
+            lacking = (side for side, known in named.items() if column not in known and (known or whole))
             side = next(lacking, None)
             if side:
                 self._meanings[place] = PlaceMeaning(self._meanings[place].fact, side, False)
@@ -311,7 +311,7 @@ class _Drafter:
             self._unused.append((self._spell(place, ()), guess.value))
 
     def _is_joined(self, known: Guess, place: Place) -> bool:
-        """Check if an element is a further part of a column: a line of one address, a part of one name, or the ounces beside the pounds."""
+        """Check if an element is a further part of a column: a line of one address, a part of one name, or the ounces after the pounds."""
         first = known.places[0]
         if known.column.endswith(("_name", "_address")):
             return _find_party(first) == _find_party(place)
@@ -321,7 +321,7 @@ class _Drafter:
         ]
 
     def _choose_identifier(self, record: dict[str, Guess]) -> None:
-        """Take an S10 identifier as the consignment's, whatever its element is called."""
+        """Use an S10 identifier as the consignment's, whatever its element is called."""
         found = [place for place in self._find_s10_places() if not self._is_in_items(place)]
         known = record.get("consignment_id")
         if found and (known is None or known.places[0] not in found):
@@ -330,11 +330,11 @@ class _Drafter:
             known.doubt = ""
         elif known and not known.doubt:
             meaning = self._meanings[known.places[0]]
-            told = meaning.certain and meaning.fact == "identifier"
-            known.doubt = "" if told else "is it the parcel's identifier?"
+            named = meaning.certain and meaning.fact == "identifier"
+            known.doubt = "" if named else "is it the parcel's identifier?"
 
     def _doubt(self, guess: Guess) -> None:
-        """Say why a guess is not sure."""
+        """Describe why a guess is not sure."""
         if not guess.value and not guess.doubt:
             guess.doubt = "no value in the samples"
         elif any(part in self._samples.guessed_roles for place in guess.places for part in place):
@@ -357,7 +357,7 @@ class _Drafter:
     def _guess_units(
         self, record: Mapping[str, Guess], items: Mapping[str, Guess]
     ) -> tuple[dict[str, str], list[str]]:
-        """Guess the unit of weights and what amounts are per; what cannot be told is left out, with a question."""
+        """Guess the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
         units: dict[str, str] = {}
         doubts: list[str] = []
         weights = [

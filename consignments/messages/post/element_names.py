@@ -48,7 +48,7 @@ INHERITED = frozenset(
 
 
 class Meaning(NamedTuple):
-    """What one word or phrase of a name means: `sides` sender, `party` postcode, `goods` hs_code, `weak` names, …"""
+    """The meaning of one word or phrase of a name: `sides` sender, `party` postcode, `goods` hs_code, `weak` names, …"""
 
     section: str
     name: str
@@ -126,7 +126,7 @@ def _split_joined(text: str) -> list[Meaning]:
 
 
 class PlaceMeaning(NamedTuple):
-    """What an element is: a fact, of which party, and whether its own name says so."""
+    """The meaning of an element: a fact, of which party, and whether its own name says so."""
 
     fact: str | None
     side: str | None
