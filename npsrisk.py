@@ -14,80 +14,47 @@ import click
 from consignments import refuse_hidden_packages
 from consignments.errors import NpsriskError
 
-FUNCTIONS = {
-    "columns": "cli.reference.verbs:columns",
-    "config": "cli.reference.verbs:config",
-    "simulate": "cli.data.simulation:simulate",
-    "read": "cli.data.tables:read",
-    "features": "cli.data.tables:features",
-    "trace": "cli.data.trace:trace",
-    "train": "cli.model.training:train",
-    "compare": "cli.model.promotion:compare",
-    "drift": "cli.model.monitoring:drift",
-    "gate": "cli.model.promotion:gate",
-    "keys": "cli.model.keys:keys",
-    "promote": "cli.model.promotion:promote",
-    "dossier": "cli.model.dossier:dossier",
-    "score": "cli.selection.scoring:score",
-    "select": "cli.selection.scoring:select",
-    "replay": "cli.selection.replay:replay",
-    "brief": "cli.operation.brief:brief",
-    "plan": "cli.operation.plan:plan",
-    "debrief": "cli.operation.debrief:debrief",
-    "exchange": "cli.operation.exchange:exchange",
-    "hunt": "cli.operation.hunt:hunt",
-    "serve": "cli.service.service:serve",
-    "publish": "cli.service.service:publish",
-    "shadow": "cli.service.service:shadow",
-    "doctor": "cli.service.doctor:doctor",
-    "data-key": "cli.service.data_key:data_key",
-    "import": "cli.service.event_log:import_",
-    "export": "cli.service.event_log:export",
-    "parity": "cli.service.event_log:parity",
-    "forget": "cli.service.event_log:forget",
-    "backup": "cli.service.backup:backup",
-    "restore": "cli.service.backup:restore",
-    "verify-log": "cli.service.event_log:verify_log",
-}
-"""The function of each verb, in the order in which the verbs are used."""
 SECTIONS = {
-    "reference": "Reference",
-    "data": "Data",
-    "model": "Models",
-    "selection": "Scores and selection",
-    "operation": "Operation",
-    "service": "Service and its log",
+    "Reference": {"cli.reference.verbs": "columns config"},
+    "Data": {
+        "cli.data.simulation": "simulate",
+        "cli.data.tables": "read features",
+        "cli.data.trace": "trace",
+    },
+    "Models": {
+        "cli.model.training": "train",
+        "cli.model.promotion": "compare gate promote",
+        "cli.model.keys": "keys",
+        "cli.model.dossier": "dossier",
+        "cli.model.monitoring": "drift",
+    },
+    "Scores and selection": {"cli.selection.scoring": "score select", "cli.selection.replay": "replay"},
+    "Operation": {
+        "cli.operation.brief": "brief",
+        "cli.operation.plan": "plan",
+        "cli.operation.debrief": "debrief",
+        "cli.operation.exchange": "exchange",
+        "cli.operation.hunt": "hunt",
+    },
+    "Service and its log": {
+        "cli.service.service": "publish serve shadow",
+        "cli.service.doctor": "doctor",
+        "cli.service.data_key": "data-key",
+        "cli.service.event_log": "import export parity forget verify-log",
+        "cli.service.backup": "backup restore",
+    },
 }
-"""Headings of the list of verbs in the help, by the folder of `cli/` that has them."""
-
+"""The verbs of each file, under the headings of the help."""
+MODULES = {
+    verb: module for files in SECTIONS.values() for module, verbs in files.items() for verb in verbs.split()
+}
 VERB_KEY = "npsrisk.verb"
 EXTRAS = {
     "train": (
-        *(
-            "currency_converter",
-            "jinja2",
-            "joblib",
-            "lightgbm",
-            "matplotlib",
-            "mlflow",
-            "optuna",
-            "pycountry",
-        ),
-        *("scipy", "sklearn", "threadpoolctl"),
+        "currency_converter jinja2 joblib lightgbm matplotlib mlflow optuna pycountry scipy sklearn threadpoolctl"
     ),
-    "serve": (
-        *(
-            "httptools",
-            "jinja2",
-            "prometheus_client",
-            "sqlalchemy",
-            "starlette",
-            "structlog",
-            "uvicorn",
-        ),
-        "uvloop",
-    ),
-    "postgres": ("psycopg",),
+    "serve": "httptools jinja2 prometheus_client sqlalchemy starlette structlog uvicorn uvloop",
+    "postgres": "psycopg",
 }
 """Extras of the package, and the modules that each one installs."""
 
@@ -96,15 +63,15 @@ class LazyVerbs(Mapping[str, click.Command]):
     """A mapping from names of verbs to commands. It imports the file of a verb when the verb is looked up."""
 
     def __getitem__(self, verb: str) -> click.Command:
-        module, _, function = FUNCTIONS[verb].partition(":")
-        command: click.Command = getattr(import_module(module), function)
-        return command
+        found = vars(import_module(MODULES[verb]))
+        commands = {each.name: each for each in found.values() if isinstance(each, click.Command)}
+        return commands[verb]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(FUNCTIONS)
+        return iter(MODULES)
 
     def __len__(self) -> int:
-        return len(FUNCTIONS)
+        return len(MODULES)
 
 
 class VerbGroup(click.Group):
@@ -115,10 +82,10 @@ class VerbGroup(click.Group):
         return list(self.commands)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the verbs under the headings of `SECTIONS`."""
-        limit = formatter.width - 6 - max(map(len, FUNCTIONS))
-        for folder, heading in SECTIONS.items():
-            verbs = [verb for verb, function in FUNCTIONS.items() if function.split(".")[1] == folder]
+        """List the verbs under their headings."""
+        limit = formatter.width - 6 - max(map(len, MODULES))
+        for heading, files in SECTIONS.items():
+            verbs = " ".join(files.values()).split()
             with formatter.section(heading):
                 formatter.write_dl([(verb, self.commands[verb].get_short_help_str(limit)) for verb in verbs])
 
@@ -134,18 +101,18 @@ class VerbGroup(click.Group):
         try:
             return super().invoke(context)
         except NpsriskError as error:
-            click.echo(f"npsrisk {context.meta.get(VERB_KEY, '')}: {error}", err=True)
-            context.exit(2)
+            fault = str(error)
         except ModuleNotFoundError as error:
-            extra = find_extra(error.name or "")
+            module = (error.name or "").partition(".")[0]
+            extra = find_extra(module)
             if extra is None:
                 raise
-            click.echo(
-                f"npsrisk {context.meta.get(VERB_KEY, '')}: the package {(error.name or '').partition('.')[0]} is not installed; "
-                f"install npsrisk with the extra [{extra}], from the wheel of your release: pip install 'npsrisk-VERSION.whl[{extra}]'",
-                err=True,
+            fault = (
+                f"the package {module} is not installed; install npsrisk with the extra [{extra}], "
+                f"from the wheel of your release: pip install 'npsrisk-VERSION.whl[{extra}]'"
             )
-            context.exit(2)
+        click.echo(f"npsrisk {context.meta.get(VERB_KEY, '')}: {fault}", err=True)
+        return context.exit(2)
 
 
 def find_extra(module: str) -> str | None:
@@ -157,7 +124,7 @@ def find_extra(module: str) -> str | None:
     ('train', None)
     """
     top = module.partition(".")[0]
-    return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
+    return next((extra for extra, modules in EXTRAS.items() if top in modules.split()), None)
 
 
 def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> Any:

@@ -21,15 +21,15 @@ def columns(markdown: bool = MARKDOWN) -> Result:
     npsrisk columns
     npsrisk columns --json
     """
-    from cli.reference.column_table import (
-        build_column_reference,
-        format_columns_markdown,
-        format_columns_text,
-    )
+    from cli.reference.column_table import INTRODUCTION, build_column_reference
 
     tables = build_column_reference()
-    text = (format_columns_markdown if markdown else format_columns_text)(tables)
-    return Result({"tables": {table.name: list(table.columns) for table in tables}}, text)
+    if markdown:
+        text = "\n\n".join([INTRODUCTION, *(each.format_markdown() for each in tables)])
+    else:
+        lists = ["\n".join([f"{each.title}: {each.text}", *each.list_entries()]) for each in tables]
+        text = "\n\n".join(lists)
+    return Result({"tables": {table.title: table.rows for table in tables}}, text)
 
 
 @verb
@@ -52,29 +52,36 @@ def config(
     npsrisk config --file config.toml
     """
     from cli.reference.setting_table import (
+        INTRODUCTION,
         build_environment_reference,
+        build_setting_tables,
         build_training_reference,
-        format_settings_markdown,
-        format_settings_text,
-        format_value,
-        list_differences,
-        to_plain,
     )
 
     if file is not None:
-        from training.config import read_config
-
-        differences = list_differences(read_config(file))
-        lines = [
-            f"{name} = {format_value(each['value'])} (default: {format_value(each['default'])})"
-            for name, each in differences.items()
-        ]
-        head = f"{file.name} is valid; settings that differ from the defaults: {len(differences)}"
-        return Result({"file": str(file), "differences": differences}, "\n".join([head, *lines]))
+        return _check_configuration(file)
     training, environment = build_training_reference(), build_environment_reference()
-    text = (format_settings_markdown if markdown else format_settings_text)(training, environment)
+    tables = build_setting_tables(training, environment)
+    if markdown:
+        text = "\n\n".join([INTRODUCTION, *(each.format_markdown() for each in tables)])
+    else:
+        text = "\n\n".join("\n".join([each.title.lower(), *each.list_entries()]) for each in tables)
     values = {
-        "training": [to_plain(each) for each in training],
-        "environment": [to_plain(each) for each in environment],
+        "training": [each.to_plain() for each in training],
+        "environment": [each.to_plain() for each in environment],
     }
     return Result(values, text)
+
+
+def _check_configuration(file: Path) -> Result:
+    from cli.reference.page import format_value
+    from cli.reference.setting_table import list_differences
+    from training.config import read_config
+
+    differences = list_differences(read_config(file))
+    lines = [
+        f"{name} = {format_value(each['value'])} (default: {format_value(each['default'])})"
+        for name, each in differences.items()
+    ]
+    head = f"{file.name} is valid; settings that differ from the defaults: {len(differences)}"
+    return Result({"file": str(file), "differences": differences}, "\n".join([head, *lines]))

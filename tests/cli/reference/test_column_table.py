@@ -14,7 +14,7 @@ from consignments.schema import FieldKind, get_fields
 from consignments.tables import check_frame
 from npsrisk import main
 
-TABLES = {table.name: table.columns for table in build_column_reference()}
+TABLES = {table.title: table.rows for table in build_column_reference()}
 
 
 def test_every_column_has_a_meaning() -> None:

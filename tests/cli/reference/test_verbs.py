@@ -27,8 +27,8 @@ def test_the_page_is_what_the_verb_prints(verb: str, page: str) -> None:
 def test_columns_prints_every_column_as_text_and_as_json() -> None:
     text, found = run("columns"), json.loads(run("columns", "--json"))
     for table in build_column_reference():
-        assert found["tables"][table.name] == list(table.columns)
-        for row in table.columns:
+        assert found["tables"][table.title] == table.rows
+        for row in table.rows:
             assert f"\n  {row['column']}  ({row['type']}" in text
 
 

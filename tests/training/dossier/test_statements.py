@@ -23,7 +23,7 @@ from consignments.tables import build_frame, check_frame
 from features.config import FeatureConfig
 from models.bundle import load_bundle
 from models.registry import PREVIOUS
-from npsrisk import FUNCTIONS, LazyVerbs
+from npsrisk import MODULES, LazyVerbs
 from serving.event_log.event_codec import ActionKind
 from serving.http.app import list_routes
 from serving.http.auth import SCOPES
@@ -253,14 +253,14 @@ def check_no_graphics_cards(product: Product) -> None:
 
 
 def check_verb_parity(product: Product) -> None:
-    assert "parity" in FUNCTIONS
+    assert "parity" in MODULES
 
 
 def check_logged_decision(product: Product) -> None:
     answer = product.score("LOGGED")
     record = product.client.get("/v1/consignments/LOGGED").json()
     assert answer["decision_id"] in str(record)
-    assert "verify-log" in FUNCTIONS
+    assert "verify-log" in MODULES
 
 
 def check_names_of_metrics(product: Product) -> None:
@@ -326,7 +326,7 @@ def check_limited_bodies(product: Product) -> None:
 
 
 def check_gate_or_force(product: Product) -> None:
-    assert {"compare", "gate", "promote", "keys"} <= set(FUNCTIONS)
+    assert {"compare", "gate", "promote", "keys"} <= set(MODULES)
     made = build_dossier(product.approved.evidence, day(0).date() + timedelta(days=1))
     fields = {field["key"]: field for section in made["sections"] for field in section["fields"]}
     rows = fields["approval"]["known"]["approval"]["rows"]
@@ -335,7 +335,7 @@ def check_gate_or_force(product: Product) -> None:
 
 def check_drift_verdicts(product: Product) -> None:
     assert all(verdict in TEXTS["drift_verdicts"] for verdict in get_args(DriftVerdict))
-    assert "drift" in FUNCTIONS
+    assert "drift" in MODULES
 
 
 CHECKS: dict[str, Callable[[Product], None]] = {
