@@ -140,10 +140,11 @@ def _list_environment_only() -> list[SettingReference]:
     languages = "Language of reasons, also of `npsrisk score` and the model in MLflow."
     passphrase = "Passphrase that encrypts a signing key (`npsrisk keys`)."
     api_key = "Key of `npsrisk exchange import --service` for the service."
-    rows = [
+    rows: list[tuple[str, str, str | None, str, str]] = [
         (SETTINGS_VARIABLE, "path", None, "", "File of settings."),
         (LANGUAGE_VARIABLE, "text", DEFAULT_LANGUAGE, ", ".join(LANGUAGES), languages),
         (PASSPHRASE_VARIABLE, "text", None, "", passphrase),
         (API_KEY_VARIABLE, "text", None, "", api_key),
     ]
-    return [SettingReference(*row, f"{text} Read from the environment only.") for *row, text in rows]
+    only = "Read from the environment only."
+    return [SettingReference(*row[:-1], f"{row[-1]} {only}") for row in rows]
