@@ -144,8 +144,8 @@ def restore(
             raise _write_fault(settings.state_dir, error) from error
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
-            name = secrets.token_hex(4).encode()  # entries after the backup had the old name
-            log.append([RestoreEvent(log.last_sequence + 1, to_us(datetime.now(UTC)), None, name)])
+            identity = secrets.token_hex(4).encode()  # entries after the backup had the old name
+            log.append([RestoreEvent(log.last_sequence + 1, to_us(datetime.now(UTC)), None, identity)])
             removed = forget_again(log, forgotten, settings.state_dir)
             return RestoreResult(manifest, removed, log.head)
 
