@@ -11,11 +11,6 @@ def refuse_hidden_packages(*names: str) -> None:
     """Raise `BadInput` if a package of another folder hides one of npsrisk, for example a `models/` of the working directory.
 
     Without this check the import ends with `No module named 'models.registry'`, which names no cause.
-
-    Parameters
-    ----------
-    *names : str
-        Names of packages of npsrisk.
     """
     from consignments.errors import BadInput
 

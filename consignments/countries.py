@@ -14,27 +14,13 @@ MAX_NAME_LENGTH = 100
 
 
 def parse_country(text: str | None) -> str | None:
-    """Return the ISO 3166-1 alpha-2 code of a country; what is not known comes back in capitals, as it was given.
-
-    Examples
-    --------
-    >>> parse_country("kor"), parse_country("Korea, Republic of"), parse_country("410"), parse_country("uk"), parse_country("NA")
-    ('KR', 'KR', 'KR', 'GB', 'NA')
-    >>> parse_country("Atlantis"), parse_country(" ") is None
-    ('ATLANTIS', True)
-    """
+    """Return the ISO 3166-1 alpha-2 code of a country; what is not known comes back in capitals, as it was given."""
     given = (text or "").strip()
     return find_country(given) or given.upper() or None
 
 
 def find_country(text: str) -> str | None:
-    """Return the ISO 3166-1 alpha-2 code of a country; None if it is not known.
-
-    Examples
-    --------
-    >>> find_country("GBR"), find_country("China"), find_country(" kr "), find_country("ZZ")
-    ('GB', 'CN', 'KR', None)
-    """
+    """Return the ISO 3166-1 alpha-2 code of a country; None if it is not known."""
     given = text.strip()
     code = given.upper()
     known = load_countries()

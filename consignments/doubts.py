@@ -182,13 +182,7 @@ def find_code_lists(record: type[msgspec.Struct]) -> dict[str, frozenset[str]]:
 
 
 def count_unknown_codes(values: Collection[str | None], known: frozenset[str]) -> int:
-    """Count the given values that are no code of a list.
-
-    Examples
-    --------
-    >>> count_unknown_codes(["KR", "kr ", None, "China"], COUNTRIES)
-    1
-    """
+    """Count the given values that are no code of a list."""
     unknown = {value for value in set(values) - known if value is not None and not is_code(value, known)}
     return sum(value in unknown for value in values) if unknown else 0
 

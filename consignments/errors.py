@@ -91,18 +91,7 @@ class ServiceFault(NpsriskError):
     """A fault that keeps the service from working."""
 
     def format_public(self, todo: str = "try again") -> str:
-        """Format what is wrong and what to do, without the place, which may name files and databases.
-
-        Parameters
-        ----------
-        todo : str, optional
-            What to do if the fault does not say it.
-
-        Examples
-        --------
-        >>> ServiceFault("the log cannot be read", where="events.db").format_public()
-        'the log cannot be read; try again'
-        """
+        """Format what is wrong and what to do, without the place, which may name files and databases."""
         return f"{self.what}; {self.todo or todo}"
 
 
@@ -121,14 +110,6 @@ class LogInUse(ServiceFault):
 
 
 def parse_validation_message(message: str) -> tuple[str, str]:
-    """Split a message of msgspec into the place of the invalid value and the fault, a clause.
-
-    Examples
-    --------
-    >>> parse_validation_message("Expected `int`, got `str` - at `$.model.trees`")
-    ('model.trees', 'expected `int`, got `str`')
-    >>> parse_validation_message("Object contains unknown field `tress`")
-    ('top level', 'object contains unknown field `tress`')
-    """
+    """Split a message of msgspec into the place of the invalid value and the fault, a clause."""
     fault, _, place = message.partition(" - at `$")
     return place.strip("`.") or "top level", fault[:1].lower() + fault[1:]

@@ -52,13 +52,7 @@ class Awb(NamedTuple):
 
 
 def compute_check_digit(serial: str) -> int:
-    """Compute the check digit of eight digits.
-
-    Examples
-    --------
-    >>> compute_check_digit("12345678"), compute_check_digit("47312482")
-    (5, 9)
-    """
+    """Compute the check digit of eight digits."""
     # The code of a digit is 48 more than the digit, and 48 times the sum of the weights is a multiple of 11.
     total: int = sum(map(mul, S10_WEIGHTS, serial.encode()))
     check = 11 - total % 11
@@ -66,15 +60,7 @@ def compute_check_digit(serial: str) -> int:
 
 
 def parse_s10(identifier: str) -> S10 | None:
-    """Parse an S10 identifier, ignoring spaces and case; return None if it is not one.
-
-    Examples
-    --------
-    >>> parse_s10("ra 473 124 829 ca")
-    S10(service='RA', serial='47312482', check=9, country='CA')
-    >>> parse_s10("057-51987552") is None
-    True
-    """
+    """Parse an S10 identifier, ignoring spaces and case; return None if it is not one."""
     found = S10_FORM.fullmatch(identifier.replace(" ", "").upper())
     if not found:
         return None
@@ -83,15 +69,7 @@ def parse_s10(identifier: str) -> S10 | None:
 
 
 def parse_awb(text: str) -> Awb | None:
-    """Parse an air waybill number in any written form, with or without a house after a slash; return None if it is not one.
-
-    Examples
-    --------
-    >>> parse_awb("05751987552").number
-    '057-51987552'
-    >>> parse_awb("180-12345675/SZX0091").house
-    'SZX0091'
-    """
+    """Parse an air waybill number in any written form, with or without a house after a slash; return None if it is not one."""
     found = AWB_FORM.fullmatch(text.strip())
     if not found:
         return None
@@ -100,13 +78,7 @@ def parse_awb(text: str) -> Awb | None:
 
 
 def format_awb_number(text: str) -> str:
-    """Return the air waybill number of a text in its written form, without a house; any other text as it is.
-
-    Examples
-    --------
-    >>> format_awb_number("05751987552"), format_awb_number("MEDU9876543")
-    ('057-51987552', 'MEDU9876543')
-    """
+    """Return the air waybill number of a text in its written form, without a house; any other text as it is."""
     awb = parse_awb(text)
     return text if awb is None else awb.number
 
@@ -116,11 +88,6 @@ def normalize_identifier(identifier: str) -> str:
 
     It is NFC without spaces at the ends. S10 identifiers and air waybill numbers have capitals and neither spaces nor
     hyphens; a house's number stays as it is.
-
-    Examples
-    --------
-    >>> normalize_identifier(" rb 123 456 785 gb"), normalize_identifier("057-5198 7552/h-1"), normalize_identifier("Lot-7 ")
-    ('RB123456785GB', '05751987552/h-1', 'Lot-7')
     """
     if identifier.isascii() and identifier.isalnum() and identifier.isupper():
         return identifier
@@ -141,15 +108,7 @@ def _normalize(identifier: str) -> str:
 
 
 def has_valid_check_digit(consignment_id: str) -> bool | None:
-    """Check the check digit of a consignment's identifier; return None if the identifier has no known form.
-
-    Examples
-    --------
-    >>> has_valid_check_digit("RB123456785GB"), has_valid_check_digit("CP001020301BR"), has_valid_check_digit("42")
-    (True, False, None)
-    >>> has_valid_check_digit("057-51987552/H1"), has_valid_check_digit("057-51987553")
-    (True, False)
-    """
+    """Check the check digit of a consignment's identifier; return None if the identifier has no known form."""
     identifier = normalize_identifier(consignment_id)
     parts = parse_s10(identifier) or parse_awb(identifier)
     return None if parts is None else parts.check_holds

@@ -140,27 +140,7 @@ def stream_table(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> TableStream:
-    """Check a Parquet table as `read_table` does, with one chunk in memory at a time.
-
-    Parameters
-    ----------
-    path : Path
-        A `.parquet` file, or a directory of them.
-    record : type
-        `Consignment`, or the type with declared columns.
-    strict : bool
-        Raise an error if any row is invalid.
-    piece_rows : int
-        Minimum number of rows of a chunk; it affects only the use of memory.
-    jobs : int
-        Number of processes that check the rows of a large table.
-    progress : callable, optional
-
-    Raises
-    ------
-    FileFault
-        The same as of `read_table`.
-    """
+    """Check a Parquet table as `read_table` does, with one chunk in memory at a time."""
     table = ParquetTable.open(path)
     refuse_missing_columns(table.columns, record, table.name)
     sections = list(table.split(CHECK_ROWS))

@@ -13,27 +13,7 @@ ROW_OVERHEAD_BYTES = 300
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A rejected row or message.
-
-    Attributes
-    ----------
-    place : str
-        Its place, for example `outcomes.csv row 12`. Rows are counted without the header, JSON Lines by line.
-    identifier : str
-        Its `consignment_id` or `alert_id`; empty if it has none.
-    column : str
-        The invalid column; several are separated by commas; empty if the whole row is invalid.
-    reason : str
-        What is wrong; it never contains personal data.
-    row : str
-        The original row, as JSON or as the text of the line. It may contain personal data: it is written only to the
-        file of rejects that the caller requested, and never printed.
-
-    Examples
-    --------
-    >>> print(Reject("outcomes.csv row 12", "RB123456785GB", "known_at", "bad time"))
-    outcomes.csv row 12 (RB123456785GB), known_at: bad time
-    """
+    """A rejected row or message. `row` is the original, which may hold personal data: it goes only to the file of rejects that the caller wants."""
 
     place: str
     identifier: str

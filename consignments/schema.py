@@ -11,19 +11,7 @@ FieldKind = Literal["string", "number", "time", "date", "items", "codes"]
 
 
 class DescribedType(NamedTuple):
-    """The type of a field without its metadata.
-
-    Attributes
-    ----------
-    inner : msgspec.inspect.Type
-        The type of its values other than None.
-    optional : bool
-        True if None is allowed.
-    meaning : str
-        Its description; empty if it has none.
-    extra : dict
-        Further metadata, for example `personal`.
-    """
+    """The type of a field without its metadata."""
 
     inner: types.Type
     optional: bool
@@ -69,27 +57,14 @@ class Field:
 
 @cache
 def get_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """List the columns of a record type, in order.
-
-    Examples
-    --------
-    >>> from consignments.records import Outcome
-    >>> [field.name for field in get_fields(Outcome) if field.required]
-    ['consignment_id', 'selected_by', 'status']
-    """
+    """List the columns of a record type, in order."""
     info = types.type_info(record)
     assert isinstance(info, types.StructType)
     return tuple(_build_field(part) for part in info.fields)
 
 
 def describe_type(kind: types.Type) -> DescribedType:
-    """Return the type of a field without its metadata, and its description.
-
-    Parameters
-    ----------
-    kind : msgspec.inspect.Type
-        Of a field; of several descriptions the outermost counts.
-    """
+    """Return the type of a field without its metadata, and its description."""
     meaning, optional = "", False
     extra: dict[str, Any] = {}
     inner = kind

@@ -314,15 +314,7 @@ def read_scores(path: Path | str) -> pd.DataFrame:
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
-    """Write the rejects to a table: place, identifier, column, reason, and the original row.
-
-    Parameters
-    ----------
-    rejects : iterable of Reject
-        Without any reject, an empty table is written.
-    path : Path
-        `.csv`, `.jsonl` or `.parquet`.
-    """
+    """Write the rejects to a table: place, identifier, column, reason, and the original row."""
     rows = [asdict(reject) for reject in rejects]
     write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
 
@@ -448,22 +440,7 @@ def refuse_rejects(rejects: Sequence[Reject]) -> None:
 
 
 def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
-    """Raise `FileFault` if the table has rows and all were rejected.
-
-    Parameters
-    ----------
-    report : ReadReport
-    todo : str
-        Next step: where the rejects are, or how to see them.
-
-    Examples
-    --------
-    >>> report = ReadReport("new.csv", 2, 2, {"channel: 'sea'": 2}, 0, (), {}, {})
-    >>> refuse_total_rejection(report, todo="the rejects are in rejects.csv")
-    Traceback (most recent call last):
-        ...
-    consignments.errors.FileFault: new.csv: all rows were rejected; got 2 of 2 rows rejected (2 x channel: 'sea'); the rejects are in rejects.csv
-    """
+    """Raise `FileFault` if the table has rows and all were rejected."""
     if report.all_rejected:
         raise FileFault(
             "all rows were rejected",

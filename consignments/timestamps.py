@@ -20,18 +20,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def to_us(moment: datetime) -> int:
-    """Convert a datetime to microseconds since the epoch, exactly.
-
-    Parameters
-    ----------
-    moment : datetime
-        Datetime with a time zone; one without raises `TypeError`.
-
-    Examples
-    --------
-    >>> to_us(datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC))
-    86400000001
-    """
+    """Convert a datetime to microseconds since the epoch, exactly."""
     return (moment - EPOCH) // MICROSECOND
 
 
@@ -46,13 +35,7 @@ def to_datetime(us: int) -> datetime:
 
 
 def convert_us_to_day(us: int) -> int:
-    """Convert a timestamp in microseconds to its UTC day, as days since the epoch.
-
-    Examples
-    --------
-    >>> convert_us_to_day(US_PER_DAY - 1), convert_us_to_day(US_PER_DAY), convert_us_to_day(-1)
-    (0, 1, -1)
-    """
+    """Convert a timestamp in microseconds to its UTC day, as days since the epoch."""
     return us // US_PER_DAY
 
 
@@ -62,14 +45,7 @@ def to_day(moment: datetime) -> int:
 
 
 def get_time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
-    """Return a time column as microseconds since the epoch; `NO_TIME` if the value or the whole column is missing.
-
-    Parameters
-    ----------
-    frame : DataFrame
-    column : str
-        Name of a column of times with zone, of any unit; they are truncated to microseconds.
-    """
+    """Return a time column as microseconds since the epoch; `NO_TIME` if the value or the whole column is missing."""
     if column not in frame:
         return np.full(len(frame), NO_TIME, dtype=np.int64)
     return frame[column].to_numpy(dtype="datetime64[us]").astype(np.int64)

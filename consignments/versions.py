@@ -18,37 +18,12 @@ if TYPE_CHECKING:
 
 
 def is_late(issued_us: int, known_us: int) -> bool:
-    """Check if a version was issued before the one that counts; without both times it was not.
-
-    Parameters
-    ----------
-    issued_us : int
-        Time of issue of the version, or `NO_TIME`.
-    known_us : int
-        Time of issue of the version that counts, or `NO_TIME`.
-    """
+    """Check if a version was issued before the one that counts; without both times it was not."""
     return NO_TIME not in (issued_us, known_us) and issued_us < known_us
 
 
 def mark_late_versions(code: NDArray[np.int64], issued_us: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the versions that were issued before the one that counted when they arrived.
-
-    Parameters
-    ----------
-    code : int64 array, (n,)
-        Number of the consignment of each version, in the order of arrival; from 0.
-    issued_us : int64 array, (n,)
-        `NO_TIME` if unknown.
-
-    Returns
-    -------
-    bool array, (n,)
-
-    Examples
-    --------
-    >>> mark_late_versions(np.array([0, 0, 1, 0]), np.array([5, 9, 3, 7])).tolist()
-    [False, False, False, True]
-    """
+    """Mark the versions that were issued before the one that counted when they arrived."""
     late = np.zeros(len(code), dtype=bool)
     counting: dict[int, int] = {}
     for row in np.flatnonzero(np.bincount(code)[code] > 1).tolist():
@@ -62,21 +37,7 @@ def mark_late_versions(code: NDArray[np.int64], issued_us: NDArray[np.int64]) ->
 def select_counting_rows(
     frame: "pd.DataFrame", before_us: int | None = None, decided_us: "pd.Series | None" = None
 ) -> NDArray[np.bool_]:
-    """Select the row of each consignment that counts at a time.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Consignments as `consignments.tables` reads them. Without a column `sequence` each has one row.
-    before_us : int, optional
-        Rows received at this time or later do not exist yet, in microseconds.
-    decided_us : Series of int64, optional
-        Time of a decision by identifier in normal form: a version received after it never counts, unless it is the first.
-
-    Returns
-    -------
-    bool array, (rows,)
-    """
+    """Select the row of each consignment that counts at a time."""
     from consignments.columns import normalize_column
 
     received = get_time_column_us(frame, "received_at")

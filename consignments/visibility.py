@@ -23,13 +23,7 @@ KNOWN_BEFORE_INSPECTED = ("known_at", "before inspected_at")
 
 
 def list_positive_results(target: Target) -> frozenset[str]:
-    """List the final results that are a detection of a target.
-
-    Examples
-    --------
-    >>> sorted(list_positive_results("any_offence"))
-    ['controlled_drug', 'nps', 'other_offence']
-    """
+    """List the final results that are a detection of a target."""
     return FINAL_RESULTS - {"clear"} if target == "any_offence" else frozenset((target,))
 
 
@@ -39,13 +33,7 @@ def is_final(outcome: Outcome) -> bool:
 
 
 def find_outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
-    """Find a contradiction in an outcome.
-
-    Returns
-    -------
-    tuple of str or None
-        Invalid column and reason; `find_outcome_faults` finds the same for a table.
-    """
+    """Find a contradiction in an outcome."""
     if outcome.status == "missed" and outcome.result in FINAL_RESULTS:
         return MISSED_WITH_RESULT
     if is_final(outcome) and outcome.known_at is None:
@@ -57,13 +45,7 @@ def find_outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
 
 
 def find_outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.bool_]]]:
-    """Find the contradictory rows of an outcome table.
-
-    Returns
-    -------
-    list of (column, reason, rows)
-        `rows` is a bool array, (rows of the table,).
-    """
+    """Find the contradictory rows of an outcome table."""
     final = _has_final_result(frame)
     missed = _equals(frame, "status", "missed")
     known, inspected = get_time_column_us(frame, "known_at"), get_time_column_us(frame, "inspected_at")
@@ -79,11 +61,6 @@ def get_known_us(outcome: Outcome) -> int:
 
     It is `known_at`; for missed and pending outcomes `inspected_at`, else `selected_at`. If such an outcome has neither, it
     is `NO_TIME`, which is before all times. Of several outcomes the last known one counts.
-
-    Raises
-    ------
-    BadInput
-        A final result has no `known_at`; it would be visible before it was known.
     """
     if is_final(outcome):
         known = outcome.known_at
@@ -100,12 +77,7 @@ def get_visible_us(outcome: Outcome) -> int:
 
 
 def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
-    """Compute `get_known_us` for every row of an outcome table as read by `consignments.tables`.
-
-    Returns
-    -------
-    int64 array, (rows,)
-    """
+    """Compute `get_known_us` for every row of an outcome table as read by `consignments.tables`."""
     final = _has_final_result(frame) & ~_equals(frame, "status", "missed")
     known = get_time_column_us(frame, "known_at")
     if (final & (known == NO_TIME)).any():

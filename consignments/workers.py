@@ -23,17 +23,7 @@ B = TypeVar("B")
 
 
 class WorkerPool:
-    """A pool that maps a function over chunks in order, with few chunks in progress at once.
-
-    Parameters
-    ----------
-    jobs : int
-        Number of processes. With one, or for few rows, the calling process does the work.
-    rows : int
-        Total number of rows.
-    least : int, optional
-        Number of rows from which on other processes are started. Default: MIN_PARALLEL_ROWS.
-    """
+    """A pool that maps a function over chunks in order, with few chunks in progress at once."""
 
     def __init__(self, jobs: int, rows: int, least: int | None = None) -> None:
         self.jobs = jobs if rows >= (MIN_PARALLEL_ROWS if least is None else least) else 1
@@ -66,13 +56,7 @@ class WorkerPool:
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when its parent ends for any reason. Else the processes of a pool would wait forever.
-
-    Parameters
-    ----------
-    parent : int
-        Process identifier of the parent.
-    """
+    """End this process when its parent ends for any reason. Else the processes of a pool would wait forever."""
 
     def watch() -> None:
         while os.getppid() == parent:

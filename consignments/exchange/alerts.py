@@ -23,24 +23,12 @@ def name_message(author: str, message_id: str) -> str:
 
 
 def build_alert_id(author: str, message_id: str, revision: int = 1) -> str:
-    """Build the identifier of the alert of a message.
-
-    Examples
-    --------
-    >>> build_alert_id("XA", "W-7"), build_alert_id("XA", "W-7", 2)
-    ('XA/W-7', 'XA/W-7#2')
-    """
+    """Build the identifier of the alert of a message."""
     return name_message(author, message_id) + (f"#{revision}" if revision > 1 else "")
 
 
 def split_alert_id(alert_id: str) -> tuple[str, str] | None:
-    """Return author and identifier of the message of an alert; None if it did not come as a message.
-
-    Examples
-    --------
-    >>> split_alert_id("XA/W-7#2"), split_alert_id("A-7")
-    (('XA', 'W-7'), None)
-    """
+    """Return author and identifier of the message of an alert; None if it did not come as a message."""
     author, slash, rest = alert_id.partition("/")
     return (author, rest.partition("#")[0]) if slash else None
 
@@ -56,18 +44,6 @@ def list_alert_changes(
     """List the alerts that a message adds or ends, each as its new version.
 
     A message that was received before, that is withdrawn or that is the receiver's own changes nothing.
-
-    Parameters
-    ----------
-    message : document
-        Checked; its author is who signed it.
-    received_at : datetime
-        Nothing changes before this time.
-    find : callable
-    withdrawn : container of str
-        Names (`name_message`) of the messages whose withdrawal came.
-    administration : str or None
-        Name of the receiver.
     """
     if message.author == administration:
         return []

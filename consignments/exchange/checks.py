@@ -14,13 +14,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 def check_message(message: AnyMessage, now: datetime) -> None:
-    """Check a document at the time of its receipt.
-
-    Raises
-    ------
-    MessageFault
-        The first fault: not printable, issued in the future, expired, or contradictory.
-    """
+    """Check a document at the time of its receipt."""
     found = next(_find_faults(message, now), None)
     if found is not None:
         field, reason = found

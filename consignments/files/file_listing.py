@@ -16,11 +16,6 @@ def list_table_files(folder: Path) -> list[Path]:
     """List all files below a folder, hidden ones too, relative to it and in order.
 
     Symbolic links to folders are followed like those to files, except hidden links and links in hidden folders.
-
-    Raises
-    ------
-    FileFault
-        A folder cannot be read or is met twice, or a link leads nowhere.
     """
 
     def refuse_unreadable(error: OSError) -> None:
@@ -54,13 +49,7 @@ def is_hidden(path: Path) -> bool:
 
 
 def name_file(path: Path) -> str:
-    r"""Return the name of a file for reports and stores; bytes of it that are no UTF-8 are escaped.
-
-    Examples
-    --------
-    >>> print(name_file(Path(os.fsdecode(b"in/b\xfcro.xml"))))
-    in/b\xfcro.xml
-    """
+    r"""Return the name of a file for reports and stores; bytes of it that are no UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -11,21 +11,7 @@ from consignments.errors import BadInput, FileFault
 
 @contextmanager
 def lock_folder(folder: Path, what: str) -> Iterator[None]:
-    """Keep other runs out of a folder; the system ends the lock with the process.
-
-    Parameters
-    ----------
-    folder : Path
-    what : str
-        What the runs write, for the message.
-
-    Raises
-    ------
-    BadInput
-        Another run has the lock.
-    FileFault
-        The folder cannot be locked.
-    """
+    """Keep other runs out of a folder; the system ends the lock with the process."""
     with _explain_failure(folder, what):
         descriptor = os.open(folder, os.O_RDONLY)
     try:

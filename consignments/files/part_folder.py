@@ -48,15 +48,7 @@ PART_ROW_GROUPS = 8
 
 @dataclass
 class PartFolder:
-    """A table in parts that is being written. Use it as the context of one run; another run waits for nothing and is refused.
-
-    Attributes
-    ----------
-    out : Path
-        Folder of the finished table.
-    manifest : Manifest
-        The parts that are finished.
-    """
+    """A table in parts that is being written. Use it as the context of one run; another run waits for nothing and is refused."""
 
     out: Path
     manifest: Manifest
@@ -69,21 +61,7 @@ class PartFolder:
     @classmethod
     @contextmanager
     def open(cls, out: Path, inputs: Mapping[str, str]) -> Iterator["PartFolder"]:
-        """Open the folder for a run, and continue an interrupted run with the same inputs.
-
-        Parameters
-        ----------
-        out : Path
-        inputs : mapping
-            See `Manifest`.
-
-        Raises
-        ------
-        BadInput
-            The folder holds something else, another run is writing it, or an interrupted run had other inputs.
-        FileFault
-            The folder cannot be written, or a finished part was changed.
-        """
+        """Open the folder for a run, and continue an interrupted run with the same inputs."""
         folder = cls(out, Manifest(dict(inputs)))
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             folder.manifest = _read_finished(out, inputs)
@@ -95,18 +73,7 @@ class PartFolder:
             yield folder
 
     def write(self, compute: Callable[[int], "Frames"]) -> int:
-        """Write the parts that are not finished yet, give the folder its name, and return the number of rows.
-
-        Parameters
-        ----------
-        compute : callable
-            Function that returns the rows of the table from a row on, in chunks. It is not called for a finished table.
-
-        Raises
-        ------
-        FileFault
-            A part cannot be written, for example because the disk is full. The finished parts stay.
-        """
+        """Write the parts that are not finished yet, give the folder its name, and return the number of rows."""
         if self.manifest.complete:
             return self.manifest.rows
         groups = split_row_groups(compute(self.manifest.rows))

@@ -37,19 +37,7 @@ class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The manifest of a table in parts.
-
-    Attributes
-    ----------
-    inputs : dict
-        What the table was computed from: SHA-256 of each input table and of the model, and the options that change the result.
-    columns : tuple of ColumnEntry
-        Empty until a part is finished.
-    parts : tuple of PartEntry
-        Finished parts, in the order of the table.
-    complete : bool
-        True if no part is missing at the end.
-    """
+    """The manifest of a table in parts; `inputs` are the SHA-256 of what it was computed from, and the options that change the result."""
 
     inputs: dict[str, str]
     columns: tuple[ColumnEntry, ...] = ()
@@ -64,13 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the manifest of a folder.
-
-        Raises
-        ------
-        FileFault
-            It cannot be read, or has another format.
-        """
+        """Read the manifest of a folder."""
         path = folder / MANIFEST_NAME
         try:
             with path.open("rb") as file:
@@ -102,19 +84,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         flush_folder(folder)
 
     def check_files(self, folder: Path, names: Iterable[str]) -> None:
-        """Check that a folder holds exactly the parts of the manifest, unchanged.
-
-        Parameters
-        ----------
-        folder : Path
-        names : iterable of str
-            File names of the parts that are in the folder.
-
-        Raises
-        ------
-        FileFault
-            A part is missing, additional, or differs from its SHA-256. The message names it.
-        """
+        """Check that a folder holds exactly the parts of the manifest, unchanged."""
         known = {part.name for part in self.parts}
         for name in names:
             if name not in known:
@@ -147,19 +117,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_parts(folder: Path, files: Iterable[Path]) -> None:
-    """Check the files of a table in parts against its manifest.
-
-    Parameters
-    ----------
-    folder : Path
-    files : iterable of Path
-        Parquet files below the folder, relative to it.
-
-    Raises
-    ------
-    FileFault
-        The table is incomplete, or a part is missing, additional or changed.
-    """
+    """Check the files of a table in parts against its manifest."""
     manifest = Manifest.read(folder)
     if not manifest.complete:
         raise FileFault(
@@ -190,11 +148,6 @@ def identify_tables(paths: Mapping[str, Path | None]) -> dict[str, str]:
     """Compute the SHA-256 of each table, by its name; "none" for a table that is not given.
 
     That of a directory covers the relative names and the contents of all its files, see `list_table_files`.
-
-    Raises
-    ------
-    FileFault
-        A file cannot be read.
     """
     return {name: "none" if path is None else _identify_table(path) for name, path in paths.items()}
 

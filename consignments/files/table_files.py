@@ -43,18 +43,7 @@ TRUNCATED_FILE = "the file is truncated: it ends in the middle of a row"
 
 
 def read_files(path: Path) -> RawTable:
-    """Read a table without converting its columns.
-
-    Parameters
-    ----------
-    path : Path
-        `.csv`, `.parquet` or `.jsonl`, or a directory of Parquet files, hive-partitioned or not.
-
-    Raises
-    ------
-    FileFault
-        The file is missing, empty, truncated, or has another format or encoding; or a partition has another schema.
-    """
+    """Read a table without converting its columns."""
     if not path.exists():
         raise FileFault("no such file", where=str(path), todo="check the path")
     if path.is_dir():

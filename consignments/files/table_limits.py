@@ -75,15 +75,7 @@ def refuse_long_texts(path: Path, metadata: Any, where: str) -> None:
 
 
 class ExpansionLimit:
-    """The size in memory that a Parquet table may reach while it is read.
-
-    Parameters
-    ----------
-    file_bytes : int
-        Size of its files.
-    where : str
-        Name of the table in messages.
-    """
+    """The size in memory that a Parquet table may reach while it is read."""
 
     def __init__(self, file_bytes: int, where: str) -> None:
         self._where = where

@@ -59,17 +59,6 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
     """Write a table given in chunks, as `write_table` writes a whole one, and return its number of rows.
 
     The same rows give the same bytes, whatever the chunks are.
-
-    Parameters
-    ----------
-    frames : iterable of DataFrame or of Arrow tables
-        At least one; all must have the columns and types of the first.
-    path : Path
-
-    Raises
-    ------
-    FileFault
-        The same as of `write_table`. Errors raised by `frames` pass through, and no partial file remains.
     """
     refuse_unwritable(path)
     prepare, open_writer = FORMATS[path.suffix.lower()]
@@ -143,17 +132,7 @@ def write_tables(
     open_writer: Callable[[Any], Any],
     explain: Callable[[], AbstractContextManager[None]],
 ) -> int:
-    """Write tables one at a time with a writer opened for the schema of the first one, and return the number of rows.
-
-    Parameters
-    ----------
-    tables : iterator of Arrow tables
-        At least one. Their own errors pass through.
-    open_writer : callable
-        Opens the writer for a schema.
-    explain : callable
-        Returns a context that explains the errors of writing.
-    """
+    """Write tables one at a time with a writer opened for the schema of the first one, and return the number of rows."""
     first, rows = next(tables), 0
     with explain():
         writer = open_writer(first.schema)

@@ -13,13 +13,7 @@ PRIVATE_FOLDER_MODE = 0o700
 
 
 def create_key_file(path: Path, data: bytes) -> None:
-    """Create the file of a secret key, which only its owner can read.
-
-    Raises
-    ------
-    BadInput
-        If the file exists: a key is never replaced.
-    """
+    """Create the file of a secret key, which only its owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE)

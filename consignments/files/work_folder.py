@@ -12,21 +12,7 @@ from consignments.files.whole_files import PRIVATE_FOLDER_MODE
 
 @contextmanager
 def open_work_folder(folder: Path, what: str) -> Iterator[Path]:
-    """Create a working folder, and remove it at the end unless it was renamed. What a killed run left in it is removed first.
-
-    Parameters
-    ----------
-    folder : Path
-    what : str
-        What the run writes, for the message.
-
-    Raises
-    ------
-    BadInput
-        Another file has its name, or another run uses it.
-    FileFault
-        It cannot be created.
-    """
+    """Create a working folder, and remove it at the end unless it was renamed. What a killed run left in it is removed first."""
     if folder.exists() and not folder.is_dir():
         raise BadInput("the working folder is a file", where=str(folder), todo="remove it")
     try:

@@ -16,13 +16,7 @@ MAX_READ_CHARACTERS = 600
 
 @lru_cache(maxsize=CACHED_TEXTS)
 def is_admin_text(description: str) -> bool:
-    """Check whether a description holds phrases of carriage and paper work and nothing that could be goods.
-
-    Examples
-    --------
-    >>> is_admin_text("FREIGHT PREPAID Ref No. 4711 TOP URGENT CARGO"), is_admin_text("Freight prepaid, cotton shirts")
-    (True, False)
-    """
+    """Check whether a description holds phrases of carriage and paper work and nothing that could be goods."""
     words = normalize_words(description[:MAX_READ_CHARACTERS])
     phrases, fillers = _load_patterns()
     rest, found = phrases.subn(" ", f" {words} ")

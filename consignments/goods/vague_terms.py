@@ -21,11 +21,6 @@ def is_vague(description: str) -> bool:
 
     Sources: Transport Canada, PACT guide, section 6.2 (unacceptable descriptions alone); EU ICS2, list of
     unacceptable goods descriptions (Delegated Regulation 2015/2446, Annex B, D.E. 18 05 000 000).
-
-    Examples
-    --------
-    >>> is_vague("GIFTS."), is_vague("Spare Parts"), is_vague("spare parts for bicycles"), is_vague("scan.pdf")
-    (True, True, False, False)
     """
     words = normalize_words(description)
     terms = _load_terms()
