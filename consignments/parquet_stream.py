@@ -86,7 +86,7 @@ class TableSlice:
         return self._read_chunk().to_table(record)
 
     def _read_chunk(self) -> TableChunk:
-        parts = tuple(self.table.read_rows(self.first, self.last))
+        parts = tuple(self.table.read_parts(CHUNK_ROWS, self.first, self.last))
         return TableChunk(parts, self.table.columns, self.good)
 
 
@@ -143,16 +143,16 @@ def stream_table(
     """Check a Parquet table as `read_table` does, with one chunk in memory at a time."""
     table = ParquetTable.open(path)
     refuse_missing_columns(table.columns, record, table.name)
-    sections = list(table.split(CHECK_ROWS))
+    sections = table.list_sections(CHECK_ROWS)
     # Another process builds the record type from its declared columns.
-    check = partial(_check_section, declared=split_declared_columns(record), piece_rows=piece_rows)
+    check = partial(_check_section, table, declared=split_declared_columns(record), piece_rows=piece_rows)
     checks: list[ChunkCheck] = []
     with WorkerPool(jobs, table.rows, MIN_CHECK_ROWS) as workers:
         for found in workers.map(check, sections):
             checks += found
             if progress is not None:
                 progress("check", sum(len(each.good) for each in checks), table.rows)
-    chunks = chain.from_iterable(section.read_chunks(piece_rows) for section in sections)
+    chunks = chain.from_iterable(table.read_chunks(piece_rows, *section) for section in sections)
     report, rejects = finish_check(table, checks, chunks, record)
     if strict:
         refuse_rejects(rejects)
@@ -168,9 +168,13 @@ def stream_table(
 
 
 def _check_section(
-    section: ParquetTable, declared: tuple[tuple[str, ...], tuple[str, ...]], piece_rows: int
+    table: ParquetTable,
+    section: tuple[int, int],
+    declared: tuple[tuple[str, ...], tuple[str, ...]],
+    piece_rows: int,
 ) -> list[ChunkCheck]:
     """Check the chunks of a section of a table, in this process or another."""
     record = create_consignment_type(*declared)
-    chunks = (check_rows(parts, section.columns, record) for parts in section.read_chunks(piece_rows))
-    return [ChunkCheck.from_rows(rows, record, ORDER_COLUMNS) for rows in chunks]
+    chunks = table.read_chunks(piece_rows, *section)
+    checked = (check_rows(parts, table.columns, record) for parts in chunks)
+    return [ChunkCheck.from_rows(rows, record, ORDER_COLUMNS) for rows in checked]

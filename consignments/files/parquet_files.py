@@ -48,28 +48,40 @@ class FileMark(NamedTuple):
 
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A file of a Parquet table, or some of its row groups; `first` is the number of the first row, `mark` that of its opening."""
+    """A file of a Parquet table: its name in messages, the folders above it, and its mark, of which it must not change."""
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
-    groups: tuple[int, ...] | None = None
-    first: int = 1
     mark: FileMark | None = None
-
-    def select_groups(self, begin: int, end: int, *, first: int) -> "_ParquetFile":
-        """Return the row groups from `begin` up to `end`, which is not included, given the number of their first row."""
-        return replace(self, groups=tuple(range(begin, end)), first=first)
-
-    def build_part(self, table: Any, first: int = 1) -> TablePart:
-        """Build a table part from rows of the file; the first row has the number `first`."""
-        table = _add_partition_columns(table, self.folders)
-        return TablePart(table, self.name, "row", number_rows(len(table), first))
 
     def remember(self) -> "_ParquetFile":
         """Return the file with its mark of now: from then on it must not change."""
         with self._explain_failure():
             return replace(self, mark=FileMark.read(self.path))
+
+    def read(self, rows: int, first: int, last: int) -> Iterator[TablePart]:
+        """Read the rows from `first` up to `last` in parts of at most `rows`, of which there is one at least; other row groups are not read."""
+        with self.open() as file:
+            metadata = file.metadata
+            ends = list(
+                accumulate(metadata.row_group(each).num_rows for each in range(metadata.num_row_groups))
+            )
+            if first >= last:
+                yield self.build_part(file.schema_arrow.empty_table(), first)
+                return
+            groups = range(bisect_right(ends, first), bisect_left(ends, last) + 1)
+            start = ends[groups[0] - 1] if groups[0] else 0
+            for batch in file.iter_batches(rows, row_groups=list(groups), use_threads=False):
+                wanted = batch.slice(max(first - start, 0), max(last - max(first, start), 0))
+                if len(wanted):
+                    yield self.build_part(pa.Table.from_batches([wanted]), max(first, start))
+                start += len(batch)
+
+    def build_part(self, table: Any, first: int) -> TablePart:
+        """Build a table part from rows of the file, after `first` other ones."""
+        table = _add_partition_columns(table, self.folders)
+        return TablePart(table, self.name, "row", number_rows(len(table), first + 1))
 
     @contextmanager
     def open(self) -> Iterator[Any]:
@@ -115,37 +127,6 @@ class _ParquetFile:
                 todo="rename the file, or write it again with other column names",
             ) from error
 
-    def read_parts(self, rows: int) -> Iterator[TablePart]:
-        """Read the file in parts of at most `rows` rows; a file without rows is one empty part."""
-        first = self.first
-        with self.open() as file:
-            for batch in file.iter_batches(rows, row_groups=self.groups, use_threads=False):
-                yield self.build_part(pa.Table.from_batches([batch]), first)
-                first += len(batch)
-            if first == self.first:
-                yield self.build_part(file.schema_arrow.empty_table())
-
-    def read_rows(self, first: int, last: int) -> TablePart:
-        """Read the rows from `first` up to `last`, which is not included; only their row groups are read."""
-        with self.open() as file:
-            if first >= last:
-                return self.build_part(file.schema_arrow.empty_table())
-            metadata = file.metadata
-            ends = list(
-                accumulate(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-            )
-            groups = range(bisect_right(ends, first), bisect_left(ends, last) + 1)
-            start = ends[groups[0] - 1] if groups[0] else 0
-            batches = []
-            for batch in file.iter_batches(READ_ROWS, row_groups=list(groups), use_threads=False):
-                wanted = batch.slice(
-                    max(first - start, 0), max(min(last, start + len(batch)) - max(first, start), 0)
-                )
-                if len(wanted):
-                    batches.append(wanted)
-                start += len(batch)
-            return self.build_part(pa.Table.from_batches(batches), first + 1)
-
 
 @dataclass(frozen=True)
 class ParquetTable:
@@ -176,7 +157,7 @@ class ParquetTable:
         for each in files:
             with each.open() as file:
                 refuse_long_texts(each.path, file.metadata, each.name)
-                empty.append(each.build_part(file.schema_arrow.empty_table()))
+                empty.append(each.build_part(file.schema_arrow.empty_table(), 0))
                 groups = range(file.metadata.num_row_groups)
                 rows.append(tuple(file.metadata.row_group(group).num_rows for group in groups))
         for part in empty[1:]:
@@ -184,10 +165,12 @@ class ParquetTable:
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
         return cls(path.name, tuple(files), tuple(columns), tuple(rows))
 
-    def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
-        """Read the table in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller."""
+    def read_chunks(
+        self, rows: int, first: int = 0, last: int | None = None
+    ) -> Iterator[tuple[TablePart, ...]]:
+        """Read some rows in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller."""
         piece: list[TablePart] = []
-        for part in chain.from_iterable(file.read_parts(rows) for file in self.files):
+        for part in self.read_parts(rows, first, last):
             piece.append(part)
             if sum(len(each.table) for each in piece) >= rows:
                 yield tuple(piece)
@@ -195,40 +178,26 @@ class ParquetTable:
         if piece:
             yield tuple(piece)
 
-    def split(self, rows: int) -> Iterator["ParquetTable"]:
-        """Split the table at ends of row groups into tables of at least `rows` rows, in order; the last one may be smaller.
-
-        Other processes can read them, and nothing is read twice.
-        """
-        files, sizes, held = list[_ParquetFile](), list[tuple[int, ...]](), 0
-        for file, groups in zip(self.files, self.group_rows, strict=True):
-            begin = 0
-            for end in range(1, len(groups) + 1):
-                held += groups[end - 1]
-                if held < rows and end < len(groups):
-                    continue
-                files.append(file.select_groups(begin, end, first=1 + sum(groups[:begin])))
-                sizes.append(groups[begin:end])
-                begin = end
-                if held >= rows:
-                    yield replace(self, files=tuple(files), group_rows=tuple(sizes))
-                    files, sizes, held = [], [], 0
-            if not groups:
-                files.append(file)
-                sizes.append(groups)
-        if files:
-            yield replace(self, files=tuple(files), group_rows=tuple(sizes))
-
-    def read_rows(self, first: int, last: int) -> Iterator[TablePart]:
-        """Read the rows from `first` up to `last`, which is not included, in one part for each file; at least one part."""
-        start = 0
-        for file, rows in zip(self.files, self.file_rows, strict=True):
-            begin, end = max(first, start), min(last, start + rows)
-            if begin < end:
-                yield file.read_rows(begin - start, end - start)
-            start += rows
+    def read_parts(self, rows: int, first: int = 0, last: int | None = None) -> Iterator[TablePart]:
+        """Read the rows from `first` up to `last`, which is not included, in parts of at most `rows`; at least one part."""
+        last = self.rows if last is None else last
         if first >= last:
-            yield self.files[0].read_rows(0, 0)
+            yield from self.files[0].read(rows, 0, 0)
+        start = 0
+        for file, held in zip(self.files, self.file_rows, strict=True):
+            begin, end = max(first - start, 0), min(last - start, held)
+            if begin < end:
+                yield from file.read(rows, begin, end)
+            start += held
+
+    def list_sections(self, rows: int) -> list[tuple[int, int]]:
+        """Split the table at ends of row groups into sections, from a row up to another, of at least `rows` rows; the last may have fewer."""
+        sections, begin = [], 0
+        for end in accumulate(chain.from_iterable(self.group_rows)):
+            if end - begin >= rows:
+                sections.append((begin, end))
+                begin = end
+        return [*sections, (begin, self.rows)] if begin < self.rows or not sections else sections
 
 
 def is_parquet(path: Path) -> bool:
@@ -241,9 +210,9 @@ def read_parquet_table(path: Path) -> RawTable:
     table = ParquetTable.open(path)
     limit = ExpansionLimit(sum(file.path.stat().st_size for file in table.files), table.name)
     parts = []
-    for file in table.files:
+    for file, rows in zip(table.files, table.file_rows, strict=True):
         tables = []
-        for part in file.read_parts(READ_ROWS):
+        for part in file.read(READ_ROWS, 0, rows):
             tables.append(_decode_dictionaries(part.table))
             limit.add(tables[-1].nbytes)
         whole = pa.concat_tables(tables)

@@ -144,7 +144,7 @@ def test_any_rows_are_read_without_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int
 ) -> None:
     monkeypatch.setattr("consignments.files.table_writers.ROW_GROUP_ROWS", group_rows)
-    monkeypatch.setattr("consignments.files.parquet_files.READ_ROWS", 3)
+    monkeypatch.setattr("consignments.parquet_stream.CHUNK_ROWS", 3)
     table = with_faults(frame(24))
     (tmp_path / "t").mkdir()
     for number, part in enumerate((table[:9], table[9:9], table[9:])):
@@ -190,17 +190,18 @@ def test_other_processes_find_the_same_rejects_and_repeats(sections: Path) -> No
 @pytest.mark.parametrize("rows", [1, 3, 5, 100])
 def test_sections_of_a_table_are_the_table(sections: Path, rows: int) -> None:
     table = ParquetTable.open(sections)
-    made = list(table.split(rows))
-    assert [section.rows >= rows for section in made[:-1]] == [True] * (len(made) - 1)
-    assert list_places(made) == list_places([table])
+    made = table.list_sections(rows)
+    assert [last - first >= rows for first, last in made[:-1]] == [True] * (len(made) - 1)
+    assert list_places(table, made) == list_places(table, [(0, table.rows)])
 
 
-def list_places(tables: list[ParquetTable]) -> list[tuple[str, str]]:
+def list_places(table: ParquetTable, sections: list[tuple[int, int]]) -> list[tuple[str, str]]:
     """List place and identifier of each row."""
-    parts = [part for table in tables for chunk in table.read_chunks(100) for part in chunk]
+    chunks = (chunk for section in sections for chunk in table.read_chunks(100, *section))
     return [
         (part.locate_row(row), name)
-        for part in parts
+        for chunk in chunks
+        for part in chunk
         for row, name in enumerate(part.table.column("consignment_id").to_pylist())
     ]
 
