@@ -14,8 +14,11 @@
 Errors of single rows are values, not exceptions (`consignments.rejects.Reject`), so an invalid row never stops valid ones.
 """
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Self
 
 
@@ -107,6 +110,21 @@ class LogInUse(ServiceFault):
             got=writer,
             todo="stop that process, set another database, or set NPSRISK_STANDBY to stand by",
         )
+
+
+@contextmanager
+def explain_failure(what: str, where: Path, todo: str = "") -> Iterator[None]:
+    """Raise `FileFault` for an error of the operating system."""
+    try:
+        yield
+    except OSError as error:
+        got = error.strerror or str(error).splitlines()[0]
+        raise FileFault(what, where=name_file(where), got=got, todo=todo) from error
+
+
+def name_file(path: Path) -> str:
+    """Return the name of a file for reports and stores; bytes of it that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def parse_validation_message(message: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ A table that is a folder is listed once for its rows and once for its SHA-256. B
 import os
 from pathlib import Path
 
-from consignments.errors import FileFault
+from consignments.errors import FileFault, name_file
 
 HIDDEN = (".", "_")
 """First characters of the names of files and folders that hold no rows."""
@@ -46,11 +46,6 @@ def list_table_files(folder: Path) -> list[Path]:
 def is_hidden(path: Path) -> bool:
     """Check whether a relative path is hidden from readers of tables."""
     return any(part.startswith(HIDDEN) for part in path.parts)
-
-
-def name_file(path: Path) -> str:
-    r"""Return the name of a file for reports and stores; bytes of it that are no UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _refuse_broken_link(folder: Path, file: Path) -> None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from consignments.errors import BadInput, FileFault
-from consignments.files.folder_lock import lock_folder
+from consignments.files.folders import lock_folder
 from consignments.files.part_manifest import (
     ColumnEntry,
     Manifest,
@@ -98,14 +98,9 @@ class PartFolder:
         """Read the finished parts of an interrupted run, and remove what it left unfinished."""
         if any(self.work.glob("*.parquet")):
             self.manifest = Manifest.read(self.work)
-            differing = list_differences(self.manifest.inputs, inputs)
-            if differing:
-                raise BadInput(
-                    "an interrupted run with other inputs wrote parts of this table",
-                    where=str(self.work),
-                    got=f"other {', '.join(differing)}",
-                    todo="repeat that command to finish it, or remove this folder",
-                )
+            what = "an interrupted run with other inputs wrote parts of this table"
+            todo = "repeat that command to finish it, or remove this folder"
+            _refuse_other_inputs(self.manifest, inputs, what, self.work, todo)
         kept = {part.name for part in self.manifest.parts}
         for left_over in self.work.glob("*.parquet*"):
             if left_over.name not in kept:
@@ -172,6 +167,14 @@ def list_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[s
     return [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
 
 
+def _refuse_other_inputs(
+    manifest: Manifest, inputs: Mapping[str, str], what: str, where: Path, todo: str
+) -> None:
+    differing = list_differences(manifest.inputs, inputs)
+    if differing:
+        raise BadInput(what, where=str(where), got=f"other {', '.join(differing)}", todo=todo)
+
+
 def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
     """Return the manifest of a finished table with these inputs; raise `BadInput` for anything else in its place."""
     if not out.is_dir() or not list(out.glob("part-*.parquet")):
@@ -181,13 +184,7 @@ def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
             todo="choose another --out, or remove it",
         )
     manifest = Manifest.read(out)
-    differing = list_differences(manifest.inputs, inputs)
-    if differing:
-        raise BadInput(
-            "this folder holds a table with other inputs",
-            where=str(out),
-            got=f"other {', '.join(differing)}",
-            todo="choose another --out, or remove the folder",
-        )
+    what, todo = "this folder holds a table with other inputs", "choose another --out, or remove the folder"
+    _refuse_other_inputs(manifest, inputs, what, out, todo)
     manifest.check_files(out, [file.name for file in out.glob("*.parquet")])
     return manifest

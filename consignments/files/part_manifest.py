@@ -11,8 +11,8 @@ from typing import Self
 
 import msgspec
 
-from consignments.errors import FileFault
-from consignments.files.file_listing import list_table_files, name_file
+from consignments.errors import FileFault, explain_failure, name_file
+from consignments.files.file_listing import list_table_files
 from consignments.files.whole_files import flush_file, flush_folder
 
 MANIFEST_NAME = "_manifest.json"
@@ -97,22 +97,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self._check_part(folder / part.name, part)
 
     def _check_part(self, path: Path, part: PartEntry) -> None:
-        try:
+        todo = "restore it, or remove the folder and write the table again"
+        with explain_failure("a part of the table cannot be read", path, todo):
             change = find_change(path, part.bytes, part.sha256)
-        except OSError as error:
-            raise FileFault(
-                "a part of the table cannot be read",
-                where=str(path),
-                got=error.strerror or str(error),
-                todo="restore it, or remove the folder and write the table again",
-            ) from error
         if change is not None:
             raise FileFault(
                 "a part of the table was changed or damaged",
                 where=str(path),
                 got=change,
                 expected=f"SHA-256 {part.sha256[:12]}, {part.bytes:,} bytes, by {MANIFEST_NAME}",
-                todo="restore it, or remove the folder and write the table again",
+                todo=todo,
             )
 
 
@@ -153,15 +147,15 @@ def identify_tables(paths: Mapping[str, Path | None]) -> dict[str, str]:
 
 
 def _identify_table(path: Path) -> str:
-    try:
-        if not path.is_dir():
-            return compute_sha256(path)
-        whole = hashlib.sha256()
-        for file in list_table_files(path):
-            if (path / file).is_file():
-                whole.update(os.fsencode(file) + f"\n{compute_sha256(path / file)}\n".encode())
-        return whole.hexdigest()
-    except OSError as error:
-        raise FileFault(
-            "cannot be read", where=name_file(error.filename or path), got=error.strerror or str(error)
-        ) from error
+    if not path.is_dir():
+        return _identify_file(path)
+    whole = hashlib.sha256()
+    for file in list_table_files(path):
+        if (path / file).is_file():
+            whole.update(os.fsencode(file) + f"\n{_identify_file(path / file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _identify_file(path: Path) -> str:
+    with explain_failure("cannot be read", path):
+        return compute_sha256(path)

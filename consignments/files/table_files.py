@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from consignments.columns import TEXT, to_arrow
-from consignments.errors import FileFault
+from consignments.errors import FileFault, explain_failure
 from consignments.files.parquet_files import read_parquet_table
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.spreadsheet_cells import unquote_formulas
@@ -53,21 +53,16 @@ def read_files(path: Path) -> RawTable:
         raise FileFault(
             "unknown table format", where=str(path), got=repr(path.suffix), expected=READABLE_FORMATS
         )
-    with _translate_errors(path):
+    with explain_failure("cannot be read", path), _explain_damage(path):
         if path.stat().st_size == 0:
             raise FileFault("the file is empty", where=str(path), todo="write it again")
         return readers[path.suffix.lower()](path)
 
 
 @contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
-    """Convert errors of the operating system and the readers to `FileFault`."""
+def _explain_damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise FileFault(
-            "cannot be read", where=str(path), got=error.strerror or str(error).splitlines()[0]
-        ) from error
     except pa.ArrowException as error:
         raise FileFault(
             "cannot be read", where=str(path), got=str(error).splitlines()[0], todo="write it again"

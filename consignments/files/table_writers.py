@@ -15,10 +15,8 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
 from consignments.columns import TIME, get_type_family, to_arrow, to_text_column
-from consignments.errors import FileFault
-from consignments.files.raw_tables import (
-    SUFFIXES,
-)
+from consignments.errors import FileFault, explain_failure
+from consignments.files.raw_tables import SUFFIXES
 from consignments.files.spreadsheet_cells import quote_formulas
 from consignments.files.table_files import JSON_CHUNK_ROWS
 from consignments.files.whole_files import flush_file, flush_folder
@@ -64,7 +62,9 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
     prepare, open_writer = FORMATS[path.suffix.lower()]
     tables = map(prepare, split_row_groups(frames))
     with _replace_atomically(path) as part:
-        return write_tables(tables, partial(open_writer, part), partial(_explain_failure, path))
+        return write_tables(
+            tables, partial(open_writer, part), partial(explain_failure, "cannot be written", path)
+        )
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -109,7 +109,7 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
-        with _explain_failure(path):
+        with explain_failure("cannot be written", path):
             with part.open("rb") as file:
                 flush_file(file)
             part.replace(path)
@@ -117,14 +117,6 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explain_failure(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FileFault("cannot be written", where=str(path), got=error.strerror or str(error)) from error
 
 
 def write_tables(

@@ -15,8 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from consignments.errors import MessageFault
-from consignments.files.file_listing import name_file
+from consignments.errors import MessageFault, name_file
 from consignments.garbage_collection import pause_garbage_collection
 from consignments.messages.entries import (
     DeclarationEntry,

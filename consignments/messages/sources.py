@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from consignments.errors import MessageFault
-from consignments.files.file_listing import name_file
+from consignments.errors import MessageFault, name_file
 from consignments.messages.content.trees import HEAD_BYTES, find_root
 from consignments.messages.kinds import MAX_STREAM_BYTES
 

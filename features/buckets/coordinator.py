@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from consignments.files.work_folder import open_work_folder
+from consignments.files.folders import open_work_folder
 from features.batch import FeatureParameters, Progress, select_alerts
 from features.buckets.cluster import connect
 from features.buckets.plan import write_plan

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput, FileFault
-from consignments.files.folder_lock import lock_folder
+from consignments.files.folders import lock_folder
 from consignments.files.part_folder import list_differences
 from consignments.files.part_manifest import compute_sha256, find_change
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from consignments.errors import BundleRefused, FileFault
+from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file, flush_folder
-from consignments.files.work_folder import open_work_folder
 from consignments.records import Consignment
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec

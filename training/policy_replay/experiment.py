@@ -16,7 +16,7 @@ import msgspec
 import pandas as pd
 
 from consignments.errors import BadInput
-from consignments.files.folder_lock import lock_folder
+from consignments.files.folders import lock_folder
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.workers import end_with_parent, explain_lost_process
 from features.batch import Progress

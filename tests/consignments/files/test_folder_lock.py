@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import BadInput, FileFault
-from consignments.files.folder_lock import lock_folder
+from consignments.files.folders import lock_folder
 
 
 def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:

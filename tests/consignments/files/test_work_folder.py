@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import BadInput
-from consignments.files.work_folder import open_work_folder
+from consignments.files.folders import open_work_folder
 
 
 def test_a_working_folder_is_empty_and_has_one_run(tmp_path: Path) -> None:

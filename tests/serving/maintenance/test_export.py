@@ -16,7 +16,7 @@ from support.examples import day, make_consignment
 from support.serving_examples import KEY_ID, publish, serving, settings_in, vault_in
 from support.serving_world import live_through_a_world
 
-from consignments.files.work_folder import open_work_folder
+from consignments.files.folders import open_work_folder
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import get_fields
 from consignments.tables import read_table

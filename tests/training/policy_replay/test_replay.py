@@ -11,7 +11,7 @@ import pytest
 from support.replayed import CONFIG, MAKER, SETTINGS
 
 from consignments.errors import BadInput
-from consignments.files.folder_lock import lock_folder
+from consignments.files.folders import lock_folder
 from consignments.records import Outcome
 from features.batch import Tables
 from training.policy_replay.environments import (
