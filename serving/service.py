@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
-from consignments.errors import BadSetting, LogInUse, ServiceFault
+from consignments.errors import BadInput, BadSetting, LogInUse, ServiceFault
 from features.history.pseudonyms import derive_key
 from features.indicators.operation_keys import install_keys
 from serving.event_log.copies import is_sqlite_url
@@ -27,9 +27,10 @@ from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
+from serving.scoring.mappings import watch_mappings
 from serving.scoring.message_linking import MessageLinker
 from serving.scoring.model_updates import ModelUpdates
-from serving.scoring.offices import OfficesFile
+from serving.scoring.offices import watch_offices
 from serving.shadow.supervisor import ShadowProcess
 from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
@@ -92,8 +93,10 @@ class Service:
         self._watched: dict[str, Callable[[], bool]] = {}
         self.watch("partners and operation keys", self.exchange.refresh)
         self.watch("data keys", self.vault.refresh)
-        self.offices = OfficesFile(settings.offices_file)
+        self.offices = watch_offices(settings.offices_file)
+        self.mappings = watch_mappings(settings.mappings_dir)
         self.watch("offices", self.offices.refresh)
+        self.watch("mappings", self.mappings.refresh)
         self.linker = MessageLinker(self.active, self.log)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
@@ -295,7 +298,7 @@ class Service:
         """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""
         try:
             changed = refresh()
-        except (BadSetting, OSError) as error:
+        except (BadInput, OSError) as error:
             fault = f"{what}: the changed file is refused, the earlier content stays in use: {error}"
             if self.setting_faults.get(what) != fault:
                 logger.error("changed file refused", fault=fault)

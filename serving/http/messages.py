@@ -20,6 +20,7 @@ from serving.http.problems import RecordFault, Refusal
 
 if TYPE_CHECKING:
     from consignments.messages.linking import Row
+    from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reading import MessageEntries
     from serving.scoring.message_linking import MessageEntry
 
@@ -58,18 +59,20 @@ class MessageResult(msgspec.Struct, frozen=True):
     ]
 
 
-async def read_message_body(content: bytes, now_us: int) -> "MessageEntries":
-    """Read messages that come now; raise a refusal with 422 if nothing can be read."""
-    found = await asyncio.to_thread(_read, content, now_us)
+async def read_message_body(
+    content: bytes, now_us: int, mappings: "Sequence[MessageMapping]" = ()
+) -> "MessageEntries":
+    """Read messages that come now, with some mappings; raise a refusal with 422 if nothing can be read."""
+    found = await asyncio.to_thread(_read, content, now_us, mappings)
     if found.rejects and not (found.entries or found.states or found.ignored):
         raise Refusal.from_fault(RecordFault(found.rejects[0].reason, "#", "bad_value"))
     return found
 
 
-def _read(content: bytes, now_us: int) -> "MessageEntries":
+def _read(content: bytes, now_us: int, mappings: "Sequence[MessageMapping]") -> "MessageEntries":
     from consignments.messages.reading import read_entries  # loads what only messages need
 
-    found = read_entries(content, to_datetime(now_us))
+    found = read_entries(content, to_datetime(now_us), mappings)
     return replace(found, entries=tuple(_clear_future(entry) for entry in found.entries))
 
 

@@ -200,7 +200,7 @@ class ScoreCall:
         Houses that a master amends are scored whatever their office; a caller sees those of its own offices.
         """
         service, caller, record = self._service, self._caller, self._get_reader().record
-        found = await read_message_body(content, self._active.clock())
+        found = await read_message_body(content, self._active.clock(), service.mappings.content)
         async with service.linker.lock:
             linked = await service.linker.link(found.entries)
             caller.spend(max(len(linked.rows), 1))
@@ -276,7 +276,7 @@ class ScoreCall:
         office = None
         if not c.office:
             office = (self._options.office or self._caller.only_office) if own else None
-            office = office or self._service.offices.table.find_office(c)
+            office = office or self._service.offices.content.find_office(c)
         return ScoreRequest(c, received_us, self._caller.name, self._options.reasons, office, doubts)
 
     async def _is_foreign(self, asked: ScoreRequest) -> bool:

@@ -129,6 +129,13 @@ class Settings(BaseSettings):
             "for consignments that name none.",
         ),
     ] = None
+    mappings_dir: Annotated[
+        Path | None,
+        Field(
+            alias="NPSRISK_MAPPINGS_DIR",
+            description="Directory of mapping files (.toml), by which the service reads declarations of other formats.",
+        ),
+    ] = None
     tls_cert_file: Annotated[
         Path | None,
         Field(

@@ -14,7 +14,7 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.versions import find_counting_version
-from serving.process.state_directory import FileStamp, get_file_stamp
+from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.intake import FieldError
 
@@ -25,23 +25,11 @@ OTHER_OFFICE = FieldError(
 EXCLUDED_FROM_OFFICES = ("sealed", "features", "reasons")
 
 
-class OfficesFile:
-    """The table of offices that a setting names, read again when it changes; without a file, it is empty."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path, self.table = path, OfficeTable({})
-        self._seen: FileStamp | None = None
-        self.refresh()
-
-    def refresh(self) -> bool:
-        """Read the file again if it changed, and return whether it did; `BadSetting` if it is not valid."""
-        if self._path is None:
-            return False
-        stamp = get_file_stamp(self._path) if self._path.exists() else None
-        if stamp is not None and stamp == self._seen:
-            return False
-        self.table, self._seen = OfficeTable.read(self._path), stamp
-        return True
+def watch_offices(path: Path | None) -> WatchedFiles[OfficeTable]:
+    """Read the table of offices that a setting names; without a file, it is empty."""
+    if path is None:
+        return WatchedFiles(list, lambda: OfficeTable({}))
+    return WatchedFiles(lambda: [path], lambda: OfficeTable.read(path))
 
 
 class OfficeFinder:

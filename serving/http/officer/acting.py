@@ -107,7 +107,7 @@ class TryEndpoint:
     """The answer to the forms for trials: fields, or messages."""
 
     def __init__(self, pages: OfficerPages, service: Service) -> None:
-        self._pages, self._active = pages, service.active
+        self._pages, self._service, self._active = pages, service, service.active
 
     async def __call__(self, call: HttpCall, visit: Visit) -> int:
         """Score without recording, and show the scores."""
@@ -130,7 +130,8 @@ class TryEndpoint:
         if form.get("form") != "message":
             return [build_consignment(form, now_us)], []
         try:
-            found = await read_message_body(form.get("message", "").encode(), now_us)
+            mappings = self._service.mappings.content
+            found = await read_message_body(form.get("message", "").encode(), now_us, mappings)
         except Refusal as refusal:
             raise FormFault(refusal.detail) from None
         rows = link_alone(found.entries, to_datetime(now_us))
