@@ -15,6 +15,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from consignments.errors import MessageFault, name_file
 from consignments.garbage_collection import pause_garbage_collection
 from consignments.messages.entries import (
@@ -127,7 +129,9 @@ def _read_messages(
         notes: list[str] = []
         now = options.now or datetime.now(UTC)
         try:
-            kind = find_kind(raw, options)
+            if raw.fault:
+                raise MessageFault(raw.fault)
+            kind = detect_kind(raw.content, options.mappings)
             result.kinds[kind.name] += 1
             if kind.name == LINKED:
                 result.documents.append(raw)
@@ -142,34 +146,25 @@ def _read_messages(
             result.kinds[NOTE_PREFIX + note] += 1
 
 
-def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
-    """Determine the kind of a message."""
-    if raw.fault:
-        raise MessageFault(raw.fault)
-    return detect_kind(raw.content, options.mappings)
-
-
 def _build_entry(part: _Part, options: ReadOptions) -> Entry:
     content, raw, now, identifiers = part
     received_at = choose_received_at(options.received_at, content.issued_at, raw.received_at, now)
-    if isinstance(content, Declaration):
-        return _flag_repeat(build_declaration(content, received_at, raw.source), identifiers)
+    if isinstance(content, CustomsEvent):
+        return EventEntry(content, received_at, raw.source)
     if isinstance(content, MasterDetails):
         return build_master(content, received_at, raw.source)
-    return EventEntry(content, received_at, raw.source)
+    entry = build_declaration(content, received_at, raw.source)
+    identifier = entry.record.consignment_id
+    if identifier not in identifiers:
+        identifiers.add(identifier)
+        return entry
+    codes = sort_codes({*(entry.record.quality or ()), "identifier_repeated"})
+    return structs.replace(entry, record=structs.replace(entry.record, quality=codes))
 
 
 def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
     """Read documents whose objects link to each other, as many together as a bound of memory allows."""
-    group: list[RawMessage] = []
-    size = 0
-    for document in documents:
-        if group and size + len(document.content) > MAX_LINKED_BYTES:
-            yield _link_group(group, options)
-            group, size = [], 0
-        group.append(document)
-        size += len(document.content)
-    if group:
+    for group in _cut_batches(documents, MAX_LINKED_BYTES, None):
         yield _link_group(group, options)
 
 
@@ -185,31 +180,21 @@ def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResul
             unread[raw.source] = None
         except Exception as error:
             result.rejects.append((raw.source, "", _describe_failure(error)))
+    now = options.now or datetime.now(UTC)
+    identifiers: dict[str, set[str]] = {}
     try:
-        _read_linked(linker.read_all(), came, options, result, unread)
+        for source, content in linker.read_all():
+            if isinstance(content, Ignored):
+                result.kinds[f"{IGNORED_PREFIX}{content.kind}: {content.reason}"] += 1
+            else:
+                raw = RawMessage(source, b"", came)
+                part = _Part(content, raw, now, identifiers.setdefault(source, set()))
+                result.entries.append(pack_entry(_build_entry(part, options)))
+            unread.pop(source, None)
     except Exception as error:
         reason = _describe_failure(error)
         result.rejects += [(source, "", reason) for source in unread or (group[0].source,)]
     return result
-
-
-def _read_linked(
-    found: Iterable[tuple[str, Parsed]],
-    came: datetime | None,
-    options: ReadOptions,
-    result: BatchResult,
-    unread: dict[str, None],
-) -> None:
-    """Add what linked documents declare to a result, and remove their names from those that are not read yet."""
-    now = options.now or datetime.now(UTC)
-    identifiers: dict[str, set[str]] = {}
-    for source, content in found:
-        if isinstance(content, Ignored):
-            result.kinds[f"{IGNORED_PREFIX}{content.kind}: {content.reason}"] += 1
-        else:
-            part = _Part(content, RawMessage(source, b"", came), now, identifiers.setdefault(source, set()))
-            result.entries.append(pack_entry(_build_entry(part, options)))
-        unread.pop(source, None)
 
 
 def _describe_failure(error: Exception) -> str:
@@ -239,22 +224,6 @@ def _read_parts(
         kinds[f"{IGNORED_PREFIX}{kind.name}: it only adds master and route to its items"] += 1
 
 
-def _flag_repeat(entry: DeclarationEntry, identifiers: set[str]) -> DeclarationEntry:
-    """Flag a consignment whose identifier stands in the message before."""
-    record = entry.record
-    if record.consignment_id not in identifiers:
-        identifiers.add(record.consignment_id)
-        return entry
-    codes = sort_codes({*(record.quality or ()), "identifier_repeated"})
-    return _replace_quality(entry, codes)
-
-
-def _replace_quality(entry: DeclarationEntry, codes: tuple[str, ...]) -> DeclarationEntry:
-    from msgspec.structs import replace
-
-    return replace(entry, record=replace(entry.record, quality=codes))
-
-
 # --- from files to the spool ------------------------------------------------------------------------------------------
 
 
@@ -263,9 +232,9 @@ def fill_spool(
 ) -> None:
     """Read all messages of files and folders into the spool; what it has of the same files is not read again."""
     files = list_files(paths)
-    sizes = {name_file(path): _get_size(path) for path in files}
-    total, done = sum(sizes.values()), 0
-    counts = spool.begin_files({name_file(path): _mark_file(path) for path in files})
+    marks = {name_file(path): _mark_file(path) for path in files}
+    total, done = sum(size for _, size in marks.values()), 0
+    counts = spool.begin_files({name: mark for name, (mark, _) in marks.items()})
     messages = join_continuations(_iterate_files(files, counts))
     for result in _parse_all(messages, options):
         spool.add_result(result)
@@ -279,19 +248,13 @@ def fill_spool(
         spool.add_result(result)
 
 
-def _get_size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _mark_file(path: Path) -> str:
+def _mark_file(path: Path) -> tuple[str, int]:
+    """Return what changes with the content of a file, and its size."""
     try:
         stat = path.stat()
     except OSError:
-        return "missing"
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+        return "missing", 0
+    return f"{stat.st_size} {stat.st_mtime_ns}", stat.st_size
 
 
 def _iterate_files(files: Sequence[Path], counts: dict[str, int]) -> Iterator[RawMessage]:
@@ -326,12 +289,15 @@ def _look_ahead(batches: Iterator[list[RawMessage]]) -> tuple[list[list[RawMessa
     return ahead, False
 
 
-def _cut_batches(messages: Iterator[RawMessage]) -> Iterator[list[RawMessage]]:
+def _cut_batches(
+    messages: Iterable[RawMessage], max_bytes: int | None = None, max_messages: int | None = BATCH_MESSAGES
+) -> Iterator[list[RawMessage]]:
     """Cut messages into batches of at most `MAX_BATCH_BYTES`, unless one message is larger."""
+    limit = max_bytes or MAX_BATCH_BYTES
     batch: list[RawMessage] = []
     size = 0
     for message in messages:
-        if batch and (len(batch) >= BATCH_MESSAGES or size + len(message.content) > MAX_BATCH_BYTES):
+        if batch and (len(batch) == max_messages or size + len(message.content) > limit):
             yield batch
             batch, size = [], 0
         batch.append(message)
@@ -411,22 +377,16 @@ def read_messages(
     >>> [c.consignment_id for c in found.consignments]  # doctest: +SKIP
     ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
     """
-    spool = Spool(None)
-    _parse_sources(sources, ReadOptions(received_at, mappings=tuple(mappings), now=now), spool)
-    kinds = spool.read_counts()
+    spool = _parse_sources(sources, ReadOptions(received_at, mappings=tuple(mappings), now=now))
     linked = link_entries(spool)
     rows = list(spool.read_rows())
-    found = ParsedMessages(
-        consignments=tuple(row.record for row in rows),
-        extras=tuple(row.extras for row in rows),
-        states=tuple(linked.states),
-        rejects=_list_rejects(spool),
-        ignored=tuple(_list_by_prefix(kinds, IGNORED_PREFIX)),
-        notes=tuple(_list_by_prefix(kinds, NOTE_PREFIX)),
-        repeats=linked.repeats,
+    return ParsedMessages(
+        tuple(row.record for row in rows),
+        tuple(row.extras for row in rows),
+        tuple(linked.states),
+        *_take_remarks(spool),
+        linked.repeats,
     )
-    spool.close(remove=True)
-    return found
 
 
 @dataclass(frozen=True)
@@ -444,31 +404,37 @@ def read_entries(
     content: bytes, received_at: datetime, mappings: Sequence[MessageMapping] = ()
 ) -> MessageEntries:
     """Read messages in memory that were received now, without linking them."""
-    spool = Spool(None)
-    _parse_sources([content], ReadOptions(received_at, mappings=tuple(mappings), now=received_at), spool)
+    options = ReadOptions(received_at, mappings=tuple(mappings), now=received_at)
+    spool = _parse_sources([content], options)
     entries = list(spool.read_entries())
-    kinds = spool.read_counts()
-    found = MessageEntries(
+    events = [each.event for each in entries if isinstance(each, EventEntry)]
+    return MessageEntries(
         tuple(each for each in entries if not isinstance(each, EventEntry)),
-        tuple(resolve_states([each.event for each in entries if isinstance(each, EventEntry)])),
-        _list_rejects(spool),
-        tuple(_list_by_prefix(kinds, IGNORED_PREFIX)),
-        tuple(_list_by_prefix(kinds, NOTE_PREFIX)),
+        tuple(resolve_states(events)),
+        *_take_remarks(spool),
     )
-    spool.close(remove=True)
-    return found
 
 
-def _parse_sources(sources: Iterable[Source], options: ReadOptions, spool: Spool) -> None:
+def _parse_sources(sources: Iterable[Source], options: ReadOptions) -> Spool:
     """Parse messages into a spool in memory."""
+    spool = Spool(None)
     for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
         spool.add_result(parse_messages(batch, options))
     for result in link_documents(spool.take_documents(), options):
         spool.add_result(result)
+    return spool
 
 
-def _list_rejects(spool: Spool) -> tuple[Reject, ...]:
-    return tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects())
+def _take_remarks(spool: Spool) -> tuple[tuple[Reject, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return rejects, ignored messages and notes, and close the spool."""
+    rejects = tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects())
+    counts = spool.read_counts()
+    spool.close(remove=True)
+    ignored, notes = (
+        tuple(name.removeprefix(prefix) for name in counts if name.startswith(prefix))
+        for prefix in (IGNORED_PREFIX, NOTE_PREFIX)
+    )
+    return rejects, ignored, notes
 
 
 def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:
@@ -478,7 +444,3 @@ def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:
         else:
             for path in list_files([source]):
                 yield from read_file(path)
-
-
-def _list_by_prefix(kinds: Iterable[str], prefix: str) -> list[str]:
-    return [name.removeprefix(prefix) for name in kinds if name.startswith(prefix)]
