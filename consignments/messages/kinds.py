@@ -31,7 +31,7 @@ class MessageKind(NamedTuple):
     name: str
     root: str = ""
     shared: bool = False
-    codes: Sequence[str] = ()
+    codes: tuple[str, ...] = ()
     test: str = ""
     reader: str = ""
     element_reader: str = ""
@@ -66,12 +66,19 @@ class _Registry(NamedTuple):
 @cache
 def _load_registry() -> _Registry:
     text = files("consignments.messages").joinpath("kinds.toml").read_text(encoding="utf-8")
-    kinds = [MessageKind(**{"name": "", **given}) for given in tomllib.loads(text)["kind"]]
+    given = tomllib.loads(text)["kind"]
+    kinds = [MessageKind(**{"name": ""} | each | {"codes": tuple(each.get("codes", ()))}) for each in given]
     return _Registry(
         {kind.root: kind for kind in kinds if kind.root},
         {code: kind._replace(name=code) for kind in kinds for code in kind.codes},
         [kind for kind in kinds if kind.test],
     )
+
+
+def list_kinds() -> list[MessageKind]:
+    """List the kinds of the registry."""
+    registry = _load_registry()
+    return list(dict.fromkeys((*registry.by_root.values(), *registry.tested, *registry.by_code.values())))
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from support.messages import DIRECT, HOUSE, MASTER, MESSAGES, POUNDS
+from support.messages import BROKEN, DIRECT, HOUSE, MASTER, MESSAGES, POUNDS
 
 from consignments.messages import reading
 from consignments.messages.reading import ReadOptions, fill_spool
@@ -33,7 +33,7 @@ def result_of(done: Result) -> dict[str, Any]:
 def test_a_folder_becomes_a_table_that_is_read_back(tmp_path: Path, suffix: str) -> None:
     out, states, rejects = tmp_path / f"c{suffix}", tmp_path / f"s{suffix}", tmp_path / "r.csv"
     (tmp_path / "in").mkdir()
-    for path in (HOUSE, MASTER, DIRECT, POUNDS, MESSAGES / "xfzb_cut.xml"):
+    for path in (HOUSE, MASTER, DIRECT, POUNDS, BROKEN / "xfzb_cut.xml"):
         (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "in" / "psn").write_bytes(PSN)
     told = result_of(
@@ -58,7 +58,7 @@ def test_a_folder_becomes_a_table_that_is_read_back(tmp_path: Path, suffix: str)
 def test_a_file_whose_name_is_no_utf8_is_read_and_named(tmp_path: Path) -> None:
     folder, rejects = tmp_path / "in", tmp_path / "r.csv"
     folder.mkdir()
-    for name, path in ((b"b\xfcro.xml", HOUSE), (b"b\xe4r.xml", MESSAGES / "xfzb_cut.xml")):
+    for name, path in ((b"b\xfcro.xml", HOUSE), (b"b\xe4r.xml", BROKEN / "xfzb_cut.xml")):
         (folder / os.fsdecode(name)).write_bytes(path.read_bytes())
     done = run(folder, "--out", tmp_path / "c.csv", "--rejects", rejects, "--jobs", "1", "--json")
     assert (result_of(done)["consignments"], result_of(done)["rejected"]) == (1, 1)
@@ -66,14 +66,14 @@ def test_a_file_whose_name_is_no_utf8_is_read_and_named(tmp_path: Path) -> None:
 
 
 def test_a_run_of_rejects_alone_fails_and_writes_nothing(tmp_path: Path) -> None:
-    done = run(MESSAGES / "xfzb_cut.xml", "--out", tmp_path / "c.csv", "--jobs", "1")
+    done = run(BROKEN / "xfzb_cut.xml", "--out", tmp_path / "c.csv", "--jobs", "1")
     assert done.exit_code == 2
     assert "no valid message" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_any_reject_fails_a_strict_run(tmp_path: Path) -> None:
-    words = (HOUSE, MESSAGES / "xfzb_cut.xml", "--out", tmp_path / "c.csv", "--jobs", "1")
+    words = (HOUSE, BROKEN / "xfzb_cut.xml", "--out", tmp_path / "c.csv", "--jobs", "1")
     assert run(*words).exit_code == 0
     done = run(*words, "--strict")
     assert done.exit_code == 2
@@ -152,7 +152,7 @@ def test_a_message_joined_across_files_is_read_once_if_the_run_is_stopped(tmp_pa
 
 
 def test_a_stopped_run_of_other_or_changed_files_is_not_continued(tmp_path: Path) -> None:
-    cut, house = MESSAGES / "xfzb_cut.xml", tmp_path / "house.xml"
+    cut, house = BROKEN / "xfzb_cut.xml", tmp_path / "house.xml"
     house.write_bytes(HOUSE.read_bytes())
 
     def fill(*files: Path) -> tuple[int, list[Any], dict[str, int]]:

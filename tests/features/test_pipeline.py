@@ -28,7 +28,7 @@ from training.simulation.operation import simulate
 
 CONFIG = FeatureConfig()
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
-MESSAGES = Path(__file__).resolve().parent.parent / "messages"
+MESSAGES = Path(__file__).resolve().parents[2] / "docs" / "samples"
 COLLECTED = MESSAGES.parent.parent.parent / "shared" / "data" / "messages"
 
 

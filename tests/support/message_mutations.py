@@ -59,7 +59,7 @@ VALUES = [b"1e999", b"-1", b"NaN", b"174,5", b"25 PCS", b"9" * 400, b"0", b"0.00
 
 def load_seeds() -> list[bytes]:
     """The example messages of these readers, and two ONE Record documents."""
-    names = [*MESSAGES.glob("ics2_*.xml"), *MESSAGES.glob("*.json"), *MESSAGES.glob("*.edi")]
+    names = [*MESSAGES.glob("ics2_f*.xml"), *MESSAGES.glob("[cp]*.json"), *MESSAGES.glob("*.edi")]
     names += [MESSAGES / name for name in ("cds_view.xml", "flat_itmatt.xml", "sku_list.xml")]
     record = Consignment(
         "180-12345675/H1", "air_cargo", master_id="180-12345675", sender_name="Ann", consignee_name="Kim", consignee_country="KR",

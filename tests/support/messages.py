@@ -8,10 +8,11 @@ from consignments.messages.parsed import CustomsEvent, Declaration, MasterDetail
 from consignments.messages.reading import ParsedMessages, read_messages
 from consignments.records import Consignment
 
-MESSAGES = Path(__file__).resolve().parent.parent / "messages"
-SAMPLES = MESSAGES.parent.parent.parent / "shared" / "data" / "messages"
+ROOT = Path(__file__).resolve().parents[2]
+MESSAGES, BROKEN = ROOT / "docs" / "samples", ROOT / "tests" / "messages"
+SAMPLES = ROOT.parent / "shared" / "data" / "messages"
 HOUSE, MASTER = MESSAGES / "xfzb_house.xml", MESSAGES / "xfwb_master.xml"
-DIRECT, POUNDS = MESSAGES / "xfwb_direct.xml", MESSAGES / "xfzb_pounds.xml"
+DIRECT, POUNDS = MESSAGES / "xfwb_direct.xml", BROKEN / "xfzb_pounds.xml"
 
 Reader = Callable[[bytes, MessageContext], Iterator[Parsed]]
 

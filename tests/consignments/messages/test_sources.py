@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.messages import DIRECT, HOUSE, MASTER, MESSAGES, POUNDS
+from support.messages import BROKEN, DIRECT, HOUSE, MASTER, MESSAGES, POUNDS
 
 from consignments.messages.reading import read_messages
 from consignments.messages.sources import read_file, split_messages
@@ -65,7 +65,7 @@ def test_what_stands_before_a_message_does_not_sink_it(tmp_path: Path) -> None:
 
 def test_a_place_names_the_message_in_its_file(tmp_path: Path) -> None:
     file = tmp_path / "two.xml"
-    file.write_bytes(HOUSE.read_bytes() + (MESSAGES / "xfzb_cut.xml").read_bytes())
+    file.write_bytes(HOUSE.read_bytes() + (BROKEN / "xfzb_cut.xml").read_bytes())
     (reject,) = read_messages([file]).rejects
     assert reject.place == f"{file} message 2"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from support.examples import day
-from support.messages import HOUSE, MASTER, MESSAGES, POUNDS
+from support.messages import BROKEN, HOUSE, MASTER, MESSAGES, POUNDS
 from support.serving_examples import Client
 
 from consignments.timestamps import to_us
@@ -127,7 +127,7 @@ def test_an_answer_counts_the_bad_messages_that_it_does_not_list(client: Client)
         (b"", "empty"),
         (b"<HouseWaybill>", "cut in half"),
         (b"Dear all", "unknown kind of message"),
-        ((MESSAGES / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
+        ((BROKEN / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
     ],
 )
 def test_a_body_of_which_nothing_can_be_read_is_refused(client: Client, body: bytes, reason: str) -> None:

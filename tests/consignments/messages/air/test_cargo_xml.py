@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from lxml import etree
 from support.messages import (
+    BROKEN,
     DIRECT,
     HOUSE,
     MASTER,
-    MESSAGES,
     POUNDS,
     SAMPLES,
     change_message,
@@ -417,10 +417,10 @@ def sized(count: int) -> bytes:
 REFUSALS: list[tuple[Callable[[], bytes], str]] = [
     (lambda: b"", "empty"),
     (lambda: b" \n\0", "empty"),
-    (lambda: (MESSAGES / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
+    (lambda: (BROKEN / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
     (lambda: '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a [<!ENTITY b "c">]><HouseWaybill>&b;</HouseWaybill>'.encode("utf-16"), "entities are declared"),
     (lambda: b'<!DOCTYPE a SYSTEM "http://host.example/a.dtd"><HouseWaybill/>', "entities are declared"),
-    (lambda: (MESSAGES / "xfzb_cut.xml").read_bytes(), "cut in half"),
+    (lambda: (BROKEN / "xfzb_cut.xml").read_bytes(), "cut in half"),
     (lambda: HOUSE.read_bytes().rstrip()[:-1], "cut in half"),
     (lambda: HOUSE.read_bytes()[: HOUSE.read_bytes().rindex(b"</rsm:MasterConsignment>")], "cut in half"),
     (lambda: b"<HouseWaybill><b></HouseWaybill>", "not well-formed XML"),
@@ -479,19 +479,19 @@ def test_a_message_too_large_is_rejected(tmp_path: Path) -> None:
 
 def test_bad_messages_do_not_sink_the_good_ones(tmp_path: Path) -> None:
     sources = [
-        MESSAGES / "xfzb_bomb.xml",
+        BROKEN / "xfzb_bomb.xml",
         HOUSE,
         tmp_path / "nowhere.xml",
         b"<a/>",
-        MESSAGES / "xfzb_cut.xml",
+        BROKEN / "xfzb_cut.xml",
     ]
     found = read_messages(sources)
     assert [c.consignment_id for c in found.consignments] == ["160-48103823/WHX26030917"]
     assert [(reject.place, reject.reason.split(";")[0]) for reject in found.rejects] == [
-        (str(MESSAGES / "xfzb_bomb.xml"), "a document type or entities are declared"),
+        (str(BROKEN / "xfzb_bomb.xml"), "a document type or entities are declared"),
         (str(tmp_path / "nowhere.xml"), "cannot be read"),
         ("message 4", "unknown kind of message"),
-        (str(MESSAGES / "xfzb_cut.xml"), "line 58: cut in half: it ends inside an element"),
+        (str(BROKEN / "xfzb_cut.xml"), "line 58: cut in half: it ends inside an element"),
     ]
 
 

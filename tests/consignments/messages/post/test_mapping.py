@@ -251,7 +251,7 @@ def test_a_mapping_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_mappings_of_the_page_of_formats_are_right() -> None:
-    pages = "".join(page.read_text() for page in (MESSAGES.parents[1] / "docs").glob("formats*.md"))
+    pages = "".join(page.read_text() for page in MESSAGES.parent.glob("formats*.md"))
     blocks = re.findall(r"```toml\n(.*?)```", pages, re.DOTALL)
     assert len(blocks) == 2
     feed, segments = (parse_mapping(block, "page") for block in blocks)
