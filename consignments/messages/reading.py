@@ -6,6 +6,7 @@
 A message at fault becomes a reject and never ends the run.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -164,7 +165,7 @@ def _build_entry(part: _Part, options: ReadOptions) -> Entry:
 
 def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
     """Read documents whose objects link to each other, as many together as a bound of memory allows."""
-    for group in _cut_batches(documents, MAX_LINKED_BYTES, None):
+    for group in _cut_batches(documents, MAX_LINKED_BYTES, math.inf):
         yield _link_group(group, options)
 
 
@@ -290,14 +291,14 @@ def _look_ahead(batches: Iterator[list[RawMessage]]) -> tuple[list[list[RawMessa
 
 
 def _cut_batches(
-    messages: Iterable[RawMessage], max_bytes: int | None = None, max_messages: int | None = BATCH_MESSAGES
+    messages: Iterable[RawMessage], max_bytes: int | None = None, max_messages: float | None = None
 ) -> Iterator[list[RawMessage]]:
     """Cut messages into batches of at most `MAX_BATCH_BYTES`, unless one message is larger."""
-    limit = max_bytes or MAX_BATCH_BYTES
+    max_bytes, max_messages = max_bytes or MAX_BATCH_BYTES, max_messages or BATCH_MESSAGES
     batch: list[RawMessage] = []
     size = 0
     for message in messages:
-        if batch and (len(batch) == max_messages or size + len(message.content) > limit):
+        if batch and (len(batch) >= max_messages or size + len(message.content) > max_bytes):
             yield batch
             batch, size = [], 0
         batch.append(message)
