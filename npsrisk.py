@@ -18,7 +18,8 @@ SECTIONS = {
     "Reference": {"cli.reference.verbs": "columns config"},
     "Data": {
         "cli.data.simulation": "simulate",
-        "cli.data.tables": "read features",
+        "cli.data.messages": "read",
+        "cli.data.features": "features",
         "cli.data.trace": "trace",
     },
     "Models": {

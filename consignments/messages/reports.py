@@ -4,7 +4,7 @@ Rules change and fields shift: a column that fills from one month to the next sa
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -121,12 +121,19 @@ def start_report(spool: Spool, linked: LinkResult) -> MessageReport:
     )
 
 
-def build_table(spool: Spool, linked: LinkResult, report: MessageReport) -> Iterator[pd.DataFrame]:
-    """Build the table of all rows in pieces, at least one, and complete the report with them."""
+def build_table(
+    spool: Spool,
+    linked: LinkResult,
+    report: MessageReport,
+    complete: Callable[[Consignment], Consignment] = lambda record: record,
+) -> Iterator[pd.DataFrame]:
+    """Build the table of all rows in pieces, at least one, each row completed; complete the report with them."""
     extras = [name for name in EXTRA_COLUMNS if name in spool.extras]
     counter = _FillCounter()
     start = 0
     for rows in _cut_chunks(spool.read_rows()):
+        for row in rows:
+            row.record = complete(row.record)
         frame = _build_chunk(rows, extras)
         if linked.repeated:
             frame[SEQUENCE] = np.arange(start + 1, start + len(frame) + 1)

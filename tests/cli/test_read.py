@@ -233,3 +233,51 @@ def test_a_simulated_world_writes_messages_that_are_read_back(tmp_path: Path) ->
     frame = read_table(tmp_path / "c.csv", Consignment).frame
     sent = read_table(tmp_path / "w" / "consignments.parquet", Consignment).frame
     assert set(frame["consignment_id"]) == set(sent["consignment_id"])
+
+
+def test_a_row_has_the_office_of_its_message_else_the_one_given_else_that_of_its_destination(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "offices.csv").write_text("place,office\nICN,Incheon\nNL,Rotterdam\n")
+    samples = [HOUSE, MESSAGES / "flat_itmatt.xml", MESSAGES / "ics2_f26.xml"]
+
+    def read_offices(*options: str | Path) -> dict[str, str]:
+        result_of(run(*samples, "--out", tmp_path / "c.csv", "--json", *options))
+        frame = read_table(tmp_path / "c.csv", Consignment).frame
+        return dict(zip(frame["consignment_id"], frame["office"].fillna(""), strict=True))
+
+    by_place = read_offices("--offices", tmp_path / "offices.csv")
+    assert by_place["160-48103823/WHX26030917"] == "Incheon"
+    assert by_place["CT123456785US"] == "Rotterdam"
+    own = {name: office for name, office in read_offices().items() if office}
+    assert own
+    assert own.items() <= by_place.items()
+    given = read_offices("--office", "Busan", "--offices", tmp_path / "offices.csv")
+    assert given == {name: own.get(name, "Busan") for name in by_place}
+    (tmp_path / "offices.csv").write_text("harbour,office\n")
+    refused = run(HOUSE, "--out", tmp_path / "c.csv", "--offices", tmp_path / "offices.csv")
+    assert refused.exit_code == 2
+    assert "--offices: the table of offices cannot be used" in refused.stderr
+
+
+def test_a_drafted_mapping_shows_each_guess_and_reads_its_sample(tmp_path: Path) -> None:
+    sample, mapping = MESSAGES / "flat_itmatt.xml", tmp_path / "post.toml"
+    done = run("--draft-mapping", mapping, sample, "--json")
+    guesses = {each["column"]: each["value"] for each in result_of(done)["guesses"]}
+    assert guesses["consignment_id"] == "CT123456785US"
+    text = run("--draft-mapping", mapping, sample).stdout
+    assert 'consignee_city = "ReceiverAddress/City"  # "Den Haag"' in text
+    assert "# unsure: weight" in text
+    assert f"read the messages with --mapping {mapping}" in text
+    result_of(run(sample, "--mapping", mapping, "--out", tmp_path / "c.csv", "--json"))
+    frame = read_table(tmp_path / "c.csv", Consignment).frame
+    assert frame["consignee_city"].tolist() == ["Den Haag"]
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--out", "c.csv", "--draft-mapping", "post.toml")], ids=["neither", "both"]
+)
+def test_either_a_table_or_a_draft_is_written(words: tuple[str, ...]) -> None:
+    refused = run(HOUSE, *words)
+    assert refused.exit_code == 2
+    assert "either --out T or --draft-mapping OUT.toml" in refused.stderr

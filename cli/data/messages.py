@@ -1,30 +1,15 @@
-"""The verbs that write tables from messages and tables: read, features."""
+"""The verb that reads messages into a table: read."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.batch import Batch
-from cli.options import (
-    ALERTS,
-    CONFIG,
-    CONSIGNMENTS,
-    DASK,
-    HISTORY,
-    JOBS,
-    LARGE_OUT,
-    OUTCOMES,
-    REJECTS,
-    STATE,
-    STRICT,
-    model_option,
-    out_option,
-)
-from cli.stores import create_batch_pseudonyms, fetch_bundle
-from cli.tables import GivenTables, table_options
+from cli.options import JOBS, REJECTS, STRICT, out_option
 from cli.verb import Result, argument, option, verb
-from consignments.errors import FileFault
+from consignments.errors import BadInput, FileFault
 from consignments.rejects import Reject
 
 if TYPE_CHECKING:
@@ -40,13 +25,21 @@ READING_VERSION = "3"
 def read(
     progress: "Progress",
     messages: tuple[Path, ...] = argument("MESSAGE…"),
-    out: Path = out_option("Consignment table to write: .csv, .parquet or .jsonl."),
+    out: Path | None = out_option(
+        "Consignment table to write: .csv, .parquet or .jsonl. Required without --draft-mapping.",
+        required=False,
+    ),
     received_at: datetime | None = option(
         "Time at which the messages reached customs. Default: the time at which each message was issued, else the file time."
     ),
+    office: str | None = option("Customs office of the rows whose message names none.", metavar="OFFICE"),
+    offices: Path | None = option("Table of offices by place of destination.", metavar="CSV"),
     mapping: Path | None = option(
         "Mapping file for messages in a format of your own, for example the ITMATT of a postal administration.",
         metavar="FILE.toml",
+    ),
+    draft_mapping: Path | None = option(
+        "Propose a mapping file for messages in a format of your own, and read nothing.", metavar="OUT.toml"
     ),
     events: Path | None = option(
         "Also write the answers of customs (requests, holds and releases) to this table."
@@ -62,13 +55,19 @@ def read(
     waybill adds its route and forwarder to the rows of its house waybills.
 
     A value that cannot be used is omitted, and its row gets a quality code. A message is rejected only if no consignment can be
-    read from it. If a run was
-    interrupted, run the same command again: it continues after the last message.
+    read from it. If a run was interrupted, run the same command again: it continues after the last message.
+
+    Few messages name a customs office. The office of a row is that in its message, else --office, else that of its place of
+    destination in --offices, a CSV with the columns place (airport, mail office or country) and office.
+
+    With --draft-mapping, the messages are samples of an unknown declaration, and the verb proposes a mapping. Correct it, and
+    read the messages with --mapping.
 
     Next, run "npsrisk score" on the table. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
 
     \b
-    Example:
+    Examples:
+    npsrisk read --draft-mapping post.toml sample.xml
     npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
     from consignments.files.table_writers import refuse_unwritable, write_chunks, write_table
@@ -76,11 +75,20 @@ def read(
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
     from consignments.messages.reports import build_event_frame, build_table, start_report
     from consignments.messages.spool import Spool
+    from consignments.offices import OfficeTable, complete_office
     from consignments.tables import write_rejects
 
+    if (out is None) == (draft_mapping is None):
+        raise BadInput(
+            "name one file to write", where="options", expected="either --out T or --draft-mapping OUT.toml"
+        )
+    if out is None:
+        assert draft_mapping is not None
+        return _draft_mapping(messages, draft_mapping)
     for path in (events, rejects):
         if path is not None:
             refuse_unwritable(path)
+    table = OfficeTable({}) if offices is None else OfficeTable.read(offices, "--offices")
     mappings = () if mapping is None else (load_mapping(mapping),)
     mark = sha256(b"" if mapping is None else mapping.read_bytes()).hexdigest()
     spool = Spool(out.with_name(f".{out.name}.reading"), f"{READING_VERSION} {received_at} {mark}")
@@ -95,13 +103,36 @@ def read(
         fault = _build_fault(what, spool, report, rejects)
         spool.close(remove=True)
         raise fault
-    write_chunks(build_table(spool, linked, report), out)
+    write_chunks(
+        build_table(spool, linked, report, partial(complete_office, office=office, table=table)), out
+    )
     if events is not None:
         write_table(build_event_frame(linked.states), events)
     spool.close(remove=True)
     return Result(
         {"out": str(out)} | report.to_dict(), _summarize_run(report, out), notes=(report.to_text(),)
     )
+
+
+def _draft_mapping(samples: Sequence[Path], out: Path) -> Result:
+    """Propose a mapping, and show each guess with its value in the samples and what is not sure about it."""
+    from consignments.files.whole_files import PUBLIC_MODE, replace_file
+    from consignments.messages.post.drafting import draft_mapping
+
+    try:
+        draft = draft_mapping([(path.name, path.read_bytes()) for path in samples])
+        replace_file(out, draft.text.encode(), PUBLIC_MODE)
+    except OSError as error:
+        raise FileFault("cannot be used", where=str(error.filename), got=str(error.strerror)) from error
+    guesses = [
+        {"table": table, "column": each.column, "value": each.value, "unsure": each.doubt}
+        for table, found in (("record", draft.record), ("items", draft.items))
+        for each in found
+    ]
+    unsure = draft.text.count("unsure:")
+    text = f"{draft.text}\n{len(guesses)} columns, {unsure} notes of what is unsure; {len(draft.unused)} elements are not used"
+    values = {"out": str(out), "guesses": guesses, "unused": [name for name, _ in draft.unused]}
+    return Result(values, f"{text} -> {out}\nCorrect the file, and read the messages with --mapping {out}")
 
 
 def _summarize_run(report: "MessageReport", out: Path) -> str:
@@ -121,64 +152,3 @@ def _build_fault(what: str, spool: "Spool", report: "MessageReport", rejects: Pa
         if rejects is None
         else f"see {rejects} for each message and its reason",
     )
-
-
-@verb
-def features(
-    progress: "Progress",
-    tables: GivenTables = table_options(
-        consignments=CONSIGNMENTS, history=HISTORY, outcomes=OUTCOMES, alerts=ALERTS
-    ),
-    config: Path | None = CONFIG,
-    model: str | None = model_option("no model"),
-    state: Path | None = STATE,
-    dask: str | None = DASK,
-    jobs: int = JOBS,
-    out: Path = LARGE_OUT,
-) -> Result:
-    """Compute the features that the model sees, as a table.
-
-    Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
-    features with fitted parameters are omitted.
-
-    First run "npsrisk simulate", "npsrisk read" or "npsrisk export". A sorted Parquet table is read in chunks and may be
-    larger than the memory. Sort it by `sequence` if it has this column, else by `received_at`. If --out has no suffix, it is
-    a folder of Parquet parts. The same command then continues an interrupted run after its last part.
-
-    \b
-    Examples:
-    npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
-    npsrisk features --consignments year/ --out features
-    """
-    from functools import partial
-
-    from features.batch import FeatureParameters
-    from features.fitted import FittedParameters
-    from features.pipeline import Pipeline
-    from features.streams import FeatureChunk
-    from training.config import read_config
-
-    digest = "none"
-    if model is None:
-        feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
-    else:
-        bundle = fetch_bundle(model)
-        feature_config, fitted = bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays)
-        digest = bundle.sha256
-    spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
-    shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
-    batch = Batch(tables, out, state, dask, jobs, progress)
-    run = {
-        "verb": "features",
-        "model": digest,
-        "features": spec.compute_digest(),
-        "config": repr(feature_config),
-    }
-    rows = batch.write(
-        run,
-        FeatureParameters(feature_config, fitted, batch.load_pseudonyms()),
-        lambda _: tables.open_sources(feature_config.build_record_type(), progress, jobs),
-        lambda _: partial(FeatureChunk.to_table, spec=spec, shown=shown),
-    ).rows
-    values = {"out": str(out), "rows": rows, "features": len(shown)}
-    return Result(values, f"Wrote {rows:,} rows of {len(shown)} features -> {out}")
