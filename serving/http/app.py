@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from serving.http.asgi import AsgiEndpoint, HttpCall, refuse
+from serving.http.asgi import AsgiEndpoint, build_refusing_app
 from serving.http.auth import Authenticator
 from serving.http.officer.routes import list_page_routes
 from serving.http.openapi import ROUTES, send_page
@@ -59,7 +59,7 @@ class App:
                     "No API keys are configured, so the service answers requests to localhost only. "
                     "Send the request to localhost, or set NPSRISK_API_KEYS_FILE.",
                 )
-                await refuse(HttpCall(scope, receive, send), refusal)
+                await build_refusing_app(refusal)(scope, receive, send)
                 return
             if scope["path"] == SCORES_PATH and scope["method"] == "POST":
                 await self._scores(scope, receive, send)
@@ -91,9 +91,4 @@ async def _refuse_route(_request: Request, error: Exception) -> Any:
     """Answer a request that the router refuses: unknown path, or method not allowed."""
     assert isinstance(error, HTTPException)
     detail = ROUTE_ERROR_DETAILS.get(error.status_code, error.detail)
-    refusal = Refusal(error.status_code, detail, headers=dict(error.headers or {}))
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await refuse(HttpCall(scope, receive, send), refusal)
-
-    return answer
+    return build_refusing_app(Refusal(error.status_code, detail, headers=dict(error.headers or {})))

@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from consignments.errors import ServiceFault
 from serving.http.problems import MEDIA_TYPE, Refusal
@@ -40,22 +40,10 @@ class ClientDisconnected(Exception):
     """The client disconnected before its body was read; no answer is sent."""
 
 
-class CallerName(Protocol):
-    """The names of an authenticated client: of its API key, and of the person who uses it."""
-
-    @property
-    def name(self) -> str:
-        """Name of the API key."""
-
-    @property
-    def person(self) -> str | None:
-        """Person who uses the key."""
-
-
 class HttpCall:
     """One HTTP request with the channel for its response.
 
-    `caller` is for the log of refusals, and `refused` has details for it if the endpoint answers a refusal itself, for example with a
+    `caller` is the name of the API key and its person, for the log of refusals, and `refused` has details for it if the endpoint answers a refusal itself, for example with a
     page. `at_end` is called when the request has ended.
     """
 
@@ -75,7 +63,7 @@ class HttpCall:
         self.scope, self.receive, self.send = scope, receive, send
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.timings: list[tuple[str, float]] = []
-        self.caller: CallerName | None = None
+        self.caller: tuple[str, str | None] | None = None
         self.refused: dict[str, Any] | None = None
         self.at_end: Callable[[], None] | None = None
         self.request_id = _read_request_id(self.headers)
@@ -116,32 +104,17 @@ async def respond(
         if accepts_gzip(call.headers.get(b"accept-encoding")):
             further.append((b"content-encoding", GZIP))
             body = deflate(body) if len(body) < MAX_BLOCKING_BYTES else await asyncio.to_thread(deflate, body)
-    start: Message = {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [
-            *list_headers(
-                kind, b"%d" % len(body), call.request_id, policy, secure=call.scope["scheme"] == "https"
-            ),
-            *further,
-        ],
-    }
-    await call.send(start)
-    await call.send({"type": "http.response.body", "body": body})
-
-
-def list_headers(
-    kind: bytes, size: bytes, request_id: bytes, policy: Header = DENY_ALL_POLICY, *, secure: bool
-) -> list[Header]:
-    """List the headers that every response has, in order; `secure` if the connection has TLS."""
-    return [
+    fields = [
         (b"content-type", kind),
-        (b"content-length", size),
-        (REQUEST_ID, request_id),
+        (b"content-length", b"%d" % len(body)),
+        (REQUEST_ID, call.request_id),
         *SECURITY_HEADERS,
         policy,
-        *((HSTS_HEADER,) if secure else ()),
+        *((HSTS_HEADER,) if call.scope["scheme"] == "https" else ()),
+        *further,
     ]
+    await call.send({"type": "http.response.start", "status": status, "headers": fields})
+    await call.send({"type": "http.response.body", "body": body})
 
 
 async def respond_json(call: HttpCall, answer: Any, status: int = 200) -> int:
@@ -221,13 +194,9 @@ class AsgiEndpoint:
 
 def _describe_caller(call: HttpCall) -> dict[str, str]:
     """Describe who called: network address, API key, and the person who uses it."""
-    client, caller = call.scope.get("client"), call.caller
-    found = {
-        "client": client[0] if client else None,
-        "key": caller.name if caller else None,
-        "person": caller.person if caller else None,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    client = call.scope.get("client") or (None,)
+    named = zip(("client", "key", "person"), (client[0], *(call.caller or ())), strict=False)
+    return {name: value for name, value in named if value is not None}
 
 
 def build_unavailable_refusal(fault: ServiceFault) -> Refusal:

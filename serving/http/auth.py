@@ -29,7 +29,7 @@ from consignments.timestamps import to_us
 from serving.http.problems import Refusal
 from serving.process.clock import Clock, read_clock_us
 from serving.process.settings import RateLimit
-from serving.process.state_directory import FileStamp, get_file_stamp
+from serving.process.watched_files import WatchedFiles
 
 Scope = Literal["score", "outcome", "read", "act", "personal"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -82,19 +82,11 @@ class Caller:
     `only_office` is the office of consignments that name none, if the key is bound to one office.
     """
 
-    def __init__(
-        self,
-        name: str,
-        scopes: tuple[Scope, ...],
-        bucket: TokenBucket | None,
-        expires_at: datetime | None = None,
-        person: str | None = None,
-        offices: tuple[str, ...] | None = None,
-    ) -> None:
-        self.person, self.offices = person, None if offices is None else frozenset(offices)
-        self.only_office = offices[0] if offices is not None and len(set(offices)) == 1 else None
-        self.name, self._scopes, self._bucket = name, frozenset(scopes), bucket
-        self._expires_us = math.inf if expires_at is None else to_us(expires_at)
+    def __init__(self, key: ApiKey, bucket: TokenBucket | None) -> None:
+        self.name, self.person, self._scopes, self.bucket = key.name, key.person, key.scopes, bucket
+        self.offices = None if key.offices is None else frozenset(key.offices)
+        self.only_office = key.offices[0] if key.offices and len(set(key.offices)) == 1 else None
+        self._expires_us = math.inf if key.expires_at is None else to_us(key.expires_at)
 
     def is_expired(self, now_us: int) -> bool:
         """Check whether the key has expired."""
@@ -117,9 +109,9 @@ class Caller:
 
     def spend(self, records: int) -> None:
         """Count records against the rate limit; raise a refusal with status 429 if it is exceeded."""
-        if self._bucket is None:
+        if self.bucket is None:
             return
-        wait = self._bucket.take(records)
+        wait = self.bucket.take(records)
         if wait:
             seconds = math.ceil(wait)
             detail = f"Rate limit exceeded for this API key. Try again in {seconds} s."
@@ -131,44 +123,28 @@ class Authenticator:
 
     def __init__(self, path: Path | None, rate: RateLimit | None, clock: Clock = read_clock_us) -> None:
         self.path, self.rate, self._clock = path, rate, clock
-        self._local = Caller(LOCAL_CALLER, SCOPES, self._new_bucket())
+        self._local = Caller(ApiKey(LOCAL_CALLER, "", SCOPES), self._new_bucket())
         self._callers: dict[bytes, Caller] = {}
-        self._seen: FileStamp | None = None
-        self.refresh()
+        self.refresh = WatchedFiles(lambda: [path] if path else [], self._read).refresh
 
     @property
     def open(self) -> bool:
         """Return whether no API key is required."""
         return self.path is None
 
-    def refresh(self) -> bool:
-        """Read the key file again if it changed, and return whether it did.
-
-        If the file is invalid, an error is raised and the keys stay as they were.
-        """
+    def _read(self) -> None:
+        """Read the key file; if it is not valid, an error is raised and the keys stay as they were."""
         if self.path is None:
-            return False
-        try:
-            stamp = get_file_stamp(self.path)
-        except OSError as error:
-            raise _bad_file(self.path, error.strerror or error.__class__.__name__) from error
-        if stamp == self._seen:
-            return False
+            return
         keys = read_keys(self.path)
-        self._seen = stamp
         before = {caller.name: caller for caller in self._callers.values()}
         self._callers = {
+            # Key rotation does not reset the rate limit.
             bytes.fromhex(key.sha256): Caller(
-                key.name,
-                key.scopes,
-                _keep_bucket(before.get(key.name), self._new_bucket),
-                key.expires_at,
-                key.person,
-                key.offices,
+                key, before[key.name].bucket if key.name in before else self._new_bucket()
             )
             for key in keys
         }
-        return True
 
     def authenticate(self, authorization: bytes | None) -> Caller:
         """Find the client by the header `Authorization: Bearer KEY`; raise a refusal with status 401 if there is none."""
@@ -213,11 +189,6 @@ def names_this_machine(host: bytes | None) -> bool:
     """
     name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
     return name is None or name.lower() in LOCAL_HOSTS
-
-
-def _keep_bucket(before: Caller | None, fresh: Callable[[], TokenBucket | None]) -> TokenBucket | None:
-    """Keep the bucket of a client whose key changes, so that key rotation does not reset its rate limit."""
-    return fresh() if before is None else before._bucket
 
 
 def _bad_file(path: Path, got: str) -> BadSetting:

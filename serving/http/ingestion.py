@@ -49,31 +49,38 @@ class RecordKind(NamedTuple):
     take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
     scope: Scope = "outcome"
     refusals: tuple[int, ...] = (503,)
-    tag: str = "results"
 
 
-def _check_nothing(_envelope: Envelope, _now_us: int) -> None:
+def check_envelope(_envelope: Envelope, _now_us: int) -> None:
     """Accept an envelope: its message is checked when it is recorded."""
 
 
+UNKNOWN_STATUSES = (404, 503)
 RECORD_KINDS = (
     RecordKind(Outcome, "outcomes", "Record inspection outcomes", check_outcome, Intake.record_outcome),
-    RecordKind(Alert, "alerts", "Record alerts of partners", check_alert, Intake.record_alert, tag="partners"),
+    RecordKind(Alert, "alerts", "Record alerts of partners", check_alert, Intake.record_alert),
     RecordKind(
-        Envelope, "messages", "Record signed messages of partners", _check_nothing, Intake.record_message,
-        tag="partners",
+        Envelope, "messages", "Record signed messages of partners", check_envelope, Intake.record_message
     ),
     RecordKind(
-        Cancellation, "cancellations", "Cancel consignments: they no longer count",
-        check_cancellation, Intake.record_cancellation, refusals=(404, 503),
+        Cancellation,
+        "cancellations",
+        "Cancel consignments: they no longer count",
+        check_cancellation,
+        Intake.record_cancellation,
+        refusals=UNKNOWN_STATUSES,
     ),
     RecordKind(
-        Action, "actions", "Record actions of officers", check_action, Intake.record_action, "act", (404, 503)
+        Action,
+        "actions",
+        "Record actions of officers",
+        check_action,
+        Intake.record_action,
+        "act",
+        UNKNOWN_STATUSES,
     ),
-    RecordKind(
-        ReportedState, "events", "Record answers of customs, such as a hold", check_state, Intake.record_state
-    ),
-)  # fmt: skip
+    RecordKind(ReportedState, "events", "Record answers of customs", check_state, Intake.record_state),
+)
 
 
 def declare_ingestion(kind: RecordKind) -> Route:
@@ -87,9 +94,18 @@ def declare_ingestion(kind: RecordKind) -> Route:
     )
 
     @route(
-        f"/v1/{kind.plural}", kind.plural, "POST", scope=kind.scope, summary=kind.summary, answer=Receipt,
-        record=kind.record, plural=kind.plural, list_answer=receipts, refusals=kind.refusals, tag=kind.tag,
-    )  # fmt: skip
+        f"/v1/{kind.plural}",
+        kind.plural,
+        "POST",
+        scope=kind.scope,
+        summary=kind.summary,
+        answer=Receipt,
+        record=kind.record,
+        plural=kind.plural,
+        list_answer=receipts,
+        refusals=kind.refusals,
+        tag="results" if issubclass(kind.record, NAMED_RECORDS) else "partners",
+    )
     async def record_body(request: ApiRequest) -> Any:
         found = await request.read_records(reader)
         if isinstance(found, list):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
@@ -14,7 +14,14 @@ from consignments.records import Outcome, Time
 from consignments.timestamps import to_datetime
 from models.promotion_record import Figure
 from models.reasons.ranking import Reason, ReasonCode
-from serving.event_log.event_codec import CustomsState, EventCodec, RecordedAction, Selection, get_spelling
+from serving.event_log.event_codec import (
+    CustomsState,
+    EntryCodec,
+    EventCodec,
+    RecordedAction,
+    Selection,
+    get_spelling,
+)
 from serving.event_log.events import (
     ActionEvent,
     CustomsStateEvent,
@@ -166,34 +173,22 @@ def build_history(
     name: str, events: list[Event], decision_id: Callable[[int], str], entries: EventCodec
 ) -> ConsignmentHistory:
     """Group the events of a consignment by kind; the result has no personal fields."""
+
+    def decode_all(codec: EntryCodec[Any, Any], kind: type[Any]) -> list[Any]:
+        found = [event for event in events if isinstance(event, kind)]
+        return [structs.replace(codec.decode(each), consignment_id=get_spelling(each)) for each in found]
+
+    clients = [event.asked_by for event in events if isinstance(event, OutcomeEvent)]
+    outcomes = zip(decode_all(entries.outcomes, OutcomeEvent), clients, strict=True)
     return ConsignmentHistory(
         name,
-        decisions=[
-            build_past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)
-        ],
-        outcomes=[
-            RecordedOutcome(
-                **structs.asdict(entries.outcomes.decode(event)) | {"consignment_id": get_spelling(event)},
-                recorded_by=event.asked_by,
-            )
-            for event in events
-            if isinstance(event, OutcomeEvent)
-        ],
+        [build_past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)],
+        [RecordedOutcome(**structs.asdict(each), recorded_by=client) for each, client in outcomes],
         imported=[to_datetime(event.at_us) for event in events if event.kind == "arrival"],
         cancellations=[to_datetime(event.at_us) for event in events if event.kind == "cancellation"],
-        selections=[
-            structs.replace(entries.selections.decode(event), consignment_id=get_spelling(event))
-            for event in events
-            if isinstance(event, SelectionEvent)
-        ],
-        actions=[
-            structs.replace(entries.actions.decode(event), consignment_id=get_spelling(event))
-            for event in events
-            if isinstance(event, ActionEvent)
-        ],
-        events=[
-            build_customs_state(event, entries) for event in events if isinstance(event, CustomsStateEvent)
-        ],
+        selections=decode_all(entries.selections, SelectionEvent),
+        actions=decode_all(entries.actions, ActionEvent),
+        events=decode_all(entries.states, CustomsStateEvent),
     )
 
 

@@ -5,24 +5,20 @@ nothing can be read is refused. `serving.scoring.message_linking` links masters 
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import Meta
 
 from consignments.messages.states import StateRow
-from consignments.records import Consignment
 from consignments.rejects import Reject
-from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
+from serving.scoring.message_reading import read_messages
 
 if TYPE_CHECKING:
-    from consignments.messages.linking import Row
     from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reading import MessageEntries
-    from serving.scoring.message_linking import MessageEntry
 
 MESSAGE_TYPES = {
     b"application/xml": "Cargo-XML or another message in XML",
@@ -63,29 +59,10 @@ async def read_message_body(
     content: bytes, now_us: int, mappings: "Sequence[MessageMapping]" = ()
 ) -> "MessageEntries":
     """Read messages that come now, with some mappings; raise a refusal with 422 if nothing can be read."""
-    found = await asyncio.to_thread(_read, content, now_us, mappings)
+    found = await asyncio.to_thread(read_messages, content, now_us, mappings)
     if found.rejects and not (found.entries or found.states or found.ignored):
         raise Refusal.from_fault(RecordFault(found.rejects[0].reason, "#", "bad_value"))
     return found
-
-
-def _read(content: bytes, now_us: int, mappings: "Sequence[MessageMapping]") -> "MessageEntries":
-    from consignments.messages.reading import read_entries  # loads what only messages need
-
-    found = read_entries(content, to_datetime(now_us), mappings)
-    return replace(found, entries=tuple(_clear_future(entry) for entry in found.entries))
-
-
-def _clear_future(entry: "MessageEntry") -> "MessageEntry":
-    """Remove a time of issue in the future: a wrong clock of the sender would make later versions look late."""
-    if hasattr(entry, "record"):
-        c = entry.record
-        if c.issued_at is None or c.received_at is None or c.issued_at <= c.received_at:
-            return entry
-        return structs.replace(entry, record=structs.replace(c, issued_at=None))
-    declaration = None if entry.declaration is None else _clear_future(entry.declaration)
-    late = entry.issued_at is not None and entry.issued_at > entry.received_at
-    return structs.replace(entry, declaration=declaration, issued_at=None if late else entry.issued_at)
 
 
 def describe_messages(
@@ -106,17 +83,3 @@ def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
     listed = [f"{reject.place}: {reject.reason}" for reject in rejects[:MAX_LISTED_REJECTS]]
     more = len(rejects) - len(listed)
     return [*listed, f"{more:,} more of which nothing could be read"] if more else listed
-
-
-def build_records(rows: "Iterable[Row]", record: type[Consignment]) -> list[Consignment]:
-    """Return the consignments of rows, with the extra columns that the model declares."""
-    if record is Consignment:
-        return [row.record for row in rows]
-    names = {field.name for field in structs.fields(record)}
-    return [
-        msgspec.convert(
-            structs.asdict(row.record) | {name: value for name, value in row.extras.items() if name in names},
-            record,
-        )
-        for row in rows
-    ]

@@ -1,7 +1,6 @@
 """OpenAPI document, generated from the types that decode requests and encode responses, so that both always agree."""
 
 from base64 import b64encode
-from functools import cache
 from hashlib import sha256
 from html import escape
 from http import HTTPStatus
@@ -19,7 +18,7 @@ from serving.http.ingestion import INGESTION_ROUTES
 from serving.http.problems import Problem
 from serving.http.protocol.records import MAX_RECORDS
 from serving.http.requests import DEFAULT_PAGE_LENGTH, MAX_SEQUENCE_DIGITS
-from serving.http.routing import ApiRequest, Operation, route
+from serving.http.routing import ApiRequest, Operation, describe_parameter, route
 from serving.http.scores import score_body
 from serving.http.selections import select_consignments
 
@@ -36,37 +35,9 @@ HEADERS: dict[str, Any] = {
         "schema": {"type": "integer"},
     },
 }
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "/v1/scores": {
-        "consignment_id": "RB123456785GB", "channel": "postal", "description": "pigment sample",
-        "sender_country": "GB", "consignee_country": "KR", "gross_weight_kg": 0.4,
-    },
-    "/v1/outcomes": {
-        "consignment_id": "RB123456785GB", "selected_by": "model", "selection_probability": 1, "status": "inspected",
-        "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z", "result": "nps",
-    },
-    "/v1/alerts": {
-        "alert_id": "A-7", "issued_at": "2024-03-01T00:00:00Z", "expires_at": "2024-04-01T00:00:00Z",
-        "description_pattern": "pigment*", "departure_country": "GB",
-    },
-    "/v1/messages": {
-        "payloadType": "application/vnd.in-toto+json", "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEifQ==",
-        "signatures": [{"keyid": "00" * 32, "sig": "A" * 86 + "=="}],
-    },
-    "/v1/cancellations": {"consignment_id": "RB123456785GB"},
-    "/v1/events": {
-        "consignment_id": "180-12345675/SZX0091", "state": "request_for_information", "authority": "PACT", "code": "RI",
-        "issued_at": "2024-03-05T10:00:00Z", "source": "XCSN",
-    },
-    "/v1/actions": {
-        "consignment_id": "RB123456785GB", "action": "request_information", "by": "K. Lee",
-        "reason": "The goods and their value do not agree.",
-    },
-    "/v1/selections": {
-        "office": "Incheon", "capacity": 20, "explore": 0.1,
-        "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
-    },
-}  # fmt: skip
+FOLDER = Path(__file__).parent
+EXAMPLES: dict[str, Any] = msgspec.json.decode((FOLDER / "examples.json").read_bytes())
+"""A record of each operation with a body, by the operation's name."""
 TAGS = {
     "scoring": "Scores, decisions and inspection lists",
     "results": "Outcomes, actions, cancellations and answers of customs",
@@ -109,28 +80,27 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[Operation,
     return (scores, *(each.operation for each in ROUTES[1:]))
 
 
-PAGE_PARAMETERS: tuple[Document, ...] = (
-    {
-        "name": "after",
-        "in": "query",
-        "description": "sequence number after which the page begins: `next` of the page before",
-        "schema": {"type": "integer", "minimum": 0, "maximum": 10**MAX_SEQUENCE_DIGITS - 1, "default": 0},
-    },
-    {
-        "name": "limit",
-        "in": "query",
-        "description": "maximum number of log entries in the page",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_RECORDS, "default": DEFAULT_PAGE_LENGTH},
-    },
+PAGE_PARAMETERS = (
+    describe_parameter(
+        "after",
+        "sequence number after which the page begins: `next` of the page before",
+        type="integer",
+        minimum=0,
+        maximum=10**MAX_SEQUENCE_DIGITS - 1,
+        default=0,
+    ),
+    describe_parameter(
+        "limit",
+        "maximum number of log entries in the page",
+        type="integer",
+        minimum=1,
+        maximum=MAX_RECORDS,
+        default=DEFAULT_PAGE_LENGTH,
+    ),
 )
-ID_PARAMETER: tuple[Document, ...] = (
-    {
-        "name": "consignment_id",
-        "in": "path",
-        "required": True,
-        "description": "identifier of the consignment; may contain slashes, such as AWB/HAWB",
-        "schema": {"type": "string", "minLength": 1},
-    },
+ID_TEXT = "identifier of the consignment; may contain slashes, such as AWB/HAWB"
+ID_PARAMETER = (
+    describe_parameter("consignment_id", ID_TEXT, "path", type="string", minLength=1) | {"required": True},
 )
 
 
@@ -226,7 +196,7 @@ def _operation(call: Operation) -> Document:
 
 def _list_examples(call: Operation) -> Document:
     """List the examples of a request: one record, and a list of it."""
-    single = EXAMPLES[call.path]
+    single = EXAMPLES[call.name]
     found = {"one": {"value": single}}
     return found | {"list": {"value": {call.plural: [single]}}} if call.plural else found
 
@@ -276,62 +246,36 @@ def _reference(name: str) -> Document:
     return {"$ref": REFERENCE_TEMPLATE.format(name=name)}
 
 
-FOLDER = Path(__file__).parent
-SCORE_EXAMPLE = """curl "http://127.0.0.1:8080/v1/scores?reasons=3" \\
-  -H 'Content-Type: application/json' \\
-  -d '{"consignment_id": "RB123456785GB", "channel": "postal", "departure_country": "GB",
-       "description": "research chemical sample", "gross_weight_kg": 0.1}'"""
-OUTCOME_EXAMPLE = """curl http://127.0.0.1:8080/v1/outcomes \\
-  -H 'Content-Type: application/json' \\
-  -d '{"consignment_id": "RB123456785GB", "selected_by": "model", "status": "inspected",
-       "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z",
-       "result": "nps"}'"""
-
-
 @route("/interface", "page", scope=None, answer="text/html", refusals=())
 async def send_page(request: ApiRequest) -> int:
-    """Return the page that lists the calls."""
+    """Return the page that lists the calls; it has no script and no external resources."""
     model = request.service.active.model
-    body = render_page(installed_version("npsrisk"), model.name, loaded=model.release is not None)
-    await respond(request.call, 200, body, b"text/html; charset=utf-8", policy=build_policy())
+    loaded = model.release is not None
+    state = f"Scores with {model.name}" if loaded else "No model is loaded: train, promote and publish one"
+    filled = {
+        "__STYLE__": _STYLE,
+        "__STATE_CLASS__": "" if loaded else "waiting",
+        "__STATE__": escape(state),
+        "__CALLS__": "\n".join(map(_format_row, list_operations())),
+        "__VERSION__": escape(installed_version("npsrisk")),
+    }
+    text = (FOLDER / "landing_page.html").read_text(encoding="utf-8")
+    for mark, value in filled.items():
+        text = text.replace(mark, value)
+    await respond(request.call, 200, text.encode(), b"text/html; charset=utf-8", policy=build_policy())
     return 200
 
 
-def render_page(version: str, model: str, *, loaded: bool) -> bytes:
-    """Render the landing page of a version of npsrisk and a model, which is `rules` if none is loaded."""
-    state = f"Scores with {model}" if loaded else "No model is loaded: train, promote and publish one"
-    filled = {
-        "__STYLE__": _style(),
-        "__STATE_CLASS__": "" if loaded else "waiting",
-        "__STATE__": escape(state),
-        "__CALLS__": "\n".join(map(_row, list_operations())),
-        "__EXAMPLE__": escape(SCORE_EXAMPLE),
-        "__OUTCOME__": escape(OUTCOME_EXAMPLE),
-        "__VERSION__": escape(version),
-    }
-    text: str = _read("landing_page.html")
-    for mark, value in filled.items():
-        text = text.replace(mark, value)
-    return text.encode()
+_STYLE = (FOLDER / "landing_page.css").read_text(encoding="utf-8")
 
 
-@cache
 def build_policy() -> tuple[bytes, bytes]:
     """Build the Content-Security-Policy header that allows only this page's own style sheet."""
-    digest = b64encode(sha256(_style().encode()).digest()).decode()
+    digest = b64encode(sha256(_STYLE.encode()).digest()).decode()
     value = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
     return b"content-security-policy", value.encode()
 
 
-@cache
-def _read(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
-
-
-def _style() -> str:
-    return _read("landing_page.css")
-
-
-def _row(call: Operation) -> str:
+def _format_row(call: Operation) -> str:
     verb = f'<code><span class="verb">{call.method}</span>{escape(strip_converter(call.path))}</code>'
     return f"<tr><td>{verb}</td><td>{escape(call.summary)}</td><td>{call.scope or ''}</td></tr>"

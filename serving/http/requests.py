@@ -50,7 +50,7 @@ class Door:
     def authorize(self, call: HttpCall, wanted: KeyScope) -> Caller:
         """Authenticate the client and check that it has a scope."""
         caller = self.authenticator.authenticate(call.headers.get(b"authorization"))
-        call.caller = caller
+        call.caller = caller.name, caller.person
         caller.require(wanted)
         return caller
 

@@ -102,6 +102,11 @@ class Route(NamedTuple):
         return EndpointRoute(operation.method, operation.path, operation.name, answer)
 
 
+def describe_parameter(name: str, text: str, place: str = "query", **schema: Any) -> dict[str, Any]:
+    """Describe a parameter for the OpenAPI document, with its JSON schema."""
+    return {"name": name, "in": place, "description": text, "schema": schema}
+
+
 def route(path: str, name: str, method: str = "GET", **declared: Any) -> Callable[[Answer], Route]:
     """Declare the operation that a function answers, with fields of `Operation`; the scope is `read` if none is given."""
 

@@ -24,17 +24,17 @@ from serving.http.asgi import HttpCall
 from serving.http.messages import (
     MESSAGE_TYPES,
     MessageResult,
-    build_records,
     describe_messages,
     read_message_body,
 )
 from serving.http.problems import RecordFault, Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, get_reader
 from serving.http.requests import JSON_TYPES, read_parameters
-from serving.http.routing import ApiRequest, route
+from serving.http.routing import ApiRequest, describe_parameter, route
 from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
 from serving.scoring.doubts import find_doubts
 from serving.scoring.intake import FieldError, is_valid_arrival, list_arrival_faults
+from serving.scoring.message_reading import build_records
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 
@@ -48,21 +48,12 @@ _get_datetime = lru_cache(maxsize=64)(to_datetime)
 """The decisions of a batch have one time."""
 OFFICE_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_OFFICE_CHARACTERS}
 OFFICE_TEXT = "customs office of the consignments that name none; the same as the header X-Office"
-PARAMETERS: tuple[dict[str, Any], ...] = (
-    {
-        "name": "reasons",
-        "in": "query",
-        "description": "number of reasons to return; default: 3 for `high` and `elevated`, 0 for `routine`",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS},
-    },
-    {
-        "name": "features",
-        "in": "query",
-        "description": "whether to return the feature values",
-        "schema": {"type": "boolean", "default": False},
-    },
-    {"name": "office", "in": "query", "description": OFFICE_TEXT, "schema": OFFICE_SCHEMA},
-    {"name": "X-Office", "in": "header", "description": OFFICE_TEXT, "schema": OFFICE_SCHEMA},
+REASONS_TEXT = "number of reasons to return; default: 3 for `high` and `elevated`, 0 for `routine`"
+PARAMETERS = (
+    describe_parameter("reasons", REASONS_TEXT, type="integer", minimum=0, maximum=MAX_REASONS),
+    describe_parameter("features", "whether to return the feature values", type="boolean", default=False),
+    describe_parameter("office", OFFICE_TEXT, **OFFICE_SCHEMA),
+    describe_parameter("X-Office", OFFICE_TEXT, "header", **OFFICE_SCHEMA),
 )
 QUERY_NAMES = frozenset(each["name"] for each in PARAMETERS if each["in"] == "query")
 
@@ -141,9 +132,17 @@ class DecidedList(NamedTuple):
 
 
 @route(
-    SCORES_PATH, "scores", "POST", scope="score", record=Consignment, plural="consignments", answer=Score,
-    list_answer=Scores, parameters=PARAMETERS, message_types=tuple(name.decode() for name in MESSAGE_TYPES),
-)  # fmt: skip
+    SCORES_PATH,
+    "scores",
+    "POST",
+    scope="score",
+    record=Consignment,
+    plural="consignments",
+    answer=Score,
+    list_answer=Scores,
+    parameters=PARAMETERS,
+    message_types=tuple(name.decode() for name in MESSAGE_TYPES),
+)
 async def score_body(request: ApiRequest) -> Score | Scores:
     """Score one consignment, a list, or messages."""
     begun = time.perf_counter()

@@ -1,71 +1,14 @@
-"""Endpoint of `POST /v1/selections`: selects scored consignments for inspection and logs each selection probability.
-
-The same request returns the same list: the random seed is derived from the request and the data key. A consignment
-that was already selected, by another request or by a person, is not selected again.
-"""
-
-import asyncio
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import Annotated
+"""Operation `POST /v1/selections`: the inspection list of an office."""
 
 import msgspec
-import numpy as np
-from msgspec import Meta, structs
 
-from consignments.records import Code, Time
-from consignments.timestamps import convert_us_to_day, to_datetime, to_us
-from models.selection import SelectionRule, select
-from serving.event_log.event_codec import EventCodec, Selection, get_spelling
-from serving.event_log.events import DecisionEvent, Event, SelectionEvent
-from serving.event_log.group_commit import CommitGroup
-from serving.event_log.log import EventLog
-from serving.event_log.reader import LogReader
-from serving.event_log.versions import LateVersionFilter
+from serving.event_log.event_codec import Selection
 from serving.http.problems import Refusal
 from serving.http.protocol.records import build_refusal, get_reader
 from serving.http.routing import ApiRequest, route
-from serving.scoring.active_model import ActiveModel
-from serving.scoring.batching import MAX_BATCH_SIZE
-from serving.scoring.intake import FieldError, check_times
-from serving.scoring.model_updates import MAX_BLOCKING_ENTRIES
+from serving.scoring.inspection_lists import SelectionRequest, build_selection_list, check_request
+from serving.scoring.intake import FieldError
 from serving.scoring.offices import OTHER_OFFICE
-
-REQUEST_ID_CHARACTERS = 16
-SEED_BYTES = 8
-MAX_DAYS = 31
-"""Maximum length in days of the period of one request, whose decisions are all read and ranked."""
-MAX_SELECTIONS = 5_000
-"""Maximum number of selections of one request. They are logged as a whole, and meanwhile nothing else is answered."""
-EXCLUDED_FROM_SELECTIONS = ("sealed", "features", "reasons")
-
-
-class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A request of an office for an inspection list."""
-
-    office: Annotated[
-        Code | None, Meta(description="customs office of arrival; null: the consignments without one")
-    ]
-    capacity: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=100_000,
-            description=f"number of inspections for each UTC day; a list has at most {MAX_SELECTIONS:,} consignments",
-        ),
-    ]
-    explore: Annotated[
-        float, Meta(ge=0, le=1, description="share of the inspections that is selected at random")
-    ]
-    from_: Annotated[
-        Time,
-        Meta(
-            description=f"select consignments received at or after this time, at most {MAX_DAYS} days before `until`"
-        ),
-    ] = msgspec.field(name="from")
-    until: Annotated[
-        Time, Meta(description="select consignments received before this time; not in the future")
-    ]
 
 
 class SelectionList(msgspec.Struct, frozen=True):
@@ -73,18 +16,6 @@ class SelectionList(msgspec.Struct, frozen=True):
 
     office: str | None
     selections: list[Selection]
-
-
-def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
-    """Check what the type of a request cannot express; return the error or None."""
-    if request.from_ >= request.until:
-        return FieldError("until", "is not after `from`", "inconsistent")
-    fault = check_times(now_us, until=request.until)
-    days = (request.until - request.from_) / timedelta(days=1)
-    if fault is None and days > MAX_DAYS:
-        reason = f"is {days:,.1f} days before `until`, more than {MAX_DAYS}; choose a later time"
-        return FieldError("from", reason, "bad_value")
-    return fault
 
 
 @route("/v1/selections", "selections", "POST", scope="score", record=SelectionRequest)
@@ -99,160 +30,7 @@ async def select_consignments(request: ApiRequest) -> SelectionList:
     fault = check_request(asked, now_us)
     if fault is not None:
         raise build_refusal(fault)
-    return await build_selection_list(active, request.service.log, asked, now_us, caller.name)
-
-
-async def build_selection_list(
-    active: ActiveModel, log: EventLog, request: SelectionRequest, now_us: int, asked_by: str
-) -> SelectionList:
-    """Build the inspection list, or return the list that was built earlier for the same request."""
-    committer, digest = active.committer, _digest_request(active.entries, request)
-    request_id = digest.hex()[:REQUEST_ID_CHARACTERS]
-    committer.check()
-    await committer.drain()
-    scored = ScoredConsignments(active.entries, request.office, request_id)
-    rule = SelectionRule(request.capacity, request.explore, int.from_bytes(digest[-SEED_BYTES:], "big"))
-    draw = SelectionDraw(request.office, rule, to_datetime(now_us), request_id)
-    await asyncio.to_thread(scored.read, log, request)
-    # The choices are drawn, and the states of the probable ones loaded, before the part that must not wait.
-    drawn = [] if scored.drawn else await asyncio.to_thread(draw.select, scored)
-    if len(drawn) > MAX_SELECTIONS:
-        raise build_refusal(_build_length_error(len(drawn)))
-    probable = [each.consignment_id for each in drawn]
-    for start in range(0, len(probable), MAX_BATCH_SIZE):
-        await active.prefetch(probable[start : start + MAX_BATCH_SIZE])
-    while committer.durable_sequence - scored.sequence > MAX_BLOCKING_ENTRIES:
-        await asyncio.to_thread(scored.catch_up, log, committer.durable_sequence)
-    committer.check()
-    # Nothing awaits from here until the selections are added, so no other request runs in between.
-    scored.catch_up(log, committer.durable_sequence)
-    scored.apply_events(committer.list_pending())
-    group: CommitGroup | None = committer.find_group(committer.next_sequence - 1)
-    if not scored.drawn:
-        scored.drawn = draw.select(scored)
-        for selection in scored.drawn:
-            recorded_us = to_us(selection.selected_at)
-            event = active.entries.selections.encode(
-                committer.next_sequence, selection, recorded_us, asked_by
-            )
-            active.state.apply(event)
-            group = committer.add([event])
-    if group is not None:
-        await group.wait_until_durable()
-    return SelectionList(request.office, scored.drawn)
-
-
-class ScoredConsignments:
-    """The consignments of an office scored in a period, and which were selected; `drawn` are those of the same request."""
-
-    def __init__(self, entries: EventCodec, office: str | None, request_id: str) -> None:
-        self.sequence, self.drawn = 0, list[Selection]()
-        self._entries, self._office, self._request_id = entries, office, request_id
-        self._decisions: list[DecisionEvent] = []
-        self._versions = LateVersionFilter()
-        self._standing: dict[str, int] = {}
-        self._cancelled: set[str] = set()
-        self._chosen: set[str] = set()
-
-    def read(self, log: LogReader, request: SelectionRequest) -> None:
-        """Read the decisions of the office in a period, and all other events of the consignments of the period."""
-        from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
-        events = log.read_scored(from_us, until_us, until, EXCLUDED_FROM_SELECTIONS)
-        self._decisions = [
-            event
-            for event in events
-            if isinstance(event, DecisionEvent)
-            and from_us <= event.at_us < until_us
-            and event.office == self._office
-        ]
-        self.apply_events(events)
-        self.sequence = until
-
-    def catch_up(self, log: LogReader, until: int) -> None:
-        """Read and apply the log entries written since the last one applied."""
-        self.apply_events(log.read_events(after=self.sequence, until=until, without=EXCLUDED_FROM_SELECTIONS))
-        self.sequence = max(self.sequence, until)
-
-    def apply_events(self, events: Iterable[Event]) -> None:
-        """Apply log entries in order; skip those that were already applied."""
-        new = (event for event in events if event.sequence > self.sequence)
-        for event in self._versions.drop_late(new):
-            name = event.consignment_id or ""
-            if event.kind in ("decision", "arrival"):
-                self._standing[name] = event.sequence
-                self._cancelled.discard(name)
-            elif event.kind == "cancellation":
-                self._cancelled.add(name)
-            elif event.kind in ("outcome", "selection"):
-                self._chosen.add(name)
-                self._record_selection(event)
-
-    def find_candidates(self) -> list[DecisionEvent]:
-        """List the decisions that count, and whose consignments are neither cancelled nor selected."""
-        return [event for event in self._decisions if self._is_candidate(event)]
-
-    def _is_candidate(self, event: DecisionEvent) -> bool:
-        name = event.consignment_id
-        return (
-            self._standing[name] == event.sequence
-            and name not in self._cancelled
-            and name not in self._chosen
-        )
-
-    def _record_selection(self, event: Event) -> None:
-        if isinstance(event, SelectionEvent):
-            selection = self._entries.selections.decode(event)
-            if selection.request == self._request_id:
-                self.drawn.append(structs.replace(selection, consignment_id=get_spelling(event)))
-
-
-class SelectionDraw:
-    """The draw of one request, made again only if the candidates have changed since."""
-
-    def __init__(self, office: str | None, rule: SelectionRule, now: datetime, request_id: str) -> None:
-        self._office, self._rule, self._now, self._request_id = office, rule, now, request_id
-        self._candidates, self._drawn = list[DecisionEvent](), list[Selection]()
-
-    def select(self, scored: ScoredConsignments) -> list[Selection]:
-        """Select among the candidates."""
-        candidates = scored.find_candidates()
-        if candidates != self._candidates:
-            self._candidates, self._drawn = candidates, self._draw(candidates)
-        return self._drawn
-
-    def _draw(self, candidates: Sequence[DecisionEvent]) -> list[Selection]:
-        chosen = select(
-            [event.consignment_id for event in candidates],
-            np.array([event.score for event in candidates], dtype=np.float64),
-            [self._office or ""] * len(candidates),
-            np.array([convert_us_to_day(event.at_us) for event in candidates], dtype=np.int64),
-            self._rule,
-        )
-        return [
-            Selection(
-                consignment_id=get_spelling(candidates[row.place]),
-                office=self._office,
-                selected_by=row.selected_by,
-                selection_probability=row.selection_probability,
-                selected_at=self._now,
-                request=self._request_id,
-            )
-            for row in chosen
-        ]
-
-
-def _digest_request(entries: EventCodec, request: SelectionRequest) -> bytes:
-    """Compute the keyed digest of a request, of which its identifier and its random seed are parts."""
-    assert entries.vault is not None
-    digest = entries.vault.digest.copy()
-    digest.update(
-        msgspec.msgpack.encode(
-            (request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until))
-        )
-    )
-    return bytes(digest.digest())
-
-
-def _build_length_error(length: int) -> FieldError:
-    reason = f"gives a list of {length:,} consignments, more than {MAX_SELECTIONS:,}; lower it, or shorten the period"
-    return FieldError("capacity", reason, "too_many")
+    chosen = await build_selection_list(active, request.service.log, asked, now_us, caller.name)
+    if isinstance(chosen, FieldError):
+        raise build_refusal(chosen)
+    return SelectionList(asked.office, chosen)

@@ -9,7 +9,7 @@ from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import Action
 from serving.http.asgi import HttpCall
 from serving.http.ingestion import RECORD_KINDS, UNKNOWN_CONSIGNMENT, record_one
-from serving.http.messages import build_records, read_message_body
+from serving.http.messages import read_message_body
 from serving.http.officer.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from serving.http.officer.pages import OfficerPages, Visit
 from serving.http.problems import Refusal
@@ -19,6 +19,7 @@ from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.intake import REASON_REQUIRED, FieldError, list_arrival_faults
 from serving.scoring.message_linking import link_alone
+from serving.scoring.message_reading import build_records
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, find_office
 from serving.scoring.trial import TrialScore, score_trial
 from serving.service import Service

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,7 +110,7 @@ class OfficerPages:
         if cookie is None or session is None or caller is None:
             raise SignInRequired(ended=self.sessions.has_ended(cookie) or bool(session and session.signed_in))
         visit = Visit(caller, self._name_person(caller, session), cookie, self.sessions.make_token(cookie))
-        call.caller = SignedInName(caller.name, visit.person)
+        call.caller = caller.name, visit.person
         caller.require("read")
         caller.spend(1)
         return visit
@@ -200,14 +199,6 @@ class OfficerPages:
             call.refused = {"error": answer.error} if answer.error else {}
         await respond(call, answer.status, answer.html, HTML, headers, POLICY)
         return answer.status
-
-
-@dataclass(frozen=True)
-class SignedInName:
-    """The names of an API key and of the person who uses it, for the log of refusals."""
-
-    name: str
-    person: str | None
 
 
 PageAnswerer = Callable[[HttpCall, Visit], Awaitable[int]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from consignments.errors import BadSetting
 from serving.process.settings import Settings
-from serving.process.state_directory import FileStamp, get_file_stamp
+from serving.process.watched_files import WatchedFiles
 
 
 class Certificate:
@@ -14,7 +14,7 @@ class Certificate:
     def __init__(self, certificate_file: Path, key_file: Path) -> None:
         self._files = certificate_file, key_file
         self.context = _create_context(*self._files)
-        self._seen = self._stamps()
+        self.refresh = WatchedFiles(lambda: self._files, self._load).refresh
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Certificate | None":
@@ -30,21 +30,10 @@ class Certificate:
             )
         return cls(certificate, key)
 
-    def refresh(self) -> bool:
-        """Load the files again if they changed, and return whether they did; a pair that cannot be used changes nothing."""
-        stamps = self._stamps()
-        if stamps == self._seen:
-            return False
+    def _load(self) -> None:
+        """Load the files; a pair that cannot be used changes nothing."""
         _create_context(*self._files)  # a pair that does not match would break the context in use
         self.context.load_cert_chain(*self._files)
-        self._seen = stamps
-        return True
-
-    def _stamps(self) -> list[FileStamp]:
-        try:
-            return [get_file_stamp(path) for path in self._files]
-        except OSError as error:
-            raise _bad_files(self._files, error) from error
 
 
 def _create_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:

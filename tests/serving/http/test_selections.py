@@ -108,7 +108,7 @@ def test_a_list_that_could_not_be_logged_is_drawn_and_logged_when_it_is_asked_fo
 def test_a_list_that_would_be_too_long_is_refused_and_selects_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.http.selections.MAX_SELECTIONS", 5)
+    monkeypatch.setattr("serving.scoring.inspection_lists.MAX_SELECTIONS", 5)
     fill(client, 6)
     refused = client.post("/v1/selections", request(capacity=6))
     assert refused.status_code == 422
