@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Tests run in so many processes, each file in one of them.
+# Tests run in so many processes, each file in one of them, and all that share a training run.
 WORKERS ?= 2
 
 .PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format reference structure samples bench bench-history scale soak docs clean wheel operate pages
@@ -27,7 +27,7 @@ operation: $(STAMP)  ## an operation of three administrations with three service
 	$(BIN)/python docs/operation.py
 
 test: $(STAMP)  ## the tests, warnings as errors
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
@@ -46,7 +46,7 @@ WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/ http/t
 	http/test_scores.py http/test_selections.py test_failures.py test_service.py test_standby.py
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
-	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \
 		$(WITH_A_LOG:%=tests/serving/%)
 
 # Those of them in which the database itself is the subject: its writer, its reader, the verbs that change it, kills.
@@ -54,7 +54,7 @@ OF_THE_LOG := event_log/ state/ test_failures.py test_standby.py \
 	$(addprefix maintenance/,test_backup.py test_forgotten_list.py test_export.py test_import_past.py test_kills.py test_parity.py)
 
 postgres-short: $(STAMP)  ## the short form of continuous integration
-	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \
 		$(OF_THE_LOG:%=tests/serving/%)
 
 pages: $(STAMP)  ## the pages for officers in headless Chromium, by clicks and keys, with axe (which this installs); skipped with the reason without Chromium

@@ -17,10 +17,14 @@ def _own_log_lines() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-LONGEST = "tests/test_loop.py"
-"""The file that takes longest; its tests run one after the other."""
+SHARED = "shared_run"
+"""What takes long to make and is made once: the files of the tests that ask for it run in one process."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: MutableSequence[pytest.Item]) -> None:
-    """Begin with the longest file, so that no process waits for it at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """Keep a file in one process, and begin with what takes longest, so that no process waits for it at the end."""
+    sharing = {item.path for item in items if SHARED in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(SHARED if item.path in sharing else str(item.path)))
+    items.sort(key=lambda item: item.path not in sharing)

@@ -5,26 +5,15 @@ from pathlib import Path
 
 from support.approval import APPROVAL
 from support.signing import APPROVERS
-from support.stores import create_store
+from support.trained_run import CONFIG, SharedRun
 from support.training_judged import build_stored_scores
 
-from features.batch import Tables
 from models.registry import ModelVersion, Registry
-from training.config import parse_config
 from training.dossier.evidence import DossierEvidence, ServiceSetting, gather_dossier_evidence
 from training.evaluation.stored_scores import evaluate_recipe
 from training.promotion.promote import promote
-from training.runs.registered_run import run_training
-from training.runs.task import TrainingTask
-from training.simulation.operation import SimulatedTables, simulate
+from training.simulation.operation import SimulatedTables
 
-CONFIG = parse_config(
-    {
-        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 8},
-        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 0},
-    }
-)
 SETTING = ServiceSetting("NPSRISK_WITHOUT_MODEL", "rules", "What scores while no model is loaded.")
 
 
@@ -38,15 +27,11 @@ class Approved:
     evidence: DossierEvidence
 
 
-def train_approved_model(folder: Path) -> Approved:
-    world = simulate(days=90, per_day=60, prevalence="operation", seed=8)
-    registry = Registry(create_store(folder))
-    task = TrainingTask(
-        Tables(world.consignments, world.outcomes, world.alerts), target="any_offence", config=CONFIG
-    )
-    made = run_training(task, registry.tracking_uri, register=True)
-    promote(registry, registry.resolve(made.model_uri or ""), APPROVAL, force=True)
-    version = registry.resolve(made.model_uri or "")
-    evidence = gather_dossier_evidence(registry, version, APPROVERS, [SETTING])
+def approve_run(shared: SharedRun, folder: Path) -> Approved:
+    """Approve the version of a run, in a store of its own."""
+    own = shared.copy_store(folder)
+    promote(own.registry, own.version, APPROVAL, force=True)
+    version = own.version
+    evidence = gather_dossier_evidence(own.registry, version, APPROVERS, [SETTING])
     recipe = evaluate_recipe(build_stored_scores(), CONFIG.evaluation)
-    return Approved(world, registry, version, replace(evidence, recipe=recipe))
+    return Approved(own.world, own.registry, version, replace(evidence, recipe=recipe))

@@ -1,41 +1,80 @@
-"""A small training run, from which tests of its artifacts and pages start."""
+"""One small training run, in a store, from which tests of its figures, artifacts, pages and versions start."""
+
+import shutil
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from mlflow import MlflowClient
+from support.stores import NAME, create_store
 
 from features.batch import Tables
+from models.registry import ModelVersion, Registry
 from training.config import parse_config
-from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
+from training.fitting.diagnostics import DiagnosticsOptions
+from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
-from training.runs.train import train_model
-from training.simulation.operation import simulate
+from training.simulation.operation import SimulatedTables, simulate
+from training.simulation.parameters import load_parameters
 
-CONFIG = parse_config(
-    {
-        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 10},
-        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 1},
-    }
-)
+SETTINGS = {
+    "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
+    "model": {"trees": 10},
+    "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 2},
+}
+CONFIG = parse_config(SETTINGS)
+AT_ONE_DATE = parse_config(SETTINGS | {"evaluation": SETTINGS["evaluation"] | {"origins": 0}})
+"""The same settings, evaluated at one date."""
+TARGET = "any_offence"
 GOODS = "<b>pigment</b> & sample"
-"""Goods text of the consignments that a test world adds."""
+"""Goods text of some of the consignments in which something is found."""
 
 
-def simulate_tables():
-    """Give a world of ninety days, of which some goods texts hold markup, and its truth."""
-    world = simulate(days=90, per_day=100, prevalence="operation", seed=8)
-    found = set(world.truth.loc[world.truth["result"] != "clear", "consignment_id"])
-    marked = world.consignments["consignment_id"].isin(found)
-    consignments = world.consignments.assign(
-        description=world.consignments["description"].mask(marked, GOODS)
-    )
-    return Tables(consignments, world.outcomes, world.alerts), world.truth
+@dataclass(frozen=True)
+class SharedRun:
+    """A registered run with truth and ablation, the tables that it learnt from, and its store; nobody approved it."""
+
+    world: SimulatedTables
+    run: RegisteredRun
+    registry: Registry
+
+    @property
+    def tables(self) -> Tables:
+        return Tables(self.world.consignments, self.world.outcomes, self.world.alerts)
+
+    @property
+    def as_of(self) -> datetime:
+        return self.run.trained.as_of
+
+    @property
+    def version(self) -> ModelVersion:
+        return self.registry.resolve(self.run.model_uri or "")
+
+    @cached_property
+    def folder(self) -> Path:
+        """What the run left behind, as MLflow keeps it."""
+        return Path(MlflowClient(self.registry.tracking_uri).download_artifacts(self.run.run_id, ""))
+
+    def copy_store(self, folder: Path) -> "SharedRun":
+        """Give the run in a store of its own, whose tags, aliases and versions a test may change."""
+        shutil.copy(self.registry.tracking_uri.removeprefix("sqlite:///"), folder / NAME)
+        return SharedRun(self.world, self.run, Registry(f"sqlite:///{folder / NAME}"))
 
 
-def train_small_run(*, studies, with_truth=True):
-    """Train on the small world: with ablation and search if `studies`."""
-    tables, truth = simulate_tables()
-    as_of = tables.consignments["received_at"].max().ceil("D").to_pydatetime()
-    wanted = (
-        DiagnosticsOptions(ablation=("groups",), search=SearchBudget(1)) if studies else DiagnosticsOptions()
-    )
-    return train_model(
-        TrainingTask(tables, as_of, "any_offence", CONFIG, truth if with_truth else None, wanted)
-    )
+def simulate_marked() -> SimulatedTables:
+    """Simulate ninety days with twice the usual inspections, of which some goods texts hold markup."""
+    busy = load_parameters().replace(prevalence={"operation": {"opened": 0.04}})
+    world = simulate(busy, days=90, per_day=60, prevalence="operation", seed=8)
+    found = world.truth["consignment_id"][world.truth["result"] != "clear"].iloc[::3]
+    texts = world.consignments["description"]
+    marked = texts.mask(world.consignments["consignment_id"].isin(found), GOODS)
+    return replace(world, consignments=world.consignments.assign(description=marked))
+
+
+def train_shared_run(folder: Path) -> SharedRun:
+    world = simulate_marked()
+    tables = Tables(world.consignments, world.outcomes, world.alerts)
+    task = TrainingTask(tables, None, TARGET, CONFIG, world.truth, DiagnosticsOptions(ablation=("groups",)))
+    registry = Registry(create_store(folder))
+    return SharedRun(world, run_training(task, registry.tracking_uri, register=True, jobs=2), registry)

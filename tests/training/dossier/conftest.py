@@ -1,16 +1,17 @@
 """A version of which all is known, and one of which nothing is known."""
 
 import pytest
-from support.approved_model import Approved, train_approved_model
+from support.approved_model import Approved, approve_run
 from support.registered_model import register_small_model
+from support.trained_run import SharedRun
 
 from models.signatures.key_holders import Approvers
 from training.dossier.evidence import DossierEvidence, gather_dossier_evidence
 
 
 @pytest.fixture(scope="session")
-def approved(tmp_path_factory: pytest.TempPathFactory) -> Approved:
-    return train_approved_model(tmp_path_factory.mktemp("approved"))
+def approved(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> Approved:
+    return approve_run(shared_run, tmp_path_factory.mktemp("approved"))
 
 
 @pytest.fixture(scope="session")

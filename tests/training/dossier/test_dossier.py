@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.approved_model import CONFIG, SETTING, Approved
+from support.approved_model import SETTING, Approved
 from support.signing import APPROVERS
+from support.trained_run import CONFIG
 from support.training_judged import build_stored_scores
 
 from consignments.errors import BundleRefused, FileFault
@@ -156,7 +157,7 @@ def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
     assert list_rows(made, "features")[0]["feature"] == best["feature"]
     assert len(list_rows(made, "features")) == len(approved.evidence.served.spec)
     settings = {row["setting"]: row["value"] for row in list_rows(made, "parameters")}
-    assert settings["model.trees"] == "8"
+    assert settings["model.trees"] == str(CONFIG.model.trees)
 
 
 def test_a_rate_of_a_group_with_a_wide_interval_is_no_number(approved: Approved) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.approval import APPROVAL
-from support.stores import create_store
+from support.trained_run import AT_ONE_DATE, CONFIG, TARGET, SharedRun
 
 from consignments.errors import BadSetting, PromotionRefused
 from consignments.files.table_writers import write_table
@@ -18,7 +18,7 @@ from features.batch import Tables
 from features.streams import FeatureInputs
 from models.bundle import load_bundle
 from models.registry import EVALUATION_TAG, ModelVersion, Registry
-from training.config import TrainConfig, parse_config
+from training.config import TrainConfig
 from training.gate.rules import (
     BUNDLE_RULES,
     CHECKSUM_RULE,
@@ -40,35 +40,35 @@ from training.promotion.refit import (
 )
 from training.reporting.mlflow_tracking import NOTE_TAG
 from training.runs.artifacts import write_run_bundles
-from training.runs.registered_run import RegisteredRun, build_example_consignments, run_training
+from training.runs.registered_run import RegisteredRun, build_example_consignments
 from training.runs.result import PROCESSOR_TAG, TrainingResult, describe_processor
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
-from training.simulation.operation import SimulatedTables, simulate
-
-TARGET = "any_offence"
-CONFIG = parse_config(
-    {
-        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 10},
-        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 1},
-    }
-)
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store whose version 1 is what its training run made, judged by the truth too."""
+    """A store whose version 1 is what its training run made, and a folder for fits that are not."""
 
-    registry: Registry
-    run: RegisteredRun
-    tables: Tables
+    shared: SharedRun
     folder: Path
+
+    @property
+    def registry(self) -> Registry:
+        return self.shared.registry
+
+    @property
+    def run(self) -> RegisteredRun:
+        return self.shared.run
+
+    @property
+    def tables(self) -> Tables:
+        return self.shared.tables
 
     @property
     def version(self) -> ModelVersion:
         """The honest version."""
-        return self.registry.resolve(self.run.model_uri or "")
+        return self.shared.version
 
     def register(self, name: str, trained: TrainingResult) -> ModelVersion:
         """Register fits under the run of the honest version, in their place."""
@@ -100,18 +100,15 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def world() -> SimulatedTables:
-    return simulate(days=80, per_day=60, prevalence="operation", seed=8)
-
-
-@pytest.fixture(scope="module")
-def store(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("refit")
-    tables = Tables(world.consignments, world.outcomes, world.alerts)
-    registry = Registry(create_store(folder))
-    task = TrainingTask(tables, target=TARGET, config=CONFIG, truth=world.truth)
-    run = run_training(task, registry.tracking_uri, register=True)
-    return Store(registry, run, tables, folder)
+    return Store(shared_run.copy_store(folder), folder)
+
+
+@pytest.fixture
+def kept_training(repeated: TrainingResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the training run gives on its tables, without training once more."""
+    monkeypatch.setattr(refit, "train_model", lambda *_, **__: repeated)
 
 
 def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
@@ -159,15 +156,6 @@ def test_tables_of_files_serve_the_training_and_the_comparison(
     assert found.rules[REFIT_RULE].found == f"read [{rows}, {rows}] rows of version {store.version.number}"
 
 
-def test_a_final_fit_of_another_seed_is_refused_also_with_force(store: Store) -> None:
-    other = msgspec.structs.replace(CONFIG, model=msgspec.structs.replace(CONFIG.model, seed=7))
-    final = store.train(other, store.tables).final
-    forged = store.register("seed", replace(store.run.trained, final=final))
-    told = store.refuse(forged, store.tables)
-    assert f"{REFIT_RULE}: bundle/" in told
-    assert "evaluation/" not in told
-
-
 def test_a_difference_on_another_kind_of_processor_names_both(store: Store) -> None:
     assert store.registry.get_run_tags(store.version.run_id)[PROCESSOR_TAG] == describe_processor()
     installed = version("npsrisk")
@@ -178,11 +166,18 @@ def test_a_difference_on_another_kind_of_processor_names_both(store: Store) -> N
     )
 
 
-def test_a_final_fit_without_some_rows_is_refused_also_with_force(store: Store) -> None:
-    outcomes = store.tables.outcomes
-    assert outcomes is not None
-    fewer = replace(store.tables, outcomes=outcomes.drop(outcomes.index[5::10]).reset_index(drop=True))
-    forged = store.register("rows", replace(store.run.trained, final=store.train(CONFIG, fewer).final))
+@pytest.mark.usefixtures("kept_training")
+@pytest.mark.parametrize("forgery", ["another seed", "without some rows"])
+def test_a_final_fit_made_in_another_way_is_refused_also_with_force(store: Store, forgery: str) -> None:
+    if forgery == "another seed":
+        model = msgspec.structs.replace(AT_ONE_DATE.model, seed=7)
+        made = store.train(msgspec.structs.replace(AT_ONE_DATE, model=model), store.tables)
+    else:
+        outcomes = store.tables.outcomes
+        assert outcomes is not None
+        fewer = outcomes.drop(outcomes.index[5::10]).reset_index(drop=True)
+        made = store.train(AT_ONE_DATE, replace(store.tables, outcomes=fewer))
+    forged = store.register(forgery, replace(store.run.trained, final=made.final))
     told = store.refuse(forged, store.tables)
     assert f"{REFIT_RULE}: bundle/" in told
     assert "evaluation/" not in told

@@ -35,15 +35,18 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def runs(full_run, plain_run, tmp_path_factory):
-    """One run with truth and all studies, and one without."""
-    folder, found = tmp_path_factory.mktemp("runs"), {}
-    for name, trained in (("with", full_run), ("without", plain_run)):
-        write_run_bundles(trained, folder / name)
-        gate = check_gate(trained, folder / name)
-        build_training_record(trained, gate, folder / name).write(folder / name)
-        found |= {name: (trained, folder / name), f"gate {name}": gate}
-    return found
+def runs(shared_run, repeated, tmp_path_factory):
+    """One run with truth and an ablation, and one without."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_run_bundles(repeated, folder)
+    gate = check_gate(repeated, folder)
+    build_training_record(repeated, gate, folder).write(folder)
+    return {
+        "with": (shared_run.run.trained, shared_run.folder),
+        "gate with": shared_run.run.gate,
+        "without": (repeated, folder),
+        "gate without": gate,
+    }
 
 
 def read(folder, name):
@@ -65,7 +68,7 @@ def test_the_folder_holds_bundles_scores_page_tables_and_charts(runs):
     }
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / STORED_SCORES).exists()
-    assert {path.stem for path in (folder / "tables").iterdir()} == TABLES
+    assert {path.stem for path in (folder / "tables").iterdir()} == TABLES | {"phases"}
     charts = {path.stem: path.read_text() for path in (folder / "plots").iterdir()}
     assert {"daily", "fairness_hit_rate", "importance", "beeswarm", "dependence_01"} <= charts.keys()
     assert ("recall" in charts) == trained.deployed.recipe.model["recall_at_1pct"].is_shown
@@ -91,7 +94,7 @@ def test_studies_have_their_tables_a_chart_and_a_section_of_the_page(runs):
     folder = runs["with"][1]
     groups = {row["left_out"] for row in read(folder, "ablation")}
     assert {"goods", "parties", "route", "value", "history", "history.sender"} <= groups
-    assert len(read(folder, "origins")) == len(read(folder, "search")) == 1
+    assert len(read(folder, "origins")) == 2
     assert (folder / "plots" / "ablation.svg").exists()
     assert "Diagnostics before the reported periods" in (folder / "report.html").read_text()
     plain = runs["without"][1]

@@ -16,7 +16,7 @@ from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.gate.report import GateReport
 from training.gate.rules import RuleResult
 from training.reporting.html import format_estimate, replace_gate
-from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
+from training.runs.artifacts import BUNDLE_FOLDER, build_training_record
 from training.runs.explanations import explain_highest_scores
 from training.runs.run_report import describe_run
 
@@ -24,11 +24,9 @@ from training.runs.run_report import describe_run
 class RenderedRun:
     """A trained run with the bundles that its page needs."""
 
-    def __init__(self, trained, folder):
-        self.trained, self.folder = trained, folder
-        write_run_bundles(self.trained, folder)
-        self.gate = check_gate(self.trained, folder)
-        self.served = load_bundle(folder / BUNDLE_FOLDER).model
+    def __init__(self, shared_run):
+        self.trained, self.folder, self.gate = shared_run.run.trained, shared_run.folder, shared_run.run.gate
+        self.served = load_bundle(self.folder / BUNDLE_FOLDER).model
 
     def render(self, trained=None, gate=None):
         record = build_training_record(trained or self.trained, gate or self.gate, self.folder)
@@ -42,8 +40,8 @@ class RenderedRun:
 
 
 @pytest.fixture(scope="module")
-def run(full_run, tmp_path_factory):
-    return RenderedRun(full_run, tmp_path_factory.mktemp("run"))
+def run(shared_run):
+    return RenderedRun(shared_run)
 
 
 @pytest.fixture(scope="module")

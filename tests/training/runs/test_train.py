@@ -3,16 +3,15 @@
 import json
 import os
 from dataclasses import replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import mlflow
-import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from support.stores import create_store
+from support.trained_run import AT_ONE_DATE, CONFIG, TARGET
 
 from consignments.errors import BadInput, BundleRefused
 from features.batch import FeatureParameters, Tables
@@ -21,7 +20,6 @@ from features.streams import FeatureInputs, compute_feature_matrix
 from models.batch_scoring import score_table
 from models.bundle import load_bundle
 from models.registry import Registry
-from training.config import parse_config
 from training.data.splits import TEST, TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
@@ -33,7 +31,6 @@ from training.runs.artifacts import write_run_bundles
 from training.runs.registered_run import iterate_child_runs, run_training
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
-from training.simulation.operation import simulate
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
 pytestmark = [
@@ -41,44 +38,26 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 
-CONFIG = parse_config(
-    {
-        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 25},
-        "evaluation": {"name_rows": 60, "smallest_slice": 10, "origins": 2},
-    }
-)
 SHARES = ("0.1pct", "1pct", "5pct", "10pct")
 
 
 @pytest.fixture(scope="module")
-def world():
-    return simulate(days=100, per_day=100, prevalence="operation", seed=5)
+def trained(shared_run):
+    return shared_run.run.trained
 
 
 @pytest.fixture(scope="module")
-def as_of(world) -> datetime:
-    return world.consignments["received_at"].max().ceil("D").to_pydatetime()
+def tables(shared_run):
+    return shared_run.tables
 
 
 @pytest.fixture(scope="module")
-def tables(world):
-    return Tables(world.consignments, world.outcomes, world.alerts)
+def as_of(shared_run):
+    return shared_run.as_of
 
 
-@pytest.fixture(scope="module")
-def trained(logged):
-    return logged[0].trained
-
-
-def again(tables, as_of):
-    return train_model(TrainingTask(tables, as_of, "any_offence", CONFIG))
-
-
-@pytest.fixture(scope="module")
-def trained_again(tables, as_of):
-    """The same without the truth, on one job."""
-    return again(tables, as_of)
+def train_again(tables, as_of):
+    return train_model(TrainingTask(tables, as_of, TARGET, CONFIG))
 
 
 def learnt(trained):
@@ -102,10 +81,13 @@ def learnt(trained):
     )
 
 
-def test_the_same_tables_date_and_settings_give_the_same_model_on_any_number_of_jobs(trained, trained_again):
-    assert learnt(trained_again) == learnt(trained)
-    assert (trained_again.test_scores == trained.test_scores).all()
-    assert trained_again.data_sha256 == trained.data_sha256
+def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte_on_any_number_of_jobs(
+    shared_run, repeated, tmp_path
+):
+    write_run_bundles(repeated, tmp_path)
+    for name in ("bundle", "evaluation"):
+        assert load_bundle(tmp_path / name).sha256 == load_bundle(shared_run.folder / name).sha256
+    assert (repeated.test_scores == shared_run.run.trained.test_scores).all()
 
 
 def test_what_came_after_the_date_changes_nothing_but_the_hash_of_the_data(trained, tables, as_of):
@@ -122,7 +104,7 @@ def test_what_came_after_the_date_changes_nothing_but_the_hash_of_the_data(train
         pd.concat([tables.outcomes, correction], ignore_index=True),
         tables.alerts,
     )
-    other = again(more, as_of)
+    other = train_again(more, as_of)
     assert learnt(other) == learnt(trained)
     assert (other.test_scores == trained.test_scores).all()
     assert other.data_sha256 != trained.data_sha256
@@ -136,17 +118,18 @@ def test_results_that_became_visible_since_the_test_began_do_not_touch_the_evalu
     swapped = tables.outcomes["result"].where(
         ~late, tables.outcomes["result"].map({"clear": "nps"}).fillna("clear")
     )
-    other = again(Tables(tables.consignments, tables.outcomes.assign(result=swapped), tables.alerts), as_of)
+    swapped_tables = Tables(tables.consignments, tables.outcomes.assign(result=swapped), tables.alerts)
+    other = train_again(swapped_tables, as_of)
     assert late.sum() > 20
     assert learnt(other)[:5] == learnt(trained)[:5], "the evaluation fit"
 
 
-def test_the_truth_is_shown_and_takes_no_part(trained, trained_again):
-    assert learnt(trained_again) == learnt(trained)
-    mine, without = trained.metrics, trained_again.metrics
+def test_the_truth_is_shown_and_takes_no_part(trained, repeated):
+    assert learnt(repeated) == learnt(trained)
+    mine, without = trained.metrics, repeated.metrics
     assert {name: value for name, value in mine.items() if not name.startswith("deployed/truth/")} == without
     assert "deployed/truth/recall_at_1pct" in mine
-    assert trained.verdict == trained_again.verdict
+    assert trained.verdict == repeated.verdict
 
 
 def test_the_words_of_training_rows_are_scored_out_of_fold_and_those_of_others_as_served(
@@ -192,13 +175,10 @@ def test_the_metrics_have_their_agreed_names_and_are_those_of_the_deployed_recip
     assert not any("calibration" in name for name in trained.metrics if "/baseline/" in name)
 
 
-def test_figures_of_the_run_are_those_of_its_stored_scores(logged):
-    done, _, folder = logged
-    stored = StoredScores.from_bytes((folder / "scores" / "deployed.parquet").read_bytes())
+def test_figures_of_the_run_are_those_of_its_stored_scores(shared_run, trained):
+    stored = StoredScores.from_bytes((shared_run.folder / "scores" / "deployed.parquet").read_bytes())
     found = evaluate_recipe(stored, CONFIG.evaluation).flatten_metrics()
-    assert found == {
-        name: value for name, value in done.trained.metrics.items() if name.startswith("deployed/")
-    }
+    assert found == {name: value for name, value in trained.metrics.items() if name.startswith("deployed/")}
 
 
 def test_there_is_one_calibration_ratio_and_it_is_that_of_the_served_probabilities(trained):
@@ -211,8 +191,8 @@ def test_there_is_one_calibration_ratio_and_it_is_that_of_the_served_probabiliti
     assert ratio.value == pytest.approx(frame["probability"].sum() / finds.weight[mine].sum())
 
 
-def test_the_first_sentence_counts_and_the_recipe_is_tested_at_earlier_dates(trained, trained_again):
-    assert len(trained.deployed.origins) == len(trained_again.deployed.origins) == 2
+def test_the_first_sentence_counts_and_the_recipe_is_tested_at_earlier_dates(trained):
+    assert len(trained.deployed.origins) == 2
     assert trained.sentences[0].startswith(f"Of {trained.deployed.recipe.model.counts.known} known offences")
     assert "fitted at 2 dates" in " ".join(trained.sentences)
 
@@ -222,9 +202,7 @@ def searched(tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
     uri = create_store(folder)
     studies = DiagnosticsOptions(search=SearchBudget(2, study=folder / "search.log"))
-    evaluation = msgspec.structs.replace(CONFIG.evaluation, origins=0)
-    config = msgspec.structs.replace(CONFIG, evaluation=evaluation)
-    task = TrainingTask(tables, as_of, "any_offence", config, diagnostics=studies)
+    task = TrainingTask(tables, as_of, TARGET, AT_ONE_DATE, diagnostics=studies)
     return run_training(task, uri), uri
 
 
@@ -245,28 +223,15 @@ def test_every_baseline_is_logged_next_to_the_model(trained):
 
 
 @pytest.fixture(scope="module")
-def logged(world, tables, as_of, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("logged")
-    uri = create_store(folder)
-    task = TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth)
-    done = run_training(task, uri, register=True, jobs=2)
-    (folder / "run").mkdir()
-    return done, uri, Path(MlflowClient(tracking_uri=uri).download_artifacts(done.run_id, "", folder / "run"))
-
-
-def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte(
-    logged, trained_again, tmp_path
-):
-    write_run_bundles(trained_again, tmp_path)
-    for name in ("bundle", "evaluation"):
-        assert load_bundle(tmp_path / name).sha256 == load_bundle(logged[2] / name).sha256
+def logged(shared_run):
+    return shared_run.run, shared_run.registry.tracking_uri, shared_run.folder
 
 
 def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
     done, uri, _ = logged
     client = MlflowClient(tracking_uri=uri)
     run = client.get_run(done.run_id)
-    assert run.info.run_name.endswith(f": truth, origins 2, version {done.version}")
+    assert run.info.run_name.endswith(f": truth, ablation, origins 2, version {done.version}")
     wanted = {
         "as_of",
         "target",
@@ -325,7 +290,7 @@ def test_a_run_that_cannot_be_trained_is_kept_as_failed_with_its_reason(tables, 
     uri = create_store(tmp_path)
     few = Tables(tables.consignments.head(20), tables.outcomes, tables.alerts)
     with pytest.raises(BadInput) as refused:
-        run_training(TrainingTask(few, as_of, "any_offence", CONFIG), uri)
+        run_training(TrainingTask(few, as_of, TARGET, CONFIG), uri)
     (run,) = MlflowClient(tracking_uri=uri).search_runs(["1"])
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == str(refused.value)[:500]
@@ -348,7 +313,7 @@ def test_mlflow_looks_where_it_looked_before(logged):
 
 def test_the_final_fit_has_learnt_from_every_label_known_at_the_date(trained, tables, as_of):
     ids = tables.consignments["consignment_id"]
-    known = get_labels_as_of(ids, tables.outcomes, as_of, "any_offence")
+    known = get_labels_as_of(ids, tables.outcomes, as_of, TARGET)
     usable = tables.consignments["cancelled_at"].isna() | known.chosen
     assert trained.final.positives == int((known.positive & usable).sum()) > trained.evaluated.positives
     assert trained.final.learnt_until == as_of
@@ -362,7 +327,7 @@ def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_l
     assert final.model.trees.text != evaluation.trees.text
     assert final.model.trees.feature_names == evaluation.trees.feature_names
     ids = tables.consignments["consignment_id"]
-    known = get_labels_as_of(ids, tables.outcomes, as_of, "any_offence")
+    known = get_labels_as_of(ids, tables.outcomes, as_of, TARGET)
     frame = trained.deployed.stored.frame
     windows = pd.Index(ids).get_indexer(frame["consignment_id"][frame["labelled"]])
     assert known.known[windows].all()
@@ -386,7 +351,7 @@ def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_
 def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, tables, as_of):
     """Its rows of the matrix are those of a whole computation under its own fitted parameters."""
     everything = build_data_set(
-        ObservedTables(tables.consignments, tables.outcomes, as_of), "any_offence", CONFIG, held_out="nothing"
+        ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG, held_out="nothing"
     )
     source = TableFeatures.from_tables(tables, CONFIG.features)
     matrix = trained.matrix.locate(trained.data.observed.kept.rows)
@@ -435,7 +400,17 @@ def test_without_outcomes_there_is_nothing_to_learn_from(tables):
         train_model(TrainingTask(Tables(tables.consignments)))
 
 
-def test_each_group_of_an_ablation_is_a_child_run(trained):
+def test_each_group_of_an_ablation_is_a_child_run(logged):
+    done, uri, _ = logged
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_run(done.run_id).info.experiment_id
+    below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{done.run_id}'")
+    rows = done.trained.studied.ablation
+    assert {run.info.run_name for run in below} == {f"without {row['left_out']}" for row in rows}
+    assert {run.data.tags["kind"] for run in below} == {"ablation"}
+
+
+def test_a_measure_that_is_not_known_is_not_logged(trained):
     row = {"left_out": "history", "kind": "group", "features": 400}
     row |= {f"{name}{end}": 0.1 for name in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")}
     studied = DiagnosticsResult(ablation=[row, {**row, "left_out": "goods", "worth_low": float("nan")}])
