@@ -1,5 +1,6 @@
 """Claims about whole contests by the command line: killed and taken up again, over tables, logged."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from support.stores import create_store
 
 from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
+from npsrisk import main
 from training.policy_replay.environments import describe_simulation
 from training.policy_replay.experiment import ExperimentPlan, run_experiment
 from training.policy_replay.replay import ReplaySettings
@@ -20,7 +24,7 @@ from training.simulation.operation import simulate
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")
 WORLD = ["--world", "operation", "--days", "70", "--per-day", "120", "--capacity", "4"]
-LOOP = ["--warm-up-days", "42", "--retrain-days", "14", "--target", "any_offence", "--jobs", "2"]
+LOOP = ["--warm-up-days", "42", "--retrain-days", "14", "--target", "any_offence"]
 CONFIG = """
 [split]
 validation_days = 7
@@ -36,7 +40,7 @@ def start(folder, *words):
     (folder / "loop.toml").write_text(CONFIG)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
     return subprocess.Popen(
-        [NPSRISK, "replay", *words, *LOOP, "--config", "loop.toml"],
+        [NPSRISK, "replay", *words, *LOOP, "--jobs", "2", "--config", "loop.toml"],
         cwd=folder,
         env=kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
         stdout=subprocess.PIPE,
@@ -88,13 +92,18 @@ def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
 
 
 def test_tables_of_the_past_are_replayed_with_the_legacy_that_they_hold(tmp_path):
-    past = simulate(days=70, per_day=80, prevalence="operation", seed=4)
+    past = simulate(days=52, per_day=40, prevalence="operation", seed=4)
     names = ("consignments", "truth", "outcomes", "alerts")
     for name in names:
         write_table(getattr(past, name), tmp_path / f"{name}.parquet")
     tables = [word for name in names for word in (f"--{name}", f"{name}.parquet")]
     policies = ["--policy", "officer", "--policy", "greedy", "--policy", "random"]
-    told = finished(start(tmp_path, *tables, *policies, "--capacity", "4", "--out", "out", "--json"))
+    (tmp_path / "loop.toml").write_text(CONFIG)
+    given = [*tables, *policies, "--capacity", "4", *LOOP, "--config", "loop.toml", "--out", "out", "--json"]
+    with contextlib.chdir(tmp_path):
+        done = CliRunner(env={"MLFLOW_TRACKING_URI": create_store(tmp_path)}).invoke(main, ["replay", *given])
+    assert done.exit_code == 0, done.output[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
     assert set(told["found"]) == {"officer", "greedy", "random"}
     openings = pd.read_parquet(tmp_path / "out" / "replays" / "officer-seed-1" / "openings.parquet")
     chosen = past.outcomes.set_index("consignment_id")["selected_by"]

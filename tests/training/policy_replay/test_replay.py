@@ -40,19 +40,6 @@ def replay(policy="greedy", *, maker=MAKER, settings=SETTINGS, seed=SEED, **more
     return PolicyReplay(maker.create(seed), chosen, settings, CONFIG, seed, **more)
 
 
-@pytest.fixture(scope="module")
-def greedy():
-    """The tables of the greedy policy, and what it was offered."""
-    offers = []
-
-    def watch(offer):
-        offers.append(offer)
-        return POLICIES["greedy"].choose(offer)
-
-    tables = replay(Policy("greedy", "", "model", watch)).run()
-    return (*tables, offers)
-
-
 def reachable(start):
     """Everything that references of data lead to."""
     seen, todo = {}, [start]
@@ -63,6 +50,44 @@ def reachable(start):
         seen[id(one)] = one
         todo += gc.get_referents(one)
     return list(seen.values())
+
+
+@pytest.fixture(scope="module")
+def greedy():
+    """The tables of the greedy policy, what it was offered, and when and with what of the future it was trained."""
+    offers, moments, future = [], [], []
+
+    def watch(offer):
+        offers.append(offer)
+        return POLICIES["greedy"].choose(offer)
+
+    def peek(known, config, target):
+        moments.append(known.as_of)
+        future.extend(find_future(known))
+        return train_model(known, config, target)
+
+    tables = replay(Policy("greedy", "", "model", watch), trainer=peek).run()
+    return (*tables, offers, moments, future)
+
+
+def find_future(known):
+    """List what a trainer gets of the future and of the truth."""
+    found = [name for name in known.consignments if name == "truth"]
+    for one in reachable(known):
+        if isinstance(one, pd.DataFrame):
+            times = one.select_dtypes("datetimetz")
+            found += [column for column in times if (times[column] > known.as_of).any()]
+        elif isinstance(one, (TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay)):
+            found.append(type(one).__name__)
+        elif isinstance(one, Outcome) and one.known_at is not None and one.known_at > known.as_of:
+            found.append(one.consignment_id)
+    return found
+
+
+def test_a_trainer_gets_nothing_of_the_future_and_no_truth(greedy):
+    *_, moments, future = greedy
+    assert len(moments) == 2
+    assert future == []
 
 
 def test_an_offer_leads_to_no_truth_and_to_no_outcome(greedy):
@@ -80,9 +105,9 @@ def test_a_policy_that_asks_for_the_truth_fails(tmp_path):
         return [InspectionChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(offer.truth) == "nps")]
 
     with pytest.raises(TypeError, match="truth"):
-        replay(Policy("ask", "", "features", ask)).run()
+        replay(Policy("ask", "", "features", ask), maker=TWO_WEEKS, settings=SHORT).run()
     with pytest.raises(AttributeError, match="truth"):
-        replay(Policy("look", "", "features", look)).run()
+        replay(Policy("look", "", "features", look), maker=TWO_WEEKS, settings=SHORT).run()
 
 
 def test_an_offer_cannot_be_changed(greedy):
@@ -92,30 +117,10 @@ def test_an_offer_cannot_be_changed(greedy):
         greedy[2][0].scores[0] = 1
 
 
-def test_a_trainer_gets_nothing_of_the_future_and_no_truth(tmp_path):
-    moments = []
-
-    def peek(known, config, target):
-        for one in reachable(known):
-            if isinstance(one, pd.DataFrame):
-                for column in one.select_dtypes("datetimetz"):
-                    assert not (one[column] > known.as_of).any(), column
-            assert not isinstance(
-                one, (TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay)
-            )
-            assert not isinstance(one, Outcome) or one.known_at is None or one.known_at <= known.as_of
-        assert "truth" not in known.consignments
-        moments.append(known.as_of)
-        return train_model(known, config, target)
-
-    replay("explore", trainer=peek).run()
-    assert len(moments) == 2
-
-
 @pytest.fixture(scope="module")
 def past():
     """Tables of a world in which nothing reacts."""
-    return simulate(days=44, per_day=70, prevalence="operation", seed=2)
+    return simulate(days=40, per_day=45, prevalence="operation", seed=2)
 
 
 def given(past, truth=None):
@@ -173,9 +178,10 @@ def test_all_policies_have_the_same_past(tmp_path, greedy):
         pd.testing.assert_frame_equal(past, same)
 
 
-def test_the_operation_as_it_was_keeps_to_the_capacity(tmp_path):
+def test_the_operation_as_it_was_keeps_to_the_capacity():
     openings, _ = replay("officer").run()
-    own = openings[openings["within_capacity"] & (openings["round"] < 20)]
+    begins = dict(MAKER.events)["operation with doubled capacity"]
+    own = openings[openings["within_capacity"] & (openings["round"] < begins)]
     assert set(own["selected_by"]) <= {"random", "rule", "model", "officer"}
     assert Counter(own.groupby(["round", "office"]).size()).most_common(1)[0][0] == 4
     assert own.groupby(["round", "office"]).size().max() == 4
@@ -269,9 +275,9 @@ def test_who_chooses_by_lot_or_by_the_truth_and_who_replays_tables_has_no_pictur
         ("b", "truth", MAKER),
         ("c", "features", given(past)),
     ]:
-        settings = msgspec.structs.replace(SETTINGS, warm_up_days=40)
+        settings = msgspec.structs.replace(SETTINGS, warm_up_days=36)
         replay(Policy(name, "", sees, watch), maker=maker, settings=settings).run()
-    assert len(offers) == 2 * (MAKER.days - 40) + 4
+    assert len(offers) == 2 * (MAKER.days - 36) + 4
     assert not any(offer.suspect.any() for offer in offers)
 
 
