@@ -210,8 +210,8 @@ def explain(
     Returns
     -------
     DataFrame
-        `code`, `text`, `value`, `usual`, `contribution` (log-odds) and `direction`: what raises the score, then what lowers it, each the
-        strongest first.
+        `code`, `text`, `value`, `usual`, `contribution` (log-odds) and `direction`, the strongest first; last what
+        nobody can act on.
 
     Raises
     ------
