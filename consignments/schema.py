@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 from msgspec import inspect as types
@@ -10,37 +10,11 @@ from msgspec import inspect as types
 FieldKind = Literal["string", "number", "time", "date", "items", "codes"]
 
 
-class DescribedType(NamedTuple):
-    """The type of a field without its metadata."""
-
-    inner: types.Type
-    optional: bool
-    meaning: str
-    extra: dict[str, Any]
-
-
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The schema of one column.
+    """The schema of one column: `required` means that each row has a value, `personal` that it is never unencrypted in logs, state, MLflow or errors.
 
-    Attributes
-    ----------
-    name : str
-    kind : {"string", "number", "time", "date", "items", "codes"}
-    required : bool
-        A table without this column, or a row without a value in it, is invalid.
-    personal : bool
-        Personal data: never unencrypted in logs, state, MLflow or errors.
-    choices : tuple of str
-        Allowed values; empty if all values are allowed.
-    max_length : int or None
-        Maximum length of a string in characters.
-    lowest, highest : float or None
-        Inclusive limits of a number.
-    above : float or None
-        Exclusive lower limit of a number.
-    meaning : str
-        Description of the column.
+    `choices` is empty if all values are allowed; `max_length` counts characters; `lowest` and `highest` are allowed, `above` is not.
     """
 
     name: str
@@ -63,8 +37,8 @@ def get_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
     return tuple(_build_field(part) for part in info.fields)
 
 
-def describe_type(kind: types.Type) -> DescribedType:
-    """Return the type of a field without its metadata, and its description."""
+def describe_type(kind: types.Type) -> tuple[types.Type, bool, str, dict[str, Any]]:
+    """Return the type of a field without its metadata, whether None is allowed, its description, and further metadata."""
     meaning, optional = "", False
     extra: dict[str, Any] = {}
     inner = kind
@@ -76,7 +50,7 @@ def describe_type(kind: types.Type) -> DescribedType:
         meaning = meaning or (inner.extra_json_schema or {}).get("description", "")
         extra |= inner.extra or {}
         inner = inner.type
-    return DescribedType(inner, optional, meaning, extra)
+    return inner, optional, meaning, extra
 
 
 def _build_field(part: types.Field) -> Field:

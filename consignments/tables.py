@@ -32,6 +32,7 @@ from consignments.rejects import Reject, RejectLimit
 from consignments.schema import Field, get_fields
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
+    NEAR_NAME,
     SEQUENCE,
     SEQUENCE_COLUMNS,
     CheckedRows,
@@ -49,29 +50,7 @@ from consignments.validation import (
     to_frame,
 )
 
-__all__ = [
-    "HistoryUse",
-    "ReadReport",
-    "Reject",
-    "ScoreRow",
-    "SelectionRow",
-    "Table",
-    "build_column",
-    "build_frame",
-    "check_frame",
-    "read_scores",
-    "read_table",
-    "refuse_rejects",
-    "refuse_total_rejection",
-    "to_alerts",
-    "to_arrow_rows",
-    "to_consignments",
-    "to_outcomes",
-    "to_records",
-    "write_chunks",
-    "write_rejects",
-    "write_table",
-]
+__all__ = ["Reject", "write_chunks", "write_table"]
 
 CHUNK_ROWS = 500
 """Rows converted at a time; few, so that they stay in the processor's cache."""
@@ -80,8 +59,6 @@ RECORD_ROWS = 1000
 MAX_SHOWN_REASONS = 10
 """Maximum number of reasons in the text of a report."""
 
-NEAR_NAME = 0.75
-"""Minimum similarity of an unknown column to a missing one, for a suggestion."""
 FIRST_REASONS = 3
 """Maximum number of reasons in one line of an error."""
 
@@ -182,30 +159,25 @@ class ReadReport:
         lines = [f"{self.name}: {self.rows:,} rows, {self.rejected:,} rejected"]
         lines += [f"  {rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:MAX_SHOWN_REASONS]]
         hidden = len(self.reasons) - MAX_SHOWN_REASONS
-        lines += [f"  and {hidden} more reasons"] if hidden > 0 else []
-        lines += [f"  {self.repeats:,} repeated outcome rows ignored"] if self.repeats else []
-        lines += [
-            f"  warning: {rows:,} x {doubt}{self._show_examples(doubt)}"
-            for doubt, rows in list(self.warnings.items())[:MAX_SHOWN_REASONS]
-        ]
-        lines += (
-            [f"  unknown columns: {', '.join(map(self._suggest_name, self.unknown_columns))}"]
-            if self.unknown_columns
-            else []
-        )
+        if hidden > 0:
+            lines.append(f"  and {hidden} more reasons")
+        if self.repeats:
+            lines.append(f"  {self.repeats:,} repeated outcome rows ignored")
+        for doubt, rows in list(self.warnings.items())[:MAX_SHOWN_REASONS]:
+            shown = ", ".join(self.examples.get(doubt, ()))
+            lines.append(f"  warning: {rows:,} x {doubt}" + (f" ({shown})" if shown else ""))
+        if self.unknown_columns:
+            lines.append(f"  unknown columns: {', '.join(map(self._suggest_name, self.unknown_columns))}")
+        partly = {name: share for name, share in self.missing.items() if 0 < share < 1}
+        if partly:
+            some = (
+                f"{name} {partly[name]:.0%}" for name in sorted(partly, key=partly.__getitem__, reverse=True)
+            )
+            lines.append(f"  partly missing: {', '.join(some)}")
         never = [name for name, share in self.missing.items() if share == 1]
-        some = sorted(
-            ((name, share) for name, share in self.missing.items() if 0 < share < 1), key=_sort_by_share
-        )
-        lines += (
-            [f"  partly missing: {', '.join(f'{name} {share:.0%}' for name, share in some)}"] if some else []
-        )
-        lines += [f"  always missing: {', '.join(never)}"] if never else []
+        if never:
+            lines.append(f"  always missing: {', '.join(never)}")
         return "\n".join(lines)
-
-    def _show_examples(self, doubt: str) -> str:
-        shown = self.examples.get(doubt, ())
-        return f" ({', '.join(shown)})" if shown else ""
 
     def _suggest_name(self, unknown: str) -> str:
         """Add the nearest column of the record that the table does not have, if there is one."""
@@ -222,10 +194,6 @@ class ReadReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
         return asdict(self)
-
-
-def _sort_by_share(gap: tuple[str, float]) -> float:
-    return -gap[1]
 
 
 @dataclass(frozen=True)

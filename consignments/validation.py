@@ -37,7 +37,7 @@ from consignments.columns import (
 )
 from consignments.doubts import CodeRule, Rule, correct_value, list_rules
 from consignments.errors import FileFault
-from consignments.files.raw_tables import TablePart, list_columns, refuse_missing
+from consignments.files.raw_tables import TablePart
 from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
 from consignments.records import Alert, Consignment, Item, Outcome
 from consignments.rejects import Reject, RejectLimit
@@ -63,6 +63,10 @@ NESTED_READERS = {"items": read_items, "codes": read_codes}
 ITEM_COUNTRY = "origin_country"
 MAX_EXAMPLES = 3
 """Maximum number of values that a report shows of a doubt."""
+NEAR_NAME = 0.75
+"""Minimum similarity of an unknown column to a missing one, for a suggestion."""
+MAX_LISTED_COLUMNS = 12
+"""Columns that an error lists; it counts the others."""
 REJECT_ROWS = 1_000
 """Invalid rows that are converted at a time."""
 
@@ -116,23 +120,43 @@ def split_declared_columns(record: type[msgspec.Struct]) -> tuple[tuple[str, ...
 
 
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
-    """Raise `FileFault` if a required or declared column of the record type is missing."""
+    """Raise `FileFault` if a required or declared column of the record type is missing, and suggest which unknown column to rename."""
     fields = get_fields(record)
-    refuse_missing(
-        names, [each.name for each in fields], [each.name for each in fields if each.required], where
-    )
+    known = {field.name for field in fields}
+    unknown = [name for name in names if name not in known]
+    missing = [field.name for field in fields if field.required and field.name not in names]
+    if missing:
+        raise FileFault(
+            f"missing required column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
+            where=where,
+            got=f"unknown columns {_list_columns(unknown)}" if unknown else f"columns {_list_columns(names)}",
+            todo=_suggest_columns(names, missing, unknown),
+        )
     declared = [name for name in list_declared_columns(record) if name not in names]
     if declared:
-        known = {field.name for field in get_fields(record)}
-        unknown = [name for name in names if name not in known]
         near = get_close_matches(declared[0], unknown, n=1)
         raise FileFault(
             f"the table lacks the declared column{'s' if len(declared) > 1 else ''} {', '.join(declared)}",
             where=where,
-            got=f"unknown columns {list_columns(unknown)}" if unknown else "no unknown column",
+            got=f"unknown columns {_list_columns(unknown)}" if unknown else "no unknown column",
             expected="each column of [columns]; its values may be missing",
             todo=f"did you mean {near[0]!r}?" if near else "add the column, or remove it from [columns]",
         )
+
+
+def _suggest_columns(names: Sequence[str], missing: Sequence[str], unknown: Sequence[str]) -> str:
+    if len(names) == 1 and any(mark in names[0] for mark in "|:"):
+        return "separate columns by commas, semicolons or tabs"
+    near = {name: get_close_matches(name, unknown, n=1, cutoff=NEAR_NAME) for name in missing}
+    renames = [f"rename {found[0]!r} to {name!r}" for name, found in near.items() if found]
+    return ", ".join(renames) or 'rename the column that has it; "npsrisk columns" describes each column'
+
+
+def _list_columns(names: Sequence[str]) -> str:
+    """List the first columns of a table in a text for people, and count the others."""
+    more = len(names) - MAX_LISTED_COLUMNS
+    listed = ", ".join(names[:MAX_LISTED_COLUMNS]) or "none"
+    return f"{listed} and {more:,} more" if more > 0 else listed
 
 
 def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[msgspec.Struct]) -> CheckedRows:

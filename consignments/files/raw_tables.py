@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 READABLE_FORMATS = f"a {', '.join(SUFFIXES)} file, or a directory of Parquet files"
-MAX_LISTED_COLUMNS = 12
-"""Columns that an error lists; it counts the others."""
 
 
 @dataclass(frozen=True)
@@ -80,37 +77,6 @@ def refuse_repeats(names: Sequence[str], where: str) -> None:
             got=", ".join(repeated),
             todo="rename or drop one of them",
         )
-
-
-def refuse_missing(names: Sequence[str], known: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Raise `FileFault` if a required column of a table is missing, and suggest which unknown column to rename."""
-    missing = [name for name in required if name not in names]
-    if not missing:
-        return
-    unknown = [name for name in names if name not in known]
-    if len(names) == 1 and any(mark in names[0] for mark in "|:"):
-        todo = "separate columns by commas, semicolons or tabs"
-    else:
-        pairs = [
-            (near[0], name)
-            for name in missing
-            if (near := get_close_matches(name, unknown, n=1, cutoff=0.75))
-        ]
-        renames = [f"rename {name!r} to {wanted!r}" for name, wanted in pairs]
-        todo = ", ".join(renames) or 'rename the column that has it; "npsrisk columns" describes each column'
-    raise FileFault(
-        f"missing required column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
-        where=where,
-        got=f"unknown columns {list_columns(unknown)}" if unknown else f"columns {list_columns(names)}",
-        todo=todo,
-    )
-
-
-def list_columns(names: Sequence[str]) -> str:
-    """List the first columns of a table in a text for people, and count the others."""
-    more = len(names) - MAX_LISTED_COLUMNS
-    listed = ", ".join(names[:MAX_LISTED_COLUMNS]) or "none"
-    return f"{listed} and {more:,} more" if more > 0 else listed
 
 
 def number_rows(rows: int, first: int = 1) -> Any:
