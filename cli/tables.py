@@ -14,8 +14,8 @@ from cli.verb import OptionGroup
 if TYPE_CHECKING:
     import pandas as pd
 
+    from consignments.errors import Reject
     from consignments.records import Consignment
-    from consignments.rejects import Reject
     from consignments.tables import ReadReport
     from features.batch import Progress, Tables
     from features.streams import FeatureInputs, TableSource

@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.identifiers import normalize_identifier
-from consignments.records import Item
-from consignments.schema import Field, get_fields
+from consignments.records import Field, Item, get_fields
 from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()

@@ -15,8 +15,7 @@ from msgspec import Meta, structs
 
 from consignments.countries import find_country, load_countries
 from consignments.identifiers import parse_awb
-from consignments.records import Consignment, Item
-from consignments.schema import get_fields
+from consignments.records import Consignment, Item, get_fields
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)

@@ -26,8 +26,7 @@ from consignments.columns import (
     read_column,
     to_mask,
 )
-from consignments.records import MAX_ITEMS, Item
-from consignments.schema import get_fields
+from consignments.records import MAX_ITEMS, Item, get_fields
 
 ITEM_FIELDS = {field.name: field for field in get_fields(Item)}
 BAD_ITEMS = "not a list of items"

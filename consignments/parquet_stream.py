@@ -17,10 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.columns import Mask
+from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import TablePart
 from consignments.records import Consignment, create_consignment_type
-from consignments.rejects import Reject
 from consignments.tables import ChunkCheck, ReadReport, finish_check, refuse_rejects
 from consignments.validation import (
     CANCELLED_SEQUENCE,

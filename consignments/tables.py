@@ -1,7 +1,7 @@
 """Tables of consignments, outcomes, alerts and truth: reading, validation, and conversion to records and back.
 
 An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the other rows are processed. All checks come from
-`consignments.schema`, so tables and the HTTP interface accept the same values.
+`consignments.records`, so tables and the HTTP interface accept the same values.
 """
 
 from collections import Counter
@@ -20,16 +20,24 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from consignments.columns import TYPES, Mask, normalize_array, normalize_names
-from consignments.errors import FileFault
+from consignments.errors import FileFault, Reject, RejectLimit
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, select_rows, wrap_frame
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
-from consignments.garbage_collection import pause_garbage_collection
 from consignments.lists import build_item_lists, to_code_lists, to_item_lists, to_items
-from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time, Truth
-from consignments.rejects import Reject, RejectLimit
-from consignments.schema import Field, get_fields
+from consignments.records import (
+    Alert,
+    Code,
+    Consignment,
+    Field,
+    Identifier,
+    Outcome,
+    Selector,
+    Time,
+    Truth,
+    get_fields,
+)
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
     NEAR_NAME,
@@ -49,6 +57,7 @@ from consignments.validation import (
     select_doubts,
     to_frame,
 )
+from consignments.workers import pause_garbage_collection
 
 __all__ = ["Reject", "write_chunks", "write_table"]
 

@@ -36,12 +36,10 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.doubts import CodeRule, Rule, correct_value, list_rules
-from consignments.errors import FileFault
+from consignments.errors import FileFault, Reject, RejectLimit
 from consignments.files.raw_tables import TablePart
 from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
-from consignments.records import Alert, Consignment, Item, Outcome
-from consignments.rejects import Reject, RejectLimit
-from consignments.schema import Field, get_fields
+from consignments.records import Alert, Consignment, Field, Item, Outcome, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 

@@ -1,5 +1,6 @@
-"""A pool of processes that computes chunks and returns the results in order."""
+"""A pool of processes that computes chunks and returns the results in order, and pauses of the garbage collector."""
 
+import gc
 import os
 import time
 from collections import deque
@@ -81,3 +82,15 @@ def explain_lost_process() -> Iterator[None]:
             "a worker process was terminated from outside",
             todo="check if memory ran out; use fewer --jobs",
         ) from error
+
+
+@contextmanager
+def pause_garbage_collection() -> Iterator[None]:
+    """Pause the garbage collector, which would scan all the new objects repeatedly."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from consignments.columns import adopt_spellings, normalize_array, normalize_column, unify_spellings
 from consignments.errors import BadInput
-from consignments.records import Alert, Consignment, Outcome
-from consignments.schema import FieldKind, get_fields
+from consignments.records import Alert, Consignment, FieldKind, Outcome, get_fields
 from consignments.tables import to_alerts
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE

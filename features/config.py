@@ -6,8 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from consignments.errors import BadSetting
-from consignments.records import Consignment, create_consignment_type
-from consignments.schema import get_fields
+from consignments.records import Consignment, create_consignment_type, get_fields
 
 UNKEYED_COLUMNS = frozenset(("description",))
 """Columns of the record that no history key can have."""

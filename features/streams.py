@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from consignments.columns import adopt_spellings, unify_spellings
 from consignments.errors import BadInput, ServiceFault
-from consignments.garbage_collection import pause_garbage_collection
 from consignments.lists import decode_items
 from consignments.records import Consignment
 from consignments.tables import iterate_consignments, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
-from consignments.workers import WorkerPool
+from consignments.workers import WorkerPool, pause_garbage_collection
 from features.alerts.alerts import Alerts
 from features.batch import (
     ComputeOptions,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from cli.options import JOBS, REJECTS, STRICT, out_option
 from cli.verb import Result, argument, option, verb
-from consignments.errors import BadInput, FileFault
-from consignments.rejects import Reject
+from consignments.errors import BadInput, FileFault, Reject
 
 if TYPE_CHECKING:
     from consignments.messages.reports import MessageReport

@@ -7,7 +7,7 @@ from cli.reference.page import ReferenceTable
 if TYPE_CHECKING:
     import msgspec
 
-    from consignments.schema import Field
+    from consignments.records import Field
 
 KIND_NAMES = {
     "string": "text",
@@ -47,7 +47,7 @@ def build_column_reference() -> list[ReferenceTable]:
 
 
 def _build_table(name: str, record: "type[msgspec.Struct]", before: str = "") -> ReferenceTable:
-    from consignments.schema import get_fields
+    from consignments.records import get_fields
 
     meaning = before + (record.__doc__ or "").split("\n", 1)[0]
     return ReferenceTable(name, meaning, [_describe_field(field) for field in get_fields(record)])

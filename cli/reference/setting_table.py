@@ -61,7 +61,7 @@ def build_training_reference() -> list[SettingReference]:
     """Build the reference of the settings of a training run, in the order of the file."""
     import msgspec
 
-    from consignments.schema import describe_type
+    from consignments.records import describe_type
     from training.config import DESCRIPTIONS, TrainConfig
 
     tables = msgspec.inspect.type_info(TrainConfig)

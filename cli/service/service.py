@@ -8,7 +8,7 @@ from cli.options import MODEL
 from cli.stores import open_registry, read_settings
 from cli.tables import to_bound_us
 from cli.verb import Result, option, verb
-from consignments.garbage_collection import pause_garbage_collection
+from consignments.workers import pause_garbage_collection
 
 
 @verb

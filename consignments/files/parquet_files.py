@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from consignments.columns import TEXT, get_type_family
-from consignments.errors import FileFault, name_file
+from consignments.errors import FileFault, Reject, name_file
 from consignments.files.file_listing import is_hidden, list_table_files
 from consignments.files.part_manifest import MANIFEST_NAME, check_parts
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
-from consignments.rejects import Reject
 from consignments.timestamps import to_datetime
 
 PARQUET_SUFFIX = ".parquet"

@@ -10,8 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.columns import to_arrow
-from consignments.errors import FileFault
-from consignments.rejects import Reject
+from consignments.errors import FileFault, Reject
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,13 +19,12 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from consignments.columns import TEXT, to_arrow
-from consignments.errors import FileFault, explain_failure
+from consignments.errors import FileFault, Reject, explain_failure
 from consignments.files.parquet_files import read_parquet_table
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 from consignments.files.spreadsheet_cells import unquote_formulas
 from consignments.files.table_limits import read_lines, refuse_large_text_file, refuse_many_columns
-from consignments.garbage_collection import pause_garbage_collection
-from consignments.rejects import Reject
+from consignments.workers import pause_garbage_collection
 
 SCAN_BYTES = 1 << 20
 MAX_REJECTED_BYTES = 1_000

@@ -24,8 +24,7 @@ from consignments.messages.parsed import (
 )
 from consignments.messages.quality import find_doubts, sort_codes
 from consignments.messages.quantities import Doubts
-from consignments.records import MAX_ITEMS, Consignment, Item
-from consignments.schema import Field, get_fields
+from consignments.records import MAX_ITEMS, Consignment, Field, Item, get_fields
 
 FUTURE_TOLERANCE = timedelta(days=1)
 """A time of issue that is further ahead is a fault of the sender's clock: the message was received when it came."""

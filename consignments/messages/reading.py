@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from consignments.errors import MessageFault, name_file
-from consignments.garbage_collection import pause_garbage_collection
+from consignments.errors import MessageFault, Reject, name_file
 from consignments.messages.entries import (
     DeclarationEntry,
     Entry,
@@ -52,7 +51,7 @@ from consignments.messages.sources import (
 from consignments.messages.spool import PackedEntry, Spool, pack_entry
 from consignments.messages.states import StateRow, resolve_states
 from consignments.records import Consignment
-from consignments.rejects import Reject
+from consignments.workers import pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
 

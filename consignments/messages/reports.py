@@ -16,8 +16,7 @@ from consignments.messages.parsed import EXTRA_COLUMNS
 from consignments.messages.reading import IGNORED_PREFIX, NOTE_PREFIX, LinkResult
 from consignments.messages.spool import Spool
 from consignments.messages.states import EVENT_COLUMNS, StateRow
-from consignments.records import Consignment
-from consignments.schema import get_fields
+from consignments.records import Consignment, get_fields
 from consignments.tables import build_frame
 from consignments.validation import SEQUENCE
 

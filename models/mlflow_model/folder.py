@@ -21,8 +21,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
-from consignments.records import Consignment
-from consignments.schema import get_fields
+from consignments.records import Consignment, get_fields
 from consignments.validation import SEQUENCE_COLUMNS, list_declared_columns
 from models.bundle import Bundle
 from models.mlflow_model.scoring_model import MODEL_CONFIG

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from msgspec.structs import astuple
 
 from consignments.errors import BadSetting, ServiceFault
-from consignments.schema import get_fields
+from consignments.records import get_fields
 from features.history.data_keys import ID_BYTES, KEY_SETTING, DataKeys, read_data_keys
 from features.history.pseudonyms import derive_key
 from serving.encryption.cipher import Cipher, compute_fingerprint

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from consignments.errors import Reject
 from consignments.messages.states import StateRow
-from consignments.rejects import Reject
 from serving.http.problems import RecordFault, Refusal
 from serving.scoring.message_reading import read_messages
 

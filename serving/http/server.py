@@ -9,7 +9,7 @@ import sys
 import uvicorn
 
 from consignments.errors import BadSetting
-from consignments.garbage_collection import pause_garbage_collection
+from consignments.workers import pause_garbage_collection
 from serving.http.app import App
 from serving.http.connections import build_connection_class
 from serving.http.protocol.tls import Certificate

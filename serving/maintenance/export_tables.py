@@ -22,8 +22,7 @@ import pyarrow.parquet as parquet
 from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE
-from consignments.records import Alert, Consignment, Outcome
-from consignments.schema import Field, get_fields
+from consignments.records import Alert, Consignment, Field, Outcome, get_fields
 from consignments.tables import build_column
 from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.errors import ServiceFault
-from consignments.records import Consignment, Outcome
-from consignments.schema import get_fields
+from consignments.records import Consignment, Outcome, get_fields
 from consignments.visibility import is_final, list_positive_results
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec, Proposal, RecordedAction, get_spelling

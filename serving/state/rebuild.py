@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.garbage_collection import pause_garbage_collection
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
+from consignments.workers import pause_garbage_collection
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
 from features.history.kernels import NO_DAY
 from serving.event_log.event_codec import decode_issued_us

@@ -8,8 +8,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.doubts import count_unknown_codes, find_code_lists
-from consignments.records import Consignment
-from consignments.schema import get_fields
+from consignments.records import Consignment, get_fields
 from features.categories import RARE_CODE
 from features.spec import Spec
 from serving.telemetry.counters import LabeledCounters

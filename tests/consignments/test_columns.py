@@ -27,8 +27,7 @@ from consignments.columns import (
     to_arrow,
     to_text_column,
 )
-from consignments.records import Consignment, Outcome
-from consignments.schema import Field, get_fields
+from consignments.records import Consignment, Field, Outcome, get_fields
 from consignments.validation import NESTED_READERS
 
 UTC_TIME = datetime(2024, 3, 4, 9, 30, tzinfo=UTC)

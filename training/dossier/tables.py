@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from consignments.records import TARGET_NAMES, Alert, Outcome
-from consignments.schema import get_fields
+from consignments.records import TARGET_NAMES, Alert, Outcome, get_fields
 from features.config import FeatureConfig
 from features.spec import Feature
 from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from consignments.records import Consignment
-from consignments.schema import get_fields
+from consignments.records import Consignment, get_fields
 from consignments.timestamps import get_time_column_us, to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.schema import get_fields
+from consignments.records import get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec

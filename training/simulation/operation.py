@@ -14,8 +14,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from consignments.records import Alert, Consignment, Outcome, Truth
-from consignments.schema import Field, get_fields
+from consignments.records import Alert, Consignment, Field, Outcome, Truth, get_fields
 from consignments.tables import build_frame
 from consignments.timestamps import US_PER_DAY
 from training.simulation.context import GoodsCatalogue, SimulationContext, Substances

@@ -68,8 +68,7 @@ from consignments.messages.post.mapping import (
 )
 from consignments.messages.post.receptacles import build_receptacle_fields
 from consignments.messages.quantities import Doubts
-from consignments.records import Consignment
-from consignments.schema import get_fields
+from consignments.records import Consignment, get_fields
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
 COUNTRY_ENDING = "country"

@@ -15,8 +15,7 @@ from typing import Any, Literal
 from consignments.errors import BadSetting, FileFault, UnknownName
 from consignments.messages.content.paths import compile_path
 from consignments.messages.content.values import get_unit_factor
-from consignments.records import Consignment, Item
-from consignments.schema import get_fields
+from consignments.records import Consignment, Item, get_fields
 
 Format = Literal["xml", "json", "csv", "edifact", ""]
 

@@ -9,8 +9,7 @@ from support.registered_model import make_new_consignments
 
 from cli.reference.column_table import KIND_NAMES, build_column_reference
 from consignments.files.table_writers import write_table
-from consignments.records import Consignment, Outcome
-from consignments.schema import FieldKind, get_fields
+from consignments.records import Consignment, FieldKind, Outcome, get_fields
 from consignments.tables import check_frame
 from npsrisk import main
 

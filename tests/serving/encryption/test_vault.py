@@ -11,8 +11,7 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEYS
 
 from consignments.errors import BadSetting, ServiceFault
-from consignments.records import Alert, Consignment, Item, Outcome, create_consignment_type
-from consignments.schema import get_fields
+from consignments.records import Alert, Consignment, Item, Outcome, create_consignment_type, get_fields
 from features.history.data_keys import (
     ID_BYTES,
     DataKeys,

@@ -12,8 +12,7 @@ from support.databases import execute, stored_bytes
 from support.examples import day, make_consignment
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
-from consignments.records import Consignment, Item
-from consignments.schema import get_fields
+from consignments.records import Consignment, Item, get_fields
 from features.fitted import FittedParameters
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms

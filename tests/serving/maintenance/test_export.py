@@ -17,8 +17,7 @@ from support.serving_examples import KEY_ID, publish, serving, settings_in, vaul
 from support.serving_world import live_through_a_world
 
 from consignments.files.folders import open_work_folder
-from consignments.records import Alert, Consignment, Outcome
-from consignments.schema import get_fields
+from consignments.records import Alert, Consignment, Outcome, get_fields
 from consignments.tables import read_table
 from features.batch import Tables
 from features.history.data_keys import DataKeys, encode_data_keys

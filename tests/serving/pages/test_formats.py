@@ -4,8 +4,7 @@ import re
 from typing import get_args
 
 from consignments.exchange.documents import AnyMessage, Seizure, Warning
-from consignments.records import Consignment, Result
-from consignments.schema import get_fields
+from consignments.records import Consignment, Result, get_fields
 from features.indicators.values import INDICATORS, SIDES
 from models.formats import format_number
 from models.operation.hunting import CRITERIA, IN_HAND, NOT_INSPECTED

@@ -17,8 +17,7 @@ from support.approved_model import Approved
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, make_bundle, publish, serving, settings_in
 
-from consignments.records import Consignment, Outcome
-from consignments.schema import get_fields
+from consignments.records import Consignment, Outcome, get_fields
 from consignments.tables import build_frame, check_frame
 from features.config import FeatureConfig
 from models.bundle import load_bundle

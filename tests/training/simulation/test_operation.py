@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.realism import SimulatedPeriod
 from consignments.errors import BadInput, BadSetting, UnknownName
 from consignments.identifiers import has_valid_check_digit
-from consignments.records import Alert, Consignment, Outcome, Truth
-from consignments.schema import get_fields
+from consignments.records import Alert, Consignment, Outcome, Truth, get_fields
 from consignments.tables import check_frame
 from training.simulation.operation import SimulatedTables, Simulation, simulate
 from training.simulation.parameters import load_parameters
