@@ -37,7 +37,7 @@ def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[StateRow]:
 
     Examples
     --------
-    >>> from datetime import UTC
+    >>> from datetime import UTC, datetime
     >>> def answer(state, code, hour):
     ...     at = datetime(2026, 3, 1, hour, tzinfo=UTC)
     ...     return CustomsEvent("180-1/A", None, state, code, None, at, "XCSN")

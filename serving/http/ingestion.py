@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from consignments.doubts import Doubt, correct_record
 from consignments.records import Alert, Outcome
 from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import Action, Cancellation, ReportedState
@@ -19,6 +20,7 @@ from serving.scoring.intake import (
     Intake,
     PendingReceipt,
     Receipt,
+    RecordWarning,
     check_action,
     check_alert,
     check_cancellation,
@@ -139,17 +141,23 @@ async def record_one(
         return fault
     active.committer.check()
     now_us = active.clock()
+    doubts: list[Doubt] = []
+    if isinstance(record, Alert):
+        record, doubts = correct_record(record)
     if isinstance(record, Action):  # the person of the key, else as sent, else the name of the key
         record = msgspec.structs.replace(record, by=caller.person or record.by or caller.name)
     taken = kind.check(record, now_us) or kind.take(active.intake, record, now_us, caller.name)
     if not isinstance(taken, PendingReceipt):
         return taken or UNKNOWN_CONSIGNMENT
     receipt = taken.receipt
+    if doubts:
+        warnings = [RecordWarning(doubt.code, f"{doubt.field}: {doubt.text}") for doubt in doubts]
+        receipt = msgspec.structs.replace(receipt, warnings=warnings)
     if kind.record is Outcome and receipt.known is False and not receipt.repeated:
         service.metrics.counters["unmatched_outcomes"].inc()
     for warning in receipt.warnings or ():
         service.metrics.record_warning(kind.plural, warning.kind)
-    return taken
+    return taken._replace(receipt=receipt)
 
 
 async def _record_list(

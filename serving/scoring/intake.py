@@ -59,8 +59,16 @@ FaultKind = Literal[
 """Machine-readable kind of a validation error; metrics count errors by kind."""
 
 
-WarningKind = Literal["before_receipt", "contradictory", "not_latest", "other_time"]
-"""Machine-readable kind of a warning: of an outcome before its consignment was received, of a substance in a consignment
+WarningKind = Literal[
+    "before_receipt",
+    "contradictory",
+    "not_latest",
+    "other_time",
+    "country_read_as",
+    "unknown_country",
+    "implausible_value",
+]
+"""Machine-readable kind of a warning: of the values of an alert (`consignments.doubts`), of an outcome before its consignment was received, of a substance in a consignment
 without an offence, of an outcome that became known before the valid one, of a second cancellation with another time."""
 
 

@@ -51,6 +51,17 @@ def test_a_country_in_words_is_scored_as_its_code(client: Client) -> None:
     assert found[0] == found[1]
 
 
+def test_an_alert_is_read_with_the_country_that_was_meant(client: Client) -> None:
+    alert = {"alert_id": "A1", "issued_at": "2024-03-03T00:00:00Z", "departure_country": "China"}
+    receipts = [client.post("/v1/alerts", alert).json() for _ in range(2)]
+    for receipt in receipts:
+        assert [each["kind"] for each in receipt["warnings"]] == ["country_read_as"]
+    assert [receipt["repeated"] for receipt in receipts] == [False, True]
+    c = make_consignment("RB1", departure_country="CN")
+    features = client.post("/v1/scores?features=true", c).json()["features"]
+    assert features["alerts.matching"] == 1
+
+
 def test_messages_have_quality_codes_and_warnings(client: Client) -> None:
     body = (MESSAGES / "xfzb_house.xml").read_text(encoding="utf-8")
     broken = body.replace(">1.85<", ">Kim Geheim<")
