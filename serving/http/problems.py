@@ -26,15 +26,10 @@ class RecordFault(msgspec.Struct, frozen=True):
     kind: Annotated[FaultKind, Meta(description="machine-readable code of the error")] = "bad_value"
 
 
-class RowFault(msgspec.Struct, frozen=True):
+class RowFault(RecordFault, frozen=True, kw_only=True):
     """A record of a list that was rejected."""
 
     index: Annotated[int, Meta(description="position in the list, from 0")]
-    detail: Annotated[str, Meta(description="what is wrong")]
-    pointer: Annotated[
-        str, Meta(description="JSON pointer (RFC 6901) from the root of the body to the field")
-    ]
-    kind: Annotated[FaultKind, Meta(description="machine-readable code of the error")] = "bad_value"
     errors: Annotated[
         list[RecordFault] | UnsetType, Meta(description="all faults of the record, if it has more than one")
     ] = UNSET
@@ -43,7 +38,8 @@ class RowFault(msgspec.Struct, frozen=True):
     def from_faults(cls, index: int, faults: list[RecordFault]) -> Self:
         """Build the fault of a list member from all its faults."""
         first = faults[0]
-        return cls(index, first.detail, first.pointer, first.kind, faults if len(faults) > 1 else UNSET)
+        errors = faults if len(faults) > 1 else UNSET
+        return cls(first.detail, first.pointer, first.kind, index=index, errors=errors)
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ GAUGES = {
     "active": "1 if this service scores and writes the log, 0 if it is a standby.",
     "standby_usable": "0 if this is a standby that could not start when it had the lock, else 1.",
     "connections": "Open client connections.",
-    "settings_refused": "API key or certificate files that changed but were refused.",
+    "settings_refused": "Files named by settings that changed but were refused.",
     "log_sequence": "Sequence number of the last durable log entry.",
     "log_waiting": "Log entries that are not yet durable.",
     "log_lag_seconds": "Age of the oldest log entry that is not yet durable.",

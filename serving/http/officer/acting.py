@@ -17,6 +17,7 @@ from serving.http.protocol.records import format_reason
 from serving.http.requests import parse_number
 from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
+from serving.scoring.doubts import find_doubts
 from serving.scoring.intake import REASON_REQUIRED, FieldError, list_arrival_faults
 from serving.scoring.message_linking import link_alone
 from serving.scoring.message_reading import build_records
@@ -148,7 +149,7 @@ class TryEndpoint:
         for c in consignments:
             for fault in list_arrival_faults(c, self._active.clock()):
                 raise FormFault(format_reason(fault))
-            scores.append(score_trial(self._active.get_scorer(), c))
+            scores.append(score_trial(self._active.get_scorer(), find_doubts(c)[0]))
             await yield_to_requests()
         return scores
 

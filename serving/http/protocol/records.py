@@ -65,7 +65,7 @@ class RecordReader(Generic[Record]):
             )
         except DECODE_ERRORS as error:
             detail = _describe_json_error(error, bytes(raw)) + " of this record"
-            return RowFault(index, detail, root, "not_json")
+            return RowFault(detail, root, "not_json", index=index)
         if repeated is None:
             return found
         return RowFault.from_faults(index, [_build_repeated_fault(repeated, root)])
