@@ -172,17 +172,31 @@ def find_values(levels: Sequence[Any], text: str, index: DeepIndex | None = None
     if name is not None:
         node = levels[-1]
         return [value for value in node.get(name, ()) if value is not None] if isinstance(node, dict) else []
+    return next((found for path in compile_path(text) if (found := _follow(levels, path, index))), [])
+
+
+def find_texts(levels: Sequence[Any], text: str) -> list[str]:
+    """Find the texts of the first alternative of a path that has any."""
     for path in compile_path(text):
-        if path.levels_up >= len(levels):
-            continue
-        start = levels[0] if path.levels_up < 0 else levels[-1 - path.levels_up]
-        values = [start]
-        for step in path.steps:
-            values = _take_step(values, step, index)
-        present = [value for value in values if value is not None]
-        if present:
-            return present
+        found = [clean for value in _follow(levels, path, None) if (clean := clean_text(get_leaf(value)))]
+        if found:
+            return found
     return []
+
+
+def find_text(levels: Sequence[Any], text: str) -> str | None:
+    """Find the first text of the first alternative of a path that has any."""
+    return next(iter(find_texts(levels, text)), None)
+
+
+def _follow(levels: Sequence[Any], path: Path, index: DeepIndex | None) -> list[Any]:
+    """Find the values of one alternative."""
+    if path.levels_up >= len(levels):
+        return []
+    values = [levels[0] if path.levels_up < 0 else levels[-1 - path.levels_up]]
+    for step in path.steps:
+        values = _take_step(values, step, index)
+    return [value for value in values if value is not None]
 
 
 def follow_steps(node: Node, steps: Sequence[Step]) -> list[Any]:

@@ -1,7 +1,8 @@
 """House data sets of the EU Import Control System 2 (release 3) as declarations: post, express and air cargo.
 
-Elements are found by their names in any case and namespace, in any envelope. A data set of 99,999 items is read as a stream:
-what stands outside the items is read first, then one item at a time. A data set without houses is a direct waybill.
+Elements are found by their names in any case and namespace, in any envelope; `ics2.toml` has their paths and codes. A data set of
+99,999 items is read as a stream: what stands outside the items is read first, then one item at a time. A data set without houses
+is a direct waybill.
 """
 
 import re
@@ -13,6 +14,7 @@ from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import sum_values
+from consignments.messages.content.paths import find_text, find_texts
 from consignments.messages.content.trees import (
     HEAD_BYTES,
     Node,
@@ -28,10 +30,8 @@ from consignments.messages.content.values import (
     Fields,
     get_first,
     join_lines,
+    parse_any_number,
     parse_time,
-    read_number,
-    read_text,
-    read_texts,
 )
 from consignments.messages.parsed import (
     Declaration,
@@ -49,26 +49,13 @@ from consignments.messages.quantities import Doubts
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
-HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
-OTHER_HOUSES = {name.lower(): {other.lower() for other in HOUSE_TAGS if other != name} for name in HOUSE_TAGS}
 DATA_SET = re.compile(r"(?:[a-z]{1,3}_)?ie3[af]\d{2}")
+UN_LOCODE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]{3}")
+HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
-HOUSE_DOCUMENTS = (
-    "transportdocumenthouselevel",
-    "transportdocumenthouse",
-    "transportdocument",
-    "transportcontractdocument",
-)
-MASTER_DOCUMENTS = (
-    "transportdocumentmasterlevel",
-    "transportdocumentmaster",
-    "transportdocument",
-    "transportcontractdocument",
-)
-NUMBER_NAMES = ("documentnumber", "referencenumber", "identification", "identificationnumber")
-PARTY_ELEMENTS = {"sender": ("consignor", "seller"), "consignee": ("consignee", "buyer")}
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
+ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 
 
 def looks_like_ics2(head: bytes) -> bool:
@@ -81,7 +68,7 @@ def looks_like_ics2(head: bytes) -> bool:
 
 
 def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read a data set F20 to F45."""
+    """Read a data set F20 to F45: a declaration for each house or for a direct waybill, and the receptacles of F44."""
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
     data_set = load_table("ics2")["data_sets"].get(kind)
@@ -91,28 +78,39 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             got=f"ICS2 {kind}".strip(),
             expected="a data set F20 to F45",
         )
-    tag = find_tag(content, HOUSE_TAGS)
+    house_tag = find_tag(content, HOUSE_TAGS)
+    root_tag = find_tag(content, [f"IE3{letter}{kind[1:]}" for letter in PURPOSES])
+    tag = house_tag or root_tag or find_tag(content, MASTER)
     if tag is None:
-        yield from _read_without_houses(content, _DataSet(kind, data_set, purpose, {}), context.notes)
-        return
+        raise _build_missing_fault()
     content, frame = read_frame(content, tag, context.notes)
-    whole = _DataSet(kind, data_set, purpose, frame)
-    _refuse_several(frame, whole.message, tag)
-    for place, house in enumerate(stream_records(content, tag), start=1):
-        yield whole.read_house(house, f"house {place}")
+    if house_tag is not None:
+        whole = _DataSet(kind, data_set, purpose, frame)
+        _refuse_several(whole, house_tag)
+    place = 0
+    for place, node in enumerate(stream_records(content, tag), start=1):
+        if house_tag is not None:
+            yield whole.read_house(node, f"house {place}")
+        else:
+            whole = _DataSet(kind, data_set, purpose, node)
+            if root_tag is not None:
+                _refuse_several(whole, HOUSE_TAGS[0])
+            yield from whole.read_masters()
+    if not place and house_tag is None:
+        raise _build_missing_fault()
 
 
-def _refuse_several(frame: Node, message: Node, house_tag: str) -> None:
+def _build_missing_fault() -> MessageFault:
+    return MessageFault("no consignment in it", expected="consignmentHouseLevel or consignmentMasterLevel")
+
+
+def _refuse_several(whole: "_DataSet", house_tag: str) -> None:
     """Refuse several data sets or masters in one message, and houses under two names: their houses could not be separated."""
-    data_sets = sum(DATA_SET.fullmatch(name) is not None for name, _ in walk_nodes(frame))
-    masters = {
-        number
-        for name in MASTER
-        for node in list_nodes(message, name)
-        if (number := _read_number_of(node, MASTER_DOCUMENTS))
-    }
-    others = [name for name, _ in walk_nodes(frame) if name in OTHER_HOUSES[house_tag.lower()]]
-    for several in (data_sets, len(masters), 1 + len(others)):
+    names = [name for name, _ in walk_nodes(whole.frame)]
+    data_sets = sum(DATA_SET.fullmatch(name) is not None for name in names)
+    others = sum(name in (tag.lower() for tag in HOUSE_TAGS if tag != house_tag) for name in names)
+    masters = {_read_number(node, "master") for name in MASTER for node in list_nodes(whole.message, name)}
+    for several in (data_sets, len(masters - {None}), 1 + others):
         if several > 1:
             raise build_count_fault(several, 1)
 
@@ -122,185 +120,93 @@ def find_kind(content: bytes) -> tuple[str, Purpose]:
     text = content[:HEAD_BYTES].decode("utf-8", "replace")
     found = KIND.search(text)
     indicator = CIRCUMSTANCE.search(text)
-    if found:
-        name = found[1]
-        return indicator[1].upper() if indicator else f"F{name[-2:]}", PURPOSES.get(name[3], "create")
-    return indicator[1].upper() if indicator else "", "create"
-
-
-def _read_without_houses(content: bytes, whole: "_DataSet", notes: list[str]) -> Iterator[Parsed]:
-    """Read a direct waybill, or the receptacles of a despatch, or name the message."""
-    root = find_tag(content, [f"IE3{letter}{whole.kind[1:]}" for letter in PURPOSES])
-    tag = root or find_tag(content, MASTER)
-    found = False
-    if tag is not None:
-        content, _ = read_frame(content, tag, notes)
-    for message in stream_records(content, tag) if tag else ():
-        found = True
-        whole.frame = message
-        if root is not None:
-            _refuse_several({}, whole.message, HOUSE_TAGS[0])
-        yield from whole.read_masters()
-    if not found:
-        raise MessageFault("no consignment in it", expected="consignmentHouseLevel or consignmentMasterLevel")
+    kind = indicator[1].upper() if indicator else f"F{found[1][-2:]}" if found else ""
+    return kind, PURPOSES.get(found[1][3], "create") if found else "create"
 
 
 class _DataSet:
-    """The data that all houses of one message share."""
+    """The data that all houses of one message share: its kind, such as F43, the constants of the kind, and what stands outside the houses."""
 
     def __init__(self, kind: str, constants: dict[str, str], purpose: Purpose, frame: Node) -> None:
-        self.kind, self.constants, self.purpose = kind, constants, purpose
-        self._frame: Node = {}
-        self.frame = frame
-
-    @property
-    def frame(self) -> Node:
-        """All that stands outside the houses."""
-        return self._frame
-
-    @frame.setter
-    def frame(self, frame: Node) -> None:
-        self._frame = frame
+        self.kind, self.constants, self.purpose, self.frame = kind, constants, purpose, frame
         self.message = _unwrap(frame)
         self.master = next((node for name in MASTER for node in list_nodes(self.message, name)), {})
-        self.master_number = _read_number_of(self.master, MASTER_DOCUMENTS) or _read_number_of(
-            self.message, MASTER_DOCUMENTS
-        )
-        if self.master_number:
-            self.master_number = format_awb_number(self.master_number)
+        number = _read_number(self.master, "master") or _read_number(self.message, "master")
+        self.master_number = format_awb_number(number) if number else None
         self.issued_at = read_issue_time(self.message)
 
     def read_house(self, house: Node, place: str) -> Declaration:
         """Read one house."""
         doubts: Doubts = set()
-        number = _read_number_of(house, HOUSE_DOCUMENTS)
+        number = _read_number(house, "house")
         fields = self._read_fields(house, doubts)
-        if self.constants["channel"] == "postal":
-            fields["master_id"] = read_text(
-                house,
-                "receptacle/receptacleidentificationnumber",
-                "receptacle/identificationnumber",
-            )
-        else:
+        if self.constants["channel"] != "postal":
             fields["master_id"] = self.master_number
             number = f"{self.master_number}/{number}" if number and self.master_number else number
-        return self._build(number, fields, doubts, ("house", place))
+        return self._build(number, fields, doubts, "house", place)
 
     def read_masters(self) -> Iterator[Parsed]:
         """Read a message without houses: its receptacles, or the goods of a direct waybill."""
         receptacles = [
-            *list_nodes(self.master, "receptacle"),
-            *list_nodes(self.message, "receptacle"),
+            node for level in (self.master, self.message) for node in list_nodes(level, "receptacle")
         ]
         for receptacle in receptacles:
             yield from self._read_receptacle(receptacle)
         if any(list_nodes(self.master, name) for name in GOODS):
             doubts: Doubts = set()
-            fields = self._read_fields(self.master, doubts)
-            yield self._build(self.master_number, fields, doubts, ("direct", "master"))
+            fields = self._read_fields(self.master, doubts) | {"master_id": None}
+            yield self._build(self.master_number, fields, doubts, "direct", "master")
         elif not receptacles:
             yield Ignored(f"ICS2 {self.kind}", "a data set without goods")
 
     def _read_receptacle(self, receptacle: Node) -> Iterator[MasterDetails]:
-        number = read_text(receptacle, "receptacleidentificationnumber", "identificationnumber", "#text")
+        paths = load_table("ics2")["receptacle"]
+        number = find_text([receptacle], paths["number"])
         if number is None:
             return
-        fields = build_receptacle_fields(number) | {"declarant": self._read_declarant()}
-        members = tuple(
-            text
-            for name in HOUSE_DOCUMENTS
-            for text in read_texts(receptacle, *(f"{name}/{n}" for n in NUMBER_NAMES))
-        )
-        known = {name: value for name, value in fields.items() if value is not None}
-        yield MasterDetails(number, known, self.issued_at, members=tuple(dict.fromkeys(members)))
+        declarant = find_text([self.message], load_table("ics2")["house"]["declarant"])
+        fields = build_receptacle_fields(number) | ({"declarant": declarant} if declarant else {})
+        members = [text for path in _list_number_paths("house") for text in find_texts([receptacle], path)]
+        yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
 
     def _build(
-        self, number: str | None, fields: Fields, doubts: Doubts, where: tuple[Level, str]
+        self, number: str | None, fields: Fields, doubts: Doubts, level: Level, place: str
     ) -> Declaration:
-        level, place = where
-        if number is None:
-            number = identify_by_content(fields)
         known = {name: value for name, value in fields.items() if value is not None}
+        identifier = number if number is not None else identify_by_content(fields)
+        quality = tuple(sorted(doubts))
         return Declaration(
-            {"consignment_id": number, **known},
-            self.issued_at,
-            level,
-            self.purpose,
-            tuple(sorted(doubts)),
-            place,
+            {"consignment_id": identifier, **known}, self.issued_at, level, self.purpose, quality, place
         )
 
     def _read_fields(self, house: Node, doubts: Doubts) -> Fields:
+        levels = [self.message, self.master, house]
+        given = _read_paths("house", levels)
         items = [_read_item(node, doubts) for name in GOODS for node in list_nodes(house, name)]
         fields: Fields = {
             **self.constants,
-            "nature": get_first(items, "nature") or _decode("natures", read_text(house, "typeofgoods")),
+            "master_id": given["receptacle"],
+            "nature": get_first(items, "nature") or _decode("natures", given["nature"]),
             **read_parties(house, self.message),
-            "declarant": self._read_declarant(),
-            "carrier": self._read_carrier(house),
-            "office": self._read_office(),
-            **self._read_journey(house),
-            **_read_goods(house, items, doubts),
-            "payment": self._read_payment(house),
+            **{name: given[name] for name in ("declarant", "carrier", "office")},
+            **_read_journey(levels),
+            **_read_goods(given, items, doubts),
+            "payment": _decode("payments", given["payment"]),
         }
+        member_state = parse_country(given["member_state"])
         fields["departure_country"] = fields["departure_country"] or fields.get("sender_country")
         fields["destination_country"] = (
-            fields["destination_country"] or fields.get("consignee_country") or self._read_member_state()
+            fields["destination_country"] or fields.get("consignee_country") or member_state
         )
         return fields
 
-    def _read_declarant(self) -> str | None:
-        return read_text(
-            self.message,
-            "declarant/name",
-            "declarant/identificationnumber",
-            "representative/identificationnumber",
-        )
-
-    def _read_carrier(self, house: Node) -> str | None:
-        paths = ("carrier/name", "carrier/identificationnumber")
-        return read_text(house, *paths) or read_text(self.master, *paths) or read_text(self.message, *paths)
-
-    def _read_office(self) -> str | None:
-        return read_text(
-            self.message, "customsofficeoffirstentry/referencenumber", "customsofficeoffirstentry"
-        )
-
-    def _read_member_state(self) -> str | None:
-        return parse_country(
-            read_text(self.message, "addressedmemberstate/country", "responsiblememberstate/country")
-        )
-
-    def _read_payment(self, house: Node) -> str | None:
-        code = read_text(house, "transportcharges/methodofpayment") or read_text(
-            self.master, "transportcharges/methodofpayment"
-        )
-        return _decode("payments", code)
-
-    def _read_journey(self, house: Node) -> Fields:
-        """Read the route from UN/LOCODEs: their last three letters are the airport's code in air transport."""
-        ends = [
-            _read_place(house, name) or _read_place(self.master, name) or _read_place(self.message, name)
-            for name in ("placeofloading", "placeofunloading")
-        ]
-        countries = [
-            parse_country(text)
-            for text in read_texts(
-                self.message,
-                "countriesofroutingofconsignments/countryofroutingofconsignment/country",
-                "countriesofroutingofconsignment/country",
-                "countryofroutingofconsignment/country",
-            )
-        ]
-        route = [end[2:] for end in ends if end and len(end) == 5]
-        return {
-            "route": ">".join(dict.fromkeys(route)) or None,
-            "departure_country": ends[0][:2] if ends[0] else (countries[0] if countries else None),
-            "destination_country": ends[1][:2] if ends[1] else None,
-        }
-
 
 # --- parts of a house -------------------------------------------------------------------------------------------------
+
+
+def _read_paths(table: str, levels: list[Node]) -> dict[str, str | None]:
+    """Read the first text of each path of a table; levels begin with the message."""
+    return {name: find_text(levels, path) for name, path in load_table("ics2")[table].items()}
 
 
 def _unwrap(frame: Node) -> Node:
@@ -317,79 +223,84 @@ def _unwrap(frame: Node) -> Node:
 
 def read_issue_time(message: Node) -> datetime | None:
     """Read when a message was issued."""
-    names = ("documentissuedate", "notificationdate", "completiondate", "registrationdate")
-    paths = [path for name in names for path in (f"{name}/datetime", name)]
-    return parse_time(read_text(message, *paths))
+    return parse_time(find_text([message], load_table("ics2")["message"]["issued_at"]))
 
 
-def _read_number_of(node: Node, documents: tuple[str, ...]) -> str | None:
-    return read_text(node, *(f"{document}/{name}" for document in documents for name in NUMBER_NAMES))
+def _list_number_paths(level: str) -> list[str]:
+    numbers = load_table("ics2")["numbers"]
+    return [" | ".join(f"{document}/{name}" for name in numbers["names"]) for document in numbers[level]]
+
+
+def _read_number(node: Node, level: str) -> str | None:
+    return next((text for path in _list_number_paths(level) if (text := find_text([node], path))), None)
 
 
 def read_parties(house: Node, message: Node) -> Fields:
     """Read sender and consignee of a house; what the house lacks stands at the level of the message."""
     fields: Fields = {}
-    for prefix, names in PARTY_ELEMENTS.items():
+    for prefix, names in load_table("ics2")["parties"].items():
         found = (party for node in (house, message) for name in names for party in list_nodes(node, name))
         party = next(found, {})
         address = next(iter(list_nodes(party, "address")), party)
-        street = join_lines(
-            read_text(address, "street", "line"), read_text(address, "number", "streetnumber"), separator=" "
-        )
-        box = read_text(address, "pobox")
+        given = _read_paths("address", [party, address])
+        box = given["box"]
+        street = join_lines(given["street"], given["number"], separator=" ")
         fields |= {
-            f"{prefix}_name": read_text(party, "name"),
-            f"{prefix}_address": join_lines(
-                street,
-                read_text(address, "streetadditionalline", "additionalline"),
-                f"PO Box {box}" if box else None,
-            ),
-            f"{prefix}_city": read_text(address, "city", "cityname"),
-            f"{prefix}_postcode": read_text(address, "postcode"),
-            f"{prefix}_country": parse_country(read_text(address, "country")),
+            f"{prefix}_name": given["name"],
+            f"{prefix}_address": join_lines(street, given["line"], f"PO Box {box}" if box else None),
+            f"{prefix}_city": given["city"],
+            f"{prefix}_postcode": given["postcode"],
+            f"{prefix}_country": parse_country(given["country"]),
             **{f"{prefix}_{name}": text for name, text in _read_contacts(party).items()},
         }
     return fields
 
 
 def _read_contacts(party: Node) -> dict[str, str]:
-    types = load_table("ics2")["communications"]
     found: dict[str, str] = {}
     for node in list_nodes(party, "communication"):
-        text = read_text(node, "identifier", "identification")
-        code = (read_text(node, "type") or "").upper()
-        if text and (kind := types.get(code) or ("" if code else "email" if "@" in text else "phone")):
+        given = _read_paths("communication", [node])
+        text, code = given["text"], (given["type"] or "").upper()
+        kind = _decode("communications", code) or (
+            "" if code else "email" if "@" in (text or "") else "phone"
+        )
+        if text and kind:
             found.setdefault(kind, text)
     return found
 
 
-def _read_place(node: Node, name: str) -> str | None:
-    text = read_text(
-        node, f"{name}/unlocode", f"{name}/locationcode", f"{name}/location", f"{name}/identification", name
-    )
-    return text.upper() if text and re.fullmatch(r"[A-Za-z]{2}[A-Za-z0-9]{3}", text) else None
+def _read_journey(levels: list[Node]) -> Fields:
+    """Read the route from UN/LOCODEs: their last three letters are the airport's code in air transport."""
+    message, master, house = levels
+    paths: dict[str, str] = load_table("ics2")["places"]
+    ends: list[str | None] = []
+    for name in ("loading", "unloading"):
+        texts = (find_text([node], paths[name]) for node in (house, master, message))
+        ends.append(next((text.upper() for text in texts if text and UN_LOCODE.fullmatch(text)), None))
+    countries = [parse_country(text) for text in find_texts([message], paths["countries"])]
+    route = [end[2:] for end in ends if end]
+    return {
+        "route": ">".join(dict.fromkeys(route)) or None,
+        "departure_country": ends[0][:2] if ends[0] else (countries[0] if countries else None),
+        "destination_country": ends[1][:2] if ends[1] else None,
+    }
 
 
 def _read_item(node: Node, doubts: Doubts) -> Fields:
-    commodity = next(iter(list_nodes(node, "commodity")), node)
-    codes = next(iter(list_nodes(commodity, "commoditycode")), commodity)
-    heading = read_text(codes, "harmonizedsystemsubheadingcode", "harmonisedsystemsubheadingcode")
-    rest = read_text(codes, "combinednomenclaturecode")
-    counts = [
-        count
-        for package in list_nodes(node, "packaging")
-        if (count := read_number(package, "numberofpackages", doubts)) is not None
-    ]
+    given = _read_paths("item", [node])
+    packages = (find_text([package], "numberOfPackages") for package in list_nodes(node, "packaging"))
+    counts = [count for text in packages if (count := parse_any_number(text, doubts)) is not None]
+    heading = given["heading"]
     return {
-        "description": read_text(commodity, "descriptionofgoods"),
+        "description": given["description"],
         "quantity": sum(counts) if counts else None,
-        "net_weight_kg": read_number(next(iter(list_nodes(node, "weight")), {}), "netmass", doubts),
-        "value": read_number(next(iter(list_nodes(node, "postalvalue")), {}), "value", doubts),
-        "hs_code": heading + (rest or "") if heading else None,
-        "origin_country": parse_country(read_text(node, "countryoforigin/country", "countryoforigin")),
-        "currency": read_text(node, "postalvalue/currency"),
-        "nature": _decode("natures", read_text(node, "typeofgoods")),
-        "gross_weight_kg": read_number(next(iter(list_nodes(node, "weight")), {}), "grossmass", doubts),
+        "net_weight_kg": parse_any_number(given["net_weight"], doubts),
+        "value": parse_any_number(given["value"], doubts),
+        "hs_code": heading + (given["nomenclature"] or "") if heading else None,
+        "origin_country": parse_country(given["origin"]),
+        "currency": given["currency"],
+        "nature": _decode("natures", given["nature"]),
+        "gross_weight_kg": parse_any_number(given["gross_weight"], doubts),
     }
 
 
@@ -398,12 +309,10 @@ def _decode(table: str, code: str | None) -> str | None:
     return codes.get((code or "").upper())
 
 
-def _read_goods(house: Node, items: list[Fields], doubts: Doubts) -> Fields:
+def _read_goods(given: dict[str, str | None], items: list[Fields], doubts: Doubts) -> Fields:
     """Sum items of one currency; postage in another one is left out."""
-    charge = next(iter(list_nodes(house, "postalcharges")), {})
-    charge = next(iter(list_nodes(charge, "postalcharges")), charge)
-    postage, postage_currency = read_number(charge, "value", doubts), read_text(charge, "currency")
-    total = read_number(house, "totalgrossmass", doubts)
+    postage, postage_currency = parse_any_number(given["postage"], doubts), given["postage_currency"]
+    total = parse_any_number(given["gross_weight"], doubts)
     if total is None and items and all(item["gross_weight_kg"] is not None for item in items):
         total = sum(item["gross_weight_kg"] for item in items)
     value, currency = sum_values(items, doubts)
@@ -412,12 +321,11 @@ def _read_goods(house: Node, items: list[Fields], doubts: Doubts) -> Fields:
         doubts.add("currency_mixed")
         postage = None
     counts = [item["quantity"] for item in items]
-    kept = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
     return {
-        "description": get_first(items, "description") or read_text(house, "descriptionofgoods"),
+        "description": get_first(items, "description") or given["description"],
         "hs_code": get_first(items, "hs_code"),
         "origin_country": get_first(items, "origin_country"),
-        "items": [{name: item[name] for name in kept} for item in items] or None,
+        "items": [{name: item[name] for name in ITEM_COLUMNS} for item in items] or None,
         "pieces": sum(counts) if counts and None not in counts else None,
         "gross_weight_kg": total,
         "declared_value": value,
