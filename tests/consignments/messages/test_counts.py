@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -200,3 +201,78 @@ def test_goods_that_no_reader_knows_are_rejected_with_what_to_do(message: bytes)
     found = read_messages([message])
     assert not found.ignored
     assert "mapping" in str(found.rejects[0]) or "neither post nor air cargo" in str(found.rejects[0])
+
+
+def build_xfzb(numbers: range) -> bytes:
+    head, _, rest = load("xfzb_house.xml").decode().partition("<ram:IncludedHouseConsignment>")
+    house, end = rest.split("</ram:IncludedHouseConsignment>")
+    houses = [
+        f"<ram:IncludedHouseConsignment><ram:ID>H{n}</ram:ID><ram:SummaryDescription>goods {n}</ram:SummaryDescription></ram:IncludedHouseConsignment>"
+        for n in numbers
+    ]
+    assert house
+    return (head + "".join(houses) + end).encode()
+
+
+def build_xfhl(numbers: range) -> bytes:
+    head, _, rest = load("xfhl_manifest.xml").decode().partition("<IncludedHouseConsignment>")
+    end = rest.rpartition("</IncludedHouseConsignment>")[2]
+    houses = [
+        f"<IncludedHouseConsignment><ID>H{n}</ID><SummaryDescription>goods {n}</SummaryDescription></IncludedHouseConsignment>"
+        for n in numbers
+    ]
+    return (head + "".join(houses) + end).encode()
+
+
+def build_fhl(numbers: range) -> bytes:
+    houses = "".join(f"HBS/H{n}/PVGICN/1/K1//GOODS {n}\nTXT/goods {n}\n" for n in numbers)
+    return f"FHL/4\nMBI/180-12345675PVGICN/T1K1\n{houses}".encode()
+
+
+def build_ics2(numbers: range, tag: str = "consignmentHouseLevel") -> bytes:
+    houses = "".join(
+        f"<{tag}><transportDocumentHouseLevel><documentNumber>H{n}</documentNumber></transportDocumentHouseLevel>"
+        f"<goodsItem><commodity><descriptionOfGoods>goods {n}</descriptionOfGoods></commodity></goodsItem></{tag}>"
+        for n in numbers
+    )
+    return f"<IE3F43><documentIssueDate>2026-03-10T09:00:00Z</documentIssueDate><lrn>1</lrn>{houses}</IE3F43>".encode()
+
+
+def build_graph(numbers: range) -> bytes:
+    nodes: list[dict[str, Any]] = []
+    for n in numbers:
+        shipment = {"@id": f"urn:s{n}", "@type": "cargo:Shipment", "cargo:goodsDescription": f"goods {n}"}
+        link = {"@id": f"urn:s{n}"} if n % 2 else shipment
+        nodes += [
+            {
+                "@id": f"urn:w{n}",
+                "@type": "cargo:Waybill",
+                "cargo:waybillNumber": f"H{n}",
+                "cargo:shipment": link,
+            }
+        ]
+        nodes += [shipment] if n % 2 else []
+    random.Random(len(numbers)).shuffle(nodes)
+    graph = {"@context": {"cargo": "https://onerecord.iata.org/ns/cargo#"}, "@graph": [nodes[:1], nodes[1:]]}
+    return json.dumps(graph).encode()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 300])
+@pytest.mark.parametrize("build", [build_xfzb, build_xfhl, build_fhl, build_ics2, build_graph])
+def test_each_reader_gives_one_consignment_for_each_house(
+    build: Callable[[range], bytes], count: int
+) -> None:
+    found = read_messages([build(range(1, count + 1))])
+    assert not found.rejects
+    goods = {(c.consignment_id.rpartition("/")[2], (c.description or "").lower()) for c in found.consignments}
+    assert len(found.consignments) == count
+    if count > 1 or build is not build_xfzb:  # the number of a lone house stands in the head
+        assert goods == {(f"H{n}", f"goods {n}") for n in range(1, count + 1)}
+
+
+def test_houses_under_two_names_in_one_data_set_are_rejected() -> None:
+    first, other = build_ics2(range(1, 3)).decode(), build_ics2(range(3, 4), "houseConsignment").decode()
+    mixed = first.replace("</IE3F43>", other.partition("<lrn>1</lrn>")[2])
+    found = read_messages([mixed.encode()])
+    assert not found.consignments
+    assert "2 identifiers, 1 read" in str(found.rejects[0])
