@@ -12,13 +12,13 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
 from consignments.messages.parsed import (
     EXTRA_COLUMNS,
     CustomsEvent,
     Declaration,
-    Level,
     MasterDetails,
     Purpose,
 )
@@ -89,41 +89,36 @@ def build_declaration(declaration: Declaration, received_at: datetime, source: s
         identifier = identify_by_content({name: value for name, value in fields.items() if name != "items"})
     fields["consignment_id"] = identifier
     fields["channel"] = "postal" if fields.get("channel") == "postal" else "air_cargo"
+    place = f"{source}, {declaration.place}" if declaration.place else source
+    extras = limit_extras(declaration.extras)
     return _build_entry(
-        fields, declaration.level, declaration.issued_at, declaration.purpose, declaration.partial,
-        limit_extras(declaration.extras), doubts, received_at, f"{source}, {declaration.place}" if declaration.place else source,
-    )  # fmt: skip
+        structs.replace(declaration, fields=fields, extras=extras), doubts, received_at, place
+    )
 
 
 def _build_entry(
-    fields: dict[str, Any],
-    level: Level,
-    issued_at: datetime | None,
-    purpose: Purpose,
-    partial: bool,
-    extras: dict[str, str],
-    doubts: Doubts,
-    received_at: datetime,
-    source: str,
+    declaration: Declaration, doubts: Doubts, received_at: datetime, source: str
 ) -> DeclarationEntry:
-    shown_level = level if fields["channel"] == "air_cargo" else None
-    doubts |= find_doubts(fields, level)
+    """Make a record of values that it accepts."""
+    fields = declaration.fields
+    doubts |= find_doubts(fields, declaration.level)
     items = fields.pop("items", None)
     record = Consignment(
         **fields,
         items=None if not items else tuple(Item(**item) for item in items),
         received_at=received_at,
-        issued_at=issued_at,
-        level=shown_level,
+        issued_at=declaration.issued_at,
+        level=declaration.level if fields["channel"] == "air_cargo" else None,
         quality=sort_codes(doubts) or None,
     )
+    purpose, extras = declaration.purpose, declaration.extras
     digest = digest_content(record, purpose, extras)
-    return DeclarationEntry(record, purpose, partial, extras, digest, source)
+    return DeclarationEntry(record, purpose, declaration.partial, extras, digest, source)
 
 
 def digest_content(record: Consignment, purpose: Purpose, extras: Mapping[str, str]) -> bytes:
     """Compute the hash of a version's content: equal for a retransmission, whatever its envelope and times."""
-    content = msgspec.structs.replace(record, received_at=None, issued_at=None, cancelled_at=None)
+    content = structs.replace(record, received_at=None, issued_at=None, cancelled_at=None)
     told = _encode_content((content, purpose == "delete", sorted(extras.items())))
     return hashlib.blake2b(told, digest_size=DIGEST_BYTES).digest()
 
@@ -132,25 +127,20 @@ def merge_versions(
     earlier: Consignment, later: DeclarationEntry, earlier_extras: dict[str, str]
 ) -> DeclarationEntry:
     """Fill what a partial message leaves out from the version known before."""
-    fields = {
-        name: value
-        for name, value in msgspec.structs.asdict(later.record).items()
-        if name not in SET_LATER and value is not None
-    }
-    known = {
-        name: value
-        for name, value in msgspec.structs.asdict(earlier).items()
-        if name not in SET_LATER and value is not None
-    }
-    merged = known | fields
-    merged["items"] = (
-        [msgspec.structs.asdict(item) for item in merged["items"]] if merged.get("items") else None
-    )
-    doubts = {code for code in later.record.quality or () if code not in _DERIVED}
-    return _build_entry(
-        merged, later.record.level or "house", later.record.issued_at, later.purpose, False,
-        earlier_extras | later.extras, doubts, later.record.received_at or datetime.now(UTC), later.source,
-    )  # fmt: skip
+    record = later.record
+    fields = _list_given(earlier) | _list_given(record)
+    if fields.get("items"):
+        fields["items"] = [structs.asdict(item) for item in fields["items"]]
+    extras = earlier_extras | later.extras
+    merged = Declaration(fields, record.issued_at, record.level or "house", later.purpose, extras=extras)
+    doubts = {code for code in record.quality or () if code not in _DERIVED}
+    return _build_entry(merged, doubts, record.received_at or datetime.now(UTC), later.source)
+
+
+def _list_given(record: Consignment) -> dict[str, Any]:
+    """List what a message itself gave."""
+    values = structs.asdict(record).items()
+    return {name: value for name, value in values if name not in SET_LATER and value is not None}
 
 
 _DERIVED = frozenset(
@@ -175,9 +165,8 @@ def build_master(details: MasterDetails, received_at: datetime, source: str) -> 
     """Make an entry of a master."""
     doubts: Doubts = set()
     fields = limit_fields(details.fields, doubts)
-    declaration = None
-    if details.declaration is not None:
-        declaration = build_declaration(details.declaration, received_at, source)
+    own = details.declaration
+    declaration = None if own is None else build_declaration(own, received_at, source)
     texts = {name: value for name, value in fields.items() if isinstance(value, str)}
     return MasterEntry(
         clean_identifier(details.number, set()),

@@ -7,7 +7,7 @@ A code never refuses a consignment. It is counted in the read report, stands in 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,34 +16,11 @@ from consignments.goods.hs_headings import SEPARATORS, has_heading
 from consignments.goods.vague_terms import is_vague
 from consignments.identifiers import has_valid_check_digit, parse_awb, parse_s10
 
-QUALITY_CODES = {
-    "price_equals_weight": "The declared value or the freight is the same number as the weight.",
-    "description_vague": "A description of goods says nothing of what they are, such as gift or parts.",
-    "description_missing": "No goods are described, or only by digits and signs.",
-    "description_admin_text": "Text of carriage or paper work stands in the place of the goods.",
-    "repeated_letters": "A name, an address or a description holds a word of one letter repeated, such as XXX.",
-    "volume_in_weight_unit": "A volume is given in a unit of weight.",
-    "hs_missing": "No Harmonized System code is given for goods that are neither a gift nor documents.",
-    "hs_invalid": "A Harmonized System code has fewer than six digits or no existing heading; a master's code, too.",
-    "postcode_missing": "A party has an address in a country with postcodes, and no postcode.",
-    "address_missing": "A party has no street address.",
-    "sender_missing": "The sender has no name, or only digits and signs.",
-    "consignee_missing": "The consignee has no name, or only digits and signs.",
-    "consolidation_without_houses": "A consolidation is known, and none of its houses.",
-    "consolidation_undeclared": "A waybill coded direct is described as a consolidation.",
-    "piece_count_mismatch": "The pieces of the lines do not add up to the total.",
-    "check_digit": "The check digit of an identifier is wrong.",
-    "identifier_missing": "The message gives no identifier; one was made of its content.",
-    "identifier_malformed": "The identifier has not the form that its channel prescribes.",
-    "identifier_repeated": "Two consignments of one message have the same identifier.",
-    "link_unresolved": "The message refers to an object that was not given.",
-    "currency_mixed": "Amounts are in several currencies; those that cannot be added up were left out.",
-    "unit_doubtful": "A unit, or whether an amount is per piece or in total, is not certain.",
-    "number_malformed": "A number could not be read, is negative or not finite, and was left out.",
-    "text_cut": "A text or a list was longer than the record holds, and was cut.",
-}
+_TABLE = tomllib.loads(files("consignments.messages").joinpath("quality.toml").read_text(encoding="utf-8"))
+QUALITY_CODES: dict[str, str] = _TABLE["codes"]
 """All codes, each with one sentence; their order is the order in `quality`."""
 
+COUNTRIES_WITHOUT_POSTCODES = frozenset(_TABLE["countries_without_postcodes"].split())
 _ORDER = {code: place for place, code in enumerate(QUALITY_CODES)}
 PARTIES = ("sender", "consignee")
 UNIDENTIFIED = "unidentified:"
@@ -178,13 +155,7 @@ def has_letters(text: str | None) -> bool:
 
 def needs_postcode(country: str | None) -> bool:
     """Check whether addresses of a country have postcodes; False if the country is not known."""
-    return bool(country) and len(country or "") == 2 and country not in _load_countries_without_postcodes()
-
-
-@cache
-def _load_countries_without_postcodes() -> frozenset[str]:
-    text = files("consignments.messages").joinpath("quality.toml").read_text(encoding="utf-8")
-    return frozenset(tomllib.loads(text)["countries_without_postcodes"].split())
+    return bool(country) and len(country or "") == 2 and country not in COUNTRIES_WITHOUT_POSTCODES
 
 
 def _check_repeated_letters(fields: Fields, descriptions: list[str], found: set[str]) -> None:
