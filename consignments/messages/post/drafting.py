@@ -32,6 +32,7 @@ from consignments.messages.post.mapping import parse_mapping
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
+CUSTOMS_FACTS = {"hs_code", "origin_country"}
 WHOLE_PARTY = 3
 """So many facts of a party that is not named are a party of their own."""
 ENOUGH_GOODS, MANY_GOODS = 2, 3
@@ -119,12 +120,13 @@ class Samples:
 
 
 def _is_party(node: Node) -> bool:
-    """Check if at least two facts of a party stand in a node."""
-    names = {
-        *node,
-        *(name for values in node.values() for value in values if isinstance(value, dict) for name in value),
+    """Check if at least two facts of a party stand in a node, and no party that is named."""
+    below = {
+        name for values in node.values() for value in values if isinstance(value, dict) for name in value
     }
-    facts = {meaning.name for name in names for meaning in read_name(name) if meaning.section == "party"}
+    if any(meaning.section == "sides" for name in node for meaning in read_name(name)):
+        return False
+    facts = {each.name for name in {*node, *below} for each in read_name(name) if each.section == "party"}
     return len(facts & index_columns("party_columns").keys()) > 1
 
 
@@ -222,7 +224,7 @@ class _Drafter:
         }
         most = max(groups.values(), default=0)
         nearly = [place for place, count in groups.items() if count >= max(most - 2, min(most, MANY_GOODS))]
-        return max(nearly, key=len, default=None)
+        return max(nearly, key=lambda place: (bool(facts[place] & CUSTOMS_FACTS), len(place)), default=None)
 
     def _find_each(self) -> Place:
         """Find the place of one declaration: the deepest that holds both parties, the goods and the identifier."""

@@ -149,7 +149,7 @@ def read_place(place: Sequence[str]) -> PlaceMeaning:
     fact, inherited = _find_fact(own), _find_fact(above)
     if fact is not None and fact != "value":
         return PlaceMeaning(fact, side, True)
-    if "names" in weak:
+    if "names" in weak and (inherited not in INHERITED or inherited == "address"):
         return PlaceMeaning("description" if goods and not side else "name", side, True)
     if inherited in INHERITED and (fact or weak):
         return PlaceMeaning(inherited, side, True)
