@@ -169,7 +169,7 @@ class _Drafter:
 
     def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
         self._samples, self._written = samples, written
-        self._unused = [(_quote(name), "") for name in sorted(samples.unreadable)]
+        self._unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(samples.unreadable)]
         self._meanings = {place: read_place([*map(self._write_name, place)]) for place in samples.values}
         self.items = self._find_items()
         self._complete_sides()
