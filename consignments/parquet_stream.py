@@ -4,8 +4,8 @@ A first pass checks every row by the rules of `consignments.tables` and keeps th
 invalid rows are known before the others are processed, and the chunks contain valid rows only.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -45,49 +45,29 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class TableChunk:
-    """A chunk of unconverted rows of a table, with the columns of the whole table and a mask of the valid rows; cheap to pass to another process."""
+    """A chunk of a checked table that another process can convert: `read` returns rows, and `good` marks those of the chunk."""
 
-    parts: tuple[TablePart, ...]
+    read: Callable[[], Iterable[TablePart]]
     columns: tuple[str, ...]
     good: Mask
 
     def __len__(self) -> int:
-        """Return the number of valid rows."""
+        """Return the number of rows."""
         return int(self.good.sum())
 
+    def select(self, rows: Mask) -> "TableChunk":
+        """Return some of the rows, given their mask."""
+        good = self.good.copy()
+        good[good] = rows
+        return replace(self, good=good)
+
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
-        """Return the valid rows as a frame like that of `read_table`, given the record type they were checked with."""
+        """Return the rows as a frame like that of `read_table`, given the record type they were checked with."""
         return to_frame(self.to_table(record))
 
     def to_table(self, record: type[Consignment]) -> Any:
-        """Return the valid rows as an Arrow table in canonical form."""
-        return keep_rows(check_rows(self.parts, self.columns, record).table, self.good)
-
-
-@dataclass(frozen=True)
-class TableSlice:
-    """Rows from `first` up to `last`, with the mask of the valid ones, that are read from files when needed; cheap to pass to another machine."""
-
-    table: ParquetTable
-    first: int
-    last: int
-    good: Mask
-
-    def __len__(self) -> int:
-        """Return the number of valid rows."""
-        return int(self.good.sum())
-
-    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
-        """Return the valid rows, see `TableChunk.to_frame`."""
-        return self._read_chunk().to_frame(record)
-
-    def to_table(self, record: type[Consignment]) -> Any:
-        """Return the valid rows, see `TableChunk.to_table`."""
-        return self._read_chunk().to_table(record)
-
-    def _read_chunk(self) -> TableChunk:
-        parts = tuple(self.table.read_parts(CHUNK_ROWS, self.first, self.last))
-        return TableChunk(parts, self.table.columns, self.good)
+        """Return the rows as an Arrow table in canonical form."""
+        return keep_rows(check_rows(tuple(self.read()), self.columns, record).table, self.good)
 
 
 @dataclass
@@ -119,16 +99,17 @@ class TableStream:
         start = 0
         for parts in self._table.read_chunks(self._piece_rows):
             end = start + sum(len(part.table) for part in parts)
-            yield TableChunk(parts, self._table.columns, self._good[start:end])
+            yield TableChunk(partial(tuple, parts), self._table.columns, self._good[start:end])
             start = end
 
-    def slice_rows(self, first: int, last: int) -> TableSlice:
-        """Return the valid rows from `first` up to `last`, which is not included."""
+    def slice_rows(self, first: int, last: int) -> TableChunk:
+        """Return the valid rows from `first` up to `last`, which is not included; they are read from the files when they are needed."""
         if self._places is None:
             self._places = np.flatnonzero(self._good)
         places = self._places[first:last]
         begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
-        return TableSlice(self._table, begin, end, self._good[begin:end])
+        read = partial(self._table.read_parts, CHUNK_ROWS, begin, end)
+        return TableChunk(read, self._table.columns, self._good[begin:end])
 
 
 def stream_table(

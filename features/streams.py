@@ -64,6 +64,9 @@ class RowChunk(Protocol):
     def __len__(self) -> int:
         """Return the number of rows."""
 
+    def select(self, rows: Mask) -> "RowChunk":
+        """Return some of the rows, given their mask."""
+
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
         """Return the rows in the form of `consignments.tables.read_table`."""
 
@@ -93,6 +96,9 @@ class _FrameChunk:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def select(self, rows: Mask) -> "_FrameChunk":
+        return _FrameChunk(self.rows.loc[rows])
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:  # noqa: ARG002
         return self.rows
@@ -127,21 +133,6 @@ class InMemoryTable:
 
 
 @dataclass(frozen=True)
-class _SelectedChunk:
-    rows: RowChunk
-    selected: Mask
-
-    def __len__(self) -> int:
-        return int(self.selected.sum())
-
-    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
-        return self.rows.to_frame(record).loc[self.selected]
-
-    def to_table(self, record: type[Consignment]) -> pa.Table:
-        return keep_rows(self.rows.to_table(record), self.selected)
-
-
-@dataclass(frozen=True)
 class SelectedRows:
     """A source of some rows of another source, whose order columns stay in memory and may be taken several times."""
 
@@ -172,13 +163,13 @@ class SelectedRows:
     def read_chunks(self) -> Iterator[RowChunk]:
         """Yield the rows in order, in chunks."""
         for chunk, selected in _pair_with_mask(self.source, self.selected):
-            yield chunk if selected.all() else _SelectedChunk(chunk, selected)
+            yield chunk if selected.all() else chunk.select(selected)
 
     def slice_rows(self, first: int, last: int) -> RowChunk:
         """Return the rows from `first` up to `last`, which is not included."""
         places = self._places[first:last]
         begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
-        return _SelectedChunk(self.source.slice_rows(begin, end), self.selected[begin:end])
+        return self.source.slice_rows(begin, end).select(self.selected[begin:end])
 
     @cached_property
     def _places(self) -> Longs:

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.errors import BadInput, FileFault
+from consignments.errors import BadInput, FileFault, explain_failure
 from consignments.files.folders import lock_folder
 from consignments.files.part_folder import list_differences
 from consignments.files.part_manifest import compute_sha256, find_change
@@ -239,18 +239,9 @@ def _describe_file(path: Path, known: Mapping[str, FileEntry]) -> FileEntry:
     return FileEntry(path.stat().st_size, compute_sha256(path))
 
 
-@contextmanager
-def _explain_failure(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system into a `FileFault`."""
-    try:
-        yield
-    except OSError as error:
-        raise FileFault(
-            "the state of history cannot be written",
-            where=str(path),
-            got=error.strerror or str(error),
-            todo="free space or correct the rights, and run the same command again; the earlier state is unchanged",
-        ) from error
+def _explain_failure(path: Path) -> AbstractContextManager[None]:
+    todo = "free space or correct the rights, and run the same command again; the earlier state is unchanged"
+    return explain_failure("the state of history cannot be written", path, todo)
 
 
 def _read_manifest(folder: Path) -> StateManifest:
@@ -268,10 +259,8 @@ def _read_manifest(folder: Path) -> StateManifest:
 
 
 def _check_file(path: Path, entry: FileEntry) -> None:
-    try:
+    with explain_failure("a file of the state cannot be read", path):
         change = find_change(path, entry.bytes, entry.sha256)
-    except OSError as error:
-        raise _build_read_fault(path, error) from error
     if change is not None:
         raise FileFault(
             "a file of the state was changed or damaged",
@@ -285,19 +274,14 @@ def _check_file(path: Path, entry: FileEntry) -> None:
 def _load_array(path: Path) -> NDArray[Any]:
     """Open an array; its content is read from disk when it is needed. Kernels write into the scratch block of a table, in memory."""
     try:
-        large = path.stat().st_size > MIN_MAPPED_BYTES
-        array: NDArray[Any] = np.load(path, mmap_mode="c" if large else None, allow_pickle=False)
-    except OSError as error:
-        raise _build_read_fault(path, error) from error
+        with explain_failure("a file of the state cannot be read", path):
+            large = path.stat().st_size > MIN_MAPPED_BYTES
+            array: NDArray[Any] = np.load(path, mmap_mode="c" if large else None, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise FileFault(
             "a file of the state is not an array", where=str(path), got=str(error).splitlines()[0]
         ) from error
     return array
-
-
-def _build_read_fault(path: Path, error: OSError) -> FileFault:
-    return FileFault("a file of the state cannot be read", where=str(path), got=error.strerror or str(error))
 
 
 def load_table(folder: Path, name: str) -> HistoryArrays:
