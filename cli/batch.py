@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cli import options
 from cli.stores import create_batch_pseudonyms, load_pseudonyms
 from cli.tables import GivenTables
+from cli.verb import OptionGroup, Progress
 from consignments.errors import BadInput, FileFault
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from features.batch import FeatureParameters, Progress
+    from features.batch import FeatureParameters
     from features.history.kept_state import StateRun
     from features.history.pseudonyms import Pseudonyms
     from features.streams import FeatureChunk, FeatureInputs
@@ -33,16 +35,12 @@ class WrittenResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """A computation over the rows of the given tables, on this machine or on a Dask cluster, with its result and its state."""
+    """Where the rows of a table are computed, on this machine or a Dask cluster, and where the result and the state go."""
 
-    tables: GivenTables
     out: Path
     state: Path | None
     dask: str | None
     jobs: int
-    progress: "Progress"
-    counted: str = ""
-    """Column whose values are counted."""
 
     @property
     def is_in_parts(self) -> bool:
@@ -53,45 +51,37 @@ class Batch:
         """Load the pseudonyms of the service for a state that is kept, else those of a batch."""
         return create_batch_pseudonyms() if self.state is None else load_pseudonyms()
 
-    def write(
-        self,
-        run: Mapping[str, str],
-        parameters: "FeatureParameters",
-        open_inputs: "Callable[[bool], FeatureInputs]",
-        build_finish: "Callable[[FeatureInputs], Finish]",
-    ) -> WrittenResult:
+    def write(self, work: "BatchWork") -> WrittenResult:
         """Write the result, and then the state after it.
 
-        `run` states what the result depends on besides the tables; only the same run continues an interrupted one. `open_inputs`
-        receives whether a kept state is continued. `build_finish` builds the function from a chunk of features to result rows.
+        Raises `BadInput` if the folder holds another result, or the batch cannot continue the state.
         """
         counts: Counter[str] = Counter()
 
         def count(rows: "pd.DataFrame") -> "pd.DataFrame":
-            counts.update(rows[self.counted].tolist())
+            counts.update(rows[work.counted].tolist())
             return rows
 
         def compute(first_row: int, state_run: "StateRun | None" = None) -> "Frames":
-            inputs = replace(open_inputs(self._check_continued(state_run)), state_run=state_run)
-            rows = self._compute(inputs, parameters, build_finish(inputs), first_row)
-            return map(count, rows) if self.counted else rows
+            inputs = work.open_inputs(work.check_continued(state_run))
+            rows = self._compute(work, replace(inputs, state_run=state_run), first_row)
+            return map(count, rows) if work.counted else rows
 
         if self.state is None:
-            inputs = self._identify_inputs(run) if self.is_in_parts else {}
-            rows, continued = self._write_table(inputs, compute), False
+            rows, continued = (
+                self._write_table(work.identify_inputs() if self.is_in_parts else {}, compute),
+                False,
+            )
         else:
-            rows, continued = self._write_with_state(self.state, run, parameters, compute)
-        return WrittenResult(
-            rows,
-            continued,
-            count_values(self.out, self.counted) if self.counted and self.is_in_parts else counts,
-        )
+            rows, continued = self._write_with_state(self.state, work, compute)
+        if work.counted and self.is_in_parts:  # an earlier run has written some of them
+            counts = count_values(self.out, work.counted)
+        return WrittenResult(rows, continued, counts)
 
     def _write_with_state(
         self,
         folder: Path,
-        run: Mapping[str, str],
-        parameters: "FeatureParameters",
+        work: "BatchWork",
         compute: "Callable[[int, StateRun | None], Frames]",
     ) -> tuple[int, bool]:
         """Write the result and the state after it; return the rows, and whether the batch continued a state."""
@@ -100,10 +90,10 @@ class Batch:
         from features.history.state_files import StateFolder
 
         begun: list[int] = []
-        with StateFolder(folder).begin(self._identify_inputs(run)) as draft:
-            before, kinds = draft.before, list_key_kinds(parameters.config)
+        with StateFolder(folder).begin(work.identify_inputs()) as draft:
+            before, kinds = draft.before, list_key_kinds(work.parameters.config)
             state_run = StateRun(
-                None if before is None else before.state, kinds, parameters.pseudonyms, draft
+                None if before is None else before.state, kinds, work.parameters.pseudonyms, draft
             )
 
             def compute_once(first_row: int) -> "Frames":
@@ -118,24 +108,49 @@ class Batch:
                 draft.commit(state_run.state)
             return rows, before is not None
 
-    def _compute(
-        self, inputs: "FeatureInputs", parameters: "FeatureParameters", finish: "Finish", first_row: int
-    ) -> "Frames":
+    def _compute(self, work: "BatchWork", inputs: "FeatureInputs", first_row: int) -> "Frames":
         import numpy as np
 
         from features.batch import ComputeOptions
         from features.buckets.coordinator import stream_on_cluster
         from features.streams import stream_features
 
-        wanted = np.arange(len(inputs.consignments)) >= first_row
+        given: dict[str, Any] = {"wanted": np.arange(len(inputs.consignments)) >= first_row}
+        finish = work.build_finish(inputs)
         if self.dask is not None:
-            return stream_on_cluster(
-                self.dask, self.out, inputs, parameters, finish, progress=self.progress, wanted=wanted
-            )
-        options = ComputeOptions(self.jobs, self.progress)
-        return map(finish, stream_features(inputs, parameters, options=options, wanted=wanted))
+            given["progress"] = work.progress
+            return stream_on_cluster(self.dask, self.out, inputs, work.parameters, finish, **given)
+        given["options"] = ComputeOptions(self.jobs, work.progress)
+        return map(finish, stream_features(inputs, work.parameters, **given))
 
-    def _check_continued(self, state_run: "StateRun | None") -> bool:
+    def _write_table(self, inputs: dict[str, str], compute: "Callable[[int], Frames]") -> int:
+        from consignments.files.part_folder import PartFolder
+        from consignments.files.table_writers import write_chunks
+
+        if not self.is_in_parts:
+            return write_chunks(compute(0), self.out)
+        with PartFolder.open(self.out, inputs) as folder:
+            return folder.write(compute)
+
+
+@dataclass(frozen=True)
+class BatchWork:
+    """What a batch computes: a row for each given consignment.
+
+    `run` states what the result depends on besides the tables; only the same run continues an interrupted one. `open_inputs` receives
+    whether a kept state is continued. `build_finish` builds the function from a chunk of features to result rows.
+    `counted` is a column whose values are counted.
+    """
+
+    tables: GivenTables
+    progress: Progress
+    run: Mapping[str, str]
+    parameters: "FeatureParameters"
+    open_inputs: "Callable[[bool], FeatureInputs]"
+    build_finish: "Callable[[FeatureInputs], Finish]"
+    counted: str = ""
+
+    def check_continued(self, state_run: "StateRun | None") -> bool:
         """Check whether the batch continues earlier ones; raise `BadInput` if it then has a history table too."""
         continued = state_run is not None and state_run.before is not None
         if continued and self.tables.history is not None:
@@ -147,23 +162,15 @@ class Batch:
             )
         return continued
 
-    def _identify_inputs(self, run: Mapping[str, str]) -> dict[str, str]:
+    def identify_inputs(self) -> dict[str, str]:
+        """Describe all that the result depends on."""
         from importlib.metadata import version
 
         from consignments.files.part_manifest import identify_tables
 
         tables = self.tables
         given = {name: getattr(tables, name) for name in ("consignments", "history", "outcomes", "alerts")}
-        return {**run, "npsrisk": version("npsrisk"), **identify_tables(given)}
-
-    def _write_table(self, inputs: dict[str, str], compute: "Callable[[int], Frames]") -> int:
-        from consignments.files.part_folder import PartFolder
-        from consignments.files.table_writers import write_chunks
-
-        if not self.is_in_parts:
-            return write_chunks(compute(0), self.out)
-        with PartFolder.open(self.out, inputs) as folder:
-            return folder.write(compute)
+        return {**self.run, "npsrisk": version("npsrisk"), **identify_tables(given)}
 
 
 def count_values(folder: Path, column: str) -> Counter[str]:
@@ -178,3 +185,8 @@ def count_values(folder: Path, column: str) -> Counter[str]:
             raise FileFault("cannot be read", where=str(path), got=str(error).splitlines()[0]) from error
         counts.update({each["values"].as_py(): each["counts"].as_py() for each in found})
     return counts
+
+
+BATCH: Any = OptionGroup(
+    Batch, {"state": options.STATE, "dask": options.DASK, "jobs": options.JOBS, "out": options.LARGE_OUT}
+)

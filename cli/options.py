@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -13,53 +13,34 @@ HARD_SETS = ("brazil", "canada", "emirates", "japan", "kazakhstan", "newzealand"
 PREVALENCES = ("realistic", "enriched", "operation", *(f"hard:{name}" for name in HARD_SETS))
 
 
-class TablePath(click.Path):
-    """The file of a table to write; `in_parts`: or a folder of parts, which has no suffix."""
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
-    def __init__(self, *, in_parts: bool = False) -> None:
-        super().__init__(path_type=Path)
-        self.in_parts = in_parts
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Convert the path; raise `FileFault` before the work begins if no table can be written there."""
+def check_out(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Raise `BadInput` before the work begins if no table or page can be written there."""
+    del context
+    if path is None:
+        return None
+    if parameter.metavar != "FILE.html":
         from consignments.files.table_writers import refuse_unwritable
 
-        table = cast("Path", super().convert(value, param, ctx))
-        if table.suffix or not self.in_parts:
-            refuse_unwritable(table)
-        return table
-
-
-class PagePath(click.Path):
-    """The file of a page to write."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Convert the path; raise `BadInput` before the work begins if no page can be written there."""
-        page = cast("Path", super().convert(value, param, ctx))
-        where, suffix = str(page), page.suffix
-        if suffix != ".html":
-            raise BadInput("unknown format of a page", where=where, got=repr(suffix), expected="FILE.html")
-        if page.is_dir() or not page.parent.is_dir():
-            got = "a folder of this name" if page.is_dir() else "no such folder"
-            raise BadInput(
-                "cannot be written", where=where, got=got, todo="name a file in a folder that exists"
-            )
-        return page
-
-
-FOLDER = click.Path(file_okay=False, path_type=Path)
-OUT_TYPES = {
-    "T": TablePath(),
-    "T|DIR": TablePath(in_parts=True),
-    "FILE.html": PagePath(path_type=Path),
-    "DIR": FOLDER,
-}
-"""What a verb can write, by its metavar in the help."""
+        if path.suffix or parameter.metavar == "T":  # a name without a suffix is a folder of parts
+            refuse_unwritable(path)
+    elif path.suffix != ".html":
+        got = repr(path.suffix)
+        raise BadInput("unknown format of a page", where=str(path), got=got, expected="FILE.html")
+    elif path.is_dir() or not path.parent.is_dir():
+        got, todo = "no such folder", "name a file in a folder that exists"
+        if path.is_dir():
+            got = "a folder of this name"
+        raise BadInput("cannot be written", where=str(path), got=got, todo=todo)
+    return path
 
 
 def out_option(text: str, *, metavar: str = "T", required: bool = True) -> Any:
-    """Define the option that names the file or folder to write; the metavar is a key of `OUT_TYPES`."""
-    return option(text, type=OUT_TYPES[metavar], metavar=metavar, required=required)
+    """Define the option that names what is written: `T` a table, `T|DIR` also a folder of its parts, `FILE.html` a page, or `DIR`."""
+    given = {"type": FOLDER} if metavar == "DIR" else {"callback": check_out}
+    return option(text, metavar=metavar, required=required, **given)
 
 
 def table_option(text: str, *, required: bool = False) -> Any:
@@ -81,6 +62,23 @@ def key_option(text: str) -> Any:
 def as_of_option(text: str) -> Any:
     """Define the option that names the time as of which data are known, with what it ignores and its default."""
     return option(f"Time in ISO 8601. {text}")
+
+
+def days_option(default: int) -> Any:
+    """Define the option for the length of a simulated world."""
+    return option("Length of the simulated world in days.", default, click.IntRange(1))
+
+
+def per_day_option(default: int) -> Any:
+    """Define the option for the size of a simulated world."""
+    return option("Mean number of consignments per day of the simulated world.", default, click.IntRange(1))
+
+
+def prevalence_option(text: str) -> Any:
+    """Define the option for the share of NPS in a simulated world."""
+    sets = ", ".join(HARD_SETS)
+    presets = f"Presets: realistic, enriched, operation, hard:SET. SET is one of {sets}."
+    return option(f"{text} {presets}", "enriched", click.Choice(PREVALENCES), metavar="PRESET")
 
 
 def count_cores() -> int:
@@ -120,23 +118,6 @@ CONFIG = option(
 MODEL = model_option("NPSRISK_MODEL, else models:/nps-risk@champion")
 TARGET = option("Result that counts as positive.", "nps")
 SEED = option("Seed of the random draws.", 0)
-
-
-def days_option(default: int) -> Any:
-    """Define the option for the length of a simulated world."""
-    return option("Length of the simulated world in days.", default, click.IntRange(1))
-
-
-def per_day_option(default: int) -> Any:
-    """Define the option for the size of a simulated world."""
-    return option("Mean number of consignments per day of the simulated world.", default, click.IntRange(1))
-
-
-def prevalence_option(text: str) -> Any:
-    """Define the option for the share of NPS in a simulated world."""
-    sets = ", ".join(HARD_SETS)
-    presets = f"Presets: realistic, enriched, operation, hard:SET. SET is one of {sets}."
-    return option(f"{text} {presets}", "enriched", click.Choice(PREVALENCES), metavar="PRESET")
 
 
 def build_exclusion(got: str, expected: str = "one of them", *, todo: str = "") -> BadInput:

@@ -4,17 +4,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from threading import Event
-
     from tqdm import tqdm
 
-    from features.batch import Progress
-
+Progress = Callable[[str, int, int], None]
+"""It receives the name of a phase, how much of it is done, and its total."""
 PROGRESS_DELAY_SECONDS = 2.0
 """Work that takes longer shows its progress."""
 REFRESH_SECONDS = 1.0
@@ -25,16 +22,18 @@ BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{
 
 
 @contextmanager
-def show_progress_bar() -> Iterator["Progress"]:
-    """Show the progress of long work on standard error: a bar for each phase on a terminal, else lines.
-
-    Work of less than two seconds shows nothing.
-    """
+def show_progress_bar() -> Iterator[Progress]:
+    """Show the progress of long work on standard error: a bar for each phase on a terminal, else lines."""
     from threading import Event, Thread
 
     display = ProgressBars() if sys.stderr.isatty() else PhaseLines()
     ended = Event()
-    ticker = Thread(target=_refresh, args=(display.refresh, ended), daemon=True)
+
+    def refresh() -> None:
+        while not ended.wait(REFRESH_SECONDS):
+            display.refresh()
+
+    ticker = Thread(target=refresh, daemon=True)
     ticker.start()
     try:
         yield display.advance
@@ -55,13 +54,12 @@ class ProgressBars:
         from tqdm import tqdm
 
         if what not in self._bars:
-            self._bars[what] = tqdm(
-                total=total,
-                desc=what,
-                delay=PROGRESS_DELAY_SECONDS,
-                unit_scale=True,
-                bar_format=BAR_FORMAT,
-            )
+            shown: dict[str, Any] = {
+                "delay": PROGRESS_DELAY_SECONDS,
+                "bar_format": BAR_FORMAT,
+                "unit_scale": True,
+            }
+            self._bars[what] = tqdm(total=total, desc=what, **shown)
         self._bars[what].update(done - self._bars[what].n)
 
     def refresh(self) -> None:
@@ -84,19 +82,23 @@ class PhaseLines:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._phases: dict[str, PhaseCount] = {}
+        self._starts: dict[str, tuple[float, int]] = {}
+        self._printed: dict[str, float] = {}
         self._waiting: list[str] = []
 
     def advance(self, what: str, done: int, total: int) -> None:
         """Add a line for a phase that begins, and for one that has worked for another minute."""
         now = time.monotonic()
-        count = self._phases.get(what)
-        if count is None:
-            self._phases[what] = PhaseCount(now, done, now)
+        if what not in self._starts:
+            self._starts[what], self._printed[what] = (now, done), now
             self._add_line(what)
-        elif now - count.printed >= LINE_SECONDS and done < total:
-            count.printed = now
-            self._add_line(f"{what} {count.describe(now, done, total)}")
+        elif now - self._printed[what] >= LINE_SECONDS and done < total:
+            began, first = self._starts[what]
+            self._printed[what] = now
+            share = f"{what} {done / total:.0%}, {done:,} of {total:,}"
+            left = (total - done) * (now - began) / max(done - first, 1)
+            about = f", about {timedelta(seconds=round(left))} left" if done > first else ""
+            self._add_line(share + about)
         self.refresh()
 
     def refresh(self) -> None:
@@ -105,32 +107,7 @@ class PhaseLines:
             while self._waiting:
                 print(self._waiting.pop(0), file=sys.stderr, flush=True)
 
-    def close(self) -> None:
-        """Print the lines that wait, if the work was long."""
-        self.refresh()
+    close = refresh
 
     def _add_line(self, text: str) -> None:
         self._waiting.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")
-
-
-@dataclass
-class PhaseCount:
-    """When a phase began, in seconds, how much was done then, and when its last line was printed."""
-
-    began: float
-    first: int
-    printed: float
-
-    def describe(self, now: float, done: int, total: int) -> str:
-        """Describe how much is done, and the time left at the pace so far."""
-        share = f"{done / total:.0%}, {done:,} of {total:,}"
-        if done <= self.first:
-            return share
-        left = (total - done) * (now - self.began) / (done - self.first)
-        return f"{share}, about {timedelta(seconds=round(left))} left"
-
-
-def _refresh(refresh: Callable[[], None], ended: "Event") -> None:
-    """Refresh the display each second, until the work has ended."""
-    while not ended.wait(REFRESH_SECONDS):
-        refresh()

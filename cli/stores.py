@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
     from models.registry import ModelVersion, Registry
     from serving.encryption.vault import Vault
+    from serving.event_log.reader import LogReader
     from serving.process.settings import Settings
 
 
@@ -88,6 +89,13 @@ def fetch_bundle(uri: str) -> "Bundle":
     """Fetch the bundle of the model of a URI."""
     registry = open_registry()
     return registry.fetch_bundle(registry.resolve(uri))
+
+
+def open_log() -> "LogReader":
+    """Open the event log of the settings to read it; it is closed at the end of a `with`."""
+    from serving.event_log.reader import LogReader
+
+    return LogReader.open_to_read(read_settings().database_url)
 
 
 def open_vault() -> "Vault":

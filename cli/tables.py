@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import REJECTS, STRICT
+from cli import options
 from cli.stores import install_operation_keys
-from cli.verb import OptionGroup
+from cli.verb import OptionGroup, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from consignments.errors import Reject
     from consignments.records import Consignment
     from consignments.tables import ReadReport
-    from features.batch import Progress, Tables
+    from features.batch import Tables
     from features.streams import FeatureInputs, TableSource
 
 
@@ -71,7 +71,7 @@ class GivenTables:
         return Tables(first, *found).unify_spellings()
 
     def open_source(
-        self, path: Path | None, record: "type[Consignment]", progress: "Progress", jobs: int = 1
+        self, path: Path | None, record: "type[Consignment]", progress: Progress, jobs: int = 1
     ) -> "TableSource | None":
         """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
         from consignments.files.parquet_files import is_parquet
@@ -85,9 +85,7 @@ class GivenTables:
         self._report(stream.report, stream.rejects)
         return stream
 
-    def open_sources(
-        self, record: "type[Consignment]", progress: "Progress", jobs: int = 1
-    ) -> "FeatureInputs":
+    def open_sources(self, record: "type[Consignment]", progress: Progress, jobs: int = 1) -> "FeatureInputs":
         """Open consignments, history, outcomes and alerts; consignments and history as streams if they are Parquet."""
         from consignments.records import Alert, Outcome
         from features.streams import FeatureInputs
@@ -116,9 +114,20 @@ class GivenTables:
         refuse_total_rejection(report, todo=todo)
 
 
-def table_options(**options: Any) -> Any:
+def table_options(**tables: Any) -> Any:
     """Define the options of a verb for its tables, and for their invalid rows."""
-    return OptionGroup(GivenTables, {**options, "rejects": REJECTS, "strict": STRICT})
+    return OptionGroup(GivenTables, {**tables, "rejects": options.REJECTS, "strict": options.STRICT})
+
+
+HISTORY_TABLES = table_options(
+    consignments=options.CONSIGNMENTS,
+    history=options.HISTORY,
+    outcomes=options.OUTCOMES,
+    alerts=options.ALERTS,
+)
+RESULT_TABLES = table_options(
+    consignments=options.CONSIGNMENTS, outcomes=options.REQUIRED_OUTCOMES, alerts=options.ALERTS
+)
 
 
 def to_timestamp(time: datetime | None) -> "pd.Timestamp | None":

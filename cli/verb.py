@@ -19,11 +19,11 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import click
 
+from cli.progress import Progress as Progress
 from cli.progress import show_progress_bar
 from consignments.errors import BadInput
 
 Function = Callable[..., "Result | None"]
-VerbDecorator = Callable[[Function], click.Command]
 
 
 class Result(NamedTuple):
@@ -67,7 +67,7 @@ class VerbOption:
     name: str
     attributes: dict[str, Any]
 
-    def build(self, parameter: str, annotation: Any) -> click.Parameter:
+    def build(self, parameter: str, annotation: Any) -> list[click.Parameter]:
         """Build the parameter of click."""
         kind, is_list = find_type(annotation)
         kind_attributes: dict[str, Any] = {"is_flag": True} if kind is bool else {}
@@ -77,11 +77,15 @@ class VerbOption:
             kind_attributes = dict(zip(("type", "metavar"), TYPES[kind], strict=True))
         attributes = kind_attributes | self.attributes
         if self.is_argument:
-            return click.Argument([parameter], nargs=-1 if is_list else 1, **attributes)
+            return [click.Argument([parameter], nargs=-1 if is_list else 1, **attributes)]
         default = attributes.get("default")
         shown = default not in (None, "", ()) and not callable(default)
-        name = self.name or f"--{parameter.replace('_', '-')}"
-        return click.Option([name, parameter], multiple=is_list, show_default=shown, **attributes)
+        names = [self.name or f"--{parameter.replace('_', '-')}", parameter]
+        return [click.Option(names, multiple=is_list, show_default=shown, **attributes)]
+
+    def take(self, parameter: str, given: dict[str, Any]) -> Any:
+        """Take the value of the parameter from those of a call."""
+        return given[parameter]
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,16 @@ class OptionGroup:
     kind: Callable[..., Any]
     options: Mapping[str, VerbOption]
 
-    def build(self) -> list[click.Parameter]:
+    def build(self, parameter: str, annotation: Any) -> list[click.Parameter]:
         """Build the parameters of click."""
-        types = inspect.get_annotations(self.kind)
-        return [each.build(name, types[name]) for name, each in self.options.items()]
+        del parameter
+        types = inspect.get_annotations(annotation)
+        return [built for name, each in self.options.items() for built in each.build(name, types[name])]
+
+    def take(self, parameter: str, given: dict[str, Any]) -> Any:
+        """Take the values of all options from those of a call, as one value."""
+        del parameter
+        return self.kind(**{name: given[name] for name in self.options})
 
 
 def option(text: str, default: Any = None, type: Any = None, name: str = "", **attributes: Any) -> Any:
@@ -131,22 +141,18 @@ JSON = option("Print the result as one JSON object on the last line of standard 
 def verb(function: Function) -> click.Command:
     """Make the command of a verb from its function, which is named like the verb."""
     signature = inspect.signature(function)
-    groups: dict[str, OptionGroup] = {}
+    specs = {name: each.default for name, each in signature.parameters.items() if name != "progress"}
+    has_progress, has_result = "progress" in signature.parameters, signature.return_annotation is Result
     parameters: list[click.Parameter] = []
-    for name, each in signature.parameters.items():
-        if isinstance(each.default, OptionGroup):
-            groups[name] = each.default
-            parameters += each.default.build()
-        elif isinstance(each.default, VerbOption):
-            parameters.append(each.default.build(name, each.annotation))
-    has_result = signature.return_annotation is Result
-    parameters += [JSON.build("as_json", bool)] if has_result else []
+    for name, spec in specs.items():
+        parameters += spec.build(name, signature.parameters[name].annotation)
+    if has_result:
+        parameters += JSON.build("as_json", bool)
 
     def run(as_json: bool = False, **given: Any) -> None:
-        for name, group in groups.items():
-            given[name] = group.kind(**{option: given.pop(option) for option in group.options})
-        with show_progress_bar() if "progress" in signature.parameters else nullcontext() as progress:
-            result = function(**given, **({} if progress is None else {"progress": progress}))
+        values = {name: spec.take(name, given) for name, spec in specs.items()}
+        with show_progress_bar() if has_progress else nullcontext() as progress:
+            result = function(**values, **({"progress": progress} if has_progress else {}))
         if result is not None:
             print_result(result, as_json=as_json)
 
@@ -154,7 +160,7 @@ def verb(function: Function) -> click.Command:
     return click.Command(name, callback=run, params=parameters, help=function.__doc__)
 
 
-def sub_verb(group: click.Group) -> VerbDecorator:
+def sub_verb(group: click.Group) -> Callable[[Function], click.Command]:
     """Make a decorator that adds a verb to a group."""
 
     def decorate(function: Function) -> click.Command:

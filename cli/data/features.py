@@ -1,41 +1,21 @@
 """The verb that computes features as a table: features."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cli.batch import Batch
-from cli.options import (
-    ALERTS,
-    CONFIG,
-    CONSIGNMENTS,
-    DASK,
-    HISTORY,
-    JOBS,
-    LARGE_OUT,
-    OUTCOMES,
-    STATE,
-    model_option,
-)
+from cli import options
+from cli.batch import BATCH, Batch, BatchWork
 from cli.stores import create_batch_pseudonyms, fetch_bundle
-from cli.tables import GivenTables, table_options
-from cli.verb import Result, verb
-
-if TYPE_CHECKING:
-    from features.batch import Progress
+from cli.tables import HISTORY_TABLES, GivenTables
+from cli.verb import Progress, Result, verb
 
 
 @verb
 def features(
-    progress: "Progress",
-    tables: GivenTables = table_options(
-        consignments=CONSIGNMENTS, history=HISTORY, outcomes=OUTCOMES, alerts=ALERTS
-    ),
-    config: Path | None = CONFIG,
-    model: str | None = model_option("no model"),
-    state: Path | None = STATE,
-    dask: str | None = DASK,
-    jobs: int = JOBS,
-    out: Path = LARGE_OUT,
+    progress: Progress,
+    tables: GivenTables = HISTORY_TABLES,
+    config: Path | None = options.CONFIG,
+    model: str | None = options.model_option("no model"),
+    batch: Batch = BATCH,
 ) -> Result:
     """Compute the features that the model sees, as a table.
 
@@ -68,18 +48,19 @@ def features(
         digest = bundle.sha256
     spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
     shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
-    batch = Batch(tables, out, state, dask, jobs, progress)
-    run = {
-        "verb": "features",
-        "model": digest,
-        "features": spec.compute_digest(),
-        "config": repr(feature_config),
-    }
-    rows = batch.write(
-        run,
+    work = BatchWork(
+        tables,
+        progress,
+        {
+            "verb": "features",
+            "model": digest,
+            "features": spec.compute_digest(),
+            "config": repr(feature_config),
+        },
         FeatureParameters(feature_config, fitted, batch.load_pseudonyms()),
-        lambda _: tables.open_sources(feature_config.build_record_type(), progress, jobs),
+        lambda _: tables.open_sources(feature_config.build_record_type(), progress, batch.jobs),
         lambda _: partial(FeatureChunk.to_table, spec=spec, shown=shown),
-    ).rows
-    values = {"out": str(out), "rows": rows, "features": len(shown)}
-    return Result(values, f"Wrote {rows:,} rows of {len(shown)} features -> {out}")
+    )
+    rows = batch.write(work).rows
+    values = {"out": str(batch.out), "rows": rows, "features": len(shown)}
+    return Result(values, f"Wrote {rows:,} rows of {len(shown)} features -> {batch.out}")

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cli.progress import Progress
 from cli.stores import create_batch_pseudonyms
 from consignments.records import Consignment
 from consignments.tables import to_consignments
 from consignments.workers import WorkerPool
-from features.batch import ComputeOptions
 from features.links.identifiers import LINK_IDENTIFIERS, LinkNumberBuilder, LinkNumbers
 from features.links.trace import LinkTable
 from features.streams import EventTables, FeatureInputs, RowChunk
@@ -18,24 +18,19 @@ from features.streams import EventTables, FeatureInputs, RowChunk
 class LinkTableReader:
     """A reader that builds the link table of consignment tables, and then reads single consignments."""
 
-    def __init__(self, inputs: FeatureInputs, options: ComputeOptions) -> None:
-        self._tables, self._jobs, self._progress = (
-            EventTables.from_inputs(inputs),
-            options.jobs,
-            options.progress,
-        )
+    def __init__(self, inputs: FeatureInputs) -> None:
+        self._tables = EventTables.from_inputs(inputs)
 
-    def read(self) -> LinkTable:
+    def read(self, jobs: int, progress: Progress) -> LinkTable:
         """Read all rows, and build the link table."""
         rows = len(self._tables.arrivals.received_us)
         numbers = np.zeros((rows, len(LINK_IDENTIFIERS)), dtype=np.uint64)
         done = 0
-        with WorkerPool(self._jobs, rows) as workers:
+        with WorkerPool(jobs, rows) as workers:
             for built in workers.map(build_chunk_numbers, self._read_chunks()):
                 numbers[done : done + len(built)] = built
                 done += len(built)
-                if self._progress is not None:
-                    self._progress("identifiers", done, rows)
+                progress("identifiers", done, rows)
         return LinkTable(self._tables.arrivals, self._tables.outcomes, numbers)
 
     def read_consignments(self, rows: NDArray[np.int64]) -> Sequence[Consignment]:
@@ -43,16 +38,14 @@ class LinkTableReader:
         found: list[Consignment] = []
         start = 0
         for chunk in self._read_chunks():
-            end = start + len(chunk)
-            mine = rows[(rows >= start) & (rows < end)] - start
+            mine = rows[(rows >= start) & (rows < start + len(chunk))] - start
             if len(mine):
                 found += to_consignments(chunk.to_table(Consignment).take(mine), Consignment)
-            start = end
+            start += len(chunk)
         return found
 
     def _read_chunks(self) -> Iterator[RowChunk]:
-        for source in self._tables.sources:
-            yield from source.read_chunks()
+        return (chunk for source in self._tables.sources for chunk in source.read_chunks())
 
 
 def build_chunk_numbers(chunk: RowChunk) -> LinkNumbers:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.options import JOBS, REJECTS, STRICT, out_option
-from cli.verb import Result, argument, option, verb
+from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput, FileFault, Reject
 
 if TYPE_CHECKING:
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
-    from features.batch import Progress
 
 READING_VERSION = "3"
 """Version of the temporary file: a run continues only with a file of the same version."""
@@ -22,7 +21,7 @@ READING_VERSION = "3"
 
 @verb
 def read(
-    progress: "Progress",
+    progress: Progress,
     messages: tuple[Path, ...] = argument("MESSAGE…"),
     out: Path | None = out_option(
         "Consignment table to write: .csv, .parquet or .jsonl. Required without --draft-mapping.",

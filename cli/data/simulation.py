@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.options import days_option, out_option, per_day_option, prevalence_option
-from cli.verb import Result, option, verb
+from cli.verb import Progress, Result, option, verb
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from features.batch import Progress
-
 
 @verb
 def simulate(
-    progress: "Progress",
+    progress: Progress,
     out: Path = out_option("Folder to write the four tables to.", metavar="DIR"),
     days: int = days_option(240),
     per_day: int = per_day_option(500),

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.options import JOBS, OUTCOMES, as_of_option, table_option
-from cli.stores import create_batch_pseudonyms, open_vault, read_settings
+from cli.stores import create_batch_pseudonyms, open_log, open_vault
 from cli.tables import GivenTables, table_options, to_bound_us
-from cli.verb import Result, argument, option, verb
+from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput
 
 if TYPE_CHECKING:
-    from features.batch import Progress
     from features.links.report import ReadConsignments
     from features.links.trace import LinkTable
 
 
 @verb
 def trace(
-    progress: "Progress",
+    progress: Progress,
     consignment_id: str = argument("ID"),
     tables: GivenTables = table_options(
         consignments=table_option("Consignment table. Default: the event log of the service."),
@@ -68,42 +67,28 @@ def trace(
 
 @contextmanager
 def _open_links(
-    tables: GivenTables, jobs: int, progress: "Progress"
+    tables: GivenTables, jobs: int, progress: Progress
 ) -> "Iterator[tuple[LinkTable, ReadConsignments]]":
     """Open the links of the given tables, or of the event log if no table is given."""
-    if tables.consignments is None:
-        _refuse_tables_alone(tables)
-        with _open_logged_links(progress) as links:
-            yield links
+    if tables.consignments is not None:
+        from cli.data.link_tables import LinkTableReader
+        from consignments.records import Consignment
+
+        reader = LinkTableReader(tables.open_sources(Consignment, progress, jobs))
+        yield reader.read(jobs, progress), reader.read_consignments
         return
-    from cli.data.link_tables import LinkTableReader
-    from consignments.records import Consignment
-    from features.batch import ComputeOptions
-
-    inputs = tables.open_sources(Consignment, progress, jobs)
-    reader = LinkTableReader(inputs, ComputeOptions(jobs, progress))
-    yield reader.read(), reader.read_consignments
-
-
-@contextmanager
-def _open_logged_links(progress: "Progress") -> "Iterator[tuple[LinkTable, ReadConsignments]]":
-    from serving.event_log.reader import LogReader
+    if given := tables.list_sources():
+        raise BadInput(
+            "the consignment table is missing",
+            where="options",
+            got=f"--{next(iter(given))}",
+            expected="--consignments T as well, or no table, to trace in the event log",
+        )
     from serving.maintenance.logged_links import LoggedLinks
 
-    with LogReader.open_to_read(read_settings().database_url) as log:
+    with open_log() as log:
         links = LoggedLinks(log, open_vault(), create_batch_pseudonyms())
         table = links.read(progress)
         for reason, count in links.unread.items():
             click.echo(f"{count:,} consignments were left out of the links: {reason}", err=True)
         yield table, links.read_consignments
-
-
-def _refuse_tables_alone(tables: GivenTables) -> None:
-    given = [name for name in ("history", "outcomes") if getattr(tables, name) is not None]
-    if given:
-        raise BadInput(
-            "the consignment table is missing",
-            where="options",
-            got=f"--{given[0]}",
-            expected="--consignments T as well, or no table, to trace in the event log",
-        )

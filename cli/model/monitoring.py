@@ -2,24 +2,18 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cli.options import ALERTS, CONSIGNMENTS, HISTORY, MODEL, OUTCOMES, out_option, table_option
+from cli.options import MODEL, out_option, table_option
 from cli.stores import open_registry, read_settings, resolve_model
-from cli.tables import GivenTables, table_options
-from cli.verb import Result, option, verb
+from cli.tables import HISTORY_TABLES, GivenTables
+from cli.verb import Progress, Result, option, verb
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
-
-if TYPE_CHECKING:
-    from features.batch import Progress
 
 
 @verb
 def drift(
-    progress: "Progress",
-    tables: GivenTables = table_options(
-        consignments=CONSIGNMENTS, history=HISTORY, outcomes=OUTCOMES, alerts=ALERTS
-    ),
+    progress: Progress,
+    tables: GivenTables = HISTORY_TABLES,
     model: str | None = MODEL,
     reference: Path | None = table_option(
         "Compare with this consignment table. Default: compare with the reference profile of the model."

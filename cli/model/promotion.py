@@ -5,17 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.model.gate_table import format_gate_table, format_recommendation, summarize_recommendation
 from cli.model.keys import EVIDENCE_KEY, KEY, find_key_file, load_key, read_approvers
+from cli.model.text_tables import format_gate_table, format_recommendation, summarize_recommendation
 from cli.options import ALERTS, CONSIGNMENTS, JOBS, OUTCOMES, TARGET, table_option
 from cli.stores import open_registry
 from cli.tables import GivenTables, table_options
-from cli.verb import Result, argument, option, verb
+from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
-    from features.batch import Progress
     from models.registry import ModelVersion
     from training.promotion.evidence import EvidenceOptions
     from training.promotion.promote import Promotion
@@ -32,7 +31,7 @@ COMPARISON = option("MLflow run of the comparison with the champion. Default: th
 
 @verb
 def compare(
-    progress: "Progress",
+    progress: Progress,
     a: str = argument(),
     b: str = argument(),
     tables: GivenTables = table_options(
@@ -115,7 +114,7 @@ def compare(
 
 @verb
 def gate(
-    progress: "Progress",
+    progress: Progress,
     version: str = argument(),
     tables: GivenTables = TRAINING_TABLES,
     comparison: str | None = COMPARISON,
@@ -164,7 +163,7 @@ def gate(
 
 @verb
 def promote(
-    progress: "Progress",
+    progress: Progress,
     version: str = argument(),
     approved_by: str | None = option(
         "Person who decides. It must be the owner of the key. Default: the owner of the key.", metavar="WHO"
@@ -212,7 +211,7 @@ def promote(
 
 
 def _read_evidence(
-    version: "ModelVersion", comparison: str | None, tables: GivenTables, jobs: int, progress: "Progress"
+    version: "ModelVersion", comparison: str | None, tables: GivenTables, jobs: int, progress: Progress
 ) -> "EvidenceOptions":
     """Read the comparison run, and the tables of the training run; raise `BadInput` if only some of them are given."""
     from training.config import TrainConfig

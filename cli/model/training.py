@@ -2,49 +2,33 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from cli.model.gate_table import format_recommendation
+from cli import options
 from cli.model.keys import EVIDENCE_KEY, load_key
-from cli.model.study_tables import format_studies
-from cli.options import (
-    ALERTS,
-    CONFIG,
-    CONSIGNMENTS,
-    DASK,
-    FOLDER,
-    JOBS,
-    REQUIRED_OUTCOMES,
-    TARGET,
-    as_of_option,
-    table_option,
-)
+from cli.model.text_tables import format_recommendation, format_studies
 from cli.stores import read_settings
 from cli.tables import GivenTables, table_options, to_timestamp
-from cli.verb import Result, option, verb
+from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target
-
-if TYPE_CHECKING:
-    from features.batch import Progress
 
 
 @verb
 def train(
-    progress: "Progress",
+    progress: Progress,
     tables: GivenTables = table_options(
-        consignments=CONSIGNMENTS,
-        outcomes=REQUIRED_OUTCOMES,
-        alerts=ALERTS,
-        truth=table_option("Truth of a simulated world, for evaluation only."),
+        consignments=options.CONSIGNMENTS,
+        outcomes=options.REQUIRED_OUTCOMES,
+        alerts=options.ALERTS,
+        truth=options.table_option("Truth of a simulated world, for evaluation only."),
     ),
-    as_of: datetime | None = as_of_option(
+    as_of: datetime | None = options.as_of_option(
         "Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."
     ),
-    target: Target = TARGET,
-    config: Path | None = CONFIG,
+    target: Target = options.TARGET,
+    config: Path | None = options.CONFIG,
     register: bool = option("Register the model as a new version with the alias `challenger`."),
     origins: int | None = option(
         "Number of rolling origins: earlier dates at which the training is repeated, each tested on the weeks after it. Default: `[evaluation] origins` of the configuration (3).",
@@ -68,12 +52,12 @@ def train(
     ),
     work: Path | None = option(
         "Keep the computed features in this folder. The same command then continues an interrupted run after its last part.",
-        type=FOLDER,
+        type=options.FOLDER,
         metavar="DIR",
     ),
-    dask: str | None = DASK,
+    dask: str | None = options.DASK,
     key_file: Path | None = EVIDENCE_KEY,
-    jobs: int = JOBS,
+    jobs: int = options.JOBS,
 ) -> Result:
     """Train a model on outcomes and log the run in MLflow.
 

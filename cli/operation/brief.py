@@ -6,15 +6,15 @@ from pathlib import Path
 import click
 
 from cli.operation.documents import LOG_RUN, PAGE, write_document
-from cli.options import ALERTS, CONSIGNMENTS, REQUIRED_OUTCOMES, TARGET
-from cli.tables import GivenTables, table_options
+from cli.options import TARGET
+from cli.tables import RESULT_TABLES, GivenTables
 from cli.verb import Result, option, verb
 from consignments.records import Consignment, Target
 
 
 @verb
 def brief(
-    tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=REQUIRED_OUTCOMES, alerts=ALERTS),
+    tables: GivenTables = RESULT_TABLES,
     as_of: datetime | None = option("Use what was known at this time. Default: after the last arrival."),
     recent_days: int = option("Days before this time that count as recent.", 60, click.IntRange(1)),
     target: Target = TARGET,

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.stores import open_vault, read_settings
+from cli.stores import open_log, open_vault, read_settings
 from consignments.records import Alert, Consignment, Target
 from consignments.timestamps import to_datetime
 
@@ -50,12 +50,11 @@ def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: 
     """
     from serving.event_log.event_codec import EventCodec
     from serving.event_log.log_keys import check_vault
-    from serving.event_log.reader import LogReader
     from serving.maintenance.logged_yields import LoggedYields
     from training.operation.alert_yield import build_yield
 
     url, vault = read_settings().database_url, open_vault()
-    with LogReader.open_to_read(url) as log:
+    with open_log() as log:
         check_vault(log, vault)
     found = LoggedYields(url, lambda: EventCodec(vault, Consignment, ()), keys, target, begins).read()
     if found.first_us is None or found.last_us is None:

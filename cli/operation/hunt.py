@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import ALERTS, CONSIGNMENTS, REQUIRED_OUTCOMES, as_of_option, out_option
+from cli.options import as_of_option, out_option
 from cli.stores import create_batch_pseudonyms, fetch_bundle
-from cli.tables import GivenTables, table_options
+from cli.tables import RESULT_TABLES, GivenTables
 from cli.verb import Result, argument, option, verb
 from consignments.errors import BadInput
 from consignments.records import Consignment
@@ -27,7 +27,7 @@ MAX_SHOWN = 20
 def hunt(
     consignment_id: str | None = argument("[ID]", required=False),
     alert: str | None = option("Hunt for an alert of the alert table, in place of ID.", metavar="ALERT"),
-    tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=REQUIRED_OUTCOMES, alerts=ALERTS),
+    tables: GivenTables = RESULT_TABLES,
     as_of: datetime | None = as_of_option("It is the time of the hunt. Default: after the last arrival."),
     days: int = option("Days to go back.", 30, click.IntRange(1)),
     in_hand_days: int = option(

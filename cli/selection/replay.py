@@ -5,51 +5,36 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import (
-    ALERTS,
-    CONFIG,
-    DASK,
-    JOBS,
-    OUTCOMES,
-    PREVALENCES,
-    TARGET,
-    build_exclusion,
-    days_option,
-    out_option,
-    per_day_option,
-    prevalence_option,
-    table_option,
-)
+from cli import options
 from cli.stores import read_settings
 from cli.tables import GivenTables, table_options
-from cli.verb import Result, option, verb
+from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target
 
 if TYPE_CHECKING:
-    from features.batch import Progress
     from training.config import TrainConfig
     from training.policy_replay.environments import ReplayedWorld
 
 
 @verb
 def replay(
-    progress: "Progress",
+    progress: Progress,
     tables: GivenTables = table_options(
-        consignments=table_option(
+        consignments=options.table_option(
             "Consignment table to replay. In a table, offenders do not react to inspections."
         ),
-        truth=table_option("Truth of a simulated world. Required with --consignments."),
-        outcomes=OUTCOMES,
-        alerts=ALERTS,
+        truth=options.table_option("Truth of a simulated world. Required with --consignments."),
+        outcomes=options.OUTCOMES,
+        alerts=options.ALERTS,
     ),
     world: str | None = option(
         "Simulated world in which offenders react, instead of tables: realistic, enriched, operation, hard:SET or FILE.toml.",
         metavar="SPEC",
     ),
-    days: int = days_option(330),
-    per_day: int = per_day_option(2000),
-    prevalence: str = prevalence_option("Frequency of NPS if --world is a file."),
+    days: int = options.days_option(330),
+    per_day: int = options.per_day_option(2000),
+    prevalence: str = options.prevalence_option("Frequency of NPS if --world is a file."),
     policy: tuple[str, ...] = option(
         "Policy: random, rules, officer, greedy, explore, uncertain, novel or oracle (see docs/replay.md). May be repeated. Default: all.",
         metavar="NAME",
@@ -67,11 +52,11 @@ def replay(
     ),
     retrain_days: int = option("Days between two trainings.", 21, click.IntRange(1)),
     seed: tuple[int, ...] = option("Random seed. May be repeated.", (1,)),
-    target: Target = TARGET,
-    config: Path | None = CONFIG,
-    jobs: int = JOBS,
-    dask: str | None = DASK,
-    out: Path = out_option(
+    target: Target = options.TARGET,
+    config: Path | None = options.CONFIG,
+    jobs: int = options.JOBS,
+    dask: str | None = options.DASK,
+    out: Path = options.out_option(
         "Folder to write the report, the tables and the finished replays to.", metavar="DIR"
     ),
 ) -> Result:
@@ -104,9 +89,9 @@ def replay(
         replayed = _describe_tables(tables, loop_config)
         title = f"Replay of {replayed.days:,} days"
     elif tables.consignments is not None or tables.truth is not None:
-        raise build_exclusion("--world and tables", "--world, or --consignments with --truth")
+        raise options.build_exclusion("--world and tables", "--world, or --consignments with --truth")
     else:
-        preset, path = (world, None) if world in PREVALENCES else (prevalence, Path(world))
+        preset, path = (world, None) if world in options.PREVALENCES else (prevalence, Path(world))
         replayed = describe_simulation(path, days=days, per_day=per_day, prevalence=preset)
         title = f"Replay of a simulated world ({preset}, {days:,} days, {per_day:,} a day)"
     settings = ReplaySettings(

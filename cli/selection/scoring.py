@@ -7,33 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.batch import Batch
-from cli.options import (
-    ALERTS,
-    CONSIGNMENTS,
-    DASK,
-    HISTORY,
-    JOBS,
-    LARGE_OUT,
-    MODEL,
-    OUT,
-    OUTCOMES,
-    SEED,
-    STATE,
-    as_of_option,
-    build_exclusion,
-    table_option,
-)
+from cli import options
+from cli.batch import BATCH, Batch, BatchWork
 from cli.stores import open_registry, resolve_model
-from cli.tables import GivenTables, table_options, to_timestamp
-from cli.verb import Result, option, verb
+from cli.tables import HISTORY_TABLES, GivenTables, to_timestamp
+from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
 from models.formats import format_count, format_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from features.batch import Progress
     from features.streams import FeatureInputs
 
 DEFAULT_EXPLORE_SHARE = 0.05
@@ -42,22 +26,17 @@ DEFAULT_EXPLORE_SHARE = 0.05
 
 @verb
 def score(
-    progress: "Progress",
-    tables: GivenTables = table_options(
-        consignments=CONSIGNMENTS, history=HISTORY, outcomes=OUTCOMES, alerts=ALERTS
-    ),
-    model: str | None = MODEL,
-    as_of: datetime | None = as_of_option(
+    progress: Progress,
+    tables: GivenTables = HISTORY_TABLES,
+    model: str | None = options.MODEL,
+    as_of: datetime | None = options.as_of_option(
         "Ignore outcomes and alerts that became visible later. Default: use all."
     ),
     reasons: int = option("Number of reasons to write per row.", 0, click.IntRange(0, 10)),
     without_history: bool = option(
         "Score without a history table. Use it only if no other past consignments exist."
     ),
-    state: Path | None = STATE,
-    dask: str | None = DASK,
-    jobs: int = JOBS,
-    out: Path = LARGE_OUT,
+    batch: Batch = BATCH,
 ) -> Result:
     """Score a consignment table.
 
@@ -83,37 +62,36 @@ def score(
     """
     from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters
 
-    if state is not None and as_of is not None:  # what is hidden now would be missing in the next batch
-        raise build_exclusion("--state and --as-of")
-    if state is None:
+    if batch.state is not None and as_of is not None:  # what is hidden now would be missing in the next batch
+        raise options.build_exclusion("--state and --as-of")
+    if batch.state is None:
         _check_history(tables.history, without_history=without_history)
     chosen = resolve_model(model)
     bundle = open_registry().fetch_bundle(chosen)
 
     def open_inputs(continued: bool) -> "FeatureInputs":
-        _check_history(tables.history, without_history=without_history, state=state, continued=continued)
-        inputs = tables.open_sources(bundle.config.build_record_type(), progress, jobs)
-        if tables.history is not None and not inputs.has_history:
-            raise _build_refusal(str(tables.history), "a table without rows", state)
+        history, state = tables.history, batch.state
+        _check_history(history, without_history=without_history, state=state, continued=continued)
+        inputs = tables.open_sources(bundle.config.build_record_type(), progress, batch.jobs)
+        if history is not None and not inputs.has_history:
+            raise _build_refusal(str(history), "a table without rows", state)
         return replace(inputs, as_of=to_timestamp(as_of))
 
-    run = {
-        "verb": "score",
-        "model": f"{chosen.uri} {bundle.sha256}",
-        "as_of": str(as_of or "none"),
-        "reasons": str(reasons),
-    }
-    batch = Batch(tables, out, state, dask, jobs, progress, counted="band")
     parameters = build_feature_parameters(bundle, batch.load_pseudonyms())
     columns = ScoreColumns(reasons, chosen.number)
-    done = batch.write(
-        run,
+    model_name, time = f"{chosen.uri} {bundle.sha256}", str(as_of or "none")
+    work = BatchWork(
+        tables,
+        progress,
+        {"verb": "score", "model": model_name, "as_of": time, "reasons": str(reasons)},
         parameters,
         open_inputs,
         lambda inputs: ChunkScorer.from_bundle(bundle, inputs, parameters, columns),
+        counted="band",
     )
+    done = batch.write(work)
     history = "given" if tables.history is not None or done.continued else "none"
-    bands = dict(done.counts.most_common())
+    bands, out = dict(done.counts.most_common()), batch.out
     values = {"out": str(out), "rows": done.rows, "bands": bands, "model": chosen.uri, "history": history}
     return Result(
         values,
@@ -127,12 +105,12 @@ def _check_history(
 ) -> None:
     """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
     if continued and without_history:
-        raise build_exclusion(
+        raise options.build_exclusion(
             "--without-history, and --state with a state in it",
             "--without-history only for the first batch",
         )
     if history is not None and without_history:
-        raise build_exclusion("--history and --without-history")
+        raise options.build_exclusion("--history and --without-history")
     if history is None and not (without_history or continued):
         raise _build_refusal("options", "no --history", state)
 
@@ -151,8 +129,8 @@ def _build_refusal(where: str, got: str, state: Path | None) -> BadInput:
 
 @verb
 def select(
-    scores: Path = table_option("Score table of `npsrisk score`.", required=True),
-    consignments: Path | None = table_option(
+    scores: Path = options.table_option("Score table of `npsrisk score`.", required=True),
+    consignments: Path | None = options.table_option(
         "Consignment table. Goods, weight, value and route of each selected one are added to the list."
     ),
     capacity: int | None = option("Inspections for each office and UTC day.", type=click.IntRange(1)),
@@ -163,8 +141,8 @@ def select(
         f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}.",
         type=click.FloatRange(0, 1),
     ),
-    seed: int = SEED,
-    out: Path = OUT,
+    seed: int = options.SEED,
+    out: Path = options.OUT,
 ) -> Result:
     """Select the consignments to inspect from a score table.
 
@@ -210,7 +188,7 @@ def _select_by_plan(path: Path, scored: "pd.DataFrame", given: list[str]) -> "pd
     from training.operation.plan import read_plan, select_by_plan
 
     if given:
-        raise build_exclusion(
+        raise options.build_exclusion(
             f"--plan and {', '.join(given)}",
             "--plan alone; the plan has capacities and exploration share",
         )

@@ -2,22 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cli.stores import read_settings
-from cli.verb import Result, argument, option, verb
-
-if TYPE_CHECKING:
-    from features.batch import Progress
+from cli.verb import Progress, Result, argument, option, verb
 
 KEYS = option("Folder of the keys. Default: keys in the folder of the backup.", metavar="FOLDER")
 
 
 @verb
 def backup(
-    progress: "Progress",
+    progress: Progress,
     folder: Path = argument("DIR"),
     keys: Path | None = KEYS,
     keep_days: int | None = option(
@@ -55,7 +51,7 @@ def backup(
 
 
 @verb
-def restore(progress: "Progress", folder: Path = argument("DIR"), keys: Path | None = KEYS) -> Result:
+def restore(progress: Progress, folder: Path = argument("DIR"), keys: Path | None = KEYS) -> Result:
     """Restore a backup to an empty state directory and database.
 
     Verifies each file, the hash chain and the keys before anything is put in place. Existing files are never replaced.

@@ -9,16 +9,16 @@ from cli.options import ALERTS, CONSIGNMENTS, FOLDER, OUTCOMES, out_option
 from cli.stores import (
     install_operation_keys,
     load_pseudonyms,
+    open_log,
     open_registry,
     open_vault,
     read_settings,
 )
 from cli.tables import GivenTables, table_options, to_bound_us
-from cli.verb import Result, option, verb
+from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
 
 if TYPE_CHECKING:
-    from features.batch import Progress
     from models.bundle import Bundle
     from serving.event_log.hash_chain import VerificationResult
     from serving.scoring.past_models import PastModels
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @verb
 def import_(
-    progress: "Progress",
+    progress: Progress,
     tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=OUTCOMES, alerts=ALERTS),
 ) -> Result:
     """Import past tables into the event log of the service.
@@ -53,7 +53,7 @@ def import_(
 
 @verb
 def export(
-    progress: "Progress",
+    progress: Progress,
     out: Path | None = out_option(
         "Folder of tables to write: new, empty, or an earlier export. An earlier export is replaced.",
         metavar="DIR",
@@ -98,32 +98,29 @@ def export(
     return _export_state(state, progress) if out is None else _export_tables(out, progress, personal=personal)
 
 
-def _export_tables(out: Path, progress: "Progress", *, personal: bool) -> Result:
-    from serving.event_log.reader import LogReader
+def _export_tables(out: Path, progress: Progress, *, personal: bool) -> Result:
     from serving.maintenance.access_log import record_access
     from serving.maintenance.export import export_log
 
-    settings = read_settings()
-    with LogReader.open_to_read(settings.database_url) as log:
+    with open_log() as log:
         if personal:
-            record_access(settings.state_dir, log, "export --personal", out)
+            record_access(read_settings().state_dir, log, "export --personal", out)
         written = export_log(log, open_vault() if personal else None, open_past_bundles(), out, progress)
     rows = ", ".join(f"{count:,} {name}" for name, count in written["tables"].items())
     return Result({"out": str(out), **written}, f"{rows} -> {out}", notes=tuple(written["notes"]))
 
 
-def _export_state(folder: Path | None, progress: "Progress") -> Result:
+def _export_state(folder: Path | None, progress: Progress) -> Result:
     """Write the history after the log as the state of a batch."""
     from serving.event_log.log_keys import check_vault
-    from serving.event_log.reader import LogReader
     from serving.maintenance.export_state import export_state
     from serving.state.published_config import build_key_reader
 
     assert folder is not None
-    settings, vault, pseudonyms = read_settings(), open_vault(), load_pseudonyms()
-    with LogReader.open_to_read(settings.database_url) as log:
+    vault, pseudonyms = open_vault(), load_pseudonyms()
+    with open_log() as log:
         check_vault(log, vault)
-        keys = build_key_reader(settings.state_dir, vault)
+        keys = build_key_reader(read_settings().state_dir, vault)
         written = export_state(log, keys, pseudonyms, folder, progress)
     values: dict[str, Any] = {
         "state": str(folder),
@@ -137,7 +134,7 @@ def _export_state(folder: Path | None, progress: "Progress") -> Result:
 
 @verb
 def parity(
-    progress: "Progress",
+    progress: Progress,
     begins: datetime | None = option("Compare only decisions made at or after this time.", name="--from"),
     until: datetime | None = option("Compare only decisions made before this time."),
     model: tuple[str, ...] = option(
@@ -162,14 +159,12 @@ def parity(
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
     from consignments.files.table_writers import write_chunks
-    from serving.event_log.reader import LogReader
     from serving.maintenance.parity import DecisionFilter, ParityCheck
 
     names = tuple(name.removeprefix("models:/") for name in model)
     wanted = DecisionFilter(to_bound_us(begins), to_bound_us(until), names)
-    settings = read_settings()
     install_operation_keys()
-    with LogReader.open_to_read(settings.database_url) as log:
+    with open_log() as log:
         comparison = ParityCheck(log, open_vault(), open_past_bundles(), wanted, progress)
         if out is None:
             comparison.run()
@@ -181,7 +176,7 @@ def parity(
 
 @verb
 def forget(
-    progress: "Progress",
+    progress: Progress,
     before: datetime | None = option(
         "Delete the content recorded before this date. It must be at least 368 days before the latest consignment.",
         metavar="DATE",
@@ -230,7 +225,7 @@ def forget(
 
 @verb
 def verify_log(
-    progress: "Progress",
+    progress: Progress,
     head: str = option(
         "Head that an earlier run printed. Fail if no entry of the chain has this hash.", "", metavar="HASH"
     ),
@@ -249,14 +244,13 @@ def verify_log(
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log.reader import LogReader
     from serving.event_log.verification.chain import HEAD_PATTERN, verify_chain
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
         raise BadInput(
             "not the hash of an entry", where="--head", got=repr(head), expected="64 hexadecimal digits"
         )
-    with LogReader.open_to_read(read_settings().database_url) as log:
+    with open_log() as log:
         verdict = verify_chain(log, head, progress)
     fault = verdict.describe_fault(head)
     text = _summarize_verification(verdict)

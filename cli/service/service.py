@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 
 from cli.options import MODEL
-from cli.stores import open_registry, read_settings
+from cli.stores import open_log, open_registry, read_settings
 from cli.tables import to_bound_us
 from cli.verb import Result, option, verb
 from consignments.workers import pause_garbage_collection
@@ -103,15 +103,13 @@ def shadow(
     Example:
     npsrisk shadow --from 2024-03-01
     """
-    from serving.event_log.reader import LogReader
     from serving.shadow.report import MAX_TIME_US, measure_disagreement
     from serving.shadow.store import ShadowLog
 
-    settings = read_settings()
     from_us, until_us = to_bound_us(begins) or 0, to_bound_us(until)
     with (
-        LogReader.open_to_read(settings.database_url) as log,
-        ShadowLog(settings.state_dir, log.log_id) as shadow_log,
+        open_log() as log,
+        ShadowLog(read_settings().state_dir, log.log_id) as shadow_log,
     ):
         end_us = MAX_TIME_US if until_us is None else until_us
         found = measure_disagreement(log, shadow_log, model, from_us, end_us)

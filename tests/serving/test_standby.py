@@ -13,7 +13,7 @@ from support.databases import SERVER, database_in, only_postgres, reader_of
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import DATA_KEYS, Client, publish, scored, serving, settings_in
 
-from cli.service.doctor import DoctorFinding, examine
+from cli.service.installation import DoctorFinding, examine
 from consignments.errors import BadSetting, LogInUse, ServiceFault
 from features.history.data_keys import DataKeys, encode_data_keys
 from serving.encryption.vault import Vault

@@ -1,6 +1,6 @@
 """The results of search and ablation are printed, ten rows at most, the best first."""
 
-from cli.model.study_tables import MAX_ROWS, format_studies
+from cli.model.text_tables import MAX_ROWS, format_studies
 from training.fitting.diagnostics import DiagnosticsResult
 
 TRIALS = [

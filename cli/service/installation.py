@@ -1,0 +1,203 @@
+"""Checks of an installation: what was found and, if it is wrong or a warning, what to do."""
+
+import os
+import platform
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from cli.service.file_rights import SystemUser
+from cli.stores import require_store
+from consignments.errors import NpsriskError
+from consignments.timestamps import to_datetime
+from models.signatures.key_holders import Approvers
+from serving.deployment.releases import find_release_folder, read_release
+from serving.encryption.vault import Vault
+from serving.event_log.databases.database import find_log_writer
+from serving.event_log.log_keys import check_vault
+from serving.event_log.reader import LogReader
+from serving.http.auth import read_keys
+from serving.http.protocol.tls import Certificate
+from serving.process.clock import describe_start, read_clock_us
+from serving.process.settings import Settings, find_unknown_settings
+from serving.process.state_directory import require_complete
+from serving.service import LastRecorded, require_standby_database
+
+MIN_FREE_BYTES = 2_000_000_000
+EXPIRY_WARNING = timedelta(days=30)
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class DoctorFinding(NamedTuple):
+    """The result of one check: what was found and, if it is wrong or a warning, what to do."""
+
+    found: str
+    todo: str = ""
+    check: str = ""
+    ok: bool = True
+    warning: bool = False
+
+    def __str__(self) -> str:
+        word = "WRONG" if not self.ok else "warn " if self.warning else "ok   "
+        return f"{word} {self.check}: {self.found}{f'; {self.todo}' if self.todo else ''}"
+
+
+Results = Iterator[DoctorFinding]
+
+
+def build_fault(found: str, todo: str = "", check: str = "") -> DoctorFinding:
+    """Build the result of a check that failed; without a name it has that of its group of checks."""
+    return DoctorFinding(found, todo, check, ok=False)
+
+
+def examine(settings: Settings) -> Iterator[DoctorFinding]:
+    """Run all checks. An error of a check is its result, so that the others run too."""
+    checks: dict[str, Callable[[Settings], Results]] = {
+        "versions": _check_versions,
+        "settings": _check_settings,
+        "state directory": _check_state_directory,
+        "disk": _check_disk,
+        "event log": _check_log,
+        "standby": _check_standby,
+        "model": _check_model,
+        "approvers": _check_approvers,
+        "API keys": _check_api_keys,
+        "TLS": _check_tls,
+        "model store": _check_store,
+    }
+    for name, check in checks.items():
+        try:
+            for found in check(settings):
+                yield found._replace(check=found.check or name)
+        except (NpsriskError, OSError) as error:
+            yield build_fault(str(error), check=name)
+
+
+def _check_versions(_settings: Settings) -> Results:
+    parts = (
+        f"npsrisk {version('npsrisk')}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    )
+    yield DoctorFinding(parts)
+
+
+def _check_settings(_settings: Settings) -> Results:
+    for name, near in find_unknown_settings(os.environ).items():
+        yield build_fault(f"{name} is not a setting", f"did you mean {near}?" if near else "remove it")
+    yield DoctorFinding(f"read from the environment and {os.environ.get('NPSRISK_SETTINGS', 'no file')}")
+
+
+def _check_state_directory(settings: Settings) -> Results:
+    folder = settings.state_dir
+    if not folder.is_dir():
+        yield build_fault(f"{folder} does not exist", "set NPSRISK_STATE_DIR, or start the service once")
+        return
+    require_complete(folder)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield build_fault(f"{folder} cannot be written", "run as the user of the service")
+    for path in (folder, *sorted(folder.glob("events.db*")), *sorted(folder.glob("*key*"))):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & OTHERS:
+            todo = f"chmod {'700' if path.is_dir() else '600'} {path}"
+            yield build_fault(f"others can use {path} (mode {mode:o})", todo, "permissions")
+    yield DoctorFinding(str(folder.resolve()))
+
+
+def _check_disk(settings: Settings) -> Results:
+    folder = settings.state_dir if settings.state_dir.exists() else Path()
+    free = shutil.disk_usage(folder).free
+    found, enough = f"{free / 1e9:,.1f} GB free at {folder}", free >= MIN_FREE_BYTES
+    yield DoctorFinding(found, "" if enough else "free space, or move the state directory", ok=enough)
+
+
+def _check_log(settings: Settings) -> Results:
+    with LogReader.open_to_read(settings.database_url) as log:
+        yield DoctorFinding(f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}")
+        yield _check_clock(log)
+        try:
+            check_vault(log, Vault.load(settings.data_key_file))
+        except NpsriskError as error:
+            yield build_fault(str(error), check="keys")
+        else:
+            yield DoctorFinding(f"the keys of {settings.data_key_file} fit the log", check="keys")
+
+
+def _check_standby(settings: Settings) -> Results:
+    if not settings.standby:
+        yield DoctorFinding("off: another service on the same log is refused")
+        return
+    require_standby_database(settings)
+    writer = find_log_writer(settings.database_url)
+    if writer is None:
+        yield build_fault("no service is active", "start npsrisk serve")
+    elif writer.sign is None:
+        todo = "set NPSRISK_STANDBY for this service too, and use one database role for all; if it is starting, wait"
+        yield build_fault(f"{writer.name} is active and gives no signs of life", todo)
+    else:
+        yield DoctorFinding(f"{writer.name} is active")
+
+
+def _check_clock(log: LogReader) -> DoctorFinding:
+    last, now_us = LastRecorded.find(log), read_clock_us()
+    latest = to_datetime(last.any_us).isoformat(timespec="seconds") if last.any_us else "none"
+    found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry {latest}"
+    fault = describe_start(now_us, last.any_us, last.own_us)
+    todo = "correct the system clock; if it is right, start once with --accept-clock"
+    return DoctorFinding(found, f"{fault}: {todo}" if fault else "", "clock", ok=not fault)
+
+
+def _check_model(settings: Settings) -> Results:
+    folder = find_release_folder(settings.state_dir)
+    if folder is None:
+        yield build_fault("no model is published, so rules score", "run npsrisk publish")
+        return
+    release = read_release(folder, Approvers.read(settings.approvers_file))
+    yield DoctorFinding(f"{release.model} in {folder}")
+
+
+def _check_approvers(settings: Settings) -> Results:
+    approvers = Approvers.read(settings.approvers_file)
+    found = f"{approvers.approver_count} may approve, {approvers.signatures} of them must sign ({approvers.where})"
+    enough = approvers.approver_count >= approvers.signatures
+    yield DoctorFinding(found, "" if enough else "run npsrisk keys create or npsrisk keys trust", ok=enough)
+    user = SystemUser.find_service_user(settings.state_dir)
+    writable = user.find_writable(settings.approvers_file)
+    if writable is not None:
+        local = settings.api_keys_file is None  # without API keys only this machine reaches the service
+        yield DoctorFinding(
+            f"the user of the service, {user.name}, can write {writable}, and so approve a model",
+            "let root own the file and its folder, for example /etc/npsrisk, or set NPSRISK_APPROVERS_FILE",
+            "rights of approvers",
+            ok=local,
+            warning=local,
+        )
+
+
+def _check_api_keys(settings: Settings) -> Results:
+    if settings.api_keys_file is None:
+        yield DoctorFinding("none: the service answers on loopback only")
+        return
+    keys = read_keys(settings.api_keys_file)
+    yield DoctorFinding(f"{len(keys)} in {settings.api_keys_file}")
+    for key in keys:
+        if key.expires_at is not None and key.expires_at - datetime.now(UTC) < EXPIRY_WARNING:
+            found = f"key {key.name!r} expires on {key.expires_at.date()}"
+            yield build_fault(found, "add a new key, then remove this one")
+
+
+def _check_tls(settings: Settings) -> Results:
+    certificate = Certificate.from_settings(settings)
+    off, on = "off: a proxy must add it", f"certificate {settings.tls_cert_file}"
+    yield DoctorFinding(off if certificate is None else on)
+
+
+def _check_store(settings: Settings) -> Results:
+    if "mlflow_tracking_uri" not in settings.model_fields_set:
+        yield DoctorFinding("MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
+        return
+    require_store(settings.mlflow_tracking_uri)
+    yield DoctorFinding(settings.mlflow_tracking_uri.split("@")[-1])
