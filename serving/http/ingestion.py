@@ -1,7 +1,7 @@
 """Operations with `POST` that record outcomes, alerts, cancellations, actions, answers of customs and messages, each once."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -21,6 +21,7 @@ from serving.scoring.intake import (
     PendingReceipt,
     Receipt,
     RecordWarning,
+    WarningKind,
     check_action,
     check_alert,
     check_cancellation,
@@ -151,7 +152,9 @@ async def record_one(
         return taken or UNKNOWN_CONSIGNMENT
     receipt = taken.receipt
     if doubts:
-        warnings = [RecordWarning(doubt.code, f"{doubt.field}: {doubt.text}") for doubt in doubts]
+        warnings = [
+            RecordWarning(cast("WarningKind", doubt.code), f"{doubt.field}: {doubt.text}") for doubt in doubts
+        ]
         receipt = msgspec.structs.replace(receipt, warnings=warnings)
     if kind.record is Outcome and receipt.known is False and not receipt.repeated:
         service.metrics.counters["unmatched_outcomes"].inc()

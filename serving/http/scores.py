@@ -46,7 +46,7 @@ MAX_BUILT_TOGETHER = 8 * MAX_BATCH_SIZE
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
 _get_datetime = lru_cache(maxsize=64)(to_datetime)
 """The decisions of a batch have one time."""
-OFFICE_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_OFFICE_CHARACTERS}
+OFFICE_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_OFFICE_CHARACTERS}
 OFFICE_TEXT = "customs office of the consignments that name none; the same as the header X-Office"
 REASONS_TEXT = "number of reasons to return; default: 3 for `high` and `elevated`, 0 for `routine`"
 PARAMETERS = (
