@@ -35,7 +35,7 @@ class WrittenResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Where the rows of a table are computed, on this machine or a Dask cluster, and where the result and the state go."""
+    """The place where rows are computed, this machine or a Dask cluster, and those of the result and the state."""
 
     out: Path
     state: Path | None
@@ -135,7 +135,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchWork:
-    """What a batch computes: a row for each given consignment.
+    """The work of a batch: it computes a row for each given consignment.
 
     `run` states what the result depends on besides the tables; only the same run continues an interrupted one. `open_inputs` receives
     whether a kept state is continued. `build_finish` builds the function from a chunk of features to result rows.

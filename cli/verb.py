@@ -83,8 +83,8 @@ class VerbOption:
         names = [self.name or f"--{parameter.replace('_', '-')}", parameter]
         return [click.Option(names, multiple=is_list, show_default=shown, **attributes)]
 
-    def take(self, parameter: str, given: dict[str, Any]) -> Any:
-        """Take the value of the parameter from those of a call."""
+    def read(self, parameter: str, given: dict[str, Any]) -> Any:
+        """Read the value of the parameter from those of a call."""
         return given[parameter]
 
 
@@ -101,8 +101,8 @@ class OptionGroup:
         types = inspect.get_annotations(annotation)
         return [built for name, each in self.options.items() for built in each.build(name, types[name])]
 
-    def take(self, parameter: str, given: dict[str, Any]) -> Any:
-        """Take the values of all options from those of a call, as one value."""
+    def read(self, parameter: str, given: dict[str, Any]) -> Any:
+        """Read the values of all options from those of a call, as one value."""
         del parameter
         return self.kind(**{name: given[name] for name in self.options})
 
@@ -150,7 +150,7 @@ def verb(function: Function) -> click.Command:
         parameters += JSON.build("as_json", bool)
 
     def run(as_json: bool = False, **given: Any) -> None:
-        values = {name: spec.take(name, given) for name, spec in specs.items()}
+        values = {name: spec.read(name, given) for name, spec in specs.items()}
         with show_progress_bar() if has_progress else nullcontext() as progress:
             result = function(**values, **({"progress": progress} if has_progress else {}))
         if result is not None:
