@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import unwrap_interchange
 from consignments.messages.content.trees import HEAD_BYTES, decode_head, find_root
@@ -36,6 +38,7 @@ class MessageKind(NamedTuple):
     reader: str = ""
     element_reader: str = ""
     reason: str = ""
+    newest: int | None = None
     is_streamed: bool = False
     page: str = ""
     mapping: MessageMapping | None = None
@@ -182,6 +185,7 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
     """Yield what a message of a kind holds."""
     if len(content) > kind.max_bytes:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {kind.max_bytes:,}")
+    context = structs.replace(context, newest=kind.newest)
     if kind.mapping is not None:
         yield from read_mapped(content, context, kind.mapping)
     elif kind.element_reader:

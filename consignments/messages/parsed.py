@@ -101,6 +101,12 @@ class MessageContext(msgspec.Struct, frozen=True):
     source: str
     notes: list[str] = msgspec.field(default_factory=list)
     received_at: datetime | None = None
+    newest: int | None = None
+
+    def note_version(self, name: str, version: int) -> None:
+        """Note a version that is newer than those that the reader of the kind knows."""
+        if self.newest is not None and version > self.newest:
+            self.notes.append(f"{name} is newer than {self.newest}: read as far as known")
 
 
 def build_count_fault(identifiers: int, read: int) -> MessageFault:

@@ -55,9 +55,6 @@ PURPOSES: dict[str, Purpose] = {
     **dict.fromkeys(("deletion", "delete", "cancellation", "1", "3"), "delete"),
 }
 """By what stands in PurposeCode, in any case; the digits are those of UN/EDIFACT 1225."""
-NEWEST_VERSIONS = {"Waybill": 5, "HouseWaybill": 4, "HouseManifest": 3, "CustomsStatusNotification": 1}
-"""Newest version of each message that the element tables describe."""
-
 HEADER = (
     "MessageHeaderDocument/TypeCode",
     "MessageHeaderDocument/IssueDateTime",
@@ -169,7 +166,7 @@ class Header(NamedTuple):
 def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFZB."""
     message = HOUSE_WAYBILL.read(root)
-    header = read_header(message, "HouseWaybill", context)
+    header = read_header(message, context)
     master = _find_consignment(message, "HouseWaybill")
     houses = _find_houses(master, "HouseWaybill")
     named = message.get("BusinessHeaderDocument/ID")
@@ -196,7 +193,7 @@ def _read_house(house: Values, master: Values, number: str | None, header: Heade
 def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFHL: one declaration for each house."""
     message = HOUSE_MANIFEST.read(root)
-    header = read_header(message, "HouseManifest", context)
+    header = read_header(message, context)
     master = _find_consignment(message, "HouseManifest")
     houses = _find_houses(master, "HouseManifest")
     number = master.get(NUMBER) or message.get("BusinessHeaderDocument/ID")
@@ -248,7 +245,7 @@ def flag_piece_counts(
 def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFWB."""
     message = WAYBILL.read(root)
-    header = read_header(message, "Waybill", context)
+    header = read_header(message, context)
     waybill = _find_consignment(message, "Waybill")
     doubts: Doubts = set()
     number = read_waybill_number(message.get("BusinessHeaderDocument/ID") or waybill.get(NUMBER), doubts)
@@ -316,7 +313,7 @@ def _list_below(waybill: Values, name: str, below: str) -> list[Values]:
 # --- header -----------------------------------------------------------------------------------------------------------
 
 
-def read_header(message: Values, kind: str, context: MessageContext) -> Header:
+def read_header(message: Values, context: MessageContext) -> Header:
     """Read the head of a kind of message; a fault in it is noted and never refuses the message."""
     if "MessageHeaderDocument" not in message:
         context.notes.append("the message has no header")
@@ -328,14 +325,14 @@ def read_header(message: Values, kind: str, context: MessageContext) -> Header:
     known = PURPOSES.get((purpose or "creation").lower())
     if known is None:
         context.notes.append("an unknown purpose, read as a creation")
-    _note_version(kind, version, context)
+    _note_version(version, context)
     return Header(type_code, issued_at, known or "create", sender)
 
 
-def _note_version(kind: str, version: str | None, context: MessageContext) -> None:
+def _note_version(version: str | None, context: MessageContext) -> None:
     major = (version or "").split(".")[0]
-    if major.isascii() and major.isdigit() and len(major) < 4 and int(major) > NEWEST_VERSIONS.get(kind, 99):
-        context.notes.append(f"version {int(major)} is newer than the element tables: read as far as known")
+    if major.isascii() and major.isdigit() and len(major) < 4:
+        context.note_version(f"version {int(major)}", int(major))
 
 
 def _find_consignment(message: Values, kind: str) -> Values:

@@ -67,7 +67,7 @@ RESPONSE = ElementReader(*HEADER, each={"ResponseStatus": STATUS, "BusinessHeade
 def read_customs_status(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XCSN."""
     message = STATUS_MESSAGE.read(root)
-    header = read_header(message, "CustomsStatusNotification", context)
+    header = read_header(message, context)
     code = message.get("BusinessHeaderDocument/StatusCode")
     if code is None:
         raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
@@ -135,7 +135,7 @@ def _name_authority(sender: str | None, text: str | None) -> str | None:
 def read_response(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFNM: an acknowledgement, or the errors of a message that was sent."""
     message = RESPONSE.read(root)
-    header = read_header(message, "Response", context)
+    header = read_header(message, context)
     business = message.get("BusinessHeaderDocument", [])
     subject = business[0].get("ID") if business else None
     statuses = [status for each in (message, *business) for status in each.get("ResponseStatus", ())]

@@ -27,14 +27,12 @@ from consignments.messages.quantities import Doubts, parse_number
 
 TEXT_WIDTH = 65
 """Characters of a full line of free text, which goes on without a space."""
-NEWEST_VERSION = 5
 
 
 def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an FHL."""
     message = parse_imp(content)
-    if message.version > NEWEST_VERSION:
-        context.notes.append(f"FHL {message.version} is newer than {NEWEST_VERSION}: read as far as known")
+    context.note_version(f"FHL {message.version}", message.version)
     issued_at = message.complete_issue_time(context.received_at)
     masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
     found = 0

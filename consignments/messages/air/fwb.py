@@ -28,14 +28,12 @@ from consignments.messages.quantities import Doubts, parse_number, parse_short_d
 
 PARTY_PARTS = ("NAM", "ADR", "LOC")
 DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
-NEWEST_VERSION = 17
 
 
 def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an FWB."""
     message = parse_imp(content)
-    if message.version > NEWEST_VERSION:
-        context.notes.append(f"FWB {message.version} is newer than {NEWEST_VERSION}: read as far as known")
+    context.note_version(f"FWB {message.version}", message.version)
     if not message.segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
     doubts: Doubts = set()
