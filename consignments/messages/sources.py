@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 
 from consignments.errors import MessageFault, name_file
@@ -29,6 +30,8 @@ FIRST_WINDOW_BYTES, WINDOW_GROWTH = 1_024, 4
 NO_MEMBER_TIME = (1980, 1, 1, 0, 0, 0)
 """What a zip archive says of a file whose time is not known."""
 ZIP_MARK = b"PK\x03\x04"
+UNREADABLE = (zipfile.BadZipFile, MessageFault, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""Errors of a damaged archive."""
 XML_START = re.compile(rb"<\?xml\b")
 OPENING_TAG = re.compile(rb"""<(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+>""")
 TEXT_START = re.compile(
@@ -98,11 +101,7 @@ def read_file(path: Path) -> Iterator[RawMessage]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
-            name,
-            b"",
-            None,
-            (name,),
-            f"cannot be read; got {reason or 'an error of the system'}",
+            name, b"", None, (name,), f"cannot be read; got {reason or 'an error of the system'}"
         )
 
 
@@ -124,21 +123,9 @@ def _read_archive(path: Path, name: str, written: datetime) -> Iterator[RawMessa
                 raise MessageFault("too many files in the archive", got=f"{len(members):,}")
             for member in members:
                 yield from _read_member(archive, member, name, _get_member_time(member, written))
-    except (
-        zipfile.BadZipFile,
-        MessageFault,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        yield RawMessage(
-            name,
-            b"",
-            written,
-            (name,),
-            f"the archive cannot be read: {type(error).__name__}",
-        )
+    except UNREADABLE as error:
+        fault = f"the archive cannot be read: {type(error).__name__}"
+        yield RawMessage(name, b"", written, (name,), fault)
 
 
 def _get_member_time(member: zipfile.ZipInfo, latest: datetime) -> datetime:
@@ -154,20 +141,18 @@ def _get_member_time(member: zipfile.ZipInfo, latest: datetime) -> datetime:
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_name: str, written: datetime
 ) -> Iterator[RawMessage]:
-    name = f"{file_name}/{member.filename}"
+    name, content, fault = f"{file_name}/{member.filename}", b"", ""
     try:
         with archive.open(member) as file:
             content = file.read(MAX_STREAM_BYTES + 1)
     except Exception as error:
-        yield RawMessage(name, b"", written, (file_name,), f"cannot be unpacked: {type(error).__name__}")
-        return
+        fault = f"cannot be unpacked: {type(error).__name__}"
     if len(content) > MAX_STREAM_BYTES:
-        yield RawMessage(
-            name, b"", written, (file_name,), f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
-        )
-        return
-    if content[:4] == ZIP_MARK:
-        yield RawMessage(name, b"", written, (file_name,), "an archive inside an archive; unpack it first")
+        fault = f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
+    elif content[:4] == ZIP_MARK:
+        fault = "an archive inside an archive; unpack it first"
+    if fault:
+        yield RawMessage(name, b"", written, (file_name,), fault)
         return
     yield from _read_parts(name, content, written, (file_name,))
 
@@ -175,15 +160,11 @@ def _read_member(
 def _read_parts(
     name: str, buffer: Buffer, written: datetime | None, paths: tuple[str, ...] = ()
 ) -> Iterator[RawMessage]:
-    parts = split_messages(buffer)
-    first = next(parts, None)
-    second = next(parts, None) if first is not None else None
-    if first is None or second is None:
-        yield RawMessage(name, first or b"", written, paths)
+    first, *others = split = list(islice(parts := split_messages(buffer), 2)) or [b""]
+    if not others:
+        yield RawMessage(name, first, written, paths)
         return
-    yield RawMessage(f"{name} message 1", first, written, paths)
-    yield RawMessage(f"{name} message 2", second, written, paths)
-    for number, part in enumerate(parts, start=3):
+    for number, part in enumerate(chain(split, parts), start=1):
         yield RawMessage(f"{name} message {number}", part, written, paths)
 
 

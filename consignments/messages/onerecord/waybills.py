@@ -48,14 +48,7 @@ from consignments.messages.parsed import (
 from consignments.messages.quantities import Doubts
 
 MARKS = ("onerecord.iata.org", "cargo:", '"@context"', '"@type"', '"@graph"', "logistics-object")
-PAYMENTS = {
-    "p": "prepaid",
-    "pp": "prepaid",
-    "prepaid": "prepaid",
-    "c": "collect",
-    "cc": "collect",
-    "collect": "collect",
-}
+PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")
 NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
 """All that a reference to a master says; one that says no more declares nothing."""
 MAX_WAYBILLS_OF_A_SHIPMENT = 10
