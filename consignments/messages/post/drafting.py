@@ -304,6 +304,7 @@ class _Drafter:
             if meaning.fact == "company":
                 known.company = place
             known.places.append(place)
+            known.value = known.value or guess.value
         elif _rank(guess, meaning, self.each) > _rank(known, self._meanings[known.places[0]], self.each):
             guesses[guess.column] = guess
             guess.doubt = f"also {self._spell(known.places[0], self.each)}"

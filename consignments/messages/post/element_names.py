@@ -150,7 +150,8 @@ def read_place(place: Sequence[str]) -> PlaceMeaning:
     if fact is not None and fact != "value":
         return PlaceMeaning(fact, side, True)
     if "names" in weak and (inherited not in INHERITED or inherited == "address"):
-        return PlaceMeaning("description" if goods and not side else "name", side, True)
+        known = all(each.section != UNKNOWN for each in above)
+        return PlaceMeaning("description" if goods and not side else "name", side, known)
     if inherited in INHERITED and (fact or weak):
         return PlaceMeaning(inherited, side, True)
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
