@@ -49,9 +49,8 @@ postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private s
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \
 		$(WITH_A_LOG:%=tests/serving/%)
 
-# Those of them in which the database itself is the subject: its writer, its reader, the verbs that change it, kills.
-OF_THE_LOG := event_log/ state/ test_failures.py test_standby.py \
-	$(addprefix maintenance/,test_backup.py test_forgotten_list.py test_export.py test_import_past.py test_kills.py test_parity.py)
+# Those of them in which the database itself is the subject: its writer, its reader, what changes it, kills, takeovers.
+OF_THE_LOG := event_log/ test_standby.py $(addprefix maintenance/,test_backup.py test_forgotten_list.py test_kills.py)
 
 postgres-short: $(STAMP)  ## the short form of continuous integration
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \

@@ -29,13 +29,13 @@ NPSRISK = Path(sys.executable).with_name("npsrisk")
 MLFLOW = Path(sys.executable).with_name("mlflow")
 CONFIG = """
 [split]
-validation_days = 20
-test_days = 20
-label_delay_days = 12
+validation_days = 14
+test_days = 14
+label_delay_days = 10
 [model]
-trees = 25
+trees = 10
 [evaluation]
-origins = 1
+origins = 0
 name_rows = 60
 """
 WAIT_SECONDS = 120.0
@@ -92,8 +92,19 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     """A loop up to the published model and imported history."""
     loop = Loop(tmp_path_factory.mktemp("loop"))
     (loop.folder / "config.toml").write_text(CONFIG)
+    (loop.folder / "lane.toml").write_text("[prevalence.operation]\nnps = 0.04\nopened = 0.15\n")
     loop.npsrisk(
-        "simulate", "--out", "world", "--days", "90", "--per-day", "110", "--prevalence", "operation"
+        "simulate",
+        "--out",
+        "world",
+        "--days",
+        "70",
+        "--per-day",
+        "50",
+        "--prevalence",
+        "operation",
+        "--world",
+        "lane.toml",
     )
     world = loop.folder / "world"
     consignments = pd.read_parquet(world / "consignments.parquet")

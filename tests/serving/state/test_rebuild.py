@@ -275,7 +275,7 @@ def lived(log: EventLog, script: Sequence[Act], recent: int = 2) -> Life:
 
 
 @given(st.lists(acts, max_size=40), st.integers(1, 3))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_memory_of_one_to_three_consignments_reads_and_knows_what_an_unbounded_one_does(
     script: list[Act], recent: int
 ) -> None:
@@ -290,7 +290,7 @@ def test_a_memory_of_one_to_three_consignments_reads_and_knows_what_an_unbounded
 
 
 @given(st.lists(acts_of_versions, min_size=1, max_size=25), st.data())
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_lived(
     script: list[Act], data: st.DataObject
 ) -> None:
@@ -393,7 +393,7 @@ def caught_up(state: State, log: EventLog, rows: int) -> None:
 
 
 @given(st.lists(acts_of_versions, min_size=1, max_size=25))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_one_by_one_the_log_gives_what_it_gives_in_one_go(script: list[Act]) -> None:
     with new_log() as log:
         life = lived(log, script)

@@ -23,6 +23,7 @@ from training.fitting.fit import Recipe, SplitFeatures, fit_evaluation, score_va
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate
+from training.simulation.parameters import load_parameters
 
 CONFIG = parse_config(
     {
@@ -36,7 +37,8 @@ TARGET = "any_offence"
 
 @pytest.fixture(scope="module")
 def world():
-    made = simulate(days=90, per_day=60, prevalence="operation", seed=6)
+    busy = load_parameters().replace(prevalence={"operation": {"opened": 0.05}})
+    made = simulate(busy, days=90, per_day=40, prevalence="operation", seed=6)
     return Tables(made.consignments, made.outcomes, made.alerts), made.truth
 
 
@@ -106,9 +108,13 @@ def test_fewer_dates_are_judged_where_earlier_ones_have_too_little_to_learn_from
     assert len(data.origins) < 3
 
 
-def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, made):
+@pytest.fixture(scope="module")
+def deployed(world, made):
+    return evaluate(world, made)
+
+
+def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(made, deployed):
     data, _, fits = made
-    deployed = evaluate(world, made)
     recipe, known = deployed.recipe, data.final.labels.positive
     assert [row["windows"] for row in deployed.ages] == [3, 2, 1]
     assert [row["from"] for row in deployed.origins] == [fit.window for fit in fits]
@@ -125,8 +131,8 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, m
     assert "fitted at 3 dates" in deployed.sentences[0]
 
 
-def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(world, made):
-    with_truth, without = evaluate(world, made), evaluate(world, made, truth=False)
+def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(world, made, deployed):
+    with_truth, without = deployed, evaluate(world, made, truth=False)
     named = with_truth.recipe.flatten_metrics()
     assert without.recipe.truth is None
     assert without.recipe.flatten_metrics() == {
@@ -136,8 +142,7 @@ def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(worl
     assert (with_truth.origins, with_truth.ages) == (without.origins, without.ages)
 
 
-def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(world, made):
-    deployed = evaluate(world, made)
+def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(deployed):
     again = evaluate_recipe(StoredScores.from_bytes(deployed.stored.content), CONFIG.evaluation)
     assert again.flatten_metrics() == deployed.recipe.flatten_metrics()
     for column, evaluation in ((RANK, again.model), (BASELINE + "rules", again.baselines["rules"])):

@@ -193,6 +193,15 @@ def test_other_tables_are_refused_before_anything_is_trained(
     assert "provide the tables that it was trained on, or train again" in told
 
 
+def test_an_altered_bundle_is_refused_also_with_force(store: Store) -> None:
+    version = store.register("altered", store.run.trained)
+    bundles = (store.shared.folder.parents[1] / "models").glob("*/artifacts/data/bundle")
+    trees = max(bundles, key=lambda folder: folder.stat().st_mtime_ns) / "trees.txt"
+    trees.write_text(trees.read_text().replace("leaf_value=", "leaf_value=9", 1))
+    told = store.refuse(version, store.tables)
+    assert f"{CHECKSUM_RULE}: trees.txt: the file was altered" in told
+
+
 def test_a_removed_tag_does_not_switch_the_rule_off(store: Store) -> None:
     version = store.register("untagged", store.run.trained)
     store.registry.client.delete_model_version_tag(version.name, version.number, EVALUATION_TAG)
