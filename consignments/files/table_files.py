@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -106,18 +106,20 @@ def _read_csv(path: Path) -> RawTable:
         raise
     numbers = np.setdiff1d(number_rows(len(table) + len(bad)), [row.number - 1 for row in bad])
     last = int(numbers[-1]) if len(numbers) else 0
-    _refuse_cut_csv(path, table, bad, _TableEnd(delimiter, last, ends_in_line))
+    if bad and bad[-1].number - 1 > last and not ends_in_line:
+        raise FileFault(
+            TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="copy the whole file again"
+        )
+    last_value = table.column(table.num_columns - 1)[-1].as_py() or "" if len(table) else ""
+    if len(table) and _has_open_quote(path, last_value, delimiter):
+        raise FileFault(
+            "an opening quote has no closing quote: the file is truncated, or a quote is missing",
+            where=f"{path} row {last}",
+            todo="copy the whole file again, or close the quote",
+        )
     rejects = [_build_csv_reject(path, row) for row in bad]
     table = unquote_formulas(table)
     return RawTable(path.name, (TablePart(table, path.name, "row", numbers),), tuple(rejects))
-
-
-class _TableEnd(NamedTuple):
-    """The known facts of the end of a CSV file: its delimiter, the number of the last complete row, and if it ends with a line break."""
-
-    delimiter: str
-    last: int
-    ends_in_line: bool
 
 
 def _build_csv_reject(path: Path, row: arrow_csv.InvalidRow) -> Reject:
@@ -142,20 +144,6 @@ def _read_csv_header(path: Path) -> tuple[list[str], str]:
 def _parse_header(path: Path, delimiter: str) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
-
-
-def _refuse_cut_csv(path: Path, table: Any, bad: Sequence[arrow_csv.InvalidRow], end: _TableEnd) -> None:
-    if bad and bad[-1].number - 1 > end.last and not end.ends_in_line:
-        raise FileFault(
-            TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="copy the whole file again"
-        )
-    last_value = table.column(table.num_columns - 1)[-1].as_py() or "" if len(table) else ""
-    if len(table) and _has_open_quote(path, last_value, end.delimiter):
-        raise FileFault(
-            "an opening quote has no closing quote: the file is truncated, or a quote is missing",
-            where=f"{path} row {end.last}",
-            todo="copy the whole file again, or close the quote",
-        )
 
 
 def _has_open_quote(path: Path, last_value: str, delimiter: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consignments.timestamps import NO_TIME
@@ -45,6 +45,7 @@ def find_counting_in_history(rows: list[dict[str, Any]], before: int, decided: d
     return {int.from_bytes(state.keys, "little") for state in states.values() if state.keys is not None}
 
 
+@settings(max_examples=50)
 @given(versions, st.integers(1, 61), st.dictionaries(st.sampled_from("ABC"), st.integers(0, 60)))
 def test_the_row_that_counts_is_the_one_that_history_counts(
     rows: list[dict[str, Any]], before: int, decided: dict[str, int]
@@ -54,6 +55,7 @@ def test_the_row_that_counts_is_the_one_that_history_counts(
     assert set(np.flatnonzero(chosen).tolist()) == find_counting_in_history(rows, before, decided)
 
 
+@settings(max_examples=50)
 @given(versions, versions, st.integers(1, 60))
 def test_what_arrives_later_changes_no_row(
     rows: list[dict[str, Any]], more: list[dict[str, Any]], before: int

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import day, make_outcome
 
@@ -70,6 +70,7 @@ def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once(
         compute_visible_us(build_frame([leaky], Outcome))
 
 
+@settings(max_examples=50)
 @given(st.lists(outcomes, max_size=8))
 def test_a_table_and_its_records_become_visible_at_the_same_moments(records: list[Outcome]) -> None:
     sound = [record for record in records if find_outcome_fault(record) is None]
@@ -78,6 +79,7 @@ def test_a_table_and_its_records_become_visible_at_the_same_moments(records: lis
     ]
 
 
+@settings(max_examples=50)
 @given(st.lists(outcomes, max_size=8))
 def test_a_table_and_its_records_have_the_same_faults(records: list[Outcome]) -> None:
     faults = find_outcome_faults(build_frame(records, Outcome))
