@@ -27,6 +27,7 @@ from consignments.columns import (
     to_mask,
 )
 from consignments.records import MAX_ITEMS, Item, get_fields
+from consignments.workers import pause_garbage_collection
 
 ITEM_FIELDS = {field.name: field for field in get_fields(Item)}
 BAD_ITEMS = "not a list of items"
@@ -49,6 +50,7 @@ def decode_items(text: str) -> Items:
     return _items_decoder.decode(text)
 
 
+@pause_garbage_collection()
 def read_items(given: Any) -> ParsedColumn:
     """Convert an Arrow array of JSON text, or of lists of structs, to `ITEM_TYPE`; unknown fields of an item are reported and dropped."""
     kind = given.type
@@ -73,11 +75,13 @@ def build_item_lists(rows: Sequence[Items], there: Mask) -> Any:
     return _build_lists(columns, lengths, ~there)
 
 
+@pause_garbage_collection()
 def to_item_lists(texts: Any) -> Any:
     """Convert canonical JSON text to lists of `ITEM_TYPE`."""
     return build_item_lists(list(map(decode_items, texts.drop_null().to_pylist())), to_mask(texts.is_valid()))
 
 
+@pause_garbage_collection()
 def to_item_texts(lists: Any) -> Any:
     """Convert lists of `ITEM_TYPE` to canonical JSON text; `to_item_lists` is the inverse."""
     encode = msgspec.json.Encoder().encode
