@@ -25,12 +25,14 @@ from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
+from serving.scoring.decisions import Decider
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.mappings import watch_mappings
 from serving.scoring.message_linking import MessageLinker
 from serving.scoring.model_updates import ModelUpdates
 from serving.scoring.offices import watch_offices
+from serving.scoring.recording import Recorder
 from serving.shadow.supervisor import ShadowProcess
 from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
@@ -98,6 +100,8 @@ class Service:
         self.watch("offices", self.offices.refresh)
         self.watch("mappings", self.mappings.refresh)
         self.linker = MessageLinker(self.active, self.log)
+        self.decider = Decider(self.active, self.log, self.offices)
+        self.recorder = Recorder(self.active, self.log, self.metrics)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._keeper = RoleKeeper(self.role, self._begin, self._lose)

@@ -1,92 +1,31 @@
 """Operations with `POST` that record outcomes, alerts, cancellations, actions, answers of customs and messages, each once."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import msgspec
 
-from consignments.doubts import Doubt, correct_record
-from consignments.records import Alert, Outcome
-from models.signatures.envelope import Envelope
-from serving.event_log.event_codec import Action, Cancellation, ReportedState
 from serving.event_log.group_commit import CommitGroup
-from serving.http.auth import Caller, Scope
+from serving.http.auth import Scope
 from serving.http.problems import Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, format_reason
 from serving.http.routing import ApiRequest, Route, route
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
-from serving.scoring.intake import (
-    FieldError,
-    Intake,
-    PendingReceipt,
-    Receipt,
-    RecordWarning,
-    WarningKind,
-    check_action,
-    check_alert,
-    check_cancellation,
-    check_outcome,
-    check_state,
-)
-from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
-from serving.service import Service
-
-UNKNOWN_CONSIGNMENT = FieldError(
-    "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
-)
-NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
-"""Records that name a consignment."""
-
-
-class RecordKind(NamedTuple):
-    """A kind of record that clients send over HTTP, one or a list under its plural name.
-
-    `check` validates what the type cannot express. `take` records it, and returns None if its consignment is unknown, or why it is
-    refused.
-    """
-
-    record: type[Any]
-    plural: str
-    summary: str
-    check: Callable[[Any, int], FieldError | None]
-    take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
-    scope: Scope = "outcome"
-    refusals: tuple[int, ...] = (503,)
-
-
-def check_envelope(_envelope: Envelope, _now_us: int) -> None:
-    """Accept an envelope: its message is checked when it is recorded."""
-
-
-UNKNOWN_STATUSES = (404, 503)
-RECORD_KINDS = (
-    RecordKind(Outcome, "outcomes", "Record inspection outcomes", check_outcome, Intake.record_outcome),
-    RecordKind(Alert, "alerts", "Record alerts of partners", check_alert, Intake.record_alert),
-    RecordKind(
-        Envelope, "messages", "Record signed messages of partners", check_envelope, Intake.record_message
-    ),
-    RecordKind(
-        Cancellation,
-        "cancellations",
-        "Cancel consignments: they no longer count",
-        check_cancellation,
-        Intake.record_cancellation,
-        refusals=UNKNOWN_STATUSES,
-    ),
-    RecordKind(
-        Action,
-        "actions",
-        "Record actions of officers",
-        check_action,
-        Intake.record_action,
-        "act",
-        UNKNOWN_STATUSES,
-    ),
-    RecordKind(ReportedState, "events", "Record answers of customs", check_state, Intake.record_state),
+from serving.scoring.intake import FieldError, PendingReceipt, Receipt
+from serving.scoring.offices import OTHER_OFFICE
+from serving.scoring.recording import (
+    ACTIONS,
+    ALERTS,
+    CANCELLATIONS,
+    MESSAGES,
+    NAMED_RECORDS,
+    OUTCOMES,
+    STATES,
+    UNKNOWN_CONSIGNMENT,
+    RecordKind,
 )
 
 
-def declare_ingestion(kind: RecordKind) -> Route:
+def declare_ingestion(kind: RecordKind, summary: str, scope: Scope = "outcome") -> Route:
     """Declare the operation that records one kind."""
     reader: RecordReader[Any] = RecordReader(kind.record, kind.plural)
     receipts = msgspec.defstruct(
@@ -100,20 +39,20 @@ def declare_ingestion(kind: RecordKind) -> Route:
         f"/v1/{kind.plural}",
         kind.plural,
         "POST",
-        scope=kind.scope,
-        summary=kind.summary,
+        scope=scope,
+        summary=summary,
         answer=Receipt,
         record=kind.record,
         plural=kind.plural,
         list_answer=receipts,
-        refusals=kind.refusals,
+        refusals=(404, 503) if kind.needs_consignment else (503,),
         tag="results" if issubclass(kind.record, NAMED_RECORDS) else "partners",
     )
     async def record_body(request: ApiRequest) -> Any:
         found = await request.read_records(reader)
         if isinstance(found, list):
             return receipts(*await _record_list(request, kind, reader, found))
-        taken = await record_one(request.service, kind, found, request.caller)
+        taken = await request.service.recorder.record(kind, found, request.caller)
         if isinstance(taken, FieldError):
             raise _refuse_record(taken)
         if taken.group is not None:
@@ -121,46 +60,6 @@ def declare_ingestion(kind: RecordKind) -> Route:
         return taken.receipt
 
     return record_body
-
-
-async def record_one(
-    service: Service,
-    kind: RecordKind,
-    record: Any,
-    caller: Caller,
-    check: Callable[[], FieldError | None] = lambda: None,
-) -> PendingReceipt | FieldError:
-    """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
-
-    `check` is called last, so nothing else is recorded between it and this record; it returns an error or None.
-    """
-    active = service.active
-    if isinstance(record, NAMED_RECORDS):
-        await active.prefetch([record.consignment_id])
-    fault = await _find_foreign(service, record, caller) or check()
-    if fault is not None:
-        return fault
-    active.committer.check()
-    now_us = active.clock()
-    doubts: list[Doubt] = []
-    if isinstance(record, Alert):
-        record, doubts = correct_record(record)
-    if isinstance(record, Action):  # the person of the key, else as sent, else the name of the key
-        record = msgspec.structs.replace(record, by=caller.person or record.by or caller.name)
-    taken = kind.check(record, now_us) or kind.take(active.intake, record, now_us, caller.name)
-    if not isinstance(taken, PendingReceipt):
-        return taken or UNKNOWN_CONSIGNMENT
-    receipt = taken.receipt
-    if doubts:
-        warnings = [
-            RecordWarning(cast("WarningKind", doubt.code), f"{doubt.field}: {doubt.text}") for doubt in doubts
-        ]
-        receipt = msgspec.structs.replace(receipt, warnings=warnings)
-    if kind.record is Outcome and receipt.known is False and not receipt.repeated:
-        service.metrics.counters["unmatched_outcomes"].inc()
-    for warning in receipt.warnings or ():
-        service.metrics.record_warning(kind.plural, warning.kind)
-    return taken._replace(receipt=receipt)
 
 
 async def _record_list(
@@ -173,11 +72,11 @@ async def _record_list(
         if start:
             await yield_to_requests()
         records = reader.read_members(raws[start : start + MAX_BATCH_SIZE], start)
-        await service.active.prefetch([c.consignment_id for c in records if isinstance(c, NAMED_RECORDS)])
+        await service.recorder.prefetch(records)
         for index, record in enumerate(records, start):
             taken = record
             if not isinstance(record, RowFault):
-                taken = await record_one(service, kind, record, request.caller)
+                taken = await service.recorder.record(kind, record, request.caller)
             if isinstance(taken, PendingReceipt):
                 receipts.append(taken.receipt)
                 if taken.group is not None:
@@ -193,23 +92,17 @@ async def _record_list(
     return receipts, errors
 
 
-async def _find_foreign(service: Service, record: Any, caller: Caller) -> FieldError | None:
-    """Return an error if the key is bound to offices and the record belongs to another one."""
-    if caller.offices is None or not isinstance(record, NAMED_RECORDS):
-        return None
-    finder = OfficeFinder(service.active, service.log)
-    if await finder.is_foreign(record.consignment_id, caller.offices):
-        return OTHER_OFFICE
-    if finder.is_known(record.consignment_id):
-        return None
-    named = isinstance(record, Outcome) and record.office not in caller.offices
-    return OTHER_OFFICE if named or isinstance(record, ReportedState) else None
-
-
 def _refuse_record(fault: FieldError) -> Refusal:
     if fault is UNKNOWN_CONSIGNMENT:
         return Refusal(404, format_reason(fault))
     return Refusal(403, fault.reason) if fault is OTHER_OFFICE else build_refusal(fault)
 
 
-INGESTION_ROUTES = tuple(map(declare_ingestion, RECORD_KINDS))
+INGESTION_ROUTES = (
+    declare_ingestion(OUTCOMES, "Record inspection outcomes"),
+    declare_ingestion(ALERTS, "Record alerts of partners"),
+    declare_ingestion(MESSAGES, "Record signed messages of partners"),
+    declare_ingestion(CANCELLATIONS, "Cancel consignments: they no longer count"),
+    declare_ingestion(ACTIONS, "Record actions of officers", "act"),
+    declare_ingestion(STATES, "Record answers of customs"),
+)

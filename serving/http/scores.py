@@ -1,7 +1,5 @@
 """Operation `POST /v1/scores`: one consignment, a list, or messages. A response is sent only after its decisions are on disk."""
 
-import asyncio
-import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,13 +11,10 @@ from msgspec import UNSET, Meta, UnsetType
 from consignments.doubts import Doubt
 from consignments.offices import MAX_OFFICE_CHARACTERS
 from consignments.records import Consignment, Time
-from consignments.timestamps import to_datetime, to_us
-from features.normalization.normal_forms import get_goods_text
+from consignments.timestamps import to_datetime
 from models.bands import Band
 from models.reasons.ranking import Reason
-from serving.event_log.events import DecisionEvent
 from serving.event_log.group_commit import CommitGroup
-from serving.event_log.packed_features import unpack_row
 from serving.http.asgi import HttpCall
 from serving.http.messages import (
     MESSAGE_TYPES,
@@ -31,11 +26,10 @@ from serving.http.problems import RecordFault, Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, get_reader
 from serving.http.requests import JSON_TYPES, read_parameters
 from serving.http.routing import ApiRequest, describe_parameter, route
-from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
-from serving.scoring.doubts import find_doubts
-from serving.scoring.intake import FieldError, is_valid_arrival, list_arrival_faults
+from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
+from serving.scoring.intake import FieldError
 from serving.scoring.message_reading import build_records
-from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
+from serving.scoring.offices import OTHER_OFFICE
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 
 SCORES_PATH = "/v1/scores"
@@ -166,7 +160,7 @@ class ScoreCall:
     def __init__(self, request: ApiRequest, options: ScoreOptions) -> None:
         self._request, self._caller, self._options = request, request.caller, options
         self._service, self._active = request.service, request.service.active
-        self._offices = self._caller.offices
+        self._offices, self._decider = self._caller.offices, request.service.decider
         if options.office is not None and not self._caller.may_see(options.office):
             raise Refusal(403, OTHER_OFFICE.reason)
 
@@ -180,10 +174,10 @@ class ScoreCall:
 
     async def score_one(self, c: Consignment, begun: float) -> Score:
         """Score a consignment that is decoded since `begun`."""
-        asked = self._build_request(c, self._active.clock())
+        asked = self._build_request(c)
         if isinstance(asked, list):
             raise build_refusal(asked)
-        if self._offices is not None and await self._is_foreign(asked):
+        if self._offices is not None and await self._decider.is_foreign(asked, self._offices):
             raise Refusal(403, OTHER_OFFICE.reason)
         timings = self._request.call.timings
         timings.append(("read", time.perf_counter() - begun))
@@ -224,70 +218,37 @@ class ScoreCall:
         self, raws: Sequence[msgspec.Raw] | Sequence[Consignment], *, own: bool = True
     ) -> DecidedList:
         """Score the valid members of a list; without `own`, whatever their offices, because the request only amends them."""
-        decided = DecidedList([], [])
+        answers, errors = list[tuple[Consignment, ScoreResult]](), list[RowFault]()
         for start in range(0, len(raws), MAX_BATCH_SIZE):
-            good = await self._read_chunk(
-                raws[start : start + MAX_BATCH_SIZE], start, decided.errors, own=own
-            )
-            await self._active.prefetch([each.c.consignment_id for each in good])
-            for part in split_batches(good):
-                for asked, answer in zip(part, self._active.score_batch(part), strict=True):
-                    if isinstance(answer, Exception):
-                        raise answer
-                    decided.answers.append((asked.c, answer))
-            await yield_to_requests()
-        for error in decided.errors:
+            good = await self._read_chunk(raws[start : start + MAX_BATCH_SIZE], start, errors, own=own)
+            answers += await self._decider.decide(good)
+        for error in errors:
             self._service.metrics.record_rejection("scores", error.kind)
-        return decided
+        return DecidedList(answers, errors)
 
     async def _read_chunk(
         self, chunk: Sequence[Any], start: int, errors: list[RowFault], *, own: bool
     ) -> list[ScoreRequest]:
         """Decode some members of a list; return the valid ones as requests, and add the faults of the others."""
-        good, now_us, reader = list[ScoreRequest](), self._active.clock(), self._get_reader()
+        good, reader = list[ScoreRequest](), self._get_reader()
         decoded = reader.read_members(chunk, start) if isinstance(chunk[0], msgspec.Raw) else chunk
-        found = [c if isinstance(c, RowFault) else self._build_request(c, now_us, own=own) for c in decoded]
-        for index, asked in enumerate(found, start):
+        for index, c in enumerate(decoded, start):
+            asked = c if isinstance(c, RowFault) else self._build_request(c, own=own)
             if isinstance(asked, RowFault):
                 errors.append(asked)
             elif isinstance(asked, list):
                 errors.append(reader.build_row_fault(asked, index))
-            elif own and self._offices is not None and await self._is_foreign(asked):
+            elif own and self._offices and await self._decider.is_foreign(asked, self._offices):
                 errors.append(reader.build_row_fault(OTHER_OFFICE, index))
             else:
                 good.append(asked)
         self._raise_if_degraded(errors)
         return good
 
-    def _build_request(
-        self, c: Consignment, now_us: int, *, own: bool = True
-    ) -> ScoreRequest | list[FieldError]:
-        """Build the score request of a consignment, or return all that is wrong with it.
-
-        A consignment without `received_at` is received now.
-        """
-        received_us = now_us if c.received_at is None else to_us(c.received_at)
-        if not is_valid_arrival(c, received_us, now_us) and (faults := list_arrival_faults(c, now_us)):
-            return faults
-        if c.received_at is None:
-            c = msgspec.structs.replace(c, received_at=to_datetime(now_us))
-        c, doubts = find_doubts(c)
-        office = None
-        if not c.office:
-            office = (self._options.office or self._caller.only_office) if own else None
-            office = office or self._service.offices.content.find_office(c)
-        return ScoreRequest(c, received_us, self._caller.name, self._options.reasons, office, doubts)
-
-    async def _is_foreign(self, asked: ScoreRequest) -> bool:
-        """Check whether a consignment, or its latest version, belongs to none of the caller's offices."""
-        assert self._offices is not None
-        finder = OfficeFinder(self._active, self._service.log)
-        if asked.c.office and asked.c.office not in self._offices:
-            return True
-        await self._active.prefetch((asked.c.consignment_id,))
-        if finder.is_known(asked.c.consignment_id):
-            return await finder.is_foreign(asked.c.consignment_id, self._offices)
-        return (asked.c.office or asked.office) not in self._offices
+    def _build_request(self, c: Consignment, *, own: bool = True) -> ScoreRequest | list[FieldError]:
+        return self._decider.build_request(
+            c, self._caller, self._options.office, self._options.reasons, own=own
+        )
 
     async def build_scores(
         self, answers: list[tuple[Consignment, ScoreResult]], *, quality: bool = False
@@ -310,7 +271,7 @@ class ScoreCall:
         count = DEFAULT_REASON_COUNTS[decision.band] if options.reasons is None else options.reasons
         features, reasons = decision.features, answer.reasons
         if features is None and (options.features or count > len(reasons)):
-            features, reasons = await self._look_up(answer, count, get_goods_text(c))
+            features, reasons = await self._decider.look_up(c, answer, count)
         return Score(
             c.consignment_id,
             decision.score,
@@ -323,31 +284,8 @@ class ScoreCall:
             answer.cancelled,
             answer.warnings,
             c.quality or () if quality else UNSET,
-            self._name_features(features, decision.model_sha256) if options.features else UNSET,
+            self._decider.name_features(features, decision.model_sha256) if options.features else UNSET,
         )
-
-    async def _look_up(
-        self, answer: ScoreResult, count: int, goods: str
-    ) -> tuple[bytes | None, list[Reason]]:
-        """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
-        event = await asyncio.to_thread(self._service.log.read_event, answer.decision.sequence)
-        if not isinstance(event, DecisionEvent) or event.features is None:
-            return None, answer.reasons
-        scorer = self._active.get_scorer()
-        same = scorer.model.sha256 == answer.decision.model_sha256
-        more = count > len(answer.reasons) and same
-        reasons = scorer.explain(unpack_row(event.features), count, goods) if more else answer.reasons
-        return event.features, reasons
-
-    def _name_features(self, features: bytes | None, model_sha256: str) -> dict[str, float | None] | None:
-        model = self._active.get_scorer().model
-        if features is None or model.sha256 != model_sha256:
-            return None
-        values = unpack_row(features).tolist()
-        return {
-            name: None if math.isnan(value) else value
-            for name, value in zip(model.spec.names, values, strict=True)
-        }
 
     def _get_reader(self) -> RecordReader[Consignment]:
         """Return the reader of the loaded model's records."""

@@ -7,6 +7,7 @@ its destination in `NPSRISK_OFFICES_FILE`.
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from consignments.identifiers import normalize_identifier
 from consignments.offices import OfficeTable
@@ -19,6 +20,17 @@ from serving.scoring.active_model import ActiveModel
 from serving.scoring.intake import FieldError
 
 Offices = frozenset[str]
+
+
+class Client(Protocol):
+    """A client of the service: an API key, the person who uses it, and the offices that it is bound to, or None for all."""
+
+    name: str
+    person: str | None
+    offices: Offices | None
+    only_office: str | None
+
+
 OTHER_OFFICE = FieldError(
     "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
 )

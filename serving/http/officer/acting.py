@@ -8,7 +8,6 @@ from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import Action
 from serving.http.asgi import HttpCall
-from serving.http.ingestion import RECORD_KINDS, UNKNOWN_CONSIGNMENT, record_one
 from serving.http.messages import read_message_body
 from serving.http.officer.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from serving.http.officer.pages import OfficerPages, Visit
@@ -22,6 +21,7 @@ from serving.scoring.intake import REASON_REQUIRED, FieldError, list_arrival_fau
 from serving.scoring.message_linking import link_alone
 from serving.scoring.message_reading import build_records
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, find_office
+from serving.scoring.recording import ACTIONS, OUTCOMES, UNKNOWN_CONSIGNMENT
 from serving.scoring.trial import TrialScore, score_trial
 from serving.service import Service
 
@@ -43,7 +43,6 @@ class DecideEndpoint:
     def __init__(self, pages: OfficerPages, service: Service) -> None:
         self._pages, self._service, self._active = pages, service, service.active
         self._finder = OfficeFinder(service.active, service.log)
-        self._kinds = {kind.record: kind for kind in RECORD_KINDS}
 
     async def __call__(self, call: HttpCall, visit: Visit) -> int:
         """Record what a form says, and show the consignment again."""
@@ -58,8 +57,8 @@ class DecideEndpoint:
         except FormFault as fault:
             return await self._show_again(call, visit, form, str(fault), 422)
         check = partial(self._check_unchanged, form)
-        kind_of_record = self._kinds[type(record)]
-        taken = await record_one(self._service, kind_of_record, record, visit.caller, check)
+        kind_of_record = ACTIONS if kind == "action" else OUTCOMES
+        taken = await self._service.recorder.record(kind_of_record, record, visit.caller, check)
         if isinstance(taken, FieldError):
             return await self._refuse(call, visit, form, taken)
         if taken.group is not None:

@@ -1,0 +1,94 @@
+"""Decisions on the consignments of a client: the request for one, and lists in batches."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from consignments.offices import OfficeTable
+from consignments.records import Consignment
+from consignments.timestamps import to_datetime, to_us
+from features.normalization.normal_forms import get_goods_text
+from models.reasons.ranking import Reason
+from serving.event_log.events import DecisionEvent
+from serving.event_log.log import EventLog
+from serving.event_log.packed_features import unpack_row
+from serving.process.watched_files import WatchedFiles
+from serving.scoring.active_model import ActiveModel
+from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
+from serving.scoring.doubts import find_doubts
+from serving.scoring.intake import FieldError, is_valid_arrival, list_arrival_faults
+from serving.scoring.offices import Client, OfficeFinder, Offices
+from serving.scoring.scorer import ScoreRequest, ScoreResult
+
+
+class Decider:
+    """A maker of score requests, and of decisions on lists of them; `offices` has the offices of destinations."""
+
+    def __init__(self, active: ActiveModel, log: EventLog, offices: WatchedFiles[OfficeTable]) -> None:
+        self._active, self._log, self._offices = active, log, offices
+
+    def build_request(
+        self, c: Consignment, client: Client, office: str | None, reasons: int | None, *, own: bool = True
+    ) -> ScoreRequest | list[FieldError]:
+        """Build the score request of a consignment, or return all that is wrong with it.
+
+        A consignment without `received_at` is received now. One without an office gets that of the request or of the client, if it is the
+        client's `own`, else that of its destination.
+        """
+        now_us = self._active.clock()
+        received_us = now_us if c.received_at is None else to_us(c.received_at)
+        if not is_valid_arrival(c, received_us, now_us) and (faults := list_arrival_faults(c, now_us)):
+            return faults
+        if c.received_at is None:
+            c = structs.replace(c, received_at=to_datetime(now_us))
+        c, doubts = find_doubts(c)
+        found = None
+        if not c.office:
+            found = (office or client.only_office) if own else None
+            found = found or self._offices.content.find_office(c)
+        return ScoreRequest(c, received_us, client.name, reasons, found, doubts)
+
+    async def is_foreign(self, asked: ScoreRequest, offices: Offices) -> bool:
+        """Check whether a consignment, or its latest version, belongs to none of some offices."""
+        name, finder = asked.c.consignment_id, OfficeFinder(self._active, self._log)
+        if asked.c.office and asked.c.office not in offices:
+            return True
+        await self._active.prefetch((name,))
+        if finder.is_known(name):
+            return await finder.is_foreign(name, offices)
+        return (asked.c.office or asked.office) not in offices
+
+    async def decide(self, asked: Sequence[ScoreRequest]) -> list[tuple[Consignment, ScoreResult]]:
+        """Score at most MAX_BATCH_SIZE consignments of a list; raise the exception of one that the model fails on."""
+        assert len(asked) <= MAX_BATCH_SIZE
+        answers: list[tuple[Consignment, ScoreResult]] = []
+        await self._active.prefetch([each.c.consignment_id for each in asked])
+        for part in split_batches(asked):
+            for each, answer in zip(part, self._active.score_batch(part), strict=True):
+                if isinstance(answer, Exception):
+                    raise answer
+                answers.append((each.c, answer))
+        await yield_to_requests()
+        return answers
+
+    async def look_up(
+        self, c: Consignment, answer: ScoreResult, count: int
+    ) -> tuple[bytes | None, list[Reason]]:
+        """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
+        event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
+        if not isinstance(event, DecisionEvent) or event.features is None:
+            return None, answer.reasons
+        scorer, reasons = self._active.get_scorer(), answer.reasons
+        if count > len(reasons) and scorer.model.sha256 == answer.decision.model_sha256:
+            reasons = scorer.explain(unpack_row(event.features), count, get_goods_text(c))
+        return event.features, reasons
+
+    def name_features(self, features: bytes | None, model_sha256: str) -> dict[str, float | None] | None:
+        """Return the features of a decision by name; None if another model than the loaded one scored."""
+        model = self._active.get_scorer().model
+        if features is None or model.sha256 != model_sha256:
+            return None
+        values = zip(model.spec.names, unpack_row(features).tolist(), strict=True)
+        return {name: None if math.isnan(value) else value for name, value in values}

@@ -1,0 +1,124 @@
+"""Recording of what clients send besides consignments, if it concerns their offices."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+from msgspec import structs
+
+from consignments.doubts import Doubt, correct_record
+from consignments.records import Alert, Outcome
+from models.signatures.envelope import Envelope
+from serving.event_log.event_codec import Action, Cancellation, ReportedState
+from serving.event_log.log import EventLog
+from serving.scoring.active_model import ActiveModel
+from serving.scoring.intake import (
+    FieldError,
+    Intake,
+    PendingReceipt,
+    RecordWarning,
+    WarningKind,
+    check_action,
+    check_alert,
+    check_cancellation,
+    check_outcome,
+    check_state,
+)
+from serving.scoring.offices import OTHER_OFFICE, Client, OfficeFinder
+from serving.telemetry.metrics import Metrics
+
+UNKNOWN_CONSIGNMENT = FieldError(
+    "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
+)
+NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
+"""Records that name a consignment."""
+
+
+class RecordKind(NamedTuple):
+    """A kind of record that clients send, with its plural name.
+
+    `check` validates what the type cannot express. `take` records it, and returns None if its consignment is unknown, or why it is
+    refused.
+    """
+
+    record: type[Any]
+    plural: str
+    check: Callable[[Any, int], FieldError | None]
+    take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
+    needs_consignment: bool = False
+
+
+def check_envelope(_envelope: Envelope, _now_us: int) -> None:
+    """Accept an envelope: its message is checked when it is recorded."""
+
+
+OUTCOMES = RecordKind(Outcome, "outcomes", check_outcome, Intake.record_outcome)
+ALERTS = RecordKind(Alert, "alerts", check_alert, Intake.record_alert)
+MESSAGES = RecordKind(Envelope, "messages", check_envelope, Intake.record_message)
+CANCELLATIONS = RecordKind(
+    Cancellation, "cancellations", check_cancellation, Intake.record_cancellation, needs_consignment=True
+)
+ACTIONS = RecordKind(Action, "actions", check_action, Intake.record_action, needs_consignment=True)
+STATES = RecordKind(ReportedState, "events", check_state, Intake.record_state)
+
+
+class Recorder:
+    """A recorder of single records; the log holds the offices of consignments that are not in memory."""
+
+    def __init__(self, active: ActiveModel, log: EventLog, metrics: Metrics) -> None:
+        self._active, self._finder, self._metrics = active, OfficeFinder(active, log), metrics
+
+    async def prefetch(self, records: Sequence[Any]) -> None:
+        """Load the states of the consignments that records name into memory."""
+        await self._active.prefetch(
+            [each.consignment_id for each in records if isinstance(each, NAMED_RECORDS)]
+        )
+
+    async def record(
+        self,
+        kind: RecordKind,
+        record: Any,
+        client: Client,
+        check: Callable[[], FieldError | None] = lambda: None,
+    ) -> PendingReceipt | FieldError:
+        """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
+
+        `check` is called last, so nothing else is recorded between it and this record; it returns an error or None.
+        """
+        active = self._active
+        await self.prefetch([record])
+        fault = await self._find_foreign(record, client) or check()
+        if fault is not None:
+            return fault
+        active.committer.check()
+        now_us = active.clock()
+        doubts: list[Doubt] = []
+        if isinstance(record, Alert):
+            record, doubts = correct_record(record)
+        if isinstance(record, Action):  # the person of the key, else as sent, else the name of the key
+            record = structs.replace(record, by=client.person or record.by or client.name)
+        taken = kind.check(record, now_us) or kind.take(active.intake, record, now_us, client.name)
+        if not isinstance(taken, PendingReceipt):
+            return taken or UNKNOWN_CONSIGNMENT
+        receipt = taken.receipt
+        if doubts:
+            warnings = [
+                RecordWarning(cast("WarningKind", doubt.code), f"{doubt.field}: {doubt.text}")
+                for doubt in doubts
+            ]
+            receipt = structs.replace(receipt, warnings=warnings)
+        if kind.record is Outcome and receipt.known is False and not receipt.repeated:
+            self._metrics.counters["unmatched_outcomes"].inc()
+        for warning in receipt.warnings or ():
+            self._metrics.record_warning(kind.plural, warning.kind)
+        return taken._replace(receipt=receipt)
+
+    async def _find_foreign(self, record: Any, client: Client) -> FieldError | None:
+        """Return an error if the client is bound to offices and the record belongs to another one."""
+        if client.offices is None or not isinstance(record, NAMED_RECORDS):
+            return None
+        if await self._finder.is_foreign(record.consignment_id, client.offices):
+            return OTHER_OFFICE
+        if self._finder.is_known(record.consignment_id):
+            return None
+        named = isinstance(record, Outcome) and record.office not in client.offices
+        return OTHER_OFFICE if named or isinstance(record, ReportedState) else None
