@@ -67,11 +67,12 @@ def read_result(done: Result) -> dict[str, Any]:
     return result
 
 
-@pytest.fixture
-def office(tmp_path: Path) -> Office:
-    """The small model of the tests as version 1, whose run measured nothing."""
-    register_small_model(tmp_path)
-    return create_key(Office(tmp_path))
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """The small model of the tests as version 1, whose run measured nothing, and which no test promotes."""
+    folder = tmp_path_factory.mktemp("office")
+    register_small_model(folder)
+    return create_key(Office(folder))
 
 
 def create_key(office: Office) -> Office:
@@ -181,7 +182,9 @@ def test_a_training_run_with_a_key_signs_its_tables_and_bundles(trained: Office)
     assert found.evidence.data_sha256 == version.tags["data_sha256"]
 
 
-def test_a_version_that_passes_ends_with_0(office: Office) -> None:
+def test_a_version_that_passes_ends_with_0(tmp_path: Path) -> None:
+    register_small_model(tmp_path)
+    office = create_key(Office(tmp_path))
     promoted = office.run("promote", "1", *APPROVAL, "--force")
     assert promoted.exit_code == 0, promoted.output
     assert "nps-risk version 1 is champion; record 1" in promoted.stdout
