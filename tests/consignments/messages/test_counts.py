@@ -117,8 +117,8 @@ def test_a_list_gives_each_record_its_own_goods_whatever_its_parts_are_called() 
 
 @pytest.mark.slow
 def test_lists_of_thousands_give_each_record_its_own_goods() -> None:
-    assert try_lists(5_000, 300, 2) > 4_500
-    for seed in range(12):
+    assert try_lists(1_500, 300, 2) > 1_400
+    for seed in range(4):
         assert try_lists(1, 10_000, seed) == 1
 
 
