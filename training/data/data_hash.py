@@ -35,7 +35,7 @@ class TableHash:
         self._waiting.append(frame)
         self._waiting_rows += len(frame)
         if self._waiting_rows >= BLOCK_ROWS:
-            whole = _join(self._waiting)
+            whole = pd.concat(self._waiting, ignore_index=True)
             full = len(whole) - len(whole) % BLOCK_ROWS
             for start in range(0, full, BLOCK_ROWS):
                 self._hash_block(whole.iloc[start : start + BLOCK_ROWS])
@@ -44,7 +44,7 @@ class TableHash:
     def compute_digest(self) -> bytes:
         """Compute the SHA-256 of the table; no rows can be added after that."""
         if self._waiting:
-            self._hash_block(_join(self._waiting))
+            self._hash_block(pd.concat(self._waiting, ignore_index=True))
             self._waiting, self._waiting_rows = [], 0
         total = hashlib.sha256(f"rows {self.rows}\n".encode())
         for name in sorted(self._columns):
@@ -56,10 +56,6 @@ class TableHash:
             column = self._columns.setdefault(str(name), hashlib.sha256())
             for encoded in _encode_block(block[name]) if len(block) else ():
                 column.update(encoded)
-
-
-def _join(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
 def hash_tables(tables: Mapping[str, "pd.DataFrame | TableHash | None"]) -> str:
@@ -81,7 +77,7 @@ def hash_training_tables(inputs: FeatureInputs, consignments: TableHash) -> str:
 
 
 def _encode_block(block: "pd.Series") -> tuple[bytes, ...]:
-    """Encode values so that equal values give equal bytes whatever their dtype."""
+    """Encode values so that equal values give equal bytes whatever their dtype; values that are no text become their `str`."""
     kind = block.dtype
     if isinstance(kind, pd.DatetimeTZDtype) or kind.kind == "M":
         moments = pd.DatetimeIndex(block).as_unit("us")
@@ -90,11 +86,14 @@ def _encode_block(block: "pd.Series") -> tuple[bytes, ...]:
         numbers = block.to_numpy(dtype=np.float64, na_value=np.nan)
         numbers = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, and no negative zero
         return b"n", numbers.tobytes()
-    return _encode_texts(block)
-
-
-def _encode_texts(block: "pd.Series") -> tuple[bytes, ...]:
-    texts = _to_large_strings(block)
+    if isinstance(kind, pd.StringDtype):
+        texts = pa.array(block.array, type=pa.large_string(), from_pandas=True)
+        texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    else:
+        values = [
+            None if value is None else str(value) for value in block.astype(object).where(block.notna(), None)
+        ]
+        texts = pa.array(values, type=pa.large_string())
     lengths = pc.binary_length(texts).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     present = pc.drop_null(texts)
     _, ends, data = present.buffers()
@@ -103,12 +102,3 @@ def _encode_texts(block: "pd.Series") -> tuple[bytes, ...]:
     # A block may be a part of a longer buffer.
     bounds = np.frombuffer(ends, dtype=np.int64)[present.offset : present.offset + len(present) + 1]
     return b"s", lengths.tobytes(), data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
-
-
-def _to_large_strings(block: "pd.Series") -> Any:
-    """Convert a block to large strings; values that are not text become their `str`."""
-    if isinstance(block.dtype, pd.StringDtype):
-        texts = pa.array(block.array, type=pa.large_string(), from_pandas=True)
-        return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    values = block.astype(object).where(block.notna(), None)
-    return pa.array([None if value is None else str(value) for value in values], type=pa.large_string())

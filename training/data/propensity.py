@@ -5,7 +5,6 @@ choices explained by the features, and for nothing else: an X-ray image that is 
 by intelligence are left out and stand for themselves, since nothing in the data shows which other consignments had intelligence.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -37,6 +36,8 @@ def estimate_known_probability(
     X: Rows, known: Bools, traffic: Floats, day: Ints, *, seed: int, jobs: int = 1
 ) -> Floats:
     """Estimate from its features, in (0, 1], the probability that a consignment has a known result; `traffic` is what each stands for."""
+    import lightgbm
+
     if not traffic.sum():
         return np.ones(len(known))
     mean = float(known.sum() / traffic.sum())
@@ -45,9 +46,16 @@ def estimate_known_probability(
     fold = place % FOLDS
 
     def estimate_fold(each: int) -> None:
-        mine, others = fold == each, np.flatnonzero(fold != each)
-        if 0 < known[others].sum() < len(others):
-            estimate[mine] = _fit_probability(X, known, traffic, others, seed)(X[mine])
+        mine, rows = fold == each, np.flatnonzero(fold != each)
+        if not 0 < known[rows].sum() < len(rows):
+            return
+        unknown = rows[~known[rows]]
+        step = max(1, -(-len(unknown) // MAX_UNKNOWN_ROWS))
+        kept = np.concatenate([rows[known[rows]], unknown[::step]])
+        weight = traffic[kept] * np.where(known[kept], 1.0, float(step))
+        data = lightgbm.Dataset(X[kept], known[kept].astype(np.float64), weight=weight)
+        booster = lightgbm.train({**PARAMS, "seed": seed}, data, num_boost_round=TREES)
+        estimate[mine] = booster.predict(X[mine], num_threads=1)
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(estimate_fold, np.unique(fold).tolist()))
@@ -63,17 +71,3 @@ def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | Non
     if estimated is not None:
         chance = np.maximum(chance, estimated)
     return np.divide(1.0, chance, out=np.zeros(len(known)), where=known & (chance > 0))
-
-
-def _fit_probability(
-    X: Rows, known: Bools, traffic: Floats, rows: Ints, seed: int
-) -> Callable[[Rows], Floats]:
-    import lightgbm
-
-    unknown = rows[~known[rows]]
-    step = max(1, -(-len(unknown) // MAX_UNKNOWN_ROWS))
-    kept = np.concatenate([rows[known[rows]], unknown[::step]])
-    weight = traffic[kept] * np.where(known[kept], 1.0, float(step))
-    data = lightgbm.Dataset(X[kept], known[kept].astype(np.float64), weight=weight)
-    booster = lightgbm.train({**PARAMS, "seed": seed}, data, num_boost_round=TREES)
-    return lambda some: np.asarray(booster.predict(some, num_threads=1), dtype=np.float64)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -65,7 +64,8 @@ class TableFeatures:
             wanted = np.zeros(len(inputs.consignments), dtype=bool)
             wanted[rows[first:]] = True
             if cluster is None or folder is None:
-                return map(_get_rows, stream_features(inputs, parameters, options=options, wanted=wanted))
+                chunks = stream_features(inputs, parameters, options=options, wanted=wanted)
+                return map(_get_rows, chunks)
             return stream_on_cluster(
                 cluster, folder.out, inputs, parameters, _get_rows, progress=options.progress, wanted=wanted
             )
@@ -75,8 +75,14 @@ class TableFeatures:
         if folder is None:
             parts = compute_from(0)
         else:
-            folder.write(lambda first: (_to_table(part, names) for part in compute_from(first)))
-            parts = (_read_part(folder.out / part.name) for part in folder.manifest.parts)
+            # The tables have numbers only, and no identifier.
+            folder.write(
+                lambda first: (
+                    pa.table(dict(zip(names, part.T.copy(), strict=True))) for part in compute_from(first)
+                )
+            )
+            tables = (parquet.read_table(folder.out / part.name) for part in folder.manifest.parts)
+            parts = (np.stack([column.to_numpy() for column in table.columns], axis=1) for table in tables)
         for part in parts:
             X[done : done + len(part)] = part
             done += len(part)
@@ -135,12 +141,3 @@ def read_kept_rows(
 
 def _get_rows(chunk: FeatureChunk) -> Rows:
     return np.asarray(chunk.X)
-
-
-def _to_table(part: Rows, names: tuple[str, ...]) -> pa.Table:
-    """Build the table of some rows. It has numbers only, and no identifier."""
-    return pa.table(dict(zip(names, map(pa.array, np.ascontiguousarray(part.T)), strict=True)))
-
-
-def _read_part(path: Path) -> Rows:
-    return np.stack([column.to_numpy() for column in parquet.read_table(path).columns], axis=1)

@@ -11,7 +11,7 @@ The windows together are the traffic of one longer period, ranked within each wi
 Nothing of a window is used by the fit that is tested on it, and no window is used to choose anything.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +22,7 @@ import pandas as pd
 
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
-from features.batch import FeatureMatrix, Progress
+from features.batch import Progress
 from models.fitting.baselines import fit_baselines
 from models.fitting.linear import sample_negatives
 from models.formats import format_count
@@ -87,8 +87,12 @@ class TrainingData(NamedTuple):
     @property
     def keep(self) -> Bools:
         """Rows of the table whose features are needed by any of the fits."""
-        keep: Bools = np.any([each.keep for each in self.sets], axis=0)
-        return keep
+        return np.asarray(np.any([each.keep for each in self.sets], axis=0))
+
+    @property
+    def judged(self) -> Bools:
+        """Rows of the table that are tested."""
+        return np.asarray(np.any([each.part == TEST for each in self.tested], axis=0))
 
     @property
     def reported_from(self) -> datetime:
@@ -97,12 +101,11 @@ class TrainingData(NamedTuple):
 
     def sample_rows(self, limit: int, seed: int) -> TrafficSample:
         """Select the rows to keep: all that are fitted on or were chosen, and at most `limit` others of the tested periods."""
-        periods = [each.part == TEST for each in self.tested]
-        learnt = np.any(periods, axis=0) & self.final.labels.chosen
+        learnt = self.judged & self.final.labels.chosen
         for each in self.sets:
             learnt |= each.select_fitting_rows(TRAIN) | each.select_fitting_rows(VALIDATION)
         ids = self.evaluation.observed.consignments["consignment_id"]
-        return sample_traffic(ids, learnt, periods, limit, seed)
+        return sample_traffic(ids, learnt, [each.part == TEST for each in self.tested], limit, seed)
 
     def change_sets(self, change: Callable[[DataSet], DataSet]) -> "TrainingData":
         """Apply the same change to every data set."""
@@ -111,35 +114,25 @@ class TrainingData(NamedTuple):
 
 
 def build_training_data(observed: ObservedTables, target: Target, config: TrainConfig) -> TrainingData:
-    """Build the data sets of the evaluation fit, of the final fit, and of the fits at earlier dates."""
+    """Build the data sets of the evaluation fit, of the final fit, and of fits one window earlier each, while they have enough labels."""
     evaluation = build_data_set(observed, target, config)
     final = build_data_set(observed, target, config, held_out="nothing")
-    return TrainingData(evaluation, final, tuple(_iterate_origins(evaluation, final, config)))
-
-
-def _iterate_origins(evaluation: DataSet, final: DataSet, config: TrainConfig) -> Iterator[DataSet]:
-    """Iterate back from the test period, one window at a time, while an earlier fit has enough labels."""
-    observed, test = evaluation.observed, evaluation.split.test
-    received = get_time_column_us(observed.consignments, "received_at")
-    width, begins, ends = test.ends - test.begins, test.begins, test.ends
-    for _ in range(config.evaluation.origins):
-        known = replace(observed, as_of=begins)
-        if begins <= evaluation.split.train.begins or not _can_learn(known, evaluation.target):
-            return
-        data = build_data_set(known, evaluation.target, config, held_out="nothing")
+    received, ids = (
+        get_time_column_us(observed.consignments, "received_at"),
+        observed.consignments["consignment_id"],
+    )
+    begins, ends, origins = evaluation.split.test.begins, evaluation.split.test.ends, list[DataSet]()
+    while len(origins) < config.evaluation.origins and begins > evaluation.split.train.begins:
+        arrived, labels = received < to_us(begins), get_labels_as_of(ids, observed.outcomes, begins, target)
+        positives = int((arrived & labels.positive).sum())
+        if positives < MIN_POSITIVES or int((arrived & labels.known).sum()) == positives:
+            break
+        data = build_data_set(replace(observed, as_of=begins), target, config, held_out="nothing")
         inside = ArrivalWindow(begins, ends).select(received) & (final.part != OUTSIDE)
         window = replace(data.split, test=Period("test", begins, ends, labels_by=observed.as_of))
-        yield replace(data, split=window, part=np.where(inside, TEST, data.part).astype(np.int8))
-        begins, ends = begins - width, begins
-
-
-def _can_learn(known: ObservedTables, target: Target) -> bool:
-    """Check whether a fit as of a date has both kinds of labels, and enough positives."""
-    arrived = get_time_column_us(known.consignments, "received_at") < to_us(known.as_of)
-    ids = known.consignments["consignment_id"]
-    labels = get_labels_as_of(ids, known.outcomes, known.as_of, target)
-    positives = int((arrived & labels.positive).sum())
-    return positives >= MIN_POSITIVES and int((arrived & labels.known).sum()) > positives
+        origins.append(replace(data, split=window, part=np.where(inside, TEST, data.part).astype(np.int8)))
+        begins, ends = begins - (ends - begins), begins
+    return TrainingData(evaluation, final, tuple(origins))
 
 
 @dataclass(frozen=True, repr=False)
@@ -191,37 +184,26 @@ def fit_at_dates(
     progress: Progress | None = None,
 ) -> tuple[list[OriginFit], Fit]:
     """Fit the recipe at each earlier date, the latest first, and on every label known today; without dates the evaluation fit is the only origin."""
-    later = _mark_tested(data)
+    seed, later = recipe.config.model.seed, data.judged
+    windows = [np.flatnonzero(each.part == TEST) for each in data.tested]
     if not data.origins:
         later |= data.evaluation.part == VALIDATION
+
+    def fit_origin(place: int) -> OriginFit:
+        keep = data.judged
+        if place == 0:
+            # If earlier windows have too few results, the validation period calibrates.
+            keep |= data.evaluation.select_fitting_rows(VALIDATION)
+        fit = fit_recipe(recipe, data.origins[place], keep, evaluated.matrix)
+        return _score_windows(fit, windows[place::-1], seed).keep_rows(keep)
+
     fits: list[Callable[[], Any]] = [
         # The largest first.
         lambda: fit_recipe(recipe, data.final, later, evaluated.matrix),
-        *(partial(_fit_origin, data, place, recipe, evaluated.matrix) for place in range(len(data.origins))),
+        *(partial(fit_origin, place) for place in range(len(data.origins))),
     ]
     served, *origins = run_fits(fits, jobs, progress)
-    if not origins:
-        tested = [np.flatnonzero(data.evaluation.part == TEST)]
-        origins = [
-            replace(_score_windows(evaluated, tested, recipe.config.model.seed), model=evaluated.model)
-        ]
-    return origins, served
-
-
-def _mark_tested(data: TrainingData) -> Bools:
-    tested: Bools = np.any([each.part == TEST for each in data.tested], axis=0)
-    return tested
-
-
-def _fit_origin(data: TrainingData, place: int, recipe: Recipe, matrix: FeatureMatrix) -> OriginFit:
-    """Fit the recipe at one date, and score its window and the later ones."""
-    keep = _mark_tested(data)
-    if place == 0:
-        # If earlier windows have too few results, the validation period calibrates.
-        keep |= data.evaluation.select_fitting_rows(VALIDATION)
-    fit = fit_recipe(recipe, data.origins[place], keep, matrix)
-    windows = [np.flatnonzero(each.part == TEST) for each in data.origins[place::-1]]
-    return _score_windows(fit, windows, recipe.config.model.seed).keep_rows(keep)
+    return origins or [replace(_score_windows(evaluated, windows, seed), model=evaluated.model)], served
 
 
 def _score_windows(fit: Fit, windows: Sequence[Ints], seed: int) -> OriginFit:
@@ -270,21 +252,20 @@ def calibrate_origins(
     for place, fit in enumerate(fits):
         # Of later arrivals only the quick results were known, which are mostly clear.
         settled = fit.data.split.test.begins - timedelta(days=config.split.label_delay_days)
-        unseen = [_select_settled(fit, each, settled, config.model.seed) for each in fits[:place:-1]]
+        parts, unseen = SplitFeatures(fit.data, fit.matrix), []
+        received = get_time_column_us(parts.frame, "received_at")
+        for earlier in fits[:place:-1]:
+            mine = (received < to_us(settled))[earlier.tested] & (fit.data.part[earlier.tested] == TRAIN)
+            rows = earlier.tested[mine]
+            weight = _weigh_window(parts, rows, config.model.seed)
+            unseen.append(
+                UnseenScores(rows, earlier.raw[0][mine], weight, parts.data.observed.kept.even[rows])
+            )
         model = _calibrate_then(fit, [each for each in unseen if len(each.rows)])
         if model is None and place == 0:
             model = _calibrate_then(fit, [validation])
         found.append(replace(fit, model=model))
     return found
-
-
-def _select_settled(fit: OriginFit, earlier: OriginFit, until: datetime, seed: int) -> UnseenScores:
-    """Select the scores of an earlier window whose results were settled at the date of a fit, weighted as known then."""
-    data, rows = fit.data, earlier.tested
-    received = get_time_column_us(data.observed.consignments, "received_at")[rows]
-    mine = (received < to_us(until)) & (data.part[rows] == TRAIN)
-    weight = _weigh_window(SplitFeatures(data, fit.matrix), rows[mine], seed)
-    return UnseenScores(rows[mine], earlier.raw[0][mine], weight, data.observed.kept.even[rows[mine]])
 
 
 def _calibrate_then(fit: OriginFit, unseen: Sequence[UnseenScores]) -> RiskModel | None:
@@ -350,11 +331,9 @@ def _build_window(
     """Build the stored scores of one window."""
     rows, labels = fit.tested, parts.data.labels
     at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
-    known = labels.known[rows]
-    true = [pd.NA] * len(rows) if true_labels is None else true_labels.positive[rows]
-    true_positive = pd.array(true, "boolean")
+    known, true_positive = labels.known[rows], pd.array([pd.NA] * len(rows), "boolean")
     if true_labels is not None:
-        true_positive[~true_labels.known[rows]] = pd.NA
+        true_positive = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
     texts = ("consignment_id", "office", "channel", "service", "departure_country")
     return pd.DataFrame(
         {name: extract_texts(parts.frame, name, rows) for name in texts}
@@ -368,18 +347,12 @@ def _build_window(
             "chosen_by": labels.selected_by[rows],
             "weight": weight,
             "guessed": known & np.isnan(labels.probability[rows]),
-            RANK: compute_ranks(fit.raw[0], arrived),
+            RANK: 1.0 - compute_shares_above(fit.raw[0], arrived),
             PROBABILITY: fit.predict(),
             "true_positive": true_positive,
         }
-        | {BASELINE + name: compute_ranks(each, arrived) for name, each in fit.baselines.items()}
+        | {BASELINE + name: 1.0 - compute_shares_above(each, arrived) for name, each in fit.baselines.items()}
     )
-
-
-def compute_ranks(scores: Floats, arrived: Floats) -> Floats:
-    """Compute the ranks of scores in their window, 0 to 1, higher is riskier; `arrived` is what each row stands for."""
-    ranks: Floats = 1.0 - compute_shares_above(scores, arrived)
-    return ranks
 
 
 def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config: EvaluationConfig) -> Row:
@@ -388,7 +361,7 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
     ranks = np.full(len(window), np.nan)
     for name, raw in scored.items():
         mine = window == name
-        ranks[mine] = compute_ranks(raw, period.traffic[mine])
+        ranks[mine] = 1.0 - compute_shares_above(raw, period.traffic[mine])
     inside = np.isfinite(ranks)
     ranked = period.select_rows(inside).replace_score(ranks[inside])
     evaluation = evaluate(ranked, stored.fix_capacity(config))

@@ -100,27 +100,22 @@ def run_diagnostics(
     """Search for better settings under a name, and measure features, on origins before a date; return the best settings and the tables."""
     config, trials, ablation = recipe.config, list[Row](), list[Row]()
     if options.ablation or options.search is not None:
-        origins = _build_origins(fit, recipe, before)
+        learnt = fit.matrix.keep_rows(np.isin(fit.data.part, (TRAIN, VALIDATION)))
+        texts = [get_goods_text(record) for record in recipe.source.get_records(learnt.rows)]
+        built = build_rolling_origins(fit.data, learnt, np.array(texts, dtype=object), config, before)
+        origins = list(islice(built, MAX_ORIGINS))
+        if not origins:
+            raise BadInput(
+                "too few positives before the reported periods, for ablation and search",
+                where=f"arrivals before {before:%Y-%m-%d}",
+                todo="train without --ablation and --trials, with fewer `origins` in [evaluation], or provide earlier data",
+            )
     if options.search is not None:
         name = f"{name} {hash_settings(config)[:16]}"
         config, trials = search(origins, config, options.search, name=name, progress=progress)
     if options.ablation:
         ablation = run_ablation(origins, config, options.ablation, progress)
     return config, DiagnosticsResult(ablation, trials)
-
-
-def _build_origins(fit: Fit, recipe: Recipe, before: datetime) -> list[RollingOrigin]:
-    learnt = fit.matrix.keep_rows(np.isin(fit.data.part, (TRAIN, VALIDATION)))
-    texts = [get_goods_text(record) for record in recipe.source.get_records(learnt.rows)]
-    built = build_rolling_origins(fit.data, learnt, np.array(texts, dtype=object), recipe.config, before)
-    origins = list(islice(built, MAX_ORIGINS))
-    if not origins:
-        raise BadInput(
-            "too few positives before the reported periods, for ablation and search",
-            where=f"arrivals before {before:%Y-%m-%d}",
-            todo="train without --ablation and --trials, with fewer `origins` in [evaluation], or provide earlier data",
-        )
-    return origins
 
 
 def group_features(spec: Spec) -> dict[str, list[int]]:
@@ -154,11 +149,8 @@ def run_ablation(
     """Fit at every origin without each of some features or groups, and return the loss of each in rank score and recall."""
     whole = evaluate_origins(origins, config.model, config.weights)
     rows, spec = list[Row](), origins[0].spec
-    chosen, groups, by_group = (
-        select_columns(spec, names),
-        group_features(spec),
-        {each.group for each in spec},
-    )
+    chosen, groups = select_columns(spec, names), group_features(spec)
+    by_group = {each.group for each in spec}
     for done, (name, columns) in enumerate(chosen.items()):
         without = evaluate_origins(origins, config.model, config.weights, without=columns)
         kind = "group" if name in by_group else "history key" if name in groups else "feature"
@@ -184,14 +176,21 @@ def search(
 ) -> tuple[TrainConfig, list[Row]]:
     """Search with Optuna's tree-structured Parzen estimator; return the best configuration, and a row for each trial."""
     import optuna
+    from optuna.distributions import FloatDistribution, IntDistribution
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
 
     check_start(config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=name, storage=_open_storage(budget.study), direction="maximize", load_if_exists=True
-    )
-    flat, ends = config.flatten(), time.monotonic() + 60.0 * (budget.minutes or 0.0)
-    ranges = _build_distributions(flat)
+    storage, flat = None, config.flatten()
+    if budget.study is not None:
+        budget.study.parent.mkdir(parents=True, exist_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(budget.study)))
+    study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+    ends, ranges = time.monotonic() + 60.0 * (budget.minutes or 0.0), dict[str, Any]()
+    for setting, (low, high, log) in SEARCH_SPACE.items():
+        kind = IntDistribution if isinstance(low, int) else FloatDistribution
+        ranges[setting] = kind(min(low, flat[setting]), max(high, flat[setting]), log=log)
     # A trial whose process was killed stays `RUNNING` for ever.
     if not any(trial.value is not None or trial.state.name == "WAITING" for trial in study.trials):
         study.enqueue_trial({parameter: flat[parameter] for parameter in SEARCH_SPACE})
@@ -212,14 +211,8 @@ def search(
     # Of equally good trials the earliest, so that the given configuration is kept unless another is better.
     best = trials[int(np.argmax([trial.value for trial in trials]))]
     rows = [
-        {
-            "trial": trial.number,
-            "worth": trial.value,
-            **trial.user_attrs,
-            **trial.params,
-            "best": trial is best,
-        }
-        for trial in trials
+        {"trial": each.number, "worth": each.value, **each.user_attrs, **each.params, "best": each is best}
+        for each in trials
     ]
     return replace_parameters(config, best.params), rows
 
@@ -245,28 +238,6 @@ def replace_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> Tr
         changed = msgspec.structs.replace(getattr(config, table), **{setting: value})
         config = msgspec.structs.replace(config, **{table: changed})
     return config
-
-
-def _build_distributions(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the ranges, each wide enough for the given value."""
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    found: dict[str, Any] = {}
-    for name, range_ in SEARCH_SPACE.items():
-        kind = IntDistribution if isinstance(range_.low, int) else FloatDistribution
-        low, high = min(range_.low, given[name]), max(range_.high, given[name])
-        found[name] = kind(low, high, log=range_.log)
-    return found
-
-
-def _open_storage(path: Path | None) -> Any:
-    if path is None:
-        return None
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _list_finished(study: Any) -> list[Any]:

@@ -25,7 +25,7 @@ from models.fitting.boosting import LabelledRows, grow_trees
 from models.fitting.linear import LogisticRegression
 from models.risk_model import RiskModel
 from models.trees import Trees
-from training.arrays import Bools, Floats, Ints, Rows
+from training.arrays import Bools, Floats, Ints
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability
 from training.data.splits import TRAIN, VALIDATION
@@ -120,7 +120,16 @@ def fit_recipe(
     """Learn text weights and norms, compute the features of the data and of `also`, and grow trees; unchanged features are copied from `known`."""
     source, config = recipe
     with report_progress(options.progress, "learning text weights"):
-        fitted, text_scores = _learn_features(recipe, data)
+        learnt = np.flatnonzero(data.select_fitting_rows(TRAIN))
+        records, positive, weight = (
+            source.get_records(learnt),
+            data.labels.positive[learnt],
+            data.weight[learnt],
+        )
+        fitted = fit_features(records, config.features, positive.astype(np.int8), weight)
+        texts = np.array([get_goods_text(record) for record in records], dtype=object)
+        received = get_time_column_us(data.observed.consignments, "received_at")[learnt]
+        text_scores = compute_text_scores(texts, positive, weight, received)
     matrix = source.build_matrix(fitted, data.keep if also is None else data.keep | also, known)
     parts = SplitFeatures(data, matrix)
     rows = parts.select_fitting_rows(TRAIN)
@@ -160,8 +169,13 @@ def calibrate_final(
 def score_validation(fit: Fit, seed: int, jobs: int = 1) -> UnseenScores:
     """Compute the raw scores of a fit on the known results of its validation period, and on a uniform sample of it."""
     parts = SplitFeatures(fit.data, fit.matrix, jobs)
-    weight = parts.estimate_result_weights(parts.select_part(VALIDATION), seed)
-    even = _sample_validation(parts, seed)
+    inside = parts.select_part(VALIDATION)
+    weight = parts.estimate_result_weights(inside, seed)
+    even, background = inside & parts.labels.known, inside & parts.background
+    rate = parts.data.background_rate.get(VALIDATION, 0.0)
+    if background.any() and rate > 0:
+        # The background, and the same share of the inspected rows.
+        even = background | (even & (np.random.default_rng([seed, VALIDATION, 1]).random(len(even)) < rate))
     mine = even | (weight > 0)
     return UnseenScores(parts.rows[mine], fit.trees.predict_raw(parts.X[mine]), weight[mine], even[mine])
 
@@ -231,17 +245,6 @@ class SplitFeatures:
         return weight
 
 
-def _learn_features(recipe: Recipe, data: DataSet) -> tuple[FittedParameters, Rows]:
-    """Fit the feature parameters, and compute the text scores of the training rows out of fold."""
-    rows = np.flatnonzero(data.select_fitting_rows(TRAIN))
-    records = recipe.source.get_records(rows)
-    positive, weight = data.labels.positive[rows], data.weight[rows]
-    fitted = fit_features(records, recipe.config.features, positive.astype(np.int8), weight)
-    texts = np.array([get_goods_text(record) for record in records], dtype=object)
-    received = get_time_column_us(data.observed.consignments, "received_at")[rows]
-    return fitted, compute_text_scores(texts, positive, weight, received)
-
-
 def scale_to(fit: Fit, period: UnseenScores) -> UnseenScores:
     """Convert another fit's raw scores to the scale of a fit; rows that it did not learn from get its own raw score."""
     labels, rows = fit.data.labels, period.rows
@@ -255,10 +258,11 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     """Calibrate raw scores in the scale of a fit on their known results; random inspections anchor the level."""
     parts = SplitFeatures(fit.data, fit.matrix)
     places = [np.searchsorted(fit.matrix.rows, period.rows) for period in unseen]
-    at, raw = np.concatenate(places), np.concatenate([period.raw for period in unseen])
-    weight = np.concatenate([period.weight for period in unseen])
+    raw, weight = (
+        np.concatenate(each) for each in zip(*((one.raw, one.weight) for one in unseen), strict=True)
+    )
     known = weight > 0
-    at, raw, weight = at[known], raw[known], weight[known]
+    at, raw, weight = np.concatenate(places)[known], raw[known], weight[known]
     channels, positive = parts.get_channels(at), parts.labels.positive[at]
     drawn = parts.labels.selected_by[at] == "random"
     chosen = Calibration.fit(raw, positive.astype(np.float64), weight, channels)
@@ -272,15 +276,3 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     return CalibratedFit(
         fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, reference, scores
     )
-
-
-def _sample_validation(parts: SplitFeatures, seed: int) -> Bools:
-    """Draw a uniform sample of validation traffic: the background, and the same share of the inspected rows."""
-    mine = parts.select_part(VALIDATION)
-    known, background = mine & parts.labels.known, mine & parts.background
-    rate = parts.data.background_rate.get(VALIDATION, 0.0)
-    if not background.any() or rate <= 0:
-        return known
-    drawn = np.random.default_rng([seed, VALIDATION, 1]).random(len(known)) < rate
-    sample: Bools = background | (known & drawn)
-    return sample

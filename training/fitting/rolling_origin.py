@@ -154,25 +154,17 @@ def evaluate_origins(
     without: Sequence[int] = (),
 ) -> DetectionRanks:
     """Fit at each origin, with the columns `without` missing and another background weight, and rank the positives of its window."""
-    places = [_rank_positives(origin, model, weights, list(without)) for origin in origins]
-    return DetectionRanks(
-        np.concatenate(places),
-        np.repeat(np.arange(len(origins)), [len(place) for place in places]),
-        np.concatenate([origin.day[np.asarray(origin.window.y, dtype=bool)] for origin in origins]),
-    )
-
-
-def _rank_positives(
-    origin: RollingOrigin, model: ModelConfig, weights: WeightsConfig, without: list[int]
-) -> Floats:
-    train, window = origin.train, origin.window
-    X, later = train.X.copy(), window.X.copy()
-    X[:, without], later[:, without] = np.nan, np.nan
-    rows = LabelledRows(X, train.y, origin.compute_weights(weights), train.channels)
-    trees, _ = grow_trees(rows, origin.spec, model, seed=model.seed)
-    above = compute_shares_above(trees.predict_raw(later), window.weight)
-    places: Floats = above[np.asarray(window.y, dtype=bool)]
-    return places
+    above, days, columns = [], [], list(without)
+    for origin in origins:
+        train, window = origin.train, origin.window
+        X, later, found = train.X.copy(), window.X.copy(), np.asarray(window.y, dtype=bool)
+        X[:, columns], later[:, columns] = np.nan, np.nan
+        rows = LabelledRows(X, train.y, origin.compute_weights(weights), train.channels)
+        trees, _ = grow_trees(rows, origin.spec, model, seed=model.seed)
+        above.append(compute_shares_above(trees.predict_raw(later), window.weight)[found])
+        days.append(origin.day[found])
+    places = np.repeat(np.arange(len(origins)), list(map(len, above)))
+    return DetectionRanks(np.concatenate(above), places, np.concatenate(days))
 
 
 def compute_shares_above(score: Floats, weight: Floats) -> Floats:

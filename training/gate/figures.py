@@ -8,7 +8,6 @@ import numpy as np
 
 from models.promotion_record import DeployedFigures, Figure
 from training.config import EvaluationConfig
-from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import LOGGED_METRICS, Evaluation, PairedEvaluation
 from training.evaluation.name_invariance import find_worst_move
 from training.evaluation.stored_scores import BASELINE, RULES, RecipeEvaluation, StoredScores, evaluate_recipe
@@ -55,14 +54,14 @@ def build_deployed_figures(model: Evaluation) -> DeployedFigures:
         known=model.counts.known,
         effective=_round(model.counts.effective),
         found={name: _round(found) for name, found in model.counts.found.items()},
-        metrics={name: _build_figure(model[name]) for name in LOGGED_METRICS if not name.endswith("_0.1pct")},
+        metrics={
+            name: Figure(*(_round(end) for _, end in found.list_ends()))
+            if (found := model[name]).is_shown
+            else Figure(None, reason=found.explain_missing())
+            for name in LOGGED_METRICS
+            if not name.endswith("_0.1pct")
+        },
     )
-
-
-def _build_figure(estimate: Estimate) -> Figure:
-    if not estimate.is_shown:
-        return Figure(None, reason=estimate.explain_missing())
-    return Figure(_round(estimate.value), _round(estimate.low), _round(estimate.high))
 
 
 def _round(value: float) -> float:

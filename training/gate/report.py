@@ -111,12 +111,10 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
     if certain == [WAY_RULE]:
         return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."
     if certain:
-        names = ", ".join(certain)
-        return (
-            "refuse",
-            "",
-            f"The gate does not hold ({names}). Correct the model or its data, and train again.",
+        text = (
+            f"The gate does not hold ({', '.join(certain)}). Correct the model or its data, and train again."
         )
+        return "refuse", "", text
     if COMPARISON_RULE in obstacles:
         text = "First compare it with the champion, on the same consignments (npsrisk compare). Then read the recommendation again."
         return "wait", "", text

@@ -47,8 +47,6 @@ from training.monitoring.drift_measures import (
     list_reasons,
 )
 from training.monitoring.traffic_profile import (
-    CHANNEL,
-    OFFICE,
     ScoredTraffic,
     build_traffic_profile,
     multiply_counts,
@@ -148,9 +146,18 @@ def detect_drift(
     else:
         # It is read twice: here, and as the past of the monitored traffic.
         before, notes = SelectedRows.from_source(traffic.reference), []
-        then = _profile_reference(
-            bundle, replace(inputs, consignments=before), then.capacity, config, progress
-        )
+        given = replace(inputs, consignments=before)
+        counted = _select_counted(given, None)
+        if not counted.any():
+            raise BadInput(
+                "the reference is empty",
+                where="reference",
+                got=f"{len(counted):,} rows, of which none counts",
+                expected="consignments of an earlier period, not all of them withdrawn",
+                todo="give the consignments of the weeks to compare with",
+            )
+        scored = score_traffic(bundle, given, counted, config, progress)
+        then = multiply_counts(build_traffic_profile(scored, then.capacity), scored.stands_for)
         inputs = replace(inputs, history=(*inputs.history, before))
     inside = _require_arrivals(within & _select_counted(inputs, traffic.window.ends))
     seen = score_traffic(bundle, inputs, inside, config, progress)
@@ -163,31 +170,18 @@ def detect_drift(
     with_history = inputs.has_history or bool((received < received[within].min()).any())
     now = build_traffic_profile(seen, then.capacity, like=then)
     measures = list_measures(then, now, seen, labels, with_history=with_history)
+    day = seen.day - seen.day.min()
     return Drift(
         then=then,
         now=now,
         measures=measures,
         features=list_feature_changes(then, now, seen.spec.features),
         notes=[*notes, *young, *_list_notes(measures, now.days, with_history=with_history)],
-        daily=_count_daily_arrivals(seen, now),
+        daily={
+            name: np.rint(np.bincount(day[mine], minlength=now.days) * seen.stands_for).astype(int).tolist()
+            for name, mine in seen.group_by_part().items()
+        },
     )
-
-
-def _profile_reference(
-    bundle: Bundle, given: FeatureInputs, capacity: int, config: EvaluationConfig, progress: Progress | None
-) -> ReferenceProfile:
-    """Build the profile of given consignments, to compare with in place of the bundle's."""
-    counted = _select_counted(given, None)
-    if not counted.any():
-        raise BadInput(
-            "the reference is empty",
-            where="reference",
-            got=f"{len(counted):,} rows, of which none counts",
-            expected="consignments of an earlier period, not all of them withdrawn",
-            todo="give the consignments of the weeks to compare with",
-        )
-    scored = score_traffic(bundle, given, counted, config, progress)
-    return multiply_counts(build_traffic_profile(scored, capacity), scored.stands_for)
 
 
 def _require_arrivals(rows: Bools) -> Bools:
@@ -291,17 +285,3 @@ def _describe_few(row: Row, days: int) -> str:
     return (
         f"{part} ({came:,}, enough after {format_count(math.ceil(days * (MIN_ROWS / came - 1)), 'more day')})"
     )
-
-
-def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[str, list[int]]:
-    first = int(seen.day.min())
-    return {
-        f"{column}:{value}": np.rint(
-            np.bincount(seen.day[codes == value] - first, minlength=now.days) * seen.stands_for
-        )
-        .astype(np.int64)
-        .tolist()
-        for column in (CHANNEL, OFFICE)
-        for codes in [seen.extract_texts(column)]
-        for value in sorted(set(codes) - {""})
-    }

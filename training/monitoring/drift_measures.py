@@ -225,20 +225,10 @@ def build_row(
     limit, result = LIMITS[kind], NOT_EVALUATED
     if estimate.has_interval and rows >= MIN_ROWS:
         result = BEYOND if limit.is_exceeded(estimate) else WITHIN
-    return {
-        "kind": kind,
-        "name": name,
-        "part": part,
-        "then": np.nan,
-        "now": np.nan,
-        "rows": rows if np.isfinite(rows) else np.nan,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "limit": limit.bound,
-        "result": result,
-        "detail": "",
-    } | others
+    row: Row = {"kind": kind, "name": name, "part": part, "then": np.nan, "now": np.nan}
+    row |= {"rows": rows if np.isfinite(rows) else np.nan, "value": estimate.value}
+    row |= {"low": estimate.low, "high": estimate.high, "limit": limit.bound, "result": result, "detail": ""}
+    return row | others
 
 
 def _list_sources(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
@@ -273,13 +263,11 @@ def estimate_count(count: float, expected: float) -> Estimate:
 
 def _list_units(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
     """List the factors by which numbers changed: that of the median, and the range over all quantiles."""
-    changes = [
-        (part, column, np.array(old), np.array(now.sizes[part][column]))
-        for part, columns in then.sizes.items()
-        for column, old in columns.items()
-        if column in now.sizes.get(part, {})
+    both = [
+        (part, name) for part, old in then.sizes.items() for name in old if name in now.sizes.get(part, {})
     ]
-    for part, column, old, new in changes:
+    for part, column in both:
+        old, new = (np.array(each.sizes[part][column]) for each in (then, now))
         factors, middle = new / old, len(old) // 2
         factor, low, high = float(factors[middle]), float(factors.min()), float(factors.max())
         estimate = Estimate(factor, low, high, is_share=False)
@@ -331,15 +319,8 @@ def _iterate_shares(
                 # The first bin of a code contains the unknown ones.
                 yield "unknown code", name, channel, (counts[0], sum(counts)), values < edge, mine
             if feature.name in WATCHED_KEYS:
-                before = (sum(counts[1:MISSING_BIN]), sum(counts[:MISSING_BIN]))
-                yield (
-                    "new key",
-                    name.removesuffix(".new"),
-                    channel,
-                    before,
-                    values >= edge,
-                    mine & np.isfinite(values),
-                )
+                before, known = (sum(counts[1:MISSING_BIN]), sum(counts[:MISSING_BIN])), np.isfinite(values)
+                yield "new key", name.removesuffix(".new"), channel, before, values >= edge, mine & known
 
 
 def _list_scores(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
@@ -378,13 +359,9 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     sums = traffic.sum_values(taken * traffic.seen.score), traffic.sum_values(taken)
     expected = compute_interval(divide(*sums))
     before = np.nan if then.expected_precision is None else then.expected_precision
+    detail = f"{format_percent(expected.value)}, reference {format_percent(before)}"
     return [
-        _build_precision_row(
-            "expected precision",
-            traffic.widen(expected),
-            before,
-            f"{format_percent(expected.value)}, reference {format_percent(before)}",
-        ),
+        _build_precision_row("expected precision", traffic.widen(expected), before, detail),
         _compare_precision(traffic, taken, labels),
     ]
 
@@ -425,8 +402,7 @@ def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
     p, q = _smooth(old), _smooth(new)
     by_chance = (len(old) - 1) * (1 / max(old.sum(), 1.0) + 1 / np.maximum(new.sum(axis=-1), 1.0))
-    found: Floats = np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0)
-    return found
+    return np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0)
 
 
 def compute_total_variation(then: Floats, now: Floats) -> Floats:

@@ -19,17 +19,8 @@ from training.evaluation.traffic import extract_texts, index_office_days, select
 
 CHANNEL, OFFICE = "channel", "office"
 MIX = (
-    "channel",
-    "service",
-    "nature",
-    "office",
-    "carrier",
-    "declarant",
-    "departure_country",
-    "destination_country",
-    "origin_country",
-    "currency",
-    "payment",
+    *("channel", "service", "nature", "office", "carrier", "declarant"),
+    *("departure_country", "destination_country", "origin_country", "currency", "payment"),
 )
 """Columns whose mix is monitored: codes of trade and carriage, none of a person's data."""
 SOURCES = ("channel", "office", "carrier")
@@ -96,6 +87,13 @@ def build_traffic_profile(
     edges = like.edges if like else list(map(compute_bin_edges, seen.spec, columns))
     score_edges = like.score_edges if like else _compute_deciles(seen.score)
     taken = seen.select_at_capacity(capacity)
+    sources = {
+        f"{column}:{value}": codes == value
+        for column in SOURCES
+        for codes in [seen.extract_texts(column)]
+        for value in count_values(codes)
+        if value not in ("", OTHERS)
+    }
     return ReferenceProfile(
         first_day=to_datetime(first * US_PER_DAY).date().isoformat(),
         days=last - first + 1,
@@ -107,18 +105,27 @@ def build_traffic_profile(
             name: [_count_bins(values, cuts, 2) for values, cuts in zip(part, edges, strict=True)]
             for name, part in parts.items()
         },
-        means={name: _summarize_known(part, _compute_mean) for name, part in parts.items()},
-        spreads={name: _summarize_known(part, _compute_spread) for name, part in parts.items()},
+        means={name: _summarize_known(part, np.mean) for name, part in parts.items()},
+        spreads={name: _summarize_known(part, np.std) for name, part in parts.items()},
         score_edges=score_edges,
         scores={
             name: _count_bins(seen.score[mine], score_edges, 1) for name, mine in seen.group_by_part().items()
         },
         mix={column: count_values(seen.extract_texts(column)) for column in MIX},
         missing={name: _count_missing(seen, mine) for name, mine in members.items()},
-        sizes=_compute_size_quantiles(seen),
-        sources={column: _summarize_sources(seen, column, first, last) for column in SOURCES},
-        medians=_summarize_known(columns, np.median),
-        channel_medians={name: _summarize_known(part, np.median) for name, part in parts.items()},
+        sizes={name: sizes for name, mine in sources.items() if (sizes := _compute_quantiles(seen, mine))},
+        sources={
+            column: {
+                name.partition(":")[2]: SourceActivity(
+                    int(mine.sum()), find_longest_silence(seen.day[mine], first, last)
+                )
+                for name, mine in sources.items()
+                if name.startswith(f"{column}:")
+            }
+            for column in SOURCES
+        },
+        medians=_summarize_known(columns, np.median, np.float32),
+        channel_medians={name: _summarize_known(part, np.median, np.float32) for name, part in parts.items()},
     )
 
 
@@ -184,18 +191,12 @@ def _count_bins(values: NDArray[np.floating], edges: list[float], more: int) -> 
     return counted
 
 
-def _summarize_known(columns: Rows, summarize: Callable[[Rows], Any]) -> list[float | None]:
+def _summarize_known(
+    columns: Rows, summarize: Callable[[Any], Any], kind: type = np.float64
+) -> list[float | None]:
     """Summarize the known values of each feature; columns are (features, n), so that each is contiguous."""
-    known = (column[np.isfinite(column)] for column in columns)
+    known = (column[np.isfinite(column)].astype(kind) for column in columns)
     return [_round_significant(float(summarize(values))) if len(values) else None for values in known]
-
-
-def _compute_mean(values: Rows) -> float:
-    return float(values.astype(np.float64).mean())
-
-
-def _compute_spread(values: Rows) -> float:
-    return float(values.astype(np.float64).std())
 
 
 def _round_significant(value: float) -> float:
@@ -211,18 +212,6 @@ def _count_missing(seen: ScoredTraffic, mine: Bools) -> dict[str, int]:
     }
 
 
-def _compute_size_quantiles(seen: ScoredTraffic) -> dict[str, dict[str, list[float]]]:
-    parts = {
-        f"{column}:{value}": codes == value
-        for column in SOURCES
-        for codes in [seen.extract_texts(column)]
-        for value in count_values(codes)
-        if value not in ("", OTHERS)
-    }
-    kept = {name: _compute_quantiles(seen, mine) for name, mine in parts.items()}
-    return {name: columns for name, columns in kept.items() if columns}
-
-
 def _compute_quantiles(seen: ScoredTraffic, mine: Bools) -> dict[str, list[float]]:
     found = {}
     for field in get_fields(seen.config.build_record_type()):
@@ -233,12 +222,3 @@ def _compute_quantiles(seen: ScoredTraffic, mine: Bools) -> dict[str, list[float
         if len(values) >= MIN_SIZE_VALUES:
             found[field.name] = [_round_significant(value) for value in np.quantile(values, QUANTILES)]
     return found
-
-
-def _summarize_sources(seen: ScoredTraffic, column: str, first: int, last: int) -> dict[str, SourceActivity]:
-    codes, day = seen.extract_texts(column), seen.day
-    return {
-        value: SourceActivity(count, find_longest_silence(day[codes == value], first, last))
-        for value, count in count_values(codes).items()
-        if value not in ("", OTHERS)
-    }

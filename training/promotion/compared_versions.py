@@ -90,22 +90,20 @@ class ComparedVersions:
                 expected=f"{STORED_SCORES}, as evidence.json names it",
                 todo="train the version again",
             )
-        if stored is None or not _have_common_results(stored, tested):
-            stored, kind = self._refit(compared, jobs, progress), "refitted recipe"
+        known = tested.frame.loc[tested.frame["labelled"].to_numpy(bool), "consignment_id"]
+        if stored is None or not known.isin(stored.frame["consignment_id"]).any():
+            # The recipe of `a` on the features of today, as of the date of `b`.
+            config = read_run_config(self.registry, self.a.run_id)
+            if config is None:
+                raise BadInput(
+                    "the training run recorded no settings, so its recipe cannot be fitted again",
+                    where=self.a.title,
+                    todo="provide --decisions of the service",
+                )
+            as_of = datetime.fromisoformat(self.bundle.card.as_of)
+            task = TrainingTask(compared.tables, as_of, self.b.target, config)
+            stored, kind = train_model(task, jobs, progress).deployed.stored, "refitted recipe"
         return compare_stored(stored, tested, self.b.target, kind)
-
-    def _refit(self, compared: ComparedTraffic, jobs: int, progress: Progress | None) -> StoredScores:
-        """Fit the recipe of `a` on the features of today, as of the date of `b`, and return its out-of-time scores."""
-        config = read_run_config(self.registry, self.a.run_id)
-        if config is None:
-            raise BadInput(
-                "the training run recorded no settings, so its recipe cannot be fitted again",
-                where=self.a.title,
-                todo="provide --decisions of the service",
-            )
-        as_of = datetime.fromisoformat(self.bundle.card.as_of)
-        task = TrainingTask(compared.tables, as_of, self.b.target, config)
-        return train_model(task, jobs, progress).deployed.stored
 
 
 def fetch_training_evidence(
@@ -132,13 +130,5 @@ def can_compute(bundle: Bundle) -> bool:
 def _find_scores(registry: Registry, version: ModelVersion, fits: VersionFits) -> StoredScores | None:
     """Read the out-of-time scores of a training run; None if it stored none, or they do not agree with its evidence."""
     content = fetch_training_evidence(registry, version, fits.served).files.get(STORED_SCORES)
-    return (
-        None
-        if content is None
-        else StoredScores.from_bytes(content, f"run {version.run_id}, {STORED_SCORES}")
-    )
-
-
-def _have_common_results(a: StoredScores, b: StoredScores) -> bool:
-    known = b.frame.loc[b.frame["labelled"].to_numpy(bool), "consignment_id"]
-    return bool(known.isin(a.frame["consignment_id"]).any())
+    where = f"run {version.run_id}, {STORED_SCORES}"
+    return None if content is None else StoredScores.from_bytes(content, where)

@@ -4,7 +4,7 @@ Each side scores every consignment of the period by something that learnt nothin
 the source of the scores of each side, and the gate checks it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -35,7 +35,7 @@ from training.data.training_set import (
 from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores
 from training.evaluation.traffic import SLICES, extract_texts
-from training.fitting.deployed import compute_ranks
+from training.fitting.rolling_origin import compute_shares_above
 from training.gate.rules import ScoreKind, ScoreSource
 from training.promotion.version_scores import FitScores, LoggedScores, list_disagreements
 
@@ -131,18 +131,27 @@ def compare(
     """Compare two versions, of which `b` may replace `a`; `BadInput` if a model learnt from the period, or no result of it is known."""
     config, target = config or EvaluationConfig(), b.fit.card.target
     inputs = FeatureInputs.to_repeatable(compared.tables)
-    outcomes = _require_outcomes(inputs.outcomes)
+    outcomes = inputs.outcomes
+    if outcomes is None or outcomes.empty:
+        raise BadInput(
+            "there are no results to compare with",
+            where="--outcomes",
+            got="no table" if outcomes is None else "an empty table",
+            expected="a table of outcomes",
+            todo="provide --outcomes",
+        )
     order, known_by = inputs.consignments.take_order(), find_last_visible_time(outcomes)
     begins = _resolve_begin(a, b, compared.window.begins)
-    window = ArrivalWindow(begins, compared.window.ends or compute_settled_end(known_by))
-    ids = order["consignment_id"]
-    inside = window.select(get_time_column_us(order, "received_at")) & a.select_scored(ids)
-    inside &= select_counted_consignments(order, outcomes, window.ends)
+    ends = compared.window.ends or compute_settled_end(known_by)
+    ids, received = order["consignment_id"], get_time_column_us(order, "received_at")
+    young = 0 if compared.window.ends else int(ArrivalWindow(ends).select(received).sum())
+    inside = ArrivalWindow(begins, ends).select(received) & a.select_scored(ids)
+    inside &= select_counted_consignments(order, outcomes, ends)
     labels = get_labels_as_of(ids, outcomes, known_by, target)
     if not (labels.known & inside).any():
         raise BadInput(
             "no result of any consignment of the period is known",
-            where=f"arrivals from {begins:%Y-%m-%d} until {window.ends:%Y-%m-%d}",
+            where=f"arrivals from {begins:%Y-%m-%d} until {ends:%Y-%m-%d}",
             got=f"{int(inside.sum())} consignments",
             expected=f"arrivals on which neither version was trained, with results; most are known after {LABEL_DELAY_DAYS} days",
             todo="provide later consignments and results, or choose another period with --from and --until",
@@ -167,7 +176,7 @@ def compare(
         inputs={"consignments": table.rows}
         | {name: len(each) for name, each in named.items() if each is not None},
         disagreements=list_disagreements((a, b), inputs, sample, rows, scores, labels),
-        notes=(*_describe_young(order, window, compared.window), *_describe_weights(labels)),
+        notes=tuple(_list_notes(young, ends, labels)),
     )
 
 
@@ -194,7 +203,9 @@ def compare_stored(
     for name, score in ((OTHER_RANK, both[f"{RANK}_a"].to_numpy()), (RANK, both[RANK].to_numpy())):
         both[name] = np.nan
         for rows in both.groupby("window").indices.values():
-            both.loc[rows, name] = compute_ranks(score[rows], both["stands_for"].to_numpy()[rows])
+            both.loc[rows, name] = 1.0 - compute_shares_above(
+                score[rows], both["stands_for"].to_numpy()[rows]
+            )
     columns = [name for name in b.frame.columns if not str(name).startswith("baseline_")]
     return Comparison(
         stored=StoredScores(both[[*columns, OTHER_RANK]]),
@@ -229,8 +240,8 @@ def _build_stored_scores(
             "chosen_by": labels.selected_by,
             "weight": weight * stands_for,
             "guessed": labels.known & np.isnan(labels.probability),
-            RANK: compute_ranks(scores[1], stands_for),
-            OTHER_RANK: compute_ranks(scores[0], stands_for),
+            RANK: 1.0 - compute_shares_above(scores[1], stands_for),
+            OTHER_RANK: 1.0 - compute_shares_above(scores[0], stands_for),
             PROBABILITY: scores[1],
             "true_positive": pd.array(true, dtype="boolean"),
         }
@@ -238,24 +249,18 @@ def _build_stored_scores(
     return StoredScores(frame)
 
 
-def _describe_young(order: pd.DataFrame, window: ArrivalWindow, chosen: ArrivalWindow) -> list[str]:
-    young = int(ArrivalWindow(window.ends).select(get_time_column_us(order, "received_at")).sum())
-    if not young or chosen.ends is not None:
-        return []
-    return [
-        f"{format_count(young, 'arrival')} from {window.ends:%Y-%m-%d} on were left out: most results of the last {LABEL_DELAY_DAYS} days "
-        "before the last known one are not known yet, and the quick ones are mostly clear. --until includes them."
-    ]
-
-
-def _describe_weights(labels: Labels) -> list[str]:
-    known, unlogged = int(labels.known.sum()), int((labels.known & np.isnan(labels.probability)).sum())
-    if not unlogged:
-        return []
-    return [
-        f"{unlogged:,} of {known:,} results have no logged probability of selection. Each counts once, for itself. A model that had "
-        "selected them may look better than it is."
-    ]
+def _list_notes(young: int, ends: datetime, labels: Labels) -> Iterator[str]:
+    """List what was left out, and which results have no logged probability."""
+    if young:
+        yield (
+            f"{format_count(young, 'arrival')} from {ends:%Y-%m-%d} on were left out: most results of the last {LABEL_DELAY_DAYS} days "
+            "before the last known one are not known yet, and the quick ones are mostly clear. --until includes them."
+        )
+    if unlogged := int((labels.known & np.isnan(labels.probability)).sum()):
+        yield (
+            f"{unlogged:,} of {int(labels.known.sum()):,} results have no logged probability of selection. Each counts once, for itself. A "
+            "model that had selected them may look better than it is."
+        )
 
 
 def _resolve_begin(a: FitScores | LoggedScores, b: FitScores, begins: datetime | None) -> datetime:
@@ -271,15 +276,3 @@ def _resolve_begin(a: FitScores | LoggedScores, b: FitScores, begins: datetime |
             todo="omit --from",
         )
     return begins or max([*fits.values(), *([a.begins] if isinstance(a, LoggedScores) else [])])
-
-
-def _require_outcomes(outcomes: pd.DataFrame | None) -> pd.DataFrame:
-    if outcomes is None or outcomes.empty:
-        raise BadInput(
-            "there are no results to compare with",
-            where="--outcomes",
-            got="no table" if outcomes is None else "an empty table",
-            expected="a table of outcomes",
-            todo="provide --outcomes",
-        )
-    return outcomes

@@ -35,6 +35,7 @@ from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_files
 from training.runs.registered_run import write_review
 
+UNSIGNED = RuleResult(None, "the comparison is not signed")
 SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
 WORDS = {
     "better": "is better than",
@@ -67,14 +68,17 @@ def format_difference(value: float, metric: str) -> str:
 
 def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
     """Build for each compared metric a row with both sides and the difference; `why` says why one is not shown."""
-    return [
-        {"metric": name, "title": METRIC_TITLES[name], "a": pair.a[name].shown, "b": pair.b[name].shown}
-        | {
-            ("difference" if column == "value" else column): value
-            for column, value in pair.gains[name].to_row().items()
+    rows = []
+    for name in COMPARED:
+        value, *others = pair.gains[name].to_row().items()
+        sides = {
+            "metric": name,
+            "title": METRIC_TITLES[name],
+            "a": pair.a[name].shown,
+            "b": pair.b[name].shown,
         }
-        for name in COMPARED
-    ]
+        rows.append({**sides, "difference": value[1], **dict(others)})
+    return rows
 
 
 def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | None = None) -> str:
@@ -133,21 +137,22 @@ def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
         if row["shown"]
     }
     panels = {"Difference in percentage points": points, "Difference of the area under the ROC curve": slices}
-    return [_draw_differences(f"{title}: {b} minus {a}", rows, b) for title, rows in panels.items() if rows]
-
-
-def _draw_differences(title: str, rows: dict[str, Estimate], b: str) -> Chart:
-    chart = open_chart("differences", len(rows), title=title, b=b)
-    places = range(len(rows))[::-1]
-    with chart.draw() as axes:
-        axes.axvline(0, color=GREY, linewidth=1)
-        axes.set_ylim(-0.5, len(rows) - 0.5)
-        for place, gain in zip(places, rows.values(), strict=True):
-            color = SIGN_COLORS[gain.sign]
-            axes.plot([gain.low, gain.high], [place, place], color=color)
-            axes.plot([gain.value], [place], "o", color=color)
-        set_rows(axes, places, list(rows))
-    return chart
+    charts = []
+    for title, rows in panels.items():
+        if not rows:
+            continue
+        chart = open_chart("differences", len(rows), title=f"{title}: {b} minus {a}", b=b)
+        places = range(len(rows))[::-1]
+        with chart.draw() as axes:
+            axes.axvline(0, color=GREY, linewidth=1)
+            axes.set_ylim(-0.5, len(rows) - 0.5)
+            for place, gain in zip(places, rows.values(), strict=True):
+                color = SIGN_COLORS[gain.sign]
+                axes.plot([gain.low, gain.high], [place, place], color=color)
+                axes.plot([gain.value], [place], "o", color=color)
+            set_rows(axes, places, list(rows))
+        charts.append(chart)
+    return charts
 
 
 def render_comparison(
@@ -183,20 +188,16 @@ def log_comparison(
     champion = registry.find_champion(b.target)
     report = None
     if champion is not None and champion.number == a.number:
-        measured = build_champion_comparison(found, _describe_key(key, approvers))
+        signer, verified = None if key is None else approvers.find(key.public.key_id), UNSIGNED
+        if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
+            verified = RuleResult(True, f"the comparison is signed by {signer.name}")
+        measured = build_champion_comparison(found, verified)
         report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
     run_id = log_run(_build_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
     is_promoted = any(each.record.version == b.number for each in registry.list_signed_records(b.name))
     if report is not None and not is_promoted:
         write_review(registry, b, report, run_id)
     return run_id, report
-
-
-def _describe_key(key: SigningKey | None, approvers: Approvers) -> RuleResult:
-    signer = None if key is None else approvers.find(key.public.key_id)
-    if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
-        return RuleResult(True, f"the comparison is signed by {signer.name}")
-    return RuleResult(None, "the comparison is not signed")
 
 
 def _build_record(

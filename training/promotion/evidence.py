@@ -13,14 +13,7 @@ from consignments.errors import BundleRefused, PromotionRefused
 from features.streams import FeatureInputs
 from models.bundle import Bundle
 from models.promotion_record import PromotionRecord
-from models.registry import (
-    BUNDLE_TAG,
-    CHAMPION,
-    ModelVersion,
-    Registry,
-    VersionFits,
-    require_recorded_champion,
-)
+from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
@@ -28,7 +21,7 @@ from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.gate.figures import RunFigures, compute_run_figures, count_finds_per_week
 from training.gate.report import GateReport
-from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, ScoreKind, ScoreSource
+from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, ScoreSource
 from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
 from training.promotion.comparison import ComparedTraffic, Comparison
@@ -120,9 +113,9 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         options = options._replace(refit=repeating)
         refit = refit_version(registry, version, fits.served.card, folders, repeating)
         evidence = replace(evidence, refit=refit.result)
-        if (trained := refit.repeated) is not None:
+        if (run := refit.repeated) is not None:
             figures = compute_run_figures(
-                trained.deployed.stored, trained.config.evaluation, trained.leaks, trained.name_swaps
+                run.deployed.stored, run.config.evaluation, run.leaks, run.name_swaps
             )
             evidence = replace(evidence, figures=figures, verified=REPEATED)
     if evidence.figures is None:
@@ -181,7 +174,16 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
     run_id = options.comparison or registry.find_latest_run(a=champion.uri, b=version.uri)
     if run_id is None:
         return None
-    _require_same_versions(registry, run_id, champion, version)
+    tags = registry.get_run_tags(run_id)
+    named = (tags.get("a"), tags.get("b"))
+    if named != (champion.uri, version.uri):
+        raise PromotionRefused(
+            "the comparison is not between these two versions",
+            where=f"run {run_id}",
+            got=f"{named[0]} and {named[1]}",
+            expected=f"{champion.uri} and {version.uri}",
+            todo=f"run npsrisk compare {champion.number} {version.number} …",
+        )
     about = {name: fits.served.sha256 for name, fits in zip("ab", compared.fits, strict=True)}
     found = fetch_evidence(
         registry, run_id, about, kind="comparison", approvers=options.approvers, at=datetime.now(UTC)
@@ -196,16 +198,16 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
         return build_champion_comparison(again, REPEATED, run_id)
     if evidence.sources is None:
         return None
-    a, b = (_find_source(*each) for each in zip(evidence.sources, compared.fits, strict=True))
+    sources = []
+    for kind, fits in zip(evidence.sources, compared.fits, strict=True):
+        # What a fit has learnt from is read from the verified fit.
+        learnt = {"final": fits.served, "evaluation": fits.evaluation or fits.served}
+        sources.append(ScoreSource(kind, learnt[kind].unseen_from if kind in learnt else None))
     stored = StoredScores.from_bytes(found.files[COMPARED_SCORES], COMPARED_SCORES)
-    read = Comparison(stored, EvaluationConfig(), version.target, evidence.begins, 0, (a, b))
+    read = Comparison(
+        stored, EvaluationConfig(), version.target, evidence.begins, 0, (sources[0], sources[1])
+    )
     return build_champion_comparison(read, verified, run_id)
-
-
-def _find_source(kind: ScoreKind, fits: VersionFits) -> ScoreSource:
-    """Return the source of the scores of a version; what a fit has learnt from is read from the verified fit."""
-    learnt = {"final": fits.served, "evaluation": fits.evaluation or fits.served}
-    return ScoreSource(kind, learnt[kind].unseen_from if kind in learnt else None)
 
 
 def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> Candidate:
@@ -231,19 +233,4 @@ def _require_another_bundle(history: VersionHistory, champion: ModelVersion, sha
             got=f"bundle {sha256[:12]}, of {champion.title} too",
             expected="another model than the champion",
             todo="train a challenger with npsrisk train --register; the champion needs no second version",
-        )
-
-
-def _require_same_versions(
-    registry: Registry, run_id: str, champion: ModelVersion, version: ModelVersion
-) -> None:
-    tags = registry.get_run_tags(run_id)
-    compared = (tags.get("a"), tags.get("b"))
-    if compared != (champion.uri, version.uri):
-        raise PromotionRefused(
-            "the comparison is not between these two versions",
-            where=f"run {run_id}",
-            got=f"{compared[0]} and {compared[1]}",
-            expected=f"{champion.uri} and {version.uri}",
-            todo=f"run npsrisk compare {champion.number} {version.number} …",
         )

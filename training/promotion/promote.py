@@ -97,55 +97,38 @@ def promote(
     hold, or what is wrong with the approval or the records.
     """
     approval.check()
-    history = VersionHistory.read(registry, version)
-    verify_signed_chain(history.records, approval.approvers)
+    history, approvers = VersionHistory.read(registry, version), approval.approvers
+    verify_signed_chain(history.records, approvers)
     standing = _find_standing(history)
-    if (
-        standing is not None
-        and len(standing.list_signers(approval.approvers)) >= approval.approvers.signatures
-    ):
+    if standing is not None and len(standing.list_signers(approvers)) >= approvers.signatures:
         raise PromotionRefused(
             "this version is champion already, and its record is signed",
             where=version.title,
             got=f"record {standing.record.number}",
             todo="promote another version; a record cannot be replaced by a new one of the same version",
         )
-    options = options._replace(approvers=approval.approvers)
-    evidence = gather_evidence(registry, history, options)
+    evidence = gather_evidence(registry, history, options._replace(approvers=approvers))
     report = GateReport.from_evidence(evidence)
-    rules = report.rules
-    _require_passed(version, rules, force=force)
-    bundle = evidence.require_bundle()
-    of_bundle = [each.record for each in history.records if each.record.bundle_sha256 == bundle.sha256]
-    forced = _is_forced(rules, evidence, of_bundle)
-    signed = standing or _find_pending(registry, history, bundle.sha256, approval.approvers)
-    if signed is None:
-        signed = SignedRecord(
-            _build_record(registry, history, of_bundle, approval, rules, evidence, forced=forced)
-        )
-    _require_same_findings(signed.record, rules, forced=forced)
-    if signed is standing and not force:
-        _require_unforced(signed.record)
+    _require_passed(version, report.rules, force=force)
+    new = _build_record(registry, history, approval, report.rules, evidence)
+    signed = standing or _find_pending(registry, history, new.bundle_sha256, approvers) or SignedRecord(new)
+    record, is_unforced = signed.record, signed is standing and not force
+    _require_true_record(record, report.rules, forced=new.forced, is_unforced=is_unforced)
     signed = signed.sign(approval.key)
-    signers = signed.list_signers(approval.approvers)
-    missing = max(approval.approvers.signatures - len(signers), 0)
-    if signed.record.number <= len(history.records):
+    signers = signed.list_signers(approvers)
+    missing = max(approvers.signatures - len(signers), 0)
+    if record.number <= len(history.records):
         registry.write_signatures(signed)
     elif missing:
         registry.write_pending(signed)
     else:
         registry.append_record(signed)
-        report = _mark_promoted(report, signed.record)
+        sentence = f"{record.sentence} Record {record.number}, approved by {record.approved_by}."
+        decided = replace(report.recommendation, action="promoted", way=record.way, sentence=sentence)
+        report = report._replace(recommendation=decided)
     if not evidence.goes_back:
-        write_review(registry, version, report, signed.record.comparison)
-    return Promotion(signed.record, signers, missing)
-
-
-def _mark_promoted(report: GateReport, record: PromotionRecord) -> GateReport:
-    """Return the report of the gate as it stands on the pages of a version that became champion."""
-    sentence = f"{record.sentence} Record {record.number}, approved by {record.approved_by}."
-    decided = replace(report.recommendation, action="promoted", way=record.way, sentence=sentence)
-    return report._replace(recommendation=decided)
+        write_review(registry, version, report, record.comparison)
+    return Promotion(record, signers, missing)
 
 
 def _find_standing(history: VersionHistory) -> SignedRecord | None:
@@ -190,16 +173,13 @@ def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, f
     raise PromotionRefused("\n".join([title, *lines, todo]))
 
 
-def _is_forced(
-    rules: Mapping[str, RuleResult], evidence: GateEvidence, of_bundle: list[PromotionRecord]
-) -> bool:
-    """Return whether a rule is broken, or was for this bundle under any version and not every rule of the gate holds now."""
-    passes = not evidence.goes_back and all(each.held for each in rules.values())
-    return bool(find_obstacles(rules)) or (bool(of_bundle) and of_bundle[-1].forced and not passes)
+def _require_true_record(
+    record: PromotionRecord, rules: Mapping[str, RuleResult], *, forced: bool, is_unforced: bool
+) -> None:
+    """Refuse a record that hides what the gate finds, or that it was forced; and a forced one of a champion if `--force` is not given.
 
-
-def _require_same_findings(record: PromotionRecord, rules: Mapping[str, RuleResult], *, forced: bool) -> None:
-    """Refuse a record that hides what the gate finds, or that it was forced."""
+    Of a version that is champion the gate runs too few rules to find out.
+    """
     hidden = [name for name in find_obstacles(rules) if record.rules.get(name, {}).get("held", True)]
     if hidden or (forced and not record.forced):
         raise PromotionRefused(
@@ -208,11 +188,7 @@ def _require_same_findings(record: PromotionRecord, rules: Mapping[str, RuleResu
             got=f"rules that do not hold: {', '.join(hidden)}",
             todo="find out who wrote it; a tag of the registered model holds it: pending if it waits, else promotion/ and its number",
         )
-
-
-def _require_unforced(record: PromotionRecord) -> None:
-    """Refuse to sign a forced record without `--force`: of a version that is champion the gate runs too few rules to find out."""
-    if record.forced:
+    if record.forced and is_unforced:
         broken = [name for name, rule in record.rules.items() if rule.get("held") is False]
         raise PromotionRefused(
             "the record to be signed was forced, against the gate",
@@ -225,15 +201,17 @@ def _require_unforced(record: PromotionRecord) -> None:
 def _build_record(
     registry: Registry,
     history: VersionHistory,
-    of_bundle: list[PromotionRecord],
     approval: Approval,
     rules: Mapping[str, RuleResult],
     evidence: GateEvidence,
-    *,
-    forced: bool,
 ) -> PromotionRecord:
-    """Build the next record; a version that goes back keeps what its latest record says of recipe and figures."""
+    """Build the next record; a version that goes back keeps what its latest record says of recipe and figures.
+
+    It is forced if a rule is broken, or if one was for this bundle under any version and not every rule of the gate holds now.
+    """
     version, champion, bundle = history.version, history.champion, evidence.require_bundle()
+    of_bundle = [each.record for each in history.records if each.record.bundle_sha256 == bundle.sha256]
+    passes = not evidence.goes_back and all(each.held for each in rules.values())
     recipe, figures = "", None
     if of_bundle and evidence.goes_back:
         recipe = of_bundle[-1].recipe_sha256
@@ -263,7 +241,7 @@ def _build_record(
             for name, each in rules.items()
         },
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
-        forced=forced,
+        forced=bool(find_obstacles(rules)) or (bool(of_bundle) and of_bundle[-1].forced and not passes),
         figures=figures,
         previous_sha256=history.records[-1].record.compute_sha256() if history.records else GENESIS_SHA256,
     )

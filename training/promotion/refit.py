@@ -87,15 +87,15 @@ def refit_version(
 
 def _list_differing_files(one: Path, other: Path) -> list[str]:
     """List the files that differ or that one folder lacks; the manifest, which covers the others, comes last."""
-    contents = [
+    mine, its = (
         {
-            path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in folder.rglob("*")
-            if path.is_file()
+            file.relative_to(folder).as_posix(): file.read_bytes()
+            for file in folder.rglob("*")
+            if file.is_file()
         }
         for folder in (one, other)
-    ]
-    names = [name for name in contents[0] | contents[1] if contents[0].get(name) != contents[1].get(name)]
+    )
+    names = [name for name in mine | its if mine.get(name) != its.get(name)]
     return sorted(names, key=lambda name: (name == MANIFEST, name))
 
 

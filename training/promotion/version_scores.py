@@ -60,12 +60,10 @@ class FitScores:
         columns: ScoreColumns,
         progress: Progress | None = None,
     ) -> pd.DataFrame:
-        wanted = np.zeros(sample.of, dtype=bool)
+        wanted, options = np.zeros(sample.of, dtype=bool), ComputeOptions(progress=progress)
         wanted[sample.rows[at]] = True
-        options = ComputeOptions(progress=progress)
-        return score_table(
-            self.fit, inputs, Pseudonyms(BATCH_KEY), columns=columns, options=options, wanted=wanted
-        )
+        key = Pseudonyms(BATCH_KEY)
+        return score_table(self.fit, inputs, key, columns=columns, options=options, wanted=wanted)
 
 
 class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +88,9 @@ class LoggedScores:
     @classmethod
     def from_decisions(cls, decisions: pd.DataFrame, version: ModelVersion) -> "LoggedScores":
         """Select the last decision of a version on each consignment."""
-        own = (decisions["model"] == version.name) & (
-            decisions["model_version"].astype(str) == version.number
-        )
-        last = decisions[own].sort_values("sequence").drop_duplicates("consignment_id", keep="last")
+        numbers = decisions["model_version"].astype(str)
+        own = decisions[(decisions["model"] == version.name) & (numbers == version.number)]
+        last = own.sort_values("sequence").drop_duplicates("consignment_id", keep="last")
         if last.empty:
             raise BadInput(
                 "the service made no decision with this version",

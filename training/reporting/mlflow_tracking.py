@@ -133,7 +133,12 @@ class OpenRun:
         tables = [{"path": f"tables/{name}.json", "type": "table"} for name in sorted(record.tables)]
         self.client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(tables))
         if self.phases:
-            self.client.log_text(self.run_id, self._list_phases().to_json(), "tables/phases.json")
+            ends = [start for _, start in self.phases[1:]] + [time.monotonic()]
+            rows = [
+                {"phase": what, "seconds": round(end - start, 3)}
+                for (what, start), end in zip(self.phases, ends, strict=True)
+            ]
+            self.client.log_text(self.run_id, RunTable(rows).to_json(), "tables/phases.json")
 
     def link_metrics(self, names: Sequence[str], table: tuple[str, str]) -> None:
         """Show metrics of the run also on the page of the model that it logged, with the input table (name, digest)."""
@@ -145,14 +150,6 @@ class OpenRun:
             Metric(point.key, point.value, point.timestamp, point.step, model_id, *table) for point in points
         ]
         self.client.log_batch(self.run_id, metrics=linked)
-
-    def _list_phases(self) -> RunTable:
-        ends = [start for _, start in self.phases[1:]] + [time.monotonic()]
-        rows = [
-            {"phase": what, "seconds": round(end - start, 3)}
-            for (what, start), end in zip(self.phases, ends, strict=True)
-        ]
-        return RunTable(rows)
 
     def _log_numbers(self, record: RunRecord) -> None:
         now = time.time_ns() // 1_000_000
