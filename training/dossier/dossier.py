@@ -14,7 +14,6 @@ import msgspec
 
 from consignments.errors import FileFault, UnknownName
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
-from consignments.records import TARGET_NAMES
 from training.dossier import tables
 from training.dossier.evidence import DossierEvidence, Row
 from training.evaluation.estimate import ENDS, Estimate
@@ -83,6 +82,16 @@ def build_dossier(
         for section in layout["section"]
     ]
     fields = [field for section in sections for field in section["fields"]]
+    answered = {
+        name: {
+            key: {
+                "title": title,
+                "fields": [each["key"] for each in fields if key in each["cites"].get(name, ())],
+            }
+            for key, title in form["sections"].items()
+        }
+        for name, form in layout["forms"].items()
+    }
     waiting = {
         role: [each["key"] for each in fields if each["to_be_filled"] and each["to_be_filled"]["by"] == role]
         for role in layout["roles"].values()
@@ -92,26 +101,14 @@ def build_dossier(
         "created": created.isoformat(),
         "model": evidence.version.name,
         "version": evidence.version.number,
-        "target": TARGET_NAMES[evidence.served.card.target],
+        "target": evidence.target_name,
         "bundle_sha256": evidence.served.sha256,
         "run_evidence": evidence.run,
         "fields": {status: sum(each["status"] == status for each in fields) for status in STATUS_WORDS},
         "to_be_filled": {role: keys for role, keys in waiting.items() if keys},
-        "forms": {name: _list_answers(form, name, fields) for name, form in layout["forms"].items()},
+        "forms": {name: {**form, "sections": answered[name]} for name, form in layout["forms"].items()},
         "sections": sections,
     }
-
-
-def _list_answers(form: Row, name: str, fields: Sequence[Row]) -> Row:
-    """Return a form in which each section has the fields that answer it."""
-    sections = {
-        section: {
-            "title": title,
-            "fields": [field["key"] for field in fields if section in field["cites"].get(name, ())],
-        }
-        for section, title in form["sections"].items()
-    }
-    return {**form, "sections": sections}
 
 
 def _fill_field(
@@ -156,6 +153,9 @@ def list_rows(name: str, table: Row, evidence: DossierEvidence) -> list[dict[str
             for title, value, form in found
             if value not in (None, "", ())
         ]
+    elif "text" in table:
+        given = evidence.get_value(table["of"])
+        rows = [] if given is None else [{"text": table["text"].format(given)}]
     elif "run_table" in table:
         rows = _pick_run_rows(table, evidence.tables[table["run_table"]])
     else:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from consignments.records import TARGET_NAMES
 from models.bundle import Bundle
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
@@ -47,6 +48,11 @@ class DossierEvidence:
     records: Sequence[SignedRecord]
     approvers: Approvers
     settings: Sequence[ServiceSetting] = ()
+
+    @property
+    def target_name(self) -> str:
+        """Return the name of the result that counts as positive."""
+        return TARGET_NAMES[self.served.card.target]
 
     @property
     def received(self) -> int | None:

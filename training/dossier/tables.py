@@ -1,10 +1,11 @@
 """Rows of the tables of the dossier: `list_NAME` returns those of the table NAME of `fields.toml`, from what its `of` names."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from consignments.records import TARGET_NAMES, Alert, Outcome, get_fields
+from consignments.records import Alert, Outcome, get_fields
 from features.config import FeatureConfig
 from features.spec import Feature
 from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands
@@ -31,11 +32,6 @@ TEXT_ORDER = ("true", "other", "one", "zero", "single_key", "missing")
 """Which text of a feature explains it, in this order."""
 
 
-def list_target(evidence: DossierEvidence) -> Rows:
-    """Name the result that counts as positive."""
-    return [{"text": f"Target of this model: {TARGET_NAMES[evidence.served.card.target]}."}]
-
-
 def list_parameters(config: TrainConfig) -> Rows:
     """List every setting of the training run."""
     return [{"setting": name, "value": format_setting(value)} for name, value in config.flatten().items()]
@@ -43,10 +39,7 @@ def list_parameters(config: TrainConfig) -> Rows:
 
 def list_feature_groups(evidence: DossierEvidence) -> Rows:
     """List the groups of features with their number and share of all contributions."""
-    counts: dict[str, int] = {}
-    shares: dict[str, float] = {}
-    for feature in evidence.served.spec:
-        counts[feature.group] = counts.get(feature.group, 0) + 1
+    counts, shares = Counter(feature.group for feature in evidence.served.spec), dict[str, float]()
     for row in evidence.tables["features"]:
         shares[row["group"]] = shares.get(row["group"], 0.0) + row["share"]
     groups = sorted(counts, key=lambda group: (-shares.get(group, 0.0), group))
@@ -59,12 +52,12 @@ def list_features(evidence: DossierEvidence) -> Rows:
     features = sorted(evidence.served.spec, key=lambda each: (-shares.get(each.name, 0.0), each.name))
     return [
         {
-            "feature": feature.name,
-            "unit": feature.unit,
-            "share": shares.get(feature.name),
-            "meaning": describe_feature(feature),
+            "feature": each.name,
+            "unit": each.unit,
+            "share": shares.get(each.name),
+            "meaning": describe_feature(each),
         }
-        for feature in features
+        for each in features
     ]
 
 
@@ -93,22 +86,12 @@ def list_drift_limits(_: DossierEvidence) -> Rows:
     ]
 
 
-def list_simulated(_: RecipeEvaluation) -> Rows:
-    """State that the traffic is simulated, if the run had the truth of its world."""
-    return [{"text": "The traffic is that of a simulated world. The figures do not hold for real traffic."}]
-
-
 def list_columns(config: FeatureConfig) -> Rows:
     """List the columns of consignments, outcomes and alerts that the model may read."""
     records = {"consignment": config.build_record_type(), "outcome": Outcome, "alert": Alert}
     return [
-        {
-            "record": name,
-            "column": field.name,
-            "type": field.kind,
-            "personal": "yes" if field.personal else "",
-            "meaning": field.meaning,
-        }
+        {"record": name, "column": field.name, "type": field.kind}
+        | {"personal": "yes" if field.personal else "", "meaning": field.meaning}
         for name, record in records.items()
         for field in get_fields(record)
     ]
@@ -133,18 +116,26 @@ def list_completeness(reference: ReferenceProfile) -> Rows:
 
 def list_mix(reference: ReferenceProfile) -> Rows:
     """List the composition of the test period's traffic by channel, service and country of departure."""
-    return [row for column in MIX_COLUMNS for row in _list_shares(column, reference.mix.get(column, {}))]
+    rows: list[Row] = []
+    for column in MIX_COLUMNS:
+        counts = reference.mix.get(column, {})
+        ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        shown = [(value or "missing", count) for value, count in ranked[:MAX_MIX_VALUES]]
+        if others := ranked[MAX_MIX_VALUES:]:
+            shown.append((f"{len(others)} others", sum(count for _, count in others)))
+        names = ("column", "value", "consignments", "share")
+        rows += [
+            dict(zip(names, (column, *each, each[1] / sum(counts.values())), strict=True)) for each in shown
+        ]
+    return rows
 
 
 def list_counts(evidence: DossierEvidence) -> Rows:
     """Count the known finds that the model and its strongest baseline rank high."""
-    recipe = evidence.recipe
-    if recipe is None:
+    if (recipe := evidence.recipe) is None:
         return []
-    sides = {
-        f"version {evidence.version.number}": recipe.model.counts,
-        recipe.rival.replace("_", " "): recipe.baselines[recipe.rival].counts,
-    }
+    rival = {recipe.rival.replace("_", " "): recipe.baselines[recipe.rival].counts}
+    sides = {f"version {evidence.version.number}": recipe.model.counts} | rival
     return [{"text": describe_counts(sides, evidence.served.card.target)}]
 
 
@@ -200,24 +191,22 @@ def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
 def list_approval_rules(rules: Mapping[str, Row]) -> Rows:
     """List the rules of the gate at the time of the latest approval."""
     return [
-        {"rule": name, "result": RESULTS[rule["held"]], "found": rule["found"]}
-        for name, rule in rules.items()
+        {"rule": name, "result": RESULTS[each["held"]], "found": each["found"]}
+        for name, each in rules.items()
     ]
 
 
 def list_chain(evidence: DossierEvidence) -> Rows:
     """List all promotion records of the registered model, first to last."""
     return [
-        {
-            "number": signed.record.number,
-            "version": signed.record.version,
-            "replaces": signed.record.replaces or "none",
-            "approved_by": signed.record.approved_by,
-            "approved_at": signed.record.approved_at.isoformat(timespec="seconds"),
-            "forced": "yes" if signed.record.forced else "no",
-            "signatures": evidence.name_signers(signed),
+        {name: getattr(each.record, name) for name in ("number", "version", "replaces", "approved_by")}
+        | {
+            "replaces": each.record.replaces or "none",
+            "approved_at": each.record.approved_at.isoformat(timespec="seconds"),
+            "forced": "yes" if each.record.forced else "no",
+            "signatures": evidence.name_signers(each),
         }
-        for signed in evidence.records
+        for each in evidence.records
     ]
 
 
@@ -228,26 +217,10 @@ def list_plain(known: Any) -> Rows:
     return [each if isinstance(each, Mapping) else each._asdict() for each in known]
 
 
-def _list_shares(column: str, counts: Mapping[str, int]) -> Rows:
-    ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    shown = [(value or "missing", count) for value, count in ranked[:MAX_MIX_VALUES]]
-    if others := ranked[MAX_MIX_VALUES:]:
-        shown.append((f"{len(others)} others", sum(count for _, count in others)))
-    total = sum(counts.values())
-    return [
-        {"column": column, "value": value, "consignments": count, "share": count / total}
-        for value, count in shown
-    ]
-
-
 def _describe_fully(estimate: Estimate, form: Callable[[float], str] | None = None) -> dict[str, Any]:
     """Return the columns of an estimate; its numbers are unknown if it may not be shown."""
-    ends = ("value", "low", "high")
-    row = {
-        name: value if estimate.is_shown or name not in ends else None
-        for name, value in estimate.to_row().items()
-    }
-    return row | {"estimate": describe_estimate(estimate, form)}
+    hidden = {} if estimate.is_shown else dict.fromkeys(("value", "low", "high"))
+    return estimate.to_row() | hidden | {"estimate": describe_estimate(estimate, form)}
 
 
 def format_setting(value: Any) -> str:

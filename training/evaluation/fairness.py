@@ -27,12 +27,7 @@ KINDS = ("departure", "channel", CONSIGNEE)
 EVERYBODY, OTHERS = "all", "others"
 MEASURES = ("selection_rate", "hit_rate", "false_opens_per_1000")
 COLUMNS = (
-    "judged_by",
-    "kind",
-    "value",
-    "consignments",
-    "chosen",
-    "known",
+    *("judged_by", "kind", "value", "consignments", "chosen", "known"),
     *(f"{name}{end}" for name in MEASURES for end in ENDS),
 )
 """Columns of the table, the same in every run."""

@@ -19,7 +19,7 @@ from consignments.records import Consignment, get_fields
 from consignments.timestamps import get_time_column_us, to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
-from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, get_sequence
+from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
 from training.arrays import Bools, Floats, Ints, Rows
 from training.evaluation.traffic import ScoredPeriod
@@ -96,24 +96,19 @@ def check_later_changes(
     known, kept = get_inputs_as_of(inputs, cut)
     wanted = np.zeros(len(frame), dtype=bool)
     wanted[judged.rows[probes]] = True
-    options = replace(options, progress=_rename_progress(options.progress))
-    chunks = stream_features(known, parameters, options=options, wanted=wanted[kept])
+
+    def report(what: str, done: int, total: int) -> None:
+        if options.progress is not None and what in ("features", "history"):
+            options.progress("checking for leakage", done, total)
+
+    renamed = replace(options, progress=report)
+    chunks = stream_features(known, parameters, options=renamed, wanted=wanted[kept])
     again = np.concatenate([chunk.X for chunk in chunks]).view(np.uint32)
     differs = again != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
     where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"
     if differs.any():
         where = judged.spec.names[int(differs.sum(axis=0).argmax())]
     return _build_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)
-
-
-def _rename_progress(progress: Progress | None) -> Progress | None:
-    """Return a progress function that labels this computation as a leakage check."""
-
-    def report(what: str, done: int, total: int) -> None:
-        if progress is not None and what in ("features", "history"):
-            progress("checking for leakage", done, total)
-
-    return report
 
 
 def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
@@ -163,23 +158,18 @@ def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row
     areas = np.array([_compute_areas(form, positive) for form in forms])
     form, column = np.unravel_index(np.abs(areas - 0.5).argmax(), areas.shape)
     score = forms[form][:, column].astype(np.float64) * np.sign(areas[form, column] - 0.5)
-    low = _compute_area_low(score[positive], np.sort(score[~positive]))
+    # The lower end of the area, from the share of the others below each find.
+    sides = [np.searchsorted(np.sort(score[~positive]), score[positive], side) for side in ("left", "right")]
+    below = (sides[0] + sides[1]) / (2 * int((~positive).sum()))
+    low = float(below.mean() - CONFIDENCE * below.std(ddof=1) / np.sqrt(len(below)))
     return _build_row(PREDICTIVE_COLUMN, low, len(rows), judged.spec.names[int(column)])
-
-
-def _compute_area_low(finds: Floats, others: Floats) -> float:
-    """Compute the lower end of the area under the ROC curve, from the share of the others, which are sorted, below each find."""
-    lower, through = np.searchsorted(others, finds, "left"), np.searchsorted(others, finds, "right")
-    below = (lower + through) / (2 * len(others))
-    return float(below.mean() - CONFIDENCE * below.std(ddof=1) / np.sqrt(len(below)))
 
 
 def _compute_areas(X: Rows, positive: Bools) -> Floats:
     """Compute the area under the ROC curve of each column; ties count half."""
     finds, others = int(positive.sum()), int((~positive).sum())
     ranks = rankdata(X, axis=0)[positive].sum(axis=0)
-    areas: Floats = (ranks - finds * (finds + 1) / 2) / (finds * others)
-    return areas
+    return np.asarray((ranks - finds * (finds + 1) / 2) / (finds * others))
 
 
 def check_filled_columns(frame: pd.DataFrame, opened: Bools, record: type[Consignment]) -> Row:

@@ -89,16 +89,18 @@ def measure_name_swaps(
         place for place, c in enumerate(records) if any(is_person(getattr(c, f"{s}_name")) for s in sides)
     ]
     pipeline = Pipeline(config, fitted, Pseudonyms(BATCH_KEY))
-    slope, before = model.calibration.slope, model.trees.predict_raw(X[places]) if places else np.empty(0)
+    # History and alerts stay those of the scored rows.
+    kept = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]
     moves = {}
     for language, names in NAMES.items():
-        changed = [swap_names(records[place], names, place, sides) for place in places]
-        after = (
-            model.trees.predict_raw(_recompute_features(pipeline, changed, X[places]))
-            if places
-            else np.empty(0)
-        )
-        moves[language] = slope * np.abs(after - before)
+        changed, moved = X[places], np.empty(0)
+        if places:
+            pipeline.fill_features(
+                [swap_names(records[place], names, place, sides) for place in places], changed
+            )
+            changed[:, kept] = X[places][:, kept]
+            moved = model.trees.predict_raw(changed) - model.trees.predict_raw(X[places])
+        moves[language] = model.calibration.slope * np.abs(moved)
     together = {ALL_LANGUAGES: np.concatenate(list(moves.values()))}
     return [_build_row(language, move) for language, move in (together | moves).items()]
 
@@ -113,15 +115,6 @@ def find_worst_move(rows: Iterable[Row]) -> float:
 def sample_evenly(rows: int, most: int) -> Ints:
     """Choose the positions of at most `most` rows, spread evenly."""
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
-
-
-def _recompute_features(pipeline: Pipeline, records: Sequence[Consignment], scored: Rows) -> Rows:
-    """Compute the features of changed consignments; history and alerts stay those of the scored rows."""
-    X = scored.copy()
-    pipeline.fill_features(records, X)
-    known = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]
-    X[:, known] = scored[:, known]
-    return X
 
 
 def _build_row(language: str, move: Floats) -> Row:

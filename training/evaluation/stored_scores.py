@@ -14,7 +14,7 @@ from consignments.errors import BadInput
 from consignments.records import Target
 from models.formats import format_number, format_points
 from training.config import EvaluationConfig
-from training.evaluation.estimate import Estimate, describe_estimate
+from training.evaluation.estimate import describe_estimate
 from training.evaluation.metrics import (
     METRIC_TITLES,
     PRIMARY_MEASURE,
@@ -31,23 +31,13 @@ from training.evaluation.traffic import ScoredPeriod, compute_daily_capacity, ex
 RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"
 """Beginning of the name of a column with the ranks of a baseline."""
+TEXTS = ("consignment_id", "window", "office", "channel", "service", "departure_country", "chosen_by")
+NUMBERS, FLAGS = (
+    ("day", "stands_for", "weight", RANK, PROBABILITY),
+    ("labelled", "positive", "guessed", "true_positive"),
+)
 COLUMN_KINDS = {
-    "consignment_id": "text",
-    "window": "text",
-    "day": "number",
-    "office": "text",
-    "channel": "text",
-    "service": "text",
-    "departure_country": "text",
-    "stands_for": "number",
-    "labelled": "flag",
-    "positive": "flag",
-    "chosen_by": "text",
-    "weight": "number",
-    "guessed": "flag",
-    RANK: "number",
-    PROBABILITY: "number",
-    "true_positive": "flag",
+    name: kind for kind, names in (("text", TEXTS), ("number", NUMBERS), ("flag", FLAGS)) for name in names
 }
 """Columns that every table has, and what they hold; see `StoredScores`."""
 MISSING_ALLOWED = (PROBABILITY, "true_positive")
@@ -214,24 +204,21 @@ class EvaluationVerdict:
 def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
     """Compare the deployed recipe with its strongest baseline by inspection results, and write the verdict."""
     model, rival = recipe.model, recipe.rival
+    strongest = f"the strongest baseline ({rival.replace('_', ' ')})"
     gain = estimate_difference(model, recipe.baselines[rival], PRIMARY_MEASURE)
     name = SIGN_NAMES[gain.sign if gain.is_shown else 0]
     # The rules are what an operation would have without a model.
     known = {"the model": model.counts, "the fixed rules": recipe.baselines[RULES].counts}
     if rival != RULES:
-        known[f"the strongest baseline ({rival.replace('_', ' ')})"] = recipe.baselines[rival].counts
-    sentences = [
-        describe_counts(known, target),
-        f"{METRIC_TITLES[PRIMARY_MEASURE]}: {describe_estimate(model[PRIMARY_MEASURE])}. {_describe_gain(name, gain, rival)}",
-        RULE_PRIOR_SENTENCE,
-    ]
-    return EvaluationVerdict(name, tuple(sentences))
-
-
-def _describe_gain(name: str, gain: Estimate, rival: str) -> str:
-    compared = f"the strongest baseline ({rival.replace('_', ' ')})"
-    if not gain.is_shown:
-        return f"It is not known whether the model is better than {compared}: {gain.explain_missing()}."
+        known[strongest] = recipe.baselines[rival].counts
     words = {"better": "is better than", "unclear": "does not differ clearly from", "worse": "is worse than"}
     low, high = (format_number(100 * end, "+") for end in (gain.low, gain.high))
-    return f"The model {words[name]} {compared}: {format_points(gain.value)} ({low} to {high})."
+    difference = f"The model {words[name]} {strongest}: {format_points(gain.value)} ({low} to {high})."
+    if not gain.is_shown:
+        difference = (
+            f"It is not known whether the model is better than {strongest}: {gain.explain_missing()}."
+        )
+    estimated = f"{METRIC_TITLES[PRIMARY_MEASURE]}: {describe_estimate(model[PRIMARY_MEASURE])}."
+    return EvaluationVerdict(
+        name, (describe_counts(known, target), f"{estimated} {difference}", RULE_PRIOR_SENTENCE)
+    )

@@ -15,16 +15,12 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.batch import FeatureMatrix
 from models.bundle import Bundle, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
-from models.calibration import CalibrationLevel
 from models.registry import get_model_name
-from models.risk_model import RiskModel
 from models.signatures.keys import SigningKey
 from models.traffic_profile import ReferenceProfile
-from training.arrays import Ints, Rows
 from training.config import CONFIG_FILE, hash_settings
 from training.data.splits import VALIDATION
 from training.evaluation.estimate import ENDS
@@ -130,16 +126,25 @@ def write_run_bundles(trained: TrainingResult, folder: Path) -> None:
     """Write the final fit into `bundle`, and the evaluation fit into `evaluation`; both without data from a truth."""
     kinds: dict[FitKind, str] = {"evaluation": EVALUATION_FOLDER, "final": BUNDLE_FOLDER}
     for kind, name in kinds.items():
-        _write_bundle(trained, kind, build_reference(trained, kind), folder / name)
+        write_bundle(folder / name, _build_bundle(trained, kind))
 
 
-def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferenceProfile, folder: Path) -> None:
+def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
+    """Build a bundle, with the highest scores of each band in the validation period as examples."""
     written = trained.final if kind == "final" else trained.evaluated
     rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
     values, arrays = written.fitted.to_plain()
     frame = trained.data.observed.consignments
     channel = frame["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
-    chosen = _select_band_examples(written.model, trained.matrix.X[rows], channel)
+    scores = written.model.score(trained.matrix.X[rows], list(channel))
+    band, order = (
+        np.array(written.model.assign_bands(scores), dtype=object),
+        np.argsort(-scores, kind="stable"),
+    )
+    chosen = np.concatenate(
+        [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
+    )
+    ends = {end: getattr(written.level, end) for end in ("shift", "low", "high")}
     card = ModelCard(
         name=get_model_name(trained.target),
         target=trained.target,
@@ -150,37 +155,23 @@ def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferencePr
         fit=kind,
         positives=written.positives,
         learnt_until=written.learnt_until.isoformat(),
-        level=_round_level(written.level),
+        level=written.level._replace(
+            **{end: float(f"{value:.{CARD_DIGITS}g}") for end, value in ends.items()}
+        ),
     )
     examples = SelfTestExamples.compute(
         written.model,
         np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
         [str(name) for name in channel[chosen]],
     )
-    bundle = Bundle(
+    return Bundle(
         card=card,
         config=trained.config.features,
         fitted=values,
         arrays=arrays,
         model=written.model,
         examples=examples,
-        reference=reference,
-    )
-    write_bundle(folder, bundle)
-
-
-def _round_level(level: CalibrationLevel) -> CalibrationLevel:
-    shift, low, high = (float(f"{value:.{CARD_DIGITS}g}") for value in (level.shift, level.low, level.high))
-    return level._replace(shift=shift, low=low, high=high)
-
-
-def _select_band_examples(model: RiskModel, X: Rows, channel: NDArray[np.object_]) -> Ints:
-    """Select the highest scores of each band."""
-    score = model.score(X, list(channel))
-    band = np.array(model.assign_bands(score), dtype=object)
-    order = np.argsort(-score, kind="stable")
-    return np.concatenate(
-        [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
+        reference=build_reference(trained, kind),
     )
 
 
@@ -230,19 +221,32 @@ def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, 
     if model["calibration_ratio"].is_shown:
         charts["calibration"] = plots.draw_calibration(model.calibration)
     charts |= plots.draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])
-    return charts | (
-        {"ablation": plots.draw_ablation(trained.studied.ablation)} if trained.studied.ablation else {}
-    )
+    if trained.studied.ablation:
+        charts["ablation"] = plots.draw_ablation(trained.studied.ablation)
+    return charts
 
 
 def _list_tables(trained: TrainingResult) -> dict[str, RunTable]:
     """List the tables of results by name; `deployed` is the recipe as deployed, `evaluation_fit` another fit."""
     deployed, recipe, studied = trained.deployed, trained.deployed.recipe, trained.studied
+    evaluations: dict[str, Mapping[str, Evaluation]] = {
+        "deployed": {"model": recipe.model},
+        "baselines": recipe.baselines,
+        "deployed_truth": {"model": recipe.truth.model} if recipe.truth else {},
+        "evaluation_fit": {"evaluation fit": trained.evaluation_fit},
+    }
     return {
-        "deployed": _build_metric_table({"model": recipe.model}),
-        "baselines": _build_metric_table(recipe.baselines),
-        "deployed_truth": _build_metric_table({"model": recipe.truth.model} if recipe.truth else {}),
-        "evaluation_fit": _build_metric_table({"evaluation fit": trained.evaluation_fit}),
+        **{
+            name: RunTable(
+                [
+                    {"name": side, "metric": metric, **estimate.to_row()}
+                    for side, evaluation in sides.items()
+                    for metric, estimate in evaluation.metrics.items()
+                ],
+                METRIC_COLUMNS,
+            )
+            for name, sides in evaluations.items()
+        },
         "capacity": RunTable(recipe.model.capacity),
         "calibration": RunTable(recipe.model.calibration),
         "slices": RunTable(recipe.model.slices, SLICE_COLUMNS),
@@ -255,12 +259,3 @@ def _list_tables(trained: TrainingResult) -> dict[str, RunTable]:
         "ablation": RunTable(studied.ablation, ("left_out", "kind", "features", *ABLATION_MEASURES)),
         "search": RunTable(studied.trials, TRIAL_COLUMNS),
     }
-
-
-def _build_metric_table(evaluations: Mapping[str, Evaluation]) -> RunTable:
-    rows = [
-        {"name": name, "metric": metric, **estimate.to_row()}
-        for name, evaluation in evaluations.items()
-        for metric, estimate in evaluation.metrics.items()
-    ]
-    return RunTable(rows, METRIC_COLUMNS)

@@ -23,7 +23,6 @@ from training.reporting.mlflow_tracking import (
     MAX_DIGEST_CHARACTERS,
     NOTE_TAG,
     InputTable,
-    OpenRun,
     RunRecord,
     build_addresses,
     describe_schema,
@@ -76,20 +75,9 @@ def run_training(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> RegisteredRun:
-    """Train, log the run with its artifacts, and register the version.
+    """Train, log the run with its artifacts in an MLflow store, and register the version if wanted.
 
-    Parameters
-    ----------
-    task : TrainingTask
-    jobs : int
-        Processes that compute features, and threads that fit. Any number gives the same model, to the last byte of its bundle.
-    progress : callable, optional
-    store : str
-        MLflow store.
-    register : bool
-        Also register the model.
-    key : SigningKey, optional
-        Of an approver or evaluator, who signs the evidence of the run.
+    An approver or evaluator signs the evidence with their `key`. Any number of `jobs` gives the same model, to the last byte of its bundle.
     """
     require_outcomes(task.tables)
     tags = {"kind": "training", "target": task.target, "as_of": task.find_as_of().isoformat()}
@@ -116,7 +104,19 @@ def run_training(
         if not register:
             return RegisteredRun(trained, gate, run.run_id, addresses=addresses)
         with report_progress(report, "registering the version"):
-            version = _register(registry, run, trained, folder, record.description)
+            version = registry.register(
+                run.run_id,
+                folder / BUNDLE_FOLDER,
+                example=build_example_consignments(trained.config.features),
+                description=record.description,
+                tags=trained.tags,
+            )
+            # The page of the logged model shows the main metrics too.
+            digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
+            linked = [
+                name for name in trained.metrics if name.count("/") == 1 and not name.endswith(ENDS[1:])
+            ]
+            run.link_metrics(linked, ("consignments", digest))
         addresses = build_addresses(store, run.run_id, version.uri)
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
 
@@ -150,9 +150,7 @@ def write_review(
 def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:
     """Build a table of two invented consignments as an input example of a model; no real person is in it."""
     record = config.build_record_type()
-    rows = [msgspec.convert(row, record) for row in msgspec.json.decode(EXAMPLE.read_bytes())]
-    frame: pd.DataFrame = build_frame(rows, record)
-    return frame
+    return build_frame(msgspec.json.decode(EXAMPLE.read_bytes(), type=list[record]), record)
 
 
 def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunRecord]:
@@ -183,32 +181,11 @@ def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunReco
 def _describe_inputs(task: TrainingTask, trained: TrainingResult) -> dict[str, InputTable]:
     """Describe each table with its own hash, schema and path."""
     given = {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth}
-    hashed = hash_tables({"consignments": trained.consignments})
+    hashed, source = hash_tables({"consignments": trained.consignments}), task.sources.get
     schema = describe_schema(trained.data.observed.consignments)
-    found = {
-        "consignments": InputTable(
-            trained.consignments.rows, hashed, task.sources.get("consignments"), schema
-        )
-    }
+    found = {"consignments": InputTable(trained.consignments.rows, hashed, source("consignments"), schema)}
     for name, frame in given.items():
         if frame is not None:
             digest, use = hash_tables({name: frame}), "evaluation" if name == "truth" else "training"
-            found[name] = InputTable(len(frame), digest, task.sources.get(name), describe_schema(frame), use)
+            found[name] = InputTable(len(frame), digest, source(name), describe_schema(frame), use)
     return found
-
-
-def _register(
-    registry: Registry, run: OpenRun, trained: TrainingResult, folder: Path, description: str
-) -> ModelVersion:
-    """Register the final fit of a logged run as a new version, and show the main metrics on the page of the logged model."""
-    version = registry.register(
-        run.run_id,
-        folder / BUNDLE_FOLDER,
-        example=build_example_consignments(trained.config.features),
-        description=description,
-        tags=trained.tags,
-    )
-    digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
-    linked = [name for name in trained.metrics if name.count("/") == 1 and not name.endswith(ENDS[1:])]
-    run.link_metrics(linked, ("consignments", digest))
-    return version

@@ -26,13 +26,8 @@ VERDICT_WORDS = {
     "worse": "Worse than a baseline",
 }
 FIRST_METRICS = (
-    "recall_averaged",
-    "recall_at_1pct",
-    "recall_at_capacity",
-    "precision_at_1pct",
-    "precision_at_capacity",
-    "roc_auc",
-    "calibration_ratio",
+    *("recall_averaged", "recall_at_1pct", "recall_at_capacity", "precision_at_1pct"),
+    *("precision_at_capacity", "roc_auc", "calibration_ratio"),
 )
 """Metrics that the page shows first; the others unfold."""
 CAPACITY_TITLES = {AT_CAPACITY: "daily capacity"} | {
@@ -52,10 +47,17 @@ def render_report(
     fairness: Sequence[Row],
 ) -> str:
     """Render the page of a run as HTML that holds its style and charts."""
+    spec = trained.final.model.spec
     return render_page(
         REPORT_FILE,
         **_gather_texts(trained, gate),
-        facts=_list_facts(trained),
+        facts={
+            "data": trained.data_sha256[:12],
+            "code": installed_version("npsrisk"),
+            "features": f"{len(spec)} ({spec.compute_digest()[:12]})",
+            "trees": str(len(trained.final.model.trees)),
+            "tested traffic": format_number(trained.deployed.stored.frame["stands_for"].sum()),
+        },
         all_metrics=tuple(METRIC_TITLES),
         capacities=CAPACITY_TITLES,
         list_sides=_list_sides,
@@ -94,18 +96,16 @@ def _gather_texts(trained: TrainingResult, gate: GateReport) -> dict[str, Any]:
         "verdict_word": VERDICT_WORDS[trained.verdict.name],
         "weeks": f"{origins[-1]['from']} to {origins[0]['until']}",
         "first_metrics": FIRST_METRICS,
-        "first_sides": _list_first_sides,
+        "first_sides": lambda recipe: _list_sides(recipe, (recipe.rival,)),
         "is_shown": _is_shown,
         "list_missing": _list_missing,
     }
 
 
-def _list_sides(recipe: RecipeEvaluation) -> Sides:
-    return {"model": recipe.model} | {name.replace("_", " "): each for name, each in recipe.baselines.items()}
-
-
-def _list_first_sides(recipe: RecipeEvaluation) -> Sides:
-    return {"model": recipe.model, recipe.rival.replace("_", " "): recipe.baselines[recipe.rival]}
+def _list_sides(recipe: RecipeEvaluation, names: Iterable[str] = ()) -> Sides:
+    """Return the model and some of its baselines, by default all."""
+    names = names or recipe.baselines
+    return {"model": recipe.model} | {name.replace("_", " "): recipe.baselines[name] for name in names}
 
 
 def _is_shown(sides: Sides, metric: str) -> bool:
@@ -119,14 +119,3 @@ def _list_missing(sides: Sides, metrics: Iterable[str]) -> list[str]:
         if not _is_shown(sides, metric):
             reasons.setdefault(first[metric].explain_missing(), []).append(METRIC_TITLES[metric])
     return [f"Not shown, {reason}: {'; '.join(titles)}." for reason, titles in reasons.items()]
-
-
-def _list_facts(trained: TrainingResult) -> dict[str, str]:
-    model = trained.final.model
-    return {
-        "data": trained.data_sha256[:12],
-        "code": installed_version("npsrisk"),
-        "features": f"{len(model.spec)} ({model.spec.compute_digest()[:12]})",
-        "trees": str(len(model.trees)),
-        "tested traffic": format_number(trained.deployed.stored.frame["stands_for"].sum()),
-    }

@@ -22,7 +22,7 @@ from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import Labels, ObservedTables, compute_fitting_weights, get_true_labels
 from training.evaluation.leakage import check_leakage
-from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
+from training.evaluation.name_invariance import measure_name_swaps, sample_evenly
 from training.evaluation.stored_scores import judge_recipe
 from training.evaluation.traffic import ScoredPeriod
 from training.fitting.deployed import (
@@ -62,7 +62,24 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, task.target)
     final, deployed = _fit_as_deployed(data, recipe, evaluated, test_traffic, true_labels, options)
-    name_swaps, leaks = _check_evaluation_fit(task, source, parts, evaluated, test_traffic, options)
+    matrix = parts.matrix.keep_rows(data.evaluation.part == TEST)
+    with report_progress(progress, "replacing names"):
+        sample, features = (
+            sample_evenly(len(matrix.rows), task.config.evaluation.name_rows),
+            task.config.features,
+        )
+        records = source.get_records(matrix.rows[sample])
+        name_swaps = measure_name_swaps(
+            records, matrix.X[sample], evaluated.model, features, evaluated.fitted
+        )
+    leaks = check_leakage(
+        task.inputs,
+        matrix.locate(data.evaluation.observed.kept.rows),
+        test_traffic,
+        source.frame.iloc[matrix.rows],
+        FeatureParameters(features, evaluated.fitted),
+        options,
+    )
     return TrainingResult(
         target=task.target,
         as_of=data.evaluation.split.as_of,
@@ -158,30 +175,3 @@ def _fit_as_deployed(
     with report_progress(progress, "evaluating as deployed"):
         weights = [period.weight for period in unseen[-len(fits) :]]
         return final, evaluate_deployed(fits, known, weights, recipe.config.evaluation, true_labels)
-
-
-def _check_evaluation_fit(
-    task: TrainingTask,
-    source: TableFeatures,
-    parts: SplitFeatures,
-    evaluated: CalibratedFit,
-    test_traffic: ScoredPeriod,
-    options: ComputeOptions,
-) -> tuple[list[Row], list[Row]]:
-    """Measure the effect of names from other languages on a sample of the test traffic, and check the test period for leakage."""
-    config, matrix = task.config, parts.matrix.keep_rows(parts.data.part == TEST)
-    with report_progress(options.progress, "replacing names"):
-        sample = sample_evenly(len(matrix.rows), config.evaluation.name_rows)
-        records = source.get_records(matrix.rows[sample])
-        name_swaps = measure_name_swaps(
-            records, matrix.X[sample], evaluated.model, config.features, evaluated.fitted
-        )
-    leaks = check_leakage(
-        task.inputs,
-        matrix.locate(parts.data.observed.kept.rows),
-        test_traffic,
-        source.frame.iloc[matrix.rows],
-        FeatureParameters(config.features, evaluated.fitted),
-        options,
-    )
-    return name_swaps, leaks
