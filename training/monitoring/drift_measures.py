@@ -51,15 +51,11 @@ MAX_REGULAR_SILENCE_SHARE = 0.25
 A wave of parcels that came and ended is not a failed source."""
 MAX_UNIT_SPREAD = 1.35
 """A unit changed only if all quantiles changed by one factor, within this factor of each other."""
+MASS_FACTORS = {"grams": 1000.0, "ounces": 35.274, "pounds": 2.2046}
 UNIT_FACTORS = {
-    "grams instead of kilograms": 1000.0,
-    "minor units of a currency": 100.0,
-    "ounces instead of kilograms": 35.274,
-    "pounds instead of kilograms": 2.2046,
-    "kilograms instead of grams": 1 / 1000.0,
-    "kilograms instead of ounces": 1 / 35.274,
-    "kilograms instead of pounds": 1 / 2.2046,
-    "major units of a currency": 1 / 100.0,
+    **{f"{unit} instead of kilograms": factor for unit, factor in MASS_FACTORS.items()},
+    **{f"kilograms instead of {unit}": 1 / factor for unit, factor in MASS_FACTORS.items()},
+    **{"minor units of a currency": 100.0, "major units of a currency": 1 / 100.0},
 }
 UNIT_TOLERANCE = 1.25
 SMOOTHING = 0.5
@@ -173,8 +169,7 @@ def list_measures(
     for row in rows:
         if not with_history and LIMITS[row["kind"]].history:
             row["result"] = NOT_EVALUATED
-    order = list(LIMITS)
-    return sorted(rows, key=lambda row: order.index(row["kind"]))
+    return sorted(rows, key=lambda row: list(LIMITS).index(row["kind"]))
 
 
 def list_reasons(rows: Sequence[Row]) -> list[Row]:
@@ -421,19 +416,18 @@ def list_feature_changes(
         for place, feature in enumerate(features if channel in now.channels else ()):
             old, new = (np.array(each.features[channel][place], dtype=np.float64) for each in (then, now))
             mean, spread = then.means[channel][place], then.spreads[channel][place]
-            later = now.means[channel][place]
+            later, lacking = (
+                now.means[channel][place],
+                [float(each[MISSING_BIN] / each.sum()) for each in (old, new)],
+            )
             moved = np.nan if mean is None or later is None or not spread else (later - mean) / spread
+            row = {"feature": feature.name, "group": feature.group, "channel": channel}
+            row |= {
+                "psi": float(compute_psi(old, new)),
+                "total_variation": float(compute_total_variation(old, new)),
+            }
             rows.append(
-                {
-                    "feature": feature.name,
-                    "group": feature.group,
-                    "channel": channel,
-                    "psi": float(compute_psi(old, new)),
-                    "total_variation": float(compute_total_variation(old, new)),
-                    "mean_change_sd": moved,
-                    "missing_then": float(old[MISSING_BIN] / old.sum()),
-                    "missing_now": float(new[MISSING_BIN] / new.sum()),
-                }
+                row | {"mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
             )
     return sorted(rows, key=lambda row: (-row["psi"], row["feature"], row["channel"]))
 

@@ -26,14 +26,8 @@ from training.arrays import Floats
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK = "#8A8F98", "#1F2933"
-LINE_STYLES = (
-    (BLUE, "-"),
-    (ORANGE, "--"),
-    (GREEN, "-."),
-    (PURPLE, ":"),
-    (SKY, (0, (5, 1, 1, 1))),
-    (GREY, (0, (1, 2))),
-)
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 2)))
+LINE_STYLES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE, SKY, GREY), DASHES, strict=True))
 """Colour and dashes of lines that share a chart, the most important first."""
 WIDTH, HEIGHT = 4.9, 3.9
 """In inches; the font is readable when a chart fills a screen of 390 pixels."""
@@ -48,11 +42,6 @@ AxisFormat = Callable[[float], str]
 def format_share_tick(value: float) -> str:
     """Format a tick of an axis of shares, such as `0.05 %`."""
     return f"{100 * value:.3g} %"
-
-
-def format_signed_tick(value: float) -> str:
-    """Format a tick of an axis of differences, such as `+0.25`."""
-    return format_number(value, "+")
 
 
 @dataclass
@@ -112,20 +101,19 @@ class Chart:
             figure.legend(handles, named, loc="outside lower left", ncols=2)
 
 
-FORMATS: dict[str, AxisFormat] = {"share": format_share_tick, "signed": format_signed_tick}
+FORMATS: dict[str, AxisFormat] = {
+    "share": format_share_tick,
+    "signed": lambda value: format_number(value, "+"),
+}
 CHARTS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
 def open_chart(name: str, rows: int = 0, **values: str) -> Chart:
     """Return a chart of `charts.toml` with its title, caption and size; `values` are those in its texts."""
-    found: dict[str, Any] = {
-        key: FORMATS[value]
-        if key.endswith("_format")
-        else value.format(**values)
-        if isinstance(value, str)
-        else value
-        for key, value in CHARTS[name].items()
-    }
+    found = dict(CHARTS[name])
+    for key, value in found.items():
+        if isinstance(value, str):
+            found[key] = FORMATS[value] if key.endswith("_format") else value.format(**values)
     height = found.pop("height", HEIGHT) + rows * found.pop("row_height", 0.0)
     return Chart(height=height, **found)
 

@@ -14,14 +14,8 @@ MAX_READ_CHARACTERS = 2000
 CONTACT_DETAILS = re.compile(r"\S*@\S+|\+?\d[\d\s()/-]{6,}\d")
 """E-mail addresses and numbers as long as a telephone number, which a free text may contain."""
 REMOVED = "[removed]"
-COLUMNS = (
-    "departure_country",
-    "destination_country",
-    "origin_country",
-    "gross_weight_kg",
-    "declared_value",
-    "currency",
-)
+COUNTRIES = ("departure_country", "destination_country", "origin_country")
+COLUMNS = (*COUNTRIES, "gross_weight_kg", "declared_value", "currency")
 
 
 class ConsignmentFacts(NamedTuple):

@@ -41,7 +41,7 @@ def create_environment() -> jinja2.Environment:
     made.globals |= {
         "between": format_interval,
         "estimated": format_estimate,
-        "estimate_of": _read_estimate,
+        "estimate_of": lambda row, name: Estimate(*(float(row[f"{name}{end}"]) for end in ENDS)),
         "headline": METRIC_TITLES,
     }
     return made
@@ -59,8 +59,3 @@ def replace_gate(page: str, gate: Any, links: Mapping[str, str]) -> str:
     """Replace the first section of a run's page by a later report of the gate, with links by their texts."""
     section = render_page("gate.html", gate=gate, links=links)
     return GATE_SECTION.sub(lambda _: section, page, count=1)
-
-
-def _read_estimate(row: Mapping[str, Any], name: str) -> Estimate:
-    """Return the columns `NAME`, `NAME_low` and `NAME_high` of a row as an estimate."""
-    return Estimate(*(float(row[f"{name}{end}"]) for end in ENDS))

@@ -67,6 +67,19 @@ class InputTable(NamedTuple):
     schema: str = ""
     context: str = "training"
 
+    def describe(self, name: str, whole: str) -> DatasetInput:
+        """Describe it for MLflow with our hash of all rows, by default that of the `whole` input; MLflow's own covers the first rows."""
+        source = {"tags": {}} if self.source is None else {"uri": self.source}
+        table = Dataset(
+            name,
+            (self.digest or whole)[:MAX_DIGEST_CHARACTERS],
+            source_type="code" if self.source is None else "local",
+            source=json.dumps(source),
+            schema=self.schema or None,
+            profile=json.dumps({"num_rows": self.rows}),
+        )
+        return DatasetInput(table, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -122,10 +135,25 @@ class OpenRun:
 
     def log(self, record: RunRecord) -> None:
         """Log the content of the run."""
-        for name, value in {**record.tags, NOTE_TAG: record.description}.items():
-            self.client.set_tag(self.run_id, name, value)
-        self._log_numbers(record)
-        self._log_inputs(record)
+        for tag, text in {**record.tags, NOTE_TAG: record.description}.items():
+            self.client.set_tag(self.run_id, tag, text)
+        now = time.time_ns() // 1_000_000
+        numbers = [(name, 0, value) for name, value in record.metrics.items()]
+        numbers += [(name, step, value) for name, values in record.series.items() for step, value in values]
+        metrics = [
+            Metric(name, _round_metric(value), now, step)
+            for name, step, value in numbers
+            if math.isfinite(value)
+        ]
+        params = [Param(name, _format_param(value)) for name, value in record.params.items()]
+        for start in range(0, len(metrics), MAX_METRICS_PER_CALL):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS_PER_CALL])
+        for start in range(0, len(params), MAX_PARAMS_PER_CALL):
+            self.client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS_PER_CALL])
+        if record.inputs:
+            whole = record.tags.get("data_sha256", "")
+            datasets = [each.describe(name, whole) for name, each in record.inputs.items()]
+            self.client.log_inputs(self.run_id, datasets=datasets)
         with TemporaryDirectory() as spare:
             folder = record.folder or Path(spare)
             record.write(folder)
@@ -144,49 +172,10 @@ class OpenRun:
         """Show metrics of the run also on the page of the model that it logged, with the input table (name, digest)."""
         outputs = self.client.get_run(self.run_id).outputs
         assert outputs is not None
-        model_id = outputs.model_outputs[-1].model_id
+        model = outputs.model_outputs[-1].model_id
         points = [point for metric in names for point in self.client.get_metric_history(self.run_id, metric)]
-        linked = [
-            Metric(point.key, point.value, point.timestamp, point.step, model_id, *table) for point in points
-        ]
+        linked = [Metric(each.key, each.value, each.timestamp, each.step, model, *table) for each in points]
         self.client.log_batch(self.run_id, metrics=linked)
-
-    def _log_numbers(self, record: RunRecord) -> None:
-        now = time.time_ns() // 1_000_000
-        numbers = [(name, 0, value) for name, value in record.metrics.items()]
-        numbers += [(name, step, value) for name, values in record.series.items() for step, value in values]
-        metrics = [
-            Metric(name, _round_metric(value), now, step)
-            for name, step, value in numbers
-            if math.isfinite(value)
-        ]
-        params = [
-            Param(name, _format_param(value)[:MAX_PARAM_CHARACTERS]) for name, value in record.params.items()
-        ]
-        for start in range(0, len(metrics), MAX_METRICS_PER_CALL):
-            self.client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS_PER_CALL])
-        for start in range(0, len(params), MAX_PARAMS_PER_CALL):
-            self.client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS_PER_CALL])
-
-    def _log_inputs(self, record: RunRecord) -> None:
-        """Log the input tables with our hash of all rows; MLflow's own hash covers only the first rows."""
-        whole = record.tags.get("data_sha256", "")
-        inputs = [
-            DatasetInput(
-                Dataset(
-                    name,
-                    (table.digest or whole)[:MAX_DIGEST_CHARACTERS],
-                    source_type="code" if table.source is None else "local",
-                    source=json.dumps({"tags": {}} if table.source is None else {"uri": table.source}),
-                    schema=table.schema or None,
-                    profile=json.dumps({"num_rows": table.rows}),
-                ),
-                [InputTag(MLFLOW_DATASET_CONTEXT, table.context)],
-            )
-            for name, table in record.inputs.items()
-        ]
-        if inputs:
-            self.client.log_inputs(self.run_id, datasets=inputs)
 
 
 def log_run(record: RunRecord, *, tracking_uri: str = DEFAULT_TRACKING_URI) -> str:
@@ -284,10 +273,11 @@ def _get_experiment_id(client: MlflowClient, tracking_uri: str) -> str:
 
 
 def _format_param(value: Any) -> str:
-    """Format a setting for people."""
+    """Format a setting for people, as far as MLflow stores it."""
     if value is None or value == ():
         return "none"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text[:MAX_PARAM_CHARACTERS]
 
 
 def _round_metric(value: float) -> float:

@@ -1,5 +1,6 @@
 """Charts of a run; their titles and captions are in `charts.toml`."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from consignments.timestamps import EPOCH
 from models.formats import format_number
 from training.arrays import Floats, Rows
 from training.config import EvaluationConfig
-from training.evaluation.estimate import ENDS, Estimate
+from training.evaluation.estimate import ENDS
 from training.evaluation.metrics import compute_capacity_curve
 from training.evaluation.stored_scores import BASELINE, RANK, StoredScores
 from training.evaluation.traffic import (
@@ -54,7 +55,28 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
     drawn = {measure: charts.open_chart(measure) for measure in ("precision", "recall")}
     own = compute_capacity_shares(stored.to_period(), settings)
     for measure, chart in drawn.items():
-        _draw_over_capacity(chart, {name: curve[measure] for name, curve in curves.items()}, own)
+        with chart.draw() as axes:
+            for (name, curve), (colour, dashes) in zip(curves.items(), charts.LINE_STYLES, strict=False):
+                style: dict[str, Any] = {"color": colour, "linestyle": dashes, "label": name}
+                values = [each.shown for each in curve[measure]]
+                axes.plot(CURVE_SHARES, values, linewidth=2.4 if name == "model" else 1.6, **style)
+            low, high = (
+                [getattr(each, end) if each.is_shown else np.nan for each in curves["model"][measure]]
+                for end in ("low", "high")
+            )
+            band: dict[str, Any] = {
+                "color": charts.BLUE,
+                "alpha": 0.16,
+                "linewidth": 0,
+                "label": "95 % interval",
+            }
+            axes.fill_between(CURVE_SHARES, low, high, **band)
+            axes.set(xscale="log", ylim=(0, None))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_xticks(
+                list(SHARES.values()), [charts.format_share_tick(each) for each in SHARES.values()]
+            )
+            _mark_capacity(axes, own)
     return drawn
 
 
@@ -68,13 +90,11 @@ def draw_calibration(bins: Sequence[Row]) -> Chart:
     )
     some = rate > MIN_SHOWN
     reach = np.nan_to_num([rate - low, high - rate]).clip(0)[:, some]
+    perfect: dict[str, Any] = {"color": charts.GREY, "linestyle": "--", "linewidth": 1.2, "label": "perfect"}
+    bars: dict[str, Any] = {"color": charts.BLUE, "fmt": "o", "capsize": 3, "label": "score bins"}
     with chart.draw() as axes:
-        axes.plot(
-            [MIN_SHOWN, 1], [MIN_SHOWN, 1], color=charts.GREY, linestyle="--", linewidth=1.2, label="perfect"
-        )
-        axes.errorbar(
-            score[some], rate[some], reach, color=charts.BLUE, fmt="o", capsize=3, label="score bins"
-        )
+        axes.plot([MIN_SHOWN, 1], [MIN_SHOWN, 1], **perfect)
+        axes.errorbar(score[some], rate[some], reach, **bars)
         if not some.all():
             empty: dict[str, Any] = {"label": "no positive in the bin", "markeredgecolor": charts.BLUE}
             axes.plot(score[~some], rate[~some], "o", color="white", **empty)
@@ -108,16 +128,16 @@ def draw_daily_detections(traffic: ScoredPeriod) -> Chart:
 
 def draw_importance(features: Sequence[Row]) -> Chart:
     """Draw each group's share of the mean absolute contribution, from the rows of `compute_feature_importance`."""
-    groups: dict[str, float] = {}
+    groups = Counter[str]()
     for row in features:
-        groups[row["group"]] = groups.get(row["group"], 0.0) + row["share"]
-    ranked = sorted(groups.items(), key=lambda item: item[1])
-    shares = [share for _, share in ranked]
+        groups[row["group"]] += row["share"]
+    ranked = sorted(groups, key=groups.__getitem__)
+    shares = [float(groups[name]) for name in ranked]
     chart = charts.open_chart("importance", len(ranked))
     with chart.draw() as axes:
         bars = axes.barh(range(len(ranked)), shares, color=charts.BLUE, height=0.68)
         axes.bar_label(bars, [charts.format_share_tick(share) for share in shares], padding=4, fontsize=9.5)
-        charts.set_rows(axes, range(len(ranked)), [name for name, _ in ranked])
+        charts.set_rows(axes, range(len(ranked)), ranked)
         axes.set_xlim(0, 1.2 * max(shares, default=1.0))
         axes.xaxis.set_major_locator(MaxNLocator(4))
     return chart
@@ -166,14 +186,8 @@ def draw_beeswarm(titles: Sequence[str], X: Rows, contributions: Floats) -> Char
             ranks = pd.Series(value[known]).rank(method="dense")
             colours = VALUE_COLOURS((ranks - 1) / (ranks.max() - 1) if ranks.max() > 1 else 0.0 * ranks + 0.5)
             axes.scatter(effect[known], height[known], c=colours, s=13, linewidths=0)
-            axes.scatter(
-                effect[~known],
-                height[~known],
-                s=11,
-                facecolors="none",
-                edgecolors=charts.GREY,
-                linewidths=0.7,
-            )
+            hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": charts.GREY, "linewidths": 0.7}
+            axes.scatter(effect[~known], height[~known], s=11, **hollow)
         charts.set_rows(axes, [-column for column in range(len(titles))], titles)
         axes.set_ylim(0.6 - len(titles), 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -188,7 +202,10 @@ def draw_dependence(
     size = len(values)
     form, points = ("o", 6) if size <= MAX_FEW_VALUES else (".-", 4)
     at = np.unique(np.linspace(0, size - 1, min(size, MAX_TICKS)).round()).astype(np.int64)
-    ticks = [(float(each), _name_value(float(values[each]), is_flag=is_flag)) for each in at]
+    names = [format_number(float(f"{value:.2g}")) for value in values[at]]
+    if is_flag:
+        names = ["yes" if value else "no" for value in values[at]]
+    ticks = list(zip(at.tolist(), names, strict=True))
     with chart.draw() as axes:
         axes.axhline(0, color=charts.GREY, linewidth=0.8)
         axes.plot(range(size), effect, form, color=charts.BLUE, linewidth=1.8, markersize=points)
@@ -201,46 +218,19 @@ def draw_dependence(
     return chart
 
 
-def _draw_over_capacity(
-    chart: Chart, curves: Mapping[str, Sequence[Estimate]], own: Mapping[str, float]
-) -> None:
-    """Draw shares over capacity: the model, which is first, with its interval, the baselines, and the capacity in use."""
-    model = next(iter(curves.values()))
-    with chart.draw() as axes:
-        for (name, estimates), (colour, dashes) in zip(curves.items(), charts.LINE_STYLES, strict=False):
-            width = 2.4 if estimates is model else 1.6
-            values = [each.shown for each in estimates]
-            axes.plot(CURVE_SHARES, values, color=colour, linestyle=dashes, linewidth=width, label=name)
-        low, high = (
-            [getattr(each, end) if each.is_shown else np.nan for each in model] for end in ("low", "high")
-        )
-        axes.fill_between(
-            CURVE_SHARES, low, high, color=charts.BLUE, alpha=0.16, linewidth=0, label="95 % interval"
-        )
-        axes.set(xscale="log", ylim=(0, None))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticks(list(SHARES.values()), [charts.format_share_tick(share) for share in SHARES.values()])
-        _mark_capacity(axes, own)
-
-
 def _mark_capacity(axes: Axes, own: Mapping[str, float]) -> None:
     """Mark the capacity in use: a line for all offices together, and a short tick for each office."""
     low, high = axes.get_xlim()
     for office, share in own.items():
         if low <= share <= high and office == ALL_OFFICES:
-            axes.axvline(
-                share, color=charts.INK, linestyle=(0, (1, 1)), linewidth=1.4, label="capacity in use"
-            )
+            dotted: dict[str, Any] = {"linestyle": (0, (1, 1)), "linewidth": 1.4, "label": "capacity in use"}
+            axes.axvline(share, color=charts.INK, **dotted)
         elif low <= share <= high:
             axes.axvline(share, ymax=0.04, color=charts.INK, linewidth=1.6)
 
 
 def _read_ends(rows: Sequence[Row], name: str) -> list[Floats]:
     return [np.array([float(row[f"{name}{end}"]) for row in rows]) for end in ENDS]
-
-
-def _name_value(value: float, *, is_flag: bool) -> str:
-    return ("yes" if value else "no") if is_flag else format_number(float(f"{value:.2g}"))
 
 
 def _spread_points(effect: Floats) -> Floats:
