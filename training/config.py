@@ -18,7 +18,6 @@ from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from models.fitting.boosting import TreeParams
 
 CONFIG_FILE = "config.json"
-"""Artifact of a run that keeps its settings."""
 LABEL_DELAY_DAYS = 21
 """Days within which most results become known."""
 DESCRIPTIONS: dict[str, dict[str, str]] = tomllib.loads(

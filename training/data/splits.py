@@ -130,7 +130,6 @@ def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitCo
 
 
 def _split_before(test: Period, first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
-    """Place validation and training before a test period; their labels are read on the day it begins, or at `as_of`."""
     gap, labels_by = timedelta(days=config.label_delay_days), test.begins if test.days else as_of
     validation_ends = test.begins - gap
     validation_begins = validation_ends - timedelta(days=config.validation_days)

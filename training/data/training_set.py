@@ -399,7 +399,6 @@ def _require_both_kinds(data: DataSet) -> None:
 def _build_report(
     data: DataSet, placed: NDArray[np.int8], decided: Bools, withdrawn: Bools, final: Labels
 ) -> list[dict[str, float | str]]:
-    """Count for each period the arrivals, the rows used, and those left out, with why."""
     received, labels = get_time_column_us(data.observed.consignments, "received_at"), data.labels
     late = received >= to_us(data.split.as_of)
     rows: list[dict[str, float | str]] = []

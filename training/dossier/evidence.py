@@ -112,7 +112,6 @@ def gather_dossier_evidence(
 
 
 def _describe_run(run: RunEvidence) -> str:
-    """Describe whether the files of the training run are those that its evidence names, and who vouches for it."""
     if run.evidence is None:
         return f"No figure is taken from the training run, because its files do not agree with its evidence: {run.doubt}."
     vouched = f"Nobody vouches for them: {run.doubt}." if run.signer is None else f"{run.signer} signed it."

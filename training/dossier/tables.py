@@ -29,7 +29,6 @@ MIX_COLUMNS = ("channel", "service", "departure_country")
 PLACEHOLDER = re.compile(r"\{\w+\}")
 RESULTS = {True: "holds", False: "does not hold", None: "not checked"}
 TEXT_ORDER = ("true", "other", "one", "zero", "single_key", "missing")
-"""Which text of a feature explains it, in this order."""
 
 
 def list_parameters(config: TrainConfig) -> Rows:

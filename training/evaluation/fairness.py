@@ -23,14 +23,12 @@ from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod
 
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
-"""Kinds of groups, as `ScoredPeriod.slices` names them."""
 EVERYBODY, OTHERS = "all", "others"
 MEASURES = ("selection_rate", "hit_rate", "false_opens_per_1000")
 COLUMNS = (
     *("judged_by", "kind", "value", "consignments", "chosen", "known"),
     *(f"{name}{end}" for name in MEASURES for end in ENDS),
 )
-"""Columns of the table, the same in every run."""
 ADDRESS_KIND_FEATURES = {
     "post box": "parties.consignee_post_box",
     "virtual office": "parties.consignee_virtual_office",
@@ -83,7 +81,6 @@ def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator
 
 
 def _build_burden_row(traffic: ScoredPeriod, taken: Floats, mine: Floats, finds: KnownFinds) -> Row:
-    """Build the figures of one group from the part of each row that is taken."""
     arrived, chosen = float(mine @ traffic.traffic), float(taken @ traffic.traffic)
     rate = chosen / arrived
     hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)

@@ -29,7 +29,6 @@ from training.evaluation.traffic import (
 )
 
 MAX_MULTIPLE = 2.0
-"""Largest weight of a find, as a multiple of the mean weight."""
 AVERAGED_SHARES = (0.002, 0.05)
 """Capacities over which `recall_averaged` averages recall, in equal steps of the logarithm."""
 

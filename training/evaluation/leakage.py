@@ -73,7 +73,6 @@ def get_inputs_as_of(inputs: FeatureInputs, cut: TimeCutoff) -> tuple[FeatureInp
 
 
 def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bools:
-    """Return which rows were present at a time."""
     place = get_sequence(frame)
     there: Bools = moment_us <= cut.us
     return there if place is None or cut.sequence is None else place <= cut.sequence
@@ -166,7 +165,6 @@ def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row
 
 
 def _compute_areas(X: Rows, positive: Bools) -> Floats:
-    """Compute the area under the ROC curve of each column; ties count half."""
     finds, others = int(positive.sum()), int((~positive).sum())
     ranks = rankdata(X, axis=0)[positive].sum(axis=0)
     return np.asarray((ranks - finds * (finds + 1) / 2) / (finds * others))

@@ -31,7 +31,6 @@ RANKING_METRICS = (
     *(f"{name}_at_{each}" for each in (*SHARES, AT_CAPACITY) for name in ("precision", "recall")),
 )
 LOGGED_METRICS = (*RANKING_METRICS, CALIBRATION_RATIO)
-"""Metrics that MLflow gets."""
 METRIC_TITLES = {
     "recall_averaged": "Recall, averaged over capacities of 0.2 to 5 % of traffic",
     "roc_auc": "Area under the ROC curve",
@@ -42,9 +41,7 @@ METRIC_TITLES = {
     "recall_at_capacity": "Recall at the daily capacity of each office",
     "calibration_ratio": "Calibration ratio: predicted over observed positives",
 }
-"""Metrics of a page, in its order."""
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
-"""Metrics that are not shares."""
 SLICE_METRICS = ("recall_at_1pct", "precision_at_1pct", "roc_auc", CALIBRATION_RATIO)
 SLICE_MEASURE = "roc_auc"
 SLICE_COLUMNS = (
@@ -158,7 +155,6 @@ def iterate_slices(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[
 
 
 def _estimate_calibration(traffic: ScoredPeriod, finds: KnownFinds, rows: Bools | None = None) -> Estimate:
-    """Estimate predicted over observed positives of the traffic that has a probability."""
     known = np.isfinite(traffic.probabilities) & (True if rows is None else rows)
     predicted = float(traffic.probabilities[known] @ traffic.traffic[known])
     at = traffic.labelled & traffic.positive & (True if rows is None else rows)
@@ -227,7 +223,6 @@ def _build_calibration_table(ranked: RankedTraffic, finds: KnownFinds) -> list[R
 
 
 def _build_slice_row(kind: str, value: str, rows: Bools, traffic: ScoredPeriod, finds: KnownFinds) -> Row:
-    """Build one row of the table of slices."""
     measures = finds.estimate_measures() | {CALIBRATION_RATIO: _estimate_calibration(traffic, finds, rows)}
     row: Row = {
         "kind": kind,
@@ -263,7 +258,6 @@ def evaluate_pair(
 
 
 def _compare_slices(traffic: ScoredPeriod, other: Floats, config: EvaluationConfig) -> list[Row]:
-    """Compare the area under the ROC curve within each slice."""
     found: list[Row] = []
     for kind, value, rows in iterate_slices(traffic, config):
         mine = traffic.select_rows(rows)

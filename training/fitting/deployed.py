@@ -63,7 +63,6 @@ from training.fitting.fit import (
 from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
 
 RECALLS = ("recall_at_1pct", "recall_at_5pct")
-"""Metrics in the tables of dates and ages."""
 Row = dict[str, Any]
 
 
@@ -328,7 +327,6 @@ def evaluate_deployed(
 def _build_window(
     fit: OriginFit, parts: SplitFeatures, weight: Floats, true_labels: Labels | None
 ) -> pd.DataFrame:
-    """Build the stored scores of one window."""
     rows, labels = fit.tested, parts.data.labels
     at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
     known, true_positive = labels.known[rows], pd.array([pd.NA] * len(rows), "boolean")
@@ -376,7 +374,6 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
 
 
 def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
-    """Describe which fits were tested on which weeks, and on which of them the calibration rests."""
     test, first, learnt = fits[0].data.split.test, fits[-1].window, fits[0].learnt_until
     last = f"{test.ends:%Y-%m-%d}"
     if learnt < test.begins:

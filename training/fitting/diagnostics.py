@@ -30,7 +30,6 @@ from training.fitting.rolling_origin import (
 )
 
 MAX_ORIGINS = 3
-"""Maximum number of dates for ablation and search."""
 GROUPS = "groups"
 """Stands for all groups of features among the names of an ablation."""
 Row = dict[str, Any]
@@ -55,7 +54,6 @@ SEARCH_SPACE: Mapping[str, SearchRange] = {
     "model.linear_share": SearchRange(0.0, 1.0),
     "weights.background_weight": SearchRange(0.3, 10.0, log=True),
 }
-"""Searched parameters, by their names in the configuration."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from training.fitting.rolling_origin import TEXT_SCORE, compute_text_scores
 
 T = TypeVar("T")
 ALONE = ComputeOptions()
-"""One thread, no progress."""
 
 
 class FeatureSource(Protocol):

@@ -33,7 +33,6 @@ from training.evaluation.estimate import Estimate, compute_interval, draw_days
 
 TEXT_SCORE = "goods.text_score"
 MIN_POSITIVES = 3
-"""Minimum positives in training and in the window of an origin."""
 MIN_TRAFFIC_SHARE = 0.001
 """Share of traffic: positives ranked above it get the full score."""
 RESAMPLES = 500

@@ -103,7 +103,6 @@ def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
 
 
 def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple[Action, str, str]:
-    """Choose what to do with a version: the action, the way up, and the sentence."""
     obstacles = find_obstacles(rules)
     if not obstacles:
         return ("promote", *explain_way(evidence))

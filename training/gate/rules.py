@@ -157,7 +157,6 @@ def _check_verified(evidence: GateEvidence) -> RuleResult:
 
 
 def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
-    """Check that a check of `training.evaluation.leakage` stays within its bound."""
     row = figures.looks.get(check, {})
     value = _to_float(row.get("found"))
     if math.isfinite(value):
@@ -275,13 +274,11 @@ CHECKS: dict[str, Check] = {
     "no slice lost": _check_compared(_check_slice_losses),
     WAY_RULE: _check_way,
 }
-"""Check of each rule, except of those that name a leak in `rules.toml`."""
 RULES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
     files(__package__).joinpath("rules.toml").read_text("utf-8")
 )
 BUNDLE_RULES, RUN_RULES, CHAMPION_RULES = RULES["bundle"], RULES["run"], RULES["champion"]
 UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, "self-test passed"})
-"""Rules that `--force` cannot override."""
 
 
 def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:

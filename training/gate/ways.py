@@ -150,7 +150,6 @@ def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
 
 
 def _explain_not_better(gain: Estimate, finds_per_week: float) -> tuple[bool, str]:
-    """Return whether more finds can show that a version is better, and a sentence."""
     if gain.is_shown and gain.sign < 0:
         return False, f"Worse than the champion: {describe_gain(MEASURES[0], gain)}."
     more = count_more_finds(gain)

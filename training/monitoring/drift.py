@@ -61,7 +61,6 @@ METRICS = {
     "expected precision": "precision_at_capacity/expected",
     "observed precision": "precision_at_capacity/observed",
 }
-"""Kinds of measures that are metrics of the run, and their names."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +256,6 @@ def score_traffic(
 
 
 def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> Iterator[str]:
-    """List the parts that could not be evaluated, and why."""
     if not with_history:
         yield (
             "No earlier consignments were given, so the history is empty. Scores, senders and precision are shown but not evaluated. "

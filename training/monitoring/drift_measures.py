@@ -39,9 +39,7 @@ DriftVerdict = Literal["stable", "retrain", "investigate data", "insufficient da
 Row = dict[str, Any]
 
 MODERATE_PSI, LARGE_PSI = 0.1, 0.25
-"""Bands of the PSI: little below the first, much from the second on."""
 RESAMPLES = 300
-"""Resamples of whole days, for the 95 % intervals."""
 MIN_ROWS = 100
 """Parts of the traffic with fewer consignments in either period are shown but not evaluated."""
 MIN_EXPECTED_POSITIVES = 5.0
@@ -201,7 +199,6 @@ def decide_verdict(rows: Sequence[Row]) -> DriftVerdict:
 
 
 def _describe_reason(row: Row) -> str:
-    """Return the sentence of a reason: the measure, its value with its interval, and the limit."""
     limit = LIMITS[row["kind"]]
     value, low, high = (limit.format(row[name]) for name in ("value", "low", "high"))
     if limit.side == "above":
@@ -277,7 +274,6 @@ def _list_units(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
 
 
 def _list_shares(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
-    """List the changes of shares: missing values, new and unknown codes, new keys."""
     for kind, name, channel, (part, whole), mine, inside in _iterate_shares(then, traffic.seen):
         before = part / whole if whole else np.nan
         counts = [traffic.sum_values(rows) for rows in (mine & inside, inside)]
@@ -319,7 +315,6 @@ def _iterate_shares(
 
 
 def _list_scores(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
-    """List the population stability index of the scores of each part of the reference."""
     bins, members = assign_bins(traffic.seen.score, then.score_edges), traffic.seen.group_by_part()
     for part, counts in then.scores.items():
         mine = members.get(part, np.zeros(len(bins), dtype=bool))
@@ -331,7 +326,6 @@ def _list_scores(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[
 
 
 def _list_mixes(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
-    """List the total variation of the mix of each column, with the largest gain and loss."""
     for column in MIX:
         old = then.mix[column]
         names = [*dict.fromkeys([*old, OTHERS])]

@@ -35,7 +35,6 @@ VERDICT_ACTIONS = {
     "investigate data": "The data are faulty. Correct them first: the faults may cause the other changes, and a model trained on "
     "these data would learn them.",
 }
-"""Recommended action for each verdict."""
 MAX_DRAWN = 10
 MAX_SHOWN = 3.0
 """Upper end of the axis of shares of a limit."""

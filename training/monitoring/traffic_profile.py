@@ -24,7 +24,6 @@ MIX = (
 )
 """Columns whose mix is monitored: codes of trade and carriage, none of a person's data."""
 SOURCES = ("channel", "office", "carrier")
-"""Columns that identify the source of the data."""
 MAX_VALUES = 200
 """Maximum distinct values of a column, the most frequent; the others are counted together."""
 OTHERS = "(others)"
@@ -35,7 +34,6 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SIGNIFICANT_DIGITS = 9
 """Digits kept of numbers that are not counts, so that the last bits rarely change the bundle. Equal bytes are promised on one kind of processor."""
 COUNT_FIELDS = ("channels", "features", "scores", "mix", "missing", "sources")
-"""Fields of a profile that hold numbers of consignments."""
 MIN_SIZE_VALUES = 100
 """Minimum positive values for which quantiles are kept."""
 

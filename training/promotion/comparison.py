@@ -49,10 +49,8 @@ COMPARED = (
     "average_precision",
     "roc_auc",
 )
-"""Compared metrics, the deciding one first."""
 VERDICTS = {1: "better", 0: "no difference", -1: "worse"}
 TOO_FEW = "too few results"
-"""Verdict if no estimate of the deciding metric may be shown."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +223,6 @@ def _build_stored_scores(
     stands_for: Floats,
     window: str,
 ) -> StoredScores:
-    """Build the table of all compared consignments; all are ranked in one window."""
     weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0)
     true = [pd.NA] * len(rows) if truth is None else truth.positive
     frame = pd.DataFrame(
@@ -250,7 +247,6 @@ def _build_stored_scores(
 
 
 def _list_notes(young: int, ends: datetime, labels: Labels) -> Iterator[str]:
-    """List what was left out, and which results have no logged probability."""
     if young:
         yield (
             f"{format_count(young, 'arrival')} from {ends:%Y-%m-%d} on were left out: most results of the last {LABEL_DELAY_DAYS} days "
@@ -264,7 +260,6 @@ def _list_notes(young: int, ends: datetime, labels: Labels) -> Iterator[str]:
 
 
 def _resolve_begin(a: FitScores | LoggedScores, b: FitScores, begins: datetime | None) -> datetime:
-    """Return the beginning of the period; raise `BadInput` if a model was trained on it."""
     fits = {name: side.fit.unseen_from for name, side in (("a", a), ("b", b)) if isinstance(side, FitScores)}
     name = max(fits, key=fits.__getitem__)
     if begins is not None and begins < fits[name]:

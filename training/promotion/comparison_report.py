@@ -109,7 +109,6 @@ def describe_basis(found: Comparison, a: str, b: str) -> str:
 
 
 def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
-    """Return the compared metrics as a table in Markdown."""
     rows = [
         (
             METRIC_TITLES[name],
@@ -203,7 +202,6 @@ def log_comparison(
 def _build_record(
     found: Comparison, a: ModelVersion, b: ModelVersion, gate: GateReport | None, key: SigningKey | None
 ) -> RunRecord:
-    """Build the run of the comparison, which the gate finds through its tags `a` and `b`."""
 
     tables = {
         "differences": RunTable(build_difference_rows(found.pair)),

@@ -223,7 +223,6 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
 
 
 def _require_another_bundle(history: VersionHistory, champion: ModelVersion, sha256: str) -> None:
-    """Refuse a version that holds the bundle of the champion: there is nothing to compare or to promote."""
     version = history.version
     approved = [record for record in history.list_signed(sha256) if record.version == champion.number]
     if version.number != champion.number and (approved or sha256 == champion.tags.get(BUNDLE_TAG)):

@@ -132,7 +132,6 @@ def promote(
 
 
 def _find_standing(history: VersionHistory) -> SignedRecord | None:
-    """Find the signed record by which a version is champion now; None if it is not."""
     version, champion = history.version, history.champion
     if champion is None or champion.number != version.number or not history.records:
         return None
@@ -156,7 +155,6 @@ def _find_pending(
 
 
 def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, force: bool) -> None:
-    """Raise `PromotionRefused` if a rule stands against the promotion and is not forced."""
     obstacles = find_obstacles(rules)
     if not obstacles or (force and not UNFORCEABLE_RULES & set(obstacles)):
         return

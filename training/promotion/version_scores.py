@@ -170,7 +170,6 @@ def list_disagreements(
 
 
 def _join_reasons(text: str) -> str:
-    """Join the reasons of a score, given as JSON, each with the direction in which it moves the score."""
     reasons = msgspec.json.decode(text)[:MAX_REASONS]
     return REASON_SEPARATOR.join(f"{reason['text']} ({reason['direction']} the score)" for reason in reasons)
 

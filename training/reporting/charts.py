@@ -28,7 +28,6 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E0
 GREY, INK = "#8A8F98", "#1F2933"
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 2)))
 LINE_STYLES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE, SKY, GREY), DASHES, strict=True))
-"""Colour and dashes of lines that share a chart, the most important first."""
 WIDTH, HEIGHT = 4.9, 3.9
 """In inches; the font is readable when a chart fills a screen of 390 pixels."""
 ROW_MARGIN = 0.8

@@ -41,12 +41,9 @@ LOCAL_PAGES = "http://127.0.0.1:5000"
 ARTIFACT_FOLDER = "mlartifacts"
 """Folder of the artifacts next to an SQLite file."""
 MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
-"""Limits of MLflow for one call."""
 MAX_PARAM_CHARACTERS = 500
 MAX_DIGEST_CHARACTERS = 36
-"""Maximum length of a data set's digest; MLflow's limit."""
 MAX_SCHEMA_CHARACTERS = 65_535
-"""Maximum length of a data set's schema; MLflow's limit."""
 METRIC_DIGITS = 9
 """Significant digits of a metric; the last bits of sums may differ between machines."""
 SMALLEST_METRIC = 1e-12
@@ -55,7 +52,6 @@ PHASE_TAG, ERROR_TAG, NOTE_TAG = "phase", "error", MLFLOW_RUN_NOTE
 """Tags of a run: what it computes now, why it failed, and its description."""
 GIT_SECONDS = 5
 HOW_TO_READ = (TEMPLATES / "experiment.md").read_text(encoding="utf-8")
-"""Description of the experiment."""
 
 
 class InputTable(NamedTuple):
@@ -273,7 +269,6 @@ def _get_experiment_id(client: MlflowClient, tracking_uri: str) -> str:
 
 
 def _format_param(value: Any) -> str:
-    """Format a setting for people, as far as MLflow stores it."""
     if value is None or value == ():
         return "none"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

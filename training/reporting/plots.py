@@ -28,7 +28,6 @@ from training.reporting import charts
 from training.reporting.charts import Chart
 
 CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
-"""Capacities of the curves."""
 DAILY_SHARE = 0.01
 """Share of the traffic of a mean day, in the chart of positives by day."""
 FAIRNESS = "fairness_"
@@ -219,7 +218,6 @@ def draw_dependence(
 
 
 def _mark_capacity(axes: Axes, own: Mapping[str, float]) -> None:
-    """Mark the capacity in use: a line for all offices together, and a short tick for each office."""
     low, high = axes.get_xlim()
     for office, share in own.items():
         if low <= share <= high and office == ALL_OFFICES:
@@ -234,7 +232,6 @@ def _read_ends(rows: Sequence[Row], name: str) -> list[Floats]:
 
 
 def _spread_points(effect: Floats) -> Floats:
-    """Return vertical offsets, so that points of similar effect do not cover each other."""
     cell = pd.Series(np.floor(60 * (effect - effect.min()) / (float(np.ptp(effect)) or 1.0)))
     count = np.asarray(cell.groupby(cell).cumcount(), dtype=np.float64)
     offset: Floats = (count + 1) // 2 * np.where(count % 2, 1.0, -1.0)

@@ -213,7 +213,6 @@ def _compute_fairness(trained: TrainingResult) -> list[Row]:
 
 
 def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, Chart]:
-    """Draw the charts of the recipe as deployed, those of estimates only if enough results carry them."""
     stored, model = trained.deployed.stored, trained.deployed.recipe.model
     charts = {"daily": plots.draw_daily_detections(stored.to_period())}
     if model["recall_at_1pct"].is_shown:

@@ -27,7 +27,6 @@ from training.gate.rules import ScoreKind
 EVIDENCE_FILE, SIGNATURE_FILE = "evidence.json", "evidence.sig.json"
 PREDICATE_TYPE = "urn:npsrisk:evidence:1"
 FILES = r"^(config\.json|scores/\w+\.parquet|tables/\w+\.json)$"
-"""Files of a run that its evidence names."""
 CONCLUSIONS = ("tables/gate.json",)
 """Tables that are drawn from the evidence, and no part of it."""
 EvidenceKind = Literal["training", "comparison"]

@@ -28,16 +28,13 @@ from training.reporting.plots import draw_beeswarm, draw_dependence
 from training.runs.result import TrainingResult
 
 TOP_EXAMPLES = 8
-"""Number of highest scores that the page explains."""
 MAX_REASONS = 3
 MAX_STEPS = 7
 """Contributions of a waterfall that are shown one by one."""
 EXPLAINED_ROWS = 400
 """Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
 SHOWN_FEATURES = 10
-"""Features whose contributions and dependence are drawn."""
 MAX_GRID_VALUES = 13
-"""Values at which a dependence is computed."""
 MIN_PROBABILITY = 1e-9
 FIRST_STEP = "Mean of the training rows, in which inspected ones are over-represented"
 LAST_STEP = "Calibration, from the raw score to a probability"

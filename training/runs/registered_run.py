@@ -179,7 +179,6 @@ def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunReco
 
 
 def _describe_inputs(task: TrainingTask, trained: TrainingResult) -> dict[str, InputTable]:
-    """Describe each table with its own hash, schema and path."""
     given = {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth}
     hashed, source = hash_tables({"consignments": trained.consignments}), task.sources.get
     schema = describe_schema(trained.data.observed.consignments)

@@ -35,7 +35,6 @@ CAPACITY_TITLES = {AT_CAPACITY: "daily capacity"} | {
 }
 MAX_FEATURES = 30
 Sides = Mapping[str, Evaluation]
-"""The name of the model, then those of baselines, to an evaluation."""
 
 
 def render_report(
@@ -86,7 +85,6 @@ def describe_periods(trained: TrainingResult) -> dict[str, str]:
 
 
 def _gather_texts(trained: TrainingResult, gate: GateReport) -> dict[str, Any]:
-    """Gather what both texts show."""
     origins, target_name = trained.deployed.origins, TARGET_NAMES[trained.target]
     return {
         "trained": trained,
@@ -113,7 +111,6 @@ def _is_shown(sides: Sides, metric: str) -> bool:
 
 
 def _list_missing(sides: Sides, metrics: Iterable[str]) -> list[str]:
-    """List the metrics that are shown for no side, and why."""
     first, reasons = next(iter(sides.values())), dict[str, list[str]]()
     for metric in metrics:
         if not _is_shown(sides, metric):

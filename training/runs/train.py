@@ -114,7 +114,6 @@ def _prepare_data(task: TrainingTask, options: ComputeOptions) -> tuple[Training
 
 @contextmanager
 def _open_work_folder(task: TrainingTask, rows: Ints) -> Iterator[PartFolder | None]:
-    """Open the folder of the computed features for this run; None if none is wanted."""
     if task.work is None:
         yield None
         return
@@ -160,7 +159,6 @@ def _fit_as_deployed(
     true_labels: Labels | None,
     options: ComputeOptions,
 ) -> tuple[CalibratedFit, DeployedResult]:
-    """Fit at earlier dates, each tested on the weeks after it, and on every label known today, which gives the served fit."""
     seed, progress = recipe.config.model.seed, options.progress
     known = SplitFeatures(data.final, evaluated.matrix, options.jobs)
     fits, served = fit_at_dates(data, recipe, evaluated, options.jobs, progress)
