@@ -87,15 +87,8 @@ def compute_features(
 ) -> pd.DataFrame:
     """Compute the features of each consignment as of its time of scoring.
 
-    Parameters
-    ----------
-    tables : Tables
-    bundle : Bundle, optional
-        Model whose fitted parameters are used. Default: features that need a fitted model are missing.
-    history : Tables, optional
-        Past consignments, outcomes and alerts.
-    as_of : datetime, optional
-        Outcomes and alerts that became visible later are ignored.
+    Without a `bundle`, features that need a fitted model are missing. `history` are past consignments, outcomes and alerts; outcomes and
+    alerts that became visible after `as_of` are ignored.
 
     Returns
     -------
@@ -122,7 +115,6 @@ def train(
 
     Parameters
     ----------
-    tables : Tables
     as_of, target, truth
         See `training.runs.task.TrainingTask`.
     config : TrainConfig or mapping, optional
@@ -146,8 +138,6 @@ def evaluate_learner(run: RegisteredRun, learner: Any) -> PairedEvaluation:
 
     Parameters
     ----------
-    run : RegisteredRun
-        As `train` returns it.
     learner : object
         A classifier with scikit-learn's `fit(X, y, sample_weight=...)` and `predict_proba(X)`. `X` is float32 with NaN for missing
         features; uninspected rows are weak negatives.

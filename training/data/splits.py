@@ -93,12 +93,12 @@ class Split:
         """Return the split as table rows for the report."""
         return [
             {
-                "period": period.name,
-                "arrivals_from": f"{period.begins:%Y-%m-%d}",
-                "arrivals_until": f"{period.ends:%Y-%m-%d}",
-                "labels_visible_by": f"{period.labels_by:%Y-%m-%d %H:%M}",
+                "period": each.name,
+                "arrivals_from": f"{each.begins:%Y-%m-%d}",
+                "arrivals_until": f"{each.ends:%Y-%m-%d}",
             }
-            for period in self.periods
+            | {"labels_visible_by": f"{each.labels_by:%Y-%m-%d %H:%M}"}
+            for each in self.periods
         ]
 
 
@@ -142,13 +142,8 @@ def _split_before(test: Period, first_arrival: datetime, as_of: datetime, config
             expected=f"at least {(test.ends - train_ends).days + 1} days, and better three times as many",
             todo="provide earlier data, or shorten validation_days, test_days or label_delay_days in [split]",
         )
-    return Split(
-        Period("training", train_begins, train_ends, labels_by),
-        Period("validation", validation_begins, validation_ends, labels_by),
-        test,
-        gap,
-        as_of,
-    )
+    validation = Period("validation", validation_begins, validation_ends, labels_by)
+    return Split(Period("training", train_begins, train_ends, labels_by), validation, test, gap, as_of)
 
 
 def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:

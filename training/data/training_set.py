@@ -106,9 +106,8 @@ def _find_chosen_us(outcomes: pd.DataFrame) -> Ints:
 
 def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Target) -> Labels:
     """Return the truth of a simulated world in the form of labels; for evaluation only."""
-    result = (
-        truth.drop_duplicates("consignment_id").set_index("consignment_id")["result"].reindex(consignment_id)
-    )
+    once = truth.drop_duplicates("consignment_id").set_index("consignment_id")
+    result = once["result"].reindex(consignment_id)
     known = result.isin(FINAL_RESULTS).to_numpy(dtype=bool)
     if not known.any():
         raise BadInput(
@@ -118,15 +117,9 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
             expected="results of the consignments that were given",
             todo="provide the truth that was written with these consignments",
         )
-    nothing = np.zeros(len(result), dtype=bool)
-    return Labels(
-        known=known,
-        positive=known & is_positive(result, target),
-        probability=np.ones(len(result)),
-        missed=nothing,
-        chosen=known,
-        selected_by=np.full(len(result), "", dtype=object),
-    )
+    positive, missed = known & is_positive(result, target), np.zeros(len(result), dtype=bool)
+    nobody = np.full(len(result), "", dtype=object)
+    return Labels(known, positive, np.ones(len(result)), missed, chosen=known, selected_by=nobody)
 
 
 def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
@@ -411,14 +404,11 @@ def _build_report(
             "used": used,
             "labelled": labelled,
             "positive": labelled & labels.positive,
-            "background": mine & data.background,
-            "missed": mine & labels.missed,
-            "pending": mine & labels.pending,
-            "known_too_late": mine & final.known & ~labels.known,
-            "amended_later": here & ~late & ~decided,
-            "withdrawn": here & withdrawn,
-            "without_logged_probability": labelled & np.isnan(labels.probability),
         }
+        counted |= {"background": mine & data.background, "missed": mine & labels.missed}
+        counted |= {"pending": mine & labels.pending, "known_too_late": mine & final.known & ~labels.known}
+        counted |= {"amended_later": here & ~late & ~decided, "withdrawn": here & withdrawn}
+        counted["without_logged_probability"] = labelled & np.isnan(labels.probability)
         effective = round(compute_effective_sample_size(data.weight[labelled]), 1)
         counts = {name: int(each.sum()) for name, each in counted.items()}
         rows.append({"period": period.name, **counts, "effective_sample_size": effective})

@@ -52,15 +52,26 @@ def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judge
     ranked = RankedTraffic(traffic)
     within = ranked.select_at_capacities(config)
     finds = KnownFinds.locate(ranked, within)
-    return [
-        {
-            "judged_by": judged_by,
-            "kind": kind,
-            "value": value or "missing",
-            **_build_burden_row(traffic, within[AT_CAPACITY] * mine, mine, finds),
+    rows: list[Row] = []
+    for kind, value, mine in _iterate_groups(traffic, config):
+        taken = within[AT_CAPACITY] * mine
+        arrived, chosen = float(mine @ traffic.traffic), float(taken @ traffic.traffic)
+        rate = chosen / arrived
+        hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)
+        # If nobody is chosen, there is no unsuccessful inspection.
+        burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]
+        row: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
+        row |= {
+            "consignments": round(arrived),
+            "chosen": chosen,
+            "known": round(float(taken @ traffic.labelled)),
         }
-        for kind, value, mine in _iterate_groups(traffic, config)
-    ]
+        for name, estimate in zip(
+            MEASURES, (Estimate(rate, rate, rate), hit, Estimate(*burdens)), strict=True
+        ):
+            row |= {f"{name}{end}": number for end, number in estimate.list_ends()}
+        rows.append(row)
+    return rows
 
 
 def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Floats]]:
@@ -78,20 +89,3 @@ def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator
         rest = ~np.isin(codes, shown)
         if rest.any():
             yield kind, OTHERS, rest.astype(np.float64)
-
-
-def _build_burden_row(traffic: ScoredPeriod, taken: Floats, mine: Floats, finds: KnownFinds) -> Row:
-    arrived, chosen = float(mine @ traffic.traffic), float(taken @ traffic.traffic)
-    rate = chosen / arrived
-    hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)
-    # If nobody is chosen, there is no unsuccessful inspection.
-    burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]
-    estimates = (Estimate(rate, rate, rate), hit, Estimate(*burdens))
-    row: Row = {
-        "consignments": round(arrived),
-        "chosen": chosen,
-        "known": round(float(taken @ traffic.labelled)),
-    }
-    for name, estimate in zip(MEASURES, estimates, strict=True):
-        row |= {f"{name}{end}": value for end, value in estimate.list_ends()}
-    return row

@@ -137,10 +137,7 @@ def compute_capacity_curve(traffic: ScoredPeriod, shares: Floats) -> dict[str, l
     ranked = RankedTraffic(traffic)
     finds = KnownFinds.locate(ranked, {str(share): ranked.select_within(share) for share in shares})
     measures = finds.estimate_measures()
-    return {
-        measure: [measures[f"{measure}_at_{share}"] for share in shares]
-        for measure in ("precision", "recall")
-    }
+    return {name: [measures[f"{name}_at_{share}"] for share in shares] for name in ("precision", "recall")}
 
 
 def iterate_slices(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:
@@ -207,18 +204,11 @@ def _build_calibration_table(ranked: RankedTraffic, finds: KnownFinds) -> list[R
         mine = (bins == place) & known
         count = float(traffic.traffic[mine].sum())
         rate = finds.estimate_precision(mine[at].astype(np.float64), count)
-        rows.append(
-            {
-                "traffic_until": until,
-                "consignments": round(count),
-                "labelled": int((mine & traffic.labelled).sum()),
-                "positive": int((mine & at).sum()),
-                "mean_score": float(traffic.probabilities[mine] @ traffic.traffic[mine]) / count
-                if count
-                else np.nan,
-                **{f"rate{end}": value for end, value in rate.list_ends()},
-            }
-        )
+        row: Row = {"traffic_until": until, "consignments": round(count)}
+        row |= {"labelled": int((mine & traffic.labelled).sum()), "positive": int((mine & at).sum())}
+        total = float(traffic.probabilities[mine] @ traffic.traffic[mine])
+        row |= {"mean_score": total / count if count else np.nan}
+        rows.append(row | {f"rate{end}": value for end, value in rate.list_ends()})
     return rows
 
 

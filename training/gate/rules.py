@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
@@ -111,19 +110,6 @@ class GateEvidence:
         return find_way(self.candidate, compared.pair, compared.finds_per_week, self.refit.held)
 
 
-Check = Callable[[GateEvidence], RuleResult]
-
-
-def _check_figures(check: Callable[[RunFigures], RuleResult]) -> Check:
-    """Build a check of the figures of the run, which does not hold if there are none."""
-    return lambda evidence: NO_SCORES if evidence.figures is None else check(evidence.figures)
-
-
-def _check_compared(check: Callable[[ChampionComparison], RuleResult]) -> Check:
-    """Build a check of the comparison with the champion, which is not made without one."""
-    return lambda evidence: NOT_COMPARED if evidence.comparison is None else check(evidence.comparison)
-
-
 def _check_checksum(evidence: GateEvidence) -> RuleResult:
     if evidence.bundle is None:
         return RuleResult(False, evidence.refusal)
@@ -132,8 +118,7 @@ def _check_checksum(evidence: GateEvidence) -> RuleResult:
     return RuleResult(True, "all files match the manifest")
 
 
-def _check_self_test(evidence: GateEvidence) -> RuleResult:
-    bundle = evidence.require_bundle()
+def _check_self_test(bundle: Bundle) -> RuleResult:
     try:
         bundle.run_self_test()
     except BundleRefused as error:
@@ -141,8 +126,7 @@ def _check_self_test(evidence: GateEvidence) -> RuleResult:
     return RuleResult(True, f"{len(bundle.examples.X)} examples scored bit for bit")
 
 
-def _check_reasons(evidence: GateEvidence) -> RuleResult:
-    bundle = evidence.require_bundle()
+def _check_reasons(bundle: Bundle) -> RuleResult:
     best = int(np.argmax(bundle.examples.probability))
     reasons = len(bundle.model.explain(bundle.examples.X[best], 3))
     return RuleResult(reasons > 0, f"reasons: {reasons}")
@@ -230,13 +214,6 @@ def _check_name_invariance(figures: RunFigures) -> RuleResult:
     return RuleResult(figures.name_swap <= MAX_LOG_ODDS_CHANGE, found)
 
 
-def _check_comparison(evidence: GateEvidence) -> RuleResult:
-    assert evidence.candidate is not None
-    is_compared = evidence.comparison is not None
-    found = f"{'compared' if is_compared else 'no comparison'} with version {evidence.candidate.champion}, the champion"
-    return RuleResult(is_compared, found, undecided=not is_compared)
-
-
 def _check_unseen_period(compared: ChampionComparison) -> RuleResult:
     """Check each side by the source of its scores: a fit must have learnt nothing of the compared arrivals."""
     seen = [each for each in compared.sources if each.unseen_from and compared.begins < each.unseen_from]
@@ -247,32 +224,23 @@ def _check_unseen_period(compared: ChampionComparison) -> RuleResult:
     )
 
 
-def _check_way(evidence: GateEvidence) -> RuleResult:
-    way = evidence.find_way()
-    return NOT_COMPARED if way is None else RuleResult(way.name != "", way.sentence, undecided=way.can_wait)
-
-
 CHECKSUM_RULE, REFIT_RULE, VERIFIED_RULE = "checksums verified", "training reproduced", "figures verified"
 COMPARISON_RULE, WAY_RULE = "compared with the champion", "better, or a routine refit"
-CHECKS: dict[str, Check] = {
+BUNDLE_CHECKS: dict[str, Callable[[Bundle], RuleResult]] = {
     "self-test passed": _check_self_test,
     "reasons present": _check_reasons,
-    REFIT_RULE: lambda evidence: evidence.refit,
-    VERIFIED_RULE: _check_verified,
-    "better than chance": _check_figures(_check_better_than_chance),
-    "not worse than the rules": _check_figures(
-        lambda figures: _check_not_worse(figures.against_rules, figures.finds_per_week)
-    ),
-    "calibrated": _check_figures(_check_calibration),
-    "no slice collapsed": _check_figures(_check_slices),
-    "names have no effect": _check_figures(_check_name_invariance),
-    COMPARISON_RULE: _check_comparison,
-    "compared on unseen data": _check_compared(_check_unseen_period),
-    "not worse than the champion": _check_compared(
-        lambda compared: _check_not_worse(compared.pair, compared.finds_per_week)
-    ),
-    "no slice lost": _check_compared(_check_slice_losses),
-    WAY_RULE: _check_way,
+}
+RUN_CHECKS: dict[str, Callable[[RunFigures], RuleResult]] = {
+    "better than chance": _check_better_than_chance,
+    "not worse than the rules": lambda found: _check_not_worse(found.against_rules, found.finds_per_week),
+    "calibrated": _check_calibration,
+    "no slice collapsed": _check_slices,
+    "names have no effect": _check_name_invariance,
+}
+CHAMPION_CHECKS: dict[str, Callable[[ChampionComparison], RuleResult]] = {
+    "compared on unseen data": _check_unseen_period,
+    "not worse than the champion": lambda found: _check_not_worse(found.pair, found.finds_per_week),
+    "no slice lost": _check_slice_losses,
 }
 RULES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
     files(__package__).joinpath("rules.toml").read_text("utf-8")
@@ -291,11 +259,34 @@ def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     if evidence.candidate is not None and not evidence.goes_back:
         rules = rules | CHAMPION_RULES
     for name, rule in rules.items():
-        check = CHECKS.get(name) or _check_figures(
-            partial(_check_leak, check=rule["check"], template=rule["found"])
-        )
-        found[name] = check(evidence)._replace(expected=rule["expected"])
+        found[name] = _check_rule(name, rule, evidence)._replace(expected=rule["expected"])
     return found
+
+
+def _check_rule(name: str, rule: Mapping[str, str], evidence: GateEvidence) -> RuleResult:
+    figures, compared, way = evidence.figures, evidence.comparison, evidence.find_way()
+    if name in BUNDLE_CHECKS:
+        return BUNDLE_CHECKS[name](evidence.require_bundle())
+    if name == REFIT_RULE:
+        return evidence.refit
+    if name == VERIFIED_RULE:
+        return _check_verified(evidence)
+    if name == COMPARISON_RULE and evidence.candidate is not None:
+        text = f"{'no comparison' if compared is None else 'compared'} with version {evidence.candidate.champion}, the champion"
+        return RuleResult(compared is not None, text, undecided=compared is None)
+    if name in CHAMPION_RULES and (compared is None or way is None):
+        return NOT_COMPARED
+    if name == WAY_RULE and way is not None:
+        return RuleResult(way.name != "", way.sentence, undecided=way.can_wait)
+    if name in CHAMPION_CHECKS and compared is not None:
+        return CHAMPION_CHECKS[name](compared)
+    if figures is None:
+        return NO_SCORES
+    return (
+        RUN_CHECKS[name](figures)
+        if name in RUN_CHECKS
+        else _check_leak(figures, rule["check"], rule["found"])
+    )
 
 
 def find_obstacles(rules: Mapping[str, RuleResult]) -> dict[str, RuleResult]:

@@ -275,11 +275,8 @@ def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> It
 
 def _describe_few(row: Row, days: int) -> str:
     """Describe how many consignments a part of the traffic has, and in how many more days it has enough at its rate."""
-    part, came = row["part"].replace("_", " "), row["now"]
-    if row["then"] < MIN_ROWS:
-        return f"{part} ({row['then']:,} in the reference)"
-    if not came:
-        return f"{part} (none)"
-    return (
-        f"{part} ({came:,}, enough after {format_count(math.ceil(days * (MIN_ROWS / came - 1)), 'more day')})"
-    )
+    then, came = row["then"], row["now"]
+    text = f"{then:,} in the reference" if then < MIN_ROWS else "none"
+    if came and then >= MIN_ROWS:
+        text = f"{came:,}, enough after {format_count(math.ceil(days * (MIN_ROWS / came - 1)), 'more day')}"
+    return f"{row['part'].replace('_', ' ')} ({text})"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from features.spec import Feature
 from features.streams import list_goods_texts
@@ -122,6 +121,9 @@ def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[d
     highest = np.argsort(-scores, kind="stable")[:TOP_EXAMPLES]
     window = trained.deployed.stored.frame.tail(len(unseen.rows)).iloc[highest]
     frame, bands = frame.iloc[highest], served.assign_bands(scores[highest])
+    found, labelled = (window[name].to_numpy(bool) for name in ("positive", "labelled"))
+    results = np.where(found, "positive", np.where(labelled, "negative", "not inspected")).astype(object)
+    results[~found & window["true_positive"].fillna(False).to_numpy(bool)] += ", but positive by the truth"
     facts, goods = describe_consignments(frame), list_goods_texts(frame)
     return [
         {
@@ -129,7 +131,7 @@ def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[d
             "score": float(scores[at]),
             "band": str(bands[place]),
             "channel": str(frame["channel"].iloc[place]),
-            "result": _describe_result(window.iloc[place]),
+            "result": results[place],
             "facts": facts[place],
             "reasons": [reason.text for reason in unseen.rank(at, MAX_REASONS, goods[place], lowering=False)],
             "waterfall": unseen.build_waterfall(at, float(scores[at]), goods[place]),
@@ -224,9 +226,3 @@ def _place_bars(base: float, steps: list[tuple[str, float]], total: float, end: 
             }
         )
     return rows
-
-
-def _describe_result(row: "pd.Series[Any]") -> str:
-    result = "positive" if row["positive"] else "negative" if row["labelled"] else "not inspected"
-    is_true = pd.notna(row["true_positive"]) and bool(row["true_positive"])
-    return f"{result}, but positive by the truth" if is_true and not row["positive"] else result
