@@ -34,9 +34,8 @@ from training.fitting.rolling_origin import (
     estimate_gain,
     evaluate_origins,
 )
-from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
-from training.runs.train import train_model
+from training.runs.train import TrainingResult, train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config({"weights": {"background_share": 0.0625}})

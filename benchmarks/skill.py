@@ -36,9 +36,8 @@ from training.data.training_set import (
 from training.evaluation.estimate import draw_days
 from training.fitting.deployed import score_baselines
 from training.fitting.fit import Recipe, fit_evaluation
-from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
-from training.runs.train import train_model
+from training.runs.train import TrainingResult, train_model
 from training.simulation.operation import SimulatedTables, simulate
 
 SHARES = {".1 %": 0.001, "1 %": 0.01, "5 %": 0.05}

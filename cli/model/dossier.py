@@ -11,7 +11,7 @@ from consignments.records import Target
 
 if TYPE_CHECKING:
     from serving.process.settings import Settings
-    from training.dossier.evidence import ServiceSetting
+    from training.dossier.tables import ServiceSetting
 
 SHOWN_SETTINGS = (
     "NPSRISK_WITHOUT_MODEL",
@@ -57,7 +57,7 @@ def dossier(
     """
     from models.signatures.key_holders import Approvers
     from training.dossier.dossier import build_dossier, read_answers, write_dossier
-    from training.dossier.evidence import gather_dossier_evidence
+    from training.dossier.tables import gather_dossier_evidence
 
     settings, registry = read_settings(), open_registry()
     given = {} if answers is None else read_answers(answers)
@@ -79,7 +79,7 @@ def dossier(
 
 def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":
     """List the settings of the service that matter to a reader, without addresses, paths and secrets."""
-    from training.dossier.evidence import ServiceSetting
+    from training.dossier.tables import ServiceSetting
 
     fields = {str(field.alias): (name, field) for name, field in type(settings).model_fields.items()}
     found = []

@@ -76,9 +76,8 @@ def compare(
     """
     from training.data.splits import ArrivalWindow
     from training.promotion.compared_versions import ComparedVersions
-    from training.promotion.comparison import ComparedTraffic
+    from training.promotion.comparison import ComparedTraffic, LoggedDecision
     from training.promotion.comparison_report import describe_basis, log_comparison, summarize_comparison
-    from training.promotion.version_scores import LoggedDecision
     from training.reporting.mlflow_tracking import build_addresses
 
     registry, key = open_registry(), load_key(key_file)

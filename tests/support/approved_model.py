@@ -9,7 +9,7 @@ from support.trained_run import CONFIG, SharedRun
 from support.training_judged import build_stored_scores
 
 from models.registry import ModelVersion, Registry
-from training.dossier.evidence import DossierEvidence, ServiceSetting, gather_dossier_evidence
+from training.dossier.tables import DossierEvidence, ServiceSetting, gather_dossier_evidence
 from training.evaluation.stored_scores import evaluate_recipe
 from training.promotion.promote import promote
 from training.simulation.operation import SimulatedTables

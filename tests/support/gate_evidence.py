@@ -12,8 +12,7 @@ from training.evaluation.finds import KnownFinds
 from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import Evaluation, FindCounts, PairedEvaluation
 from training.evaluation.stored_scores import RecipeEvaluation
-from training.gate.figures import RunFigures
-from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, ScoreSource
+from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, RunFigures, ScoreSource
 from training.gate.ways import MEASURES, Candidate
 
 VOUCHED = RuleResult(True, "the training run is signed by an evaluator")

@@ -4,9 +4,8 @@ import pytest
 from support.trained_run import CONFIG, TARGET, SharedRun, train_shared_run
 
 from benchmarks.realism import SimulatedPeriod, simulate_period
-from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
-from training.runs.train import train_model
+from training.runs.train import TrainingResult, train_model
 from training.simulation.parameters import load_parameters
 
 

@@ -15,7 +15,7 @@ import msgspec
 from consignments.errors import FileFault, UnknownName
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from training.dossier import tables
-from training.dossier.evidence import DossierEvidence, Row
+from training.dossier.tables import DossierEvidence, Row
 from training.evaluation.estimate import ENDS, Estimate
 from training.reporting.html import create_environment
 

@@ -6,7 +6,7 @@ compared with the champion, and needs a way up (`training.gate.ways`). A former 
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -18,12 +18,70 @@ from consignments.errors import BundleRefused
 from consignments.records import Target
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
+from models.promotion_record import DeployedFigures, Figure
+from training.config import EvaluationConfig
 from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import BOUNDS
-from training.evaluation.metrics import CALIBRATION_RATIO, PairedEvaluation
-from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
-from training.gate.figures import Row, RunFigures
+from training.evaluation.metrics import CALIBRATION_RATIO, LOGGED_METRICS, Evaluation, PairedEvaluation
+from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE, find_worst_move
+from training.evaluation.stored_scores import BASELINE, RULES, RecipeEvaluation, StoredScores, evaluate_recipe
 from training.gate.ways import MEASURES, Candidate, Way, describe_gain, explain_too_few, find_way
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """Figures of a training run: the recipe, the recipe against the fixed rules (`a`), leakage checks by name, and the effect of names."""
+
+    recipe: RecipeEvaluation
+    against_rules: PairedEvaluation
+    finds_per_week: float
+    looks: Mapping[str, Row]
+    name_swap: float
+
+
+def compute_run_figures(
+    stored: StoredScores,
+    config: EvaluationConfig,
+    leaks: Iterable[Row],
+    name_swaps: Iterable[dict[str, Any]],
+    recipe: RecipeEvaluation | None = None,
+) -> RunFigures:
+    """Compute the figures of the deployed recipe from its stored scores, with the settings of its run."""
+    return RunFigures(
+        recipe=recipe or evaluate_recipe(stored, config),
+        against_rules=stored.compare(config, base=BASELINE + RULES),
+        finds_per_week=count_finds_per_week(stored),
+        looks={str(row["look"]): row for row in leaks},
+        name_swap=find_worst_move(name_swaps),
+    )
+
+
+def count_finds_per_week(stored: StoredScores) -> float:
+    """Compute the rate at which finds became known in the tested weeks."""
+    return 7 * float(stored.frame["positive"].sum()) / max(stored.frame["day"].nunique(), 1)
+
+
+def build_deployed_figures(model: Evaluation) -> DeployedFigures:
+    """Build the figures of the promotion record, with three significant digits."""
+    return DeployedFigures(
+        known=model.counts.known,
+        effective=_round(model.counts.effective),
+        found={name: _round(found) for name, found in model.counts.found.items()},
+        metrics={
+            name: Figure(*(_round(end) for _, end in found.list_ends()))
+            if (found := model[name]).is_shown
+            else Figure(None, reason=found.explain_missing())
+            for name in LOGGED_METRICS
+            if not name.endswith("_0.1pct")
+        },
+    )
+
+
+def _round(value: float) -> float:
+    return float(f"{np.float64(value):.3g}")
+
 
 MAX_CALIBRATION_FACTOR = 3.0
 """Maximum ratio of predicted to observed positives, and of observed to predicted; only an entire interval beyond it fails."""
@@ -242,10 +300,10 @@ CHAMPION_CHECKS: dict[str, Callable[[ChampionComparison], RuleResult]] = {
     "not worse than the champion": lambda found: _check_not_worse(found.pair, found.finds_per_week),
     "no slice lost": _check_slice_losses,
 }
-RULES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
+TABLES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
     files(__package__).joinpath("rules.toml").read_text("utf-8")
 )
-BUNDLE_RULES, RUN_RULES, CHAMPION_RULES = RULES["bundle"], RULES["run"], RULES["champion"]
+BUNDLE_RULES, RUN_RULES, CHAMPION_RULES = (TABLES[name] for name in ("bundle", "run", "champion"))
 UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, "self-test passed"})
 
 

@@ -310,8 +310,8 @@ def _iterate_shares(
                 # The first bin of a code contains the unknown ones.
                 yield "unknown code", name, channel, (counts[0], sum(counts)), values < edge, mine
             if feature.name in WATCHED_KEYS:
-                before, known = (sum(counts[1:MISSING_BIN]), sum(counts[:MISSING_BIN])), np.isfinite(values)
-                yield "new key", name.removesuffix(".new"), channel, before, values >= edge, mine & known
+                before, given = (sum(counts[1:MISSING_BIN]), sum(counts[:MISSING_BIN])), np.isfinite(values)
+                yield "new key", name.removesuffix(".new"), channel, before, values >= edge, mine & given
 
 
 def _list_scores(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[Row]:
@@ -391,7 +391,7 @@ def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
     p, q = _smooth(old), _smooth(new)
     by_chance = (len(old) - 1) * (1 / max(old.sum(), 1.0) + 1 / np.maximum(new.sum(axis=-1), 1.0))
-    return np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0)
+    return np.asarray(np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0))
 
 
 def compute_total_variation(then: Floats, now: Floats) -> Floats:
@@ -415,7 +415,7 @@ def list_feature_changes(
                 [float(each[MISSING_BIN] / each.sum()) for each in (old, new)],
             )
             moved = np.nan if mean is None or later is None or not spread else (later - mean) / spread
-            row = {"feature": feature.name, "group": feature.group, "channel": channel}
+            row: Row = {"feature": feature.name, "group": feature.group, "channel": channel}
             row |= {
                 "psi": float(compute_psi(old, new)),
                 "total_variation": float(compute_total_variation(old, new)),

@@ -19,9 +19,15 @@ from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits
 from models.signatures.key_holders import Approvers
 from training.evaluation.stored_scores import StoredScores
 from training.gate.rules import ScoreKind
-from training.promotion.comparison import ComparedTraffic, Comparison, compare, compare_stored
+from training.promotion.comparison import (
+    ComparedTraffic,
+    Comparison,
+    FitScores,
+    LoggedScores,
+    compare,
+    compare_stored,
+)
 from training.promotion.refit import read_run_config
-from training.promotion.version_scores import FitScores, LoggedScores
 from training.runs.artifacts import STORED_SCORES
 from training.runs.evidence import RunEvidence, fetch_evidence
 from training.runs.task import TrainingTask

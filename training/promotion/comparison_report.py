@@ -20,14 +20,19 @@ from training.evaluation.metrics import (
 from training.gate.report import GATE_COLUMNS, GateReport
 from training.gate.rules import RuleResult
 from training.promotion.compared_versions import NOBODY
-from training.promotion.comparison import COMPARED, TOO_FEW, Comparison
+from training.promotion.comparison import (
+    COMPARED,
+    DISAGREEMENT_COLUMNS,
+    REASON_SEPARATOR,
+    TOO_FEW,
+    Comparison,
+)
 from training.promotion.evidence import (
     COMPARED_SCORES,
     EvidenceOptions,
     build_champion_comparison,
     review_version,
 )
-from training.promotion.version_scores import DISAGREEMENT_COLUMNS, REASON_SEPARATOR
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, open_chart, set_rows
 from training.reporting.html import format_metric, render_page
 from training.reporting.mlflow_tracking import InputTable, RunRecord, log_run

@@ -19,9 +19,16 @@ from models.signatures.signed_record import SignedRecord
 from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
-from training.gate.figures import RunFigures, compute_run_figures, count_finds_per_week
 from training.gate.report import GateReport
-from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, ScoreSource
+from training.gate.rules import (
+    ChampionComparison,
+    GateEvidence,
+    RuleResult,
+    RunFigures,
+    ScoreSource,
+    compute_run_figures,
+    count_finds_per_week,
+)
 from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
 from training.promotion.comparison import ComparedTraffic, Comparison

@@ -15,9 +15,15 @@ from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
-from training.gate.figures import build_deployed_figures
 from training.gate.report import GateReport, explain_way, summarize_rules
-from training.gate.rules import REFIT_RULE, UNFORCEABLE_RULES, GateEvidence, RuleResult, find_obstacles
+from training.gate.rules import (
+    REFIT_RULE,
+    UNFORCEABLE_RULES,
+    GateEvidence,
+    RuleResult,
+    build_deployed_figures,
+    find_obstacles,
+)
 from training.promotion.evidence import (
     DEFAULT_EVIDENCE,
     EvidenceOptions,

@@ -17,9 +17,8 @@ from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
 from training.gate.rules import RuleResult
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
-from training.runs.result import PROCESSOR_TAG, TrainingResult, describe_processor
 from training.runs.task import TrainingTask
-from training.runs.train import train_model
+from training.runs.train import PROCESSOR_TAG, TrainingResult, describe_processor, train_model
 
 MAX_FILES_NAMED = 3
 """Files that differ, named in the result; the others are counted."""

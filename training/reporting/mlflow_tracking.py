@@ -65,7 +65,7 @@ class InputTable(NamedTuple):
 
     def describe(self, name: str, whole: str) -> DatasetInput:
         """Describe it for MLflow with our hash of all rows, by default that of the `whole` input; MLflow's own covers the first rows."""
-        source = {"tags": {}} if self.source is None else {"uri": self.source}
+        source: dict[str, Any] = {"tags": {}} if self.source is None else {"uri": self.source}
         table = Dataset(
             name,
             (self.digest or whole)[:MAX_DIGEST_CHARACTERS],

@@ -28,9 +28,8 @@ from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.metrics import Evaluation
 from training.evaluation.traffic import compute_daily_capacity
 from training.fitting.diagnostics import SEARCH_SPACE
-from training.gate.figures import compute_run_figures
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import UNSIGNED, GateEvidence, RuleResult
+from training.gate.rules import UNSIGNED, GateEvidence, RuleResult, compute_run_figures
 from training.gate.ways import Candidate
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 from training.reporting import plots
@@ -39,8 +38,8 @@ from training.reporting.mlflow_tracking import RunRecord
 from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_files
 from training.runs.explanations import ExplainedSample, draw_explanations
-from training.runs.result import TrainingResult
 from training.runs.run_report import REPORT_FILE, describe_periods, describe_run, render_report
+from training.runs.train import TrainingResult
 
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 STORED_SCORES = "scores/deployed.parquet"
@@ -144,7 +143,8 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
     chosen = np.concatenate(
         [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
     )
-    ends = {end: getattr(written.level, end) for end in ("shift", "low", "high")}
+    level = written.level
+    shift, low, high = (float(f"{value:.{CARD_DIGITS}g}") for value in (level.shift, level.low, level.high))
     card = ModelCard(
         name=get_model_name(trained.target),
         target=trained.target,
@@ -155,9 +155,7 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
         fit=kind,
         positives=written.positives,
         learnt_until=written.learnt_until.isoformat(),
-        level=written.level._replace(
-            **{end: float(f"{value:.{CARD_DIGITS}g}") for end, value in ends.items()}
-        ),
+        level=level._replace(shift=shift, low=low, high=high),
     )
     examples = SelfTestExamples.compute(
         written.model,

@@ -24,7 +24,7 @@ from training.arrays import Floats, Ints, Rows
 from training.reporting.charts import Chart
 from training.reporting.consignments import describe_consignments
 from training.reporting.plots import draw_beeswarm, draw_dependence
-from training.runs.result import TrainingResult
+from training.runs.train import TrainingResult
 
 TOP_EXAMPLES = 8
 MAX_REASONS = 3

@@ -31,10 +31,9 @@ from training.reporting.mlflow_tracking import (
 )
 from training.reporting.tables import RunTable
 from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
-from training.runs.result import TrainingResult
 from training.runs.run_report import REPORT_FILE
 from training.runs.task import TrainingTask, require_outcomes
-from training.runs.train import train_model
+from training.runs.train import TrainingResult, train_model
 
 EXAMPLE = Path(__file__).with_name("input_example.json")
 STUDY_MEASURES = ("worth", "recall_at_1pct")
@@ -150,7 +149,8 @@ def write_review(
 def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:
     """Build a table of two invented consignments as an input example of a model; no real person is in it."""
     record = config.build_record_type()
-    return build_frame(msgspec.json.decode(EXAMPLE.read_bytes(), type=list[record]), record)
+    rows = [msgspec.convert(row, record) for row in msgspec.json.decode(EXAMPLE.read_bytes())]
+    return build_frame(rows, record)
 
 
 def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunRecord]:

@@ -17,7 +17,7 @@ from training.gate.report import GateReport
 from training.reporting.charts import Chart
 from training.reporting.html import create_environment, render_page
 from training.runs.explanations import explain_highest_scores
-from training.runs.result import TrainingResult
+from training.runs.train import TrainingResult
 
 REPORT_FILE = "report.html"
 VERDICT_WORDS = {

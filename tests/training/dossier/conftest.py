@@ -6,7 +6,7 @@ from support.registered_model import register_small_model
 from support.trained_run import SharedRun
 
 from models.signatures.key_holders import Approvers
-from training.dossier.evidence import DossierEvidence, gather_dossier_evidence
+from training.dossier.tables import DossierEvidence, gather_dossier_evidence
 
 
 @pytest.fixture(scope="session")

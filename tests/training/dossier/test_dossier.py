@@ -18,7 +18,7 @@ from consignments.errors import BundleRefused, FileFault
 from models.formats import format_number
 from models.signatures.key_holders import Approvers
 from training.dossier.dossier import build_dossier, encode_dossier, list_fields, render_dossier, write_dossier
-from training.dossier.evidence import DossierEvidence, gather_dossier_evidence
+from training.dossier.tables import DossierEvidence, gather_dossier_evidence
 from training.evaluation.estimate import describe_estimate
 from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.monitoring.drift_measures import LIMITS

@@ -8,7 +8,7 @@ import pytest
 from consignments.errors import FileFault, UnknownName
 from training.dossier import tables
 from training.dossier.dossier import list_fields, load_layout, read_answers
-from training.dossier.evidence import RUN_TABLES
+from training.dossier.tables import RUN_TABLES
 from training.reporting.html import create_environment
 
 LAYOUT = load_layout()

@@ -24,9 +24,17 @@ from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
-from training.promotion.comparison import COMPARED, ComparedTraffic, compare, compare_stored
+from training.promotion.comparison import (
+    COMPARED,
+    DISAGREEMENT_COLUMNS,
+    REASON_SEPARATOR,
+    ComparedTraffic,
+    FitScores,
+    LoggedScores,
+    compare,
+    compare_stored,
+)
 from training.promotion.comparison_report import draw_comparison, render_comparison, summarize_comparison
-from training.promotion.version_scores import DISAGREEMENT_COLUMNS, REASON_SEPARATOR, FitScores, LoggedScores
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
 FIRST = ModelVersion("nps-risk", "1", "run", {"target": "nps"}, ())

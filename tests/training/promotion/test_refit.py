@@ -41,9 +41,8 @@ from training.promotion.refit import (
 from training.reporting.mlflow_tracking import NOTE_TAG
 from training.runs.artifacts import write_run_bundles
 from training.runs.registered_run import RegisteredRun, build_example_consignments
-from training.runs.result import PROCESSOR_TAG, TrainingResult, describe_processor
 from training.runs.task import TrainingTask
-from training.runs.train import train_model
+from training.runs.train import PROCESSOR_TAG, TrainingResult, describe_processor, train_model
 
 
 @dataclass(frozen=True)

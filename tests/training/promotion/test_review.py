@@ -17,9 +17,8 @@ from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.evaluation.metrics import LOGGED_METRICS
 from training.evaluation.stored_scores import StoredScores
-from training.gate.figures import build_deployed_figures
 from training.gate.report import GateReport, summarize_rules
-from training.gate.rules import RuleResult, ScoreSource, run_gate
+from training.gate.rules import RuleResult, ScoreSource, build_deployed_figures, run_gate
 from training.gate.ways import Candidate
 from training.promotion.comparison import OTHER_RANK, Comparison
 from training.promotion.comparison_report import render_comparison

@@ -20,9 +20,8 @@ from npsrisk import main
 from training.config import parse_config
 from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
 from training.runs.artifacts import build_reference, write_run_bundles
-from training.runs.result import TrainingResult
 from training.runs.task import TrainingTask
-from training.runs.train import train_model
+from training.runs.train import TrainingResult, train_model
 from training.simulation.operation import SimulatedTables, simulate
 
 SETTINGS = {
