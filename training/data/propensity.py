@@ -61,8 +61,7 @@ def estimate_known_probability(
         list(pool.map(estimate_fold, np.unique(fold).tolist()))
     estimate = np.clip(estimate, MIN_RELATIVE_PROBABILITY * mean, 1.0)
     scale = known.sum() / max(float((estimate * traffic).sum()), 1e-300)
-    scaled: Floats = np.clip(estimate * scale, MIN_RELATIVE_PROBABILITY * mean, 1.0)
-    return scaled
+    return np.asarray(np.clip(estimate * scale, MIN_RELATIVE_PROBABILITY * mean, 1.0))
 
 
 def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | None) -> Floats:

@@ -124,8 +124,7 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
 
 def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
     """Compute inverse selection probabilities, at most `clip`; a row without one stands for itself (Horvitz and Thompson 1952)."""
-    weight: Floats = np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip)
-    return weight
+    return np.asarray(np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip))
 
 
 def compute_effective_sample_size(weight: Floats) -> float:
@@ -225,15 +224,13 @@ class DataSet:
 
     def select_fitting_rows(self, part: int) -> Bools:
         """Select the rows of a part that are fitted on."""
-        rows: Bools = (self.part == part) & (self.labels.known | self.background)
-        return rows
+        return np.asarray((self.part == part) & (self.labels.known | self.background))
 
     @property
     def traffic_weight(self) -> Floats:
         """Number of consignments of its period that each kept row stands for, regardless of labels."""
         rate = np.array([self.background_rate.get(part, 1.0) or 1.0 for part in range(4)])
-        weight: Floats = np.where(self.background, 1.0 / rate[self.part], self.observed.kept.stands_for)
-        return weight
+        return np.asarray(np.where(self.background, 1.0 / rate[self.part], self.observed.kept.stands_for))
 
     def keep_rows(self, sample: TrafficSample, consignments: pd.DataFrame) -> "DataSet":
         """Return the data set of the rows that a sample kept of its table, given with all their columns."""

@@ -72,8 +72,7 @@ class RankedTraffic:
     @property
     def share_above(self) -> Floats:
         """Share of the traffic above each row, of equal scores half."""
-        shares: Floats = (self._through - self._size / 2)[self.group] / self.total
-        return shares
+        return np.asarray((self._through - self._size / 2)[self.group] / self.total)
 
     def count_within(self, share: float) -> float:
         """Return how many consignments a share of the traffic is, at least one."""
@@ -82,8 +81,7 @@ class RankedTraffic:
     def select_within(self, share: float) -> Floats:
         """Compute which part of each row is within a share of the traffic; scores that tie at the cut get a part."""
         room = self.count_within(share) - (self._through - self._size)
-        part: Floats = np.clip(room / np.maximum(self._size, 1e-300), 0.0, 1.0)[self.group]
-        return part
+        return np.asarray(np.clip(room / np.maximum(self._size, 1e-300), 0.0, 1.0)[self.group])
 
     def select_at_capacities(self, config: EvaluationConfig) -> dict[str, Floats]:
         """Compute which part of each row is within each capacity, by its name."""

@@ -286,42 +286,20 @@ def evaluate_deployed(
     true_labels: Labels | None = None,
 ) -> DeployedResult:
     """Evaluate fits, the latest first, on their windows with the labels known today; `weights` of the results have the earliest window first."""
-    windows = [
-        _build_window(fit, parts, weight, true_labels)
-        for fit, weight in zip(fits[::-1], weights, strict=True)
-    ]
-    stored = StoredScores(pd.concat(windows, ignore_index=True))
-    days = fits[0].data.split.test.days
-    return DeployedResult(
-        stored=stored,
-        recipe=evaluate_recipe(stored, config),
-        origins=[
-            {
-                "as_of": f"{fit.learnt_until:%Y-%m-%d}",
-                "from": fit.window,
-                "until": f"{fit.data.split.test.ends:%Y-%m-%d}",
-                "learnt_positives": fit.positives,
-                "learnt_results": fit.labelled,
-                **_evaluate_windows(stored, {fit.window: fit.raw[0]}, config),
-            }
-            for fit in fits
-        ],
-        ages=[
-            {
-                "days_old_from": age * days,
-                "days_old_until": (age + 1) * days,
-                "windows": len(fits) - age,
-                **_evaluate_windows(
-                    stored,
-                    {fits[place - age].window: fits[place].raw[age] for place in range(age, len(fits))},
-                    config,
-                ),
-            }
-            for age in range(len(fits))
-        ],
-        sentences=_describe_fits(fits),
-        latest=fits[0],
-    )
+    pairs = zip(fits[::-1], weights, strict=True)
+    windows = [_build_window(fit, parts, weight, true_labels) for fit, weight in pairs]
+    stored, days = StoredScores(pd.concat(windows, ignore_index=True)), fits[0].data.split.test.days
+    origins, ages = list[Row](), list[Row]()
+    for age, fit in enumerate(fits):
+        row = {"as_of": f"{fit.learnt_until:%Y-%m-%d}", "from": fit.window}
+        row |= {"until": f"{fit.data.split.test.ends:%Y-%m-%d}", "learnt_positives": fit.positives}
+        row |= {"learnt_results": fit.labelled}
+        origins.append(row | _evaluate_windows(stored, {fit.window: fit.raw[0]}, config))
+        later = {newer.window: older.raw[age] for newer, older in zip(fits, fits[age:], strict=False)}
+        row = {"days_old_from": age * days, "days_old_until": (age + 1) * days, "windows": len(later)}
+        ages.append(row | _evaluate_windows(stored, later, config))
+    recipe, sentences = evaluate_recipe(stored, config), _describe_fits(fits)
+    return DeployedResult(stored, recipe, origins, ages, sentences, latest=fits[0])
 
 
 def _build_window(
@@ -363,14 +341,10 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
     inside = np.isfinite(ranks)
     ranked = period.select_rows(inside).replace_score(ranks[inside])
     evaluation = evaluate(ranked, stored.fix_capacity(config))
-    row: Row = {
-        "consignments": round(float(period.traffic[inside].sum())),
-        "positives": evaluation.counts.known,
-        **{f"found_at_{name}": evaluation.counts.found[name] for name in ("1pct", "5pct")},
-    }
-    for name in RECALLS:
-        row |= evaluation[name].to_columns(name)
-    return row
+    counts = evaluation.counts
+    row: Row = {"consignments": round(float(period.traffic[inside].sum())), "positives": counts.known}
+    row |= {f"found_at_{name}": counts.found[name] for name in ("1pct", "5pct")}
+    return row | evaluation[RECALLS[0]].to_columns(RECALLS[0]) | evaluation[RECALLS[1]].to_columns(RECALLS[1])
 
 
 def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
@@ -381,18 +355,16 @@ def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
             f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was trained on arrivals until "
             f"{learnt:%Y-%m-%d} and tested on the weeks from {first} to {last}.",
         )
-    dates = format_count(len(fits), "date")
+    dates, calibrated = format_count(len(fits), "date"), sum(fit.model is not None for fit in fits)
     described = f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({first} to {last})."
-    calibrated = sum(fit.model is not None for fit in fits)
     if calibrated == len(fits):
         return (described,)
-    if not calibrated:
-        return described, "Calibration is unknown: at no date were enough results of earlier weeks settled."
-    return (
-        described,
+    text = (
         f"Calibration is measured on {format_count(calibrated, 'window')} of {len(fits)}: at the other dates too few results of earlier weeks "
-        "were settled to calibrate the scores.",
+        "were settled to calibrate the scores."
     )
+    unknown = "Calibration is unknown: at no date were enough results of earlier weeks settled."
+    return described, text if calibrated else unknown
 
 
 def score_test_period(parts: SplitFeatures, model: RiskModel, seed: int) -> ScoredPeriod:

@@ -203,8 +203,7 @@ class SplitFeatures:
 
     def select_part(self, part: int) -> Bools:
         """Select the feature rows of a part."""
-        mine: Bools = self.data.part[self.rows] == part
-        return mine
+        return np.asarray(self.data.part[self.rows] == part)
 
     def select_fitting_rows(self, part: int) -> Bools:
         """Select the feature rows of a part that are fitted on."""

@@ -67,8 +67,7 @@ class DetectionRanks:
     @property
     def worth(self) -> Floats:
         """Rank score of each positive: 1 within the top `MIN_TRAFFIC_SHARE`, falling with the logarithm of the share to 0."""
-        worth: Floats = np.clip(np.log(self.above) / np.log(MIN_TRAFFIC_SHARE), 0.0, 1.0)
-        return worth
+        return np.asarray(np.clip(np.log(self.above) / np.log(MIN_TRAFFIC_SHARE), 0.0, 1.0))
 
     def mark_within(self, share: float) -> Floats:
         """Mark the positives within the top `share` of the traffic, as 0 or 1."""
@@ -170,8 +169,7 @@ def compute_shares_above(score: Floats, weight: Floats) -> Floats:
     """Compute the share of the traffic that ranks before each row; ties count half."""
     _, group = np.unique(-score, return_inverse=True)
     sizes = np.bincount(group, weights=weight)
-    shares: Floats = ((np.cumsum(sizes) - sizes / 2) / sizes.sum())[group]
-    return shares
+    return np.asarray(((np.cumsum(sizes) - sizes / 2) / sizes.sum())[group])
 
 
 def estimate_gain(ranks: DetectionRanks, gain: Floats) -> Estimate:

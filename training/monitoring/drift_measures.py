@@ -117,13 +117,11 @@ class ResampledTraffic:
         mine = slice(None) if rows is None else rows
         cell = self._place[mine] * bins + values[mine]
         by_day = np.bincount(cell, minlength=self.days * bins).reshape(self.days, bins)
-        counted: Floats = self.draws @ by_day.astype(np.float64)
-        return counted
+        return np.asarray(self.draws @ by_day.astype(np.float64))
 
     def sum_values(self, values: Floats | Bools) -> Floats:
         """Sum a value of each row, for the data and each resample: (1 + resamples,)."""
-        added: Floats = self.draws @ np.bincount(self._place, weights=values, minlength=self.days)
-        return added
+        return np.asarray(self.draws @ np.bincount(self._place, weights=values, minlength=self.days))
 
     def estimate_distance(self, values: Floats) -> Estimate:
         """Compute the interval of a distance, centred on its value, because resampling alone adds distance."""
@@ -349,17 +347,13 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     expected = compute_interval(divide(*sums))
     before = np.nan if then.expected_precision is None else then.expected_precision
     detail = f"{format_percent(expected.value)}, reference {format_percent(before)}"
-    return [
+    row, kind, seen = (
         _build_precision_row("expected precision", traffic.widen(expected), before, detail),
-        _compare_precision(traffic, taken, labels),
-    ]
-
-
-def _compare_precision(traffic: ResampledTraffic, taken: Floats, labels: Labels | None) -> Row:
-    """Compare the observed precision at capacity with the one that the scores predict for the same results."""
-    kind, seen = "observed precision", traffic.seen
+        "observed precision",
+        traffic.seen,
+    )
     if labels is None:
-        return _build_precision_row(kind, UNKNOWN_ESTIMATE, np.nan, "no known results")
+        return [row, _build_precision_row(kind, UNKNOWN_ESTIMATE, np.nan, "no known results")]
     found, weight = labels.known & labels.positive, np.zeros(len(taken))
     # Any weights may compare what was found with what the scores predict for the same rows; those of finds let no row decide alone.
     weight[labels.known] = weigh_finds(compute_inverse_propensity(labels.probability[labels.known]))
@@ -376,7 +370,7 @@ def _compare_precision(traffic: ResampledTraffic, taken: Floats, labels: Labels 
         if predicted:
             more = math.ceil(known * (MIN_EXPECTED_POSITIVES / predicted - 1))
             detail += f", so about {format_count(more, 'more result')} needed"
-    return _build_precision_row(kind, observed, promised, detail)
+    return [row, _build_precision_row(kind, observed, promised, detail)]
 
 
 def _build_precision_row(kind: str, now: Estimate, then: float, detail: str) -> Row:
@@ -389,7 +383,10 @@ def _build_precision_row(kind: str, now: Estimate, then: float, detail: str) -> 
 def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
     """Compute the PSI of counts (bins,) and (…, bins), minus the value expected by chance, at least 0."""
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
-    p, q = _smooth(old), _smooth(new)
+    p, q = (
+        (each + SMOOTHING) / (each.sum(axis=-1, keepdims=True) + SMOOTHING * each.shape[-1])
+        for each in (old, new)
+    )
     by_chance = (len(old) - 1) * (1 / max(old.sum(), 1.0) + 1 / np.maximum(new.sum(axis=-1), 1.0))
     return np.asarray(np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0))
 
@@ -397,8 +394,7 @@ def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
 def compute_total_variation(then: Floats, now: Floats) -> Floats:
     """Compute half the sum of differences of shares, 0 to 1 (nothing in common); shapes as in `compute_psi`."""
     p, q = then / then.sum(), divide(now, np.broadcast_to(now.sum(axis=-1, keepdims=True), now.shape))
-    found: Floats = 0.5 * np.abs(q - p).sum(axis=-1)
-    return found
+    return np.asarray(0.5 * np.abs(q - p).sum(axis=-1))
 
 
 def list_feature_changes(
@@ -424,9 +420,3 @@ def list_feature_changes(
                 row | {"mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
             )
     return sorted(rows, key=lambda row: (-row["psi"], row["feature"], row["channel"]))
-
-
-def _smooth(counts: Floats) -> Floats:
-    whole = counts.sum(axis=-1, keepdims=True) + SMOOTHING * counts.shape[-1]
-    shares: Floats = (counts + SMOOTHING) / whole
-    return shares

@@ -85,9 +85,7 @@ class ComparedVersions:
             side = logged or FitScores(old.choose(begins))
             return compare(side, FitScores(new.choose(begins)), compared, progress=progress)
         kind: ScoreKind = "stored scores"
-        stored, tested = (
-            _find_scores(self.registry, *each) for each in zip((self.a, self.b), self.fits, strict=True)
-        )
+        stored, tested = map(_find_scores, (self.registry,) * 2, (self.a, self.b), self.fits)
         if tested is None:
             raise BadInput(
                 "the training run has no stored scores that agree with its evidence",
@@ -116,10 +114,8 @@ def fetch_training_evidence(
     registry: Registry, version: ModelVersion, bundle: Bundle, approvers: Approvers = NOBODY
 ) -> RunEvidence:
     """Fetch the evidence of the training run of a version, about its served fit."""
-    about = {"bundle": bundle.sha256}
-    return fetch_evidence(
-        registry, version.run_id, about, kind="training", approvers=approvers, at=datetime.now(UTC)
-    )
+    about, now = {"bundle": bundle.sha256}, datetime.now(UTC)
+    return fetch_evidence(registry, version.run_id, about, kind="training", approvers=approvers, at=now)
 
 
 def can_compute(bundle: Bundle) -> bool:

@@ -119,24 +119,15 @@ def fetch_evidence(
             fault = "is missing" if found is None else f"is not the file that {EVIDENCE_FILE} names"
             return RunEvidence(None, {}, None, f"{name} {fault}")
         files[name] = found
-    signature = registry.read_run_artifact(run_id, SIGNATURE_FILE)
-    signer, doubt = _find_signer(evidence.build_statement(), signature, approvers, at)
-    return RunEvidence(evidence, files, signer, doubt)
-
-
-def _find_signer(
-    statement: bytes, content: bytes | None, approvers: Approvers, at: datetime
-) -> tuple[str | None, str]:
-    """Find who signed the evidence; else say why nobody vouches for it."""
-    if content is None:
-        return None, "the evidence is not signed"
+    statement, signature = evidence.build_statement(), registry.read_run_artifact(run_id, SIGNATURE_FILE)
+    if signature is None:
+        return RunEvidence(evidence, files, None, "the evidence is not signed")
     try:
-        envelope = Envelope.read(content)
+        envelope = Envelope.read(signature)
     except PromotionRefused as error:
-        return None, f"{SIGNATURE_FILE} cannot be read: {error.got}"
+        return RunEvidence(evidence, files, None, f"{SIGNATURE_FILE} cannot be read: {error.got}")
     if envelope.get_statement() != statement:
-        return None, f"{EVIDENCE_FILE} is not what was signed"
+        return RunEvidence(evidence, files, None, f"{EVIDENCE_FILE} is not what was signed")
     signers = approvers.list_signers(statement, envelope.signatures, at, ("approver", "evaluator"))
-    if not signers:
-        return None, f"no signature of an approver or evaluator in {approvers.where} holds"
-    return signers[0], ""
+    doubt = "" if signers else f"no signature of an approver or evaluator in {approvers.where} holds"
+    return RunEvidence(evidence, files, signers[0] if signers else None, doubt)

@@ -201,8 +201,7 @@ class UnseenModel:
         return _place_bars(base, steps, total, f"Score {format_score(score)}")
 
     def _contribute(self, at: int) -> Floats:
-        contributions: Floats = self.model.trees.compute_contributions(self.X[at : at + 1])[0]
-        return contributions
+        return np.asarray(self.model.trees.compute_contributions(self.X[at : at + 1])[0])
 
 
 def _place_bars(base: float, steps: list[tuple[str, float]], total: float, end: str) -> list[dict[str, Any]]:

@@ -104,8 +104,7 @@ class TrainingResult:
     @property
     def test_rows(self) -> Ints:
         """Positions of the test period's consignments in the table, int64 (t,)."""
-        rows: Ints = self.data.observed.kept.rows[self.matrix.rows[self.test_matrix_rows]]
-        return rows
+        return np.asarray(self.data.observed.kept.rows[self.matrix.rows[self.test_matrix_rows]])
 
     @property
     def test_scores(self) -> Floats:
