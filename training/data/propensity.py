@@ -18,17 +18,9 @@ MIN_RELATIVE_PROBABILITY = 0.1
 """Lower limit of a probability, as a share of the mean one: no row stands for more than ten average rows."""
 TREES = 60
 PARAMS = {
-    "objective": "binary",
-    "num_leaves": 8,
-    "max_depth": 4,
-    "learning_rate": 0.1,
-    "min_data_in_leaf": 50,
-    "feature_fraction": 0.5,
-    "lambda_l2": 10.0,
-    "deterministic": True,
-    "force_col_wise": True,
-    "num_threads": 1,
-    "verbosity": -1,
+    **{"objective": "binary", "num_leaves": 8, "max_depth": 4, "learning_rate": 0.1, "min_data_in_leaf": 50},
+    **{"feature_fraction": 0.5, "lambda_l2": 10.0, "deterministic": True, "force_col_wise": True},
+    **{"num_threads": 1, "verbosity": -1},
 }
 
 

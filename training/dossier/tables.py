@@ -280,12 +280,8 @@ def list_capacity(recipe: RecipeEvaluation) -> Rows:
     model = recipe.model
     names = {name: f"{name.removesuffix('pct')} % of traffic" for name in SHARES}
     return [
-        {
-            "capacity": title,
-            "found": model.counts.found[name],
-            "precision": describe_estimate(model[f"precision_at_{name}"]),
-            "recall": describe_estimate(model[f"recall_at_{name}"]),
-        }
+        {"capacity": title, "found": model.counts.found[name]}
+        | {measure: describe_estimate(model[f"{measure}_at_{name}"]) for measure in ("precision", "recall")}
         for name, title in (names | {"capacity": "daily capacity of each office"}).items()
     ]
 

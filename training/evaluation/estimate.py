@@ -82,16 +82,10 @@ class Estimate:
 
     def to_row(self) -> dict[str, float | int | str | None]:
         """Return the columns of the estimate in a table of the run."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "effective": self.effective if np.isfinite(self.effective) else math.nan,
-            "largest": self.largest,
-            "known": self.known,
-            "shown": int(self.is_shown),
-            "why": self.explain_missing(),
-        }
+        effective = self.effective if math.isfinite(self.effective) else math.nan
+        row = {"value": self.value, "low": self.low, "high": self.high, "effective": effective}
+        shown = {"shown": int(self.is_shown), "why": self.explain_missing()}
+        return {**row, "largest": self.largest, "known": self.known, **shown}
 
     def count_missing(self) -> int:
         """Estimate how many more finds like the known ones would make it shown: an interval narrows with the root of their number."""
@@ -106,14 +100,9 @@ class Estimate:
 
 def attach_finds(estimate: Estimate, weights: Floats, *, is_share: bool = True) -> Estimate:
     """Return an estimate that rests on known finds with these weights."""
-    total = float(weights.sum())
-    return replace(
-        estimate,
-        effective=compute_effective_sample_size(weights),
-        largest=float(weights.max()) / total if total > 0 else 0.0,
-        known=len(weights),
-        is_share=is_share,
-    )
+    total, finds = float(weights.sum()), compute_effective_sample_size(weights)
+    largest = float(weights.max()) / total if total > 0 else 0.0
+    return replace(estimate, effective=finds, largest=largest, known=len(weights), is_share=is_share)
 
 
 def describe_estimate(estimate: Estimate, form: Callable[[float], str] | None = None) -> str:
@@ -121,9 +110,7 @@ def describe_estimate(estimate: Estimate, form: Callable[[float], str] | None = 
     if not estimate.is_shown:
         return estimate.explain_missing()
     form = form or (format_percent if estimate.is_share else format_number)
-    low, high = (
-        form(each).removesuffix(" %").removesuffix(" points") for each in (estimate.low, estimate.high)
-    )
+    low, high = (form(end).removesuffix(" %").removesuffix(" points") for _, end in estimate.list_ends()[1:])
     rests = [describe_support(estimate)] if np.isfinite(estimate.effective) else []
     return f"{form(estimate.value)} ({'; '.join([f'{low} to {high}', *rests])})"
 

@@ -176,17 +176,11 @@ def _build_capacity_table(ranked: RankedTraffic, finds: KnownFinds) -> list[Row]
         tied = (part > 0) & (part < 1)
         room, above = float(part[tied] @ traffic.traffic[tied]), float(hits[part == 1].sum())
         misses = float((traffic.traffic - hits)[tied].sum())
-        row: Row = {
-            "capacity": name,
-            "consignments": int(size),
-            "labelled_share": known / size,
-            "known_finds": found,
-            "known_finds_worst_ties": above + max(0.0, room - misses),
-            "known_finds_best_ties": above + min(room, float(hits[tied].sum())),
-            "precision_at_least": found / size,
-            "naive_precision": found / known if known else np.nan,
-            "naive_recall": found / float(hits.sum()) if hits.any() else np.nan,
-        }
+        row: Row = {"capacity": name, "consignments": int(size), "labelled_share": known / size}
+        row |= {"known_finds": found, "known_finds_worst_ties": above + max(0.0, room - misses)}
+        row |= {"known_finds_best_ties": above + min(room, float(hits[tied].sum()))}
+        row |= {"precision_at_least": found / size, "naive_precision": found / known if known else np.nan}
+        row |= {"naive_recall": found / float(hits.sum()) if hits.any() else np.nan}
         for measure in ("precision", "recall"):
             row |= measures[f"{measure}_at_{name}"].to_columns(measure)
         rows.append(row | {"hits_per_1000": 1000 * measures[f"precision_at_{name}"].shown})
@@ -214,14 +208,9 @@ def _build_calibration_table(ranked: RankedTraffic, finds: KnownFinds) -> list[R
 
 def _build_slice_row(kind: str, value: str, rows: Bools, traffic: ScoredPeriod, finds: KnownFinds) -> Row:
     measures = finds.estimate_measures() | {CALIBRATION_RATIO: _estimate_calibration(traffic, finds, rows)}
-    row: Row = {
-        "kind": kind,
-        "value": value or "missing",
-        "consignments": round(float(traffic.traffic[rows].sum())),
-        "labelled": int((rows & traffic.labelled).sum()),
-        "positive": int((rows & traffic.positive).sum()),
-        "found_at_1pct": finds.count().found["1pct"],
-    }
+    arrived, labelled = round(float(traffic.traffic[rows].sum())), int((rows & traffic.labelled).sum())
+    row: Row = {"kind": kind, "value": value or "missing", "consignments": arrived, "labelled": labelled}
+    row |= {"positive": int((rows & traffic.positive).sum()), "found_at_1pct": finds.count().found["1pct"]}
     for name in SLICE_METRICS:
         row |= measures[name].to_columns(name)
     return row | {"why": measures[SLICE_METRICS[0]].explain_missing()}

@@ -11,13 +11,8 @@ from consignments.errors import BadInput
 from training.arrays import Bools, Floats, Ints
 from training.config import EvaluationConfig
 
-SLICES = {
-    "channel": "channel",
-    "service": "service",
-    "departure": "departure_country",
-    "office": "office",
-    "consignee": "consignee",
-}
+SLICES = {"channel": "channel", "service": "service", "departure": "departure_country"}
+SLICES |= {"office": "office", "consignee": "consignee"}
 """Kinds of slices, and the columns that hold them."""
 SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
 """Capacities by name: shares of all traffic."""

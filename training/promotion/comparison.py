@@ -182,11 +182,9 @@ def list_disagreements(
         return []
     chosen = rows.iloc[at]
     columns = (
-        chosen["consignment_id"].astype(str),
-        chosen["channel"].astype(str),
+        *(chosen[name].astype(str) for name in ("consignment_id", "channel")),
         *zip(*describe_consignments(chosen), strict=True),
-        (rank_a[at] + 1).tolist(),
-        (rank_b[at] + 1).tolist(),
+        *((rank[at] + 1).tolist() for rank in (rank_a, rank_b)),
         *(score[at].tolist() for score in scores),
         *(map(_join_reasons, side.list_reasons(inputs, sample, at)) for side in sides),
         [RESULT_ORDER[row] for row in result[at]],
@@ -210,12 +208,8 @@ def compute_ranks(score: Floats, traffic: Floats) -> Ints:
 OTHER_RANK = "baseline_a"
 """Column of the stored scores with the ranks of version `a`; `rank` is version `b`."""
 COMPARED = (
-    PRIMARY_MEASURE,
-    "recall_at_capacity",
-    "precision_at_1pct",
-    "precision_at_capacity",
-    "average_precision",
-    "roc_auc",
+    *(PRIMARY_MEASURE, "recall_at_capacity", "precision_at_1pct", "precision_at_capacity"),
+    *("average_precision", "roc_auc"),
 )
 VERDICTS = {1: "better", 0: "no difference", -1: "worse"}
 TOO_FEW = "too few results"
@@ -267,15 +261,15 @@ class Comparison:
         """Return the metrics of the run: `difference/…`, `a/…`, `b/…` and `compared/…`; what is not shown is absent."""
         named = self.pair.a.flatten_metrics("a") | self.pair.b.flatten_metrics("b")
         for prefix, pair in (("difference", self.pair), ("difference/truth", self.truth)):
-            gains = {} if pair is None else {name: pair.gains[name] for name in COMPARED}
-            for name, gain in gains.items():
-                if gain.is_shown:
+            for name in () if pair is None else COMPARED:
+                if (gain := pair.gains[name]).is_shown:
                     named |= {f"{prefix}/{name}{end}": value for end, value in gain.list_ends()}
-        return named | {
-            "compared/consignments": float(self.consignments),
-            "compared/results": float(self.labelled),
-            "compared/finds": float(self.pair.b.counts.known),
+        counts = {
+            "consignments": self.consignments,
+            "results": self.labelled,
+            "finds": self.pair.b.counts.known,
         }
+        return named | {f"compared/{name}": float(count) for name, count in counts.items()}
 
 
 @dataclass(frozen=True)

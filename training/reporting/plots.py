@@ -63,13 +63,8 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
                 [getattr(each, end) if each.is_shown else np.nan for each in curves["model"][measure]]
                 for end in ("low", "high")
             )
-            band: dict[str, Any] = {
-                "color": charts.BLUE,
-                "alpha": 0.16,
-                "linewidth": 0,
-                "label": "95 % interval",
-            }
-            axes.fill_between(CURVE_SHARES, low, high, **band)
+            band: dict[str, Any] = {"alpha": 0.16, "linewidth": 0, "label": "95 % interval"}
+            axes.fill_between(CURVE_SHARES, low, high, color=charts.BLUE, **band)
             axes.set(xscale="log", ylim=(0, None))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticks(

@@ -64,14 +64,10 @@ class ExplainedSample:
         """Compute each feature's `share` (0 to 1) of the mean absolute contribution to the scores, largest first."""
         size = np.abs(self.contributions).mean(axis=0)
         share = size / max(float(size.sum()), 1e-300)
+        ranked = [(features[place], float(share[place])) for place in self.rank_features()]
         return [
-            {
-                "feature": features[place].name,
-                "group": features[place].group,
-                "reason": features[place].reason,
-                "share": float(share[place]),
-            }
-            for place in self.rank_features()
+            {"feature": each.name, "group": each.group, "reason": each.reason, "share": size}
+            for each, size in ranked
         ]
 
 
@@ -178,13 +174,13 @@ class UnseenModel:
 
     def rank(self, at: int, top: int, goods: str, *, lowering: bool) -> list[Reason]:
         """List the most important reasons of a row, each with what is usual."""
-        return self.reasons.rank(
-            self.X[at], self._contribute(at) * self.ratio, top, lowering=lowering, goods=goods
-        )
+        effects = self.model.trees.compute_contributions(self.X[at : at + 1])[0] * self.ratio
+        return self.reasons.rank(self.X[at], effects, top, lowering=lowering, goods=goods)
 
     def build_waterfall(self, at: int, score: float, goods: str) -> list[dict[str, Any]]:
         """Build the steps from the mean of the training rows to the score of a row."""
-        base = self.ratio * float(self._contribute(at)[-1]) + self.offset
+        mean = float(self.model.trees.compute_contributions(self.X[at : at + 1])[0][-1])
+        base = self.ratio * mean + self.offset
         every = self.rank(at, len(self.model.spec), goods, lowering=True)
         every.sort(key=lambda reason: -abs(reason.contribution))
         shown = sorted(every[:MAX_STEPS], key=lambda reason: -reason.contribution)
@@ -199,9 +195,6 @@ class UnseenModel:
         total = math.log(max(score, MIN_PROBABILITY) / max(1.0 - score, MIN_PROBABILITY))
         steps.append((LAST_STEP, total - base - sum(change for _, change in steps)))
         return _place_bars(base, steps, total, f"Score {format_score(score)}")
-
-    def _contribute(self, at: int) -> Floats:
-        return np.asarray(self.model.trees.compute_contributions(self.X[at : at + 1])[0])
 
 
 def _place_bars(base: float, steps: list[tuple[str, float]], total: float, end: str) -> list[dict[str, Any]]:

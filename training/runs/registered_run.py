@@ -56,13 +56,10 @@ class RegisteredRun:
 
     def summarize(self) -> str:
         """Return the summary of the run as text, for a terminal."""
-        lines = [*self.trained.sentences, f"run {self.run_id}"]
-        if self.version is not None:
-            lines.append(f"registered as {self.model_uri} (challenger)")
-        lines += [f"{what} in MLflow: {address}" for what, address in self.addresses.items()]
-        recommended = self.gate.recommendation
-        lines.append(f"Recommendation: {recommended.action}. {recommended.sentence}")
-        return "\n".join(lines)
+        registered = [] if self.version is None else [f"registered as {self.model_uri} (challenger)"]
+        addresses = [f"{what} in MLflow: {address}" for what, address in self.addresses.items()]
+        advice = f"Recommendation: {self.gate.recommendation.action}. {self.gate.recommendation.sentence}"
+        return "\n".join([*self.trained.sentences, f"run {self.run_id}", *registered, *addresses, advice])
 
 
 def run_training(
