@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -12,8 +12,11 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Target
+from consignments.timestamps import US_PER_DAY, get_time_column_us
 from models.formats import format_number, format_points
+from training.arrays import Floats
 from training.config import EvaluationConfig
+from training.data.training_set import Labels
 from training.evaluation.estimate import describe_estimate
 from training.evaluation.metrics import (
     METRIC_TITLES,
@@ -41,6 +44,28 @@ COLUMN_KINDS = {
 }
 """Columns that every table has, and what they hold; see `StoredScores`."""
 MISSING_ALLOWED = (PROBABILITY, "true_positive")
+
+
+def build_stored_frame(
+    rows: pd.DataFrame,
+    labels: Labels,
+    window: str,
+    stands_for: Floats,
+    weight: Floats,
+    scores: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Build the columns of stored scores of the consignments of one window, with their ranks, probabilities and truth."""
+    return pd.DataFrame(
+        {name: extract_texts(rows, name) for name in ("consignment_id", "office", "channel", "service")}
+        | {name: extract_texts(rows, name) for name in ("departure_country", "consignee")}
+        | {
+            "window": window,
+            "day": get_time_column_us(rows, "received_at") // US_PER_DAY,
+            "stands_for": stands_for,
+        }
+        | {"labelled": labels.known, "positive": labels.positive, "chosen_by": labels.selected_by}
+        | {"weight": weight, "guessed": labels.known & np.isnan(labels.probability), **scores}
+    )
 
 
 class StoredScores:

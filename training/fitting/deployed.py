@@ -47,6 +47,7 @@ from training.evaluation.stored_scores import (
     RANK,
     RecipeEvaluation,
     StoredScores,
+    build_stored_frame,
     evaluate_recipe,
 )
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
@@ -286,8 +287,23 @@ def evaluate_deployed(
     true_labels: Labels | None = None,
 ) -> DeployedResult:
     """Evaluate fits, the latest first, on their windows with the labels known today; `weights` of the results have the earliest window first."""
-    pairs = zip(fits[::-1], weights, strict=True)
-    windows = [_build_window(fit, parts, weight, true_labels) for fit, weight in pairs]
+    windows = []
+    for fit, weight in zip(fits[::-1], weights, strict=True):
+        rows, true = fit.tested, pd.array([pd.NA] * len(fit.tested), "boolean")
+        if true_labels is not None:
+            true = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
+        at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
+        frame = parts.frame.iloc[rows].assign(**{CONSIGNEE: classify_consignee(parts.X[at], parts.spec)})
+        scores = {
+            RANK: 1.0 - compute_shares_above(fit.raw[0], arrived),
+            PROBABILITY: fit.predict(),
+            "true_positive": true,
+        }
+        scores |= {
+            BASELINE + name: 1.0 - compute_shares_above(each, arrived) for name, each in fit.baselines.items()
+        }
+        labels = parts.data.labels.select_rows(rows)
+        windows.append(build_stored_frame(frame, labels, fit.window, arrived, weight, scores))
     stored, days = StoredScores(pd.concat(windows, ignore_index=True)), fits[0].data.split.test.days
     origins, ages = list[Row](), list[Row]()
     for age, fit in enumerate(fits):
@@ -300,35 +316,6 @@ def evaluate_deployed(
         ages.append(row | _evaluate_windows(stored, later, config))
     recipe, sentences = evaluate_recipe(stored, config), _describe_fits(fits)
     return DeployedResult(stored, recipe, origins, ages, sentences, latest=fits[0])
-
-
-def _build_window(
-    fit: OriginFit, parts: SplitFeatures, weight: Floats, true_labels: Labels | None
-) -> pd.DataFrame:
-    rows, labels = fit.tested, parts.data.labels
-    at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
-    known, true_positive = labels.known[rows], pd.array([pd.NA] * len(rows), "boolean")
-    if true_labels is not None:
-        true_positive = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
-    texts = ("consignment_id", "office", "channel", "service", "departure_country")
-    return pd.DataFrame(
-        {name: extract_texts(parts.frame, name, rows) for name in texts}
-        | {
-            CONSIGNEE: classify_consignee(parts.X[at], parts.spec),
-            "window": fit.window,
-            "day": parts.day[at],
-            "stands_for": arrived,
-            "labelled": known,
-            "positive": labels.positive[rows],
-            "chosen_by": labels.selected_by[rows],
-            "weight": weight,
-            "guessed": known & np.isnan(labels.probability[rows]),
-            RANK: 1.0 - compute_shares_above(fit.raw[0], arrived),
-            PROBABILITY: fit.predict(),
-            "true_positive": true_positive,
-        }
-        | {BASELINE + name: 1.0 - compute_shares_above(each, arrived) for name, each in fit.baselines.items()}
-    )
 
 
 def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config: EvaluationConfig) -> Row:

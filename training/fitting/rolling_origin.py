@@ -78,10 +78,31 @@ def build_rolling_origins(
     data: DataSet, matrix: FeatureMatrix, texts: NDArray[np.object_], config: TrainConfig, before: datetime
 ) -> Iterator[RollingOrigin]:
     """Build the rolling origins before a date with enough positives, the latest first, from rows of training and validation."""
-    for window in _iterate_windows(data.split, before, config.split.validation_days):
-        origin = _build_origin(data, matrix, texts, config.weights, window)
-        if origin is not None:
-            yield origin
+    rows, gap, observed = matrix.rows, data.split.gap, data.observed
+    frame, background = observed.consignments.iloc[rows], data.background[rows]
+    received, words = get_time_column_us(frame, "received_at"), matrix.spec.get_column(TEXT_SCORE)
+    channels = frame["channel"].astype(str).to_numpy(dtype=object)
+    for begins, ends in _iterate_windows(data.split, before, config.split.validation_days):
+        labels = get_labels_as_of(frame["consignment_id"], observed.outcomes, ends + gap, data.target)
+        usable, positive = labels.known | background, labels.positive & ~background
+        train = usable & (received < to_us(begins - gap))
+        window = usable & ArrivalWindow(begins, ends).select(received)
+        if min(int(positive[train].sum()), int(positive[window].sum())) < MIN_POSITIVES:
+            continue
+        part = np.where(train, TRAIN, 0).astype(np.int8)
+        weight = compute_fitting_weights(part, labels, background & train, config.weights)[train]
+        X = matrix.X.copy()
+        X[train, words] = compute_text_scores(texts[train], positive[train], weight, received[train])
+        learnt = fit_text_weights(texts[train].tolist(), positive[train].astype(np.int8), weight)
+        X[window, words] = score_texts(texts[window], learnt)
+        stands_for = data.traffic_weight[rows][window]
+        yield RollingOrigin(
+            LabelledRows(X[train], positive[train], weight, channels[train].tolist()),
+            background[train],
+            LabelledRows(X[window], positive[window], stands_for, channels[window].tolist()),
+            received[window] // US_PER_DAY,
+            matrix.spec,
+        )
 
 
 def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
@@ -90,41 +111,6 @@ def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[
     while ends - width - cut.gap > cut.train.begins:
         yield ends - width, ends
         ends -= width
-
-
-def _build_origin(
-    data: DataSet,
-    matrix: FeatureMatrix,
-    texts: NDArray[np.object_],
-    weights: WeightsConfig,
-    bounds: tuple[datetime, datetime],
-) -> RollingOrigin | None:
-    (begins, ends), rows, gap = bounds, matrix.rows, data.split.gap
-    frame = data.observed.consignments.iloc[rows]
-    labels = get_labels_as_of(frame["consignment_id"], data.observed.outcomes, ends + gap, data.target)
-    received = get_time_column_us(frame, "received_at")
-    background = data.background[rows]
-    usable = labels.known | background
-    train = usable & (received < to_us(begins - gap))
-    window = usable & ArrivalWindow(begins, ends).select(received)
-    positive = labels.positive & ~background
-    if min(int(positive[train].sum()), int(positive[window].sum())) < MIN_POSITIVES:
-        return None
-    part = np.where(train, TRAIN, 0).astype(np.int8)
-    weight = compute_fitting_weights(part, labels, background & train, weights)[train]
-    X, words = matrix.X.copy(), matrix.spec.get_column(TEXT_SCORE)
-    X[train, words] = compute_text_scores(texts[train], positive[train], weight, received[train])
-    learnt = fit_text_weights(texts[train].tolist(), positive[train].astype(np.int8), weight)
-    X[window, words] = score_texts(texts[window], learnt)
-    channels = frame["channel"].astype(str).to_numpy(dtype=object)
-    stands_for = data.traffic_weight[rows][window]
-    return RollingOrigin(
-        LabelledRows(X[train], positive[train], weight, channels[train].tolist()),
-        background[train],
-        LabelledRows(X[window], positive[window], stands_for, channels[window].tolist()),
-        received[window] // US_PER_DAY,
-        matrix.spec,
-    )
 
 
 def compute_text_scores(

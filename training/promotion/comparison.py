@@ -16,7 +16,7 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.timestamps import US_PER_DAY, get_time_column_us
+from consignments.timestamps import get_time_column_us
 from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
@@ -40,8 +40,7 @@ from training.data.training_set import (
     select_counted_consignments,
 )
 from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
-from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores
-from training.evaluation.traffic import SLICES, extract_texts
+from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores, build_stored_frame
 from training.fitting.rolling_origin import compute_shares_above
 from training.gate.rules import ScoreKind, ScoreSource
 from training.reporting.consignments import describe_consignments
@@ -322,11 +321,18 @@ def compare(
     scores = [each.compute(inputs, sample, progress) for each in (a, b)]
     table = TableHash()
     rows = read_kept_rows(inputs.consignments, b.fit.config, sample.rows, table)
-    labels = labels.select_rows(sample.rows)
-    true = None if truth is None else truth.select_rows(sample.rows)
+    labels, arrived = labels.select_rows(sample.rows), sample.stands_for
+    weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0) * arrived
+    true = [pd.NA] * len(rows) if truth is None else truth.positive[sample.rows]
+    ranks = {
+        name: 1.0 - compute_shares_above(score, arrived)
+        for name, score in zip((OTHER_RANK, RANK), scores, strict=True)
+    }
+    ranks |= {PROBABILITY: scores[1], "true_positive": pd.array(true, dtype="boolean")}
     named = {"outcomes": outcomes, "alerts": inputs.alerts, "truth": compared.truth}
     return Comparison(
-        stored=_build_stored_scores(rows, scores, labels, true, sample.stands_for, f"{begins:%Y-%m-%d}"),
+        # All are ranked in one window.
+        stored=StoredScores(build_stored_frame(rows, labels, f"{begins:%Y-%m-%d}", arrived, weight, ranks)),
         settings=config,
         target=target,
         begins=begins,
@@ -375,37 +381,6 @@ def compare_stored(
         consignments=round(float(both["stands_for"].sum())),
         sources=(ScoreSource(kind), ScoreSource("stored scores")),
     )
-
-
-def _build_stored_scores(
-    rows: pd.DataFrame,
-    scores: Sequence[Floats],
-    labels: Labels,
-    truth: Labels | None,
-    stands_for: Floats,
-    window: str,
-) -> StoredScores:
-    weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0)
-    true = [pd.NA] * len(rows) if truth is None else truth.positive
-    frame = pd.DataFrame(
-        {
-            "consignment_id": rows["consignment_id"].astype(str).to_numpy(dtype=object),
-            "window": window,
-            "day": get_time_column_us(rows, "received_at") // US_PER_DAY,
-            **{column: extract_texts(rows, column) for column in SLICES.values()},
-            "stands_for": stands_for,
-            "labelled": labels.known,
-            "positive": labels.positive,
-            "chosen_by": labels.selected_by,
-            "weight": weight * stands_for,
-            "guessed": labels.known & np.isnan(labels.probability),
-            RANK: 1.0 - compute_shares_above(scores[1], stands_for),
-            OTHER_RANK: 1.0 - compute_shares_above(scores[0], stands_for),
-            PROBABILITY: scores[1],
-            "true_positive": pd.array(true, dtype="boolean"),
-        }
-    )
-    return StoredScores(frame)
 
 
 def _list_notes(young: int, ends: datetime, labels: Labels) -> Iterator[str]:

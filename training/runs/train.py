@@ -29,7 +29,6 @@ from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import (
     DataSet,
-    Labels,
     ObservedTables,
     compute_fitting_weights,
     get_true_labels,
@@ -175,7 +174,22 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     true_labels = None
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, task.target)
-    final, deployed = _fit_as_deployed(data, recipe, evaluated, test_traffic, true_labels, options)
+    # At earlier dates, each tested on the weeks after it, and on every label known today, which gives the served fit.
+    known, seed = SplitFeatures(data.final, evaluated.matrix, jobs), recipe.config.model.seed
+    fits, served = fit_at_dates(data, recipe, evaluated, jobs, progress)
+    unseen, validation = (
+        collect_unseen(fits, known, test_traffic.weight, seed),
+        score_validation(evaluated, seed),
+    )
+    if data.origins:
+        with report_progress(progress, "calibrating as deployed"):
+            fits = calibrate_origins(fits, recipe.config, validation)
+    else:
+        unseen = [validation, *unseen]
+    final = calibrate_final(served, unseen, progress)
+    with report_progress(progress, "evaluating as deployed"):
+        weights = [period.weight for period in unseen[-len(fits) :]]
+        deployed = evaluate_deployed(fits, known, weights, recipe.config.evaluation, true_labels)
     matrix = parts.matrix.keep_rows(data.evaluation.part == TEST)
     with report_progress(progress, "replacing names"):
         sample, features = (
@@ -263,27 +277,3 @@ def _fit_evaluation(
         )
         evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
     return data, recipe, evaluated, studied
-
-
-def _fit_as_deployed(
-    data: TrainingData,
-    recipe: Recipe,
-    evaluated: CalibratedFit,
-    test_traffic: ScoredPeriod,
-    true_labels: Labels | None,
-    options: ComputeOptions,
-) -> tuple[CalibratedFit, DeployedResult]:
-    seed, progress = recipe.config.model.seed, options.progress
-    known = SplitFeatures(data.final, evaluated.matrix, options.jobs)
-    fits, served = fit_at_dates(data, recipe, evaluated, options.jobs, progress)
-    unseen = collect_unseen(fits, known, test_traffic.weight, seed)
-    validation = score_validation(evaluated, seed)
-    if data.origins:
-        with report_progress(progress, "calibrating as deployed"):
-            fits = calibrate_origins(fits, recipe.config, validation)
-    else:
-        unseen = [validation, *unseen]
-    final = calibrate_final(served, unseen, progress)
-    with report_progress(progress, "evaluating as deployed"):
-        weights = [period.weight for period in unseen[-len(fits) :]]
-        return final, evaluate_deployed(fits, known, weights, recipe.config.evaluation, true_labels)
