@@ -83,9 +83,14 @@ class Estimate:
     def to_row(self) -> dict[str, float | int | str | None]:
         """Return the columns of the estimate in a table of the run."""
         effective = self.effective if math.isfinite(self.effective) else math.nan
-        row = {"value": self.value, "low": self.low, "high": self.high, "effective": effective}
-        shown = {"shown": int(self.is_shown), "why": self.explain_missing()}
-        return {**row, "largest": self.largest, "known": self.known, **shown}
+        row: dict[str, float | int | str | None] = {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "effective": effective,
+        }
+        row |= {"largest": self.largest, "known": self.known, "shown": int(self.is_shown)}
+        return row | {"why": self.explain_missing()}
 
     def count_missing(self) -> int:
         """Estimate how many more finds like the known ones would make it shown: an interval narrows with the root of their number."""

@@ -124,20 +124,12 @@ class KnownFinds:
         period = ranked.period
         inside = np.ones(len(period.score), dtype=bool) if rows is None else rows
         at = np.flatnonzero(period.labelled & period.positive & inside)
-        most = period.weights[at]
+        most, day, days = period.weights[at], period.day[at], len(np.unique(period.day))
         weight = most if period.complete else weigh_finds(most)
-        return cls(
-            weight=weight,
-            stands_for=period.traffic[at],
-            most=most,
-            day=period.day[at],
-            days=len(np.unique(period.day)),
-            values={
-                **{f"recall_at_{name}": part[at] for name, part in within.items()},
-                **_rank_finds(ranked, rows, at, weight),
-            },
-            reach={name: float((part * period.traffic * inside).sum()) for name, part in within.items()},
-        )
+        values = {f"recall_at_{name}": part[at] for name, part in within.items()}
+        values |= _rank_finds(ranked, rows, at, weight)
+        reach = {name: float((part * period.traffic * inside).sum()) for name, part in within.items()}
+        return cls(weight, period.traffic[at], most, day, days, values, reach)
 
     def count(self) -> FindCounts:
         """Count the finds, and those within each capacity; scores that tie at the cut give a fraction."""

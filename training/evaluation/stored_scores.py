@@ -120,18 +120,11 @@ class StoredScores:
         else:
             labelled, positive = (frame[name].to_numpy(bool) for name in ("labelled", "positive"))
             weight = frame["weight"].to_numpy(np.float64)
-        own = score == RANK
-        return ScoredPeriod(
-            score=frame[score].to_numpy(np.float64),
-            day=frame["day"].to_numpy(np.int64),
-            office=extract_texts(frame, "office"),
-            labelled=labelled,
-            positive=positive,
-            weight=weight,
-            slices=extract_slices(frame) if own else {},
-            stands_for=stands_for,
-            probability=frame[PROBABILITY].to_numpy(np.float64) if own else np.full(len(frame), np.nan),
-        )
+        own, day, office = score == RANK, frame["day"].to_numpy(np.int64), extract_texts(frame, "office")
+        slices = extract_slices(frame) if own else {}
+        probability = frame[PROBABILITY].to_numpy(np.float64) if own else np.full(len(frame), np.nan)
+        ranks, results = frame[score].to_numpy(np.float64), (labelled, positive, weight)
+        return ScoredPeriod(ranks, day, office, *results, slices, stands_for, probability)
 
     def compare(
         self, config: EvaluationConfig, score: str = RANK, base: str = "baseline_a", by_truth: bool = False

@@ -307,7 +307,7 @@ def evaluate_deployed(
     stored, days = StoredScores(pd.concat(windows, ignore_index=True)), fits[0].data.split.test.days
     origins, ages = list[Row](), list[Row]()
     for age, fit in enumerate(fits):
-        row = {"as_of": f"{fit.learnt_until:%Y-%m-%d}", "from": fit.window}
+        row: Row = {"as_of": f"{fit.learnt_until:%Y-%m-%d}", "from": fit.window}
         row |= {"until": f"{fit.data.split.test.ends:%Y-%m-%d}", "learnt_positives": fit.positives}
         row |= {"learnt_results": fit.labelled}
         origins.append(row | _evaluate_windows(stored, {fit.window: fit.raw[0]}, config))

@@ -70,7 +70,7 @@ def build_deployed_figures(model: Evaluation) -> DeployedFigures:
         effective=_round(model.counts.effective),
         found={name: _round(found) for name, found in model.counts.found.items()},
         metrics={
-            name: Figure(*(_round(end) for _, end in found.list_ends()))
+            name: Figure(_round(found.value), _round(found.low), _round(found.high))
             if (found := model[name]).is_shown
             else Figure(None, reason=found.explain_missing())
             for name in LOGGED_METRICS
@@ -168,14 +168,6 @@ class GateEvidence:
         return find_way(self.candidate, compared.pair, compared.finds_per_week, self.refit.held)
 
 
-def _check_checksum(evidence: GateEvidence) -> RuleResult:
-    if evidence.bundle is None:
-        return RuleResult(False, evidence.refusal)
-    if evidence.bundle.sha256 != evidence.registered_sha256:
-        return RuleResult(False, f"another bundle, {evidence.bundle.sha256[:12]}")
-    return RuleResult(True, "all files match the manifest")
-
-
 def _check_self_test(bundle: Bundle) -> RuleResult:
     try:
         bundle.run_self_test()
@@ -235,34 +227,26 @@ def _check_calibration(figures: RunFigures) -> RuleResult:
 
 
 def _check_slices(figures: RunFigures) -> RuleResult:
-    model = figures.recipe.model
+    model, form = figures.recipe.model, "{roc_auc}, upper end {roc_auc_high}"
     bound = max(0.5, float(np.nan_to_num(model["roc_auc"].low)) - MAX_SLICE_DROP)
-    return _check_each_slice(
-        model.slices,
-        lambda row: _to_float(row["roc_auc_high"]) < bound,
-        lambda row: f"{format_number(row['roc_auc'])}, upper end {format_number(row['roc_auc_high'])}",
-    )
+    return _check_each_slice(model.slices, "roc_auc_high", bound, form)
 
 
 def _check_slice_losses(compared: ChampionComparison) -> RuleResult:
-    ends = ("difference", "low", "high")
-    return _check_each_slice(
-        compared.pair.slices,
-        lambda row: _to_float(row["high"]) < -MAX_SLICE_LOSS,
-        lambda row: "{} ({} to {})".format(*(format_number(row[name], "+") for name in ends)),
-    )
+    form = "{difference} ({low} to {high})"
+    return _check_each_slice(compared.pair.slices, "high", -MAX_SLICE_LOSS, form, sign="+")
 
 
 def _check_each_slice(
-    slices: Sequence[Row], is_beyond: Callable[[Row], bool], describe: Callable[[Row], str]
+    slices: Sequence[Row], end: str, bound: float, form: str, sign: Literal["", "+"] = ""
 ) -> RuleResult:
-    """Check the slices that have enough positives, and name those beyond a limit."""
-    judged = [row for row in slices if _to_float(row["positive"]) >= MIN_SLICE_POSITIVES]
-    beyond = [
-        f"{row['kind']} {row['value']}: area {describe(row)}, {row['positive']} positives"
-        for row in judged
-        if is_beyond(row)
-    ]
+    """Check the slices that have enough positives, and name those whose upper end is below a bound."""
+    judged, beyond = [row for row in slices if _to_float(row["positive"]) >= MIN_SLICE_POSITIVES], []
+    for row in judged:
+        if _to_float(row[end]) < bound:
+            texts = {name: format_number(each, sign) for name, each in row.items() if isinstance(each, float)}
+            area = form.format(**texts)
+            beyond.append(f"{row['kind']} {row['value']}: area {area}, {row['positive']} positives")
     found = "; ".join(beyond) or f"slices checked: {len(judged)}, none beyond the limit"
     return RuleResult(not beyond, found)
 
@@ -276,10 +260,8 @@ def _check_unseen_period(compared: ChampionComparison) -> RuleResult:
     """Check each side by the source of its scores: a fit must have learnt nothing of the compared arrivals."""
     seen = [each for each in compared.sources if each.unseen_from and compared.begins < each.unseen_from]
     champion, version = (source.describe() for source in compared.sources)
-    return RuleResult(
-        not seen,
-        f"arrivals from {compared.begins:%Y-%m-%d} on; scores of the champion: {champion}; of this version: {version}",
-    )
+    first = f"arrivals from {compared.begins:%Y-%m-%d} on"
+    return RuleResult(not seen, f"{first}; scores of the champion: {champion}; of this version: {version}")
 
 
 CHECKSUM_RULE, REFIT_RULE, VERIFIED_RULE = "checksums verified", "training reproduced", "figures verified"
@@ -309,9 +291,13 @@ UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, "self-test passed"})
 
 def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     """Run every rule that applies; if the bundle was altered, only the first."""
-    registered = f"the registered bundle {evidence.registered_sha256[:12]}, byte for byte"
-    found = {CHECKSUM_RULE: _check_checksum(evidence)._replace(expected=registered)}
-    if not found[CHECKSUM_RULE].held:
+    bundle, registered = evidence.bundle, evidence.registered_sha256
+    equal, text = bundle is not None and bundle.sha256 == registered, "all files match the manifest"
+    if not equal:
+        text = evidence.refusal if bundle is None else f"another bundle, {bundle.sha256[:12]}"
+    expected = f"the registered bundle {registered[:12]}, byte for byte"
+    found = {CHECKSUM_RULE: RuleResult(equal, text, expected)}
+    if not equal:
         return found
     rules = BUNDLE_RULES if evidence.goes_back else BUNDLE_RULES | RUN_RULES
     if evidence.candidate is not None and not evidence.goes_back:

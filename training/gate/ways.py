@@ -67,18 +67,14 @@ def find_way(
         can_wait, missing = _explain_not_better(gain, finds_per_week)
         return Way("", f"{missing} It is no routine refit: {obstacle}.", can_wait)
     if reproduced is None:
-        return Way(
-            "",
+        text = (
             f"The configuration is that of {rival}, on newer results. Give the tables that it was trained on, to repeat the training: "
-            "if both fits are equal byte for byte, this is a routine refit.",
-            can_wait=True,
+            "if both fits are equal byte for byte, this is a routine refit."
         )
+        return Way("", text, can_wait=True)
     newer, reason = format_count(candidate.newer_days, "day"), ". The latest drift run asks for it"
-    return Way(
-        "routine refit",
-        f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte"
-        f"{reason if candidate.drift == RETRAIN else ''}.",
-    )
+    text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte"
+    return Way("routine refit", f"{text}{reason if candidate.drift == RETRAIN else ''}.")
 
 
 def is_better(gain: Estimate) -> bool:
@@ -157,7 +153,5 @@ def _explain_not_better(gain: Estimate, finds_per_week: float) -> tuple[bool, st
     if not more:
         return False, f"Not clearly better: {found}. A difference of five points would show, and none does."
     needed = f"about {more:,} more finds would show a difference of five points"
-    return (
-        can_arrive(more, finds_per_week),
-        f"Not clearly better yet: {found}; {needed}; {describe_arrival(more, finds_per_week)}.",
-    )
+    text = f"Not clearly better yet: {found}; {needed}; {describe_arrival(more, finds_per_week)}."
+    return can_arrive(more, finds_per_week), text

@@ -170,17 +170,13 @@ def detect_drift(
     now = build_traffic_profile(seen, then.capacity, like=then)
     measures = list_measures(then, now, seen, labels, with_history=with_history)
     day = seen.day - seen.day.min()
-    return Drift(
-        then=then,
-        now=now,
-        measures=measures,
-        features=list_feature_changes(then, now, seen.spec.features),
-        notes=[*notes, *young, *_list_notes(measures, now.days, with_history=with_history)],
-        daily={
-            name: np.rint(np.bincount(day[mine], minlength=now.days) * seen.stands_for).astype(int).tolist()
-            for name, mine in seen.group_by_part().items()
-        },
-    )
+    daily = {
+        name: np.rint(np.bincount(day[mine], minlength=now.days) * seen.stands_for).astype(int).tolist()
+        for name, mine in seen.group_by_part().items()
+    }
+    notes += [*young, *_list_notes(measures, now.days, with_history=with_history)]
+    features = list_feature_changes(then, now, seen.spec.features)
+    return Drift(then, now, measures, features, notes, daily)
 
 
 def _require_arrivals(rows: Bools) -> Bools:
@@ -245,9 +241,8 @@ def score_traffic(
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
     ids = inputs.consignments.take_order()["consignment_id"]
     sample = sample_traffic(ids, np.zeros_like(inside), [inside], config.traffic_rows, seed=1)
-    wanted = np.zeros_like(inside)
+    wanted, options = np.zeros_like(inside), ComputeOptions(progress=progress)
     wanted[sample.rows] = True
-    options = ComputeOptions(progress=progress)
     chunks = stream_features(inputs, parameters, options=options, wanted=wanted)
     X = np.concatenate([chunk.X for chunk in chunks])
     frame = read_kept_rows(inputs.consignments, bundle.config, sample.rows)

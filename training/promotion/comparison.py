@@ -259,8 +259,9 @@ class Comparison:
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics of the run: `difference/…`, `a/…`, `b/…` and `compared/…`; what is not shown is absent."""
         named = self.pair.a.flatten_metrics("a") | self.pair.b.flatten_metrics("b")
-        for prefix, pair in (("difference", self.pair), ("difference/truth", self.truth)):
-            for name in () if pair is None else COMPARED:
+        truth = {} if self.truth is None else {"difference/truth": self.truth}
+        for prefix, pair in {"difference": self.pair, **truth}.items():
+            for name in COMPARED:
                 if (gain := pair.gains[name]).is_shown:
                     named |= {f"{prefix}/{name}{end}": value for end, value in gain.list_ends()}
         counts = {
@@ -324,7 +325,7 @@ def compare(
     labels, arrived = labels.select_rows(sample.rows), sample.stands_for
     weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0) * arrived
     true = [pd.NA] * len(rows) if truth is None else truth.positive[sample.rows]
-    ranks = {
+    ranks: dict[str, Any] = {
         name: 1.0 - compute_shares_above(score, arrived)
         for name, score in zip((OTHER_RANK, RANK), scores, strict=True)
     }

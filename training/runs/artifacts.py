@@ -10,9 +10,10 @@ plots/*.svg               the charts of the page
 evidence.json             the hashes of scores, settings and tables, which `evidence.sig.json` signs
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,18 +107,11 @@ def check_gate(
 ) -> GateReport:
     """Run the gate on the bundles in a folder, with the results of the run that wrote them; the champion is not compared yet."""
     served, deployed = load_bundle(folder / BUNDLE_FOLDER), trained.deployed
-    figures = compute_run_figures(
-        deployed.stored, trained.config.evaluation, trained.leaks, trained.name_swaps, deployed.recipe
-    )
-    evidence = GateEvidence(
-        target=trained.target,
-        bundle=served,
-        refusal="",
-        registered_sha256=served.sha256,
-        figures=figures,
-        verified=RuleResult(True, "the training run is signed") if is_signed else UNSIGNED,
-        candidate=None if champion is None else Candidate(champion),
-    )
+    looks, config = (trained.leaks, trained.name_swaps), trained.config.evaluation
+    figures = compute_run_figures(deployed.stored, config, *looks, deployed.recipe)
+    verified = RuleResult(True, "the training run is signed") if is_signed else UNSIGNED
+    candidate = None if champion is None else Candidate(champion)
+    evidence = GateEvidence(trained.target, served, "", served.sha256, figures, verified, candidate=candidate)
     return GateReport.from_evidence(evidence)
 
 
@@ -140,9 +134,8 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
         np.array(written.model.assign_bands(scores), dtype=object),
         np.argsort(-scores, kind="stable"),
     )
-    chosen = np.concatenate(
-        [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
-    )
+    bands = ("high", "elevated", "routine")
+    chosen = np.concatenate([order[band[order] == name][:EXAMPLES_PER_BAND] for name in bands])
     level = written.level
     shift, low, high = (float(f"{value:.{CARD_DIGITS}g}") for value in (level.shift, level.low, level.high))
     card = ModelCard(
@@ -157,11 +150,8 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
         learnt_until=written.learnt_until.isoformat(),
         level=level._replace(shift=shift, low=low, high=high),
     )
-    examples = SelfTestExamples.compute(
-        written.model,
-        np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
-        [str(name) for name in channel[chosen]],
-    )
+    X = np.ascontiguousarray(trained.matrix.X[rows[chosen]])
+    examples = SelfTestExamples.compute(written.model, X, [str(name) for name in channel[chosen]])
     return Bundle(
         card=card,
         config=trained.config.features,
@@ -183,19 +173,11 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
     if kind == "evaluation":
         matrix = trained.matrix
         even = trained.data.observed.kept.even[matrix.rows[trained.test_matrix_rows]]
-        rows = trained.test_matrix_rows[even]
-        traffic, scores = (
-            FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec),
-            trained.test_scores[even],
-        )
-    seen = ScoredTraffic(
-        frame=trained.data.observed.consignments.iloc[traffic.rows],
-        X=traffic.X,
-        spec=traffic.spec,
-        score=scores,
-        config=trained.config.features,
-        stands_for=float(trained.test_traffic.traffic.sum()) / len(traffic.rows),
-    )
+        rows, scores = trained.test_matrix_rows[even], trained.test_scores[even]
+        traffic = FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec)
+    frame, config = trained.data.observed.consignments.iloc[traffic.rows], trained.config.features
+    stands_for = float(trained.test_traffic.traffic.sum()) / len(traffic.rows)
+    seen = ScoredTraffic(frame, traffic.X, traffic.spec, scores, config, stands_for)
     capacity = compute_daily_capacity(trained.test_traffic, trained.config.evaluation)
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
@@ -223,6 +205,12 @@ def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, 
     return charts
 
 
+def _list_estimates(sides: Mapping[str, Evaluation]) -> Iterator[dict[str, Any]]:
+    for side, evaluation in sides.items():
+        for metric, estimate in evaluation.metrics.items():
+            yield {"name": side, "metric": metric, **estimate.to_row()}
+
+
 def _list_tables(trained: TrainingResult) -> dict[str, RunTable]:
     """List the tables of results by name; `deployed` is the recipe as deployed, `evaluation_fit` another fit."""
     deployed, recipe, studied = trained.deployed, trained.deployed.recipe, trained.studied
@@ -234,14 +222,7 @@ def _list_tables(trained: TrainingResult) -> dict[str, RunTable]:
     }
     return {
         **{
-            name: RunTable(
-                [
-                    {"name": side, "metric": metric, **estimate.to_row()}
-                    for side, evaluation in sides.items()
-                    for metric, estimate in evaluation.metrics.items()
-                ],
-                METRIC_COLUMNS,
-            )
+            name: RunTable(list(_list_estimates(sides)), METRIC_COLUMNS)
             for name, sides in evaluations.items()
         },
         "capacity": RunTable(recipe.model.capacity),

@@ -153,26 +153,18 @@ def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:
 def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunRecord]:
     """Yield the child runs: one for each trial of a search, and one for each feature or group of an ablation."""
     tags = {"target": trained.target, "as_of": trained.as_of.isoformat()}
-    for trial in trained.studied.trials:
-        yield RunRecord(
-            name=f"trial {trial['trial']}",
-            description="A trial of the search, tested at the rolling origins before the test period.",
-            tags={**tags, "kind": "trial", "best": str(bool(trial["best"])).lower()},
-            params={name: trial[name] for name in SEARCH_SPACE},
-            metrics={f"origins/{name}": float(trial[name]) for name in STUDY_MEASURES},
-            parent=parent,
-        )
+    for row in trained.studied.trials:
+        text = "A trial of the search, tested at the rolling origins before the test period."
+        own = {**tags, "kind": "trial", "best": str(bool(row["best"])).lower()}
+        params = {name: row[name] for name in SEARCH_SPACE}
+        metrics = {f"origins/{name}": float(row[name]) for name in STUDY_MEASURES}
+        yield RunRecord(f"trial {row['trial']}", text, own, params, metrics, parent=parent)
     for row in trained.studied.ablation:
-        yield RunRecord(
-            name=f"without {row['left_out']}",
-            description="A fit without a feature or group of them: what is lost at the rolling origins before the test period.",
-            tags={**tags, "kind": "ablation"},
-            params={name: row[name] for name in ("left_out", "kind", "features")},
-            metrics={
-                f"loss/{name}{end}": float(row[f"{name}{end}"]) for name in STUDY_MEASURES for end in ENDS
-            },
-            parent=parent,
-        )
+        text = "A fit without a feature or group of them: what is lost at the rolling origins before the test period."
+        params = {name: row[name] for name in ("left_out", "kind", "features")}
+        metrics = {f"loss/{name}{end}": float(row[f"{name}{end}"]) for name in STUDY_MEASURES for end in ENDS}
+        own = {**tags, "kind": "ablation"}
+        yield RunRecord(f"without {row['left_out']}", text, own, params, metrics, parent=parent)
 
 
 def _describe_inputs(task: TrainingTask, trained: TrainingResult) -> dict[str, InputTable]:
