@@ -83,9 +83,8 @@ def measure_name_swaps(
 ) -> list[Row]:
     """Measure how much replaced names change the score."""
     sides = find_sides_with_names(records)
-    places = [
-        place for place, c in enumerate(records) if any(is_person(getattr(c, f"{s}_name")) for s in sides)
-    ]
+    named = [any(is_person(getattr(c, f"{side}_name")) for side in sides) for c in records]
+    places = np.flatnonzero(named).tolist()
     pipeline = Pipeline(config, fitted, Pseudonyms(BATCH_KEY))
     # History and alerts stay those of the scored rows.
     kept = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]

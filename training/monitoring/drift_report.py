@@ -59,12 +59,14 @@ def _advise(drift: Drift) -> str:
 def render_drift(drift: Drift, model: str) -> str:
     """Render the page of a comparison with the model at an address: self-contained HTML, under 2 MB."""
     shares = [row for row in drift.measures if row["kind"] in SHARES and row["value"] == row["value"]]
+    channels = [name for name in drift.then.scores if name.startswith("channel:")]
+    scores = [draw_scores(drift.then, drift.now, name) for name in channels]
     return render_page(
         PAGE_FILE,
         drift=drift,
         model=model,
         does=_advise(drift),
-        charts=draw_drift(drift),
+        charts=[draw_limits(select_nearest(drift.measures)), draw_arrivals(drift), *scores],
         limits=LIMITS,
         shares=sorted(shares, key=lambda row: -abs(row["value"]))[:MAX_SHARES],
         features=drift.features[:MAX_FEATURES],
@@ -97,16 +99,6 @@ def build_drift_record(drift: Drift, page: str, model: ModelVersion) -> RunRecor
     )
 
 
-def draw_drift(drift: Drift) -> list[Chart]:
-    """Draw the charts of the page, in their order."""
-    channels = [name for name in drift.then.scores if name.startswith("channel:")]
-    return [
-        draw_limits(select_nearest(drift.measures)),
-        draw_arrivals(drift),
-        *(draw_scores(drift.then, drift.now, name) for name in channels),
-    ]
-
-
 def select_nearest(measures: Sequence[Row]) -> list[Row]:
     """Select the evaluated measures that are nearest to their limits or beyond them, the largest first."""
     evaluated = [row for row in measures if row["result"] != NOT_EVALUATED]
@@ -127,9 +119,8 @@ def draw_limits(rows: Sequence[Row]) -> Chart:
     with chart.draw() as axes:
         axes.axvline(1.0, color=INK, linewidth=1.4)
         for place, row in zip(places, rows, strict=True):
-            value, *ends = (
-                min(max(_measure_distance(row, name), 0.0), MAX_SHOWN) for name in ("value", "low", "high")
-            )
+            ways = [_measure_distance(row, name) for name in ("value", "low", "high")]
+            value, *ends = np.clip(ways, 0.0, MAX_SHOWN).tolist()
             colour = RED if row["result"] == BEYOND else BLUE
             axes.plot(ends, [place, place], color=colour, linewidth=2)
             axes.plot(value, place, "o", color=colour)

@@ -202,12 +202,11 @@ def _round_significant(value: float) -> float:
 
 
 def _count_missing(seen: ScoredTraffic, mine: Bools) -> dict[str, int]:
-    names = (field.name for field in get_fields(seen.config.build_record_type()))
-    return {
-        name: int(seen.frame.loc[mine, name].isna().sum()) if name in seen.frame else int(mine.sum())
-        for name in names
-        if name != "cancelled_at"
-    }
+    names = [
+        field.name for field in get_fields(seen.config.build_record_type()) if field.name != "cancelled_at"
+    ]
+    lacking = seen.frame.reindex(columns=names)[mine].isna().sum()
+    return dict(zip(names, map(int, lacking), strict=True))
 
 
 def _compute_quantiles(seen: ScoredTraffic, mine: Bools) -> dict[str, list[float]]:

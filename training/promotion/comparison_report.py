@@ -103,10 +103,8 @@ def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | No
 
 def describe_basis(found: Comparison, a: str, b: str) -> str:
     """Return on which arrivals and which scores of each version the comparison rests."""
-    scores = " ".join(
-        f"Scores of {title}: {source.describe()}."
-        for title, source in zip((a, b), found.sources, strict=True)
-    )
+    pairs = zip((a, b), found.sources, strict=True)
+    scores = " ".join(f"Scores of {title}: {source.describe()}." for title, source in pairs)
     return (
         f"Compared on {found.consignments:,} arrivals from {found.begins:%Y-%m-%d} on, with {found.labelled:,} known results. "
         f"{scores} Neither learnt from the compared arrivals."
@@ -114,16 +112,11 @@ def describe_basis(found: Comparison, a: str, b: str) -> str:
 
 
 def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
-    rows = [
-        (
-            METRIC_TITLES[name],
-            *(format_metric(side[name].shown, name) for side in (pair.a, pair.b)),
-            describe_difference(pair.gains[name], name),
-        )
-        for name in COMPARED
-    ]
-    head = (("metric", a, b, "difference (95 % interval)"), ("---",) * 4)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))
+    rows = [("metric", a, b, "difference (95 % interval)"), ("---",) * 4]
+    for name in COMPARED:
+        one, other = (format_metric(side[name].shown, name) for side in (pair.a, pair.b))
+        rows.append((METRIC_TITLES[name], one, other, describe_difference(pair.gains[name], name)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
@@ -133,13 +126,11 @@ def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
         for name in COMPARED
         if name not in AREA_METRICS and (gain := found.pair.gains[name]).is_shown
     }
-    slices = {
-        f"{row['kind']}: {row['value']}".replace("_", " "): Estimate(
-            *(float(row[end]) for end in ("difference", "low", "high"))
-        )
-        for row in found.pair.slices
-        if row["shown"]
-    }
+    slices = {}
+    for row in found.pair.slices:
+        if row["shown"]:
+            ends = (float(row[end]) for end in ("difference", "low", "high"))
+            slices[f"{row['kind']}: {row['value']}".replace("_", " ")] = Estimate(*ends)
     panels = {"Difference in percentage points": points, "Difference of the area under the ROC curve": slices}
     charts = []
     for title, rows in panels.items():

@@ -102,14 +102,9 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         fits = registry.load_fits(version, folders)
     except BundleRefused as error:
         refusal = str(error)
-    evidence = GateEvidence(
-        target=version.target,
-        bundle=None if fits is None else fits.served,
-        refusal=refusal,
-        # Who writes to the registry can change the tag. The record is signed.
-        registered_sha256=own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, ""),
-        goes_back=bool(own),
-    )
+    # Who writes to the registry can change the tag. The record is signed.
+    sha256, served = own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, ""), fits and fits.served
+    evidence = GateEvidence(version.target, served, refusal, sha256, goes_back=bool(own))
     # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is None or fits.served.sha256 != evidence.registered_sha256 or own:
         return evidence
@@ -121,9 +116,8 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         refit = refit_version(registry, version, fits.served.card, folders, repeating)
         evidence = replace(evidence, refit=refit.result)
         if (run := refit.repeated) is not None:
-            figures = compute_run_figures(
-                run.deployed.stored, run.config.evaluation, run.leaks, run.name_swaps
-            )
+            stored, config = run.deployed.stored, run.config.evaluation
+            figures = compute_run_figures(stored, config, run.leaks, run.name_swaps)
             evidence = replace(evidence, figures=figures, verified=REPEATED)
     if evidence.figures is None:
         found = fetch_training_evidence(registry, version, fits.served, options.approvers)
@@ -136,11 +130,8 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         compared = ComparedVersions(registry, champion, version, (registry.fetch_fits(champion), fits))
     except BundleRefused:
         return replace(evidence, candidate=Candidate(champion.number))
-    return replace(
-        evidence,
-        candidate=_describe_candidate(compared, history),
-        comparison=options.measured or _gather_comparison(compared, options),
-    )
+    comparison = options.measured or _gather_comparison(compared, options)
+    return replace(evidence, candidate=_describe_candidate(compared, history), comparison=comparison)
 
 
 def compute_figures(found: RunEvidence) -> RunFigures | None:

@@ -166,10 +166,8 @@ def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, f
         return
     todo = "improve the model or its data; --force promotes it anyway, and the record contains this"
     if REFIT_RULE in obstacles:
-        todo = (
-            "provide the tables that it was trained on, or train again; a version that its own tables do not reproduce is never "
-            "promoted, even with --force"
-        )
+        todo = "provide the tables that it was trained on, or train again; "
+        todo += "a version that its own tables do not reproduce is never promoted, even with --force"
     elif UNFORCEABLE_RULES & set(obstacles):
         todo = "train again; such a bundle is never promoted, even with --force"
     lines = [f"  {name}: {each.found}\n    expected: {each.expected}" for name, each in obstacles.items()]
@@ -228,6 +226,9 @@ def _build_record(
     way, sentence = explain_way(evidence)
     if find_obstacles(rules):
         way, sentence = "forced", f"Forced: {summarize_rules(rules)}"
+    found = {
+        name: {"held": each.held, "found": each.found[:MAX_FOUND_CHARACTERS]} for name, each in rules.items()
+    }
     return PromotionRecord(
         number=len(history.records) + 1,
         name=version.name,
@@ -240,10 +241,7 @@ def _build_record(
         approved_at=approval.approved_at,
         way=way,
         sentence=sentence,
-        rules={
-            name: {"held": each.held, "found": each.found[:MAX_FOUND_CHARACTERS]}
-            for name, each in rules.items()
-        },
+        rules=found,
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
         forced=bool(find_obstacles(rules)) or (bool(of_bundle) and of_bundle[-1].forced and not passes),
         figures=figures,

@@ -79,9 +79,8 @@ def refit_version(
     if differing:
         processor = registry.get_run_tags(version.run_id).get(PROCESSOR_TAG, "")
         return Refit(RuleResult(False, describe_difference(differing, card.code_version, processor)))
-    return Refit(
-        RuleResult(True, "trained again on the same tables: both fits are equal, byte for byte"), repeated
-    )
+    text = "trained again on the same tables: both fits are equal, byte for byte"
+    return Refit(RuleResult(True, text), repeated)
 
 
 def _list_differing_files(one: Path, other: Path) -> list[str]:

@@ -66,14 +66,12 @@ class InputTable(NamedTuple):
     def describe(self, name: str, whole: str) -> DatasetInput:
         """Describe it for MLflow with our hash of all rows, by default that of the `whole` input; MLflow's own covers the first rows."""
         source: dict[str, Any] = {"tags": {}} if self.source is None else {"uri": self.source}
-        table = Dataset(
-            name,
+        digest, kind = (
             (self.digest or whole)[:MAX_DIGEST_CHARACTERS],
-            source_type="code" if self.source is None else "local",
-            source=json.dumps(source),
-            schema=self.schema or None,
-            profile=json.dumps({"num_rows": self.rows}),
+            "code" if self.source is None else "local",
         )
+        rows = json.dumps({"num_rows": self.rows})
+        table = Dataset(name, digest, kind, json.dumps(source), self.schema or None, rows)
         return DatasetInput(table, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])
 
 
@@ -136,11 +134,8 @@ class OpenRun:
         now = time.time_ns() // 1_000_000
         numbers = [(name, 0, value) for name, value in record.metrics.items()]
         numbers += [(name, step, value) for name, values in record.series.items() for step, value in values]
-        metrics = [
-            Metric(name, _round_metric(value), now, step)
-            for name, step, value in numbers
-            if math.isfinite(value)
-        ]
+        known = [each for each in numbers if math.isfinite(each[2])]
+        metrics = [Metric(name, _round_metric(value), now, step) for name, step, value in known]
         params = [Param(name, _format_param(value)) for name, value in record.params.items()]
         for start in range(0, len(metrics), MAX_METRICS_PER_CALL):
             self.client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS_PER_CALL])
@@ -247,10 +242,10 @@ def read_git_commit(folder: Path) -> str | None:
 def describe_schema(frame: pd.DataFrame) -> str:
     """Return the columns of a table with their types, as the JSON that MLflow shows; '' if it is too long for MLflow."""
     kinds = {"M": DataType.datetime, "i": DataType.long, "u": DataType.long, "f": DataType.double}
-    schema = Schema(
-        [ColSpec(kinds.get(dtype.kind, DataType.string), str(name)) for name, dtype in frame.dtypes.items()]
-    )
-    text = json.dumps({"mlflow_colspec": schema.to_dict()})
+    columns: list[Any] = [
+        ColSpec(kinds.get(each.kind, DataType.string), str(name)) for name, each in frame.dtypes.items()
+    ]
+    text = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
     return text if len(text) <= MAX_SCHEMA_CHARACTERS else ""
 
 

@@ -202,19 +202,12 @@ def _place_bars(base: float, steps: list[tuple[str, float]], total: float, end: 
     ends = np.cumsum([base, *(change for _, change in steps)])
     scale = 100 / (float(np.ptp(ends)) or 1.0)
     starts = [base, *ends[:-1], total]
-    rows = []
-    for (text, change), start, stop in zip(
-        [(FIRST_STEP, base), *steps, (end, total)], starts, [*ends, total], strict=True
-    ):
+    rows, named = list[dict[str, Any]](), [(FIRST_STEP, base), *steps, (end, total)]
+    for (text, change), start, stop in zip(named, starts, [*ends, total], strict=True):
         is_total = start == stop and text in (FIRST_STEP, end)
-        rows.append(
-            {
-                "text": text,
-                "change": change,
-                "factor": math.nan if is_total else math.exp(change),
-                "left": round(float(np.clip(scale * (min(start, stop) - ends.min()), 0.0, 99.0)), 2),
-                "width": 1.0 if is_total else round(max(scale * abs(change), 0.3), 2),
-                "direction": "total" if is_total else "raises" if change > 0 else "lowers",
-            }
-        )
+        row = {"text": text, "change": change, "factor": math.nan if is_total else math.exp(change)}
+        left = float(np.clip(scale * (min(start, stop) - ends.min()), 0.0, 99.0))
+        width = 1.0 if is_total else round(max(scale * abs(change), 0.3), 2)
+        direction = "total" if is_total else "raises" if change > 0 else "lowers"
+        rows.append({**row, "left": round(left, 2), "width": width, "direction": direction})
     return rows
