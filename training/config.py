@@ -85,9 +85,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def flatten(self) -> dict[str, Any]:
         """Return every setting as `table.name`, for the parameters of a run."""
         tables: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
-        return {
-            f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()
-        }
+        return {f"{table}.{name}": each for table, values in tables.items() for name, each in values.items()}
 
     def to_json(self) -> str:
         """Return every setting as JSON, to the last bit; `parse_config_json` reads it."""

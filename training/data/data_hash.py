@@ -90,9 +90,8 @@ def _encode_block(block: "pd.Series") -> tuple[bytes, ...]:
         texts = pa.array(block.array, type=pa.large_string(), from_pandas=True)
         texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     else:
-        values = [
-            None if value is None else str(value) for value in block.astype(object).where(block.notna(), None)
-        ]
+        given = block.astype(object).where(block.notna(), None)
+        values = [None if value is None else str(value) for value in given]
         texts = pa.array(values, type=pa.large_string())
     lengths = pc.binary_length(texts).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     present = pc.drop_null(texts)

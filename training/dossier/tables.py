@@ -233,9 +233,8 @@ def list_mix(reference: ReferenceProfile) -> Rows:
         if others := ranked[MAX_MIX_VALUES:]:
             shown.append((f"{len(others)} others", sum(count for _, count in others)))
         names = ("column", "value", "consignments", "share")
-        rows += [
-            dict(zip(names, (column, *each, each[1] / sum(counts.values())), strict=True)) for each in shown
-        ]
+        total = sum(counts.values())
+        rows += [dict(zip(names, (column, *each, each[1] / total), strict=True)) for each in shown]
     return rows
 
 

@@ -61,11 +61,8 @@ def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judge
         # If nobody is chosen, there is no unsuccessful inspection.
         burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]
         row: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
-        row |= {
-            "consignments": round(arrived),
-            "chosen": chosen,
-            "known": round(float(taken @ traffic.labelled)),
-        }
+        known = round(float(taken @ traffic.labelled))
+        row |= {"consignments": round(arrived), "chosen": chosen, "known": known}
         for name, estimate in zip(
             MEASURES, (Estimate(rate, rate, rate), hit, Estimate(*burdens)), strict=True
         ):

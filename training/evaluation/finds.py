@@ -154,9 +154,8 @@ class KnownFinds:
     def estimate_share(self, values: Floats, least_factor: float = 1.0) -> Estimate:
         """Estimate the weighted mean of values of the finds, 0 to 1."""
         found = estimate_mean(self.weight, values, self.day, SHARE_ENDS)
-        least, most = (
-            estimate_mean(each, values, self.day, SHARE_ENDS).value for each in (self.stands_for, self.most)
-        )
+        ends = (self.stands_for, self.most)
+        least, most = (estimate_mean(each, values, self.day, SHARE_ENDS).value for each in ends)
         bounds = (least_factor * least, most)
         low = found.value - np.hypot(found.value - found.low, max(found.value - min(bounds), 0.0))
         high = found.value + np.hypot(found.high - found.value, max(max(bounds) - found.value, 0.0))

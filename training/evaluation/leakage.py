@@ -120,9 +120,8 @@ def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
     known = final.to_numpy(dtype=bool, na_value=False) & mine.notna().to_numpy()
     early = compute_visible_us(outcomes)[known] <= mine.to_numpy()[known]
     first = outcomes["consignment_id"].to_numpy()[known][early]
-    return _build_row(
-        EARLY_RESULTS, float(early.mean()) if known.any() else np.nan, int(known.sum()), *first[:1]
-    )
+    share = float(early.mean()) if known.any() else np.nan
+    return _build_row(EARLY_RESULTS, share, int(known.sum()), *first[:1])
 
 
 def check_leakage(

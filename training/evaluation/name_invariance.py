@@ -92,9 +92,8 @@ def measure_name_swaps(
     for language, names in NAMES.items():
         changed, moved = X[places], np.empty(0)
         if places:
-            pipeline.fill_features(
-                [swap_names(records[place], names, place, sides) for place in places], changed
-            )
+            swapped = [swap_names(records[place], names, place, sides) for place in places]
+            pipeline.fill_features(swapped, changed)
             changed[:, kept] = X[places][:, kept]
             moved = model.trees.predict_raw(changed) - model.trees.predict_raw(X[places])
         moves[language] = model.calibration.slope * np.abs(moved)
@@ -104,9 +103,8 @@ def measure_name_swaps(
 
 def find_worst_move(rows: Iterable[Row]) -> float:
     """Return the change that 95 % of the rows stay below, in the language with the largest; 0 if no row has a name of a person."""
-    return max(
-        float(row["move_95pct"]) if row["rows"] else 0.0 for row in rows if row["language"] != ALL_LANGUAGES
-    )
+    moves = [row["move_95pct"] if row["rows"] else 0.0 for row in rows if row["language"] != ALL_LANGUAGES]
+    return float(max(moves))
 
 
 def sample_evenly(rows: int, most: int) -> Ints:

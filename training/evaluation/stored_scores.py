@@ -35,13 +35,10 @@ RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"
 """Beginning of the name of a column with the ranks of a baseline."""
 TEXTS = ("consignment_id", "window", "office", "channel", "service", "departure_country", "chosen_by")
-NUMBERS, FLAGS = (
-    ("day", "stands_for", "weight", RANK, PROBABILITY),
-    ("labelled", "positive", "guessed", "true_positive"),
-)
-COLUMN_KINDS = {
-    name: kind for kind, names in (("text", TEXTS), ("number", NUMBERS), ("flag", FLAGS)) for name in names
-}
+NUMBERS = ("day", "stands_for", "weight", RANK, PROBABILITY)
+FLAGS = ("labelled", "positive", "guessed", "true_positive")
+KINDS = {"text": TEXTS, "number": NUMBERS, "flag": FLAGS}
+COLUMN_KINDS = {name: kind for kind, names in KINDS.items() for name in names}
 """Columns that every table has, and what they hold; see `StoredScores`."""
 MISSING_ALLOWED = (PROBABILITY, "true_positive")
 
@@ -175,9 +172,8 @@ def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEva
     config = stored.fix_capacity(config)
 
     def evaluate_all(by_truth: bool, truth: RecipeEvaluation | None = None) -> RecipeEvaluation:
-        baselines = {
-            name: evaluate(stored.to_period(BASELINE + name, by_truth), config) for name in stored.baselines
-        }
+        periods = {name: stored.to_period(BASELINE + name, by_truth) for name in stored.baselines}
+        baselines = {name: evaluate(period, config) for name, period in periods.items()}
         return RecipeEvaluation(evaluate(stored.to_period(by_truth=by_truth), config), baselines, truth)
 
     return evaluate_all(False, evaluate_all(True) if stored.has_truth else None)
@@ -233,10 +229,8 @@ def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
     low, high = (format_number(100 * end, "+") for end in (gain.low, gain.high))
     difference = f"The model {words[name]} {strongest}: {format_points(gain.value)} ({low} to {high})."
     if not gain.is_shown:
-        difference = (
-            f"It is not known whether the model is better than {strongest}: {gain.explain_missing()}."
-        )
+        unknown = "It is not known whether the model is better than"
+        difference = f"{unknown} {strongest}: {gain.explain_missing()}."
     estimated = f"{METRIC_TITLES[PRIMARY_MEASURE]}: {describe_estimate(model[PRIMARY_MEASURE])}."
-    return EvaluationVerdict(
-        name, (describe_counts(known, target), f"{estimated} {difference}", RULE_PRIOR_SENTENCE)
-    )
+    counted = describe_counts(known, target)
+    return EvaluationVerdict(name, (counted, f"{estimated} {difference}", RULE_PRIOR_SENTENCE))

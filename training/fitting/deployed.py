@@ -117,10 +117,8 @@ def build_training_data(observed: ObservedTables, target: Target, config: TrainC
     """Build the data sets of the evaluation fit, of the final fit, and of fits one window earlier each, while they have enough labels."""
     evaluation = build_data_set(observed, target, config)
     final = build_data_set(observed, target, config, held_out="nothing")
-    received, ids = (
-        get_time_column_us(observed.consignments, "received_at"),
-        observed.consignments["consignment_id"],
-    )
+    ids = observed.consignments["consignment_id"]
+    received = get_time_column_us(observed.consignments, "received_at")
     begins, ends, origins = evaluation.split.test.begins, evaluation.split.test.ends, list[DataSet]()
     while len(origins) < config.evaluation.origins and begins > evaluation.split.train.begins:
         arrived, labels = received < to_us(begins), get_labels_as_of(ids, observed.outcomes, begins, target)
@@ -258,9 +256,8 @@ def calibrate_origins(
             mine = (received < to_us(settled))[earlier.tested] & (fit.data.part[earlier.tested] == TRAIN)
             rows = earlier.tested[mine]
             weight = _weigh_window(parts, rows, config.model.seed)
-            unseen.append(
-                UnseenScores(rows, earlier.raw[0][mine], weight, parts.data.observed.kept.even[rows])
-            )
+            even = parts.data.observed.kept.even[rows]
+            unseen.append(UnseenScores(rows, earlier.raw[0][mine], weight, even))
         model = _calibrate_then(fit, [each for each in unseen if len(each.rows)])
         if model is None and place == 0:
             model = _calibrate_then(fit, [validation])
@@ -294,14 +291,13 @@ def evaluate_deployed(
             true = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
         at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
         frame = parts.frame.iloc[rows].assign(**{CONSIGNEE: classify_consignee(parts.X[at], parts.spec)})
-        scores = {
+        scores: dict[str, Any] = {
             RANK: 1.0 - compute_shares_above(fit.raw[0], arrived),
             PROBABILITY: fit.predict(),
-            "true_positive": true,
         }
-        scores |= {
-            BASELINE + name: 1.0 - compute_shares_above(each, arrived) for name, each in fit.baselines.items()
-        }
+        scores |= {"true_positive": true}
+        for name, each in fit.baselines.items():
+            scores[BASELINE + name] = 1.0 - compute_shares_above(each, arrived)
         labels = parts.data.labels.select_rows(rows)
         windows.append(build_stored_frame(frame, labels, fit.window, arrived, weight, scores))
     stored, days = StoredScores(pd.concat(windows, ignore_index=True)), fits[0].data.split.test.days

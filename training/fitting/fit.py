@@ -120,11 +120,8 @@ def fit_recipe(
     source, config = recipe
     with report_progress(options.progress, "learning text weights"):
         learnt = np.flatnonzero(data.select_fitting_rows(TRAIN))
-        records, positive, weight = (
-            source.get_records(learnt),
-            data.labels.positive[learnt],
-            data.weight[learnt],
-        )
+        records = source.get_records(learnt)
+        positive, weight = data.labels.positive[learnt], data.weight[learnt]
         fitted = fit_features(records, config.features, positive.astype(np.int8), weight)
         texts = np.array([get_goods_text(record) for record in records], dtype=object)
         received = get_time_column_us(data.observed.consignments, "received_at")[learnt]
@@ -256,9 +253,8 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     """Calibrate raw scores in the scale of a fit on their known results; random inspections anchor the level."""
     parts = SplitFeatures(fit.data, fit.matrix)
     places = [np.searchsorted(fit.matrix.rows, period.rows) for period in unseen]
-    raw, weight = (
-        np.concatenate(each) for each in zip(*((one.raw, one.weight) for one in unseen), strict=True)
-    )
+    parts_of = [(each.raw, each.weight) for each in unseen]
+    raw, weight = (np.concatenate(each) for each in zip(*parts_of, strict=True))
     known = weight > 0
     at, raw, weight = np.concatenate(places)[known], raw[known], weight[known]
     channels, positive = parts.get_channels(at), parts.labels.positive[at]

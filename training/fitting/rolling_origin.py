@@ -125,9 +125,8 @@ def compute_text_scores(
 def score_texts(texts: NDArray[np.object_], learnt: Rows) -> Rows:
     """Compute the text scores of texts with given weights; NaN if a text is empty."""
     table = load_goods_tables()
-    return np.array(
-        [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts], dtype=np.float32
-    )
+    scores = [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts]
+    return np.array(scores, dtype=np.float32)
 
 
 def evaluate_origins(

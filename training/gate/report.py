@@ -94,10 +94,7 @@ def describe_result(rule: RuleResult) -> str:
 
 def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
     """Return how many rules hold, and the names of the others by their result."""
-    names = {
-        result: [name for name, rule in rules.items() if describe_result(rule) == result]
-        for result in RESULTS
-    }
+    names = {result: [name for name in rules if describe_result(rules[name]) == result] for result in RESULTS}
     others = [f"{result}: {', '.join(names[result])}" for result in RESULTS[:-1] if names[result]]
     return "; ".join([f"{len(names[HOLDS])} of {len(rules)} rules hold", *others]) + "."
 

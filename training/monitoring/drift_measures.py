@@ -254,7 +254,7 @@ def estimate_count(count: float, expected: float) -> Estimate:
 def _list_units(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
     """List the factors by which numbers changed: that of the median, and the range over all quantiles."""
     both = [
-        (part, name) for part, old in then.sizes.items() for name in old if name in now.sizes.get(part, {})
+        (part, each) for part, old in then.sizes.items() for each in old if each in now.sizes.get(part, {})
     ]
     for part, column in both:
         old, new = (np.array(each.sizes[part][column]) for each in (then, now))
@@ -383,10 +383,8 @@ def _build_precision_row(kind: str, now: Estimate, then: float, detail: str) -> 
 def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
     """Compute the PSI of counts (bins,) and (…, bins), minus the value expected by chance, at least 0."""
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
-    p, q = (
-        (each + SMOOTHING) / (each.sum(axis=-1, keepdims=True) + SMOOTHING * each.shape[-1])
-        for each in (old, new)
-    )
+    wholes = (each.sum(axis=-1, keepdims=True) + SMOOTHING * each.shape[-1] for each in (old, new))
+    p, q = ((each + SMOOTHING) / whole for each, whole in zip((old, new), wholes, strict=True))
     by_chance = (len(old) - 1) * (1 / max(old.sum(), 1.0) + 1 / np.maximum(new.sum(axis=-1), 1.0))
     return np.asarray(np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0))
 
@@ -406,17 +404,13 @@ def list_feature_changes(
         for place, feature in enumerate(features if channel in now.channels else ()):
             old, new = (np.array(each.features[channel][place], dtype=np.float64) for each in (then, now))
             mean, spread = then.means[channel][place], then.spreads[channel][place]
-            later, lacking = (
-                now.means[channel][place],
-                [float(each[MISSING_BIN] / each.sum()) for each in (old, new)],
-            )
+            later = now.means[channel][place]
+            lacking = [float(each[MISSING_BIN] / each.sum()) for each in (old, new)]
             moved = np.nan if mean is None or later is None or not spread else (later - mean) / spread
             row: Row = {"feature": feature.name, "group": feature.group, "channel": channel}
-            row |= {
-                "psi": float(compute_psi(old, new)),
-                "total_variation": float(compute_total_variation(old, new)),
-            }
+            row |= {"psi": float(compute_psi(old, new))}
+            row |= {"total_variation": float(compute_total_variation(old, new))}
             rows.append(
-                row | {"mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
+                {**row, "mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
             )
     return sorted(rows, key=lambda row: (-row["psi"], row["feature"], row["channel"]))

@@ -139,9 +139,8 @@ def multiply_counts(profile: ReferenceProfile, factor: float) -> ReferenceProfil
             return msgspec.structs.replace(counted, arrivals=multiply(counted.arrivals))
         return round(counted * factor)
 
-    return msgspec.structs.replace(
-        profile, **{name: multiply(getattr(profile, name)) for name in COUNT_FIELDS}
-    )
+    counts = {name: multiply(getattr(profile, name)) for name in COUNT_FIELDS}
+    return msgspec.structs.replace(profile, **counts)
 
 
 def compute_bin_edges(feature: Feature, values: Rows) -> list[float]:
@@ -202,9 +201,8 @@ def _round_significant(value: float) -> float:
 
 
 def _count_missing(seen: ScoredTraffic, mine: Bools) -> dict[str, int]:
-    names = [
-        field.name for field in get_fields(seen.config.build_record_type()) if field.name != "cancelled_at"
-    ]
+    fields = get_fields(seen.config.build_record_type())
+    names = [field.name for field in fields if field.name != "cancelled_at"]
     lacking = seen.frame.reindex(columns=names)[mine].isna().sum()
     return dict(zip(names, map(int, lacking), strict=True))
 

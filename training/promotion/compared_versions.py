@@ -121,9 +121,8 @@ def fetch_training_evidence(
 def can_compute(bundle: Bundle) -> bool:
     """Return whether the installed features are those of a model."""
     try:
-        bundle.model.replace_spec(
-            build_feature_parameters(bundle, Pseudonyms(BATCH_KEY)).build_pipeline().spec
-        )
+        key = Pseudonyms(BATCH_KEY)
+        bundle.model.replace_spec(build_feature_parameters(bundle, key).build_pipeline().spec)
     except BundleRefused:
         return False
     return True

@@ -264,11 +264,8 @@ class Comparison:
             for name in COMPARED:
                 if (gain := pair.gains[name]).is_shown:
                     named |= {f"{prefix}/{name}{end}": value for end, value in gain.list_ends()}
-        counts = {
-            "consignments": self.consignments,
-            "results": self.labelled,
-            "finds": self.pair.b.counts.known,
-        }
+        counts = {"consignments": self.consignments, "results": self.labelled}
+        counts |= {"finds": self.pair.b.counts.known}
         return named | {f"compared/{name}": float(count) for name, count in counts.items()}
 
 
@@ -370,9 +367,8 @@ def compare_stored(
     for name, score in ((OTHER_RANK, both[f"{RANK}_a"].to_numpy()), (RANK, both[RANK].to_numpy())):
         both[name] = np.nan
         for rows in both.groupby("window").indices.values():
-            both.loc[rows, name] = 1.0 - compute_shares_above(
-                score[rows], both["stands_for"].to_numpy()[rows]
-            )
+            traffic = both["stands_for"].to_numpy()[rows]
+            both.loc[rows, name] = 1.0 - compute_shares_above(score[rows], traffic)
     columns = [name for name in b.frame.columns if not str(name).startswith("baseline_")]
     return Comparison(
         stored=StoredScores(both[[*columns, OTHER_RANK]]),

@@ -144,12 +144,10 @@ def compute_figures(found: RunEvidence) -> RunFigures | None:
     return compute_run_figures(stored, config.evaluation, leaks, name_swaps)
 
 
-def build_champion_comparison(
-    found: Comparison, verified: RuleResult, run_id: str = ""
-) -> ChampionComparison:
+def build_champion_comparison(found: Comparison, verified: RuleResult, run: str = "") -> ChampionComparison:
     """Build what the gate needs of a comparison with the champion."""
     rate = count_finds_per_week(found.stored)
-    return ChampionComparison(run_id, found.pair, found.begins, found.sources, rate, verified)
+    return ChampionComparison(run, found.pair, found.begins, found.sources, rate, verified)
 
 
 def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bundle) -> str:
@@ -183,9 +181,8 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
             todo=f"run npsrisk compare {champion.number} {version.number} …",
         )
     about = {name: fits.served.sha256 for name, fits in zip("ab", compared.fits, strict=True)}
-    found = fetch_evidence(
-        registry, run_id, about, kind="comparison", approvers=options.approvers, at=datetime.now(UTC)
-    )
+    now = datetime.now(UTC)
+    found = fetch_evidence(registry, run_id, about, kind="comparison", approvers=options.approvers, at=now)
     evidence = found.evidence
     if evidence is None or evidence.begins is None or COMPARED_SCORES not in found.files:
         return None

@@ -226,9 +226,8 @@ def _build_record(
     way, sentence = explain_way(evidence)
     if find_obstacles(rules):
         way, sentence = "forced", f"Forced: {summarize_rules(rules)}"
-    found = {
-        name: {"held": each.held, "found": each.found[:MAX_FOUND_CHARACTERS]} for name, each in rules.items()
-    }
+    most = MAX_FOUND_CHARACTERS
+    found = {name: {"held": each.held, "found": each.found[:most]} for name, each in rules.items()}
     return PromotionRecord(
         number=len(history.records) + 1,
         name=version.name,

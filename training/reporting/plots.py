@@ -48,8 +48,7 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
     """Draw precision and recall of the model and its baselines over capacity, each estimated from inspection results."""
     columns = {"model": RANK} | {name.replace("_", " "): BASELINE + name for name in stored.baselines}
     curves = {
-        name: compute_capacity_curve(stored.to_period(column), CURVE_SHARES)
-        for name, column in columns.items()
+        key: compute_capacity_curve(stored.to_period(name), CURVE_SHARES) for key, name in columns.items()
     }
     drawn = {measure: charts.open_chart(measure) for measure in ("precision", "recall")}
     own = compute_capacity_shares(stored.to_period(), settings)
@@ -67,9 +66,7 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
             axes.fill_between(CURVE_SHARES, low, high, color=charts.BLUE, **band)
             axes.set(xscale="log", ylim=(0, None))
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.set_xticks(
-                list(SHARES.values()), [charts.format_share_tick(each) for each in SHARES.values()]
-            )
+            axes.set_xticks([*SHARES.values()], [charts.format_share_tick(each) for each in SHARES.values()])
             _mark_capacity(axes, own)
     return drawn
 
@@ -107,9 +104,8 @@ def draw_daily_detections(traffic: ScoredPeriod) -> Chart:
     capacity = max(1, round(DAILY_SHARE * float(traffic.traffic.sum()) / len(days)))
     _, group = np.unique(-traffic.score, return_inverse=True)
     taken = select_at_capacity(group, day, capacity, traffic.traffic)
-    found, known = (
-        np.bincount(day, weights=traffic.positive * share, minlength=len(days)) for share in (taken, 1.0)
-    )
+    positive = traffic.positive.astype(np.float64)
+    found, known = (np.bincount(day, positive * part, minlength=len(days)) for part in (taken, 1.0))
     chart = charts.open_chart("daily")
     with chart.draw() as axes:
         axes.bar(range(len(days)), known, color="#D5DAE0", label="known positives")

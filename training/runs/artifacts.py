@@ -130,10 +130,8 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
     frame = trained.data.observed.consignments
     channel = frame["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
     scores = written.model.score(trained.matrix.X[rows], list(channel))
-    band, order = (
-        np.array(written.model.assign_bands(scores), dtype=object),
-        np.argsort(-scores, kind="stable"),
-    )
+    band = np.array(written.model.assign_bands(scores), dtype=object)
+    order = np.argsort(-scores, kind="stable")
     bands = ("high", "elevated", "routine")
     chosen = np.concatenate([order[band[order] == name][:EXAMPLES_PER_BAND] for name in bands])
     level = written.level

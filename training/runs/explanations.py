@@ -156,9 +156,8 @@ class UnseenModel:
         # The served fit may have seen the labelled rows.
         free = np.isin(usual.rows, rows[~labelled[-len(rows) :]])
         raw = fit.trees.predict_raw(X)
-        ratio, offset = fit_raw_scale(
-            raw[np.searchsorted(rows, usual.rows[free])], served.trees.predict_raw(usual.X[free])
-        )
+        own = served.trees.predict_raw(usual.X[free])
+        ratio, offset = fit_raw_scale(raw[np.searchsorted(rows, usual.rows[free])], own)
         values, arrays = fit.fitted.to_plain()
         known = served.reasons.context
         context = ReasonContext(

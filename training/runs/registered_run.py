@@ -110,7 +110,7 @@ def run_training(
             # The page of the logged model shows the main metrics too.
             digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
             linked = [
-                name for name in trained.metrics if name.count("/") == 1 and not name.endswith(ENDS[1:])
+                each for each in trained.metrics if each.count("/") == 1 and not each.endswith(ENDS[1:])
             ]
             run.link_metrics(linked, ("consignments", digest))
         addresses = build_addresses(store, run.run_id, version.uri)

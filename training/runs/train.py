@@ -177,10 +177,8 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     # At earlier dates, each tested on the weeks after it, and on every label known today, which gives the served fit.
     known, seed = SplitFeatures(data.final, evaluated.matrix, jobs), recipe.config.model.seed
     fits, served = fit_at_dates(data, recipe, evaluated, jobs, progress)
-    unseen, validation = (
-        collect_unseen(fits, known, test_traffic.weight, seed),
-        score_validation(evaluated, seed),
-    )
+    unseen = collect_unseen(fits, known, test_traffic.weight, seed)
+    validation = score_validation(evaluated, seed)
     if data.origins:
         with report_progress(progress, "calibrating as deployed"):
             fits = calibrate_origins(fits, recipe.config, validation)
@@ -192,14 +190,10 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         deployed = evaluate_deployed(fits, known, weights, recipe.config.evaluation, true_labels)
     matrix = parts.matrix.keep_rows(data.evaluation.part == TEST)
     with report_progress(progress, "replacing names"):
-        sample, features = (
-            sample_evenly(len(matrix.rows), task.config.evaluation.name_rows),
-            task.config.features,
-        )
+        features = task.config.features
+        sample = sample_evenly(len(matrix.rows), task.config.evaluation.name_rows)
         records = source.get_records(matrix.rows[sample])
-        name_swaps = measure_name_swaps(
-            records, matrix.X[sample], evaluated.model, features, evaluated.fitted
-        )
+        swaps = measure_name_swaps(records, matrix.X[sample], evaluated.model, features, evaluated.fitted)
     leaks = check_leakage(
         task.inputs,
         matrix.locate(data.evaluation.observed.kept.rows),
@@ -219,7 +213,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         deployed=deployed,
         final=final,
         test_traffic=test_traffic,
-        name_swaps=name_swaps,
+        name_swaps=swaps,
         leaks=leaks,
         verdict=judge_recipe(deployed.recipe, task.target),
         studied=studied,
