@@ -411,5 +411,5 @@ def _build_report(
         rows.append({"period": period.name, **counts, "effective_sample_size": effective})
     outside = {"gaps and too young": (placed == OUTSIDE) & ~late, "received after as-of": late}
     return rows + [
-        {"period": name, "arrived": int(each.sum()), "used": 0.0} for name, each in outside.items()
+        {"period": each, "arrived": int(mine.sum()), "used": 0.0} for each, mine in outside.items()
     ]

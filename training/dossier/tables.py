@@ -189,10 +189,8 @@ def list_output(bands: Bands) -> Rows:
 
 def list_drift_limits(_: DossierEvidence) -> Rows:
     """List the limits of the drift verdict, as the code has them."""
-    return [
-        {"change": limit.measure, "limit": limit.describe(), "verdict": limit.verdict}
-        for limit in LIMITS.values()
-    ]
+    limits = LIMITS.values()
+    return [{"change": each.measure, "limit": each.describe(), "verdict": each.verdict} for each in limits]
 
 
 def list_columns(config: FeatureConfig) -> Rows:

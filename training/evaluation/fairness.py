@@ -29,10 +29,8 @@ COLUMNS = (
     *("judged_by", "kind", "value", "consignments", "chosen", "known"),
     *(f"{name}{end}" for name in MEASURES for end in ENDS),
 )
-ADDRESS_KIND_FEATURES = {
-    "post box": "parties.consignee_post_box",
-    "virtual office": "parties.consignee_virtual_office",
-}
+ADDRESS_KINDS = ("post box", "virtual office")
+"""Kinds of address that a feature marks."""
 BUSINESS_FEATURE = "parties.consignee_business"
 
 Row = dict[str, float | str]
@@ -42,8 +40,8 @@ def classify_consignee(X: Rows, spec: Spec) -> NDArray[np.object_]:
     """Classify the consignee of each row by its features; the type of address comes before the type of person."""
     business = X[:, spec.get_column(BUSINESS_FEATURE)]
     kind = np.select([business == 1.0, business == 0.0], ["business", "person"], "").astype(object)
-    for name, feature in reversed(ADDRESS_KIND_FEATURES.items()):
-        kind[X[:, spec.get_column(feature)] == 1.0] = name
+    for name in reversed(ADDRESS_KINDS):
+        kind[X[:, spec.get_column(f"parties.consignee_{name.replace(' ', '_')}")] == 1.0] = name
     return kind
 
 

@@ -148,10 +148,8 @@ class RecipeEvaluation:
     @property
     def rival(self) -> str:
         """Name of the strongest baseline; of equally good ones the last, which costs most."""
-        return max(
-            reversed(list(self.baselines)),
-            key=lambda name: np.nan_to_num(self.baselines[name][PRIMARY_MEASURE].value, nan=-1.0),
-        )
+        values = {name: each[PRIMARY_MEASURE].value for name, each in self.baselines.items()}
+        return max(reversed(list(values)), key=lambda name: np.nan_to_num(values[name], nan=-1.0))
 
     def list_metrics(self) -> dict[str, float | None]:
         """List the metrics by their logged names, `deployed/…`; None for what may not be shown."""

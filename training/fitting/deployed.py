@@ -291,10 +291,8 @@ def evaluate_deployed(
             true = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
         at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
         frame = parts.frame.iloc[rows].assign(**{CONSIGNEE: classify_consignee(parts.X[at], parts.spec)})
-        scores: dict[str, Any] = {
-            RANK: 1.0 - compute_shares_above(fit.raw[0], arrived),
-            PROBABILITY: fit.predict(),
-        }
+        scores: dict[str, Any] = {RANK: 1.0 - compute_shares_above(fit.raw[0], arrived)}
+        scores[PROBABILITY] = fit.predict()
         scores |= {"true_positive": true}
         for name, each in fit.baselines.items():
             scores[BASELINE + name] = 1.0 - compute_shares_above(each, arrived)

@@ -208,10 +208,10 @@ def search(
     trials = _list_finished(study)
     # Of equally good trials the earliest, so that the given configuration is kept unless another is better.
     best = trials[int(np.argmax([trial.value for trial in trials]))]
-    rows = [
-        {"trial": each.number, "worth": each.value, **each.user_attrs, **each.params, "best": each is best}
-        for each in trials
+    drafts = [
+        {"trial": each.number, "worth": each.value, **each.user_attrs, **each.params} for each in trials
     ]
+    rows = [{**row, "best": each is best} for row, each in zip(drafts, trials, strict=True)]
     return replace_parameters(config, best.params), rows
 
 

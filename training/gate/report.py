@@ -56,10 +56,10 @@ class GateReport(NamedTuple):
 
     def to_rows(self) -> list[dict[str, str]]:
         """Return a row for each rule, with `GATE_COLUMNS`; rules that do not hold come first."""
-        rows = [
-            dict(zip(GATE_COLUMNS, (name, describe_result(rule), rule.found, rule.expected), strict=True))
-            for name, rule in self.rules.items()
+        found = [
+            (name, describe_result(rule), rule.found, rule.expected) for name, rule in self.rules.items()
         ]
+        rows = [dict(zip(GATE_COLUMNS, each, strict=True)) for each in found]
         return sorted(rows, key=lambda row: RESULTS.index(row["result"]))
 
     def to_markdown(self) -> str:

@@ -326,11 +326,9 @@ def _check_rule(name: str, rule: Mapping[str, str], evidence: GateEvidence) -> R
         return CHAMPION_CHECKS[name](compared)
     if figures is None:
         return NO_SCORES
-    return (
-        RUN_CHECKS[name](figures)
-        if name in RUN_CHECKS
-        else _check_leak(figures, rule["check"], rule["found"])
-    )
+    if name in RUN_CHECKS:
+        return RUN_CHECKS[name](figures)
+    return _check_leak(figures, rule["check"], rule["found"])
 
 
 def find_obstacles(rules: Mapping[str, RuleResult]) -> dict[str, RuleResult]:

@@ -347,11 +347,8 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     expected = compute_interval(divide(*sums))
     before = np.nan if then.expected_precision is None else then.expected_precision
     detail = f"{format_percent(expected.value)}, reference {format_percent(before)}"
-    row, kind, seen = (
-        _build_precision_row("expected precision", traffic.widen(expected), before, detail),
-        "observed precision",
-        traffic.seen,
-    )
+    row = _build_precision_row("expected precision", traffic.widen(expected), before, detail)
+    kind, seen = "observed precision", traffic.seen
     if labels is None:
         return [row, _build_precision_row(kind, UNKNOWN_ESTIMATE, np.nan, "no known results")]
     found, weight = labels.known & labels.positive, np.zeros(len(taken))
@@ -410,7 +407,6 @@ def list_feature_changes(
             row: Row = {"feature": feature.name, "group": feature.group, "channel": channel}
             row |= {"psi": float(compute_psi(old, new))}
             row |= {"total_variation": float(compute_total_variation(old, new))}
-            rows.append(
-                {**row, "mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
-            )
+            row |= {"mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
+            rows.append(row)
     return sorted(rows, key=lambda row: (-row["psi"], row["feature"], row["channel"]))

@@ -141,9 +141,8 @@ class LoggedScores:
 
     def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: Ints) -> list[str]:
         """List the logged reasons of some of the kept consignments, as JSON."""
-        return (
-            self.frame["reasons"].reindex(_get_ids(inputs, sample).iloc[at]).fillna("[]").astype(str).tolist()
-        )
+        mine = self.frame["reasons"].reindex(_get_ids(inputs, sample).iloc[at])
+        return mine.fillna("[]").astype(str).tolist()
 
 
 def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> pd.Series:

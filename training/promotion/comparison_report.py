@@ -76,12 +76,8 @@ def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
     rows = []
     for name in COMPARED:
         value, *others = pair.gains[name].to_row().items()
-        sides = {
-            "metric": name,
-            "title": METRIC_TITLES[name],
-            "a": pair.a[name].shown,
-            "b": pair.b[name].shown,
-        }
+        sides: dict[str, Any] = {"metric": name, "title": METRIC_TITLES[name]}
+        sides |= {"a": pair.a[name].shown, "b": pair.b[name].shown}
         rows.append({**sides, "difference": value[1], **dict(others)})
     return rows
 

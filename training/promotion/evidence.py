@@ -199,9 +199,8 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
         learnt = {"final": fits.served, "evaluation": fits.evaluation or fits.served}
         sources.append(ScoreSource(kind, learnt[kind].unseen_from if kind in learnt else None))
     stored = StoredScores.from_bytes(found.files[COMPARED_SCORES], COMPARED_SCORES)
-    read = Comparison(
-        stored, EvaluationConfig(), version.target, evidence.begins, 0, (sources[0], sources[1])
-    )
+    pair = (sources[0], sources[1])
+    read = Comparison(stored, EvaluationConfig(), version.target, evidence.begins, 0, pair)
     return build_champion_comparison(read, verified, run_id)
 
 

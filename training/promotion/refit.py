@@ -71,11 +71,9 @@ def refit_version(
     with TemporaryDirectory() as spare, report_progress(options.progress, "comparing fits"):
         write_run_bundles(repeated, Path(spare))
         pairs = {BUNDLE_FOLDER: folders.served, EVALUATION_FOLDER: folders.evaluation}
-        differing = [
-            f"{fit}/{name}"
-            for fit, original in pairs.items()
-            for name in _list_differing_files(Path(spare) / fit, original)
-        ]
+        differing = []
+        for fit, original in pairs.items():
+            differing += [f"{fit}/{name}" for name in _list_differing_files(Path(spare) / fit, original)]
     if differing:
         processor = registry.get_run_tags(version.run_id).get(PROCESSOR_TAG, "")
         return Refit(RuleResult(False, describe_difference(differing, card.code_version, processor)))

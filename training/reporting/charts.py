@@ -100,10 +100,8 @@ class Chart:
             figure.legend(handles, named, loc="outside lower left", ncols=2)
 
 
-FORMATS: dict[str, AxisFormat] = {
-    "share": format_share_tick,
-    "signed": lambda value: format_number(value, "+"),
-}
+FORMATS: dict[str, AxisFormat] = {"share": format_share_tick}
+FORMATS["signed"] = lambda value: format_number(value, "+")
 CHARTS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 

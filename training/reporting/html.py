@@ -34,10 +34,8 @@ def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
 def create_environment() -> jinja2.Environment:
     """Create the template environment: all values of pages are escaped, and an unknown name is an error."""
     made = create_page_environment(TEMPLATES)
-    made.filters |= {
-        "named": format_metric,
-        "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
-    }
+    made.filters["named"] = format_metric
+    made.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
     made.globals |= {
         "between": format_interval,
         "estimated": format_estimate,

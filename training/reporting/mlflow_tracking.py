@@ -66,10 +66,8 @@ class InputTable(NamedTuple):
     def describe(self, name: str, whole: str) -> DatasetInput:
         """Describe it for MLflow with our hash of all rows, by default that of the `whole` input; MLflow's own covers the first rows."""
         source: dict[str, Any] = {"tags": {}} if self.source is None else {"uri": self.source}
-        digest, kind = (
-            (self.digest or whole)[:MAX_DIGEST_CHARACTERS],
-            "code" if self.source is None else "local",
-        )
+        kind = "code" if self.source is None else "local"
+        digest = (self.digest or whole)[:MAX_DIGEST_CHARACTERS]
         rows = json.dumps({"num_rows": self.rows})
         table = Dataset(name, digest, kind, json.dumps(source), self.schema or None, rows)
         return DatasetInput(table, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])
@@ -94,10 +92,8 @@ class RunRecord:
     def list_files(self) -> dict[str, bytes]:
         """List the contents of tables and files by their path; those of the folder are not in the list."""
         tables = {f"tables/{name}.json": table.to_json() for name, table in self.tables.items()}
-        return {
-            path: content.encode() if isinstance(content, str) else content
-            for path, content in {**tables, **self.files}.items()
-        }
+        texts = {**tables, **self.files}.items()
+        return {path: each.encode() if isinstance(each, str) else each for path, each in texts}
 
     def add_files(self, files: Mapping[str, str | bytes]) -> "RunRecord":
         """Return the record with further files."""
@@ -153,10 +149,8 @@ class OpenRun:
         self.client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(tables))
         if self.phases:
             ends = [start for _, start in self.phases[1:]] + [time.monotonic()]
-            rows = [
-                {"phase": what, "seconds": round(end - start, 3)}
-                for (what, start), end in zip(self.phases, ends, strict=True)
-            ]
+            pairs = zip(self.phases, ends, strict=True)
+            rows = [{"phase": what, "seconds": round(end - start, 3)} for (what, start), end in pairs]
             self.client.log_text(self.run_id, RunTable(rows).to_json(), "tables/phases.json")
 
     def link_metrics(self, names: Sequence[str], table: tuple[str, str]) -> None:

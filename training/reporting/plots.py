@@ -47,9 +47,8 @@ Row = Mapping[str, Any]
 def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> dict[str, Chart]:
     """Draw precision and recall of the model and its baselines over capacity, each estimated from inspection results."""
     columns = {"model": RANK} | {name.replace("_", " "): BASELINE + name for name in stored.baselines}
-    curves = {
-        key: compute_capacity_curve(stored.to_period(name), CURVE_SHARES) for key, name in columns.items()
-    }
+    periods = {key: stored.to_period(name) for key, name in columns.items()}
+    curves = {key: compute_capacity_curve(period, CURVE_SHARES) for key, period in periods.items()}
     drawn = {measure: charts.open_chart(measure) for measure in ("precision", "recall")}
     own = compute_capacity_shares(stored.to_period(), settings)
     for measure, chart in drawn.items():
@@ -58,10 +57,8 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
                 style: dict[str, Any] = {"color": colour, "linestyle": dashes, "label": name}
                 values = [each.shown for each in curve[measure]]
                 axes.plot(CURVE_SHARES, values, linewidth=2.4 if name == "model" else 1.6, **style)
-            low, high = (
-                [getattr(each, end) if each.is_shown else np.nan for each in curves["model"][measure]]
-                for end in ("low", "high")
-            )
+            model, ends = curves["model"][measure], ("low", "high")
+            low, high = ([getattr(each, end) if each.is_shown else np.nan for each in model] for end in ends)
             band: dict[str, Any] = {"alpha": 0.16, "linewidth": 0, "label": "95 % interval"}
             axes.fill_between(CURVE_SHARES, low, high, color=charts.BLUE, **band)
             axes.set(xscale="log", ylim=(0, None))

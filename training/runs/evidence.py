@@ -81,11 +81,8 @@ class RunEvidence(NamedTuple):
 
 def hash_files(files: Mapping[str, bytes]) -> dict[str, str]:
     """Compute the SHA-256 of each file of a run that is evidence."""
-    return {
-        path: sha256(content).hexdigest()
-        for path, content in sorted(files.items())
-        if re.match(FILES, path) and path not in CONCLUSIONS
-    }
+    named = [path for path in sorted(files) if re.match(FILES, path) and path not in CONCLUSIONS]
+    return {path: sha256(files[path]).hexdigest() for path in named}
 
 
 def fetch_evidence(

@@ -109,9 +109,8 @@ def run_training(
             )
             # The page of the logged model shows the main metrics too.
             digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
-            linked = [
-                each for each in trained.metrics if each.count("/") == 1 and not each.endswith(ENDS[1:])
-            ]
+            main = [each for each in trained.metrics if each.count("/") == 1]
+            linked = [each for each in main if not each.endswith(ENDS[1:])]
             run.link_metrics(linked, ("consignments", digest))
         addresses = build_addresses(store, run.run_id, version.uri)
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
