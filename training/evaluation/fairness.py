@@ -3,9 +3,6 @@
 Computed at the daily capacity of each office, by departure country, channel and kind of consignee. A group that is
 chosen more often, with fewer detections, bears more than the others. What burden is acceptable is not a statistical
 question, so the figures are shown without a limit. The groups come from the declared data; no person's name is used.
-
-A worked line: of 2,000 packets from one country 40 are chosen (selection rate 2 %), 4 of them are positive (hit rate
-10 %), so 36 are inspected without a detection: 18 for each 1,000 received.
 """
 
 from collections.abc import Iterator

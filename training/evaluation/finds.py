@@ -145,14 +145,11 @@ class KnownFinds:
         return found
 
     def estimate_mean(self, name: str) -> Estimate:
-        """Estimate a measure that is the weighted mean of its values."""
+        """Estimate a measure that is the weighted mean of its values, 0 to 1."""
         # The precisions themselves are lower if the finds stand for less.
         is_level = name == "average_precision" and len(self.weight) > 0
-        factor = float(self.stands_for.sum() / self.weight.sum()) if is_level else 1.0
-        return self.estimate_share(self.values[name], factor)
-
-    def estimate_share(self, values: Floats, least_factor: float = 1.0) -> Estimate:
-        """Estimate the weighted mean of values of the finds, 0 to 1."""
+        least_factor = float(self.stands_for.sum() / self.weight.sum()) if is_level else 1.0
+        values = self.values[name]
         found = estimate_mean(self.weight, values, self.day, SHARE_ENDS)
         ends = (self.stands_for, self.most)
         least, most = (estimate_mean(each, values, self.day, SHARE_ENDS).value for each in ends)

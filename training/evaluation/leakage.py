@@ -41,8 +41,7 @@ BOUNDS = {
     "one column predicts the result": 0.98,
     "filled only for inspected": 0.5,
 }
-"""Check to the largest value that counts as no leakage. Shares of rows; for the third the lower end of an area under the ROC
-curve; for the fourth the lower end of a difference of shares."""
+"""Check to the largest value without leakage: shares of rows, then lower ends of an area under the ROC curve and of a difference of shares."""
 LATER_CHANGES, EARLY_RESULTS, PREDICTIVE_COLUMN, FILLED_COLUMN = BOUNDS
 
 

@@ -70,7 +70,9 @@ class GateReport(NamedTuple):
         lines += [f"- {fact}" for fact in recommended.facts]
         if shown:
             lines += ["", "| rule of the gate | result | found | expected |", "|---|---|---|---|"]
-            lines += [f"| {' | '.join(_escape_cell(row[name]) for name in GATE_COLUMNS)} |" for row in shown]
+            for row in shown:
+                cells = (" ".join(row[name].split()).replace("|", "\\|") for name in GATE_COLUMNS)
+                lines.append(f"| {' | '.join(cells)} |")
         held = [row["rule"] for row in rows if row["result"] == HOLDS]
         return "\n".join([*lines, "", f"Rules that hold: {', '.join(held) or 'none'}."])
 
@@ -141,7 +143,3 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
         f"Compared with {sides[0]}: {difference}.",
         f"As deployed, {describe_calibration(figures.recipe.model[CALIBRATION_RATIO])}.",
     ]
-
-
-def _escape_cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -38,15 +38,13 @@ from training.monitoring.traffic_profile import (
 DriftVerdict = Literal["stable", "retrain", "investigate data", "insufficient data"]
 Row = dict[str, Any]
 
-MODERATE_PSI, LARGE_PSI = 0.1, 0.25
 RESAMPLES = 300
 MIN_ROWS = 100
 """Parts of the traffic with fewer consignments in either period are shown but not evaluated."""
 MIN_EXPECTED_POSITIVES = 5.0
 """Minimum positives that the scores predict among known results, for a comparison with the observed ones."""
 MAX_REGULAR_SILENCE_SHARE = 0.25
-"""A source is regular if its longest gap in the reference was at most this share of it; only regular sources can fall silent.
-A wave of parcels that came and ended is not a failed source."""
+"""A source whose longest gap in the reference was a larger share of it cannot fall silent: a wave that came and ended has not failed."""
 MAX_UNIT_SPREAD = 1.35
 """A unit changed only if all quantiles changed by one factor, within this factor of each other."""
 MASS_FACTORS = {"grams": 1000.0, "ounces": 35.274, "pounds": 2.2046}

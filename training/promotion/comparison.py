@@ -170,7 +170,11 @@ def list_disagreements(
     labels: Labels,
 ) -> list[dict[str, Any]]:
     """List the consignments of a sample that only one of two versions ranks in its top share, positives first, without personal data."""
-    rank_a, rank_b = (compute_ranks(score, sample.stands_for) for score in scores)
+    ranks = np.empty((2, len(rows)), dtype=np.int64)
+    for place, score in enumerate(scores):
+        best = np.argsort(-score, kind="stable")
+        ranks[place, best] = np.round(np.cumsum(sample.stands_for[best]) - sample.stands_for[best])
+    rank_a, rank_b = ranks
     result = np.where(labels.positive, 0, np.where(labels.known, 1, 2))
     top = max(1, round(TOP_SHARE * float(sample.stands_for.sum())))
     apart = np.flatnonzero((rank_a < top) != (rank_b < top))
@@ -193,14 +197,6 @@ def list_disagreements(
 def _join_reasons(text: str) -> str:
     reasons = msgspec.json.decode(text)[:MAX_REASONS]
     return REASON_SEPARATOR.join(f"{reason['text']} ({reason['direction']} the score)" for reason in reasons)
-
-
-def compute_ranks(score: Floats, traffic: Floats) -> Ints:
-    """Return the rank of each score in the traffic that the rows stand for, 0 for the highest."""
-    order = np.argsort(-score, kind="stable")
-    ranks = np.empty(len(score), dtype=np.int64)
-    ranks[order] = np.round(np.cumsum(traffic[order]) - traffic[order])
-    return ranks
 
 
 OTHER_RANK = "baseline_a"

@@ -125,7 +125,15 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         evidence = replace(evidence, figures=compute_figures(found), verified=verified)
     if champion is None:
         return evidence
-    _require_another_bundle(history, champion, fits.served.sha256)
+    same = [each for each in history.list_signed(fits.served.sha256) if each.version == champion.number]
+    if version.number != champion.number and (same or fits.served.sha256 == champion.tags.get(BUNDLE_TAG)):
+        raise PromotionRefused(
+            "the version holds the same bundle as the champion, byte for byte",
+            where=version.uri,
+            got=f"bundle {fits.served.sha256[:12]}, of {champion.title} too",
+            expected="another model than the champion",
+            todo="train a challenger with npsrisk train --register; the champion needs no second version",
+        )
     try:
         compared = ComparedVersions(registry, champion, version, (registry.fetch_fits(champion), fits))
     except BundleRefused:
@@ -214,16 +222,3 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     new, old = (datetime.fromisoformat(each.served.card.as_of) for each in (fits, replaced))
     known = approved[-1].recipe_sha256 if approved else ""
     return Candidate(champion.number, max((new - old).days, 0), known == recipe if known else None, verdict)
-
-
-def _require_another_bundle(history: VersionHistory, champion: ModelVersion, sha256: str) -> None:
-    version = history.version
-    approved = [record for record in history.list_signed(sha256) if record.version == champion.number]
-    if version.number != champion.number and (approved or sha256 == champion.tags.get(BUNDLE_TAG)):
-        raise PromotionRefused(
-            "the version holds the same bundle as the champion, byte for byte",
-            where=version.uri,
-            got=f"bundle {sha256[:12]}, of {champion.title} too",
-            expected="another model than the champion",
-            todo="train a challenger with npsrisk train --register; the champion needs no second version",
-        )
