@@ -179,14 +179,9 @@ def load_model(uri: str, *, target: Target = "nps", store: str | None = None) ->
 
 
 def score(bundle: Bundle, tables: Tables, *, history: Tables | None = None, reasons: int = 0) -> pd.DataFrame:
-    """Score consignments, with a number of reasons for each.
+    """Score consignments, with a number of reasons for each; `models.batch_scoring.score_table` describes the columns.
 
     Without `history`, which are past consignments, outcomes and alerts, every sender looks new, and the column `history` says `none`.
-
-    Returns
-    -------
-    DataFrame
-        See `models.batch_scoring.score_table`.
     """
     inputs = FeatureInputs.from_tables(*_split_history(tables, history))
     return score_table(bundle, inputs, Pseudonyms(BATCH_KEY), columns=ScoreColumns(reasons, bundle.version))

@@ -185,16 +185,10 @@ def _is_shown(ends: Iterable[float | None]) -> bool:
 def render_dossier(made: Mapping[str, Any]) -> str:
     """Render the dossier as one self-contained HTML page for screen and paper; every value is escaped."""
     layout, environment = load_layout(), create_environment()
-    return environment.get_template("dossier.html").render(
-        made=made,
-        fields={field["key"]: field for section in made["sections"] for field in section["fields"]},
-        tables=layout["table"],
-        roles=layout["roles"].values(),
-        short=SHORT_FORMS,
-        words=STATUS_WORDS,
-        max_rows=MAX_SHOWN_ROWS,
-        filters=environment.filters,
-    )
+    fields = {field["key"]: field for section in made["sections"] for field in section["fields"]}
+    known = {"made": made, "fields": fields, "tables": layout["table"], "roles": layout["roles"].values()}
+    known |= {"short": SHORT_FORMS, "words": STATUS_WORDS, "max_rows": MAX_SHOWN_ROWS}
+    return environment.get_template("dossier.html").render(known, filters=environment.filters)
 
 
 def encode_dossier(made: Mapping[str, Any]) -> str:

@@ -105,7 +105,10 @@ def promote(
     approval.check()
     history, approvers = VersionHistory.read(registry, version), approval.approvers
     verify_signed_chain(history.records, approvers)
-    standing = _find_standing(history)
+    # The signed record by which the version is champion now.
+    champion, last = history.champion, history.records[-1] if history.records else None
+    own = last is not None and last.record.version == version.number and bool(last.signatures)
+    standing = last if own and champion is not None and champion.number == version.number else None
     if standing is not None and len(standing.list_signers(approvers)) >= approvers.signatures:
         raise PromotionRefused(
             "this version is champion already, and its record is signed",
@@ -135,14 +138,6 @@ def promote(
     if not evidence.goes_back:
         write_review(registry, version, report, record.comparison)
     return Promotion(record, signers, missing)
-
-
-def _find_standing(history: VersionHistory) -> SignedRecord | None:
-    version, champion = history.version, history.champion
-    if champion is None or champion.number != version.number or not history.records:
-        return None
-    last = history.records[-1]
-    return last if last.record.version == version.number and last.signatures else None
 
 
 def _find_pending(
