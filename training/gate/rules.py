@@ -49,13 +49,10 @@ def compute_run_figures(
     recipe: RecipeEvaluation | None = None,
 ) -> RunFigures:
     """Compute the figures of the deployed recipe from its stored scores, with the settings of its run."""
-    return RunFigures(
-        recipe=recipe or evaluate_recipe(stored, config),
-        against_rules=stored.compare(config, base=BASELINE + RULES),
-        finds_per_week=count_finds_per_week(stored),
-        looks={str(row["look"]): row for row in leaks},
-        name_swap=find_worst_move(name_swaps),
-    )
+    rules, rate = stored.compare(config, base=BASELINE + RULES), count_finds_per_week(stored)
+    looks = {str(row["look"]): row for row in leaks}
+    recipe = recipe or evaluate_recipe(stored, config)
+    return RunFigures(recipe, rules, rate, looks, find_worst_move(name_swaps))
 
 
 def count_finds_per_week(stored: StoredScores) -> float:
