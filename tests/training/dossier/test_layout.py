@@ -15,7 +15,7 @@ LAYOUT = load_layout()
 FIELDS = list_fields(LAYOUT)
 ANNEX_IV = {"1(a)", "1(h)", "2(a)", "2(h)", "3", "4", "5", "6", "7", "8", "9"}
 FIELD_KEYS = {"key", "title", "tables", "statements", "text", "ask", "by", "cites"}
-TABLE_KEYS = {"title", "columns", "pairs", "of", "run_table", "only", "note", "if_empty"}
+TABLE_KEYS = {"text", "title", "columns", "pairs", "of", "run_table", "only", "note", "if_empty"}
 
 
 def test_every_section_of_every_form_is_answered_by_a_field() -> None:
