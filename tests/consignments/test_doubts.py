@@ -98,6 +98,9 @@ def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
     record, doubts = correct_record(sent)
     assert [item.origin_country for item in record.items or ()] == ["CN", "CN"]
     assert [(each.code, each.field) for each in doubts] == [("country_read_as", "items.origin_country")]
+    table = check_frame(build_frame([make_consignment("C1"), sent], Consignment), Consignment)
+    assert to_consignments(table.rows, Consignment)[1] == record
+    assert table.report.warnings == {f"items.origin_country: {COUNTRY_CONVERTED}": 1}
     changes, same = correct_fields({"items": [{"origin_country": "China"}, {"origin_country": "XY"}]})
     assert changes == {"items": [{"origin_country": "CN"}, {"origin_country": "XY"}]}
     assert [each.code for each in same] == ["country_read_as", "unknown_country"]
