@@ -41,7 +41,11 @@ CONFIG = {
     "weights": {"background_rows": 1500},
     "evaluation": {"name_rows": 60, "smallest_slice": 20, "origins": 0},
 }
-DAYS, PER_DAY = 85, 80
+LONG = CONFIG | {
+    "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
+    "model": {"trees": 25},
+}
+"""Settings for a world with enough finds to tell two good models apart."""
 OPENED = 0.33
 LATER = pd.Timedelta(days=7)
 PSEUDONYMS = Pseudonyms(BATCH_KEY)
@@ -54,6 +58,7 @@ class Lane:
     world: SimulatedTables
     outcomes: pd.DataFrame
     registry: Registry
+    config: dict[str, Any]
 
     def retrain(
         self,
@@ -66,7 +71,7 @@ class Lane:
             self.world.consignments if consignments is None else consignments,
             self.outcomes if outcomes is None else outcomes,
         )
-        task = TrainingTask(tables, config=parse_config(CONFIG | changes))
+        task = TrainingTask(tables, config=parse_config(self.config | changes))
         return run_training(task, self.registry.tracking_uri, register=True, key=REVIEWER)
 
     def train(self, *tables: pd.DataFrame, **options: Any) -> ModelVersion:
@@ -101,21 +106,9 @@ class Lane:
         return str(refused.value)
 
 
-@pytest.fixture(scope="module")
-def world() -> SimulatedTables:
-    return simulate(
-        load_parameters().replace(prevalence={"operation": {"nps": 0.04}}),
-        days=DAYS,
-        per_day=PER_DAY,
-        prevalence="operation",
-        seed=3,
-    )
-
-
-@pytest.fixture
-def lane(world: SimulatedTables, store: Registry) -> Lane:
-    """The lane, with a store that has no champion."""
-    return Lane(world, opened_by_lot(world), store)
+def simulate_lane(days: int, per_day: int) -> SimulatedTables:
+    many = load_parameters().replace(prevalence={"operation": {"nps": 0.04}})
+    return simulate(many, days=days, per_day=per_day, prevalence="operation", seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +116,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return Registry(create_store(tmp_path_factory.mktemp("lane")))
 
 
+@pytest.fixture(scope="module")
+def lane(store: Registry) -> Lane:
+    """The lane, with a store that has no champion."""
+    world = simulate_lane(days=85, per_day=80)
+    return Lane(world, opened_by_lot(world), store, CONFIG)
+
+
 @pytest.fixture
-def ruled(world: SimulatedTables, tmp_path: Path) -> Lane:
-    """The lane, with an empty store of its own for a champion."""
-    return Lane(world, opened_by_lot(world), Registry(create_store(tmp_path)))
+def ruled(tmp_path: Path) -> Lane:
+    """A longer lane, with an empty store of its own for a champion."""
+    world = simulate_lane(days=110, per_day=120)
+    return Lane(world, opened_by_lot(world), Registry(create_store(tmp_path)), LONG)
 
 
 def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:

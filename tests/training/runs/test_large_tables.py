@@ -23,6 +23,7 @@ from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.task import TrainingTask
 from training.runs.train import TrainingResult, train_model
 from training.simulation.operation import SimulatedTables, simulate
+from training.simulation.parameters import load_parameters
 
 SETTINGS = {
     "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
@@ -31,13 +32,14 @@ SETTINGS = {
 }
 CONFIG = parse_config(SETTINGS)
 SAMPLED = msgspec.structs.replace(
-    CONFIG, evaluation=msgspec.structs.replace(CONFIG.evaluation, traffic_rows=400)
+    CONFIG, evaluation=msgspec.structs.replace(CONFIG.evaluation, traffic_rows=250)
 )
 
 
 @pytest.fixture(scope="module")
 def world() -> SimulatedTables:
-    return simulate(days=100, per_day=80, prevalence="operation", seed=5)
+    busy = load_parameters().replace(prevalence={"operation": {"opened": 0.05}})
+    return simulate(busy, days=90, per_day=50, prevalence="operation", seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def folder(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def open_inputs(folder: Path) -> FeatureInputs:
     return FeatureInputs(
-        stream_table(folder / "consignments", Consignment, piece_rows=800),
+        stream_table(folder / "consignments", Consignment, piece_rows=400),
         outcomes=read_table(folder / "outcomes.parquet", Outcome).frame,
         alerts=read_table(folder / "alerts.parquet", Alert).frame,
     )
