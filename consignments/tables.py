@@ -35,7 +35,6 @@ from consignments.records import (
     Outcome,
     Selector,
     Time,
-    Truth,
     get_fields,
 )
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
@@ -52,7 +51,7 @@ from consignments.validation import (
     count_reasons,
     keep_rows,
     mask_repeats,
-    may_amend,
+    has_unique_identifiers,
     refuse_missing_columns,
     select_doubts,
     to_frame,
@@ -361,7 +360,7 @@ def finish_check(
     record: type[msgspec.Struct],
 ) -> tuple[ReadReport, tuple[Reject, ...]]:
     """Reject repeated identifiers, and report on all chunks; the chunks are read again only if they have invalid rows."""
-    if issubclass(record, Consignment | Alert | Truth) and not may_amend(record, given.columns):
+    if has_unique_identifiers(record, given.columns):
         _drop_repeated_identifiers(checks, record)
     rejects, limit = list(given.rejects), RejectLimit()
     if any(check.faults for check in checks):

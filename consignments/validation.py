@@ -39,7 +39,7 @@ from consignments.doubts import CodeRule, Rule, correct_value, list_rules
 from consignments.errors import FileFault, Reject, RejectLimit
 from consignments.files.raw_tables import TablePart
 from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
-from consignments.records import Alert, Consignment, Field, Item, Outcome, get_fields
+from consignments.records import Alert, Consignment, Field, Item, Outcome, Truth, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 
@@ -186,6 +186,11 @@ def keep_rows(table: Any, rows: Mask) -> Any:
 def may_amend(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
     """Check whether a later row with the same identifier amends or replaces the earlier one, instead of being invalid."""
     return issubclass(record, Consignment | Alert) and SEQUENCE in names
+
+
+def has_unique_identifiers(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
+    """Check whether a row with the identifier of an earlier row is invalid."""
+    return issubclass(record, Consignment | Alert | Truth) and not may_amend(record, names)
 
 
 def count_reasons(faults: Sequence[FieldFault]) -> Counter[str]:

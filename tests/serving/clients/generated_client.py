@@ -4,7 +4,8 @@ import sys
 from http import HTTPStatus
 
 from npsrisk_client import Client
-from npsrisk_client.api.default import get_v1_decisions, get_v1_model, post_v1_outcomes, post_v1_scores
+from npsrisk_client.api.results import post_v1_outcomes
+from npsrisk_client.api.scoring import get_v1_decisions, get_v1_model, post_v1_scores
 from npsrisk_client.models import Consignment, Outcome, Receipt, Score
 
 client = Client(base_url=sys.argv[1])
