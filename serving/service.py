@@ -19,6 +19,8 @@ from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import load_or_create_vault
 from serving.event_log.reader import LogReader, Progress
+from serving.messages.linking import MessageLinker
+from serving.messages.reading import watch_mappings
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.logging import describe_failure, logger
 from serving.process.settings import Settings
@@ -28,8 +30,6 @@ from serving.scoring.batching import Batcher
 from serving.scoring.decisions import Decider
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
-from serving.scoring.mappings import watch_mappings
-from serving.scoring.message_linking import MessageLinker
 from serving.scoring.model_updates import ModelUpdates
 from serving.scoring.offices import watch_offices
 from serving.scoring.recording import Recorder

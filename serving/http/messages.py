@@ -1,7 +1,7 @@
 """Messages of post and air cargo as bodies of `POST /v1/scores`: Cargo-XML, Cargo-IMP and ONE Record, read as `npsrisk read` does.
 
 A body is one message, or several that follow each other. A message without goods is named in the answer; only a body of which
-nothing can be read is refused. `serving.scoring.message_linking` links masters and houses.
+nothing can be read is refused. `serving.messages.linking` links masters and houses.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from msgspec import Meta
 from consignments.errors import Reject
 from consignments.messages.states import StateRow
 from serving.http.problems import RecordFault, Refusal
-from serving.scoring.message_reading import read_messages
+from serving.messages.reading import read_messages
 
 if TYPE_CHECKING:
     from consignments.messages.post.mapping import MessageMapping

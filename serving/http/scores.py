@@ -26,9 +26,9 @@ from serving.http.problems import RecordFault, Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, get_reader
 from serving.http.requests import JSON_TYPES, read_parameters
 from serving.http.routing import ApiRequest, describe_parameter, route
+from serving.messages.reading import build_records
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.intake import FieldError
-from serving.scoring.message_reading import build_records
 from serving.scoring.offices import OTHER_OFFICE
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 

@@ -1,4 +1,4 @@
-"""Decisions on the consignments of a client: the request for one, and lists in batches."""
+"""Decisions on the consignments of a client: the doubts about one, the request for one, and lists in batches."""
 
 import asyncio
 import math
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
+from consignments.doubts import Doubt, correct_consignment
+from consignments.messages.quality import QUALITY_CODES
 from consignments.offices import OfficeTable
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
@@ -17,10 +19,31 @@ from serving.event_log.packed_features import unpack_row
 from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
-from serving.scoring.doubts import find_doubts
 from serving.scoring.intake import FieldError, is_valid_arrival, list_arrival_faults
 from serving.scoring.offices import Client, OfficeFinder, Offices
 from serving.scoring.scorer import ScoreRequest, ScoreResult
+
+LOSSES = {
+    "volume_in_weight_unit": "gross_weight_kg",
+    "piece_count_mismatch": "pieces",
+    "check_digit": "consignment_id",
+    "identifier_missing": "consignment_id",
+    "identifier_malformed": "consignment_id",
+    "identifier_repeated": "consignment_id",
+    "link_unresolved": None,
+    "currency_mixed": "declared_value",
+    "unit_doubtful": None,
+    "number_malformed": None,
+    "text_cut": None,
+}
+"""Quality codes of what was left out or may be wrong, with the field; the other codes say what the sender did not declare."""
+
+
+def find_doubts(c: Consignment) -> tuple[Consignment, list[Doubt]]:
+    """Return a consignment with its countries corrected, and the doubts about it."""
+    c, doubts = correct_consignment(c)
+    losses = (code for code in c.quality or () if code in LOSSES)
+    return c, doubts + [Doubt(code, QUALITY_CODES[code], LOSSES[code]) for code in losses]
 
 
 class Decider:

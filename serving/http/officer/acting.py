@@ -14,12 +14,12 @@ from serving.http.officer.pages import OfficerPages, Visit
 from serving.http.problems import Refusal
 from serving.http.protocol.records import format_reason
 from serving.http.requests import parse_number
+from serving.messages.linking import link_alone
+from serving.messages.reading import build_records
 from serving.pages.formats import build_link
 from serving.scoring.batching import yield_to_requests
-from serving.scoring.doubts import find_doubts
+from serving.scoring.decisions import find_doubts
 from serving.scoring.intake import REASON_REQUIRED, FieldError, list_arrival_faults
-from serving.scoring.message_linking import link_alone
-from serving.scoring.message_reading import build_records
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, find_office
 from serving.scoring.recording import ACTIONS, OUTCOMES, UNKNOWN_CONSIGNMENT
 from serving.scoring.trial import TrialScore, score_trial

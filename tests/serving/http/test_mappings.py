@@ -8,7 +8,7 @@ from support.messages import MESSAGES
 from support.serving_examples import publish, serving, settings_in
 
 from consignments.errors import BadSetting
-from serving.scoring.mappings import watch_mappings
+from serving.messages.reading import watch_mappings
 
 
 def test_a_mapping_of_the_folder_reads_a_declaration(tmp_path: Path, bundle: Path) -> None:

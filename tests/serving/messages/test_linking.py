@@ -42,7 +42,7 @@ from serving.event_log.events import ArrivalEvent, CancellationEvent, LinkEvent
 from serving.event_log.verification.chain import verify_chain
 from serving.event_log.versions import find_counting_version
 from serving.maintenance.retention import forget, forget_consignment
-from serving.scoring.message_linking import MessageLinker
+from serving.messages.linking import MessageLinker
 from serving.service import Service
 from serving.state.links import Links
 

@@ -2,19 +2,45 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import structs
 
+from consignments.errors import BadSetting
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
+from serving.process.watched_files import WatchedFiles
 
 if TYPE_CHECKING:
     from consignments.messages.linking import Row
     from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reading import MessageEntries
-    from serving.scoring.message_linking import MessageEntry
+    from serving.messages.linking import MessageEntry
+
+
+def watch_mappings(folder: Path | None) -> "WatchedFiles[tuple[MessageMapping, ...]]":
+    """Read all mapping files of a folder; `BadSetting` if it does not exist or a mapping is not valid."""
+
+    def read() -> "tuple[MessageMapping, ...]":
+        if folder is None:
+            return ()
+        from consignments.messages.post.mapping import load_mapping  # loads what only messages need
+
+        if not folder.is_dir():
+            raise BadSetting(
+                "there is no folder of mappings",
+                where="NPSRISK_MAPPINGS_DIR",
+                got=str(folder),
+                todo="create it, or unset the variable",
+            )
+        return tuple(map(load_mapping, list_files()))
+
+    def list_files() -> list[Path]:
+        return [] if folder is None else sorted(folder.glob("*.toml"))
+
+    return WatchedFiles(list_files, read)
 
 
 def read_messages(content: bytes, now_us: int, mappings: "Sequence[MessageMapping]") -> "MessageEntries":
