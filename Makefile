@@ -27,7 +27,7 @@ operation: $(STAMP)  ## an operation of three administrations with three service
 	$(BIN)/python docs/operation.py
 
 test: $(STAMP)  ## the tests, warnings as errors
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
@@ -46,14 +46,14 @@ WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/ http/t
 	http/test_scores.py http/test_selections.py test_failures.py test_service.py test_standby.py
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
-	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \
+	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(WITH_A_LOG:%=tests/serving/%)
 
 # Those of them in which the database itself is the subject: its writer, its reader, what changes it, kills, takeovers.
 OF_THE_LOG := event_log/ test_standby.py $(addprefix maintenance/,test_backup.py test_forgotten_list.py test_kills.py)
 
 postgres-short: $(STAMP)  ## the short form of continuous integration
-	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \
+	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(OF_THE_LOG:%=tests/serving/%)
 
 pages: $(STAMP)  ## the pages for officers in headless Chromium, by clicks and keys, with axe (which this installs); skipped with the reason without Chromium

@@ -1,10 +1,14 @@
 """What holds for every test: it leaves behind what it found, and no clock decides whether it passes."""
 
 from collections.abc import Iterator, MutableSequence
+from functools import cache
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("npsrisk", deadline=None)
 settings.load_profile("npsrisk")
@@ -21,10 +25,26 @@ SHARED = "shared_run"
 """What takes long to make and is made once: the files of the tests that ask for it run in one process."""
 
 
+@cache
+def _is_sharing(file: Path) -> bool:
+    asking = (each for each in (file, file.with_name("conftest.py")) if each.exists())
+    return any(f"{SHARED}: " in each.read_text(encoding="utf-8") for each in asking)
+
+
+class FileScheduling(LoadFileScheduling):
+    """Each file in one process, and all files that share the run in the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return SHARED if _is_sharing(self.config.rootpath / file) else file
+
+
 @pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Distribute files (`--dist loadfile`) so that the run is trained once. Groups of xdist 3.8 do not work with pytest 9.2."""
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: MutableSequence[pytest.Item]) -> None:
-    """Keep a file in one process, and begin with what takes longest, so that no process waits for it at the end."""
-    sharing = {item.path for item in items if SHARED in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(SHARED if item.path in sharing else str(item.path)))
-    items.sort(key=lambda item: item.path not in sharing)
+    """Begin with what takes longest, so that no process waits for it at the end."""
+    items.sort(key=lambda item: not _is_sharing(item.path))

@@ -47,7 +47,7 @@ def test_each_module_of_an_extra_is_known_by_the_extra_that_installs_it() -> Non
     distributions = packages_distributions()
     for extra, modules in EXTRAS.items():
         wanted = {_normalize(requirement) for requirement in extras[extra]}
-        known = {_normalize(each) for module in modules for each in distributions.get(module, [])}
+        known = {_normalize(each) for module in modules.split() for each in distributions.get(module, [])}
         assert known - MLFLOW_PARTS <= wanted, extra
         missing = (
             wanted - known - {"mlflow", "psycopg", "uvloop"}
