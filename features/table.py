@@ -20,16 +20,19 @@ class FeatureGroup:
 
     def __init__(self, prefix: str, features: tuple[Feature, ...]) -> None:
         self.prefix, self.features = prefix, features
-        self._names = tuple(feature.name.removeprefix(prefix) for feature in features)
-        self._pick = itemgetter(*self._names)
+        names = tuple(feature.name.removeprefix(prefix) for feature in features)
+        self._known = frozenset(names)
+        self._pick = itemgetter(*names)
 
     def arrange(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """Return the values in the order of the row; raise `KeyError` if their names are not those of the table."""
-        if len(values) == len(self._names):
+        if values.keys() == self._known:
             arranged: tuple[float, ...] = self._pick(values)
             return arranged
-        differ = ", ".join(sorted(values.keys() ^ set(self._names)))
-        raise KeyError(f"{differ} has no line in features.toml, or no value among those of {self.prefix}*")
+        lacking, unknown = self._known - values.keys(), values.keys() - self._known
+        problems = [f"{self.prefix}{name} has no value" for name in sorted(lacking)]
+        problems += [f"{self.prefix}{name} has no line in features.toml" for name in sorted(unknown)]
+        raise KeyError("; ".join(problems))
 
 
 def read_group(prefix: str, without: tuple[str, ...] = ()) -> FeatureGroup:
@@ -59,6 +62,9 @@ def _list_features() -> tuple[Feature, ...]:
 
 def _build_feature(name: str, side: str) -> Feature:
     line = _TABLE[name]
+    for field in ("unit", "reason"):
+        if field not in line:
+            raise KeyError(f"{name} has no {field} in features.toml")
     reason = line["reason"].format(side=side)
     return Feature(name.format(side=side), line["unit"], reason, fitted=line.get("fitted", False))
 
