@@ -39,7 +39,7 @@ class FileScheduling(LoadFileScheduling):
         return SHARED if _is_sharing(self.config.rootpath / file) else file
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     """Distribute files (`--dist loadfile`) so that the run is trained once. Groups of xdist 3.8 do not work with pytest 9.2."""
     return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None

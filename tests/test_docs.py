@@ -18,7 +18,8 @@ SERVICE, RETENTION = (REPOSITORY / "docs" / f"{name}.md" for name in ("service",
 SHORTER = {"--trials 30": "--trials 2"}
 """What takes longest is asked for less of it."""
 REFUSED = (
-    'npsrisk promote challenger --approved-by "your name" --why "what convinced you"',
+    'npsrisk promote challenger --why "what convinced you" --consignments world/consignments.parquet '
+    "--outcomes world/outcomes.parquet --alerts world/alerts.parquet",
     "npsrisk gate challenger --consignments world/consignments.parquet --outcomes world/outcomes.parquet "
     "--alerts world/alerts.parquet",
 )
