@@ -6,7 +6,7 @@ service accepts only versions whose bundle is named by a record of a valid chain
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -108,7 +108,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "| rule of the gate | found |",
             "|---|---|",
             *(
-                f"| {name} | {RESULT_WORDS[rule['held']]}{_escape_cell(rule['found'])} |"
+                f"| {name} | {_name_result(rule)}{_escape_cell(rule['found'])} |"
                 for name, rule in self.rules.items()
             ),
         ]
@@ -121,6 +121,10 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError as error:
             raise PromotionRefused("a promotion record cannot be read", got=str(error)) from error
+
+
+def _name_result(rule: Mapping[str, Any]) -> str:
+    return "undecided: " if rule.get("undecided") else RESULT_WORDS[rule["held"]]
 
 
 def _escape_cell(text: str) -> str:

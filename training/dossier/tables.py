@@ -296,7 +296,11 @@ def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
 def list_approval_rules(rules: Mapping[str, Row]) -> Rows:
     """List the rules of the gate at the time of the latest approval."""
     return [
-        {"rule": name, "result": RESULTS[each["held"]], "found": each["found"]}
+        {
+            "rule": name,
+            "result": "undecided" if each.get("undecided") else RESULTS[each["held"]],
+            "found": each["found"],
+        }
         for name, each in rules.items()
     ]
 

@@ -34,10 +34,7 @@ WayName = Literal["better", "routine refit", ""]
 
 
 class Candidate(NamedTuple):
-    """Difference of a version from the champion; `same_recipe` is None if the champion's record names no settings and features.
-
-    `drift` is the latest drift verdict on the champion.
-    """
+    """Difference of a version from the champion, `drift` being the latest verdict on it; `same_recipe` is None if its record names no recipe."""
 
     champion: str
     newer_days: int = 0

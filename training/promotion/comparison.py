@@ -39,7 +39,7 @@ from training.data.training_set import (
     sample_traffic,
     select_counted_consignments,
 )
-from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
+from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, PairedEvaluation
 from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores, build_stored_frame
 from training.fitting.rolling_origin import compute_shares_above
 from training.gate.rules import ScoreKind, ScoreSource
@@ -252,8 +252,9 @@ class Comparison:
         return VERDICTS[gain.sign] if gain.is_shown else TOO_FEW
 
     def flatten_metrics(self) -> dict[str, float]:
-        """Return the metrics of the run: `difference/…`, `a/…`, `b/…` and `compared/…`; what is not shown is absent."""
-        named = self.pair.a.flatten_metrics("a") | self.pair.b.flatten_metrics("b")
+        """Return the metrics of the run without what is not shown, and without calibration, which is that of the recipe as deployed."""
+        sides = self.pair.a.flatten_metrics("a") | self.pair.b.flatten_metrics("b")
+        named = {name: value for name, value in sides.items() if CALIBRATION_RATIO not in name}
         truth = {} if self.truth is None else {"difference/truth": self.truth}
         for prefix, pair in {"difference": self.pair, **truth}.items():
             for name in COMPARED:

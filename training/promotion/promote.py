@@ -7,6 +7,7 @@ fits that a repeated training run does not reproduce. A version that was champio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from textwrap import shorten
 from typing import NamedTuple
 
 from consignments.errors import PromotionRefused
@@ -33,7 +34,7 @@ from training.promotion.evidence import (
 )
 from training.runs.registered_run import write_review
 
-MAX_FOUND_CHARACTERS = 80
+MAX_FOUND_CHARACTERS = 64
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
 
 
@@ -173,10 +174,7 @@ def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, f
 def _require_true_record(
     record: PromotionRecord, rules: Mapping[str, RuleResult], *, forced: bool, is_unforced: bool
 ) -> None:
-    """Refuse a record that hides what the gate finds, or that it was forced; and a forced one of a champion if `--force` is not given.
-
-    Of a version that is champion the gate runs too few rules to find out.
-    """
+    """Refuse a record that hides what the gate finds, or that it was forced; and a forced one of a champion if `--force` is not given."""
     hidden = [name for name in find_obstacles(rules) if record.rules.get(name, {}).get("held", True)]
     if hidden or (forced and not record.forced):
         raise PromotionRefused(
@@ -195,6 +193,11 @@ def _require_true_record(
         )
 
 
+def _summarize_rule(rule: RuleResult) -> dict[str, object]:
+    found = shorten(rule.found, MAX_FOUND_CHARACTERS, placeholder=" …")
+    return {"held": rule.held, "found": found, **({"undecided": True} if rule.undecided else {})}
+
+
 def _build_record(
     registry: Registry,
     history: VersionHistory,
@@ -202,10 +205,7 @@ def _build_record(
     rules: Mapping[str, RuleResult],
     evidence: GateEvidence,
 ) -> PromotionRecord:
-    """Build the next record; a version that goes back keeps what its latest record says of recipe and figures.
-
-    It is forced if a rule is broken, or if one was for this bundle under any version and not every rule of the gate holds now.
-    """
+    """Build the next record, forced if a rule is broken, or if one was for this bundle under any version and not every rule holds now."""
     version, champion, bundle = history.version, history.champion, evidence.require_bundle()
     of_bundle = [each.record for each in history.records if each.record.bundle_sha256 == bundle.sha256]
     passes = not evidence.goes_back and all(each.held for each in rules.values())
@@ -221,8 +221,7 @@ def _build_record(
     way, sentence = explain_way(evidence)
     if find_obstacles(rules):
         way, sentence = "forced", f"Forced: {summarize_rules(rules)}"
-    most = MAX_FOUND_CHARACTERS
-    found = {name: {"held": each.held, "found": each.found[:most]} for name, each in rules.items()}
+    found = {name: _summarize_rule(each) for name, each in rules.items()}
     return PromotionRecord(
         number=len(history.records) + 1,
         name=version.name,

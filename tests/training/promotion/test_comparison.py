@@ -274,3 +274,13 @@ def test_stored_scores_are_compared_on_the_weeks_that_both_runs_tested() -> None
     renamed = StoredScores(late.frame.assign(consignment_id="X" + late.frame["consignment_id"]))
     with pytest.raises(BadInput, match="no tested weeks in common"):
         compare_stored(one, renamed, "nps")
+
+
+def test_a_comparison_logs_no_calibration_which_it_does_not_measure(
+    bundle: FitScores, other: FitScores
+) -> None:
+    found = compare(bundle, other, since(LATER), SETTINGS)
+    assert found.pair.b["calibration_ratio"].is_shown
+    names = found.flatten_metrics()
+    assert "b/roc_auc" in names
+    assert not any("calibration" in name for name in names)

@@ -103,7 +103,9 @@ def test_the_longest_record_fits_into_a_tag_of_mlflow(bundle: Bundle) -> None:
     rules = run_gate(make_evidence(bundle, candidate=Candidate("1")))
     record = sign_record(
         figures=build_deployed_figures(model),
-        rules={name: {"held": False, "found": "x" * MAX_FOUND_CHARACTERS} for name in rules},
+        rules={
+            name: {"held": False, "found": "x" * MAX_FOUND_CHARACTERS, "undecided": True} for name in rules
+        },
         sentence=f"Forced: {summarize_rules({name: RuleResult(False, '', '') for name in rules})}",
         why="w" * 200,
         recipe_sha256="0" * 64,
