@@ -63,16 +63,17 @@ def parse_xml(data: bytes, notes: list[str], max_tags: int = MAX_TAGS) -> Elemen
         return root
 
 
-_PARSER = etree.XMLParser(
-    resolve_entities=False,
-    no_network=True,
-    load_dtd=False,
-    dtd_validation=False,
-    huge_tree=False,
-    remove_comments=True,
-    remove_pis=True,
-)
-"""Expands, fetches and loads nothing."""
+SAFE_SETTINGS: dict[str, Any] = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "dtd_validation": False,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
+"""Settings of every parser of messages: it expands, fetches and loads nothing."""
+_PARSER = etree.XMLParser(**SAFE_SETTINGS)
 
 
 def _parse(data: bytes) -> Element:

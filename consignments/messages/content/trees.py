@@ -16,6 +16,7 @@ from lxml import etree
 from consignments.errors import MessageFault
 from consignments.messages.xml_parsing import (
     LOCAL_NAMES,
+    SAFE_SETTINGS,
     build_hostile_fault,
     build_syntax_fault,
     get_local_name,
@@ -225,17 +226,7 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
 
 def create_pull_parser(events: Any, tag: str | None) -> Any:
     """Create a parser in pieces that expands, fetches and loads nothing."""
-    return etree.XMLPullParser(
-        events=events,
-        tag=tag,
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
+    return etree.XMLPullParser(events=events, tag=tag, **SAFE_SETTINGS)
 
 
 def _release(element: Any) -> None:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -85,7 +85,7 @@ def _index_words() -> dict[str, Meaning]:
     }
 
 
-@cache
+@lru_cache(maxsize=4096)
 def read_name(name: str) -> tuple[Meaning, ...]:
     """Read the meanings of a name, in order.
 

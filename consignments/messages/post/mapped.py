@@ -4,7 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from io import BytesIO, TextIOWrapper
 from typing import Any, NamedTuple
 
@@ -183,7 +183,7 @@ def _is_searched(mappings: Sequence[MessageMapping]) -> bool:
     return "." in mappings[0].each
 
 
-@cache
+@lru_cache(maxsize=64)
 def _get_finder(mappings: tuple[MessageMapping, ...]) -> PartFinder:
     return PartFinder(mappings)
 
