@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from consignments.countries import find_country
@@ -26,6 +27,7 @@ from consignments.messages.post.element_names import (
     read_name,
     read_part,
     read_place,
+    read_role,
 )
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
@@ -107,13 +109,10 @@ class Samples:
                 or not (below in roles["names"] or read_name(below)[-1:] == (QUALIFIER,))
             ):
                 continue
-            spelled = next((each.name for each in read_name(role) if each.section == "sides"), None)
-            side = spelled or next(
-                (side for side in ("sender", "consignee") if role.lower() in roles[side]), None
-            )
-            if side and _is_party(node):
+            sides = read_role(role)
+            if sides and _is_party(node):
                 found = f"{name}[{below}={role}]"
-                if spelled is None:
+                if not set(sides) & set(read_name(role)):
                     self.guessed_roles.add(found)
                 return found
         return name
@@ -248,13 +247,8 @@ class _Drafter:
         named = [place for place, meaning in self._meanings.items() if meaning.fact == "identifier"]
         outside = [place[:-1] for place in (*self._find_s10_places(), *named) if not self._is_in_items(place)]
         needed += outside[:1]
-        common = needed[0] if needed else ()
-        for place in needed[1:]:
-            shared = (one == other for one, other in zip(common, place, strict=False))
-            common = common[
-                : next((at for at, same in enumerate(shared) if not same), min(len(common), len(place)))
-            ]
-        return common
+        levels = takewhile(lambda names: len(set(names)) == 1, zip(*needed, strict=False))
+        return tuple(names[0] for names in levels)
 
     def _find_s10_places(self) -> list[Place]:
         return [

@@ -169,13 +169,15 @@ def read_part(part: str) -> tuple[Meaning, ...]:
     """Read the name of one element; a role in brackets is a side."""
     name, _, role = part.partition("[")
     meanings = read_name(name.removeprefix("@"))
-    code = role.partition("=")[2].removesuffix("]")
-    if not code:
-        return meanings
+    return (*meanings, *read_role(role.partition("=")[2].removesuffix("]")))
+
+
+def read_role(code: str) -> tuple[Meaning, ...]:
+    """Read the sides that a code of a party's role spells, else the side of which it is a known code."""
     roles = load_words()["roles"]
     spelled = tuple(each for each in read_name(code) if each.section == "sides")
-    sides = (Meaning("sides", side) for side in ("sender", "consignee") if code.lower() in roles[side])
-    return (*meanings, *(spelled or sides))
+    known = (Meaning("sides", side) for side in ("sender", "consignee") if code.lower() in roles[side])
+    return spelled or tuple(known)
 
 
 def _find_fact(meanings: Sequence[Meaning]) -> str | None:
