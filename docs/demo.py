@@ -26,7 +26,7 @@ from training.reporting.mlflow_tracking import build_addresses
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "demo"
-MESSAGE = REPOSITORY / "tests" / "messages" / "xfzb_house.xml"
+MESSAGE = REPOSITORY / "docs" / "samples" / "xfzb_house.xml"
 NPSRISK = Path(sys.executable).with_name("npsrisk")
 DAYS, PER_DAY, SEED = 150, 600, 1
 READY_SECONDS = 60.0
