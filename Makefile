@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them, and all that share a training run.
 WORKERS ?= 2
 
-.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format reference structure samples bench bench-history scale soak docs clean wheel operate pages
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format size reference bench bench-history scale soak docs clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -69,26 +69,24 @@ chaos: $(STAMP)  ## kill the service 200 times, let a standby take over 50 times
 	POSTGRES_OPTIONAL=1 .ci/with-postgres $(BIN)/python -m pytest -m slow -s -rs \
 		tests/serving/maintenance/test_chaos.py -k takes_over
 
-check: $(STAMP)  ## format, lint, types, import rule, words
+check: $(STAMP)  ## format, lint, types, import rule, words, size
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/language.py
+	$(BIN)/python tests/size.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+size: $(STAMP)  ## the lines of each package beside its budget
+	$(BIN)/python tests/size.py --rooms
+
 reference: $(STAMP)  ## write the pages that are made from the code: columns, settings
 	$(BIN)/npsrisk columns --markdown > docs/columns.part && mv docs/columns.part docs/columns.md
 	$(BIN)/npsrisk config --markdown > docs/settings.part && mv docs/settings.part docs/settings.md
-
-structure: $(STAMP)  ## rooms, long files, circles, wide functions, names, and the files that one request crosses
-	$(BIN)/python -m benchmarks.structure --request
-
-samples: $(STAMP)  ## read a folder of sample messages and show every field: make samples DIR=folder
-	$(BIN)/python -m benchmarks.samples $(DIR)
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
