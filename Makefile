@@ -81,7 +81,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-size: $(STAMP)  ## the lines of each package beside its budget
+size: $(STAMP)  ## the lines of each package with its budget
 	$(BIN)/python tests/size.py --rooms
 
 reference: $(STAMP)  ## write the pages that are made from the code: columns, settings

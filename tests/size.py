@@ -1,9 +1,9 @@
-"""The size of the house: lines of Python of each package beside its budget in `tests/budgets.toml`.
+"""The size of the house: lines of Python of each package with its budget in `tests/budgets.toml`.
 
     python tests/size.py            print the packages; exit code 1 if one has grown past its budget
     python tests/size.py --rooms    print the rooms as well
 
-A budget is raised only in the commit that says why. *Other text* is what the product reads beside Python: TOML, CSV, templates.
+A budget is raised only in the commit that says why. *Other text* is what the product reads other than Python: TOML, CSV, templates.
 """
 
 import subprocess
