@@ -133,9 +133,9 @@ def main() -> None:
     for name in wanted:
         found[name] = [measure_or_read(name, seed, days, per_day, arguments.keep) for seed in arguments.seeds]
         print(render(found), flush=True)
-    if arguments.write:
+    if arguments.write and not arguments.held_out:
         said = f"{days} days of {per_day:,}, seeds {' and '.join(map(str, arguments.seeds))}."
-        write_block("held out" if arguments.held_out else "hard worlds", f"{said}\n\n{render(found)}")
+        write_block("hard worlds", f"{said}\n\n{render(found)}")
 
 
 def is_held_out(name: str) -> bool:

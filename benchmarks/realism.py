@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from training.simulation.context import SimulationContext
@@ -279,41 +278,6 @@ class InspectionResults:
         """Compute the days from inspection to result."""
         delay = self.submitted["known_at"] - self.submitted["inspected_at"]
         return np.asarray(delay.dt.total_seconds() / SECONDS_PER_DAY, dtype=np.float64)
-
-
-class ShareEstimate(NamedTuple):
-    """An estimate of a share with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def contains(self, truth: float) -> bool:
-        """Check whether the truth lies in the interval."""
-        return self.low <= truth <= self.high
-
-
-def estimate_prevalence(tables: SimulatedTables, sensitivity: float = 1.0) -> ShareEstimate:
-    """Estimate from the random inspections the share of all consignments with anything prohibited.
-
-    Each final result is weighted by the inverse of its logged probability. The interval is the exact one of Clopper and
-    Pearson for the effective number of inspections (Kish).
-
-    Parameters
-    ----------
-    tables : SimulatedTables
-    sensitivity : float
-        Probability that an inspection detects what is there; the estimate is divided by it (Rogan and Gladen).
-    """
-    final = InspectionResults.from_tables(tables).final
-    chance = final[final["selected_by"] == "random"]
-    weight = 1.0 / chance["selection_probability"].to_numpy(dtype=np.float64)
-    worth = weight.sum() ** 2 / (weight**2).sum()
-    share = float(weight[chance["result"].to_numpy() != "clear"].sum() / weight.sum())
-    hits = share * worth
-    low = beta.ppf(0.025, hits, worth - hits + 1) if hits > 0 else 0.0
-    high = beta.ppf(0.975, hits + 1, worth - hits) if hits < worth else 1.0
-    return ShareEstimate(*(min(1.0, float(each) / sensitivity) for each in (share, low, high)))
 
 
 def compute_shares_by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:

@@ -1,23 +1,18 @@
 """Realism checks of the simulated world: compute every line and picture of docs/simulator.md.
 
-    python -m benchmarks.world acceptance    # simulates six worlds of a year or less; some minutes
-    python -m benchmarks.world coverage      # 100 worlds: does the interval from random inspections cover the truth?
-    python -m benchmarks.world speed         # a million consignments: seconds and memory; needs a quiet machine
+    python -m benchmarks.world    # simulates six worlds of a year or less; some minutes
 
-Each command writes its own block of docs/simulator.md and prints it. With `--quick` the worlds are small and only printed, as
-a test that it runs.
+It writes its block of docs/simulator.md and prints it. With `--quick` the worlds are small and only printed, as a test that it runs.
 """
 
 import argparse
 import hashlib
 import io
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +32,6 @@ from benchmarks.realism import (
     SimulatedPeriod,
     compute_look_alike_ratio,
     compute_shares_by_period,
-    estimate_prevalence,
     list_substance_names,
     match_descriptions,
     measure_field_aucs,
@@ -46,7 +40,6 @@ from benchmarks.realism import (
     simulate_period,
 )
 from training.reporting.charts import BLUE, GREY, ORANGE, STYLE_FILE
-from training.simulation.operation import simulate
 from training.simulation.parameters import SimulationParameters, load_parameters
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -87,18 +80,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["acceptance", "coverage", "speed"])
     parser.add_argument("--quick", action="store_true", help="small worlds, without writing")
-    arguments = parser.parse_args()
-    blocks: dict[str, Callable[[bool], str]] = {
-        "acceptance": acceptance,
-        "coverage": coverage,
-        "speed": speed,
-    }
-    block = blocks[arguments.what](arguments.quick)
+    quick = parser.parse_args().quick
+    block = acceptance(quick)
     print(block)
-    if not arguments.quick:
-        write_block(arguments.what, block)
+    if not quick:
+        write_block("acceptance", block)
 
 
 def write_block(name: str, block: str) -> None:
@@ -145,16 +132,6 @@ def acceptance(quick: bool) -> str:
         [
             f"Seed {SEED}; {year}, `enriched`, unless stated otherwise.",
             table(["", "required", "measured", ""], [str(line) for line in lines]),
-            "The ten raw fields that separate NPS best, each alone:",
-            table(
-                ["field", "AUC"],
-                [
-                    f"| `{name}` | {auc:.3f} |"
-                    for name, auc in list(
-                        measure_field_aucs(main_world.tables.consignments, main_world.nps).items()
-                    )[:10]
-                ],
-            ),
             f"The signs, in the worlds of seeds {SEED} to {MORE_SEEDS[-1]}, from the 30th day on; negatives contain no drugs:",
             tells_table(signs),
         ]
@@ -438,63 +415,6 @@ def reaction_picture(lanes: Mapping[str, SimulatedPeriod]) -> str:
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             ax.legend(fontsize=9)
         return render_svg(figure)
-
-
-def coverage(quick: bool) -> str:
-    """Count the worlds whose interval for the prevalence of any prohibited goods contains the truth."""
-    seeds, size = (3, Size(20, 300)) if quick else (100, Size(120, 1000))
-    sensitivity = load_parameters().inspection.detection["other_offence"]
-    covered, plain, widths, opened = 0, 0, [], []
-    for seed in range(seeds):
-        world = simulate(days=size.days, per_day=size.per_day, prevalence="enriched", seed=seed)
-        there = float((world.truth["result"] != "clear").mean())
-        interval = estimate_prevalence(world, sensitivity)
-        covered += interval.contains(there)
-        plain += estimate_prevalence(world).contains(there)
-        widths.append((interval.low, interval.high))
-        opened.append((world.outcomes["selected_by"] == "random").sum())
-        print(f"{seed + 1} worlds, {covered} covered", file=sys.stderr, flush=True)
-    low, high = np.median(widths, axis=0)
-    lines = [
-        Line(
-            "the 95 % interval from random inspections covers the true share of any prohibited goods",
-            f"{round(0.9 * seeds)} of {seeds} worlds or more",
-            f"{covered} of {seeds}",
-            covered >= 0.9 * seeds,
-        ),
-        Line(
-            "the same without the correction for what an inspection misses",
-            "-",
-            f"{plain} of {seeds}",
-            None,
-        ),
-    ]
-    return "\n\n".join(
-        [
-            f"{seeds} worlds (seeds 0 to {seeds - 1}), {size}, `enriched`; in each about {np.mean(opened):.0f} consignments "
-            f"are selected at random, so the interval is wide: {low:.1%} to {high:.1%} at the median.",
-            table(["", "required", "measured", ""], [str(line) for line in lines]),
-        ]
-    )
-
-
-def speed(quick: bool) -> str:
-    """Measure time and peak memory of one large world, with its tables in memory."""
-    size = Size(50, 400 if quick else 20_000)
-    begun = time.perf_counter()
-    made = simulate(days=size.days, per_day=size.per_day, prevalence="realistic", seed=SEED)
-    seconds = (time.perf_counter() - begun) * 1e6 / len(made.consignments)
-    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    lines = [
-        Line("a million consignments are simulated", "in under 60 s", f"{seconds:.0f} s", seconds < 60),
-        Line("memory", "under 4 GB", f"{gigabytes:.1f} GB", gigabytes < 4),
-    ]
-    return "\n\n".join(
-        [
-            f"{size}, `realistic`, one process.",
-            table(["", "required", "measured", ""], [str(each) for each in lines]),
-        ]
-    )
 
 
 if __name__ == "__main__":

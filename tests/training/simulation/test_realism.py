@@ -8,7 +8,6 @@ from benchmarks.realism import (
     InspectionResults,
     SimulatedPeriod,
     compute_look_alike_ratio,
-    estimate_prevalence,
     list_substance_names,
     match_descriptions,
     measure_field_aucs,
@@ -16,9 +15,9 @@ from benchmarks.realism import (
     measure_signs,
     simulate_period,
 )
-from consignments.records import Alert, Outcome
+from consignments.records import Outcome
 from consignments.tables import build_frame
-from training.simulation.operation import SimulatedTables, simulate
+from training.simulation.operation import SimulatedTables
 from training.simulation.parameters import load_parameters
 
 
@@ -117,46 +116,3 @@ def test_networks_leave_their_names_behind_after_a_seizure(lived_lane: Simulated
     kept = measure_kept_senders(lived_lane, range(-2, 5))
     assert kept[-1] == 1.0
     assert kept[4] < 0.6
-
-
-def test_the_interval_from_random_inspections_covers_as_often_as_it_says() -> None:
-    """Two halves of the traffic with other probabilities of being drawn, and openings that find nine in ten."""
-    draws = np.random.default_rng(0)
-    covered = [
-        estimate_prevalence(drawn_world(draws, 0.04), sensitivity=0.9).contains(0.04) for _ in range(200)
-    ]
-    assert 0.93 < np.mean(covered) < 1.0
-
-
-def drawn_world(draws: np.random.Generator, prevalence: float) -> SimulatedTables:
-    """So many consignments, some of them opened by chance, at once known; nothing but what the estimate reads."""
-    count, moment = 12_000, pd.Timestamp("2024-01-05", tz="UTC")
-    held = draws.random(count) < prevalence
-    chance = np.where(np.arange(count) < count // 2, 0.02, 0.04)
-    opened = np.flatnonzero(draws.random(count) < chance)
-    names = np.array([f"N{number}" for number in range(count)], dtype=object)
-    outcomes = pd.DataFrame(
-        {
-            "consignment_id": names[opened],
-            "selected_by": "random",
-            "status": "inspected",
-            "selection_probability": chance[opened],
-            "inspected_at": moment,
-            "known_at": moment,
-            "result": np.where(held[opened] & (draws.random(len(opened)) < 0.9), "other_offence", "clear"),
-        }
-    )
-    arrived = pd.DataFrame({"consignment_id": names, "received_at": moment})
-    truth = pd.DataFrame({"consignment_id": names, "result": np.where(held, "other_offence", "clear")})
-    return SimulatedTables(arrived, outcomes, build_frame([], Alert), truth)
-
-
-@pytest.mark.slow
-def test_random_inspections_tell_how_much_is_prohibited() -> None:
-    """Of 20 small worlds one may miss by chance; docs/simulator.md has 100."""
-    covered = []
-    for seed in range(20):
-        world = simulate(days=25, per_day=1500, prevalence="enriched", seed=seed)
-        there = float((world.truth["result"] != "clear").mean())
-        covered.append(estimate_prevalence(world, sensitivity=0.9).contains(there))
-    assert sum(covered) >= 17
