@@ -50,7 +50,7 @@ class Costs(NamedTuple):
     log_bytes : float
         Bytes of the log in PostgreSQL for a decision (`.ci/with-postgres python -m benchmarks.log`).
     training_row_bytes, training_kept_bytes : float
-        Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale-training.md, memory).
+        Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale.md, memory).
     """
 
     feature_rows: float = 4_200
