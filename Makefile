@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them, and all that share a training run.
 WORKERS ?= 2
 
-.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format size reference bench bench-history scale soak docs clean wheel operate pages
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format size reference bench scale soak docs clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -88,13 +88,9 @@ reference: $(STAMP)  ## write the pages that are made from the code: columns, se
 	$(BIN)/npsrisk columns --markdown > docs/columns.part && mv docs/columns.part docs/columns.md
 	$(BIN)/npsrisk config --markdown > docs/settings.part && mv docs/settings.part docs/settings.md
 
-bench: $(STAMP)  ## the figures of docs/benchmarks.md
-	$(BIN)/python -m benchmarks
-
-bench-history: $(STAMP)  ## history compared with pandas, Polars and DuckDB, which this installs; then ten million rows
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
-	$(BIN)/python -m benchmarks.history others --rows 1000000
-	$(BIN)/python -m benchmarks.history speed scale hot live growth files --rows 1000000 --most 10000000
+bench: $(STAMP)  ## the processor time of features and history
+	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.history
 
 scale: $(STAMP)  ## features and scores on Dask workers, with kills; installs Dask; NPSRISK_TEST_SCALE_ROWS sets the rows (1,000,000)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-scale.txt
