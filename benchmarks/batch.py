@@ -176,13 +176,13 @@ class StageTable:
         from consignments.files.parquet_files import ParquetTable
         from consignments.parquet_stream import CHUNK_ROWS
         from consignments.records import Consignment
-        from consignments.validation import check_rows
+        from consignments.validation import check_part
 
         table = ParquetTable.open(self.forms.table)
-        parts = self._tell("read Parquet (twice in a run)", lambda: list(table.read_chunks(CHUNK_ROWS)))
+        parts = self._tell("read Parquet (twice in a run)", lambda: list(table.read_parts(CHUNK_ROWS)))
         tables: list[Any] = self._tell(
             "check columns (twice in a run)",
-            lambda: [check_rows(part, table.columns, Consignment).table for part in parts],
+            lambda: [check_part(part, table.columns, Consignment).kept for part in parts],
         )
         self._tell("first pass: read, check, order, report", self.forms.check)
         return tables

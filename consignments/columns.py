@@ -5,7 +5,7 @@ large_string, float64, timestamp[us, UTC], date32, and lists for items and codes
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -81,7 +81,7 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
     if field.name == HS_CODE and get_type_family(texts.type) == "numbers":
         read = replace(read, values=_restore_zeros(read.values))
     found = [*broken, *read.faults, *_find_limit_faults(read.values, field)]
-    missing = to_mask(pc.is_null(read.values)) & ~combine_faults(found, len(read.values))
+    missing = to_mask(pc.is_null(read.values)) & ~combine_masks((rows for _, rows in found), len(read.values))
     faults = [*found, *([(MISSING, missing)] if field.required else [])]
     return ParsedColumn(read.values, [(reason, rows) for reason, rows in faults if rows.any()], read.unknown)
 
@@ -90,7 +90,7 @@ def read_sequence(given: Any, *, required: bool = True) -> ParsedColumn:
     """Convert sequence numbers to int64; each must be an integer or, if not required, may be missing."""
     sent, broken = _drop_broken_texts(normalize_array(given))
     read = _read_integers(sent)
-    values, bad = read.values, combine_faults([*broken, *read.faults], len(read.values))
+    values, bad = read.values, combine_masks((rows for _, rows in [*broken, *read.faults]), len(read.values))
     if required:
         values, bad = pc.fill_null(values, 0), bad | to_mask(pc.is_null(values))
     return ParsedColumn(values, [(BAD_SEQUENCE, bad)] if bad.any() else [])
@@ -217,12 +217,19 @@ def to_mask(flags: Any) -> Mask:
     return found
 
 
-def combine_faults(faults: ColumnFaults, rows: int) -> Mask:
-    """Mark the rows that have any of the faults."""
-    bad = np.zeros(rows, dtype=bool)
-    for _, found in faults:
-        bad |= found
-    return bad
+def combine_masks(masks: Iterable[Mask], rows: int) -> Mask:
+    """Mark the rows that any of the masks marks."""
+    marked = np.zeros(rows, dtype=bool)
+    for mask in masks:
+        marked |= mask
+    return marked
+
+
+def mark_rows(places: Any, rows: int) -> Mask:
+    """Mark the rows at some places."""
+    marked = np.zeros(rows, dtype=bool)
+    marked[places] = True
+    return marked
 
 
 def mask_values(values: Any, bad: Mask) -> Any:

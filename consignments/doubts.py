@@ -11,11 +11,11 @@ from functools import cache, lru_cache
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import structs
 
 from consignments.countries import find_country, load_countries
 from consignments.identifiers import parse_awb
-from consignments.records import Consignment, Item, get_fields
+from consignments.records import Consignment, Item, about, get_fields
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
@@ -42,9 +42,9 @@ NO_WAYBILL = "the number of the air waybill is missing: three digits of the airl
 class Doubt(msgspec.Struct, frozen=True):
     """One doubt about a record."""
 
-    code: Annotated[str, Meta(description="machine-readable code of the warning")]
-    text: Annotated[str, Meta(description="what is doubtful, and how it was read")]
-    field: Annotated[str | None, Meta(description="field of the record; null if it is not one field")] = None
+    code: Annotated[str, about("machine-readable code of the warning")]
+    text: Annotated[str, about("what is doubtful, and how it was read")]
+    field: Annotated[str | None, about("field of the record; null if it is not one field")] = None
 
 
 class CodeRule(NamedTuple):

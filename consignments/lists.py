@@ -20,9 +20,10 @@ from consignments.columns import (
     ColumnFaults,
     Mask,
     ParsedColumn,
-    combine_faults,
+    combine_masks,
     format_named_value,
     format_value,
+    mark_rows,
     read_column,
     to_mask,
 )
@@ -129,15 +130,9 @@ def _read_texts(texts: Any) -> ParsedColumn:
             reasons.setdefault(reason, []).append(place)
         else:
             rows.append(items)
-    faults = [(reason, _mask_at(places, len(texts))) for reason, places in reasons.items()]
-    values = build_item_lists(rows, there & ~combine_faults(faults, len(texts)))
+    faults = [(reason, mark_rows(places, len(texts))) for reason, places in reasons.items()]
+    values = build_item_lists(rows, there & ~combine_masks((rows for _, rows in faults), len(texts)))
     return ParsedColumn(values, faults, tuple(sorted(unknown)))
-
-
-def _mask_at(places: Any, rows: int) -> Mask:
-    mask = np.zeros(rows, dtype=bool)
-    mask[places] = True
-    return mask
 
 
 def _parse_items(text: str, unknown: set[str]) -> tuple[Items, str]:
@@ -184,9 +179,9 @@ def _read_lists(lists: Any) -> ParsedColumn:
         read = read_column(pc.struct_field(flat, name) if name in given else pa.nulls(len(flat)), field)
         columns.append(read.values)
         faults += [
-            (f"{name}: {reason}", _mask_at(rows_of_items[rows], len(lists))) for reason, rows in read.faults
+            (f"{name}: {reason}", mark_rows(rows_of_items[rows], len(lists))) for reason, rows in read.faults
         ]
-    missing = to_mask(pc.is_null(lists)) | combine_faults(faults, len(lists))
+    missing = to_mask(pc.is_null(lists)) | combine_masks((rows for _, rows in faults), len(lists))
     return ParsedColumn(
         _build_lists(columns, lengths, missing), faults, tuple(sorted(given - ITEM_FIELDS.keys()))
     )

@@ -21,11 +21,13 @@ from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import TablePart
 from consignments.records import Consignment, create_consignment_type
-from consignments.tables import ChunkCheck, ReadReport, finish_check, refuse_rejects
+from consignments.tables import ReadReport, finish_check, refuse_rejects
 from consignments.validation import (
     CANCELLED_SEQUENCE,
     SEQUENCE,
-    check_rows,
+    PartCheck,
+    check_part,
+    concat_rows,
     keep_rows,
     refuse_missing_columns,
     split_declared_columns,
@@ -67,7 +69,9 @@ class TableChunk:
 
     def to_table(self, record: type[Consignment]) -> Any:
         """Return the rows as an Arrow table in canonical form."""
-        return keep_rows(check_rows(tuple(self.read()), self.columns, record).table, self.good)
+        checks = [check_part(part, self.columns, record) for part in self.read()]
+        valid = np.concatenate([check.good for check in checks])
+        return keep_rows(concat_rows([check.kept for check in checks]), self.good[valid])
 
 
 @dataclass
@@ -127,14 +131,14 @@ def stream_table(
     sections = table.list_sections(CHECK_ROWS)
     # Another process builds the record type from its declared columns.
     check = partial(_check_section, table, declared=split_declared_columns(record), piece_rows=piece_rows)
-    checks: list[ChunkCheck] = []
+    checks: list[PartCheck] = []
     with WorkerPool(jobs, table.rows, MIN_CHECK_ROWS) as workers:
         for found in workers.map(check, sections):
             checks += found
             if progress is not None:
                 progress("check", sum(len(each.good) for each in checks), table.rows)
-    chunks = chain.from_iterable(table.read_chunks(piece_rows, *section) for section in sections)
-    report, rejects = finish_check(table, checks, chunks, record)
+    parts = chain.from_iterable(table.read_parts(piece_rows, *section) for section in sections)
+    report, rejects = finish_check(table, checks, parts, record)
     if strict:
         refuse_rejects(rejects)
     return TableStream(
@@ -153,9 +157,10 @@ def _check_section(
     section: tuple[int, int],
     declared: tuple[tuple[str, ...], tuple[str, ...]],
     piece_rows: int,
-) -> list[ChunkCheck]:
-    """Check the chunks of a section of a table, in this process or another."""
+) -> list[PartCheck]:
+    """Check the parts of a section of a table, in this process or another."""
     record = create_consignment_type(*declared)
-    chunks = table.read_chunks(piece_rows, *section)
-    checked = (check_rows(parts, table.columns, record) for parts in chunks)
-    return [ChunkCheck.from_rows(rows, record, ORDER_COLUMNS) for rows in checked]
+    return [
+        check_part(part, table.columns, record, ORDER_COLUMNS)
+        for part in table.read_parts(piece_rows, *section)
+    ]

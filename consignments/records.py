@@ -22,6 +22,8 @@ Status = Literal["inspected", "missed"]
 Level = Literal["house", "direct", "master"]
 Result = Literal["nps", "controlled_drug", "other_offence", "clear", "pending"]
 Target = Literal["nps", "controlled_drug", "any_offence"]
+HistoryUse = Literal["given", "none"]
+"""Origin of the history of scores: `given` with past consignments, `none` with those of their own table only."""
 TARGETS: tuple[Target, ...] = ("nps", "controlled_drug", "any_offence")
 TARGET_NAMES: dict[Target, str] = {
     "nps": "new psychoactive substances",
@@ -42,98 +44,84 @@ MAX_ITEMS = 1000
 REQUIRED_IN_TABLES = {"required": True}
 
 
+def about(meaning: str, **limits: Any) -> Meta:
+    """Return the metadata of a field: its meaning, and the limits of its values."""
+    return Meta(description=meaning, **limits)
+
+
 class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of goods in a consignment."""
 
-    description: Annotated[Text | None, Meta(description="description of the goods")] = None
-    quantity: Annotated[Amount | None, Meta(description="number of pieces of this kind")] = None
-    net_weight_kg: Annotated[Amount | None, Meta(description="net weight in kilograms")] = None
-    value: Annotated[Amount | None, Meta(description="declared value, in the consignment's currency")] = None
-    hs_code: Annotated[Code | None, Meta(description="Harmonized System code, 6 digits or more")] = None
-    origin_country: Annotated[Code | None, Meta(description="country of origin, ISO 3166-1 alpha-2")] = None
+    description: Annotated[Text | None, about("description of the goods")] = None
+    quantity: Annotated[Amount | None, about("number of pieces of this kind")] = None
+    net_weight_kg: Annotated[Amount | None, about("net weight in kilograms")] = None
+    value: Annotated[Amount | None, about("declared value, in the consignment's currency")] = None
+    hs_code: Annotated[Code | None, about("Harmonized System code, 6 digits or more")] = None
+    origin_country: Annotated[Code | None, about("country of origin, ISO 3166-1 alpha-2")] = None
 
 
 class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One postal item or one air-cargo house consignment, as announced by its advance data."""
 
-    consignment_id: Annotated[Identifier, Meta(description="S10 item identifier, or AWB/HAWB")]
-    channel: Annotated[Channel, Meta(description="mode of transport: postal or air_cargo")]
+    consignment_id: Annotated[Identifier, about("S10 item identifier, or AWB/HAWB")]
+    channel: Annotated[Channel, about("mode of transport: postal or air_cargo")]
     received_at: Annotated[
         Time | None,
-        Meta(
-            description="when the advance data reached customs; the time of scoring",
-            extra=REQUIRED_IN_TABLES,
-        ),
+        about("when the advance data reached customs; the time of scoring", extra=REQUIRED_IN_TABLES),
     ] = None
     service: Annotated[
-        Code | None, Meta(description="letter, small_packet, parcel, ems, ecommerce, express or general")
+        Code | None, about("letter, small_packet, parcel, ems, ecommerce, express or general")
     ] = None
-    master_id: Annotated[Code | None, Meta(description="consolidation (master waybill) or receptacle")] = None
-    nature: Annotated[
-        Code | None, Meta(description="sale, gift, documents, sample, returned, mixed or other")
-    ] = None
-    sender_name: Annotated[Personal | None, Meta(description="sender's name")] = None
-    sender_address: Annotated[Personal | None, Meta(description="sender's street address")] = None
-    sender_city: Annotated[Personal | None, Meta(description="sender's city")] = None
-    sender_postcode: Annotated[Personal | None, Meta(description="sender's postcode")] = None
-    sender_country: Annotated[Code | None, Meta(description="sender's country, ISO 3166-1 alpha-2")] = None
-    sender_phone: Annotated[Personal | None, Meta(description="sender's telephone number")] = None
-    sender_email: Annotated[Personal | None, Meta(description="sender's e-mail address")] = None
-    consignee_name: Annotated[Personal | None, Meta(description="consignee's name")] = None
-    consignee_address: Annotated[Personal | None, Meta(description="consignee's street address")] = None
-    consignee_city: Annotated[Personal | None, Meta(description="consignee's city")] = None
-    consignee_postcode: Annotated[Personal | None, Meta(description="consignee's postcode")] = None
-    consignee_country: Annotated[Code | None, Meta(description="consignee's country, ISO 3166-1 alpha-2")] = (
-        None
-    )
-    consignee_phone: Annotated[Personal | None, Meta(description="consignee's telephone number")] = None
-    consignee_email: Annotated[Personal | None, Meta(description="consignee's e-mail address")] = None
-    account_id: Annotated[
-        Personal | None, Meta(description="shipper's account with the carrier or platform")
-    ] = None
-    account_opened_on: Annotated[date | None, Meta(description="when the shipper's account was opened")] = (
-        None
-    )
-    declarant: Annotated[Code | None, Meta(description="filing agent")] = None
-    carrier: Annotated[Code | None, Meta(description="airline, post or courier")] = None
-    office: Annotated[Code | None, Meta(description="customs office of arrival")] = None
-    departure_country: Annotated[Code | None, Meta(description="country of dispatch, ISO 3166-1 alpha-2")] = (
-        None
-    )
-    destination_country: Annotated[
-        Code | None, Meta(description="country of destination, ISO 3166-1 alpha-2")
-    ] = None
-    route: Annotated[Code | None, Meta(description="places in order, IATA or IMPC: PVG>HKG>ICN")] = None
-    description: Annotated[Text | None, Meta(description="description of the goods")] = None
-    hs_code: Annotated[Code | None, Meta(description="Harmonized System code, 6 digits or more")] = None
-    origin_country: Annotated[Code | None, Meta(description="country of origin, ISO 3166-1 alpha-2")] = None
+    master_id: Annotated[Code | None, about("consolidation (master waybill) or receptacle")] = None
+    nature: Annotated[Code | None, about("sale, gift, documents, sample, returned, mixed or other")] = None
+    sender_name: Annotated[Personal | None, about("sender's name")] = None
+    sender_address: Annotated[Personal | None, about("sender's street address")] = None
+    sender_city: Annotated[Personal | None, about("sender's city")] = None
+    sender_postcode: Annotated[Personal | None, about("sender's postcode")] = None
+    sender_country: Annotated[Code | None, about("sender's country, ISO 3166-1 alpha-2")] = None
+    sender_phone: Annotated[Personal | None, about("sender's telephone number")] = None
+    sender_email: Annotated[Personal | None, about("sender's e-mail address")] = None
+    consignee_name: Annotated[Personal | None, about("consignee's name")] = None
+    consignee_address: Annotated[Personal | None, about("consignee's street address")] = None
+    consignee_city: Annotated[Personal | None, about("consignee's city")] = None
+    consignee_postcode: Annotated[Personal | None, about("consignee's postcode")] = None
+    consignee_country: Annotated[Code | None, about("consignee's country, ISO 3166-1 alpha-2")] = None
+    consignee_phone: Annotated[Personal | None, about("consignee's telephone number")] = None
+    consignee_email: Annotated[Personal | None, about("consignee's e-mail address")] = None
+    account_id: Annotated[Personal | None, about("shipper's account with the carrier or platform")] = None
+    account_opened_on: Annotated[date | None, about("when the shipper's account was opened")] = None
+    declarant: Annotated[Code | None, about("filing agent")] = None
+    carrier: Annotated[Code | None, about("airline, post or courier")] = None
+    office: Annotated[Code | None, about("customs office of arrival")] = None
+    departure_country: Annotated[Code | None, about("country of dispatch, ISO 3166-1 alpha-2")] = None
+    destination_country: Annotated[Code | None, about("country of destination, ISO 3166-1 alpha-2")] = None
+    route: Annotated[Code | None, about("places in order, IATA or IMPC: PVG>HKG>ICN")] = None
+    description: Annotated[Text | None, about("description of the goods")] = None
+    hs_code: Annotated[Code | None, about("Harmonized System code, 6 digits or more")] = None
+    origin_country: Annotated[Code | None, about("country of origin, ISO 3166-1 alpha-2")] = None
     items: Annotated[
         Annotated[tuple[Item, ...], Meta(max_length=MAX_ITEMS)] | None,
-        Meta(description="the kinds of goods, if there are several (JSON text in CSV)"),
+        about("the kinds of goods, if there are several (JSON text in CSV)"),
     ] = None
-    pieces: Annotated[Amount | None, Meta(description="number of pieces")] = None
-    gross_weight_kg: Annotated[Amount | None, Meta(description="gross weight in kilograms")] = None
-    declared_value: Annotated[Amount | None, Meta(description="declared value, in `currency`")] = None
-    currency: Annotated[Code | None, Meta(description="currency code, ISO 4217")] = None
-    postage: Annotated[Amount | None, Meta(description="postage or freight paid, in `currency`")] = None
-    payment: Annotated[
-        Code | None, Meta(description="how carriage was paid: account, card, cash, crypto, …")
-    ] = None
+    pieces: Annotated[Amount | None, about("number of pieces")] = None
+    gross_weight_kg: Annotated[Amount | None, about("gross weight in kilograms")] = None
+    declared_value: Annotated[Amount | None, about("declared value, in `currency`")] = None
+    currency: Annotated[Code | None, about("currency code, ISO 4217")] = None
+    postage: Annotated[Amount | None, about("postage or freight paid, in `currency`")] = None
+    payment: Annotated[Code | None, about("how carriage was paid: account, card, cash, crypto, …")] = None
     cancelled_at: Annotated[
-        Time | None, Meta(description="when its sender cancelled it; from then on it no longer counts")
+        Time | None, about("when its sender cancelled it; from then on it no longer counts")
     ] = None
     issued_at: Annotated[
         Time | None,
-        Meta(
-            description="when its sender issued this version; one issued before the latest known does not replace it"
-        ),
+        about("when its sender issued this version; one issued before the latest known does not replace it"),
     ] = None
     level: Annotated[
-        Level | None, Meta(description="of a waybill; master: a consolidation whose houses are not known")
+        Level | None, about("of a waybill; master: a consolidation whose houses are not known")
     ] = None
     quality: Annotated[
         Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
-        Meta(description="named doubts of the reader of messages (JSON text in CSV)"),
+        about("named doubts of the reader of messages (JSON text in CSV)"),
     ] = None
 
 
@@ -141,67 +129,59 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The outcome of selecting and inspecting one consignment."""
 
     consignment_id: Annotated[
-        Identifier,
-        Meta(description="identifier of the consignment; may be unknown until the consignment arrives"),
+        Identifier, about("identifier of the consignment; may be unknown until the consignment arrives")
     ]
-    selected_by: Annotated[Selector, Meta(description="who selected it")]
+    selected_by: Annotated[Selector, about("who selected it")]
     status: Annotated[
-        Status,
-        Meta(description="missed: selected but not presented for inspection; does not count as negative"),
+        Status, about("missed: selected but not presented for inspection; does not count as negative")
     ]
     selection_probability: Annotated[
-        Probability | None, Meta(description="probability that the whole policy selects this consignment")
+        Probability | None, about("probability that the whole policy selects this consignment")
     ] = None
-    selected_at: Annotated[Time | None, Meta(description="when it was selected")] = None
-    inspected_at: Annotated[Time | None, Meta(description="when it was inspected")] = None
-    known_at: Annotated[
-        Time | None, Meta(description="when the result became known; required for a final result")
-    ] = None
+    selected_at: Annotated[Time | None, about("when it was selected")] = None
+    inspected_at: Annotated[Time | None, about("when it was inspected")] = None
+    known_at: Annotated[Time | None, about("when the result became known; required for a final result")] = (
+        None
+    )
     recorded_at: Annotated[
-        Time | None, Meta(description="when npsrisk recorded it; set by the service, else missing")
+        Time | None, about("when npsrisk recorded it; set by the service, else missing")
     ] = None
-    result: Annotated[Result | None, Meta(description="result; all values except `pending` are final")] = None
-    substance: Annotated[Code | None, Meta(description="detected substance")] = None
-    substance_family: Annotated[
-        Code | None, Meta(description="family of the substance, for example cathinone")
-    ] = None
-    quantity_g: Annotated[Amount | None, Meta(description="detected quantity in grams")] = None
-    concealment: Annotated[Code | None, Meta(description="how it was hidden")] = None
-    operation: Annotated[Code | None, Meta(description="operation under which it was inspected")] = None
-    office: Annotated[Code | None, Meta(description="customs office that inspected it")] = None
+    result: Annotated[Result | None, about("result; all values except `pending` are final")] = None
+    substance: Annotated[Code | None, about("detected substance")] = None
+    substance_family: Annotated[Code | None, about("family of the substance, for example cathinone")] = None
+    quantity_g: Annotated[Amount | None, about("detected quantity in grams")] = None
+    concealment: Annotated[Code | None, about("how it was hidden")] = None
+    operation: Annotated[Code | None, about("operation under which it was inspected")] = None
+    office: Annotated[Code | None, about("customs office that inspected it")] = None
 
 
 class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An alert of a partner during an operation; it matches a consignment if all its patterns match."""
 
-    alert_id: Annotated[Identifier, Meta(description="unique identifier")]
-    issued_at: Annotated[Time, Meta(description="start of validity")]
-    expires_at: Annotated[Time | None, Meta(description="end of validity; missing: no end")] = None
-    operation: Annotated[Code | None, Meta(description="operation it belongs to")] = None
-    text: Annotated[Text | None, Meta(description="text of the alert for officers")] = None
+    alert_id: Annotated[Identifier, about("unique identifier")]
+    issued_at: Annotated[Time, about("start of validity")]
+    expires_at: Annotated[Time | None, about("end of validity; missing: no end")] = None
+    operation: Annotated[Code | None, about("operation it belongs to")] = None
+    text: Annotated[Text | None, about("text of the alert for officers")] = None
     description_pattern: Annotated[
-        Code | None, Meta(description="words of the goods description; * matches any letters")
+        Code | None, about("words of the goods description; * matches any letters")
     ] = None
-    hs_code: Annotated[Code | None, Meta(description="Harmonized System code or its first digits")] = None
-    sender_name: Annotated[Personal | None, Meta(description="sender's name, any spelling")] = None
-    sender_address: Annotated[Personal | None, Meta(description="sender's address, any spelling")] = None
-    consignee_name: Annotated[Personal | None, Meta(description="consignee's name, any spelling")] = None
-    consignee_address: Annotated[Personal | None, Meta(description="consignee's address, any spelling")] = (
+    hs_code: Annotated[Code | None, about("Harmonized System code or its first digits")] = None
+    sender_name: Annotated[Personal | None, about("sender's name, any spelling")] = None
+    sender_address: Annotated[Personal | None, about("sender's address, any spelling")] = None
+    consignee_name: Annotated[Personal | None, about("consignee's name, any spelling")] = None
+    consignee_address: Annotated[Personal | None, about("consignee's address, any spelling")] = None
+    departure_country: Annotated[Code | None, about("country of dispatch, ISO 3166-1 alpha-2")] = None
+    route: Annotated[Code | None, about("a part of the route, for example PVG>HKG")] = None
+    substance_family: Annotated[Code | None, about("family of the expected substances")] = None
+    author: Annotated[Code | None, about("partner who sent it; missing: an own alert")] = None
+    occurred_at: Annotated[Time | None, about("when the seizure happened from which its indicators come")] = (
         None
     )
-    departure_country: Annotated[Code | None, Meta(description="country of dispatch, ISO 3166-1 alpha-2")] = (
-        None
-    )
-    route: Annotated[Code | None, Meta(description="a part of the route, for example PVG>HKG")] = None
-    substance_family: Annotated[Code | None, Meta(description="family of the expected substances")] = None
-    author: Annotated[Code | None, Meta(description="partner who sent it; missing: an own alert")] = None
-    occurred_at: Annotated[
-        Time | None, Meta(description="when the seizure happened from which its indicators come")
-    ] = None
     indicators: Annotated[
         Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
-        Meta(
-            description="keyed hashes of names, addresses, phones and e-mails (JSON text in CSV); one that a party has is enough"
+        about(
+            "keyed hashes of names, addresses, phones and e-mails (JSON text in CSV); one that a party has is enough"
         ),
     ] = None
 
@@ -209,12 +189,42 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The true content of a simulated consignment; for evaluation, never for training or scoring."""
 
-    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
-    result: Annotated[Result, Meta(description="result of a perfect inspection")]
-    substance: Annotated[Code | None, Meta(description="substance in the consignment")] = None
-    substance_family: Annotated[Code | None, Meta(description="family of the substance")] = None
-    quantity_g: Annotated[Amount | None, Meta(description="quantity of the substance in grams")] = None
-    network: Annotated[Code | None, Meta(description="kind of trafficking network")] = None
+    consignment_id: Annotated[Identifier, about("identifier of the consignment")]
+    result: Annotated[Result, about("result of a perfect inspection")]
+    substance: Annotated[Code | None, about("substance in the consignment")] = None
+    substance_family: Annotated[Code | None, about("family of the substance")] = None
+    quantity_g: Annotated[Amount | None, about("quantity of the substance in grams")] = None
+    network: Annotated[Code | None, about("kind of trafficking network")] = None
+
+
+class ScoreRow(msgspec.Struct, frozen=True):
+    """One row of a score table; a column `reasons` with JSON text is kept unchecked."""
+
+    consignment_id: Annotated[Identifier, about("identifier of the consignment")]
+    score: Annotated[float, about("calibrated probability that the consignment is positive", ge=0, le=1)]
+    band: Annotated[Code, about("high, elevated or routine; the model holds the limits")]
+    received_at: Annotated[Time, about("when the advance data reached customs")]
+    model_version: Annotated[Code | None, about("number of the registered version, or unregistered")] = None
+    office: Annotated[Code | None, about("customs office of arrival")] = None
+    history: Annotated[
+        HistoryUse | None, about("none: scored without past consignments, so every sender looked new")
+    ] = None
+
+
+class SelectionRow(msgspec.Struct, frozen=True):
+    """One row of a selection table; reasons and columns of the goods are kept unchecked."""
+
+    consignment_id: Annotated[Identifier, about("identifier of the consignment")]
+    selected_by: Annotated[Selector, about("who selected it")]
+    selection_probability: Annotated[
+        float, about("probability that the whole policy selects this consignment", gt=0, le=1)
+    ]
+    office: Annotated[Code | None, about("customs office that inspects it")] = None
+    selected_at: Annotated[
+        Time | None, about("last arrival of the office and day, which is when its list can be drawn first")
+    ] = None
+    score: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, about("score of the consignment")] = None
+    band: Annotated[Code | None, about("band of the score")] = None
 
 
 def create_consignment_type(numeric: Sequence[str] = (), category: Sequence[str] = ()) -> type[Consignment]:

@@ -10,31 +10,26 @@ from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from msgspec import Meta
-from numpy.typing import NDArray
 
 from consignments.columns import TYPES, Mask, normalize_array, normalize_names
 from consignments.errors import FileFault, Reject, RejectLimit
 from consignments.files.parquet_files import ParquetTable
-from consignments.files.raw_tables import RawTable, TablePart, select_rows, wrap_frame
+from consignments.files.raw_tables import RawTable, TablePart, wrap_frame
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.lists import build_item_lists, to_code_lists, to_item_lists, to_items
 from consignments.records import (
     Alert,
-    Code,
     Consignment,
     Field,
-    Identifier,
     Outcome,
-    Selector,
-    Time,
+    ScoreRow,
     get_fields,
 )
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
@@ -42,18 +37,15 @@ from consignments.validation import (
     NEAR_NAME,
     SEQUENCE,
     SEQUENCE_COLUMNS,
-    CheckedRows,
-    ColumnDoubt,
     FieldFault,
+    PartCheck,
     build_rejects,
-    check_rows,
+    check_part,
+    concat_rows,
     count_doubts,
-    count_reasons,
+    count_given,
     has_unique_identifiers,
-    keep_rows,
-    mask_repeats,
     refuse_missing_columns,
-    select_doubts,
     to_frame,
 )
 from consignments.workers import pause_garbage_collection
@@ -72,49 +64,6 @@ FIRST_REASONS = 3
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
-
-
-HistoryUse = Literal["given", "none"]
-"""Origin of the history of scores: `given` with past consignments, `none` with those of their own table only."""
-
-
-class ScoreRow(msgspec.Struct, frozen=True):
-    """One row of a score table; a column `reasons` with JSON text is kept unchecked."""
-
-    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
-    score: Annotated[
-        float, Meta(ge=0, le=1, description="calibrated probability that the consignment is positive")
-    ]
-    band: Annotated[Code, Meta(description="high, elevated or routine; the model holds the limits")]
-    received_at: Annotated[Time, Meta(description="when the advance data reached customs")]
-    model_version: Annotated[
-        Code | None, Meta(description="number of the registered version, or unregistered")
-    ] = None
-    office: Annotated[Code | None, Meta(description="customs office of arrival")] = None
-    history: Annotated[
-        HistoryUse | None,
-        Meta(description="none: scored without past consignments, so every sender looked new"),
-    ] = None
-
-
-class SelectionRow(msgspec.Struct, frozen=True):
-    """One row of a selection table; reasons and columns of the goods are kept unchecked."""
-
-    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
-    selected_by: Annotated[Selector, Meta(description="who selected it")]
-    selection_probability: Annotated[
-        float,
-        Meta(gt=0, le=1, description="probability that the whole policy selects this consignment"),
-    ]
-    office: Annotated[Code | None, Meta(description="customs office that inspects it")] = None
-    selected_at: Annotated[
-        Time | None,
-        Meta(description="last arrival of the office and day, which is when its list can be drawn first"),
-    ] = None
-    score: Annotated[
-        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="score of the consignment")
-    ] = None
-    band: Annotated[Code | None, Meta(description="band of the score")] = None
 
 
 @dataclass(frozen=True)
@@ -297,83 +246,54 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
 
 def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
     refuse_missing_columns(given.columns, record, given.name)
-    check = ChunkCheck.from_rows(check_rows(given.parts, given.columns, record), record)
-    repeats = check.drop_repeated_outcomes(record)
-    report, rejects = finish_check(given, [check], [given.parts], record)
-    return Table(check.kept, replace(report, repeats=repeats), rejects)
+    checks = [check_part(part, given.columns, record) for part in given.parts]
+    repeats = _drop_repeated_outcomes(checks, record) if issubclass(record, Outcome) else 0
+    report, rejects = finish_check(given, checks, given.parts, record)
+    return Table(concat_rows([check.kept for check in checks]), replace(report, repeats=repeats), rejects)
 
 
-@dataclass
-class ChunkCheck:
-    """Result of the check of a chunk: `good` marks its valid rows, `kept` are their columns that are needed, and `given` counts their values by field."""
-
-    faults: list[FieldFault]
-    unknown: tuple[str, ...]
-    doubts: list[ColumnDoubt]
-    good: Mask
-    kept: pa.Table
-    given: NDArray[np.int64]
-    repeated: Mask | None = None
-
-    @classmethod
-    def from_rows(
-        cls, rows: CheckedRows, record: type[msgspec.Struct], columns: Sequence[str] | None = None
-    ) -> "ChunkCheck":
-        """Keep some or all columns of the valid rows."""
-        good = ~rows.bad
-        kept = keep_rows(rows.table, good)
-        given = _count_given(kept, record)
-        if columns is not None:
-            kept = kept.select([name for name in columns if name in kept.column_names])
-        return cls(rows.faults, rows.unknown, rows.doubts, good, kept, given)
-
-    def drop_rows(self, gone: Mask) -> Mask:
-        """Drop some of the valid rows, and return their mask in the chunk."""
-        dropped = np.zeros(len(self.good), dtype=bool)
-        dropped[self.good] = gone
-        self.good = self.good & ~dropped
-        self.kept = keep_rows(self.kept, ~gone)
-        return dropped
-
-    def drop_repeated_outcomes(self, record: type[msgspec.Struct]) -> int:
-        """Drop outcome rows that are identical to an earlier one, and return their number."""
-        if not issubclass(record, Outcome):
-            return 0
-        frame = to_frame(self.kept)
-        twice = frame["consignment_id"].duplicated(keep=False).to_numpy()
-        columns = [*(each.name for each in get_fields(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
-        repeats = np.zeros(len(frame), dtype=bool)
-        repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
-        self.drop_rows(repeats)
-        self.given = _count_given(self.kept, record)
-        return int(repeats.sum())
+def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:
+    """Drop outcome rows that are identical to an earlier one, and return their number."""
+    columns = [*(each.name for each in get_fields(record)), SEQUENCE]
+    kept = [
+        check.kept.select([name for name in columns if name in check.kept.column_names]) for check in checks
+    ]
+    repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
+    _drop_rows(checks, repeats)
+    for check in checks:
+        check.given, check.repeated = count_given(check.kept, record), None
+    return int(repeats.sum())
 
 
-def _count_given(rows: pa.Table, record: type[msgspec.Struct]) -> NDArray[np.int64]:
-    return np.array([len(rows) - rows.column(each.name).null_count for each in get_fields(record)])
+def _drop_rows(checks: Sequence[PartCheck], gone: Mask) -> None:
+    """Drop some of the valid rows of all parts."""
+    ends = np.cumsum([len(check.kept) for check in checks])
+    for check, mine in zip(checks, np.split(gone, ends[:-1]), strict=True):
+        if mine.any():
+            check.drop_repeated(mine)
 
 
 def finish_check(
     given: RawTable | ParquetTable,
-    checks: Sequence[ChunkCheck],
-    chunks: Iterable[Sequence[TablePart]],
+    checks: Sequence[PartCheck],
+    parts: Iterable[TablePart],
     record: type[msgspec.Struct],
 ) -> tuple[ReadReport, tuple[Reject, ...]]:
-    """Reject repeated identifiers, and report on all chunks; the chunks are read again only if they have invalid rows."""
+    """Reject repeated identifiers, and report on all parts; they are read again only if they have invalid rows."""
     if has_unique_identifiers(record, given.columns):
-        _drop_repeated_identifiers(checks, record)
+        _reject_repeated_identifiers(checks, record)
     rejects, limit = list(given.rejects), RejectLimit()
     if any(check.faults for check in checks):
-        for check, parts in zip(checks, chunks, strict=True):
-            rejects += build_rejects(parts, check.faults, record, limit)
+        for check, part in zip(checks, parts, strict=True):
+            rejects += build_rejects(part, check.faults, record, limit)
             if check.repeated is not None:
-                gone = check_rows(select_rows(parts, check.repeated), given.columns, record)
-                check.given = check.given - _count_given(gone.table, record)
-    reasons = sum((count_reasons(check.faults) for check in checks), Counter[str]())
-    reasons.update(reject.reason for reject in given.rejects)
-    warnings, examples = count_doubts(
-        doubt for check in checks for doubt in select_doubts(check.doubts, check.good)
-    )
+                check.given = (
+                    check.given - check_part(part.select(check.repeated), given.columns, record).given
+                )
+    reasons = Counter(reject.reason for reject in given.rejects)
+    for fault in (fault for check in checks for fault in check.faults):
+        reasons[f"{fault.column}: {fault.reason}"] += int(fault.rows.sum())
+    warnings, examples = count_doubts(checks)
     kept = sum(len(check.kept) for check in checks)
     missing = (kept - np.sum([check.given for check in checks], axis=0)) / max(kept, 1)
     report = ReadReport(
@@ -390,20 +310,22 @@ def finish_check(
     return report, tuple(rejects)
 
 
-def _drop_repeated_identifiers(checks: Sequence[ChunkCheck], record: type[msgspec.Struct]) -> None:
-    """Drop the rows whose identifier occurs in an earlier valid row of any chunk, as a fault of theirs."""
+def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgspec.Struct]) -> None:
+    """Drop the rows whose identifier occurs in an earlier valid row of any part, as a fault of theirs."""
     identifier = get_fields(record)[0].name
-    columns = [normalize_array(check.kept.column(identifier)) for check in checks]
-    if not issubclass(record, Alert):
-        columns = [normalize_names(names) for names in columns]
-    repeats = mask_repeats(pa.chunked_array(columns).combine_chunks())
-    start = 0
+    names = normalize_array(
+        pa.chunked_array([normalize_array(check.kept.column(identifier)) for check in checks])
+    )
+    # Dictionary codes are numbered in the order of first occurrence.
+    codes = (
+        (names if issubclass(record, Alert) else normalize_names(names))
+        .dictionary_encode()
+        .indices.to_numpy()
+    )
+    _drop_rows(checks, codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1])
     for check in checks:
-        gone = repeats[start : start + len(check.kept)]
-        start += len(check.kept)
-        if gone.any():
-            check.repeated = check.drop_rows(gone)
-            check.faults = [*check.faults, FieldFault(identifier, f"repeated {identifier}", check.repeated)]
+        if check.repeated is not None:
+            check.faults.append(FieldFault(identifier, f"repeated {identifier}", check.repeated))
 
 
 def refuse_rejects(rejects: Sequence[Reject]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from consignments.columns import (
     BAD_TEXT,
@@ -26,9 +27,10 @@ from consignments.columns import (
     TEXT,
     TYPES,
     Mask,
-    ParsedColumn,
+    combine_masks,
     format_value,
     get_type_family,
+    mark_rows,
     normalize_array,
     read_column,
     read_sequence,
@@ -39,7 +41,7 @@ from consignments.doubts import CodeRule, Rule, correct_value, list_rules
 from consignments.errors import FileFault, Reject, RejectLimit
 from consignments.files.raw_tables import TablePart
 from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
-from consignments.records import Alert, Consignment, Field, Item, Outcome, Truth, get_fields
+from consignments.records import Alert, Consignment, Item, Outcome, Truth, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 
@@ -87,19 +89,24 @@ class ColumnDoubt:
     examples: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class CheckedRows:
-    """All rows of a table or chunk in canonical form, with their faults (except repeated identifiers) and doubts."""
+@dataclass
+class PartCheck:
+    """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks, and `given` counts their values by field."""
 
-    table: Any
     faults: list[FieldFault]
     unknown: tuple[str, ...]
     doubts: list[ColumnDoubt]
+    good: Mask
+    kept: Any
+    given: NDArray[np.int64]
+    repeated: Mask | None = None
 
-    @property
-    def bad(self) -> Mask:
-        """Return the mask of invalid rows."""
-        return mask_faults(self.faults, len(self.table))
+    def drop_repeated(self, gone: Mask) -> None:
+        """Drop some of the valid rows, which repeat earlier ones."""
+        self.repeated = np.zeros(len(self.good), dtype=bool)
+        self.repeated[self.good] = gone
+        self.good = self.good & ~self.repeated
+        self.kept = keep_rows(self.kept, ~gone)
 
 
 def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
@@ -157,11 +164,51 @@ def _list_columns(names: Sequence[str]) -> str:
     return f"{listed} and {more:,} more" if more > 0 else listed
 
 
-def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[msgspec.Struct]) -> CheckedRows:
-    """Validate rows independently of each other; `names` are the columns of the whole table, which single parts may lack."""
-    table, faults, unknown = _check_columns(parts, names, get_fields(record))
+def check_part(
+    part: TablePart,
+    names: Sequence[str],
+    record: type[msgspec.Struct],
+    columns: Sequence[str] | None = None,
+) -> PartCheck:
+    """Check the rows of a part independently of each other, and keep some or all columns of the valid ones.
+
+    `names` are the columns of the whole table, which a part may lack.
+    """
+    fields = get_fields(record)
+    reads = {
+        field.name: read_column(
+            _get_column(part.table, field.name, TYPES[field.kind]), field, NESTED_READERS.get(field.kind)
+        )
+        for field in fields
+    }
+    for name in (name for name in SEQUENCE_COLUMNS if name in names):
+        given = _get_column(part.table, name, SEQUENCE_TYPE)
+        reads[name] = read_sequence(given, required=SEQUENCE_COLUMNS[name])
+    known = {field.name for field in fields} | SEQUENCE_COLUMNS.keys()
+    others = [name for name in names if name not in known]
+    table = pa.table(
+        {name: read.values for name, read in reads.items()}
+        | {name: _get_column(part.table, name, pa.null()) for name in others}
+    )
     table, doubts = _correct_table(table, record)
-    return CheckedRows(table, [*faults, *_find_row_faults(table, record, faults)], unknown, doubts)
+    faults = [FieldFault(name, *fault) for name, read in reads.items() for fault in read.faults]
+    faults += _find_row_faults(table, record, combine_masks((each.rows for each in faults), len(table)))
+    inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
+    good = ~combine_masks((each.rows for each in faults), len(table))
+    kept = keep_rows(table, good)
+    given = count_given(kept, record)
+    if columns is not None:
+        kept = kept.select([name for name in columns if name in kept.column_names])
+    return PartCheck(faults, (*others, *inside), doubts, good, kept, given)
+
+
+def _get_column(table: Any, name: str, kind: Any) -> Any:
+    return table.column(name) if name in table.column_names else pa.nulls(len(table), kind)
+
+
+def count_given(rows: Any, record: type[msgspec.Struct]) -> NDArray[np.int64]:
+    """Count the values of each field of a record type."""
+    return np.array([len(rows) - rows.column(each.name).null_count for each in get_fields(record)])
 
 
 def to_frame(table: Any) -> pd.DataFrame:
@@ -183,98 +230,37 @@ def keep_rows(table: Any, rows: Mask) -> Any:
     return table if rows.all() else table.filter(pa.array(rows))
 
 
-def may_amend(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
-    """Check whether a later row with the same identifier amends or replaces the earlier one, instead of being invalid."""
-    return issubclass(record, Consignment | Alert) and SEQUENCE in names
-
-
 def has_unique_identifiers(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
-    """Check whether a row with the identifier of an earlier row is invalid."""
-    return issubclass(record, Consignment | Alert | Truth) and not may_amend(record, names)
+    """Check whether a row with the identifier of an earlier row is invalid. In a log it amends or replaces the earlier one."""
+    return issubclass(record, Truth) or (issubclass(record, Consignment | Alert) and SEQUENCE not in names)
 
 
-def count_reasons(faults: Sequence[FieldFault]) -> Counter[str]:
-    """Count the rows of each `column: reason`."""
-    return Counter({f"{fault.column}: {fault.reason}": int(fault.rows.sum()) for fault in faults})
-
-
-# --- columns ----------------------------------------------------------------------------------------------------------
-
-
-def _check_columns(
-    parts: Sequence[TablePart], names: Sequence[str], fields: Sequence[Field]
-) -> tuple[Any, list[FieldFault], tuple[str, ...]]:
-    """Convert all parts to one canonical table, with faults that have a flag for each of its rows."""
-    known = {field.name for field in fields} | SEQUENCE_COLUMNS.keys()
-    others = [name for name in names if name not in known]
-    tables, found, inside_items = [], list[tuple[int, str, str, Mask]](), set[str]()
-    start = 0
-    for part in parts:
-        reads = {field.name: _read_field(part.table, field) for field in fields}
-        for name, required in SEQUENCE_COLUMNS.items():
-            if name in names:
-                reads[name] = _read_sequence_column(part.table, name, required=required)
-        tables.append(_build_canonical(part.table, reads, others))
-        found += [(start, name, *fault) for name, read in reads.items() for fault in read.faults]
-        inside_items.update(f"items.{name}" for read in reads.values() for name in read.unknown)
-        start += len(part.table)
-    faults = _merge_part_faults(found, start)
-    return concat_rows(tables, others), faults, (*others, *sorted(inside_items))
-
-
-def _read_field(table: Any, field: Field) -> ParsedColumn:
-    there = field.name in table.column_names
-    given = table.column(field.name) if there else pa.nulls(len(table), type=TYPES[field.kind])
-    return read_column(given, field, NESTED_READERS.get(field.kind))
-
-
-def _read_sequence_column(table: Any, name: str, *, required: bool) -> ParsedColumn:
-    there = name in table.column_names
-    given = table.column(name) if there else pa.nulls(len(table), type=SEQUENCE_TYPE)
-    return read_sequence(given, required=required)
-
-
-def _build_canonical(table: Any, reads: dict[str, ParsedColumn], others: Sequence[str]) -> Any:
-    columns = {name: read.values for name, read in reads.items()}
-    for name in others:
-        there = name in table.column_names
-        columns[name] = table.column(name) if there else pa.nulls(len(table))
-    return pa.table(columns)
-
-
-def concat_rows(tables: Sequence[Any], others: Sequence[str] = ()) -> Any:
-    """Concatenate tables in canonical form; `others` are unknown columns, which may have any type in each of the tables."""
+def concat_rows(tables: Sequence[Any]) -> Any:
+    """Concatenate tables in canonical form; unknown columns may have any type in each of them."""
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.concat_tables([_others_as_text(table, others) for table in tables])
+        first = tables[0].schema
+        mixed = [
+            name for name in first.names if any(t.schema.field(name) != first.field(name) for t in tables)
+        ]
+        return pa.concat_tables([_convert_to_text(table, mixed) for table in tables])
 
 
-def _others_as_text(table: Any, others: Sequence[str]) -> Any:
-    for name in others:
+def _convert_to_text(table: Any, names: Sequence[str]) -> Any:
+    for name in names:
         table = table.set_column(table.schema.get_field_index(name), name, to_text_column(table.column(name)))
     return table
-
-
-def _merge_part_faults(found: Sequence[tuple[int, str, str, Mask]], rows: int) -> list[FieldFault]:
-    masks: dict[tuple[str, str], Mask] = {}
-    for start, column, reason, mask in found:
-        whole = masks.setdefault((column, reason), np.zeros(rows, dtype=bool))
-        whole[start : start + len(mask)] |= mask
-    return [FieldFault(column, reason, rows) for (column, reason), rows in masks.items()]
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _find_row_faults(
-    table: Any, record: type[msgspec.Struct], known: Sequence[FieldFault]
-) -> list[FieldFault]:
+def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[FieldFault]:
     """Find rows with contradictory values or times in the future, among those without a fault in a column."""
     found = _find_future_times(table)
     if issubclass(record, Outcome):
         found = [*find_outcome_faults(to_frame(table.select(OUTCOME_COLUMNS))), *found]
-    bad = mask_faults(known, len(table))
     faults = [FieldFault(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
 
@@ -301,19 +287,6 @@ def mask_repeats(names: Any) -> Mask:
     return repeats
 
 
-def create_repeat_fault(identifier: str, rows: Mask) -> FieldFault:
-    """Build the fault of rows whose identifier occurs in an earlier row."""
-    return FieldFault(identifier, f"repeated {identifier}", rows)
-
-
-def mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:
-    """Mark the rows that have any of the faults."""
-    bad = np.zeros(rows, dtype=bool)
-    for fault in faults:
-        bad |= fault.rows
-    return bad
-
-
 # --- doubts -----------------------------------------------------------------------------------------------------------
 
 
@@ -331,16 +304,10 @@ def _correct_table(table: Any, record: type[msgspec.Struct]) -> tuple[Any, list[
         values, found = _correct_column(countries, f"items.{ITEM_COUNTRY}", list_rules(Item)[ITEM_COUNTRY])
         if found:
             parents = pc.list_parent_indices(items).to_numpy()
-            doubts += [replace(each, rows=_mark_parents(parents[each.rows], len(items))) for each in found]
+            doubts += [replace(each, rows=mark_rows(parents[each.rows], len(items))) for each in found]
             corrected = replace_item_field(items, ITEM_COUNTRY, values)
             table = table.set_column(table.column_names.index("items"), "items", corrected)
     return table, doubts
-
-
-def _mark_parents(parents: Any, rows: int) -> Mask:
-    mask = np.zeros(rows, dtype=bool)
-    mask[parents] = True
-    return mask
 
 
 def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, list[ColumnDoubt]]:
@@ -358,8 +325,7 @@ def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, list[Colum
     places, kinds = np.flatnonzero(to_mask(strange)), np.array([text for _, text in corrected])
     doubts = []
     for text in filter(None, dict.fromkeys(kinds.tolist())):
-        rows = np.zeros(len(values), dtype=bool)
-        rows[places[(kinds == text)[coded.indices.to_numpy()]]] = True
+        rows = mark_rows(places[(kinds == text)[coded.indices.to_numpy()]], len(values))
         pairs = ((value, new) for value, (new, kind) in zip(given, corrected, strict=True) if kind == text)
         doubts.append(ColumnDoubt(f"{name}: {text}", rows, _list_examples(pairs)))
     return pc.replace_with_mask(values, strange, read), doubts
@@ -375,54 +341,44 @@ def _list_examples(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(example for example, _ in zip(shown, range(MAX_EXAMPLES), strict=False))
 
 
-def select_doubts(doubts: Iterable[ColumnDoubt], good: Mask) -> list[ColumnDoubt]:
-    """Return the doubts about rows that are kept, with their masks among these."""
-    kept = (replace(doubt, rows=doubt.rows[good]) for doubt in doubts)
-    return [doubt for doubt in kept if doubt.rows.any()]
-
-
-def count_doubts(doubts: Iterable[ColumnDoubt]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
-    """Count the rows of each doubt, most frequent first, and list examples of each."""
+def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    """Count the kept rows of each doubt, most frequent first, and list examples of each."""
     rows: Counter[str] = Counter()
-    examples: dict[str, tuple[str, ...]] = {}
-    for doubt in doubts:
-        rows[doubt.text] += int(doubt.rows.sum())
-        shown = dict.fromkeys((*examples.get(doubt.text, ()), *doubt.examples))
-        examples[doubt.text] = tuple(shown)[:MAX_EXAMPLES]
-    return dict(rows.most_common()), {text: shown for text, shown in examples.items() if shown}
+    examples: dict[str, dict[str, None]] = {}
+    for check in checks:
+        for doubt in check.doubts:
+            if count := int((doubt.rows & check.good).sum()):
+                rows[doubt.text] += count
+                examples.setdefault(doubt.text, {}).update(dict.fromkeys(doubt.examples))
+    shown = {text: tuple(found)[:MAX_EXAMPLES] for text, found in examples.items() if found}
+    return dict(rows.most_common()), shown
 
 
 # --- rejects ----------------------------------------------------------------------------------------------------------
 
 
 def build_rejects(
-    parts: Sequence[TablePart],
-    faults: Sequence[FieldFault],
-    record: type[msgspec.Struct],
-    limit: RejectLimit | None = None,
+    part: TablePart, faults: Sequence[FieldFault], record: type[msgspec.Struct], limit: RejectLimit
 ) -> list[Reject]:
-    """Build the rejects of the invalid rows, in order; raise `FileFault` if they exceed a limit."""
-    limit = limit or RejectLimit()
+    """Build the rejects of the invalid rows of a part, in order; raise `FileFault` if they exceed a limit."""
     fields = get_fields(record)
-    bad = mask_faults(faults, sum(len(part.table) for part in parts))
-    why: dict[int, list[FieldFault]] = {row: [] for row in np.flatnonzero(bad).tolist()}
-    for fault in faults:
-        for row in np.flatnonzero(fault.rows).tolist():
-            why[row].append(fault)
     hidden = {field.name for field in fields if field.personal or field.kind == "items"}
-    rejects, start = [], 0
-    for part in parts:
-        inside = [row for row in why if start <= row < start + len(part.table)]
-        for begin in range(0, len(inside), REJECT_ROWS):
-            rows = inside[begin : begin + REJECT_ROWS]
-            given = _list_rows(part.table.take(np.asarray(rows, dtype=np.int64) - start))
-            built = [
-                _build_reject(part.locate_row(row - start), values, why[row], fields[0].name, hidden)
-                for row, values in zip(rows, given, strict=True)
-            ]
-            limit.add(built, part.name)
-            rejects += built
-        start += len(part.table)
+    bad = np.flatnonzero(combine_masks((fault.rows for fault in faults), len(part.table)))
+    rejects = []
+    for begin in range(0, len(bad), REJECT_ROWS):
+        rows = bad[begin : begin + REJECT_ROWS]
+        built = [
+            _build_reject(
+                part.locate_row(row),
+                values,
+                [each for each in faults if each.rows[row]],
+                fields[0].name,
+                hidden,
+            )
+            for row, values in zip(rows.tolist(), _list_rows(part.table.take(rows)), strict=True)
+        ]
+        limit.add(built, part.name)
+        rejects += built
     return rejects
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from consignments.tables import HistoryUse
+from consignments.records import HistoryUse
 from consignments.validation import to_frame
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters

@@ -31,8 +31,7 @@ encrypted in the service's log, and do not appear in logs, MLflow or errors. A m
 
 def build_column_reference() -> list[ReferenceTable]:
     """Build the reference of all tables that npsrisk reads and writes."""
-    from consignments.records import Alert, Consignment, Item, Outcome, Truth
-    from consignments.tables import ScoreRow, SelectionRow
+    from consignments.records import Alert, Consignment, Item, Outcome, ScoreRow, SelectionRow, Truth
 
     return [
         _build_table("consignments", Consignment),

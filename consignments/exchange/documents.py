@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from consignments.records import Amount, Channel, Code, Text, Time
+from consignments.records import Amount, Channel, Code, Text, Time, about
 
 SCHEMA_VERSION = 1
 MAX_INDICATORS = 50
@@ -39,84 +39,78 @@ class Message(
 ):
     """The fields that all messages have."""
 
-    message_id: Annotated[MessageId, Meta(description="unique among the messages of its author")]
-    author: Annotated[PartnerName, Meta(description="administration that sends and signs it")]
-    issued_at: Annotated[Time, Meta(description="when it was signed")]
-    handling: Annotated[Handling, Meta(description="who may see it: Traffic Light Protocol 2.0")] = "amber"
-    operation: Annotated[Code | None, Meta(description="operation it belongs to")] = None
-    schema_version: Annotated[Literal[1], Meta(description="version of the documents")] = SCHEMA_VERSION  # type: ignore[assignment]
+    message_id: Annotated[MessageId, about("unique among the messages of its author")]
+    author: Annotated[PartnerName, about("administration that sends and signs it")]
+    issued_at: Annotated[Time, about("when it was signed")]
+    handling: Annotated[Handling, about("who may see it: Traffic Light Protocol 2.0")] = "amber"
+    operation: Annotated[Code | None, about("operation it belongs to")] = None
+    schema_version: Annotated[Literal[1], about("version of the documents")] = SCHEMA_VERSION  # type: ignore[assignment]
 
 
 class Warning(Message, frozen=True, tag="warning"):
     """A profile of consignments to inspect. All given criteria must match; an indicator matches by itself."""
 
-    expires_at: Annotated[Time, Meta(description="end of validity")]
-    revision: Annotated[
-        int, Meta(ge=1, le=MAX_REVISION, description="a higher one replaces the lower ones")
-    ] = 1
-    substance_family: Annotated[Code | None, Meta(description="family of the expected substances")] = None
-    departure_country: Annotated[Code | None, Meta(description="country of dispatch")] = None
-    route: Annotated[Code | None, Meta(description="a part of the route, for example PVG>HKG")] = None
-    cover: Annotated[Code | None, Meta(description="words of the declared goods; * matches any letters")] = (
-        None
-    )
-    hs_code: Annotated[Code | None, Meta(description="declared HS code or its first digits")] = None
-    indicators: Annotated[Indicators, Meta(description="keyed hashes of parties")] = ()
-    text: Annotated[Text | None, Meta(description="text for officers, without personal data")] = None
+    expires_at: Annotated[Time, about("end of validity")]
+    revision: Annotated[int, about("a higher one replaces the lower ones", ge=1, le=MAX_REVISION)] = 1
+    substance_family: Annotated[Code | None, about("family of the expected substances")] = None
+    departure_country: Annotated[Code | None, about("country of dispatch")] = None
+    route: Annotated[Code | None, about("a part of the route, for example PVG>HKG")] = None
+    cover: Annotated[Code | None, about("words of the declared goods; * matches any letters")] = None
+    hs_code: Annotated[Code | None, about("declared HS code or its first digits")] = None
+    indicators: Annotated[Indicators, about("keyed hashes of parties")] = ()
+    text: Annotated[Text | None, about("text for officers, without personal data")] = None
 
 
 class Seizure(Message, frozen=True, tag="seizure"):
     """The details of one detection."""
 
-    case_reference: Annotated[Code, Meta(min_length=1, description="reference of the case at its author")]
-    occurred_at: Annotated[Time, Meta(description="when it was inspected")]
-    expires_at: Annotated[Time, Meta(description="end of validity of its indicators")]
-    revision: Annotated[
-        int, Meta(ge=1, le=MAX_REVISION, description="a higher one replaces the lower ones")
-    ] = 1
-    office: Annotated[Code | None, Meta(description="customs office")] = None
-    channel: Annotated[Channel | None, Meta(description="mode of transport")] = None
-    substance: Annotated[Code | None, Meta(description="detected substance")] = None
-    substance_family: Annotated[Code | None, Meta(description="family of the substance")] = None
-    quantity_g: Annotated[Amount | None, Meta(description="quantity in grams")] = None
-    concealment: Annotated[Code | None, Meta(description="how it was hidden")] = None
-    departure_country: Annotated[Code | None, Meta(description="country of dispatch")] = None
-    route: Annotated[Code | None, Meta(description="places in order")] = None
-    cover: Annotated[Text | None, Meta(description="declared goods")] = None
-    hs_code: Annotated[Code | None, Meta(description="declared HS code")] = None
-    indicators: Annotated[Indicators, Meta(description="keyed hashes of its parties")] = ()
+    case_reference: Annotated[Code, about("reference of the case at its author", min_length=1)]
+    occurred_at: Annotated[Time, about("when it was inspected")]
+    expires_at: Annotated[Time, about("end of validity of its indicators")]
+    revision: Annotated[int, about("a higher one replaces the lower ones", ge=1, le=MAX_REVISION)] = 1
+    office: Annotated[Code | None, about("customs office")] = None
+    channel: Annotated[Channel | None, about("mode of transport")] = None
+    substance: Annotated[Code | None, about("detected substance")] = None
+    substance_family: Annotated[Code | None, about("family of the substance")] = None
+    quantity_g: Annotated[Amount | None, about("quantity in grams")] = None
+    concealment: Annotated[Code | None, about("how it was hidden")] = None
+    departure_country: Annotated[Code | None, about("country of dispatch")] = None
+    route: Annotated[Code | None, about("places in order")] = None
+    cover: Annotated[Text | None, about("declared goods")] = None
+    hs_code: Annotated[Code | None, about("declared HS code")] = None
+    indicators: Annotated[Indicators, about("keyed hashes of its parties")] = ()
 
 
 class Report(Message, frozen=True):
     """The fields of messages about a message of a partner."""
 
-    about_author: Annotated[PartnerName, Meta(description="author of the message that it is about")]
-    about: Annotated[MessageId, Meta(description="`message_id` of the message that it is about")]
-    begins_at: Annotated[Time, Meta(description="begin of the period")]
-    ends_at: Annotated[Time, Meta(description="end of the period")]
+    about_author: Annotated[PartnerName, about("author of the message that it is about")]
+    about: Annotated[MessageId, about("`message_id` of the message that it is about")]
+    begins_at: Annotated[Time, about("begin of the period")]
+    ends_at: Annotated[Time, about("end of the period")]
 
 
 class Feedback(Report, frozen=True, tag="feedback"):
     """Counts of what a warning or a seizure brought at its receiver in a period."""
 
-    matched: Annotated[Count, Meta(description="consignments that it matched")]
-    inspected: Annotated[Count, Meta(description="of these: presented to inspection")]
-    known: Annotated[Count, Meta(description="of these: with a final result")]
-    found: Annotated[Count, Meta(description="of these: with a detection")]
+    matched: Annotated[Count, about("consignments that it matched")]
+    inspected: Annotated[Count, about("of these: presented to inspection")]
+    known: Annotated[Count, about("of these: with a final result")]
+    found: Annotated[Count, about("of these: with a detection")]
 
 
 class Sighting(Report, frozen=True, tag="sighting"):
     """Count of the consignments at a receiver that had an indicator of a message, without saying which they were."""
 
-    seen: Annotated[Count, Meta(description="consignments with one of its indicators")]
-    last_seen_on: Annotated[Code | None, Meta(description="day of the last of them, YYYY-MM-DD")] = None
+    seen: Annotated[Count, about("consignments with one of its indicators")]
+    last_seen_on: Annotated[Code | None, about("day of the last of them, YYYY-MM-DD")] = None
 
 
 class Withdrawal(Message, frozen=True, tag="withdrawal"):
     """The end of an own message: from its receipt on it matches nothing."""
 
-    about: Annotated[MessageId, Meta(description="`message_id` of the own message")]
-    reason: Annotated[Text | None, Meta(description="why")] = None
+    about: Annotated[MessageId, about("`message_id` of the own message")]
+    reason: Annotated[Text | None, about("why")] = None
 
 
 AnyMessage = Warning | Seizure | Feedback | Sighting | Withdrawal

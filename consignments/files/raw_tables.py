@@ -32,6 +32,10 @@ class TablePart:
         """Return the place of a row for messages: file and number."""
         return f"{self.name} {self.word} {self.numbers[row]}"
 
+    def select(self, rows: NDArray[np.bool_]) -> "TablePart":
+        """Return some of the rows, given their mask."""
+        return replace(self, table=self.table.filter(pa.array(rows)), numbers=self.numbers[rows])
+
 
 @dataclass(frozen=True)
 class RawTable:
@@ -45,16 +49,6 @@ class RawTable:
     def columns(self) -> tuple[str, ...]:
         """Return the columns of all parts."""
         return tuple(dict.fromkeys(name for part in self.parts for name in part.table.column_names))
-
-
-def select_rows(parts: Sequence[TablePart], rows: NDArray[np.bool_]) -> list[TablePart]:
-    """Select rows of parts, given a mask of all their rows."""
-    selected, start = [], 0
-    for part in parts:
-        mask = rows[start : start + len(part.table)]
-        start += len(part.table)
-        selected.append(replace(part, table=part.table.filter(pa.array(mask)), numbers=part.numbers[mask]))
-    return selected
 
 
 def wrap_frame(frame: "pd.DataFrame", name: str) -> RawTable:

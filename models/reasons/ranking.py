@@ -5,9 +5,9 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
+from consignments.records import about
 from features.goods.naming import QUOTED_FEATURES, GoodsWords
 from features.spec import Spec
 from models.reasons.key_detections import build_key_detections
@@ -39,22 +39,19 @@ FINDS_SUFFIX = "_finds"
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One reason for a score: up to three facts of features that mean the same to an officer."""
 
-    code: Annotated[str, Meta(description="what it is about; GET /v1/reasons lists all codes")]
-    text: Annotated[str, Meta(description="for an officer: up to three facts, the strongest first")]
+    code: Annotated[str, about("what it is about; GET /v1/reasons lists all codes")]
+    text: Annotated[str, about("for an officer: up to three facts, the strongest first")]
     value: Annotated[
-        float | None,
-        Meta(description="value of the fact that is named first; null if it is missing or a code"),
+        float | None, about("value of the fact that is named first; null if it is missing or a code")
     ] = None
     usual: Annotated[
         float | None,
-        Meta(
-            description="median of the feature of that fact over the model's reference traffic; null if not kept"
-        ),
+        about("median of the feature of that fact over the model's reference traffic; null if not kept"),
     ] = None
-    contribution: Annotated[float, Meta(description="to the raw score, in log-odds")]
-    direction: Annotated[
-        Literal["raises", "lowers"], Meta(description="whether it raises or lowers the score")
-    ] = "raises"
+    contribution: Annotated[float, about("to the raw score, in log-odds")]
+    direction: Annotated[Literal["raises", "lowers"], about("whether it raises or lowers the score")] = (
+        "raises"
+    )
 
 
 class FeatureTexts(msgspec.Struct, frozen=True):
@@ -69,7 +66,7 @@ class ReasonCode(msgspec.Struct, frozen=True):
     """One code of reasons, with the features that share it."""
 
     code: str
-    last: Annotated[bool, Meta(description="comes after all other reasons: nothing can be done about it")]
+    last: Annotated[bool, about("comes after all other reasons: nothing can be done about it")]
     features: list[FeatureTexts]
 
 
