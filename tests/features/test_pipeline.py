@@ -1,6 +1,5 @@
 """One row for one consignment: the same bits alone and in a table, and nothing from later."""
 
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -47,25 +46,6 @@ def fitted(world: Tables) -> FittedParameters:
     records = to_consignments(world.consignments, Consignment)[:600]
     labels = np.arange(600) % 7 == 0
     return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(600))
-
-
-@pytest.mark.parametrize("size", [2, 7, 64])
-def test_several_described_together_are_the_same_as_each_alone(
-    world: Tables, fitted: FittedParameters, size: int
-) -> None:
-    pipeline = Pipeline(CONFIG, fitted, KEY, Alerts(to_alerts(world.alerts), range(len(world.alerts))))
-    records = to_consignments(world.consignments, Consignment)[:200]
-    X = np.zeros((2, len(records), len(pipeline.spec)), dtype=np.float32)
-    keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
-    counterparts = np.zeros_like(keys)
-    for way, length in enumerate((1, size)):
-        for start in range(0, len(records), length):
-            part = slice(start, start + length)
-            given = X[way, part], keys[way, part], counterparts[way, part]
-            pipeline.fill_rows(records[part], *given, repeat(500))
-    assert X[0].tobytes() == X[1].tobytes()
-    assert keys[0].tobytes() == keys[1].tobytes()
-    assert counterparts[0].tobytes() == counterparts[1].tobytes()
 
 
 def test_rows_without_keys_and_rows_refitted_have_the_bits_of_rows_computed_as_a_whole(

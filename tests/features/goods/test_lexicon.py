@@ -6,7 +6,6 @@ import pytest
 
 from consignments.goods.vague_terms import read_vague_terms
 from features.goods import kernels as kernel
-from features.goods.character_folding import fold_text
 from features.goods.hs import FAMILIES
 from features.goods.lexicon import (
     SUBSTANCE_FAMILIES,
@@ -15,7 +14,6 @@ from features.goods.lexicon import (
     compile_terms,
     expand_pattern,
     hash_words,
-    load_text_tables,
     read_names,
     read_words,
     strip_separators,
@@ -87,37 +85,7 @@ def test_vague_terms_stand_in_their_normal_form_once() -> None:
     ] == []
 
 
-def test_hashes_do_not_depend_on_spelling() -> None:
-    assert hash_words("E-Commerce  Goods") == hash_words("e commerce goods") != hash_words("ecommerce goods")
-
-
 def test_a_name_wins_over_the_class_that_writes_it_alike() -> None:
     names = [LexiconTerm("4-MMC", 0, kernel.CLASS, -1, 3), LexiconTerm("4.mmc", 0, kernel.SPECIFIC, -1, 3)]
     terms = compile_terms(names)[2]
     assert terms[:, kernel.TIER].tolist() == [kernel.SPECIFIC]
-
-
-def test_the_automaton_knows_every_term_by_its_symbols() -> None:
-    tables = load_text_tables()
-    for term in [*read_names(), *read_words()]:
-        state = 0
-        for _, symbol in strip_separators(term.spelling):
-            state = int(tables.goto[state, symbol])
-        length = len(strip_separators(term.spelling))
-        ends = int(tables.states[state, kernel.FIRST_TERM])
-        lengths = []
-        while ends >= 0:
-            lengths.append(int(tables.terms[ends, kernel.LENGTH]))
-            ends = int(tables.terms[ends, kernel.NEXT])
-        assert length in lengths
-
-
-def test_separators_of_a_spelling_are_places_where_it_may_part() -> None:
-    assert [bool(letter & kernel.MAY_PART) for letter, _ in strip_separators("N,N-DMP")] == [
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
-    assert len(fold_text("N,N-DMP")) == 7

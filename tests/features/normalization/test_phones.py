@@ -16,14 +16,6 @@ def test_every_plan_can_be_dialled():
 
 
 @pytest.mark.parametrize(
-    ("phone", "form"),
-    [("+8210555", "+8210555"), ("+10212555", "+1212555"), ("+8520555", "+852555"), ("+999", "999")],
-)
-def test_a_calling_code_is_read_off_the_front(phone, form):
-    assert normalize_phone(phone, None) == form
-
-
-@pytest.mark.parametrize(
     ("phone", "country", "implausible", "foreign"),
     [
         ("010-5550-1234", "KR", False, False),
