@@ -44,9 +44,6 @@ MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(dateti
 IDENTIFIER, HS_CODE = "consignment_id", "hs_code"
 PLAIN_IDENTIFIER = r"^([0-9]*[A-Z][A-Z0-9]*|[0-9]{11}(/[!-~]*)?)$"
 """Pattern of identifiers without separators or small letters, and of compact air waybill numbers: they are their own normal form."""
-WRITTEN_WAYBILL = r"^[0-9]{3}-[0-9]{8}(/[!-~]*)?$"
-"""Pattern of air waybill numbers in their written form, with or without a house: the normal form has no hyphen."""
-WAYBILL_HYPHEN = 3
 
 BAD_TEXT = "not text"
 BAD_NUMBER = "not a finite number; expected digits with a decimal point, for example 1.25 and not 1,25"
@@ -117,19 +114,17 @@ def _convert_exact_floats(numbers: Any) -> Any:
 
 
 def _cast_integers(texts: Any) -> Any:
-    written = pc.match_substring_regex(texts, INTEGER_PATTERN)
-    integers = pc.if_else(written, texts, pa.scalar(None, TEXT)).cast(INTEGER)
-    others = pc.if_else(written, pa.scalar(None, TEXT), texts)
-    return pc.coalesce(integers, _convert_exact_floats(_cast_numbers(others)))
+    if pc.all(pc.match_substring_regex(texts, INTEGER_PATTERN)).as_py() is False:
+        raise pa.ArrowInvalid("some are not written as integers")
+    return texts.cast(INTEGER)
 
 
 def _parse_integer(text: str) -> int | None:
     if re.match(INTEGER_PATTERN, text, re.ASCII):
         return int(text) if -(2**63) <= int(text) < 2**63 else None
     number = _parse_number(text)
-    return (
-        int(number) if number is not None and number.is_integer() and abs(number) <= MAX_EXACT_FLOAT else None
-    )
+    is_exact = number is not None and number.is_integer() and abs(number) <= MAX_EXACT_FLOAT
+    return int(number) if number is not None and is_exact else None
 
 
 def to_arrow(values: Any, name: str = "") -> Any:
@@ -414,15 +409,10 @@ def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
     strange = ~to_mask(pc.is_in(normalize_array(pa.array(given[IDENTIFIER])).cast(TEXT), names))
     if not strange.any():
         return given
-    spellings: dict[str, str] = {}
-    for name, identifier in zip(normalize_names(names).to_pylist(), names.to_pylist(), strict=True):
-        spellings.setdefault(name, identifier)
+    spellings = dict(zip(normalize_names(names).to_pylist()[::-1], names.to_pylist()[::-1], strict=True))
     sent = given.loc[strange, IDENTIFIER].tolist()
-    found = [spellings.get(normalize_identifier(identifier), identifier) for identifier in sent]
-    if found == sent:
-        return given
     changed = given.copy()
-    changed.loc[strange, IDENTIFIER] = found
+    changed.loc[strange, IDENTIFIER] = [spellings.get(normalize_identifier(name), name) for name in sent]
     return changed
 
 
@@ -434,8 +424,6 @@ def unify_spellings(frame: pd.DataFrame) -> pd.DataFrame:
     codes = names.dictionary_encode().indices.to_numpy()
     first = np.unique(codes, return_index=True)[1][codes]
     spelled = frame[IDENTIFIER].iloc[first].array
-    if (spelled == frame[IDENTIFIER].array).all():
-        return frame
     return frame.assign(**{IDENTIFIER: spelled})
 
 
@@ -449,12 +437,5 @@ def normalize_names(names: Any) -> Any:
     strange = pc.invert(pc.match_substring_regex(names, PLAIN_IDENTIFIER))
     if not pc.any(strange).as_py():
         return names
-    return pc.replace_with_mask(names, strange, _normalize_strange_names(names.filter(strange)))
-
-
-def _normalize_strange_names(names: Any) -> Any:
-    written = pc.match_substring_regex(names, WRITTEN_WAYBILL)
-    others = names.filter(pc.invert(written))
-    found = [normalize_identifier(name) for name in others.to_pylist()]
-    numbers = pc.utf8_replace_slice(names, WAYBILL_HYPHEN, WAYBILL_HYPHEN + 1, "")
-    return pc.replace_with_mask(numbers, pc.invert(written), pa.array(found, names.type))
+    found = [normalize_identifier(name) for name in names.filter(strange).to_pylist()]
+    return pc.replace_with_mask(names, strange, pa.array(found, names.type))
