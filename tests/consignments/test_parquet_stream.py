@@ -13,7 +13,6 @@ import pytest
 from support.examples import day, make_consignment
 
 from consignments.errors import FileFault
-from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_writers import write_table
 from consignments.lists import decode_items
 from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
@@ -186,25 +185,6 @@ def test_other_processes_find_the_same_rejects_and_repeats(sections: Path) -> No
     pd.testing.assert_frame_equal(one.take_order(), two.take_order())
     pieces = pd.concat([piece.to_frame(record) for piece in two.read_chunks()], ignore_index=True)
     pd.testing.assert_frame_equal(pieces, read_table(sections, record).frame)
-
-
-@pytest.mark.parametrize("rows", [1, 3, 5, 100])
-def test_sections_of_a_table_are_the_table(sections: Path, rows: int) -> None:
-    table = ParquetTable.open(sections)
-    made = table.list_sections(rows)
-    assert [last - first >= rows for first, last in made[:-1]] == [True] * (len(made) - 1)
-    assert list_places(table, made) == list_places(table, [(0, table.rows)])
-
-
-def list_places(table: ParquetTable, sections: list[tuple[int, int]]) -> list[tuple[str, str]]:
-    """List place and identifier of each row."""
-    chunks = (chunk for section in sections for chunk in table.read_chunks(100, *section))
-    return [
-        (part.locate_row(row), name)
-        for chunk in chunks
-        for part in chunk
-        for row, name in enumerate(part.table.column("consignment_id").to_pylist())
-    ]
 
 
 @pytest.mark.parametrize("change", ["fewer rows", "other rows"])

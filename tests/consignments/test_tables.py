@@ -111,24 +111,6 @@ def test_the_canonical_frame_has_every_column_of_the_record_in_one_order_and_typ
     assert table.frame.loc[0, ["hs_code", "colour"]].tolist() == ["0610", "red"]
 
 
-def test_namibia_is_not_missing(tmp_path: Path) -> None:
-    table = read_csv(tmp_path, "consignment_id,channel,received_at,sender_country\nX1,postal,2024-03-04,NA\n")
-    assert table.frame["sender_country"].tolist() == ["NA"]
-    assert table.report.missing["sender_country"] == 0.0
-
-
-def test_a_directory_of_partitions_reads_as_one_table(tmp_path: Path) -> None:
-    for office in ("Incheon", "Busan"):
-        folder = tmp_path / "t" / f"office={office}"
-        folder.mkdir(parents=True)
-        frame = build_frame([make_consignment(f"{office}1"), make_consignment(f"{office}2")], Consignment)
-        write_table(frame.drop(columns="office"), folder / "1.parquet")
-    table = read_table(tmp_path / "t", Consignment)
-    assert table.frame[["consignment_id", "office"]].to_numpy().tolist() == [
-        ["Busan1", "Busan"], ["Busan2", "Busan"], ["Incheon1", "Incheon"], ["Incheon2", "Incheon"],
-    ]  # fmt: skip
-
-
 # --- faults of a row --------------------------------------------------------------------------------------------------
 
 
@@ -187,14 +169,6 @@ def test_personal_data_never_stand_in_reasons_or_on_the_screen(tmp_path: Path) -
     assert json.loads(table.rejects[0].row)["sender_name"] == secret
 
 
-def test_the_first_good_row_of_an_identifier_stands(tmp_path: Path) -> None:
-    table = read_csv(
-        tmp_path, HEADER + "X1,postal,soon,,,1\nX1,postal,2024-03-04,,,2\nX1,postal,2024-03-04,,,3\n"
-    )
-    assert table.frame["pieces"].tolist() == [2.0]
-    assert [reject.place for reject in table.rejects] == ["table.csv row 1", "table.csv row 3"]
-
-
 def test_with_a_sequence_a_later_row_amends_an_earlier_one(tmp_path: Path) -> None:
     text = "sequence,consignment_id,channel,received_at\n4,X1,postal,2024-03-04\n9,X1,postal,2024-03-04\nx,X2,postal,2024-03-04\n"
     table = read_csv(tmp_path, text)
@@ -202,13 +176,6 @@ def test_with_a_sequence_a_later_row_amends_an_earlier_one(tmp_path: Path) -> No
     assert table.frame["sequence"].dtype == np.int64
     assert reasons(table) == [("table.csv row 3", "sequence", f"{BAD_SEQUENCE}, got 'x'")]
     assert table.report.unknown_columns == ()
-
-
-def test_bad_items_are_a_fault_of_their_row(tmp_path: Path) -> None:
-    text = 'consignment_id,channel,received_at,items\nX1,postal,2024-03-04,"[{""value"": -1}]"\nX2,postal,2024-03-04,[]\n'
-    table = read_csv(tmp_path, text)
-    assert [reject.column for reject in table.rejects] == ["items"]
-    assert to_consignments(table.frame, Consignment)[0].items == ()
 
 
 def test_json_lines_name_the_line_of_a_bad_row(tmp_path: Path) -> None:

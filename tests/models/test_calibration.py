@@ -117,14 +117,6 @@ def test_one_row_and_many_give_the_same_bits(rows: list[tuple[float, str]]) -> N
     assert many.tobytes() == b"".join(each.tobytes() for each in singly)
 
 
-def test_a_hundred_thousand_rows_have_the_bits_of_single_rows() -> None:
-    calibration = Calibration(1.3, -0.7, {})
-    raw = np.random.default_rng(1).normal(scale=15, size=100_000)
-    many = calibration.calibrate(raw, ["postal"] * len(raw))
-    singly = [calibration.calibrate(raw[at : at + 1], ["postal"]) for at in range(0, len(raw), 10)]
-    assert many[::10].tobytes() == b"".join(each.tobytes() for each in singly)
-
-
 def plain_logistic(log_odds: float) -> float:
     """Compute what the kernel does, in plain Python."""
     x = -min(max(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)

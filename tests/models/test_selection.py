@@ -23,7 +23,7 @@ from models.selection import (
 )
 
 SCORES = [0.9, 0.8, 0.5, 0.5, 0.5, 0.1, 0.1]
-SEEDS = 4000
+SEEDS = 1500
 # Four standard errors of a share over so many seeds.
 NOISE = 4 * 0.5 / SEEDS**0.5
 

@@ -105,16 +105,6 @@ def test_contributions_equal_those_of_the_booster(params: dict[str, Any]) -> Non
         assert np.abs(got.sum(axis=1) - trees.predict_raw(X)).max() < 1e-9
 
 
-def test_zero_is_missing_also_where_it_is_only_nearly_zero() -> None:
-    rng = np.random.default_rng(6)
-    X = rng.choice(np.array([0, 1e-36, -1e-36, 1, 2, np.nan], dtype=np.float32), (2000, 2))
-    y = (np.nan_to_num(X[:, 0]) == 0).astype(float)
-    for params in ({"zero_as_missing": True}, {"use_missing": False}, {}):
-        booster = grow_booster(X, y, **params)
-        trees = Trees.from_text(booster.model_to_string())
-        assert trees.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
-
-
 @pytest.mark.parametrize(
     "threshold",
     [
@@ -242,18 +232,6 @@ def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:
     votes = np.array([4 * each[part::4].sum(axis=0) for part in range(4)])
     assert np.allclose(trees.compute_disagreement(X, parts=4), votes.std(axis=0), rtol=1e-9)
     assert (trees.compute_disagreement(X, parts=1) == 0).all()
-
-
-def test_one_row_and_many_give_the_same_bits() -> None:
-    trees = Trees.from_text(grow_booster().model_to_string())
-    X = awkward_rows(count=50)
-    assert (
-        np.concatenate([trees.predict_raw(X[i : i + 1]) for i in range(50)]).tobytes()
-        == trees.predict_raw(X).tobytes()
-    )
-    X = awkward_rows(count=150)
-    singly = np.concatenate([trees.compute_contributions(X[i : i + 1]) for i in range(150)])
-    assert singly.tobytes() == trees.compute_contributions(X).tobytes()
 
 
 def test_rows_that_are_read_only_or_in_another_layout_give_the_same() -> None:

@@ -10,7 +10,7 @@ from support.examples import MONDAY, make_consignment
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
-from features.history.keys import COMMON_KINDS, KEYS_VERSION, KeyBuilder, list_key_kinds
+from features.history.keys import KEYS_VERSION, KeyBuilder, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import normalize_consignment
 
@@ -59,27 +59,11 @@ def test_a_missing_part_makes_a_key_missing() -> None:
     assert {name for name, key in keys.items() if key == 0} == missing
 
 
-def test_products_meet_at_six_digits() -> None:
-    short, long = make_consignment(hs_code="610910"), make_consignment(hs_code="6109.10.00 12")
-    assert keys_of(short)["product"] == keys_of(long)["product"] != 0
-
-
-def test_equal_values_of_two_kinds_have_two_keys() -> None:
-    keys = keys_of(make_consignment(sender_name="Orchid", consignee_name="Orchid"))
-    assert keys["sender"] != keys["consignee"]
-
-
 def test_the_counterpart_of_a_sender_is_its_consignee() -> None:
     keys, counterparts = both_of(make_consignment())
     assert counterparts["sender"] == keys["consignee"]
     assert counterparts["consignee_phone"] == keys["consignee"]
     assert counterparts["pair"] == keys["product"]
-
-
-def test_every_common_kind_has_a_counterpart_that_is_a_kind() -> None:
-    names = {kind.name for kind in COMMON_KINDS}
-    assert {kind.counterpart for kind in COMMON_KINDS} <= names
-    assert all(kind.counterpart != kind.name for kind in COMMON_KINDS)
 
 
 def test_a_declared_number_has_one_key_however_the_table_wrote_it() -> None:
@@ -93,10 +77,6 @@ def test_a_declared_number_has_one_key_however_the_table_wrote_it() -> None:
 def test_other_numbers_have_other_keys(left: float, right: float | None) -> None:
     keys = [keys_of(declared(hs_code="1", tax_rate=rate), KOREAN) for rate in (left, right)]
     assert keys[0]["hs_code+tax_rate+tax_type"] != keys[1]["hs_code+tax_rate+tax_type"]
-
-
-def test_minus_zero_is_zero() -> None:
-    assert keys_of(declared(tax_rate=-0.0), KOREAN) == keys_of(declared(tax_rate=0.0), KOREAN)
 
 
 def test_a_declared_key_takes_a_missing_part_as_a_value_unless_all_are_missing() -> None:

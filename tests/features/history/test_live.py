@@ -1,7 +1,5 @@
 """The ledger refuses before it changes anything, and does not keep what history has forgotten."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -34,21 +32,6 @@ def test_the_ledger_says_no_before_it_changes_anything() -> None:
         ledger.record_arrival("a0", START, keys(1, 2), NOBODY)
     after = copy_arrays(ledger.history)
     assert list_bytes(before) == list_bytes(after)
-
-
-def test_no_step_keeps_the_counterparts_of_an_earlier_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    history, given = History(KINDS), []
-    live, run = LiveHistory(history), history.run
-
-    def keep(steps: Any, own: Any, counterparts: Any, out: Any = None) -> None:
-        given.append(counterparts[steps["row"]].copy())
-        run(steps, own, counterparts, out)
-
-    monkeypatch.setattr(history, "run", keep)
-    live.record_arrival("A", 10, keys(1, 2), keys(3, 4))
-    live.record_arrival("A", 11, keys(1, 2), keys(5, 6))
-    live.cancel("A")
-    assert [each.tolist() for each in given] == [[[3, 4]], [[0, 0], [5, 6]], [[0, 0]]]
 
 
 def test_versions_recorded_together_are_counted_like_one_by_one() -> None:

@@ -46,7 +46,7 @@ def random_keys(count: int, distinct: int, seed: int = 0):
 
 
 def test_growth_does_not_change_what_is_read() -> None:
-    keys, counterparts, days = random_keys(20_000, 4_000)
+    keys, counterparts, days = random_keys(6_000, 1_200)
     small, large = History(KINDS, capacity=1), History(KINDS, capacity=1 << 15)
     assert (
         read_all(small, keys, counterparts, days).tobytes()
@@ -55,7 +55,7 @@ def test_growth_does_not_change_what_is_read() -> None:
 
 
 def test_clearing_away_does_not_change_what_is_read() -> None:
-    keys, counterparts, days = random_keys(20_000, 4_000)
+    keys, counterparts, days = random_keys(6_000, 1_200)
     expected = read_all(History(KINDS), keys, counterparts, days)
     history = History(KINDS)
     for begin in range(0, len(keys), 500):
