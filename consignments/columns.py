@@ -411,8 +411,11 @@ def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
         return given
     spellings = dict(zip(normalize_names(names).to_pylist()[::-1], names.to_pylist()[::-1], strict=True))
     sent = given.loc[strange, IDENTIFIER].tolist()
+    found = [spellings.get(normalize_identifier(name), name) for name in sent]
+    if found == sent:
+        return given
     changed = given.copy()
-    changed.loc[strange, IDENTIFIER] = [spellings.get(normalize_identifier(name), name) for name in sent]
+    changed.loc[strange, IDENTIFIER] = found
     return changed
 
 
