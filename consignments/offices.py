@@ -23,35 +23,18 @@ class OfficeTable(NamedTuple):
 
     @classmethod
     def read(cls, path: Path, where: str = "NPSRISK_OFFICES_FILE") -> "OfficeTable":
-        """Read a table of places.
-
-        Parameters
-        ----------
-        path : Path
-            CSV in UTF-8 with the columns `place` and `office`, each place once.
-        where : str
-            Setting or option that names the file, for errors.
-
-        Raises
-        ------
-        BadSetting
-            The file cannot be read, or a row is not valid.
-        """
+        """Read a CSV file in UTF-8 with the columns `place` and `office`, each place once; `where` is the setting or option that names it."""
         try:
             with path.open(encoding="utf-8-sig", newline="") as lines:
                 rows = [[value.strip() for value in row] for row in csv.reader(lines) if row]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise _bad_file(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
+            raise _build_fault(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
         if not rows or rows[0] != COLUMNS:
-            raise _bad_file(where, f"{path}: the first line is not place,office")
+            raise _build_fault(where, f"{path}: the first line is not place,office")
         found: dict[str, str] = {}
         for number, row in enumerate(rows[1:], start=2):
-            if len(row) != len(COLUMNS) or not all(row) or not row[1].isprintable():
-                raise _bad_file(where, f"{path} line {number}: not a place and an office")
-            if len(row[1]) > MAX_OFFICE_CHARACTERS:
-                raise _bad_file(where, f"{path} line {number}: an office of more than 100 characters")
-            if row[0].upper() in found:
-                raise _bad_file(where, f"{path} line {number}: {row[0]} occurs twice")
+            if fault := _find_fault(row, found):
+                raise _build_fault(where, f"{path} line {number}: {fault}")
             found[row[0].upper()] = row[1]
         return cls(found)
 
@@ -63,40 +46,28 @@ class OfficeTable(NamedTuple):
         >>> table = OfficeTable({"ICN": "Incheon", "KR": "Seoul"})
         >>> table.find_office(Consignment("180-12345675/A", "air_cargo", route="PVG>ICN", destination_country="KR"))
         'Incheon'
-        >>> table.find_office(Consignment("RB123456785GB", "postal", destination_country="KR"))
-        'Seoul'
         """
         places = (c.route or "").rpartition(">")[2], c.destination_country or ""
         return next((self.offices[name] for place in places if (name := place.upper()) in self.offices), None)
 
 
 def complete_office(c: Consignment, office: str | None, table: OfficeTable) -> Consignment:
-    """Return a consignment with its office.
-
-    Parameters
-    ----------
-    c : Consignment
-        Its own office counts first.
-    office : str or None
-        Office of all consignments that name none.
-    table : OfficeTable
-        Offices of destinations, if `office` is None.
-
-    Returns
-    -------
-    Consignment
-        Without an office if none of these names one.
-    """
-    if c.office:
-        return c
-    found = office or table.find_office(c)
-    return c if found is None else structs.replace(c, office=found)
+    """Return a consignment with its own office, else a given one, else that of its destination, if there is any."""
+    found = c.office or office or table.find_office(c)
+    return c if found in (None, c.office) else structs.replace(c, office=found)
 
 
-def _bad_file(where: str, got: str) -> BadSetting:
-    return BadSetting(
+def _find_fault(row: list[str], found: dict[str, str]) -> str | None:
+    if len(row) != len(COLUMNS) or not all(row) or not row[1].isprintable():
+        return "not a place and an office"
+    if len(row[1]) > MAX_OFFICE_CHARACTERS:
+        return "an office of more than 100 characters"
+    return f"{row[0]} occurs twice" if row[0].upper() in found else None
+
+
+def _build_fault(where: str, got: str) -> BadSetting:
+    what, expected = (
         "the table of offices cannot be used",
-        where=where,
-        got=got,
-        expected="CSV with the columns place,office, each place once",
+        "CSV with the columns place,office, each place once",
     )
+    return BadSetting(what, where=where, got=got, expected=expected)

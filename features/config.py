@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from consignments.errors import BadSetting
-from consignments.records import Consignment, create_consignment_type, get_fields
+from consignments.records import Consignment, about, create_consignment_type, get_fields
 
 UNKEYED_COLUMNS = frozenset(("description",))
 """Columns of the record that no history key can have."""
@@ -17,14 +16,12 @@ class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     numeric: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Names of additional columns with numbers. Each becomes a feature. Values may be missing."
-        ),
+        about("Names of additional columns with numbers. Each becomes a feature. Values may be missing."),
     ] = ()
     category: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Names of additional columns with few distinct texts, for example a tax type. Each becomes a feature."
+        about(
+            "Names of additional columns with few distinct texts, for example a tax type. Each becomes a feature."
         ),
     ] = ()
 
@@ -34,8 +31,8 @@ class HistoryKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     keys: Annotated[
         tuple[tuple[str, ...], ...],
-        Meta(
-            description="Additional history keys, each a list of columns. Earlier consignments with the same values in all "
+        about(
+            "Additional history keys, each a list of columns. Earlier consignments with the same values in all "
             "of them are counted, and so are their detections."
         ),
     ] = ()

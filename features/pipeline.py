@@ -79,21 +79,17 @@ class Pipeline:
         self,
         consignments: Iterable[Consignment],
         X: Rows,
-        keys: Keys,
-        counterparts: Keys,
+        keys: Keys | None = None,
+        counterparts: Keys | None = None,
         sequences: Iterable[int | None] = NO_SEQUENCES,
     ) -> None:
-        """Write all features except history, and the history keys (0 if missing), of consignments; alerts at or after a sequence number do not count."""
+        """Write all features except history, and the history keys (0 if missing) if there is room for them; alerts at or after a sequence number do not count."""
         rest = iter(sequences)
         for records, part in _split(consignments):
             forms = self._fill_block(records, rest, X[part])
-            for c, normal, *both in zip(records, forms, keys[part], counterparts[part], strict=True):
-                self._keys.fill(c, normal, *both)
-
-    def fill_features(self, consignments: Sequence[Consignment], X: Rows) -> None:
-        """Write all features except history, as `fill_rows` does, for consignments whose keys nobody needs."""
-        for records, part in _split(consignments):
-            self._fill_block(records, NO_SEQUENCES, X[part])
+            if keys is not None and counterparts is not None:
+                for c, normal, *both in zip(records, forms, keys[part], counterparts[part], strict=True):
+                    self._keys.fill(c, normal, *both)
 
     def _fill_block(
         self, records: Sequence[Consignment], sequences: Iterable[int | None], X: Rows

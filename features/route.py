@@ -5,7 +5,7 @@ Countries are facts about goods and their transport. Nothing is derived from the
 
 from functools import lru_cache
 from math import nan
-from typing import NamedTuple
+from operator import attrgetter
 
 from consignments.identifiers import S10, Awb, normalize_identifier, parse_awb, parse_s10
 from consignments.records import Consignment
@@ -26,28 +26,19 @@ _CACHED_ROUTES = 1 << 12
 Values = dict[str, float]
 
 
-class _DeclaredRoute(NamedTuple):
-    """The declared route, and the declared countries that it is compared with."""
-
-    route: str | None
-    departure: str | None
-    destination: str | None
-    sender: str | None
-    origin: str | None
-    consignee: str | None
+_GET_DECLARED = attrgetter(
+    "route",
+    "departure_country",
+    "destination_country",
+    "sender_country",
+    "origin_country",
+    "consignee_country",
+)
 
 
 def compute_route_values(c: Consignment) -> tuple[float, ...]:
     """Compute the features of route, countries and identifier. A feature is NaN if a compared value is missing."""
-    declared = _DeclaredRoute(
-        c.route,
-        c.departure_country,
-        c.destination_country,
-        c.sender_country,
-        c.origin_country,
-        c.consignee_country,
-    )
-    return _ROUTE.arrange({**_describe_way(declared), **_describe_identifier(c)})
+    return _ROUTE.arrange({**_describe_way(_GET_DECLARED(c)), **_describe_identifier(c)})
 
 
 def join_places(route: str) -> str:
@@ -61,12 +52,13 @@ def _split_places(route: str) -> list[str]:
 
 
 @lru_cache(_CACHED_ROUTES)
-def _describe_way(declared: _DeclaredRoute) -> Values:
+def _describe_way(declared: tuple[str | None, ...]) -> Values:
     """Describe the places of a route, and compare them and the declared countries. Most consignments share both with many others."""
-    departure, destination, sender, origin, consignee = map(_clean_country, declared[1:])
+    route, *countries = declared
+    departure, destination, sender, origin, consignee = map(_clean_country, countries)
     differs = 1.0 in (_compare(departure, sender), _compare(departure, origin))
     return {
-        **_describe_places(_split_places(declared.route or ""), departure, destination),
+        **_describe_places(_split_places(route or ""), departure, destination),
         "departure_is_hub": 1.0 if departure in TRANSIT_HUBS and differs else 0.0,
         "departure_not_sender": _compare(departure, sender),
         "departure_not_origin": _compare(departure, origin),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from consignments.columns import adopt_spellings, unify_spellings
 from consignments.errors import BadInput, ServiceFault
 from consignments.lists import decode_items
+from consignments.parquet_stream import TableChunk, TableStream
 from consignments.records import Consignment
 from consignments.tables import iterate_consignments, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
@@ -58,38 +59,6 @@ Longs = NDArray[np.int64]
 log = logging.getLogger("npsrisk")
 
 
-class RowChunk(Protocol):
-    """A chunk of rows of a table that another process can unpack."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def select(self, rows: Mask) -> "RowChunk":
-        """Return some of the rows, given their mask."""
-
-    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
-        """Return the rows in the form of `consignments.tables.read_table`."""
-
-    def to_table(self, record: type[Consignment]) -> pa.Table:
-        """Return the rows as an Arrow table in canonical form."""
-
-
-class TableSource(Protocol):
-    """A source of a consignment table in at least one chunk: `consignments.parquet_stream.TableStream` or `InMemoryTable`."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def take_order(self) -> pd.DataFrame:
-        """Return its rows with at least the columns that define the order of history. It may be called once."""
-
-    def read_chunks(self) -> Iterator[RowChunk]:
-        """Yield its rows in order, in chunks."""
-
-    def slice_rows(self, first: int, last: int) -> RowChunk:
-        """Return the rows from `first` up to `last`, which is not included."""
-
-
 @dataclass(frozen=True)
 class _FrameChunk:
     rows: pd.DataFrame
@@ -122,12 +91,12 @@ class InMemoryTable:
         """Return its rows."""
         return self.rows
 
-    def read_chunks(self) -> Iterator[RowChunk]:
+    def read_chunks(self) -> Iterator[_FrameChunk]:
         """Yield its rows in order, in chunks."""
         for begin in range(0, max(len(self.rows), 1), self.piece_rows):
             yield _FrameChunk(self.rows.iloc[begin : begin + self.piece_rows])
 
-    def slice_rows(self, first: int, last: int) -> RowChunk:
+    def slice_rows(self, first: int, last: int) -> _FrameChunk:
         """Return the rows from `first` up to `last`, which is not included."""
         return _FrameChunk(self.rows.iloc[first:last])
 
@@ -136,12 +105,12 @@ class InMemoryTable:
 class SelectedRows:
     """A source of some rows of another source, whose order columns stay in memory and may be taken several times."""
 
-    source: TableSource
+    source: "TableSource"
     order: pd.DataFrame
     selected: Mask
 
     @classmethod
-    def from_source(cls, source: TableSource) -> "SelectedRows":
+    def from_source(cls, source: "TableSource") -> "SelectedRows":
         """Return all rows of a source."""
         order = source.take_order()
         return cls(source, order, np.ones(len(order), dtype=bool))
@@ -160,12 +129,12 @@ class SelectedRows:
         """Return the order columns."""
         return self.order
 
-    def read_chunks(self) -> Iterator[RowChunk]:
+    def read_chunks(self) -> "Iterator[RowChunk]":
         """Yield the rows in order, in chunks."""
         for chunk, selected in _pair_with_mask(self.source, self.selected):
             yield chunk if selected.all() else chunk.select(selected)
 
-    def slice_rows(self, first: int, last: int) -> RowChunk:
+    def slice_rows(self, first: int, last: int) -> "RowChunk":
         """Return the rows from `first` up to `last`, which is not included."""
         places = self._places[first:last]
         begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
@@ -174,6 +143,12 @@ class SelectedRows:
     @cached_property
     def _places(self) -> Longs:
         return np.flatnonzero(self.selected)
+
+
+RowChunk = TableChunk | _FrameChunk
+"""A chunk of rows of a table that another process can read."""
+TableSource = TableStream | InMemoryTable | SelectedRows
+"""A table that is read in at least one chunk. Its order, the columns that define the order of history, may be taken once."""
 
 
 def _pair_with_mask(source: TableSource, mask: Mask) -> Iterator[tuple[RowChunk, Mask]]:

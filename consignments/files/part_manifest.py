@@ -7,17 +7,18 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
 from consignments.errors import FileFault, explain_failure, name_file
 from consignments.files.file_listing import list_table_files
-from consignments.files.whole_files import flush_file, flush_folder
+from consignments.files.whole_files import flush_folder, write_file
 
 MANIFEST_NAME = "_manifest.json"
 MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 26
+T = TypeVar("T")
 
 
 class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,16 +55,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def read(cls, folder: Path) -> Self:
         """Read the manifest of a folder."""
         path = folder / MANIFEST_NAME
-        try:
-            with path.open("rb") as file:
-                manifest = msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=cls)
-        except (OSError, msgspec.DecodeError) as error:
-            raise FileFault(
-                "the manifest of the table cannot be read",
-                where=str(path),
-                got=str(error).splitlines()[0],
-                todo="remove the folder and write the table again",
-            ) from error
+        todo = "remove the folder and write the table again"
+        manifest = read_manifest(path, cls, "the manifest of the table", todo)
         if manifest.format != MANIFEST_FORMAT:
             raise FileFault(
                 "the manifest has another format",
@@ -77,9 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def write(self, folder: Path) -> None:
         """Write the manifest into a folder, atomically and flushed to disk."""
         draft = folder / f".{MANIFEST_NAME}"
-        with draft.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-            flush_file(file)
+        write_file(draft, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         draft.replace(folder / MANIFEST_NAME)
         flush_folder(folder)
 
@@ -93,21 +84,35 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     where=name_file(folder / name),
                     todo=f"move it out of the folder, or remove {MANIFEST_NAME} to read all files",
                 )
-        for part in self.parts:
-            self._check_part(folder / part.name, part)
-
-    def _check_part(self, path: Path, part: PartEntry) -> None:
         todo = "restore it, or remove the folder and write the table again"
-        with explain_failure("a part of the table cannot be read", path, todo):
-            change = find_change(path, part.bytes, part.sha256)
-        if change is not None:
-            raise FileFault(
-                "a part of the table was changed or damaged",
-                where=str(path),
-                got=change,
-                expected=f"SHA-256 {part.sha256[:12]}, {part.bytes:,} bytes, by {MANIFEST_NAME}",
-                todo=todo,
-            )
+        for part in self.parts:
+            path, by = folder / part.name, f", by {MANIFEST_NAME}"
+            check_file(path, part.bytes, part.sha256, "a part of the table", todo, by)
+
+
+def read_manifest(path: Path, kind: type[T], what: str, todo: str) -> T:
+    """Read a manifest; raise `FileFault` if that is not possible."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        got = str(error).splitlines()[0]
+        raise FileFault(f"{what} cannot be read", where=str(path), got=got, todo=todo) from error
+
+
+def check_file(path: Path, size: int, sha256: str, what: str, todo: str, by: str = "") -> None:
+    """Raise `FileFault` if a file has not its size or its SHA-256."""
+    with explain_failure(f"{what} cannot be read", path, todo):
+        found = path.stat().st_size
+        digest = compute_sha256(path) if found == size else ""
+    if digest != sha256:
+        raise FileFault(
+            f"{what} was changed or damaged",
+            where=str(path),
+            got=f"SHA-256 {digest[:12]}" if digest else f"{found:,} bytes",
+            expected=f"SHA-256 {sha256[:12]}, {size:,} bytes{by}",
+            todo=todo,
+        )
 
 
 def check_parts(folder: Path, files: Iterable[Path]) -> None:
@@ -127,15 +132,6 @@ def compute_sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def find_change(path: Path, size: int, sha256: str) -> str | None:
-    """Return what a file has in place of its size or its SHA-256, for a message; None if it is unchanged."""
-    found = path.stat().st_size
-    if found != size:
-        return f"{found:,} bytes"
-    digest = compute_sha256(path)
-    return None if digest == sha256 else f"SHA-256 {digest[:12]}"
 
 
 def identify_tables(paths: Mapping[str, Path | None]) -> dict[str, str]:

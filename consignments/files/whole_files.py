@@ -39,6 +39,13 @@ def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE_MODE) -> None
             part.unlink(missing_ok=True)
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file and flush it to disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        flush_file(file)
+
+
 def flush_file(file: BinaryIO) -> None:
     """Flush a file's content to disk."""
     file.flush()

@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from consignments.files.folders import open_work_folder
 from features.batch import FeatureParameters, Progress, select_alerts
-from features.buckets.cluster import connect
+from features.buckets.cluster import DaskRunner, connect
 from features.buckets.plan import write_plan
 from features.buckets.state import BucketState
 from features.buckets.tasks import (
@@ -40,21 +40,11 @@ BUCKET_KEYS = 8_000_000
 """Keys of a bucket of all kinds in the state before the batch: 0.5 GB, which a task merges with those of the batch."""
 
 
-class TaskRunner(Protocol):
-    """A runner of tasks, such as a cluster."""
-
-    def share(self, value: Any, *, large: bool = False) -> Any:
-        """Send a value to every worker once, and return what stands for it in the arguments of a task."""
-
-    def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
-        """Yield the result of each task, in order. A task that a worker could not finish is repeated."""
-
-
 def stream_buckets(
     inputs: FeatureInputs,
     parameters: FeatureParameters,
     finish: Callable[[FeatureChunk], T],
-    runner: TaskRunner,
+    runner: DaskRunner,
     folder: Path,
     *,
     wanted: Mask | None = None,

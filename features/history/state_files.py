@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, FileFault, explain_failure
 from consignments.files.folders import lock_folder
 from consignments.files.part_folder import list_differences
-from consignments.files.part_manifest import compute_sha256, find_change
-from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder
+from consignments.files.part_manifest import check_file, compute_sha256, read_manifest
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder, write_file
 from features.history.kept_state import (
     SEGMENT_ARRAYS,
     WAITING_CANCELLATION,
@@ -39,7 +39,7 @@ from features.history.kept_state import (
 from features.history.kept_table import HistoryArrays, build_state, join_parts, lay_parts
 
 MANIFEST_NAME = "manifest.json"
-MAX_MANIFEST_BYTES = 1 << 24
+RESTORE = "restore the folder from a backup, or remove it to use the state before"
 KEPT_STATES = 2
 HASHING_THREADS = 4
 T = TypeVar("T")
@@ -102,7 +102,12 @@ class StoredState:
         """Read a state, and compare each file with its SHA-256; the error names a file that is missing or changed, or another version."""
         manifest = _read_manifest(folder)
         manifest.header.check_version()
-        _map_files(lambda name: _check_file(folder / name, manifest.files[name]), manifest.files)
+
+        def check(name: str) -> None:
+            entry = manifest.files[name]
+            check_file(folder / name, entry.bytes, entry.sha256, "a file of the state", RESTORE)
+
+        _map_files(check, manifest.files)
         state = KeptState(
             header=manifest.header,
             table=load_table(folder, "table"),
@@ -205,9 +210,7 @@ class StateDraft:
             files = dict(zip(paths, entries, strict=True))
             manifest = StateManifest(state.header, self.inputs, segments, files)
             content = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
-            with (self._work / MANIFEST_NAME).open("wb") as file:
-                file.write(content)
-                flush_file(file)
+            write_file(self._work / MANIFEST_NAME, content)
             flush_folder(self._work)
             self._work.rename(self._states.folder / self._name)
             flush_folder(self._states.folder)
@@ -245,30 +248,7 @@ def _explain_failure(path: Path) -> AbstractContextManager[None]:
 
 
 def _read_manifest(folder: Path) -> StateManifest:
-    path = folder / MANIFEST_NAME
-    try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=StateManifest)
-    except (OSError, msgspec.DecodeError) as error:
-        raise FileFault(
-            "the manifest of the state cannot be read",
-            where=str(path),
-            got=str(error).splitlines()[0],
-            todo="restore the folder from a backup, or remove it to use the state before",
-        ) from error
-
-
-def _check_file(path: Path, entry: FileEntry) -> None:
-    with explain_failure("a file of the state cannot be read", path):
-        change = find_change(path, entry.bytes, entry.sha256)
-    if change is not None:
-        raise FileFault(
-            "a file of the state was changed or damaged",
-            where=str(path),
-            got=change,
-            expected=f"SHA-256 {entry.sha256[:12]}, {entry.bytes:,} bytes",
-            todo="restore the folder from a backup, or remove it to use the state before",
-        )
+    return read_manifest(folder / MANIFEST_NAME, StateManifest, "the manifest of the state", RESTORE)
 
 
 def _load_array(path: Path) -> NDArray[Any]:

@@ -93,7 +93,7 @@ def measure_name_swaps(
         changed, moved = X[places], np.empty(0)
         if places:
             swapped = [swap_names(records[place], names, place, sides) for place in places]
-            pipeline.fill_features(swapped, changed)
+            pipeline.fill_rows(swapped, changed)
             changed[:, kept] = X[places][:, kept]
             moved = model.trees.predict_raw(changed) - model.trees.predict_raw(X[places])
         moves[language] = model.calibration.slope * np.abs(moved)

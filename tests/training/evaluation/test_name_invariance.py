@@ -41,7 +41,7 @@ class Model:
 
 def described(records):
     X = np.zeros((len(records), len(PIPELINE.spec)), dtype=np.float32)
-    PIPELINE.fill_features(records, X)
+    PIPELINE.fill_rows(records, X)
     X[:, PIPELINE.history_at :] = 7.0
     return X
 
