@@ -6,10 +6,10 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from consignments.records import about
 from features.spec import Spec
 from models.bands import Bands
 from models.calibration import Calibration
@@ -35,38 +35,29 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     trees: Annotated[
         int,
-        Meta(
+        about(
+            "Number of trees. It is fixed, because there are too few positives for early stopping on later rows.",
             ge=1,
             le=5000,
-            description="Number of trees. It is fixed, because there are too few positives for early stopping on later rows.",
         ),
     ] = 150
     leaves: Annotated[
-        int,
-        Meta(ge=2, le=255, description="Maximum number of leaves of a tree. Small trees suit few positives."),
+        int, about("Maximum number of leaves of a tree. Small trees suit few positives.", ge=2, le=255)
     ] = 12
     depth: Annotated[
         int,
-        Meta(
-            ge=1,
-            le=16,
-            description="Maximum number of levels of a tree. Exact reasons take longer with deep trees.",
-        ),
+        about("Maximum number of levels of a tree. Exact reasons take longer with deep trees.", ge=1, le=16),
     ] = 5
-    learning_rate: Annotated[
-        float, Meta(gt=0, le=1, description="Share of each tree in the sum of the trees.")
-    ] = 0.05
-    rows_in_leaf: Annotated[int, Meta(ge=1, description="Minimum number of training rows in a leaf.")] = 20
-    feature_share: Annotated[
-        float, Meta(gt=0, le=1, description="Share of the features offered to each tree.")
-    ] = 0.5
-    l2: Annotated[float, Meta(ge=0, description="L2 penalty on the values of leaves.")] = 5.0
+    learning_rate: Annotated[float, about("Share of each tree in the sum of the trees.", gt=0, le=1)] = 0.05
+    rows_in_leaf: Annotated[int, about("Minimum number of training rows in a leaf.", ge=1)] = 20
+    feature_share: Annotated[float, about("Share of the features offered to each tree.", gt=0, le=1)] = 0.5
+    l2: Annotated[float, about("L2 penalty on the values of leaves.", ge=0)] = 5.0
     linear_share: Annotated[
         float,
-        Meta(
+        about(
+            "Share of a linear model (logistic regression) in the raw score. The trees have the rest.",
             ge=0,
             le=1,
-            description="Share of a linear model (logistic regression) in the raw score. The trees have the rest.",
         ),
     ] = 0.4
 
