@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.examples import day, make_consignment, make_outcome
+from support.examples import make_consignment
 
 from consignments.messages.reading import read_messages
 from consignments.records import Alert, Consignment, Outcome
@@ -151,21 +151,6 @@ def test_what_is_known_after_a_moment_changes_nothing_before_it(
     np.testing.assert_array_equal(
         compute_feature_matrix(past, FeatureParameters(CONFIG, fitted, KEY)).X, whole.X
     )
-
-
-def test_as_of_hides_what_became_visible_later() -> None:
-    consignments = build_frame(
-        [make_consignment("A"), make_consignment("B", received_at=day(12))], Consignment
-    )
-    outcomes = build_frame([make_outcome("A", result="nps", known_at=day(10))], Outcome)
-    tables = Tables(check_frame(consignments, Consignment).frame, check_frame(outcomes, Outcome).frame)
-    matrix = compute_feature_matrix(tables, FeatureParameters(CONFIG, FittedParameters.create_empty(), KEY))
-    hidden = compute_feature_matrix(
-        tables, FeatureParameters(CONFIG, FittedParameters.create_empty(), KEY), as_of=pd.Timestamp(day(9))
-    )
-    finds = matrix.spec.get_column("history.sender.nps_ever")
-    assert matrix.X[:, finds].tolist() == [0, 1]
-    assert hidden.X[:, finds].tolist() == [0, 0]
 
 
 def test_what_is_fitted_survives_the_bundles_form(fitted: FittedParameters) -> None:

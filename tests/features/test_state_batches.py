@@ -3,15 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.memory_store import MemoryStore
 from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput
-from consignments.records import Outcome
-from consignments.tables import check_frame
 from consignments.visibility import compute_visible_us
 from features.batch import FeatureParameters, Tables
 from features.history.kept_state import KeptState, StateRun
@@ -65,20 +61,6 @@ def test_days_one_after_the_other_are_the_whole_world(tables: Tables, expected: 
     assert np.concatenate(read).tobytes() == expected.tobytes()
 
 
-@settings(max_examples=8)
-@given(st.lists(st.integers(1, 480), max_size=4, unique=True).map(sorted))
-def test_batches_of_any_size_are_the_whole_world(tables: Tables, expected: Rows, cuts: list[int]) -> None:
-    frame = tables.consignments
-    received = frame["received_at"]
-    cuts = [cut for cut in cuts if received[cut] > received[cut - 1]]
-    state, read = None, []
-    for begin, end in zip([0, *cuts], [*cuts, len(frame)], strict=True):
-        run = start_run(state)
-        read.append(compute(frame.iloc[begin:end], tables, run))
-        state = run.state
-    assert np.concatenate(read).tobytes() == expected.tobytes()
-
-
 def test_a_batch_that_begins_at_a_row_leaves_the_same_state(tables: Tables, expected: Rows) -> None:
     half = tables.consignments.iloc[:300]
     whole, late = start_run(None), start_run(None)
@@ -94,20 +76,3 @@ def test_a_batch_in_another_order_is_refused(tables: Tables, monkeypatch: pytest
     monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 50)
     with pytest.raises(BadInput, match="not in the order of history"):
         compute(tables.consignments.iloc[::-1], tables, start_run(None))
-
-
-def test_identifiers_are_compared_in_normal_form(tables: Tables) -> None:
-    first, second = tables.consignments.iloc[:200].copy(), tables.consignments.iloc[200:]
-    first.loc[5, "consignment_id"] = "RB123456785GB"
-    rows = []
-    for name in ("RB123456785GB", "rb 123 456 785 gb"):
-        found = pd.DataFrame({"consignment_id": [name], "selected_by": "random", "status": "inspected", "result": "nps", "inspected_at": first["received_at"].max(), "known_at": first["received_at"].max() + pd.Timedelta(minutes=1)})  # fmt: skip
-        changed = Tables(tables.consignments, check_frame(found, Outcome).frame, tables.alerts)
-        run = start_run(None)
-        compute(first, changed, run)
-        rows.append(compute(second, changed, start_run(run.state)).tobytes())
-    assert rows[0] == rows[1]
-    without = start_run(None)
-    nothing = Tables(tables.consignments, changed.outcomes.iloc[:0], tables.alerts)
-    compute(first, nothing, without)
-    assert compute(second, nothing, start_run(without.state)).tobytes() != rows[0]

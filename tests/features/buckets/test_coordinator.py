@@ -17,10 +17,6 @@ from support.memory_store import MemoryStore
 from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput, FileFault, ServiceFault
-from consignments.files.table_writers import write_table
-from consignments.parquet_stream import stream_table
-from consignments.records import Consignment
-from consignments.tables import read_table
 from consignments.validation import to_frame
 from features.batch import FeatureParameters, Tables
 from features.buckets.coordinator import PARTITION_ROWS, create_work_folder, stream_buckets
@@ -233,33 +229,6 @@ def test_an_amendment_in_another_spelling_has_the_bits_of_the_same_spelling(
             X, state = run_batch(replace(other, consignments=batch), state, folder, None)
             parts.append(X)
         assert np.concatenate(parts).tobytes() == expected
-
-
-def test_files_with_invalid_rows_have_the_same_bits(
-    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consignments.files.table_writers.ROW_GROUP_ROWS", 16)
-    table = tables.consignments.copy()
-    table.loc[[0, 30, 31, 200], "pieces"] = -1
-    for day, rows in table.groupby(table["received_at"].dt.date.astype(str)):
-        (tmp_path / "t" / f"date={day}").mkdir(parents=True)
-        write_table(rows, tmp_path / "t" / f"date={day}" / "part.parquet")
-    good = read_table(tmp_path / "t", Consignment)
-    expected = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), PARAMETERS).X
-    stream = stream_table(tmp_path / "t", Consignment)
-    inputs = FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts)
-    X, frame = compute(inputs, tmp_path, 60, 2)
-    assert X.tobytes() == expected.tobytes()
-    assert frame["consignment_id"].tolist() == good.frame["consignment_id"].tolist()
-
-
-def test_a_table_without_rows_is_one_chunk_without_rows(tables: Tables, tmp_path: Path) -> None:
-    inputs = FeatureInputs.from_tables(replace(tables, consignments=tables.consignments.iloc[:0]))
-    X, frame = compute(inputs, tmp_path)
-    assert X.shape[0] == len(frame) == 0
-    write_table(tables.consignments.iloc[:0], tmp_path / "t.parquet")
-    X, frame = compute(FeatureInputs(stream_table(tmp_path / "t.parquet", Consignment)), tmp_path)
-    assert X.shape[0] == len(frame) == 0
 
 
 def test_a_table_that_shrank_since_it_was_checked_is_refused(tables: Tables, tmp_path: Path) -> None:
