@@ -3,9 +3,8 @@
     python tests/support/frozen_rows.py
 
 writes `tests/data/frozen_rows` again with the code of today. Do this only if a definition changes on purpose, with `FEATURES_VERSION` or
-`KEYS_VERSION`; the sources stay. With `--sources` it also draws other source rows, from a simulation and from `support.hostile_rows`.
-
-The sources are stored. The rows are those, and mixtures of their columns.
+`KEYS_VERSION`. The sources stay: 2,800 stored rows of simulated worlds and of hostile texts. The rows are those, and mixtures of their
+columns.
 """
 
 import json
@@ -234,33 +233,8 @@ def _read_record(values: dict[str, Any]) -> Consignment:
     return RECORD(**values)
 
 
-def draw_sources(seed: int) -> list[Consignment]:
-    """Draw source rows from two simulated worlds and from hostile texts."""
-    from support.hostile_rows import BASES, make_hostile
-
-    from consignments.tables import check_frame, to_consignments
-    from training.simulation.operation import simulate
-
-    found: list[Consignment] = []
-    for prevalence in ("enriched", "hard:japan", "hard:kazakhstan", "hard:emirates"):
-        frame = simulate(days=4, per_day=100, prevalence=prevalence, seed=seed).consignments
-        records = to_consignments(check_frame(frame, Consignment).frame, Consignment)
-        found += [RECORD(**msgspec.structs.asdict(c)) for c in records[:350]]
-    draws = random.Random(seed)
-    bases = [*BASES, *(msgspec.structs.asdict(c) for c in found[::50])]
-    while len(found) < 2800:
-        c = make_hostile(draws, draws.choice(bases), RECORD)
-        # A few rows with a thousand items, or with a text of 4,000 characters, are enough.
-        if len(json.dumps(_show_record(c))) < 3000 or draws.random() < 0.03:
-            found.append(c)
-    return found
-
-
 def main() -> None:
     FOLDER.mkdir(exist_ok=True, parents=True)
-    if "--sources" in sys.argv:
-        lines = [json.dumps(_show_record(c)) for c in draw_sources(seed=3)]
-        (FOLDER / "sources.jsonl.xz").write_bytes(lzma.compress("\n".join(lines).encode(), preset=9))
     sources = read_sources()
     fitted = fit_parameters(sources)
     (FOLDER / "fitted.json").write_text(json.dumps(fitted, indent=1, ensure_ascii=True) + "\n")

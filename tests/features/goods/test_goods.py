@@ -172,8 +172,7 @@ def test_hostile_goods_have_the_values_of_plain_python() -> None:
     draws, weights = random.Random(4), np.random.default_rng(5).normal(size=TEXT_BUCKETS).astype(np.float32)
     compiled, plain = GoodsFeatures(weights), PlainGoods(weights)
     for _ in range(150):
-        drawn = make_goods(draws)
-        c = make_consignment(**{name: drawn[name] for name in ("description", "hs_code", "items")})
+        c = make_consignment(**make_goods(draws))
         forms = normalize_goods(c)
         row = np.empty(len(GOODS_FEATURES), np.float32)
         compiled.fill(c, forms, row)

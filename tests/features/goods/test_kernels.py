@@ -166,7 +166,7 @@ def test_arrays_of_another_size_are_refused() -> None:
 
 CHECKED = """
 import random
-from support.hostile_rows import BASES, GOODS_TEXTS, ODD_LETTERS, make_text
+from support.hostile_rows import GOODS_TEXTS, make_text
 from support.described import build_pipeline, describe_by_name
 from support.examples import make_consignment
 from features.goods.lexicon import read_names
