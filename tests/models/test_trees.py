@@ -263,7 +263,7 @@ def test_the_text_without_parameters_loads_into_lightgbm_and_predicts_the_same()
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_a_text_changed_anywhere_is_refused_or_walked_within_bounds(data: st.DataObject) -> None:
     text = text_of([chain(3), REPEATED], 4)
     at = data.draw(st.integers(0, len(text) - 1))

@@ -122,7 +122,7 @@ MIXED_TEXT = st.builds(
 ).filter(bool)
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(MIXED_TEXT)
 def test_the_kernel_says_what_the_definition_says(text: str) -> None:
     got, wanted = read(text), plain_values(text)

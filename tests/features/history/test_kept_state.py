@@ -93,7 +93,7 @@ def is_by(outcome: Outcome, last: Arrival) -> bool:
     return outcome.sequence < last.sequence
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.booleans().flatmap(split_worlds))
 def test_batches_one_after_the_other_read_what_one_batch_reads(world) -> None:
     arrivals, outcomes, batches = world

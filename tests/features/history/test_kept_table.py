@@ -43,7 +43,7 @@ def run(history: History, steps: np.ndarray, keys: np.ndarray, others: np.ndarra
         history.run(np.array([step], STEP), keys, others.copy(), out)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(days, st.integers(0, 2**32 - 1), st.integers(0, 30))
 def test_history_goes_on_from_a_sorted_table(gaps: list[int], seed: int, cut: int) -> None:
     steps, keys, others = make_steps(gaps, np.random.default_rng(seed))

@@ -212,7 +212,7 @@ def hide_cancellation(c: Consignment, moment: Any) -> Consignment:
     return change(c, cancelled_at=None) if c.cancelled_at is not None and c.cancelled_at > moment else c
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(draw_consignments(), outcome_rows, half_days, st.booleans())
 def test_what_becomes_known_later_never_changes_a_trace_as_of_earlier(
     rows: list[Consignment], outcomes: list[Outcome], moment: float, amended: bool
@@ -228,7 +228,7 @@ def test_what_becomes_known_later_never_changes_a_trace_as_of_earlier(
         assert TraceReport(trace_links(whole, name, to_us(then))).to_dict() == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(draw_consignments(), outcome_rows, st.integers(0, 13))
 def test_at_its_own_moment_a_consignment_sees_nothing_that_comes_after_it(
     rows: list[Consignment], outcomes: list[Outcome], place: int
@@ -243,7 +243,7 @@ def test_at_its_own_moment_a_consignment_sees_nothing_that_comes_after_it(
     assert seen == TraceReport(trace_links(cut, root.consignment_id)).to_dict()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(draw_consignments(), st.randoms())
 def test_the_order_of_a_table_without_a_sequence_changes_nothing(
     rows: list[Consignment], random: Any
@@ -255,7 +255,7 @@ def test_the_order_of_a_table_without_a_sequence_changes_nothing(
     assert TraceReport(trace_links(build_link_table(rows), name)).to_dict() == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(draw_consignments(), outcome_rows, st.randoms(), st.integers(1, 24))
 def test_later_entries_of_a_log_never_change_the_trace_of_a_version_before_them(
     rows: list[Consignment], outcomes: list[Outcome], random: Any, place: int
