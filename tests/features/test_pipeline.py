@@ -143,9 +143,7 @@ def test_what_is_known_after_a_moment_changes_nothing_before_it(
     before = (received < moment).to_numpy()
     visible = pd.Series([get_visible_us(each) for each in to_outcomes(world.outcomes)], world.outcomes.index)
     past = Tables(
-        world.consignments[before],
-        world.outcomes[visible < to_us(moment.to_pydatetime())],
-        world.alerts,
+        world.consignments[before], world.outcomes[visible < to_us(moment.to_pydatetime())], world.alerts
     )
     whole = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY), keep=before)
     np.testing.assert_array_equal(

@@ -25,9 +25,7 @@ SOME = [make_consignment(declared_value=10.0 + place) for place in range(40)]
 
 
 PIPELINE = build_pipeline(
-    rates=RATES,
-    norms=fit_norms(SOME, RATES),
-    vocabularies=fit_vocabularies(SOME, FeatureConfig()),
+    rates=RATES, norms=fit_norms(SOME, RATES), vocabularies=fit_vocabularies(SOME, FeatureConfig())
 )
 PIPELINE.alerts.add(Alert(alert_id="A1", issued_at=day(-1), description_pattern="cot*", hs_code="61"))
 # The groups whose rules concern people: the text of the goods may be in any script, and codes of quality have words of descriptions.

@@ -81,10 +81,7 @@ def assert_same(pieces: Iterator[FeatureChunk], X: NDArray[np.float32], names: "
 @settings(max_examples=6)
 @given(source_rows=st.integers(9, 600), piece_rows=st.integers(1, 600))
 def test_pieces_of_any_size_are_the_whole_table(
-    tables: Tables,
-    expected: NDArray[np.float32],
-    source_rows: int,
-    piece_rows: int,
+    tables: Tables, expected: NDArray[np.float32], source_rows: int, piece_rows: int
 ) -> None:
     pieces = list(stream_features(world(tables, source_rows), PARAMETERS, piece_rows=piece_rows))
     assert_same(iter(pieces), expected, tables.consignments["consignment_id"])
@@ -182,9 +179,7 @@ def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: 
     X = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), PARAMETERS).X
     stream = stream_table(tmp_path / "t", Consignment, piece_rows=45)
     pieces = stream_features(
-        FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts),
-        PARAMETERS,
-        piece_rows=64,
+        FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts), PARAMETERS, piece_rows=64
     )
     assert_same(pieces, X, good.frame["consignment_id"])
 

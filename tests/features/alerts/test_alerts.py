@@ -12,12 +12,7 @@ from support.examples import day, make_consignment
 
 from consignments.records import Alert, Consignment
 from features.alerts.alerts import Alerts
-from features.alerts.patterns import (
-    ALERT_CRITERIA,
-    list_unusable_criteria,
-    match_word,
-    normalize_pattern,
-)
+from features.alerts.patterns import ALERT_CRITERIA, list_unusable_criteria, match_word, normalize_pattern
 from features.normalization.normal_forms import normalize_consignment
 
 CASES = (Path(__file__).parents[2] / "data" / "alert_matches.jsonl").read_text(encoding="utf-8").splitlines()

@@ -5,15 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.goods.character_folding import build_fold_table, fold_character, fold_text, is_invisible
-from features.goods.kernels import (
-    CODE_MASK,
-    DROPPED,
-    KIND_AT,
-    KIND_MASK,
-    SEVERAL,
-    SYMBOL_AT,
-    SYMBOL_MASK,
-)
+from features.goods.kernels import CODE_MASK, DROPPED, KIND_AT, KIND_MASK, SEVERAL, SYMBOL_AT, SYMBOL_MASK
 from features.goods.texts import encode_text
 
 ANY_CHARACTER = st.characters(exclude_categories=())

@@ -1,12 +1,7 @@
 import pytest
 
 from features.goods import kernels as kernel
-from features.goods.hs import (
-    COVER_HEADINGS,
-    FAMILY_CODES,
-    TYPICAL_CODES,
-    build_hs_tables,
-)
+from features.goods.hs import COVER_HEADINGS, FAMILY_CODES, TYPICAL_CODES, build_hs_tables
 
 
 def test_every_known_heading_belongs_to_a_family() -> None:

@@ -28,12 +28,7 @@ from support.history_worlds import (
 from consignments.timestamps import NO_TIME
 from features.history.kernels import WIDTH
 from features.history.live import LiveHistory, VisibleOutcome
-from features.history.ordering import (
-    ARRIVAL,
-    CANCELLATION,
-    OUTCOME,
-    order_events,
-)
+from features.history.ordering import ARRIVAL, CANCELLATION, OUTCOME, order_events
 from features.history.readings import READINGS
 from features.history.table import History
 from features.history.table_fold import TableFold

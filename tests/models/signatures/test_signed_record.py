@@ -11,17 +11,8 @@ from consignments.errors import PromotionRefused
 from models.promotion_record import GENESIS_SHA256
 from models.signatures.envelope import Envelope
 from models.signatures.keys import VerifyingKey
-from models.signatures.record_tags import (
-    RECORD_TAG,
-    build_signature_tags,
-    get_signatures_tag,
-    read_records,
-)
-from models.signatures.signed_record import (
-    SignedRecord,
-    find_approval,
-    verify_signed_chain,
-)
+from models.signatures.record_tags import RECORD_TAG, build_signature_tags, get_signatures_tag, read_records
+from models.signatures.signed_record import SignedRecord, find_approval, verify_signed_chain
 
 
 def chain(length: int = 3, unsigned: int = 0) -> list[SignedRecord]:
@@ -118,12 +109,7 @@ def test_an_envelope_is_a_dsse_envelope_that_other_tools_can_verify() -> None:
 def test_an_envelope_that_states_something_else_is_refused() -> None:
     plain = sign_record().to_envelope()
     statement = msgspec.json.decode(base64.b64decode(plain["payload"]))
-    for change in (
-        {"subject": []},
-        {"predicateType": "urn:other"},
-        {"predicate": {}},
-        {"more": 1},
-    ):
+    for change in ({"subject": []}, {"predicateType": "urn:other"}, {"predicate": {}}, {"more": 1}):
         payload = base64.b64encode(msgspec.json.encode(statement | change, order="sorted")).decode()
         with pytest.raises(PromotionRefused):
             SignedRecord.from_envelope(Envelope(plain["payloadType"], payload, ()))
