@@ -17,17 +17,20 @@ from support.examples import make_consignment
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "route.returns_to_origin"
 BLOCK = r"```(\w+)\n(.*?)```"
-# Runs the test of the page, as in `tests/features/test_route.py`.
 RUNNER = """
-from support.described import build_pipeline, describe_group
+import sys
+import msgspec
+from support.described import build_pipeline, describe_by_name, describe_group
 from support.examples import make_consignment
 
-PIPELINE = build_pipeline()
-
-def values(consignment_id="RB123456785GB", **changes):
-    return describe_group("route", PIPELINE, make_consignment(consignment_id, **changes))
-
+pipeline, usual = build_pipeline(), make_consignment()
+case = msgspec.json.decode(sys.argv[1])
+changed = msgspec.convert(msgspec.to_builtins(usual) | case["given"], pipeline.record_type)
+found = describe_by_name(pipeline, changed)
+assert {name: found[name] for name in case["values"]} == case["values"]
+print(describe_group("route", pipeline, usual))
 """
+"""Compares the line of test data of the page, as `tests/features/test_groups.py` does."""
 
 
 def read_blocks() -> list[tuple[str, str]]:
@@ -53,31 +56,33 @@ def change_product(folder: Path) -> None:
     insert_blocks(folder / "features" / "route.py", [("    }\n\n\ndef _describe_places(", value)])
 
 
-def run_changed(folder: Path, test: str) -> str:
-    """Run a test on a copy of the product with the example. Return what it printed."""
+def copy_packages(folder: Path) -> None:
     for package in ("features", "consignments"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    change_product(folder)
-    calls = f"{RUNNER}{test}\n{re.findall(r'def (test_.*?)[(]', test)[0]}()\nprint(values())"
-    done = subprocess.run(
-        [sys.executable, "-c", calls],
+
+
+def run_case(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Compare the line of test data of the page with a copy of the product; it prints the values of a plain consignment."""
+    return subprocess.run(
+        [sys.executable, "-c", RUNNER, read_blocks()[2][1]],
         env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY / 'tests'}"},
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
-def test_the_blocks_of_the_example_are_a_line_a_value_and_a_test() -> None:
-    assert [language for language, _ in read_blocks()] == ["toml", "python", "python"]
+def test_the_blocks_of_the_example_are_a_line_a_value_and_test_data() -> None:
+    assert [language for language, _ in read_blocks()] == ["toml", "python", "json"]
 
 
 def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_path: Path) -> None:
-    *_, (_, test) = read_blocks()
-    got = eval(run_changed(tmp_path, test), {"nan": math.nan})
+    copy_packages(tmp_path)
+    change_product(tmp_path)
+    done = run_case(tmp_path)
+    assert done.returncode == 0, done.stderr
+    got = eval(done.stdout, {"nan": math.nan})
     usual = describe_group("route", build_pipeline(), make_consignment())
     assert [name for name in got if name not in usual] == ["returns_to_origin"]
     assert all(
@@ -95,25 +100,14 @@ def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_
 def test_a_line_without_a_value_and_a_value_without_a_line_are_named(
     tmp_path: Path, left_out: int, said: str
 ) -> None:
-    for package in ("features", "consignments"):
-        shutil.copytree(
-            REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    copy_packages(tmp_path)
     changes = [
         ("features.toml", '"route.identifier_unknown"', read_blocks()[0][1]),
         ("route.py", "    }\n\n\ndef _describe_places(", read_blocks()[1][1]),
     ]
     file, before, block = changes[1 - left_out]
     insert_blocks(tmp_path / "features" / file, [(before, block)])
-    done = subprocess.run(
-        [sys.executable, "-c", RUNNER + "values()"],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY / 'tests'}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert f"KeyError: '{said}'" in done.stderr
+    assert f"KeyError: '{said}'" in run_case(tmp_path).stderr
 
 
 def test_the_text_of_the_example_has_all_that_a_flag_needs() -> None:
@@ -121,11 +115,14 @@ def test_the_text_of_the_example_has_all_that_a_flag_needs() -> None:
     assert set(tomllib.loads(text)[NAME]) == {"unit", "reason", "true", "false", "missing"}
 
 
-def test_the_page_names_a_reason_code_and_a_file_of_tests_that_exist() -> None:
+def test_the_page_names_a_reason_code_and_files_that_exist() -> None:
     (_, line), *_ = read_blocks()
     code = tomllib.loads(line)[NAME]["reason"]
     assert f'reason = "{code}"' in (REPOSITORY / "features" / "features.toml").read_text()
-    assert (REPOSITORY / "tests" / "features" / "test_route.py").exists()
+    section = (REPOSITORY / "CONTRIBUTING.md").read_text().split("\n## Add a feature\n")[1].split("\n### ")[0]
+    named = re.findall(r"tests/[\w/]+\.\w+", section)
+    assert named
+    assert all((REPOSITORY / name).exists() for name in named)
 
 
 @pytest.mark.slow
