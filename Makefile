@@ -59,7 +59,7 @@ postgres-short: $(STAMP)  ## the short form of continuous integration
 pages: $(STAMP)  ## the pages for officers in headless Chromium, by clicks and keys, with axe (which this installs); skipped with the reason without Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
 		--upgrade --target $(VENV)/axe -r requirements-axe.txt
-	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/serving/pages tests/serving/http/officer
+	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/operation/desk
 
 operate: $(STAMP)  ## the files of deploy/ with the programs that read them (promtool is fetched from Debian; else skipped with the reason)
 	.ci/operate $(BIN)/python -m pytest -rs tests/test_deploy.py tests/serving/telemetry/test_metrics.py

@@ -37,17 +37,17 @@ from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime, to_us
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from models.operation.drafts import (
+from models.rules import MIN_INDICATOR_STRENGTH, Rules
+from models.signatures.key_holders import Partner, Partners
+from models.signatures.keys import SigningKey
+from models.signatures.signed_message import read_signed_message, sign_message
+from operation.exchange.drafts import (
     MAX_SHARING,
     ConfirmedSeizure,
     DraftOptions,
     draft_seizure,
     draft_warning,
 )
-from models.rules import MIN_INDICATOR_STRENGTH, Rules
-from models.signatures.key_holders import Partner, Partners
-from models.signatures.keys import SigningKey
-from models.signatures.signed_message import read_signed_message, sign_message
 from training.config import TrainConfig
 from training.policy_replay.environments import SimulatedEnvironment
 from training.policy_replay.experiment import LOOP_CONFIG

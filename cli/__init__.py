@@ -2,4 +2,4 @@
 
 from consignments import refuse_hidden_packages
 
-refuse_hidden_packages("features", "models", "training", "serving")
+refuse_hidden_packages("features", "models", "training", "serving", "operation")

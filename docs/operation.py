@@ -1,6 +1,6 @@
 """An operation of three administrations on one machine, from the key of the operation to the debriefing, by verbs and HTTP calls.
 
-All output is written to `operation/`, which is replaced. Each administration has a folder, a service and an officer's key. They
+All output is written to `operation-run/`, which is replaced. Each administration has a folder, a service and an officer's key. They
 share nothing but signed messages in folders, the key of the operation, and in this example the model of the largest of them.
 Networks send to all three and react to seizures. Simulated time is written to a file that the services read as their clock.
 """
@@ -39,7 +39,7 @@ from training.policy_replay.experiment import LOOP_CONFIG  # noqa: E402
 from training.policy_replay.replay import clamp_times  # noqa: E402
 from training.simulation.inspection_outcomes import InspectionChoice  # noqa: E402
 
-FOLDER = REPOSITORY / "operation"
+FOLDER = REPOSITORY / "operation-run"
 OPERATION = "EXAMPLE"
 SEED, PER_DAY, PAST_DAYS, OPERATION_DAYS = 1, 400, 90, 14
 SCORED_DAYS = 14
@@ -49,8 +49,10 @@ INSPECTED_SHARE, EXPLORE = 0.05, 0.1
 READY_SECONDS = 120.0
 COMPARED = Plan(PAST_DAYS, 28, PER_DAY, "operation", LOOP_CONFIG)
 SERVE = (
-    "import sys; from pathlib import Path; from serving.http.server import serve; from serving.process.settings import Settings; "
-    "serve('127.0.0.1', int(sys.argv[1]), Settings.read(), clock=lambda: int(Path(sys.argv[2]).read_text()))"
+    "import sys; from pathlib import Path; from operation.desk.routes import list_page_routes; "
+    "from serving.http.server import serve; from serving.process.settings import Settings; "
+    "serve('127.0.0.1', int(sys.argv[1]), Settings.read(), clock=lambda: int(Path(sys.argv[2]).read_text()), "
+    "further=[list_page_routes])"
 )
 
 
@@ -163,7 +165,7 @@ def main() -> None:
     step("8/8  the same world with keyed indicators, with plain sharing, and with neither")
     print(format_summary(run_ways(COMPARED, SEED)))
     print(
-        f"\ndone in {time.monotonic() - start:.0f} s. What to look at: brief.html, plan.html and debrief.html in operation/XA, XB, XC"
+        f"\ndone in {time.monotonic() - start:.0f} s. What to look at: brief.html, plan.html and debrief.html in operation-run/XA, XB, XC"
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from consignments.errors import BadInput, BadSetting, LogInUse, ServiceFault
-from features.history.pseudonyms import derive_key
 from features.indicators.operation_keys import install_keys
 from serving.event_log.copies import is_sqlite_url
 from serving.event_log.databases.backend import URL_SETTING
@@ -73,7 +72,6 @@ class Service:
         self._accepts_clock = accept_clock
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
         self.vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
-        data_key = self.vault.data_key
         self.metrics = Metrics()
         self.log = EventLog.open(settings.database_url, self.vault, standby=settings.standby)
         self.role = Role(self.log, settings.takeover_seconds if settings.standby else None)
@@ -90,7 +88,6 @@ class Service:
         self.shadow = ShadowProcess(settings, self.metrics)
         self.connections: Callable[[], int] = lambda: 0
         self.setting_faults: dict[str, str] = {}
-        self.session_key = derive_key(data_key, "sessions of the pages")
         self._stopped_at_end: list[Callable[[], Awaitable[None]]] = []
         self._watched: dict[str, Callable[[], bool]] = {}
         self.watch("partners and operation keys", self.exchange.refresh)

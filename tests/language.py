@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PRODUCT = ("cli", "consignments", "features", "models", "serving", "training", "npsrisk.py")
+PRODUCT = ("cli", "consignments", "features", "models", "operation", "serving", "training", "npsrisk.py")
 PLACES = (
     *PRODUCT,
     "benchmarks",

@@ -25,6 +25,7 @@ HEAVY = {
     "tqdm",
     "serving",
     "training",
+    "operation",
 }
 
 

@@ -34,8 +34,8 @@ def brief(
     Example:
     npsrisk brief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out brief.html
     """
-    from training.operation.brief import build_brief
-    from training.operation.brief_report import render_brief, summarize_brief
+    from operation.documents.brief import build_brief
+    from operation.documents.brief_report import render_brief, summarize_brief
 
     made = build_brief(tables.read_tables(Consignment), as_of, recent_days, target)
     return write_document(

@@ -50,10 +50,10 @@ def debrief(
     npsrisk debrief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out debrief.html
     """
     from consignments.tables import read_scores
-    from training.operation.debrief import DebriefInputs, build_debrief
-    from training.operation.debrief_report import render_debrief, summarize_debrief
-    from training.operation.inspections import find_period
-    from training.operation.plan import read_plan
+    from operation.documents.debrief import DebriefInputs, build_debrief
+    from operation.documents.debrief_report import render_debrief, summarize_debrief
+    from operation.documents.plan import read_plan
+    from operation.inspections import find_period
 
     read = tables.read_tables(Consignment)
     given = None if scores is None else read_scores(scores)

@@ -22,7 +22,7 @@ def write_document(
     replace_file(beside, (json.dumps(numbers, indent=1) + "\n").encode(), PUBLIC_MODE)
     run, place = {}, ""
     if log_run:
-        from training.operation.document_run import build_document_record
+        from operation.documents.document_run import build_document_record
         from training.reporting import mlflow_tracking
 
         record = build_document_record(kind, page, numbers, summary)

@@ -18,8 +18,8 @@ from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Consignment, Target
 
 if TYPE_CHECKING:
-    from cli.operation.exchange_folder import ExchangeFolder
     from consignments.exchange.documents import AnyMessage
+    from operation.exchange.folder import ExchangeFolder
 
 DIGEST_CHARACTERS = 12
 """Length of the digest in the identifier of the withdrawal of a message with a long identifier."""
@@ -57,8 +57,8 @@ def key(
     Give the file to the partners of OPERATION alone, by a safe way; they put it into the folder keys of their exchange directory.
     Create another key for each operation.
     """
-    from cli.operation.exchange_folder import ExchangeFolder
     from features.indicators.operation_keys import OperationKey
+    from operation.exchange.folder import ExchangeFolder
 
     path = ExchangeFolder.open().get_key_file(operation)
     made = OperationKey.create(path, operation, until)
@@ -77,9 +77,9 @@ def trust(
     NAME is the administration. PUBLIC_KEY is what "npsrisk keys show" prints for the key of its officer. Without PUBLIC_KEY, the
     officer's own key is created if it does not exist, and its public key is added and printed.
     """
-    from cli.operation.exchange_folder import ExchangeFolder
     from models.signatures.key_holders import Partner, Partners
     from models.signatures.keys import SigningKey, VerifyingKey
+    from operation.exchange.folder import ExchangeFolder
 
     folder = ExchangeFolder.open()
     if public_key is None:
@@ -112,10 +112,10 @@ def draft(
     A draft has no signature and stays here. Read it, change it or delete it; "npsrisk exchange export" signs and sends it. A
     detection that was drafted or sent before is left out.
     """
-    from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.tables import to_consignments
     from consignments.versions import select_counting_rows
-    from models.operation.drafts import (
+    from operation.exchange.confirmed import list_confirmed
+    from operation.exchange.drafts import (
         SHARING_DAYS,
         DraftOptions,
         compute_case_reference,
@@ -123,7 +123,7 @@ def draft(
         draft_warning,
         find_common_indicators,
     )
-    from training.operation.confirmed import list_confirmed
+    from operation.exchange.folder import ExchangeFolder, get_administration
 
     folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     made_with = folder.read_keys().find(operation, now)
@@ -158,7 +158,7 @@ def export(
 
     The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
-    from cli.operation.exchange_folder import ExchangeFolder
+    from operation.exchange.folder import ExchangeFolder
 
     folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
@@ -177,8 +177,8 @@ def withdraw(
 
     From the receipt of the withdrawal on, the message matches nothing at the partners.
     """
-    from cli.operation.exchange_folder import ExchangeFolder, get_administration
     from consignments.exchange.documents import Withdrawal
+    from operation.exchange.folder import ExchangeFolder, get_administration
 
     folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     if not (folder.outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
@@ -219,9 +219,9 @@ def import_(
 
     Exit code 2 if neither --alerts nor --service is given.
     """
-    from cli.operation.exchange_folder import ExchangeFolder, Refused
-    from cli.operation.exchange_import import AlertTable, post_messages
     from consignments.exchange.documents import get_kind
+    from operation.exchange.folder import ExchangeFolder, Refused
+    from operation.exchange.imports import AlertTable, post_messages
 
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")
@@ -276,8 +276,8 @@ def feedback(
     Without tables it reads the log of the service, which may run meanwhile. deploy/npsrisk-feedback.timer runs it each week.
     """
     from cli.operation.exchange_feedback import count_logged_yields, count_table_yields
-    from cli.operation.exchange_folder import ExchangeFolder, get_administration
-    from training.operation.reports import draft_reports
+    from operation.exchange.folder import ExchangeFolder, get_administration
+    from operation.exchange.reports import draft_reports
 
     folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     if tables.consignments is not None:
@@ -313,10 +313,10 @@ def _sign_and_send(
     """Sign a message of the own administration, and put it into the outbox."""
     import msgspec
 
-    from cli.operation.exchange_folder import get_administration
     from consignments.exchange.checks import check_message
     from models.signatures.keys import SigningKey
     from models.signatures.signed_message import sign_message
+    from operation.exchange.folder import get_administration
 
     if message.author != get_administration():
         raise BadInput(

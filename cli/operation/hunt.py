@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from models.bundle import Bundle
-    from training.operation.hunt import Hunt, ScoreRows
+    from operation.hunt import Hunt, ScoreRows
 
 MAX_SHOWN = 20
 
@@ -55,8 +55,8 @@ def hunt(
     npsrisk hunt --alert XA/S-7 --consignments c.parquet --outcomes o.parquet --alerts a.parquet
     """
     from consignments.files.table_writers import write_table
-    from training.operation.hunt import HuntLimits, find_alert_target, find_consignment_target
-    from training.operation.hunt import hunt as run
+    from operation.hunt import HuntLimits, find_alert_target, find_consignment_target
+    from operation.hunt import hunt as run
 
     if (consignment_id is None) == (alert is None):
         raise BadInput("name one thing to hunt for", expected="either ID or --alert ALERT")

@@ -56,8 +56,8 @@ def plan(
     npsrisk plan --scores scores.csv --capacity 20 --operation CATalyst --out plan.html
     """
     from consignments.tables import read_scores
-    from training.operation.plan import PlanDetails, build_plan
-    from training.operation.plan_report import render_plan, summarize_plan
+    from operation.documents.plan import PlanDetails, build_plan
+    from operation.documents.plan_report import render_plan, summarize_plan
 
     first = begins or datetime.now(UTC).replace(microsecond=0)
     last = until or first + timedelta(days=DEFAULT_DAYS)

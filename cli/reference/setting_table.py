@@ -132,9 +132,9 @@ def _describe_annotation(field: "FieldInfo") -> tuple[str, str]:
 
 def _list_environment_only() -> list[SettingReference]:
     """Describe the variables that no settings file may set, since they are read before it or hold a secret."""
-    from cli.operation.exchange_import import API_KEY_VARIABLE
     from models.reasons.texts import DEFAULT_LANGUAGE, LANGUAGE_VARIABLE, LANGUAGES
     from models.signatures.keys import PASSPHRASE_VARIABLE
+    from operation.exchange.imports import API_KEY_VARIABLE
     from serving.process.settings import SETTINGS_VARIABLE
 
     languages = "Language of reasons, also of `npsrisk score` and the model in MLflow."

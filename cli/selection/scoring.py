@@ -185,7 +185,7 @@ def select(
 
 
 def _select_by_plan(path: Path, scored: "pd.DataFrame", given: list[str]) -> "pd.DataFrame":
-    from training.operation.plan import read_plan, select_by_plan
+    from operation.documents.plan import read_plan, select_by_plan
 
     if given:
         raise options.build_exclusion(

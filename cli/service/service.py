@@ -25,7 +25,7 @@ def serve(
 ) -> None:
     """Run the HTTP service with the published model.
 
-    The pages for officers are at /. The page at /interface lists the calls, and /openapi.json describes them. All settings are
+    The pages for officers are at /, unless NPSRISK_DESK is false. The page at /interface lists the calls, and /openapi.json describes them. All settings are
     environment variables (docs/settings.md).
 
     First run "npsrisk publish", and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
@@ -42,7 +42,12 @@ def serve(
         from serving.http.server import serve as run
         from serving.process.clock import read_elapsed_us
 
-    run(host, port, read_settings(), elapsed=read_elapsed_us, accept_clock=accept_clock)
+    settings, further = read_settings(), []
+    if settings.desk:
+        from operation.desk.routes import list_page_routes
+
+        further.append(list_page_routes)
+    run(host, port, settings, elapsed=read_elapsed_us, further=further, accept_clock=accept_clock)
 
 
 @verb

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.asgi import AsgiEndpoint, build_refusing_app
 from serving.http.auth import Authenticator
-from serving.http.officer.routes import list_page_routes
 from serving.http.openapi import ROUTES, send_page
 from serving.http.problems import Refusal
 from serving.http.requests import Door
@@ -28,17 +27,24 @@ ROUTE_ERROR_DETAILS = {
 }
 
 
-class App:
-    """The ASGI application of one service."""
+FurtherRoutes = Callable[[Service, Door], list[EndpointRoute]]
+"""Lists routes that do not belong to the interface: the pages for officers."""
 
-    def __init__(self, service: Service) -> None:
+
+class App:
+    """The ASGI application of one service, with the routes that its composer adds."""
+
+    def __init__(self, service: Service, *further: FurtherRoutes) -> None:
         settings, metrics = service.settings, service.metrics
         keys = Authenticator(settings.api_keys_file, settings.rate_limit, service.clock)
         self.service, self.door = service, Door(keys, settings.max_body_bytes)
         service.watch("API keys", keys.refresh)
+        listed = list_routes(service, self.door)
+        for each in further:
+            listed += each(service, self.door)
         routes = [
             Route(path, AsgiEndpoint(metrics, name, endpoint), methods=[method])
-            for method, path, name, endpoint in list_routes(service, self.door)
+            for method, path, name, endpoint in listed
         ]
         self._scores = routes[0].endpoint
         self._rest = Starlette(
@@ -78,9 +84,8 @@ class App:
 
 
 def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
-    """List the routes of a service with their endpoints, scores first."""
-    declared = (each.build_endpoint(service, door) for each in (*ROUTES, send_page))
-    return [*declared, *list_page_routes(service, door)]
+    """List the routes of the interface with their endpoints, scores first."""
+    return [each.build_endpoint(service, door) for each in (*ROUTES, send_page)]
 
 
 def _get_host(scope: Scope) -> bytes | None:

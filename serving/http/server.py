@@ -5,12 +5,13 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 
 from consignments.errors import BadSetting
 from consignments.workers import pause_garbage_collection
-from serving.http.app import App
+from serving.http.app import App, FurtherRoutes
 from serving.http.connections import build_connection_class
 from serving.http.protocol.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
@@ -37,9 +38,10 @@ def serve(
     clock: Clock = read_clock_us,
     elapsed: Clock | None = None,
     *,
+    further: Sequence[FurtherRoutes] = (),
     accept_clock: bool = False,
 ) -> None:
-    """Run the service until SIGTERM or SIGINT.
+    """Run the service until SIGTERM or SIGINT, with further routes: those of the pages for officers.
 
     SIGHUP makes it check for a new model, API keys and certificate at once.
     """
@@ -58,7 +60,7 @@ def serve(
         _exit_on_signals()
         with pause_garbage_collection():
             service = Service(settings, clock, elapsed, accept_clock=accept_clock)
-            app, certificate = App(service), Certificate.from_settings(settings)
+            app, certificate = App(service, *further), Certificate.from_settings(settings)
             service.open()
         secure = certificate is not None
         logger.info("listening", host=host, port=listener.getsockname()[1], tls=secure)

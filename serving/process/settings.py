@@ -178,6 +178,13 @@ class Settings(BaseSettings):
             "able to write it. With `NPSRISK_API_KEYS_FILE` the default is `/etc/npsrisk/approvers.toml`.",
         ),
     ] = Path()
+    desk: Annotated[
+        bool,
+        Field(
+            alias="NPSRISK_DESK",
+            description="If false, npsrisk serve has no pages for officers.",
+        ),
+    ] = True
     administration: Annotated[
         str | None,
         Field(

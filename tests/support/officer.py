@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from html import unescape
 from pathlib import Path
@@ -9,8 +10,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
-from support.serving_examples import Client
+from support.serving_examples import Client, on_day_20, serving
 
+from operation.desk.routes import list_page_routes
+from serving.process.clock import Clock
+from serving.process.settings import Settings
+
+SERVE_DESK = (
+    "import sys; from operation.desk.routes import list_page_routes; from serving.http.server import serve; from serving.process.settings import Settings; "
+    "serve('127.0.0.1', int(sys.argv[1]), Settings.read(), further=[list_page_routes])"
+)
 FORM_HEADERS = {"content-type": "application/x-www-form-urlencoded"}
 TOKEN = re.compile(r'name="token" value="([^"]+)"')
 ATTEMPTS = 60
@@ -29,6 +38,11 @@ def write_keys(path: Path, *keys: dict[str, Any]) -> Path:
         blocks.append("[[keys]]\n" + "\n".join(lines) + "\n")
     path.write_text("\n".join(blocks).replace("'", '"'))
     return path
+
+
+def serving_desk(settings: Settings, clock: Clock = on_day_20) -> AbstractContextManager[Client]:
+    """Run a service with the pages for officers."""
+    return serving(settings, clock, further=[list_page_routes])
 
 
 class Officer:

@@ -35,7 +35,7 @@ from features.pipeline import Pipeline
 from models.bundle import Bundle, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.encryption.vault import Vault
-from serving.http.app import App
+from serving.http.app import App, FurtherRoutes
 from serving.http.server import build_server
 from serving.process.clock import Clock
 from serving.process.settings import Settings
@@ -172,8 +172,8 @@ class Client:
         Runs functions in the service's thread.
     """
 
-    def __init__(self, service: Service, portal: BlockingPortal) -> None:
-        self.service, self.portal, self.app = service, portal, App(service)
+    def __init__(self, service: Service, portal: BlockingPortal, *further: FurtherRoutes) -> None:
+        self.service, self.portal, self.app = service, portal, App(service, *further)
         self._server = portal.call(listen_in_loop, self.app)
         port = self._server.sockets[0].getsockname()[1]
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
@@ -212,14 +212,19 @@ class Client:
 
 @contextmanager
 def serving(
-    settings: Settings, clock: Clock = on_day_20, elapsed: Clock | None = None, *, accept_clock: bool = False
+    settings: Settings,
+    clock: Clock = on_day_20,
+    elapsed: Clock | None = None,
+    *,
+    further: Sequence[FurtherRoutes] = (),
+    accept_clock: bool = False,
 ) -> Iterator[Client]:
-    """Run a service in this process, from its start to its stop."""
+    """Run a service in this process, from its start to its stop; without the pages for officers unless their routes are given."""
     service = Service(settings, clock, elapsed, accept_clock=accept_clock)
     service.open()
     with start_blocking_portal() as portal:
         portal.call(service.start)
-        client = Client(service, portal)
+        client = Client(service, portal, *further)
         yield client
         client.close()
         portal.call(service.stop)
@@ -268,9 +273,11 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+def running(
+    folder: Path, script: str = SERVE, **settings: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """Run a service as a process, with its log in `service.log`; gives it and its address once it is ready."""
-    port, command = free_port(), [sys.executable, "-c", SERVE]
+    port, command = free_port(), [sys.executable, "-c", script]
     with (
         (folder / "service.log").open("ab") as log,
         subprocess.Popen([*command, str(port)], env=environment(folder, **settings), stderr=log) as process,

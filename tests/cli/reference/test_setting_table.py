@@ -16,7 +16,7 @@ from serving.process.settings import OTHER_NAMES, SETTING_NAMES, Settings
 from training.config import TrainConfig, parse_config
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-PRODUCT = ("cli", "consignments", "features", "models", "serving", "training")
+PRODUCT = ("cli", "consignments", "features", "models", "operation", "serving", "training")
 TRAINING = build_training_reference()
 ENVIRONMENT = build_environment_reference()
 OF_TESTS = "NPSRISK_TEST_POSTGRES"

@@ -8,7 +8,6 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Alert
 from serving.http.app import list_routes
-from serving.http.officer.routes import list_page_routes
 
 TYPES = {
     "string": str,
@@ -82,8 +81,7 @@ def test_it_tells_every_call_and_no_other(client: Client) -> None:
         (method, path.replace(":path", ""))
         for method, path, _, _ in list_routes(client.service, client.app.door)
     } | {("POST", "/v1/scores")}
-    pages = {(each.method, each.path) for each in list_page_routes(client.service, client.app.door)}
-    assert told == routes - pages - {("GET", "/interface")}
+    assert told == routes - {("GET", "/interface")}
     assert all(each["summary"] for methods in document["paths"].values() for each in methods.values())
 
 

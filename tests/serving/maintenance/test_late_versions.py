@@ -1,4 +1,4 @@
-"""A version issued before the latest known is recorded and answered; it takes no place, live, after a restart, on a page, or in the tables."""
+"""A version issued before the latest known is recorded and answered; it takes no place, live, after a restart, or in the tables."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ import numpy as np
 from click.testing import CliRunner
 from support.databases import state_environment
 from support.examples import day, make_consignment
-from support.officer import Officer
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Consignment
@@ -51,17 +50,6 @@ def test_a_late_version_is_answered_and_does_not_take_its_place(tmp_path: Path, 
         assert newest["decision_id"] != standing["decision_id"]
     done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(tmp_path))
     assert done.exit_code == 0, done.output
-
-
-def test_a_page_shows_the_version_that_counts(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
-        for version in (FIRST, SECOND, LATE):
-            post(client, consignment_id="RB6", **version)
-        person = Officer(client)
-        person.sign_in(person="K. Lee")
-        page = person.get("/consignment?id=RB6").text
-        assert ("shoes" in page, "boots" in page) == (True, False)
 
 
 def test_the_same_content_issued_again_is_a_repeat(tmp_path: Path, bundle: Path) -> None:

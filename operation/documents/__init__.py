@@ -1,0 +1,1 @@
+"""Documents of an operation: brief, plan and debrief."""

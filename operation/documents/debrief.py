@@ -1,0 +1,340 @@
+"""Debrief of an operation: detections compared with what was expected, who selected best, what was missed and why."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from consignments.records import Consignment, Target
+from consignments.tables import to_consignments
+from features.batch import Tables
+from models.formats import format_percent
+from operation.alert_yield import AlertYield, compute_yields, select_valid_alerts
+from operation.documents.missed import (
+    Handling,
+    classify_detections,
+    classify_truth,
+    rank_within_capacity,
+    select_arrivals,
+    select_received,
+)
+from operation.documents.plan import InspectionPlan
+from operation.documents.tallies import (
+    DIMENSIONS,
+    REFERENCE_SELECTOR,
+    SelectorComparison,
+    Tally,
+    compare_selectors,
+    count_by,
+    count_inspections,
+)
+from operation.inspections import NOT_GIVEN, OperationPeriod, estimate_rate, join_inspections
+from training.reporting.tables import replace_unknown
+
+MAX_NOT_PRESENTED = 0.1
+"""Share of the selected that may not be presented before a change is suggested."""
+MIN_RANDOM = 30
+"""Random inspections with a result from which on their rate says something about the rest of the traffic."""
+MIN_SELECTED = 20
+MIN_MATCHED = 10
+MAX_PENDING = 0.1
+MAX_BELOW_PLAN = 0.25
+"""Share of the planned selections that an office may lack before a change is suggested."""
+
+
+class FamilyTally(NamedTuple):
+    """Detections of one substance family."""
+
+    family: str
+    positives: int
+    quantity_g: float
+
+
+class Suggestion(NamedTuple):
+    """A change that the numbers suggest, drafted for the meeting."""
+
+    what: str
+    because: str
+
+
+@dataclass(frozen=True)
+class DebriefInputs:
+    """Tables of an operation.
+
+    Attributes
+    ----------
+    tables : Tables
+        Consignments, outcomes, and alerts if there were any.
+    scores : DataFrame or None
+        `consignment_id` and `score` as they were at arrival; without them nothing is compared with what was expected.
+    truth : DataFrame or None
+        Truth of a simulated world.
+    capacity : int or None
+        Inspections for each office and day; default: the average number of selections.
+    plan : InspectionPlan or None
+        Plan with which the results are compared.
+    """
+
+    tables: Tables
+    scores: pd.DataFrame | None = None
+    truth: pd.DataFrame | None = None
+    capacity: int | None = None
+    plan: InspectionPlan | None = None
+
+
+class PlanComparison(NamedTuple):
+    """An office compared with its plan: selections a day, as planned and as made.
+
+    Attributes
+    ----------
+    office : str
+    planned : int or None
+        None if the plan does not name the office.
+    made : float
+    """
+
+    office: str
+    planned: int | None
+    made: float
+
+
+@dataclass(frozen=True)
+class Debrief:
+    """Numbers of a debrief.
+
+    Attributes
+    ----------
+    period : OperationPeriod
+    target : str
+    arrivals : int
+        Consignments that arrived in the period.
+    capacity : int
+    total : Tally
+    tallies : dict
+        Dimension of `DIMENSIONS` to its parts.
+    selectors : list of SelectorComparison
+    families : list of FamilyTally
+    handlings : list of Handling
+    truth_handlings : list of Handling or None
+        Of every true positive; None without a truth.
+    yields : list of AlertYield
+    suggestions : list of Suggestion
+    """
+
+    period: OperationPeriod
+    target: Target
+    arrivals: int
+    capacity: int
+    total: Tally
+    tallies: dict[str, list[Tally]]
+    selectors: list[SelectorComparison]
+    families: list[FamilyTally]
+    handlings: list[Handling]
+    truth_handlings: list[Handling] | None
+    yields: list[AlertYield]
+    suggestions: list[Suggestion]
+    plan: InspectionPlan | None = None
+    compared_with_plan: tuple[PlanComparison, ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return all numbers as plain values, for JSON."""
+        numbers = {
+            "begins": self.period.begins.isoformat(),
+            "ends": self.period.ends.isoformat(),
+            "as_of": self.period.as_of.isoformat(),
+            "target": self.target,
+            "arrivals": self.arrivals,
+            "capacity": self.capacity,
+            "total": self.total.to_row(),
+            **{
+                f"by_{name}": [each.to_row() for each in tallies] for name, tallies in self.tallies.items()
+            },
+            "selectors": [
+                {"selector": each.selector, "ratio": each.ratio.value, "ratio_low": each.ratio.low, "ratio_high": each.ratio.high}
+                for each in self.selectors
+            ],
+            "families": [each._asdict() for each in self.families],
+            "handled": [each._asdict() for each in self.handlings],
+            "handled_truth": None if self.truth_handlings is None else [each._asdict() for each in self.truth_handlings],
+            "alerts": [each.to_row() for each in self.yields],
+            "suggestions": [each._asdict() for each in self.suggestions],
+            "plan": None
+            if self.plan is None
+            else {
+                "expected": self.plan.expected,
+                "expected_low": self.plan.expected_low,
+                "expected_high": self.plan.expected_high,
+                "offices": [each._asdict() for each in self.compared_with_plan],
+            },
+        }  # fmt: skip
+        plain: dict[str, Any] = replace_unknown(numbers)
+        return plain
+
+
+def build_debrief(inputs: DebriefInputs, period: OperationPeriod, target: Target = "nps") -> Debrief:
+    """Compute the debrief of an operation.
+
+    Parameters
+    ----------
+    inputs : DebriefInputs
+    period : OperationPeriod
+    target : str
+
+    Raises
+    ------
+    BadInput
+        If the period is empty.
+    """
+    inspections = join_inspections(inputs.tables, inputs.scores, period, target)
+    arrivals = select_arrivals(inputs.tables.consignments, period)
+    capacity = inputs.capacity or _compute_capacity(inspections, arrivals)
+    received = select_received(inputs.tables.consignments, period.ends)
+    within = {} if inputs.scores is None else rank_within_capacity(received, inputs.scores, capacity)
+    tallies = {name: count_by(inspections, name) for name in DIMENSIONS}
+    alerts = select_valid_alerts(inputs.tables.alerts, period.begins, period.ends)
+    yields = compute_yields(alerts, to_consignments(arrivals, Consignment), inspections) if alerts else []
+    truth = inputs.truth
+    found = Debrief(
+        period=period,
+        target=target,
+        arrivals=len(arrivals),
+        capacity=capacity,
+        total=count_inspections(inspections),
+        tallies=tallies,
+        selectors=compare_selectors(tallies["selected_by"], inspections),
+        families=_count_families(inspections),
+        handlings=classify_detections(inspections, within),
+        truth_handlings=None
+        if truth is None
+        else classify_truth(inspections, arrivals, truth, within, target),
+        yields=yields,
+        suggestions=[],
+        plan=inputs.plan,
+        compared_with_plan=_compare_with_plan(inputs.plan, tallies["office"], period),
+    )
+    found.suggestions.extend(suggest_changes(found))
+    return found
+
+
+def suggest_changes(debrief: Debrief) -> Iterator[Suggestion]:
+    """Find changes to suggest, each with the numbers behind it."""
+    yield from _suggest_presentation(debrief.tallies["office"])
+    yield from _suggest_expectations(debrief.tallies)
+    yield from _suggest_random(debrief.tallies["selected_by"])
+    yield from _suggest_ranking(debrief.handlings)
+    yield from _suggest_alerts(debrief.yields)
+    yield from _suggest_results(debrief.total)
+    yield from _suggest_plan(debrief)
+
+
+def _suggest_presentation(offices: Sequence[Tally]) -> Iterator[Suggestion]:
+    for each in offices:
+        lost = each.selected - each.presented
+        share = estimate_rate(lost, each.selected)
+        if each.selected >= MIN_SELECTED and share.low > MAX_NOT_PRESENTED:
+            yield Suggestion(
+                f"Find out why office {each.part} does not present what is selected",
+                f"{lost} of {each.selected} selected consignments were not presented ({format_percent(share.value)}, "
+                f"{format_percent(share.low)} to {format_percent(share.high)})",
+            )
+
+
+def _suggest_expectations(tallies: dict[str, list[Tally]]) -> Iterator[Suggestion]:
+    for name in ("office", "channel"):
+        for each in tallies[name]:
+            if each.verdict == "fewer":
+                yield Suggestion(
+                    f"Look at how {name} {each.part} inspects, and whether its traffic has changed",
+                    f"{each.scored_positives} detections; the scores expected {each.expected.value:.1f} "
+                    f"({each.expected.low:.0f} to {each.expected.high:.0f})",
+                )
+            elif each.verdict == "more":
+                yield Suggestion(
+                    f"Train again: {name} {each.part} had more detections than the scores expected",
+                    f"{each.scored_positives} detections; the scores expected {each.expected.value:.1f} "
+                    f"({each.expected.low:.0f} to {each.expected.high:.0f})",
+                )
+
+
+def _suggest_random(selectors: Sequence[Tally]) -> Iterator[Suggestion]:
+    known = next((each.known for each in selectors if each.part == REFERENCE_SELECTOR), 0)
+    if known < MIN_RANDOM:
+        yield Suggestion(
+            "Plan more random inspections",
+            f"{known} random inspections have a result; with fewer than {MIN_RANDOM} nobody knows the rate in the rest of the traffic",
+        )
+
+
+def _suggest_ranking(handlings: Sequence[Handling]) -> Iterator[Suggestion]:
+    counts = {each.name: each.positives for each in handlings}
+    low, within = counts.get("ranked low", 0), counts.get("ranked within capacity", 0)
+    if low > within:
+        yield Suggestion(
+            "Train on the results of this operation before the next one",
+            f"{low} detections ranked below the capacity, {within} within it",
+        )
+
+
+def _suggest_alerts(yields: Sequence[AlertYield]) -> Iterator[Suggestion]:
+    silent = [each.alert_id for each in yields if not each.counts.matched]
+    if silent:
+        yield Suggestion(
+            "Ask the authors of alerts that matched nothing for other criteria",
+            f"{len(silent)} of {len(yields)} alerts matched no consignment: {', '.join(silent[:10])}",
+        )
+    for each in yields:
+        counts = each.counts
+        if counts.known >= MIN_MATCHED and not counts.offences:
+            yield Suggestion(
+                f"Ask the author of alert {each.alert_id} to narrow or withdraw it",
+                f"it matched {counts.matched} consignments; {counts.known} have a result, none has an offence",
+            )
+
+
+def _suggest_plan(debrief: Debrief) -> Iterator[Suggestion]:
+    for each in debrief.compared_with_plan:
+        if each.planned is not None and each.made < (1 - MAX_BELOW_PLAN) * each.planned:
+            yield Suggestion(
+                f"Give office {each.office} the capacity that it has, or the inspectors that the plan counts on",
+                f"{each.made:.1f} selections a day; the plan had {each.planned}",
+            )
+
+
+def _suggest_results(total: Tally) -> Iterator[Suggestion]:
+    pending = total.presented - total.known
+    if total.presented >= MIN_SELECTED and pending > MAX_PENDING * total.presented:
+        yield Suggestion(
+            "Repeat this debrief when the laboratory has answered",
+            f"{pending} of {total.presented} inspections have no result yet",
+        )
+
+
+def _compare_with_plan(
+    plan: InspectionPlan | None, offices: Sequence[Tally], period: OperationPeriod
+) -> tuple[PlanComparison, ...]:
+    """Compare the selections of each office with its planned capacity."""
+    if plan is None:
+        return ()
+    days = max((period.ends - period.begins).total_seconds() / 86_400, 1.0)
+    planned = {each.office or NOT_GIVEN: each.capacity for each in plan.offices}
+    made = {each.part: each.selected / days for each in offices}
+    return tuple(
+        PlanComparison(name, planned.get(name), made.get(name, 0.0)) for name in sorted({*planned, *made})
+    )
+
+
+def _compute_capacity(inspections: pd.DataFrame, arrivals: pd.DataFrame) -> int:
+    """Compute the average number of selections for each office and day with arrivals."""
+    offices = max(int(inspections["office"].nunique()), 1)
+    days = arrivals["received_at"].dt.floor("D").nunique() if len(arrivals) else 1
+    return max(1, round(len(inspections) / (offices * max(int(days), 1))))
+
+
+def _count_families(inspections: pd.DataFrame) -> list[FamilyTally]:
+    positive = inspections[inspections["positive"].to_numpy(bool)]
+    found = [
+        FamilyTally(str(family), len(rows), float(rows["quantity_g"].fillna(0).sum()))
+        for family, rows in positive.groupby("family", sort=True)
+    ]
+    return sorted(found, key=lambda each: (-each.positives, each.family == NOT_GIVEN, each.family))

@@ -1,0 +1,1 @@
+"""Messages between administrations: drafts, reports, and the folder of files."""

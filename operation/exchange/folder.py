@@ -1,0 +1,205 @@
+"""The exchange directory as commands use it: drafts, and the messages that come and go (`consignments.exchange.folder`)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from consignments.errors import BadInput, BadSetting, MessageFault, PromotionRefused
+from consignments.exchange.alerts import name_message
+from consignments.exchange.documents import AnyMessage, Withdrawal, decode_message, encode_message
+from consignments.exchange.folder import (
+    DRAFTS,
+    INBOX,
+    KEYS_FOLDER,
+    MESSAGE_SUFFIX,
+    OUTBOX,
+    PARTNERS_FILE,
+    RECEIVED,
+    REFUSED,
+)
+from consignments.files.whole_files import replace_file
+from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
+from models.signatures.envelope import Envelope
+from models.signatures.key_holders import Partners
+from models.signatures.signed_message import (
+    MAX_MESSAGE_BYTES,
+    SignedMessage,
+    decode_statement,
+    read_signed_message,
+)
+from serving.process.settings import Settings
+
+MAX_FILES = 100_000
+"""Maximum number of messages that one call reads."""
+
+
+class Refused(NamedTuple):
+    """A file that is no acceptable message, and why."""
+
+    path: Path
+    reason: str
+
+
+class ExchangeFolder:
+    """The exchange directory of the settings.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.drafts, self.outbox, self.inbox = path / DRAFTS, path / OUTBOX, path / INBOX
+        self.received, self.refused = path / RECEIVED, path / REFUSED
+
+    @classmethod
+    def open(cls) -> "ExchangeFolder":
+        """Open the directory that the settings name; it need not exist."""
+        return cls(Settings.read().exchange_dir)
+
+    def read_partners(self) -> Partners:
+        """Read the partners."""
+        return Partners.read(self.partners_file)
+
+    @property
+    def partners_file(self) -> Path:
+        """Return the file of the partners."""
+        return self.path / PARTNERS_FILE
+
+    def read_keys(self) -> OperationKeys:
+        """Read the keys of the operations."""
+        return OperationKeys.read_folder(self.path / KEYS_FOLDER)
+
+    def get_key_file(self, operation: str) -> Path:
+        """Return the file for the key of a new operation."""
+        safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in operation)
+        return self.path / KEYS_FOLDER / f"{safe}{KEY_SUFFIX}"
+
+    def write_draft(self, message: AnyMessage) -> Path | None:
+        """Write a draft; return None if there is one of this identifier already, or it was sent."""
+        path = self.drafts / f"{message.message_id}{MESSAGE_SUFFIX}"
+        if path.exists() or (self.outbox / path.name).exists():
+            return None
+        replace_file(path, encode_message(message))
+        return path
+
+    def read_draft(self, path: Path) -> AnyMessage:
+        """Read a draft.
+
+        Raises
+        ------
+        BadInput
+            If it is no document.
+        """
+        try:
+            return decode_message(read_file(path))
+        except (ValueError, RecursionError) as error:
+            raise BadInput(
+                "not a draft of a message",
+                where=str(path),
+                got=str(error),
+                todo="write it again with npsrisk exchange draft",
+            ) from error
+
+    def send(self, message: AnyMessage, envelope: bytes) -> Path:
+        """Write a signed message to the outbox, and remove its draft."""
+        path = self.outbox / f"{message.message_id}{MESSAGE_SUFFIX}"
+        replace_file(path, envelope)
+        (self.drafts / path.name).unlink(missing_ok=True)
+        return path
+
+    def read_messages(self, folder: Path, now: datetime) -> Iterator[tuple[Path, SignedMessage | Refused]]:
+        """Read the messages of a folder, each checked."""
+        partners, keys = self.read_partners(), self.read_keys()
+        paths = sorted(folder.glob(f"*{MESSAGE_SUFFIX}"))
+        if len(paths) > MAX_FILES:
+            raise BadInput(
+                "too many messages",
+                where=str(folder),
+                got=f"{len(paths):,}",
+                expected=f"at most {MAX_FILES:,}",
+            )
+        for path in paths:
+            try:
+                found = read_signed_message(read_file(path), partners, now, path.name)
+                keys.require(getattr(found.message, "indicators", ()), found.message.operation, path.name)
+                yield path, found
+            except (MessageFault, BadInput) as fault:
+                yield path, Refused(path, str(fault))
+
+    def read_withdrawn(self) -> set[str]:
+        """Read the names of the messages whose withdrawal was accepted before.
+
+        Raises
+        ------
+        BadInput
+            If a file is no message: without it, a withdrawn message could count again.
+        """
+        names = set()
+        for path in sorted(self.received.glob(f"*{MESSAGE_SUFFIX}")):
+            try:
+                message = decode_statement(Envelope.read(read_file(path)).get_statement())
+            except (PromotionRefused, ValueError, RecursionError) as error:
+                raise BadInput(
+                    "not a message", where=str(path), todo="restore it from a copy, or remove it"
+                ) from error
+            if isinstance(message, Withdrawal):
+                names.add(name_message(message.author, message.about))
+        return names
+
+    def keep(self, path: Path, found: SignedMessage | Refused) -> None:
+        """Move a message out of the inbox, to those received or those refused; a file of another folder stays there."""
+        own = path.parent.resolve() == self.inbox.resolve()
+        if isinstance(found, Refused):
+            replace_file(self.refused / f"{path.name}.txt", f"{found.reason}\n".encode())
+            if own:
+                path.replace(self.refused / path.name)
+            return
+        name = f"{found.message.author}_{found.message.message_id}{MESSAGE_SUFFIX}"
+        replace_file(self.received / name, found.envelope)
+        if own:
+            path.unlink()
+
+
+def get_administration() -> str:
+    """Return the name of the own administration.
+
+    Raises
+    ------
+    BadSetting
+        If none is set.
+    """
+    name = Settings.read().administration
+    if name is None:
+        raise BadSetting(
+            "the own administration has no name",
+            where="NPSRISK_ADMINISTRATION",
+            expected="the name under which the partners know it, for example XA",
+        )
+    return name
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file of at most the size of a message.
+
+    Raises
+    ------
+    BadInput
+        If it is larger, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MESSAGE_BYTES + 1)
+    except OSError as error:
+        raise BadInput(
+            "the file cannot be read", where=str(path), got=error.strerror or str(error)
+        ) from error
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise BadInput(
+            "the file is too large for a message",
+            where=str(path),
+            expected=f"at most {MAX_MESSAGE_BYTES:,} bytes",
+        )
+    return data

@@ -1,0 +1,148 @@
+"""Import of messages: into an alert table, or into a running service."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from consignments.errors import BadInput, ServiceFault
+from consignments.exchange.alerts import list_alert_changes, name_message
+from consignments.exchange.documents import AnyMessage, Withdrawal
+from consignments.records import Alert
+from models.signatures.signed_message import SignedMessage
+from operation.exchange.folder import Refused
+
+API_KEY_VARIABLE = "NPSRISK_API_KEY"
+TIMEOUT_SECONDS = 30.0
+REFUSED_STATUSES = (400, 413, 422)
+"""Statuses that concern the message and not the service."""
+
+
+class AlertTable:
+    """An alert table that messages change.
+
+    Parameters
+    ----------
+    alerts : iterable of Alert
+        Of several versions the last counts.
+    further : sequence of str
+        Columns that an alert does not have.
+    where : str
+        The file, for errors.
+
+    Attributes
+    ----------
+    withdrawn : set of str
+        Names of the messages whose withdrawal came.
+    """
+
+    def __init__(
+        self, alerts: Iterable[Alert] = (), further: Sequence[str] = (), where: str = "alerts"
+    ) -> None:
+        self.withdrawn: set[str] = set()
+        self._alerts = {alert.alert_id: alert for alert in alerts}
+        self._further, self._where = further, where
+        self._changed = False
+
+    @classmethod
+    def read(cls, path: Path) -> "AlertTable":
+        """Read the table; there are no alerts if it does not exist.
+
+        Raises
+        ------
+        BadInput
+            If a row is invalid, or a column would be lost: nothing is dropped from a table that is written again.
+        """
+        from consignments.tables import read_table, to_alerts
+
+        if not path.exists():
+            return cls()
+        frame = read_table(path, Alert, strict=True).frame
+        further = sorted(set(frame.columns) - set(Alert.__struct_fields__))
+        return cls(to_alerts(frame), further, str(path))
+
+    def apply(self, message: AnyMessage, received_at: datetime, administration: str | None) -> int:
+        """Apply a message that an administration received; return how many alerts changed."""
+        changes = list_alert_changes(
+            message, received_at, self._alerts.get, withdrawn=self.withdrawn, administration=administration
+        )
+        if isinstance(message, Withdrawal):
+            self.withdrawn.add(name_message(message.author, message.about))
+        self._changed |= bool(changes)
+        self._alerts.update((alert.alert_id, alert) for alert in changes)
+        return len(changes)
+
+    def write(self, path: Path) -> None:
+        """Write the table, if it does not exist or an alert changed.
+
+        Raises
+        ------
+        BadInput
+            If a column would be lost.
+        """
+        from consignments.tables import build_frame, write_table
+
+        if not self._changed and path.exists():
+            return
+        if self._further:
+            raise BadInput(
+                "messages cannot change a table with further columns",
+                where=self._where,
+                got=", ".join(self._further),
+                expected="an alert table of your own",
+                todo="use --service for the alerts of a service, or name another table",
+            )
+        write_table(build_frame(list(self._alerts.values()), Alert), path)
+
+
+def post_messages(service: str, accepted: Iterable[tuple[Path, SignedMessage]]) -> list[Refused]:
+    """Send messages to a service; return those that it refuses.
+
+    Raises
+    ------
+    BadInput
+        If the address is not HTTP.
+    ServiceFault
+        If the service cannot be reached or does not accept the key: the remaining messages stay in the inbox.
+    """
+    if urlsplit(service).scheme not in ("http", "https"):
+        raise BadInput(
+            "not the address of a service", where="--service", got=service, expected="http://HOST:PORT"
+        )
+    refused = []
+    for path, each in accepted:
+        reason = _post(f"{service.rstrip('/')}/v1/messages", each.envelope)
+        if reason is not None:
+            refused.append(Refused(path, reason))
+    return refused
+
+
+def _post(url: str, envelope: bytes) -> str | None:
+    headers = {"content-type": "application/json"}
+    if api_key := os.environ.get(API_KEY_VARIABLE):
+        headers["authorization"] = f"Bearer {api_key}"
+    request = urllib.request.Request(url, envelope, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
+            return None
+    except urllib.error.HTTPError as error:
+        detail = _read_detail(error)
+        if error.code in REFUSED_STATUSES:
+            return detail
+        raise ServiceFault(
+            "the service does not accept messages", where=url, got=f"status {error.code}: {detail}",
+            todo=f"check its state and the key in {API_KEY_VARIABLE}",
+        ) from error  # fmt: skip
+    except OSError as error:
+        raise ServiceFault("the service cannot be reached", where=url, got=str(error)) from error
+
+
+def _read_detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read(10_000)).get("detail", error.reason))
+    except (ValueError, AttributeError):
+        return str(error.reason)

@@ -1,0 +1,73 @@
+"""The page of alerts: matches by indicators count too, and messages of partners are shown with what they brought."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.examples import make_consignment, make_outcome
+from support.officer import Officer, read_text, serving_desk
+from support.partner import ExchangePartner, Ticking
+from support.serving_examples import Client, publish, settings_in
+
+pytestmark = pytest.mark.usefixtures("own_keys")
+HOSTILE = "<script>alert(1)</script>"
+CELLS = re.compile(r'class="number" data-label="[^"]+">([^<]+)<')
+
+
+@pytest.fixture(scope="module")
+def officer(bundle: Path, partner: ExchangePartner) -> Iterator[Officer]:
+    folder = partner.exchange.parent
+    publish(folder, bundle, "1")
+    settings = settings_in(folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_ADMINISTRATION="XB")
+    with serving_desk(settings, Ticking()) as client:
+        person = Officer(client)
+        person.sign_in(person="K. Lee")
+        yield person
+
+
+def record(client: Client, path: str, body: object) -> None:
+    response = client.post(path, body)
+    assert response.status_code == 200, response.text
+
+
+def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: ExchangePartner) -> None:
+    client = officer.client
+    record(client, "/v1/scores", make_consignment("RB0", received_at=None))
+    record(client, "/v1/messages", partner.seizure(substance=HOSTILE))
+    record(client, "/v1/messages", partner.feedback("S-9"))
+    nobody = {"sender_name": None, "sender_address": None, "sender_phone": None, "consignee_address": None,
+              "consignee_name": None, "consignee_phone": None}  # fmt: skip
+    for name, changes in (("RB1", {}), ("RB2", {"description": "ketone"}), ("RB3", nobody)):
+        record(client, "/v1/scores", make_consignment(name, received_at=None, **changes))
+    record(client, "/v1/outcomes", make_outcome("RB1", result="nps"))
+    record(client, "/v1/outcomes", make_outcome("RB2", result="pending", known_at=None))
+    page = officer.get_until("/alerts", ">2</td>")
+    # The alert; then the feedback and the seizure, the latest first.
+    assert CELLS.findall(page.text) == [
+        "2",
+        "2",
+        "1",
+        "100 %",
+        "7",
+        "4",
+        "1",
+        "25.0 %",
+        "2",
+        "2",
+        "1",
+        "100 %",
+    ]
+    text = read_text(page)
+    assert "10 indicators of parties" in text or re.search(r"\d+ indicators of parties", text)
+    assert "XA/F-S-9 XB/S-9 feedback TLP:AMBER" in text
+    assert HOSTILE not in page.text
+    assert HOSTILE in text
+
+
+def test_a_damaged_key_file_is_named_and_stops_nothing(officer: Officer, partner: ExchangePartner) -> None:
+    record(officer.client, "/v1/messages", partner.warning())
+    (partner.exchange / "keys" / "other.operation").write_text("secret = 1")
+    text = read_text(officer.get_until("/alerts", "cannot be read"))
+    assert "the file holds no operation key" in text
+    assert "XA/W-1" in text

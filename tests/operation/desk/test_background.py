@@ -1,0 +1,63 @@
+"""A value that takes long to read never holds up a page for long, and is read once at a time."""
+
+import threading
+
+import pytest
+
+from operation.desk import background
+from operation.desk.background import BackgroundValue, BackgroundValues
+
+
+def test_a_slow_value_is_missing_at_first_and_there_when_it_is_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background, "WAIT_SECONDS", 0.01)
+    complete, reads = threading.Event(), list[int]()
+
+    def read() -> str:
+        reads.append(1)
+        complete.wait(10)
+        return "value"
+
+    value = BackgroundValue(read)
+    assert [value.get(), value.get()] == [None, None]
+    complete.set()
+    monkeypatch.setattr(background, "WAIT_SECONDS", 10.0)
+    assert value.get() == "value"
+    assert len(reads) == 1
+
+
+def test_a_fault_is_raised_and_the_next_page_reads_again() -> None:
+    results = iter([ValueError("damaged"), None])
+
+    def read() -> str:
+        fault = next(results)
+        if fault is not None:
+            raise fault
+        return "value"
+
+    value = BackgroundValue(read)
+    with pytest.raises(ValueError, match="damaged"):
+        value.get()
+    assert value.get() == "value"
+
+
+def test_no_more_values_are_read_at_a_time_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "WAIT_SECONDS", 0.01)
+    complete, reads = threading.Event(), list[str]()
+    values: BackgroundValues[str, str] = BackgroundValues(2)
+
+    def read(key: str) -> str:
+        reads.append(key)
+        complete.wait(10)
+        return key
+
+    def ask(key: str) -> tuple[bool, str | None]:
+        value = values.start(key, lambda: read(key))
+        return (False, None) if value is None else (True, value.get())
+
+    assert [ask(key)[0] for key in "abcab"] == [True, True, False, True, True]
+    assert reads == ["a", "b"]
+    complete.set()
+    monkeypatch.setattr(background, "WAIT_SECONDS", 10.0)
+    assert [ask(key)[1] for key in "abcab"] == ["a", "b", "c", "a", "b"]

@@ -1,0 +1,265 @@
+"""The pages in a real browser, by clicks and keys: headless Chromium, and axe for people who cannot see or use a mouse.
+
+Without Chromium these tests are skipped. The longer ones run with `make pages`, which also installs axe.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from support.browser import Browser, browsing, find_chromium
+from support.examples import make_consignment
+from support.officer import SERVE_DESK, write_keys
+from support.serving_examples import publish, running
+
+pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium: apt-get install chromium")
+AXE = Path(sys.prefix) / "axe" / "axe_playwright_python" / "axe.min.js"
+RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
+HOSTILE = '<script>document.title="owned"</script>\u202egnp'
+WIDTHS = (390, 768, 1280, 1920)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("browser")
+    publish(folder, bundle, "1")
+    keys = write_keys(
+        folder / "keys.toml",
+        {"key": "all", "person": "K. Lee"},
+        {"key": "jeju", "person": "J. Park", "scopes": ("read",), "offices": ("Jeju",)},
+        {"key": "old", "expires_at": "2024-03-01T00:00:00Z"},
+    )
+    with running(folder, SERVE_DESK, NPSRISK_API_KEYS_FILE=str(keys)) as (_, address):
+        with httpx.Client(base_url=address, headers={"authorization": "Bearer all"}, timeout=60) as http:
+            for number in range(130):
+                c = make_consignment(
+                    f"RB{number:03}", received_at=None, gross_weight_kg=number / 10, sender_name=None, sender_phone=None,
+                    sender_address=f"{number} Road", description=HOSTILE if number == 7 else "research chemical powder",
+                )  # fmt: skip
+                post(http, "/v1/scores", c)
+            post(http, "/v1/scores", make_consignment("RB900", received_at=None, sender_address="7 Road"))
+            post(
+                http,
+                "/v1/alerts",
+                {"alert_id": "A-1", "issued_at": "2024-03-01T00:00:00Z", "hs_code": "61", "text": HOSTILE},
+            )
+        yield address
+
+
+def post(http: httpx.Client, path: str, body: object) -> None:
+    import msgspec
+
+    response = http.post(
+        path, content=msgspec.json.encode(body), headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 200, response.text
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser, url: str) -> Browser:
+    """A browser in which an officer has signed in by typing the key."""
+    chromium.set_width(1280)
+    sign_in(chromium, url, "all")
+    return chromium
+
+
+def sign_in(browser: Browser, url: str, key: str) -> None:
+    browser.call("Network.clearBrowserCookies")
+    browser.open(f"{url}/")
+    browser.type("#key", key)
+    browser.press("Enter", loads=True)
+    browser.errors.clear()
+    browser.requests.clear()
+
+
+def list_requests(browser: Browser, url: str) -> list[str]:
+    """List the addresses beyond the service that the page asked for; `data:` is part of the page or of the browser."""
+    return [each for each in browser.requests if not each.startswith((url, "data:"))]
+
+
+def test_an_officer_decides_by_clicks(browser: Browser, url: str) -> None:
+    assert browser.text("h1").startswith("Incheon, ")
+    browser.click("tbody th a", loads=True)
+    name = browser.text("h1")
+    assert re.fullmatch(r"RB\d{3}", name)
+    browser.click('input[value="request_information"]')
+    browser.type("#reason", "value and goods differ")
+    browser.click("section[aria-labelledby=decide] button", loads=True)
+    history = browser.text(".timeline")
+    assert "Request information" in history
+    assert "value and goods differ" in history
+    assert "by K. Lee" in history
+    browser.click(".days a", loads=True)
+    assert "information requested" in browser.text("table")
+    assert browser.errors == []
+    assert list_requests(browser, url) == []
+    assert browser.run("document.querySelectorAll('script').length") == 0
+    assert browser.run("document.cookie") == ""
+
+
+def test_a_wrong_key_and_an_expired_key_stay_outside(chromium: Browser, url: str) -> None:
+    for key in ("wrong", "old"):
+        sign_in(chromium, url, key)
+        assert "unknown or has expired" in chromium.text("[role=alert]")
+        chromium.open(f"{url}/model")
+        assert chromium.text("h1") == "Sign in"
+
+
+@pytest.mark.slow
+def test_an_override_asks_for_its_reason(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/?band=routine")
+    if not browser.run("!!document.querySelector('tbody th a')"):
+        browser.open(f"{url}/?band=high")
+    routine = "band=routine" in browser.run("location.href")
+    browser.click("tbody th a", loads=True)
+    browser.click(f'input[value="{"inspect" if routine else "release"}"]')
+    browser.click("section[aria-labelledby=decide] button", loads=True)
+    assert "Give the reason" in browser.text("[role=alert]")
+    browser.type("#reason", "tip of a partner")
+    browser.click("section[aria-labelledby=decide] button", loads=True)
+    assert "overrides the proposal" in browser.text(".timeline")
+
+
+@pytest.mark.slow
+def test_a_result_is_recorded_and_filtered_by_its_family(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/consignment?id=RB050")
+    browser.run("document.querySelector('#result').value = 'nps'")
+    browser.type("#substance", "4-CMC")
+    browser.type("#substance_family", "cathinone")
+    browser.type("#quantity_g", "12.5")
+    browser.click("section[aria-labelledby=result-title] button", loads=True)
+    assert "4-CMC, 12.5 g" in browser.text(".timeline")
+    browser.open(f"{url}/")
+    browser.run("document.querySelector('#family').value = 'cathinone'")
+    browser.click(".filters button", loads=True)
+    assert browser.run("[...document.querySelectorAll('tbody th a')].map(a => a.textContent)") == ["RB050"]
+
+
+@pytest.mark.slow
+def test_the_list_is_read_by_keys_alone(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/")
+    browser.press("Tab")
+    assert browser.run("document.activeElement.className") == "skip"
+    browser.press("Enter")
+    assert browser.run("document.activeElement.id") == "content"
+    seen = []
+    for _ in range(25):
+        browser.press("Tab")
+        outline = browser.run("getComputedStyle(document.activeElement).outlineStyle")
+        seen.append(browser.run("document.activeElement.id || document.activeElement.textContent.trim()"))
+        assert outline != "none", seen[-1]
+    assert seen[:2] == ["Day before", "day"] or seen[0] == "Day before"
+    assert "office" in seen
+    assert any(re.fullmatch(r"RB\d{3}", each) for each in seen)
+    browser.press("Enter", loads=True)
+    assert re.fullmatch(r"RB\d{3}", browser.text("h1"))
+
+
+@pytest.mark.slow
+def test_a_hunt_is_opened_by_keys_from_the_alerts(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/alerts")
+    for _ in range(20):
+        if browser.text("h1") == "Alerts and their yield":
+            break
+        browser.open(f"{url}/alerts")
+    seen = ""
+    for _ in range(20):
+        browser.press("Tab")
+        seen = browser.run("document.activeElement.textContent.trim()")
+        if seen.startswith("Hunt"):
+            break
+    assert seen == "Hunt (A-1)"
+    browser.press("Enter", loads=True)
+    assert browser.errors == []
+    assert "/hunt?alert=A-1" in browser.run("location.href")
+
+
+@pytest.mark.slow
+def test_hostile_texts_run_nothing(browser: Browser, url: str) -> None:
+    for path in (
+        "/consignment?id=RB007",
+        "/alerts",
+        "/hunt?alert=A-1",
+        "/links?id=RB007",
+        "/?page=1",
+        "/?page=2",
+    ):
+        browser.open(url + path)
+        assert "owned" not in browser.run("document.title")
+        assert browser.run("document.querySelectorAll('script').length") == 0
+    browser.open(f"{url}/consignment?id=RB007")
+    assert "[U+202E]gnp" in browser.text("dl")
+    browser.open(f"{url}/try")
+    browser.type("#description", HOSTILE)
+    browser.click("section[aria-labelledby=fields] button", loads=True)
+    assert "Scores, not recorded" in browser.text("main")
+    assert "owned" not in browser.run("document.title")
+    assert browser.errors == []
+
+
+@pytest.mark.slow
+def test_a_reader_of_another_office_sees_an_empty_list(chromium: Browser, url: str) -> None:
+    sign_in(chromium, url, "jeju")
+    assert "No consignment was scored for your offices" in chromium.text("main")
+    chromium.open(f"{url}/consignment?id=RB001")
+    assert chromium.text("h1") == "Not found"
+    chromium.click(".out button", loads=True)
+    assert chromium.text("h1") == "Sign in"
+
+
+PAGES = (
+    "/", "/?state=cancelled", "/?day=2001-01-01", "/?page=2&capacity=120", "/consignment?id=RB050", "/consignment?id=RB050&personal=1",
+    "/consignment?id=none", "/links?id=RB007", "/hunt?id=RB050", "/hunt?alert=A-1",
+    "/draft?id=RB050", "/alerts", "/model", "/try", "/login",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_fits_every_width_and_axe_finds_nothing(browser: Browser, url: str, path: str) -> None:
+    if not AXE.exists():
+        pytest.skip(f"no axe in {AXE}: run make pages")
+    for width in WIDTHS:
+        browser.set_width(width)
+        browser.open(url + path)
+        overflow = browser.run("document.documentElement.scrollWidth") - width
+        assert overflow <= 0, (width, overflow)
+        if width in (390, 1280):
+            browser.run(AXE.read_text(encoding="utf-8") + "; 0")
+            found = browser.run(
+                f"axe.run(document, {RULES}).then(r => r.violations.map(v => [v.id, v.impact, v.nodes.slice(0, 3).map(n => n.html)]))"
+            )
+            assert found == [], (width, found)
+    assert [
+        each for each in browser.errors if "404" not in each and not each.startswith("recommendation")
+    ] == []
+    assert list_requests(browser, url) == []
+
+
+@pytest.mark.slow
+def test_axe_finds_a_page_that_is_wrong(browser: Browser) -> None:
+    if not AXE.exists():
+        pytest.skip(f"no axe in {AXE}: run make pages")
+    page = "<html><title>x</title><p style='color:#aaa;background:#fff'>grey<input><img src='data:,'>"
+    browser.open("data:text/html," + quote(page))
+    browser.run(AXE.read_text(encoding="utf-8") + "; 0")
+    found = set(browser.run(f"axe.run(document, {RULES}).then(r => r.violations.map(v => v.id))"))
+    assert {"color-contrast", "label", "image-alt", "html-has-lang"} <= found
+
+
+@pytest.mark.slow
+def test_a_consignment_prints_on_two_sheets(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/consignment?id=RB050")
+    pdf = browser.print_pdf()
+    assert pdf.startswith(b"%PDF")
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 2

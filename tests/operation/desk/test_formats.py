@@ -1,0 +1,81 @@
+"""Texts and numbers on the pages; every text of the templates is in the table, and every text of the table is used."""
+
+import re
+from typing import get_args
+
+from consignments.exchange.documents import AnyMessage, Seizure, Warning
+from consignments.records import Consignment, Result, get_fields
+from features.indicators.values import INDICATORS, SIDES
+from models.formats import format_number
+from operation.desk.drafts import HIDDEN_FACTS
+from operation.desk.formats import TEMPLATES, build_link
+from operation.desk.texts import load_page_texts
+from operation.hunting import CRITERIA, IN_HAND, NOT_INSPECTED
+from serving.event_log.event_codec import ActionKind
+
+SOURCES = "".join(path.read_text() for path in sorted(TEMPLATES.glob("*.html")))
+CODES = {
+    "state": (
+        *get_args(ActionKind),
+        *get_args(Result),
+        "open",
+        "selected",
+        "cancelled",
+        "missed",
+        IN_HAND,
+        NOT_INSPECTED,
+    ),
+    "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
+    "message": tuple(kind.__struct_config__.tag for kind in get_args(AnyMessage)),
+    "document": tuple(
+        field
+        for message in (Seizure, Warning)
+        for field in message.__struct_fields__
+        if field not in HIDDEN_FACTS
+    ),
+    "draft": (
+        "no_administration",
+        "no_detection",
+        "no_key",
+        "counting",
+        "changed",
+        "nothing_chosen",
+        "already_sent",
+    ),
+    "action": get_args(ActionKind),
+    "result": get_args(Result),
+    "band": ("high", "elevated", "routine"),
+    "proposal": ("inspect", "check", "release", "none"),
+    "field": tuple(
+        field.name for field in get_fields(Consignment) if field.name not in ("received_at", "cancelled_at")
+    ),
+}
+
+
+def test_a_link_quotes_its_values() -> None:
+    assert build_link("/consignment", id="A/B?&#") == "/consignment?id=A%2FB%3F%26%23"
+    assert build_link("/", office=None, day="") == "/"
+    assert format_number(1e9) == "1,000,000,000"
+
+
+def test_every_text_that_a_template_names_is_in_the_table() -> None:
+    texts = load_page_texts("en")
+    named = set(re.findall(r"\bt\('([a-z_]+\.[a-z_]+)'", SOURCES))
+    assert len(named) > 80
+    missing = [name for name in sorted(named) if name not in texts]
+    assert missing == []
+
+
+def test_every_code_has_a_name() -> None:
+    texts = load_page_texts("en")
+    missing = [
+        f"{section}.{code}"
+        for section, codes in CODES.items()
+        for code in codes
+        if f"{section}.{code}" not in texts
+    ]
+    assert missing == []
+
+
+def test_a_language_without_a_table_is_english() -> None:
+    assert load_page_texts("xx")("nav.list") == "Inspection list"

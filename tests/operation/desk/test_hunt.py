@@ -1,0 +1,215 @@
+"""The hunt of a page: what shares something with a detection, and what is in hand ranked again, as known then and now."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from msgspec import structs
+from numpy.typing import NDArray
+from support.examples import day, make_consignment, make_outcome
+from support.history_worlds import get_counted
+from support.partner import ExchangePartner, Ticking
+from support.serving_examples import Client, publish, serving, settings_in
+
+from consignments.records import Consignment, Outcome
+from consignments.tables import read_table
+from consignments.timestamps import to_day
+from features.batch import FeatureParameters, Tables
+from features.history.pseudonyms import Pseudonyms
+from features.indicators.operation_keys import install_keys
+from features.indicators.values import compute_indicators
+from features.streams import compute_feature_matrix
+from models.bundle import load_bundle
+from operation.desk.hunt import IN_HAND, HuntRow, _rank, list_hunt_values
+from operation.desk.messages import PageRequest, Viewer
+from operation.desk.renderer import PageRenderer
+from operation.hunt import HuntLimits, find_consignment_target, hunt
+from operation.second_scores import SecondScorer, score_again
+from serving.event_log.reader import LogReader
+from serving.maintenance.export import export_log
+from serving.scoring.loaded_model import load_rules_model
+from serving.scoring.past_models import PastModels
+from serving.state.history_keys import KeyReader
+from serving.state.snapshots import rebuild_state
+
+pytestmark = pytest.mark.usefixtures("own_keys")
+NOBODY = dict.fromkeys(
+    [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
+)
+PHONE = "+44 20 7946 0018"
+ATTEMPTS = 60
+CLOCK = Ticking()
+
+
+@pytest.fixture(scope="module")
+def client(partner: ExchangePartner, bundle: Path) -> Iterator[Client]:
+    folder = partner.exchange.parent
+    publish(folder, bundle, "1")
+    settings = settings_in(folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange))
+    with serving(settings, CLOCK) as opened:
+        score(opened, "SEIZED", 0)
+        score(opened, "OLD", -20, sender_phone=PHONE)
+        score(opened, "PASSED", 2, sender_phone="0044 2079460018")
+        score(opened, "RELEASED", 3, sender_phone=PHONE)
+        score(opened, "CLEAR", 4, sender_phone=PHONE)
+        score(opened, "WAITING", 19, sender_phone=PHONE)
+        score(opened, "STRANGER", 19.1, description="books")
+        score(opened, "ELSEWHERE", 19.2, sender_phone=PHONE, office="Busan")
+        score(opened, "GONE", 19.3, sender_phone=PHONE)
+        send(opened, "/v1/cancellations", {"consignment_id": "GONE"})
+        send(opened, "/v1/actions", {"consignment_id": "RELEASED", "action": "release", "reason": "checked"})
+        send(opened, "/v1/outcomes", make_outcome("CLEAR", inspected_at=day(5), known_at=day(6)))
+        result = {"result": "nps", "inspected_at": day(8), "known_at": day(12)}
+        send(opened, "/v1/outcomes", make_outcome("SEIZED", **result))
+        yield opened
+
+
+def score(client: Client, name: str, at: float, **changes: Any) -> None:
+    own = {"sender_phone": PHONE} if name == "SEIZED" else {}
+    send(client, "/v1/scores", make_consignment(name, received_at=day(at), **(NOBODY | own | changes)))
+
+
+def send(client: Client, path: str, body: object) -> None:
+    response = client.post(path, body)
+    assert response.status_code == 200, response.text
+
+
+@pytest.fixture(scope="module")
+def renderer(client: Client) -> Iterator[PageRenderer]:
+    """The renderer of the page process, in this process, which is not of low priority."""
+    made = PageRenderer(client.service.settings)
+    yield made
+    made.close()
+
+
+def render(renderer: PageRenderer, offices: tuple[str, ...] | None = None, **query: str) -> tuple[int, str]:
+    """Render the page of a hunt, again while it is being prepared; return its status and its text."""
+    viewer = Viewer("key", "K. Lee", ("read",), offices)
+    for _ in range(ATTEMPTS):
+        answer = renderer.render(PageRequest("hunt", query, viewer, "", CLOCK()))
+        html = answer.html.decode()
+        if "This page is being prepared" not in html:
+            assert not re.search(r"<script|<style|\sstyle=|\son\w+=", html)
+            return answer.status, " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+    raise AssertionError("the hunt does not end")
+
+
+def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRenderer) -> None:
+    status, text = render(renderer, id="SEIZED")
+    assert status == 200
+    assert (
+        "5 consignments of the last 30 days share its sender's phone: "
+        "2 in hand, 2 passed without an inspection (1 released)." in text
+    )
+    table = text.partition("What shares something with it")[2].partition("In hand, ranked again")[0]
+    for shown in (
+        "PASSED",
+        "passed, not inspected",
+        "RELEASED",
+        "released",
+        "CLEAR",
+        "inspected, nothing found",
+    ):
+        assert shown in table
+    assert "STRANGER" in text.partition("In hand, ranked again")[2]
+    for absent in ("GONE", "OLD ", "Nothing was scored again", "7946"):
+        assert absent not in text
+
+
+def test_consignments_of_other_offices_are_counted_and_not_named(renderer: PageRenderer) -> None:
+    assert render(renderer, ("Busan",), id="SEIZED")[0] == 404
+    _, text = render(renderer, ("Busan",), id="ELSEWHERE")
+    assert "of them belong to other offices" in text
+    assert "WAITING" not in text
+    assert "STRANGER" not in text
+
+
+def test_an_alert_is_hunted_for_by_its_indicators(
+    client: Client, renderer: PageRenderer, partner: ExchangePartner
+) -> None:
+    seen = make_consignment(**(NOBODY | {"sender_phone": PHONE}))
+    indicators = compute_indicators(seen, partner.operation)
+    send(client, "/v1/messages", partner.seizure(message_id="S-7", indicators=indicators))
+    install_keys(renderer.keys)
+    assert (
+        "6 consignments of the last 30 days share its sender's phone" in render(renderer, alert="XA/S-7")[1]
+    )
+    assert "There is nothing to hunt for" in render(renderer, alert="none")[1]
+    assert render(renderer, id="none")[0] == render(renderer)[0] == 404
+
+
+def test_a_second_score_is_that_of_the_consignment_arriving_now_without_its_first_arrival(
+    client: Client,
+) -> None:
+    """Each equals the score of an amendment that arrives now, on a state of its own; and a second score changes no other one."""
+    settings = client.service.settings
+    with LogReader.open_to_read(settings.database_url) as log:
+        vault = client.service.vault
+        model = load_rules_model(vault)
+        entries = model.entries
+        versions = {each.consignment_id: each for each in log.read_decisions()}
+        state = rebuild_state(log, KeyReader(model.pipeline, entries))
+        model.pipeline.alerts = state.alerts
+        wanted = [entries.decode_consignment(versions[name]) for name in ("STRANGER", "WAITING", "CLEAR")]
+        alone = []
+        for c in wanted:
+            fresh = rebuild_state(log, KeyReader(model.pipeline, entries))
+            known = fresh.get_consignment(c.consignment_id)
+            now = structs.replace(c, received_at=day(20))
+            row, keys, counterparts = model.describe(now, state.sequence + 1)
+            fresh.record_arrivals([known], to_day(day(20)), keys[None], counterparts[None], row[None])
+            alone.append(model.score_row(row, c.channel))
+        before = get_counted(state.history)
+        first = [score_again(model, state, c, day(20)) for c in wanted]
+        assert get_counted(state.history) == before
+        again = [score_again(model, state, c, day(20)) for c in reversed(wanted)]
+        assert first == alone
+        assert again == first[::-1]
+        assert len(SecondScorer(settings).score(log, vault, wanted, day(20))) == 3
+
+
+def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, tmp_path: Path) -> None:
+    settings, vault = client.service.settings, client.service.vault
+    with LogReader.open_to_read(settings.database_url) as log:
+        model = load_rules_model(vault)
+        state = rebuild_state(log, KeyReader(model.pipeline, model.entries))
+        bundles = PastModels(settings.state_dir, lambda name, version: load_bundle(bundle))
+        export_log(log, vault, bundles, tmp_path / "out")
+        versions = {each.consignment_id: each for each in log.read_decisions()}
+        decode = model.entries.decode_consignment
+        of_page = {
+            name: score_again(model, state, decode(each), day(20.5)) for name, each in versions.items()
+        }
+    tables = Tables(
+        read_table(tmp_path / "out" / "consignments.parquet", Consignment).frame,
+        read_table(tmp_path / "out" / "outcomes.parquet", Outcome).frame,
+    )
+
+    def score_rows(tables: Tables, keep: NDArray[np.bool_], second: bool) -> NDArray[np.float64]:
+        matrix = compute_feature_matrix(
+            tables, FeatureParameters(pseudonyms=Pseudonyms(vault.data_key)), keep=keep, second=second
+        )
+        return model.risk.score(matrix.X, tables.consignments["channel"].iloc[matrix.rows].tolist())
+
+    limits = HuntLimits(day(20.5))
+    found = hunt(tables, find_consignment_target(tables, "SEIZED", limits.as_of), limits, score_rows)
+    rows = pd.concat([found.hits, found.in_hand])
+    assert set(rows["consignment_id"]) >= {"PASSED", "RELEASED", "CLEAR", "WAITING", "STRANGER", "ELSEWHERE"}
+    assert rows["score_now"].tolist() == [of_page[name] for name in rows["consignment_id"]]
+
+
+def test_ranks_are_those_of_the_office() -> None:
+    rows = [
+        HuntRow("A", "A", "X", 0, IN_HAND, (), 0.9, 0.1),
+        HuntRow("B", "B", "X", 0, IN_HAND, (), 0.2, 0.8),
+        HuntRow("C", "C", "Y", 0, IN_HAND, (), 0.1, None),
+        HuntRow("D", "D", "X", 0, "clear", (), 0.95, 0.95),
+    ]
+    ranked = {row.name: (row.rank_then, row.rank_now) for row in _rank(rows)}
+    assert ranked == {"A": (1, 2), "B": (2, 1), "C": (1, None), "D": (None, None)}
+    assert list_hunt_values(None, Viewer("k", "p", ()))["hits"] == []

@@ -1,0 +1,193 @@
+"""The brief before an operation: trends by hand, blind spots, data quality, and nothing from later."""
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+from scipy.stats import fisher_exact
+from support.examples import day, make_consignment, make_late_versions, make_outcome
+
+from consignments.errors import BadInput
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import build_frame
+from features.batch import Tables
+from operation.documents.brief import Brief, build_brief
+from operation.documents.brief_report import render_brief, summarize_brief
+from operation.documents.trends import find_trends
+
+AS_OF = day(100)
+
+
+def make_tables(alerts: list[Alert] | None = None) -> Tables:
+    """A hundred days: Incheon's rate rises after day 60, Busan sends 20 a day that nobody inspects after day 60."""
+    consignments, outcomes = [], []
+    for number in range(100):
+        new = number >= 60
+        for office, share in (("Incheon", 4 if new else 1), ("Gimhae", 1)):
+            for each in range(5):
+                name = f"{office}-{number}-{each}"
+                changes = {"hs_code": None} if office == "Gimhae" and new else {"hs_code": "293399"}
+                consignments.append(make_consignment(name, received_at=day(number), office=office, **changes))
+                positive = each < share and number % 5 == 0
+                outcomes.append(
+                    make_outcome(
+                        name,
+                        selected_at=day(number),
+                        inspected_at=day(number),
+                        known_at=day(number) + timedelta(hours=5),
+                        result="nps" if positive else "clear",
+                        substance_family="nitazene"
+                        if positive and new and office == "Incheon"
+                        else "cathinone",
+                    )
+                )
+        consignments.append(make_consignment(f"B-{number}", received_at=day(number), office="Busan"))
+    return Tables(
+        build_frame(consignments, Consignment),
+        build_frame(outcomes, Outcome),
+        None if alerts is None else build_frame(alerts, Alert),
+    )
+
+
+@pytest.fixture(scope="module")
+def brief() -> Brief:
+    alerts = [
+        Alert("A1", issued_at=day(0), departure_country="GB"),
+        Alert("A2", issued_at=day(0), expires_at=day(50), departure_country="GB"),
+        Alert("A3", issued_at=day(200), departure_country="GB"),
+        Alert("withdrawn", issued_at=day(0), departure_country="GB"),
+        Alert("withdrawn", issued_at=day(0), expires_at=day(90), departure_country="GB"),
+    ]
+    return build_brief(make_tables(alerts), AS_OF, recent_days=40)
+
+
+def test_a_rising_office_and_a_new_family_are_found_with_their_numbers(brief: Brief) -> None:
+    trends = {(each.dimension, each.part): each for each in brief.trends}
+    rising = trends["office", "Incheon"]
+    assert (rising.recent_positives, rising.recent_known, rising.earlier_positives, rising.earlier_known) == (
+        16,
+        95,
+        12,
+        300,
+    )
+    assert rising.verdict == "rising"
+    assert rising.p_value == pytest.approx(fisher_exact([[16, 79], [12, 288]]).pvalue)
+    assert rising.ratio.low > 1
+    assert trends["family", "nitazene"].verdict == "new"
+    assert trends["office", "Gimhae"].verdict == "no clear change"
+    assert all(each.adjusted >= each.p_value for each in brief.trends)
+
+
+def test_totals_blind_spots_quality_and_alerts(brief: Brief) -> None:
+    assert (brief.arrivals, brief.recent_arrivals) == (1100, 440)
+    assert (brief.known, brief.recent_known, brief.positives, brief.recent_positives) == (1000, 400, 64, 40)
+    assert [(each.dimension, each.part, each.arrivals) for each in brief.blind] == [
+        ("hs_chapter", "61", 40),
+        ("office", "Busan", 40),
+    ]
+    gimhae = next(each for each in brief.quality if (each.office, each.column) == ("Gimhae", "hs_code"))
+    assert (gimhae.recent, gimhae.earlier, gimhae.arrivals) == (0.0, 1.0, 200)
+    assert [(each.alert_id, each.counts.matched) for each in brief.alerts] == [("A1", 440)]
+
+
+def test_detections_that_become_known_late_are_no_falling_trend() -> None:
+    """Each day has 2 detections of 20, known after 15 days; other results are known after one."""
+    consignments, outcomes = [], []
+    for number in range(100):
+        for each in range(20):
+            name, delay, result = f"{number}-{each}", *((15, "nps") if each < 2 else (1, "clear"))
+            at = {"selected_at": day(number), "inspected_at": day(number), "known_at": day(number + delay)}
+            consignments.append(make_consignment(name, received_at=day(number)))
+            outcomes.append(make_outcome(name, result=result, **at))
+    found = build_brief(Tables(build_frame(consignments, Consignment), build_frame(outcomes, Outcome)), AS_OF)
+    trend = next(each for each in found.trends if each.dimension == "office")
+    # Arrivals from day 40 until day 79 with earlier ones.
+    assert (trend.recent_positives, trend.recent_known) == (2 * 39, 20 * 39)
+    assert {each.verdict for each in found.trends} == {"no clear change"}
+    # Of the last 21 days all other results are known, and the detections of the first 7.
+    assert found.unsettled == 21 * 18 + 7 * 2
+    assert "that trends leave out" in summarize_brief(found)
+
+
+def test_versions_of_a_consignment_are_one_arrival() -> None:
+    amended = [make_consignment(f"P-{n}", received_at=day(90), office="Busan") for n in range(60)]
+    late = [version for n in range(60) for version in make_late_versions(f"P-{n}", 91, office="Busan")]
+    found = build_brief(Tables(build_frame(amended + late, Consignment), make_tables().outcomes), AS_OF)
+    assert (found.arrivals, found.recent_arrivals) == (60, 60)
+    offices = [(each.part, each.arrivals) for each in found.blind if each.dimension == "office"]
+    assert offices == [("Incheon", 60)]
+    assert {each.arrivals for each in found.quality} <= {60}
+
+
+def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
+    tables = make_tables([Alert("A1", issued_at=day(0), departure_country="GB")])
+    assert tables.outcomes is not None
+    later = build_frame([make_consignment("later", received_at=day(120), office="Busan")], Consignment)
+    result = build_frame(
+        [
+            make_outcome(
+                "Incheon-99-4", selected_at=day(99), inspected_at=day(99), known_at=day(150), result="nps"
+            )
+        ],
+        Outcome,
+    )
+    more = Tables(
+        pd.concat([tables.consignments, later], ignore_index=True),
+        pd.concat([tables.outcomes, result], ignore_index=True),
+        tables.alerts,
+    )
+    assert build_brief(more, AS_OF, recent_days=40).to_plain() == brief.to_plain()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "recent", "verdict"),
+    [
+        ((0, 10), (2, 1000), "no clear change"),
+        ((0, 1000), (12, 1000), "new"),
+        ((0, 0), (2, 1000), "nothing to compare"),
+        ((0, 0), (1, 1000), "no clear change"),
+    ],
+)
+def test_a_part_is_new_only_if_that_is_not_chance(
+    earlier: tuple[int, int], recent: tuple[int, int], verdict: str
+) -> None:
+    (before, before_known), (now, now_known) = earlier, recent
+    rows = pd.DataFrame(
+        {
+            "office": "Incheon",
+            "positive": [n < before for n in range(before_known)] + [n < now for n in range(now_known)],
+            "family": "cathinone",
+        }
+    )
+    is_recent = pd.Series([False] * before_known + [True] * now_known)
+    (trend,) = (each for each in find_trends(rows, is_recent, ["office"]) if each.dimension == "office")
+    assert trend.verdict == verdict
+
+
+def test_trends_of_pure_chance_are_rarely_called() -> None:
+    called = 0
+    for seed in range(20):
+        rows = pd.DataFrame({"office": [f"O{n % 30}" for n in range(3000)]})
+        rows["positive"] = rows.sample(frac=1, random_state=seed).index.to_numpy() % 10 == 0
+        rows["family"] = "cathinone"
+        found = find_trends(rows, pd.Series([n % 2 == 0 for n in range(3000)]), ["office"])
+        called += sum(each.verdict in ("new", "rising", "falling") for each in found)
+    assert called <= 6
+
+
+def test_the_page_and_the_summary_say_the_trends(brief: Brief) -> None:
+    page, summary = render_brief(brief), summarize_brief(brief)
+    assert "rising: office Incheon, 16 of 95; 12 of 300 before" in page
+    assert "rising: office Incheon, 16 of 95; 12 of 300 before" in summary
+    assert "the largest is HS chapter 61" in summary
+    assert "alerts in force: 1" in summary
+
+
+def test_nothing_to_report_is_refused_and_no_result_is_no_fault() -> None:
+    tables = make_tables()
+    with pytest.raises(BadInput, match=r"no consignment to report.*2024-02-23.*--as-of"):
+        build_brief(tables, day(-10))
+    assert tables.outcomes is not None
+    quiet = build_brief(Tables(tables.consignments, tables.outcomes[:0]), AS_OF)
+    assert (quiet.known, quiet.trends) == (0, [])
+    assert "There is no detection yet." in render_brief(quiet)

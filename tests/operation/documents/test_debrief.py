@@ -1,0 +1,380 @@
+"""The debrief of an operation, against a second, plain implementation of every number."""
+
+import json
+import math
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta
+from scipy.stats.contingency import relative_risk
+from support.examples import day, make_consignment, make_late_versions, make_outcome
+
+from consignments.errors import BadInput
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import build_frame
+from features.batch import Tables
+from operation.alert_yield import select_valid_alerts
+from operation.documents.debrief import Debrief, DebriefInputs, build_debrief
+from operation.documents.debrief_report import render_debrief, summarize_debrief
+from operation.documents.tallies import compare_selectors, count_by, estimate_expected, estimate_rate
+from operation.inspections import OperationPeriod, find_period
+from training.evaluation.estimate import Estimate
+
+PERIOD = OperationPeriod(day(0), day(14), day(60))
+OFFICES = ("Incheon", "Busan")
+SELECTORS = ("model", "random", "officer")
+RESULTS = ("nps", "controlled_drug", "clear", "pending", None)
+
+
+def build_operation(rows: list[dict[str, Any]]) -> DebriefInputs:
+    """Build the tables of an operation from one dict for each consignment."""
+    consignments, outcomes, scores = [], [], []
+    for number, row in enumerate(rows):
+        name = f"C{number:03}"
+        received = day(row["day"])
+        consignments.append(
+            make_consignment(
+                name, received_at=received, office=row["office"], channel=row["channel"], route="AAA>BBB"
+            )
+        )
+        if row["score"] is not None:
+            scores.append({"consignment_id": name, "score": row["score"]})
+        if row["selected_by"] is None:
+            continue
+        missed, result = row["result"] is None, row["result"]
+        outcomes.append(
+            make_outcome(
+                name,
+                selected_by=row["selected_by"],
+                status="missed" if missed else "inspected",
+                selected_at=received + timedelta(hours=1),
+                inspected_at=None if missed else received + timedelta(hours=2),
+                known_at=None if missed or result == "pending" else received + timedelta(days=3),
+                result=result,
+                substance_family="cathinone" if result == "nps" else None,
+                quantity_g=10.0 if result == "nps" else None,
+            )
+        )
+    return DebriefInputs(
+        Tables(build_frame(consignments, Consignment), build_frame(outcomes, Outcome)),
+        pd.DataFrame(scores, columns=["consignment_id", "score"]),
+        capacity=2,
+    )
+
+
+row_strategy = st.fixed_dictionaries(
+    {
+        "day": st.integers(0, 13).map(float),
+        "office": st.sampled_from(OFFICES),
+        "channel": st.sampled_from(("postal", "air_cargo")),
+        "score": st.none() | st.floats(0.001, 0.9).map(lambda value: round(value, 3)),
+        "selected_by": st.none() | st.sampled_from(SELECTORS),
+        "result": st.sampled_from(RESULTS),
+    }
+)
+
+
+def count_plainly(rows: list[dict[str, Any]], part: str | None, value: str | None) -> dict[str, float]:
+    """Count one part by loops over the rows."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        if row["selected_by"] is None or (part is not None and row[part] != value):
+            continue
+        found["selected"] += 1
+        if row["result"] is None:
+            continue
+        found["presented"] += 1
+        if row["result"] == "pending":
+            continue
+        found["known"] += 1
+        found["positives"] += row["result"] == "nps"
+        found["offences"] += row["result"] != "clear"
+        if row["score"] is not None:
+            found["scored"] += 1
+            found["scored_positives"] += row["result"] == "nps"
+            found["expected"] += row["score"]
+    return dict(found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(row_strategy, min_size=1, max_size=25))
+def test_every_count_is_that_of_a_plain_loop(rows: list[dict[str, Any]]) -> None:
+    if all(row["selected_by"] is None for row in rows):
+        rows[0]["selected_by"] = "model"
+    found = build_debrief(build_operation(rows), PERIOD)
+    for name, part in (
+        (None, None),
+        *((each, "office") for each in OFFICES),
+        *((each, "selected_by") for each in SELECTORS),
+    ):
+        tallies = (
+            [found.total] if part is None else [each for each in found.tallies[part] if each.part == name]
+        )
+        plain = count_plainly(rows, part, name)
+        if not plain:
+            assert tallies == []
+            continue
+        (tally,) = tallies
+        for field in (
+            "selected",
+            "presented",
+            "known",
+            "positives",
+            "offences",
+            "scored",
+            "scored_positives",
+        ):
+            assert getattr(tally, field) == plain.get(field, 0), (name, field)
+        if plain.get("scored"):
+            assert tally.expected.value == pytest.approx(plain["expected"])
+    for part in ("office", "channel", "week", "selected_by", "route"):
+        assert sum(each.selected for each in found.tallies[part]) == found.total.selected
+        assert sum(each.positives for each in found.tallies[part]) == found.total.positives
+    handled = sum(each.positives for each in found.handlings)
+    assert handled == found.total.positives + found.total.selected - found.total.presented
+    json.dumps(found.to_plain(), allow_nan=False)
+    assert "<svg" in render_debrief(found)
+
+
+def hand_made() -> Debrief:
+    """Twelve consignments counted by hand: six selected, one not presented, one pending, two detections."""
+    plain = {"office": "Incheon", "channel": "postal", "day": 1.0}
+    rows = [
+        plain | {"score": 0.9, "selected_by": "model", "result": "nps"},
+        plain | {"score": 0.8, "selected_by": "model", "result": "clear"},
+        plain | {"score": 0.1, "selected_by": "officer", "result": "nps"},
+        plain | {"score": 0.2, "selected_by": "random", "result": "clear"},
+        plain | {"score": 0.3, "selected_by": "model", "result": None},
+        plain | {"score": 0.4, "selected_by": "model", "result": "pending"},
+        *(plain | {"score": 0.01, "selected_by": None, "result": "clear"} for _ in range(6)),
+    ]
+    inputs = build_operation(rows)
+    truth = pd.DataFrame({"consignment_id": [f"C{n:03}" for n in (0, 1, 2, 4, 5, 6)], "result": ["nps"] * 6})
+    alert = Alert("A1", issued_at=day(0), departure_country=make_consignment().departure_country)
+    never = Alert("A2", issued_at=day(0), description_pattern="unobtainium")
+    late = Alert("A3", issued_at=day(90), description_pattern="unobtainium")
+    tables = Tables(
+        inputs.tables.consignments, inputs.tables.outcomes, build_frame([alert, never, late], Alert)
+    )
+    return build_debrief(DebriefInputs(tables, inputs.scores, truth, capacity=2), PERIOD)
+
+
+def test_a_small_operation_counted_by_hand() -> None:
+    found = hand_made()
+    total = found.total
+    assert (found.arrivals, total.selected, total.presented, total.known, total.positives) == (12, 6, 5, 4, 2)
+    assert total.expected.value == pytest.approx(0.9 + 0.8 + 0.1 + 0.2)
+    assert {each.name: each.positives for each in found.handlings} == {
+        "ranked within capacity": 1, "ranked low": 1, "not presented": 1,
+    }  # fmt: skip
+    assert found.truth_handlings is not None
+    assert {each.name: each.positives for each in found.truth_handlings} == {
+        "ranked within capacity": 1, "ranked low": 1, "not presented": 1, "inspected without detection": 1,
+        "ranked low, not selected": 1, "result pending": 1,
+    }  # fmt: skip
+    assert [(each.family, each.positives, each.quantity_g) for each in found.families] == [
+        ("cathinone", 2, 20.0)
+    ]
+    assert [(each.alert_id, each.counts.matched, each.counts.known, each.counts.positives) for each in found.yields] == [
+        ("A1", 12, 4, 2), ("A2", 0, 0, 0),
+    ]  # fmt: skip
+    assert [(each.selector, math.isnan(each.ratio.value)) for each in found.selectors] == [
+        ("model", True), ("officer", True),
+    ]  # fmt: skip
+    assert [each.what for each in found.suggestions] == [
+        "Plan more random inspections",
+        "Ask the authors of alerts that matched nothing for other criteria",
+    ]
+
+
+def test_a_withdrawn_alert_is_not_reported_and_a_later_version_replaces_the_earlier() -> None:
+    alerts = build_frame(
+        [
+            Alert("A1", issued_at=day(-9), hs_code="29"),
+            Alert("A1", issued_at=day(-9), expires_at=day(-2), hs_code="29"),
+            Alert("A2", issued_at=day(-9), expires_at=day(-2)),
+            Alert("A2", issued_at=day(-9), hs_code="30"),
+            Alert("A3", issued_at=day(-9), hs_code="31"),
+            Alert("A3", issued_at=day(90), hs_code="32"),
+        ],
+        Alert,
+    )
+    valid = select_valid_alerts(alerts, PERIOD.begins, PERIOD.ends)
+    assert [(each.alert_id, each.hs_code) for each in valid] == [("A2", "30"), ("A3", "31")]
+    shuffled = alerts.assign(sequence=[1, 2, 3, 4, 5, 6]).iloc[[1, 0, 3, 2, 5, 4]]
+    assert select_valid_alerts(shuffled, PERIOD.begins, PERIOD.ends) == valid
+
+
+def test_what_arrived_before_the_period_is_ranked_among_its_own_day() -> None:
+    plain = {"office": "Incheon", "channel": "postal", "day": 1.0, "selected_by": "model", "result": "nps"}
+    rows = [plain | {"score": 0.9}, plain | {"score": 0.8}, plain | {"score": 0.1}]
+    inputs = build_operation(rows)
+    period = OperationPeriod(day(1.01), PERIOD.ends, PERIOD.as_of)
+    found = build_debrief(DebriefInputs(inputs.tables, inputs.scores, capacity=1), period)
+    assert found.arrivals == 0
+    assert {each.name: each.positives for each in found.handlings} == {
+        "ranked within capacity": 1, "ranked low": 2,
+    }  # fmt: skip
+
+
+def test_without_scores_a_positive_that_nobody_selected_was_not_ranked() -> None:
+    plain = {"office": "Incheon", "channel": "postal", "day": 1.0, "score": 0.5}
+    inputs = build_operation(
+        [plain | {"selected_by": "model", "result": "nps"}, plain | {"selected_by": None, "result": "clear"}]
+    )
+    truth = pd.DataFrame({"consignment_id": ["C000", "C001"], "result": ["nps"] * 2})
+    found = build_debrief(DebriefInputs(inputs.tables, None, truth, capacity=1), PERIOD)
+    assert found.truth_handlings is not None
+    assert {each.name: each.positives for each in found.truth_handlings} == {
+        "not scored": 1, "not scored, not selected": 1,
+    }  # fmt: skip
+
+
+def compare_with_random(probabilities: list[float]) -> Estimate:
+    """Compare a model that detected in one of two with four random inspections, of which the first detected."""
+    rows = {
+        "selected_by": ["model"] * 2 + ["random"] * 4,
+        "selection_probability": [1.0, 1.0, *probabilities],
+        "positive": [True, False, True, False, False, False],
+    }
+    fixed = {"presented": True, "final": True, "offence": False, "score": np.nan}
+    inspections = pd.DataFrame(rows).assign(**fixed)
+    (found,) = compare_selectors(count_by(inspections, "selected_by"), inspections)
+    return found.ratio
+
+
+def test_random_inspections_count_with_the_inverse_of_their_probability() -> None:
+    found = compare_with_random([0.5, 0.5, 0.01, 0.01])
+    # Weights 2, 2, 100, 100: the detection counts 2 of 204, worth 204^2 / 20,008 inspections.
+    size = 204**2 / 20_008
+    error = math.sqrt(1 / 1 - 1 / 2 + 1 / (size * 2 / 204) - 1 / size)
+    assert found.value == pytest.approx(0.5 / (2 / 204))
+    assert found.low == pytest.approx(found.value * math.exp(-1.959964 * error))
+    assert found.high == pytest.approx(found.value * math.exp(1.959964 * error))
+
+
+def test_a_detection_that_is_worth_nearly_nothing_gives_an_interval_without_an_upper_end() -> None:
+    found = compare_with_random([1.0, 1e-7, 1e-7, 1e-7])
+    assert (found.low, found.high) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize("probability", [0.02, np.nan])
+def test_random_inspections_of_one_probability_count_the_same(probability: float) -> None:
+    found = compare_with_random([probability] * 4)
+    plain = relative_risk(1, 2, 1, 4)
+    interval = plain.confidence_interval(0.95)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (plain.relative_risk, interval.low, interval.high)
+    )
+
+
+def test_random_inspections_of_which_some_lack_their_probability_are_not_compared() -> None:
+    assert math.isnan(compare_with_random([0.5, 0.01, np.nan, np.nan]).value)
+
+
+def test_the_page_and_the_summary_say_the_numbers() -> None:
+    found = hand_made()
+    page = render_debrief(found)
+    for text in (
+        "6 of 12 consignments were selected",
+        "Detections of new psychoactive substances: 2",
+        "Plan more random inspections",
+        "cathinone",
+    ):
+        assert text in page
+        assert text in summarize_debrief(found) or text == "cathinone"
+
+
+def test_versions_of_a_consignment_are_one_arrival() -> None:
+    amended = [make_consignment("B", received_at=day(at)) for at in (13.5, 14.5)]
+    rows = [*make_late_versions("A", 1), *amended]
+    outcomes = [make_outcome("A", selected_at=day(1.5), inspected_at=day(2), result="nps")]
+    tables = Tables(
+        build_frame(rows, Consignment),
+        build_frame(outcomes, Outcome),
+        build_frame([Alert("A1", issued_at=day(0), departure_country="GB")], Alert),
+    )
+    found = build_debrief(DebriefInputs(tables), PERIOD)
+    assert found.arrivals == 2
+    assert [each.counts.matched for each in found.yields] == [2]
+
+
+def test_results_that_became_known_later_do_not_count() -> None:
+    inputs = build_operation(
+        [
+            {
+                "office": "Incheon",
+                "channel": "postal",
+                "day": 1.0,
+                "score": 0.5,
+                "selected_by": "model",
+                "result": "nps",
+            }
+        ]
+    )
+    early = build_debrief(inputs, OperationPeriod(day(0), day(14), day(2)))
+    assert (early.total.known, early.total.positives) == (0, 0)
+    assert build_debrief(inputs, PERIOD).total.positives == 1
+
+
+def test_an_interval_of_a_rate_is_the_exact_one() -> None:
+    low, high = beta.ppf(0.025, 3, 18), beta.ppf(0.975, 4, 17)
+    found = estimate_rate(3, 20)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert math.isnan(estimate_rate(0, 0).value)
+
+
+def test_the_interval_of_what_is_expected_holds_its_count_in_95_percent_of_draws() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.uniform(0.0, 0.3, 200)
+    found = estimate_expected(scores)
+    draws = (rng.uniform(size=(4000, 200)) < scores).sum(axis=1)
+    held = np.mean((draws >= found.low) & (draws <= found.high))
+    assert 0.95 <= held <= 0.98
+    assert found.value == pytest.approx(scores.sum())
+
+
+def test_halves_join_to_the_distribution_of_all_trials() -> None:
+    chances = np.random.default_rng(2).uniform(0.0, 0.2, 2501)
+    plain = np.ones(1)
+    for chance in chances:
+        plain = np.convolve(plain, (1.0 - chance, chance))
+    low, high = np.searchsorted(np.cumsum(plain), (0.025, 0.975))
+    found = estimate_expected(chances)
+    assert (found.low, found.high) == (low, high)
+
+
+def test_the_interval_of_many_scores_is_that_of_the_normal_distribution() -> None:
+    scores = np.random.default_rng(3).uniform(0.0, 0.2, 100_000)
+    spread = 1.959964 * math.sqrt((scores * (1 - scores)).sum())
+    found = estimate_expected(scores)
+    assert (found.low, found.high) == pytest.approx((scores.sum() - spread, scores.sum() + spread), abs=1.5)
+
+
+def test_a_period_follows_from_the_tables_and_an_empty_one_is_refused() -> None:
+    inputs = build_operation(
+        [
+            {
+                "office": "Incheon",
+                "channel": "postal",
+                "day": 1.0,
+                "score": 0.5,
+                "selected_by": "model",
+                "result": "nps",
+            }
+        ]
+    )
+    found = find_period(inputs.tables, None, None, None)
+    assert (found.begins, found.as_of) == (day(1), day(4))
+    assert found.ends > day(1)
+    with pytest.raises(BadInput, match=r"ends before it begins.*2024-03-07 09:00.*correct one of the dates"):
+        build_debrief(inputs, OperationPeriod(day(3), day(3), datetime(2030, 1, 1, tzinfo=UTC)))
+    nothing = Tables(inputs.tables.consignments, inputs.tables.outcomes[:0])
+    with pytest.raises(BadInput, match=r"no operation.*consignments: 1, outcomes: 0"):
+        find_period(nothing, None, None, None)

@@ -1,0 +1,187 @@
+"""Hunt: names what shares something with a new seizure, as it was known then and as it is known now."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.examples import day, make_consignment, make_late_versions, make_outcome
+
+from consignments.errors import BadInput, UnknownName
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import build_frame
+from features.batch import FeatureParameters, Tables
+from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
+from features.indicators.values import compute_indicators
+from features.streams import compute_feature_matrix
+from operation.hunt import HuntLimits, ScoreRows, find_alert_target, find_consignment_target, hunt
+
+PHONE = "+44 20 7946 0018"
+NOBODY = dict.fromkeys(
+    [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
+)
+
+
+def other(name: str, at: float, **changes) -> Consignment:
+    return make_consignment(name, received_at=day(at), **(NOBODY | changes))
+
+
+def make_tables(*outcomes: Outcome, alerts: list[Alert] | None = None) -> Tables:
+    rows = [
+        make_consignment("SEIZED", received_at=day(0), sender_phone=PHONE),
+        other("OLD", -40, sender_phone=PHONE),
+        other("PASSED", -5, sender_phone="0044 2079460018"),
+        other("OPENED", -4, sender_phone=PHONE),
+        other("STRANGER", -1),
+        other("WAITING", 5, sender_phone=PHONE),
+        other("WAITING TOO", 5.5),
+        other("LATER", 9, sender_phone=PHONE),
+    ]
+    found = [make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(5.8)), *outcomes]
+    return Tables(
+        build_frame(rows, Consignment),
+        build_frame(found, Outcome),
+        None if alerts is None else build_frame(alerts, Alert),
+    )
+
+
+CLEAR = make_outcome("OPENED", result="clear", inspected_at=day(-3), known_at=day(-2))
+LIMITS = HuntLimits(day(6), days=30, in_hand_days=3)
+
+
+def score_by(feature: str) -> ScoreRows:
+    def score(tables: Tables, keep: np.ndarray, second: bool) -> np.ndarray:
+        matrix = compute_feature_matrix(tables, FeatureParameters(), keep=keep, second=second)
+        return np.nan_to_num(matrix.X[:, matrix.spec.get_column(feature)].astype(float))
+
+    return score
+
+
+score_by_detections = score_by("history.sender_phone.nps_365d")
+
+
+def run(tables: Tables, limits: HuntLimits = LIMITS, **options):
+    return hunt(tables, find_consignment_target(tables, "SEIZED", limits.as_of), limits, **options)
+
+
+def test_what_shares_an_identifier_is_named_with_its_state() -> None:
+    found = run(make_tables(CLEAR)).hits.set_index("consignment_id")
+    assert found["state"].to_dict() == {"WAITING": "in hand", "OPENED": "clear", "PASSED": "not inspected"}
+    assert set(found["shared"]) == {"sender's phone"}
+
+
+def test_a_late_version_is_no_target_and_no_hit() -> None:
+    target = make_late_versions("SEIZED", 0, sender_phone="+44 20 7946 0998")
+    hit = make_late_versions("HIT", 5, sender_phone="+44 20 7946 0999")
+    found = run(Tables(build_frame(target + hit, Consignment)))
+    assert found.hits["consignment_id"].tolist() == ["HIT"]
+    assert "sender's phone" in found.hits["shared"].item()
+
+
+def test_the_sentence_counts_what_passed() -> None:
+    assert run(make_tables(CLEAR)).list_sentences() == [
+        "3 consignments of the last 30 days share its sender's phone; 1 passed without an inspection"
+    ]
+
+
+def test_scores_are_those_of_the_arrival_and_those_of_now() -> None:
+    found = run(make_tables(CLEAR), score=score_by_detections)
+    hits = found.hits.set_index("consignment_id")
+    assert hits.loc["WAITING", ["score_then", "score_now"]].tolist() == [0, 1]
+    waiting = found.in_hand.set_index("consignment_id")
+    assert waiting["rank_now"].to_dict() == {"WAITING": 1, "WAITING TOO": 2}
+    assert waiting["rank_then"].to_dict() == {"WAITING": 1, "WAITING TOO": 1}
+
+
+def test_a_result_that_is_known_later_changes_nothing() -> None:
+    limits = HuntLimits(day(5.7))
+    found = run(make_tables(CLEAR), limits, score=score_by_detections)
+    assert found.in_hand["score_now"].max() == 0
+    later = make_outcome("OPENED", result="nps", inspected_at=day(-3), known_at=day(8))
+    assert run(make_tables(CLEAR, later), limits, score=score_by_detections).to_plain() == found.to_plain()
+
+
+def test_a_withdrawn_result_lowers_the_score_again() -> None:
+    corrected = make_outcome("SEIZED", result="clear", inspected_at=day(1), known_at=day(5.9))
+    found = run(make_tables(CLEAR, corrected), score=score_by_detections)
+    assert found.target.text == "SEIZED (clear)"
+    assert found.in_hand["score_now"].max() == 0
+
+
+def test_the_hunt_of_a_log_gives_the_same_scores() -> None:
+    tables = make_tables(CLEAR)
+    frame = tables.consignments.sort_values("received_at").reset_index(drop=True)
+    frame["sequence"] = 10 * np.arange(1, len(frame) + 1)
+    outcomes = tables.outcomes.assign(sequence=[75, 35])
+    found = run(Tables(frame, outcomes), score=score_by_detections).hits.set_index("consignment_id")
+    assert found.loc["WAITING", ["score_then", "score_now"]].tolist() == [0, 1]
+
+
+def make_log(tables: Tables) -> Tables:
+    """Number the rows of both tables in the order of their times, as in the log of a service."""
+    arrivals = tables.consignments.sort_values("received_at").reset_index(drop=True)
+    times = pd.concat([arrivals["received_at"], tables.outcomes["known_at"]], ignore_index=True)
+    ranks = times.rank(method="first").astype(int).to_numpy()
+    return Tables(
+        arrivals.assign(sequence=ranks[: len(arrivals)]),
+        tables.outcomes.assign(sequence=ranks[len(arrivals) :]),
+    )
+
+
+@pytest.mark.parametrize("change", [lambda tables: tables, make_log], ids=["by time", "by sequence"])
+def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> None:
+    """The scores equal those of an amendment that arrives now, one consignment at a time."""
+    rows = [
+        make_consignment("SEIZED", received_at=day(0), sender_phone=PHONE),
+        other("GONE", -9, sender_phone=PHONE),
+        other("PASSED", -5, sender_phone=PHONE),
+        *(other(f"W{each}", 3.5 + each / 10, sender_phone=PHONE) for each in range(3)),
+        other("CANCELLED", 4, sender_phone=PHONE, cancelled_at=day(5)),
+    ]
+    found = [make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(2))]
+    found.append(make_outcome("PASSED", result="nps", inspected_at=day(1), known_at=day(5)))
+    tables = change(Tables(build_frame(rows, Consignment), build_frame(found, Outcome)))
+    for feature in ("history.sender_phone.arrivals_7d", "history.sender_phone.nps_365d"):
+        score = score_by(feature)
+        hits = run(tables, score=score).hits.set_index("consignment_id")
+        assert len(hits) == 6
+        for name, now in hits["score_now"].items():
+            frame = tables.consignments.copy()
+            mine = frame["consignment_id"] == name
+            frame.loc[mine, ["received_at", "cancelled_at"]] = [pd.Timestamp(LIMITS.as_of), pd.NaT]
+            if "sequence" in frame:
+                frame.loc[mine, "sequence"] = 1000
+            assert now == score(Tables(frame, tables.outcomes), mine.to_numpy(), False).item(), (
+                feature,
+                name,
+            )
+    arrivals = run(tables, score=score_by("history.sender_phone.arrivals_7d")).hits
+    waiting = arrivals[arrivals["consignment_id"].str.startswith("W")]
+    assert waiting["score_now"].tolist() == [3, 3, 3], "the two others in hand, and SEIZED"
+
+
+def test_an_alert_of_a_partner_is_hunted_for_with_its_operation_key() -> None:
+    key = OperationKey("EXAMPLE", bytes(32))
+    tokens = compute_indicators(make_consignment(sender_phone=PHONE), key)
+    tables = make_tables(CLEAR, alerts=[Alert("XA/S", day(5.5), author="XA", indicators=tokens)])
+    install_keys(OperationKeys([key]))
+    try:
+        found = hunt(tables, find_alert_target(tables, "XA/S"), LIMITS)
+    finally:
+        install_keys(OperationKeys())
+    assert {"WAITING", "OPENED", "PASSED", "SEIZED"} == set(found.hits["consignment_id"])
+
+
+def test_unknown_names_and_empty_periods_are_refused() -> None:
+    tables = make_tables()
+    with pytest.raises(UnknownName, match="did you mean 'SEIZED'"):
+        find_consignment_target(tables, "SEIZD", day(6))
+    with pytest.raises(UnknownName, match="unknown alert"):
+        find_alert_target(tables, "A")
+    with pytest.raises(BadInput, match=r"no consignment was received.*2024-03-07 to 2024-03-08.*--days"):
+        run(tables, HuntLimits(day(4.5), days=1))
+
+
+def test_the_plain_form_is_json() -> None:
+    plain = run(make_tables(CLEAR)).to_plain()
+    assert plain["hits"][0]["consignment_id"] == "WAITING"
+    assert plain["hits"][0]["score_now"] is None
+    assert pd.Timestamp(plain["hits"][0]["received_at"]) == pd.Timestamp(day(5))

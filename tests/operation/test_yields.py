@@ -1,0 +1,82 @@
+"""Yields: a plain second count of patterns, indicators, versions and results agrees."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.examples import day, make_consignment
+
+from consignments.records import Alert
+from consignments.visibility import list_positive_results
+from features.indicators.operation_keys import OperationKey, OperationKeys
+from features.indicators.values import compute_indicators
+from operation.yields import InspectionResult, MatchCounter, is_active
+
+KEY = OperationKey("EXAMPLE", bytes(32))
+NOBODY = dict.fromkeys(
+    [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
+)
+SEIZURE = Alert("XA/S-1", day(0), day(9), author="XA", indicators=compute_indicators(make_consignment(), KEY))
+
+
+def test_an_indicator_matches_only_with_its_key() -> None:
+    counts = []
+    for keys in (OperationKeys([KEY]), OperationKeys()):
+        counter = MatchCounter(keys)
+        counter.add_alert(SEIZURE)
+        counter.record(make_consignment("A", received_at=day(1)))
+        counter.record(make_consignment("B", received_at=day(2), **NOBODY))
+        counts.append(counter.count("XA/S-1", {"A": InspectionResult.from_result("nps", "nps")}))
+    assert counts[0] == (1, 1, "2024-03-05", 1, 1, 1, 1)
+    assert counts[1] == (0, 0, None, 0, 0, 0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["arrival", "bare", "end"]), st.sampled_from([None, "nps", "clear", "pending"])),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_the_counts_of_a_log_are_a_plain_count(events: list[tuple[str, str | None]]) -> None:
+    """An alert by HS code or indicator is ended in the middle: what came before keeps its match, what comes later has none."""
+    counter = MatchCounter(OperationKeys([KEY]))
+    counter.add_alert(SEIZURE, 1)
+    results, matched, ended = {}, [], False
+    for sequence, (kind, result) in enumerate(events, start=2):
+        if kind == "end":
+            counter.add_alert(Alert(**{**_fields(SEIZURE), "expires_at": day(0.01)}), sequence)
+            ended = True
+            continue
+        name = f"C{sequence}"
+        counter.record(
+            make_consignment(name, received_at=day(1), **(NOBODY if kind == "bare" else {})), sequence
+        )
+        if result is not None:
+            results[name] = InspectionResult.from_result(result, "nps")
+        if kind == "arrival" and not ended:
+            matched.append(result)
+    found = counter.count("XA/S-1", results)
+    assert found[:2] == (len(matched), len(matched))
+    assert found[3:] == (
+        sum(each is not None for each in matched),
+        sum(each in ("nps", "clear") for each in matched),
+        matched.count("nps"),
+        matched.count("nps"),
+    )
+    assert all(more >= fewer for more, fewer in pairwise((found.matched, *found[3:6])))
+
+
+def _fields(alert: Alert) -> dict[str, object]:
+    return {name: getattr(alert, name) for name in alert.__struct_fields__}
+
+
+def test_an_alert_is_in_force_from_its_issue_until_its_end() -> None:
+    us = [int(day(at).timestamp() * 1e6) for at in (-0.1, 0, 8.9, 9)]
+    assert [is_active(SEIZURE, each) for each in us] == [False, True, True, False]
+
+
+def test_any_offence_is_every_final_result_but_clear() -> None:
+    assert list_positive_results("any_offence") == {"nps", "controlled_drug", "other_offence"}
+    assert list_positive_results("nps") == {"nps"}
+    assert InspectionResult.from_result("controlled_drug", "nps") == (True, False, True)
+    assert InspectionResult.from_result("pending", "nps") == (False, False, False)

@@ -1,1 +1,0 @@
-"""The documents of an operation: what to expect before it, the plan, and what it brought."""
