@@ -187,16 +187,6 @@ def shapley(tree: Hand, row: Any, features: int) -> list[float]:
     return [gain / math.factorial(features) for gain in gains]
 
 
-@given(st.lists(st.sampled_from([-2.0, -0.5, 0.25, 1.0]), min_size=3, max_size=3))
-def test_contributions_are_shapley_values_also_with_empty_leaves_and_repeated_features(
-    row: list[float],
-) -> None:
-    trees = Trees.from_text(text_of([REPEATED], 3))
-    got = trees.compute_contributions(np.array([row], dtype=np.float32))[0]
-    assert got[:3] == pytest.approx(shapley(REPEATED, row, 3), abs=1e-12)
-    assert got[3] == pytest.approx(expectation(REPEATED, row, frozenset()), abs=1e-12)
-
-
 def count_rows(tree: Hand, rng: np.random.Generator) -> Hand:
     """Give each leaf some training rows or none, and each split those of its leaves."""
     leaf_rows = rng.integers(0, 5, len(tree.leaf_rows))

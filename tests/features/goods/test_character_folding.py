@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.goods.character_folding import build_fold_table, fold_character, fold_text, is_invisible
+from features.goods.character_folding import build_fold_table, fold_character, fold_text
 from features.goods.kernels import CODE_MASK, DROPPED, KIND_AT, KIND_MASK, SEVERAL, SYMBOL_AT, SYMBOL_MASK
 from features.goods.texts import encode_text
 
@@ -33,14 +33,11 @@ def folded(text: str) -> str:
         ("Straße Œuvre Ø", "strasse oeuvre o"),
         ("메페드론 粉末", "메페드론 粉末"),  # other scripts stay
         ("٣ ³ ③", "3 3 3"),
+        ("\u1106\u1166", "메"),  # single letters of Korean
     ],
 )
 def test_a_disguise_is_read_as_what_it_looks_like(written: str, read: str) -> None:
     assert folded(written) == read
-
-
-def test_korean_written_in_single_letters_is_read_as_syllables() -> None:
-    assert folded("\u1106\u1166") == "메"
 
 
 @given(ANY_CHARACTER)
@@ -66,17 +63,6 @@ def test_digits_share_the_symbol_of_the_letter_they_stand_for() -> None:
     assert all(
         symbols[one] == symbols[other] for one, other in ("0o", "1i", "il", "3e", "4a", "5s", "7t", "8b")
     )
-
-
-def test_what_nobody_can_see_is_invisible() -> None:
-    assert [is_invisible(char) for char in "\u200b\u00ad\U000e0041a \u0301"] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
 
 
 @given(st.text(ANY_CHARACTER))

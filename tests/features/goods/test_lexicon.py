@@ -10,9 +10,6 @@ from features.goods.hs import FAMILIES
 from features.goods.lexicon import (
     SUBSTANCE_FAMILIES,
     WORD_SLOTS,
-    LexiconTerm,
-    compile_terms,
-    expand_pattern,
     hash_words,
     read_names,
     read_words,
@@ -25,16 +22,6 @@ PACKAGE = Path(kernel.__file__).parent
 
 def letters(spelling: str) -> tuple[int, ...]:
     return tuple(letter & kernel.CODE_MASK for letter, _ in strip_separators(spelling))
-
-
-def test_alternatives_are_written_out() -> None:
-    assert expand_pattern("(|5F-)MDMB-(PICA|BICA)") == [
-        ("MDMB-PICA", kernel.CLOSED),
-        ("MDMB-BICA", kernel.CLOSED),
-        ("5F-MDMB-PICA", kernel.CLOSED),
-        ("5F-MDMB-BICA", kernel.CLOSED),
-    ]
-    assert expand_pattern("*methyl*") == [("methyl", kernel.AFTER_ANY | kernel.BEFORE_ANY)]
 
 
 def test_a_spelling_of_four_letters_never_fires_alone() -> None:
@@ -83,9 +70,3 @@ def test_vague_terms_stand_in_their_normal_form_once() -> None:
     assert [
         term for term in terms if term.isascii() is False and any("à" <= char <= "ÿ" for char in term)
     ] == []
-
-
-def test_a_name_wins_over_the_class_that_writes_it_alike() -> None:
-    names = [LexiconTerm("4-MMC", 0, kernel.CLASS, -1, 3), LexiconTerm("4.mmc", 0, kernel.SPECIFIC, -1, 3)]
-    terms = compile_terms(names)[2]
-    assert terms[:, kernel.TIER].tolist() == [kernel.SPECIFIC]

@@ -167,11 +167,6 @@ def test_a_state_of_another_key_or_of_other_kinds_is_refused() -> None:
         StateRun(state, more, PSEUDONYMS, MemoryStore())
 
 
-def test_a_state_without_its_last_rows_is_not_given() -> None:
-    with pytest.raises(RuntimeError, match="not finished"):
-        _ = StateRun(None, KINDS, PSEUDONYMS, MemoryStore()).state
-
-
 def test_an_outcome_without_a_sequence_does_not_wait_in_a_state_with_one() -> None:
     _, state = run(None, [arrive("a", 0, sequence=1)], [])
     batch = StateRun(state, KINDS, PSEUDONYMS, MemoryStore())

@@ -2,8 +2,7 @@
 
 import lightgbm
 import numpy as np
-from msgspec import structs
-from support.small_model import PARAMS, SPEC, fit_small, make_rows
+from support.small_model import SPEC, fit_small, make_rows
 
 from models.fitting.boosting import TreeParams
 from models.fitting.linear import LogisticRegression
@@ -52,12 +51,6 @@ def test_whole_numbers_keep_a_step_each_and_others_at_most_sixteen() -> None:
     assert all(np.all(stair.rows > 0) for stair in by_feature.values())
 
 
-def test_a_stair_rises_or_falls_all_the_way() -> None:
-    for stair in build_step_functions(LINEAR, ROWS.X):
-        steps = np.diff(stair.height)
-        assert (steps >= -1e-9).all() or (steps <= 1e-9).all()
-
-
 def test_missing_values_stand_on_the_step_of_the_median() -> None:
     found = build_step_functions(LINEAR, ROWS.X)
     for stair in found:
@@ -80,9 +73,3 @@ def test_endless_values_stand_where_missing_ones_do() -> None:
     X[::7, 6] = np.inf
     linear = LogisticRegression.fit(X, ROWS.y, ROWS.weight)
     assert all(np.isfinite(stair.height).all() for stair in build_step_functions(linear, X))
-
-
-def test_a_model_has_its_trees_and_a_stair_for_each_feature_that_tells() -> None:
-    alone = fit_small(params=structs.replace(PARAMS, linear_share=0.0))
-    assert len(alone.trees) == PARAMS.trees
-    assert len(fit_small().trees) == PARAMS.trees + len(build_step_functions(LINEAR, ROWS.X))
