@@ -8,6 +8,7 @@ A text never repeats a value, which could be anything.
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from importlib.resources import files
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -20,17 +21,9 @@ from consignments.records import Consignment, Item, about, get_fields
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
 
-_CURRENCY_CODES = (
-    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY COP "
-    "CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD "
-    "IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR "
-    "MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP "
-    "SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG "
-    "XDR XOF XPF YER ZAR ZMW ZWG ANG BGN BYR CUC HRK LTL MRO SLL STD VEF ZWL"
-)
 COUNTRIES = frozenset(load_countries().values())
 """ISO 3166-1 alpha-2, with AN (Netherlands Antilles, until 2010) and XK (Kosovo, as the Universal Postal Union uses it)."""
-CURRENCIES = frozenset(_CURRENCY_CODES.split())
+CURRENCIES = frozenset(files("consignments").joinpath("currencies.txt").read_text(encoding="utf-8").split())
 """ISO 4217: currencies in which goods are declared, and those withdrawn since 2014."""
 FIRST_YEAR, LAST_YEAR = 1990, 2100
 """Years of a time; advance data of earlier years do not exist."""

@@ -29,23 +29,6 @@ from models.mlflow_model.scoring_model import MODEL_CONFIG
 LOADER_MODULE = "npsrisk"
 """The only module that a registered model names; its `_load_pyfunc` loads it."""
 COLUMNS_FILE, INSTALL_FILE = "columns.json", "INSTALL.md"
-INSTALL_TEXT = """# Install what this model needs
-
-`requirements.txt` names one package, npsrisk {version}. No public index has it, so `pip install -r requirements.txt` alone fails.
-Build its wheel once, in a checkout of the commit that the tag `mlflow.source.git.commit` of the run names, and install it:
-
-    make wheel
-    pip install 'dist/npsrisk-{version}-py3-none-any.whl[train]'
-
-Or put the wheel into a folder or an index of yours: `pip install --find-links FOLDER -r requirements.txt`.
-Where npsrisk is installed, load and serve the model with the environment at hand:
-
-    mlflow models serve --env-manager local -m models:/NAME/VERSION
-    mlflow models predict --env-manager local -m models:/NAME/VERSION -i serving_input_example.json -t json
-
-`mlflow.models.evaluate` does not suit this model: it treats a consignment that was not inspected as if its result were known. Use
-`npsrisk compare`, which corrects for selection.
-"""
 ANY = AnyType()  # type: ignore[no-untyped-call]
 SCORE_SCHEMA = Schema(
     [
@@ -120,7 +103,8 @@ def write_mlflow_model(
     requirements.write_text(
         f"# npsrisk is in no public index: see {INSTALL_FILE}\n{requirements.read_text()}"
     )
-    (folder / INSTALL_FILE).write_text(INSTALL_TEXT.format(version=installed_version("npsrisk")))
+    text = Path(__file__).with_name(INSTALL_FILE).read_text(encoding="utf-8")
+    (folder / INSTALL_FILE).write_text(text.format(version=installed_version("npsrisk")))
 
 
 @contextmanager
