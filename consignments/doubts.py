@@ -132,7 +132,7 @@ def correct_fields(
         read, doubt = correct_value(value, rule)
         if read is not value:
             changes[name] = read
-            doubts[_build_doubt("country_read_as", f"the country was read as {read}", name)] = None
+            doubts[build_country_doubt(read, name)] = None
         elif doubt:
             doubts[_build_doubt(rule.code, doubt, name)] = None
     items = fields.get("items") or ()
@@ -162,6 +162,11 @@ def correct_value(value: Any, rule: Rule) -> tuple[Any, str]:
         return value, ""
     found = rule.find(value)
     return (value, rule.text) if found is None else (found, COUNTRY_CONVERTED)
+
+
+def build_country_doubt(code: str, field: str) -> Doubt:
+    """Build the doubt about a country that was read as its code."""
+    return _build_doubt("country_read_as", f"the country was read as {code}", field)
 
 
 def _build_doubt(code: str, text: str, field: str) -> Doubt:

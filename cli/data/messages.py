@@ -1,6 +1,8 @@
 """The verb that reads messages into a table: read."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -12,10 +14,11 @@ from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput, FileFault, Reject
 
 if TYPE_CHECKING:
+    from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
 
-READING_VERSION = "3"
+READING_VERSION = "4"
 """Version of the temporary file: a run continues only with a file of the same version."""
 
 
@@ -58,7 +61,8 @@ def read(
     Few messages name a customs office. The office of a row is that in its message, else --office, else that of its place of
     destination in --offices, a CSV with the columns place (airport, mail office or country) and office.
 
-    With --draft-mapping, the messages are samples of an unknown declaration, and the verb proposes a mapping. Correct it, and
+    Messages in a format of your own are recognized by the mapping files in the folder NPSRISK_MAPPINGS_DIR, as by the service.
+    --mapping goes before them. With --draft-mapping, the messages are samples of an unknown declaration, and the verb proposes a mapping. Correct it, and
     read the messages with --mapping.
 
     Next, run "npsrisk score" on the table. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
@@ -69,7 +73,6 @@ def read(
     npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
     from consignments.files.table_writers import refuse_unwritable, write_chunks, write_table
-    from consignments.messages.post.mapping import load_mapping
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
     from consignments.messages.reports import build_event_frame, build_table, start_report
     from consignments.messages.spool import Spool
@@ -87,9 +90,8 @@ def read(
         if path is not None:
             refuse_unwritable(path)
     table = OfficeTable({}) if offices is None else OfficeTable.read(offices, "--offices")
-    mappings = () if mapping is None else (load_mapping(mapping),)
-    mark = sha256(b"" if mapping is None else mapping.read_bytes()).hexdigest()
-    spool = Spool(out.with_name(f".{out.name}.reading"), f"{READING_VERSION} {received_at} {mark}")
+    mappings = _load_mappings(mapping)
+    spool = Spool(out.with_name(f".{out.name}.reading"), f"{READING_VERSION} {received_at} {_mark(mappings)}")
     fill_spool(messages, spool, ReadOptions(received_at, jobs, mappings), progress)
     linked = link_entries(spool, progress)
     report = start_report(spool, linked)
@@ -110,6 +112,19 @@ def read(
     return Result(
         {"out": str(out)} | report.to_dict(), _summarize_run(report, out), notes=(report.to_text(),)
     )
+
+
+def _load_mappings(own: Path | None) -> "tuple[MessageMapping, ...]":
+    """Load the mapping of a run, and those of the folder that the service uses too."""
+    from consignments.messages.post.mapping import load_mapping, load_mappings
+
+    folder = os.environ.get("NPSRISK_MAPPINGS_DIR")
+    return (*([load_mapping(own)] if own else []), *(load_mappings(folder) if folder else []))
+
+
+def _mark(mappings: "tuple[MessageMapping, ...]") -> str:
+    """Return what changes with the content of mappings."""
+    return sha256(repr([asdict(each) for each in mappings]).encode()).hexdigest()
 
 
 def _draft_mapping(samples: Sequence[Path], out: Path) -> Result:

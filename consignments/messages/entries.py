@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from consignments.doubts import Doubt
 from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
 from consignments.messages.parsed import (
     EXTRA_COLUMNS,
@@ -42,6 +43,7 @@ class DeclarationEntry(msgspec.Struct, tag="d", array_like=True):
     extras: dict[str, str]
     digest: bytes
     source: str
+    warnings: tuple[Doubt, ...] = ()
 
 
 class MasterEntry(msgspec.Struct, tag="m", array_like=True):
@@ -81,7 +83,7 @@ def choose_received_at(
 
 def build_declaration(declaration: Declaration, received_at: datetime, source: str) -> DeclarationEntry:
     """Make a record of a declaration, whatever it holds."""
-    doubts: Doubts = set(declaration.quality)
+    doubts = Doubts(declaration.doubts)
     fields = limit_fields(declaration.fields, doubts)
     identifier = fields.get("consignment_id")
     if not identifier:
@@ -113,7 +115,9 @@ def _build_entry(
     )
     purpose, extras = declaration.purpose, declaration.extras
     digest = digest_content(record, purpose, extras)
-    return DeclarationEntry(record, purpose, declaration.partial, extras, digest, source)
+    return DeclarationEntry(
+        record, purpose, declaration.partial, extras, digest, source, tuple(doubts.warnings)
+    )
 
 
 def digest_content(record: Consignment, purpose: Purpose, extras: Mapping[str, str]) -> bytes:
@@ -133,7 +137,8 @@ def merge_versions(
         fields["items"] = [structs.asdict(item) for item in fields["items"]]
     extras = earlier_extras | later.extras
     merged = Declaration(fields, record.issued_at, record.level or "house", later.purpose, extras=extras)
-    doubts = {code for code in record.quality or () if code not in _DERIVED}
+    doubts = Doubts(code for code in record.quality or () if code not in _DERIVED)
+    doubts.warnings |= dict.fromkeys(later.warnings)
     return _build_entry(merged, doubts, record.received_at or datetime.now(UTC), later.source)
 
 
@@ -163,13 +168,13 @@ _DERIVED = frozenset(
 
 def build_master(details: MasterDetails, received_at: datetime, source: str) -> MasterEntry:
     """Make an entry of a master."""
-    doubts: Doubts = set()
+    doubts = Doubts()
     fields = limit_fields(details.fields, doubts)
     own = details.declaration
     declaration = None if own is None else build_declaration(own, received_at, source)
     texts = {name: value for name, value in fields.items() if isinstance(value, str)}
     return MasterEntry(
-        clean_identifier(details.number, set()),
+        clean_identifier(details.number, Doubts()),
         texts,
         received_at,
         details.issued_at,
@@ -216,7 +221,7 @@ def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
             text = str(value)
             fields[name] = clean_identifier(text, doubts) if len(text) > MAX_IDENTIFIER else text
         elif name in known:
-            limited = _limit_value(value, known[name], doubts)
+            limited = _limit_value(value, known[name], doubts, name)
             if limited is not None:
                 fields[name] = limited
     return fields
@@ -224,12 +229,12 @@ def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
 
 def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dict[str, Any]] | None:
     if len(items) > MAX_ITEMS:
-        doubts.add("text_cut")
+        doubts.note("text_cut", "items")
     known = _index_fields(Item)
     limited = []
     for item in items[:MAX_ITEMS]:
         values = {
-            name: _limit_value(value, known[name], doubts)
+            name: _limit_value(value, known[name], doubts, f"items.{name}")
             for name, value in item.items()
             if value is not None and name in known
         }
@@ -238,9 +243,9 @@ def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dic
     return limited or None
 
 
-def _limit_value(value: Any, field: Field, doubts: Doubts) -> Any:
+def _limit_value(value: Any, field: Field, doubts: Doubts, name: str) -> Any:
     if field.kind == "string":
-        return _limit_text(value if isinstance(value, str) else str(value), field, doubts)
+        return _limit_text(value if isinstance(value, str) else str(value), field, doubts, name)
     if field.kind == "number":
         if type(value) is float and 0 <= value < math.inf:
             return value
@@ -251,18 +256,18 @@ def _limit_value(value: Any, field: Field, doubts: Doubts) -> Any:
             and value >= 0
         ):
             return float(value)
-        doubts.add("number_malformed")
+        doubts.note("number_malformed", name)
         return None
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     return None
 
 
-def _limit_text(text: str, field: Field, doubts: Doubts) -> str | None:
+def _limit_text(text: str, field: Field, doubts: Doubts, name: str) -> str | None:
     if not text.isprintable() and not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     if field.max_length is not None and len(text) > field.max_length:
-        doubts.add("text_cut")
+        doubts.note("text_cut", name)
         cut = text[: field.max_length]
         return cut.rpartition(">")[0] or cut if field.name == "route" else cut
     return text or None

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from consignments.doubts import Doubt
 from consignments.messages.air.journeys import splice_stops
 from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content, merge_versions
 from consignments.messages.quality import sort_codes
@@ -32,6 +33,7 @@ class Row(msgspec.Struct, array_like=True):
 
     record: Consignment
     extras: dict[str, str]
+    warnings: tuple[Doubt, ...] = ()
 
 
 class RowStore(Protocol):
@@ -217,7 +219,7 @@ class Linker:
             self.known.versions[house] = version._replace(filled=filled)
             return
         record = msgspec.structs.replace(record, received_at=master.received_at)
-        number = self.rows.add(Row(record, before.extras))
+        number = self.rows.add(Row(record, before.extras, before.warnings))
         self.known.versions[house] = version._replace(row=number, filled=filled)
         self.counts["houses amended by their master"] += 1
 
@@ -256,7 +258,7 @@ class Linker:
         known: LinkedVersion | None,
         filled: tuple[str, ...],
     ) -> None:
-        number = self.rows.add(Row(record, entry.extras))
+        number = self.rows.add(Row(record, entry.extras, entry.warnings))
         if known is not None and is_late(to_us_if_known(record.issued_at), to_us_if_known(known.issued_at)):
             return  # a late retry: recorded, and the newer version stays
         self.known.versions[record.consignment_id] = LinkedVersion(

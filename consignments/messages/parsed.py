@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from consignments.errors import MessageFault
+from consignments.messages.quantities import Doubts
 
 EXTRA_COLUMNS = (
     "customs_notes",
@@ -50,7 +51,7 @@ class Declaration(msgspec.Struct, frozen=True):
     issued_at: datetime | None = None
     level: Level = "house"
     purpose: Purpose = "create"
-    quality: tuple[str, ...] = ()
+    doubts: Doubts = msgspec.field(default_factory=Doubts)
     place: str = ""
     partial: bool = False
     extras: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -6,10 +6,42 @@ in their place is read with the code `unit_doubtful`.
 
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
-Doubts = set[str]
-"""Quality codes found while a message is read."""
+from consignments.countries import parse_country
+from consignments.doubts import Doubt, build_country_doubt
+from consignments.messages.quality import QUALITY_CODES
+
+
+class Doubts(set[str]):
+    """Quality codes found while a declaration is read; `warnings` has those about one field, and each country that was read as its code."""
+
+    def __init__(self, codes: Iterable[str] = ()) -> None:
+        super().__init__(codes)
+        self.warnings: dict[Doubt, None] = dict(codes.warnings) if isinstance(codes, Doubts) else {}
+
+    def note(self, code: str, field: str | None) -> None:
+        """Add a code, and the field that it is about."""
+        self.add(code)
+        if field is not None:
+            self.warnings[Doubt(code, QUALITY_CODES[code], field)] = None
+
+
+def read_country(text: str | None, field: str, doubts: Doubts) -> str | None:
+    """Return the code of a country; a name or another code is converted with a warning, and what is not known stays as it is.
+
+    Examples
+    --------
+    >>> doubts = Doubts()
+    >>> read_country("kr", "sender_country", doubts), read_country("China", "sender_country", doubts), [*doubts.warnings][0].text
+    ('KR', 'CN', 'The country was read as CN.')
+    """
+    country = parse_country(text)
+    if country is not None and country != (text or "").strip().upper():
+        doubts.warnings[build_country_doubt(country, field)] = None
+    return country
+
 
 DECIMAL = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MAX_NUMBER = 1e12
@@ -33,12 +65,12 @@ MIN_YEAR, MAX_YEAR = 1900, 2200
 """A moment outside is a fault of its sender, and would not pass the conversions of zones."""
 
 
-def parse_number(text: str | None, doubts: Doubts) -> float | None:
+def parse_number(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:
     """Read a number that is finite and not negative.
 
     Examples
     --------
-    >>> doubts = set()
+    >>> doubts = Doubts()
     >>> parse_number("174.5", doubts), parse_number("174,5", doubts), parse_number("1e999", doubts), sorted(doubts)
     (174.5, None, None, ['number_malformed'])
     """
@@ -48,19 +80,21 @@ def parse_number(text: str | None, doubts: Doubts) -> float | None:
         number = float(text)
         if number <= MAX_NUMBER and math.isfinite(number):
             return number
-    doubts.add("number_malformed")
+    doubts.note("number_malformed", field)
     return None
 
 
-def parse_kilograms(text: str | None, unit: str | None, doubts: Doubts) -> float | None:
+def parse_kilograms(
+    text: str | None, unit: str | None, doubts: Doubts, field: str | None = None
+) -> float | None:
     """Return a weight in kilograms; without a unit it is kilograms, in doubt."""
-    weight = parse_number(text, doubts)
+    weight = parse_number(text, doubts, field)
     if weight is None:
         return None
     code = (unit or "").strip().upper()
     if code in KILOGRAMS:
         return weight * KILOGRAMS[code]
-    doubts.add("unit_doubtful")
+    doubts.note("unit_doubtful", field)
     factor = DOUBTFUL_KILOGRAMS.get(code)
     return None if factor is None else weight * factor
 

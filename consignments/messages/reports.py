@@ -43,6 +43,7 @@ class MessageReport:
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     quality: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
     months: dict[str, int] = field(default_factory=dict)
     filled: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
@@ -72,6 +73,9 @@ class MessageReport:
         if self.quality:
             lines.append("quality codes, in rows:")
             lines += [f"  {count:,} {code}" for code, count in self.quality.items()]
+        if self.warnings:
+            lines.append("warnings about a column, in rows:")
+            lines += [f"  {count:,} {warning}" for warning, count in self.warnings.items()]
         lines += self._list_fill()
         return "\n".join(lines)
 
@@ -169,11 +173,13 @@ class _FillCounter:
         self._given: Counter[tuple[str, str]] = Counter()
         self._levels: Counter[str] = Counter()
         self._quality: Counter[str] = Counter()
+        self._warnings: Counter[str] = Counter()
 
     def add(self, rows: list[Row], frame: pd.DataFrame) -> None:
         for row in rows:
             self._levels[row.record.level or "item"] += 1
             self._quality.update(row.record.quality or ())
+            self._warnings.update({f"{each.field}: {each.code}" for each in row.warnings})
         if frame.empty:
             return
         months = frame["received_at"].dt.strftime("%Y-%m")
@@ -187,6 +193,7 @@ class _FillCounter:
         report.consignments = self._rows.total()
         report.levels = dict(self._levels.most_common())
         report.quality = dict(self._quality.most_common())
+        report.warnings = dict(self._warnings.most_common())
         report.months = dict(sorted(self._rows.items()))
         report.filled = {
             name: {month: self._given[name, month] / rows for month, rows in report.months.items()}

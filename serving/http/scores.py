@@ -197,10 +197,10 @@ class ScoreCall:
         async with service.linker.lock:
             linked = await service.linker.link(found.entries)
             caller.spend(max(len(linked.rows), 1))
-            others = build_records([row for row, own in linked.rows if not own], record)
-            scored = await self.decide_list(others, own=False)
-            mine = build_records([row for row, own in linked.rows if own], record)
-            decided = await self.decide_list(mine)
+            theirs, ours = ([row for row, own in linked.rows if own is mine] for mine in (False, True))
+            others = build_records(theirs, record)
+            scored = await self.decide_list(others, [row.warnings for row in theirs], own=False)
+            decided = await self.decide_list(build_records(ours, record), [row.warnings for row in ours])
             group = await service.linker.record(linked, caller.name)
         shown = [each for each in scored.answers if caller.may_see(each[1].decision.office)]
         refused = [(others[fault.index], fault) for fault in scored.errors]
@@ -215,25 +215,40 @@ class ScoreCall:
         return Scores(scores, decided.errors, describe_messages(found, linked.unused, notes))
 
     async def decide_list(
-        self, raws: Sequence[msgspec.Raw] | Sequence[Consignment], *, own: bool = True
+        self,
+        raws: Sequence[msgspec.Raw] | Sequence[Consignment],
+        warnings: Sequence[Sequence[Doubt]] = (),
+        *,
+        own: bool = True,
     ) -> DecidedList:
-        """Score the valid members of a list; without `own`, whatever their offices, because the request only amends them."""
+        """Score the valid members of a list, with the warnings of each if it came in a message.
+
+        Without `own` they are scored whatever their offices, because the request only amends them.
+        """
         answers, errors = list[tuple[Consignment, ScoreResult]](), list[RowFault]()
         for start in range(0, len(raws), MAX_BATCH_SIZE):
-            good = await self._read_chunk(raws[start : start + MAX_BATCH_SIZE], start, errors, own=own)
+            chunk = raws[start : start + MAX_BATCH_SIZE]
+            good = await self._read_chunk(chunk, start, errors, warnings, own=own)
             answers += await self._decider.decide(good)
         for error in errors:
             self._service.metrics.record_rejection("scores", error.kind)
         return DecidedList(answers, errors)
 
     async def _read_chunk(
-        self, chunk: Sequence[Any], start: int, errors: list[RowFault], *, own: bool
+        self,
+        chunk: Sequence[Any],
+        start: int,
+        errors: list[RowFault],
+        warnings: Sequence[Sequence[Doubt]],
+        *,
+        own: bool,
     ) -> list[ScoreRequest]:
         """Decode some members of a list; return the valid ones as requests, and add the faults of the others."""
         good, reader = list[ScoreRequest](), self._get_reader()
         decoded = reader.read_members(chunk, start) if isinstance(chunk[0], msgspec.Raw) else chunk
         for index, c in enumerate(decoded, start):
-            asked = c if isinstance(c, RowFault) else self._build_request(c, own=own)
+            found = warnings[index] if warnings else ()
+            asked = c if isinstance(c, RowFault) else self._build_request(c, found, own=own)
             if isinstance(asked, RowFault):
                 errors.append(asked)
             elif isinstance(asked, list):
@@ -245,9 +260,11 @@ class ScoreCall:
         self._raise_if_degraded(errors)
         return good
 
-    def _build_request(self, c: Consignment, *, own: bool = True) -> ScoreRequest | list[FieldError]:
+    def _build_request(
+        self, c: Consignment, warnings: Sequence[Doubt] = (), *, own: bool = True
+    ) -> ScoreRequest | list[FieldError]:
         return self._decider.build_request(
-            c, self._caller, self._options.office, self._options.reasons, own=own
+            c, self._caller, self._options.office, self._options.reasons, own=own, warnings=warnings
         )
 
     async def build_scores(

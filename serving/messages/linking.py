@@ -32,12 +32,13 @@ from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import EventCodec, LoggedLink
-from serving.event_log.events import ArrivalEvent, Event
+from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
 from serving.event_log.versions import find_counting_version
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
+from serving.scoring.scorer import decode_doubts
 from serving.state.links import Links
 from serving.state.state import State
 
@@ -148,7 +149,7 @@ class MessageLinker:
         for event in pending:
             if event.consignment_id in wanted:
                 waiting.setdefault(event.consignment_id, []).append(event)
-        found = {}
+        found: dict[str, tuple[ArrivalEvent, Consignment]] = {}
         for name in wanted:
             stored = self._log.read_consignment_events(name, None, EXCLUDED_FROM_VERSIONS)
             version = find_counting_version([*stored, *waiting.get(name, ())])
@@ -174,7 +175,8 @@ def _build_known(
     extras = {key: value for key, value in values.items() if key not in COLUMNS and value is not None}
     base = Consignment(**{key: value for key, value in values.items() if key in COLUMNS})
     base = structs.replace(base, consignment_id=identifier)
-    return KnownRow(Row(base, extras), event.content, known.cancellation is not None)
+    warnings = decode_doubts(event.warnings) if isinstance(event, DecisionEvent) else ()
+    return KnownRow(Row(base, extras, tuple(warnings)), event.content, known.cancellation is not None)
 
 
 def list_concerned(entries: Sequence[MessageEntry], links: Links) -> list[str]:
@@ -232,8 +234,9 @@ class SessionRows:
         if number >= self.known:
             del self.listed[number]
             return
-        record, extras = self.rows[number].record, self.rows[number].extras
-        self.replace(number, Row(structs.replace(record, cancelled_at=record.received_at), extras))
+        row = self.rows[number]
+        record = structs.replace(row.record, cancelled_at=row.record.received_at)
+        self.replace(number, structs.replace(row, record=record))
 
 
 class LinkingSession:
@@ -302,7 +305,7 @@ class LinkingSession:
     def _date(self, row: Row, now: datetime) -> LinkedRow:
         cancelled_at = None if row.record.cancelled_at is None else now
         record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
-        return LinkedRow(Row(record, row.extras), record.consignment_id in self._own)
+        return LinkedRow(structs.replace(row, record=record), record.consignment_id in self._own)
 
     def _build_knowledge(self) -> LinkKnowledge:
         """Build what the rules need of earlier requests, as far as this one concerns it."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 
-from consignments.errors import BadSetting
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.process.watched_files import WatchedFiles
@@ -23,24 +22,11 @@ if TYPE_CHECKING:
 def watch_mappings(folder: Path | None) -> "WatchedFiles[tuple[MessageMapping, ...]]":
     """Read all mapping files of a folder; `BadSetting` if it does not exist or a mapping is not valid."""
 
-    def read() -> "tuple[MessageMapping, ...]":
-        if folder is None:
-            return ()
-        from consignments.messages.post.mapping import load_mapping  # loads what only messages need
+    if folder is None:
+        return WatchedFiles(list, tuple)
+    from consignments.messages.post.mapping import list_mapping_files, load_mappings
 
-        if not folder.is_dir():
-            raise BadSetting(
-                "there is no folder of mappings",
-                where="NPSRISK_MAPPINGS_DIR",
-                got=str(folder),
-                todo="create it, or unset the variable",
-            )
-        return tuple(map(load_mapping, list_files()))
-
-    def list_files() -> list[Path]:
-        return [] if folder is None else sorted(folder.glob("*.toml"))
-
-    return WatchedFiles(list_files, read)
+    return WatchedFiles(lambda: list_mapping_files(folder), lambda: load_mappings(folder))
 
 
 def read_messages(content: bytes, now_us: int, mappings: "Sequence[MessageMapping]") -> "MessageEntries":

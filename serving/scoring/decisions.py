@@ -39,11 +39,13 @@ LOSSES = {
 """Quality codes of what was left out or may be wrong, with the field; the other codes say what the sender did not declare."""
 
 
-def find_doubts(c: Consignment) -> tuple[Consignment, list[Doubt]]:
-    """Return a consignment with its countries corrected, and the doubts about it."""
+def find_doubts(c: Consignment, warnings: Sequence[Doubt] = ()) -> tuple[Consignment, list[Doubt]]:
+    """Return a consignment with its countries corrected, and the doubts about it, those of the reader of its message included."""
     c, doubts = correct_consignment(c)
-    losses = (code for code in c.quality or () if code in LOSSES)
-    return c, doubts + [Doubt(code, QUALITY_CODES[code], LOSSES[code]) for code in losses]
+    named = {each.code for each in warnings}
+    losses = (code for code in c.quality or () if code in LOSSES and code not in named)
+    others = [Doubt(code, QUALITY_CODES[code], LOSSES[code]) for code in losses]
+    return c, list(dict.fromkeys([*doubts, *warnings, *others]))
 
 
 class Decider:
@@ -53,12 +55,19 @@ class Decider:
         self._active, self._log, self._offices = active, log, offices
 
     def build_request(
-        self, c: Consignment, client: Client, office: str | None, reasons: int | None, *, own: bool = True
+        self,
+        c: Consignment,
+        client: Client,
+        office: str | None,
+        reasons: int | None,
+        *,
+        own: bool = True,
+        warnings: Sequence[Doubt] = (),
     ) -> ScoreRequest | list[FieldError]:
         """Build the score request of a consignment, or return all that is wrong with it.
 
         A consignment without `received_at` is received now. One without an office gets that of the request or of the client, if it is the
-        client's `own`, else that of its destination.
+        client's `own`, else that of its destination. `warnings` are those of the reader of its message.
         """
         now_us = self._active.clock()
         received_us = now_us if c.received_at is None else to_us(c.received_at)
@@ -66,7 +75,7 @@ class Decider:
             return faults
         if c.received_at is None:
             c = structs.replace(c, received_at=to_datetime(now_us))
-        c, doubts = find_doubts(c)
+        c, doubts = find_doubts(c, warnings)
         found = None
         if not c.office:
             found = (office or client.only_office) if own else None

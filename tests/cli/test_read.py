@@ -201,6 +201,20 @@ def test_a_mapping_reads_a_feed_of_ones_own(tmp_path: Path) -> None:
     )
 
 
+def test_messages_are_recognised_by_the_mappings_of_the_folder_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "c.parquet"
+    words = (MESSAGES / "itmatt.edi", MESSAGES / "cds_view.xml", "--out", out, "--json")
+    assert result_of(run(*words))["rejected"] == 1
+    monkeypatch.setenv("NPSRISK_MAPPINGS_DIR", str(MESSAGES))
+    told = result_of(run(*words))
+    assert (told["kinds"], told["rejected"]) == ({"mapped by own ITMATT": 1, "postal": 1}, 0)
+    assert told["warnings"]["items.origin_country: country_read_as"] == 1
+    monkeypatch.setenv("NPSRISK_MAPPINGS_DIR", str(tmp_path / "none"))
+    assert "no folder of mappings" in run(*words).output
+
+
 def test_a_simulated_world_writes_messages_that_are_read_back(tmp_path: Path) -> None:
     words = [
         "simulate",

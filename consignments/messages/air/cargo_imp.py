@@ -11,7 +11,6 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
-from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
 from consignments.messages.quantities import (
@@ -20,6 +19,7 @@ from consignments.messages.quantities import (
     complete_moment,
     find_moment_from,
     parse_number,
+    read_country,
 )
 
 Fields = dict[str, Any]
@@ -244,8 +244,8 @@ def read_totals(text: str, doubts: Doubts) -> tuple[float | None, float | None]:
     if found is None or not text.strip():
         return None, None
     if not found[1] and not found[2]:
-        doubts.add("number_malformed")
-    pieces = parse_number(found[1] or None, doubts)
+        doubts.note("number_malformed", "pieces")
+    pieces = parse_number(found[1] or None, doubts, "pieces")
     return pieces, read_imp_weight(f"{found[2]}{found[3]}", doubts) if found[2] else None
 
 
@@ -254,16 +254,16 @@ def read_imp_weight(text: str, doubts: Doubts) -> float | None:
     unit, number = (text[:1], text[1:]) if text[:1].isalpha() else ("", text)
     if not number:
         return None
-    weight = parse_number(number, doubts)
+    weight = parse_number(number, doubts, "gross_weight_kg")
     if weight is None:
         return None
     if unit not in IMP_KILOGRAMS:
-        doubts.add("unit_doubtful")
+        doubts.note("unit_doubtful", "gross_weight_kg")
         return weight if not unit else None
     return weight * IMP_KILOGRAMS[unit]
 
 
-def read_imp_party(segments: Sequence[Segment], prefix: str, *, named_first: bool) -> Fields:
+def read_imp_party(segments: Sequence[Segment], prefix: str, doubts: Doubts, *, named_first: bool) -> Fields:
     """Read the name, address and telephone of a party."""
     named = {segment.code: segment for segment in segments[1:]}
     lead = segments[0]
@@ -297,7 +297,7 @@ def read_imp_party(segments: Sequence[Segment], prefix: str, *, named_first: boo
         "name": name,
         "address": _join_lines(streets, ", "),
         "city": city.split("/")[0] if city else None,
-        "country": parse_country(country[0]) if country else None,
+        "country": read_country(country[0], f"{prefix}_country", doubts) if country else None,
         "postcode": country[1] if len(country) > 1 else None,
         "phone": _find_phone([*country[2:], *(part for line in contacts for part in line.split("/"))]),
     }
@@ -344,7 +344,9 @@ def read_declared_values(segment: Segment, doubts: Doubts) -> Fields:
     start = terms[-1] + 1 if terms else max(len(parts) - 3, 1)
     customs = parts[start + 1] if len(parts) > start + 1 else ""
     declared = (
-        parse_number(customs, doubts) if customs and not re.fullmatch("N[CV][VD]|XXX", customs) else None
+        parse_number(customs, doubts, "declared_value")
+        if customs and not re.fullmatch("N[CV][VD]|XXX", customs)
+        else None
     )
     return {
         "currency": parts[0].upper() or None,

@@ -8,9 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import msgspec
-
-from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
 from consignments.messages.air.elements import ElementReader, Values
@@ -37,6 +34,7 @@ from consignments.messages.quantities import (
     parse_kilograms,
     parse_moment,
     parse_number,
+    read_country,
 )
 from consignments.messages.xml_parsing import Element
 
@@ -177,12 +175,12 @@ def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parse
 
 
 def _read_house(house: Values, master: Values, number: str | None, header: Header, place: str) -> Declaration:
-    doubts: Doubts = set()
+    doubts = Doubts()
     named = master.get(NUMBER)  # optional in the element table
     master_number = None if named is None else read_waybill_number(named, doubts)
     movements = _read_movements(house) or _read_movements(master)
-    totals = [_read_money(house, name, doubts) for name in FREIGHT_TOTALS]
-    freight = _sum_amounts(totals, doubts) or _read_money(house, "WeightTotalChargeAmount", doubts)
+    totals = [_read_money(house, name, doubts, "postage") for name in FREIGHT_TOTALS]
+    freight = _sum_amounts(totals, doubts) or _read_money(house, "WeightTotalChargeAmount", doubts, "postage")
     fields, notes = _read_body(house, house.get("IncludedHouseConsignmentItem", ()), freight, doubts)
     _add_journey(fields, house, movements, master)
     fields["master_id"] = master_number
@@ -201,23 +199,23 @@ def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Pars
         _read_listed_house(house, master, number, header, f"house {place}")
         for place, house in enumerate(houses, start=1)
     ]
-    total = parse_number(master.get("TotalPieceQuantity"), set())
+    total = parse_number(master.get("TotalPieceQuantity"), Doubts())
     yield from flag_piece_counts(declarations, total, complete=True)
 
 
 def _read_listed_house(
     house: Values, master: Values, named: str | None, header: Header, place: str
 ) -> Declaration:
-    doubts: Doubts = set()
+    doubts = Doubts()
     master_number = read_waybill_number(named, doubts)
-    fields = _read_parties(house)
+    fields = _read_parties(house, doubts)
     notes = _read_notes(house, doubts)
     merge_notes(fields, notes)
     weight = "GrossWeightMeasure" if "GrossWeightMeasure" in house else "IncludedTareGrossWeightMeasure"
     fields |= {
         "master_id": master_number,
         "description": house.get("SummaryDescription"),
-        "pieces": parse_number(house.get("TotalPieceQuantity"), doubts),
+        "pieces": parse_number(house.get("TotalPieceQuantity"), doubts, "pieces"),
         "gross_weight_kg": _read_kilograms(house, weight, doubts),
     }
     _add_journey(fields, house, None, master)
@@ -237,8 +235,7 @@ def flag_piece_counts(
     )
     for house in houses:
         if differs:
-            quality = tuple(sorted({*house.quality, "piece_count_mismatch"}))
-            house = msgspec.structs.replace(house, quality=quality)
+            house.doubts.add("piece_count_mismatch")
         yield house
 
 
@@ -247,11 +244,13 @@ def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]
     message = WAYBILL.read(root)
     header = read_header(message, context)
     waybill = _find_consignment(message, "Waybill")
-    doubts: Doubts = set()
+    doubts = Doubts()
     number = read_waybill_number(message.get("BusinessHeaderDocument/ID") or waybill.get(NUMBER), doubts)
     lines = _list_below(waybill, "ApplicableRating", "IncludedMasterConsignmentItem")
     totals = _list_below(waybill, "ApplicableTotalRating", "ApplicablePrepaidCollectMonetarySummation")
-    freight = _sum_amounts((_read_money(total, "GrandTotalAmount", doubts) for total in totals), doubts)
+    freight = _sum_amounts(
+        (_read_money(total, "GrandTotalAmount", doubts, "postage") for total in totals), doubts
+    )
     fields, notes = _read_body(waybill, lines, freight, doubts)
     _add_journey(fields, waybill, _read_movements(waybill), {})
     fields["consignment_id"] = number or identify_by_content(fields)
@@ -288,10 +287,9 @@ def _build_declaration(
     *,
     partial: bool = False,
 ) -> Declaration:
-    quality = tuple(sorted(doubts))
     fields["channel"] = "air_cargo"
     return Declaration(
-        fields, header.issued_at, level, header.purpose, quality, place, partial=partial, extras=extras
+        fields, header.issued_at, level, header.purpose, doubts, place, partial=partial, extras=extras
     )
 
 
@@ -358,17 +356,17 @@ def _find_houses(consignment: Values, kind: str) -> list[Values]:
 # --- parties and notes ------------------------------------------------------------------------------------------------
 
 
-def _read_parties(consignment: Values) -> Fields:
+def _read_parties(consignment: Values, doubts: Doubts) -> Fields:
     """Read sender, consignee, forwarder and account, as the parties themselves say."""
     fields: Fields = {}
     for prefix, name in PARTIES.items():
         if name in consignment:
-            _read_party(prefix, consignment[name][0], fields)
+            _read_party(prefix, consignment[name][0], fields, doubts)
     fields["declarant"] = consignment.get("FreightForwarderParty/Name")
     return fields
 
 
-def _read_party(prefix: str, party: Values, fields: Fields) -> None:
+def _read_party(prefix: str, party: Values, fields: Fields, doubts: Doubts) -> None:
     lines = [line for line in party.get("PostalStructuredAddress/StreetName", ()) if line]
     box = party.get("PostalStructuredAddress/PostOfficeBox")
     if box:
@@ -377,7 +375,8 @@ def _read_party(prefix: str, party: Values, fields: Fields) -> None:
     fields[f"{prefix}_address"] = ", ".join(lines) or None
     fields[f"{prefix}_city"] = party.get("PostalStructuredAddress/CityName")
     fields[f"{prefix}_postcode"] = party.get("PostalStructuredAddress/PostcodeCode")
-    fields[f"{prefix}_country"] = parse_country(party.get("PostalStructuredAddress/CountryID"))
+    country = f"{prefix}_country"
+    fields[country] = read_country(party.get("PostalStructuredAddress/CountryID"), country, doubts)
     for contact in party.get("DefinedTradeContact", ()):
         _read_contact(prefix, contact, fields)
     if prefix == "sender":
@@ -419,13 +418,13 @@ def _read_goods(consignment: Values, lines: Sequence[Values], doubts: Doubts) ->
     items: list[Fields] = []
     counts: list[float | None] = []
     for line in lines:
-        pieces = parse_number(line.get("PieceQuantity"), doubts)
+        pieces = parse_number(line.get("PieceQuantity"), doubts, "items.quantity")
         item = _read_item(line, pieces, doubts)
         if item:
             items.append(item)
             counts.append(pieces)
     _check_volume(consignment, doubts)
-    total = parse_number(consignment.get("TotalPieceQuantity"), doubts)
+    total = parse_number(consignment.get("TotalPieceQuantity"), doubts, "pieces")
     _check_piece_counts(counts, total, doubts)
     return {
         "description": consignment.get("SummaryDescription") or get_first(items, "description"),
@@ -450,18 +449,22 @@ def _read_item(line: Values, pieces: float | None, doubts: Doubts) -> Fields:
     item: Fields = {
         "description": line.get("NatureIdentificationTransportCargo/Identification"),
         "hs_code": line.get("TypeCode"),
-        "origin_country": parse_country(line.get("OriginCountry/ID")),
+        "origin_country": read_country(line.get("OriginCountry/ID"), "items.origin_country", doubts),
     }
-    weight = _read_kilograms(line, "GrossWeightMeasure", doubts)
+    weight = _read_kilograms(line, "GrossWeightMeasure", doubts, None)
     if weight is None and not any(item.values()):
         return {}
-    item["quantity"] = pieces if pieces is not None else parse_number(line.get("PackageQuantity"), doubts)
+    item["quantity"] = (
+        pieces if pieces is not None else parse_number(line.get("PackageQuantity"), doubts, "items.quantity")
+    )
     return item
 
 
-def _read_kilograms(values: Values, path: str, doubts: Doubts) -> float | None:
+def _read_kilograms(
+    values: Values, path: str, doubts: Doubts, field: str | None = "gross_weight_kg"
+) -> float | None:
     """Read a weight in kilograms."""
-    return parse_kilograms(values.get(path), values.get(f"{path}/@unitCode"), doubts)
+    return parse_kilograms(values.get(path), values.get(f"{path}/@unitCode"), doubts, field)
 
 
 def _check_volume(values: Values, doubts: Doubts) -> None:
@@ -480,9 +483,9 @@ class Money(NamedTuple):
     currency: str | None
 
 
-def _read_money(values: Values, path: str, doubts: Doubts) -> Money | None:
+def _read_money(values: Values, path: str, doubts: Doubts, field: str) -> Money | None:
     """Read an amount."""
-    amount = parse_number(values.get(path), doubts)
+    amount = parse_number(values.get(path), doubts, field)
     if amount is None:
         return None
     currency = (values.get(f"{path}/@currencyID") or "").strip().upper()
@@ -503,7 +506,9 @@ def _sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | Non
 def _read_charges(consignment: Values, freight: Money | None, doubts: Doubts) -> Fields:
     """Read the declared value, the freight in the one currency that the record has, and how carriage is paid."""
     nil = _is_true(consignment.get("NilCustomsValueIndicator"))
-    declared = None if nil else _read_money(consignment, "DeclaredValueForCustomsAmount", doubts)
+    declared = (
+        None if nil else _read_money(consignment, "DeclaredValueForCustomsAmount", doubts, "declared_value")
+    )
     source = consignment.get("ApplicableOriginCurrencyExchange/SourceCurrencyCode")
     currency = (declared and declared.currency) or (freight and freight.currency) or source
     comparable = freight is not None and freight.currency in (None, currency)
@@ -527,7 +532,7 @@ def _read_body(
     consignment: Values, lines: Sequence[Values], freight: Money | None, doubts: Doubts
 ) -> tuple[Fields, DecodedNotes]:
     """Read what house and air waybills share: parties, customs notes, goods and charges."""
-    fields = _read_parties(consignment)
+    fields = _read_parties(consignment, doubts)
     notes = _read_notes(consignment, doubts)
     fields |= _read_goods(consignment, lines, doubts)
     merge_notes(fields, notes)
@@ -560,4 +565,4 @@ def _read_movements(consignment: Values) -> list[Values]:
 
 
 def _read_place_in_order(movement: Values) -> float:
-    return parse_number(movement.get("SequenceNumeric"), set()) or 0.0
+    return parse_number(movement.get("SequenceNumeric"), Doubts()) or 0.0

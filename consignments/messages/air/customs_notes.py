@@ -64,7 +64,7 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
     Examples
     --------
     >>> notes = [CustomsNote("US", "CUS", "BT", "CTO"), CustomsNote("US", "CUS", "AE", "01202023")]
-    >>> decode_notes(notes, set()).fields
+    >>> decode_notes(notes, Doubts()).fields
     {'account_opened_on': datetime.date(2023, 1, 20), 'payment': 'crypto'}
     """
     if not notes:
@@ -133,5 +133,5 @@ def _read_account_date(text: str | None, doubts: Doubts) -> date | None:
     else:
         found = parse_short_date(digits)
     if found is None:
-        doubts.add("number_malformed")
+        doubts.note("number_malformed", "account_opened_on")
     return found

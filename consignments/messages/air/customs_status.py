@@ -15,7 +15,7 @@ from consignments.messages.air.cargo_xml import HEADER, read_header
 from consignments.messages.air.elements import ElementReader, Values
 from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
 from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
-from consignments.messages.quantities import MONTHS, complete_moment, parse_moment
+from consignments.messages.quantities import MONTHS, Doubts, complete_moment, parse_moment
 from consignments.messages.xml_parsing import Element
 
 XML_STATES: dict[str, EventState] = {
@@ -118,8 +118,8 @@ def _find_subject(message: Values) -> str:
 
 
 def _join_identifier(waybill: str | None, house: str | None) -> str:
-    number = None if waybill is None else read_waybill_number(waybill, set())
-    own = None if house is None else clean_identifier(house, set())
+    number = None if waybill is None else read_waybill_number(waybill, Doubts())
+    own = None if house is None else clean_identifier(house, Doubts())
     if not own or own == number:
         return number or "unknown"
     return f"{number}/{own}" if number and not own.startswith(f"{number}/") else own
@@ -162,7 +162,7 @@ def read_response(root: Element, context: MessageContext) -> Iterator[Parsed]:
 def _split_subject(text: str) -> str:
     found = CAMIR_WAYBILL.match(text)
     if found is None:
-        return clean_identifier(text, set())
+        return clean_identifier(text, Doubts())
     house = found[2] or (text[found.end() :].lstrip("/_ ") or None)
     return _join_identifier(found[1], house)
 

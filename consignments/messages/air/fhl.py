@@ -51,7 +51,7 @@ def _read_list(
     starts = [place for place, segment in enumerate(segments) if segment.code == "HBS"]
     if not starts:
         return []
-    doubts: Doubts = set()
+    doubts = Doubts()
     line = read_waybill_line(
         next((each.first for each in segments[: starts[0]] if each.code == "MBI"), head), doubts
     )
@@ -65,14 +65,14 @@ def _read_list(
 def _read_house(
     segments: Sequence[Segment], master: WaybillLine, shared: Doubts, issued_at: datetime | None, place: str
 ) -> Declaration:
-    doubts = set(shared)
+    doubts = Doubts(shared)
     parts = [part.strip() for part in segments[0].first.split("/")]
     number = parts[0] or None
     fields, ends = _read_house_line(parts[1:], doubts)
     groups = group_parties(segments)
     for code, prefix in (("SHP", "sender"), ("CNE", "consignee")):
         if code in groups:
-            fields |= read_imp_party(groups[code], prefix, named_first=True)
+            fields |= read_imp_party(groups[code], prefix, doubts, named_first=True)
     by_code: dict[str, list[Segment]] = {}
     for segment in segments[1:]:
         by_code.setdefault(segment.code, []).append(segment)
@@ -95,7 +95,7 @@ def _read_house(
         fields=fields,
         issued_at=issued_at,
         level="house",
-        quality=tuple(sorted(doubts)),
+        doubts=doubts,
         place=place,
         partial=not groups.keys() & {"SHP", "CNE"},
         extras=notes.extras,
@@ -119,7 +119,7 @@ def _read_house_line(parts: Sequence[str], doubts: Doubts) -> tuple[Fields, tupl
         if weight is not None or not rest or rest[0][:1] not in ("K", "L"):
             rest = ["", *rest]
     else:
-        pieces = parse_number(count or None, doubts)
+        pieces = parse_number(count or None, doubts, "pieces")
         rest = rest[1:]
     if weight is None and rest and rest[0]:
         weight = read_imp_weight(rest[0], doubts)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import (
     PARTY_CODES,
@@ -24,7 +23,7 @@ from consignments.messages.air.journeys import build_journey, find_airline, join
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.values import get_first
 from consignments.messages.parsed import Level, MessageContext, Parsed
-from consignments.messages.quantities import Doubts, parse_number, parse_short_date
+from consignments.messages.quantities import Doubts, parse_number, parse_short_date, read_country
 
 PARTY_PARTS = ("NAM", "ADR", "LOC")
 DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
@@ -36,10 +35,10 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     context.note_version(f"FWB {message.version}", message.version)
     if not message.segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
-    doubts: Doubts = set()
+    doubts = Doubts()
     line = read_waybill_line(message.head, doubts)
     by_code = _index_segments(message.segments)
-    fields = _read_parties(message.segments)
+    fields = _read_parties(message.segments, doubts)
     notes = decode_notes(
         [note for segment in by_code.get("OCI", []) for note in read_imp_notes(segment)], doubts
     )
@@ -80,13 +79,13 @@ def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
     return groups
 
 
-def _read_parties(segments: Sequence[Segment]) -> Fields:
+def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
     groups = group_parties(segments)
     fields: Fields = {}
     if "SHP" in groups:
-        fields |= read_imp_party(groups["SHP"], "sender", named_first=False)
+        fields |= read_imp_party(groups["SHP"], "sender", doubts, named_first=False)
     if "CNE" in groups:
-        consignee = read_imp_party(groups["CNE"], "consignee", named_first=False)
+        consignee = read_imp_party(groups["CNE"], "consignee", doubts, named_first=False)
         consignee.pop("account", None)
         fields |= consignee
     if "AGT" in groups:
@@ -110,7 +109,7 @@ def _read_goods(segments: Sequence[Segment], doubts: Doubts) -> tuple[Fields, se
             continue
         identifier, content = parts[0].strip(), "/".join(parts[1:]).strip()
         if identifier[:1] == "P" and identifier[1:2].isdigit():
-            items.append({"quantity": parse_number(identifier[1:], doubts)})
+            items.append({"quantity": parse_number(identifier[1:], doubts, "items.quantity")})
             texts.append([])
             continue
         if not items:
@@ -138,7 +137,7 @@ def _read_goods_line(
             texts.append([])
         items[-1]["hs_code"] = content
     elif identifier == "NO" and content:
-        items[-1]["origin_country"] = parse_country(content[:2])
+        items[-1]["origin_country"] = read_country(content[:2], "items.origin_country", doubts)
     elif identifier == "NV" and content[:1] in ("K", "L"):
         doubts.add("volume_in_weight_unit")
 
@@ -148,7 +147,7 @@ def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts, *, paid: st
     for segment in by_code.get("CVD", [])[:1]:
         fields = read_declared_values(segment, doubts)
     totals = [
-        parse_number(part[2:], doubts)
+        parse_number(part[2:], doubts, "postage")
         for code in ("PPD", "COL")
         for segment in by_code.get(code, [])
         for line in segment.lines

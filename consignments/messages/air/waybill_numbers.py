@@ -22,7 +22,7 @@ def read_waybill_number(text: str | None, doubts: Doubts) -> str | None:
 
     Examples
     --------
-    >>> doubts = set()
+    >>> doubts = Doubts()
     >>> read_waybill_number("05751987552", doubts), read_waybill_number("X1", doubts), sorted(doubts)
     ('057-51987552', 'X1', ['identifier_malformed'])
     """

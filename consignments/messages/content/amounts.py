@@ -31,7 +31,7 @@ def sum_values(items: list[Fields], doubts: Doubts) -> tuple[float | None, str |
     return total, currencies[0] if currencies else get_first(items, "currency")
 
 
-def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) -> Doubts:
+def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) -> set[str]:
     """Find weights that cannot be right in the unit they were read in.
 
     Examples

@@ -69,14 +69,9 @@ def read_text(node: Any, *paths: str) -> str | None:
     return next(iter(read_texts(node, *paths)), None)
 
 
-def read_number(node: Any, path: str, doubts: Doubts) -> float | None:
-    """Read the first number on a path; one that cannot be used is left out with a code."""
-    return parse_any_number(next(iter(read_texts(node, path)), None), doubts)
-
-
-def parse_any_number(text: str | None, doubts: Doubts) -> float | None:
+def parse_any_number(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:
     """Read a number; an empty text is none, without a doubt."""
-    return parse_number(text.strip() or None, doubts) if text else None
+    return parse_number(text.strip() or None, doubts, field) if text else None
 
 
 def get_unit_factor(unit: str | None) -> float | None:

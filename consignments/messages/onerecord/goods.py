@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from consignments.countries import parse_country
 from consignments.messages.content.values import Fields, get_first
 from consignments.messages.onerecord.graph import (
     LinkedObject,
@@ -11,6 +10,7 @@ from consignments.messages.onerecord.graph import (
     read_property,
 )
 from consignments.messages.onerecord.parties import ObjectReader
+from consignments.messages.quantities import Doubts, read_country
 
 MAX_PIECES = 20_000
 """Pieces that are looked at one by one; a shipment of more is not believed."""
@@ -34,7 +34,7 @@ def list_pieces(reader: ObjectReader, holders: list[LinkedObject]) -> list[Linke
 def count_links(reader: ObjectReader, holders: list[LinkedObject]) -> int:
     """Count the pieces that a shipment lists and that the lines of its waybill refer to, known or not; the larger number."""
     listed = [_count_values(holder, "pieces") for holder in holders]
-    quiet = ObjectReader(reader.graph, set())
+    quiet = ObjectReader(reader.graph, Doubts())
     lines = [line for holder in holders for line in (holder, *quiet.list_objects(holder, "waybilllineitems"))]
     packages = [package for line in lines for package in quiet.list_objects(line, "lineitempackages")]
     referred = sum(_count_values(node, "piecereferences") for node in (*lines, *packages))
@@ -57,7 +57,7 @@ def read_goods(reader: ObjectReader, waybill: LinkedObject | None, shipment: Lin
     items = _merge_items(_read_pieces(reader, pieces, set(), 0))
     lines = reader.list_objects(waybill, "waybilllineitems")
     described = [read_property(node, "goodsdescription") for node in (*holders, *lines)]
-    counted = _sum_known([reader.read_number(_first(line, "piececountforrate")) for line in lines])
+    counted = _sum_known([reader.read_number(_first(line, "piececountforrate"), "pieces") for line in lines])
     linked = max(len(pieces), count_links(reader, holders))
     if counted is not None and linked and counted != linked:
         reader.doubts.add("piece_count_mismatch")
@@ -85,11 +85,11 @@ def _read_weight(
 ) -> float | None:
     """Read the total; else add up all pieces, else all lines of the waybill."""
     for holder in holders:
-        total = reader.read_kilograms(holder, "totalgrossweight")
+        total = reader.read_kilograms(holder, "totalgrossweight", "gross_weight_kg")
         if total is not None:
             return total
     for nodes, name in ((pieces, "grossweight"), (lines, "grossweightforrate")):
-        total = _sum_known([reader.read_kilograms(node, name) for node in nodes])
+        total = _sum_known([reader.read_kilograms(node, name, "gross_weight_kg") for node in nodes])
         if total is not None:
             return round(total, 9)
     return None
@@ -118,10 +118,10 @@ def _read_pieces(
 def _read_piece(reader: ObjectReader, piece: LinkedObject, seen: set[int], depth: int) -> list[Fields]:
     """Read the lines of one piece: one for each item or product, else those of the pieces in it, else one for itself."""
     described = read_property(piece, "goodsdescription")
-    country = parse_country(_read_code(piece, "productioncountry"))
+    country = _read_origin(reader, piece)
     items = [_read_item(reader, item) for item in reader.list_objects(piece, "containeditems")]
     products = reader.list_objects(piece, "contentproducts")
-    items += [_read_product(product) for product in products]
+    items += [_read_product(reader, product) for product in products]
     if not items and depth < MAX_PIECE_DEPTH:
         inner = [each for each in reader.list_objects(piece, "containedpieces") if each is not piece]
         if inner and all(id(each) in seen for each in inner):
@@ -138,32 +138,36 @@ def _read_piece(reader: ObjectReader, piece: LinkedObject, seen: set[int], depth
 
 def _read_item(reader: ObjectReader, item: LinkedObject) -> Fields:
     product = reader.find_object(item, "ofproduct")
-    own = _read_product(product) if product is not None else {}
-    quantity = reader.read_number(_first(item, "itemquantity"))
-    price = reader.read_amount(item, "unitprice")
+    own = _read_product(reader, product) if product is not None else {}
+    quantity = reader.read_number(_first(item, "itemquantity"), "items.quantity")
+    price = reader.read_amount(item, "unitprice", "items.value")
     count = quantity if quantity is not None else 1.0
     return {
         "description": own.get("description") or read_property(item, "description", "goodsdescription"),
         "hs_code": own.get("hs_code") or _read_hs([item]),
         "quantity": quantity,
         "value": round(price.value * count, 6) if price else None,
-        "net_weight_kg": reader.read_kilograms(item, "netweight"),
-        "origin_country": parse_country(_read_code(item, "productioncountry")) or own.get("origin_country"),
+        "net_weight_kg": reader.read_kilograms(item, "netweight", "items.net_weight_kg"),
+        "origin_country": _read_origin(reader, item) or own.get("origin_country"),
     }
 
 
-def _read_product(product: LinkedObject) -> Fields:
+def _read_product(reader: ObjectReader, product: LinkedObject) -> Fields:
     code = _read_code(product, "hscode")
     return {
         "description": read_property(product, "description"),
         "hs_code": code,
-        "origin_country": parse_country(_read_code(product, "productioncountry")),
+        "origin_country": _read_origin(reader, product),
     }
 
 
 def _read_code(node: LinkedObject, name: str) -> str | None:
     text = read_property(node, name)
     return get_code(text) if text else None
+
+
+def _read_origin(reader: ObjectReader, node: LinkedObject) -> str | None:
+    return read_country(_read_code(node, "productioncountry"), "items.origin_country", reader.doubts)
 
 
 def _merge_items(items: list[Fields]) -> list[Fields]:

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from consignments.countries import parse_country
 from consignments.messages.content.values import (
     Fields,
     clean_text,
@@ -24,7 +23,7 @@ from consignments.messages.onerecord.graph import (
     read_code,
     read_property,
 )
-from consignments.messages.quantities import Doubts
+from consignments.messages.quantities import Doubts, read_country
 
 ROLE_PROPERTIES = {
     "sender": ("shipper",),
@@ -64,31 +63,31 @@ class ObjectReader:
         """Find the first object of a property."""
         return next(iter(self.list_objects(node, *names)), None)
 
-    def read_number(self, value: Any) -> float | None:
+    def read_number(self, value: Any, field: str | None = None) -> float | None:
         """Read a number, bare, typed or as text, or of a value object."""
         if isinstance(value, LinkedObject):
             value = next(iter(list_property(value, "numericalvalue")), None)
-        return parse_any_number(clean_text(value), self.doubts)
+        return parse_any_number(clean_text(value), self.doubts, field)
 
-    def read_kilograms(self, node: LinkedObject | None, *names: str) -> float | None:
+    def read_kilograms(self, node: LinkedObject | None, name: str, field: str) -> float | None:
         """Read a weight; one without a unit is kilograms, in doubt."""
         if node is None:
             return None
-        for value in list_property(node, *names):
-            weight = self.read_number(value)
+        for value in list_property(node, name):
+            weight = self.read_number(value, field)
             if weight is None:
                 continue
             unit = read_property(value, "unit") if isinstance(value, LinkedObject) else None
             factor = get_unit_factor(get_code(unit) if unit else None)
             if factor is None:
-                self.doubts.add("unit_doubtful")
+                self.doubts.note("unit_doubtful", field)
             return weight if factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
         return None
 
-    def read_amount(self, node: LinkedObject | None, *names: str) -> Amount | None:
+    def read_amount(self, node: LinkedObject | None, name: str, field: str) -> Amount | None:
         """Read an amount of money."""
-        for value in list_property(node, *names) if node else ():
-            number = self.read_number(value)
+        for value in list_property(node, name) if node else ():
+            number = self.read_number(value, field)
             if number is not None:
                 unit = read_property(value, "currencyunit") if isinstance(value, LinkedObject) else None
                 return Amount(number, get_code(unit).upper() if unit else None)
@@ -176,19 +175,20 @@ class ObjectReader:
             f"{prefix}_address": join_lines(*lines, f"PO Box {box}" if box else None),
             f"{prefix}_city": read_property(holder, "cityname") if holder else None,
             f"{prefix}_postcode": read_property(holder, "postalcode") if holder else None,
-            f"{prefix}_country": self._read_country(holder),
+            f"{prefix}_country": self._read_country(holder, f"{prefix}_country"),
             f"{prefix}_phone": contacts.get("phone"),
             f"{prefix}_email": contacts.get("email"),
         }
 
-    def _read_country(self, holder: LinkedObject | None) -> str | None:
+    def _read_country(self, holder: LinkedObject | None, field: str) -> str | None:
         for value in list_property(holder, "country") if holder else ():
             if isinstance(value, LinkedObject):
                 own = read_property(value, "code", "countrycode", "countryname")
                 value = own or value.identifier
             text = clean_text(value)
             if text:
-                return parse_country(get_code(text) if LINK.fullmatch(text) or ":" in text else text)
+                code = get_code(text) if LINK.fullmatch(text) or ":" in text else text
+                return read_country(code, field, self.doubts)
         return None
 
     def _read_contacts(self, nodes: list[LinkedObject]) -> dict[str, str]:

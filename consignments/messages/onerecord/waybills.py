@@ -208,7 +208,7 @@ class _Documents:
         return [each for each in found if each is not None]
 
     def _list_used_pieces(self) -> set[int]:
-        reader = ObjectReader(self.graph, set())
+        reader = ObjectReader(self.graph, Doubts())
         holders = [*self.waybills, *self.shipments]
         return {id(piece) for holder in holders for piece in list_pieces(reader, [holder])}
 
@@ -230,7 +230,7 @@ class _Documents:
     # --- declarations
 
     def _read_waybill(self, node: LinkedObject, level: Level) -> Parsed:
-        doubts: Doubts = set()
+        doubts = Doubts()
         reader = ObjectReader(self.graph, doubts)
         shipment = self.shipment_of.get(id(node))
         if shipment is None and list_property(node, "shipment"):
@@ -251,7 +251,7 @@ class _Documents:
             issued_at,
             level,
             "create",
-            tuple(sorted(doubts)),
+            doubts,
             f"waybill {identifier}",
             extras=notes.extras,
         )
@@ -263,7 +263,7 @@ class _Documents:
 
     def _read_loose(self, node: LinkedObject, shipment: LinkedObject) -> Declaration:
         """Read goods that have no waybill."""
-        doubts: Doubts = set()
+        doubts = Doubts()
         reader = ObjectReader(self.graph, doubts)
         reader.list_objects(node, "waybill")
         if has_type(node, "piece"):
@@ -276,7 +276,7 @@ class _Documents:
             None,
             "house",
             "create",
-            tuple(sorted(doubts)),
+            doubts,
             "shipment" if has_type(node, "shipment") else "piece",
             extras=notes.extras,
         )
@@ -348,12 +348,13 @@ def _read_charges(reader: ObjectReader, waybill: LinkedObject | None) -> Fields:
     if waybill is None:
         return {}
     nil = (read_property(waybill, "nvdforcustoms") or "").lower() in YES
-    declared = None if nil else reader.read_amount(waybill, "declaredvalueforcustoms")
+    declared = None if nil else reader.read_amount(waybill, "declaredvalueforcustoms", "declared_value")
     lines = [
-        reader.read_amount(line, "chargetotal") for line in reader.list_objects(waybill, "waybilllineitems")
+        reader.read_amount(line, "chargetotal", "postage")
+        for line in reader.list_objects(waybill, "waybilllineitems")
     ]
     others = [
-        reader.read_amount(charge, "otherchargeamount")
+        reader.read_amount(charge, "otherchargeamount", "postage")
         for charge in reader.list_objects(waybill, "othercharges")
     ]
     amounts = [amount for amount in (*lines, *others) if amount is not None]
@@ -397,7 +398,7 @@ def _read_journey(reader: ObjectReader, holders: list[LinkedObject], fields: Fie
 def _list_legs(reader: ObjectReader, holder: LinkedObject) -> list[LinkedObject]:
     """List the legs of the booking, in the order of their numbers."""
     quiet = ObjectReader(
-        reader.graph, set()
+        reader.graph, Doubts()
     )  # a booking is more than a declaration needs: a missing one is no doubt
     booking = quiet.find_object(holder, "referredbookingoption")
     below = islice(walk_objects([booking]), MAX_BOOKING_OBJECTS) if booking is not None else ()

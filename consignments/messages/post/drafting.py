@@ -31,6 +31,7 @@ from consignments.messages.post.element_names import (
 )
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
+from consignments.messages.quantities import Doubts
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
@@ -58,7 +59,6 @@ class Guess:
     places: list[Place]
     value: str = ""
     doubt: str = ""
-    company: Place | None = None
 
 
 class Draft(NamedTuple):
@@ -289,14 +289,10 @@ class _Drafter:
             return
         if known is None:
             guesses[guess.column] = guess
-            if meaning.fact == "company":
-                guess.company = place
         elif self._is_joined(known, place) and "contact" not in {
             meaning.fact,
             self._meanings[known.places[0]].fact,
         }:
-            if meaning.fact == "company":
-                known.company = place
             known.places.append(place)
             known.value = known.value or guess.value
         elif _rank(guess, meaning, self.each) > _rank(known, self._meanings[known.places[0]], self.each):
@@ -384,7 +380,9 @@ class _Drafter:
         if "quantity" not in items:
             return "total"
         values, counts, totals = (
-            [parse_any_number(text, set()) for text in self._samples.values[guess.places[0]]] if guess else []
+            [parse_any_number(text, Doubts()) for text in self._samples.values[guess.places[0]]]
+            if guess
+            else []
             for guess in (items["value"], items["quantity"], record.get("declared_value"))
         )
         if not totals or None in totals or len(values) != len(counts) or None in values or None in counts:
@@ -430,10 +428,14 @@ class _Drafter:
 
     def _write_guess(self, guess: Guess, base: Place) -> str:
         paths = [_quote(self._spell(place, base)) for place in guess.places]
-        if guess.company and len(paths) > 1:
-            company = _quote(self._spell(guess.company, base))
-            persons = ", ".join(path for path in paths if path != company)
-            source = f"{{ first = [{company}, [{persons}]] }}"
+        companies = [
+            path
+            for place, path in zip(guess.places, paths, strict=True)
+            if self._meanings[place].fact == "company"
+        ]
+        if companies and len(paths) > 1:
+            persons = ", ".join(path for path in paths if path != companies[-1])
+            source = f"{{ first = [{companies[-1]}, [{persons}]] }}"
         else:
             source = paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
         doubt = f"  unsure: {guess.doubt}" if guess.doubt else ""
@@ -496,7 +498,7 @@ def _read_units(place: Place) -> Iterator[str]:
 
 
 def _is_number(text: str) -> bool:
-    return parse_any_number(text, set()) is not None
+    return parse_any_number(text, Doubts()) is not None
 
 
 SHAPES: dict[str, Callable[[str], Any]] = {

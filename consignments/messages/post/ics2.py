@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
 from consignments.messages.air.waybill_numbers import identify_by_content
@@ -45,7 +44,7 @@ from consignments.messages.parsed import (
 )
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.quantities import Doubts
+from consignments.messages.quantities import Doubts, read_country
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
@@ -137,7 +136,7 @@ class _DataSet:
 
     def read_house(self, house: Node, place: str) -> Declaration:
         """Read one house."""
-        doubts: Doubts = set()
+        doubts = Doubts()
         number = _read_number(house, "house")
         fields = self._read_fields(house, doubts)
         if self.constants["channel"] != "postal":
@@ -153,7 +152,7 @@ class _DataSet:
         for receptacle in receptacles:
             yield from self._read_receptacle(receptacle)
         if any(list_nodes(self.master, name) for name in GOODS):
-            doubts: Doubts = set()
+            doubts = Doubts()
             fields = self._read_fields(self.master, doubts) | {"master_id": None}
             yield self._build(self.master_number, fields, doubts, "direct", "master")
         elif not receptacles:
@@ -174,9 +173,8 @@ class _DataSet:
     ) -> Declaration:
         known = {name: value for name, value in fields.items() if value is not None}
         identifier = number if number is not None else identify_by_content(fields)
-        quality = tuple(sorted(doubts))
         return Declaration(
-            {"consignment_id": identifier, **known}, self.issued_at, level, self.purpose, quality, place
+            {"consignment_id": identifier, **known}, self.issued_at, level, self.purpose, doubts, place
         )
 
     def _read_fields(self, house: Node, doubts: Doubts) -> Fields:
@@ -187,16 +185,16 @@ class _DataSet:
             **self.constants,
             "master_id": given["receptacle"],
             "nature": get_first(items, "nature") or _decode("natures", given["nature"]),
-            **read_parties(house, self.message),
+            **read_parties(house, self.message, doubts),
             **{name: given[name] for name in ("declarant", "carrier", "office")},
-            **_read_journey(levels),
+            **_read_journey(levels, doubts),
             **_read_goods(given, items, doubts),
             "payment": _decode("payments", given["payment"]),
         }
-        member_state = parse_country(given["member_state"])
         fields["departure_country"] = fields["departure_country"] or fields.get("sender_country")
-        fields["destination_country"] = (
-            fields["destination_country"] or fields.get("consignee_country") or member_state
+        destination = fields["destination_country"] or fields.get("consignee_country")
+        fields["destination_country"] = destination or read_country(
+            given["member_state"], "destination_country", doubts
         )
         return fields
 
@@ -235,7 +233,7 @@ def _read_number(node: Node, level: str) -> str | None:
     return next((text for path in _list_number_paths(level) if (text := find_text([node], path))), None)
 
 
-def read_parties(house: Node, message: Node) -> Fields:
+def read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
     """Read sender and consignee of a house; what the house lacks stands at the level of the message."""
     fields: Fields = {}
     for prefix, names in load_table("ics2")["parties"].items():
@@ -250,7 +248,7 @@ def read_parties(house: Node, message: Node) -> Fields:
             f"{prefix}_address": join_lines(street, given["line"], f"PO Box {box}" if box else None),
             f"{prefix}_city": given["city"],
             f"{prefix}_postcode": given["postcode"],
-            f"{prefix}_country": parse_country(given["country"]),
+            f"{prefix}_country": read_country(given["country"], f"{prefix}_country", doubts),
             **{f"{prefix}_{name}": text for name, text in _read_contacts(party).items()},
         }
     return fields
@@ -269,7 +267,7 @@ def _read_contacts(party: Node) -> dict[str, str]:
     return found
 
 
-def _read_journey(levels: list[Node]) -> Fields:
+def _read_journey(levels: list[Node], doubts: Doubts) -> Fields:
     """Read the route from UN/LOCODEs: their last three letters are the airport's code in air transport."""
     message, master, house = levels
     paths: dict[str, str] = load_table("ics2")["places"]
@@ -277,11 +275,11 @@ def _read_journey(levels: list[Node]) -> Fields:
     for name in ("loading", "unloading"):
         texts = (find_text([node], paths[name]) for node in (house, master, message))
         ends.append(next((text.upper() for text in texts if text and UN_LOCODE.fullmatch(text)), None))
-    countries = [parse_country(text) for text in find_texts([message], paths["countries"])]
+    country = next(iter(find_texts([message], paths["countries"])), None)
     route = [end[2:] for end in ends if end]
     return {
         "route": ">".join(dict.fromkeys(route)) or None,
-        "departure_country": ends[0][:2] if ends[0] else (countries[0] if countries else None),
+        "departure_country": ends[0][:2] if ends[0] else read_country(country, "departure_country", doubts),
         "destination_country": ends[1][:2] if ends[1] else None,
     }
 
@@ -289,18 +287,20 @@ def _read_journey(levels: list[Node]) -> Fields:
 def _read_item(node: Node, doubts: Doubts) -> Fields:
     given = _read_paths("item", [node])
     packages = (find_text([package], "numberOfPackages") for package in list_nodes(node, "packaging"))
-    counts = [count for text in packages if (count := parse_any_number(text, doubts)) is not None]
+    counts = [
+        count for text in packages if (count := parse_any_number(text, doubts, "items.quantity")) is not None
+    ]
     heading = given["heading"]
     return {
         "description": given["description"],
         "quantity": sum(counts) if counts else None,
-        "net_weight_kg": parse_any_number(given["net_weight"], doubts),
-        "value": parse_any_number(given["value"], doubts),
+        "net_weight_kg": parse_any_number(given["net_weight"], doubts, "items.net_weight_kg"),
+        "value": parse_any_number(given["value"], doubts, "items.value"),
         "hs_code": heading + (given["nomenclature"] or "") if heading else None,
-        "origin_country": parse_country(given["origin"]),
+        "origin_country": read_country(given["origin"], "items.origin_country", doubts),
         "currency": given["currency"],
         "nature": _decode("natures", given["nature"]),
-        "gross_weight_kg": parse_any_number(given["gross_weight"], doubts),
+        "gross_weight_kg": parse_any_number(given["gross_weight"], doubts, "gross_weight_kg"),
     }
 
 
@@ -311,8 +311,11 @@ def _decode(table: str, code: str | None) -> str | None:
 
 def _read_goods(given: dict[str, str | None], items: list[Fields], doubts: Doubts) -> Fields:
     """Sum items of one currency; postage in another one is left out."""
-    postage, postage_currency = parse_any_number(given["postage"], doubts), given["postage_currency"]
-    total = parse_any_number(given["gross_weight"], doubts)
+    postage, postage_currency = (
+        parse_any_number(given["postage"], doubts, "postage"),
+        given["postage_currency"],
+    )
+    total = parse_any_number(given["gross_weight"], doubts, "gross_weight_kg")
     if total is None and items and all(item["gross_weight_kg"] is not None for item in items):
         total = sum(item["gross_weight_kg"] for item in items)
     value, currency = sum_values(items, doubts)

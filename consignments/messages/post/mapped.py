@@ -8,7 +8,6 @@ from functools import lru_cache
 from io import BytesIO, TextIOWrapper
 from typing import Any, NamedTuple
 
-from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import (
@@ -67,7 +66,7 @@ from consignments.messages.post.mapping import (
     Source,
 )
 from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.quantities import Doubts
+from consignments.messages.quantities import Doubts, read_country
 from consignments.records import Consignment, get_fields
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
@@ -86,12 +85,13 @@ Levels = list[Any]
 
 
 class Record(NamedTuple):
-    """One record of a message."""
+    """One record of a message; it is `declared` if it was found as a part that declares a consignment."""
 
     levels: Levels
     root: Node
     scope: Node
     mapping: MessageMapping
+    declared: bool = False
 
 
 def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Parsed]:
@@ -157,12 +157,14 @@ def _list_xml_records(
     for record in stream_records(content, tag):
         parts = _find_parts(record, mappings) if _is_searched(mappings) else []
         if len(parts) > 1:
-            yield from (Record([frame, part.node], frame, part.scope, mapping) for part, mapping in parts)
+            yield from (
+                Record([frame, part.node], frame, part.scope, mapping, True) for part, mapping in parts
+            )
         else:
-            yield Record([frame, record], frame, record, parts[0][1] if parts else mappings[0])
+            yield Record([frame, record], frame, record, parts[0][1] if parts else mappings[0], bool(parts))
     if _is_searched(mappings):
         for part, mapping in _find_parts(frame, mappings):
-            yield Record([frame, part.node], frame, part.node, mapping)
+            yield Record([frame, part.node], frame, part.node, mapping, True)
 
 
 def _find_record_tag(content: bytes, mappings: Sequence[MessageMapping]) -> str | None:
@@ -199,9 +201,8 @@ def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[De
 
 def is_declared(record: Record) -> bool:
     """Check whether a record describes a consignment, and is not only a list of references or an answer."""
-    return not _is_searched((record.mapping,)) or _get_finder((record.mapping,)).is_declared(
-        record.levels[-1]
-    )
+    finder = _get_finder((record.mapping,))
+    return record.declared or not _is_searched((record.mapping,)) or finder.is_declared(record.levels[-1])
 
 
 def _select_records(
@@ -210,11 +211,11 @@ def _select_records(
     mapping = mappings[0]
     parts = _find_parts(root, mappings) if searched and _is_searched(mappings) else []
     if len(parts) > 1:
-        yield from (Record([top, part.node], root, part.scope, own) for part, own in parts)
+        yield from (Record([top, part.node], root, part.scope, own, True) for part, own in parts)
         return
     if parts:
         ((part, mapping),) = parts
-        yield Record([top, part.node], root, root, mapping)
+        yield Record([top, part.node], root, root, mapping, True)
         return
     for each in mapping.each:
         if each == ".":
@@ -274,7 +275,7 @@ def read_record(record: Record, place: str) -> Declaration:
         issued_at,
         level,
         purpose,
-        tuple(sorted(reader.doubts)),
+        reader.doubts,
         place,
     )
 
@@ -285,7 +286,7 @@ class _RecordReader:
     def __init__(self, record: Record) -> None:
         self.mapping, self.levels = record.mapping, record.levels
         self.around: Levels = [record.levels[0] if record.scope is record.root else record.scope]
-        self.doubts: Doubts = set()
+        self.doubts = Doubts()
         self.index = DeepIndex()
         self.raw_weight: float | None = None
 
@@ -315,12 +316,12 @@ class _RecordReader:
         kind = KINDS[column]
         if column == "gross_weight_kg":
             weight = self._read_weight(
-                self.levels, source, self.mapping.units.gross_weight, self.mapping.record
+                self.levels, source, self.mapping.units.gross_weight, self.mapping.record, column
             )
-            self.raw_weight = parse_any_number(self._read_text(source), set())
+            self.raw_weight = parse_any_number(self._read_text(source), Doubts())
             return weight
         if kind == "number":
-            return parse_any_number(self._read_text(source), self.doubts)
+            return parse_any_number(self._read_text(source), self.doubts, column)
         if kind in ("time", "date"):
             moment = self.read_moment(column)
             return moment.date() if moment and kind == "date" else moment
@@ -329,7 +330,7 @@ class _RecordReader:
             return None
         if column in ("nature", "service", "payment") or column in self.mapping.codes:
             text = self._decode(column, text)
-        return parse_country(text) if column.endswith(COUNTRY_ENDING) else text
+        return read_country(text, column, self.doubts) if column.endswith(COUNTRY_ENDING) else text
 
     def _read_text(
         self, source: Source | None, *, column: str = "", levels: Levels | None = None
@@ -366,12 +367,12 @@ class _RecordReader:
         return meaning or None
 
     def _read_weight(
-        self, levels: Levels, source: Source, unit: str | None, table: Mapping[str, Source]
+        self, levels: Levels, source: Source, unit: str | None, table: Mapping[str, Source], field: str
     ) -> float | None:
         """Read a weight in kilograms: unit of the message, else of the mapping, else kilograms in doubt."""
         if unit == POUNDS_AND_OUNCES:
-            return self._read_pounds(levels, source)
-        weight = parse_any_number(self._read_text(source, levels=levels), self.doubts)
+            return self._read_pounds(levels, source, field)
+        weight = parse_any_number(self._read_text(source, levels=levels), self.doubts, field)
         if weight is None:
             return None
         given = self._read_text(
@@ -379,14 +380,16 @@ class _RecordReader:
         )
         factor = get_unit_factor(given) or get_unit_factor(unit)
         if factor is None:
-            self.doubts.add("unit_doubtful")
+            self.doubts.note("unit_doubtful", field)
             factor = 1.0
         return weight if factor == 1.0 else round(weight * factor, 9)
 
-    def _read_pounds(self, levels: Levels, source: Source) -> float | None:
+    def _read_pounds(self, levels: Levels, source: Source, field: str) -> float | None:
         paths = source.parts[0]
         found = [
-            parse_any_number(next(iter(self._list_texts(path, levels, all_values=False)), None), self.doubts)
+            parse_any_number(
+                next(iter(self._list_texts(path, levels, all_values=False)), None), self.doubts, field
+            )
             for path in paths[:2]
         ]
         if all(number is None for number in found):
@@ -409,12 +412,17 @@ class _RecordReader:
         levels, sources = [*self.levels, node], self.mapping.items
         item: Fields = {name: self._read_text(sources.get(name), levels=levels) for name in ITEM_TEXTS}
         for name in ("quantity", "value"):
-            item[name] = parse_any_number(self._read_text(sources.get(name), levels=levels), self.doubts)
+            item[name] = parse_any_number(
+                self._read_text(sources.get(name), levels=levels), self.doubts, f"items.{name}"
+            )
         weight = sources.get("net_weight_kg")
         item["net_weight_kg"] = (
-            self._read_weight(levels, weight, self.mapping.units.net_weight, sources) if weight else None
+            self._read_weight(levels, weight, self.mapping.units.net_weight, sources, "items.net_weight_kg")
+            if weight
+            else None
         )
-        item["origin_country"] = parse_country(self._read_text(sources.get("origin_country"), levels=levels))
+        origin = self._read_text(sources.get("origin_country"), levels=levels)
+        item["origin_country"] = read_country(origin, "items.origin_country", self.doubts)
         item["currency"] = self._read_text(sources.get("currency"), levels=levels)
         return item
 
@@ -454,7 +462,7 @@ class _RecordReader:
         if per_unit is None and has_several_units(items):
             per_unit = infer_per_unit(items, column, total)
             if per_unit is None and any(item.get(column) is not None for item in items):
-                self.doubts.add("unit_doubtful")
+                self.doubts.note("unit_doubtful", f"items.{column}")
         if per_unit:
             multiply_units(items, column)
 

@@ -93,6 +93,23 @@ def load_mapping(path: Path | str) -> MessageMapping:
     return parse_mapping(content.decode("utf-8-sig", "replace"), str(file))
 
 
+def load_mappings(folder: Path | str) -> tuple[MessageMapping, ...]:
+    """Read and check all mapping files of a folder; `BadSetting` if it does not exist."""
+    if not Path(folder).is_dir():
+        raise BadSetting(
+            "there is no folder of mappings",
+            where="NPSRISK_MAPPINGS_DIR",
+            got=str(folder),
+            todo="create it, or unset the variable",
+        )
+    return tuple(map(load_mapping, list_mapping_files(folder)))
+
+
+def list_mapping_files(folder: Path | str) -> list[Path]:
+    """List the mapping files of a folder, by name."""
+    return sorted(Path(folder).glob("*.toml"))
+
+
 def parse_mapping(text: str, where: str) -> MessageMapping:
     """Check the text of a mapping file; `where` is its name in errors."""
     try:

@@ -282,3 +282,11 @@ def test_what_is_held_as_a_whole_is_bounded() -> None:
     for content in (b'{"id": "' + b"A" * 10_000_000 + b'"}', b"UNH+1'" + b"A" * 10_000_000):
         with pytest.raises(MessageFault, match="too large"):
             read(text, content)
+
+
+def test_an_edifact_message_with_two_identifiers_and_no_path_of_each_is_refused() -> None:
+    mapping, content = load_mapping(MESSAGES / "itmatt.toml"), load("itmatt.edi")
+    assert mapping.each == (".",)
+    second = content.replace(b"DTM+137", b"BGM+ITM+CP000000027US+9'\nDTM+137")
+    with pytest.raises(MessageFault, match="2 identifiers, 1 read"):
+        list(read_mapped(second, MessageContext("test"), mapping))
