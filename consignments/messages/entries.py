@@ -148,21 +148,11 @@ def _list_given(record: Consignment) -> dict[str, Any]:
     return {name: value for name, value in values if name not in SET_LATER and value is not None}
 
 
-_DERIVED = frozenset(
-    [
-        "description_vague",
-        "description_missing",
-        "description_admin_text",
-        "repeated_letters",
-        "hs_missing",
-        "hs_invalid",
-        "postcode_missing",
-        "address_missing",
-        "sender_missing",
-        "consignee_missing",
-        "price_equals_weight",
-    ]
+_DERIVED_NAMES = (
+    "description_vague description_missing description_admin_text repeated_letters hs_missing hs_invalid postcode_missing "
+    "address_missing sender_missing consignee_missing price_equals_weight"
 )
+_DERIVED = frozenset(_DERIVED_NAMES.split())
 """Codes that follow from the fields, which a merge may heal."""
 
 

@@ -14,21 +14,11 @@ import msgspec
 from consignments.errors import MessageFault
 from consignments.messages.quantities import Doubts
 
-EXTRA_COLUMNS = (
-    "customs_notes",
-    "account_name",
-    "account_issuer",
-    "account_holder",
-    "shipping_frequency",
-    "account_ip",
-    "pickup_ip",
-    "transaction_type",
-    "known_consignor",
-    "sender_phone_verified",
-    "sender_email_verified",
-    "consignee_phone_verified",
-    "consignee_email_verified",
+_EXTRA_COLUMNS_NAMES = (
+    "customs_notes account_name account_issuer account_holder shipping_frequency account_ip pickup_ip transaction_type known_consignor "
+    "sender_phone_verified sender_email_verified consignee_phone_verified consignee_email_verified"
 )
+EXTRA_COLUMNS = tuple(_EXTRA_COLUMNS_NAMES.split())
 """Columns beyond the record that messages may give; a table has those that are used."""
 
 Purpose = Literal["create", "update", "delete"]

@@ -28,51 +28,11 @@ MAX_BYTES = 1_000_000
 """A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
 LINE_WIDTH = 69
 PARTY_CODES = ("SHP", "CNE", "NFY", "AGT")
-SEGMENT_CODES = frozenset(
-    [
-        "ACC",
-        "ADR",
-        "AGT",
-        "ARD",
-        "CDC",
-        "CER",
-        "CNE",
-        "COI",
-        "COL",
-        "COR",
-        "CVD",
-        "DES",
-        "DIM",
-        "FLT",
-        "HBS",
-        "HTS",
-        "ISU",
-        "LOC",
-        "MBI",
-        "NAM",
-        "NFY",
-        "NOM",
-        "OCI",
-        "OPI",
-        "OSI",
-        "OTH",
-        "PPD",
-        "RCP",
-        "REF",
-        "RTD",
-        "RTE",
-        "RTG",
-        "SCI",
-        "SHP",
-        "SII",
-        "SPH",
-        "SRI",
-        "SSR",
-        "TXT",
-        "UCR",
-        "ULD",
-    ]
+_SEGMENT_CODES_NAMES = (
+    "ACC ADR AGT ARD CDC CER CNE COI COL COR CVD DES DIM FLT HBS HTS ISU LOC MBI NAM NFY NOM OCI OPI OSI OTH PPD RCP REF RTD RTE RTG "
+    "SCI SHP SII SPH SRI SSR TXT UCR ULD"
 )
+SEGMENT_CODES = frozenset(_SEGMENT_CODES_NAMES.split())
 HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTALL)
 SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
 ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{6}.*)\s*")

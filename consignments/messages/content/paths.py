@@ -175,6 +175,11 @@ def find_values(levels: Sequence[Any], text: str, index: DeepIndex | None = None
     return next((found for path in compile_path(text) if (found := _follow(levels, path, index))), [])
 
 
+def find_nodes(node: Any, path: str) -> list[Node]:
+    """Find the nodes on a path below a node."""
+    return [value for value in find_values([node], path) if isinstance(value, dict)]
+
+
 def find_texts(levels: Sequence[Any], text: str) -> list[str]:
     """Find the texts of the first alternative of a path that has any."""
     for path in compile_path(text):

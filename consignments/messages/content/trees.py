@@ -345,39 +345,6 @@ def _flatten(value: Any) -> list[Any]:
     return flat
 
 
-# --- reading a tree ---------------------------------------------------------------------------------------------------
-
-
-def list_values(node: Any, path: str) -> list[Any]:
-    """List all values on a path of names in lower case, parted by slashes; nulls are left out."""
-    nodes = [node]
-    for name in path.split("/"):
-        nodes = [
-            value
-            for each in nodes
-            if isinstance(each, dict)
-            for value in each.get(name, ())
-            if value is not None
-        ]
-    return nodes
-
-
-def list_nodes(node: Any, path: str) -> list[Node]:
-    """List the nodes on a path."""
-    return [value for value in list_values(node, path) if isinstance(value, dict)]
-
-
-def list_leaves(node: Any, path: str) -> list[Any]:
-    """List the texts and numbers on a path; a node gives its own text."""
-    leaves: list[Any] = []
-    for value in list_values(node, path):
-        if isinstance(value, dict):
-            leaves.extend(part for part in value.get(TEXT, ()) if not isinstance(part, dict))
-        else:
-            leaves.append(value)
-    return leaves
-
-
 def walk_nodes(node: Any, left_out: Set[int] = frozenset()) -> Iterator[tuple[str, Node]]:
     """Yield each node below one with its name, parents first; not those whose `id` is left out, nor what is below them."""
     stack: list[tuple[str, Any]] = [("", node)]

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consignments.messages.content.trees import list_leaves
 from consignments.messages.quantities import (
     DOUBTFUL_KILOGRAMS,
     KILOGRAMS,
@@ -53,20 +52,6 @@ def clean_text(value: Any) -> str | None:
     if LINE_BREAK.search(text):
         text = " ".join(text.split())
     return SURROGATE.sub("\ufffd", HIDDEN.sub("", CONTROL.sub(" ", text))).strip() or None
-
-
-def read_texts(node: Any, *paths: str) -> list[str]:
-    """Read all texts on the first path that has any."""
-    for path in paths:
-        texts = [text for text in map(clean_text, list_leaves(node, path)) if text]
-        if texts:
-            return texts
-    return []
-
-
-def read_text(node: Any, *paths: str) -> str | None:
-    """Read the first text on the first path that has one."""
-    return next(iter(read_texts(node, *paths)), None)
 
 
 def parse_any_number(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:

@@ -16,34 +16,11 @@ MIN_LETTERS_INSIDE = 3
 MAX_NAME_LENGTH = 60
 UNKNOWN = "unknown"
 
-
-INHERITED = frozenset(
-    (
-        *(
-            "address",
-            "phone",
-            "email",
-            "country",
-            "city",
-            "postcode",
-            "family",
-            "hs_code",
-            "quantity",
-            "origin_country",
-            "currency",
-        ),
-        *("value", "unit_value", "total_value", "weight", "net_weight", "gross_weight"),
-        *(
-            "identifier",
-            "service",
-            "nature",
-            "postage",
-            "departure_country",
-            "destination_country",
-            "carrier",
-        ),
-    )
+_INHERITED_NAMES = (
+    "address phone email country city postcode family hs_code quantity origin_country currency value unit_value total_value weight "
+    "net_weight gross_weight identifier service nature postage departure_country destination_country carrier"
 )
+INHERITED = frozenset(_INHERITED_NAMES.split())
 """Facts of which the number, code or text may stand in an element of its own below: `<Weight><Value>`."""
 
 

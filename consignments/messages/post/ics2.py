@@ -13,13 +13,13 @@ from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import sum_values
-from consignments.messages.content.paths import find_text, find_texts
+from consignments.messages.content.columns import read_columns
+from consignments.messages.content.paths import find_nodes, find_text, find_texts
 from consignments.messages.content.trees import (
     HEAD_BYTES,
     Node,
     decode_head,
     find_tag,
-    list_nodes,
     prepare_xml,
     read_frame,
     stream_records,
@@ -54,6 +54,7 @@ HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
+TABLE = load_table("ics2")
 ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 
 
@@ -70,7 +71,7 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read a data set F20 to F45: a declaration for each house or for a direct waybill, and the receptacles of F44."""
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
-    data_set = load_table("ics2")["data_sets"].get(kind)
+    data_set = TABLE["data_sets"].get(kind)
     if data_set is None:
         raise MessageFault(
             "goods of neither post nor air cargo",
@@ -108,7 +109,7 @@ def _refuse_several(whole: "_DataSet", house_tag: str) -> None:
     names = [name for name, _ in walk_nodes(whole.frame)]
     data_sets = sum(DATA_SET.fullmatch(name) is not None for name in names)
     others = sum(name in (tag.lower() for tag in HOUSE_TAGS if tag != house_tag) for name in names)
-    masters = {_read_number(node, "master") for name in MASTER for node in list_nodes(whole.message, name)}
+    masters = {_read_number(node, "master") for name in MASTER for node in find_nodes(whole.message, name)}
     for several in (data_sets, len(masters - {None}), 1 + others):
         if several > 1:
             raise build_count_fault(several, 1)
@@ -129,7 +130,7 @@ class _DataSet:
     def __init__(self, kind: str, constants: dict[str, str], purpose: Purpose, frame: Node) -> None:
         self.kind, self.constants, self.purpose, self.frame = kind, constants, purpose, frame
         self.message = _unwrap(frame)
-        self.master = next((node for name in MASTER for node in list_nodes(self.message, name)), {})
+        self.master = next((node for name in MASTER for node in find_nodes(self.message, name)), {})
         number = _read_number(self.master, "master") or _read_number(self.message, "master")
         self.master_number = format_awb_number(number) if number else None
         self.issued_at = read_issue_time(self.message)
@@ -147,11 +148,11 @@ class _DataSet:
     def read_masters(self) -> Iterator[Parsed]:
         """Read a message without houses: its receptacles, or the goods of a direct waybill."""
         receptacles = [
-            node for level in (self.master, self.message) for node in list_nodes(level, "receptacle")
+            node for level in (self.master, self.message) for node in find_nodes(level, "receptacle")
         ]
         for receptacle in receptacles:
             yield from self._read_receptacle(receptacle)
-        if any(list_nodes(self.master, name) for name in GOODS):
+        if any(find_nodes(self.master, name) for name in GOODS):
             doubts = Doubts()
             fields = self._read_fields(self.master, doubts) | {"master_id": None}
             yield self._build(self.master_number, fields, doubts, "direct", "master")
@@ -159,11 +160,10 @@ class _DataSet:
             yield Ignored(f"ICS2 {self.kind}", "a data set without goods")
 
     def _read_receptacle(self, receptacle: Node) -> Iterator[MasterDetails]:
-        paths = load_table("ics2")["receptacle"]
-        number = find_text([receptacle], paths["number"])
+        number = find_text([receptacle], TABLE["receptacle"]["number"])
         if number is None:
             return
-        declarant = find_text([self.message], load_table("ics2")["house"]["declarant"])
+        declarant = find_text([self.message], TABLE["house"]["declarant"])
         fields = build_receptacle_fields(number) | ({"declarant": declarant} if declarant else {})
         members = [text for path in _list_number_paths("house") for text in find_texts([receptacle], path)]
         yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
@@ -173,38 +173,25 @@ class _DataSet:
     ) -> Declaration:
         known = {name: value for name, value in fields.items() if value is not None}
         identifier = number if number is not None else identify_by_content(fields)
-        return Declaration(
-            {"consignment_id": identifier, **known}, self.issued_at, level, self.purpose, doubts, place
-        )
+        known = {"consignment_id": identifier, **known}
+        return Declaration(known, self.issued_at, level, self.purpose, doubts, place)
 
     def _read_fields(self, house: Node, doubts: Doubts) -> Fields:
         levels = [self.message, self.master, house]
-        given = _read_paths("house", levels)
-        items = [_read_item(node, doubts) for name in GOODS for node in list_nodes(house, name)]
-        fields: Fields = {
-            **self.constants,
-            "master_id": given["receptacle"],
-            "nature": get_first(items, "nature") or _decode("natures", given["nature"]),
-            **read_parties(house, self.message, doubts),
-            **{name: given[name] for name in ("declarant", "carrier", "office")},
-            **_read_journey(levels, doubts),
-            **_read_goods(given, items, doubts),
-            "payment": _decode("payments", given["payment"]),
-        }
-        fields["departure_country"] = fields["departure_country"] or fields.get("sender_country")
-        destination = fields["destination_country"] or fields.get("consignee_country")
-        fields["destination_country"] = destination or read_country(
-            given["member_state"], "destination_country", doubts
-        )
+        fields: Fields = self.constants | read_columns(levels, TABLE["house"], doubts)
+        items = [_read_item(node, doubts) for name in GOODS for node in find_nodes(house, name)]
+        nature, payment, member_state = (fields.pop(name) for name in ("nature", "payment", "member_state"))
+        fields["nature"] = get_first(items, "nature") or _decode("natures", nature)
+        fields["payment"] = _decode("payments", payment)
+        fields |= _read_parties(house, self.message, doubts)
+        _add_goods(fields, items, doubts)
+        _add_journey(fields, levels, doubts)
+        if fields["destination_country"] is None:
+            fields["destination_country"] = read_country(member_state, "destination_country", doubts)
         return fields
 
 
 # --- parts of a house -------------------------------------------------------------------------------------------------
-
-
-def _read_paths(table: str, levels: list[Node]) -> dict[str, str | None]:
-    """Read the first text of each path of a table; levels begin with the message."""
-    return {name: find_text(levels, path) for name, path in load_table("ics2")[table].items()}
 
 
 def _unwrap(frame: Node) -> Node:
@@ -221,11 +208,11 @@ def _unwrap(frame: Node) -> Node:
 
 def read_issue_time(message: Node) -> datetime | None:
     """Read when a message was issued."""
-    return parse_time(find_text([message], load_table("ics2")["message"]["issued_at"]))
+    return parse_time(find_text([message], TABLE["message"]["issued_at"]))
 
 
 def _list_number_paths(level: str) -> list[str]:
-    numbers = load_table("ics2")["numbers"]
+    numbers = TABLE["numbers"]
     return [" | ".join(f"{document}/{name}" for name in numbers["names"]) for document in numbers[level]]
 
 
@@ -233,32 +220,25 @@ def _read_number(node: Node, level: str) -> str | None:
     return next((text for path in _list_number_paths(level) if (text := find_text([node], path))), None)
 
 
-def read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
+def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
     """Read sender and consignee of a house; what the house lacks stands at the level of the message."""
     fields: Fields = {}
-    for prefix, names in load_table("ics2")["parties"].items():
-        found = (party for node in (house, message) for name in names for party in list_nodes(node, name))
+    for side, names in TABLE["parties"].items():
+        found = (party for node in (house, message) for name in names for party in find_nodes(node, name))
         party = next(found, {})
-        address = next(iter(list_nodes(party, "address")), party)
-        given = _read_paths("address", [party, address])
-        box = given["box"]
-        street = join_lines(given["street"], given["number"], separator=" ")
-        fields |= {
-            f"{prefix}_name": given["name"],
-            f"{prefix}_address": join_lines(street, given["line"], f"PO Box {box}" if box else None),
-            f"{prefix}_city": given["city"],
-            f"{prefix}_postcode": given["postcode"],
-            f"{prefix}_country": read_country(given["country"], f"{prefix}_country", doubts),
-            **{f"{prefix}_{name}": text for name, text in _read_contacts(party).items()},
-        }
+        address = next(iter(find_nodes(party, "address")), party)
+        given = read_columns([party, address], TABLE["address"], doubts, f"{side}_")
+        box, line = given.pop("box"), given.pop("line")
+        street = join_lines(given.pop("street"), given.pop("number"), separator=" ")
+        given["address"] = join_lines(street, line, f"PO Box {box}" if box else None)
+        fields |= {f"{side}_{name}": value for name, value in (given | _read_contacts(party)).items()}
     return fields
 
 
 def _read_contacts(party: Node) -> dict[str, str]:
     found: dict[str, str] = {}
-    for node in list_nodes(party, "communication"):
-        given = _read_paths("communication", [node])
-        text, code = given["text"], (given["type"] or "").upper()
+    for node in find_nodes(party, "communication"):
+        text, code = (find_text([node], path) for path in TABLE["communication"].values())
         kind = _decode("communications", code) or (
             "" if code else "email" if "@" in (text or "") else "phone"
         )
@@ -267,71 +247,51 @@ def _read_contacts(party: Node) -> dict[str, str]:
     return found
 
 
-def _read_journey(levels: list[Node], doubts: Doubts) -> Fields:
-    """Read the route from UN/LOCODEs: their last three letters are the airport's code in air transport."""
-    message, master, house = levels
-    paths: dict[str, str] = load_table("ics2")["places"]
+def _add_journey(fields: Fields, levels: list[Node], doubts: Doubts) -> None:
+    """Add route and countries, from UN/LOCODEs: their last three letters are the airport's code in air transport."""
     ends: list[str | None] = []
     for name in ("loading", "unloading"):
-        texts = (find_text([node], paths[name]) for node in (house, master, message))
+        texts = (find_text([node], TABLE["places"][name]) for node in reversed(levels))
         ends.append(next((text.upper() for text in texts if text and UN_LOCODE.fullmatch(text)), None))
-    country = next(iter(find_texts([message], paths["countries"])), None)
-    route = [end[2:] for end in ends if end]
-    return {
-        "route": ">".join(dict.fromkeys(route)) or None,
-        "departure_country": ends[0][:2] if ends[0] else read_country(country, "departure_country", doubts),
-        "destination_country": ends[1][:2] if ends[1] else None,
-    }
+    fields["route"] = ">".join(dict.fromkeys(end[2:] for end in ends if end)) or None
+    departure, destination = (end and end[:2] for end in ends)
+    if departure is None:
+        named = find_text(levels[:1], TABLE["places"]["countries"])
+        departure = read_country(named, "departure_country", doubts)
+    fields["departure_country"] = departure or fields["sender_country"]
+    fields["destination_country"] = destination or fields["consignee_country"]
 
 
 def _read_item(node: Node, doubts: Doubts) -> Fields:
-    given = _read_paths("item", [node])
-    packages = (find_text([package], "numberOfPackages") for package in list_nodes(node, "packaging"))
-    counts = [
-        count for text in packages if (count := parse_any_number(text, doubts, "items.quantity")) is not None
-    ]
-    heading = given["heading"]
-    return {
-        "description": given["description"],
-        "quantity": sum(counts) if counts else None,
-        "net_weight_kg": parse_any_number(given["net_weight"], doubts, "items.net_weight_kg"),
-        "value": parse_any_number(given["value"], doubts, "items.value"),
-        "hs_code": heading + (given["nomenclature"] or "") if heading else None,
-        "origin_country": read_country(given["origin"], "items.origin_country", doubts),
-        "currency": given["currency"],
-        "nature": _decode("natures", given["nature"]),
-        "gross_weight_kg": parse_any_number(given["gross_weight"], doubts, "gross_weight_kg"),
+    item = read_columns([node], TABLE["item"], doubts, "items.")
+    packages = (find_text([package], "numberOfPackages") for package in find_nodes(node, "packaging"))
+    counts = [parse_any_number(text, doubts, "items.quantity") for text in packages]
+    known = [count for count in counts if count is not None]
+    heading, detail = item.pop("heading"), item.pop("nomenclature")
+    return item | {
+        "quantity": sum(known) if known else None,
+        "hs_code": heading + (detail or "") if heading else None,
+        "nature": _decode("natures", item["nature"]),
     }
 
 
 def _decode(table: str, code: str | None) -> str | None:
-    codes: dict[str, str] = load_table("ics2")[table]
+    codes: dict[str, str] = TABLE[table]
     return codes.get((code or "").upper())
 
 
-def _read_goods(given: dict[str, str | None], items: list[Fields], doubts: Doubts) -> Fields:
-    """Sum items of one currency; postage in another one is left out."""
-    postage, postage_currency = (
-        parse_any_number(given["postage"], doubts, "postage"),
-        given["postage_currency"],
-    )
-    total = parse_any_number(given["gross_weight"], doubts, "gross_weight_kg")
-    if total is None and items and all(item["gross_weight_kg"] is not None for item in items):
-        total = sum(item["gross_weight_kg"] for item in items)
-    value, currency = sum_values(items, doubts)
-    currency = currency or postage_currency
-    if postage is not None and postage_currency not in (None, currency):
+def _add_goods(fields: Fields, items: list[Fields], doubts: Doubts) -> None:
+    """Add the sums of items of one currency; postage in another one is left out."""
+    weights, counts = ([item[name] for item in items] for name in ("gross_weight_kg", "quantity"))
+    if fields["gross_weight_kg"] is None and items and None not in weights:
+        fields["gross_weight_kg"] = sum(weights)
+    of_postage = fields.pop("postage_currency")
+    fields["declared_value"], currency = sum_values(items, doubts)
+    fields["currency"] = currency or of_postage
+    if fields["postage"] is not None and of_postage not in (None, fields["currency"]):
         doubts.add("currency_mixed")
-        postage = None
-    counts = [item["quantity"] for item in items]
-    return {
-        "description": get_first(items, "description") or given["description"],
-        "hs_code": get_first(items, "hs_code"),
-        "origin_country": get_first(items, "origin_country"),
-        "items": [{name: item[name] for name in ITEM_COLUMNS} for item in items] or None,
-        "pieces": sum(counts) if counts and None not in counts else None,
-        "gross_weight_kg": total,
-        "declared_value": value,
-        "currency": currency,
-        "postage": postage,
-    }
+        fields["postage"] = None
+    fields["pieces"] = sum(counts) if counts and None not in counts else None
+    for name in ("description", "hs_code", "origin_country"):
+        fields[name] = get_first(items, name) or fields.get(name)
+    fields["items"] = [{name: item[name] for name in ITEM_COLUMNS} for item in items] or None

@@ -2,22 +2,20 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
 
 from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number, parse_awb
+from consignments.messages.content.paths import find_nodes, find_text, find_texts
 from consignments.messages.content.trees import (
     TEXT,
     Node,
     decode_head,
-    list_nodes,
     parse_xml_tree,
     prepare_xml,
     walk_nodes,
 )
-from consignments.messages.content.values import clean_text, join_lines, parse_time, read_text, read_texts
+from consignments.messages.content.values import clean_text, join_lines, parse_time
 from consignments.messages.parsed import (
     CustomsEvent,
     EventState,
@@ -26,14 +24,10 @@ from consignments.messages.parsed import (
     Parsed,
     build_mapping_fault,
 )
-from consignments.messages.post.configuration import load_table
-from consignments.messages.post.ics2 import read_issue_time
+from consignments.messages.post.ics2 import TABLE, read_issue_time
 
 RESPONSE = re.compile(r"<(?:[\w.\-]+:)?((?:IE3[NQR]\d{2})|(?:IE|CC)(?:351|315|328|316)[A-Z]?)(?=[\s/>])")
-MASTER_DOCUMENTS = ("transportdocumentmaster", "transportdocumentmasterlevel")
-HOUSE_DOCUMENTS = ("transportdocumenthouse", "transportdocumenthouselevel")
-DETAILS = ("referralrequestdetails", "donotloaddetails", "assessmentcomplete", "error")
-OWN_REFERENCES = ("mrn", "functionalreference", "lrn")
+PATHS: dict[str, str] = TABLE["answer"]
 INTERVENTION_CODE = re.compile(r"[A-Z]\d{3}", re.ASCII)
 
 
@@ -47,19 +41,14 @@ def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Pars
     content = prepare_xml(content, context.notes)
     root_name, root = parse_xml_tree(content, context.notes)
     kind, message = _find_message(root_name, root)
-    meaning = load_table("ics2")["responses"].get(kind)
-    if meaning is None:
-        reasons: dict[str, str] = load_table("ics2")["ignored"]
-        if kind in load_table("ics2")["goods"]:
-            raise build_mapping_fault(kind)
+    if kind in TABLE["responses"]:
+        yield from _read_intervention(message) if kind == "IE351" else _read_events(kind, message)
+    elif kind in TABLE["goods"]:
+        raise build_mapping_fault(kind)
+    else:
+        reasons: dict[str, str] = TABLE["ignored"]
         reason = next((text for name, text in reasons.items() if kind.startswith(name)), "no state known")
         yield Ignored(kind, reason)
-        return
-    answer = _Answer(kind, meaning, message)
-    if kind == "IE351":
-        yield from answer.read_intervention()
-    else:
-        yield from answer.read_events()
 
 
 def _find_message(root_name: str, root: Node) -> tuple[str, Node]:
@@ -73,99 +62,77 @@ def _find_message(root_name: str, root: Node) -> tuple[str, Node]:
     return root_name, root
 
 
-class _Answer:
-    """One answer: its moment, its authority and what it is about."""
-
-    def __init__(self, kind: str, meaning: dict[str, Any], message: Node) -> None:
-        self.kind, self.message = kind, message
-        self.state: EventState = meaning["state"]
-        self.text: str = meaning["text"]
-        country = read_text(message, "responsiblememberstate/country", "addressedmemberstate/country")
-        self.authority = parse_country(country) or "EU"
-        self.issued_at = read_issue_time(message)
-        self.master = _read_number(message, (*MASTER_DOCUMENTS, "transportdocument"))
-        self.house = _read_number(message, HOUSE_DOCUMENTS)
-
-    def read_events(self) -> Iterator[CustomsEvent]:
-        """Read an event for each consignment that the answer names; without any, for its own reference."""
-        details = [node for name in DETAILS for node in list_nodes(self.message, name)]
-        for detail in details or [{}]:
-            code, text, state = self._describe(detail)
-            for identifier in self._list_identifiers(detail):
-                yield CustomsEvent(
-                    identifier, self.authority, state, code, text, self.issued_at, f"ICS2 {self.kind}"
-                )
-
-    def read_intervention(self) -> Iterator[CustomsEvent]:
-        """Read the codes of an intervention of the first Import Control System."""
-        codes: list[str] = load_table("ics2")["responses"]["IE351"]["codes"]
-        leaves = [
-            (name, text)
-            for _, node in walk_nodes(self.message)
-            for name, values in node.items()
-            for value in values
-            if (text := clean_text(value))
+def _read_events(kind: str, message: Node) -> Iterator[CustomsEvent]:
+    """Read an event for each consignment that an answer names; without any, for its own reference."""
+    authority, issued_at = (
+        parse_country(find_text([message], PATHS["authority"])) or "EU",
+        read_issue_time(message),
+    )
+    for detail in [node for name in TABLE["details"] for node in find_nodes(message, name)] or [{}]:
+        code = find_text([detail], PATHS["code"])
+        about, reference = find_text([detail], PATHS["about"]), find_text([detail], PATHS["reference"])
+        lines = [
+            *find_texts([detail], PATHS["text"]),
+            about and f"at {about}",
+            reference and f"reference {reference}",
         ]
-        given = [text for _, text in leaves if INTERVENTION_CODE.fullmatch(text)]
-        code = next((text for text in given if text in codes), next(iter(given), None))
-        identifier = _find_leaf(leaves, ("docnumhea5", "mrn", "documentnumber", "refnumhea4", "lrn"))
-        state: EventState = "do_not_load" if code in codes else "request_for_screening"
-        moment = _find_leaf(leaves, ("notdathea", "issuedate", "datofprmes9", "documentissuedate"))
-        issued_at: datetime | None = self.issued_at or parse_time(moment)
-        if identifier:
-            yield CustomsEvent(identifier, "EU", state, code, self.text, issued_at, "ICS IE351")
-        else:
-            raise build_missing_fault("an intervention without a reference")
-
-    def _describe(self, detail: Node) -> tuple[str, str, EventState]:
-        code = read_text(detail, "requesttype", "validationcode")
-        said = read_texts(detail, "additionalinformation/text", "description", "technicalerrormessage")
-        about = read_text(detail, "pointer/messageelementpath")
-        reference = read_text(detail, "referralrequestreference")
-        parts = [*said, f"at {about}" if about else None, f"reference {reference}" if reference else None]
-        states: dict[str, EventState] = load_table("ics2")["requests"]
-        state = states.get((code or "").upper(), self.state)
-        return code or self.kind, join_lines(*parts, separator="; ") or self.text, state
-
-    def _list_identifiers(self, detail: Node) -> list[str]:
-        master = _read_number(detail, MASTER_DOCUMENTS) or self.master
-        houses = [
-            number
-            for name in (*HOUSE_DOCUMENTS, "transportdocument")
-            for node in list_nodes(detail, name)
-            if (number := read_text(node, "documentnumber", "referencenumber"))
-        ]
-        houses = houses or ([self.house] if self.house else [])
-        if houses:
-            return [_join_numbers(master, house) for house in houses]
-        receptacles = read_texts(
-            detail, "receptacle/receptacleidentificationnumber", "receptacle/identificationnumber"
-        )
-        own = [master] if master else read_texts(self.message, *OWN_REFERENCES)
-        found = receptacles or own[:1]
-        if not found:
-            raise build_missing_fault("an answer that names no consignment")
-        return found
+        text = join_lines(*lines, separator="; ") or TABLE["responses"][kind]["text"]
+        state: EventState = TABLE["requests"].get((code or "").upper(), TABLE["responses"][kind]["state"])
+        for identifier in _list_identifiers(message, detail):
+            yield CustomsEvent(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
 
 
-def build_missing_fault(what: str) -> MessageFault:
-    """Build the fault of an answer that cannot be joined to a consignment."""
-    return MessageFault(what, expected="a transport document, a receptacle or an MRN")
+def _list_identifiers(message: Node, detail: Node) -> list[str]:
+    """List the houses, else the receptacles, else the master that an answer is about."""
+    master = _read_number(detail, "master") or _read_number(message, "any_master")
+    houses = [
+        number
+        for name in TABLE["houses"]
+        for node in find_nodes(detail, name)
+        if (number := find_text([node], PATHS["number"]))
+    ]
+    own = _read_number(message, "house")
+    houses = houses or ([own] if own else [])
+    if houses:  # in air cargo under their master, as their declarations
+        leads = f"{master}/" if master and parse_awb(master) else ""
+        return [house if "/" in house else leads + house for house in houses]
+    receptacles = find_texts([detail], PATHS["receptacle"])
+    found = receptacles or ([master] if master else find_texts([message], PATHS["own"])[:1])
+    if not found:
+        raise _build_missing_fault("an answer that names no consignment")
+    return found
 
 
-def _read_number(node: Node, documents: tuple[str, ...]) -> str | None:
-    number = read_text(node, *(f"{document}/documentnumber" for document in documents))
+def _read_number(node: Node, path: str) -> str | None:
+    number = find_text([node], PATHS[path])
     return format_awb_number(number) if number else number
 
 
-def _join_numbers(master: str | None, house: str) -> str:
-    """Name a house as its declaration does: under its master in air cargo, alone in post."""
-    return f"{master}/{house}" if master and parse_awb(master) and "/" not in house else house
+def _read_intervention(message: Node) -> Iterator[CustomsEvent]:
+    """Read the codes of an intervention of the first Import Control System."""
+    meaning = TABLE["responses"]["IE351"]
+    leaves = [
+        (name, text)
+        for _, node in walk_nodes(message)
+        for name, values in node.items()
+        for value in values
+        if (text := clean_text(value))
+    ]
+    given = [text for _, text in leaves if INTERVENTION_CODE.fullmatch(text)]
+    code = next((text for text in given if text in meaning["codes"]), next(iter(given), None))
+    identifier = _find_leaf(leaves, meaning["identifiers"])
+    if identifier is None:
+        raise _build_missing_fault("an intervention without a reference")
+    state: EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
+    issued_at = read_issue_time(message) or parse_time(_find_leaf(leaves, meaning["times"]))
+    yield CustomsEvent(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
 
 
-def _find_leaf(leaves: list[tuple[str, str]], names: tuple[str, ...]) -> str | None:
-    for wanted in names:
-        for name, text in leaves:
-            if name != TEXT and name.startswith(wanted):
-                return text
-    return None
+def _build_missing_fault(what: str) -> MessageFault:
+    return MessageFault(what, expected="a transport document, a receptacle or an MRN")
+
+
+def _find_leaf(leaves: list[tuple[str, str]], names: list[str]) -> str | None:
+    """Find the text of the first element whose name begins with one of several names."""
+    found = (text for wanted in names for name, text in leaves if name != TEXT and name.startswith(wanted))
+    return next(found, None)

@@ -5,14 +5,15 @@ customs in the same systems are read here too.
 """
 
 from collections.abc import Iterable, Iterator, Set
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from itertools import islice
 
 from consignments.errors import MessageFault
-from consignments.messages.content.paths import find_values, get_leaf
+from consignments.messages.content.paths import find_text, find_texts
 from consignments.messages.content.trees import Node, decode_head, has_name, name_content, walk_nodes
-from consignments.messages.content.values import clean_text, parse_time, read_text, read_texts
+from consignments.messages.content.values import parse_time
 from consignments.messages.parsed import (
     CustomsEvent,
     EventState,
@@ -30,38 +31,26 @@ from consignments.messages.post.receptacles import build_receptacle_fields
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
-DECLARED = (
-    "items",
-    "description",
-    "nature",
-    "sender_name",
-    "sender_country",
-    "consignee_name",
-    "consignee_country",
-    "gross_weight_kg",
-    "declared_value",
-)
+_DECLARED_NAMES = "items description nature sender_name sender_country consignee_name consignee_country gross_weight_kg declared_value"
+DECLARED = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
 MEMBER_LISTS = ("item", "items", "mailitem", "mailitems")
 """Names of the list of items in a receptacle; in a declaration its receptacle is no more than a number."""
-MAX_EVENTS = 100_000
+MEMBERS = "item/itemid | items/item/itemid | items/itemid | mailitem/itemid | itemid"
+MAX_EVENTS = 100_001
 
 
 def looks_like_postal(head: bytes) -> bool:
     """Check whether a message begins like a postal declaration, a despatch or an answer in a form that is built in."""
     text = decode_head(head)
     return text[:1] in ("<", "{", "[") and (
-        find_built_in(head) is not None
+        bool(list_built_in(head))
         or any(has_name(text, name) for name in (*RECEPTACLE_NAMES, *RESPONSE_MARKS))
     )
 
 
-def find_built_in(content: bytes) -> MessageMapping | None:
-    """Find the built-in mapping whose names stand in the message."""
-    return next(iter(_list_built_in(content)), None)
-
-
-def _list_built_in(content: bytes) -> list[MessageMapping]:
+def list_built_in(content: bytes) -> list[MessageMapping]:
+    """List the built-in mappings whose names stand in a message, in the order in which they are tried."""
     text = decode_head(content)
     return [
         mapping
@@ -82,7 +71,7 @@ def load_built_in() -> tuple[MessageMapping, ...]:
 
 def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read a postal message of a form that is built in."""
-    mappings = _list_built_in(content)
+    mappings = list_built_in(content)
     found = declared = read = 0
     tops = dict[int, tuple[Node, set[int]]]()
     for place, record in enumerate(
@@ -122,17 +111,13 @@ def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
     for node in nodes:
         if node.keys().isdisjoint(RECEPTACLE_NAMES):
             continue
-        number = read_text(node, *RECEPTACLE_NAMES)
+        number = find_text([node], " | ".join(RECEPTACLE_NAMES))
         if number and any(name in node for name in MEMBER_LISTS):
-            yield from _read_receptacle(node, number)
+            members = find_texts([node], MEMBERS)
+            yield MasterDetails(
+                number, build_receptacle_fields(number), _read_moment(node), members=tuple(members)
+            )
     yield from read_responses(part, nodes)
-
-
-def _read_receptacle(node: Node, number: str) -> Iterator[MasterDetails]:
-    members = read_texts(
-        node, "item/itemid", "items/item/itemid", "items/itemid", "mailitem/itemid", "itemid"
-    )
-    yield MasterDetails(number, build_receptacle_fields(number), _read_moment(node), members=tuple(members))
 
 
 # --- answers of customs -----------------------------------------------------------------------------------------------
@@ -140,34 +125,27 @@ def _read_receptacle(node: Node, number: str) -> Iterator[MasterDetails]:
 
 def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[CustomsEvent]:
     """Yield the answers of customs in the nodes of a record: those with a decision or a state that is known, and an item."""
-    names: dict[str, list[str]] = load_table("responses")["names"]
-    owner = _find_below(record, "//mailobject/id") or read_text(record, *names["identifier"])
-    customs = read_text(record, *names["authority"]) or _find_below(record, "//custorganizationcd")
-    for count, node in enumerate(nodes):
-        if count > MAX_EVENTS:
-            return
-        if node.keys().isdisjoint(names["code"]):
-            continue
-        code = next((text for name in names["code"] if (text := read_text(node, name))), None)
+    names: dict[str, str] = load_table("responses")["names"]
+    owner = find_text([record], f"//mailobject/id | {names['identifier']}")
+    customs = find_text([record], f"{names['authority']} | //custorganizationcd")
+    codes = names["code"].split(" | ")
+    for node in islice(nodes, MAX_EVENTS):
+        code = None if node.keys().isdisjoint(codes) else find_text([node], names["code"])
         if code is None or not _is_response(node, code):
             continue
-        identifier = read_text(node, "mailobject/id", *names["identifier"]) or owner
+        identifier = find_text([node], f"mailobject/id | {names['identifier']}") or owner
         if identifier is None:
             continue
-        reason, said = read_text(node, *names["reason_code"]), read_text(node, *names["text"])
+        reason, authority = find_text([node], names["reason_code"]), find_text([node], names["authority"])
         yield CustomsEvent(
             identifier,
-            read_text(node, *names["authority"]) or customs,
+            authority or customs,
             _find_state(node, code),
             code if reason is None else f"{code}/{reason}",
-            said,
+            find_text([node], names["text"]),
             _read_moment(node),
             "postal response",
         )
-
-
-def _find_below(record: Node, path: str) -> str | None:
-    return next(filter(None, map(clean_text, map(get_leaf, find_values([record], path)))), None)
 
 
 def _is_response(node: Node, code: str) -> bool:
@@ -182,11 +160,9 @@ def _find_state(node: Node, code: str) -> EventState:
     state: EventState | None = table["states"].get(code.upper()) or table["decisions"].get(code)
     if state is not None:
         return state
-    return "assessment_complete" if read_text(node, "clearancedt") else "received"
+    return "assessment_complete" if find_text([node], "clearancedt") else "received"
 
 
-def _read_moment(node: Node) -> Any:
-    names: dict[str, list[str]] = load_table("responses")["names"]
-    return next(
-        (moment for name in names["time"] if (moment := parse_time(clean_text(read_text(node, name))))), None
-    )
+def _read_moment(node: Node) -> datetime | None:
+    names: str = load_table("responses")["names"]["time"]
+    return next(filter(None, (parse_time(find_text([node], name)) for name in names.split(" | "))), None)

@@ -7,7 +7,7 @@ from support.messages import changed, declaration, declarations, events, given, 
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import CustomsEvent, Ignored
-from consignments.messages.post.postal import find_built_in, looks_like_postal, read_postal
+from consignments.messages.post.postal import list_built_in, looks_like_postal, read_postal
 from consignments.messages.quality import check_quality
 
 CDS, ITMATT, PIECES, SKUS = (
@@ -240,7 +240,7 @@ def test_broken_messages_are_faults(content: bytes) -> None:
 
 def test_forms_are_told_apart_by_their_names() -> None:
     names = {
-        name: find_built_in(load(f"{name}"))
+        name: next(iter(list_built_in(load(f"{name}"))), None)
         for name in ("cds_view.xml", "flat_itmatt.xml", "content_pieces.json", "sku_list.xml")
     }
     assert [mapping.name for mapping in names.values() if mapping] == [
