@@ -5,14 +5,14 @@ A line that begins with neither a known segment code nor a slash is the rest of 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
-from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
+from consignments.messages.content.values import Fields
 from consignments.messages.quantities import (
     IMP_KILOGRAMS,
     Doubts,
@@ -21,8 +21,6 @@ from consignments.messages.quantities import (
     parse_number,
     read_country,
 )
-
-Fields = dict[str, Any]
 
 MAX_BYTES = 1_000_000
 """A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
@@ -287,29 +285,24 @@ def _find_phone(parts: Sequence[str]) -> str | None:
     return next((number for code, number in pairs if code in PHONE_CODES and number), None)
 
 
-def read_imp_notes(segment: Segment) -> list[CustomsNote]:
-    """Read the customs notes of an OCI segment."""
-    notes = []
-    for line in segment.lines:
-        parts = [part.strip() for part in line.split("/", 3)]
-        if any(parts):
-            notes.append(CustomsNote(*(parts + [""] * (4 - len(parts)))))
-    return notes
+def read_imp_notes(by_code: Mapping[str, Sequence[Segment]]) -> list[CustomsNote]:
+    """Read the customs notes of OCI segments."""
+    lines = [line for segment in by_code.get("OCI", ()) for line in segment.lines]
+    notes = [[part.strip() for part in line.split("/", 3)] for line in lines]
+    return [CustomsNote(*(parts + [""] * (4 - len(parts)))) for parts in notes if any(parts)]
 
 
-def read_declared_values(segment: Segment, doubts: Doubts) -> Fields:
-    """Read the CVD segment: currency, how carriage is paid, and the value for customs."""
-    parts = [part.strip() for part in "".join(segment.lines).split("/")]
+def read_declared_values(by_code: Mapping[str, Sequence[Segment]], doubts: Doubts) -> Fields:
+    """Read the first CVD segment: currency, how carriage is paid, and the value for customs."""
+    if "CVD" not in by_code:
+        return {}
+    parts = [part.strip() for part in "".join(by_code["CVD"][0].lines).split("/")]
     terms = [place for place, part in enumerate(parts) if place > 0 and re.fullmatch("[PC]{1,2}", part)]
     start = terms[-1] + 1 if terms else max(len(parts) - 3, 1)
     customs = parts[start + 1] if len(parts) > start + 1 else ""
-    declared = (
-        parse_number(customs, doubts, "declared_value")
-        if customs and not re.fullmatch("N[CV][VD]|XXX", customs)
-        else None
-    )
+    is_amount = customs and not re.fullmatch("N[CV][VD]|XXX", customs)
     return {
         "currency": parts[0].upper() or None,
         "payment": ("prepaid" if parts[terms[-1]][0] == "P" else "collect") if terms else None,
-        "declared_value": declared,
+        "declared_value": parse_number(customs, doubts, "declared_value") if is_amount else None,
     }

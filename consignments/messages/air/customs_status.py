@@ -11,8 +11,8 @@ from datetime import datetime
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import decode_text, split_lines
-from consignments.messages.air.cargo_xml import HEADER, read_header
-from consignments.messages.air.elements import ElementReader, Values
+from consignments.messages.air.cargo_xml import read_message
+from consignments.messages.air.elements import Values
 from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
 from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
 from consignments.messages.quantities import MONTHS, Doubts, complete_moment, parse_moment
@@ -45,73 +45,35 @@ MASTER_SUFFIX = "M"
 """What stands in the place of a house in CAMIR for the master itself."""
 
 
-REFERENCE = ElementReader("ID", "TypeCode")
-HOUSE = ElementReader("ID", each={"AssociatedReferenceDocument": REFERENCE})
-CONSIGNMENT = ElementReader(
-    "TransportContractDocument/ID",
-    each={"AssociatedReferenceDocument": REFERENCE, "IncludedHouseConsignment": HOUSE},
-)
-STATUS_MESSAGE = ElementReader(
-    *HEADER,
-    "BusinessHeaderDocument/ID",
-    "BusinessHeaderDocument/StatusCode",
-    "BusinessHeaderDocument/Information",
-    "BusinessHeaderDocument/IssueDateTime",
-    each={"MasterConsignment": CONSIGNMENT},
-)
-STATUS = ElementReader("ConditionCode", "Reason", "Information")
-BUSINESS = ElementReader("ID", each={"ResponseStatus": STATUS})
-RESPONSE = ElementReader(*HEADER, each={"ResponseStatus": STATUS, "BusinessHeaderDocument": BUSINESS})
-
-
 def read_customs_status(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XCSN."""
-    message = STATUS_MESSAGE.read(root)
-    header = read_header(message, context)
-    code = message.get("BusinessHeaderDocument/StatusCode")
+    message, header = read_message("status", root, context)
+    code, text = message.get("code"), message.get("text")
     if code is None:
         raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
-    text = message.get("BusinessHeaderDocument/Information")
     state = XML_STATES.get(code.upper())
     if state is None:
         yield Ignored("XCSN", f"its status {code[:10]!r} is not known")
         return
     if state == "assessment_complete" and text and REMOVED.search(text):
         state = "resolved"
-    issued_at = parse_moment(message.get("BusinessHeaderDocument/IssueDateTime")) or header.issued_at
-    yield CustomsEvent(
-        consignment_id=_find_subject(message),
-        authority=_name_authority(header.sender, text),
-        state=state,
-        code=code,
-        text=text,
-        issued_at=issued_at,
-        source="XCSN",
-    )
+    issued_at = parse_moment(message.get("decided_at")) or header.issued_at
+    authority = _name_authority(header.sender, text)
+    yield CustomsEvent(_find_subject(message), authority, state, code, text, issued_at, "XCSN")
 
 
 def _find_subject(message: Values) -> str:
     """Find what a status is about: the house where one is named, else its waybill."""
-    consignment: Values = next(iter(message.get("MasterConsignment", ())), {})
-    houses = consignment.get("IncludedHouseConsignment", [])
-    documents = [
-        document
-        for each in (consignment, *houses)
-        for document in each.get("AssociatedReferenceDocument", ())
-    ]
+    consignment: Values = next(iter(message.get("consignments", ())), {})
+    houses = consignment.get("houses", [])
     by_type: dict[str, str] = {}
-    for document in documents:
-        number = document.get("ID")
-        if number:
-            by_type.setdefault(document.get("TypeCode") or "", number)
-    named = next((by_type[code] for code in WAYBILL_DOCUMENTS if code in by_type), None)
-    if named is None:
-        named = consignment.get("TransportContractDocument/ID")
-    house = by_type.get(HOUSE_DOCUMENT)
-    if house is None and houses:
-        house = houses[0].get("ID")
+    for document in [each for level in (consignment, *houses) for each in level.get("documents", ())]:
+        if document.get("id"):
+            by_type.setdefault(document.get("type") or "", document["id"])
+    named = next((by_type[code] for code in WAYBILL_DOCUMENTS if code in by_type), consignment.get("number"))
+    house = by_type.get(HOUSE_DOCUMENT) or (houses[0].get("id") if houses else None)
     if named is None and house is None:
-        named = next(iter(by_type.values()), None) or message.get("BusinessHeaderDocument/ID")
+        named = next(iter(by_type.values()), None) or message.get("named")
     if named is None and house is None:
         raise MessageFault("no waybill", where="AssociatedReferenceDocument", expected="its number")
     return _join_identifier(named, house)
@@ -134,28 +96,21 @@ def _name_authority(sender: str | None, text: str | None) -> str | None:
 
 def read_response(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFNM: an acknowledgement, or the errors of a message that was sent."""
-    message = RESPONSE.read(root)
-    header = read_header(message, context)
-    business = message.get("BusinessHeaderDocument", [])
-    subject = business[0].get("ID") if business else None
-    statuses = [status for each in (message, *business) for status in each.get("ResponseStatus", ())]
-    events = [
-        (status.get("ConditionCode") or "", status.get("Reason"), status.get("Information"))
-        for status in statuses
-    ]
-    if subject is None or not events:
+    message, header = read_message("response", root, context)
+    business = message.get("business", [])
+    subject = business[0].get("id") if business else None
+    conditions = [each for level in (message, *business) for each in level.get("conditions", ())]
+    if subject is None or not conditions:
         yield Ignored("XFNM", "an answer without a waybill or a status")
         return
-    for condition, reason, information in events:
-        failed = condition.lower() in ("error", "rejected", "rejection", "failure")
+    name, authority = _split_subject(subject), _name_authority(header.sender, None)
+    for each in conditions:
+        code, reason = each.get("code") or "", each.get("reason")
+        failed = code.lower() in ("error", "rejected", "rejection", "failure")
+        state: EventState = "error" if failed else "received"
+        said = each.get("text") or reason
         yield CustomsEvent(
-            consignment_id=_split_subject(subject),
-            authority=_name_authority(header.sender, None),
-            state="error" if failed else "received",
-            code=reason if failed else condition or None,
-            text=information or reason,
-            issued_at=header.issued_at,
-            source="XFNM",
+            name, authority, state, reason if failed else code or None, said, header.issued_at, "XFNM"
         )
 
 
@@ -203,12 +158,5 @@ def _build_camir_event(
     issued_at = None
     if day is not None and month in MONTHS:
         issued_at = complete_moment(int(day), MONTHS.index(month) + 1, clock, reference)
-    return CustomsEvent(
-        consignment_id=subject,
-        authority=_name_authority(None, text),
-        state=state,
-        code=text.split()[0] if segment == "ERR" and text else code,
-        text=text,
-        issued_at=issued_at,
-        source=kind,
-    )
+    own = text.split()[0] if segment == "ERR" and text else code
+    return CustomsEvent(subject, _name_authority(None, text), state, own, text, issued_at, kind)

@@ -1,12 +1,10 @@
 """Cargo-IMP consolidation lists (FHL 1 to 5): each house of a list becomes one declaration."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import pairwise
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import (
-    Fields,
     Segment,
     WaybillLine,
     parse_imp,
@@ -17,12 +15,12 @@ from consignments.messages.air.cargo_imp import (
     read_totals,
     read_waybill_line,
 )
-from consignments.messages.air.cargo_xml import flag_piece_counts, merge_notes
-from consignments.messages.air.customs_notes import decode_notes
-from consignments.messages.air.fwb import group_parties
+from consignments.messages.air.fwb import group_parties, index_segments
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house
-from consignments.messages.parsed import Declaration, MessageContext, Parsed
+from consignments.messages.air.waybills import Header, Waybill, flag_piece_counts
+from consignments.messages.content.values import Fields
+from consignments.messages.parsed import MessageContext, Parsed
 from consignments.messages.quantities import Doubts, parse_number
 
 TEXT_WIDTH = 65
@@ -33,73 +31,53 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an FHL."""
     message = parse_imp(content)
     context.note_version(f"FHL {message.version}", message.version)
-    issued_at = message.complete_issue_time(context.received_at)
+    header = Header(issued_at=message.complete_issue_time(context.received_at))
     masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
     found = 0
     for start, end in pairwise([0, *masters[1:], len(message.segments)]):
-        houses = _read_list(message.segments[start:end], message.head, issued_at, found)
+        houses = _read_list(message.segments[start:end], message.head, header, found)
         found += len(houses)
-        yield from houses
+        yield from (house.build() for house in houses)
     if not found:
         raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
 
 
-def _read_list(
-    segments: Sequence[Segment], head: str, issued_at: datetime | None, before: int
-) -> list[Declaration]:
+def _read_list(segments: Sequence[Segment], head: str, header: Header, before: int) -> list[Waybill]:
     """Read the houses of one master."""
     starts = [place for place, segment in enumerate(segments) if segment.code == "HBS"]
     if not starts:
         return []
     doubts = Doubts()
-    line = read_waybill_line(
-        next((each.first for each in segments[: starts[0]] if each.code == "MBI"), head), doubts
-    )
+    named = (each.first for each in segments[: starts[0]] if each.code == "MBI")
+    line = read_waybill_line(next(named, head), doubts)
     houses = [
-        _read_house(segments[start:end], line, doubts, issued_at, f"house {place}")
+        _read_house(
+            segments[start:end], line, Waybill(header, "house", f"house {place}", doubts=Doubts(doubts))
+        )
         for place, (start, end) in enumerate(pairwise([*starts, len(segments)]), start=before + 1)
     ]
-    return list(flag_piece_counts(houses, line.pieces, complete=False))
+    flag_piece_counts(houses, line.pieces, complete=False)
+    return houses
 
 
-def _read_house(
-    segments: Sequence[Segment], master: WaybillLine, shared: Doubts, issued_at: datetime | None, place: str
-) -> Declaration:
-    doubts = Doubts(shared)
-    parts = [part.strip() for part in segments[0].first.split("/")]
-    number = parts[0] or None
-    fields, ends = _read_house_line(parts[1:], doubts)
-    groups = group_parties(segments)
-    for code, prefix in (("SHP", "sender"), ("CNE", "consignee")):
+def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Waybill) -> Waybill:
+    fields, doubts = house.fields, house.doubts
+    number, *parts = (part.strip() for part in segments[0].first.split("/"))
+    found, ends = _read_house_line(parts, doubts)
+    fields |= found
+    groups, by_code = group_parties(segments), index_segments(segments[1:])
+    for code, side in (("SHP", "sender"), ("CNE", "consignee")):
         if code in groups:
-            fields |= read_imp_party(groups[code], prefix, doubts, named_first=True)
-    by_code: dict[str, list[Segment]] = {}
-    for segment in segments[1:]:
-        by_code.setdefault(segment.code, []).append(segment)
+            fields |= read_imp_party(groups[code], side, doubts, named_first=True)
+    house.partial = not groups.keys() & {"SHP", "CNE"}
     text = _join_text([line for segment in by_code.get("TXT", []) for line in segment.lines])
     fields["description"] = text or fields["description"]
-    fields |= _read_tariff_codes(by_code.get("HTS", []))
-    notes = decode_notes(
-        [note for segment in by_code.get("OCI", []) for note in read_imp_notes(segment)], doubts
-    )
-    for segment in by_code.get("CVD", [])[:1]:
-        fields |= read_declared_values(segment, doubts)
-    if "payment" in notes.fields:
-        fields["payment"] = notes.fields["payment"]
-    merge_notes(fields, notes)
-    places = join_places(ends[0], master.origin, master.destination, ends[1])
-    fields |= build_journey(places, fields)
+    fields |= _read_tariff_codes(by_code.get("HTS", [])) | read_declared_values(by_code, doubts)
+    house.add_notes(read_imp_notes(by_code))
+    fields |= build_journey(join_places(ends[0], master.origin, master.destination, ends[1]), fields)
     fields |= {"channel": "air_cargo", "master_id": master.number}
-    fields["consignment_id"] = identify_house(master.number, number, fields, doubts)
-    return Declaration(
-        fields=fields,
-        issued_at=issued_at,
-        level="house",
-        doubts=doubts,
-        place=place,
-        partial=not groups.keys() & {"SHP", "CNE"},
-        extras=notes.extras,
-    )
+    fields["consignment_id"] = identify_house(master.number, number or None, fields, doubts)
+    return house
 
 
 def _read_house_line(parts: Sequence[str], doubts: Doubts) -> tuple[Fields, tuple[str | None, str | None]]:

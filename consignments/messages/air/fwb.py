@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import (
     PARTY_CODES,
-    Fields,
     ImpMessage,
     Segment,
     WaybillLine,
@@ -17,11 +15,10 @@ from consignments.messages.air.cargo_imp import (
     read_imp_party,
     read_waybill_line,
 )
-from consignments.messages.air.cargo_xml import Header, build_waybill, merge_notes
-from consignments.messages.air.customs_notes import decode_notes
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content
-from consignments.messages.content.values import get_first
+from consignments.messages.air.waybills import Header, Waybill
+from consignments.messages.content.values import Fields, get_first
 from consignments.messages.parsed import Level, MessageContext, Parsed
 from consignments.messages.quantities import Doubts, parse_number, parse_short_date, read_country
 
@@ -35,29 +32,25 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     context.note_version(f"FWB {message.version}", message.version)
     if not message.segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
-    doubts = Doubts()
+    by_code = index_segments(message.segments)
+    header = Header(issued_at=_read_issue_time(message, by_code, context))
+    waybill = Waybill(header, "direct", partial=not ({"SHP", "CNE", "RTD"} & by_code.keys()))
+    fields, doubts = waybill.fields, waybill.doubts
     line = read_waybill_line(message.head, doubts)
-    by_code = _index_segments(message.segments)
-    fields = _read_parties(message.segments, doubts)
-    notes = decode_notes(
-        [note for segment in by_code.get("OCI", []) for note in read_imp_notes(segment)], doubts
-    )
-    account = fields.pop("account", None)
-    fields["account_id"] = account
+    fields |= _read_parties(message.segments, doubts)
     goods, goods_codes = _read_goods(by_code.get("RTD", []), doubts)
     fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg}
-    merge_notes(fields, notes)
-    fields |= _read_charges(by_code, doubts, paid=notes.fields.get("payment"))
+    fields |= _read_charges(by_code, doubts)
+    waybill.add_notes(read_imp_notes(by_code))
     fields |= _read_journey(line, by_code, fields)
     fields["channel"] = "air_cargo"
     fields["consignment_id"] = line.number or identify_by_content(fields)
-    level = _find_level(goods_codes, fields.get("description"))
-    header = Header(None, _read_issue_time(message, by_code, context), "create", None)
-    partial = not ({"SHP", "CNE", "RTD"} & by_code.keys())
-    yield build_waybill(fields, level, doubts, header, notes.extras, partial=partial)
+    waybill.level = _find_level(goods_codes, fields.get("description"))
+    yield waybill.build()
 
 
-def _index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+def index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    """Index segments by their code."""
     found: dict[str, list[Segment]] = {}
     for segment in segments:
         found.setdefault(segment.code, []).append(segment)
@@ -82,12 +75,11 @@ def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
 def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
     groups = group_parties(segments)
     fields: Fields = {}
-    if "SHP" in groups:
-        fields |= read_imp_party(groups["SHP"], "sender", doubts, named_first=False)
-    if "CNE" in groups:
-        consignee = read_imp_party(groups["CNE"], "consignee", doubts, named_first=False)
-        consignee.pop("account", None)
-        fields |= consignee
+    for code, side in (("CNE", "consignee"), ("SHP", "sender")):
+        if code in groups:
+            fields |= read_imp_party(groups[code], side, doubts, named_first=False)
+            account = fields.pop("account", None)
+            fields["account_id"] = account if side == "sender" else None
     if "AGT" in groups:
         named = next((part.first for part in groups["AGT"] if part.code == "NAM"), None)
         lines = [line for line in groups["AGT"][0].rest if line.strip()]
@@ -142,23 +134,15 @@ def _read_goods_line(
         doubts.add("volume_in_weight_unit")
 
 
-def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts, *, paid: str | None) -> Fields:
-    fields: dict[str, Any] = {}
-    for segment in by_code.get("CVD", [])[:1]:
-        fields = read_declared_values(segment, doubts)
+def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts) -> Fields:
+    fields = read_declared_values(by_code, doubts)
     totals = [
         parse_number(part[2:], doubts, "postage")
-        for code in ("PPD", "COL")
-        for segment in by_code.get(code, [])
-        for line in segment.lines
-        for part in line.split("/")
+        for part in _split_parts([*by_code.get("PPD", []), *by_code.get("COL", [])])
         if part.startswith("CT") and part[2:]
     ]
     given = [total for total in totals if total is not None]
-    fields["postage"] = sum(given) if given else None
-    if paid is not None:
-        fields["payment"] = paid
-    return fields
+    return fields | {"postage": sum(given) if given else None}
 
 
 def _read_journey(line: WaybillLine, by_code: dict[str, list[Segment]], fields: Fields) -> Fields:
