@@ -97,7 +97,7 @@ def read(
     report = start_report(spool, linked)
     if rejects is not None:
         write_rejects((Reject(place, name, "", why) for place, name, why in spool.read_rejects()), rejects)
-    something = bool(len(spool) or report.states or report.ignored or report.repeats)
+    something = bool(len(spool.rows) or report.states or report.ignored or report.repeats)
     if report.rejected and (strict or not something):
         what = "invalid messages with --strict" if something else "no valid message"
         fault = _build_fault(what, spool, report, rejects)

@@ -11,9 +11,10 @@ No row is changed by what comes later, but for its `cancelled_at`, which history
 """
 
 from collections import Counter
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,6 +27,7 @@ from consignments.timestamps import to_us_if_known
 from consignments.versions import is_late
 
 ROUTE_JOINT = ">"
+T = TypeVar("T")
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -34,26 +36,6 @@ class Row(msgspec.Struct, array_like=True):
     record: Consignment
     extras: dict[str, str]
     warnings: tuple[Doubt, ...] = ()
-
-
-class RowStore(Protocol):
-    """Store of rows until they are written."""
-
-    def add(self, row: Row) -> int:
-        """Add a row; give its number."""
-        ...
-
-    def get(self, number: int) -> Row:
-        """Return a row."""
-        ...
-
-    def replace(self, number: int, row: Row) -> None:
-        """Replace a row."""
-        ...
-
-    def remove(self, number: int) -> None:
-        """Remove a row."""
-        ...
 
 
 class LinkedVersion(NamedTuple):
@@ -76,28 +58,54 @@ class LinkedMaster:
     houses: dict[str, None] = field(default_factory=dict)
 
 
-@dataclass
-class LinkKnowledge:
-    """The knowledge of a linker about earlier messages."""
+class Loaded(dict[str, T]):
+    """Values by name, each loaded when it is first needed."""
 
-    versions: dict[str, LinkedVersion] = field(default_factory=dict)
-    seen: set[bytes] = field(default_factory=set)
-    masters: dict[str, LinkedMaster] = field(default_factory=dict)
-    masters_by_member: dict[str, str] = field(default_factory=dict)
+    def __init__(self, load: Callable[[str], T]) -> None:
+        self._load = load
+
+    def __missing__(self, name: str) -> T:
+        value = self[name] = self._load(name)
+        return value
+
+
+class LinkStore:
+    """What a linker knows of earlier messages, and the rows that it makes, by number; in memory for a run over files."""
+
+    def __init__(
+        self,
+        rows: MutableMapping[int, Row],
+        load_version: Callable[[str], LinkedVersion | None] = lambda _: None,
+        load_master: Callable[[str], LinkedMaster] = lambda _: LinkedMaster(),
+        load_listing: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        self.rows, self.last_row = rows, 0
+        self.versions, self.masters, self.listings = (
+            Loaded(load_version),
+            Loaded(load_master),
+            Loaded(load_listing),
+        )
+        self.seen: set[bytes] = set()
+
+    def add_row(self, row: Row) -> int:
+        """Add a row; give its number."""
+        self.last_row += 1
+        self.rows[self.last_row] = row
+        return self.last_row
 
 
 @dataclass
 class Linker:
     """Makes rows of entries that come in the order of their time."""
 
-    rows: RowStore
-    known: LinkKnowledge = field(default_factory=LinkKnowledge)
+    store: LinkStore
     repeats: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    extras: set[str] = field(default_factory=set)
 
     def add_declaration(self, entry: DeclarationEntry) -> None:
         """Add a version of a house, a direct waybill or a postal item."""
-        record, known = entry.record, self.known.versions.get(entry.record.consignment_id)
+        record, known = entry.record, self.store.versions[entry.record.consignment_id]
         if self._is_repeat(entry, known):
             self.repeats += 1
             return
@@ -107,7 +115,7 @@ class Linker:
         standing: bytes | None = None
         filled: tuple[str, ...] = ()
         if entry.partial and known is not None:
-            before = self.rows.get(known.row)
+            before = self.store.rows[known.row]
             filled = tuple(name for name in known.filled if getattr(record, name) is None)
             entry = merge_versions(before.record, entry, before.extras)
             if not known.cancelled or record.issued_at is None:  # without a time it may be an old list again
@@ -132,7 +140,7 @@ class Linker:
 
     def add_master(self, entry: MasterEntry) -> None:
         """Add a master: amend the known houses, and keep it for those that follow."""
-        master = self.known.masters.setdefault(entry.number, LinkedMaster())
+        master = self.store.masters[entry.number]
         before = master.entry
         if before is not None and is_late(to_us_if_known(entry.issued_at), to_us_if_known(before.issued_at)):
             return
@@ -153,25 +161,25 @@ class Linker:
     def _take_members(self, master: LinkedMaster, entry: MasterEntry) -> None:
         """Note the houses or items that a master lists; those known already are amended with the others."""
         for member in entry.members:
-            self.known.masters_by_member.setdefault(member, entry.number)
-            version = self.known.versions.get(member)
-            if version is not None and self.rows.get(version.row).record.master_id is None:
+            self.store.listings[member] = self.store.listings[member] or entry.number
+            version = self.store.versions[member]
+            if version is not None and self.store.rows[version.row].record.master_id is None:
                 master.houses[member] = None
 
     def _add_consolidation(self, master: LinkedMaster, entry: DeclarationEntry) -> None:
         codes = sort_codes({*(entry.record.quality or ()), "consolidation_without_houses"})
         record = msgspec.structs.replace(entry.record, quality=codes)
         entry = msgspec.structs.replace(entry, record=record)
-        before = self.known.versions.get(record.consignment_id)
+        before = self.store.versions[record.consignment_id]
         self.add_declaration(entry)
-        after = self.known.versions.get(record.consignment_id)
+        after = self.store.versions[record.consignment_id]
         if after is not None and after != before:
             master.earlier = master.row
             master.row = None if after.cancelled else after.row
 
     def _name_master(self, record: Consignment) -> Consignment:
         """Add the master that has listed a house or item which does not name it itself."""
-        master = self.known.masters_by_member.get(record.consignment_id)
+        master = self.store.listings[record.consignment_id]
         if master is None or record.master_id is not None:
             return record
         return msgspec.structs.replace(record, master_id=master)
@@ -180,7 +188,7 @@ class Linker:
         """Note a house with its master; the first one withdraws the consolidation's own row."""
         if record.master_id is None or record.level == "master":
             return None
-        master = self.known.masters.setdefault(record.master_id, LinkedMaster())
+        master = self.store.masters[record.master_id]
         if record.consignment_id not in master.houses:
             master.houses[record.consignment_id] = None
             if master.row is not None:
@@ -192,48 +200,48 @@ class Linker:
         """End a consolidation's own row; one that came at the same moment as its house never was."""
         number = master.row
         assert number is not None
-        if self.rows.get(number).record.received_at == at:
-            self.rows.remove(number)
+        if self.store.rows[number].record.received_at == at:
+            del self.store.rows[number]
             if master.earlier is None:
-                self.known.versions.pop(name, None)
+                self.store.versions[name] = None
                 return
             number = master.earlier
         self._withdraw(number, at)
-        known = self.known.versions.get(name)
+        known = self.store.versions[name]
         if known is not None:
-            self.known.versions[name] = known._replace(row=number, cancelled=True)
+            self.store.versions[name] = known._replace(row=number, cancelled=True)
         self.counts["consolidations withdrawn"] += 1
 
     def _amend_house(self, house: str, earlier: MasterEntry | None, master: MasterEntry) -> None:
         """Add a row with what its master says now, in place of what an earlier version of the master filled."""
-        version = self.known.versions.get(house)
+        version = self.store.versions[house]
         if version is None or version.cancelled:
             return
-        before = self.rows.get(version.row)
+        before = self.store.rows[version.row]
         said = {} if earlier is None else earlier.fields
         old = [name for name in version.filled if name in said and getattr(before.record, name) == said[name]]
         own = msgspec.structs.replace(self._name_master(before.record), **dict.fromkeys(old))
         record = enrich_house(own, master)
         filled = tuple(name for name in version.filled if name not in old) + list_filled(own, master)
         if record == before.record:
-            self.known.versions[house] = version._replace(filled=filled)
+            self.store.versions[house] = version._replace(filled=filled)
             return
         record = msgspec.structs.replace(record, received_at=master.received_at)
-        number = self.rows.add(Row(record, before.extras, before.warnings))
-        self.known.versions[house] = version._replace(row=number, filled=filled)
+        number = self.store.add_row(Row(record, before.extras, before.warnings))
+        self.store.versions[house] = version._replace(row=number, filled=filled)
         self.counts["houses amended by their master"] += 1
 
     def _is_repeat(self, entry: DeclarationEntry, known: LinkedVersion | None) -> bool:
         """Check whether a version is the latest one again, or an old one sent again with its own time of issue."""
         record = entry.record
         if known is None:
-            self.known.seen.add(mark_version(entry))
+            self.store.seen.add(mark_version(entry))
             return False
         if known.digest == entry.digest and not known.cancelled:
             return True
         mark = mark_version(entry)
-        seen = mark in self.known.seen and record.issued_at is not None
-        self.known.seen.add(mark)
+        seen = mark in self.store.seen and record.issued_at is not None
+        self.store.seen.add(mark)
         return seen
 
     def _cancel(self, consignment_id: str, known: LinkedVersion, entry: DeclarationEntry) -> None:
@@ -243,13 +251,13 @@ class Linker:
             self.repeats += known.cancelled
             return
         self._withdraw(known.row, entry.record.received_at)
-        self.known.versions[consignment_id] = known._replace(cancelled=True)
+        self.store.versions[consignment_id] = known._replace(cancelled=True)
         self.counts["cancelled"] += 1
 
     def _withdraw(self, number: int, at: datetime | None) -> None:
-        row = self.rows.get(number)
+        row = self.store.rows[number]
         record = msgspec.structs.replace(row.record, cancelled_at=at)
-        self.rows.replace(number, msgspec.structs.replace(row, record=record))
+        self.store.rows[number] = msgspec.structs.replace(row, record=record)
 
     def _add_row(
         self,
@@ -258,10 +266,11 @@ class Linker:
         known: LinkedVersion | None,
         filled: tuple[str, ...],
     ) -> None:
-        number = self.rows.add(Row(record, entry.extras, entry.warnings))
+        self.extras.update(entry.extras)
+        number = self.store.add_row(Row(record, entry.extras, entry.warnings))
         if known is not None and is_late(to_us_if_known(record.issued_at), to_us_if_known(known.issued_at)):
             return  # a late retry: recorded, and the newer version stays
-        self.known.versions[record.consignment_id] = LinkedVersion(
+        self.store.versions[record.consignment_id] = LinkedVersion(
             number, entry.digest, record.issued_at, record.cancelled_at is not None, filled
         )
 

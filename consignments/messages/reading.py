@@ -29,7 +29,7 @@ from consignments.messages.entries import (
     choose_received_at,
 )
 from consignments.messages.kinds import LINKED, MessageKind, detect_kind, read_message_parts
-from consignments.messages.linking import Linker
+from consignments.messages.linking import Linker, LinkStore
 from consignments.messages.parsed import (
     CustomsEvent,
     Declaration,
@@ -317,11 +317,12 @@ class LinkResult:
     repeats: int
     counts: Counter[str]
     states: list[StateRow]
+    extras: set[str]
 
 
 def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
     """Make rows of all entries, in the order of their time."""
-    linker, events = Linker(spool), list[CustomsEvent]()
+    linker, events = Linker(LinkStore(spool.rows)), list[CustomsEvent]()
     total = spool.count_entries() if progress is not None else 0
     for number, entry in enumerate(spool.read_entries(), start=1):
         if isinstance(entry, DeclarationEntry):
@@ -332,7 +333,8 @@ def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
             events.append(entry.event)
         if progress is not None and number % BATCH_MESSAGES == 0:
             progress("link", number, total)
-    return LinkResult(linker.find_repeated(), linker.repeats, linker.counts, list(resolve_states(events)))
+    states = list(resolve_states(events))
+    return LinkResult(linker.find_repeated(), linker.repeats, linker.counts, states, linker.extras)
 
 
 # --- all of it in memory ----------------------------------------------------------------------------------------------

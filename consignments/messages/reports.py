@@ -131,7 +131,7 @@ def build_table(
     complete: Callable[[Consignment], Consignment] = lambda record: record,
 ) -> Iterator[pd.DataFrame]:
     """Build the table of all rows in pieces, at least one, each row completed; complete the report with them."""
-    extras = [name for name in EXTRA_COLUMNS if name in spool.extras]
+    extras = [name for name in EXTRA_COLUMNS if name in linked.extras]
     counter = _FillCounter()
     start = 0
     for rows in _cut_chunks(spool.read_rows()):

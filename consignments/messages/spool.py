@@ -6,7 +6,7 @@ same run of the same files, started again, goes on behind the last message that 
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -58,6 +58,29 @@ class SpooledResult(Protocol):
     documents: list[RawMessage]
 
 
+class _StoredRows(MutableMapping[int, Row]):
+    """Rows by number in a table of a database."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection, self._run = connection, connection.execute
+
+    def __getitem__(self, number: int) -> Row:
+        row: Row = _decode_row(self._run("SELECT body FROM rows WHERE id = ?", (number,)).fetchone()[0])
+        return row
+
+    def __setitem__(self, number: int, row: Row) -> None:
+        self._run("INSERT OR REPLACE INTO rows VALUES (?, ?)", (number, _encoder.encode(row)))
+
+    def __delitem__(self, number: int) -> None:
+        self._run("DELETE FROM rows WHERE id = ?", (number,))
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for (number,) in self._connection.cursor().execute("SELECT id FROM rows ORDER BY id"))
+
+    def __len__(self) -> int:
+        return int(self._run("SELECT count(*) FROM rows").fetchone()[0])
+
+
 class Spool:
     """Entries, rejects and rows of one run."""
 
@@ -78,9 +101,7 @@ class Spool:
         self._run("DROP TABLE IF EXISTS rows")
         self._run("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB)")
         self._connection.commit()
-        self._rows = 0
-        self._rows_in_memory: dict[int, Row] | None = {} if self.path is None else None
-        self.extras: set[str] = set()
+        self.rows: MutableMapping[int, Row] = {} if self.path is None else _StoredRows(self._connection)
 
     def _clear(self) -> None:
         for table in ("entries", "rejects", "files", "counts", "documents"):
@@ -152,53 +173,13 @@ class Spool:
         """Count entries."""
         return int(self._run("SELECT count(*) FROM entries").fetchone()[0])
 
-    # --- rows: `RowStore` of the linker ---------------------------------------------------------------------------------
-
-    def add(self, row: Row) -> int:
-        """Add a row; give its number."""
-        self._rows += 1
-        self.extras.update(row.extras)
-        if self._rows_in_memory is None:
-            self._run("INSERT INTO rows VALUES (?, ?)", (self._rows, _encoder.encode(row)))
-        else:
-            self._rows_in_memory[self._rows] = row
-        return self._rows
-
-    def get(self, number: int) -> Row:
-        """Return a row."""
-        if self._rows_in_memory is not None:
-            return self._rows_in_memory[number]
-        body = self._run("SELECT body FROM rows WHERE id = ?", (number,)).fetchone()[0]
-        row: Row = _decode_row(body)
-        return row
-
-    def replace(self, number: int, row: Row) -> None:
-        """Replace a row."""
-        if self._rows_in_memory is None:
-            self._run("UPDATE rows SET body = ? WHERE id = ?", (_encoder.encode(row), number))
-        else:
-            self._rows_in_memory[number] = row
-
-    def remove(self, number: int) -> None:
-        """Remove a row."""
-        if self._rows_in_memory is None:
-            self._run("DELETE FROM rows WHERE id = ?", (number,))
-        else:
-            del self._rows_in_memory[number]
-
     def read_rows(self) -> Iterator[Row]:
         """Read all rows in their order."""
-        if self._rows_in_memory is not None:
-            yield from self._rows_in_memory.values()
+        if isinstance(self.rows, dict):
+            yield from self.rows.values()
             return
         for (body,) in self._connection.cursor().execute("SELECT body FROM rows ORDER BY id"):
             yield _decode_row(body)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        if self._rows_in_memory is not None:
-            return len(self._rows_in_memory)
-        return int(self._run("SELECT count(*) FROM rows").fetchone()[0])
 
     def close(self, *, remove: bool) -> None:
         """Close the file; a run that is done removes it."""

@@ -10,8 +10,7 @@ sends its message again: then the missing decisions are made, and the others are
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from consignments.messages.linking import (
     LinkedMaster,
     LinkedVersion,
     Linker,
-    LinkKnowledge,
+    LinkStore,
     Row,
     mark_version,
 )
@@ -200,52 +199,61 @@ def _list_masters(links: Links, name: str) -> Sequence[str]:
     return () if link is None else link.masters
 
 
-@dataclass
-class SessionRows:
-    """The rows of one request, by their numbers: those that the log has come first, then the added ones; `listed` are to be scored."""
+class LogStore(LinkStore, dict[int, Row]):
+    """The store of the messages of one request: what the links and the log say of earlier ones, and the rows to be scored, `listed`."""
 
-    rows: list[Row] = field(default_factory=list)
-    known: int = 0
-    listed: dict[int, None] = field(default_factory=dict)
+    def __init__(self, links: Links, known: dict[str, KnownRow]) -> None:
+        super().__init__(self, self._load_version, self._load_master, links.members.get)
+        self.links, self._known = links, known
+        self._logged: set[int] = set()
+        self.listed: dict[int, None] = {}
 
-    def add_known(self, row: Row) -> int:
-        """Add a row that the log has; return its number."""
-        self.known += 1
-        self.rows.append(row)
-        return len(self.rows) - 1
+    def _load_version(self, name: str) -> LinkedVersion | None:
+        """Return the version that the log has, with what its link says of it."""
+        known, link = self._known.get(name), self.links.houses.get(name)
+        if known is None:
+            return None
+        row, content, cancelled = known
+        number = self.add_row(row)
+        self._logged.add(number)
+        del self.listed[number]
+        if link is not None:
+            self.seen.update(link.marks)
+        if link is None or link.content != content:
+            digest = digest_content(row.record, "update", row.extras)
+            return LinkedVersion(number, digest, row.record.issued_at, cancelled)
+        return LinkedVersion(number, link.digest, row.record.issued_at, cancelled, link.filled)
 
-    def add(self, row: Row) -> int:
-        """Add a row to score; return its number."""
-        self.rows.append(row)
-        self.listed[number := len(self.rows) - 1] = None
-        return number
+    def _load_master(self, number: str) -> LinkedMaster:
+        """Return a master as its link says, with all its houses."""
+        link, own = self.links.masters.get(number), self.versions[number]
+        master = LinkedMaster(houses=dict.fromkeys(self.links.list_houses(number)))
+        if link is not None and link.fields is not None:
+            master.entry = MasterEntry(number, link.fields, to_datetime(0), link.issued_at, None, "")
+        if link is not None and link.stands and own is not None and not own.cancelled:
+            master.row = own.row
+        return master
 
-    def get(self, number: int) -> Row:
-        """Return a row."""
-        return self.rows[number]
-
-    def replace(self, number: int, row: Row) -> None:
-        """Replace a row by a cancelled one; one that the log has is scored too, so that it is cancelled there."""
-        self.rows[number] = row
+    def __setitem__(self, number: int, row: Row) -> None:
+        """Set a row, which is scored then: a cancelled one that the log has is cancelled there."""
+        super().__setitem__(number, row)
         self.listed[number] = None
 
-    def remove(self, number: int) -> None:
-        """Remove a row; one that the log has is cancelled."""
-        if number >= self.known:
+    def __delitem__(self, number: int) -> None:
+        """Delete a row; one that the log has is cancelled."""
+        if number in self._logged:
+            record = structs.replace(self[number].record, cancelled_at=self[number].record.received_at)
+            self[number] = structs.replace(self[number], record=record)
+        else:
             del self.listed[number]
-            return
-        row = self.rows[number]
-        record = structs.replace(row.record, cancelled_at=row.record.received_at)
-        self.replace(number, structs.replace(row, record=record))
 
 
 class LinkingSession:
     """The linking of the messages of one request."""
 
     def __init__(self, links: Links, known: dict[str, KnownRow], entries: Sequence[MessageEntry]) -> None:
-        self._links, self._log_rows, self._entries = links, known, entries
-        self._rows = SessionRows()
-        self._linker = Linker(self._rows, self._build_knowledge())
+        self._store, self._entries = LogStore(links, known), entries
+        self._linker = Linker(self._store)
         self._own: set[str] = set()
         self._marks: dict[str, list[bytes]] = {}
 
@@ -258,12 +266,13 @@ class LinkingSession:
                 self._linker.add_master(entry)
         self._answer_again()
         answered = self._list_answered()
+        masters = [entry.number for entry in self._entries if isinstance(entry, MasterEntry)]
         unused = [
-            entry.number
-            for entry in self._entries
-            if isinstance(entry, MasterEntry) and not self._is_used(entry, answered)
+            number
+            for number in masters
+            if number not in answered and answered.isdisjoint(self._store.masters[number].houses)
         ]
-        rows = [self._date(self._rows.get(number), now) for number in self._rows.listed]
+        rows = [self._date(self._store.rows[number], now) for number in self._store.listed]
         return LinkedMessages(sorted(rows, key=lambda each: each.own), unused, self)
 
     def list_links(self, state: State) -> list[Link]:
@@ -274,130 +283,67 @@ class LinkingSession:
         name, mark = entry.record.consignment_id, mark_version(entry)
         self._linker.add_declaration(entry)
         self._own.add(name)
-        if mark in self._linker.known.seen:
+        if mark in self._store.seen:
             self._marks.setdefault(name, []).append(mark)
 
     def _answer_again(self) -> None:
         """Answer what has no new version from its recorded decision: what was sent again, and the houses of a master."""
-        versions, answered = self._linker.known.versions, self._list_answered()
-        wanted: dict[str, None] = {}
+        answered, wanted = self._list_answered(), dict[str, bool]()
         for entry in self._entries:
             if isinstance(entry, DeclarationEntry):
-                wanted[entry.record.consignment_id] = None
+                wanted[entry.record.consignment_id] = True
                 continue
-            houses = self._linker.known.masters[entry.number].houses
-            wanted |= {name: None for name in houses if name in versions and not versions[name].cancelled}
+            houses = self._store.masters[entry.number].houses
+            wanted |= dict.fromkeys(houses.keys() - wanted.keys(), False)
             if entry.declaration is not None and not houses:
-                wanted[entry.number] = None
+                wanted[entry.number] = True
                 self._own.add(entry.number)
-        for name in wanted:
-            if name not in answered and name in versions:
-                self._rows.listed[versions[name].row] = None
-
-    def _is_used(self, entry: MasterEntry, answered: set[str]) -> bool:
-        """Check if any consignment of the answer follows from a master."""
-        houses = self._linker.known.masters[entry.number].houses
-        return entry.number in answered or any(name in answered for name in houses)
+        for name, even_if_cancelled in wanted.items():
+            version = self._store.versions[name]
+            if name not in answered and version is not None and (even_if_cancelled or not version.cancelled):
+                self._store.listed[version.row] = None
 
     def _list_answered(self) -> set[str]:
-        return {self._rows.get(number).record.consignment_id for number in self._rows.listed}
+        return {self._store.rows[number].record.consignment_id for number in self._store.listed}
 
     def _date(self, row: Row, now: datetime) -> LinkedRow:
         cancelled_at = None if row.record.cancelled_at is None else now
         record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
         return LinkedRow(structs.replace(row, record=record), record.consignment_id in self._own)
 
-    def _build_knowledge(self) -> LinkKnowledge:
-        """Build what the rules need of earlier requests, as far as this one concerns it."""
-        known = LinkKnowledge()
-        for name, (row, content, cancelled) in self._log_rows.items():
-            link = self._links.houses.get(name)
-            same = link is not None and link.content == content
-            digest = link.digest if link and same else digest_content(row.record, "update", row.extras)
-            number = self._rows.add_known(row)
-            filled = link.filled if link and same else ()
-            known.versions[name] = LinkedVersion(number, digest, row.record.issued_at, cancelled, filled)
-            if link is not None:
-                known.seen.update(link.marks)
-            if name in self._links.members:
-                known.masters_by_member[name] = self._links.members[name]
-            for master in link.masters if link is not None else ():
-                known.masters.setdefault(master, LinkedMaster()).houses[name] = None
-        self._add_members(known)
-        self._add_masters(known)
-        return known
-
-    def _add_members(self, known: LinkKnowledge) -> None:
-        for entry in self._entries:
-            names = [entry.record.consignment_id] if isinstance(entry, DeclarationEntry) else entry.members
-            known.masters_by_member |= {
-                name: self._links.members[name] for name in names if name in self._links.members
-            }
-
-    def _add_masters(self, known: LinkKnowledge) -> None:
-        """Add the masters; all houses only of those that come now, because only these amend them."""
-        concerned = {*known.masters, *known.masters_by_member.values()}
-        for entry in self._entries:
-            if isinstance(entry, MasterEntry):
-                houses = dict.fromkeys(self._links.list_houses(entry.number))
-                known.masters.setdefault(entry.number, LinkedMaster()).houses |= houses
-            elif entry.record.master_id is not None:
-                concerned.add(entry.record.master_id)
-        for number in {*concerned, *known.masters}:
-            link = self._links.masters.get(number)
-            if link is not None:
-                self._restore_master(known.masters.setdefault(number, LinkedMaster()), link, known)
-
-    @staticmethod
-    def _restore_master(master: LinkedMaster, link: MasterLink, known: LinkKnowledge) -> None:
-        if link.fields is not None:
-            master.entry = MasterEntry(link.number, link.fields, to_datetime(0), link.issued_at, None, "")
-        own = known.versions.get(link.number)
-        if link.stands and own is not None and not own.cancelled:
-            master.row = own.row
-
-    def _list_house_links(self, state: State) -> list[Link]:
-        known, found = self._linker.known, list[Link]()
-        masters: dict[str, list[str]] = {}
-        for number, master in known.masters.items():
+    def _list_house_links(self, state: State) -> Iterator[Link]:
+        """Yield the links of the houses whose versions were needed."""
+        links, masters = self._store.links, dict[str, set[str]]()
+        for number, master in self._store.masters.items():
             for house in master.houses:
-                masters.setdefault(house, []).append(number)
+                masters.setdefault(house, set()).add(number)
         for name, numbers in masters.items():
-            version, before = known.versions.get(name), self._links.houses.get(name)
-            if version is None:
-                continue  # its content was removed
+            version, before = self._store.versions.get(name), links.houses.get(name)
             logged = state.get_consignment(normalize_identifier(name)).version
-            if logged is None:
-                continue  # it was refused
+            if version is None or logged is None:
+                continue  # its content was removed, or it was refused
             earlier = () if before is None else before.marks
+            numbers |= set(() if before is None else before.masters)
             marks = tuple(dict.fromkeys((*earlier, *self._marks.get(name, ()))))[-KEPT_MARKS:]
-            link = HouseLink(
-                name, tuple(sorted(numbers)), version.digest, logged.content, marks, version.filled
-            )
+            filled, digest = version.filled, version.digest
+            link = HouseLink(name, tuple(sorted(numbers)), digest, logged.content, marks, filled)
             if link != before:
-                found.append(link)
-        return found
+                yield link
 
-    def _list_master_links(self) -> list[Link]:
-        known, found = self._linker.known, list[Link]()
-        listed: dict[str, dict[str, None]] = {}
+    def _list_master_links(self) -> Iterator[Link]:
+        links, listed = self._store.links, dict[str, dict[str, None]]()
         for entry in self._entries:
             if isinstance(entry, MasterEntry):
-                mine = [name for name in entry.members if known.masters_by_member.get(name) == entry.number]
+                mine = [name for name in entry.members if self._store.listings[name] == entry.number]
                 listed.setdefault(entry.number, {}).update(dict.fromkeys(mine))
-        for number, master in known.masters.items():
-            before = self._links.masters.get(number)
+        for number, master in self._store.masters.items():
+            before = links.masters.get(number)
             if number not in listed and before is None:
                 continue  # only its houses are known
             fields = None if master.entry is None else master.entry.fields
             issued_at = None if master.entry is None else master.entry.issued_at
             members = tuple(listed.get(number, ()))
             link = MasterLink(number, fields, issued_at, master.row is not None, members)
-            if before is None or not self._is_kept(link, before):
-                found.append(link)
-        return found
-
-    def _is_kept(self, link: MasterLink, before: MasterLink) -> bool:
-        """Check if a link says nothing that is not kept already."""
-        kept = all(self._links.members.get(name) == link.number for name in link.members)
-        return kept and link == structs.replace(before, members=link.members)
+            is_kept = all(links.members.get(name) == number for name in members)
+            if before is None or not is_kept or link != structs.replace(before, members=members):
+                yield link
