@@ -17,6 +17,7 @@ from consignments.messages.content.amounts import (
     multiply_units,
     sum_values,
 )
+from consignments.messages.content.columns import convert_text
 from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
     HEAD_BYTES,
@@ -66,11 +67,11 @@ from consignments.messages.post.mapping import (
     Source,
 )
 from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.quantities import Doubts, read_country
+from consignments.messages.quantities import KILOGRAMS, Doubts
 from consignments.records import Consignment, get_fields
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
-COUNTRY_ENDING = "country"
+CODED_COLUMNS = ("nature", "service", "payment")
 MAX_PRECISE_BYTES = 4_000_000
 """Up to this size the path of `each` is followed exactly; in a larger message its last name finds the records."""
 SEARCHED_BYTES = 1_000_000
@@ -80,7 +81,7 @@ JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
-ITEM_TEXTS = ("description", "hs_code")
+ITEM_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
 Levels = list[Any]
 
 
@@ -262,22 +263,14 @@ def _list_rows(content: bytes, mapping: MessageMapping) -> Iterator[Record]:
 
 def read_record(record: Record, place: str) -> Declaration:
     """Read one record; a value that cannot be used is left out with a code."""
-    mapping = record.mapping
     reader = _RecordReader(record)
     fields = reader.read_fields()
-    purpose = reader.read_purpose()
-    issued_at = reader.read_moment("issued_at")
+    purpose, issued_at = reader.read_purpose(), reader.read_moment("issued_at")
     known = {name: value for name, value in fields.items() if value is not None}
     identifier = known.pop("consignment_id", None) or identify_by_content(known)
-    level: Level = mapping.level  # type: ignore[assignment]
-    return Declaration(
-        {"consignment_id": identifier, **known},
-        issued_at,
-        level,
-        purpose,
-        reader.doubts,
-        place,
-    )
+    level: Level = record.mapping.level  # type: ignore[assignment]
+    known = {"consignment_id": identifier, **known}
+    return Declaration(known, issued_at, level, purpose, reader.doubts, place)
 
 
 class _RecordReader:
@@ -288,7 +281,6 @@ class _RecordReader:
         self.around: Levels = [record.levels[0] if record.scope is record.root else record.scope]
         self.doubts = Doubts()
         self.index = DeepIndex()
-        self.raw_weight: float | None = None
 
     def read_fields(self) -> Fields:
         """Read all columns, items and what follows from them."""
@@ -313,43 +305,29 @@ class _RecordReader:
     # --- columns
 
     def _read_column(self, column: str, source: Source) -> Any:
-        kind = KINDS[column]
         if column == "gross_weight_kg":
-            weight = self._read_weight(
-                self.levels, source, self.mapping.units.gross_weight, self.mapping.record, column
-            )
-            self.raw_weight = parse_any_number(self._read_text(source), Doubts())
-            return weight
-        if kind == "number":
-            return parse_any_number(self._read_text(source), self.doubts, column)
-        if kind in ("time", "date"):
+            return self._read_weight(self.levels, self.mapping.record, column)
+        if KINDS[column] in ("time", "date"):
             moment = self.read_moment(column)
-            return moment.date() if moment and kind == "date" else moment
+            return moment.date() if moment and KINDS[column] == "date" else moment
         text = self._read_text(source, column=column)
-        if text is None:
-            return None
-        if column in ("nature", "service", "payment") or column in self.mapping.codes:
+        if text and (column in CODED_COLUMNS or column in self.mapping.codes):
             text = self._decode(column, text)
-        return read_country(text, column, self.doubts) if column.endswith(COUNTRY_ENDING) else text
+        return convert_text(column, text, self.doubts)
 
     def _read_text(
         self, source: Source | None, *, column: str = "", levels: Levels | None = None
     ) -> str | None:
         """Read the first alternative that gives a text."""
-        if source is None:
-            return None
-        for paths in source.parts:
-            all_values = column in JOINED_BY_COMMA
-            texts = [
-                text
-                for path in paths
-                for text in self._list_texts(path, levels or self.levels, all_values=all_values)
-            ]
+        all_values = column in JOINED_BY_COMMA
+        for paths in source.parts if source else ():
+            found = (self._list_texts(path, levels or self.levels, all_values=all_values) for path in paths)
+            texts = [text for each in found for text in each]
             if texts:
                 return join_lines(*texts, separator=_get_separator(column, source))
         return None
 
-    def _list_texts(self, path: str, levels: Levels, *, all_values: bool) -> list[str]:
+    def _list_texts(self, path: str, levels: Levels, *, all_values: bool = False) -> list[str]:
         if path.startswith(LITERAL):
             return [path[len(LITERAL) :]]
         values = find_values(levels, path, self.index)
@@ -361,42 +339,34 @@ class _RecordReader:
     def _decode(self, column: str, text: str) -> str | None:
         """Translate a code; one that nobody knows stays as it is."""
         code = text.strip().lower()
-        own = self.mapping.codes.get(column, {})
         defaults: Mapping[str, str] = load_table("default_codes").get(column, {})
-        meaning = own.get(code, defaults.get(code, text))
+        meaning = self.mapping.codes.get(column, {}).get(code, defaults.get(code, text))
         return meaning or None
 
-    def _read_weight(
-        self, levels: Levels, source: Source, unit: str | None, table: Mapping[str, Source], field: str
-    ) -> float | None:
+    def _read_weight(self, levels: Levels, table: Mapping[str, Source], column: str) -> float | None:
         """Read a weight in kilograms: unit of the message, else of the mapping, else kilograms in doubt."""
+        units, of = self.mapping.units, "items." if table is self.mapping.items else ""
+        unit, source = units.net_weight if of else units.gross_weight, table.get(column)
+        if source is None:
+            return None
         if unit == POUNDS_AND_OUNCES:
-            return self._read_pounds(levels, source, field)
-        weight = parse_any_number(self._read_text(source, levels=levels), self.doubts, field)
+            return self._read_pounds(levels, source, of + column)
+        weight = parse_any_number(self._read_text(source, levels=levels), self.doubts, of + column)
         if weight is None:
             return None
-        given = self._read_text(
-            table.get("weight_unit") or self.mapping.record.get("weight_unit"), levels=levels
-        )
-        factor = get_unit_factor(given) or get_unit_factor(unit)
+        named = table.get("weight_unit") or self.mapping.record.get("weight_unit")
+        factor = get_unit_factor(self._read_text(named, levels=levels)) or get_unit_factor(unit)
         if factor is None:
-            self.doubts.note("unit_doubtful", field)
-            factor = 1.0
-        return weight if factor == 1.0 else round(weight * factor, 9)
+            self.doubts.note("unit_doubtful", of + column)
+        return weight if factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
 
     def _read_pounds(self, levels: Levels, source: Source, field: str) -> float | None:
-        paths = source.parts[0]
-        found = [
-            parse_any_number(
-                next(iter(self._list_texts(path, levels, all_values=False)), None), self.doubts, field
-            )
-            for path in paths[:2]
-        ]
+        texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
+        found = [parse_any_number(text, self.doubts, field) for text in texts]
         if all(number is None for number in found):
             return None
-        pounds, ounces = found[0] or 0.0, (found[1] if len(found) > 1 else None) or 0.0
-        factor = get_unit_factor("lb") or 0.0
-        return round((pounds + ounces / OUNCES_IN_A_POUND) * factor, 9)
+        pounds, ounces = (found[0] or 0.0), (found[1] if len(found) > 1 else None) or 0.0
+        return round((pounds + ounces / OUNCES_IN_A_POUND) * KILOGRAMS["LBR"], 9)
 
     # --- items
 
@@ -410,20 +380,13 @@ class _RecordReader:
 
     def _read_item(self, node: Node) -> Fields:
         levels, sources = [*self.levels, node], self.mapping.items
-        item: Fields = {name: self._read_text(sources.get(name), levels=levels) for name in ITEM_TEXTS}
-        for name in ("quantity", "value"):
-            item[name] = parse_any_number(
-                self._read_text(sources.get(name), levels=levels), self.doubts, f"items.{name}"
-            )
-        weight = sources.get("net_weight_kg")
-        item["net_weight_kg"] = (
-            self._read_weight(levels, weight, self.mapping.units.net_weight, sources, "items.net_weight_kg")
-            if weight
-            else None
-        )
-        origin = self._read_text(sources.get("origin_country"), levels=levels)
-        item["origin_country"] = read_country(origin, "items.origin_country", self.doubts)
-        item["currency"] = self._read_text(sources.get("currency"), levels=levels)
+        item: Fields = {}
+        for name in ITEM_COLUMNS:
+            if name == "net_weight_kg":
+                item[name] = self._read_weight(levels, sources, name)
+            else:
+                text = self._read_text(sources.get(name), levels=levels)
+                item[name] = convert_text(name, text, self.doubts, "items.")
         return item
 
     def _complete(self, fields: Fields, items: list[Fields]) -> None:
@@ -440,7 +403,8 @@ class _RecordReader:
         counts = [item["quantity"] for item in items]
         if fields.get("pieces") is None and counts and None not in counts:
             fields["pieces"] = sum(counts)
-        if self.raw_weight and self.raw_weight in (fields["declared_value"], fields.get("postage")):
+        written = parse_any_number(self._read_text(self.mapping.record.get("gross_weight_kg")), Doubts())
+        if written and written in (fields["declared_value"], fields.get("postage")):
             self.doubts.add("price_equals_weight")
         self._complete_journey(fields)
         self.doubts |= find_unit_doubts(gross, items, self.mapping.channel)
@@ -451,9 +415,11 @@ class _RecordReader:
         """Fill route and countries from the receptacle, else countries from the parties."""
         postal = self.mapping.channel == "postal"
         receptacle = build_receptacle_fields(fields.get("master_id") or "") if postal else {}
-        ends = {"departure_country": "sender_country", "destination_country": "consignee_country"}
         fields["route"] = fields.get("route") or receptacle.get("route")
-        for column, of_party in ends.items():
+        for column, of_party in (
+            ("departure_country", "sender_country"),
+            ("destination_country", "consignee_country"),
+        ):
             fields[column] = fields.get(column) or receptacle.get(column) or fields.get(of_party)
 
     def _settle_basis(
@@ -479,8 +445,8 @@ class _RecordReader:
         return currency.upper() if currency else None
 
 
-def _get_separator(column: str, source: Source) -> str:
-    if source.join is not None:
+def _get_separator(column: str, source: Source | None) -> str:
+    if source is not None and source.join is not None:
         return source.join
     if column in JOINED_BY_COMMA:
         return ", "
@@ -499,24 +465,18 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     if mapping.format == "edifact" or looks_like_edifact(head):
         types = mapping.segments.get("types", ())
         kinds = (types,) if isinstance(types, str) else types
-        return (
-            mapping.format == "edifact"
-            and looks_like_edifact(head)
-            and (not kinds or find_message_type(head) in kinds)
-        )
-    if mapping.format == "xml" and not start.startswith("<"):
+        is_read = mapping.format == "edifact" and looks_like_edifact(head)
+        return is_read and (not kinds or find_message_type(head) in kinds)
+    is_xml, is_json = start.startswith("<"), start[:1] in ("{", "[")
+    if (mapping.format == "xml" and not is_xml) or (mapping.format == "json" and not is_json):
         return False
-    if mapping.format == "json" and start[:1] not in ("{", "["):
-        return False
-    if mapping.format == "csv" or start[:1] not in ("<", "{", "["):
-        names, header = list_path_names(mapping), start.partition("\n")[0].lower()
-        return (
-            mapping.format == "csv"
-            and sum(name in header for name in names) >= len(names) * MIN_SHARE_OF_NAMES
-        )
+    names = list_path_names(mapping)
+    if mapping.format == "csv" or not (is_xml or is_json):
+        header = start.partition("\n")[0].lower()
+        found = sum(name in header for name in names)
+        return mapping.format == "csv" and found >= len(names) * MIN_SHARE_OF_NAMES
     if mapping.detect:
         return any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
-    names = list_path_names(mapping)
     found = sum(has_name(text, name) for name in names)
     return found > 0 and found >= len(names) * MIN_SHARE_OF_NAMES
 
@@ -524,13 +484,7 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
 def list_path_names(mapping: MessageMapping) -> list[str]:
     """List the names that the paths of a mapping end in."""
     sources = (*mapping.record.values(), *mapping.items.values())
-    paths = [
-        path for source in sources for part in source.parts for path in part if not path.startswith(LITERAL)
-    ]
-    ends = [
-        alternative.steps[-1].name
-        for path in paths
-        for alternative in compile_path(path)[:1]
-        if alternative.steps
-    ]
+    texts = [text for source in sources for part in source.parts for text in part]
+    paths = [compile_path(text)[0] for text in texts if not text.startswith(LITERAL)]
+    ends = [path.steps[-1].name for path in paths if path.steps]
     return list(dict.fromkeys(name.removeprefix("@") for name in ends if name != "*"))
