@@ -12,6 +12,8 @@ from consignments.messages.onerecord.graph import (
 from consignments.messages.onerecord.parties import ObjectReader
 from consignments.messages.quantities import Doubts, read_country
 
+ITEM_FACTS = ("description", "hs_code", "origin_country")
+ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 MAX_PIECES = 20_000
 """Pieces that are looked at one by one; a shipment of more is not believed."""
 MAX_PIECE_DEPTH = 5
@@ -63,7 +65,8 @@ def read_goods(reader: ObjectReader, waybill: LinkedObject | None, shipment: Lin
         reader.doubts.add("piece_count_mismatch")
     return {
         "description": next((text for text in described if text), None) or get_first(items, "description"),
-        "hs_code": get_first(items, "hs_code") or _read_hs([*holders, *lines]),
+        "hs_code": get_first(items, "hs_code")
+        or next(filter(None, (_read_code(node, "hscode") for node in (*holders, *lines))), None),
         "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": counted if counted is not None else (float(linked) if linked else None),
@@ -95,14 +98,6 @@ def _read_weight(
     return None
 
 
-def _read_hs(nodes: list[LinkedObject]) -> str | None:
-    for node in nodes:
-        value = read_property(node, "hscode")
-        if value:
-            return get_code(value)
-    return None
-
-
 def _read_pieces(
     reader: ObjectReader, pieces: list[LinkedObject], seen: set[int], depth: int
 ) -> list[Fields]:
@@ -128,7 +123,7 @@ def _read_piece(reader: ObjectReader, piece: LinkedObject, seen: set[int], depth
             return []
         items = _read_pieces(reader, inner, seen, depth + 1)
     if not items:
-        items = [{"description": described, "quantity": 1.0, "hs_code": _read_hs([piece])}]
+        items = [{"description": described, "quantity": 1.0, "hs_code": _read_code(piece, "hscode")}]
     for item in items:
         item["description"] = item.get("description") or described
         item["origin_country"] = item.get("origin_country") or country
@@ -138,25 +133,24 @@ def _read_piece(reader: ObjectReader, piece: LinkedObject, seen: set[int], depth
 
 def _read_item(reader: ObjectReader, item: LinkedObject) -> Fields:
     product = reader.find_object(item, "ofproduct")
-    own = _read_product(reader, product) if product is not None else {}
+    own = _read_product(reader, product) if product is not None else dict.fromkeys(ITEM_FACTS)
     quantity = reader.read_number(_first(item, "itemquantity"), "items.quantity")
     price = reader.read_amount(item, "unitprice", "items.value")
     count = quantity if quantity is not None else 1.0
     return {
-        "description": own.get("description") or read_property(item, "description", "goodsdescription"),
-        "hs_code": own.get("hs_code") or _read_hs([item]),
+        "description": own["description"] or read_property(item, "description", "goodsdescription"),
+        "hs_code": own["hs_code"] or _read_code(item, "hscode"),
         "quantity": quantity,
         "value": round(price.value * count, 6) if price else None,
         "net_weight_kg": reader.read_kilograms(item, "netweight", "items.net_weight_kg"),
-        "origin_country": _read_origin(reader, item) or own.get("origin_country"),
+        "origin_country": _read_origin(reader, item) or own["origin_country"],
     }
 
 
 def _read_product(reader: ObjectReader, product: LinkedObject) -> Fields:
-    code = _read_code(product, "hscode")
     return {
         "description": read_property(product, "description"),
-        "hs_code": code,
+        "hs_code": _read_code(product, "hscode"),
         "origin_country": _read_origin(reader, product),
     }
 
@@ -172,21 +166,15 @@ def _read_origin(reader: ObjectReader, node: LinkedObject) -> str | None:
 
 def _merge_items(items: list[Fields]) -> list[Fields]:
     """Join equal lines of several pieces to one with their number."""
-    names = ("description", "net_weight_kg", "value", "hs_code", "origin_country")
     merged: dict[tuple[Any, ...], Fields] = {}
     for item in items:
-        key = tuple(item.get(name) for name in names)
+        line = {name: item.get(name) for name in ITEM_COLUMNS}
+        key = tuple(value for name, value in line.items() if name != "quantity")
         known = merged.get(key)
-        if known is None:
-            merged[key] = {name: item.get(name) for name in ("description", "quantity", *names[1:])}
-        elif (
-            known["net_weight_kg"] is None
-            and known["value"] is None
-            and None not in (known["quantity"], item["quantity"])
-        ):
-            known["quantity"] += item["quantity"]
+        is_counted = line["net_weight_kg"] is None and line["value"] is None
+        if known is not None and is_counted and None not in (known["quantity"], line["quantity"]):
+            known["quantity"] += line["quantity"]
         else:
-            merged[(*key, len(merged))] = {
-                name: item.get(name) for name in ("description", "quantity", *names[1:])
-            }
-    return [item for item in merged.values() if any(item[name] is not None for name in names)]
+            merged[key if known is None else (*key, len(merged))] = line
+    facts = set(ITEM_COLUMNS) - {"quantity"}
+    return [item for item in merged.values() if any(item[name] is not None for name in facts)]

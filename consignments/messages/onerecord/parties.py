@@ -1,6 +1,5 @@
 """Parties, places and amounts of ONE Record objects."""
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from consignments.messages.content.values import (
@@ -9,7 +8,6 @@ from consignments.messages.content.values import (
     get_unit_factor,
     join_lines,
     parse_any_number,
-    parse_time,
 )
 from consignments.messages.onerecord.graph import (
     LINK,
@@ -31,6 +29,9 @@ ROLE_PROPERTIES = {
     "declarant": ("freightforwarder", "forwarder", "agent"),
 }
 """Properties of version 2.0 and older that name a party by its role."""
+PARTS = {"city": "cityname", "postcode": "postalcode"}
+OWN_CONTACTS = {"phonenumber": "phone", "emailaddress": "email", "email": "email", "phone": "phone"}
+"""Properties of a party itself that are contacts."""
 ACCOUNT_TYPES = frozenset(("accountid", "accountnumber", "account"))
 MAX_IATA_LENGTH = 5
 
@@ -71,31 +72,27 @@ class ObjectReader:
 
     def read_kilograms(self, node: LinkedObject | None, name: str, field: str) -> float | None:
         """Read a weight; one without a unit is kilograms, in doubt."""
-        if node is None:
-            return None
-        for value in list_property(node, name):
-            weight = self.read_number(value, field)
-            if weight is None:
-                continue
-            unit = read_property(value, "unit") if isinstance(value, LinkedObject) else None
-            factor = get_unit_factor(get_code(unit) if unit else None)
-            if factor is None:
-                self.doubts.note("unit_doubtful", field)
-            return weight if factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
-        return None
+        weight, unit = self._read_measure(node, name, "unit", field)
+        factor = get_unit_factor(unit)
+        if weight is not None and factor is None:
+            self.doubts.note("unit_doubtful", field)
+        return weight if weight is None or factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
 
     def read_amount(self, node: LinkedObject | None, name: str, field: str) -> Amount | None:
         """Read an amount of money."""
+        number, currency = self._read_measure(node, name, "currencyunit", field)
+        return None if number is None else Amount(number, currency.upper() if currency else None)
+
+    def _read_measure(
+        self, node: LinkedObject | None, name: str, unit_name: str, field: str
+    ) -> tuple[float | None, str | None]:
+        """Read the first number of a property, and the code of its unit."""
         for value in list_property(node, name) if node else ():
             number = self.read_number(value, field)
             if number is not None:
-                unit = read_property(value, "currencyunit") if isinstance(value, LinkedObject) else None
-                return Amount(number, get_code(unit).upper() if unit else None)
-        return None
-
-    def read_time(self, node: LinkedObject, *names: str) -> datetime | None:
-        """Read a moment."""
-        return parse_time(read_property(node, *names))
+                unit = read_property(value, unit_name) if isinstance(value, LinkedObject) else None
+                return number, get_code(unit) if unit else None
+        return None, None
 
     # --- places
 
@@ -140,16 +137,13 @@ class ObjectReader:
         details = self._find_details(party)
         if details is None:
             return None
-        person = join_lines(
-            *(read_property(details, name) for name in ("firstname", "middlename", "lastname")), separator=" "
-        )
+        parts = (read_property(details, name) for name in ("firstname", "middlename", "lastname"))
+        person = join_lines(*parts, separator=" ")
         return read_property(details, "name") or person or read_property(details, "shortname")
 
     def _read_airline(self, party: LinkedObject | None) -> str | None:
         details = self._find_details(party)
-        if details is None:
-            return None
-        return read_property(details, "airlinecode") or self._read_name(party)
+        return (read_property(details, "airlinecode") if details else None) or self._read_name(party)
 
     def _read_account(self, party: LinkedObject | None) -> str | None:
         details = self._find_details(party)
@@ -160,31 +154,26 @@ class ObjectReader:
                     return read_property(identifier, "textualvalue")
         return None
 
-    def _read_party(self, prefix: str, party: LinkedObject | None) -> Fields:
+    def _read_party(self, side: str, party: LinkedObject | None) -> Fields:
         details = self._find_details(party)
-        place = self.find_object(details, "basedatlocation") if details else None
-        address = self.find_object(place, "address") or self.find_object(details, "address")
-        holder = address or place
+        place = self.find_object(details, "basedatlocation")
+        holder = self.find_object(place, "address") or self.find_object(details, "address") or place
+        fields: Fields = dict.fromkeys((*PARTS, "address", "country"))
+        if holder is not None:
+            fields |= {part: read_property(holder, name) for part, name in PARTS.items()}
+            lines, box = read_all(holder, "streetaddresslines"), read_property(holder, "postofficebox")
+            if not lines and not box and place is not None and not fields["city"]:
+                lines = read_all(place, "locationname")
+            fields["address"] = join_lines(*lines, f"PO Box {box}" if box else None)
+            fields["country"] = self._read_country(holder, f"{side}_country")
         contacts = self._read_contacts([node for node in (details, party) if node is not None])
-        lines = read_all(holder, "streetaddresslines") if holder else []
-        box = read_property(holder, "postofficebox") if holder else None
-        if not lines and not box and place is not None and not read_property(holder or place, "cityname"):
-            lines = read_all(place, "locationname")
-        return {
-            f"{prefix}_name": self._read_name(party),
-            f"{prefix}_address": join_lines(*lines, f"PO Box {box}" if box else None),
-            f"{prefix}_city": read_property(holder, "cityname") if holder else None,
-            f"{prefix}_postcode": read_property(holder, "postalcode") if holder else None,
-            f"{prefix}_country": self._read_country(holder, f"{prefix}_country"),
-            f"{prefix}_phone": contacts.get("phone"),
-            f"{prefix}_email": contacts.get("email"),
-        }
+        fields |= {"name": self._read_name(party), "phone": None, "email": None} | contacts
+        return {f"{side}_{part}": value for part, value in fields.items() if part}
 
-    def _read_country(self, holder: LinkedObject | None, field: str) -> str | None:
-        for value in list_property(holder, "country") if holder else ():
+    def _read_country(self, holder: LinkedObject, field: str) -> str | None:
+        for value in list_property(holder, "country"):
             if isinstance(value, LinkedObject):
-                own = read_property(value, "code", "countrycode", "countryname")
-                value = own or value.identifier
+                value = read_property(value, "code", "countrycode", "countryname") or value.identifier
             text = clean_text(value)
             if text:
                 code = get_code(text) if LINK.fullmatch(text) or ":" in text else text
@@ -205,12 +194,7 @@ class ObjectReader:
                 kind = kinds.get(get_local_name(read_property(contact, "contactdetailtype") or ""))
                 if text:
                     found.setdefault(kind or ("email" if "@" in text else ""), text)
-            for name, kind in (
-                ("phonenumber", "phone"),
-                ("emailaddress", "email"),
-                ("email", "email"),
-                ("phone", "phone"),
-            ):
+            for name, kind in OWN_CONTACTS.items():
                 own = read_code(next(iter(holder.values.get(name, ())), None))
                 if own:
                     found.setdefault(kind, own)

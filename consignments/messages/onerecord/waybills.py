@@ -6,24 +6,25 @@ of a run: `OneRecordLinker` collects them first and reads them then.
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from consignments.identifiers import parse_awb
-from consignments.messages.air.customs_notes import CustomsNote, DecodedNotes, decode_notes
+from consignments.messages.air.customs_notes import CustomsNote, decode_notes
 from consignments.messages.air.journeys import (
     build_journey,
     find_airline,
     join_places,
-    looks_consolidated,
 )
 from consignments.messages.air.waybill_numbers import (
     identify_by_content,
     identify_house,
     read_waybill_number,
 )
+from consignments.messages.air.waybills import Header, Waybill
 from consignments.messages.content.trees import decode_head, decode_json
-from consignments.messages.content.values import Fields
+from consignments.messages.content.values import Fields, parse_time
 from consignments.messages.onerecord.goods import list_pieces, read_goods
 from consignments.messages.onerecord.graph import (
     LinkedObject,
@@ -37,7 +38,6 @@ from consignments.messages.onerecord.graph import (
 )
 from consignments.messages.onerecord.parties import ObjectReader
 from consignments.messages.parsed import (
-    MASTER_FIELDS,
     Declaration,
     Ignored,
     Level,
@@ -230,62 +230,50 @@ class _Documents:
     # --- declarations
 
     def _read_waybill(self, node: LinkedObject, level: Level) -> Parsed:
-        doubts = Doubts()
-        reader = ObjectReader(self.graph, doubts)
+        issued_at = parse_time(read_property(node, "carrierdeclarationdate"))
+        waybill = Waybill(Header(issued_at=issued_at), level)
+        reader = ObjectReader(self.graph, waybill.doubts)
         shipment = self.shipment_of.get(id(node))
         if shipment is None and list_property(node, "shipment"):
-            doubts.add("link_unresolved")
-        fields, notes = self._read_fields(reader, node, shipment)
-        issued_at = reader.read_time(node, "carrierdeclarationdate")
+            waybill.doubts.add("link_unresolved")
+        self._fill(waybill, reader, node, shipment)
+        fields = waybill.fields
         if level == "house":
-            master = self._read_master_number(reader, node)
-            fields["master_id"] = master
-            identifier = identify_house(master, _read_house_number(node), fields, doubts)
+            fields["master_id"] = self._read_master_number(reader, node)
+            number = identify_house(fields["master_id"], _read_house_number(node), fields, waybill.doubts)
         else:
-            identifier = read_waybill_number(_read_awb_text(node), doubts) or identify_by_content(fields)
-        if level == "direct" and looks_consolidated(fields.get("description")):
-            doubts.add("consolidation_undeclared")
-        known = {name: value for name, value in fields.items() if value is not None}
-        declaration = Declaration(
-            {"consignment_id": identifier, **known},
-            issued_at,
-            level,
-            "create",
-            doubts,
-            f"waybill {identifier}",
-            extras=notes.extras,
-        )
-        if level != "master":
-            return declaration
-        details = {name: known[name] for name in MASTER_FIELDS if name in known}
-        stands_alone = bool(node.values.keys() - NUMBER_KEYS)
-        return MasterDetails(identifier, details, issued_at, declaration if stands_alone else None)
+            number = read_waybill_number(_read_awb_text(node), waybill.doubts) or identify_by_content(fields)
+        fields["consignment_id"], waybill.place = number, f"waybill {number}"
+        parsed = waybill.build()
+        if isinstance(parsed, MasterDetails) and not node.values.keys() - NUMBER_KEYS:
+            return replace(parsed, declaration=None)
+        return parsed
 
     def _read_loose(self, node: LinkedObject, shipment: LinkedObject) -> Declaration:
         """Read goods that have no waybill."""
-        doubts = Doubts()
-        reader = ObjectReader(self.graph, doubts)
+        is_piece = has_type(node, "piece")
+        waybill = Waybill(Header(), "house", "shipment" if has_type(node, "shipment") else "piece")
+        reader = ObjectReader(self.graph, waybill.doubts)
         reader.list_objects(node, "waybill")
-        if has_type(node, "piece"):
+        if is_piece:
             reader.list_objects(node, "ofshipment")
-        fields, notes = self._read_fields(reader, None, shipment)
-        known = {name: value for name, value in fields.items() if value is not None}
-        doubts.add("identifier_missing")
-        return Declaration(
-            {"consignment_id": identify_by_content(known), **known},
-            None,
-            "house",
-            "create",
-            doubts,
-            "shipment" if has_type(node, "shipment") else "piece",
-            extras=notes.extras,
-        )
+        self._fill(waybill, reader, None, shipment)
+        waybill.doubts.add("identifier_missing")
+        waybill.fields["consignment_id"] = identify_by_content(waybill.fields)
+        parsed = waybill.build()
+        assert isinstance(parsed, Declaration)
+        return parsed
 
-    def _read_fields(
-        self, reader: ObjectReader, waybill: LinkedObject | None, shipment: LinkedObject | None
-    ) -> tuple[Fields, DecodedNotes]:
+    def _fill(
+        self,
+        filled: Waybill,
+        reader: ObjectReader,
+        waybill: LinkedObject | None,
+        shipment: LinkedObject | None,
+    ) -> None:
         holders = [node for node in (waybill, shipment) if node is not None]
-        fields: Fields = {"channel": "air_cargo", **reader.read_parties(holders)}
+        fields = filled.fields
+        fields |= {"channel": "air_cargo", **reader.read_parties(holders)}
         fields |= read_goods(reader, waybill, shipment)
         fields |= _read_charges(reader, waybill)
         fields |= _read_journey(reader, holders, fields)
@@ -294,20 +282,16 @@ class _Documents:
         for name, value in notes.fields.items():
             if name in ("payment", "service", "nature") or fields.get(name) is None:
                 fields[name] = value
-        return fields, notes
+        filled.extras = notes.extras
 
     def _read_notes(self, reader: ObjectReader, nodes: list[LinkedObject]) -> list[CustomsNote]:
         found: dict[CustomsNote, None] = {}
         for node in nodes:
             own = reader.list_objects(node, "customsinformation")
             for note in (*own, *self.notes_about.get(id(node), ())):
-                parts = (
-                    get_code(read_property(note, "country") or "").upper(),
-                    get_code(read_property(note, "subjectcode") or "").upper(),
-                    get_code(read_property(note, "contentcode") or "").upper(),
-                    read_property(note, "note") or "",
-                )
-                found[CustomsNote(*parts)] = None
+                names = ("country", "subjectcode", "contentcode")
+                country, subject, code = (get_code(read_property(note, name) or "").upper() for name in names)
+                found[CustomsNote(country, subject, code, read_property(note, "note") or "")] = None
         return list(found)
 
     def _read_master_number(self, reader: ObjectReader, node: LinkedObject) -> str | None:
@@ -384,32 +368,24 @@ def _read_journey(reader: ObjectReader, holders: list[LinkedObject], fields: Fie
     ]
     flights: list[tuple[Any, Any]] = [(read_property(leg, "transportidentifier"), None) for leg in legs]
     journey = build_journey(join_places(ends[0], *stops, ends[1]), fields)
-    known = [place for place in (*ends, *stops) if place]
-    if len(set(known)) < 2:  # one place is not both ends
-        journey["departure_country"] = (
-            journey["departure_country"] if ends[0] else fields.get("sender_country")
-        )
-        journey["destination_country"] = (
-            journey["destination_country"] if ends[1] else fields.get("consignee_country")
-        )
+    if len({place for place in (*ends, *stops) if place}) < 2:  # one place is not both ends
+        if not ends[0]:
+            journey["departure_country"] = fields.get("sender_country")
+        if not ends[1]:
+            journey["destination_country"] = fields.get("consignee_country")
     return {**journey, "carrier": fields.get("carrier") or find_airline(flights)}
 
 
 def _list_legs(reader: ObjectReader, holder: LinkedObject) -> list[LinkedObject]:
     """List the legs of the booking, in the order of their numbers."""
-    quiet = ObjectReader(
-        reader.graph, Doubts()
-    )  # a booking is more than a declaration needs: a missing one is no doubt
+    quiet = ObjectReader(reader.graph, Doubts())  # a missing booking is no doubt
     booking = quiet.find_object(holder, "referredbookingoption")
     below = islice(walk_objects([booking]), MAX_BOOKING_OBJECTS) if booking is not None else ()
     for source in (holder, *below):
         legs = quiet.list_objects(source, "transportlegs")
         if legs:
-            ordered = sorted(
-                legs,
-                key=lambda leg: (
-                    quiet.read_number(next(iter(list_property(leg, "sequencenumber")), None)) or 0.0
-                ),
-            )
-            return [quiet.find_object(leg, "activity") or leg for leg in ordered]
+            numbers = (next(iter(list_property(leg, "sequencenumber")), None) for leg in legs)
+            places = [quiet.read_number(number) or 0.0 for number in numbers]
+            ordered = sorted(range(len(legs)), key=places.__getitem__)
+            return [quiet.find_object(legs[place], "activity") or legs[place] for place in ordered]
     return []
