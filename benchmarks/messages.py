@@ -21,9 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from consignments.messages.linking import Row
-from consignments.messages.reading import BatchResult, ReadOptions, link_entries, parse_messages
+from consignments.messages.reading import ReadOptions, link_entries, parse_messages
 from consignments.messages.sources import RawMessage
-from consignments.messages.spool import Spool
+from consignments.messages.spool import BatchResult, Spool
 from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame, to_consignments
 

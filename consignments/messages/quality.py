@@ -1,7 +1,7 @@
 """Quality codes: named doubts about a declaration, the same for messages of all formats.
 
 A code never refuses a consignment. It is counted in the read report, stands in the column `quality` and is a feature.
-`check_quality` finds the codes that follow from the fields alone; the others are set by the reader that saw the message.
+`find_doubts` finds the codes that follow from the fields alone; the others are set by the reader that saw the message.
 """
 
 import re
@@ -51,19 +51,6 @@ MAX_CODE_CHARACTERS = 40
 AWB_ATTEMPT = re.compile(r"[\d\s-]{9,}|[A-Z0-9]{2,4}-\d{6,9}", re.ASCII | re.IGNORECASE)
 
 Fields = Mapping[str, Any]
-
-
-def check_quality(fields: Fields) -> tuple[str, ...]:
-    """Return the quality codes that follow from the fields of a declaration, in the order of `QUALITY_CODES`.
-
-    Examples
-    --------
-    >>> check_quality({"consignment_id": "RB123456785GB", "channel": "postal", "nature": "gift", "description": "gift",
-    ...     "sender_name": "A. Smith", "sender_address": "1 Mill Lane", "sender_postcode": "AB1 2CD", "sender_country": "GB",
-    ...     "consignee_name": "Kim", "consignee_address": "Sejong-daero 1", "consignee_country": "KR"})
-    ('description_vague', 'postcode_missing')
-    """
-    return sort_codes(find_doubts(fields, fields.get("level")))
 
 
 def find_doubts(fields: Fields, level: str | None) -> set[str]:

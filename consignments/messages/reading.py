@@ -9,12 +9,12 @@ A message at fault becomes a reject and never ends the run.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -48,9 +48,8 @@ from consignments.messages.sources import (
     read_bytes,
     read_file,
 )
-from consignments.messages.spool import PackedEntry, Spool, pack_entry
+from consignments.messages.spool import BatchResult, Spool, pack_entry
 from consignments.messages.states import StateRow, resolve_states
-from consignments.records import Consignment
 from consignments.workers import pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
@@ -78,18 +77,6 @@ class ReadOptions:
     jobs: int = 1
     mappings: tuple[MessageMapping, ...] = ()
     now: datetime | None = None
-
-
-@dataclass
-class BatchResult:
-    """Results of some messages."""
-
-    entries: list[PackedEntry] = field(default_factory=list)
-    rejects: list[tuple[str, str, str]] = field(default_factory=list)
-    kinds: Counter[str] = field(default_factory=Counter)
-    messages: Counter[str] = field(default_factory=Counter)
-    size: int = 0
-    documents: list[RawMessage] = field(default_factory=list)
 
 
 def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
@@ -341,57 +328,6 @@ def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
 
 
 @dataclass(frozen=True)
-class ParsedMessages:
-    """Messages read together."""
-
-    consignments: tuple[Consignment, ...]
-    extras: tuple[dict[str, Any], ...]
-    states: tuple[StateRow, ...]
-    rejects: tuple[Reject, ...]
-    ignored: tuple[str, ...]
-    notes: tuple[str, ...]
-    repeats: int
-
-
-def read_messages(
-    sources: Iterable[Source],
-    *,
-    received_at: datetime | None = None,
-    mappings: Sequence[MessageMapping] = (),
-    now: datetime | None = None,
-) -> ParsedMessages:
-    """Read messages in memory.
-
-    Parameters
-    ----------
-    sources : iterable of path or bytes
-        Files, folders, archives, or messages.
-    received_at : datetime, optional
-        When they reached customs; default: the time of issue in each message, UTC if it has no zone.
-    mappings : sequence of MessageMapping
-        How messages of feeds of one's own are read.
-    now : datetime, optional
-        The present; default: by the clock.
-
-    Examples
-    --------
-    >>> found = read_messages(["master.xml", "house1.xml", "house2.xml"])  # doctest: +SKIP
-    >>> [c.consignment_id for c in found.consignments]  # doctest: +SKIP
-    ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
-    """
-    spool = _parse_sources(sources, ReadOptions(received_at, mappings=tuple(mappings), now=now))
-    linked = link_entries(spool)
-    rows = list(spool.read_rows())
-    return ParsedMessages(
-        tuple(row.record for row in rows),
-        tuple(row.extras for row in rows),
-        tuple(linked.states),
-        *_take_remarks(spool),
-        linked.repeats,
-    )
-
-
-@dataclass(frozen=True)
 class MessageEntries:
     """Entries of messages that are not linked yet."""
 
@@ -407,17 +343,17 @@ def read_entries(
 ) -> MessageEntries:
     """Read messages in memory that were received now, without linking them."""
     options = ReadOptions(received_at, mappings=tuple(mappings), now=received_at)
-    spool = _parse_sources([content], options)
+    spool = parse_sources([content], options)
     entries = list(spool.read_entries())
     events = [each.event for each in entries if isinstance(each, EventEntry)]
     return MessageEntries(
         tuple(each for each in entries if not isinstance(each, EventEntry)),
         tuple(resolve_states(events)),
-        *_take_remarks(spool),
+        *take_remarks(spool),
     )
 
 
-def _parse_sources(sources: Iterable[Source], options: ReadOptions) -> Spool:
+def parse_sources(sources: Iterable[Source], options: ReadOptions) -> Spool:
     """Parse messages into a spool in memory."""
     spool = Spool(None)
     for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
@@ -427,7 +363,7 @@ def _parse_sources(sources: Iterable[Source], options: ReadOptions) -> Spool:
     return spool
 
 
-def _take_remarks(spool: Spool) -> tuple[tuple[Reject, ...], tuple[str, ...], tuple[str, ...]]:
+def take_remarks(spool: Spool) -> tuple[tuple[Reject, ...], tuple[str, ...], tuple[str, ...]]:
     """Return rejects, ignored messages and notes, and close the spool."""
     rejects = tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects())
     counts = spool.read_counts()

@@ -7,9 +7,10 @@ same run of the same files, started again, goes on behind the last message that 
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -49,13 +50,16 @@ def pack_entry(entry: Entry) -> PackedEntry:
     return PackedEntry(to_us(received_at), RANKS[type(entry)], _encoder.encode(entry))
 
 
-class SpooledResult(Protocol):
-    """Results of some messages: entries, rejects, numbers by kind, and documents that wait for others."""
+@dataclass
+class BatchResult:
+    """Results of some messages: entries, rejects, numbers by kind, messages of each file, and documents that wait for others."""
 
-    entries: list[PackedEntry]
-    rejects: list[tuple[str, str, str]]
-    kinds: Counter[str]
-    documents: list[RawMessage]
+    entries: list[PackedEntry] = field(default_factory=list)
+    rejects: list[tuple[str, str, str]] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    size: int = 0
+    documents: list[RawMessage] = field(default_factory=list)
 
 
 class _StoredRows(MutableMapping[int, Row]):
@@ -117,7 +121,7 @@ class Spool:
         self._connection.commit()
         return dict.fromkeys(marks, 0)
 
-    def add_result(self, result: "SpooledResult") -> None:
+    def add_result(self, result: BatchResult) -> None:
         """Add what some messages gave."""
         run = self._connection.executemany
         run("INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)", result.entries)

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.examples import make_consignment
+from support.messages import read_messages
 
-from consignments.messages.reading import read_messages
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, check_frame, to_alerts, to_consignments, to_outcomes
 from consignments.timestamps import NO_TIME, to_day, to_us

@@ -1,11 +1,17 @@
 """The messages of the tests, and ways to change and read them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from consignments.errors import Reject
 from consignments.messages.parsed import CustomsEvent, Declaration, MasterDetails, MessageContext, Parsed
-from consignments.messages.reading import ParsedMessages, read_messages
+from consignments.messages.post.mapping import MessageMapping
+from consignments.messages.quality import find_doubts, sort_codes
+from consignments.messages.reading import ReadOptions, link_entries, parse_sources, take_remarks
+from consignments.messages.sources import Source
+from consignments.messages.states import StateRow
 from consignments.records import Consignment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +35,37 @@ def changed(content: bytes, *changes: tuple[str, str]) -> bytes:
         assert old in text, old
         text = text.replace(old, new)
     return text.encode()
+
+
+class ParsedMessages(NamedTuple):
+    """Messages read together."""
+
+    consignments: tuple[Consignment, ...]
+    extras: tuple[dict[str, Any], ...]
+    states: tuple[StateRow, ...]
+    rejects: tuple[Reject, ...]
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+    repeats: int
+
+
+def read_messages(
+    sources: Iterable[Source],
+    *,
+    received_at: datetime | None = None,
+    mappings: Sequence[MessageMapping] = (),
+    now: datetime | None = None,
+) -> ParsedMessages:
+    """Read messages in memory; without `received_at` each is received when it was issued."""
+    spool = parse_sources(sources, ReadOptions(received_at, mappings=tuple(mappings), now=now))
+    linked, rows = link_entries(spool), list(spool.read_rows())
+    records, extras = (tuple(row.record for row in rows), tuple(row.extras for row in rows))
+    return ParsedMessages(records, extras, tuple(linked.states), *take_remarks(spool), linked.repeats)
+
+
+def check_quality(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Find the quality codes that follow from the fields of a declaration, in their order."""
+    return sort_codes(find_doubts(fields, fields.get("level")))
 
 
 def read_one(source: Path | bytes, **options: Any) -> Consignment:

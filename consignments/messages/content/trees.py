@@ -301,19 +301,19 @@ def _decode_text(content: bytes) -> bytes:
 
 def _decode_leniently(content: bytes) -> Any:
     """Decode what msgspec refuses: numbers out of range, half of a surrogate pair, bytes that are no UTF-8."""
+
+    def parse_integer(digits: str) -> float | int:
+        return int(digits) if len(digits) <= MAX_JSON_DIGITS else float("inf")
+
     try:
         text = _decode_text(content).decode("utf-8", "replace").strip(" \t\r\n\0")
-        return json.loads(text, parse_int=_parse_integer, strict=False)
+        return json.loads(text, parse_int=parse_integer, strict=False)
     except RecursionError as error:
         raise MessageFault("nested too deep") from error
     except (ValueError, UnicodeError) as error:
         where = f"character {error.pos:,}" if isinstance(error, json.JSONDecodeError) else ""
         what = error.msg if isinstance(error, json.JSONDecodeError) else "of no known encoding"
         raise MessageFault("not JSON", where=where, got=what, todo="fetch it again") from error
-
-
-def _parse_integer(digits: str) -> float | int:
-    return int(digits) if len(digits) <= MAX_JSON_DIGITS else float("inf")
 
 
 def convert_json(value: Any) -> Node:

@@ -144,7 +144,7 @@ def _split_segment(raw: str, separators: Separators) -> Segment:
     release = separators.release
     return [
         [
-            _unescape(component, release)
+            re.sub(f"{re.escape(release)}(.)", r"\1", component, flags=re.DOTALL)
             for component in _split_escaped(element, separators.component, release)
         ]
         for element in _split_escaped(raw, separators.element, release)
@@ -152,27 +152,16 @@ def _split_segment(raw: str, separators: Separators) -> Segment:
 
 
 def _split_escaped(text: str, separator: str, release: str) -> list[str]:
+    """Split a text at a separator that no release character stands before."""
     if release not in text:
         return text.split(separator)[:MAX_PARTS]
-    parts, current, at = [], [], 0
-    while at < len(text):
-        char = text[at]
-        if char == release and at + 1 < len(text):
-            current.append(text[at : at + 2])
-            at += 2
-            continue
-        if char == separator:
-            parts.append("".join(current))
-            current = []
+    parts: list[list[str]] = [[]]
+    for token in re.findall(f"{re.escape(release)}.|.", text, re.DOTALL):
+        if token == separator:
+            parts.append([])
         else:
-            current.append(char)
-        at += 1
-    parts.append("".join(current))
-    return parts[:MAX_PARTS]
-
-
-def _unescape(text: str, release: str) -> str:
-    return re.sub(f"{re.escape(release)}(.)", r"\1", text, flags=re.DOTALL) if release in text else text
+            parts[-1].append(token)
+    return ["".join(part) for part in parts][:MAX_PARTS]
 
 
 def _group_segments(segments: Sequence[Segment], groups: tuple[str, ...], until: frozenset[str]) -> Node:

@@ -7,9 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from support.messages import changed, load
-
-from consignments.messages.reading import ParsedMessages, read_messages
+from support.messages import ParsedMessages, changed, load, read_messages
 
 NAMES = ["Parcel", "Item", "MailItem", "MailObject", "CDSDeclaration", "DeclarationView", "Declaration", "CDSView", "DeclarationData", "Decl",
          "items", "contents", "data", "customs", "delivery-spec", "Row", "ArrayOfThing", "Sender", "Documents", "Party", "ItemId2"]  # fmt: skip

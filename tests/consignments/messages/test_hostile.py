@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.messages import MESSAGES
+from support.messages import MESSAGES, read_messages
 
 from consignments.messages.content.trees import find_root
-from consignments.messages.reading import ReadOptions, parse_messages, read_messages
+from consignments.messages.reading import ReadOptions, parse_messages
 from consignments.messages.sources import RawMessage, split_messages
 from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame

@@ -3,11 +3,10 @@
 from collections import Counter
 
 import pytest
-from support.messages import MESSAGES, ROOT
+from support.messages import MESSAGES, ROOT, read_messages
 
 from consignments.messages.kinds import detect_kind, list_kinds
 from consignments.messages.post.mapping import load_mapping
-from consignments.messages.reading import read_messages
 
 SAMPLES = sorted(path for path in MESSAGES.iterdir() if path.suffix != ".toml")
 

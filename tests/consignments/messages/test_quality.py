@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.messages import check_quality
 
-from consignments.messages.quality import QUALITY_CODES, check_quality, sort_codes
+from consignments.messages.quality import QUALITY_CODES, sort_codes
 
 REPOSITORY = Path(__file__).parents[3]
 GOOD: dict[str, Any] = {

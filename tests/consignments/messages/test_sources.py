@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.messages import BROKEN, DIRECT, HOUSE, MASTER, MESSAGES, POUNDS
+from support.messages import BROKEN, DIRECT, HOUSE, MASTER, MESSAGES, POUNDS, read_messages
 
-from consignments.messages.reading import read_messages
 from consignments.messages.sources import read_file, split_messages
 
 FWB, FHL = (MESSAGES / "fwb_direct.txt").read_bytes(), (MESSAGES / "fhl_houses.txt").read_bytes()

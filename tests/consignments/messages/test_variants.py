@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-
-from consignments.messages.reading import ParsedMessages, read_messages
+from support.messages import ParsedMessages, read_messages
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 CARGO = "https://onerecord.iata.org/ns/cargo#"

@@ -17,12 +17,12 @@ from support.messages import (
     SAMPLES,
     change_message,
     read_all,
+    read_messages,
     read_one,
 )
 
 from consignments.messages.entries import MasterEntry
 from consignments.messages.linking import enrich_house
-from consignments.messages.reading import read_messages
 from consignments.messages.xml_parsing import MAX_TAGS
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame, check_frame, to_consignments

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
-from support.messages import read_all
+from support.messages import read_all, read_messages
 
-from consignments.messages.reading import read_messages
 from consignments.messages.states import StateRow
 
 CAME = datetime(2026, 3, 12, tzinfo=UTC)

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
-from support.messages import MESSAGES, read_all
+from support.messages import MESSAGES, read_all, read_messages
 
-from consignments.messages.reading import read_messages
 from consignments.records import Consignment, Item
 
 HOUSES = (MESSAGES / "fhl_houses.txt").read_bytes()

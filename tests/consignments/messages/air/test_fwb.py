@@ -4,9 +4,8 @@ from datetime import UTC, date, datetime
 
 import msgspec
 import pytest
-from support.messages import MESSAGES, read_all, read_one
+from support.messages import MESSAGES, read_all, read_messages, read_one
 
-from consignments.messages.reading import read_messages
 from consignments.records import Consignment, Item
 
 MASTER = (MESSAGES / "fwb_master.txt").read_bytes()

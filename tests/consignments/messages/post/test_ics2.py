@@ -4,12 +4,11 @@ import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
-from support.messages import changed, declaration, declarations, given, load, masters, read
+from support.messages import changed, check_quality, declaration, declarations, given, load, masters, read
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Declaration, Ignored, MessageContext
 from consignments.messages.post.ics2 import find_kind, looks_like_ics2, read_ics2
-from consignments.messages.quality import check_quality
 
 F43, F26 = load("ics2_f43.xml"), load("ics2_f26.xml")
 

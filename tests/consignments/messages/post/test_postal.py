@@ -3,12 +3,21 @@
 from datetime import UTC, datetime
 
 import pytest
-from support.messages import changed, declaration, declarations, events, given, load, masters, read
+from support.messages import (
+    changed,
+    check_quality,
+    declaration,
+    declarations,
+    events,
+    given,
+    load,
+    masters,
+    read,
+)
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import CustomsEvent, Ignored
 from consignments.messages.post.postal import list_built_in, looks_like_postal, read_postal
-from consignments.messages.quality import check_quality
 
 CDS, ITMATT, PIECES, SKUS = (
     load(name) for name in ("cds_view.xml", "flat_itmatt.xml", "content_pieces.json", "sku_list.xml")
