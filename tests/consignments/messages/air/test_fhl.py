@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from support.messages import MESSAGES, read_all, read_messages
 
-from consignments.records import Consignment, Item
+from consignments.records import Consignment
 
 HOUSES = (MESSAGES / "fhl_houses.txt").read_bytes()
 CAME = datetime(2026, 3, 10, 6, tzinfo=UTC)
@@ -13,54 +13,6 @@ CAME = datetime(2026, 3, 10, 6, tzinfo=UTC)
 
 def houses_of(data: bytes) -> tuple[Consignment, ...]:
     return read_all(data, received_at=CAME).consignments
-
-
-def test_the_first_house_has_all_its_own_facts() -> None:
-    assert houses_of(HOUSES)[0] == Consignment(
-        consignment_id="160-48103823/WHX26030917",
-        channel="air_cargo",
-        received_at=CAME,
-        master_id="160-48103823",
-        nature="sale",
-        sender_name="WUHAN HEXIANG FINE MATERIAL TRADING",
-        sender_address="ROOM 1907 UNIT 2, LUOYU ROAD 88",
-        sender_city="WUHAN",
-        sender_postcode="430070",
-        sender_country="CN",
-        sender_phone="8613900000017",
-        consignee_name="PARK JI HO",
-        consignee_address="21 SILLIM-RO 7-GIL",
-        consignee_city="SEOUL",
-        consignee_postcode="08789",
-        consignee_country="KR",
-        consignee_phone="01055504471",  # of a customs note: the party gives a fax
-        departure_country="CN",
-        destination_country="KR",
-        route="PVG>ICN",
-        description="ORGANIC PIGMENT POWDER FOR LABORATORY TESTS NOT FOR HUMAN CONSUMPTION",
-        hs_code="320417",
-        pieces=1.0,
-        gross_weight_kg=1.85,
-        declared_value=18.0,
-        currency="USD",
-        payment="prepaid",
-        level="house",
-    )
-
-
-def test_houses_without_parties_have_their_own_goods_and_values() -> None:
-    _, second, third = houses_of(HOUSES)
-    assert (second.consignment_id, second.description, second.pieces) == (
-        "160-48103823/WHX26030918",
-        "TOYS",
-        3.0,
-    )
-    assert second.gross_weight_kg == pytest.approx(11 * 0.45359237)
-    assert (second.route, second.payment, second.declared_value) == ("PVG>ICN>PUS", "collect", None)
-    assert (second.sender_name, second.consignee_name) == (None, None)
-    assert {"sender_missing", "consignee_missing"} <= set(second.quality or ())
-    assert (third.description, third.hs_code, third.route) == ("CATALOGUES", "491110", "PVG>ICN")
-    assert third.items == (Item(hs_code="491110"), Item(hs_code="491199"))
 
 
 def test_parties_of_version_5_are_segments_of_their_own() -> None:

@@ -6,79 +6,9 @@ import msgspec
 import pytest
 from support.messages import MESSAGES, read_all, read_messages, read_one
 
-from consignments.records import Consignment, Item
-
 MASTER = (MESSAGES / "fwb_master.txt").read_bytes()
 DIRECT = (MESSAGES / "fwb_direct.txt").read_bytes()
 CAME = datetime(2026, 3, 10, 6, tzinfo=UTC)
-
-
-def test_a_direct_waybill_of_version_9_becomes_one_consignment() -> None:
-    found = read_all(DIRECT)
-    assert found.consignments == (
-        Consignment(
-            consignment_id="180-20451130",
-            channel="air_cargo",
-            received_at=datetime(2026, 3, 11, tzinfo=UTC),  # the day on which it was made out
-            sender_name="FEINWERK PUMPEN GMBH",
-            sender_address="INDUSTRIESTRASSE 4",
-            sender_city="DRESDEN",
-            sender_postcode="01067",
-            sender_country="DE",
-            sender_phone="493515550144",
-            consignee_name="HANBIT MACHINERY",
-            consignee_address="GASAN DIGITAL 1-RO 12",
-            consignee_city="SEOUL",
-            consignee_postcode="08594",
-            consignee_country="KR",
-            account_opened_on=date(2023, 1, 20),
-            carrier="KE",
-            departure_country="DE",
-            destination_country="KR",
-            route="FRA>ICN",
-            description="CENTRIFUGAL PUMPS NEW",
-            hs_code="841370",
-            origin_country="DE",
-            items=(Item("CENTRIFUGAL PUMPS NEW", 2.0, None, None, "841370", "DE"),),
-            pieces=2.0,
-            gross_weight_kg=84.2 * 0.45359237,
-            declared_value=2450.0,
-            currency="EUR",
-            postage=230.0,
-            payment="cash",
-            issued_at=datetime(2026, 3, 11, tzinfo=UTC),
-            level="direct",
-            quality=("volume_in_weight_unit",),  # /NV/K0.3
-        ),
-    )
-    assert found.extras[0]["known_consignor"] == "yes"
-
-
-def test_a_master_of_version_16_in_a_type_b_envelope() -> None:
-    found = read_one(MASTER, received_at=CAME)
-    assert (found.consignment_id, found.level) == ("160-48103823", "master")
-    assert found.issued_at == datetime(2026, 3, 9, 22, 15, tzinfo=UTC)  # day and clock of the envelope
-    assert found.received_at == CAME
-    assert (found.sender_name, found.sender_phone, found.account_id) == (
-        "BRIGHT HARBOUR LOGISTICS SHANGHAI",
-        "862155550123",
-        "BHS0042",
-    )
-    assert (found.consignee_address, found.consignee_city, found.consignee_phone) == (
-        "GONGHANG-RO 271",
-        "INCHEON",
-        None,  # a fax
-    )
-    assert (found.declarant, found.carrier, found.route) == ("BRIGHT HARBOUR LOGISTICS", "CX", "PVG>HKG>ICN")
-    assert found.description == "CONSOLIDATION AS PER ATTACHED MANIFEST"
-    assert (found.pieces, found.gross_weight_kg) == (87.0, 412.5)
-    assert (found.declared_value, found.currency, found.postage, found.payment) == (
-        None,
-        "CNY",
-        9281.25,
-        "prepaid",
-    )
-    assert "consolidation_without_houses" in (found.quality or ())
 
 
 def wrap(text: bytes, width: int) -> bytes:

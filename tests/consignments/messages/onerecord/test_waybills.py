@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from support.messages import declaration, declarations, given, masters, read
+from support.messages import BROKEN, declaration, declarations, given, masters, read
 
 from consignments.errors import MessageFault
 from consignments.messages.onerecord.waybills import OneRecordLinker, looks_like_one_record, read_one_record
@@ -13,136 +13,7 @@ from consignments.messages.parsed import Declaration, Ignored, MasterDetails, Me
 
 BASE = "https://1r.example.com/logistics-objects/"
 CARGO = "https://onerecord.iata.org/ns/cargo#"
-HOUSE: dict[str, Any] = {
-    "@context": {"cargo": CARGO, "code": "https://onerecord.iata.org/ns/code-lists/"},
-    "@type": "cargo:Waybill",
-    "@id": BASE + "house",
-    "cargo:waybillType": {"@id": "cargo:HOUSE"},
-    "cargo:waybillNumber": "SHA0091",
-    "cargo:carrierDeclarationDate": {
-        "@type": "http://www.w3.org/2001/XMLSchema#dateTime",
-        "@value": "2026-03-10T08:00:00Z",
-    },
-    "cargo:masterWaybill": {
-        "@type": "cargo:Waybill",
-        "cargo:waybillPrefix": "180",
-        "cargo:waybillNumber": "12345675",
-    },
-    "cargo:departureLocation": {
-        "@type": "cargo:Location",
-        "cargo:locationCodes": {"@type": "cargo:CodeListElement", "cargo:code": "PVG"},
-    },
-    "cargo:arrivalLocation": {
-        "@type": "cargo:Location",
-        "cargo:locationCodes": [{"@type": "cargo:CodeListElement", "cargo:code": "ICN"}],
-    },
-    "cargo:weightValuationIndicator": {"@id": "code:PrepaidCollectIndicator#P"},
-    "cargo:declaredValueForCustoms": {
-        "@type": "cargo:CurrencyValue",
-        "cargo:currencyUnit": {"@type": "code:CurrencyCode", "@value": "USD"},
-        "cargo:numericalValue": 260,
-    },
-    "cargo:involvedParties": [
-        {
-            "@type": "cargo:Party",
-            "cargo:partyRole": {"@id": "https://onerecord.iata.org/ns/code-lists/ParticipantIdentifier#SHP"},
-            "cargo:partyDetails": {
-                "@type": "cargo:Organization",
-                "cargo:name": "Shanghai Optics",
-                "cargo:basedAtLocation": {
-                    "@type": "cargo:Location",
-                    "cargo:address": {
-                        "@type": "cargo:Address",
-                        "cargo:streetAddressLines": ["Pudong Avenue 9", "Room 4"],
-                        "cargo:cityName": "Shanghai",
-                        "cargo:postalCode": {"@type": "cargo:CodeListElement", "cargo:code": "200120"},
-                        "cargo:country": {"@id": "https://vocabulary.uncefact.org/CountryId#CN"},
-                    },
-                },
-                "cargo:contactPersons": [
-                    {
-                        "@type": "cargo:Person",
-                        "cargo:contactDetails": [
-                            {
-                                "cargo:contactDetailType": {"@id": "cargo:PHONE_NUMBER"},
-                                "cargo:textualValue": "+86 21 5550",
-                            },
-                            {
-                                "cargo:contactDetailType": {"@id": "cargo:EMAIL_ADDRESS"},
-                                "cargo:textualValue": "sales@mail.example",
-                            },
-                        ],
-                    }
-                ],
-            },
-        },
-        {
-            "@type": "cargo:Party",
-            "cargo:partyRole": "CNE",
-            "cargo:partyDetails": {
-                "@type": "cargo:Person",
-                "cargo:firstName": "Ji-ho",
-                "cargo:lastName": "Park",
-            },
-        },
-        {
-            "@type": "cargo:Party",
-            "cargo:partyRole": "FreightForwarder",
-            "cargo:partyDetails": {"cargo:name": "Fast Forwarding"},
-        },
-    ],
-    "cargo:shipment": {
-        "@type": "cargo:Shipment",
-        "cargo:goodsDescription": "optical lenses",
-        "cargo:totalGrossWeight": {
-            "@type": "cargo:Value",
-            "cargo:numericalValue": 10,
-            "cargo:unit": {"@id": "https://vocabulary.uncefact.org/UnitMeasureCode#LBR"},
-        },
-        "cargo:pieces": [
-            {
-                "@type": "cargo:Piece",
-                "cargo:contentProducts": [
-                    {
-                        "@type": "cargo:Product",
-                        "cargo:description": "lenses",
-                        "cargo:hsCode": {"cargo:code": "900190"},
-                    }
-                ],
-            },
-            {
-                "@type": "cargo:Piece",
-                "cargo:contentProducts": [
-                    {
-                        "@type": "cargo:Product",
-                        "cargo:description": "lenses",
-                        "cargo:hsCode": {"cargo:code": "900190"},
-                    }
-                ],
-            },
-        ],
-        "cargo:customsInformation": [
-            {
-                "cargo:country": {"@id": "country:US"},
-                "cargo:subjectCode": {"@id": "https://x.example/s#CUS"},
-                "cargo:contentCode": {"@id": "https://x.example/c#BT"},
-                "cargo:note": "CTO",
-            },
-            {
-                "cargo:country": "US",
-                "cargo:subjectCode": "CUS",
-                "cargo:contentCode": "AE",
-                "cargo:otherCustomsInformation": "01202023",
-            },
-            {
-                "cargo:country": "US",
-                "cargo:subjectCode": "CUS",
-                "cargo:contentCode": "FT",
-                "cargo:note": "03",
-            },
-        ],
-    },
-}
+HOUSE: dict[str, Any] = json.loads((BROKEN / "one_record_embedded.json").read_text(encoding="utf-8"))
 EXPECTED = {
     "consignment_id": "180-12345675/SHA0091",
     "channel": "air_cargo",

@@ -1,100 +1,15 @@
 """Data sets of ICS2: houses, direct waybills and receptacles by element names, as a stream."""
 
 import tracemalloc
-from datetime import UTC, datetime
 
 import pytest
-from support.messages import changed, check_quality, declaration, declarations, given, load, masters, read
+from support.messages import changed, declaration, declarations, load, masters, read
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Declaration, Ignored, MessageContext
 from consignments.messages.post.ics2 import find_kind, looks_like_ics2, read_ics2
 
 F43, F26 = load("ics2_f43.xml"), load("ics2_f26.xml")
-
-
-def test_a_postal_item_becomes_a_declaration_with_its_items() -> None:
-    first, _ = declarations(read_ics2, F43)
-    assert given(first.fields) == {
-        "consignment_id": "LX123456785CN",
-        "channel": "postal",
-        "nature": "sale",
-        "sender_name": "Shenzhen Fashion Store",
-        "sender_address": "Huaqiang North Road 7, PO Box 88",
-        "sender_city": "Shenzhen",
-        "sender_postcode": "518000",
-        "sender_country": "CN",
-        "consignee_name": "Erika Musterfrau",
-        "consignee_address": "Adenauerallee 12, Hinterhaus",
-        "consignee_city": "Bonn",
-        "consignee_postcode": "53113",
-        "consignee_country": "DE",
-        "consignee_phone": "+49 228 5550123",
-        "consignee_email": "erika@mail.example",
-        "declarant": "China Post",
-        "departure_country": "CN",
-        "destination_country": "DE",
-        "description": "cotton shirt",
-        "hs_code": "61091000",
-        "origin_country": "CN",
-        "items": [
-            {
-                "description": "cotton shirt",
-                "quantity": 2.0,
-                "net_weight_kg": 0.3,
-                "value": 12.5,
-                "hs_code": "61091000",
-                "origin_country": "CN",
-            },
-            {"description": "leather belt", "quantity": 1.0, "net_weight_kg": 0.1, "value": 4.0},
-        ],
-        "pieces": 3.0,
-        "gross_weight_kg": 0.45,
-        "declared_value": 16.5,
-        "currency": "USD",
-        "postage": 3.2,
-    }
-    assert first.issued_at == datetime(2026, 3, 10, 8, 42, tzinfo=UTC)
-    assert (first.level, first.purpose, first.place, first.quality) == ("house", "create", "house 1", ())
-
-
-def test_each_item_of_a_message_is_a_declaration_of_its_own() -> None:
-    _, second = declarations(read_ics2, F43)
-    assert second.fields["consignment_id"] == "RB123456785GB"
-    assert second.fields["nature"] == "gift"
-    assert check_quality(second.fields) == ("description_vague", "postcode_missing", "address_missing")
-
-
-def test_an_air_house_stands_under_its_master_and_takes_its_journey() -> None:
-    house = declaration(read_ics2, F26)
-    assert given(house.fields) == {
-        "consignment_id": "180-12345675/SHA0091",
-        "channel": "air_cargo",
-        "master_id": "180-12345675",
-        "sender_name": "Shanghai Optics",
-        "sender_address": "Pudong Avenue 9",
-        "sender_city": "Shanghai",
-        "sender_postcode": "200120",
-        "sender_country": "CN",
-        "consignee_name": "Optik GmbH",
-        "consignee_address": "Am Markt 1",
-        "consignee_city": "Jena",
-        "consignee_postcode": "07743",
-        "consignee_country": "DE",
-        "declarant": "DE555",
-        "carrier": "DE7777777",
-        "office": "DE003302",
-        "route": "PVG>FRA",
-        "departure_country": "CN",
-        "destination_country": "DE",
-        "description": "optical lenses",
-        "hs_code": "900190",
-        "items": [{"description": "optical lenses", "quantity": 25.0, "hs_code": "900190"}],
-        "pieces": 25.0,
-        "gross_weight_kg": 174.5,
-        "payment": "account",
-    }
-    assert house.issued_at == datetime(2026, 3, 10, 8, 0, tzinfo=UTC)
 
 
 def test_express_is_a_service_of_its_own_data_sets() -> None:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 from support.messages import (
     changed,
-    check_quality,
     declaration,
     declarations,
     events,
@@ -16,7 +15,7 @@ from support.messages import (
 )
 
 from consignments.errors import MessageFault
-from consignments.messages.parsed import CustomsEvent, Ignored
+from consignments.messages.parsed import Ignored
 from consignments.messages.post.postal import list_built_in, looks_like_postal, read_postal
 
 CDS, ITMATT, PIECES, SKUS = (
@@ -25,64 +24,6 @@ CDS, ITMATT, PIECES, SKUS = (
 FLAT = b"""{"ItemId": "RB123456785GB", "SenderName": "A. Smith", "SenderCountryCd": "GB", "RecipientName": "Kim",
  "RecipientCountryCd": "KOR", "GrossWeight": 0.4, "NatureTypeCd": 11,
  "ContentPieces": [{"Description": "tea", "Number": 3, "NetWeight": 0.3, "Amount": 9, "CurrencyCd": "gbp", "HS": "090210"}]}"""
-
-
-def test_a_declaration_of_the_customs_declaration_system_with_all_its_fields() -> None:
-    assert given(declaration(read_postal, CDS).fields) == {
-        "consignment_id": "RA473124829CA",
-        "channel": "postal",
-        "service": "letter",
-        "nature": "gift",
-        "carrier": "CAA",
-        "sender_name": "Ann Baker",
-        "sender_address": "22 Elm Street",
-        "sender_city": "Ottawa",
-        "sender_postcode": "K1A 0B1",
-        "sender_country": "CA",
-        "consignee_name": "Kim Min-su",
-        "consignee_address": "Sejong-daero 110, 3F",
-        "consignee_city": "Seoul",
-        "consignee_postcode": "04524",
-        "consignee_country": "KR",
-        "consignee_phone": "010-5550-4471",
-        "consignee_email": "kim@mail.example",
-        "departure_country": "CA",
-        "destination_country": "KR",
-        "description": "wrist watch",
-        "hs_code": "910211",
-        "origin_country": "CH",
-        "items": [
-            {
-                "description": "wrist watch",
-                "quantity": 2.0,
-                "net_weight_kg": 0.1,
-                "value": 20.0,
-                "hs_code": "910211",
-                "origin_country": "CH",
-            },
-            {"description": "watch strap", "quantity": 1.0, "net_weight_kg": 0.02, "value": 5.5},
-        ],
-        "pieces": 3.0,
-        "gross_weight_kg": 0.15,
-        "declared_value": 25.5,
-        "currency": "CAD",
-        "postage": 8.25,
-    }
-    assert declaration(read_postal, CDS).issued_at == datetime(2026, 1, 2, 10, 0, tzinfo=UTC)
-
-
-def test_the_answer_beside_a_declaration_is_an_event() -> None:
-    assert events(read_postal, CDS) == [
-        CustomsEvent(
-            "RA473124829CA",
-            "KR",
-            "assessment_complete",
-            "3/12",
-            "no objection",
-            datetime(2026, 1, 5, 4, 0, tzinfo=UTC),
-            "postal response",
-        )
-    ]
 
 
 def test_the_flat_schema_in_json() -> None:
@@ -103,81 +44,6 @@ def test_a_list_of_declarations_has_one_for_each() -> None:
     for content in (b"[" + FLAT + b"," + other + b"]", b'{"Declarations": [' + FLAT + b"," + other + b"]}"):
         found = declarations(read_postal, content)
         assert [each.fields["consignment_id"] for each in found] == ["RB123456785GB", "RA473124829CA"]
-
-
-def test_item_attributes_of_a_post() -> None:
-    found = declaration(read_postal, ITMATT)
-    assert given(found.fields) == {
-        "consignment_id": "CT123456785US",
-        "channel": "postal",
-        "service": "parcel",
-        "nature": "gift",
-        "sender_name": "Toy Barn",
-        "sender_address": "1567 Broadway",
-        "sender_city": "New York",
-        "sender_postcode": "10036",
-        "sender_country": "US",
-        "consignee_name": "J. de Vries",
-        "consignee_address": "Loire 1",
-        "consignee_city": "Den Haag",
-        "consignee_postcode": "2491 AN",
-        "consignee_country": "NL",
-        "consignee_phone": "31655501234",
-        "consignee_email": "vries@mail.example",
-        "departure_country": "US",
-        "destination_country": "NL",
-        "description": "wooden train",
-        "hs_code": "950300",
-        "origin_country": "US",
-        "items": [
-            {
-                "description": "wooden train",
-                "quantity": 1.0,
-                "net_weight_kg": 0.7,
-                "value": 300.0,
-                "hs_code": "950300",
-                "origin_country": "US",
-            }
-        ],
-        "pieces": 1.0,
-        "gross_weight_kg": 0.8,
-        "declared_value": 300.0,
-        "currency": "USD",
-    }
-    assert found.quality == ("currency_mixed",)  # the postage is in euro
-
-
-def test_grams_and_totals_of_one_interface() -> None:
-    fields = declaration(read_postal, PIECES).fields
-    assert (fields["gross_weight_kg"], fields["declared_value"]) == (0.62, 25.0)
-    assert given(fields)["items"] == [
-        {
-            "description": "printed book",
-            "quantity": 2.0,
-            "net_weight_kg": 0.6,
-            "value": 25.0,
-            "hs_code": "49019900",
-            "origin_country": "DE",
-        }
-    ]
-    assert (fields["nature"], fields["sender_name"], fields["consignee_address"]) == (
-        "sale",
-        "Buch & Co",
-        "1 Collins Street, Level 3",
-    )
-
-
-def test_kilograms_and_amounts_per_unit_of_another() -> None:
-    fields = declaration(read_postal, SKUS).fields
-    assert (fields["gross_weight_kg"], fields["declared_value"], fields["pieces"]) == (0.5, 60.0, 3.0)
-    (item,) = fields["items"]
-    assert (item["value"], item["net_weight_kg"], item["hs_code"]) == (60.0, pytest.approx(0.3), "9608.30")
-    assert (fields["sender_country"], fields["sender_phone"], fields["currency"]) == (
-        "CA",
-        "613 555 0199",
-        "CAD",
-    )
-    assert check_quality(fields) == ("identifier_missing",)
 
 
 def test_grams_where_kilograms_are_due_are_in_doubt() -> None:
