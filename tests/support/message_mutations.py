@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from support.messages import MESSAGES
+from support.messages import MESSAGES, check_quality
 
 from consignments.errors import MessageFault
 from consignments.messages.content.trees import decode_head
@@ -29,7 +29,7 @@ from consignments.messages.post.mapped import read_mapped
 from consignments.messages.post.mapping import load_mapping
 from consignments.messages.post.postal import read_postal
 from consignments.messages.post.unmapped import read_edifact
-from consignments.messages.quality import QUALITY_CODES, check_quality
+from consignments.messages.quality import QUALITY_CODES
 from consignments.records import Consignment, Item
 from training.simulation.messages.one_record import write_one_record
 

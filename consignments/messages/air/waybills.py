@@ -54,7 +54,7 @@ class Waybill:
 
     def build(self) -> Declaration | MasterDetails:
         """Make a declaration of a house or a direct waybill, and the details of a master."""
-        fields = self.fields
+        fields = {name: value for name, value in self.fields.items() if value is not None}
         fields["channel"] = "air_cargo"
         if self.level == "direct" and looks_consolidated(fields.get("description")):
             self.doubts.add("consolidation_undeclared")
@@ -64,7 +64,7 @@ class Waybill:
         )
         if self.level != "master":
             return declaration
-        details = {name: fields[name] for name in MASTER_FIELDS if fields.get(name) is not None}
+        details = {name: fields[name] for name in MASTER_FIELDS if name in fields}
         return MasterDetails(fields["consignment_id"], details, issued_at, declaration)
 
 
