@@ -70,7 +70,7 @@ class Loaded(dict[str, T]):
 
 
 class LinkStore:
-    """What a linker knows of earlier messages, and the rows that it makes, by number; in memory for a run over files."""
+    """The knowledge of a linker about earlier messages, and the rows that it makes, by number; in memory for a run over files."""
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
 @dataclass
 class Waybill:
-    """What a message says of one waybill."""
+    """The facts that a message has of one waybill."""
 
     header: Header
     level: Level
