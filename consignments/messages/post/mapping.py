@@ -5,7 +5,6 @@ one message has many. `[items]` is the same for the kinds of goods. `[units]` sa
 values are per unit or total. `[codes]` says what the feed's codes mean. docs/formats_post.md has the reference.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,14 +22,10 @@ TOP_LEVEL = ("name", "channel", "level", "format", "detect", "segments", "record
 OWN_RECORD_KEYS = ("each", "issued_at", "purpose", "weight_unit", "postage_currency")
 OWN_ITEM_KEYS = ("each", "currency", "weight_unit")
 NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issued_at")
-PER_UNIT = frozenset(("per unit", "per_unit", "per-unit", "unit", "each", "piece", "per piece", "per_piece"))
-TOTAL = frozenset(("total", "all", "sum", "line", "per line", "overall"))
 POUNDS_AND_OUNCES = "lb+oz"
-POUNDS_AND_OUNCES_FORM = re.compile(r"lbs?[\s_+&]*(?:and)?\s*oz")
 WEIGHT_KEYS = ("weight", "gross_weight", "net_weight")
-BASIS_KEYS = ("value", "weight_basis", "net_weight_basis", "value_basis")
-BASIS_LISTS = {"per_unit": True, "total": False}
-"""Keys whose value is a list of what is per unit or total: `per_unit = ["value", "weight"]`."""
+UNIT_KEYS = (*WEIGHT_KEYS, "value", "weight_basis")
+BASES = {"per unit": True, "total": False}
 MAX_FILE_BYTES = 1_000_000
 LITERAL = "="
 
@@ -215,64 +210,29 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _read_units(given: Mapping[str, Any], where: str) -> Units:
-    """Read units; `weight = "g per unit"` says both at once."""
-    _refuse_unknown(given, (*WEIGHT_KEYS, *BASIS_KEYS, *BASIS_LISTS), "unit", where)
-    given = _spread_basis_lists(given, where)
-    units: dict[str, str | None] = {}
-    bases: dict[str, bool | None] = {}
-    for name in WEIGHT_KEYS:
-        unit, basis = _split_unit(given[name], f"{where}.{name}") if name in given else (None, None)
-        units[name], bases[name] = unit, basis
-    value_given = given.get("value_basis", given.get("value"))
-    weight_given = given.get("net_weight_basis", given.get("weight_basis"))
-    per_unit = bases["net_weight"] if bases["net_weight"] is not None else bases["weight"]
+    """Read the units of weights, and whether values and net weights are per unit."""
+    _refuse_unknown(given, UNIT_KEYS, "unit", where)
+    units = {name: _read_unit(given.get(name), f"{where}.{name}") for name in WEIGHT_KEYS}
     return Units(
         gross_weight=units["gross_weight"] or units["weight"],
         net_weight=units["net_weight"] or units["weight"],
-        net_weight_per_unit=per_unit
-        if weight_given is None
-        else _read_basis(weight_given, f"{where}.weight_basis"),
-        value_per_unit=None if value_given is None else _read_basis(value_given, f"{where}.value"),
+        net_weight_per_unit=_read_basis(given.get("weight_basis"), f"{where}.weight_basis"),
+        value_per_unit=_read_basis(given.get("value"), f"{where}.value"),
     )
 
 
-def _spread_basis_lists(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Write `per_unit = ["value"]` as `value_basis = "per unit"`."""
-    spread = dict(given)
-    for key in BASIS_LISTS:
-        names = spread.pop(key, [])
-        names = names if isinstance(names, list) else [names]
-        for name in names:
-            if name not in ("value", "weight"):
-                raise BadSetting(
-                    "unknown amount", where=f"{where}.{key}", got=repr(name), expected="value or weight"
-                )
-            spread[f"{name}_basis"] = key
-    return spread
-
-
-def _split_unit(value: Any, where: str) -> tuple[str | None, bool | None]:
-    words = str(value).strip().lower() if isinstance(value, str) else ""
-    if POUNDS_AND_OUNCES_FORM.fullmatch(words):
-        return POUNDS_AND_OUNCES, None
-    unit, _, rest = words.partition(" ")
-    unit = unit.replace("lbs", "lb")
-    if words in PER_UNIT or words in TOTAL:
-        return None, words in PER_UNIT
-    if unit != POUNDS_AND_OUNCES and get_unit_factor(unit) is None:
+def _read_unit(value: Any, where: str) -> str | None:
+    if value is not None and value != POUNDS_AND_OUNCES and get_unit_factor(str(value)) is None:
         raise BadSetting(
             "unknown unit of weight", where=where, got=repr(value), expected="kg, g, lb, oz or lb+oz"
         )
-    return unit, _read_basis(rest.strip(), where) if rest.strip() else None
+    return None if value is None else str(value)
 
 
-def _read_basis(value: Any, where: str) -> bool:
-    word = str(value).strip().lower()
-    if word in PER_UNIT:
-        return True
-    if word in TOTAL:
-        return False
-    raise BadSetting("unknown basis", where=where, got=repr(value), expected="total or per unit")
+def _read_basis(value: Any, where: str) -> bool | None:
+    if value not in (None, *BASES):
+        raise BadSetting("unknown basis", where=where, got=repr(value), expected="total or per unit")
+    return BASES.get(value)
 
 
 def _read_codes(given: Mapping[str, Any], columns: list[str], where: str) -> dict[str, dict[str, str]]:

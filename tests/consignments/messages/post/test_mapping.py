@@ -126,7 +126,6 @@ BASIS = '[record]\nconsignment_id = "id"\ndeclared_value = "total"\n[items]\neac
     ("units", "total", "value", "doubt"),
     [
         ('value = "per unit"', "null", 15.0, ()),
-        ('per_unit = ["value"]', "null", 15.0, ()),
         ('value = "total"', "null", 5.0, ()),
         ("", "15", 15.0, ()),
         ("", "5", 5.0, ()),
@@ -231,7 +230,8 @@ def test_a_message_without_records_says_where_they_were_expected_and_shows_no_va
         ('[record]\nsender_name = "a"\n[units]\nweight = "stone"', BadSetting, "kg, g, lb, oz or lb"),
         ('[record]\nsender_name = "a"\n[units]\nvalue = "maybe"', BadSetting, "total or per unit"),
         ('[record]\nsender_name = "a"\n[codes]\nnature = "x"', BadSetting, "table of codes"),
-        ('[record]\nsender_name = "a"\n[units]\nper_unit = "size"', BadSetting, "value or weight"),
+        ('[record]\nsender_name = "a"\n[units]\nper_unit = "value"', UnknownName, "unknown unit"),
+        ('[record]\nsender_name = "a"\n[units]\nweight_basis = ["unit"]', BadSetting, "total or per unit"),
         ('channel = "sea"\n[record]\nsender_name = "a"', BadSetting, "postal, air_cargo"),
         ('[record]\nsender_name = { paths = "a" }', UnknownName, "'path'"),
         ('[record]\nquality = "a"', UnknownName, "unknown column"),
