@@ -501,28 +501,6 @@ def test_cds_declaration_in_json() -> None:
     )  # fmt: skip
 
 
-def test_cn22_per_unit_in_kilograms() -> None:
-    check(
-        "<non-contract-shipment><delivery-spec><sender><company>Pen House</company><address-details><address-line-1>2701 Riverside Drive"
-        "</address-line-1><city>Ottawa</city><postal-zip-code>K1A0B1</postal-zip-code></address-details></sender><destination><name>Lee Mi-na</name>"
-        "<address-details><address-line-1>Sejong-daero 9</address-line-1><city>Seoul</city><country-code>KR</country-code></address-details></destination>"
-        "<parcel-characteristics><weight>0.5</weight></parcel-characteristics><customs><currency>CAD</currency><reason-for-export>GFT</reason-for-export>"
-        "<sku-list><item><customs-number-of-units>3</customs-number-of-units><customs-description>fountain pen</customs-description>"
-        "<unit-weight>0.1</unit-weight><customs-value-per-unit>20</customs-value-per-unit><hs-tariff-code>9608.30</hs-tariff-code></item></sku-list>"
-        "</customs></delivery-spec></non-contract-shipment>",
-        {
-            "channel": "postal",
-            "nature": "gift",
-            "gross_weight_kg": 0.5,
-            "declared_value": 60.0,
-            "currency": "CAD",
-            "description": "fountain pen",
-            "hs_code": "9608.30",
-            "consignee_country": "KR",
-        },
-    )
-
-
 # --- defects ------------------------------------------------------------------------------------------------------------
 
 
@@ -558,26 +536,6 @@ def test_fhl_with_customs_notes() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("unit", "text", "weight", "code"),
-    [
-        ("K", "7.5", 7.5, "unit_doubtful"),
-        ("kg", "7.5", 7.5, "unit_doubtful"),
-        ("", "7.5", 7.5, "unit_doubtful"),
-        ("KGM", "7,5", None, "number_malformed"),
-        ("KGM", "7.5 KG", None, "number_malformed"),
-        ("KGM", "-7.5", None, "number_malformed"),
-        ("KGM", "1e999", None, "number_malformed"),
-        ("GRM", "7500", 7.5, ""),
-    ],
-)
-def test_xfzb_with_odd_weights(unit: str, text: str, weight: float | None, code: str) -> None:
-    body = HOUSE_BODY.replace('unitCode="KGM">7.5', f'unitCode="{unit}">{text}')
-    (row,) = read(f"<HouseWaybill><MasterConsignment>{body}</MasterConsignment></HouseWaybill>").consignments
-    assert row.gross_weight_kg == weight
-    assert {"unit_doubtful", "number_malformed"} & set(row.quality or ()) == ({code} if code else set())
-
-
 def test_xfzb_of_two_houses() -> None:
     second = HOUSE_BODY[HOUSE_BODY.index("<IncludedHouse") :].replace("H77", "H78").replace("MOULDS", "MATS")
     head = HEAD.format(code=703, purpose="Creation", version="3.00")
@@ -586,22 +544,6 @@ def test_xfzb_of_two_houses() -> None:
         XML_FIELDS,
         XML_FIELDS | {"consignment_id": "180-12345675/H78", "description": "SILICONE MATS"},
     )
-
-
-@pytest.mark.parametrize(
-    ("line", "state", "code"),
-    [
-        ("CSN/SF-01/11MAR0930", "assessment_complete", "SF"),
-        ("CSN/7H-01/11MAR0930/MISSING_SHP_NAME", "request_for_information", "7H"),
-        ("CSN/8H-01/11MAR0930", "request_for_screening", "8H"),
-        ("CSN/6H-01/11MAR0930", "do_not_load", "6H"),
-        ("CSN/SR/11MAR0930", "received", "SR"),
-    ],
-)
-def test_psn(line: str, state: str, code: str) -> None:
-    (row,) = read(f"PSN\n180-12345675-H77\n{line}\n").states
-    assert (row.consignment_id, row.state, row.code) == ("180-12345675/H77", state, code)
-    assert row.issued_at == datetime(2026, 3, 11, 9, 30, tzinfo=UTC)
 
 
 def test_a_rejected_waybill_in_a_cargo_xml_response() -> None:
@@ -650,17 +592,3 @@ def test_one_record_house_with_products_and_location_code() -> None:
         },
         OR_FIELDS | {"route": "HAM>ICN", "hs_code": "392490", "departure_country": "DE", "destination_country": "KR"},
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        '<FlightManifest xmlns="iata:flightmanifest:1"/>',
-        '<x:StatusMessage xmlns:x="iata:statusmessage:1"/>',
-        '<MetaData xmlns="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"/>',
-    ],
-)
-def test_what_holds_no_goods_is_named_and_not_rejected(message: str) -> None:
-    found = read(message)
-    assert (found.consignments, found.rejects) == ((), ())
-    assert len(found.ignored) == 1
