@@ -2,16 +2,15 @@
 
 import importlib
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from msgspec import structs
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import unwrap_interchange
+from consignments.messages.configuration import load_table
 from consignments.messages.content.trees import HEAD_BYTES, decode_head, find_root
 from consignments.messages.parsed import Ignored, MessageContext, Parsed
 from consignments.messages.post.mapped import matches_mapping, read_mapped
@@ -68,8 +67,7 @@ class _Registry(NamedTuple):
 
 @cache
 def _load_registry() -> _Registry:
-    text = files("consignments.messages").joinpath("kinds.toml").read_text(encoding="utf-8")
-    given = tomllib.loads(text)["kind"]
+    given = load_table("kinds")["kind"]
     kinds = [MessageKind(**{"name": ""} | each | {"codes": tuple(each.get("codes", ()))}) for each in given]
     return _Registry(
         {kind.root: kind for kind in kinds if kind.root},

@@ -5,18 +5,17 @@ A code never refuses a consignment. It is counted in the read report, stands in 
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 from consignments.goods.admin_text import is_admin_text
 from consignments.goods.hs_headings import SEPARATORS, has_heading
 from consignments.goods.vague_terms import is_vague
 from consignments.identifiers import has_valid_check_digit, parse_awb, parse_s10
+from consignments.messages.configuration import load_table
 
-_TABLE = tomllib.loads(files("consignments.messages").joinpath("quality.toml").read_text(encoding="utf-8"))
+_TABLE = load_table("quality")
 QUALITY_CODES: dict[str, str] = _TABLE["codes"]
 """All codes, each with one sentence; their order is the order in `quality`."""
 

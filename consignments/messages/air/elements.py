@@ -3,12 +3,11 @@
 A path has local names, so prefixes and namespaces do not matter.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, TypeAlias
 
+from consignments.messages.configuration import load_table
 from consignments.messages.xml_parsing import Element, get_local_name
 
 Values: TypeAlias = dict[str, Any]
@@ -26,13 +25,14 @@ MAX_TAGS = 1_000
 class ElementReader:
     """Reads the values of an element by their paths; what is on the way to them stands under its own path.
 
-    Examples
-    --------
-    >>> from consignments.messages.xml_parsing import parse_xml
-    >>> line = parse_xml(b"<Line><Weight unit='K'> 2.5 </Weight><Origin><ID>KR</ID></Origin><Mark>A</Mark><Mark>B</Mark></Line>", [])
-    >>> paths = {"weight": "Weight", "unit": "Weight/@unit", "country": "Origin/ID", "name": "Name"}
-    >>> ElementReader(paths, {"marks": ("Mark", None)}).read(line)
-    {'weight': '2.5', 'unit': 'K', 'Origin': None, 'country': 'KR', 'marks': ['A', 'B']}
+        Examples
+        --------
+        >>> from consignments.messages.configuration import load_table
+    from consignments.messages.xml_parsing import parse_xml
+        >>> line = parse_xml(b"<Line><Weight unit='K'> 2.5 </Weight><Origin><ID>KR</ID></Origin><Mark>A</Mark><Mark>B</Mark></Line>", [])
+        >>> paths = {"weight": "Weight", "unit": "Weight/@unit", "country": "Origin/ID", "name": "Name"}
+        >>> ElementReader(paths, {"marks": ("Mark", None)}).read(line)
+        {'weight': '2.5', 'unit': 'K', 'Origin': None, 'country': 'KR', 'marks': ['A', 'B']}
     """
 
     def __init__(self, paths: Mapping[str, str], each: Mapping[str, Each] | None = None) -> None:
@@ -49,7 +49,7 @@ class ElementReader:
 @cache
 def load_reader(*tables: str) -> ElementReader:
     """Load the reader of some tables of `cargo_xml.toml`, which are read in one pass."""
-    known = _load_tables()
+    known = load_table("air/cargo_xml")
     paths: dict[str, str] = {}
     each: dict[str, Each] = {}
     for table in tables:
@@ -57,12 +57,6 @@ def load_reader(*tables: str) -> ElementReader:
         for name, (path, *below) in known[table].get("each", {}).items():
             each[name] = path, load_reader(*below) if below else None
     return ElementReader(paths, each)
-
-
-@cache
-def _load_tables() -> dict[str, dict[str, Any]]:
-    text = files("consignments.messages.air").joinpath("cargo_xml.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
 
 
 class _Steps(dict[str, _Step | None]):

@@ -5,17 +5,17 @@ only for the words they give to `@id` and `@type`; one that stands elsewhere is 
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from consignments.errors import MessageFault
+from consignments.messages.configuration import load_table
 from consignments.messages.content.values import clean_text
 from consignments.messages.quantities import Doubts
 
+KEYS = load_table("onerecord/keys")
+"""Names of properties, roles and contacts, and what they are called instead."""
 KEYWORDS = ("@id", "@type", "@value", "@graph", "@list", "@set", "@reverse")
 MAX_OBJECTS = 2_000_000
 """Objects that one run may link; a shipment has a few dozen."""
@@ -36,13 +36,6 @@ class LinkedObject:
     def is_link(self) -> bool:
         """Return True if it says nothing of itself but its identifier and type."""
         return bool(self.identifier) and not self.values
-
-
-@cache
-def load_keys() -> dict[str, dict[str, Any]]:
-    """Read the table of names."""
-    text = files("consignments.messages.onerecord").joinpath("keys.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
 
 
 def get_local_name(name: str) -> str:
@@ -202,7 +195,7 @@ def _list_texts(value: Any) -> list[str]:
 
 def list_property(node: LinkedObject, *names: str) -> list[Any]:
     """List the values of the first of several properties, or of what it is called instead, that has any."""
-    alternatives = load_keys()["names"]
+    alternatives = KEYS["names"]
     for name in names:
         for spelling in (name, *alternatives.get(name, ())):
             values = node.values.get(spelling)

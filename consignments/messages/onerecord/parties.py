@@ -10,13 +10,13 @@ from consignments.messages.content.values import (
     parse_any_number,
 )
 from consignments.messages.onerecord.graph import (
+    KEYS,
     LINK,
     LinkedObject,
     ObjectGraph,
     get_code,
     get_local_name,
     list_property,
-    load_keys,
     read_all,
     read_code,
     read_property,
@@ -112,7 +112,7 @@ class ObjectReader:
     def read_parties(self, nodes: list[LinkedObject]) -> Fields:
         """Read sender, consignee, forwarder and carrier of a waybill and its shipment; the first of each role counts."""
         found: dict[str, LinkedObject] = {}
-        roles: dict[str, str] = load_keys()["roles"]
+        roles: dict[str, str] = KEYS["roles"]
         for node in nodes:
             for party in self.list_objects(node, "involvedparties"):
                 role = roles.get(get_local_name(read_property(party, "partyrole") or ""))
@@ -182,7 +182,7 @@ class ObjectReader:
 
     def _read_contacts(self, nodes: list[LinkedObject]) -> dict[str, str]:
         """Read the first telephone number and e-mail address of a party and its contact persons."""
-        kinds: dict[str, str] = load_keys()["contacts"]
+        kinds: dict[str, str] = KEYS["contacts"]
         holders = [
             *nodes,
             *(person for node in nodes for person in self.list_objects(node, "contactpersons")),

@@ -15,10 +15,10 @@ from consignments.countries import find_country
 from consignments.doubts import CURRENCIES
 from consignments.errors import MessageFault
 from consignments.identifiers import S10_FORM
+from consignments.messages.configuration import load_table
 from consignments.messages.content.trees import TEXT, Node, decode_head
 from consignments.messages.content.values import clean_text, get_unit_factor, parse_any_number, parse_time
 from consignments.messages.parsed import MessageContext
-from consignments.messages.post.configuration import load_table
 from consignments.messages.post.element_names import (
     QUALIFIER,
     PlaceMeaning,
@@ -333,7 +333,7 @@ class _Drafter:
         elif any(part in self._samples.guessed_roles for place in guess.places for part in place):
             guess.doubt = guess.doubt or "which code is the sender's?"
         elif guess.column in ("nature", "service", "payment"):
-            codes = load_table("default_codes")[guess.column]
+            codes = load_table("post/default_codes")[guess.column]
             values = {value for place in guess.places for value in self._samples.values[place] if value}
             strange = sorted(value for value in values if value.lower() not in codes)
             if strange and not guess.doubt:

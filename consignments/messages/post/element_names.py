@@ -1,13 +1,13 @@
 """Names of elements in declarations, read as what they mean, in English and other languages of posts."""
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from importlib.resources import files
 from typing import NamedTuple
 
 from anyascii import anyascii
+
+from consignments.messages.configuration import load_table
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 MAX_WORDS_OF_PHRASE = 4
@@ -38,10 +38,9 @@ QUALIFIER = Meaning("weak", "qualifiers")
 @cache
 def load_words() -> dict[str, dict[str, tuple[str, ...]]]:
     """Read the lists of words by section and meaning."""
-    text = files("consignments.messages.post").joinpath("element_words.toml").read_text(encoding="utf-8")
     return {
         section: {name: tuple(words.split()) for name, words in table.items()}
-        for section, table in tomllib.loads(text).items()
+        for section, table in load_table("post/element_words").items()
     }
 
 

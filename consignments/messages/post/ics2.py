@@ -12,6 +12,7 @@ from datetime import datetime
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
 from consignments.messages.air.waybill_numbers import identify_by_content
+from consignments.messages.configuration import load_table
 from consignments.messages.content.amounts import sum_values
 from consignments.messages.content.columns import read_columns
 from consignments.messages.content.paths import find_nodes, find_text, find_texts
@@ -42,7 +43,6 @@ from consignments.messages.parsed import (
     Purpose,
     build_count_fault,
 )
-from consignments.messages.post.configuration import load_table
 from consignments.messages.post.receptacles import build_receptacle_fields
 from consignments.messages.quantities import Doubts, read_country
 
@@ -54,7 +54,7 @@ HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
-TABLE = load_table("ics2")
+TABLE = load_table("post/ics2")
 ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 
 

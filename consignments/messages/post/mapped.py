@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.air.waybill_numbers import identify_by_content
+from consignments.messages.configuration import load_table
 from consignments.messages.content.amounts import (
     find_unit_doubts,
     has_several_units,
@@ -52,7 +53,6 @@ from consignments.messages.parsed import (
     Purpose,
     build_count_fault,
 )
-from consignments.messages.post.configuration import load_table
 from consignments.messages.post.declared_parts import (
     DeclaredPart,
     PartFinder,
@@ -339,7 +339,7 @@ class _RecordReader:
     def _decode(self, column: str, text: str) -> str | None:
         """Translate a code; one that nobody knows stays as it is."""
         code = text.strip().lower()
-        defaults: Mapping[str, str] = load_table("default_codes").get(column, {})
+        defaults: Mapping[str, str] = load_table("post/default_codes").get(column, {})
         meaning = self.mapping.codes.get(column, {}).get(code, defaults.get(code, text))
         return meaning or None
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from itertools import islice
 
 from consignments.errors import MessageFault
+from consignments.messages.configuration import load_table
 from consignments.messages.content.paths import find_text, find_texts
 from consignments.messages.content.trees import Node, decode_head, has_name, name_content, walk_nodes
 from consignments.messages.content.values import parse_time
@@ -23,7 +24,6 @@ from consignments.messages.parsed import (
     Parsed,
     build_count_fault,
 )
-from consignments.messages.post.configuration import load_table
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
 from consignments.messages.post.mapped import is_declared, list_records, read_record
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
@@ -125,7 +125,7 @@ def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
 
 def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[CustomsEvent]:
     """Yield the answers of customs in the nodes of a record: those with a decision or a state that is known, and an item."""
-    names: dict[str, str] = load_table("responses")["names"]
+    names: dict[str, str] = load_table("post/responses")["names"]
     owner = find_text([record], f"//mailobject/id | {names['identifier']}")
     customs = find_text([record], f"{names['authority']} | //custorganizationcd")
     codes = names["code"].split(" | ")
@@ -149,14 +149,14 @@ def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[CustomsEvent
 
 
 def _is_response(node: Node, code: str) -> bool:
-    states: dict[str, EventState] = load_table("responses")["states"]
+    states: dict[str, EventState] = load_table("post/responses")["states"]
     return any(mark in node for mark in RESPONSE_MARKS) or (
         code.upper() in states and "contentpieces" not in node and "sendername" not in node
     )
 
 
 def _find_state(node: Node, code: str) -> EventState:
-    table = load_table("responses")
+    table = load_table("post/responses")
     state: EventState | None = table["states"].get(code.upper()) or table["decisions"].get(code)
     if state is not None:
         return state
@@ -164,5 +164,5 @@ def _find_state(node: Node, code: str) -> EventState:
 
 
 def _read_moment(node: Node) -> datetime | None:
-    names: str = load_table("responses")["names"]["time"]
+    names: str = load_table("post/responses")["names"]["time"]
     return next(filter(None, (parse_time(find_text([node], name)) for name in names.split(" | "))), None)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from consignments.messages.configuration import load_table
 from consignments.messages.content.trees import decode_head
 from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
-from consignments.messages.post.configuration import load_table
 from consignments.messages.post.edifact import find_message_type
 
 WCO_ROOT = re.compile(
@@ -33,7 +33,7 @@ def read_edifact(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Name an EDIFACT message; one that declares goods is refused, because only a mapping can read it."""
     del context
     kind = find_message_type(content) or "interchange"
-    table = load_table("edifact")
+    table = load_table("post/edifact")
     types: dict[str, str] = table["types"]
     if kind in table["goods"]:
         raise build_mapping_fault(f"EDIFACT {kind}")

@@ -1,4 +1,4 @@
-"""The tables of codes and names next to this code, read once."""
+"""The tables of paths, codes and names next to this code, each read once."""
 
 import tomllib
 from functools import cache
@@ -12,9 +12,7 @@ def load_table(name: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> load_table("ics2")["natures"]["31"]
+    >>> load_table("post/ics2")["natures"]["31"]
     'gift'
     """
-    return tomllib.loads(
-        files("consignments.messages.post").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    )
+    return tomllib.loads(files("consignments.messages").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
