@@ -12,13 +12,12 @@ from consignments.messages.onerecord.waybills import OneRecordLinker
 from consignments.messages.parsed import Declaration, Ignored, Parsed
 from consignments.messages.reading import (
     GROUP_PARTS,
-    BatchResult,
     ReadOptions,
     link_documents,
     parse_messages,
 )
 from consignments.messages.sources import RawMessage
-from consignments.messages.spool import Spool
+from consignments.messages.spool import BatchResult, Spool
 from consignments.records import Consignment
 
 COUNT = 3 * GROUP_PARTS + 1

@@ -41,7 +41,7 @@ def test_what_was_doubted_is_named_with_its_field(
         {
             (each.code, each.field)
             for entry in read_entries(part, NOW, mappings).entries
-            for each in entry.warnings  # type: ignore[union-attr]
+            for each in entry.warnings
         }
         for part in (content, changed(content, (old, new)))
     )
@@ -51,5 +51,5 @@ def test_what_was_doubted_is_named_with_its_field(
 def test_a_code_in_small_letters_is_no_warning() -> None:
     content = changed((MESSAGES / "cds_view.xml").read_bytes(), ("CountryCd>KR<", "CountryCd>kr<"))
     entry, *_ = read_entries(content, NOW).entries
-    assert entry.record.consignee_country == "KR"  # type: ignore[union-attr]
-    assert "consignee_country" not in {each.field for each in entry.warnings}  # type: ignore[union-attr]
+    assert entry.record.consignee_country == "KR"
+    assert "consignee_country" not in {each.field for each in entry.warnings}
