@@ -4,10 +4,9 @@ Every reader of a format yields these values and nothing else. It never raises f
 cannot be used becomes None with a quality code. It raises `consignments.errors.MessageFault` only if nothing can be read.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -122,11 +121,3 @@ def build_mapping_fault(got: str) -> MessageFault:
         expected="a mapping file for it",
         todo="describe the message with a mapping (docs/formats_post.md), or send another format",
     )
-
-
-class MessageReader(Protocol):
-    """The reader of one format."""
-
-    def __call__(self, content: bytes, context: MessageContext) -> Iterator[Parsed]:
-        """Yield what the message holds."""
-        ...

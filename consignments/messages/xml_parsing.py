@@ -52,8 +52,9 @@ def parse_xml(data: bytes, notes: list[str], max_tags: int = MAX_TAGS) -> Elemen
     try:
         return _parse(data)
     except etree.XMLSyntaxError as error:
-        repaired = repair_bytes(data)
-        if repaired is None or _is_nested_too_deep(error):
+        last, repaired = _get_last(error), repair_bytes(data)
+        too_deep = last is not None and last.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT
+        if repaired is None or too_deep:
             raise build_syntax_fault(error, data) from error
         try:
             root = _parse(repaired[0])
@@ -130,25 +131,20 @@ def _decode(data: bytes) -> tuple[str, str]:
     return data.decode(SECOND_ENCODING, "replace"), "read as Windows-1252: it is not of its own encoding"
 
 
-def _is_nested_too_deep(error: etree.XMLSyntaxError) -> bool:
-    """Check whether a limit of the parser was reached."""
-    return bool(_find_kind(error) == etree.ErrorTypes.ERR_RESOURCE_LIMIT)
-
-
-def _find_kind(error: etree.XMLSyntaxError) -> int | None:
+def _get_last(error: etree.XMLSyntaxError) -> Any:
+    """Return the last fault of the parser."""
     log: Any = error.error_log  # its stub has no last_error
-    return None if log.last_error is None else log.last_error.type
+    return log.last_error
 
 
 def build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
     """Build the fault of a message that is not well formed, with its line and never with its content."""
-    log: Any = error.error_log
-    kind, where = log.last_error, f"line {error.lineno}"
-    code = None if kind is None else kind.type
+    last, where = _get_last(error), f"line {error.lineno}"
+    code = None if last is None else last.type
     if code == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
         return MessageFault("nested too deep, or a text too long", where=where)
     if not data.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
         return MessageFault("no XML", where="line 1", got="a text that does not begin with <")
     if code == etree.ErrorTypes.ERR_TAG_NOT_FINISHED or not data.rstrip(b" \t\r\n\0").endswith(b">"):
         return MessageFault("cut in half: it ends inside an element", where=where, todo="fetch it again")
-    return MessageFault("not well-formed XML", where=where, got="" if kind is None else kind.type_name)
+    return MessageFault("not well-formed XML", where=where, got="" if last is None else last.type_name)

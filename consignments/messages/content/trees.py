@@ -138,12 +138,9 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:64]:
-        repaired = repair_bytes(content)
-        if repaired is not None:
-            content = repaired[0]
-            notes.append(repaired[1])
-        elif content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            content = _transcode(content)
+        repaired = repair_xml(content, notes)
+        is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        content = _transcode(content) if is_utf16 and repaired is content else repaired
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise build_hostile_fault()
     return content
@@ -190,11 +187,10 @@ def _read_frame(content: bytes, tag: str) -> tuple[Node, bool]:
 def read_beginning(content: bytes, size: int) -> Node:
     """Read the first bytes of a message as a tree, as far as it is well formed."""
     root: Any = None
-    parser = create_pull_parser(("start",), None)
+    parser: Any = etree.XMLPullParser(("start",), **SAFE_SETTINGS)
     try:
         parser.feed(content[:size])
-        events: Any = parser.read_events()
-        for _, element in events:
+        for _, element in parser.read_events():
             root = element if root is None else root
     except etree.XMLSyntaxError:
         pass
@@ -203,15 +199,14 @@ def read_beginning(content: bytes, size: int) -> Node:
 
 def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
     """Yield elements when they end, and empty them before the next one."""
-    parser = create_pull_parser(("end",), f"{{*}}{tag}")
+    parser: Any = etree.XMLPullParser(("end",), tag=f"{{*}}{tag}", **SAFE_SETTINGS)
     last_end = tags = 0
     try:
         for start in range(0, len(content), CHUNK_BYTES):
             chunk = content[start : start + CHUNK_BYTES]
             parser.feed(chunk)
             tags += chunk.count(b"<")
-            ended: Any = parser.read_events()
-            for _, element in ended:
+            for _, element in parser.read_events():
                 if element.getroottree().docinfo.internalDTD is not None:
                     raise build_hostile_fault()
                 yield element
@@ -228,11 +223,6 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
         raise build_syntax_fault(error, content) from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise build_hostile_fault()
-
-
-def create_pull_parser(events: Any, tag: str | None) -> Any:
-    """Create a parser in pieces that expands, fetches and loads nothing."""
-    return etree.XMLPullParser(events=events, tag=tag, **SAFE_SETTINGS)
 
 
 def _release(element: Any) -> None:
