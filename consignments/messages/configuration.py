@@ -8,11 +8,5 @@ from typing import Any
 
 @cache
 def load_table(name: str) -> dict[str, Any]:
-    """Read a TOML file of this folder.
-
-    Examples
-    --------
-    >>> load_table("post/ics2")["natures"]["31"]
-    'gift'
-    """
+    """Read a TOML file of this folder."""
     return tomllib.loads(files("consignments.messages").joinpath(f"{name}.toml").read_text(encoding="utf-8"))

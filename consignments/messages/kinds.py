@@ -90,15 +90,7 @@ def _load_function(name: str) -> Any:
 
 
 def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> MessageKind:
-    """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for.
-
-    Examples
-    --------
-    >>> detect_kind(b"QK FRAXXYY\\r\\n.ICNXXZZ 101200\\r\\nFWB/16\\r\\n057-51987552PVGICN/T1K2").name
-    'FWB'
-    >>> detect_kind(b"<a:FlightManifest xmlns:a='iata:flightmanifest:1'/>").name
-    'XFFM'
-    """
+    """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for."""
     head = content[:HEAD_BYTES]
     for mapping in mappings:
         if matches_mapping(head, mapping):
@@ -131,13 +123,7 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
 
 
 def find_tested_kind(head: bytes) -> MessageKind | None:
-    """Find the first kind whose test the beginning of a message passes.
-
-    Examples
-    --------
-    >>> find_tested_kind(b"UNH+1+ITMATT:1:912:UP'").name, find_tested_kind(b"FWB/16")
-    ('EDIFACT', None)
-    """
+    """Find the first kind whose test the beginning of a message passes."""
     return next((kind for kind in _load_registry().tested if _load_function(kind.test)(head)), None)
 
 

@@ -157,13 +157,7 @@ def _check_repeated_letters(fields: Fields, descriptions: list[str], found: set[
 
 
 def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> bool:
-    """Check for a word of one letter, three times or more, or a run of four inside a word, that is not allowed.
-
-    Examples
-    --------
-    >>> has_repeated_letters("XXX SHANGHAI CO"), has_repeated_letters("AAA battery", REAL_REPEATS_OF_GOODS), has_repeated_letters("Henry III")
-    (True, False, False)
-    """
+    """Check for a word of one letter, three times or more, or a run of four inside a word, that is not allowed."""
     words = (found[0].casefold() for found in ONE_LETTER_WORD.finditer(text))
     runs = (found[0].casefold() for found in LONG_RUN.finditer(text))
     return any(word not in allowed for word in words) or any(run not in allowed for run in runs)

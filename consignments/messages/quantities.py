@@ -29,14 +29,7 @@ class Doubts(set[str]):
 
 
 def read_country(text: str | None, field: str, doubts: Doubts) -> str | None:
-    """Return the code of a country; a name or another code is converted with a warning, and what is not known stays as it is.
-
-    Examples
-    --------
-    >>> doubts = Doubts()
-    >>> read_country("kr", "sender_country", doubts), read_country("China", "sender_country", doubts), [*doubts.warnings][0].text
-    ('KR', 'CN', 'The country was read as CN.')
-    """
+    """Return the code of a country; a name or another code is converted with a warning, and what is not known stays as it is."""
     country = parse_country(text)
     if country is not None and country != (text or "").strip().upper():
         doubts.warnings[build_country_doubt(country, field)] = None
@@ -66,14 +59,7 @@ MIN_YEAR, MAX_YEAR = 1900, 2200
 
 
 def parse_number(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:
-    """Read a number that is finite and not negative.
-
-    Examples
-    --------
-    >>> doubts = Doubts()
-    >>> parse_number("174.5", doubts), parse_number("174,5", doubts), parse_number("1e999", doubts), sorted(doubts)
-    (174.5, None, None, ['number_malformed'])
-    """
+    """Read a number that is finite and not negative."""
     if text is None:
         return None
     if DECIMAL.fullmatch(text):
@@ -106,15 +92,7 @@ def is_weight_unit(unit: str | None) -> bool:
 
 
 def parse_moment(text: str | None) -> datetime | None:
-    """Read an ISO 8601 moment as UTC; one without a zone is UTC; None if it is none.
-
-    Examples
-    --------
-    >>> parse_moment("2026-03-10T08:42:00+08:00")
-    datetime.datetime(2026, 3, 10, 0, 42, tzinfo=datetime.timezone.utc)
-    >>> parse_moment("0001-01-01T00:00:00+14:00") is None
-    True
-    """
+    """Read an ISO 8601 moment as UTC; one without a zone is UTC; None if it is none."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -125,13 +103,7 @@ def parse_moment(text: str | None) -> datetime | None:
 
 
 def parse_short_date(text: str) -> date | None:
-    """Read a date such as 20JAN23 or 20JAN2023; None if it is none.
-
-    Examples
-    --------
-    >>> parse_short_date("20JAN23"), parse_short_date("15MAR98")
-    (datetime.date(2023, 1, 20), datetime.date(1998, 3, 15))
-    """
+    """Read a date such as 20JAN23 or 20JAN2023; None if it is none."""
     found = SHORT_DATE.fullmatch(text.strip().upper())
     if found is None or found[2] not in MONTHS:
         return None
@@ -171,13 +143,7 @@ def complete_moment(day: int, month: int | None, clock: str, reference: datetime
 
 
 def find_moment_from(earliest: date, day: int, clock: str) -> datetime | None:
-    """Return the first moment of a day of the month and a clock that is not before a local date, which may be one day ahead of UTC.
-
-    Examples
-    --------
-    >>> find_moment_from(date(2026, 3, 10), 9, "2215"), find_moment_from(date(2026, 3, 10), 8, "2215")
-    (datetime.datetime(2026, 3, 9, 22, 15, tzinfo=datetime.timezone.utc), datetime.datetime(2026, 4, 8, 22, 15, tzinfo=datetime.timezone.utc))
-    """
+    """Return the first moment of a day of the month and a clock that is not before a local date, which may be one day ahead of UTC."""
     if int(clock[:2]) > 23 or int(clock[2:]) > 59:
         return None
     for ahead in range(-1, 3):

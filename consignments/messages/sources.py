@@ -177,13 +177,7 @@ def read_bytes(content: bytes, name: str, received_at: datetime | None) -> Itera
 
 
 def split_messages(buffer: Buffer) -> Iterator[bytes]:
-    """Split a buffer into its messages, which may be of mixed kinds.
-
-    Examples
-    --------
-    >>> list(split_messages(b"<a/>\\n<b></b>\\nFWB/16\\n1\\nFHL/4\\n2\\n"))
-    [b'<a/>', b'<b></b>', b'\\nFWB/16\\n1\\n', b'FHL/4\\n2\\n']
-    """
+    """Split a buffer into its messages, which may be of mixed kinds."""
     position, size = 0, len(buffer)
     if bytes(buffer[:2]) in (b"\xff\xfe", b"\xfe\xff") or b"\0<" in buffer[:4] or b"<\0" in buffer[:4]:
         yield bytes(buffer[:])  # UTF-16 is never concatenated

@@ -33,18 +33,7 @@ class StateRow(msgspec.Struct, frozen=True):
 
 
 def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[StateRow]:
-    """Return the rows of answers given in the order of time; repeated answers are left out.
-
-    Examples
-    --------
-    >>> from datetime import UTC, datetime
-    >>> def answer(state, code, hour):
-    ...     at = datetime(2026, 3, 1, hour, tzinfo=UTC)
-    ...     return CustomsEvent("180-1/A", None, state, code, None, at, "XCSN")
-    >>> rows = resolve_states([answer("do_not_load", "CD", 9), answer("assessment_complete", "CO", 10)])
-    >>> [row.state for row in rows]
-    ['do_not_load', 'resolved']
-    """
+    """Return the rows of answers given in the order of time; repeated answers are left out."""
     standing: set[str] = set()
     seen: set[CustomsEvent] = set()
     last: dict[str, CustomsEvent] = {}

@@ -102,13 +102,7 @@ def split_lines(text: str) -> list[str]:
 
 
 def unwrap_interchange(text: str) -> str:
-    """Remove the EDIFACT segments in which some networks wrap a Cargo-IMP message, whose characters have no apostrophe.
-
-    Examples
-    --------
-    >>> unwrap_interchange("UNB+IATA:1+A+B+260310:1200+1'UNH+1+CIMFWB:16'FWB/16\\n'UNT+3+1'UNZ+1+1'").split()
-    ['FWB/16']
-    """
+    """Remove the EDIFACT segments in which some networks wrap a Cargo-IMP message, whose characters have no apostrophe."""
     return INTERCHANGE_SEGMENT.sub("\n", text) if INTERCHANGE_START.match(text) else text
 
 

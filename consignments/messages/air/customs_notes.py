@@ -59,14 +59,7 @@ class DecodedNotes(NamedTuple):
 
 
 def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
-    """Decode the notes of one waybill; what they do not say is left out.
-
-    Examples
-    --------
-    >>> notes = [CustomsNote("US", "CUS", "BT", "CTO"), CustomsNote("US", "CUS", "AE", "01202023")]
-    >>> decode_notes(notes, Doubts()).fields
-    {'account_opened_on': datetime.date(2023, 1, 20), 'payment': 'crypto'}
-    """
+    """Decode the notes of one waybill; what they do not say is left out."""
     if not notes:
         return DecodedNotes({}, {})
     codes: dict[str, str] = {}

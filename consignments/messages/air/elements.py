@@ -23,17 +23,7 @@ MAX_TAGS = 1_000
 
 
 class ElementReader:
-    """Reads the values of an element by their paths; what is on the way to them stands under its own path.
-
-        Examples
-        --------
-        >>> from consignments.messages.configuration import load_table
-    from consignments.messages.xml_parsing import parse_xml
-        >>> line = parse_xml(b"<Line><Weight unit='K'> 2.5 </Weight><Origin><ID>KR</ID></Origin><Mark>A</Mark><Mark>B</Mark></Line>", [])
-        >>> paths = {"weight": "Weight", "unit": "Weight/@unit", "country": "Origin/ID", "name": "Name"}
-        >>> ElementReader(paths, {"marks": ("Mark", None)}).read(line)
-        {'weight': '2.5', 'unit': 'K', 'Origin': None, 'country': 'KR', 'marks': ['A', 'B']}
-    """
+    """Reads the values of an element by their paths; what is on the way to them stands under its own path."""
 
     def __init__(self, paths: Mapping[str, str], each: Mapping[str, Each] | None = None) -> None:
         names = {path: name for name, path in paths.items()}

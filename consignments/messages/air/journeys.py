@@ -17,13 +17,7 @@ CITY_COUNTRIES = {
 
 
 def looks_consolidated(description: str | None) -> bool:
-    """Check whether a description says that the goods are a consolidation.
-
-    Examples
-    --------
-    >>> looks_consolidated("CONSOLIDATED CARGO AS PER LIST"), looks_consolidated("CONSOLE TABLES")
-    (True, False)
-    """
+    """Check whether a description says that the goods are a consolidation."""
     return description is not None and CONSOLIDATION_FORM.search(description) is not None
 
 
@@ -68,13 +62,7 @@ def find_airline(flights: Iterable[tuple[str | None, str | None]]) -> str | None
 
 
 def find_airport_country(code: str) -> str | None:
-    """Return the country of an IATA code of an airport or city, or None if it is not known.
-
-    Examples
-    --------
-    >>> find_airport_country("ICN"), find_airport_country("SEL"), find_airport_country("???")
-    ('KR', 'KR', None)
-    """
+    """Return the country of an IATA code of an airport or city, or None if it is not known."""
     return _load_countries().get(code)
 
 

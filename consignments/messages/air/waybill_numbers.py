@@ -18,14 +18,7 @@ DIGEST_CHARACTERS = 16
 
 
 def read_waybill_number(text: str | None, doubts: Doubts) -> str | None:
-    """Return a waybill number in its normal form; another form is kept, with a code.
-
-    Examples
-    --------
-    >>> doubts = Doubts()
-    >>> read_waybill_number("05751987552", doubts), read_waybill_number("X1", doubts), sorted(doubts)
-    ('057-51987552', 'X1', ['identifier_malformed'])
-    """
+    """Return a waybill number in its normal form; another form is kept, with a code."""
     if text is None:
         doubts.add("identifier_missing")
         return None
@@ -59,13 +52,7 @@ def identify_house(master: str | None, house: str | None, fields: dict[str, Any]
 
 
 def identify_by_content(fields: dict[str, Any]) -> str:
-    """Return the identifier of a declaration that has none: a hash of its content.
-
-    Examples
-    --------
-    >>> identify_by_content({"description": "TOYS"}) == identify_by_content({"description": "TOYS", "nature": None})
-    True
-    """
+    """Return the identifier of a declaration that has none: a hash of its content."""
     given = {name: value for name, value in sorted(fields.items()) if value is not None}
     encoded = msgspec.json.encode(given, enc_hook=_encode_time)
     return UNIDENTIFIED + hashlib.sha256(encoded).hexdigest()[: 2 * DIGEST_CHARACTERS]

@@ -32,15 +32,7 @@ def sum_values(items: list[Fields], doubts: Doubts) -> tuple[float | None, str |
 
 
 def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) -> set[str]:
-    """Find weights that cannot be right in the unit they were read in.
-
-    Examples
-    --------
-    >>> find_unit_doubts(250.0, [], "postal"), find_unit_doubts(0.5, [{"net_weight_kg": 400.0}], "postal")
-    ({'unit_doubtful'}, {'unit_doubtful'})
-    >>> find_unit_doubts(0.5, [{"net_weight_kg": 0.4}], "postal")
-    set()
-    """
+    """Find weights that cannot be right in the unit they were read in."""
     nets = [item["net_weight_kg"] for item in items if item.get("net_weight_kg") is not None]
     weights = [weight for weight in (gross_kg, *nets) if weight]
     implausible = channel == "postal" and any(
@@ -51,14 +43,7 @@ def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) 
 
 
 def infer_per_unit(items: list[Fields], column: str, total: float | None) -> bool | None:
-    """Decide from a declared total whether the amounts of items are per unit; None if it does not decide.
-
-    Examples
-    --------
-    >>> shirts = [{"quantity": 3.0, "value": 5.0}]
-    >>> infer_per_unit(shirts, "value", 15.0), infer_per_unit(shirts, "value", 5.0), infer_per_unit(shirts, "value", None)
-    (True, False, None)
-    """
+    """Decide from a declared total whether the amounts of items are per unit; None if it does not decide."""
     pairs = [(item[column], item.get("quantity") or 1.0) for item in items if item.get(column) is not None]
     if total is None or not pairs:
         return None

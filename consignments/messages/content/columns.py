@@ -15,16 +15,7 @@ COUNTRY_ENDING = "country"
 
 
 def convert_text(column: str, text: str | None, doubts: Doubts, of: str = "") -> Any:
-    """Convert a text to the value of a column: a number, the code of a country, or the text as it is.
-
-    Examples
-    --------
-    >>> doubts = Doubts()
-    >>> convert_text("value", "2.5", doubts), convert_text("origin_country", "KOR", doubts, "items."), convert_text("description", "tea", doubts)
-    (2.5, 'KR', 'tea')
-    >>> [doubt.field for doubt in doubts.warnings]
-    ['items.origin_country']
-    """
+    """Convert a text to the value of a column: a number, the code of a country, or the text as it is."""
     if text is None:
         return None
     if column in NUMBERS:

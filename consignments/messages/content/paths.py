@@ -42,13 +42,7 @@ class Path(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def compile_path(text: str) -> tuple[Path, ...]:
-    """Compile the alternatives of a path.
-
-    Examples
-    --------
-    >>> [path.levels_up for path in compile_path("../Currency | /Header/Currency")]
-    [1, -1]
-    """
+    """Compile the alternatives of a path."""
     if len(text) > MAX_PATH_LENGTH:
         raise BadSetting(
             "path too long", got=f"{len(text)} characters", expected=f"at most {MAX_PATH_LENGTH}"

@@ -39,24 +39,12 @@ class LinkedObject:
 
 
 def get_local_name(name: str) -> str:
-    """Return the local name of a key, type or code in lower case.
-
-    Examples
-    --------
-    >>> get_local_name("https://onerecord.iata.org/ns/cargo#waybillNumber"), get_local_name("cargo:Goods_Description")
-    ('waybillnumber', 'goodsdescription')
-    """
+    """Return the local name of a key, type or code in lower case."""
     return PUNCTUATION.sub("", get_code(name)).lower()
 
 
 def get_code(identifier: str) -> str:
-    """Return what follows the last `#`, else the last `/`, else the last `:` of an IRI.
-
-    Examples
-    --------
-    >>> get_code("https://vocabulary.uncefact.org/UnitMeasureCode#KGM"), get_code("country:DE"), get_code("KGM")
-    ('KGM', 'DE', 'KGM')
-    """
+    """Return what follows the last `#`, else the last `/`, else the last `:` of an IRI."""
     text = identifier.strip().rstrip("/#")
     for mark in "#/:":
         if mark in text:
@@ -65,15 +53,7 @@ def get_code(identifier: str) -> str:
 
 
 class ObjectGraph:
-    """All objects of one or several documents.
-
-    Examples
-    --------
-    >>> graph = ObjectGraph()
-    >>> graph.add_document({"@graph": [{"@id": "a", "cargo:shipment": {"@id": "b"}}, {"@id": "b", "goodsDescription": "tea"}]})
-    >>> graph.resolve(graph.objects["a"].values["shipment"][0]).values["goodsdescription"]
-    ['tea']
-    """
+    """All objects of one or several documents."""
 
     def __init__(self) -> None:
         self.objects: dict[str, LinkedObject] = {}

@@ -73,18 +73,7 @@ def read_one_record(content: bytes, context: MessageContext) -> Iterator[Parsed]
 
 
 class OneRecordLinker:
-    """Collects the documents of a run, and then reads their objects with the links between them.
-
-    Examples
-    --------
-    >>> linker = OneRecordLinker()
-    >>> linker.add_document(b'{"@type": "Shipment", "@id": "urn:s", "goodsDescription": "tea"}', MessageContext("a.json"))
-    >>> linker.add_document(
-    ...     b'{"@type": "Waybill", "waybillPrefix": "180", "waybillNumber": "12345675", "shipment": {"@id": "urn:s"}}',
-    ...     MessageContext("b.json"))
-    >>> [(source, parsed.fields["description"]) for source, parsed in linker.read_all()]
-    [('b.json', 'tea')]
-    """
+    """Collects the documents of a run, and then reads their objects with the links between them."""
 
     def __init__(self) -> None:
         self.graph = ObjectGraph()

@@ -63,13 +63,7 @@ def _index_words() -> dict[str, Meaning]:
 
 @lru_cache(maxsize=4096)
 def read_name(name: str) -> tuple[Meaning, ...]:
-    """Read the meanings of a name, in order.
-
-    Examples
-    --------
-    >>> [meaning.name for meaning in read_name("recipientZipCode")], [meaning.name for meaning in read_name("PaysOrigine")]
-    (['consignee', 'postcode'], ['origin_country'])
-    """
+    """Read the meanings of a name, in order."""
     words = [word.lower() for word in WORD.findall(anyascii(name[:MAX_NAME_LENGTH]))]
     return tuple(_read_phrases(words))
 

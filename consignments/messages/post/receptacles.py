@@ -7,15 +7,7 @@ S9_FORM = re.compile(r"([A-Z]{6})([A-Z]{6})([A-Z])([A-Z]{2})([0-9A-Z]{14})", re.
 
 
 def build_receptacle_fields(number: str) -> dict[str, Any]:
-    """Return route and countries of a receptacle: six characters for each of two offices of exchange, of which two are the country.
-
-    Examples
-    --------
-    >>> build_receptacle_fields("USLAXANLHAGICCN12345678901234")
-    {'route': 'USLAXA>NLHAGI', 'departure_country': 'US', 'destination_country': 'NL'}
-    >>> build_receptacle_fields("BAG 7")
-    {}
-    """
+    """Return route and countries of a receptacle: six characters for each of two offices of exchange, of which two are the country."""
     found = S9_FORM.fullmatch(number.replace(" ", "").upper())
     if found is None:
         return {}

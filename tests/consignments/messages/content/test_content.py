@@ -1,9 +1,13 @@
 """Trees, paths, values and countries that several readers share."""
 
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
 import pytest
 
 from consignments.countries import parse_country
 from consignments.errors import BadSetting, MessageFault
+from consignments.messages.air.journeys import find_airport_country, looks_consolidated
 from consignments.messages.content.paths import compile_path, find_values
 from consignments.messages.content.trees import (
     convert_json,
@@ -14,6 +18,8 @@ from consignments.messages.content.trees import (
     stream_records,
 )
 from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
+from consignments.messages.onerecord.graph import get_local_name
+from consignments.messages.quantities import parse_short_date
 
 XML = b'<r:Root xmlns:r="u"><Head id="7">x</Head><r:Rec><A>1</A></r:Rec><r:Rec><A>2</A><A>3</A></r:Rec><Tail/></r:Root>'
 
@@ -178,3 +184,25 @@ def test_units_by_code_and_abbreviation() -> None:
     ]
     assert get_unit_factor("MTQ") is None
     assert get_unit_factor("") is None
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "expected"),
+    [
+        (parse_time, "20260310084200", datetime(2026, 3, 10, 8, 42, tzinfo=UTC)),
+        (parse_time, "/Date(1773100800000+0100)/", datetime(2026, 3, 10, tzinfo=UTC)),
+        (parse_time, "0000-00-00", None),
+        (parse_short_date, "20JAN23", date(2023, 1, 20)),
+        (parse_short_date, "15MAR98", date(1998, 3, 15)),
+        (looks_consolidated, "CONSOLIDATED CARGO AS PER LIST", True),
+        (looks_consolidated, "CONSOLE TABLES", False),
+        (find_airport_country, "SEL", "KR"),
+        (find_airport_country, "???", None),
+        (get_local_name, "https://onerecord.iata.org/ns/cargo#waybillNumber", "waybillnumber"),
+        (get_local_name, "cargo:Goods_Description", "goodsdescription"),
+    ],
+)
+def test_a_text_is_read_as_what_it_says(
+    function: Callable[[str], object], given: str, expected: object
+) -> None:
+    assert function(given) == expected
