@@ -192,10 +192,7 @@ def _describe_failure(error: Exception) -> str:
 
 
 def _read_parts(
-    content: bytes,
-    context: MessageContext,
-    kind: MessageKind,
-    kinds: Counter[str],
+    content: bytes, context: MessageContext, kind: MessageKind, kinds: Counter[str]
 ) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
     found: Parsed | None = None
     adds_only = True

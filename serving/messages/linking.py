@@ -19,14 +19,7 @@ from msgspec import structs
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content
-from consignments.messages.linking import (
-    LinkedMaster,
-    LinkedVersion,
-    Linker,
-    LinkStore,
-    Row,
-    mark_version,
-)
+from consignments.messages.linking import LinkedMaster, LinkedVersion, Linker, LinkStore, Row, mark_version
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime

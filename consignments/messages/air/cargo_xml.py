@@ -11,11 +11,7 @@ from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
 from consignments.messages.air.elements import Values, load_reader
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
-from consignments.messages.air.waybill_numbers import (
-    identify_by_content,
-    identify_house,
-    read_waybill_number,
-)
+from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
 from consignments.messages.air.waybills import Header, Waybill, flag_piece_counts
 from consignments.messages.content.values import Fields, get_first
 from consignments.messages.parsed import Level, MessageContext, Parsed, Purpose, build_count_fault

@@ -8,13 +8,7 @@ from typing import NamedTuple
 from consignments.messages.air.customs_notes import CustomsNote, decode_notes
 from consignments.messages.air.journeys import looks_consolidated
 from consignments.messages.content.values import Fields
-from consignments.messages.parsed import (
-    MASTER_FIELDS,
-    Declaration,
-    Level,
-    MasterDetails,
-    Purpose,
-)
+from consignments.messages.parsed import MASTER_FIELDS, Declaration, Level, MasterDetails, Purpose
 from consignments.messages.quantities import Doubts
 
 NOTES_FIRST = ("account_id", "payment")

@@ -3,12 +3,7 @@
 from typing import Any
 
 from consignments.messages.content.values import Fields, get_first
-from consignments.messages.onerecord.graph import (
-    LinkedObject,
-    get_code,
-    list_property,
-    read_property,
-)
+from consignments.messages.onerecord.graph import LinkedObject, get_code, list_property, read_property
 from consignments.messages.onerecord.parties import ObjectReader
 from consignments.messages.quantities import Doubts, read_country
 

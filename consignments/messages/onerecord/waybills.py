@@ -12,16 +12,8 @@ from typing import Any
 
 from consignments.identifiers import parse_awb
 from consignments.messages.air.customs_notes import CustomsNote, decode_notes
-from consignments.messages.air.journeys import (
-    build_journey,
-    find_airline,
-    join_places,
-)
-from consignments.messages.air.waybill_numbers import (
-    identify_by_content,
-    identify_house,
-    read_waybill_number,
-)
+from consignments.messages.air.journeys import build_journey, find_airline, join_places
+from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
 from consignments.messages.air.waybills import Header, Waybill
 from consignments.messages.content.trees import decode_head, decode_json
 from consignments.messages.content.values import Fields, parse_time
@@ -37,14 +29,7 @@ from consignments.messages.onerecord.graph import (
     walk_objects,
 )
 from consignments.messages.onerecord.parties import ObjectReader
-from consignments.messages.parsed import (
-    Declaration,
-    Ignored,
-    Level,
-    MasterDetails,
-    MessageContext,
-    Parsed,
-)
+from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, MessageContext, Parsed
 from consignments.messages.quantities import Doubts
 
 MARKS = ("onerecord.iata.org", "cargo:", '"@context"', '"@type"', '"@graph"', "logistics-object")

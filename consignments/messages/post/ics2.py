@@ -26,13 +26,7 @@ from consignments.messages.content.trees import (
     stream_records,
     walk_nodes,
 )
-from consignments.messages.content.values import (
-    Fields,
-    get_first,
-    join_lines,
-    parse_any_number,
-    parse_time,
-)
+from consignments.messages.content.values import Fields, get_first, join_lines, parse_any_number, parse_time
 from consignments.messages.parsed import (
     Declaration,
     Ignored,

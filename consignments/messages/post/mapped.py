@@ -53,11 +53,7 @@ from consignments.messages.parsed import (
     Purpose,
     build_count_fault,
 )
-from consignments.messages.post.declared_parts import (
-    DeclaredPart,
-    PartFinder,
-    count_identifiers,
-)
+from consignments.messages.post.declared_parts import DeclaredPart, PartFinder, count_identifiers
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     LITERAL,

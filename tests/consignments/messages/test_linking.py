@@ -207,10 +207,7 @@ def test_a_manifest_keeps_what_a_house_waybill_said() -> None:
 
 def test_a_house_waybill_takes_the_place_of_what_a_manifest_said() -> None:
     *_, last = rows_of(manifest(), house(LATEST))
-    assert (last.consignment_id, last.description) == (
-        HOUSE_ID,
-        "PIGMENT SAMPLE, NOT FOR HUMAN CONSUMPTION",
-    )
+    assert (last.consignment_id, last.description) == (HOUSE_ID, "PIGMENT SAMPLE, NOT FOR HUMAN CONSUMPTION")
 
 
 def test_messages_in_any_order_give_the_same_rows() -> None:

@@ -10,12 +10,7 @@ from consignments.messages import reading
 from consignments.messages.entries import DeclarationEntry, build_declaration
 from consignments.messages.onerecord.waybills import OneRecordLinker
 from consignments.messages.parsed import Declaration, Ignored, Parsed
-from consignments.messages.reading import (
-    GROUP_PARTS,
-    ReadOptions,
-    link_documents,
-    parse_messages,
-)
+from consignments.messages.reading import GROUP_PARTS, ReadOptions, link_documents, parse_messages
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import BatchResult, Spool
 from consignments.records import Consignment

@@ -527,12 +527,7 @@ def test_fhl_with_customs_notes() -> None:
         f"FHL/4\n{FHL_HEAD}HBS/H77/HAMICN/2/K7.5//SILICONE MOULDS\nOCI/US/CUS/AE/20JAN23\n/US/CUS/BT/CTO\n/US/CUS/FT/03\n/US/CUS/RT/C2C\n"
         "/KR/CNE/T/P123456789012\n",
         HOUSE_FIELDS
-        | {
-            "account_opened_on": "2023-01-20",
-            "payment": "crypto",
-            "service": "ecommerce",
-            "nature": "other",
-        },
+        | {"account_opened_on": "2023-01-20", "payment": "crypto", "service": "ecommerce", "nature": "other"},
     )
 
 

@@ -393,13 +393,7 @@ def test_a_message_too_large_is_rejected(tmp_path: Path) -> None:
 
 
 def test_bad_messages_do_not_sink_the_good_ones(tmp_path: Path) -> None:
-    sources = [
-        BROKEN / "xfzb_bomb.xml",
-        HOUSE,
-        tmp_path / "nowhere.xml",
-        b"<a/>",
-        BROKEN / "xfzb_cut.xml",
-    ]
+    sources = [BROKEN / "xfzb_bomb.xml", HOUSE, tmp_path / "nowhere.xml", b"<a/>", BROKEN / "xfzb_cut.xml"]
     found = read_messages(sources)
     assert [c.consignment_id for c in found.consignments] == ["160-48103823/WHX26030917"]
     assert [(reject.place, reject.reason.split(";")[0]) for reject in found.rejects] == [

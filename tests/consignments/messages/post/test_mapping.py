@@ -196,10 +196,7 @@ def test_edifact_is_read_by_a_segment_map() -> None:
     assert [
         (i["description"], i["quantity"], i["net_weight_kg"], i["value"], i["hs_code"])
         for i in found.fields["items"]
-    ] == [
-        ("vitamin tablets", 2.0, 0.5, 15.0, "210690"),
-        ("protein powder", 1.0, 0.6, 20.0, None),
-    ]
+    ] == [("vitamin tablets", 2.0, 0.5, 15.0, "210690"), ("protein powder", 1.0, 0.6, 20.0, None)]
     assert matches_mapping(load("itmatt.edi"), mapping)
     assert not matches_mapping(load("itmatt.edi").replace(b"ITMATT", b"PREDES"), mapping)
 

@@ -3,16 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from support.messages import (
-    changed,
-    declaration,
-    declarations,
-    events,
-    given,
-    load,
-    masters,
-    read,
-)
+from support.messages import changed, declaration, declarations, events, given, load, masters, read
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Ignored
