@@ -16,9 +16,9 @@ from msgspec import structs
 
 from consignments.doubts import Doubt
 from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
+from consignments.messages.content.values import Doubts
 from consignments.messages.parsed import EXTRA_COLUMNS, CustomsEvent, Declaration, MasterDetails, Purpose
 from consignments.messages.quality import find_doubts, sort_codes
-from consignments.messages.quantities import Doubts
 from consignments.records import MAX_ITEMS, Consignment, Field, Item, get_fields
 
 FUTURE_TOLERANCE = timedelta(days=1)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from consignments.errors import MessageFault
-from consignments.messages.quantities import Doubts
+from consignments.messages.content.values import Doubts
 
 _EXTRA_COLUMNS_NAMES = (
     "customs_notes account_name account_issuer account_holder shipping_frequency account_ip pickup_ip transaction_type known_consignor "

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
-from consignments.messages.content.values import Fields
-from consignments.messages.quantities import (
+from consignments.messages.content.values import (
     IMP_KILOGRAMS,
     Doubts,
+    Fields,
     complete_moment,
     find_moment_from,
     parse_number,

@@ -13,16 +13,17 @@ from consignments.messages.air.elements import Values, load_reader
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
 from consignments.messages.air.waybills import Header, Waybill, flag_piece_counts
-from consignments.messages.content.values import Fields, get_first
-from consignments.messages.parsed import Level, MessageContext, Parsed, Purpose, build_count_fault
-from consignments.messages.quantities import (
+from consignments.messages.content.values import (
     Doubts,
+    Fields,
+    get_first,
     is_weight_unit,
     parse_kilograms,
     parse_moment,
     parse_number,
     read_country,
 )
+from consignments.messages.parsed import Level, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.xml_parsing import Element
 
 PURPOSES: dict[str, Purpose] = {

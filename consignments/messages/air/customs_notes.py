@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from consignments.messages.quantities import Doubts, build_date, parse_short_date
+from consignments.messages.content.values import Doubts, build_date, parse_short_date
 
 PAYMENTS = {
     "BILL": "account",

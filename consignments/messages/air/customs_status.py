@@ -14,8 +14,8 @@ from consignments.messages.air.cargo_imp import decode_text, split_lines
 from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.elements import Values
 from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
+from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_moment
 from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
-from consignments.messages.quantities import MONTHS, Doubts, complete_moment, parse_moment
 from consignments.messages.xml_parsing import Element
 
 XML_STATES: dict[str, EventState] = {

@@ -19,9 +19,8 @@ from consignments.messages.air.fwb import group_parties, index_segments
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house
 from consignments.messages.air.waybills import Header, Waybill, flag_piece_counts
-from consignments.messages.content.values import Fields
+from consignments.messages.content.values import Doubts, Fields, parse_number
 from consignments.messages.parsed import MessageContext, Parsed
-from consignments.messages.quantities import Doubts, parse_number
 
 TEXT_WIDTH = 65
 """Characters of a full line of free text, which goes on without a space."""

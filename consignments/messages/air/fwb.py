@@ -18,9 +18,15 @@ from consignments.messages.air.cargo_imp import (
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.air.waybills import Header, Waybill
-from consignments.messages.content.values import Fields, get_first
+from consignments.messages.content.values import (
+    Doubts,
+    Fields,
+    get_first,
+    parse_number,
+    parse_short_date,
+    read_country,
+)
 from consignments.messages.parsed import Level, MessageContext, Parsed
-from consignments.messages.quantities import Doubts, parse_number, parse_short_date, read_country
 
 PARTY_PARTS = ("NAM", "ADR", "LOC")
 DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from consignments.identifiers import parse_awb
+from consignments.messages.content.values import Doubts
 from consignments.messages.quality import UNIDENTIFIED
-from consignments.messages.quantities import Doubts
 
 MAX_IDENTIFIER = 100
 INVISIBLE = re.compile("[\x00-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")

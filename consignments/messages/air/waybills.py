@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from consignments.messages.air.customs_notes import CustomsNote, decode_notes
 from consignments.messages.air.journeys import looks_consolidated
-from consignments.messages.content.values import Fields
+from consignments.messages.content.values import Doubts, Fields
 from consignments.messages.parsed import MASTER_FIELDS, Declaration, Level, MasterDetails, Purpose
-from consignments.messages.quantities import Doubts
 
 NOTES_FIRST = ("account_id", "payment")
 """Columns of which a customs note says more than the waybill itself."""

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consignments.messages.content.paths import find_text
-from consignments.messages.content.values import Fields, parse_any_number
-from consignments.messages.quantities import Doubts, read_country
+from consignments.messages.content.values import Doubts, Fields, parse_any_number, read_country
 from consignments.records import Consignment, Item, get_fields
 
 NUMBERS = frozenset(

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from consignments.messages.content.values import Fields, get_first
+from consignments.messages.content.values import Doubts, Fields, get_first, read_country
 from consignments.messages.onerecord.graph import LinkedObject, get_code, list_property, read_property
 from consignments.messages.onerecord.parties import ObjectReader
-from consignments.messages.quantities import Doubts, read_country
 
 ITEM_FACTS = ("description", "hs_code", "origin_country")
 ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")

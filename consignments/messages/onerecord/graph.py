@@ -11,8 +11,7 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
-from consignments.messages.content.values import clean_text
-from consignments.messages.quantities import Doubts
+from consignments.messages.content.values import Doubts, clean_text
 
 KEYS = load_table("onerecord/keys")
 """Names of properties, roles and contacts, and what they are called instead."""

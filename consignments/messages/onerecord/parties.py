@@ -3,11 +3,13 @@
 from typing import Any, NamedTuple
 
 from consignments.messages.content.values import (
+    Doubts,
     Fields,
     clean_text,
     get_unit_factor,
     join_lines,
     parse_any_number,
+    read_country,
 )
 from consignments.messages.onerecord.graph import (
     KEYS,
@@ -21,7 +23,6 @@ from consignments.messages.onerecord.graph import (
     read_code,
     read_property,
 )
-from consignments.messages.quantities import Doubts, read_country
 
 ROLE_PROPERTIES = {
     "sender": ("shipper",),

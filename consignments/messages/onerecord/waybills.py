@@ -16,7 +16,7 @@ from consignments.messages.air.journeys import build_journey, find_airline, join
 from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
 from consignments.messages.air.waybills import Header, Waybill
 from consignments.messages.content.trees import decode_head, decode_json
-from consignments.messages.content.values import Fields, parse_time
+from consignments.messages.content.values import Doubts, Fields, parse_time
 from consignments.messages.onerecord.goods import list_pieces, read_goods
 from consignments.messages.onerecord.graph import (
     LinkedObject,
@@ -30,7 +30,6 @@ from consignments.messages.onerecord.graph import (
 )
 from consignments.messages.onerecord.parties import ObjectReader
 from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, MessageContext, Parsed
-from consignments.messages.quantities import Doubts
 
 MARKS = ("onerecord.iata.org", "cargo:", '"@context"', '"@type"', '"@graph"', "logistics-object")
 PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")

@@ -17,7 +17,13 @@ from consignments.errors import MessageFault
 from consignments.identifiers import S10_FORM
 from consignments.messages.configuration import load_table
 from consignments.messages.content.trees import TEXT, Node, decode_head
-from consignments.messages.content.values import clean_text, get_unit_factor, parse_any_number, parse_time
+from consignments.messages.content.values import (
+    Doubts,
+    clean_text,
+    get_unit_factor,
+    parse_any_number,
+    parse_time,
+)
 from consignments.messages.parsed import MessageContext
 from consignments.messages.post.element_names import (
     QUALIFIER,
@@ -31,7 +37,6 @@ from consignments.messages.post.element_names import (
 )
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
-from consignments.messages.quantities import Doubts
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""

@@ -13,7 +13,6 @@ from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.configuration import load_table
-from consignments.messages.content.amounts import sum_values
 from consignments.messages.content.columns import read_columns
 from consignments.messages.content.paths import find_nodes, find_text, find_texts
 from consignments.messages.content.trees import (
@@ -26,7 +25,16 @@ from consignments.messages.content.trees import (
     stream_records,
     walk_nodes,
 )
-from consignments.messages.content.values import Fields, get_first, join_lines, parse_any_number, parse_time
+from consignments.messages.content.values import (
+    Doubts,
+    Fields,
+    get_first,
+    join_lines,
+    parse_any_number,
+    parse_time,
+    read_country,
+    sum_values,
+)
 from consignments.messages.parsed import (
     Declaration,
     Ignored,
@@ -38,7 +46,6 @@ from consignments.messages.parsed import (
     build_count_fault,
 )
 from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.quantities import Doubts, read_country
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)

@@ -11,13 +11,6 @@ from typing import Any, NamedTuple
 from consignments.errors import MessageFault
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.configuration import load_table
-from consignments.messages.content.amounts import (
-    find_unit_doubts,
-    has_several_units,
-    infer_per_unit,
-    multiply_units,
-    sum_values,
-)
 from consignments.messages.content.columns import convert_text
 from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
@@ -37,13 +30,20 @@ from consignments.messages.content.trees import (
     stream_records,
 )
 from consignments.messages.content.values import (
+    KILOGRAMS,
+    Doubts,
     Fields,
     clean_text,
+    find_unit_doubts,
     get_first,
     get_unit_factor,
+    has_several_units,
+    infer_per_unit,
     join_lines,
+    multiply_units,
     parse_any_number,
     parse_time,
+    sum_values,
 )
 from consignments.messages.parsed import (
     Declaration,
@@ -63,7 +63,6 @@ from consignments.messages.post.mapping import (
     Source,
 )
 from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.quantities import KILOGRAMS, Doubts
 from consignments.records import Consignment, get_fields
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}

@@ -17,9 +17,8 @@ from consignments.messages.content.trees import (
     read_frame,
     stream_records,
 )
-from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
+from consignments.messages.content.values import clean_text, get_unit_factor, parse_short_date, parse_time
 from consignments.messages.onerecord.graph import get_local_name
-from consignments.messages.quantities import parse_short_date
 
 XML = b'<r:Root xmlns:r="u"><Head id="7">x</Head><r:Rec><A>1</A></r:Rec><r:Rec><A>2</A><A>3</A></r:Rec><Tail/></r:Root>'
 
