@@ -45,8 +45,8 @@ from consignments.messages.sources import (
     Source,
     join_continuations,
     list_files,
-    read_bytes,
     read_file,
+    read_parts,
 )
 from consignments.messages.spool import BatchResult, Spool, pack_entry
 from consignments.messages.states import StateRow, resolve_states
@@ -375,7 +375,7 @@ def take_remarks(spool: Spool) -> tuple[tuple[Reject, ...], tuple[str, ...], tup
 def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:
     for number, source in enumerate(sources, start=1):
         if isinstance(source, bytes):
-            yield from read_bytes(source, f"message {number}", None)
+            yield from read_parts(f"message {number}", source)
         else:
             for path in list_files([source]):
                 yield from read_file(path)

@@ -97,7 +97,7 @@ def read_file(path: Path) -> Iterator[RawMessage]:
             if buffer[:4] == ZIP_MARK:
                 yield from _read_archive(path, name, written)
             else:
-                yield from _read_parts(name, buffer, written, (name,))
+                yield from read_parts(name, buffer, written, (name,))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
@@ -154,23 +154,19 @@ def _read_member(
     if fault:
         yield RawMessage(name, b"", written, (file_name,), fault)
         return
-    yield from _read_parts(name, content, written, (file_name,))
+    yield from read_parts(name, content, written, (file_name,))
 
 
-def _read_parts(
-    name: str, buffer: Buffer, written: datetime | None, paths: tuple[str, ...] = ()
+def read_parts(
+    name: str, buffer: Buffer, written: datetime | None = None, paths: tuple[str, ...] = ()
 ) -> Iterator[RawMessage]:
+    """Yield the messages of a file or of bytes in memory."""
     first, *others = split = list(islice(parts := split_messages(buffer), 2)) or [b""]
     if not others:
         yield RawMessage(name, first, written, paths)
         return
     for number, part in enumerate(chain(split, parts), start=1):
         yield RawMessage(f"{name} message {number}", part, written, paths)
-
-
-def read_bytes(content: bytes, name: str, received_at: datetime | None) -> Iterator[RawMessage]:
-    """Yield the messages of bytes in memory."""
-    yield from _read_parts(name, content, received_at)
 
 
 # --- several messages in one file -------------------------------------------------------------------------------------
