@@ -287,7 +287,8 @@ class LinkingSession:
                 wanted[entry.record.consignment_id] = True
                 continue
             houses = self._store.masters[entry.number].houses
-            wanted |= dict.fromkeys(houses.keys() - wanted.keys(), False)
+            for house in houses:
+                wanted.setdefault(house, False)
             if entry.declaration is not None and not houses:
                 wanted[entry.number] = True
                 self._own.add(entry.number)
