@@ -39,7 +39,7 @@ from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.event_log.packed_features import pack_rows
 from serving.event_log.reader import LogReader
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 Results = dict[str, dict[str, float]]
 """Figures by what is measured and by the number of entries written together."""

@@ -103,7 +103,7 @@ class Load:
         self.spent.watch(Stage(CONNECTION_STAGE, self, "_receive"))
         server = build_server(app)
         server.config.load()
-        connection_class = build_connection_class(connections)
+        connection_class = build_connection_class(connections, connections)
         for _ in range(connections):
             made = connection_class(server.config, server.server_state, {})
             made.connection_made(Wire(lambda made=made: self._answered(made)))

@@ -7,10 +7,13 @@ lower priority load models and write snapshots.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from consignments.errors import BadInput, BadSetting, LogInUse, ServiceFault
+from consignments.errors import BadInput, BadSetting, BundleRefused, LogInUse, ServiceFault
 from features.indicators.operation_keys import install_keys
+from models.signatures.key_holders import Approvers
+from serving.deployment.releases import Release, find_release_folder, read_release
 from serving.event_log.copies import is_sqlite_url
 from serving.event_log.databases.backend import URL_SETTING
 from serving.event_log.events import IMPORTED_BY
@@ -23,6 +26,7 @@ from serving.messages.reading import watch_mappings
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.logging import describe_failure, logger
 from serving.process.settings import Settings
+from serving.process.state_directory import DONE_FOLDER, read_changed_seconds
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
@@ -32,11 +36,9 @@ from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.model_updates import ModelUpdates
 from serving.scoring.offices import watch_offices
 from serving.scoring.recording import Recorder
-from serving.shadow.supervisor import ShadowProcess
 from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
-from serving.state.snapshot_schedule import SnapshotSchedule
-from serving.state.snapshots import Snapshots
+from serving.state.snapshots import Snapshots, SnapshotSchedule
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
@@ -45,6 +47,7 @@ HISTORY_WARNING_SHARE = 0.9
 """Share of the maximum number of history keys at which the service warns."""
 CLOCK_WARNING_SECONDS = 1.0
 """Seconds that the system clock may be behind before the service warns."""
+CERTIFICATE_WARNING = timedelta(days=14)
 FAILURE_MEMORY_SECONDS = 60.0
 """A failed write counts as a fault of the log for this time. If a disk is nearly full, some later writes succeed."""
 LATEST_ENTRIES = 1_000
@@ -56,7 +59,8 @@ class Service:
     """The service on one state directory; its creator must hold the `StateLock`.
 
     `clock` and `elapsed` are the system clock and the time since the machine was started, in microseconds. Without the second, jumps of the
-    first are not detected. With `accept_clock` a person accepts a start long after the last entry of the log, or before it.
+    first are not detected. With `accept_clock` a person accepts a start long after the last entry of the log, or before it, and with `accept_loss`
+    a log without the last entries of a snapshot.
     `setting_faults` are files named by settings that changed but are refused, with the reason.
     """
 
@@ -67,9 +71,10 @@ class Service:
         elapsed: Clock | None = None,
         *,
         accept_clock: bool = False,
+        accept_loss: bool = False,
     ) -> None:
         require_standby_database(settings)
-        self._accepts_clock = accept_clock
+        self._accepts_clock, self._accepts_loss = accept_clock, accept_loss
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
         self.vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
         self.metrics = Metrics()
@@ -85,8 +90,8 @@ class Service:
         self.snapshots = Snapshots(settings.snapshots_dir)
         self.updates = ModelUpdates(settings, self.log, self.snapshots, self.metrics)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, settings, self.metrics)
-        self.shadow = ShadowProcess(settings, self.metrics)
         self.connections: Callable[[], int] = lambda: 0
+        self.get_certificate_end: Callable[[], datetime | None] = lambda: None
         self.setting_faults: dict[str, str] = {}
         self._stopped_at_end: list[Callable[[], Awaitable[None]]] = []
         self._watched: dict[str, Callable[[], bool]] = {}
@@ -129,13 +134,20 @@ class Service:
         last = LastRecorded.find(self.log)
         self.clock.start(last.any_us, last.own_us, accepted=self._accepts_clock)
         self._forget_again()
-        return self.updates.build_first(self.active, progress)
+        built = self.updates.build_first(self.active, progress)
+        if self.snapshots.lost and self._accepts_loss:
+            logger.warning(
+                "the loss of entries was accepted", up_to=self.snapshots.lost, sequence=self.log.last_sequence
+            )
+            self.snapshots.accept_loss()
+        return built
 
     async def _begin(self) -> None:
         """Become active on a log of which this service now has the lock."""
         model, state = await asyncio.to_thread(self._build_first)
         self.committer.resume()
         self.active.switch_to(model, state)
+        self.updates.record_downgrade(self.active)
 
     def _lose(self, fault: ServiceFault) -> None:
         """Read the log again, which another process has written."""
@@ -150,9 +162,9 @@ class Service:
             logger.warning("forgotten content was removed again", removals=removed)
 
     async def start(self) -> None:
-        """Start the challenger, and the tasks that keep the role, and watch for new models, API keys and a recovered log."""
+        """Start the tasks that keep the role, and watch for new models, API keys and a recovered log."""
         if self.role.is_active:
-            await asyncio.to_thread(self.shadow.poll)
+            self.updates.record_downgrade(self.active)
         self._watcher = asyncio.create_task(self._watch())
         if self.settings.standby:
             self._keeper.start()
@@ -167,7 +179,6 @@ class Service:
         self.snapshots.skip_pauses()
         for stop in self._stopped_at_end:
             await stop()
-        await asyncio.to_thread(self.shadow.stop)
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
             if self.role.is_active and self.committer.fault is None:
@@ -193,20 +204,45 @@ class Service:
         if self.active.scorer is None:
             reasons.append("no model is loaded")
         fault = self.committer.fault or self.committer.get_stall_fault()
-        faults = (self.role.get_fault(), fault, self.clock.get_fault())
+        faults = (self.role.get_fault(), fault, self.clock.get_fault(), self._get_loss())
         return reasons + [str(each) for each in faults if each is not None]
+
+    def _get_loss(self) -> ServiceFault | None:
+        """Return a fault if the log lacks entries that were acknowledged, else None."""
+        if not self.snapshots.lost:
+            return None
+        return ServiceFault(
+            "the event log lacks acknowledged entries: it was truncated, or an old copy was restored",
+            got=f"{self.log.last_sequence:,} entries",
+            expected=f"at least the {self.snapshots.lost:,} entries of a snapshot",
+            todo="restore the newest copy of the log; if the entries are lost, start once with npsrisk serve --accept-loss",
+        )
+
+    def find_challenger(self) -> Release | None:
+        """Find the published challenger; None if there is none, or it cannot be used."""
+        with contextlib.suppress(BadSetting, BundleRefused):
+            folder = find_release_folder(self.settings.state_dir, "shadow")
+            if folder is not None:
+                return read_release(folder, Approvers.read(self.settings.approvers_file), "shadow")
+        return None
 
     def list_warnings(self) -> list[str]:
         """List the problems that do not prevent scoring."""
         active = self.active
         found = [active.fault] if active.fault else []
         found += self.setting_faults.values()
-        if self.shadow.fault is not None:
-            found.append(f"the challenger does not score: {self.shadow.fault}")
         if active.degraded:
             found.append(
                 f"no model is loaded: scores come from {active.model.name} and are not calibrated; publish a model"
             )
+        if active.model.newer is not None:
+            newer = active.model.newer.version
+            found.append(
+                f"{active.model.name} decides, an older release than version {newer}, which was approved later"
+            )
+        ends_at = self.get_certificate_end()
+        if ends_at is not None and ends_at - datetime.now(UTC) < CERTIFICATE_WARNING:
+            found.append(f"the TLS certificate ends at {ends_at.isoformat()}; renew it")
         behind = self.clock.behind_seconds
         if behind >= CLOCK_WARNING_SECONDS:
             found.append(
@@ -232,8 +268,17 @@ class Service:
 
     def read_gauges(self) -> dict[str, float]:
         """Read the current values of the gauges for `Metrics.render`."""
-        committer, state = self.committer, self.active.state
+        committer, state, ends_at = self.committer, self.active.state, self.get_certificate_end()
+        done = self.settings.state_dir / DONE_FOLDER
         return {
+            "warnings": len(self.list_warnings()),
+            "log_shortened": self.snapshots.lost > 0,
+            "model_downgraded": self.active.model.newer is not None,
+            "certificate_end_timestamp_seconds": 0.0 if ends_at is None else ends_at.timestamp(),
+            "approvers_changed_timestamp_seconds": read_changed_seconds(self.settings.approvers_file),
+            "backup_timestamp_seconds": read_changed_seconds(done / "backup"),
+            "verify_log_timestamp_seconds": read_changed_seconds(done / "verify-log"),
+            "parity_timestamp_seconds": read_changed_seconds(done / "parity"),
             "active": self.role.is_active,
             "standby_usable": self.role.is_active or self.role.fault is None,
             "connections": self.connections(),
@@ -261,9 +306,6 @@ class Service:
             for what, refresh in self._watched.items():
                 with _collect(errors):
                     self._refresh(what, refresh)
-            with _collect(errors):
-                if self.role.is_active:
-                    await asyncio.to_thread(self.shadow.poll)
             await self._follow_log(errors)
         if errors:
             raise ExceptionGroup("checks of the service failed", errors)
@@ -291,9 +333,12 @@ class Service:
                     logger.error("watching failed", **describe_failure(error))
 
     def _check_writing(self) -> None:
-        """Raise `ServiceFault` if nothing may be recorded now: by the clock, or by the role."""
+        """Raise `ServiceFault` if nothing may be recorded now: by the clock, by the role, or because entries were lost."""
         self.clock.check()
         self.role.check()
+        loss = self._get_loss()
+        if loss is not None:
+            raise loss
 
     def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
         """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""
@@ -333,7 +378,6 @@ class Service:
         self.log.stop_writing()
         self.active.switch_to(*self.updates.build_empty(self.active))
         self.committer.resume()
-        await asyncio.to_thread(self.shadow.stop)
         logger.warning("another service is active: this one is a standby now", fault=str(fault))
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
+from msgspec import to_builtins
 
 from cli.stores import read_settings
 from cli.verb import Progress, Result, argument, option, verb
@@ -37,7 +38,7 @@ def backup(
     Example:
     npsrisk backup /backup/log/2026-07-01 --keys /backup/keys/2026-07-01 --keep-days 30
     """
-    from serving.maintenance.backup import back_up, delete_old_backups, to_plain
+    from serving.maintenance.backup import back_up, delete_old_backups
 
     done = back_up(read_settings(), folder, keys, progress)
     where = folder / "keys" if keys is None else keys
@@ -47,7 +48,7 @@ def backup(
         deleted = delete_old_backups(folder, keys, done.log_id, datetime.now(UTC) - timedelta(days=keep_days))
         text += f"\ndeleted {len(deleted):,} backups older than {keep_days} days"
     values = {"folder": str(folder), "keys": str(where), "deleted": [*map(str, deleted)]}
-    return Result(to_plain(done) | values, text)
+    return Result(to_builtins(done) | values, text)
 
 
 @verb
@@ -69,7 +70,6 @@ def restore(progress: Progress, folder: Path = argument("DIR"), keys: Path | Non
     NPSRISK_STATE_DIR=/var/lib/npsrisk npsrisk restore /backup/log/2026-07-01 --keys /backup/keys/2026-07-01
     """
     from serving.maintenance.backup import restore as run
-    from serving.maintenance.backup import to_plain
 
     settings = read_settings()
     done = run(settings, folder, keys, progress)
@@ -80,4 +80,4 @@ def restore(progress: Progress, folder: Path = argument("DIR"), keys: Path | Non
     if copy.exists() and not settings.approvers_file.exists():
         text += f"\nnot restored, because only an administrator may write it: install -m 0644 {copy} {settings.approvers_file}"
     values = {"state_dir": str(settings.state_dir), "removed": done.removed, "head_now": done.head}
-    return Result(to_plain(done.manifest) | values, text)
+    return Result(to_builtins(done.manifest) | values, text)

@@ -21,7 +21,7 @@ from consignments.errors import BadInput
 if TYPE_CHECKING:
     from models.bundle import Bundle
     from serving.event_log.hash_chain import VerificationResult
-    from serving.scoring.past_models import PastModels
+    from serving.scoring.scoring_method import PastModels
 
 
 @verb
@@ -114,7 +114,7 @@ def _export_state(folder: Path | None, progress: Progress) -> Result:
     """Write the history after the log as the state of a batch."""
     from serving.event_log.log_keys import check_vault
     from serving.maintenance.export_state import export_state
-    from serving.state.published_config import build_key_reader
+    from serving.state.history_keys import build_key_reader
 
     assert folder is not None
     vault, pseudonyms = open_vault(), load_pseudonyms()
@@ -160,6 +160,7 @@ def parity(
     """
     from consignments.files.table_writers import write_chunks
     from serving.maintenance.parity import DecisionFilter, ParityCheck
+    from serving.process.state_directory import record_done
 
     names = tuple(name.removeprefix("models:/") for name in model)
     wanted = DecisionFilter(to_bound_us(begins), to_bound_us(until), names)
@@ -171,6 +172,8 @@ def parity(
         else:
             write_chunks(comparison.iterate_tables(), out)
     found = comparison.findings
+    if found.equal:
+        record_done(read_settings().state_dir, "parity")
     return Result(found.to_dict(), found.to_text(), failed=not found.equal)
 
 
@@ -204,9 +207,8 @@ def forget(
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
     npsrisk forget --consignment RB123456785DE --approved-by "data protection" --why "request 12/2026"
     """
-    from serving.maintenance.retention import forget as run
-    from serving.maintenance.retention import forget_consignment
-    from serving.state.forgetting import RetentionApproval
+    from serving.state.forgetting import RetentionApproval, forget_consignment
+    from serving.state.forgetting import forget as run
 
     if (before is None) == (consignment is None):
         raise BadInput(
@@ -244,7 +246,8 @@ def verify_log(
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log.verification.chain import HEAD_PATTERN, verify_chain
+    from serving.event_log.verification import HEAD_PATTERN, verify_chain
+    from serving.process.state_directory import record_done
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
         raise BadInput(
@@ -253,6 +256,8 @@ def verify_log(
     with open_log() as log:
         verdict = verify_chain(log, head, progress)
     fault = verdict.describe_fault(head)
+    if not fault:
+        record_done(read_settings().state_dir, "verify-log")
     text = _summarize_verification(verdict)
     return Result(
         {**verdict._asdict(), "fault": fault}, f"{text}\n{fault}" if fault else text, failed=bool(fault)
@@ -261,7 +266,7 @@ def verify_log(
 
 def open_past_bundles() -> "PastModels":
     """Open the bundles of past decisions: those in the state directory, else those in MLflow, whose store must exist."""
-    from serving.scoring.past_models import PastModels
+    from serving.scoring.scoring_method import PastModels
 
     def fetch(name: str, version: str) -> "Bundle":
         return open_registry().fetch_bundle(open_registry().resolve(f"models:/{name}/{version}"))

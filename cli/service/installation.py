@@ -193,6 +193,8 @@ def _check_tls(settings: Settings) -> Results:
     certificate = Certificate.from_settings(settings)
     off, on = "off: a proxy must add it", f"certificate {settings.tls_cert_file}"
     yield DoctorFinding(off if certificate is None else on)
+    if certificate is not None and certificate.ends_at - datetime.now(UTC) < EXPIRY_WARNING:
+        yield build_fault(f"the certificate ends on {certificate.ends_at.date()}", "renew it")
 
 
 def _check_store(settings: Settings) -> Results:

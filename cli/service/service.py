@@ -1,13 +1,14 @@
 """The verbs of the running service: publish, shadow, serve."""
 
+import sys
 from datetime import datetime
 
 import click
 
 from cli.options import MODEL
-from cli.stores import open_log, open_registry, read_settings
+from cli.stores import install_operation_keys, open_log, open_registry, read_settings
 from cli.tables import to_bound_us
-from cli.verb import Result, option, verb
+from cli.verb import Progress, Result, option, verb
 from consignments.workers import pause_garbage_collection
 
 
@@ -21,6 +22,9 @@ def serve(
     ),
     accept_clock: bool = option(
         "Start although the system clock is more than 7 days after the last entry of the log, or an hour before it: its time is right."
+    ),
+    accept_loss: bool = option(
+        "Start although the log lacks entries that a snapshot has: they are lost. Restore the newest copy of the log instead, if there is one."
     ),
 ) -> None:
     """Run the HTTP service with the published model.
@@ -47,14 +51,22 @@ def serve(
         from operation.desk.routes import list_page_routes
 
         further.append(list_page_routes)
-    run(host, port, settings, elapsed=read_elapsed_us, further=further, accept_clock=accept_clock)
+    run(
+        host,
+        port,
+        settings,
+        elapsed=read_elapsed_us,
+        further=further,
+        accept_clock=accept_clock,
+        accept_loss=accept_loss,
+    )
 
 
 @verb
 def publish(
     model: str | None = MODEL,
     shadow: str | None = option(
-        "Model to run in shadow mode: it scores the same traffic, and its scores are only logged. Default: NPSRISK_SHADOW_MODEL.",
+        "Model to place in shadow: npsrisk shadow reports what it would have answered. Default: NPSRISK_SHADOW_MODEL.",
         metavar="URI",
     ),
 ) -> Result:
@@ -92,30 +104,37 @@ def publish(
 
 @verb
 def shadow(
+    progress: Progress,
     begins: datetime | None = option("Compare only decisions made at or after this time.", name="--from"),
     until: datetime | None = option("Compare only decisions made before this time."),
-    model: str | None = option("Shadow model to report on. Default: the latest.", metavar="NAME/VERSION"),
+    model: str | None = option(
+        "Published model to report on instead of the shadow model.", metavar="NAME/VERSION"
+    ),
 ) -> Result:
     """Report how the shadow model differs from the champion.
 
-    A shadow model scores the same traffic as the published model, and its scores are only logged. The report compares both
-    on the same consignments: bands, highest scores, and results of inspections. The champion selected most inspections, so these results favour it. For a fair comparison, use
-    "npsrisk compare", which corrects for the selection.
+    The shadow model scores the decisions of the log from their logged fields and history, as if it had decided. This takes some minutes for a
+    million decisions, and the service may keep running. The report compares both on the same consignments: bands, highest scores, and results of
+    inspections. The champion selected most inspections, so these results favour it. For a fair comparison, use "npsrisk compare", which
+    corrects for the selection.
 
-    First run "npsrisk publish --shadow URI", and let the service run for some time. Changes nothing.
+    First run "npsrisk publish --shadow URI". This needs the data key. Changes nothing.
 
     \b
     Example:
     npsrisk shadow --from 2024-03-01
     """
-    from serving.shadow.report import MAX_TIME_US, measure_disagreement
-    from serving.shadow.store import ShadowLog
+    from serving.shadow.challenger import Challenger
+    from serving.shadow.report import measure_disagreement
 
     from_us, until_us = to_bound_us(begins) or 0, to_bound_us(until)
-    with (
-        open_log() as log,
-        ShadowLog(read_settings().state_dir, log.log_id) as shadow_log,
-    ):
-        end_us = MAX_TIME_US if until_us is None else until_us
-        found = measure_disagreement(log, shadow_log, model, from_us, end_us)
+    install_operation_keys()
+    with open_log() as log:
+        challenger = Challenger.load(read_settings(), log, model)
+        opinions = [
+            *challenger.score_decisions(from_us, sys.maxsize if until_us is None else until_us, progress)
+        ]
+        found = measure_disagreement(
+            log, challenger.model.name, challenger.target, challenger.tally, opinions
+        )
     return Result(found.to_dict(), found.to_text())

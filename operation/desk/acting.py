@@ -19,7 +19,7 @@ from serving.messages.linking import link_alone
 from serving.messages.reading import build_records
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.decisions import find_doubts
-from serving.scoring.intake import REASON_REQUIRED, FieldError, list_arrival_faults
+from serving.scoring.intake import REASON_REQUIRED, FieldError, list_faults
 from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, find_office
 from serving.scoring.recording import ACTIONS, OUTCOMES, UNKNOWN_CONSIGNMENT
 from serving.scoring.trial import TrialScore, score_trial
@@ -146,7 +146,7 @@ class TryEndpoint:
     async def _score(self, consignments: list[Consignment]) -> list[TrialScore]:
         scores = []
         for c in consignments:
-            for fault in list_arrival_faults(c, self._active.clock()):
+            for fault in list_faults(c, self._active.clock()):
                 raise FormFault(format_reason(fault))
             scores.append(score_trial(self._active.get_scorer(), find_doubts(c)[0]))
             await yield_to_requests()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from consignments.timestamps import US_PER_DAY, to_us
 from models.promotion_record import DeployedFigures, Figure
 from serving.service import Service
-from serving.telemetry.data_quality import DataQualityCounters
+from serving.telemetry.metrics import DataQualityCounters
 
 MAX_ROWS = 12
 METRICS = (
@@ -28,7 +28,7 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
     """Collect the facts about the active model."""
     active, model = service.active, service.active.model
     card, release = model.card, model.release
-    traffic = service.metrics.hot.traffic
+    traffic, challenger = service.metrics.hot.traffic, service.find_challenger()
     traffic.flush()
     scored = sum(service.metrics.hot.decisions.values())
     facts: dict[str, Any] = {
@@ -38,7 +38,7 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
         "as_of": None,
         "figures": None,
         "metrics": [],
-        "challenger": None if service.shadow.release is None else service.shadow.release.model,
+        "challenger": None if challenger is None else challenger.model,
         "warnings": service.list_warnings(),
         "missing": _rank_shares(traffic, "missing", scored),
         "unknown": _rank_shares(traffic, "unknown", scored),

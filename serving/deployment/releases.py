@@ -4,6 +4,7 @@
 atomically, so a reader sees the old release or the new one, never a part.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from models.signatures.signed_record import SignedRecord
 BUNDLE_FOLDER = "bundle"
 """Folder of the bundle inside the folder of a release."""
 Role = Literal["current", "shadow"]
-"""Purpose of a release: to decide, or to run in shadow mode, where results are only logged."""
+"""Purpose of a release: to decide, or to be reported on by `npsrisk shadow`."""
 
 
 class ReleasePointer(msgspec.Struct, frozen=True):
@@ -94,6 +95,17 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
             todo="run npsrisk publish again",
         )
     return Release(note.name, note.version, note.bundle_sha256, record, folder / BUNDLE_FOLDER)
+
+
+def find_newer_record(folder: Path, release: Release, approvers: Approvers) -> PromotionRecord | None:
+    """Find the newest record among the approved releases of the same model, if it is newer than that of a release in a folder."""
+    newest = release.record
+    for other in folder.parent.glob("*/release.json"):
+        with suppress(BundleRefused):
+            found = read_release(other.parent, approvers).record
+            if found and newest and found.name == newest.name and found.number > newest.number:
+                newest = found
+    return None if newest is release.record else newest
 
 
 def _refused(path: Path, got: str) -> BundleRefused:

@@ -4,6 +4,7 @@ Personal fields can be decrypted only with the sealing key whose id they begin w
 with keys that are derived from the pseudonym key, so they stay when the sealing key is replaced.
 """
 
+import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import compress
@@ -12,14 +13,14 @@ from typing import Any
 
 import msgspec
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import astuple
 
 from consignments.errors import BadSetting, ServiceFault
 from consignments.records import get_fields
 from features.history.data_keys import ID_BYTES, KEY_SETTING, DataKeys, read_data_keys
 from features.history.pseudonyms import derive_key
-from serving.encryption.cipher import Cipher, compute_fingerprint
-from serving.process.state_directory import FileStamp, get_file_stamp
+from serving.process.watched_files import WatchedFiles
 
 CONTENT_BYTES = 16
 NAME_BYTES = 8
@@ -38,7 +39,7 @@ class PackedRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class Vault:
-    """The encryption and hash keys of one log; `path` is the file that the keys were read from, if it may change."""
+    """The encryption and hash keys of one log; `path` is the file that the keys were read from, which `refresh` reads again if it changed."""
 
     def __init__(self, keys: DataKeys, path: Path | None = None) -> None:
         self.data_key = keys.pseudonyms
@@ -46,19 +47,19 @@ class Vault:
         self.identifier_key = derive_key(self.data_key, "index of identifiers")
         self.names = blake2b(digest_size=NAME_BYTES, key=self.identifier_key)
         self.fingerprint = compute_fingerprint(self.data_key)
-        self._path, self._seen = path, _find_stamp(path)
+        self._path = path
         self._use(keys)
+        self.refresh = WatchedFiles(lambda: [path] if path else [], self._read_again).refresh
 
     @classmethod
     def load(cls, path: Path) -> "Vault":
         """Load the vault of a file of data keys; raise `BadSetting` as `read_data_keys` does."""
         return cls(read_data_keys(path), path)
 
-    def refresh(self) -> bool:
-        """Read the file of the keys again if it changed; return whether it did. Raise `BadSetting` if it has other pseudonyms."""
-        stamp = _find_stamp(self._path)
-        if self._path is None or stamp == self._seen:
-            return False
+    def _read_again(self) -> None:
+        """Read the file of the keys again; raise `BadSetting` if it has other pseudonyms."""
+        if self._path is None:
+            return
         keys = read_data_keys(self._path)
         if keys.pseudonyms != self.data_key:
             raise BadSetting(
@@ -66,9 +67,7 @@ class Vault:
                 where=str(self._path),
                 todo="restore the file from a backup",
             )
-        self._seen = stamp
         self._use(keys)
-        return True
 
     def check_fingerprint(self, fingerprint: str) -> None:
         """Raise `BadSetting` if the log was written with another data key."""
@@ -118,13 +117,6 @@ class Vault:
             bytes.fromhex(each.id): Cipher(bytes.fromhex(each.key)) for each in keys.sealing_keys
         }
         self._newest = list(self._ciphers.items())[-1]
-
-
-def _find_stamp(path: Path | None) -> FileStamp | None:
-    try:
-        return None if path is None else get_file_stamp(path)
-    except OSError:
-        return None
 
 
 class RecordPacker:
@@ -228,3 +220,32 @@ class _FieldPacker:
     def unpack(self, packed: bytes) -> dict[str, Any]:
         part = self._decode(packed)
         return {name: value for name in self._names if (value := getattr(part, name)) is not None}
+
+
+NONCE_BYTES = 12
+"""Length of the random nonce (96 bits); safe for 2**32 texts with one key (NIST SP 800-38D, 8.3)."""
+
+
+class Cipher:
+    """An AES-256-GCM cipher with random nonces and a key of 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._aes = AESGCM(key)
+
+    def encrypt_all(self, texts: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
+        """Encrypt texts, (n,), and bind each to its subject, (n,). Their nonces are drawn together, because each call of the system gives another thread its turn."""
+        drawn, encrypt = os.urandom(NONCE_BYTES * len(texts)), self._aes.encrypt
+        nonces = [drawn[start : start + NONCE_BYTES] for start in range(0, len(drawn), NONCE_BYTES)]
+        return [
+            nonce + encrypt(nonce, text, subject)
+            for nonce, text, subject in zip(nonces, texts, subjects, strict=True)
+        ]
+
+    def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
+        """Decrypt a text; raise `cryptography.exceptions.InvalidTag` if it or its subject was changed, or the key is another one."""
+        return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject)
+
+
+def compute_fingerprint(data_key: bytes) -> str:
+    """Compute the fingerprint of a data key: 16 hexadecimal digits that reveal nothing about the key."""
+    return derive_key(data_key, "event log fingerprint")[:8].hex()

@@ -24,8 +24,7 @@ from serving.event_log.databases.database import (
     use_database,
 )
 from serving.event_log.databases.tables import ENTRIES, LOG, TERMS
-from serving.event_log.queries import select_entries
-from serving.event_log.reader import PAGE_ENTRIES, LogReader, Progress
+from serving.event_log.reader import PAGE_ENTRIES, LogReader, Progress, select_entries
 
 
 def is_sqlite_url(url: str) -> bool:
@@ -41,10 +40,7 @@ def get_sqlite_path(url: str) -> Path:
 
 
 def copy_to_file(url: str, path: Path, progress: Progress | None = None) -> None:
-    """Copy a log to a new SQLite file, as of one moment; the service may write it at the same time.
-
-    Raises `BadSetting` if there is no log, `ServiceFault` if it cannot be read, and `FileFault` if the file cannot be written.
-    """
+    """Copy a log to a new SQLite file, as of one moment; the service may write it at the same time."""
     with LogReader.open_to_read(url) as log:
         try:
             if is_sqlite_url(url):

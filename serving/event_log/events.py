@@ -29,6 +29,7 @@ Kind = Literal[
     "removal",
     "restore",
     "message",
+    "downgrade",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 CONTENT_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "link")
@@ -201,6 +202,12 @@ class RestoreEvent(MaintenanceEntry, frozen=True, gc=False):
     kind: ClassVar[Kind] = "restore"
 
 
+class DowngradeEvent(MaintenanceEntry, frozen=True, gc=False):
+    """The use of an older release than the newest approved one; `plain` is the MessagePack of the two models, `NAME/VERSION`."""
+
+    kind: ClassVar[Kind] = "downgrade"
+
+
 Event = (
     ArrivalEvent
     | DecisionEvent
@@ -214,6 +221,7 @@ Event = (
     | LinkEvent
     | RedactionEvent
     | RestoreEvent
+    | DowngradeEvent
 )
 """Any entry of the log, without the hashes of the chain."""
 

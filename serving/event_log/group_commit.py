@@ -62,10 +62,7 @@ class CommitGroup:
         self.call_when_durable(partial(resolve_future, future, value))
 
     def call_when_durable(self, then: Callable[[ServiceFault | None], object]) -> None:
-        """Call `then` with None when the group is on disk, or with the fault if the group cannot be written.
-
-        It must not raise.
-        """
+        """Call `then` with None when the group is on disk, or with the fault if the group cannot be written. It must not raise."""
         if self._done:
             then(self._error)
         else:

@@ -1,6 +1,6 @@
 """Hash chain of the event log: each entry's hash covers the previous hash and all columns of the entry.
 
-An entry whose content was removed (`serving.maintenance.retention`) keeps its hash. A later entry records the removal, with
+An entry whose content was removed (`serving.state.forgetting`) keeps its hash. A later entry records the removal, with
 a digest of what remains of these entries. So the remains cannot be changed unnoticed either.
 
 sequence 1 to 3   RB1 to RB3 were scored; their content was removed   hash 3 is stored; the digest in 5 covers the remains

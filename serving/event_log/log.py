@@ -91,10 +91,7 @@ class EventLog(LogReader):
                 raise
 
     def try_to_write(self) -> bool:
-        """Acquire the right to write the log if no other process has it; the log may then have later entries than before.
-
-        Raises `ServiceFault` if the log cannot be used or a key is missing; another process may then become the writer.
-        """
+        """Acquire the right to write the log if no other process has it; the log may then have later entries than before."""
         with _convert_errors():
             if not self._writer.try_acquire():
                 return False
@@ -141,10 +138,7 @@ class EventLog(LogReader):
             self._turn.release()
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write all entries or none; they are durable on return.
-
-        Raises `ServiceFault` if they cannot be written, or do not follow the last entry; then call `reread`.
-        """
+        """Write all entries or none; they are durable on return."""
         rows = [encode_row(event, self.compute_digest(event.consignment_id)) for event in events]
         self._check_sequences(rows)
         hashes = hash_rows(self._head, rows)

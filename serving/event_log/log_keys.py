@@ -18,10 +18,7 @@ KEY_SEARCH_ENTRIES = 100_000
 
 
 def check_vault(log: LogReader, vault: Vault) -> None:
-    """Check that a vault belongs to a log, and has the sealing key of its last consignment.
-
-    Raises `BadSetting` if the log was written with another data key, and `ServiceFault` if a sealing key is missing.
-    """
+    """Check that a vault belongs to a log, and has the sealing key of its last consignment."""
     vault.check_fingerprint(log.key_fingerprint)
     query = sa.select(ENTRIES.c.sequence, ENTRIES.c.sealed).where(
         ENTRIES.c.sequence > log.read_last_sequence() - KEY_SEARCH_ENTRIES,

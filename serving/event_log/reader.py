@@ -2,16 +2,23 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import cache
+from threading import Condition
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import sqlalchemy as sa
 
+from consignments.errors import ServiceFault
 from consignments.timestamps import US_PER_DAY
+from serving.event_log.databases.backend import describe_error
 from serving.event_log.databases.database import mask_password, open_engine, require_tables, use_database
-from serving.event_log.databases.tables import ENTRIES, IS_DECISION, LOG, TERM_NAMES, TERMS
+from serving.event_log.databases.tables import ENTRIES, IS_DECISION, IS_OTHER, LOG, TERM_NAMES, TERMS
 from serving.event_log.events import (
     ARRIVAL_KINDS,
+    NAMES,
+    NOT_READ,
     PLACES,
     AlertEvent,
     ArrivalEvent,
@@ -21,11 +28,11 @@ from serving.event_log.events import (
     Kind,
     LinkEvent,
     MessageEvent,
+    RecordEntry,
     RedactionEvent,
     RestoreEvent,
     decode_row,
 )
-from serving.event_log.queries import CompiledQuery, LogQueries, list_columns, select_entries, select_named
 from serving.event_log.terms import Terms
 
 Progress = Callable[[str, int, int], None]
@@ -63,10 +70,7 @@ class LogReader:
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
-        """Open an existing log for reading, without locking out its writer.
-
-        Raises `BadSetting` if the URL is not valid or there is no log of this version, `ServiceFault` if it cannot be read.
-        """
+        """Open an existing log for reading, without locking out its writer."""
         with use_database(url) as address:
             engine = open_engine(address, read_only=True)
             try:
@@ -107,7 +111,7 @@ class LogReader:
             _, *batch = zip(*rows, strict=True)
             for place, name in enumerate(names):
                 if name in TERM_NAMES:
-                    batch[place] = tuple(map(self.terms.get_text, batch[place]))
+                    batch[place] = tuple(self.terms.get_texts(batch[place]))
             yield batch
 
     def read_rows(
@@ -237,11 +241,11 @@ class LogReader:
         day = ENTRIES.c.at_us // sa.literal_column(str(US_PER_DAY), sa.BigInteger)
         groups = day, ENTRIES.c.band, ENTRIES.c.model
         query = sa.select(*groups, sa.func.count()).where(_decided(from_us, until_us)).group_by(*groups)
-        name = self.terms.get_text
-        return [
-            (int(day), name(band) or "", name(model) or "", count)
-            for day, band, model, count in self.queries.fetch_all(query)
-        ]
+        found = []
+        for day, *shared, count in self.queries.fetch_all(query):
+            band, model = self.terms.get_texts(shared)
+            found.append((int(day), band or "", model or "", count))
+        return found
 
     def read_hash(self, sequence: int) -> bytes | None:
         """Read the hash of an entry (0: the start of the chain); return None if there is no such entry."""
@@ -249,32 +253,6 @@ class LogReader:
             return self.origin
         found = self.queries.fetch_value(sa.select(ENTRIES.c.hash).where(ENTRIES.c.sequence == sequence))
         return None if found is None else bytes(found)
-
-    def find_neighbours(
-        self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
-    ) -> dict[int, Event]:
-        """Find the nearest entry of other kinds for the same consignment, for each entry of some kinds from `first` to `last`.
-
-        It is the next one, up to the last one at the time of opening, if `later`, else the previous one. Arrivals are read without their
-        content. Returns them by the sequence number of their entry; entries without a neighbour are not included.
-        """
-        mine = {
-            sequence: name
-            for sequences, names in self.read_columns(("sequence", "consignment_id"), first - 1, last, kinds)
-            for sequence, name in zip(sequences, names, strict=True)
-            if name is not None
-        }
-        names = list(dict.fromkeys(mine.values()))
-        events = self.read_events_of(names, self.last_sequence, tuple(CONTENT_COLUMNS))
-        nearest: dict[int, Event] = {}
-        known: dict[str, Event] = {}
-        for event in reversed(events) if later else events:
-            assert event.consignment_id is not None  # only entries of the given consignments are read
-            if event.sequence in mine and event.consignment_id in known:
-                nearest[event.sequence] = known[event.consignment_id]
-            if event.kind in others:
-                known[event.consignment_id] = event
-        return nearest
 
     @property
     def origin(self) -> bytes:
@@ -328,8 +306,7 @@ class LogReader:
             return [*map(self.terms.name_row, rows)]
         columns: list[Sequence[Any]] = [*zip(*rows, strict=True)]
         for name in TERM_NAMES:
-            numbers = columns[PLACES[name]]
-            columns[PLACES[name]] = [*map(self.terms.get_text, numbers)]
+            columns[PLACES[name]] = self.terms.get_texts(columns[PLACES[name]])
         return [*zip(*columns, strict=True)]
 
     def _decode(self, rows: Sequence[Any]) -> list[Event]:
@@ -352,3 +329,115 @@ def _decided(from_us: int | None, until_us: int) -> Any:
     at_us = ENTRIES.c.at_us
     within = at_us < until_us if from_us is None else (at_us >= from_us) & (at_us < until_us)
     return IS_DECISION & within
+
+
+IN_LIMIT = 500
+"""Values in one condition; every SQLite supports 999."""
+IS_ARRIVAL = sa.or_(*(ENTRIES.c.kind == kind for kind in ARRIVAL_KINDS))
+
+
+class CompiledQuery(NamedTuple):
+    """A query in the words of the database; `names` are those of the values in their order, None if they are given by name."""
+
+    text: str
+    values: dict[str, Any]
+    names: tuple[str, ...] | None
+
+
+class LogQueries:
+    """A runner of queries that converts database errors to `ServiceFault`."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._uses, self._closed, self._use_ended = 0, False, Condition()
+
+    def close(self) -> None:
+        """Refuse further uses of the log, and wait until those of other threads have ended."""
+        with self._use_ended:
+            self._closed = True
+            self._use_ended.wait_for(lambda: self._uses == 0)
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Keep the log open inside the context; raise `ServiceFault` if it is closed."""
+        with self._use_ended:
+            if self._closed:
+                raise ServiceFault("the event log is closed")
+            self._uses += 1
+        try:
+            yield
+        finally:
+            with self._use_ended:
+                self._uses -= 1
+                self._use_ended.notify_all()
+
+    def fetch_all(self, query: Any) -> list[Any]:
+        """Fetch all rows of a query."""
+        return self.fetch_compiled(self.compile(query))
+
+    def compile(self, query: Any, *, fixed: bool = True) -> CompiledQuery:
+        """Compile a query for `fetch_compiled`, with the values that it has now, or to be given others each time."""
+        compiled = query.compile(self._engine, compile_kwargs={"render_postcompile": True} if fixed else {})
+        names = tuple(compiled.positiontup) if compiled.positional else None
+        return CompiledQuery(compiled.string, compiled.params, names)
+
+    def fetch_compiled(self, query: CompiledQuery, **values: Any) -> list[Any]:
+        """Fetch all rows of a compiled query by the driver itself, which takes a third of the time of `fetch_all`."""
+        given = query.values | values
+        named = given if query.names is None else [given[name] for name in query.names]
+        failure = self._engine.dialect.loaded_dbapi.Error
+        try:
+            with self.use(), closing(self._engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                cursor.execute(query.text, named)
+                return list(cursor.fetchall())
+        except (sa.exc.SQLAlchemyError, failure) as error:
+            raise ServiceFault("the event log cannot be read", got=describe_error(error)) from error
+
+    def fetch_value(self, query: Any) -> Any:
+        """Fetch the single value of a query, or None if there is no row."""
+        rows = self.fetch_all(query)
+        return rows[0][0] if rows else None
+
+    def fetch_among(self, query: Any, column: sa.Column[Any], values: Sequence[Any]) -> list[Any]:
+        """Fetch the rows of a query in which a column has one of some values, some hundred values at a time."""
+        found: list[Any] = []
+        for start in range(0, len(values), IN_LIMIT):
+            found += self.fetch_all(query.where(column.in_(values[start : start + IN_LIMIT])))
+        return found
+
+
+@cache
+def list_columns(without: frozenset[str] = frozenset()) -> tuple[Any, ...]:
+    """List the columns of a row for a query; arrivals have NOT_READ in place of the ones left out, and None for `sealed`."""
+    return tuple(_leave_out(ENTRIES.c[name]) if name in without else ENTRIES.c[name] for name in NAMES)
+
+
+def _leave_out(column: sa.Column[Any]) -> Any:
+    instead: sa.ColumnElement[Any] = (
+        sa.null() if column.name == "sealed" else sa.literal(NOT_READ, sa.LargeBinary)
+    )
+    if column.name in RecordEntry.__struct_fields__:  # of other entries than arrivals too
+        instead = sa.case((IS_ARRIVAL, instead), else_=column)
+    return instead.label(column.name)
+
+
+@cache
+def select_named(without: frozenset[str]) -> Any:
+    """Build the query for the entries whose identifier has the digest `digest`, in order."""
+    digest: sa.BindParameter[int] = sa.bindparam("digest", 0, sa.BigInteger)
+    return sa.select(*list_columns(without)).where(ENTRIES.c.digest == digest).order_by(ENTRIES.c.sequence)
+
+
+def select_entries(
+    columns: Iterable[Any], after: int = 0, until: int | None = None, kinds: Sequence[Kind] = ()
+) -> Any:
+    """Build the query for the entries of a range and of some kinds (all if empty), in order; `after` is excluded, `until` included."""
+    query = sa.select(*columns).where(ENTRIES.c.sequence > after).order_by(ENTRIES.c.sequence)
+    if until is not None:
+        query = query.where(ENTRIES.c.sequence <= until)
+    if kinds:
+        query = query.where(ENTRIES.c.kind.in_(kinds))
+        if "decision" not in kinds:
+            query = query.where(IS_OTHER)
+    return query

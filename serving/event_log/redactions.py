@@ -10,8 +10,7 @@ from sqlalchemy.engine import Connection
 from serving.event_log.databases.tables import ENTRIES, TERMS
 from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns, RedactionEvent
 from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
-from serving.event_log.queries import IN_LIMIT, list_columns, select_entries
-from serving.event_log.reader import PAGE_ENTRIES, LogReader
+from serving.event_log.reader import IN_LIMIT, PAGE_ENTRIES, LogReader, list_columns, select_entries
 from serving.event_log.terms import NewTerms
 
 HAS_CONTENT = ENTRIES.c.plain != sa.literal(EMPTY, sa.LargeBinary)

@@ -23,19 +23,20 @@ class Terms:
         """Forget what was read or added, because the log is read again."""
         self._texts, self._numbers = {None: None}, {None: None}
 
-    def get_text(self, number: int | None) -> str | None:
-        """Return the text of a number."""
+    def get_texts(self, numbers: Iterable[int | None]) -> list[str | None]:
+        """Return the texts of some numbers."""
+        numbers, texts = [*numbers], self._texts
         try:
-            return self._texts[number]
+            return [texts[number] for number in numbers]
         except KeyError:
             self._read()
-            return self._texts.get(number)
+            return [*map(texts.get, numbers)]
 
     def name_row(self, row: Sequence[Any]) -> Columns:
         """Return a row with texts in place of numbers."""
         values = list(row)
-        for place in _PLACES:
-            values[place] = self.get_text(values[place])
+        for place, text in zip(_PLACES, self.get_texts(values[place] for place in _PLACES), strict=True):
+            values[place] = text
         return tuple(values)
 
     def get_number(self, text: str) -> int | None:

@@ -5,7 +5,7 @@ The keys are in a TOML file, which may change while the service runs:
     [[keys]]
     name = "mail centre 1"
     sha256 = "…"                      # printf %s "$KEY" | sha256sum
-    scopes = ["score", "outcome"]     # and "read", "act", "personal"
+    scopes = ["score", "outcome"]     # and "read", "act", "alert", "personal", "metrics"
     expires_at = 2027-01-01T00:00:00Z # optional
     person = "K. Lee"                 # optional: who uses it, for actions and the log of refusals
     offices = ["Incheon"]             # optional: only consignments of these offices
@@ -31,7 +31,7 @@ from serving.process.clock import Clock, read_clock_us
 from serving.process.settings import RateLimit
 from serving.process.watched_files import WatchedFiles
 
-Scope = Literal["score", "outcome", "read", "act", "personal"]
+Scope = Literal["score", "outcome", "read", "act", "alert", "personal", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 LOCAL_CALLER = "local"
@@ -63,10 +63,7 @@ class TokenBucket:
         self._tokens, self._at = self._size, clock()
 
     def take(self, records: int) -> float:
-        """Spend one token for each record and return 0.
-
-        If no token is left, spend none and return the seconds to wait.
-        """
+        """Spend one token for each record and return 0. If no token is left, spend none and return the seconds to wait."""
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._at) * self._per_second)
         self._at = now

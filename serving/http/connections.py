@@ -1,11 +1,13 @@
 """Client connections: uvicorn's HTTP parser with limits on time, size and number, against slow or hostile clients.
 
 A request's head must arrive within HEAD_SECONDS and MAX_HEAD_BYTES, and a response must be read within READ_SECONDS.
-Above the limit on connections, a new one is refused with 503. Heads that RFC 9112 forbids are refused
-(`serving.http.protocol.request_head`). An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
+Above the limits on connections, in all and of one address, a new one gets 503 for all but the question if the process is alive. Heads that RFC 9112
+forbids are refused (`serving.http.connections`). An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
 """
 
 import asyncio
+import re
+from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
@@ -14,11 +16,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.http.asgi import RETRY_SECONDS, SECURITY_HEADERS, build_refusing_app, generate_request_id
 from serving.http.problems import MEDIA_TYPE, Refusal
-from serving.http.protocol.request_head import find_head_fault, measure_head, write_head_without_upgrade
 
 HEAD_SECONDS = 10.0
 """Maximum seconds from the connection, or from the first byte of a request, to the end of the request's head."""
 MAX_HEAD_BYTES = 65_536
+FULL_HEAD_SECONDS = 2.0
+"""The same for a connection above a limit, which is closed after its first response."""
+LIVE_URL = b"/health/live"
 READ_SECONDS = 30.0
 """Maximum seconds that a client may leave a response unread, or continue a body that was already answered."""
 FLUSH_SECONDS = 5.0
@@ -28,25 +32,31 @@ otherwise see a closed connection instead of the response."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection; `build_connection_class` sets the maximum number of connections."""
+    """One client connection; `build_connection_class` sets the maximum number of connections, in all and of one address."""
 
     most: int
+    most_of_address: int
+    addresses: Counter[str]
 
     def connection_made(self, transport: Any) -> None:
-        """Accept a connection, or refuse it with 503 if there are too many."""
+        """Accept a connection; refuse it at once with 503 if twice as many as allowed are open."""
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self.addresses[self._address] += 1
+        self._full = len(self.connections) > self.most or self.addresses[self._address] > self.most_of_address
         self._head_open, self._head_bytes, self._may_be_large, self._discarded = True, 0, False, 0
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        if len(self.connections) > self.most:
-            self._refuse(
-                Refusal(503, "Too many connections. Try again.", headers={"retry-after": str(RETRY_SECONDS)})
-            )
+        if len(self.connections) > 2 * self.most:
+            self._refuse(_build_full_refusal())
             return
-        self._start_timer(HEAD_SECONDS, self._handle_timeout)
+        self._start_timer(FULL_HEAD_SECONDS if self._full else HEAD_SECONDS, self._handle_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the timers of a closed connection."""
+        """Release the timers of a closed connection, and its place among those of its address."""
+        self.addresses[self._address] -= 1
+        if not self.addresses[self._address]:
+            del self.addresses[self._address]
         self._cancel_timer()
         self.resume_writing()
         super().connection_lost(exc)
@@ -88,6 +98,8 @@ class Connection(HttpToolsProtocol):
         refusal = find_head_fault(self.headers, self.parser.get_http_version())
         if self._may_be_large and measure_head(self.url, self.headers) > MAX_HEAD_BYTES:
             refusal = _build_large_head_refusal()
+        if self._full and self.url != LIVE_URL:
+            refusal = refusal or _build_full_refusal()
         answering = self.app
         if refusal is not None:  # a refusal too has its turn among the responses to pipelined requests
             self.app = build_refusing_app(refusal)
@@ -95,6 +107,8 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
         finally:
             self.app = answering
+        if self._full:
+            self.cycle.keep_alive = False
         self.headers = []  # fields of a trailer are not those of the head
 
     def on_message_complete(self) -> None:
@@ -193,9 +207,14 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
 
-def build_connection_class(most: int) -> type[Connection]:
-    """Build a connection class with a maximum number of simultaneous connections."""
-    return type("LimitedConnection", (Connection,), {"most": most})
+def build_connection_class(most: int, most_of_address: int) -> type[Connection]:
+    """Build a connection class with maximum numbers of simultaneous connections, in all and of one address."""
+    limits = {"most": most, "most_of_address": most_of_address, "addresses": Counter()}
+    return type("LimitedConnection", (Connection,), limits)
+
+
+def _build_full_refusal() -> Refusal:
+    return Refusal(503, "Too many connections. Try again.", headers={"retry-after": str(RETRY_SECONDS)})
 
 
 def _describe_framing(error: httptools.HttpParserError) -> str:
@@ -207,3 +226,78 @@ def _describe_framing(error: httptools.HttpParserError) -> str:
 
 def _build_large_head_refusal() -> Refusal:
     return Refusal(431, f"The request head exceeds {MAX_HEAD_BYTES} bytes.")
+
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields in their order, with lower-case names."""
+HOST_FORM = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
+"""Form of the header `Host`: `uri-host [ ":" port ]` of RFC 9112, section 3.2."""
+SINGLE_FIELDS = (
+    "host",
+    "authorization",
+    "content-type",
+    "content-encoding",
+    "content-length",
+    "transfer-encoding",
+)
+"""Fields that may occur only once: with two, a proxy and the service could each obey another one."""
+FIELD_LINE_BYTES = len(": \r\n")
+CLOSE_HEADERS = {"connection": "close"}
+
+
+def find_head_fault(headers: Headers, http_version: str) -> Refusal | None:
+    """Return the refusal of a head that RFC 9112 forbids, or None; `http_version` is that of the request line."""
+    if http_version not in ("1.0", "1.1"):
+        return _refuse_head(505, f"HTTP/{http_version} is not supported. Send HTTP/1.1.")
+    fields = dict(headers)
+    if len(fields) < len(headers):
+        names = [name.decode("latin-1") for name, _ in headers]
+        repeated = [name for name in SINGLE_FIELDS if names.count(name) > 1]
+        if repeated:
+            return _refuse_head(400, f"The request has more than one header {repeated[0].title()}. Send one.")
+    host = fields.get(b"host")
+    if host is None and http_version == "1.1":
+        return _refuse_head(400, "The header Host is missing. HTTP/1.1 requires it.")
+    if host is not None and not HOST_FORM.fullmatch(host):
+        return _refuse_head(400, "The header Host is invalid. Expected a host name, with or without a port.")
+    return _check_transfer_encoding(fields.get(b"transfer-encoding"), http_version)
+
+
+def _check_transfer_encoding(value: bytes | None, http_version: str) -> Refusal | None:
+    if value is None:
+        return None
+    if http_version == "1.0":
+        return _refuse_head(400, "HTTP/1.0 has no header Transfer-Encoding. Send HTTP/1.1.")
+    if value.strip().lower() != b"chunked":
+        return _refuse_head(
+            501, "Only Transfer-Encoding: chunked is supported. Compress with Content-Encoding: gzip."
+        )
+    return None
+
+
+def _refuse_head(status: int, detail: str) -> Refusal:
+    return Refusal(HTTPStatus(status), detail, headers=CLOSE_HEADERS)
+
+
+def measure_head(url: bytes, headers: Headers) -> int:
+    """Return the size of a head in bytes, without its request line's method and version."""
+    return len(url) + sum(len(name) + len(value) + FIELD_LINE_BYTES for name, value in headers)
+
+
+def write_head_without_upgrade(method: bytes, url: bytes, http_version: str, headers: Headers) -> bytes:
+    """Write the head of a request again, without the request for another protocol.
+
+    Examples
+    --------
+    >>> write_head_without_upgrade(b"GET", b"/", "1.1", [(b"host", b"a"), (b"upgrade", b"h2c")])
+    b'GET / HTTP/1.1\\r\\nhost: a\\r\\n\\r\\n'
+    """
+    lines = [b"%s %s HTTP/%s" % (method, url, http_version.encode())]
+    for name, value in headers:
+        if name == b"upgrade":
+            continue
+        if name == b"connection":
+            tokens = [token.strip() for token in value.split(b",")]
+            value = b", ".join(token for token in tokens if token.lower() != b"upgrade")
+        lines.append(b"%s: %s" % (name, value))
+    return b"\r\n".join([*lines, b"", b""])

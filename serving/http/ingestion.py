@@ -100,8 +100,8 @@ def _refuse_record(fault: FieldError) -> Refusal:
 
 INGESTION_ROUTES = (
     declare_ingestion(OUTCOMES, "Record inspection outcomes"),
-    declare_ingestion(ALERTS, "Record alerts of partners"),
-    declare_ingestion(MESSAGES, "Record signed messages of partners"),
+    declare_ingestion(ALERTS, "Record alerts of partners", "alert"),
+    declare_ingestion(MESSAGES, "Record signed messages of partners", "alert"),
     declare_ingestion(CANCELLATIONS, "Cancel consignments: they no longer count"),
     declare_ingestion(ACTIONS, "Record actions of officers", "act"),
     declare_ingestion(STATES, "Record answers of customs"),

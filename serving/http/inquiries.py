@@ -81,7 +81,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
 
 
 class ShadowModelInfo(ModelName, frozen=True):
-    """A model in shadow mode: it scores the same traffic, and its results are only logged."""
+    """A model in shadow: `npsrisk shadow` reports what it would have answered."""
 
     approved: Annotated[bool, Meta(description="whether a promotion record names it")]
 
@@ -115,7 +115,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     approved_by: str
     approved_at: Time
     loaded_at: Time
-    challenger: Annotated[ShadowModelInfo | None, Meta(description="the model in shadow mode")]
+    challenger: Annotated[ShadowModelInfo | None, Meta(description="the model in shadow")]
 
 
 class ReasonCodes(msgspec.Struct, frozen=True):
@@ -215,7 +215,7 @@ def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str])
 @route("/v1/model", "model")
 async def read_model(request: ApiRequest) -> ModelInfo:
     """Return the model that scores."""
-    active, shadow = request.service.active, request.service.shadow.release
+    active, shadow = request.service.active, request.service.find_challenger()
     model = active.model
     card, release = model.card, model.release
     if card is None or release is None or release.record is None:
@@ -274,7 +274,7 @@ async def send_readiness(request: ApiRequest) -> int:
     return await respond_json(request.call, health, status)
 
 
-@route("/metrics", "metrics", tag="service", answer="text/plain", refusals=(), cost=0)
+@route("/metrics", "metrics", tag="service", scope="metrics", answer="text/plain", refusals=(), cost=0)
 async def send_metrics(request: ApiRequest) -> int:
     """Return metrics for Prometheus."""
     body = request.service.metrics.render(request.service.read_gauges())

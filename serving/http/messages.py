@@ -32,14 +32,7 @@ MAX_LISTED_REJECTS = 20
 
 
 class MessageResult(msgspec.Struct, frozen=True):
-    """Contents of messages other than goods.
-
-    Attributes
-    ----------
-    events : list of StateRow
-    ignored, notes : list of str
-    rejected : list of str
-    """
+    """Contents of messages other than goods."""
 
     events: Annotated[list[StateRow], Meta(description="answers of customs")]
     ignored: Annotated[

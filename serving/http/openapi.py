@@ -14,36 +14,22 @@ from msgspec import Meta
 from consignments.records import Consignment
 from serving.http import feed, inquiries
 from serving.http.asgi import respond
+from serving.http.feed import select_consignments
 from serving.http.ingestion import INGESTION_ROUTES
 from serving.http.problems import Problem
 from serving.http.protocol.records import MAX_RECORDS
 from serving.http.requests import DEFAULT_PAGE_LENGTH, MAX_SEQUENCE_DIGITS
 from serving.http.routing import ApiRequest, Operation, describe_parameter, route
 from serving.http.scores import score_body
-from serving.http.selections import select_consignments
 
 REFERENCE_TEMPLATE = "#/components/schemas/{name}"
 REQUEST_ID_HEADER, RETRY_HEADER = "X-Request-Id", "Retry-After"
 RETRY_STATUSES = (429, 503)
-HEADERS: dict[str, Any] = {
-    REQUEST_ID_HEADER: {
-        "description": "request identifier: the one that was sent, if it is valid",
-        "schema": {"type": "string"},
-    },
-    RETRY_HEADER: {
-        "description": "seconds to wait before the request is repeated",
-        "schema": {"type": "integer"},
-    },
-}
 FOLDER = Path(__file__).parent
+FRAME = (FOLDER / "openapi_frame.json").read_bytes()
+"""The document without what derives from the operations."""
 EXAMPLES: dict[str, Any] = msgspec.json.decode((FOLDER / "examples.json").read_bytes())
 """A record of each operation with a body, by the operation's name."""
-TAGS = {
-    "scoring": "Scores, decisions and inspection lists",
-    "results": "Outcomes, actions, cancellations and answers of customs",
-    "partners": "Alerts and signed messages of partners",
-    "service": "State of the service, and this document",
-}
 COMMON_ERROR_STATUSES = (401, 403, 429)
 BODY_ERROR_STATUSES = (400, 408, 413, 415, 422)
 Document = dict[str, Any]
@@ -109,33 +95,12 @@ def build_document(record: type[Consignment], version: str) -> Document:
     described = list_operations(record)
     types = [each for call in described for each in _types(call)]
     _, schemas = msgspec.json.schema_components([*types, Problem], ref_template=REFERENCE_TEMPLATE)
-    paths: Document = {}
+    document: Document = msgspec.json.decode(FRAME)
+    document["info"]["version"] = version
+    document["components"]["schemas"] = _drop_null_defaults(schemas)
     for call in described:
-        paths.setdefault(strip_converter(call.path), {})[call.method.lower()] = _operation(call)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "npsrisk",
-            "version": version,
-            "summary": "Risk that a postal item or air-cargo consignment contains a new psychoactive substance",
-            "description": "Errors are problem documents (RFC 9457). Bodies may be sent with Content-Encoding: gzip.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/", "description": "the service that returns this document"}],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": paths,
-        "components": {
-            "schemas": _drop_null_defaults(schemas),
-            "headers": HEADERS,
-            "securitySchemes": {
-                "key": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "API key; not required if no keys are configured (loopback only)",
-                }
-            },
-        },
-    }
+        document["paths"].setdefault(strip_converter(call.path), {})[call.method.lower()] = _operation(call)
+    return document
 
 
 def strip_converter(path: str) -> str:

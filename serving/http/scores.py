@@ -193,7 +193,13 @@ class ScoreCall:
         Houses that a master amends are scored whatever their office; a caller sees those of its own offices.
         """
         service, caller, record = self._service, self._caller, self._get_reader().record
-        found = await read_message_body(content, self._active.clock(), service.mappings.content)
+        unscored = service.metrics.counters["unscored_messages"]
+        try:
+            found = await read_message_body(content, self._active.clock(), service.mappings.content)
+        except Refusal:
+            unscored.inc()
+            raise
+        unscored.inc(len(found.rejects))
         async with service.linker.lock:
             linked = await service.linker.link(found.entries)
             caller.spend(max(len(linked.rows), 1))

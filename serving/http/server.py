@@ -40,11 +40,9 @@ def serve(
     *,
     further: Sequence[FurtherRoutes] = (),
     accept_clock: bool = False,
+    accept_loss: bool = False,
 ) -> None:
-    """Run the service until SIGTERM or SIGINT, with further routes: those of the pages for officers.
-
-    SIGHUP makes it check for a new model, API keys and certificate at once.
-    """
+    """Run the service until SIGTERM or SIGINT, with further routes: those of the pages for officers. SIGHUP makes it check files and models at once."""
     if settings.api_keys_file is None and host not in LOOPBACK_HOSTS:
         raise BadSetting(
             "without API keys the service can listen on a loopback address only",
@@ -59,7 +57,7 @@ def serve(
             logger.warning("unknown setting ignored", name=name, did_you_mean=near or None)
         _exit_on_signals()
         with pause_garbage_collection():
-            service = Service(settings, clock, elapsed, accept_clock=accept_clock)
+            service = Service(settings, clock, elapsed, accept_clock=accept_clock, accept_loss=accept_loss)
             app, certificate = App(service, *further), Certificate.from_settings(settings)
             service.open()
         secure = certificate is not None
@@ -94,18 +92,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Server:
-    """Build the server of an application, which accepts connections on the sockets passed to its `run`.
-
-    From now on the service watches the certificate files for changes.
-    """
+    """Build the server of an application, which accepts connections on the sockets passed to its `run`. From now on the service watches the certificate files for changes."""
     service = app.service
     if certificate is not None:
         service.watch("certificate and key", certificate.refresh)
+        service.get_certificate_end = lambda: certificate.ends_at
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             loop="uvloop",
-            http=build_connection_class(service.settings.max_connections),
+            http=build_connection_class(
+                service.settings.max_connections, service.settings.max_connections_per_address
+            ),
             ws="none",
             lifespan="on",
             access_log=False,

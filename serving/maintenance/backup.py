@@ -10,18 +10,19 @@ run removes what the killed one left.
 """
 
 import hashlib
-import json
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from consignments.errors import BadSetting, FileFault, ServiceFault
+from consignments.errors import BadSetting, FileFault, explain_failure
+from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from consignments.timestamps import to_us
 from features.history.data_keys import read_data_keys
@@ -37,9 +38,9 @@ from serving.event_log.events import RestoreEvent
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.event_log.verification.chain import refuse_broken_chain, verify_chain
+from serving.event_log.verification import refuse_broken_chain, verify_chain
 from serving.process.settings import Settings
-from serving.process.state_directory import RESTORE_PART, StateLock
+from serving.process.state_directory import RESTORE_PART, StateLock, record_done
 from serving.state.forgetting import LIST_NAME, ForgottenList, forget_again
 
 FORMAT = 1
@@ -48,6 +49,7 @@ DATA_KEY_FILE, APPROVERS_FILE = "data.key", "approvers.toml"
 MAX_MANIFEST_BYTES = 10_000_000
 PART_SUFFIX = ".part"
 COPY_BYTES = 1 << 20
+WRITE_TODO = "check free space and permissions, and run it again"
 
 
 class BackupFile(msgspec.Struct, frozen=True):
@@ -81,32 +83,27 @@ class RestoreResult(NamedTuple):
 def back_up(
     settings: Settings, out: Path, keys_out: Path | None = None, progress: Progress | None = None
 ) -> BackupManifest:
-    """Copy log, models and keys (by default to `keys` in the backup) to new or empty folders; the service may keep running.
-
-    Raises `FileFault` if a folder has files or cannot be written, `BadSetting` if there is no log, or the data key is not that of the log,
-    and `ServiceFault` if the log cannot be read, is damaged, or a sealing key is missing.
-    """
-    for folder in (out, keys_out):
-        if folder is not None:
-            _require_new(folder)
-    part, keys_part = _create_part(out), None if keys_out is None else _create_part(keys_out)
-    try:
+    """Copy log, models and keys (by default to `keys` in the backup) to new or empty folders; the service may keep running."""
+    with ExitStack() as stack, explain_failure("the folder cannot be written", out, WRITE_TODO):
+        for folder in (out, keys_out):
+            if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise FileFault(
+                    "the output folder is not empty",
+                    where=str(folder),
+                    todo="name a new folder; an earlier backup is never replaced",
+                )
+        part = stack.enter_context(_open_part(out))
+        keys = _create_folder(part / KEYS) if keys_out is None else stack.enter_context(_open_part(keys_out))
         # First the log, then the keys: a key is created before the entries that it seals.
         copy_to_file(settings.database_url, part / LOG_FILE, progress)
-        keys = _create_folder(part / KEYS) if keys_part is None else keys_part
         _copy_keys(settings, keys)
         _copy_models(settings.state_dir / MODELS, part / MODELS)
         manifest = _describe(part, keys, progress)
         _write_private(part / MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        if keys_part is not None and keys_out is not None:
-            _finish(keys_part, keys_out)
+        if keys_out is not None:
+            _finish(keys, keys_out)
         _finish(part, out)
-    except OSError as error:
-        raise _write_fault(out, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if keys_part is not None:
-            shutil.rmtree(keys_part, ignore_errors=True)
+    record_done(settings.state_dir, "backup")
     return manifest
 
 
@@ -127,7 +124,7 @@ def restore(
         if _keeps_keys(settings.data_key_file, keys / DATA_KEY_FILE):
             targets.pop(f"{KEYS}/{DATA_KEY_FILE}")
         _require_absent(targets, manifest, killed_before=part.exists())
-        try:
+        with explain_failure("the folder cannot be written", settings.state_dir, WRITE_TODO):
             shutil.rmtree(part, ignore_errors=True)
             _create_folder(part)
             for name, expected in manifest.files.items():
@@ -140,8 +137,6 @@ def restore(
             _place(settings, part, targets, progress)
             shutil.rmtree(part)
             flush_folder(settings.state_dir)
-        except OSError as error:
-            raise _write_fault(settings.state_dir, error) from error
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
             identity = secrets.token_hex(4).encode()  # entries after the backup had the old name
@@ -174,14 +169,12 @@ def delete_old_backups(folder: Path, keys: Path | None, log_id: str, before: dat
         if manifest.log_id != log_id or datetime.fromisoformat(manifest.created_at) >= before:
             continue
         apart = None if keys is None else keys.absolute().parent / path.name
-        try:
+        with explain_failure("the folder cannot be written", path, WRITE_TODO):
             # Without its manifest a folder is no backup, if the rest cannot be deleted now.
             (path / MANIFEST_FILE).unlink()
             shutil.rmtree(path)
             if apart is not None and (apart / DATA_KEY_FILE).exists():
                 shutil.rmtree(apart)
-        except OSError as error:
-            raise _write_fault(path, error) from error
         deleted.append(path)
     return deleted
 
@@ -202,9 +195,7 @@ def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Pat
     A log in another database than SQLite has none, nor have approvers outside the state directory, data keys that are there already, and
     the list of what was forgotten, which is joined with the one that is there.
     """
-    named = {
-        f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file,
-    }
+    named = {f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file}
     if is_sqlite_url(settings.database_url):
         named[LOG_FILE] = get_sqlite_path(settings.database_url)
     # Elsewhere only an administrator writes it.
@@ -255,7 +246,7 @@ def _describe(folder: Path, keys: Path, progress: Progress | None) -> BackupMani
         files |= {f"{KEYS}/{path.name}": _describe_file(path) for path in _walk(keys)}
         files.pop(MANIFEST_FILE, None)
         return BackupManifest(
-            FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), _get_version(),
+            FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), version("npsrisk"),
             log.log_id, log.key_fingerprint, result.entries, result.head, files,
         )  # fmt: skip
 
@@ -267,7 +258,7 @@ def _copy_keys(settings: Settings, keys: Path) -> None:
         (settings.approvers_file, APPROVERS_FILE),
     ):
         if path.exists():
-            _write_private(keys / name, path.read_bytes())
+            _write_private(keys / name, path)
     if not (keys / DATA_KEY_FILE).exists():
         raise BadSetting(
             "there is no data key",
@@ -283,16 +274,12 @@ def _copy_models(source: Path, target: Path) -> None:
         if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
             place = target / path.relative_to(source)
             _create_folder(place.parent)
-            _write_private(place, path.read_bytes())
+            _write_private(place, path)
 
 
 def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:
-    try:
+    with explain_failure("a file of the backup cannot be read", source):
         found = _describe_file(source)
-    except OSError as error:
-        raise FileFault(
-            "a file of the backup cannot be read", where=str(source), got=error.strerror or ""
-        ) from error
     if found != expected:
         raise FileFault(
             "a file of the backup was changed",
@@ -302,21 +289,18 @@ def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:
             todo="nothing was restored; use another backup",
         )
     _create_folder(target.parent)
-    target.touch(mode=PRIVATE_FILE_MODE)
-    with source.open("rb") as old, target.open("r+b") as new:
-        shutil.copyfileobj(old, new, COPY_BYTES)
-        flush_file(new)
+    _write_private(target, source)
 
 
 def _read_manifest(source: Path) -> BackupManifest:
     path = source / MANIFEST_FILE
+    with (
+        explain_failure("there is no backup", path, "name a folder of npsrisk backup"),
+        path.open("rb") as file,
+    ):
+        content = file.read(MAX_MANIFEST_BYTES)
     try:
-        with path.open("rb") as file:
-            manifest = msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=BackupManifest)
-    except OSError as error:
-        raise FileFault(
-            "there is no backup", where=str(path), got=error.strerror or "", todo="name a folder of npsrisk backup"
-        ) from error  # fmt: skip
+        manifest = msgspec.json.decode(content, type=BackupManifest)
     except msgspec.MsgspecError as error:
         raise FileFault("the manifest cannot be read", where=str(path), got=str(error)) from error
     unsafe = [name for name in manifest.files if not _is_safe(name)]
@@ -350,22 +334,10 @@ def _describe_file(path: Path) -> BackupFile:
         return BackupFile(file.tell(), digest)
 
 
-def _require_new(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileFault(
-            "the output folder is not empty",
-            where=str(out),
-            todo="name a new folder; an earlier backup is never replaced",
-        )
-
-
-def _create_part(out: Path) -> Path:
-    part = out.absolute().with_name(f".{out.name}{PART_SUFFIX}")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        return _create_folder(part)
-    except OSError as error:
-        raise _write_fault(out, error) from error
+def _open_part(out: Path) -> AbstractContextManager[Path]:
+    """Open the folder that gets the name `out` when it is whole; one of a killed run is emptied."""
+    _create_folder(out.absolute().parent)
+    return open_work_folder(out.absolute().with_name(f".{out.name}{PART_SUFFIX}"), "backup")
 
 
 def _create_folder(folder: Path) -> Path:
@@ -373,10 +345,15 @@ def _create_folder(folder: Path) -> Path:
     return folder
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def _write_private(path: Path, content: bytes | Path) -> None:
+    """Write bytes, or the content of another file, to a file that only its owner can read."""
     path.touch(mode=PRIVATE_FILE_MODE)
     with path.open("r+b") as file:
-        file.write(content)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, file, COPY_BYTES)
         flush_file(file)
 
 
@@ -386,25 +363,3 @@ def _finish(part: Path, out: Path) -> None:
             path.chmod(PRIVATE_FILE_MODE)
     part.rename(out)
     flush_folder(out.absolute().parent)
-
-
-def _write_fault(where: Path, error: OSError) -> ServiceFault:
-    return ServiceFault(
-        "the folder cannot be written",
-        where=str(where),
-        got=error.strerror or str(error),
-        todo="check free space and permissions, and run it again",
-    )
-
-
-def _get_version() -> str:
-    try:
-        return version("npsrisk")
-    except PackageNotFoundError:
-        return ""
-
-
-def to_plain(manifest: BackupManifest) -> dict[str, Any]:
-    """Return a manifest as plain values, for JSON."""
-    plain: dict[str, Any] = json.loads(msgspec.json.encode(manifest))
-    return plain

@@ -1,36 +1,93 @@
 """Export of the log, as of the start of the export, to a folder of tables; atomic, and possible while the service runs.
 
-Personal columns are exported only on request, and only with the data key.
+Personal columns are exported only on request, and only with the data key. Each entry becomes a row of a table:
+
+sequence 1   RB1 is imported             consignments: 1, RB1, cancelled_sequence 5
+sequence 2   RB2 is scored               consignments: 2, RB2; decisions: 2; features: 2
+sequence 3   RB1 is selected, p = 0.2    selections: 3, RB1
+sequence 4   RB1's outcome, without p    outcomes: 4, RB1, selection_probability 0.2
+sequence 5   RB1 is cancelled            no row of its own
+sequence 6   customs holds RB2           states: 6, RB2
 """
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from consignments.errors import BundleRefused, FileFault
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
+from consignments.errors import BundleRefused, FileFault, ServiceFault
 from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file, flush_folder
-from consignments.records import Consignment
+from consignments.records import Alert, Consignment, Field, Outcome, get_fields
+from consignments.tables import build_column
+from consignments.timestamps import to_datetime
+from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
+from models.reasons.ranking import Reason
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import (
+    CustomsState,
+    EventCodec,
+    RecordedAction,
+    Selection,
+    decode_features,
+)
+from serving.event_log.events import (
+    ARRIVAL_KINDS,
+    ArrivalEvent,
+    CancellationEvent,
+    DecisionEvent,
+    Event,
+    Kind,
+    OutcomeEvent,
+    SelectionEvent,
+)
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
-from serving.maintenance.export_tables import ExportSchema, LogTables, name_features_table
-from serving.scoring.past_models import PastModels
+from serving.scoring.scoring_method import PastModels
 
 MANIFEST_FILE = "export.json"
 """File that describes the exported tables and their log."""
 PROGRESS_ENTRIES = 5_000
+ROW_GROUP_ROWS = 16_384
+"""Number of rows written as one row group."""
 EXCLUDED_FROM_SCHEMA = ("sealed", "keys", "features", "reasons")
 EXCLUDED_FROM_TABLES = ("keys",)
 NO_PERSONAL_COLUMNS = (
     "personal columns are not exported; to include them, run npsrisk export --personal with the data key"
 )
+SERVICE_SELECTED_BY = frozenset({"model", "random"})
+"""Values of `selected_by` for selections of the service; selections by officers or intelligence have no known probability."""
+RECORD_TABLES: dict[Kind, tuple[str, type[msgspec.Struct]]] = {
+    "outcome": ("outcomes", Outcome),
+    "alert": ("alerts", Alert),
+    "selection": ("selections", Selection),
+    "action": ("actions", RecordedAction),
+    "state": ("states", CustomsState),
+}
+"""Tables of entries that are records of their own; the names are also those of the codecs in `EventCodec`."""
+SEQUENCE_TYPE, VALUES = pa.int64(), "values"
+METADATA_KEY = b"npsrisk"
+"""Key of the Parquet metadata that describes the file's log and what was not exported."""
+SPEC_CHARACTERS = 12
+_COMMON_COLUMNS = frozenset(each.name for each in get_fields(Consignment))
+_decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
+Columns = dict[str, Any]
+"""Arrow arrays by column name."""
+E = TypeVar("E", bound=Event)
 
 
 def export_log(
@@ -54,19 +111,18 @@ def export_log(
         "personal": vault is not None,
         "notes": notes,
     }
-    entries = EventCodec(vault, Consignment, ())
     with _replace_folder(out) as folder:
-        survey = _scan_schema(log, progress)
-        if survey.emptied:
+        schema = ExportSchema.scan(log, progress)
+        if schema.emptied:
             notes.append(
-                f"{survey.emptied:,} consignments (all up to entry {find_redaction_end(log):,}) are not exported, because "
+                f"{schema.emptied:,} consignments (all up to entry {find_redaction_end(log):,}) are not exported, because "
                 "npsrisk forget removed their content; history computed from these tables does not count them"
             )
-        survey.names = _feature_names(survey, bundles, notes)
-        tables = LogTables(log, entries, folder, survey, manifest)
-        for event in log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_TABLES):
+        notes += schema.find_feature_names(bundles)
+        tables = LogTables(log, EventCodec(vault, Consignment, ()), folder, schema, manifest)
+        events = log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_TABLES)
+        for event in _report(events, progress, "export", log.last_sequence):
             tables.add(event)
-            _report_progress(progress, "export", event.sequence, log.last_sequence)
         manifest["tables"] = tables.close()
         manifest["models"] = [
             {
@@ -75,37 +131,272 @@ def export_log(
                 "decisions": count,
                 "features": name_features_table(spec),
             }
-            for (model, bundle, spec), count in sorted(survey.models.items())
+            for (model, bundle, spec), count in sorted(schema.models.items())
         ]
         (folder / MANIFEST_FILE).touch(mode=PRIVATE_FILE_MODE)
         (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1))
     return manifest
 
 
-def _scan_schema(log: LogReader, progress: Progress | None) -> ExportSchema:
-    survey = ExportSchema()
-    for event in log.read_arrivals(until=log.last_sequence, without=EXCLUDED_FROM_SCHEMA):
-        survey.scan(event)
-        _report_progress(progress, "columns", event.sequence, log.last_sequence)
-    return survey
+def name_features_table(spec_sha256: str) -> str:
+    """Return the name of the table of features of one spec.
+
+    Examples
+    --------
+    >>> name_features_table("5c1d" * 16)
+    'features-5c1d5c1d5c1d'
+    """
+    return f"features-{spec_sha256[:SPEC_CHARACTERS]}"
 
 
-def _feature_names(survey: ExportSchema, bundles: PastModels, notes: list[str]) -> dict[str, list[str]]:
-    """Find the feature names of every spec that still has a model, and note the specs without one."""
-    names: dict[str, list[str]] = {}
-    faults: dict[str, str] = {}
-    for model, bundle, spec in sorted(survey.models):
-        try:
-            names[spec] = list(bundles.find(model, bundle).judge.spec.names)
-        except BundleRefused as error:
-            faults[spec] = f"{name_features_table(spec)} has no feature names: {error}"
-    notes += [fault for spec, fault in faults.items() if spec not in names]
-    return names
+@dataclass
+class ExportSchema:
+    """The schema of the exported tables, from a first pass over all arrivals and decisions.
+
+    `declared` are Arrow types of further columns of consignments that models declared; `models` counts decisions with content, by
+    (`NAME/VERSION`, digest of the bundle, digest of the feature spec); `emptied` entries without content; `names` are the features of a spec;
+    `ended` are the cancellations of the versions that were in force, by their entries.
+    """
+
+    declared: dict[str, Any] = field(default_factory=dict)
+    models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    emptied: int = 0
+    names: dict[str, list[str]] = field(default_factory=dict)
+    ended: dict[int, CancellationEvent] = field(default_factory=dict)
+
+    @classmethod
+    def scan(cls, log: LogReader, progress: Progress | None) -> "ExportSchema":
+        """Read the arrivals, decisions and cancellations of a log without the bytes that take most memory."""
+        found, standing = cls(), dict[str, int]()
+        cancellations = log.read_events(until=log.last_sequence, kinds=(CancellationEvent.kind,))
+        cancelled = {event.consignment_id for event in cancellations}
+        kinds = (*ARRIVAL_KINDS, CancellationEvent.kind)
+        events = log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_SCHEMA, kinds=kinds)
+        for event in _report(events, progress, "columns", log.last_sequence):
+            if isinstance(event, CancellationEvent):
+                if event.consignment_id in standing:
+                    found.ended[standing.pop(event.consignment_id)] = event
+                continue
+            assert isinstance(event, ArrivalEvent)
+            if event.consignment_id in cancelled:
+                standing[event.consignment_id] = event.sequence
+            if event.redacted:
+                found.emptied += 1
+                continue
+            for name, value in _decode_plain(event.plain).items():
+                if name not in _COMMON_COLUMNS:
+                    kind = NUMBER if isinstance(value, float) else TEXT
+                    found.declared[name] = kind if found.declared.get(name, kind) == kind else TEXT
+            if isinstance(event, DecisionEvent):
+                found.models[event.model, event.model_sha256, event.spec_sha256] += 1
+        return found
+
+    def find_feature_names(self, bundles: PastModels) -> list[str]:
+        """Find the feature names of every spec that still has a model; return notes on the specs without one."""
+        faults: dict[str, str] = {}
+        for model, bundle, spec in sorted(self.models):
+            try:
+                self.names[spec] = list(bundles.find(model, bundle).judge.spec.names)
+            except BundleRefused as error:
+                faults[spec] = f"{name_features_table(spec)} has no feature names: {error}"
+        return [fault for spec, fault in faults.items() if spec not in self.names]
 
 
-def _report_progress(progress: Progress | None, what: str, done: int, total: int) -> None:
-    if progress is not None and (done % PROGRESS_ENTRIES == 0 or done == total):
-        progress(what, done, total)
+class TableFile:
+    """A Parquet file that is written by row groups and readable by its owner only; `build` returns the columns of some entries."""
+
+    def __init__(self, path: Path, schema: Any, build: Callable[[list[Any]], Columns]) -> None:
+        path.touch(mode=PRIVATE_FILE_MODE, exist_ok=False)
+        self.rows = 0
+        self._schema, self._build = schema, build
+        self._file = parquet.ParquetWriter(path, schema, compression="zstd")
+        self._gathered: list[Event] = []
+
+    def add(self, event: Event) -> None:
+        """Add an entry as a row."""
+        self._gathered.append(event)
+        if len(self._gathered) == ROW_GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the remaining rows, and close the file."""
+        if self._gathered:
+            self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        columns = self._build(self._gathered)
+        self._file.write_table(pa.table([columns[name] for name in self._schema.names], schema=self._schema))
+        self.rows += len(self._gathered)
+        self._gathered = []
+
+
+class LogTables:
+    """The tables of a log in a folder; `mark` is the metadata of each file.
+
+    If the event codec cannot decrypt personal fields, their columns are not exported.
+    """
+
+    def __init__(
+        self, log: LogReader, entries: EventCodec, folder: Path, schema: ExportSchema, mark: dict[str, Any]
+    ) -> None:
+        self._entries, self._declared, self._names = entries, schema.declared, schema.names
+        self._ended, self._chosen = schema.ended, dict[str, SelectionEvent]()
+        self._chosen_before: dict[int, SelectionEvent] = {}
+        self._folder, self._metadata = folder, {METADATA_KEY: msgspec.json.encode(mark)}
+        self._files: dict[str, TableFile] = {}
+        declared = [(CANCELLED_SEQUENCE, SEQUENCE_TYPE), *sorted(self._declared.items())]
+        self._open("consignments", [*self._list_columns(Consignment), *declared], self._build_consignments)
+        for kind, (name, record) in RECORD_TABLES.items():
+            self._open(
+                name,
+                self._list_columns(record),
+                self._build_outcomes if kind == "outcome" else self._build_records,
+            )
+        self._decision_columns = _list_decision_columns(log)
+        self._open(
+            "decisions", [(name, kind) for name, kind, _ in self._decision_columns], self._build_decisions
+        )
+        for spec in sorted({spec for _, _, spec in schema.models}):
+            names = self._names.get(spec)
+            values = (
+                [(VALUES, pa.list_(pa.float32()))]
+                if names is None
+                else [(name, pa.float32()) for name in names]
+            )
+            columns = [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *values]
+            self._open(name_features_table(spec), columns, self._build_features)
+
+    def _open(self, name: str, columns: list[tuple[str, Any]], build: Callable[[list[Any]], Columns]) -> None:
+        schema = pa.schema(columns, self._metadata)
+        self._files[name] = TableFile(self._folder / f"{name}.parquet", schema, build)
+
+    def add(self, event: Event) -> None:
+        """Add an entry to its tables; if a consignment can no longer be read, add only its decision."""
+        names = [RECORD_TABLES[event.kind][0]] if event.kind in RECORD_TABLES else []
+        if isinstance(event, SelectionEvent):
+            self._chosen[event.consignment_id] = event
+        if isinstance(event, OutcomeEvent) and event.consignment_id in self._chosen:
+            self._chosen_before[event.sequence] = self._chosen[event.consignment_id]
+        if isinstance(event, ArrivalEvent) and not event.redacted:
+            names.append("consignments")
+        if isinstance(event, DecisionEvent):
+            names += (
+                ["decisions"] if event.redacted else ["decisions", name_features_table(event.spec_sha256)]
+            )
+        for name in names:
+            self._files[name].add(event)
+
+    def close(self) -> dict[str, int]:
+        """Close all files, and return the number of rows of each."""
+        for each in self._files.values():
+            each.close()
+        return {name: each.rows for name, each in self._files.items()}
+
+    def _list_columns(self, record: type[msgspec.Struct]) -> list[tuple[str, Any]]:
+        return [
+            *((each.name, TYPES[each.kind]) for each in self._list_visible(record)),
+            (SEQUENCE, SEQUENCE_TYPE),
+        ]
+
+    def _list_visible(self, record: type[msgspec.Struct]) -> list[Field]:
+        return [each for each in get_fields(record) if self._entries.vault or not each.personal]
+
+    def _fill_columns(
+        self, events: Sequence[Event], records: Sequence[msgspec.Struct], record: type[Any]
+    ) -> Columns:
+        columns = {each.name: build_column(records, each) for each in self._list_visible(record)}
+        return columns | {SEQUENCE: [event.sequence for event in events]}
+
+    def _build_consignments(self, events: list[ArrivalEvent]) -> Columns:
+        """Build the rows of all versions; the version in force at a cancellation has the time of the cancellation."""
+        ended = [self._ended.get(event.sequence) for event in events]
+        columns = self._fill_columns(events, [*map(self._entries.decode_consignment, events)], Consignment)
+        ended_us = pa.array([None if end is None else end.at_us for end in ended], SEQUENCE_TYPE)
+        columns |= {
+            "cancelled_at": ended_us.cast(TIME),
+            CANCELLED_SEQUENCE: [None if end is None else end.sequence for end in ended],
+        }
+        if self._declared:
+            plains = [_decode_plain(event.plain) for event in events]
+            for name, kind in self._declared.items():
+                columns[name] = [_cast(kind, plain.get(name)) for plain in plains]
+        return columns
+
+    def _build_records(self, events: list[Any]) -> Columns:
+        name, record = RECORD_TABLES[events[0].kind]
+        codec = getattr(self._entries, name)
+        return self._fill_columns(events, [codec.decode(event) for event in events], record)
+
+    def _build_outcomes(self, events: list[Any]) -> Columns:
+        """Build the rows of outcomes; one that lacks the selection probability gets the one that the service logged."""
+        outcomes = [self._entries.outcomes.decode(event) for event in events]
+        for place, event in enumerate(events):
+            outcome, found = outcomes[place], self._chosen_before.pop(event.sequence, None)
+            lacks = outcome.selection_probability is None and outcome.selected_by in SERVICE_SELECTED_BY
+            if lacks and found is not None:
+                made = self._entries.selections.decode(found)
+                outcomes[place] = msgspec.structs.replace(
+                    outcome, selected_by=made.selected_by, selection_probability=made.selection_probability
+                )
+        return self._fill_columns(events, outcomes, Outcome)
+
+    def _build_decisions(self, events: list[DecisionEvent]) -> Columns:
+        return {name: [*map(read, events)] for name, _, read in self._decision_columns}
+
+    def _build_features(self, events: list[DecisionEvent]) -> Columns:
+        columns: Columns = {name: [*map(attrgetter(name), events)] for name in (SEQUENCE, "consignment_id")}
+        names = self._names.get(events[0].spec_sha256)
+        rows = [decode_features(event) for event in events]
+        if names is None:
+            return columns | {VALUES: [row.tolist() for row in rows]}
+        for event, row in zip(events, rows, strict=True):
+            if len(row) != len(names):
+                raise ServiceFault(
+                    "a log entry has another number of features than its model",
+                    where=f"log entry {event.sequence}",
+                    got=str(len(row)),
+                    expected=str(len(names)),
+                    todo="run npsrisk verify-log",
+                )
+        return columns | dict(zip(names, np.stack(rows, axis=1), strict=True))
+
+
+def _list_decision_columns(log: LogReader) -> list[tuple[str, Any, Callable[[DecisionEvent], Any]]]:
+    """List the columns of the table of decisions: name, type, and value of a decision."""
+    return [
+        (SEQUENCE, SEQUENCE_TYPE, lambda event: event.sequence),
+        ("decision_id", TEXT, lambda event: log.format_decision_id(event.sequence)),
+        ("consignment_id", TEXT, lambda event: event.consignment_id),
+        ("received_at", TIME, lambda event: to_datetime(event.at_us)),
+        ("scored_at", TIME, lambda event: to_datetime(event.recorded_us)),
+        ("score", NUMBER, lambda event: event.score),
+        ("band", TEXT, lambda event: event.band),
+        ("reasons", TEXT, lambda event: _format_reasons(event.reasons)),
+        ("model", TEXT, lambda event: event.model.rpartition("/")[0]),
+        ("model_version", TEXT, lambda event: event.model.rpartition("/")[2]),
+        ("model_sha256", TEXT, lambda event: event.model_sha256),
+        ("spec_sha256", TEXT, lambda event: event.spec_sha256),
+        ("asked_by", TEXT, lambda event: event.asked_by),
+    ]
+
+
+def _format_reasons(stored: bytes | None) -> str:
+    return msgspec.json.encode([] if stored is None else _decode_reasons(stored)).decode()
+
+
+def _cast(kind: Any, value: Any) -> Any:
+    """Convert a declared value to the type of its column, which is text if models declare different types."""
+    return format_value(value) if kind == TEXT and value is not None else value
+
+
+def _report(events: Iterable[E], progress: Progress | None, what: str, total: int) -> Iterator[E]:
+    """Yield entries, and report how far they are."""
+    for event in events:
+        yield event
+        done = event.sequence
+        if progress is not None and (done % PROGRESS_ENTRIES == 0 or done == total):
+            progress(what, done, total)
 
 
 @contextmanager
@@ -124,7 +415,10 @@ def _replace_folder(out: Path) -> Iterator[Path]:
                 earlier.rename(out)
             _require_replaceable(out)
             yield made
-            _flush(made)
+            for path in made.iterdir():
+                with path.open("rb") as file:
+                    flush_file(file)
+            flush_folder(made)
             shutil.rmtree(earlier, ignore_errors=True)
             if out.exists():
                 out.rename(earlier)
@@ -135,14 +429,6 @@ def _replace_folder(out: Path) -> Iterator[Path]:
         raise FileFault(
             "the output folder cannot be written", where=str(out), got=error.strerror or str(error)
         ) from error
-
-
-def _flush(folder: Path) -> None:
-    """Flush the files of a folder to disk."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            flush_file(file)
-    flush_folder(folder)
 
 
 def _require_replaceable(out: Path) -> None:

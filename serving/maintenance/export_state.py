@@ -25,10 +25,7 @@ from serving.state.history_keys import KeyReader
 def export_state(
     log: LogReader, keys: KeyReader, pseudonyms: Pseudonyms, folder: Path, progress: Progress
 ) -> StoredState:
-    """Write the state of history after a log to a new folder, as batches over the tables of `export_log` would leave it.
-
-    `BadInput` if the folder has another state, or the log has no consignments.
-    """
+    """Write the state of history after a log to a new folder, as batches over the tables of `export_log` would leave it."""
     states = StateFolder(folder)
     inputs = {
         "verb": "export",

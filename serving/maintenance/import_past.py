@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
-from consignments.timestamps import to_datetime, to_us
+from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
 from features.fitted import FittedParameters
 from features.history.ordering import (
     ARRIVAL,
@@ -35,18 +35,12 @@ from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import load_or_create_vault
 from serving.event_log.reader import Progress
-from serving.event_log.verification.chain import require_valid_chain
+from serving.event_log.verification import require_valid_chain
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
-from serving.scoring.intake import (
-    FieldError,
-    check_alert,
-    check_outcome,
-    is_notice,
-    list_arrival_faults,
-)
-from serving.state.published_config import load_published_config
+from serving.scoring.intake import FieldError, is_notice, list_faults
+from serving.state.history_keys import load_published_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,49 +251,41 @@ class _EntryBuilder:
         outcomes = iter(past.outcomes_at(events.row[events.what == OUTCOME]))
         for what, row in zip(events.what.tolist(), events.row.tolist(), strict=True):
             if what == ARRIVAL:
-                yield self._arrival(next(arrived), row)
+                c = next(arrived)
+                yield None if self._is_refused("consignments", row, c) else self._encode_arrival(c)
             elif what == OUTCOME:
-                yield self._outcome(next(outcomes), row)
+                outcome = next(outcomes)
+                recorded_us = to_us_if_known(outcome.recorded_at)
+                given_us = None if recorded_us == NO_TIME else recorded_us
+                refused = self._is_refused("outcomes", row, outcome)
+                yield None if refused else self._entries.outcomes.encode(0, outcome, given_us, IMPORTED_BY)
             elif what == ALERT:
-                yield self._alert(past.alerts[row], row)
+                alert = past.alerts[row]
+                refused = self._is_refused("alerts", row, alert)
+                yield None if refused else self._entries.alerts.encode(0, alert, None, IMPORTED_BY)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
                 cancellation = Cancellation(normalize_identifier(name), to_datetime(at_us))
                 yield self._entries.cancellations.encode(0, cancellation, None, IMPORTED_BY)
 
-    def _arrival(self, c: Consignment, row: int) -> Event | None:
-        complaint = next(iter(list_arrival_faults(c, self._now_us)), None)
-        if c.received_at is None:
-            complaint = FieldError("received_at", "is missing", "missing_field")
-        if complaint is not None:
-            self._refuse("consignments", row, complaint)
-            return None
+    def _encode_arrival(self, c: Consignment) -> Event:
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
         packed = self._entries.consignments.pack_all([c], [normalize_identifier(c.consignment_id)])
         both = self._keys[None], self._counterparts[None]
         return self._entries.encode_arrivals(0, None, [c], packed, *both, [IMPORTED_BY])[0]
 
-    def _outcome(self, outcome: Outcome, row: int) -> Event | None:
-        complaint = check_outcome(outcome, self._now_us)
-        if complaint is not None:
-            self._refuse("outcomes", row, complaint)
-            return None
-        recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
-        return self._entries.outcomes.encode(0, outcome, recorded_us, IMPORTED_BY)
-
-    def _alert(self, alert: Alert, row: int) -> Event | None:
-        complaint = check_alert(alert, self._now_us)
-        if complaint is not None and not (complaint.kind == "no_criterion" and is_notice(alert)):
-            self._refuse("alerts", row, complaint)
-            return None
-        return self._entries.alerts.encode(0, alert, None, IMPORTED_BY)
-
-    def _refuse(self, table: str, row: int, complaint: FieldError) -> None:
-        self._refused[table] += 1
-        if self._refused.total() <= MAX_LOGGED_REFUSALS:
-            logger.warning(
-                "row rejected", table=table, row=row + 1, field=complaint.field, reason=complaint.reason
-            )
+    def _is_refused(self, table: str, row: int, record: Consignment | Outcome | Alert) -> bool:
+        """Check a row; log why the first ones are rejected."""
+        faults = list_faults(record, self._now_us)
+        if isinstance(record, Consignment) and record.received_at is None:
+            faults = [FieldError("received_at", "is missing", "missing_field")]
+        if isinstance(record, Alert) and is_notice(record):
+            faults = [fault for fault in faults if fault.kind != "no_criterion"]
+        for field, reason, _ in faults[:1]:
+            self._refused[table] += 1
+            if self._refused.total() <= MAX_LOGGED_REFUSALS:
+                logger.warning("row rejected", table=table, row=row + 1, field=field, reason=reason)
+        return bool(faults)
 
     def refuse_total_rejection(self, past: PastEvents) -> None:
         """Raise `BadInput` if all rows of a table were rejected."""

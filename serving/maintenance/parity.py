@@ -11,10 +11,12 @@ or if both are NaN.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, UnknownName
 from features.history.pseudonyms import Pseudonyms
@@ -29,15 +31,13 @@ from serving.event_log.redactions import read_redactions
 from serving.maintenance.recomputation import (
     EXCLUDED_FROM_ORDER,
     BundleGroup,
-    Keys,
     OutcomeEvents,
     Recomputation,
     RecomputedDecision,
-    Row,
     read_arrivals,
     read_chunks,
 )
-from serving.scoring.past_models import PastModels
+from serving.scoring.scoring_method import PastModels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,28 +88,11 @@ class Difference(NamedTuple):
 
 @dataclass
 class ParityReport:
-    """The report of a parity check.
+    """The report of a parity check of the `decisions` that match the filter.
 
-    Attributes
-    ----------
-    decisions, compared : int
-        Number of decisions to compare, and of those that were recomputed and compared.
-    values : int
-        Number of values compared.
-    differing : int
-        Number of decisions in which any value differs.
-    differences : Counter
-        Number of decisions in which a value differs, by name of the value.
-    examples : list of Difference
-        The first differences.
-    not_compared : Counter
-        Number of decisions that were not compared, by reason.
-    not_compared_examples : list of str
-        The first of these, by `decision_id`.
-    unread : Counter
-        Number of entries that could not be read, by reason; history and alerts lack them or use their logged keys.
-    forgotten : int
-        Number of decisions that match the filter, but whose content was removed with a record of it.
+    `values` is the number of values compared, `differing` that of decisions in which any differs, and `differences` counts these by value.
+    `not_compared` and `unread` count by reason the decisions that could not be recomputed, and the entries that could not be read: history
+    and alerts lack them, or use their logged keys. `forgotten` are further decisions whose content was removed with a record of it.
     """
 
     log_id: str
@@ -151,22 +134,19 @@ class ParityReport:
             lines.append(
                 f"  {self.forgotten:,} more cannot be recomputed: npsrisk forget removed their content"
             )
-        lines += [f"  {count:,} not compared: {why}" for why, count in self.not_compared.most_common()]
+        lines += (f"  {count:,} not compared: {why}" for why, count in self.not_compared.most_common())
+        if self.not_compared_examples:
+            lines.append(f"    for example {', '.join(self.not_compared_examples)}")
+        for why, count in self.unread.most_common():
+            lines.append(
+                f"  {count:,} entries could not be read; history features may differ (reason: {why})"
+            )
         lines += (
-            [f"    for example {', '.join(self.not_compared_examples)}"] if self.not_compared_examples else []
-        )
-        lines += [
-            f"  {count:,} entries could not be read; history features may differ (reason: {why})"
-            for why, count in self.unread.most_common()
-        ]
-        lines += [
             f"  {value} differs in {count:,} decisions" for value, count in self.differences.most_common()
-        ]
-        lines += [
-            f"    {each.decision_id} of {each.consignment_id}, {each.value}: logged {each.logged}, "
-            f"recomputed {each.recomputed}"
-            for each in self.examples
-        ]
+        )
+        for each in self.examples:
+            where = f"{each.decision_id} of {each.consignment_id}, {each.value}"
+            lines.append(f"    {where}: logged {each.logged}, recomputed {each.recomputed}")
         return "\n".join([*lines, "all decisions equal bit for bit" if self.equal else "NOT ALL EQUAL"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -204,9 +184,11 @@ class ParityCheck:
 
     def iterate_tables(self) -> "Iterator[pd.DataFrame]":
         """Yield the results of `iterate_differences` as tables, after an empty first table."""
-        yield build_table([])
-        for found in self.iterate_differences():
-            yield build_table(found)
+        import pandas as pd
+
+        kinds = dict.fromkeys(Difference._fields, "str") | {"sequence": "int64"}
+        for found in chain([()], self.iterate_differences()):
+            yield pd.DataFrame(found, columns=list(Difference._fields)).astype(kinds)
 
     def iterate_differences(self) -> Iterator[list[Difference]]:
         """Recompute all decisions, and yield the differences chunk by chunk; `UnknownName` if the log has no decision of a wanted model."""
@@ -225,7 +207,7 @@ class ParityCheck:
                     self._record_unread(unread)
                 for event, reason in unread:
                     if self._is_compared(event, group):
-                        self._exclude(event.sequence, reason)
+                        self._exclude(reason, [event.sequence])
                 yield self._compare(decisions, again)
                 done += len(events)
                 if self._progress is not None:
@@ -261,8 +243,7 @@ class ParityCheck:
                 method = self._models.find(model, sha256)
                 member = method, method.build_pipeline(pseudonyms, outcomes.alerts)
             except BundleRefused as error:
-                count = self._counts[model, sha256]
-                self.findings.exclude(count, f"{model}: {error}", self._decision_ids(examples))
+                self._exclude(f"{model}: {error}", examples, self._counts[model, sha256])
                 continue
             groups.setdefault(msgspec.json.encode(method.config), {})[sha256] = member
         return list(groups.values())
@@ -273,11 +254,10 @@ class ParityCheck:
     def _is_compared(self, event: Event, group: BundleGroup) -> bool:
         return isinstance(event, DecisionEvent) and self._is_selected(event) and event.model_sha256 in group
 
-    def _exclude(self, sequence: int, reason: str) -> None:
-        self.findings.exclude(1, reason, self._decision_ids([sequence]))
-
-    def _decision_ids(self, sequences: Sequence[int]) -> list[str]:
-        return [self._log.format_decision_id(sequence) for sequence in sequences]
+    def _exclude(self, reason: str, sequences: Sequence[int], decisions: int = 1) -> None:
+        """Count decisions that cannot be recomputed, given the first ones."""
+        first = [*map(self._log.format_decision_id, sequences)]
+        self.findings.exclude(decisions, reason, first)
 
     def _record_unread(self, unread: Sequence[tuple[Event, str]]) -> None:
         self.findings.unread.update(f"{event.kind}: {reason}" for event, reason in unread)
@@ -286,12 +266,12 @@ class ParityCheck:
         found: list[Difference] = []
         for decision in decisions:
             if decision.logged.kinds != again.entries.kinds:
-                self._exclude(decision.logged.sequence, OTHER_KEYS)
+                self._exclude(OTHER_KEYS, [decision.logged.sequence])
                 continue
             try:
                 found += self._compare_decision(decision, again.pipeline)
             except ValueError:
-                self._exclude(decision.logged.sequence, DAMAGED)
+                self._exclude(DAMAGED, [decision.logged.sequence])
         found.sort(key=lambda each: each.sequence)
         self.findings.add(found)
         return found
@@ -300,49 +280,32 @@ class ParityCheck:
         names, kinds = pipeline.spec.names, [kind.name for kind in pipeline.kinds]
         event = decision.logged
         keys, counterparts = decode_keys(event)
+        plain = (("score", event.score, decision.score), ("band", event.band, decision.band))
         values = [
-            *_different_floats(names, decode_features(event), decision.features),
-            *_different_keys("key", kinds, keys, decision.keys),
-            *_different_keys("counterpart of", kinds, counterparts, decision.counterparts),
+            *_find_different("features", names, decode_features(event), decision.features),
+            *_find_different("key", kinds, keys, decision.keys),
+            *_find_different("counterpart of", kinds, counterparts, decision.counterparts),
+            *((name, str(one), str(other)) for name, one, other in plain if repr(one) != repr(other)),
         ]
-        if repr(event.score) != repr(decision.score):
-            values.append(("score", repr(event.score), repr(decision.score)))
-        if event.band != decision.band:
-            values.append(("band", str(event.band), decision.band))
         self.findings.compared += 1
-        self.findings.values += len(names) + 2 * len(kinds) + len(("score", "band"))
+        self.findings.values += len(names) + 2 * len(kinds) + len(plain)
         decision_id = self._log.format_decision_id(event.sequence)
         where = event.sequence, decision_id, event.consignment_id, event.model
         return [Difference(*where, *value) for value in values]
 
 
-DifferingValue = tuple[str, str, str]
-"""Name of a value, logged value, recomputed value."""
-
-
-def _different_floats(names: Sequence[str], logged: Row, recomputed: Row) -> list[DifferingValue]:
+def _find_different(
+    what: str, names: Sequence[str], logged: NDArray[Any], recomputed: NDArray[Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the values that differ: name, logged and recomputed value."""
     if len(logged) != len(names):
-        return [("number of features", str(len(logged)), str(len(names)))]
-    other = logged.view(np.uint32) != recomputed.view(np.uint32)
-    other &= ~(np.isnan(logged) & np.isnan(recomputed))
-    return [
-        (names[place], str(logged[place]), str(recomputed[place])) for place in np.flatnonzero(other).tolist()
-    ]
-
-
-def _different_keys(what: str, kinds: Sequence[str], logged: Keys, recomputed: Keys) -> list[DifferingValue]:
-    if len(logged) != len(kinds):
-        return [(f"number of {what}", str(len(logged)), str(len(kinds)))]
-    return [
-        (f"{what} {kinds[place]}", f"{logged[place]:016x}", f"{recomputed[place]:016x}")
-        for place in np.flatnonzero(logged != recomputed).tolist()
-    ]
-
-
-def build_table(found: Sequence[Difference]) -> "pd.DataFrame":
-    """Build a table of differences."""
-    import pandas as pd
-
-    return pd.DataFrame(found, columns=list(Difference._fields)).astype(
-        {name: "str" for name in Difference._fields if name != "sequence"} | {"sequence": "int64"}
-    )
+        yield f"number of {what}", str(len(logged)), str(len(names))
+        return
+    if logged.dtype == np.float32:
+        other = logged.view(np.uint32) != recomputed.view(np.uint32)
+        other &= ~(np.isnan(logged) & np.isnan(recomputed))
+        for place in np.flatnonzero(other).tolist():
+            yield names[place], str(logged[place]), str(recomputed[place])
+        return
+    for place in np.flatnonzero(logged != recomputed).tolist():
+        yield f"{what} {names[place]}", f"{logged[place]:016x}", f"{recomputed[place]:016x}"

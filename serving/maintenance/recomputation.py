@@ -159,21 +159,25 @@ class Recomputation:
         """
         keys, counterparts = np.zeros((2, len(events), len(self.pipeline.kinds)), dtype=np.uint64)
         records, unread = self._decode(events)
-        places = [place for place in records if wanted[place]]
-        for place, event in enumerate(events):
-            if place in records and not wanted[place]:
-                self.pipeline.fill_keys(records[place], keys[place], counterparts[place])
-            elif place not in records and event.kinds == self.entries.kinds:
-                keys[place], counterparts[place] = decode_keys(event)
-        X = np.zeros((len(places), len(self.pipeline.spec)), dtype=np.float32)
         rows_of: dict[str, list[int]] = {}
-        for row, place in enumerate(places):
-            rows_of.setdefault(_get_decision(events[place]).model_sha256, []).append(row)
+        decisions: dict[int, DecisionEvent] = {}
+        for place, event in enumerate(events):
+            if place in records and wanted[place]:
+                assert isinstance(event, DecisionEvent)
+                rows_of.setdefault(event.model_sha256, []).append(len(decisions))
+                decisions[place] = event
+            elif place in records:
+                self.pipeline.fill_keys(records[place], keys[place], counterparts[place])
+            elif event.kinds == self.entries.kinds:
+                keys[place], counterparts[place] = decode_keys(event)
+        places = np.array(list(decisions), dtype=np.int64)
+        X = np.zeros((len(places), len(self.pipeline.spec)), dtype=np.float32)
         for sha256, rows in rows_of.items():
-            mine = [places[row] for row in rows]
+            mine = places[rows]
             part = X[rows], keys[mine], counterparts[mine]
+            consignments = [records[place] for place in mine.tolist()]
             self._group[sha256][1].fill_rows(
-                [records[place] for place in mine], *part, [events[place].sequence for place in mine]
+                consignments, *part, [events[place].sequence for place in mine.tolist()]
             )
             X[rows], keys[mine], counterparts[mine] = part
         out_rows = np.full(len(events), -1)
@@ -181,13 +185,15 @@ class Recomputation:
         self._fold.process_arrivals(self._history, keys, counterparts, X, out_rows)
         found = []
         for sha256, rows in rows_of.items():
-            judge = self._group[sha256][0].judge
-            scores = judge.score(X[rows], [records[places[row]].channel for row in rows])
-            for row, score, band in zip(rows, scores.tolist(), judge.assign_bands(scores), strict=True):
-                place = places[row]
-                logged = _get_decision(events[place])
+            judge, mine = self._group[sha256][0].judge, places[rows].tolist()
+            scores = judge.score(X[rows], [records[place].channel for place in mine])
+            for row, place, score, band in zip(
+                rows, mine, scores.tolist(), judge.assign_bands(scores), strict=True
+            ):
                 found.append(
-                    RecomputedDecision(logged, X[row], keys[place], counterparts[place], score, band)
+                    RecomputedDecision(
+                        decisions[place], X[row], keys[place], counterparts[place], score, band
+                    )
                 )
         return found, unread
 
@@ -205,11 +211,6 @@ class Recomputation:
             except (ServiceFault, msgspec.MsgspecError) as error:
                 unread.append((event, _reason(error)))
         return records, unread
-
-
-def _get_decision(event: ArrivalEvent) -> DecisionEvent:
-    assert isinstance(event, DecisionEvent)
-    return event
 
 
 def _reason(error: Exception) -> str:

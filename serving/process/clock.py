@@ -58,10 +58,7 @@ class SteadyClock:
         return self._latest_us
 
     def start(self, any_us: int, own_us: int, *, accepted: bool = False) -> None:
-        """Begin behind the last entry of a log, given when the last one was recorded and the last one that was not imported; 0 for none.
-
-        Raises `ServiceFault` if the source is far from it, unless a person accepts it.
-        """
+        """Begin behind the last entry of a log, given when the last one was recorded and the last one that was not imported; 0 for none."""
         now_us = self.source()
         if self._elapsed is not None:
             fault = describe_start(now_us, any_us, own_us)

@@ -26,12 +26,7 @@ MAX_LOGGED_FRAMES = 3
 
 
 class QueuedStream:
-    """A text stream with a writer thread and a bounded queue; lines are dropped while the queue is full.
-
-    Parameters
-    ----------
-    stream : text stream
-    """
+    """A text stream with a writer thread and a bounded queue; lines are dropped while the queue is full."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._part = stream, ""
@@ -91,12 +86,7 @@ def format_location(error: Exception) -> str:
 class RateLimitedLogger:
     """A logger for events that clients cause, with a limit on lines per second so that no client fills the disk.
 
-    The next line after a limit was reached holds the number of omitted lines as `left_out`.
-
-    Parameters
-    ----------
-    clock : callable
-        Returns monotonic time in seconds.
+    The next line after a limit was reached holds the number of omitted lines as `left_out`. `clock` returns monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

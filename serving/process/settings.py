@@ -53,223 +53,81 @@ WithoutModel = Literal["rules", "refuse"]
 """What scores if no model is published: the officers' rules, or nothing."""
 
 
+def _name_variable(field: str) -> str:
+    """Name the environment variable of a setting."""
+    return field.upper() if field.startswith("mlflow") else f"NPSRISK_{field.upper()}"
+
+
 class Settings(BaseSettings):
-    """The settings of an installation; the description of each is in its field."""
+    """The settings of an installation; the text below each describes it."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        alias_generator=_name_variable,
+        use_attribute_docstrings=True,
     )
 
-    mlflow_tracking_uri: Annotated[
-        str,
-        Field(alias="MLFLOW_TRACKING_URI", description="MLflow's store of runs and models."),
-    ] = "sqlite:///mlflow.db"
-    state_dir: Annotated[
-        Path,
-        Field(
-            alias="NPSRISK_STATE_DIR",
-            description="State directory of the service: event log, keys, published models, snapshots.",
-        ),
-    ] = Path(".npsrisk")
-    database_url: Annotated[
-        str,
-        Field(
-            alias="NPSRISK_DATABASE_URL",
-            description="SQLAlchemy URL of the event log: SQLite, or postgresql://USER@HOST/DATABASE.",
-        ),
-    ] = ""
-    standby: Annotated[
-        bool,
-        Field(
-            alias="NPSRISK_STANDBY",
-            description="If true, of several services on one log in PostgreSQL one is active. The others wait for its lock, and take over "
-            "when the active one is gone. Set it for all of them.",
-        ),
-    ] = False
-    takeover_seconds: Annotated[
-        float,
-        Field(
-            alias="NPSRISK_TAKEOVER_SECONDS",
-            ge=3,
-            le=600,
-            description="Seconds without a sign of life after which a standby ends the session of the active service and takes over. "
-            "It must be the same for all services on the log.",
-        ),
-    ] = 10.0
-    model: Annotated[
-        str, Field(alias="NPSRISK_MODEL", description="MLflow URI of the model that decides.")
-    ] = "models:/nps-risk@champion"
-    shadow_model: Annotated[
-        str | None,
-        Field(
-            alias="NPSRISK_SHADOW_MODEL",
-            description="MLflow URI of a model in shadow mode, for example models:/nps-risk@challenger. Its scores are only logged.",
-        ),
-    ] = None
-    without_model: Annotated[
-        WithoutModel,
-        Field(
-            alias="NPSRISK_WITHOUT_MODEL",
-            description="What scores while no model is loaded: the officers' rules, marked in every response, or nothing "
-            "(status 503).",
-        ),
-    ] = "rules"
-    api_keys_file: Annotated[
-        Path | None,
-        Field(
-            alias="NPSRISK_API_KEYS_FILE",
-            description="TOML file of API keys. Without it the service listens on loopback only.",
-        ),
-    ] = None
-    offices_file: Annotated[
-        Path | None,
-        Field(
-            alias="NPSRISK_OFFICES_FILE",
-            description="CSV file with the columns place,office: the customs office of a destination (IATA, IMPC or ISO 3166-1 alpha-2), "
-            "for consignments that name none.",
-        ),
-    ] = None
-    mappings_dir: Annotated[
-        Path | None,
-        Field(
-            alias="NPSRISK_MAPPINGS_DIR",
-            description="Directory of mapping files (.toml), by which the service reads declarations of other formats.",
-        ),
-    ] = None
-    tls_cert_file: Annotated[
-        Path | None,
-        Field(
-            alias="NPSRISK_TLS_CERT_FILE",
-            description="PEM file of the service's certificate. Without it the service uses plain HTTP, for example behind a proxy.",
-        ),
-    ] = None
-    tls_key_file: Annotated[
-        Path | None,
-        Field(alias="NPSRISK_TLS_KEY_FILE", description="PEM file of the key of the certificate."),
-    ] = None
-    max_connections: Annotated[
-        int,
-        Field(
-            alias="NPSRISK_MAX_CONNECTIONS",
-            ge=1,
-            le=100_000,
-            description="Maximum number of simultaneous connections. Further ones are refused with status 503.",
-        ),
-    ] = 1_000
-    data_key_file: Annotated[
-        Path,
-        Field(
-            alias="NPSRISK_DATA_KEY_FILE",
-            description="File of the data keys: for pseudonyms and for encryption. The list of what was forgotten lies next to it. It is created on first use in the state directory. A file elsewhere must exist.",
-        ),
-    ] = Path()
-    snapshots_dir: Annotated[
-        Path,
-        Field(
-            alias="NPSRISK_SNAPSHOTS_DIR",
-            description="Directory of the snapshots. Services on one log share it, so that the next one starts from the newest.",
-        ),
-    ] = Path()
-    approvers_file: Annotated[
-        Path,
-        Field(
-            alias="NPSRISK_APPROVERS_FILE",
-            description="TOML file of the persons who may approve a promotion, with their public keys. The user of the service must not be "
-            "able to write it. With `NPSRISK_API_KEYS_FILE` the default is `/etc/npsrisk/approvers.toml`.",
-        ),
-    ] = Path()
-    desk: Annotated[
-        bool,
-        Field(
-            alias="NPSRISK_DESK",
-            description="If false, npsrisk serve has no pages for officers.",
-        ),
-    ] = True
-    administration: Annotated[
-        str | None,
-        Field(
-            alias="NPSRISK_ADMINISTRATION",
-            pattern=r"^[^\s/#]+$",
-            max_length=40,
-            description="Name of this administration among its partners: the author of its messages.",
-        ),
-    ] = None
-    exchange_dir: Annotated[
-        Path,
-        Field(
-            alias="NPSRISK_EXCHANGE_DIR",
-            description="Directory of the exchange between administrations: partners, operation keys, drafts, messages.",
-        ),
-    ] = Path()
-    exchange_feedback: Annotated[
-        bool,
-        Field(
-            alias="NPSRISK_EXCHANGE_FEEDBACK",
-            description="If true, npsrisk exchange feedback signs and sends its messages at once; otherwise it writes drafts.",
-        ),
-    ] = False
-    max_body_bytes: Annotated[
-        int,
-        Field(
-            alias="NPSRISK_MAX_BODY_BYTES",
-            ge=1_000,
-            le=1_000_000_000,
-            description="Maximum size of a request body in bytes.",
-        ),
-    ] = DEFAULT_MAX_BODY_BYTES
-    max_history_keys: Annotated[
-        int | None,
-        Field(
-            alias="NPSRISK_MAX_HISTORY_KEYS",
-            ge=1_000,
-            description="Maximum number of history keys, of about 150 bytes each. Without it history grows as far as memory "
-            "allows.",
-        ),
-    ] = None
-    link_days: Annotated[
-        float,
-        Field(
-            alias="NPSRISK_LINK_DAYS",
-            gt=0,
-            le=366,
-            description="Days after which the service forgets a master or a house that came as a message. Then one no longer "
-            "adds to the other.",
-        ),
-    ] = 30.0
-    max_links: Annotated[
-        int,
-        Field(
-            alias="NPSRISK_MAX_LINKS",
-            ge=1,
-            description="Maximum number of masters, houses and listed items that are kept for each other, of about half a kilobyte "
-            "each. Above it the oldest are forgotten.",
-        ),
-    ] = 200_000
-    snapshot_entries: Annotated[
-        int,
-        Field(
-            alias="NPSRISK_SNAPSHOT_ENTRIES",
-            ge=1,
-            description="A snapshot of the state is written after this number of new log entries.",
-        ),
-    ] = 200_000
-    snapshot_seconds: Annotated[
-        float,
-        Field(
-            alias="NPSRISK_SNAPSHOT_SECONDS",
-            gt=0,
-            description="A snapshot is also written after this number of seconds, if there is any new entry.",
-        ),
-    ] = 900.0
-    rate_limit: Annotated[
-        RateLimit | None,
-        BeforeValidator(parse_rate),
-        Field(
-            alias="NPSRISK_RATE_LIMIT",
-            validate_default=False,
-            description="Maximum number of records (consignments, outcomes, …) of one API key per period, for example 1000/second.",
-        ),
-    ] = None
+    mlflow_tracking_uri: str = "sqlite:///mlflow.db"
+    """MLflow's store of runs and models."""
+    state_dir: Path = Path(".npsrisk")
+    """State directory of the service: event log, keys, published models, snapshots."""
+    database_url: str = ""
+    """SQLAlchemy URL of the event log: SQLite, or postgresql://USER@HOST/DATABASE."""
+    standby: bool = False
+    """If true, of several services on one log in PostgreSQL one is active. The others wait for its lock, and take over when the active one is gone. Set it for all of them."""
+    takeover_seconds: float = Field(10.0, ge=3, le=600)
+    """Seconds without a sign of life after which a standby ends the session of the active service and takes over. It must be the same for all services on the log."""
+    model: str = "models:/nps-risk@champion"
+    """MLflow URI of the model that decides."""
+    shadow_model: str | None = None
+    """MLflow URI of a model in shadow, for example models:/nps-risk@challenger: npsrisk shadow reports what it would have answered."""
+    without_model: WithoutModel = "rules"
+    """What scores while no model is loaded: the officers' rules, marked in every response, or nothing (status 503)."""
+    api_keys_file: Path | None = None
+    """TOML file of API keys. Without it the service listens on loopback only."""
+    offices_file: Path | None = None
+    """CSV file with the columns place,office: the customs office of a destination (IATA, IMPC or ISO 3166-1 alpha-2), for consignments that name none."""
+    mappings_dir: Path | None = None
+    """Directory of mapping files (.toml), by which the service reads declarations of other formats."""
+    tls_cert_file: Path | None = None
+    """PEM file of the service's certificate. Without it the service uses plain HTTP, for example behind a proxy."""
+    tls_key_file: Path | None = None
+    """PEM file of the key of the certificate."""
+    max_connections: int = Field(1_000, ge=1, le=100_000)
+    """Maximum number of simultaneous connections. Further ones are refused with status 503, except for /health/live."""
+    max_connections_per_address: int = Field(500, ge=1, le=100_000)
+    """Maximum number of simultaneous connections of one network address; a proxy in front of the service is one."""
+    data_key_file: Path = Path()
+    """File of the data keys: for pseudonyms and for encryption. The list of what was forgotten lies next to it. It is created on first use in the state directory. A file elsewhere must exist."""
+    snapshots_dir: Path = Path()
+    """Directory of the snapshots. Services on one log share it, so that the next one starts from the newest."""
+    approvers_file: Path = Path()
+    """TOML file of the persons who may approve a promotion, with their public keys. The user of the service must not be able to write it. With `NPSRISK_API_KEYS_FILE` the default is `/etc/npsrisk/approvers.toml`."""
+    desk: bool = True
+    """If false, npsrisk serve has no pages for officers."""
+    administration: str | None = Field(None, pattern=r"^[^\s/#]+$", max_length=40)
+    """Name of this administration among its partners: the author of its messages."""
+    exchange_dir: Path = Path()
+    """Directory of the exchange between administrations: partners, operation keys, drafts, messages."""
+    exchange_feedback: bool = False
+    """If true, npsrisk exchange feedback signs and sends its messages at once; otherwise it writes drafts."""
+    max_body_bytes: int = Field(DEFAULT_MAX_BODY_BYTES, ge=1_000, le=1_000_000_000)
+    """Maximum size of a request body in bytes."""
+    max_history_keys: int | None = Field(None, ge=1_000)
+    """Maximum number of history keys, of about 150 bytes each. Without it history grows as far as memory allows."""
+    link_days: float = Field(30.0, gt=0, le=366)
+    """Days after which the service forgets a master or a house that came as a message. Then one no longer adds to the other."""
+    max_links: int = Field(200_000, ge=1)
+    """Maximum number of masters, houses and listed items that are kept for each other, of about half a kilobyte each. Above it the oldest are forgotten."""
+    snapshot_entries: int = Field(200_000, ge=1)
+    """A snapshot of the state is written after this number of new log entries."""
+    snapshot_seconds: float = Field(900.0, gt=0)
+    """A snapshot is also written after this number of seconds, if there is any new entry."""
+    rate_limit: Annotated[RateLimit | None, BeforeValidator(parse_rate)] = Field(None, validate_default=False)
+    """Maximum number of records (consignments, outcomes, …) of one API key per period, for example 1000/second."""
 
     def model_post_init(self, _context: Any) -> None:
         """Set the files that were not named to their defaults, nearly all in the state directory."""
@@ -288,13 +146,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> "Settings":
-        """Read the settings of this process.
-
-        Raises
-        ------
-        BadSetting
-            A setting is invalid; the error names it in one line. `UnknownName` if the file sets an unknown name.
-        """
+        """Read the settings of this process; `BadSetting` names in one line one that is invalid, `UnknownName` an unknown one in the file."""
         path = os.environ.get(SETTINGS_VARIABLE)
         if path is not None:
             _check_file(Path(path))

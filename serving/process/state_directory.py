@@ -2,9 +2,10 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE
@@ -18,16 +19,8 @@ class StateLock:
     """A lock on a state directory, so that the log and the state derived from it have a single writer.
 
     The directory is created if it does not exist. The system releases the lock when the process ends, however it ends. While
-    the lock is held, new files of the process can be read by their owner only.
-
-    Parameters
-    ----------
-    state_dir : Path
-
-    Raises
-    ------
-    ServiceFault
-        On entering: another process holds the lock, or the directory cannot be written or locked.
+    the lock is held, new files of the process can be read by their owner only. Entering raises `ServiceFault` if another process holds the
+    lock, or the directory cannot be written or locked.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -91,19 +84,20 @@ def require_complete(state_dir: Path) -> None:
         )
 
 
-class FileStamp(NamedTuple):
-    """The identity and modification time of a file; it changes when the file is written or replaced."""
-
-    device: int
-    inode: int
-    modified_ns: int
-
-    @classmethod
-    def from_stat(cls, stat: os.stat_result) -> "FileStamp":
-        """Build a stamp from the result of `os.stat`."""
-        return cls(stat.st_dev, stat.st_ino, stat.st_mtime_ns)
+DONE_FOLDER = "done"
+"""Folder in a state directory with an empty file for each verb of maintenance, changed when it last ended well."""
 
 
-def get_file_stamp(path: Path) -> FileStamp:
-    """Return the stamp of a file; raise `OSError` if it does not exist."""
-    return FileStamp.from_stat(path.stat())
+def record_done(state_dir: Path, verb: str) -> None:
+    """Note that a verb ended well, for the metrics of the service, if this user may write the state directory."""
+    with suppress(OSError):
+        (state_dir / DONE_FOLDER).mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
+        (state_dir / DONE_FOLDER / verb).touch()
+
+
+def read_changed_seconds(path: Path) -> float:
+    """Return when a file was last changed, in seconds since the epoch; 0 if there is none. Unlike its time of modification nobody can set it."""
+    try:
+        return path.stat().st_ctime
+    except OSError:
+        return 0.0

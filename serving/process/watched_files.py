@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from serving.process.state_directory import FileStamp, get_file_stamp
-
 Content = TypeVar("Content")
 
 
@@ -14,7 +12,7 @@ class WatchedFiles(Generic[Content]):
 
     def __init__(self, list_files: Callable[[], Iterable[Path]], read: Callable[[], Content]) -> None:
         self._list_files, self._read = list_files, read
-        self._seen: dict[Path, FileStamp | None] = self._list_stamps()
+        self._seen = self._list_stamps()
         self.content = read()
 
     def refresh(self) -> bool:
@@ -25,5 +23,7 @@ class WatchedFiles(Generic[Content]):
         self.content, self._seen = self._read(), stamps
         return True
 
-    def _list_stamps(self) -> dict[Path, FileStamp | None]:
-        return {path: get_file_stamp(path) if path.exists() else None for path in self._list_files()}
+    def _list_stamps(self) -> dict[Path, tuple[int, ...]]:
+        """Return for each file that is there what changes when it is written or replaced."""
+        found = {path: path.stat() for path in self._list_files() if path.exists()}
+        return {path: (each.st_dev, each.st_ino, each.st_mtime_ns) for path, each in found.items()}

@@ -12,7 +12,7 @@ from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.scorer import Scorer, ScoreRequest, ScoreResult
-from serving.state.prefetch import Prefetcher
+from serving.state.consignment_states import Prefetcher
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 

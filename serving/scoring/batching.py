@@ -84,10 +84,7 @@ def _resolve_when_durable(future: "asyncio.Future[ScoreResult]", outcome: ScoreR
 
 
 def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:
-    """Split requests into batches that may be scored together.
-
-    A batch has at most MAX_BATCH_SIZE consignments of one day, none twice, and only the last may be cancelled.
-    """
+    """Split requests into batches that may be scored together. A batch has at most MAX_BATCH_SIZE consignments of one day, none twice, and only the last may be cancelled."""
     part: list[ScoreRequest] = []
     names: set[str] = set()
     day = 0

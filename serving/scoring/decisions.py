@@ -19,7 +19,7 @@ from serving.event_log.packed_features import unpack_row
 from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
-from serving.scoring.intake import FieldError, is_valid_arrival, list_arrival_faults
+from serving.scoring.intake import FieldError, is_valid_arrival, list_faults
 from serving.scoring.offices import Client, OfficeFinder, Offices
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
@@ -71,7 +71,7 @@ class Decider:
         """
         now_us = self._active.clock()
         received_us = now_us if c.received_at is None else to_us(c.received_at)
-        if not is_valid_arrival(c, received_us, now_us) and (faults := list_arrival_faults(c, now_us)):
+        if not is_valid_arrival(c, received_us, now_us) and (faults := list_faults(c, now_us)):
             return faults
         if c.received_at is None:
             c = structs.replace(c, received_at=to_datetime(now_us))

@@ -15,7 +15,7 @@ from models.signatures.envelope import Envelope
 from models.signatures.key_holders import Partners
 from models.signatures.signed_message import read_signed_message
 from serving.event_log.event_codec import LoggedMessage
-from serving.process.state_directory import FileStamp, get_file_stamp
+from serving.process.watched_files import WatchedFiles
 from serving.state.state import State
 
 
@@ -23,22 +23,21 @@ class ExchangeMembers:
     """The partners and operation keys of the exchange directory, read again when they change; removed keys stay until the next start."""
 
     def __init__(self, folder: Path, administration: str | None) -> None:
-        self.administration = administration
-        self._partners_file, self._keys_folder = folder / PARTNERS_FILE, folder / KEYS_FOLDER
-        self.partners, self.keys = Partners(), OperationKeys()
-        self._seen: dict[Path, FileStamp] = {}
-        self.refresh()
+        self.administration, self.keys = administration, OperationKeys()
+        partners, keys = folder / PARTNERS_FILE, folder / KEYS_FOLDER
 
-    def refresh(self) -> bool:
-        """Read the files again if any changed, and return whether one did."""
-        files = [self._partners_file, *sorted(self._keys_folder.glob(f"*{KEY_SUFFIX}"))]
-        stamps = {path: get_file_stamp(path) for path in files if path.exists()}
-        if stamps == self._seen:
-            return False
-        partners, keys = Partners.read(self._partners_file), OperationKeys.read_folder(self._keys_folder)
-        self.partners, self._seen = partners, stamps
-        self.keys.update(keys)
-        return True
+        def read() -> Partners:
+            found = Partners.read(partners)
+            self.keys.update(OperationKeys.read_folder(keys))
+            return found
+
+        self._files = WatchedFiles(lambda: [partners, *sorted(keys.glob(f"*{KEY_SUFFIX}"))], read)
+        self.refresh = self._files.refresh
+
+    @property
+    def partners(self) -> Partners:
+        """Return the partners."""
+        return self._files.content
 
 
 class AcceptedMessage(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
@@ -123,7 +123,7 @@ REASON_REQUIRED = FieldError(
 
 
 def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:
-    """Check quickly that `list_arrival_faults` finds nothing in a consignment that was received at a time, in microseconds."""
+    """Check quickly that `list_faults` finds nothing in a consignment that was received at a time, in microseconds."""
     last = now_us + CLOCK_TOLERANCE_US
     return (
         MIN_TIME_US <= received_us <= last
@@ -133,36 +133,34 @@ def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:
     )
 
 
-def list_arrival_faults(c: Consignment, now_us: int) -> list[FieldError]:
-    """List all errors of a consignment that its type cannot express.
+PAST_TIMES: dict[type[Any], tuple[str, ...]] = {
+    Consignment: ("received_at", "cancelled_at", "issued_at"),
+    Outcome: ("known_at", "inspected_at", "selected_at"),
+    Cancellation: ("cancelled_at",),
+    CustomsState: ("issued_at",),
+    Action: ("acted_at",),
+}
+"""Times of each kind of record that may not be in the future: history keeps only the 366 days before the latest event."""
+NEW_NAMES = Consignment | Outcome | CustomsState
+"""Records whose consignment may be unknown, so that its identifier is checked."""
 
-    A time in the future is refused, because history keeps only the 366 days before the latest event.
-    """
-    found = (
-        _check_printable("consignment_id", c.consignment_id),
-        check_times(now_us, received_at=c.received_at),
-        check_times(now_us, cancelled_at=c.cancelled_at),
-        check_times(now_us, issued_at=c.issued_at),
-    )
+
+def list_faults(record: Any, now_us: int) -> list[FieldError]:
+    """List all errors of a record that its type cannot express."""
+    found: list[FieldError | None] = []
+    if isinstance(record, NEW_NAMES):
+        found.append(_check_printable("consignment_id", record.consignment_id))
+    if isinstance(record, Outcome) and (fault := find_outcome_fault(record)):
+        found.append(FieldError(*fault, "inconsistent"))
+    if isinstance(record, Alert):
+        found.append(check_alert(record))
+    for kind, names in PAST_TIMES.items():
+        if isinstance(record, kind):
+            found += [check_times(now_us, **{name: getattr(record, name)}) for name in names]
     return [each for each in found if each is not None]
 
 
-def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
-    """Check what the type of an outcome cannot express; return the error or None."""
-    found = find_outcome_fault(outcome)
-    return (
-        _check_printable("consignment_id", outcome.consignment_id)
-        or (FieldError(*found, "inconsistent") if found else None)
-        or check_times(
-            now_us,
-            known_at=outcome.known_at,
-            inspected_at=outcome.inspected_at,
-            selected_at=outcome.selected_at,
-        )
-    )
-
-
-def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
+def check_alert(alert: Alert) -> FieldError | None:
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
         return FieldError("expires_at", "is not after issued_at", "inconsistent")
@@ -205,23 +203,6 @@ def is_notice(alert: Alert) -> bool:
 
 def _has_criterion(alert: Alert) -> bool:
     return any(getattr(alert, name) for name in ALERT_CRITERIA)
-
-
-def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | None:
-    """Check what the type of a cancellation cannot express; return the error or None."""
-    return check_times(now_us, cancelled_at=cancellation.cancelled_at)
-
-
-def check_state(state: CustomsState, now_us: int) -> FieldError | None:
-    """Check what the type of an answer of customs cannot express; return the error or None."""
-    return _check_printable("consignment_id", state.consignment_id) or check_times(
-        now_us, issued_at=state.issued_at
-    )
-
-
-def check_action(action: Action, now_us: int) -> FieldError | None:
-    """Check what the type of an action cannot express; return the error or None. Its time may not be in the future."""
-    return check_times(now_us, acted_at=action.acted_at)
 
 
 def find_proposal(state: ConsignmentState) -> Proposal | None:

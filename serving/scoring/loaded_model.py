@@ -13,8 +13,9 @@ from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
 from models.bundle import ModelCard, load_bundle
+from models.promotion_record import PromotionRecord
 from models.signatures.key_holders import Approvers
-from serving.deployment.releases import Release, read_release
+from serving.deployment.releases import Release, find_newer_record, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, Keys, Row
 from serving.process.settings import Settings
@@ -23,7 +24,10 @@ from serving.state.identifier_index import IdentifierIndex
 
 
 class LoadedModel:
-    """A scoring method that is ready to score, with its pipeline, record type and event codec; the rules have no release and no card."""
+    """A scoring method that is ready to score, with its pipeline, record type and event codec; the rules have no release and no card.
+
+    `newer` is the record of a release of the same model that was approved later, if this one was put back in its place.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class LoadedModel:
         self.risk = method.build_scorer(self.pipeline.spec)
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
         self.daily_arrivals = 0.0
+        self.newer: PromotionRecord | None = None
 
     @property
     def spec(self) -> Spec:
@@ -89,7 +94,11 @@ def load_published(folder: Path | None, settings: Settings, vault: Vault) -> Loa
     """Load the release of a folder, or the rules if there is none."""
     if folder is None:
         return load_rules_model(vault)
-    return load_model(read_release(folder, Approvers.read(settings.approvers_file)), vault)
+    approvers = Approvers.read(settings.approvers_file)
+    release = read_release(folder, approvers)
+    model = load_model(release, vault)
+    model.newer = find_newer_record(folder, release, approvers)
+    return model
 
 
 def _parse_as_of(card: ModelCard | None) -> datetime | None:

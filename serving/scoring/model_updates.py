@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec import msgpack
+
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from serving.deployment.releases import find_release_folder
+from serving.event_log.events import DowngradeEvent
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
-from serving.event_log.verification.start_check import ChainCheck
+from serving.event_log.verification import StartCheck
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
@@ -35,10 +38,7 @@ class ModelUpdates:
         self._seen: Path | None = None
 
     def build_first(self, active: ActiveModel, progress: Progress | None = None) -> tuple[LoadedModel, State]:
-        """Load the published model, or the rules if none can be used, and rebuild its state.
-
-        Raises `ServiceFault` if the log is damaged or cannot be read.
-        """
+        """Load the published model, or the rules if none can be used, and rebuild its state."""
         return self._rebuild_checked(lambda: self._load_first(active), progress)
 
     def build_empty(self, active: ActiveModel) -> tuple[LoadedModel, State]:
@@ -68,7 +68,7 @@ class ModelUpdates:
     ) -> tuple[LoadedModel, State]:
         """Get a model and rebuild its state, while the hash chain of the entries that this reads is checked."""
         after = self._snapshots.find_newest_sequence()
-        with ChainCheck(self._log, self._settings.database_url, after) as check:
+        with StartCheck(self._log, self._settings.database_url, after) as check:
             model = get_model()
             state = self.rebuild(model, progress)
             check.finish(self._snapshots.last)
@@ -108,6 +108,7 @@ class ModelUpdates:
         """Activate a model; rebuild the state only if the model has other history keys."""
         if model.entries.kinds == active.entries.kinds:
             active.switch_to(model, active.state)
+            self.record_downgrade(active)
             return
         log = self._log
         state = await background.run(self.rebuild, model)
@@ -120,6 +121,18 @@ class ModelUpdates:
         rebuild.apply_events(log.read_events(after=state.sequence, until=durable))
         rebuild.apply_events(event for event in committer.list_pending() if event.sequence > state.sequence)
         active.switch_to(model, state)
+        self.record_downgrade(active)
+
+    def record_downgrade(self, active: ActiveModel) -> None:
+        """Record in the log if the model in use is an older release than the newest one."""
+        model, committer = active.model, active.committer
+        if model.newer is not None and committer.fault is None:
+            plain = msgpack.encode((model.name, f"{model.newer.name}/{model.newer.version}"))
+            now_us = active.clock()
+            event = DowngradeEvent(committer.next_sequence, now_us, now_us, plain)
+            active.state.apply(event)
+            committer.add([event])
+            logger.warning("an older release is in use", model=model.name, newer=model.newer.version)
 
     def _load(self, folder: Path | None) -> LoadedModel:
         return load_published(folder, self._settings, self._log.vault)

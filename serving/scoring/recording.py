@@ -17,11 +17,7 @@ from serving.scoring.intake import (
     PendingReceipt,
     RecordWarning,
     WarningKind,
-    check_action,
-    check_alert,
-    check_cancellation,
-    check_outcome,
-    check_state,
+    list_faults,
 )
 from serving.scoring.offices import OTHER_OFFICE, Client, OfficeFinder
 from serving.telemetry.metrics import Metrics
@@ -34,31 +30,20 @@ NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
 
 
 class RecordKind(NamedTuple):
-    """A kind of record that clients send, with its plural name.
-
-    `check` validates what the type cannot express. `take` records it, and returns None if its consignment is unknown, or why it is
-    refused.
-    """
+    """A kind of record that clients send, with its plural name; `take` records it, and returns None if its consignment is unknown, or why it is refused."""
 
     record: type[Any]
     plural: str
-    check: Callable[[Any, int], FieldError | None]
     take: Callable[[Intake, Any, int, str], PendingReceipt | FieldError | None]
     needs_consignment: bool = False
 
 
-def check_envelope(_envelope: Envelope, _now_us: int) -> None:
-    """Accept an envelope: its message is checked when it is recorded."""
-
-
-OUTCOMES = RecordKind(Outcome, "outcomes", check_outcome, Intake.record_outcome)
-ALERTS = RecordKind(Alert, "alerts", check_alert, Intake.record_alert)
-MESSAGES = RecordKind(Envelope, "messages", check_envelope, Intake.record_message)
-CANCELLATIONS = RecordKind(
-    Cancellation, "cancellations", check_cancellation, Intake.record_cancellation, needs_consignment=True
-)
-ACTIONS = RecordKind(Action, "actions", check_action, Intake.record_action, needs_consignment=True)
-STATES = RecordKind(ReportedState, "events", check_state, Intake.record_state)
+OUTCOMES = RecordKind(Outcome, "outcomes", Intake.record_outcome)
+ALERTS = RecordKind(Alert, "alerts", Intake.record_alert)
+MESSAGES = RecordKind(Envelope, "messages", Intake.record_message)
+CANCELLATIONS = RecordKind(Cancellation, "cancellations", Intake.record_cancellation, needs_consignment=True)
+ACTIONS = RecordKind(Action, "actions", Intake.record_action, needs_consignment=True)
+STATES = RecordKind(ReportedState, "events", Intake.record_state)
 
 
 class Recorder:
@@ -96,7 +81,9 @@ class Recorder:
             record, doubts = correct_record(record)
         if isinstance(record, Action):  # the person of the key, else as sent, else the name of the key
             record = structs.replace(record, by=client.person or record.by or client.name)
-        taken = kind.check(record, now_us) or kind.take(active.intake, record, now_us, client.name)
+        for fault in list_faults(record, now_us):
+            return fault
+        taken = kind.take(active.intake, record, now_us, client.name)
         if not isinstance(taken, PendingReceipt):
             return taken or UNKNOWN_CONSIGNMENT
         receipt = taken.receipt

@@ -1,30 +1,29 @@
-"""Disagreement report: compares the scores of a challenger in shadow mode with the champion's for the same consignments.
+"""Disagreement report: compares the scores of a challenger in shadow with the champion's for the same consignments.
 
 Results are known only for inspected consignments, and most of these were selected by the champion. So counts of
 detections favour the champion, and the report states this. `npsrisk compare` corrects for it.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pandas as pd
 
-from consignments.errors import BadInput
 from consignments.records import Consignment, Target
 from consignments.timestamps import to_datetime
 from consignments.visibility import list_positive_results
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import OutcomeEvent
 from serving.event_log.reader import LogReader
-from serving.shadow.store import Challenger, ShadowCounters, ShadowLog, ShadowScore
+from serving.shadow.challenger import ShadowCounters, ShadowScore
 from serving.state.consignment_states import rank_outcome
 
 BANDS = ("high", "elevated", "routine")
 TOP_SHARES = (0.001, 0.01, 0.05)
 """Shares of the riskiest decisions that are compared."""
 MAX_EXAMPLES = 10
-MAX_TIME_US = 2**63 - 1
 EXCLUDED_RESULTS = (None, "pending")
 BOTH, CHAMPION_ALONE, CHALLENGER_ALONE = "both", "champion alone", "challenger alone"
 
@@ -61,7 +60,7 @@ class DisagreementExample(msgspec.Struct):
 class DisagreementReport(msgspec.Struct):
     """The disagreement report of a challenger over the decisions of a period that both models scored.
 
-    `tally` counts since the challenger started, and `champions` the decisions of each model that decided. `bands` counts by the band of
+    `champions` counts the decisions of each model that decided. `bands` counts by the band of
     the champion, then of the challenger. The rank correlation is Spearman's, and None if a score is constant.
     """
 
@@ -91,8 +90,8 @@ class DisagreementReport(msgspec.Struct):
         """Format the report as text."""
         t = self.tally
         lines = [
-            f"{self.challenger} in shadow mode: {t.scored:,} decisions scored since it started, {t.dropped:,} log entries "
-            f"skipped, {t.failed:,} failed, {t.unfit:,} with other history keys"
+            f"{self.challenger} in shadow: {t.scored:,} decisions scored, {t.failed:,} failed, {t.unfit:,} with other history keys or "
+            "without content"
         ]
         if not self.decisions:
             return "\n".join([*lines, "No decisions in this period"])
@@ -122,12 +121,10 @@ class DisagreementReport(msgspec.Struct):
 
 
 def measure_disagreement(
-    log: LogReader, shadow_log: ShadowLog, model: str | None, from_us: int, until_us: int
+    log: LogReader, challenger: str, target: Target, tally: ShadowCounters, opinions: Sequence[ShadowScore]
 ) -> DisagreementReport:
-    """Compare the scores of a challenger, the latest if `model` is None, with the champion's for decisions before `until_us`."""
-    challenger = _find_challenger(shadow_log, model)
-    opinions = shadow_log.read_scores(challenger.number, from_us, until_us)
-    found = DisagreementReport(challenger.model, challenger.target, challenger.tally)
+    """Compare the scores of a challenger with those of the champion for some decisions of a log, in order."""
+    found = DisagreementReport(challenger, target, tally)
     if not opinions:
         return found
     rows = pd.DataFrame(opinions, columns=ShadowScore._fields)
@@ -136,7 +133,7 @@ def measure_disagreement(
     # Highest first; of equal scores the earlier one first.
     places = (-rows[["champion_score", "score"]]).rank(method="first").to_numpy()
     # NaN without a result
-    positive = rows["consignment_id"].map(_load_results(log, challenger.target)).astype("float64")
+    positive = rows["consignment_id"].map(_load_results(log, target)).astype("float64")
     found.champions = dict(Counter(rows["champion"]).most_common())
     found.decisions = len(rows)
     found.first, found.last = (to_datetime(opinions[end].scored_us).isoformat() for end in (0, -1))
@@ -157,31 +154,10 @@ def measure_disagreement(
     apart = pd.Series(abs(places[:, 0] - places[:, 1])).sort_values(ascending=False, kind="stable")
     for at in apart[apart > 0].index[:MAX_EXAMPLES]:
         each = opinions[at]
-        found.examples.append(
-            DisagreementExample(
-                log.format_decision_id(each.sequence),
-                each.consignment_id,
-                each.champion_score,
-                each.champion_band,
-                each.score,
-                each.band,
-            )
-        )
+        names = log.format_decision_id(each.sequence), each.consignment_id
+        scores = each.champion_score, each.champion_band, each.score, each.band
+        found.examples.append(DisagreementExample(*names, *scores))
     return found
-
-
-def _find_challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
-    known = shadow_log.list_challengers()
-    mine = [each for each in known if model in (None, each.model)]
-    if not mine:
-        raise BadInput(
-            "no such challenger ever scored in shadow mode",
-            where=str(shadow_log.path),
-            got=model or "",
-            expected=", ".join(each.model for each in known),
-            todo="set NPSRISK_SHADOW_MODEL and run npsrisk publish, with the service running",
-        )
-    return mine[-1]
 
 
 def _load_results(log: LogReader, target: Target) -> dict[str, bool]:

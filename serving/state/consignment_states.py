@@ -5,9 +5,11 @@ identifiers (`serving.state.identifier_index`) and the states that were used las
 disk is never dropped. A rebuilt state applies its entries again, in order and each on its day, so it equals the dropped one.
 """
 
+import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.errors import ServiceFault
 from consignments.records import Outcome
 from consignments.timestamps import NO_TIME, convert_us_to_day
 from consignments.visibility import get_known_us
@@ -81,10 +84,7 @@ class ConsignmentState(CountedState, gc=False):
             self.version, self.cancellation = event.drop_bytes(), None
 
     def forget(self, today: int) -> None:
-        """Reset to the state of an unknown consignment if the latest entry is older than KEPT_DAYS.
-
-        The counts in history expire by themselves.
-        """
+        """Reset to the state of an unknown consignment if the latest entry is older than KEPT_DAYS. The counts in history expire by themselves."""
         if self.met_on < today - KEPT_DAYS:
             self.version, self.cancellation, self.outcomes, self.answers = None, None, {}, {}
             self.actions, self.selected = {}, False
@@ -325,3 +325,32 @@ def apply_event(dossier: ConsignmentState, event: Event) -> None:
             dossier.answers[event.content] = FirstRecorded(event.recorded_us)
         case _:
             pass
+
+
+THREADS = 2
+MAX_WAIT_SECONDS = 10.0
+"""Maximum seconds that a request, or a chunk of a list, waits for its states."""
+
+
+class Prefetcher:
+    """A pool of threads that read states; used by the thread that changes the state."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "look-up")
+
+    async def complete(self, dossiers: ConsignmentStates, awaited: Mapping[str, PendingLookup]) -> None:
+        """Load into memory the states that `ConsignmentStates.request_lookups` returned; `ServiceFault` if the log cannot be read in time."""
+        found: ConsignmentEvents = {}
+        try:
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
+                found = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, dossiers.read_events, list(awaited), dossiers.sequence
+                )
+        except TimeoutError:
+            raise ServiceFault("reading the event log takes too long", todo="try again later") from None
+        finally:
+            dossiers.complete_lookups(awaited, found)
+
+    def close(self) -> None:
+        """Shut the threads down; one that reads the disk is awaited only at the end of the process."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -56,10 +56,7 @@ class StateRebuild:
             self.state.record_versions([event], [known])
 
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
-        """Apply all entries after the state's last one up to the sequence number `until`, in the order of the log.
-
-        After a `ServiceFault` (history is full, or the log cannot be read) the state must not be used.
-        """
+        """Apply all entries after the state's last one up to the sequence number `until`, in the order of the log."""
         counted: Future[None] | None = None
         # A thread counts one chunk in history while this one reads and folds the next chunk.
         with pause_garbage_collection(), ThreadPoolExecutor(1) as counter:

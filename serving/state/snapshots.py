@@ -1,4 +1,6 @@
-"""Snapshots of the state: array files named by their SHA-256, so that a restart reads only later log entries.
+"""Snapshots of the state: files of arrays named by their SHA-256, so that a restart reads only later log entries.
+
+A file is a line of JSON, the header with the name, type and shape of each array, and the bytes of the arrays in this order.
 
 A snapshot belongs to one log, one entry of it, one list of history keys and one format. If any of these differs, the
 snapshot is refused, and the one before it or the whole log is used. A snapshot is written to a temporary file, flushed to
@@ -13,31 +15,34 @@ import os
 import re
 import stat
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from mmap import mmap
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from features.history.kept_table import HistoryArrays
 from features.history.table import History
+from serving.event_log.group_commit import Committer
+from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader, Progress
 from serving.process.logging import logger
+from serving.process.settings import Settings
+from serving.process.threads import BackgroundThreads
 from serving.state.consignment_states import ConsignmentStates, LatestDays, StoredIndex
 from serving.state.history_keys import KeyReader
 from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
 from serving.state.rebuild import StateRebuild
 from serving.state.state import State
+from serving.telemetry.metrics import Metrics
 
-FORMAT = 2
+FORMAT = 3
 KEPT_SNAPSHOTS = 2
 HEADROOM_DIVISOR = 64
 """A copy has room for 1/HEADROOM_DIVISOR more elements, because entries arrive while memory is allocated."""
@@ -45,12 +50,12 @@ CHUNK_BYTES = 1 << 21
 """Bytes written and flushed, or read, at a time."""
 REST_RATIO = 3.0
 """Pause after each chunk, in multiples of the chunk's time, so that processor and disk stay free for requests."""
-NAME_PATTERN = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
-PART_SUFFIX = ".part"
+NAME_PATTERN = re.compile(r"(\d{16})-([0-9a-f]{64})\.state")
+SEQUENCE_DIGITS, PART_SUFFIX = 16, ".part"
 NEXT_NAME = f"next{PART_SUFFIX}"
 """File that the next snapshot is written to; it overwrites the snapshot dropped last."""
 HISTORY_PREFIX = "history."
-HEADER, WORDS, MARKS, LINKS = "about", "index.words", "days.marks", "links.sequences"
+WORDS, MARKS, LINKS = "index.words", "days.marks", "links.sequences"
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -64,22 +69,41 @@ class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kinds: str
 
 
+class ArrayHeader(NamedTuple):
+    """Name, type and shape of an array in a snapshot."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
 class Snapshots:
-    """The snapshots of one folder, which one process at a time writes; `last` is the last entry of the latest valid one, 0 if there is none."""
+    """The snapshots of one folder, which one process at a time writes; `last` is the last entry of the latest valid one, 0 if there is none.
+
+    `lost` is the last entry of a snapshot of the log whose entry the log does not have, so that entries after its last one were lost; 0 if
+    there is none.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.last = 0
+        self.last = self.lost = 0
         self._writing, self._hurried = Lock(), Event()
 
     def list_newest_first(self) -> list[Path]:
         """List the snapshots, the one with the latest entry first."""
-        found = [path for path in self.folder.glob("*.npz") if NAME_PATTERN.fullmatch(path.name)]
+        found = [path for path in self.folder.glob("*.state") if NAME_PATTERN.fullmatch(path.name)]
         return sorted(found, reverse=True)
 
     def find_newest_sequence(self) -> int:
         """Find the last entry that the newest snapshot holds according to its name; 0 if there is no snapshot."""
-        return max((int(path.name[:16]) for path in self.list_newest_first()), default=0)
+        return max((int(path.name[:SEQUENCE_DIGITS]) for path in self.list_newest_first()), default=0)
+
+    def accept_loss(self) -> None:
+        """Delete the snapshots of entries that the log has lost."""
+        for path in self.list_newest_first():
+            if self.last < int(path.name[:SEQUENCE_DIGITS]) <= self.lost:
+                path.unlink()
+        self.lost = 0
 
     def write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
         """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two; after an `OSError` the earlier ones stay."""
@@ -92,12 +116,19 @@ class Snapshots:
 
     def _write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
         self.folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
-        part = self._prepare_part()
-        note, sha256 = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8), hashlib.sha256()
+        part, sha256 = self._prepare_part(), hashlib.sha256()
         with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE_MODE), "r+b") as file:  # noqa: PTH123
-            self._run_with_pauses(_write_chunks(file, {HEADER: note, **arrays}))
-            self._run_with_pauses(_digest_chunks(file, sha256))
-        path = self.folder / f"{about.sequence:016d}-{sha256.hexdigest()}.npz"
+            begun = time.perf_counter()
+            # Flushed in one go, a hundred megabytes would delay those of the event log.
+            for chunk in _iterate_chunks(about, arrays):
+                sha256.update(chunk)
+                file.write(chunk)
+                flush_file(file)
+                self._hurried.wait(REST_RATIO * (time.perf_counter() - begun))
+                begun = time.perf_counter()
+            file.truncate()
+            flush_file(file)
+        path = self.folder / f"{about.sequence:016d}-{sha256.hexdigest()}.state"
         part.replace(path)
         flush_folder(self.folder)
         self._drop_others(path)
@@ -112,13 +143,6 @@ class Snapshots:
                 left_over.unlink()
         return part
 
-    def _run_with_pauses(self, steps: Iterator[None]) -> None:
-        """Run steps, with a pause after each."""
-        begun = time.perf_counter()
-        for _ in steps:
-            self._hurried.wait(REST_RATIO * (time.perf_counter() - begun))
-            begun = time.perf_counter()
-
     def read(self, path: Path) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
         """Read a snapshot; raise `ServiceFault` if the file was changed since it was written, or has another format."""
         named = NAME_PATTERN.fullmatch(path.name)
@@ -127,10 +151,14 @@ class Snapshots:
                 if named is None or hashlib.file_digest(file, "sha256").hexdigest() != named[2]:
                     raise ServiceFault("the snapshot is corrupt: its content does not match its SHA-256")
                 file.seek(0)
-                with np.load(file, allow_pickle=False) as found:
-                    arrays = dict(found)
-            about = msgspec.json.decode(arrays.pop(HEADER).tobytes(), type=SnapshotHeader)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+                about, listed = msgspec.json.decode(
+                    file.readline(), type=tuple[SnapshotHeader, list[ArrayHeader]]
+                )
+                arrays = {}
+                for name, dtype, shape in listed:
+                    arrays[name] = np.empty(shape, dtype)
+                    file.readinto(arrays[name].reshape(-1).view(np.uint8).data)
+        except (OSError, ValueError, TypeError, msgspec.DecodeError) as error:
             raise ServiceFault(
                 "the snapshot is corrupt: it cannot be read", got=error.__class__.__name__
             ) from error
@@ -154,33 +182,14 @@ def _is_overwritable(path: Path) -> bool:
     return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and os.access(path, os.R_OK | os.W_OK)
 
 
-def _write_chunks(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
-    """Write the same file as `numpy.savez`, flushed to disk at each step of CHUNK_BYTES.
-
-    In one go, flushes of the event log would wait for a hundred megabytes, and all threads while numpy copies sixteen.
-    """
-    unflushed = 0
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                write_array_header_1_0(member, header_data_from_array_1_0(array))
-                content = array.reshape(-1).view(np.uint8).data
-                for start in range(0, len(content), CHUNK_BYTES):
-                    unflushed += member.write(content[start : start + CHUNK_BYTES])
-                    if unflushed >= CHUNK_BYTES:
-                        flush_file(file)
-                        unflushed = 0
-                        yield
-    file.truncate()
-    flush_file(file)
-
-
-def _digest_chunks(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
-    """Add a file to a digest, one chunk at each step."""
-    file.seek(0)
-    while piece := file.read(CHUNK_BYTES):
-        digest.update(piece)
-        yield
+def _iterate_chunks(about: SnapshotHeader, arrays: Arrays) -> Iterator[bytes | memoryview]:
+    """Yield the content of a snapshot in pieces."""
+    listed = [ArrayHeader(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+    yield msgspec.json.encode((about, listed)) + b"\n"
+    for array in arrays.values():
+        content = array.reshape(-1).view(np.uint8).data
+        for start in range(0, len(content), CHUNK_BYTES):
+            yield content[start : start + CHUNK_BYTES]
 
 
 def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
@@ -246,10 +255,7 @@ def rebuild_state(
     limits: LinkLimits = DEFAULT_LIMITS,
     progress: Progress | None = None,
 ) -> State:
-    """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log.
-
-    Its alerts must be passed to the pipeline that scores. `ServiceFault` if the log cannot be read, or history does not fit into `max_keys`.
-    """
+    """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log. Its alerts must be passed to the pipeline that scores."""
     until = log.last_sequence
     state = None if snapshots is None else _load_newest(snapshots, log, keys, max_keys, limits)
     if state is None:
@@ -263,10 +269,13 @@ def rebuild_state(
 def _load_newest(
     snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None, limits: LinkLimits
 ) -> State | None:
-    snapshots.last = 0
+    snapshots.last = snapshots.lost = 0
     for path in snapshots.list_newest_first():
         try:
             about, arrays = snapshots.read(path)
+            here = log.read_hash(about.sequence)
+            if about.log_id == log.log_id and (here is None or here.hex() != about.chain):
+                snapshots.lost = max(snapshots.lost, about.sequence)
             _require_fit(about, log, keys.entries.kinds)
             state = build_state(arrays, about.sequence, log, keys, max_keys, limits)
         except (ServiceFault, KeyError) as fault:
@@ -302,3 +311,67 @@ def _require_fit(about: SnapshotHeader, log: LogReader, kinds: str) -> None:
         raise ServiceFault(
             "the snapshot uses a different set of history keys", got=about.kinds, expected=kinds
         )
+
+
+RETRY_SECONDS = 60.0
+"""Seconds to wait after a snapshot that could not be written."""
+
+
+class SnapshotSchedule:
+    """The schedule of one log's snapshots."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        committer: Committer,
+        snapshots: Snapshots,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self.snapshots = snapshots
+        self._log, self._committer, self._settings, self._metrics = log, committer, settings, metrics
+        self._written_at, self._wait = time.monotonic(), 0.0
+
+    async def write_when_due(self, state: State, background: BackgroundThreads) -> None:
+        """Write a snapshot if one is due; after a failure, try again RETRY_SECONDS later."""
+        fresh, waited = state.sequence - self.snapshots.last, time.monotonic() - self._written_at
+        due = fresh >= self._settings.snapshot_entries and waited >= self._wait
+        if due or (fresh and waited >= self._settings.snapshot_seconds):
+            await self.write(state, background)
+
+    async def write(self, state: State, background: BackgroundThreads) -> None:
+        """Write a snapshot after its entries are on disk. Requests wait only while the arrays are copied."""
+        start = time.monotonic()
+        if state.sequence == self.snapshots.last or self.snapshots.lost:
+            return
+        room = await background.run(allocate_copy, state)
+        copying = time.monotonic()
+        arrays, sequence = copy_arrays(state, room), state.sequence
+        copied = time.monotonic() - copying
+        del room
+        self._written_at, self._wait = start, RETRY_SECONDS
+        try:
+            await self._committer.wait_until_durable(sequence)
+            path = await background.run(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
+        except (OSError, ServiceFault) as error:
+            self._metrics.gauges["snapshot_failed"].set(1)
+            logger.error("snapshot could not be written", reason=str(error))
+            return
+        self._wait = 0.0
+        self._metrics.record_snapshot(path.stat().st_size, copied)
+        logger.info(
+            "snapshot written", sequence=sequence, bytes=path.stat().st_size,
+            pause_ms=round(1000 * copied, 1), seconds=round(time.monotonic() - start, 3),
+        )  # fmt: skip
+
+    def _write(self, sequence: int, kinds: str, arrays: dict[str, NDArray[Any]]) -> Path:
+        """Write a snapshot, and release the memory of its arrays in this thread, because that takes a while."""
+        chain = self._log.read_hash(sequence)
+        if chain is None:
+            raise ServiceFault(
+                "the last entry of the snapshot is not in the event log", got=f"entry {sequence}"
+            )
+        header = SnapshotHeader(FORMAT, self._log.log_id, sequence, chain.hex(), kinds)
+        path = self.snapshots.write(header, arrays)
+        arrays.clear()
+        return path

@@ -18,10 +18,9 @@ from serving.event_log.events import (
     CustomsStateEvent,
     Event,
     LinkEvent,
+    MaintenanceEntry,
     MessageEvent,
     OutcomeEvent,
-    RedactionEvent,
-    RestoreEvent,
     SelectionEvent,
 )
 from serving.state.consignment_states import (
@@ -122,7 +121,7 @@ class State:
                 self.dossiers.advance(event.sequence, self.today)
             case LinkEvent():
                 self.record_link(event, self._entries.decode_link(event))
-            case RedactionEvent() | RestoreEvent():
+            case MaintenanceEntry():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
                 self._note(event)

@@ -1,26 +1,27 @@
-"""Metrics for Prometheus. The request path uses the fast counters of `serving.telemetry.counters`."""
+"""Metrics for Prometheus. The request path uses the fast counters of `serving.telemetry.metrics`."""
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+import numpy as np
+from msgspec.structs import astuple
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from serving.telemetry.counters import LabeledCounters, LabeledHistograms
-from serving.telemetry.data_quality import DataQualityCounters
+from consignments.doubts import count_unknown_codes, find_code_lists
+from consignments.records import Consignment, get_fields
+from features.categories import RARE_CODE
+from features.spec import Spec
 
 ANSWER_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 STAGE_BUCKETS_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 5.0)
 SCORE_BUCKETS = (1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
 GROUP_BUCKETS_ENTRIES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-SHADOW_COUNTERS = {
-    "scored": "Decisions that the challenger scored too.",
-    "disagreed": "Decisions that the challenger put into another band.",
-    "dropped": "Log entries skipped because the challenger was too far behind.",
-    "failed": "Decisions that the challenger failed to score.",
-    "unfit": "Decisions not scored because the challenger uses other history keys or features.",
-}
 GAUGES = {
     "active": "1 if this service scores and writes the log, 0 if it is a standby.",
     "standby_usable": "0 if this is a standby that could not start when it had the lock, else 1.",
@@ -45,16 +46,22 @@ GAUGES = {
     "model_as_of_timestamp_seconds": "The model was trained on what was known at this time; 0 for the rules.",
     "model_refused": "1 if the published model was refused, else 0.",
     "degraded": "1 if the rules score because no model is loaded, else 0.",
-    "shadow_behind": "Log entries that the challenger has not processed.",
+    "model_downgraded": "1 if an older release than the newest approved one is in use, else 0.",
+    "warnings": "Warnings of /health/ready.",
+    "log_shortened": "1 if the log lacks entries that a snapshot has; then nothing is scored. Else 0.",
+    "certificate_end_timestamp_seconds": "Time when the TLS certificate of the service ends; 0 without one.",
+    "approvers_changed_timestamp_seconds": "Time when the file of approvers was last changed; 0 without one.",
+    "backup_timestamp_seconds": "Time of the last complete backup; 0 if there was none.",
+    "verify_log_timestamp_seconds": "Time when the hash chain of the log was last found valid; 0 if it never was.",
+    "parity_timestamp_seconds": "Time when recomputed decisions were last found equal; 0 if they never were.",
 }
 COUNTERS = {
     "repeats": "Repeated consignments, answered with the recorded decision.",
     "unscored": "Consignments that could not be scored, for example because the score was not a number.",
     "without_office": "New decisions on consignments without a customs office.",
+    "unscored_messages": "Messages with goods, or that nobody can read, which gave no score.",
     "unmatched_outcomes": "Outcomes recorded for a consignment that is not known yet.",
     "joined_outcomes": "Outcomes that waited for their consignment until it arrived.",
-    "shadow_restarts": "Restarts of the challenger's process.",
-    **{f"shadow_{name}": help_text for name, help_text in SHADOW_COUNTERS.items()},
 }
 
 
@@ -163,12 +170,6 @@ class Metrics:
         """Count a warning about a record."""
         self.hot.doubtful[call, kind] += 1
 
-    def record_shadow(self, increments: Mapping[str, int], behind: int) -> None:
-        """Record the results of the challenger, and how many log entries it is behind."""
-        for name in SHADOW_COUNTERS:
-            self.counters[f"shadow_{name}"].inc(increments[name])
-        self.gauges["shadow_behind"].set(behind)
-
     def set_model(self, name: str, sha256: str, loaded_at: datetime, as_of: datetime | None) -> None:
         """Set the model that scores from now on: `NAME/VERSION` and bundle digest; `as_of` is None for the rules."""
         model, _, version = name.rpartition("/")
@@ -193,3 +194,129 @@ class Metrics:
         for name, value in gauges.items():
             self.gauges[name].set(value)
         return generate_latest(self.registry)
+
+
+BATCH_CONSIGNMENTS = 64
+"""Number of consignments counted together; one by one would cost more than decoding them."""
+EXCLUDED_FIELDS = frozenset({"received_at", "cancelled_at"})
+CATEGORY_GROUP = "category"
+"""Group of the features that are codes of a vocabulary."""
+
+
+class DataQualityCounters:
+    """The counters of missing fields and unknown codes."""
+
+    def __init__(self) -> None:
+        self.missing = LabeledCounters(
+            "npsrisk_missing_values", "Scored consignments without a value in this field.", ("field",)
+        )
+        self.unknown = LabeledCounters(
+            "npsrisk_unknown_codes", "Codes in this column that the model has not learned.", ("column",)
+        )
+        self.implausible = LabeledCounters(
+            "npsrisk_implausible_codes",
+            "Scored consignments whose country or currency in this field is no code of ISO 3166-1 or ISO 4217.",
+            ("field",),
+        )
+        self._waiting: list[tuple[object, ...]] = []
+        self._rows: list[NDArray[np.float32]] = []
+
+    def configure(self, record: type[Consignment], spec: Spec) -> None:
+        """Set the type of the consignments and the features of the rows that are recorded from now on."""
+        self.flush()
+        counted = {
+            each.name for each in get_fields(record) if not each.required and each.name not in EXCLUDED_FIELDS
+        }
+        self._fields = [
+            (place, (name,)) for place, name in enumerate(record.__struct_fields__) if name in counted
+        ]
+        self._lists = {(name,): known for name, known in find_code_lists(record).items()}
+        places = [place for place, each in enumerate(spec) if each.group == CATEGORY_GROUP]
+        self._codes = slice(places[0], places[-1] + 1)
+        self._columns = [(spec.names[place].partition(".")[2],) for place in places]
+
+    def record(self, consignments: Sequence[Consignment], X: NDArray[np.float32]) -> None:
+        """Record scored consignments, (n,), and their features, (n, features)."""
+        self._waiting += map(astuple, consignments)
+        self._rows.append(X[:, self._codes].copy())
+        if len(self._waiting) >= BATCH_CONSIGNMENTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count the recorded consignments that were not counted yet."""
+        if not self._waiting:
+            return
+        columns: list[tuple[Any, ...]] = list(zip(*self._waiting, strict=True))
+        for place, field in self._fields:
+            column = columns[place]
+            self.missing[field] += column.count(None)
+            if field in self._lists:
+                self.implausible[field] += count_unknown_codes(column, self._lists[field])
+        unknown = (np.concatenate(self._rows) == RARE_CODE).sum(axis=0)
+        for name, count in zip(self._columns, unknown.tolist(), strict=True):
+            self.unknown[name] += count
+        self._waiting, self._rows = [], []
+
+
+LabelValues = tuple[str, ...]
+
+
+class HistogramBuckets:
+    """The counts of a histogram's buckets with some upper bounds, inclusive and ascending."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value in its bucket."""
+        self.observe_all((value,))
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count each of some values in its bucket."""
+        for value in values:
+            self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += sum(values)
+
+    def compute_cumulative(self) -> list[tuple[str, float]]:
+        """Return each upper bound, the last one `+Inf`, with the number of values at or below it."""
+        found, sum_ = [], 0
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self.counts, strict=True):
+            sum_ += count
+            found.append((bound, float(sum_)))
+        return found
+
+
+class LabeledHistograms(dict[LabelValues, HistogramBuckets]):
+    """A histogram for each combination of label values, created on first use."""
+
+    def __init__(self, name: str, help_text: str, labels: LabelValues, bounds: Sequence[float]) -> None:
+        super().__init__()
+        self._name, self._help, self._labels, self._bounds = name, help_text, labels, bounds
+
+    def __missing__(self, labels: LabelValues) -> HistogramBuckets:
+        made = self[labels] = HistogramBuckets(self._bounds)
+        return made
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metric family for Prometheus."""
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, buckets in self.items():
+            family.add_metric(labels, buckets.compute_cumulative(), buckets.total)
+        yield family
+
+
+class LabeledCounters(defaultdict[LabelValues, int]):
+    """A counter for each combination of label values."""
+
+    def __init__(self, name: str, help_text: str, labels: LabelValues = ()) -> None:
+        super().__init__(int)
+        self._name, self._help, self._labels = name, help_text, labels
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metric family for Prometheus."""
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, count in self.items():
+            family.add_metric(labels, count)
+        yield family

@@ -36,7 +36,7 @@ from npsrisk import main
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.http.server import serve
 from serving.process.state_directory import StateLock
 

@@ -14,7 +14,7 @@ from consignments.errors import ServiceFault
 from consignments.records import Alert
 from consignments.timestamps import to_us
 from serving.event_log.events import Event
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 
 def score(client: Client, name: str, query: str = "?features=true", **changes: Any) -> dict[str, Any]:
@@ -177,13 +177,14 @@ def test_a_broken_file_of_approvers_is_told_and_read_again_when_it_is_corrected(
     assert (ready["model"]["version"], ready["warnings"]) == ("2", [])
 
 
-def test_a_check_that_fails_keeps_no_other_from_running(
-    client: Client, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_that_fails_keeps_no_other_from_running(client: Client, tmp_path: Path, bundle: Path) -> None:
     def refuse() -> bool:
         raise PermissionError(13, "Permission denied", "partners.toml")
 
-    monkeypatch.setattr(client.service.shadow, "poll", refuse)
+    def fail() -> bool:
+        raise ValueError("as a check might")
+
+    client.service.watch("another", fail)
     client.service.watch("partners", refuse)
     publish(tmp_path, bundle, "2")
     with pytest.raises(ExceptionGroup, match="checks of the service failed"):

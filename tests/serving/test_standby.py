@@ -20,7 +20,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.databases.backend import LogWriter
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.process.settings import Settings
 from serving.service import Service
 from serving.standby import SilenceTimer

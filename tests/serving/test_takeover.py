@@ -13,7 +13,7 @@ from support.serving_examples import serving, settings_in
 
 from consignments.timestamps import to_us
 from npsrisk import main
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 EXPORTED = Path(__file__).resolve().parents[1] / "data" / "export_of_049ba582"
 AFTER = datetime(2026, 11, 27, tzinfo=UTC)

@@ -23,7 +23,7 @@ SERVE_DESK = (
 FORM_HEADERS = {"content-type": "application/x-www-form-urlencoded"}
 TOKEN = re.compile(r'name="token" value="([^"]+)"')
 ATTEMPTS = 60
-ALL_SCOPES = ("score", "outcome", "read", "act", "personal")
+ALL_SCOPES = ("score", "outcome", "read", "act", "alert", "personal")
 
 
 def write_keys(path: Path, *keys: dict[str, Any]) -> Path:

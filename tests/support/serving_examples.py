@@ -217,10 +217,10 @@ def serving(
     elapsed: Clock | None = None,
     *,
     further: Sequence[FurtherRoutes] = (),
-    accept_clock: bool = False,
+    **accepted: bool,
 ) -> Iterator[Client]:
     """Run a service in this process, from its start to its stop; without the pages for officers unless their routes are given."""
-    service = Service(settings, clock, elapsed, accept_clock=accept_clock)
+    service = Service(settings, clock, elapsed, **accepted)
     service.open()
     with start_blocking_portal() as portal:
         portal.call(service.start)

@@ -11,8 +11,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.timestamps import to_us
 from npsrisk import main
-from serving.maintenance.retention import RetentionResult, forget
-from serving.state.forgetting import RetentionApproval
+from serving.state.forgetting import RetentionApproval, RetentionResult, forget
 
 OLD, BETWEEN, LAST = 12, 3, 4
 RECENT = BETWEEN + LAST

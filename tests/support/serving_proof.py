@@ -25,9 +25,8 @@ from npsrisk import main
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.state.history_keys import KeyReader
+from serving.state.history_keys import KeyReader, load_published_config
 from serving.state.identifier_index import DAY_MASK, DAY_OFFSET, KEPT_DAYS
-from serving.state.published_config import load_published_config
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import Snapshots, build_state, rebuild_state
 from serving.state.state import State

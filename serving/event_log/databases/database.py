@@ -22,10 +22,7 @@ EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40
 
 @contextmanager
 def use_database(url: str) -> Iterator[URL]:
-    """Parse a database URL, and convert database errors inside the context to errors of npsrisk.
-
-    Raises `BadSetting` if the URL is not valid or the driver is not installed, and `ServiceFault` if the database cannot be used.
-    """
+    """Parse a database URL, and convert database errors inside the context to errors of npsrisk."""
     address = _parse_address(url)
     try:
         yield address
@@ -92,10 +89,7 @@ def create_writer(engine: sa.Engine) -> EntryWriter:
 
 
 def find_log_writer(url: str) -> LogWriter | None:
-    """Find the process that writes a log; None if there is none, or if the database cannot tell.
-
-    Raises `BadSetting` if the URL is not valid, and `ServiceFault` if the database cannot be used.
-    """
+    """Find the process that writes a log; None if there is none, or if the database cannot tell."""
     with use_database(url) as address:
         engine = open_engine(address, read_only=True)
         writer = create_writer(engine)

@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL, Connection
 
 from consignments.errors import BadSetting, LogInUse
 from serving.event_log.databases import backend
-from serving.event_log.databases.backend import LogWriter
+from serving.event_log.databases.backend import EntryWriter, LogWriter
 from serving.event_log.databases.tables import ENTRIES, ENTRY_COLUMNS, TERMS
 
 ENCODING = "UTF8"
@@ -104,8 +104,8 @@ def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
     )
 
 
-class PostgresWriter:
-    """A `serving.event_log.databases.backend.EntryWriter` for PostgreSQL."""
+class PostgresWriter(EntryWriter):
+    """A writer to PostgreSQL."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, Connection
 
 from consignments.files.whole_files import PRIVATE_FILE_MODE
 from serving.event_log.databases import backend
-from serving.event_log.databases.backend import LogWriter
+from serving.event_log.databases.backend import EntryWriter
 from serving.event_log.databases.tables import ENTRIES, ENTRY_COLUMNS, TERMS
 from serving.process.logging import logger
 from serving.process.threads import create_executor
@@ -55,11 +55,8 @@ def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
     return engine
 
 
-class SqliteWriter:
-    """A `serving.event_log.databases.backend.EntryWriter` for SQLite.
-
-    The lock of the state directory (`serving.process.state_directory`) ensures a single writer.
-    """
+class SqliteWriter(EntryWriter):
+    """A writer to SQLite; the lock of the state directory (`serving.process.state_directory`) ensures that it is the only one."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine, self._checkpoints = engine, Checkpointer(engine)
@@ -76,21 +73,6 @@ class SqliteWriter:
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
-
-    def try_acquire(self) -> bool:
-        """Connect; no other process can hold the state directory."""
-        self.acquire()
-        return True
-
-    def find_writer(self) -> LogWriter | None:
-        """Return None: another writer cannot be seen."""
-        return None
-
-    def end_writer(self, writer: LogWriter) -> None:
-        """Ignore the call: there is no other writer."""
-
-    def renew(self) -> None:
-        """Ignore the call: no other process waits for signs of life."""
 
     def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
         """Write all rows and new terms, or none; they are durable on return."""

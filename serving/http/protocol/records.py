@@ -1,10 +1,12 @@
 """Records of JSON bodies: one, or a list under its plural name; what is wrong is named with its place."""
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -16,8 +18,6 @@ from serving.http.problems import (
     build_fault,
     escape_step,
 )
-from serving.http.protocol.record_faults import DECODE_ERRORS, list_record_faults
-from serving.http.protocol.repeated_keys import find_repeated_key, is_only_value
 from serving.scoring.intake import FieldError
 
 MAX_RECORDS = 1000
@@ -156,3 +156,124 @@ def _describe_json_error(error: Exception, body: bytes) -> str:
     except UnicodeDecodeError as bad:
         return f"it is not UTF-8 at byte {bad.start}"
     return f"it is not UTF-8 at byte {len(body)}"
+
+
+MAX_FAULTS = 50
+"""Maximum number of faults named for one record."""
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def list_record_faults(
+    body: bytes | msgspec.Raw, record: type[msgspec.Struct], root: str = "#"
+) -> list[RecordFault]:
+    """List the faults of an invalid record, at most MAX_FAULTS."""
+    found: list[RecordFault] = []
+    for fault in _find_faults(body, record, root):
+        if len(found) == MAX_FAULTS:
+            break
+        found.append(fault)
+    return found
+
+
+def _find_faults(raw: bytes | msgspec.Raw, kind: Any, root: str) -> Iterator[RecordFault]:
+    try:
+        msgspec.json.decode(raw, type=kind)
+        return
+    except msgspec.ValidationError as error:
+        first = build_fault(error, root, _list_choices(kind))
+    except DECODE_ERRORS:
+        return  # what is no JSON is refused before
+    parts = list(_find_part_faults(raw, kind, root))
+    yield from parts or [first]
+
+
+def _find_part_faults(raw: bytes | msgspec.Raw, kind: Any, root: str) -> Iterator[RecordFault]:
+    """Find the faults within an object or a list; none if the value is something else."""
+    try:
+        for plain in _list_plain_types(kind):
+            if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+                yield from _find_field_faults(
+                    msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), plain, root
+                )
+            elif get_origin(plain) in (tuple, list):
+                members = msgspec.json.decode(raw, type=list[msgspec.Raw])
+                for index, member in enumerate(members):
+                    yield from _find_faults(member, get_args(plain)[0], f"{root}/{index}")
+    except DECODE_ERRORS:
+        return
+
+
+def _find_field_faults(
+    values: dict[str, msgspec.Raw], record: type[msgspec.Struct], root: str
+) -> Iterator[RecordFault]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(record)}
+    for name, field in fields.items():
+        if name in values:
+            yield from _find_faults(values[name], field.type, f"{root}/{escape_step(name)}")
+        elif field.required:
+            yield build_fault(msgspec.ValidationError(f"Object missing required field `{name}`"), root)
+    for name in values:
+        if name not in fields:
+            yield build_fault(msgspec.ValidationError(f"Object contains unknown field `{name}`"), root)
+
+
+def _list_choices(kind: Any) -> list[str]:
+    """List the allowed values of a field that has few."""
+    literals = (each for each in _list_plain_types(kind) if get_origin(each) is Literal)
+    return [choice for each in literals for choice in get_args(each)]
+
+
+def _list_plain_types(kind: Any) -> Iterator[Any]:
+    """List the types of a union, without annotations."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        for each in get_args(kind):
+            yield from _list_plain_types(each)
+    else:
+        yield kind
+
+
+WHITE_SPACE = b" \t\n\r"
+ONE_KEY = re.compile(rb'[ \t\n\r]*\{[ \t\n\r]*"[^"]*"[ \t\n\r]*:[ \t\n\r]*')
+
+
+class _RepeatedKey(Exception):
+    """A key occurs twice in one object."""
+
+
+def find_repeated_key(body: bytes | memoryview) -> str | None:
+    """Find a key that occurs twice in one object of a valid JSON text; return None if there is none.
+
+    Examples
+    --------
+    >>> find_repeated_key(b'{"a": {"b": 1}, "b": 2}'), find_repeated_key(b'{"a": [{"b": 1, "\\u0062": 2}]}')
+    (None, 'b')
+    """
+    try:
+        _check_keys(str(body, "utf-8"))
+    except _RepeatedKey as found:
+        return str(found)
+    return None
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKey(next(name for place, name in enumerate(names) if name in names[:place]))
+
+
+_check_keys = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str).decode
+"""Numbers stay text: nobody needs them, and Python refuses long ones."""
+
+
+def is_only_value(body: bytes, value: bytes | memoryview) -> bool:
+    """Check that the last value of a valid JSON object is its only one.
+
+    Examples
+    --------
+    >>> is_only_value(b'{"a": [1]} ', b"[1]"), is_only_value(b'{"a": [], "a": [1]}', b"[1]")
+    (True, False)
+    """
+    whole = body.rstrip(WHITE_SPACE).removesuffix(b"}").rstrip(WHITE_SPACE)
+    return ONE_KEY.fullmatch(whole, 0, len(whole) - len(value)) is not None

@@ -4,16 +4,18 @@ import ssl
 from pathlib import Path
 
 from consignments.errors import BadSetting
+from serving.encryption.certificates import read_certificate_end
 from serving.process.settings import Settings
 from serving.process.watched_files import WatchedFiles
 
 
 class Certificate:
-    """The TLS certificate of the service; connections that begin after a renewal use the new one."""
+    """The TLS certificate of the service, valid until `ends_at`; connections that begin after a renewal use the new one."""
 
     def __init__(self, certificate_file: Path, key_file: Path) -> None:
         self._files = certificate_file, key_file
         self.context = _create_context(*self._files)
+        self.ends_at = read_certificate_end(certificate_file)
         self.refresh = WatchedFiles(lambda: self._files, self._load).refresh
 
     @classmethod
@@ -34,6 +36,7 @@ class Certificate:
         """Load the files; a pair that cannot be used changes nothing."""
         _create_context(*self._files)  # a pair that does not match would break the context in use
         self.context.load_cert_chain(*self._files)
+        self.ends_at = read_certificate_end(self._files[0])
 
 
 def _create_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:

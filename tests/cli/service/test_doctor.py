@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from msgspec import structs
+from support.certificates import make_certificate
 from support.databases import execute, state_environment
 from support.examples import make_consignment
 from support.serving_examples import make_bundle, publish, serving, settings_in
@@ -102,6 +103,13 @@ def test_approvers_of_root_outside_the_state_directory_are_right(folder: Path, t
         "NPSRISK_APPROVERS_FILE": str(tmp_path / "approvers.toml"),
     }
     assert find_wrong(folder, **outside) == {}
+
+
+def test_a_certificate_that_has_ended_or_soon_ends_is_found(folder: Path, tmp_path: Path) -> None:
+    for days, wrong in ((90, set()), (20, {"TLS"}), (-20, {"TLS"})):
+        crt, key = make_certificate(tmp_path, days=days)
+        files = {"NPSRISK_TLS_CERT_FILE": str(crt), "NPSRISK_TLS_KEY_FILE": str(key)}
+        assert find_wrong(folder, **files).keys() == wrong
 
 
 def test_another_data_key_is_found(folder: Path) -> None:

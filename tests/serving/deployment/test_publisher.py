@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import lightgbm
+import msgspec
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
@@ -21,6 +22,7 @@ from models.registry import ModelVersion, Registry
 from npsrisk import main
 from serving.deployment.publisher import publish, publish_shadow
 from serving.deployment.releases import find_release_folder
+from serving.event_log.events import DowngradeEvent
 from serving.process.settings import Settings
 
 CHALLENGER = "models:/nps-risk@challenger"
@@ -141,6 +143,14 @@ def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
         publish(shelf.registry, "models:/nps-risk@previous", settings)
         client.look()
         assert client.get("/v1/model").json()["version"] == "1"
+        assert "older release than version 2" in client.get("/health/ready").json()["warnings"][0]
+        assert "npsrisk_model_downgraded 1.0" in client.get("/metrics").text
+        assert client.post("/v1/scores", make_consignment()).status_code == 200
+        (recorded,) = client.service.log.read_entries_of(DowngradeEvent)
+        assert msgspec.msgpack.decode(recorded.plain) == ["nps-risk/1", "nps-risk/2"]
+        publish(shelf.registry, settings.model, settings)
+        client.look()
+        assert "npsrisk_model_downgraded 0.0" in client.get("/metrics").text
 
 
 @pytest.mark.parametrize("folder", ["..", ".", "", "/etc", "../models", "a/b"])

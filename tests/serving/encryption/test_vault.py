@@ -19,8 +19,7 @@ from features.history.data_keys import (
     read_data_keys,
     rotate_sealing_key,
 )
-from serving.encryption.cipher import NONCE_BYTES
-from serving.encryption.vault import PackedRecord, RecordPacker, Vault
+from serving.encryption.vault import NONCE_BYTES, PackedRecord, RecordPacker, Vault
 
 ASIDE = ("consignment_id", "received_at", "cancelled_at")
 

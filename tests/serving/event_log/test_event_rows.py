@@ -25,6 +25,7 @@ ROWS = [
     EventRow(12, "state", "RB1", 25, 26, b"c", b"\x80", b"s", asked_by="carrier"),
     EventRow(13, "link", None, 27, 27, b"c", b"\x80", b"s", asked_by="carrier"),
     EventRow(14, "restore", None, 19, None, b"", b"0badc0de", None),
+    EventRow(15, "downgrade", None, 28, 29, b"", b"\x92\xa1a\xa1b", None),
 ]  # fmt: skip
 HASHES = [
     "344029e128e2871dc6e97d7b4942ecec696a8d6ed4e55393542289f4378a5de9",
@@ -39,6 +40,7 @@ HASHES = [
     "9c34139331ab9a3ec5f0bb3cec1eab260777ec78b29043685c1825d1d33dd7cc",
     "3e850d38b3a67010734f579f685bf03fb309c5b5c1b4123f048fc200d68fecac",
     "0596a8a57d3c5bf4a07a8f28580b90d2bd129eda0c82b73823d19dd148518f15",
+    "157ccfb99b2a513b204b36ab6e5a7b822efe7b463750f26d37d9ba1740f14ab4",
 ]
 """Of these entries, one after the other."""
 
@@ -46,7 +48,7 @@ HASHES = [
 def test_each_kind_has_a_row_here() -> None:
     assert [row.kind for row in ROWS] == [
         "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal",
-        "action", "message", "state", "link", "restore",
+        "action", "message", "state", "link", "restore", "downgrade",
     ]  # fmt: skip
     assert {event_type.kind for event_type in get_args(Event)} == {row.kind for row in ROWS}
 

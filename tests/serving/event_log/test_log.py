@@ -14,7 +14,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.events import Event as LogEntry
 from serving.event_log.events import hash_rows
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., LogEntry]

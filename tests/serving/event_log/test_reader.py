@@ -12,7 +12,7 @@ from consignments.errors import BadSetting, ServiceFault
 from serving.event_log.events import NOT_READ, ArrivalEvent, DecisionEvent, Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., Event]

@@ -13,7 +13,7 @@ from serving.event_log.databases.database import open_engine
 from serving.event_log.databases.tables import ENTRIES
 from serving.event_log.events import NAMES, Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 Entry = Callable[..., Event]
 

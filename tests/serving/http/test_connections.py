@@ -5,17 +5,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from support.certificates import make_certificate
 from support.examples import make_consignment
 from support.listening import (
     BODY,
@@ -187,15 +185,34 @@ def test_past_the_bound_of_connections_the_next_one_is_told_to_come_again(
     with listening(tmp_path, bundle, NPSRISK_MAX_CONNECTIONS="3") as running:
         held = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(3)]
         until(lambda: running.service.connections() == 3)
+        url = f"http://127.0.0.1:{running.port}"
+        refused = httpx.get(f"{url}/v1/model", trust_env=False)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        live = httpx.get(f"{url}/health/live", trust_env=False)
+        assert (live.status_code, live.headers["connection"]) == (200, "close")
+        more = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(3)]
         with running.connected() as connection:
-            answer = all_of(connection)
-        assert problem_of(answer)["status"] == 503
-        assert b"retry-after: 1" in answer
+            assert problem_of(all_of(connection))["status"] == 503
+        for connection in more:
+            connection.close()
         held.pop().close()
         until(lambda: running.service.connections() == 2)
         assert httpx.get(f"http://127.0.0.1:{running.port}/health/live", trust_env=False).status_code == 200
         for connection in held:
             connection.close()
+
+
+def test_one_address_cannot_take_all_connections(tmp_path: Path, bundle: Path) -> None:
+    with listening(tmp_path, bundle, NPSRISK_MAX_CONNECTIONS_PER_ADDRESS="2") as running:
+        url = f"http://127.0.0.1:{running.port}"
+        held = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(2)]
+        until(lambda: running.service.connections() == 2)
+        assert httpx.get(f"{url}/v1/model", trust_env=False).status_code == 503
+        assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200
+        held.pop().close()
+        until(lambda: running.service.connections() == 1)
+        assert httpx.get(f"{url}/v1/model", trust_env=False).status_code == 200
+        held.pop().close()
 
 
 def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, bundle: Path) -> None:
@@ -265,7 +282,7 @@ def test_each_key_gets_the_right_answer(tmp_path: Path, bundle: Path) -> None:
 
 def test_a_key_file_that_is_gone_is_told_and_the_keys_stay(tmp_path: Path, bundle: Path) -> None:
     keys = tmp_path / "keys.toml"
-    keys.write_text(key("reader", "read"))
+    keys.write_text(key("reader", 'read", "metrics'))
     with listening(tmp_path, bundle, NPSRISK_API_KEYS_FILE=str(keys)) as running:
         keys.rename(tmp_path / "elsewhere")
         url = f"http://127.0.0.1:{running.port}"
@@ -286,31 +303,6 @@ def test_a_key_file_that_is_gone_is_told_and_the_keys_stay(tmp_path: Path, bundl
 
 
 # TLS
-
-
-def make_certificate(folder: Path, name: str = "first") -> tuple[Path, Path]:
-    """Make a certificate of its own for 127.0.0.1, and its key."""
-    secret = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(secret, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    files = folder / "tls.crt", folder / "tls.key"
-    files[0].write_bytes(certificate.public_bytes(pem))
-    files[1].write_bytes(
-        secret.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
 
 
 def tls_settings(files: tuple[Path, Path]) -> dict[str, str]:

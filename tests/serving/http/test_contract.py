@@ -22,13 +22,13 @@ from support.serving_examples import DATA_KEYS, Client, publish, running, servin
 from consignments.records import Alert, Item
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 schemathesis = pytest.importorskip("schemathesis", reason="make install installs it")
 told = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 KEY = "a key of the tests"
-KEYS = '[[keys]]\nname = "all"\nsha256 = "{}"\nscopes = ["score", "outcome", "read", "act"]\n'
+KEYS = '[[keys]]\nname = "all"\nsha256 = "{}"\nscopes = ["score", "outcome", "read", "act", "alert", "metrics"]\n'
 TRIED = {
     "post /v1/scores": 1100, "post /v1/outcomes": 1100, "post /v1/alerts": 900, "post /v1/cancellations": 700,
     "post /v1/events": 300, "post /v1/actions": 300, "post /v1/selections": 700, "get /v1/consignments/{consignment_id}": 700,

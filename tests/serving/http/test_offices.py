@@ -20,7 +20,7 @@ KEY = """
 [[keys]]
 name = "{name}"
 sha256 = "{sha256}"
-scopes = ["score", "outcome", "read"]
+scopes = ["score", "outcome", "read", "metrics"]
 {more}
 """
 
@@ -187,7 +187,7 @@ def test_details_of_health_need_a_key(client: Client) -> None:
 
 
 def test_a_key_without_a_scope_or_an_office_is_refused(tmp_path: Path) -> None:
-    for text in (key("a").replace('["score", "outcome", "read"]', "[]"), key("a", "offices = []")):
+    for text in (key("a").replace('["score", "outcome", "read", "metrics"]', "[]"), key("a", "offices = []")):
         (tmp_path / "keys.toml").write_text(text)
         with pytest.raises(BadSetting, match="the API key file cannot be used"):
             read_keys(tmp_path / "keys.toml")

@@ -5,7 +5,7 @@ import pytest
 
 from consignments.records import Consignment
 from serving.http.problems import RecordFault, Refusal, build_fault
-from serving.http.protocol.record_faults import list_record_faults
+from serving.http.protocol.records import list_record_faults
 
 
 @pytest.mark.parametrize(

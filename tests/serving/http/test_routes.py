@@ -295,6 +295,14 @@ scopes = ["score"]
 name = "lab"
 sha256 = "{lab}"
 scopes = ["outcome", "read"]
+[[keys]]
+name = "prometheus"
+sha256 = "{prometheus}"
+scopes = ["metrics"]
+[[keys]]
+name = "partner"
+sha256 = "{partner}"
+scopes = ["alert"]
 """
 
 
@@ -303,7 +311,9 @@ def test_a_key_opens_its_calls_and_stands_in_the_log(tmp_path: Any, bundle: Any)
 
     from support.serving_examples import publish
 
-    digests = {name: sha256(name.encode()).hexdigest() for name in ("scoring", "lab")}
+    digests = {
+        name: sha256(name.encode()).hexdigest() for name in ("scoring", "lab", "prometheus", "partner")
+    }
     (tmp_path / "keys.toml").write_text(KEYS.format(**digests))
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path, NPSRISK_API_KEYS_FILE=str(tmp_path / "keys.toml"))) as client:
@@ -323,6 +333,18 @@ def test_a_key_opens_its_calls_and_stands_in_the_log(tmp_path: Any, bundle: Any)
             200,
         ]
         assert [status("/v1/outcomes", outcome, key) for key in (None, "scoring", "lab")] == [401, 403, 200]
-        assert [status("/metrics", None, key) for key in (None, "scoring", "lab")] == [401, 403, 200]
+        assert [status("/metrics", None, key) for key in (None, "scoring", "lab", "prometheus")] == [
+            401,
+            403,
+            403,
+            200,
+        ]
+        assert status("/v1/decisions", None, "prometheus") == 403
+        alert = Alert("A1", day(0), sender_name="Sender 1")
+        assert [status("/v1/alerts", alert, key) for key in ("lab", "partner")] == [403, 200]
+        refused = client.post(
+            "/v1/alerts", alert, headers={"authorization": "Bearer lab", "host": "risk.example"}
+        )
+        assert "lacks the scope 'alert'" in refused.json()["detail"]
         assert [status("/health/live", None, None), status("/interface", None, None)] == [200, 200]
-        assert [event.asked_by for event in client.service.log.read_events()] == ["scoring", "lab"]
+        assert [event.asked_by for event in client.service.log.read_events()] == ["scoring", "lab", "partner"]

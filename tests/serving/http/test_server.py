@@ -16,7 +16,7 @@ from support.serving_examples import DATA_KEYS, environment, publish, running, s
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.http.server import serve
 from serving.process.state_directory import StateLock
 
@@ -25,7 +25,7 @@ import asyncio, sys
 from serving.http.app import App
 from serving.service import Service
 from serving.process.settings import Settings
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 service = Service(Settings.read())
 service.open()
 App(service)

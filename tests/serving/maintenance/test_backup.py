@@ -13,7 +13,7 @@ from support.serving_examples import publish, scored, serving, settings_in
 
 from consignments.errors import FileFault, ServiceFault
 from npsrisk import main
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.http.server import serve
 from serving.maintenance import backup
 from serving.maintenance.backup import back_up, restore

@@ -28,7 +28,7 @@ from models.bundle import load_bundle
 from npsrisk import main
 from serving.event_log.event_codec import decode_features
 from serving.event_log.events import Event
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.scoring.loaded_model import load_rules_model
 from serving.state.history_keys import KeyReader
 from serving.state.snapshots import rebuild_state

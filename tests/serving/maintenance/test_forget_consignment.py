@@ -11,8 +11,8 @@ from support.serving_examples import publish, serving, settings_in
 from support.serving_past import APPROVAL, WHO, WHY, forget_old, make_past, run
 
 from consignments.errors import BadInput
-from serving.event_log.verification.chain import verify_chain
-from serving.maintenance.retention import forget_consignment
+from serving.event_log.verification import verify_chain
+from serving.state.forgetting import forget_consignment
 
 NAME = "Marker Personname"
 TEXT = "marker goods"

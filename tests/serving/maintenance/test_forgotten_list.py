@@ -16,11 +16,10 @@ from features.history.data_keys import read_data_keys
 from npsrisk import main
 from serving.event_log.log import EventLog
 from serving.event_log.redactions import read_redactions
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.maintenance.backup import RestoreResult, back_up, restore
-from serving.maintenance.retention import forget_consignment
 from serving.process.settings import Settings
-from serving.state.forgetting import LIST_NAME
+from serving.state.forgetting import LIST_NAME, forget_consignment
 
 TEXT = "marker goods"
 

@@ -20,7 +20,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, InMemoryTable, compute_feature_matrix
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.maintenance.import_past import ChunkReader, import_tables
 from serving.process.state_directory import StateLock
 

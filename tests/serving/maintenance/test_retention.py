@@ -30,8 +30,8 @@ from serving.encryption.vault import Vault
 from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.log import EventLog
 from serving.event_log.redactions import read_redactions
-from serving.maintenance.retention import forget
 from serving.process.state_directory import StateLock
+from serving.state.forgetting import forget
 
 
 @pytest.fixture

@@ -39,11 +39,11 @@ from consignments.messages.links import HouseLink, unpack_link
 from consignments.timestamps import to_datetime, to_us
 from npsrisk import main
 from serving.event_log.events import ArrivalEvent, CancellationEvent, LinkEvent
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 from serving.event_log.versions import find_counting_version
-from serving.maintenance.retention import forget, forget_consignment
 from serving.messages.linking import MessageLinker
 from serving.service import Service
+from serving.state.forgetting import forget, forget_consignment
 from serving.state.links import Links
 
 HOUSE_ID = f"{NUMBER}/{NAME}"

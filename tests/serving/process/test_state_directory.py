@@ -9,7 +9,8 @@ import pytest
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import replace_file
-from serving.process.state_directory import StateLock, get_file_stamp
+from serving.process.state_directory import StateLock
+from serving.process.watched_files import WatchedFiles
 
 
 def test_a_second_one_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -46,13 +47,14 @@ def test_the_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
         assert (tmp_path / "state").stat().st_mode & 0o077 == 0
 
 
-def test_the_stamp_of_a_file_changes_when_it_is_replaced(tmp_path: Path) -> None:
+def test_a_watched_file_is_read_again_when_it_is_replaced_even_by_equal_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     replace_file(path, b"same")
-    before = get_file_stamp(path)
-    assert get_file_stamp(path) == before
+    watched = WatchedFiles(lambda: [path], path.read_bytes)
+    assert not watched.refresh()
     replace_file(path, b"same")
-    assert get_file_stamp(path) != before
+    assert watched.refresh()
     path.unlink()
     with pytest.raises(FileNotFoundError):
-        get_file_stamp(path)
+        watched.refresh()
+    assert watched.content == b"same"

@@ -98,14 +98,14 @@ def test_a_look_up_that_takes_too_long_is_refused_and_the_next_one_taken(
 ) -> None:
     log, go = forgetful.service.log, threading.Event()
     of = log.read_consignment_events
-    monkeypatch.setattr("serving.state.prefetch.MAX_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("serving.state.consignment_states.MAX_WAIT_SECONDS", 0.1)
     with monkeypatch.context() as slow:
         slow.setattr(log, "read_consignment_events", lambda *given: go.wait(30) and of(*given))
         refused = forgetful.post("/v1/outcomes", make_outcome("RB1"))
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "takes too long" in refused.json()["detail"]
         go.set()
-    monkeypatch.setattr("serving.state.prefetch.MAX_WAIT_SECONDS", 30)
+    monkeypatch.setattr("serving.state.consignment_states.MAX_WAIT_SECONDS", 30)
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.registry import Collector
 
-from serving.telemetry.counters import LabeledCounters, LabeledHistograms
+from serving.telemetry.metrics import LabeledCounters, LabeledHistograms
 
 BOUNDS = (0.001, 0.5, 1.0, 5.0)
 

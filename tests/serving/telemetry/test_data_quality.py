@@ -12,7 +12,7 @@ from features.config import ExtraColumns, FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from serving.telemetry.data_quality import BATCH_CONSIGNMENTS, DataQualityCounters
+from serving.telemetry.metrics import BATCH_CONSIGNMENTS, DataQualityCounters
 
 
 def learnt(config: FeatureConfig) -> FittedParameters:

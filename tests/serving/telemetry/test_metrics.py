@@ -2,14 +2,20 @@
 
 import json
 import re
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
+from support.databases import state_environment
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import Client
+
+from npsrisk import main
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 NAME = re.compile(r"\b(?:npsrisk|process)_[a-z_]+\b")
@@ -114,6 +120,7 @@ def test_every_alert_says_what_to_do_once() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(set(names)) == len(names)
     assert all(rule["annotations"]["summary"] for rule in rules())
+    assert {rule["labels"]["severity"] for rule in rules()} == {"critical", "warning"}
     for label in {
         name for rule in rules() for name in re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])
     }:
@@ -130,3 +137,32 @@ def test_stages_scores_and_the_age_of_the_model_are_told(client: Client) -> None
     assert "npsrisk_score_count 1.0" in text
     assert "npsrisk_model_as_of_timestamp_seconds 1.7119296e+09" in text
     assert "npsrisk_log_lag_seconds 0.0" in text
+
+
+def test_what_an_operator_is_called_for_is_told(client: Client, tmp_path: Path) -> None:
+    def measure(name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith(f"npsrisk_{name} ")).split()[1])
+
+    begun = time.time() - 1
+    assert measure("approvers_changed_timestamp_seconds") > begun - 3600
+    (tmp_path / "approvers.toml").touch()
+    assert measure("approvers_changed_timestamp_seconds") > begun
+    assert [measure(f"{verb}_timestamp_seconds") for verb in ("backup", "verify_log", "parity")] == [0, 0, 0]
+    for words in (["backup", str(tmp_path / "copy")], ["verify-log"], ["parity"]):
+        done = CliRunner().invoke(main, words, env=state_environment(tmp_path))
+        assert done.exit_code == 0, done.output
+    for verb in ("backup", "verify_log", "parity"):
+        assert measure(f"{verb}_timestamp_seconds") > begun
+    assert measure("certificate_end_timestamp_seconds") == 0
+    client.service.get_certificate_end = lambda: datetime(2024, 3, 1, tzinfo=UTC)
+    warned = measure("warnings")
+    assert measure("certificate_end_timestamp_seconds") == datetime(2024, 3, 1, tzinfo=UTC).timestamp()
+    assert "the TLS certificate ends at 2024-03-01" in client.get("/health/ready").text
+    client.service.get_certificate_end = lambda: None
+    assert measure("warnings") == warned - 1
+    assert (
+        client.post("/v1/scores", b"<nothing/>", headers={"content-type": "application/xml"}).status_code
+        == 422
+    )
+    assert measure("unscored_messages_total") == 1

@@ -14,7 +14,7 @@ from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 pytestmark = only_postgres
 Entry = Callable[..., Event]

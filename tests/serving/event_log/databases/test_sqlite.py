@@ -11,7 +11,7 @@ from support.databases import only_sqlite
 from serving.event_log.databases.sqlite import CHECKPOINT
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 pytestmark = only_sqlite
 PAGE_BYTES = 4096

@@ -12,7 +12,7 @@ from npsrisk import main
 from serving.event_log.events import Event
 from serving.event_log.hash_chain import VerificationResult
 from serving.event_log.log import EventLog
-from serving.event_log.verification.chain import verify_chain
+from serving.event_log.verification import verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., Event]

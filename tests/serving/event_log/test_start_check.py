@@ -7,12 +7,11 @@ import pytest
 from support.databases import database_in, execute
 
 from consignments.errors import ServiceFault
+from serving.event_log import verification
 from serving.event_log.events import Event
 from serving.event_log.hash_chain import Redaction
 from serving.event_log.log import EventLog
-from serving.event_log.verification import start_check
-from serving.event_log.verification.chain import verify_chain
-from serving.event_log.verification.start_check import ChainCheck
+from serving.event_log.verification import StartCheck, verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., Event]
@@ -22,11 +21,11 @@ DAMAGE = "UPDATE events SET score = 0.5 WHERE sequence = "
 @pytest.fixture(params=["inline", "another process"])
 def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "another process":
-        monkeypatch.setattr(start_check, "MAX_INLINE_ENTRIES", 0)
+        monkeypatch.setattr(verification, "MAX_INLINE_ENTRIES", 0)
 
 
 def check(log: EventLog, folder: Path, expected_after: int, after: int) -> None:
-    with ChainCheck(log, database_in(folder), expected_after) as begun:
+    with StartCheck(log, database_in(folder), expected_after) as begun:
         begun.finish(after)
 
 
@@ -62,7 +61,7 @@ def test_a_fault_of_a_damaged_entry_is_reported_as_damage(
     log = open_log()
     log.append([entry(1), entry(2)])
     execute(tmp_path, DAMAGE + "2")
-    with pytest.raises(ServiceFault, match="log entry 2:"), ChainCheck(log, database_in(tmp_path), 1):
+    with pytest.raises(ServiceFault, match="log entry 2:"), StartCheck(log, database_in(tmp_path), 1):
         raise ValueError("the entry cannot be decoded")
 
 

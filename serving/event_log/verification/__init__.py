@@ -1,1 +1,0 @@
-"""Verification of the event log: its hash chain, what is derived from its entries, and both at a start."""
