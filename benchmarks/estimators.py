@@ -41,12 +41,12 @@ from training.config import EvaluationConfig, TrainConfig, parse_config
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_true_labels
+from training.evaluation.difference import MEASURES, judge_difference
 from training.evaluation.estimate import Estimate, attach_finds, draw_days
 from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, estimate_mean, weigh_finds
-from training.evaluation.traffic import ScoredPeriod, extract_texts
+from training.evaluation.traffic import ScoredPeriod, compute_daily_capacity, extract_texts
 from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
 from training.fitting.rolling_origin import compute_shares_above
-from training.gate.ways import MEASURES, is_better
 from training.runs.task import find_day_after_last_event
 from training.simulation.operation import simulate
 from training.simulation.parameters import load_parameters
@@ -264,7 +264,7 @@ class Traffic:
         for name, score in self.score.items():
             ranked = RankedTraffic(ScoredPeriod(score, self.day, office, self.known, self.positive, results))
             whole = RankedTraffic(ScoredPeriod(score, self.day, office, every, truth, np.ones(len(frame))))
-            within = ranked.select_at_capacities(config)
+            within = ranked.select_at_capacities(compute_daily_capacity(ranked.period, config))
             finds = KnownFinds.locate(ranked, within)
             there = KnownFinds.locate(whole, within).estimate_measures()
             self.values[name], self.estimates[name] = finds.values, finds.estimate_measures()
@@ -567,7 +567,7 @@ def _replay(
                 for sign, old, new in ((1, a, b), (-1, b, a)):
                     mine = gains if sign > 0 else {name: _reverse(gain) for name, gain in gains.items()}
                     not_worse = all(mine[name].sign >= 0 for name in MEASURES)
-                    better = [not_worse and is_better(mine[name]) for name in CANDIDATES]
+                    better = [not_worse and judge_difference(mine[name]) == "better" for name in CANDIDATES]
                     rows.append((old, new, size, sign * true[RECALL], not_worse, *better))
     frame = pd.DataFrame(rows, columns=["old", "new", "size", "true", "not worse", *CANDIDATES])
     cell = pd.cut(frame["size"], FIND_EDGES, right=False, labels=CELLS)

@@ -20,6 +20,8 @@ from msgspec import Meta
 from numba import njit
 from numpy.typing import NDArray
 
+from models.formats import format_count, format_number
+
 MIN_SLOPE_POSITIVES = 20
 """Minimum number of positives. With fewer, the slope stays 1 and the channels share one intercept."""
 SLOPE_PRIOR_SD = 0.5
@@ -188,8 +190,9 @@ class CalibrationLevel(NamedTuple):
 
     def to_sentence(self) -> str:
         """Describe the accuracy of the level of the scores."""
-        found = f"{self.positives} positives among {self.inspected:,} random inspections"
-        interval = f"for each positive that the scores predict there are {self.low:.2g} to {self.high:.2g} (95 % interval)"
+        found = f"{format_count(self.positives, 'positive')} among {self.inspected:,} random inspections"
+        least, most = (format_number(1 / max(end, 1e-9)) for end in (self.high, self.low))
+        interval = f"predicted positives are {least} to {most} times the real ones (95 % interval)"
         if self.is_anchored:
             return f"The level of the scores is anchored on {found}: {interval}."
         return f"The level of the scores is known from selected inspections only, with {found}: {interval}."

@@ -6,7 +6,7 @@ service accepts only versions whose bundle is named by a record of a valid chain
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,7 +22,8 @@ REPORT_END = "\n\n---\n\n"
 """End of the report of the gate, which is at the beginning of the description of a version."""
 RECORD_HEADING = "## Promoted by"
 """First words of the record as Markdown."""
-RESULT_WORDS = {True: "", False: "**does not hold:** ", None: "not checked: "}
+RESULTS = BROKEN, UNDECIDED, UNCHECKED, HOLDS = ("does not hold", "undecided", "not checked", "holds")
+"""Results of a rule of the gate, the worst first."""
 
 
 class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -37,10 +38,12 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class DeployedFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Figures of the recipe as deployed, by inspection results: counts, and estimates for all traffic.
 
-    `known` finds tell as much as `effective` equally weighted ones. `found` are those ranked within `1pct`, `capacity`, …; `metrics`
-    are `recall_at_1pct`, `calibration_ratio`, ….
+    `known` finds among `arrivals` (a period in words) tell as much as `effective` equally weighted ones. `found` are those ranked within
+    `1pct`, `capacity` (of `daily_capacity` inspections in each office), …; `metrics` are `recall_at_1pct`, `calibration_ratio`, ….
     """
 
+    arrivals: str
+    daily_capacity: int
     known: int
     effective: float
     found: dict[str, float]
@@ -78,6 +81,13 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return its name for texts."""
         return f"record {self.number} of {self.name}"
 
+    def name_results(self) -> dict[str, str]:
+        """Name the result of each rule."""
+        return {
+            name: name_result(rule["held"], undecided=rule.get("undecided", False))
+            for name, rule in self.rules.items()
+        }
+
     def compute_sha256(self) -> str:
         """Compute the SHA-256 of the record, as hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
@@ -105,11 +115,11 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             f"Record {self.number}, {self.compute_sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
             + ("no comparison." if self.comparison is None else f"comparison {self.comparison}."),
             "",
-            "| rule of the gate | found |",
-            "|---|---|",
+            "| rule of the gate | result | found |",
+            "|---|---|---|",
             *(
-                f"| {name} | {_name_result(rule)}{_escape_cell(rule['found'])} |"
-                for name, rule in self.rules.items()
+                f"| {name} | {result} | {_escape_cell(self.rules[name]['found'])} |"
+                for name, result in self.name_results().items()
             ),
         ]
         return "\n".join(lines)
@@ -123,8 +133,9 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise PromotionRefused("a promotion record cannot be read", got=str(error)) from error
 
 
-def _name_result(rule: Mapping[str, Any]) -> str:
-    return "undecided: " if rule.get("undecided") else RESULT_WORDS[rule["held"]]
+def name_result(held: bool | None, *, undecided: bool = False) -> str:
+    """Name the result of a rule: `held` is None if it was not checked, and `undecided` says that too little is known."""
+    return UNDECIDED if undecided and not held else {True: HOLDS, False: BROKEN, None: UNCHECKED}[held]
 
 
 def _escape_cell(text: str) -> str:

@@ -1,19 +1,21 @@
 """Evidence for the gate, made of estimates that a test states."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from models.bundle import Bundle
+from training.data.splits import ArrivalWindow
+from training.evaluation.difference import MEASURES
 from training.evaluation.estimate import Estimate
 from training.evaluation.finds import KnownFinds
 from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import Evaluation, FindCounts, PairedEvaluation
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.rules import ChampionComparison, GateEvidence, RuleResult, RunFigures, ScoreSource
-from training.gate.ways import MEASURES, Candidate
+from training.gate.ways import Candidate
 
 VOUCHED = RuleResult(True, "the training run is signed by an evaluator")
 REPRODUCED = RuleResult(True, "trained again on the same tables: both fits are equal, byte for byte")
@@ -50,7 +52,14 @@ def make_evaluation(
     counts = FindCounts(known, {"1pct": found, "capacity": found / 2}, float(known), 1 / known)
     finds = KnownFinds(*(np.zeros(0) for _ in range(4)), 0, {}, {})
     return Evaluation(
-        metrics=good | metrics, counts=counts, finds=finds, capacity=[], calibration=[], slices=list(slices)
+        arrivals=ArrivalWindow(BEGINS, BEGINS + timedelta(days=28)),
+        daily_capacity=3,
+        metrics=good | metrics,
+        counts=counts,
+        finds=finds,
+        capacity=[],
+        calibration=[],
+        slices=list(slices),
     )
 
 

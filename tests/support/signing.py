@@ -28,6 +28,8 @@ PAIR = Approvers(
 
 
 FIGURES = DeployedFigures(
+    arrivals="arrivals from 2024-01-01 until before 2024-03-01",
+    daily_capacity=2,
     known=41,
     effective=33.5,
     found={"1pct": 20.0, "capacity": 12.0},

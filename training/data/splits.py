@@ -48,6 +48,15 @@ class ArrivalWindow(NamedTuple):
             inside &= received_us < to_us(self.ends)
         return inside
 
+    def describe(self) -> str:
+        """Describe the period in words; every page names periods in this form."""
+        first = (
+            ""
+            if self.begins is None
+            else f" from {self.begins:%Y-%m-%d} {'on' if self.ends is None else 'until'}"
+        )
+        return f"arrivals{first}" + ("" if self.ends is None else f" before {self.ends:%Y-%m-%d}")
+
 
 ALL_ARRIVALS = ArrivalWindow()
 
@@ -95,7 +104,7 @@ class Split:
             {
                 "period": each.name,
                 "arrivals_from": f"{each.begins:%Y-%m-%d}",
-                "arrivals_until": f"{each.ends:%Y-%m-%d}",
+                "arrivals_before": f"{each.ends:%Y-%m-%d}",
             }
             | {"labels_visible_by": f"{each.labels_by:%Y-%m-%d %H:%M}"}
             for each in self.periods

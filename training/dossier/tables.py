@@ -15,6 +15,7 @@ from features.spec import Feature
 from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
+from models.promotion_record import PromotionRecord
 from models.reasons.texts import load_text_table
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
@@ -108,7 +109,7 @@ def gather_dossier_evidence(
     """Gather everything that is known of a version, and change nothing."""
     fits = registry.fetch_fits(version)
     run = fetch_training_evidence(registry, version, fits.served, approvers)
-    config, figures = run.files.get(CONFIG_FILE), compute_figures(run)
+    config, figures = run.files.get(CONFIG_FILE), compute_figures(run, fits.served)
     tables = {name: parse_table(run.files.get(f"tables/{name}.json")) for name in RUN_TABLES}
     return DossierEvidence(
         version=version,
@@ -140,7 +141,6 @@ MAX_MIX_VALUES = 8
 """Most frequent values of a column; the others are counted together."""
 MIX_COLUMNS = ("channel", "service", "departure_country")
 PLACEHOLDER = re.compile(r"\{\w+\}")
-RESULTS = {True: "holds", False: "does not hold", None: "not checked"}
 TEXT_ORDER = ("true", "other", "one", "zero", "single_key", "missing")
 
 
@@ -243,8 +243,8 @@ def list_counts(evidence: DossierEvidence) -> Rows:
     """Count the known finds that the model and its strongest baseline rank high."""
     if (recipe := evidence.recipe) is None:
         return []
-    rival = {recipe.rival.replace("_", " "): recipe.baselines[recipe.rival].counts}
-    sides = {f"version {evidence.version.number}": recipe.model.counts} | rival
+    rival = {recipe.rival.replace("_", " "): recipe.baselines[recipe.rival]}
+    sides = {f"version {evidence.version.number}": recipe.model} | rival
     return [{"text": describe_counts(sides, evidence.served.card.target)}]
 
 
@@ -293,15 +293,12 @@ def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
     return [{"text": text}]
 
 
-def list_approval_rules(rules: Mapping[str, Row]) -> Rows:
+def list_approval_rules(record: PromotionRecord) -> Rows:
     """List the rules of the gate at the time of the latest approval."""
+    results = record.name_results()
     return [
-        {
-            "rule": name,
-            "result": "undecided" if each.get("undecided") else RESULTS[each["held"]],
-            "found": each["found"],
-        }
-        for name, each in rules.items()
+        {"rule": name, "result": result, "found": record.rules[name]["found"]}
+        for name, result in results.items()
     ]
 
 

@@ -16,7 +16,7 @@ from training.arrays import Floats, Rows
 from training.config import EvaluationConfig
 from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.finds import KnownFinds, RankedTraffic
-from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod
+from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, compute_daily_capacity
 
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
@@ -45,7 +45,7 @@ def classify_consignee(X: Rows, spec: Spec) -> NDArray[np.object_]:
 def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judged_by: str) -> list[Row]:
     """Compute the inspection burden of each group: all traffic first, then the largest groups of each kind."""
     ranked = RankedTraffic(traffic)
-    within = ranked.select_at_capacities(config)
+    within = ranked.select_at_capacities(compute_daily_capacity(traffic, config))
     finds = KnownFinds.locate(ranked, within)
     rows: list[Row] = []
     for kind, value, mine in _iterate_groups(traffic, config):

@@ -16,14 +16,12 @@ import numpy as np
 from scipy.special import gammaincinv, ndtri
 
 from training.arrays import Bools, Floats, Ints
-from training.config import EvaluationConfig
 from training.data.training_set import compute_effective_sample_size
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, attach_finds
 from training.evaluation.traffic import (
     AT_CAPACITY,
     SHARES,
     ScoredPeriod,
-    compute_daily_capacity,
     index_office_days,
     select_at_capacity,
 )
@@ -83,9 +81,8 @@ class RankedTraffic:
         room = self.count_within(share) - (self._through - self._size)
         return np.asarray(np.clip(room / np.maximum(self._size, 1e-300), 0.0, 1.0)[self.group])
 
-    def select_at_capacities(self, config: EvaluationConfig) -> dict[str, Floats]:
-        """Compute which part of each row is within each capacity, by its name."""
-        capacity = compute_daily_capacity(self.period, config)
+    def select_at_capacities(self, capacity: int) -> dict[str, Floats]:
+        """Compute which part of each row is within each share of traffic, and within the daily capacity of each office, by name."""
         cell = index_office_days(self.period.office, self.period.day)
         within = {name: self.select_within(share) for name, share in SHARES.items()}
         return within | {AT_CAPACITY: select_at_capacity(self.group, cell, capacity, self.period.traffic)}

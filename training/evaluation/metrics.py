@@ -12,12 +12,14 @@ import pandas as pd
 
 from consignments.errors import UnknownName
 from consignments.records import Target
+from consignments.timestamps import US_PER_DAY, to_datetime
 from models.formats import format_number
 from training.arrays import Bools, Floats
 from training.config import EvaluationConfig
+from training.data.splits import ArrivalWindow
 from training.evaluation.estimate import Estimate, attach_finds
 from training.evaluation.finds import FindCounts, KnownFinds, RankedTraffic
-from training.evaluation.traffic import AT_CAPACITY, SHARES, ScoredPeriod
+from training.evaluation.traffic import AT_CAPACITY, SHARES, ScoredPeriod, compute_daily_capacity
 
 Row = dict[str, float | str]
 
@@ -59,27 +61,12 @@ COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
 """Names of what is counted: of one, and of several."""
 
 
-def describe_counts(sides: Mapping[str, FindCounts], target: Target) -> str:
-    """Return the counted finds in words, before any estimate."""
-    known = next(iter(sides.values())).known
-    found = [[round(side.found[place], 1) for place in (AT_CAPACITY, "1pct")] for side in sides.values()]
-    ranked = [
-        f"{name} {'rank' if name.endswith('rules') else 'ranks'} {format_number(at_capacity)}"
-        f"{'' if place else ' within capacity'}"
-        for place, (name, (at_capacity, _)) in enumerate(zip(sides, found, strict=True))
-    ]
-    *most, last = [format_number(top) for _, top in found]
-    best = f"{', '.join(most)} and {last}" if most else last
-    one, several = COUNTED_TARGETS[target]
-    counted = f"Of {known:,} known {one if known == 1 else several}, {', '.join(ranked)} (top 1 %: {best})."
-    tied = any(each % 1 for pair in found for each in pair)
-    return f"{counted} Finds with equal scores share the last places." if tied else counted
-
-
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics and tables of a score on one period."""
+    """Metrics and tables of a score on the arrivals of one period, at a daily capacity of each office."""
 
+    arrivals: ArrivalWindow
+    daily_capacity: int
     metrics: dict[str, Estimate]
     counts: FindCounts
     finds: KnownFinds
@@ -107,12 +94,34 @@ class Evaluation:
         return {name: value for name, value in self.list_metrics(prefix).items() if value is not None}
 
 
+def describe_counts(sides: Mapping[str, Evaluation], target: Target) -> str:
+    """Return the counted finds in words, with the arrivals and the capacity that they belong to, before any estimate."""
+    first = next(iter(sides.values()))
+    counts = [side.counts for side in sides.values()]
+    found = [[round(each.found[place], 1) for place in (AT_CAPACITY, "1pct")] for each in counts]
+    capacity = f" within the capacity of {first.daily_capacity} a day in each office"
+    ranked = [
+        f"{name} {'rank' if name.endswith('rules') else 'ranks'} {format_number(at_capacity)}{'' if place else capacity}"
+        for place, (name, (at_capacity, _)) in enumerate(zip(sides, found, strict=True))
+    ]
+    *most, last = [format_number(top) for _, top in found]
+    best = f"{', '.join(most)} and {last}" if most else last
+    known, (one, several) = first.counts.known, COUNTED_TARGETS[target]
+    counted = f"Of {known:,} known {one if known == 1 else several} among {first.arrivals.describe()}"
+    tied = any(each % 1 for pair in found for each in pair)
+    equal = " Finds with equal scores share the last places." if tied else ""
+    return f"{counted}, {', '.join(ranked)} (top 1 %: {best}).{equal}"
+
+
 def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
     """Evaluate a score on the traffic of a period."""
-    ranked = RankedTraffic(traffic)
-    within = ranked.select_at_capacities(config)
+    ranked, capacity = RankedTraffic(traffic), compute_daily_capacity(traffic, config)
+    within = ranked.select_at_capacities(capacity)
     finds = KnownFinds.locate(ranked, within)
+    first, last = (int(day) * US_PER_DAY for day in (traffic.day.min(), traffic.day.max() + 1))
     return Evaluation(
+        arrivals=ArrivalWindow(to_datetime(first), to_datetime(last)),
+        daily_capacity=capacity,
         metrics=finds.estimate_measures() | {CALIBRATION_RATIO: _estimate_calibration(traffic, finds)},
         counts=finds.count(),
         finds=finds,

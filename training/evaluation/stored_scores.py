@@ -4,19 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us
-from models.formats import format_number, format_points
 from training.arrays import Floats
 from training.config import EvaluationConfig
 from training.data.training_set import Labels
+from training.evaluation.difference import Verdict, judge_difference, state_difference
 from training.evaluation.estimate import describe_estimate
 from training.evaluation.metrics import (
     METRIC_TITLES,
@@ -29,7 +28,7 @@ from training.evaluation.metrics import (
     evaluate,
     evaluate_pair,
 )
-from training.evaluation.traffic import ScoredPeriod, compute_daily_capacity, extract_slices, extract_texts
+from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts, fix_capacity
 
 RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"
@@ -129,12 +128,7 @@ class StoredScores:
         """Compare one of its scores with another on the same rows, with their slices."""
         mine = self.to_period(score, by_truth)
         other = replace(self.to_period(base, by_truth), slices=extract_slices(self.frame))
-        return evaluate_pair(other, mine.score, self.fix_capacity(config), mine.probability)
-
-    def fix_capacity(self, config: EvaluationConfig) -> EvaluationConfig:
-        """Return the settings with the daily capacity of the observed inspections, whatever labels are evaluated."""
-        capacity = compute_daily_capacity(self.to_period(), config)
-        return msgspec.structs.replace(config, capacity=capacity)
+        return evaluate_pair(other, mine.score, fix_capacity(config, self.to_period()), mine.probability)
 
 
 @dataclass(frozen=True)
@@ -167,7 +161,7 @@ class RecipeEvaluation:
 
 def evaluate_recipe(stored: StoredScores, config: EvaluationConfig) -> RecipeEvaluation:
     """Compute every figure of the deployed recipe from its stored scores."""
-    config = stored.fix_capacity(config)
+    config = fix_capacity(config, stored.to_period())
 
     def evaluate_all(by_truth: bool, truth: RecipeEvaluation | None = None) -> RecipeEvaluation:
         periods = {name: stored.to_period(BASELINE + name, by_truth) for name in stored.baselines}
@@ -200,7 +194,6 @@ def _check_columns(frame: pd.DataFrame) -> None:
             raise _build_fault("do not hold what a column should", where, got, f"a {kind} in every row")
 
 
-SIGN_NAMES: dict[int, Literal["better", "unclear", "worse"]] = {1: "better", 0: "unclear", -1: "worse"}
 RULES = "rules"
 RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the model holds what the rules know and adds to it."
 
@@ -209,7 +202,7 @@ RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the
 class EvaluationVerdict:
     """The verdict of a run."""
 
-    name: Literal["better", "unclear", "worse"]
+    name: Verdict
     sentences: tuple[str, ...]
 
 
@@ -218,17 +211,12 @@ def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
     model, rival = recipe.model, recipe.rival
     strongest = f"the strongest baseline ({rival.replace('_', ' ')})"
     gain = estimate_difference(model, recipe.baselines[rival], PRIMARY_MEASURE)
-    name = SIGN_NAMES[gain.sign if gain.is_shown else 0]
     # The rules are what an operation would have without a model.
-    known = {"the model": model.counts, "the fixed rules": recipe.baselines[RULES].counts}
+    known = {"the model": model, "the fixed rules": recipe.baselines[RULES]}
     if rival != RULES:
-        known[strongest] = recipe.baselines[rival].counts
-    words = {"better": "is better than", "unclear": "does not differ clearly from", "worse": "is worse than"}
-    low, high = (format_number(100 * end, "+") for end in (gain.low, gain.high))
-    difference = f"The model {words[name]} {strongest}: {format_points(gain.value)} ({low} to {high})."
-    if not gain.is_shown:
-        unknown = "It is not known whether the model is better than"
-        difference = f"{unknown} {strongest}: {gain.explain_missing()}."
+        known[strongest] = recipe.baselines[rival]
     estimated = f"{METRIC_TITLES[PRIMARY_MEASURE]}: {describe_estimate(model[PRIMARY_MEASURE])}."
     counted = describe_counts(known, target)
-    return EvaluationVerdict(name, (counted, f"{estimated} {difference}", RULE_PRIOR_SENTENCE))
+    difference = state_difference(gain, strongest, "the model")
+    sentences = (counted, f"{estimated} {difference}", RULE_PRIOR_SENTENCE)
+    return EvaluationVerdict(judge_difference(gain), sentences)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -104,6 +105,11 @@ def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> i
         return config.capacity
     opened = SHARES["1pct"] * traffic.traffic.sum() if traffic.complete else float(traffic.labelled.sum())
     return max(1, round(opened / len(np.unique(index_office_days(traffic.office, traffic.day)))))
+
+
+def fix_capacity(config: EvaluationConfig, traffic: ScoredPeriod) -> EvaluationConfig:
+    """Return the settings with the daily capacity of some traffic, for every figure that belongs to it."""
+    return msgspec.structs.replace(config, capacity=compute_daily_capacity(traffic, config))
 
 
 def compute_capacity_shares(traffic: ScoredPeriod, config: EvaluationConfig) -> dict[str, float]:

@@ -321,7 +321,7 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
         ranks[mine] = 1.0 - compute_shares_above(raw, period.traffic[mine])
     inside = np.isfinite(ranks)
     ranked = period.select_rows(inside).replace_score(ranks[inside])
-    evaluation = evaluate(ranked, stored.fix_capacity(config))
+    evaluation = evaluate(ranked, config)
     counts = evaluation.counts
     row: Row = {"consignments": round(float(period.traffic[inside].sum())), "positives": counts.known}
     row |= {f"found_at_{name}": counts.found[name] for name in ("1pct", "5pct")}
@@ -329,15 +329,15 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
 
 
 def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
-    test, first, learnt = fits[0].data.split.test, fits[-1].window, fits[0].learnt_until
-    last = f"{test.ends:%Y-%m-%d}"
+    test, learnt = fits[0].data.split.test, fits[0].learnt_until
+    tested = ArrivalWindow(fits[-1].data.split.test.begins, test.ends).describe()
     if learnt < test.begins:
         return (
-            f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was trained on arrivals until "
-            f"{learnt:%Y-%m-%d} and tested on the weeks from {first} to {last}.",
+            f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was trained on arrivals before "
+            f"{learnt:%Y-%m-%d} and tested on {tested}.",
         )
     dates, calibrated = format_count(len(fits), "date"), sum(fit.model is not None for fit in fits)
-    described = f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({first} to {last})."
+    described = f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({tested})."
     if calibrated == len(fits):
         return (described,)
     text = (

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from training.evaluation.metrics import CALIBRATION_RATIO, describe_counts
+from models.promotion_record import BROKEN, HOLDS, RESULTS
+from training.evaluation.difference import state_difference
+from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
     COMPARISON_RULE,
     VERIFIED_RULE,
@@ -16,14 +18,14 @@ from training.gate.rules import (
     GateEvidence,
     RuleResult,
     describe_calibration,
+    describe_sources,
     find_obstacles,
     run_gate,
+    warn_of_unequal_fits,
 )
-from training.gate.ways import MEASURES, describe_gain
 
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
-RESULTS = BROKEN, UNDECIDED, UNCHECKED, HOLDS = ("does not hold", "undecided", "not checked", "holds")
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class GateReport(NamedTuple):
     def from_evidence(cls, evidence: GateEvidence) -> "GateReport":
         """Run the gate on evidence, and recommend what to do."""
         rules = run_gate(evidence)
-        facts = (*_describe_figures(evidence), summarize_rules(rules))
-        return cls(rules, Recommendation(*_recommend(rules, evidence), facts))
+        action, way, sentence = _recommend(rules, evidence)
+        facts = [fact for fact in _describe_figures(evidence) if fact not in sentence]
+        return cls(rules, Recommendation(action, way, sentence, (*facts, summarize_rules(rules))))
 
     @property
     def passes(self) -> bool:
@@ -56,9 +59,7 @@ class GateReport(NamedTuple):
 
     def to_rows(self) -> list[dict[str, str]]:
         """Return a row for each rule, with `GATE_COLUMNS`; rules that do not hold come first."""
-        found = [
-            (name, describe_result(rule), rule.found, rule.expected) for name, rule in self.rules.items()
-        ]
+        found = [(name, rule.name, rule.found, rule.expected) for name, rule in self.rules.items()]
         rows = [dict(zip(GATE_COLUMNS, each, strict=True)) for each in found]
         return sorted(rows, key=lambda row: RESULTS.index(row["result"]))
 
@@ -85,18 +86,9 @@ def explain_way(evidence: GateEvidence) -> tuple[str, str]:
     return ("first", "There is no champion, and every rule holds.") if way is None else way[:2]
 
 
-def describe_result(rule: RuleResult) -> str:
-    """Return the result of a rule in words."""
-    if rule.held is None:
-        return UNCHECKED
-    if rule.held:
-        return HOLDS
-    return UNDECIDED if rule.undecided else BROKEN
-
-
 def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
     """Return how many rules hold, and the names of the others by their result."""
-    names = {result: [name for name in rules if describe_result(rules[name]) == result] for result in RESULTS}
+    names = {result: [name for name in rules if rules[name].name == result] for result in RESULTS}
     others = [f"{result}: {', '.join(names[result])}" for result in RESULTS[:-1] if names[result]]
     return "; ".join([f"{len(names[HOLDS])} of {len(rules)} rules hold", *others]) + "."
 
@@ -105,7 +97,7 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
     obstacles = find_obstacles(rules)
     if not obstacles:
         return ("promote", *explain_way(evidence))
-    certain = [name for name, rule in obstacles.items() if rule.held is False and not rule.undecided]
+    certain = [name for name, rule in obstacles.items() if rule.name == BROKEN]
     if certain == [WAY_RULE]:
         return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."
     if certain:
@@ -120,7 +112,8 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
         return "wait", "", rules[WAY_RULE].found
     undecided = [f"{name}: {rule.found}" for name, rule in obstacles.items() if rule.undecided]
     if undecided:
-        return "wait", "", f"Too few results are known. {'; '.join(undecided)}."
+        text = "Too few results were known when it was trained, and its figures stay as they are."
+        return "wait", "", f"{text} {'; '.join(undecided)}."
     text = "Nobody vouches for the figures. Give the tables that it was trained on, or let an evaluator sign the runs (--key)."
     return "wait", "", f"{text} {rules[VERIFIED_RULE].found}."
 
@@ -129,17 +122,17 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
     """Describe what was counted, then the difference from the champion, or from the fixed rules, and the calibration."""
     if evidence.figures is None:
         return []
-    figures, compared = evidence.figures, evidence.comparison
+    figures, compared, facts = evidence.figures, evidence.comparison, list[str]()
     if compared is None or evidence.candidate is None:
-        pair, sides = figures.against_rules, ("the fixed rules", "the model")
+        pair, sides = figures.against_rules, ("the fixed rules", "the model as deployed")
     else:
         pair, sides = compared.pair, (f"version {evidence.candidate.champion}", "this version")
-    counted = dict(zip(sides, (pair.a.counts, pair.b.counts), strict=True))
-    gain = pair.gains[MEASURES[0]]
-    words = {1: "better", 0: "no significant difference", -1: "worse"}[gain.sign]
-    difference = f"{describe_gain(MEASURES[0], gain)}, {words}" if gain.is_shown else gain.explain_missing()
+        facts = [describe_sources(compared.sources, *sides), warn_of_unequal_fits(compared.sources, *sides)]
+    counted = dict(zip(sides, (pair.a, pair.b), strict=True))
+    model = figures.recipe.model
     return [
         describe_counts(counted, evidence.target),
-        f"Compared with {sides[0]}: {difference}.",
-        f"As deployed, {describe_calibration(figures.recipe.model[CALIBRATION_RATIO])}.",
+        state_difference(pair.gains[PRIMARY_MEASURE], *sides),
+        *filter(None, facts),
+        f"As deployed, on {model.arrivals.describe()}, {describe_calibration(model[CALIBRATION_RATIO])}.",
     ]

@@ -17,15 +17,16 @@ import numpy as np
 from consignments.errors import BundleRefused
 from consignments.records import Target
 from models.bundle import Bundle
-from models.formats import format_number, format_percent
-from models.promotion_record import DeployedFigures, Figure
+from models.formats import format_count, format_number, format_percent
+from models.promotion_record import DeployedFigures, Figure, name_result
 from training.config import EvaluationConfig
+from training.evaluation.difference import MEASURES, describe_gain
 from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import CALIBRATION_RATIO, LOGGED_METRICS, Evaluation, PairedEvaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE, find_worst_move
 from training.evaluation.stored_scores import BASELINE, RULES, RecipeEvaluation, StoredScores, evaluate_recipe
-from training.gate.ways import MEASURES, Candidate, Way, describe_gain, explain_too_few, find_way
+from training.gate.ways import Candidate, Way, explain_too_few, find_way
 
 Row = Mapping[str, Any]
 
@@ -63,6 +64,8 @@ def count_finds_per_week(stored: StoredScores) -> float:
 def build_deployed_figures(model: Evaluation) -> DeployedFigures:
     """Build the figures of the promotion record, with three significant digits."""
     return DeployedFigures(
+        arrivals=model.arrivals.describe(),
+        daily_capacity=model.daily_capacity,
         known=model.counts.known,
         effective=_round(model.counts.effective),
         found={name: _round(found) for name, found in model.counts.found.items()},
@@ -91,8 +94,8 @@ MAX_SLICE_LOSS = 0.05
 
 ScoreKind = Literal["final", "evaluation", "decisions", "stored scores", "refitted recipe"]
 SOURCE_TEXTS: dict[ScoreKind, str] = {
-    "final": "its final fit, which learnt from arrivals before {0:%Y-%m-%d}",
-    "evaluation": "its evaluation fit, which learnt from arrivals before {0:%Y-%m-%d}",
+    "final": "its final fit",
+    "evaluation": "its evaluation fit",
     "decisions": "the decisions of the service",
     "stored scores": "the stored scores of its training run, by fits at earlier dates on the weeks after each",
     "refitted recipe": "its recipe, fitted again on the features of today at earlier dates, on the weeks after each",
@@ -107,10 +110,16 @@ class RuleResult(NamedTuple):
     expected: str = ""
     undecided: bool = False
 
+    @property
+    def name(self) -> str:
+        """The result in words."""
+        return name_result(self.held, undecided=self.undecided)
+
 
 WITHOUT_TABLES = RuleResult(None, "no tables were given")
 UNSIGNED = RuleResult(None, "the run is not signed, and no tables were given")
-NO_SCORES = RuleResult(False, "the run holds no scores to compute it from")
+TRAIN_AGAIN = "train again"
+"""Step that changes the figures of a run: they rest on what was known when it was trained."""
 NOT_COMPARED = RuleResult(None, "no comparison")
 
 
@@ -119,10 +128,42 @@ class ScoreSource(NamedTuple):
 
     kind: ScoreKind
     unseen_from: datetime | None = None
+    learnt_until: str = ""
+    positives: int | None = None
+
+    @classmethod
+    def from_fit(cls, fit: Bundle) -> "ScoreSource":
+        """Describe a fit by its card."""
+        return cls(fit.card.fit, fit.unseen_from, fit.card.learnt_until[:10], fit.card.positives)
 
     def describe(self) -> str:
         """Describe the origin in words."""
-        return SOURCE_TEXTS[self.kind].format(self.unseen_from)
+        if self.unseen_from is None:
+            return SOURCE_TEXTS[self.kind]
+        first = f"{self.unseen_from:%Y-%m-%d}"
+        learnt = f"which learnt from arrivals before {self.learnt_until or first}"
+        if self.positives is not None:
+            learnt += f" ({format_count(self.positives, 'positive')})"
+        unseen = "" if self.learnt_until in ("", first) else f" and saw none from {first} on"
+        return f"{SOURCE_TEXTS[self.kind]}, {learnt}{unseen}"
+
+
+def describe_sources(sources: tuple[ScoreSource, ScoreSource], a: str, b: str) -> str:
+    """Describe what scores each side of a comparison."""
+    return " ".join(
+        f"Scores of {name}: {each.describe()}." for name, each in zip((a, b), sources, strict=True)
+    )
+
+
+def warn_of_unequal_fits(sources: tuple[ScoreSource, ScoreSource], a: str, b: str) -> str:
+    """Return a warning if one of the compared fits learnt from less than half of the positives of the other; else nothing."""
+    one, other = (source.positives for source in sources)
+    if one is None or other is None or 2 * min(one, other) >= max(one, other):
+        return ""
+    return (
+        f"The compared fit of {a} learnt from {format_count(one, 'positive')}, that of {b} from {other:,}. "
+        "So the difference may come from the number of results, and not from the model."
+    )
 
 
 @dataclass(frozen=True)
@@ -200,25 +241,25 @@ def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
 def _check_better_than_chance(figures: RunFigures) -> RuleResult:
     area = figures.recipe.model["roc_auc"]
     if not area.is_shown:
-        return RuleResult(False, explain_too_few(area, figures.finds_per_week), undecided=True)
+        return RuleResult(False, explain_too_few(area, figures.finds_per_week, TRAIN_AGAIN), undecided=True)
     value, low, high = map(format_number, (area.value, area.low, area.high))
     found = f"area under the ROC curve {value} ({low} to {high})"
     return RuleResult(area.low > 0.5, found, undecided=area.low <= 0.5 < area.high)
 
 
-def _check_not_worse(pair: PairedEvaluation, finds_per_week: float) -> RuleResult:
+def _check_not_worse(pair: PairedEvaluation, finds_per_week: float, step: str) -> RuleResult:
     """Check that no measure is worse with its whole interval; one with too few results shows nothing."""
     gains = {name: pair.gains[name] for name in MEASURES}
     worse = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown and gain.sign < 0]
     shown = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown]
-    found = "; ".join(worse or shown[:1]) or explain_too_few(gains[MEASURES[0]], finds_per_week)
+    found = "; ".join(worse or shown[:1]) or explain_too_few(gains[MEASURES[0]], finds_per_week, step)
     return RuleResult(not worse, found)
 
 
 def _check_calibration(figures: RunFigures) -> RuleResult:
     ratio = figures.recipe.model[CALIBRATION_RATIO]
     if not ratio.is_shown:
-        return RuleResult(False, explain_too_few(ratio, figures.finds_per_week), undecided=True)
+        return RuleResult(False, explain_too_few(ratio, figures.finds_per_week, TRAIN_AGAIN), undecided=True)
     wrong = ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
     return RuleResult(not wrong, describe_calibration(ratio))
 
@@ -256,9 +297,9 @@ def _check_name_invariance(figures: RunFigures) -> RuleResult:
 def _check_unseen_period(compared: ChampionComparison) -> RuleResult:
     """Check each side by the source of its scores: a fit must have learnt nothing of the compared arrivals."""
     seen = [each for each in compared.sources if each.unseen_from and compared.begins < each.unseen_from]
-    champion, version = (source.describe() for source in compared.sources)
-    first = f"arrivals from {compared.begins:%Y-%m-%d} on"
-    return RuleResult(not seen, f"{first}; scores of the champion: {champion}; of this version: {version}")
+    first = f"compared on arrivals from {compared.begins:%Y-%m-%d} on"
+    scores = describe_sources(compared.sources, "the champion", "this version")
+    return RuleResult(not seen, f"{first}. {scores}")
 
 
 CHECKSUM_RULE, REFIT_RULE, VERIFIED_RULE = "checksums verified", "training reproduced", "figures verified"
@@ -269,14 +310,18 @@ BUNDLE_CHECKS: dict[str, Callable[[Bundle], RuleResult]] = {
 }
 RUN_CHECKS: dict[str, Callable[[RunFigures], RuleResult]] = {
     "better than chance": _check_better_than_chance,
-    "not worse than the rules": lambda found: _check_not_worse(found.against_rules, found.finds_per_week),
+    "not worse than the rules": lambda found: _check_not_worse(
+        found.against_rules, found.finds_per_week, TRAIN_AGAIN
+    ),
     "calibrated": _check_calibration,
     "no slice collapsed": _check_slices,
     "names have no effect": _check_name_invariance,
 }
 CHAMPION_CHECKS: dict[str, Callable[[ChampionComparison], RuleResult]] = {
     "compared on unseen data": _check_unseen_period,
-    "not worse than the champion": lambda found: _check_not_worse(found.pair, found.finds_per_week),
+    "not worse than the champion": lambda found: _check_not_worse(
+        found.pair, found.finds_per_week, "compare again"
+    ),
     "no slice lost": _check_slice_losses,
 }
 TABLES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
@@ -322,7 +367,7 @@ def _check_rule(name: str, rule: Mapping[str, str], evidence: GateEvidence) -> R
     if name in CHAMPION_CHECKS and compared is not None:
         return CHAMPION_CHECKS[name](compared)
     if figures is None:
-        return NO_SCORES
+        return RuleResult(False, f"there are no scores to compute it from: {evidence.verified.found}")
     if name in RUN_CHECKS:
         return RUN_CHECKS[name](figures)
     return _check_leak(figures, rule["check"], rule["found"])

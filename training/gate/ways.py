@@ -1,28 +1,25 @@
 """The ways in which a version may replace the champion: it is clearly better, or a routine refit.
 
-Better: the paired difference of the primary measure is above zero, the lower end of its one-sided 95 % interval is above
--2 points, and no other measure is demonstrably worse (a rule of its own). A routine refit is the configuration of the champion on
-newer results, reproduced byte for byte: nothing was chosen, so it needs no proof that it is better.
+Better is the word of `training.evaluation.difference`; that no measure is demonstrably worse is a rule of its own. A routine refit is
+the configuration of the champion on newer results, reproduced byte for byte: nothing was chosen, so it needs no proof that it is better.
 """
 
 import math
 from typing import Literal, NamedTuple
 
-from models.formats import format_count, format_number, format_points
+from models.formats import format_count, format_number
+from training.evaluation.difference import (
+    MARGIN,
+    ONE_SIDED,
+    TWO_SIDED,
+    judge_difference,
+    state_difference,
+)
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 
-MEASURES = (PRIMARY_MEASURE, "recall_at_1pct", "recall_at_capacity")
-"""Measures of ranking; the first decides whether a version is better. Precision at a share of traffic differs as recall does."""
-MEASURE_TITLES = {
-    PRIMARY_MEASURE: "recall averaged over capacities",
-    "recall_at_1pct": "recall at 1 % of traffic",
-    "recall_at_capacity": "recall at capacity",
-}
-MARGIN = 0.02
-"""Loss of the primary measure that the lower end of its one-sided 95 % interval must exclude (docs/estimates.md)."""
-ONE_SIDED, TWO_SIDED, POWER = 1.645, 1.96, 0.842
-"""Quantiles of the normal distribution: of both kinds of 95 % intervals, and of a chance of 80 %."""
+POWER = 0.842
+"""Quantile of the normal distribution of a chance of 80 %."""
 TARGET_DIFFERENCE = 0.05
 """Difference of the primary measure that should show with a chance of 80 %: five percentage points."""
 MAX_WAIT_WEEKS = 13
@@ -54,15 +51,14 @@ def find_way(
     candidate: Candidate, pair: PairedEvaluation, finds_per_week: float, reproduced: bool | None
 ) -> Way:
     """Find the way by which a version may replace the champion; `reproduced` is None if its training was not repeated."""
-    gain, rival = pair.gains[MEASURES[0]], f"version {candidate.champion}"
-    if is_better(gain):
-        low = _compute_one_sided_low(gain)
-        found = f"{describe_gain(MEASURES[0], gain)}, lower end one-sided {format_points(low)}"
-        return Way("better", f"Better than {rival}: {found}.")
+    gain, rival = pair.gains[PRIMARY_MEASURE], f"version {candidate.champion}"
+    difference = state_difference(gain, rival, "this version")
+    if judge_difference(gain) == "better":
+        return Way("better", difference)
     obstacle = _find_refit_obstacle(candidate, reproduced)
     if obstacle:
-        can_wait, missing = _explain_not_better(gain, finds_per_week)
-        return Way("", f"{missing} It is no routine refit: {obstacle}.", can_wait)
+        can_wait, more = _advise_on_difference(gain, finds_per_week)
+        return Way("", f"{difference}{more} It is no routine refit: {obstacle}.", can_wait)
     if reproduced is None:
         text = (
             f"The configuration is that of {rival}, on newer results. Give the tables that it was trained on, to repeat the training: "
@@ -74,25 +70,21 @@ def find_way(
     return Way("routine refit", f"{text}{reason if candidate.drift == RETRAIN else ''}.")
 
 
-def is_better(gain: Estimate) -> bool:
-    """Return whether a difference of the primary measure passes as better."""
-    return gain.is_shown and gain.value > 0 and _compute_one_sided_low(gain) > -MARGIN
+def explain_too_few(estimate: Estimate, finds_per_week: float, step: str) -> str:
+    """Explain why an estimate is not shown, and when to repeat the step that measures it."""
+    return f"{estimate.explain_missing()}; {advise_on_finds(estimate.count_missing(), finds_per_week, step)}"
 
 
-def explain_too_few(estimate: Estimate, finds_per_week: float) -> str:
-    """Explain why an estimate is not shown, and whether the missing finds can arrive in reasonable time."""
-    return f"{estimate.explain_missing()}; {describe_arrival(estimate.count_missing(), finds_per_week)}"
-
-
-def describe_arrival(finds: int, finds_per_week: float) -> str:
-    """Describe how long a number of finds takes to arrive."""
+def advise_on_finds(finds: int, finds_per_week: float, step: str) -> str:
+    """Return when to repeat a step, after so many more finds have arrived; or say that they cannot in reasonable time."""
     if finds_per_week <= 0:
         return "none arrive"
     rounded = float(f"{finds_per_week:.2g}")
     pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a week"
     if not can_arrive(finds, finds_per_week):
         return f"{pace}, so this cannot be decided in reasonable time"
-    return f"{pace}, so this takes about {format_count(max(math.ceil(finds / finds_per_week), 1), 'week')}"
+    weeks = max(math.ceil(finds / finds_per_week), 1)
+    return f"{pace}, so {step} in about {format_count(weeks, 'week')}"
 
 
 def can_arrive(finds: int, finds_per_week: float) -> bool:
@@ -119,16 +111,6 @@ def count_more_finds(gain: Estimate) -> int:
     return math.ceil(round(more / digit, 6)) * digit
 
 
-def describe_gain(name: str, gain: Estimate) -> str:
-    """Describe the difference of a measure with its interval."""
-    value, low, high = (format_points(each) for each in (gain.value, gain.low, gain.high))
-    return f"{MEASURE_TITLES[name]} {value} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
-
-
-def _compute_one_sided_low(gain: Estimate) -> float:
-    return (gain.low + gain.high) / 2 - ONE_SIDED / TWO_SIDED * (gain.high - gain.low) / 2
-
-
 def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
     """Return why a version is no routine refit; empty if only its training may have to be repeated."""
     obstacles = {
@@ -142,13 +124,13 @@ def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
     return next((text for text, stands in obstacles.items() if stands), "")
 
 
-def _explain_not_better(gain: Estimate, finds_per_week: float) -> tuple[bool, str]:
-    if gain.is_shown and gain.sign < 0:
-        return False, f"Worse than the champion: {describe_gain(MEASURES[0], gain)}."
+def _advise_on_difference(gain: Estimate, finds_per_week: float) -> tuple[bool, str]:
+    """Return whether waiting can decide a difference that is not better, and the advice."""
+    if judge_difference(gain) == "worse":
+        return False, ""
     more = count_more_finds(gain)
-    found = describe_gain(MEASURES[0], gain) if gain.is_shown else gain.explain_missing()
     if not more:
-        return False, f"Not clearly better: {found}. A difference of five points would show, and none does."
-    needed = f"about {more:,} more finds would show a difference of five points"
-    text = f"Not clearly better yet: {found}; {needed}; {describe_arrival(more, finds_per_week)}."
+        return False, " A difference of five points would show, and none does."
+    advice = advise_on_finds(more, finds_per_week, "compare again")
+    text = f" About {more:,} more finds would show a difference of five points: {advice}."
     return can_arrive(more, finds_per_week), text

@@ -39,6 +39,7 @@ from training.data.training_set import (
     sample_traffic,
     select_counted_consignments,
 )
+from training.evaluation.difference import Verdict, judge_difference
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, PairedEvaluation
 from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores, build_stored_frame
 from training.fitting.rolling_origin import compute_shares_above
@@ -57,7 +58,7 @@ class FitScores:
     @property
     def source(self) -> ScoreSource:
         """The kind of fit, and the time from which it learnt nothing."""
-        return ScoreSource(self.fit.card.fit, self.fit.unseen_from)
+        return ScoreSource.from_fit(self.fit)
 
     def select_scored(self, ids: pd.Series) -> Bools:
         """Select the consignments that it can score: all."""
@@ -202,11 +203,9 @@ def _join_reasons(text: str) -> str:
 OTHER_RANK = "baseline_a"
 """Column of the stored scores with the ranks of version `a`; `rank` is version `b`."""
 COMPARED = (
-    *(PRIMARY_MEASURE, "recall_at_capacity", "precision_at_1pct", "precision_at_capacity"),
-    *("average_precision", "roc_auc"),
+    *(PRIMARY_MEASURE, "recall_at_1pct", "recall_at_capacity", "precision_at_1pct"),
+    *("precision_at_capacity", "average_precision", "roc_auc"),
 )
-VERDICTS = {1: "better", 0: "no difference", -1: "worse"}
-TOO_FEW = "too few results"
 
 
 @dataclass(frozen=True)
@@ -246,10 +245,9 @@ class Comparison:
         return int(self.stored.frame["labelled"].sum())
 
     @property
-    def verdict(self) -> str:
-        """`better`, `worse`, `no difference` or `too few results`: how `b` compares with `a` in the deciding metric."""
-        gain = self.pair.gains[PRIMARY_MEASURE]
-        return VERDICTS[gain.sign] if gain.is_shown else TOO_FEW
+    def verdict(self) -> Verdict:
+        """Word for the difference of `b` from `a` in the deciding metric."""
+        return judge_difference(self.pair.gains[PRIMARY_MEASURE])
 
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics of the run without what is not shown, and without calibration, which is that of the recipe as deployed."""
@@ -282,7 +280,7 @@ def compare(
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two versions, of which `b` may replace `a`; `BadInput` if a model learnt from the period, or no result of it is known."""
-    config, target = config or EvaluationConfig(), b.fit.card.target
+    config, target = config or take_capacity(EvaluationConfig(), b.fit), b.fit.card.target
     inputs = FeatureInputs.to_repeatable(compared.tables)
     outcomes = inputs.outcomes
     if outcomes is None or outcomes.empty:
@@ -304,7 +302,7 @@ def compare(
     if not (labels.known & inside).any():
         raise BadInput(
             "no result of any consignment of the period is known",
-            where=f"arrivals from {begins:%Y-%m-%d} until {ends:%Y-%m-%d}",
+            where=ArrivalWindow(begins, ends).describe(),
             got=f"{int(inside.sum())} consignments",
             expected=f"arrivals on which neither version was trained, with results; most are known after {LABEL_DELAY_DAYS} days",
             todo="provide later consignments and results, or choose another period with --from and --until",
@@ -338,6 +336,12 @@ def compare(
         disagreements=list_disagreements((a, b), inputs, sample, rows, scores, labels),
         notes=tuple(_list_notes(young, ends, labels)),
     )
+
+
+def take_capacity(config: EvaluationConfig, fit: Bundle) -> EvaluationConfig:
+    """Return settings with the daily capacity of the training run of a fit, so that its comparisons have it too."""
+    reference = fit.reference
+    return config if reference is None else msgspec.structs.replace(config, capacity=reference.capacity)
 
 
 def compare_stored(

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from models.formats import format_number, format_points
 from models.registry import BUNDLE_TAG, ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from training.config import hash_settings
+from training.evaluation.difference import format_gain, state_difference
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import (
     AREA_METRICS,
@@ -18,13 +18,12 @@ from training.evaluation.metrics import (
     describe_counts,
 )
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import RuleResult
+from training.gate.rules import RuleResult, describe_sources, warn_of_unequal_fits
 from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import (
     COMPARED,
     DISAGREEMENT_COLUMNS,
     REASON_SEPARATOR,
-    TOO_FEW,
     Comparison,
 )
 from training.promotion.evidence import (
@@ -42,33 +41,17 @@ from training.runs.registered_run import write_review
 
 UNSIGNED = RuleResult(None, "the comparison is not signed")
 SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
-WORDS = {
-    "better": "is better than",
-    "worse": "is worse than",
-    "no difference": "does not differ clearly from",
-}
 
 
 def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     """Summarize a comparison of two versions by their titles: the counted finds first, then the estimated difference."""
-    counted = describe_counts({a: found.pair.a.counts, b: found.pair.b.counts}, found.target)
-    gain = found.pair.gains[PRIMARY_MEASURE]
-    if found.verdict == TOO_FEW:
-        return f"{counted} The difference cannot be decided: {gain.explain_missing()}."
-    return (
-        f"{counted} {b[0].upper()}{b[1:]} {WORDS[found.verdict]} {a}: {METRIC_TITLES[PRIMARY_MEASURE].lower()} "
-        f"{describe_difference(gain, PRIMARY_MEASURE)}."
-    )
+    counted = describe_counts({a: found.pair.a, b: found.pair.b}, found.target)
+    return f"{counted} {state_difference(found.pair.gains[PRIMARY_MEASURE], a, b)}"
 
 
 def describe_difference(gain: Estimate, metric: str) -> str:
     """Return a difference with its interval and what it rests on; else why it is not shown."""
-    return describe_estimate(gain, lambda value: format_difference(value, metric))
-
-
-def format_difference(value: float, metric: str) -> str:
-    """Format the difference of a metric: areas as decimals, shares in percentage points; a dash if it is unknown."""
-    return format_number(value, "+") if metric in AREA_METRICS else format_points(value)
+    return describe_estimate(gain, lambda value: format_gain(value, metric))
 
 
 def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
@@ -99,12 +82,11 @@ def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | No
 
 def describe_basis(found: Comparison, a: str, b: str) -> str:
     """Return on which arrivals and which scores of each version the comparison rests."""
-    pairs = zip((a, b), found.sources, strict=True)
-    scores = " ".join(f"Scores of {title}: {source.describe()}." for title, source in pairs)
-    return (
-        f"Compared on {found.consignments:,} arrivals from {found.begins:%Y-%m-%d} on, with {found.labelled:,} known results. "
-        f"{scores} Neither learnt from the compared arrivals."
-    )
+    arrivals = found.pair.b.arrivals.describe()
+    compared = f"Compared on {found.consignments:,} {arrivals}, with {found.labelled:,} known results."
+    scores = describe_sources(found.sources, a, b)
+    warning = warn_of_unequal_fits(found.sources, a, b)
+    return f"{compared} {scores} Neither learnt from the compared arrivals. {warning}".rstrip()
 
 
 def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
@@ -152,7 +134,7 @@ def render_comparison(
     """Render the page of a comparison as self-contained HTML, with the gate's report on `b` if `a` is the champion."""
     return render_page(
         "compare.html",
-        gained=format_difference,
+        gained=format_gain,
         differing=describe_difference,
         found=found,
         a=a,

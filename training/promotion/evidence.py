@@ -31,7 +31,7 @@ from training.gate.rules import (
 )
 from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
-from training.promotion.comparison import ComparedTraffic, Comparison
+from training.promotion.comparison import ComparedTraffic, Comparison, take_capacity
 from training.promotion.refit import RefitOptions, read_run_config, refit_version
 from training.reporting.tables import parse_table
 from training.runs.artifacts import STORED_SCORES
@@ -116,13 +116,12 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         refit = refit_version(registry, version, fits.served.card, folders, repeating)
         evidence = replace(evidence, refit=refit.result)
         if (run := refit.repeated) is not None:
-            stored, config = run.deployed.stored, run.config.evaluation
-            figures = compute_run_figures(stored, config, run.leaks, run.name_swaps)
+            figures = compute_run_figures(run.deployed.stored, run.settings, run.leaks, run.name_swaps)
             evidence = replace(evidence, figures=figures, verified=REPEATED)
     if evidence.figures is None:
         found = fetch_training_evidence(registry, version, fits.served, options.approvers)
         verified = _describe_signer(found, "the training run")
-        evidence = replace(evidence, figures=compute_figures(found), verified=verified)
+        evidence = replace(evidence, figures=compute_figures(found, fits.served), verified=verified)
     if champion is None:
         return evidence
     same = [each for each in history.list_signed(fits.served.sha256) if each.version == champion.number]
@@ -142,14 +141,14 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     return replace(evidence, candidate=_describe_candidate(compared, history), comparison=comparison)
 
 
-def compute_figures(found: RunEvidence) -> RunFigures | None:
+def compute_figures(found: RunEvidence, served: Bundle) -> RunFigures | None:
     """Compute the figures of a training run from its verified files; None if it has no stored scores."""
     if any(name not in found.files for name in (STORED_SCORES, CONFIG_FILE, *LOOKS)):
         return None
     leaks, name_swaps = (parse_table(found.files[name]) for name in LOOKS)
     config = parse_config_json(found.files[CONFIG_FILE], where=CONFIG_FILE)
     stored = StoredScores.from_bytes(found.files[STORED_SCORES], where=STORED_SCORES)
-    return compute_run_figures(stored, config.evaluation, leaks, name_swaps)
+    return compute_run_figures(stored, take_capacity(config.evaluation, served), leaks, name_swaps)
 
 
 def build_champion_comparison(found: Comparison, verified: RuleResult, run: str = "") -> ChampionComparison:
@@ -205,10 +204,13 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
     for kind, fits in zip(evidence.sources, compared.fits, strict=True):
         # What a fit has learnt from is read from the verified fit.
         learnt = {"final": fits.served, "evaluation": fits.evaluation or fits.served}
-        sources.append(ScoreSource(kind, learnt[kind].unseen_from if kind in learnt else None))
+        sources.append(
+            ScoreSource.from_fit(learnt[kind])._replace(kind=kind) if kind in learnt else ScoreSource(kind)
+        )
     stored = StoredScores.from_bytes(found.files[COMPARED_SCORES], COMPARED_SCORES)
     pair = (sources[0], sources[1])
-    read = Comparison(stored, EvaluationConfig(), version.target, evidence.begins, 0, pair)
+    settings = take_capacity(EvaluationConfig(), compared.bundle)
+    read = Comparison(stored, settings, version.target, evidence.begins, 0, pair)
     return build_champion_comparison(read, verified, run_id)
 
 

@@ -107,8 +107,8 @@ def check_gate(
 ) -> GateReport:
     """Run the gate on the bundles in a folder, with the results of the run that wrote them; the champion is not compared yet."""
     served, deployed = load_bundle(folder / BUNDLE_FOLDER), trained.deployed
-    looks, config = (trained.leaks, trained.name_swaps), trained.config.evaluation
-    figures = compute_run_figures(deployed.stored, config, *looks, deployed.recipe)
+    looks = (trained.leaks, trained.name_swaps)
+    figures = compute_run_figures(deployed.stored, trained.settings, *looks, deployed.recipe)
     verified = RuleResult(True, "the training run is signed") if is_signed else UNSIGNED
     candidate = None if champion is None else Candidate(champion)
     evidence = GateEvidence(trained.target, served, "", served.sha256, figures, verified, candidate=candidate)
@@ -176,14 +176,14 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
     frame, config = trained.data.observed.consignments.iloc[traffic.rows], trained.config.features
     stands_for = float(trained.test_traffic.traffic.sum()) / len(traffic.rows)
     seen = ScoredTraffic(frame, traffic.X, traffic.spec, scores, config, stands_for)
-    capacity = compute_daily_capacity(trained.test_traffic, trained.config.evaluation)
+    capacity = compute_daily_capacity(trained.test_traffic, trained.settings)
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
 
 def _compute_fairness(trained: TrainingResult) -> list[Row]:
     """Compute the burden of each group from inspection results and, in a simulated world, from the truth."""
     stored = trained.deployed.stored
-    settings = stored.fix_capacity(trained.config.evaluation)
+    settings = trained.settings
     rows = compute_fairness_rows(stored.to_period(), settings, "outcomes")
     if stored.has_truth:
         rows += compute_fairness_rows(stored.to_period(by_truth=True), settings, "truth")
@@ -194,7 +194,7 @@ def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, 
     stored, model = trained.deployed.stored, trained.deployed.recipe.model
     charts = {"daily": plots.draw_daily_detections(stored.to_period())}
     if model["recall_at_1pct"].is_shown:
-        charts |= plots.draw_capacity_curves(stored, trained.config.evaluation)
+        charts |= plots.draw_capacity_curves(stored, trained.settings)
     if model["calibration_ratio"].is_shown:
         charts["calibration"] = plots.draw_calibration(model.calibration)
     charts |= plots.draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])

@@ -22,17 +22,15 @@ from training.runs.train import TrainingResult
 REPORT_FILE = "report.html"
 VERDICT_WORDS = {
     "better": "Better than its baselines",
-    "unclear": "No clear difference from its baselines",
     "worse": "Worse than a baseline",
+    "no clear difference": "No clear difference from its baselines",
+    "too few results": "Too few results to compare it with its baselines",
 }
 FIRST_METRICS = (
     *("recall_averaged", "recall_at_1pct", "recall_at_capacity", "precision_at_1pct"),
     *("precision_at_capacity", "roc_auc", "calibration_ratio"),
 )
 """Metrics that the page shows first; the others unfold."""
-CAPACITY_TITLES = {AT_CAPACITY: "daily capacity"} | {
-    name: f"top {name.replace('pct', ' %')}" for name in SHARES
-}
 MAX_FEATURES = 30
 Sides = Mapping[str, Evaluation]
 
@@ -46,7 +44,7 @@ def render_report(
     fairness: Sequence[Row],
 ) -> str:
     """Render the page of a run as HTML that holds its style and charts."""
-    spec = trained.final.model.spec
+    spec, daily = trained.final.model.spec, trained.deployed.recipe.model.daily_capacity
     return render_page(
         REPORT_FILE,
         **_gather_texts(trained, gate),
@@ -58,7 +56,8 @@ def render_report(
             "tested traffic": format_number(trained.deployed.stored.frame["stands_for"].sum()),
         },
         all_metrics=tuple(METRIC_TITLES),
-        capacities=CAPACITY_TITLES,
+        capacities={AT_CAPACITY: f"daily capacity: {daily} in each office"}
+        | {name: f"top {name.replace('pct', ' %')}" for name in SHARES},
         list_sides=_list_sides,
         examples=explain_highest_scores(trained, served),
         features=importance[:MAX_FEATURES],
@@ -85,14 +84,14 @@ def describe_periods(trained: TrainingResult) -> dict[str, str]:
 
 
 def _gather_texts(trained: TrainingResult, gate: GateReport) -> dict[str, Any]:
-    origins, target_name = trained.deployed.origins, TARGET_NAMES[trained.target]
+    target_name = TARGET_NAMES[trained.target]
     return {
         "trained": trained,
         "gate": gate,
         "target_name": target_name,
         "title": f"{target_name.capitalize()}: model as of {trained.as_of:%Y-%m-%d}",
         "verdict_word": VERDICT_WORDS[trained.verdict.name],
-        "weeks": f"{origins[-1]['from']} to {origins[0]['until']}",
+        "weeks": trained.deployed.recipe.model.arrivals.describe(),
         "first_metrics": FIRST_METRICS,
         "first_sides": lambda recipe: _list_sides(recipe, (recipe.rival,)),
         "is_shown": _is_shown,

@@ -23,7 +23,7 @@ from consignments.records import Target
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
 from models.formats import format_count
 from training.arrays import Floats, Ints
-from training.config import TrainConfig
+from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
@@ -37,7 +37,7 @@ from training.evaluation.leakage import check_leakage
 from training.evaluation.metrics import Evaluation, evaluate
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
 from training.evaluation.stored_scores import EvaluationVerdict, judge_recipe
-from training.evaluation.traffic import ScoredPeriod
+from training.evaluation.traffic import ScoredPeriod, fix_capacity
 from training.fitting.deployed import (
     DeployedResult,
     TrainingData,
@@ -113,7 +113,12 @@ class TrainingResult:
     @cached_property
     def evaluation_fit(self) -> Evaluation:
         """The evaluation fit's own figures on the test period, by inspection results."""
-        return evaluate(self.test_traffic, self.config.evaluation)
+        return evaluate(self.test_traffic, self.settings)
+
+    @property
+    def settings(self) -> EvaluationConfig:
+        """Settings of the evaluation, with the daily capacity of the test period, which every figure of the run has."""
+        return fix_capacity(self.config.evaluation, self.test_traffic)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -127,7 +132,7 @@ class TrainingResult:
         fits = (
             f"The final fit, which is served, was trained on {format_count(final.positives, 'positive')} among {final.labelled:,} results "
             f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which was tested on the test period, was trained on "
-            f"{format_count(evaluated.positives, 'positive')} that arrived until {evaluated.learnt_until:%Y-%m-%d}."
+            f"{format_count(evaluated.positives, 'positive')} of arrivals before {evaluated.learnt_until:%Y-%m-%d}."
         )
         level = final.level.to_sentence()
         sentences = [*self.verdict.sentences, *self.deployed.sentences, fits, level]
@@ -187,7 +192,8 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     final = calibrate_final(served, unseen, progress)
     with report_progress(progress, "evaluating as deployed"):
         weights = [period.weight for period in unseen[-len(fits) :]]
-        deployed = evaluate_deployed(fits, known, weights, recipe.config.evaluation, true_labels)
+        settings = fix_capacity(recipe.config.evaluation, test_traffic)
+        deployed = evaluate_deployed(fits, known, weights, settings, true_labels)
     matrix = parts.matrix.keep_rows(data.evaluation.part == TEST)
     with report_progress(progress, "replacing names"):
         features = task.config.features

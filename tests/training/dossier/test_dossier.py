@@ -84,7 +84,9 @@ def test_counts_of_finds_come_before_every_estimate(approved: Approved) -> None:
     assert recipe is not None
     for key in ("metrics", "reasons_for_use"):
         (counted,) = list_rows(made, key, "counts")
-        assert counted["text"].startswith(f"Of {recipe.model.counts.known} known offences, version 1 ranks ")
+        assert counted["text"].startswith(
+            f"Of {recipe.model.counts.known} known offences among arrivals from "
+        )
         assert next(iter(find(made, key)["known"])) == "counts"
 
 
@@ -130,7 +132,7 @@ def test_no_figure_is_taken_from_files_that_do_not_agree_with_the_evidence(
     made = build_dossier(found, DAY)
     assert find(made, "metrics")["known"] == find(made, "quantities")["known"] == {}
     assert (
-        f"do not agree with its evidence: {name} is not the file that evidence.json names"
+        f"do not agree with its evidence: {name} was altered: it is not the file that evidence.json names"
         in render_dossier(made)
     )
 

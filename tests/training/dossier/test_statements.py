@@ -150,7 +150,7 @@ def check_periods_in_order(product: Product) -> None:
     assert int(delay) > 0
     order = [rows[name] for name in ("training", "validation", "test")]
     for earlier, later in pairwise(order):
-        assert earlier["arrivals_until"] < later["arrivals_from"]
+        assert earlier["arrivals_before"] < later["arrivals_from"]
 
 
 def check_labels_when_visible(product: Product) -> None:

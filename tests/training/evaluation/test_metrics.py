@@ -1,7 +1,10 @@
 """Metrics at capacity, on literal traffic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from support.gate_evidence import make_evaluation
 from support.training_judged import make_scored_period as traffic
 
 from consignments.errors import UnknownName
@@ -168,15 +171,24 @@ def test_a_score_differs_clearly_from_its_reverse():
 
 
 def test_one_find_is_not_called_several():
-    counts = FindCounts(1, {"1pct": 0.0, "capacity": 1.0}, 1.0, 1.0)
+    counts = replace(make_evaluation(), counts=FindCounts(1, {"1pct": 0.0, "capacity": 1.0}, 1.0, 1.0))
     said = describe_counts({"the model": counts}, "any_offence")
-    assert said == "Of 1 known offence, the model ranks 1 within capacity (top 1 %: 0)."
+    arrivals = "arrivals from 2024-06-01 until before 2024-06-29"
+    assert (
+        said
+        == f"Of 1 known offence among {arrivals}, the model ranks 1 within the capacity of 3 a day in each office (top 1 %: 0)."
+    )
 
 
 def test_parts_of_finds_are_explained_and_the_verb_agrees():
-    whole = FindCounts(9, {"1pct": 3.0, "capacity": 5.0}, 9.0, 0.2)
-    parts = FindCounts(9, {"1pct": 3.0, "capacity": 4.5}, 9.0, 0.2)
+    whole, parts = (
+        replace(make_evaluation(), counts=FindCounts(9, {"1pct": 3.0, "capacity": found}, 9.0, 0.2))
+        for found in (5.0, 4.5)
+    )
     said = describe_counts({"the model": whole, "the fixed rules": parts}, "nps")
-    assert "the model ranks 5 within capacity, the fixed rules rank 4.5 (top 1 %: 3 and 3)" in said
+    assert (
+        "the model ranks 5 within the capacity of 3 a day in each office, the fixed rules rank 4.5 (top 1 %: 3 and 3)"
+        in said
+    )
     assert said.endswith("Finds with equal scores share the last places.")
     assert "equal scores" not in describe_counts({"the model": whole}, "nps")

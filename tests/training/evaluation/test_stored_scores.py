@@ -66,12 +66,12 @@ def test_a_score_gains_over_another_what_their_own_figures_differ_by(
 
 
 def test_counts_come_before_estimates(recipe: RecipeEvaluation) -> None:
-    sides = {"the model": recipe.model.counts, "the rules": recipe.baselines["rules"].counts}
+    sides = {"the model": recipe.model, "the rules": recipe.baselines["rules"]}
     counts = recipe.model.counts
     said = describe_counts(sides, "nps")
-    assert said.startswith(
-        f"Of {counts.known} known NPS, the model ranks {counts.found['capacity']:.3g} within capacity,"
-    )
+    daily, within = recipe.model.daily_capacity, counts.found["capacity"]
+    ranked = f"the model ranks {within:.3g} within the capacity of {daily} a day in each office, "
+    assert said.startswith(f"Of {counts.known} known NPS among {recipe.model.arrivals.describe()}, {ranked}")
     assert counts.found["1pct"] <= counts.found["5pct"] <= counts.found["10pct"] <= counts.known
 
 

@@ -24,7 +24,7 @@ def judge(**columns):
 def test_counts_come_first_then_the_estimate_and_the_prior_of_the_rules():
     recipe = evaluate_recipe(STORED, QUICK)
     found = judge_recipe(recipe, "nps")
-    assert found.sentences[0].startswith(f"Of {recipe.model.counts.known} known NPS, the model ranks ")
+    assert found.sentences[0].startswith(f"Of {recipe.model.counts.known} known NPS among arrivals from ")
     assert "the fixed rules rank " in found.sentences[0]
     assert "effective results" in found.sentences[1]
     assert RULE_PRIOR_SENTENCE in found.sentences
@@ -35,7 +35,7 @@ def test_counts_come_first_then_the_estimate_and_the_prior_of_the_rules():
     [
         ({}, "better"),
         ({"rank": "baseline_random"}, "worse"),
-        ({BASELINE + "rules": "rank"}, "unclear"),
+        ({BASELINE + "rules": "rank"}, "no clear difference"),
     ],
     ids=["finds more than the rules", "random", "equal to the rules"],
 )
@@ -50,11 +50,11 @@ def test_the_truth_decides_nothing():
     assert judge_recipe(without, "nps") == judge_recipe(recipe, "nps")
 
 
-def test_few_finds_give_no_number_and_no_word_but_unclear():
+def test_few_finds_give_no_number_and_no_word_but_that():
     positive = STORED.frame["positive"] & (STORED.frame["positive"].cumsum() <= 3)
     found = judge_recipe(evaluate_recipe(StoredScores(STORED.frame.assign(positive=positive)), QUICK), "nps")
-    assert found.name == "unclear"
-    assert found.sentences[0].startswith("Of 3 known NPS, the model ranks")
+    assert found.name == "too few results"
+    assert found.sentences[0].startswith("Of 3 known NPS among arrivals from ")
     assert "too few results: 3 known" in found.sentences[1]
     assert "%" not in found.sentences[1].replace("5 % of traffic", "")
 

@@ -4,14 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.gate_evidence import estimate, make_challenger, make_evidence, make_figures, make_pair
+from support.gate_evidence import (
+    estimate,
+    make_challenger,
+    make_evaluation,
+    make_evidence,
+    make_figures,
+    make_pair,
+)
 from support.serving_examples import make_bundle
 
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
+from training.evaluation.difference import MEASURES, judge_difference, state_difference
+from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport, Recommendation
 from training.gate.rules import WITHOUT_TABLES, GateEvidence, RuleResult
-from training.gate.ways import MEASURES, Candidate, count_more_finds, describe_arrival
+from training.gate.ways import Candidate, advise_on_finds, count_more_finds
 
 PRIMARY = MEASURES[0]
 CHANGED = Candidate("1", newer_days=14)
@@ -31,7 +40,12 @@ def recommend(evidence: GateEvidence) -> Recommendation:
 
 
 CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str, str]]] = {
-    "clearly better": (CHANGED, {PRIMARY: CLEAR}, {}, ("promote", "better", "Better than version 1: ")),
+    "clearly better": (
+        CHANGED,
+        {PRIMARY: CLEAR},
+        {},
+        ("promote", "better", "This version is better than version 1: "),
+    ),
     "better, and worse in another": (
         CHANGED,
         {PRIMARY: CLEAR, "recall_at_capacity": estimate(-0.1, -0.15, -0.02)},
@@ -88,7 +102,7 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         (
             "wait",
             "",
-            "about 11 more finds would show a difference of five points; 4 arrive in a week, so this takes about 3 weeks",
+            "About 11 more finds would show a difference of five points: 4 arrive in a week, so compare again in about 3 weeks",
         ),
     ),
     "a hint that no result in reach can confirm": (
@@ -125,7 +139,7 @@ def test_the_advice_never_names_results_that_cannot_arrive(bundle: Bundle) -> No
     for gain in (HINT, FEW, estimate(0.01, -0.08, 0.1)):
         found = recommend(make_challenger(bundle, make_pair(**{PRIMARY: gain}), CHANGED))
         assert found.action == ("wait" if count_more_finds(gain) <= 52 else "refuse")
-        assert ("takes about" in found.sentence) == (found.action == "wait")
+        assert ("compare again in about" in found.sentence) == (found.action == "wait")
 
 
 def test_a_first_version_needs_no_comparison(bundle: Bundle) -> None:
@@ -141,14 +155,20 @@ def test_a_former_champion_goes_back(bundle: Bundle) -> None:
 
 
 def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
-    counted, difference, calibration, rules = recommend(
-        make_challenger(bundle, make_pair(**{PRIMARY: CLEAR}), CHANGED)
+    even = {PRIMARY: estimate(0.0, -0.04, 0.04)}
+    counted, difference, scores, calibration, rules = recommend(
+        make_challenger(bundle, make_pair(**even), REFIT)
     ).facts
-    ranked = "Of 60 known NPS, version 1 ranks 10 within capacity, this version ranks 11.5"
+    arrivals = "arrivals from 2024-06-01 until before 2024-06-29"
+    ranked = f"Of 60 known NPS among {arrivals}, version 1 ranks 10 within the capacity of 3 a day in each office, this version ranks 11.5"
     assert counted.startswith(f"{ranked} (top 1 %: 20 and 23).")
-    assert difference.startswith("Compared with version 1: ")
-    assert difference.endswith("+8 points (+3 to +13), better.")
-    assert calibration == "As deployed, predicted positives are 1.1 times the observed ones (0.8 to 1.4)."
+    found = "recall averaged over capacities 0 points (-4 to +4), with 95 % certainty at least -3.36 points"
+    assert difference == f"This version is neither clearly better nor clearly worse than version 1: {found}."
+    assert scores.startswith(
+        "Scores of version 1: its final fit, which learnt from arrivals before 2024-06-01. Scores of this"
+    )
+    ratio = "predicted positives are 1.1 times the observed ones (0.8 to 1.4)"
+    assert calibration == f"As deployed, on {arrivals}, {ratio}."
     assert rules == "19 of 19 rules hold."
 
 
@@ -164,9 +184,26 @@ def test_the_finds_needed_follow_from_the_width_of_the_interval(gain: Any, more:
     assert count_more_finds(gain) == more
 
 
+def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle) -> None:
+    """A version whose stored scores rest on seven finds was told to wait for twelve more, which its figures never see."""
+    few = RecipeEvaluation(make_evaluation(calibration_ratio=estimate(1, 0.2, 9, finds=7)), {})
+    sentence = recommend(make_evidence(bundle, figures=make_figures(recipe=few))).sentence
+    assert "Too few results were known when it was trained, and its figures stay as they are." in sentence
+    assert sentence.endswith("about 3 more needed; 4 arrive in a week, so train again in about 1 week.")
+
+
+def test_a_difference_is_stated_once_by_the_word_of_the_gate(bundle: Bundle) -> None:
+    """Of +13.3 points (-1.85 to +26) the gate said better, and the line below it no significant difference."""
+    gain = estimate(0.133, -0.0185, 0.26)
+    report = GateReport.from_evidence(make_challenger(bundle, make_pair(**{PRIMARY: gain}), CHANGED))
+    assert judge_difference(gain) == "better"
+    assert report.recommendation.sentence == state_difference(gain, "version 1", "this version")
+    assert report.to_markdown().count("+13.3 points") == 1
+
+
 def test_an_arrival_is_told_in_weeks() -> None:
-    assert describe_arrival(1, 4.0).endswith("about 1 week")
-    assert describe_arrival(53, 4.0).endswith("cannot be decided in reasonable time")
+    assert advise_on_finds(1, 4.0, "train again").endswith("train again in about 1 week")
+    assert advise_on_finds(53, 4.0, "train again").endswith("cannot be decided in reasonable time")
 
 
 def test_the_report_names_each_rule_that_does_not_hold(bundle: Bundle) -> None:

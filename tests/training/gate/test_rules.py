@@ -11,6 +11,7 @@ from support.gate_evidence import (
     LOST_SLICE,
     NO_LEAK,
     SLICE,
+    VOUCHED,
     estimate,
     make_challenger,
     make_evaluation,
@@ -146,7 +147,7 @@ def test_too_few_results_are_undecided_and_say_how_many_more_can_arrive(bundle: 
     rule = run_gate(make_evidence(bundle, figures=measure(roc_auc=few)))["better than chance"]
     assert (rule.held, rule.undecided) == (False, True)
     assert rule.found.startswith("too few results: 4 known, about ")
-    assert rule.found.endswith("4 arrive in a week, so this takes about 2 weeks")
+    assert rule.found.endswith("4 arrive in a week, so train again in about 2 weeks")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_of_an_altered_or_exchanged_bundle_only_that_is_said(bundle: Bundle) -> 
 def test_a_run_without_stored_scores_is_refused_by_every_rule_about_figures(bundle: Bundle) -> None:
     broken = find_broken(make_evidence(bundle, figures=None))
     assert {"better than chance", "calibrated", "no future data"} < set(broken)
-    assert set(broken.values()) == {"the run holds no scores to compute it from"}
+    assert set(broken.values()) == {f"there are no scores to compute it from: {VOUCHED.found}"}
 
 
 def test_without_the_training_tables_the_refit_is_not_checked_and_does_not_refuse(bundle: Bundle) -> None:

@@ -21,6 +21,7 @@ from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import load_bundle
 from models.registry import ModelVersion
+from models.traffic_profile import ReferenceProfile
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
@@ -80,8 +81,28 @@ def test_the_summary_counts_the_finds_before_it_estimates(bundle: FitScores, oth
     assert (found.consignments, found.labelled, found.pair.b.counts.known) == (300, 300, 30)
     said = summarize_comparison(found, "version 1", "version 2")
     ranked = [side.counts.found["1pct"] for side in (found.pair.a, found.pair.b)]
-    assert said.startswith("Of 30 known NPS, version 1 ranks ")
+    assert said.startswith(f"Of 30 known NPS among {found.pair.b.arrivals.describe()}, version 1 ranks ")
     assert f"(top 1 %: {round(ranked[0], 1):g} and {round(ranked[1], 1):g})" in said
+
+
+def test_a_comparison_has_the_capacity_of_the_training_run(bundle: FitScores, other: FitScores) -> None:
+    """A run said 2 a day and its comparison 1, each the rounded mean of its own weeks."""
+    counts = ("channels", "features", "means", "spreads", "scores", "mix", "missing", "sizes", "sources")
+    reference = ReferenceProfile(
+        first_day=f"{LATER:%Y-%m-%d}",
+        days=28,
+        capacity=7,
+        expected_precision=None,
+        edges=[],
+        score_edges=[],
+        medians=[],
+        channel_medians={},
+        **{name: {} for name in counts},
+    )
+    with_reference = FitScores(replace(other.fit, reference=reference))
+    found = compare(bundle, with_reference, since(LATER))
+    assert (found.pair.a.daily_capacity, found.pair.b.daily_capacity) == (7, 7)
+    assert "within the capacity of 7 a day" in summarize_comparison(found, "version 1", "version 2")
 
 
 def test_one_more_clear_result_moves_no_difference(bundle: FitScores, other: FitScores) -> None:

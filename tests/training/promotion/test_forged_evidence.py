@@ -256,6 +256,8 @@ def test_swapped_scores_under_a_signature_promote_nothing(registry: Registry, tm
     registry.client.log_artifacts(version.run_id, str(other), "scores")
     with pytest.raises(PromotionRefused, match=r"not the file that evidence\.json names"):
         promote_second(registry)
+    rules = review_version(registry, version, EvidenceOptions(APPROVERS)).rules
+    assert "scores/deployed.parquet was altered" in rules["calibrated"].found
 
 
 def test_evidence_that_names_no_tables_is_refused_in_words(registry: Registry, tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     assert started.startswith("**WAIT.** First compare it with the champion")
     better = ruled.compare("champion", good)
     described = ruled.registry.read_description(ruled.registry.resolve(good))
-    assert described.startswith("**PROMOTE.** Better than version 1: ")
+    assert described.startswith("**PROMOTE.** This version is better than version 1: ")
     assert "all rules of the gate, charts, explanations" in described
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)

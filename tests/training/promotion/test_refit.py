@@ -218,7 +218,7 @@ def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) 
     note = store.registry.get_run_tags(version.run_id)[NOTE_TAG]
     assert note.startswith(f"**PROMOTED.** {record.sentence} Record {record.number}, approved by")
     assert f"| {REFIT_RULE} | not checked | no tables were given |" in note
-    line = f"| {REFIT_RULE} | not checked: no tables were given |"
+    line = f"| {REFIT_RULE} | not checked | no tables were given |"
     assert line in record.to_markdown().splitlines()
     assert REFIT_RULE not in review_version(store.registry, version).rules, (
         "a version that goes back needs no refit"

@@ -1,5 +1,6 @@
 """Challengers and their pages: the first screen alone must say what to do, and why."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -83,10 +84,21 @@ def review(bundle: Bundle, found: Comparison) -> GateReport:
 def test_the_page_of_a_better_challenger_says_promote_on_what_was_counted(bundle: Bundle) -> None:
     found = compare_blurred(4.0, 0.3)
     screen = read_first_screen(render_comparison(found, A, B, review(bundle, found)))
-    assert "promote Better than version 1: recall averaged over capacities" in screen
-    assert "known NPS, version 1 ranks" in screen
+    assert "promote This version is better than version 1: recall averaged over capacities" in screen
+    assert ", version 1 ranks " in screen
     assert "wait" not in screen
     assert "refuse" not in screen
+
+
+def test_fits_of_unequal_experience_are_named_with_a_warning(bundle: Bundle) -> None:
+    """A champion's fit with 1 positive was compared with a fit that had 6, without a word."""
+    sources = tuple(ScoreSource("evaluation", BEGINS, "2029-12-01", positives) for positives in (1, 6))
+    found = replace(compare_blurred(4.0, 0.3), sources=sources)
+    page = read_first_screen(render_comparison(found, A, B, review(bundle, found)))
+    learnt = "which learnt from arrivals before 2029-12-01 (1 positive) and saw none from 2030-01-01 on"
+    assert f"Scores of version 1: its evaluation fit, {learnt}." in page
+    for other in ("version 2", "this version"):
+        assert f"The compared fit of version 1 learnt from 1 positive, that of {other} from 6." in page
 
 
 def test_the_page_of_a_worse_challenger_says_refuse(bundle: Bundle) -> None:

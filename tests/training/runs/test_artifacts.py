@@ -115,6 +115,8 @@ def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(runs):
     bundle = load_bundle(folder / "bundle")
     assert bundle.card.data_sha256 == trained.data_sha256
     assert bundle.card.name == "nps-risk-any_offence"
+    capacities = {trained.deployed.recipe.model.daily_capacity, trained.evaluation_fit.daily_capacity}
+    assert capacities == {bundle.reference.capacity}
     assert len(set(bundle.model.assign_bands(bundle.examples.probability))) > 1
 
 

@@ -85,9 +85,7 @@ def test_what_to_do_comes_first_then_what_was_counted_then_what_is_estimated(run
 
 def test_every_figure_is_that_of_the_stored_scores(run, page):
     trained = run.trained
-    again = evaluate_recipe(
-        StoredScores.from_bytes(trained.deployed.stored.content), trained.config.evaluation
-    )
+    again = evaluate_recipe(StoredScores.from_bytes(trained.deployed.stored.content), trained.settings)
     text = read_text(page)
     for metric in METRIC_TITLES:
         value, interval = format_estimate(again.model[metric], metric)

@@ -177,7 +177,7 @@ def test_the_metrics_have_their_agreed_names_and_are_those_of_the_deployed_recip
 
 def test_figures_of_the_run_are_those_of_its_stored_scores(shared_run, trained):
     stored = StoredScores.from_bytes((shared_run.folder / "scores" / "deployed.parquet").read_bytes())
-    found = evaluate_recipe(stored, CONFIG.evaluation).flatten_metrics()
+    found = evaluate_recipe(stored, trained.settings).flatten_metrics()
     assert found == {name: value for name, value in trained.metrics.items() if name.startswith("deployed/")}
 
 
