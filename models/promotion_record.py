@@ -18,10 +18,6 @@ from consignments.errors import PromotionRefused
 GENESIS_SHA256 = "0" * 64
 """Previous hash of the first record."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
-REPORT_END = "\n\n---\n\n"
-"""End of the report of the gate, which is at the beginning of the description of a version."""
-RECORD_HEADING = "## Promoted by"
-"""First words of the record as Markdown."""
 RESULTS = BROKEN, UNDECIDED, UNCHECKED, HOLDS = ("does not hold", "undecided", "not checked", "holds")
 """Results of a rule of the gate, the worst first."""
 
@@ -100,7 +96,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Describe the record for people: who, when, why, what each rule found, and the earlier records of the version."""
         replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
         lines = [
-            f"{RECORD_HEADING} {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
+            f"## Promoted by {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
             "",
             *(["**Forced, against the gate.**", ""] if self.forced else []),
             *(

@@ -24,7 +24,7 @@ from consignments.errors import BadInput, BundleRefused, PromotionRefused, Servi
 from consignments.records import TARGET_NAMES, TARGETS, Target
 from models.bundle import Bundle, load_bundle
 from models.mlflow_model.folder import write_mlflow_model
-from models.promotion_record import RECORD_HEADING, REPORT_END, PromotionRecord, verify_chain
+from models.promotion_record import PromotionRecord, verify_chain
 from models.signatures.record_tags import (
     PENDING_TAG,
     RECORD_TAG,
@@ -273,26 +273,17 @@ class Registry:
         self.client.set_registered_model_tag(
             record.name, f"{RECORD_TAG}{record.number:06d}", record.to_json()
         )
-        *before, last = [each.record for each in self.list_signed_records(record.name)]
-        if last != record:
+        if self.list_signed_records(record.name)[-1].record != record:
             raise _make_overtaken_refusal(record)
         self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
         version = self.resolve(f"models:/{record.name}/{record.version}")
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
-        # The record has each rule of the gate again, and its place is limited.
-        kept = self.read_description(version).rpartition(REPORT_END)[2].partition(RECORD_HEADING)[0].rstrip()
-        earlier = [each for each in before if each.version == record.version]
-        self.write_description(version, f"{kept}\n\n{record.to_markdown(earlier)}")
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
         challenger = self.find_version(CHALLENGER, version.target)
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
-
-    def read_description(self, version: ModelVersion) -> str:
-        """Read the description of a version, Markdown."""
-        return self.client.get_model_version(version.name, version.number).description or ""
 
     def write_description(self, version: ModelVersion, description: str) -> None:
         """Replace the description of a version, Markdown; it is cut at `MAX_DESCRIPTION_CHARACTERS`."""

@@ -17,7 +17,7 @@ from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from training.dossier import tables
 from training.dossier.tables import DossierEvidence, Row
 from training.evaluation.estimate import ENDS, Estimate
-from training.reporting.html import create_environment
+from training.reporting.html import create_environment, label_cells
 
 FORMAT_VERSION = 2
 MAX_ANSWERS_BYTES = 1_000_000
@@ -188,7 +188,7 @@ def render_dossier(made: Mapping[str, Any]) -> str:
     fields = {field["key"]: field for section in made["sections"] for field in section["fields"]}
     known = {"made": made, "fields": fields, "tables": layout["table"], "roles": layout["roles"].values()}
     known |= {"short": SHORT_FORMS, "words": STATUS_WORDS, "max_rows": MAX_SHOWN_ROWS}
-    return environment.get_template("dossier.html").render(known, filters=environment.filters)
+    return label_cells(environment.get_template("dossier.html").render(known, filters=environment.filters))
 
 
 def encode_dossier(made: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from training.promotion.evidence import (
     compute_recipe_sha256,
     gather_evidence,
 )
-from training.runs.registered_run import write_review
+from training.runs.registered_run import restore_description, write_review
 
 MAX_FOUND_CHARACTERS = 64
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
@@ -136,7 +136,9 @@ def promote(
         sentence = f"{record.sentence} Record {record.number}, approved by {record.approved_by}."
         decided = replace(report.recommendation, action="promoted", way=record.way, sentence=sentence)
         report = report._replace(recommendation=decided)
-    if not evidence.goes_back:
+    if evidence.goes_back:
+        restore_description(registry, version, report.to_markdown())
+    else:
         write_review(registry, version, report, record.comparison)
     return Promotion(record, signers, missing)
 

@@ -15,6 +15,7 @@ from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
 """Maximum size of a page, so that it can be sent by e-mail."""
+CARDS = re.compile(r'<table class="cards.*?</table>', re.DOTALL)
 GATE_SECTION = re.compile(r"<!-- gate -->.*?<!-- /gate -->", re.DOTALL)
 
 
@@ -47,10 +48,25 @@ def create_environment() -> jinja2.Environment:
 
 def render_page(template: str, **values: Any) -> str:
     """Render a page as self-contained HTML; `ValueError` if it has more than `MAX_PAGE_BYTES`."""
-    page = create_environment().get_template(template).render(values)
+    page = label_cells(create_environment().get_template(template).render(values))
     if (size := len(page.encode())) > MAX_PAGE_BYTES:
         raise ValueError(f"the page has {size:,} bytes, more than {MAX_PAGE_BYTES:,}")
     return page
+
+
+def label_cells(page: str) -> str:
+    """Label each cell of the tables of class `cards` with the name of its column: narrow screens show a row as a card, without the head."""
+
+    def label_table(table: re.Match[str]) -> str:
+        head, _, body = table[0].partition("</thead>")
+        names = [re.sub("<.*?>", "", name) for name in re.findall("<th[ >].*?</th>", head, re.DOTALL)]
+        rows = []
+        for row in re.split("(?=<tr)", body):
+            columns = iter(names)
+            rows.append(re.sub("<td", lambda _, each=columns: f'<td data-label="{next(each, "")}"', row))
+        return "".join([head, "</thead>", *rows])
+
+    return CARDS.sub(label_table, page)
 
 
 def replace_gate(page: str, gate: Any, links: Mapping[str, str]) -> str:

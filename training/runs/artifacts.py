@@ -5,6 +5,7 @@ evaluation/               the evaluation fit as data
 scores/deployed.parquet   the scores that the figures are computed from
 config.json               every setting of the run, to repeat it
 report.html               the page with all results
+description.md            its facts, for the descriptions in MLflow
 tables/*.json             the same names and columns in every run
 plots/*.svg               the charts of the page
 evidence.json             the hashes of scores, settings and tables, which `evidence.sig.json` signs
@@ -39,7 +40,14 @@ from training.reporting.mlflow_tracking import RunRecord
 from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_files
 from training.runs.explanations import ExplainedSample, draw_explanations
-from training.runs.run_report import REPORT_FILE, describe_periods, describe_run, render_report
+from training.runs.run_report import (
+    FACTS_FILE,
+    REPORT_END,
+    REPORT_FILE,
+    describe_periods,
+    describe_run,
+    render_report,
+)
 from training.runs.train import TrainingResult
 
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
@@ -69,10 +77,11 @@ def build_training_record(
         "importance": plots.draw_importance(importance),
         **draw_explanations(trained.final.model, sample),
     }
+    facts = describe_run(trained, gate, address)
     page = render_report(trained, gate, bundles[BUNDLE_FOLDER].model, charts, importance, fairness)
     record = RunRecord(
         name=f"{trained.target}, as of {trained.as_of:%Y-%m-%d}",
-        description=describe_run(trained, gate, address),
+        description=f"{gate.to_markdown()}{REPORT_END}{facts}",
         tags=trained.tags,
         params={**describe_periods(trained), **trained.config.flatten()},
         metrics=trained.metrics,
@@ -86,6 +95,7 @@ def build_training_record(
             CONFIG_FILE: trained.config.to_json(),
             STORED_SCORES: trained.deployed.stored.content,
             REPORT_FILE: page,
+            FACTS_FILE: facts,
             **{f"plots/{name}.svg": chart.svg for name, chart in charts.items()},
         },
         folder=folder,

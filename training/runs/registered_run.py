@@ -11,7 +11,6 @@ import pandas as pd
 from consignments.tables import build_frame
 from features.batch import Progress, report_progress
 from features.config import FeatureConfig
-from models.promotion_record import RECORD_HEADING, REPORT_END
 from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.keys import SigningKey
 from training.data.data_hash import hash_tables
@@ -31,7 +30,7 @@ from training.reporting.mlflow_tracking import (
 )
 from training.reporting.tables import RunTable
 from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
-from training.runs.run_report import REPORT_FILE
+from training.runs.run_report import FACTS_FILE, REPORT_END, REPORT_FILE
 from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import TrainingResult, train_model
 
@@ -117,29 +116,35 @@ def run_training(
 
 
 def write_review(
-    registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str | None
+    registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str | None = None
 ) -> None:
-    """Write a later report of the gate to the training run of a version, its page, and the version if it was never promoted."""
+    """Write a later report of the gate to the training run of a version, its page, and the page of the version."""
     head, links = report.to_markdown(), {}
     if comparison_run is not None:
         address = build_addresses(registry.tracking_uri, comparison_run)["run"]
         head += f"\n\n[The comparison: run {comparison_run}](#{address.partition('#')[2]})"
         links["The comparison in MLflow"] = address
-
-    def replace_head(description: str) -> str:
-        return f"{head}{REPORT_END}{description.rpartition(REPORT_END)[2]}"
-
-    description = registry.read_description(version)
-    if RECORD_HEADING not in description:
-        registry.write_description(version, replace_head(description))
-    note = registry.get_run_tags(version.run_id).get(NOTE_TAG, "")
-    registry.client.set_tag(version.run_id, NOTE_TAG, replace_head(note))
+    note = restore_description(registry, version, head)
+    registry.client.set_tag(version.run_id, NOTE_TAG, note)
     gate = RunTable(report.to_rows(), GATE_COLUMNS).to_json()
     registry.client.log_text(version.run_id, gate, "tables/gate.json")
     page = registry.read_run_artifact(version.run_id, REPORT_FILE)
     if page is not None:
         changed = replace_gate(page.decode(), report, links)
         registry.client.log_text(version.run_id, changed, REPORT_FILE)
+
+
+def restore_description(registry: Registry, version: ModelVersion, head: str) -> str:
+    """Replace the description of a version, whatever it was, by its promotion records or a report, and the facts of its run.
+
+    Returns the report with the facts.
+    """
+    facts = (registry.read_run_artifact(version.run_id, FACTS_FILE) or b"").decode()
+    records = [each.record for each in registry.list_signed_records(version.name)]
+    own = [record for record in records if record.version == version.number]
+    first = own[-1].to_markdown(own[:-1]) if own else head
+    registry.write_description(version, f"{first}{REPORT_END}{facts}")
+    return f"{head}{REPORT_END}{facts}"
 
 
 def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:

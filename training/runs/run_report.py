@@ -6,12 +6,11 @@ from typing import Any
 
 from consignments.records import TARGET_NAMES
 from models.formats import format_number
-from models.promotion_record import REPORT_END
 from models.risk_model import RiskModel
 from training.evaluation.fairness import Row
 from training.evaluation.metrics import METRIC_TITLES, Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
-from training.evaluation.stored_scores import RecipeEvaluation
+from training.evaluation.stored_scores import RULES, RecipeEvaluation
 from training.evaluation.traffic import AT_CAPACITY, SHARES
 from training.gate.report import GateReport
 from training.reporting.charts import Chart
@@ -19,7 +18,9 @@ from training.reporting.html import create_environment, render_page
 from training.runs.explanations import explain_highest_scores
 from training.runs.train import TrainingResult
 
-REPORT_FILE = "report.html"
+REPORT_FILE, FACTS_FILE = "report.html", "description.md"
+"""Page of a run, and its facts as Markdown, which follow the latest report of the gate in the descriptions in MLflow."""
+REPORT_END = "\n\n---\n\n"
 VERDICT_WORDS = {
     "better": "Better than its baselines",
     "worse": "Worse than a baseline",
@@ -70,8 +71,7 @@ def render_report(
 
 def describe_run(trained: TrainingResult, gate: GateReport, page: str = REPORT_FILE) -> str:
     """Describe the run in Markdown, for its page in MLflow and that of the version; `page` is the address of the report."""
-    text = create_environment().get_template("report.md").render(**_gather_texts(trained, gate), page=page)
-    return gate.to_markdown() + REPORT_END + text
+    return create_environment().get_template("report.md").render(**_gather_texts(trained, gate), page=page)
 
 
 def describe_periods(trained: TrainingResult) -> dict[str, str]:
@@ -85,6 +85,8 @@ def describe_periods(trained: TrainingResult) -> dict[str, str]:
 
 def _gather_texts(trained: TrainingResult, gate: GateReport) -> dict[str, Any]:
     target_name = TARGET_NAMES[trained.target]
+    # The truth of a simulated world has the same columns.
+    rivals = tuple(dict.fromkeys((RULES, trained.deployed.recipe.rival)))
     return {
         "trained": trained,
         "gate": gate,
@@ -93,7 +95,7 @@ def _gather_texts(trained: TrainingResult, gate: GateReport) -> dict[str, Any]:
         "verdict_word": VERDICT_WORDS[trained.verdict.name],
         "weeks": trained.deployed.recipe.model.arrivals.describe(),
         "first_metrics": FIRST_METRICS,
-        "first_sides": lambda recipe: _list_sides(recipe, (recipe.rival,)),
+        "first_sides": lambda recipe: _list_sides(recipe, rivals),
         "is_shown": _is_shown,
         "list_missing": _list_missing,
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.stores import open_registry
 from npsrisk import main
 
 
@@ -13,7 +14,11 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(main, ["dossier", *words])
 
 
-def test_the_verb_writes_the_page_and_its_json(model_folder: Path, tmp_path: Path) -> None:
+def test_the_verb_writes_the_page_and_its_json_and_restores_the_description(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    registry = open_registry()
+    registry.client.update_model_version("nps-risk", "1", "PROMOTE: better in every measure")
     done = run("1", "--out", str(tmp_path / "one.html"), "--date", "2026-01-02", "--json")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout.splitlines()[-1])
@@ -22,6 +27,7 @@ def test_the_verb_writes_the_page_and_its_json(model_folder: Path, tmp_path: Pat
     assert result["fields"] == plain["fields"]
     assert "legal_basis" in result["to_be_filled"]["legal counsel"]
     assert "version 1</title>" in (tmp_path / "one.html").read_text()
+    assert "better in every measure" not in registry.client.get_model_version("nps-risk", "1").description
 
 
 def test_the_same_version_gives_the_same_bytes(model_folder: Path, tmp_path: Path) -> None:

@@ -323,7 +323,11 @@ def test_the_champion_cannot_be_promoted_again(registry: Registry) -> None:
 
 
 def test_a_forced_promotion_stays_forced_when_it_goes_back_and_forward(registry: Registry) -> None:
+    registry.client.update_model_version(NAME, "3", "PROMOTE: better in every measure")
     assert promote(registry, registry.resolve("3"), APPROVAL, force=True).record.forced
+    page = registry.client.get_model_version(NAME, "3").description
+    assert "better in every measure" not in page
+    assert page.startswith("## Promoted by a reviewer")
     assert not promote(registry, registry.resolve("2"), APPROVAL).record.forced
     again = promote(registry, registry.resolve("3"), APPROVAL).record
     assert again.forced

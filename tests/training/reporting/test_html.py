@@ -4,12 +4,23 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.reporting.html import format_metric, render_page
+from training.reporting.html import format_metric, label_cells, render_page
 
 
 def test_areas_are_decimals_and_other_metrics_shares():
     assert format_metric(0.9081, "roc_auc") == "0.908"
     assert format_metric(0.9081, "recall_at_1pct") == "90.8 %"
+
+
+def test_a_narrow_screen_names_each_cell_of_a_row():
+    """At 390 pixels the table of drift lost its ratio, interval and result."""
+    page = '<table class="cards"><thead><tr><th>part</th><th class="left">95&nbsp;% <b>interval</b></th></tr></thead>'
+    page += (
+        '<tbody><tr><td>all</td><td class="main">1 to 2</td></tr></tbody></table><table><td>3</td></table>'
+    )
+    found = label_cells(page)
+    assert '<td data-label="95&nbsp;% interval" class="main">1 to 2</td>' in found
+    assert found.endswith("<table><td>3</td></table>")
 
 
 def test_a_page_too_heavy_to_send_is_refused():

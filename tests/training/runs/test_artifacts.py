@@ -61,6 +61,7 @@ def test_the_folder_holds_bundles_scores_page_tables_and_charts(runs):
         "evaluation",
         "scores",
         "config.json",
+        "description.md",
         "evidence.json",
         "report.html",
         "tables",

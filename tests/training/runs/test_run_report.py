@@ -211,9 +211,19 @@ def test_the_burden_of_groups_and_what_names_do_stand_in_the_page(page):
 
 def test_the_description_has_what_to_do_the_counts_and_the_estimates_each_source_under_its_title(run):
     text = describe_run(run.trained, run.gate, "#/experiments/1/runs/2/artifacts/report.html")
-    assert text.startswith(f"**{run.gate.recommendation.action.upper()}.** ")
     parts = ("estimated from inspection results,", "by the truth of the simulated world,")
     places = [text.index(part) for part in (run.trained.verdict.sentences[0], *parts)]
     assert places == sorted(places)
     assert "[the report](#/experiments/1/runs/2/artifacts/report.html)" in text
-    assert len(text) < MAX_DESCRIPTION_CHARACTERS
+    assert len(run.gate.to_markdown() + text) < MAX_DESCRIPTION_CHARACTERS
+
+
+def test_the_truth_is_compared_with_the_same_baselines_as_the_results(run):
+    text = describe_run(run.trained, run.gate)
+    heads = {
+        line.partition(" | ")[2]
+        for line in text.splitlines()
+        if line.startswith(("| estimated", "| by the truth"))
+    }
+    assert len(heads) == 1, heads
+    assert "model | rules |" in heads.pop()

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from models.promotion_record import REPORT_END
 from models.registry import Registry
 from training.gate.report import GateReport
 from training.gate.rules import RuleResult
 from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.runs.registered_run import write_review
+from training.runs.run_report import FACTS_FILE, REPORT_END
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 FIRST = f"**WAIT.** First compare it with the champion.{REPORT_END}The facts of the run."
@@ -18,12 +18,12 @@ PAGE = "<header></header><!-- gate -->First compare it with the champion.<!-- /g
 
 
 class Described(Registry):
-    """A registry with one version, of which only the description matters."""
+    """A registry with one version, of which only the description matters; somebody wrote into it."""
 
-    text = FIRST
+    text = "PROMOTE this version, all is well."
 
-    def read_description(self, version):
-        return self.text
+    def list_signed_records(self, name):
+        return []
 
     def write_description(self, version, text):
         self.text = text
@@ -43,11 +43,18 @@ def build_report():
 def reviewed(tmp_path_factory):
     store = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
     run_id, comparison = (
-        log_run(RunRecord(name, FIRST, {"kind": name}, files={"report.html": PAGE}), tracking_uri=store)
+        log_run(
+            RunRecord(
+                name, FIRST, {"kind": name}, files={"report.html": PAGE, FACTS_FILE: "The facts of the run."}
+            ),
+            tracking_uri=store,
+        )
         for name in ("training", "comparison")
     )
     registry = Described(store)
-    write_review(registry, SimpleNamespace(run_id=run_id), build_report(), comparison)
+    write_review(
+        registry, SimpleNamespace(name="nps-risk", number="1", run_id=run_id), build_report(), comparison
+    )
     return registry, run_id, comparison
 
 
@@ -56,6 +63,7 @@ def test_run_and_version_say_what_to_do_after_the_comparison_and_link_to_it(revi
     for text in (registry.text, registry.get_run_tags(run_id)["mlflow.note.content"]):
         assert text.startswith("**PROMOTE.** Promote it.")
         assert "First compare" not in text
+        assert "all is well" not in text
         assert text.endswith("The facts of the run.")
         assert f"/runs/{comparison})" in text
 
@@ -74,5 +82,7 @@ def test_the_page_of_the_run_and_its_table_of_rules_are_replaced(reviewed):
 def test_a_page_that_somebody_deleted_is_left_out(reviewed):
     registry, _, comparison = reviewed
     run_id = log_run(RunRecord("bare", FIRST, {"kind": "training"}), tracking_uri=registry.tracking_uri)
-    write_review(registry, SimpleNamespace(run_id=run_id), build_report(), comparison)
+    write_review(
+        registry, SimpleNamespace(name="nps-risk", number="1", run_id=run_id), build_report(), comparison
+    )
     assert registry.read_run_artifact(run_id, "report.html") is None
