@@ -166,7 +166,7 @@ def evaluate_learner(run: RegisteredRun, learner: Any) -> PairedEvaluation:
             expected=f"a finite number for each of {len(traffic.score):,} consignments",
             todo="correct its predict_proba",
         )
-    return evaluate_pair(traffic, scores, trained.config.evaluation)
+    return evaluate_pair(traffic, scores, trained.settings)
 
 
 def load_model(uri: str, *, target: Target = "nps", store: str | None = None) -> Bundle:

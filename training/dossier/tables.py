@@ -23,7 +23,7 @@ from models.signatures.signed_record import SignedRecord
 from models.traffic_profile import ReferenceProfile
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.evaluation.estimate import Estimate, describe_estimate
-from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES, describe_counts
+from training.evaluation.metrics import AREA_METRICS, CALIBRATION_RATIO, METRIC_TITLES, describe_counts
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import SHARES
 from training.gate.report import GateReport
@@ -136,7 +136,6 @@ def _describe_run(run: RunEvidence) -> str:
 
 Rows = Iterable[Row]
 
-CALIBRATION = "calibration_ratio"
 MAX_MIX_VALUES = 8
 """Most frequent values of a column; the others are counted together."""
 MIX_COLUMNS = ("channel", "service", "departure_country")
@@ -254,13 +253,13 @@ def list_metrics(recipe: RecipeEvaluation) -> Rows:
     return [
         {"metric": title} | _describe_fully(found[name], format_number if name in AREA_METRICS else None)
         for name, title in METRIC_TITLES.items()
-        if name in found and name != CALIBRATION
+        if name in found and name != CALIBRATION_RATIO
     ]
 
 
 def list_calibration(recipe: RecipeEvaluation) -> Rows:
     """Describe the ratio of predicted to observed positives of the recipe as deployed."""
-    ratio = recipe.model[CALIBRATION]
+    ratio = recipe.model[CALIBRATION_RATIO]
     text = f"Predicted positives over observed ones: {describe_estimate(ratio)}. 1 is perfect."
     return [{"text": text} | _describe_fully(ratio)]
 

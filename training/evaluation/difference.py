@@ -41,14 +41,7 @@ def judge_difference(gain: Estimate) -> Verdict:
 
 
 def state_difference(gain: Estimate, a: str, b: str) -> str:
-    """State in one sentence how `b` differs from `a` in the primary measure.
-
-    Examples
-    --------
-    >>> gain = Estimate(0.133, -0.019, 0.26, known=19, effective=19.0)
-    >>> print(state_difference(gain, "version 1", "version 2"))
-    Version 2 is better than version 1: recall averaged over capacities +13.3 points (-1.9 to +26), with 95 % certainty at least +0.341 points.
-    """
+    """Return in one sentence how `b` differs from `a` in the primary measure."""
     verdict = judge_difference(gain)
     found = gain.explain_missing()
     if gain.is_shown:

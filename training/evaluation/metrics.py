@@ -192,7 +192,7 @@ def _build_capacity_table(ranked: RankedTraffic, finds: KnownFinds) -> list[Row]
         row |= {"naive_recall": found / float(hits.sum()) if hits.any() else np.nan}
         for measure in ("precision", "recall"):
             row |= measures[f"{measure}_at_{name}"].to_columns(measure)
-        rows.append(row | {"hits_per_1000": 1000 * measures[f"precision_at_{name}"].shown})
+        rows.append(row)
     return rows
 
 
@@ -249,11 +249,21 @@ def _compare_slices(traffic: ScoredPeriod, other: Floats, config: EvaluationConf
     found: list[Row] = []
     for kind, value, rows in iterate_slices(traffic, config):
         mine = traffic.select_rows(rows)
-        one, two = (evaluate(each, config) for each in (mine, mine.replace_score(other[rows])))
-        gain = estimate_difference(two, one, SLICE_MEASURE)
+        sides = [RankedTraffic(each) for each in (mine, mine.replace_score(other[rows]))]
+        one, two = (KnownFinds.locate(ranked, {}) for ranked in sides)
+        gain = one.estimate_gain(two, SLICE_MEASURE)
         known = mine.traffic[mine.labelled].sum()
         counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
-        areas = (one[SLICE_MEASURE].value, two[SLICE_MEASURE].value, gain.value, gain.low, gain.high)
-        values = (kind, value or "missing", *counts, *areas, int(gain.is_shown))
+        areas = [each.estimate_mean(SLICE_MEASURE).value for each in (one, two)]
+        values = (
+            kind,
+            value or "missing",
+            *counts,
+            *areas,
+            gain.value,
+            gain.low,
+            gain.high,
+            int(gain.is_shown),
+        )
         found.append(dict(zip(SLICE_COLUMNS, values, strict=True)))
     return found

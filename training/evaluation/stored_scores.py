@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -198,8 +198,7 @@ RULES = "rules"
 RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the model holds what the rules know and adds to it."
 
 
-@dataclass(frozen=True)
-class EvaluationVerdict:
+class EvaluationVerdict(NamedTuple):
     """The verdict of a run."""
 
     name: Verdict

@@ -5,7 +5,6 @@ year. Otherwise a version that does not pass is refused.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from models.promotion_record import BROKEN, HOLDS, RESULTS
@@ -28,8 +27,7 @@ Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
 
 
-@dataclass(frozen=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     """Recommended action for a version (`promoted`: it was taken), by which way up (empty if none), why, and the facts that decide: counts first."""
 
     action: Action

@@ -17,6 +17,7 @@ from training.reporting.charts import (
     LINE_STYLES,
     RED,
     Chart,
+    draw_intervals,
     open_chart,
     set_columns,
     set_rows,
@@ -115,16 +116,13 @@ def _measure_distance(row: Row, name: str) -> float:
 def draw_limits(rows: Sequence[Row]) -> Chart:
     """Draw how far measures went towards their limits, with intervals."""
     chart = open_chart("limits", len(rows))
-    places = range(len(rows))[::-1]
+    places = -np.arange(len(rows), dtype=np.float64)
+    ways = [[_measure_distance(row, name) for row in rows] for name in ("value", "low", "high")]
     with chart.draw() as axes:
         axes.axvline(1.0, color=INK, linewidth=1.4)
-        for place, row in zip(places, rows, strict=True):
-            ways = [_measure_distance(row, name) for name in ("value", "low", "high")]
-            value, *ends = np.clip(ways, 0.0, MAX_SHOWN).tolist()
-            colour = RED if row["result"] == BEYOND else BLUE
-            axes.plot(ends, [place, place], color=colour, linewidth=2)
-            axes.plot(value, place, "o", color=colour)
-        set_rows(axes, places, [name_measure(row) for row in rows])
+        colors = [RED if row["result"] == BEYOND else BLUE for row in rows]
+        draw_intervals(axes, places, np.clip(ways, 0.0, MAX_SHOWN), colors)
+        set_rows(axes, places.tolist(), [name_measure(row) for row in rows])
     return chart
 
 

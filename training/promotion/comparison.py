@@ -22,6 +22,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle
+from models.consignment_facts import describe_consignments
 from models.formats import format_count
 from models.registry import ModelVersion
 from training.arrays import Bools, Floats, Ints
@@ -44,7 +45,6 @@ from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, Pair
 from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores, build_stored_frame
 from training.fitting.rolling_origin import compute_shares_above
 from training.gate.rules import ScoreKind, ScoreSource
-from training.reporting.consignments import describe_consignments
 
 MAX_REASONS = 3
 
@@ -235,9 +235,8 @@ class Comparison:
     @cached_property
     def truth(self) -> PairedEvaluation | None:
         """Both versions by the truth of a simulated world, which decides nothing; None without a truth."""
-        if not self.stored.has_truth:
-            return None
-        return self.stored.compare(self.settings, base=OTHER_RANK, by_truth=True)
+        found = self.stored
+        return found.compare(self.settings, base=OTHER_RANK, by_truth=True) if found.has_truth else None
 
     @property
     def labelled(self) -> int:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from models.registry import BUNDLE_TAG, ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
@@ -32,7 +34,7 @@ from training.promotion.evidence import (
     build_champion_comparison,
     review_version,
 )
-from training.reporting.charts import BLUE, GREY, ORANGE, Chart, open_chart, set_rows
+from training.reporting.charts import BLUE, GREY, ORANGE, Chart, draw_intervals, open_chart, set_rows
 from training.reporting.html import format_metric, render_page
 from training.reporting.mlflow_tracking import InputTable, RunRecord, log_run
 from training.reporting.tables import RunTable
@@ -40,6 +42,7 @@ from training.runs.evidence import Evidence, hash_files
 from training.runs.registered_run import write_review
 
 UNSIGNED = RuleResult(None, "the comparison is not signed")
+SLICE_ENDS = ("difference", "low", "high")
 SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
 
 
@@ -58,10 +61,9 @@ def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
     """Build for each compared metric a row with both sides and the difference; `why` says why one is not shown."""
     rows = []
     for name in COMPARED:
-        value, *others = pair.gains[name].to_row().items()
-        sides: dict[str, Any] = {"metric": name, "title": METRIC_TITLES[name]}
-        sides |= {"a": pair.a[name].shown, "b": pair.b[name].shown}
-        rows.append({**sides, "difference": value[1], **dict(others)})
+        row, gain = {"metric": name, "title": METRIC_TITLES[name]}, pair.gains[name].to_row()
+        row |= {"a": pair.a[name].shown, "b": pair.b[name].shown, "difference": gain.pop("value")}
+        rows.append(row | gain)
     return rows
 
 
@@ -100,31 +102,27 @@ def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
 def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
     """Draw the shown differences with their intervals: all traffic in percentage points, slices as area under the ROC curve."""
     points = {
-        METRIC_TITLES[name].removesuffix(" of traffic"): Estimate(*(100 * end for _, end in gain.list_ends()))
+        METRIC_TITLES[name].removesuffix(" of traffic"): [100 * end for _, end in gain.list_ends()]
         for name in COMPARED
         if name not in AREA_METRICS and (gain := found.pair.gains[name]).is_shown
     }
-    slices = {}
-    for row in found.pair.slices:
-        if row["shown"]:
-            ends = (float(row[end]) for end in ("difference", "low", "high"))
-            slices[f"{row['kind']}: {row['value']}".replace("_", " ")] = Estimate(*ends)
+    slices = {
+        f"{row['kind']}: {row['value']}".replace("_", " "): [float(row[end]) for end in SLICE_ENDS]
+        for row in found.pair.slices
+        if row["shown"]
+    }
     panels = {"Difference in percentage points": points, "Difference of the area under the ROC curve": slices}
     charts = []
     for title, rows in panels.items():
-        if not rows:
-            continue
-        chart = open_chart("differences", len(rows), title=f"{title}: {b} minus {a}", b=b)
-        places = range(len(rows))[::-1]
-        with chart.draw() as axes:
-            axes.axvline(0, color=GREY, linewidth=1)
-            axes.set_ylim(-0.5, len(rows) - 0.5)
-            for place, gain in zip(places, rows.values(), strict=True):
-                color = SIGN_COLORS[gain.sign]
-                axes.plot([gain.low, gain.high], [place, place], color=color)
-                axes.plot([gain.value], [place], "o", color=color)
-            set_rows(axes, places, list(rows))
-        charts.append(chart)
+        if rows:
+            chart = open_chart("differences", len(rows), title=f"{title}: {b} minus {a}", b=b)
+            places = -np.arange(len(rows), dtype=np.float64)
+            with chart.draw() as axes:
+                axes.axvline(0, color=GREY, linewidth=1)
+                colors = [SIGN_COLORS[Estimate(*ends).sign] for ends in rows.values()]
+                draw_intervals(axes, places, np.array([*rows.values()]).T, colors)
+                set_rows(axes, places.tolist(), list(rows))
+            charts.append(chart)
     return charts
 
 

@@ -63,17 +63,14 @@ class VersionHistory(NamedTuple):
 
     @classmethod
     def read(cls, registry: Registry, version: ModelVersion) -> "VersionHistory":
-        """Read the history; `PromotionRefused` if the alias of the champion was moved or removed without a record.
-
-        The version of the latest record may be promoted again if it lacks the alias, as after a crash between record and alias. It
-        replaces what that record says.
-        """
+        """Read the history; `PromotionRefused` if the alias of the champion was moved or removed without a record."""
         records = registry.list_signed_records(version.name)
         champion = registry.find_version(CHAMPION, version.target)
         last = records[-1].record if records else None
         if last is None or last.version != version.number:
             require_recorded_champion(champion, records)
         elif champion is None or champion.number != version.number:
+            # It lacks the alias, as after a crash between record and alias, and may be promoted again in place of what the record says.
             replaced = None if last.replaces == version.number else last.replaces
             champion = None if replaced is None else registry.resolve(f"models:/{version.name}/{replaced}")
         return cls(version, records, champion)

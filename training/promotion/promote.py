@@ -5,7 +5,6 @@ fits that a repeated training run does not reproduce. A version that was champio
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from textwrap import shorten
 from typing import NamedTuple
@@ -97,10 +96,8 @@ def promote(
 ) -> Promotion:
     """Run the gate and, if it passes or is forced, sign the record; with enough signatures, move the aliases.
 
-    If more persons must sign, the first call keeps the signed record, and a later call with another person's key promotes. The
-    gate runs again for each of them.
-
-    With `force` a rule need not hold, except those of `UNFORCEABLE_RULES`. Raises `PromotionRefused`, naming each rule that does not
+    If more persons must sign, the first call keeps the signed record, and a later call with another person's key promotes, after the
+    gate ran again. With `force` a rule need not hold, except those of `UNFORCEABLE_RULES`. Raises `PromotionRefused`, naming each rule that does not
     hold, or what is wrong with the approval or the records.
     """
     approval.check()
@@ -134,7 +131,7 @@ def promote(
     else:
         registry.append_record(signed)
         sentence = f"{record.sentence} Record {record.number}, approved by {record.approved_by}."
-        decided = replace(report.recommendation, action="promoted", way=record.way, sentence=sentence)
+        decided = report.recommendation._replace(action="promoted", way=record.way, sentence=sentence)
         report = report._replace(recommendation=decided)
     if evidence.goes_back:
         restore_description(registry, version, report.to_markdown())

@@ -45,12 +45,10 @@ def format_share_tick(value: float) -> str:
 
 @dataclass
 class Chart:
-    """A chart with its explanation; `draw` opens its axis."""
+    """A chart; `label` says what it shows, for screen readers, and `caption` how to read it. `draw` opens its axis; `grid` has grid lines."""
 
     label: str
-    """What it shows, for screen readers."""
     caption: str
-    """How to read it, in one or two sentences."""
     title: str = ""
     x: str = ""
     y: str = ""
@@ -59,7 +57,6 @@ class Chart:
     height: float = HEIGHT
     width: float = WIDTH
     grid: Literal["both", "x", "y"] = "both"
-    """Axes that have grid lines."""
     svg: str = field(default="", init=False)
 
     @contextmanager

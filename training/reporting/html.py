@@ -56,17 +56,15 @@ def render_page(template: str, **values: Any) -> str:
 
 def label_cells(page: str) -> str:
     """Label each cell of the tables of class `cards` with the name of its column: narrow screens show a row as a card, without the head."""
-
-    def label_table(table: re.Match[str]) -> str:
-        head, _, body = table[0].partition("</thead>")
+    for table in CARDS.findall(page):
+        begin, head, *rows = re.split("(?=<tr)", table)
         names = [re.sub("<.*?>", "", name) for name in re.findall("<th[ >].*?</th>", head, re.DOTALL)]
-        rows = []
-        for row in re.split("(?=<tr)", body):
+        labelled = []
+        for row in rows:
             columns = iter(names)
-            rows.append(re.sub("<td", lambda _, each=columns: f'<td data-label="{next(each, "")}"', row))
-        return "".join([head, "</thead>", *rows])
-
-    return CARDS.sub(label_table, page)
+            labelled.append(re.sub("<td", lambda _, each=columns: f'<td data-label="{next(each, "")}"', row))
+        page = page.replace(table, "".join([begin, head, *labelled]))
+    return page
 
 
 def replace_gate(page: str, gate: Any, links: Mapping[str, str]) -> str:

@@ -12,11 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
-from mlflow.exceptions import MlflowException
-from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_GIT_COMMIT,
@@ -43,24 +40,22 @@ ARTIFACT_FOLDER = "mlartifacts"
 MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
 MAX_PARAM_CHARACTERS = 500
 MAX_DIGEST_CHARACTERS = 36
-MAX_SCHEMA_CHARACTERS = 65_535
 METRIC_DIGITS = 9
 """Significant digits of a metric; the last bits of sums may differ between machines."""
 SMALLEST_METRIC = 1e-12
 """A metric closer to zero is logged as zero: a bound of an exact interval may be 1e-308, which means zero."""
-PHASE_TAG, ERROR_TAG, NOTE_TAG = "phase", "error", MLFLOW_RUN_NOTE
-"""Tags of a run: what it computes now, why it failed, and its description."""
+ERROR_TAG, NOTE_TAG = "error", MLFLOW_RUN_NOTE
+"""Tags of a run: why it failed, and its description."""
 GIT_SECONDS = 5
 HOW_TO_READ = (TEMPLATES / "experiment.md").read_text(encoding="utf-8")
 
 
 class InputTable(NamedTuple):
-    """An input table of a run: its rows, hash, columns as MLflow's JSON, the path of its file, and its use."""
+    """An input table of a run: its rows, hash, the path of its file, and its use."""
 
     rows: int
     digest: str = ""
     source: str | None = None
-    schema: str = ""
     context: str = "training"
 
     def describe(self, name: str, whole: str) -> DatasetInput:
@@ -69,7 +64,7 @@ class InputTable(NamedTuple):
         kind = "code" if self.source is None else "local"
         digest = (self.digest or whole)[:MAX_DIGEST_CHARACTERS]
         rows = json.dumps({"num_rows": self.rows})
-        table = Dataset(name, digest, kind, json.dumps(source), self.schema or None, rows)
+        table = Dataset(name, digest, kind, json.dumps(source), None, rows)
         return DatasetInput(table, [InputTag(MLFLOW_DATASET_CONTEXT, self.context)])
 
 
@@ -112,16 +107,6 @@ class OpenRun:
 
     client: MlflowClient
     run_id: str
-    phases: list[tuple[str, float]] = field(default_factory=list)
-
-    def report_progress(self, what: str, done: int, total: int) -> None:  # noqa: ARG002
-        """Log the phase that the run is in, as its tag `phase`; a `features.batch.Progress`."""
-        if self.phases and self.phases[-1][0] == what:
-            return
-        self.phases.append((what, time.monotonic()))
-        # A store that does not answer for a moment must not end hours of training.
-        with suppress(MlflowException, OSError):
-            self.client.set_tag(self.run_id, PHASE_TAG, what)
 
     def log(self, record: RunRecord) -> None:
         """Log the content of the run."""
@@ -147,11 +132,6 @@ class OpenRun:
             self.client.log_artifacts(self.run_id, str(folder))
         tables = [{"path": f"tables/{name}.json", "type": "table"} for name in sorted(record.tables)]
         self.client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(tables))
-        if self.phases:
-            ends = [start for _, start in self.phases[1:]] + [time.monotonic()]
-            pairs = zip(self.phases, ends, strict=True)
-            rows = [{"phase": what, "seconds": round(end - start, 3)} for (what, start), end in pairs]
-            self.client.log_text(self.run_id, RunTable(rows).to_json(), "tables/phases.json")
 
     def link_metrics(self, names: Sequence[str], table: tuple[str, str]) -> None:
         """Show metrics of the run also on the page of the model that it logged, with the input table (name, digest)."""
@@ -191,8 +171,6 @@ def open_run(
             client.set_tag(run.run_id, ERROR_TAG, str(error)[:MAX_PARAM_CHARACTERS])
         client.set_terminated(run.run_id, RunStatus.to_string(status))
         raise
-    if run.phases:
-        client.delete_tag(run.run_id, PHASE_TAG)
     client.set_terminated(run.run_id)
 
 
@@ -231,16 +209,6 @@ def read_git_commit(folder: Path) -> str | None:
         return None
     top, _, commit = found.stdout.strip().partition("\n")
     return commit if Path(top).resolve() == folder.resolve() else None
-
-
-def describe_schema(frame: pd.DataFrame) -> str:
-    """Return the columns of a table with their types, as the JSON that MLflow shows; '' if it is too long for MLflow."""
-    kinds = {"M": DataType.datetime, "i": DataType.long, "u": DataType.long, "f": DataType.double}
-    columns: list[Any] = [
-        ColSpec(kinds.get(each.kind, DataType.string), str(name)) for name, each in frame.dtypes.items()
-    ]
-    text = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
-    return text if len(text) <= MAX_SCHEMA_CHARACTERS else ""
 
 
 def _get_experiment_id(client: MlflowClient, tracking_uri: str) -> str:

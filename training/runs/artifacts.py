@@ -172,11 +172,8 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
 
 
 def build_reference(trained: TrainingResult, kind: FitKind = "final") -> ReferenceProfile:
-    """Build the profile of the test period's traffic under a fit, as the reference for later traffic.
-
-    The scores of the final fit are, row by row, those of a fit that was not trained on the row. If the traffic is a sample, the
-    profile counts its uniform part.
-    """
+    """Build the profile of the test period's traffic under a fit, or of the uniform part of a sample, as the reference for later traffic."""
+    # The scores of the final fit are, row by row, those of a fit that was not trained on the row.
     traffic, scores = trained.final.usual, trained.final.usual_scores
     if kind == "evaluation":
         matrix = trained.matrix
@@ -193,10 +190,9 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
 def _compute_fairness(trained: TrainingResult) -> list[Row]:
     """Compute the burden of each group from inspection results and, in a simulated world, from the truth."""
     stored = trained.deployed.stored
-    settings = trained.settings
-    rows = compute_fairness_rows(stored.to_period(), settings, "outcomes")
+    rows = compute_fairness_rows(stored.to_period(), trained.settings, "outcomes")
     if stored.has_truth:
-        rows += compute_fairness_rows(stored.to_period(by_truth=True), settings, "truth")
+        rows += compute_fairness_rows(stored.to_period(by_truth=True), trained.settings, "truth")
     return rows
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from features.spec import Feature
 from features.streams import list_goods_texts
 from models.calibration import fit_raw_scale
+from models.consignment_facts import describe_consignments
 from models.formats import format_count, format_number, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
@@ -22,7 +23,6 @@ from models.reasons.texts import get_language, get_template
 from models.risk_model import RiskModel
 from training.arrays import Floats, Ints, Rows
 from training.reporting.charts import Chart
-from training.reporting.consignments import describe_consignments
 from training.reporting.plots import draw_beeswarm, draw_dependence
 from training.runs.train import TrainingResult
 

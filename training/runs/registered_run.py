@@ -24,7 +24,6 @@ from training.reporting.mlflow_tracking import (
     InputTable,
     RunRecord,
     build_addresses,
-    describe_schema,
     log_run,
     open_run,
 )
@@ -77,28 +76,22 @@ def run_training(
     require_outcomes(task.tables)
     tags = {"kind": "training", "target": task.target, "as_of": task.find_as_of().isoformat()}
     with open_run(task.build_title(), tags, tracking_uri=store) as run, TemporaryDirectory() as spare:
-
-        def report(what: str, done: int, total: int) -> None:
-            run.report_progress(what, done, total)
-            if progress is not None:
-                progress(what, done, total)
-
-        trained, registry, folder = train_model(task, jobs, report), Registry(store), Path(spare)
+        trained, registry, folder = train_model(task, jobs, progress), Registry(store), Path(spare)
         addresses = build_addresses(store, run.run_id)
-        with report_progress(report, "writing report and bundle"):
+        with report_progress(progress, "writing report and bundle"):
             write_run_bundles(trained, folder)
             champion = registry.find_version(CHAMPION, task.target) if register else None
             number = None if champion is None else champion.number
             gate = check_gate(trained, folder, number, is_signed=key is not None)
             page = f"#{addresses['run'].partition('#')[2]}/artifacts/{REPORT_FILE}"
             record = build_training_record(trained, gate, folder, key, page)
-        with report_progress(report, "logging the run"):
+        with report_progress(progress, "logging the run"):
             run.log(replace(record, inputs=_describe_inputs(task, trained)))
             for child in iterate_child_runs(trained, run.run_id):
                 log_run(child, tracking_uri=store)
         if not register:
             return RegisteredRun(trained, gate, run.run_id, addresses=addresses)
-        with report_progress(report, "registering the version"):
+        with report_progress(progress, "registering the version"):
             version = registry.register(
                 run.run_id,
                 folder / BUNDLE_FOLDER,
@@ -172,12 +165,14 @@ def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunReco
 
 
 def _describe_inputs(task: TrainingTask, trained: TrainingResult) -> dict[str, InputTable]:
-    given = {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth}
-    hashed, source = hash_tables({"consignments": trained.consignments}), task.sources.get
-    schema = describe_schema(trained.data.observed.consignments)
-    found = {"consignments": InputTable(trained.consignments.rows, hashed, source("consignments"), schema)}
+    given, source = (
+        {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth},
+        task.sources.get,
+    )
+    hashed = hash_tables({"consignments": trained.consignments})
+    found = {"consignments": InputTable(trained.consignments.rows, hashed, source("consignments"))}
     for name, frame in given.items():
         if frame is not None:
-            digest, use = hash_tables({name: frame}), "evaluation" if name == "truth" else "training"
-            found[name] = InputTable(len(frame), digest, source(name), describe_schema(frame), use)
+            use = "evaluation" if name == "truth" else "training"
+            found[name] = InputTable(len(frame), hash_tables({name: frame}), source(name), use)
     return found

@@ -31,25 +31,10 @@ MIN_CHECKED_RESULTS = 50
 class TrainingTask:
     """Input of a training run: tables, date, target and settings.
 
-    Attributes
-    ----------
-    tables : Tables or FeatureInputs
-        Consignments, outcomes, alerts; as `FeatureInputs` the consignments need not fit in memory.
-    as_of : datetime, optional
-        Later arrivals, and outcomes that became visible later, are ignored. Default: the midnight after the last event of
-        the tables.
-    target : {"nps", "controlled_drug", "any_offence"}
-    config : TrainConfig
-    truth : DataFrame, optional
-        Of a simulated world; used for evaluation, never for training.
-    diagnostics : DiagnosticsOptions
-        Ablation and search. Default: none.
-    sources : mapping
-        Name of a table to the path of its file, for the record.
-    work : Path, optional
-        Folder that keeps the computed features, so that an interrupted run continues. Default: they are kept in memory.
-    cluster : str, optional
-        Address of a Dask cluster that computes the features. It needs `work`.
+    Consignments as `FeatureInputs` need not fit in memory. Arrivals after `as_of`, and outcomes that became visible after it, are ignored; by
+    default it is the midnight after the last event. The `truth` of a simulated world is for evaluation, never for training. `sources` are
+    the paths of the tables by name, for the record. In the folder `work` the computed features stay, so that an interrupted run continues;
+    a Dask `cluster` that computes them, by its address, needs it.
     """
 
     tables: Tables | FeatureInputs

@@ -64,7 +64,7 @@ PROCESSOR_TAG = "processor"
 
 @dataclass(frozen=True, repr=False)
 class TrainingResult:
-    """A trained model with its evaluation."""
+    """A trained model: the `evaluated` fit of the test period, the recipe as `deployed` at earlier dates, and the `final` fit, which is served."""
 
     target: Target
     as_of: datetime
@@ -72,15 +72,10 @@ class TrainingResult:
     data: DataSet
     data_sha256: str
     consignments: TableHash
-    """Hash and number of rows of the whole consignment table."""
     evaluated: CalibratedFit
-    """The evaluation fit, with the feature rows of all fitted, calibrated and tested rows."""
     deployed: DeployedResult
-    """The recipe evaluated as deployed, at earlier dates; if none can be evaluated, the evaluation fit on the test period."""
     final: CalibratedFit
-    """The same recipe fitted on every label known at `as_of`; this fit is served."""
     test_traffic: ScoredPeriod
-    """The test period with the evaluation fit's scores, and the results known at `as_of`."""
     name_swaps: list[Row]
     leaks: list[Row]
     verdict: EvaluationVerdict

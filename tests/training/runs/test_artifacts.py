@@ -69,7 +69,7 @@ def test_the_folder_holds_bundles_scores_page_tables_and_charts(runs):
     }
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / STORED_SCORES).exists()
-    assert {path.stem for path in (folder / "tables").iterdir()} == TABLES | {"phases"}
+    assert {path.stem for path in (folder / "tables").iterdir()} == TABLES
     charts = {path.stem: path.read_text() for path in (folder / "plots").iterdir()}
     assert {"daily", "fairness_hit_rate", "importance", "beeswarm", "dependence_01"} <= charts.keys()
     assert ("recall" in charts) == trained.deployed.recipe.model["recall_at_1pct"].is_shown

@@ -180,7 +180,7 @@ def test_a_rule_that_does_not_hold_stands_in_the_first_screen_with_what_was_expe
 
 
 def test_after_a_comparison_the_page_shows_its_report_and_a_link_to_it(run, page):
-    later = GateReport(run.gate.rules, replace(run.gate.recommendation, sentence="Wait for <more>."))
+    later = GateReport(run.gate.rules, run.gate.recommendation._replace(sentence="Wait for <more>."))
     changed = replace_gate(page, later, {"The comparison in MLflow": "http://mlflow.example/#/run"})
     assert "Wait for &lt;more&gt;." in changed
     assert '<a href="http://mlflow.example/#/run">The comparison in MLflow</a>' in changed

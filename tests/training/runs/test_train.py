@@ -242,7 +242,6 @@ def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
         "mlflow.user",
     }
     assert wanted <= run.data.tags.keys()
-    assert "phase" not in run.data.tags
     assert run.data.params["as_of"] == run.data.tags["as_of"]
     assert run.data.params["period.test"].count(" to ") == 1
     assert {"bundle", "evaluation", "report.html", "tables", "plots"} <= {
@@ -294,7 +293,6 @@ def test_a_run_that_cannot_be_trained_is_kept_as_failed_with_its_reason(tables, 
     (run,) = MlflowClient(tracking_uri=uri).search_runs(["1"])
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == str(refused.value)[:500]
-    assert run.data.tags["phase"] == "reading labels"
 
 
 def test_the_version_is_registered_as_challenger(logged):
