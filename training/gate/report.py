@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from models.promotion_record import BROKEN, HOLDS, RESULTS
 from training.evaluation.difference import state_difference
-from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
+from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
     COMPARISON_RULE,
     VERIFIED_RULE,
@@ -132,5 +132,5 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
         describe_counts(counted, evidence.target),
         state_difference(pair.gains[PRIMARY_MEASURE], *sides),
         *filter(None, facts),
-        f"As deployed, on {model.arrivals.describe()}, {describe_calibration(model[CALIBRATION_RATIO])}.",
+        f"As deployed, on {model.arrivals.describe()}, {describe_calibration(model)}.",
     ]

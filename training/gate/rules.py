@@ -21,7 +21,6 @@ from models.formats import format_count, format_number, format_percent
 from models.promotion_record import DeployedFigures, Figure, name_result
 from training.config import EvaluationConfig
 from training.evaluation.difference import MEASURES, describe_gain
-from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import CALIBRATION_RATIO, LOGGED_METRICS, Evaluation, PairedEvaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE, find_worst_move
@@ -257,11 +256,12 @@ def _check_not_worse(pair: PairedEvaluation, finds_per_week: float, step: str) -
 
 
 def _check_calibration(figures: RunFigures) -> RuleResult:
-    ratio = figures.recipe.model[CALIBRATION_RATIO]
+    model, ratio = figures.recipe.model, figures.recipe.model[CALIBRATION_RATIO]
     if not ratio.is_shown:
-        return RuleResult(False, explain_too_few(ratio, figures.finds_per_week, TRAIN_AGAIN), undecided=True)
+        found = explain_too_few(ratio, figures.finds_per_week, TRAIN_AGAIN)
+        return RuleResult(False, f"{found}{_name_uncalibrated(model)}", undecided=True)
     wrong = ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
-    return RuleResult(not wrong, describe_calibration(ratio))
+    return RuleResult(not wrong, describe_calibration(model))
 
 
 def _check_slices(figures: RunFigures) -> RuleResult:
@@ -382,12 +382,21 @@ def find_obstacles(rules: Mapping[str, RuleResult]) -> dict[str, RuleResult]:
     }
 
 
-def describe_calibration(ratio: Estimate) -> str:
+def describe_calibration(model: Evaluation) -> str:
     """Describe the calibration ratio with its interval."""
+    ratio = model[CALIBRATION_RATIO]
     if not ratio.is_shown:
-        return f"the calibration is unknown, {ratio.explain_missing()}"
+        return f"the calibration is unknown, {ratio.explain_missing()}{_name_uncalibrated(model)}"
     value, low, high = map(format_number, (ratio.value, ratio.low, ratio.high))
     return f"predicted positives are {value} times the observed ones ({low} to {high})"
+
+
+def _name_uncalibrated(model: Evaluation) -> str:
+    return (
+        ""
+        if model[CALIBRATION_RATIO].known == model.counts.known
+        else " (only finds with calibrated scores count)"
+    )
 
 
 def _to_float(value: Any) -> float:
