@@ -172,14 +172,11 @@ def _pick_run_rows(table: Row, rows: Sequence[Row]) -> list[dict[str, Any]]:
         found: dict[str, Any] = {}
         for name, _, *form in table["columns"]:
             ends = {f"{name}{end}": row[f"{name}{end}"] for end in ENDS if f"{name}{end}" in row}
-            is_hidden = form == ["percent"] and len(ends) == len(ENDS) and not _is_shown(ends.values())
+            numbers = [math.nan if end is None else end for end in ends.values()]
+            is_hidden = form == ["percent"] and len(ends) == len(ENDS) and not Estimate(*numbers).is_shown
             found |= dict.fromkeys(ends) if is_hidden else ends
         picked.append(found)
     return [row for row in picked if any(value is not None for value in list(row.values())[1:])]
-
-
-def _is_shown(ends: Iterable[float | None]) -> bool:
-    return Estimate(*(math.nan if end is None else end for end in ends)).is_shown
 
 
 def render_dossier(made: Mapping[str, Any]) -> str:

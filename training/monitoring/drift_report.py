@@ -10,18 +10,8 @@ from models.registry import ModelVersion
 from models.traffic_profile import ReferenceProfile
 from training.monitoring.drift import Drift
 from training.monitoring.drift_measures import BEYOND, LIMITS, NOT_EVALUATED, Row
-from training.reporting.charts import (
-    BLUE,
-    GREY,
-    INK,
-    LINE_STYLES,
-    RED,
-    Chart,
-    draw_intervals,
-    open_chart,
-    set_columns,
-    set_rows,
-)
+from training.reporting import charts
+from training.reporting.charts import Chart
 from training.reporting.html import render_page
 from training.reporting.mlflow_tracking import RunRecord
 from training.reporting.tables import RunTable
@@ -115,45 +105,48 @@ def _measure_distance(row: Row, name: str) -> float:
 
 def draw_limits(rows: Sequence[Row]) -> Chart:
     """Draw how far measures went towards their limits, with intervals."""
-    chart = open_chart("limits", len(rows))
+    chart = charts.open_chart("limits", len(rows))
     places = -np.arange(len(rows), dtype=np.float64)
     ways = [[_measure_distance(row, name) for row in rows] for name in ("value", "low", "high")]
     with chart.draw() as axes:
-        axes.axvline(1.0, color=INK, linewidth=1.4)
-        colors = [RED if row["result"] == BEYOND else BLUE for row in rows]
-        draw_intervals(axes, places, np.clip(ways, 0.0, MAX_SHOWN), colors)
-        set_rows(axes, places.tolist(), [name_measure(row) for row in rows])
+        axes.axvline(1.0, color=charts.INK, linewidth=1.4)
+        colors = [charts.RED if row["result"] == BEYOND else charts.BLUE for row in rows]
+        charts.draw_intervals(axes, places, np.clip(ways, 0.0, MAX_SHOWN), colors)
+        charts.set_rows(axes, places.tolist(), [name_measure(row) for row in rows])
     return chart
 
 
 def draw_arrivals(drift: Drift) -> Chart:
     """Draw the daily arrivals of the largest offices, each as a share of its mean day in the reference."""
-    chart = open_chart("arrivals")
+    chart = charts.open_chart("arrivals")
     known = drift.then.sources["office"]
     offices = sorted(known, key=lambda name: -known[name].arrivals)
     first = date.fromisoformat(drift.now.first_day)
     with chart.draw() as axes:
-        for name, (colour, dashes) in zip(offices, LINE_STYLES, strict=False):
+        for name, (colour, dashes) in zip(offices, charts.LINE_STYLES, strict=False):
             came = np.array(drift.daily.get(f"office:{name}", [0] * drift.now.days))
             mean = known[name].arrivals / drift.then.days
             # A single day has no line.
             point = "o" if drift.now.days == 1 else None
             axes.plot(came / mean, color=colour, linestyle=dashes, marker=point, label=name)
         axes.set_ylim(0, None)
-        set_columns(axes, [f"{first + timedelta(days=at):%d %b}" for at in range(drift.now.days)])
+        charts.set_columns(axes, [f"{first + timedelta(days=at):%d %b}" for at in range(drift.now.days)])
     return chart
 
 
 def draw_scores(then: ReferenceProfile, now: ReferenceProfile, part: str) -> Chart:
     """Draw the distribution of a part of the traffic over the bins of the score, reference and current."""
-    chart = open_chart("scores", channel=part.partition(":")[2].replace("_", " "))
+    chart = charts.open_chart("scores", channel=part.partition(":")[2].replace("_", " "))
     edges = [format_percent(edge, least=MIN_SHOWN_SCORE) for edge in (0.0, *then.score_edges)]
     place = np.arange(len(edges))
     with chart.draw() as axes:
-        for profile, shift, colour, label in ((then, -0.2, GREY, "reference"), (now, 0.2, BLUE, "current")):
+        for profile, shift, colour, label in (
+            (then, -0.2, charts.GREY, "reference"),
+            (now, 0.2, charts.BLUE, "current"),
+        ):
             counts = np.array(profile.scores.get(part, [0] * len(place)))
             axes.bar(place + shift, counts / max(counts.sum(), 1), 0.38, color=colour, label=label)
-        set_columns(axes, edges, most=5)
+        charts.set_columns(axes, edges, most=5)
     return chart
 
 
