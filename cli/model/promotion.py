@@ -99,8 +99,8 @@ def compare(
         "differences": {name: gain.to_row() for name, gain in found.pair.gains.items()},
     }
     lines = [
-        summarize_comparison(found, first.title, second.title),
-        describe_basis(found, first.title, second.title),
+        *([] if review else [summarize_comparison(found, first.title, second.title)]),
+        describe_basis(found, first.title, second.title, review),
         *found.notes,
         f"run {run_id}",
         *(f"{what} in MLflow: {address}" for what, address in addresses.items()),

@@ -71,9 +71,8 @@ def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | No
     """Describe the comparison in Markdown, for the page of its run, after the gate's report on `b` if `a` is the champion."""
     truth = [] if found.truth is None else [_tabulate(found.truth, a, b)]
     parts = [
-        *([] if gate is None else [gate.to_markdown(), "---"]),
-        f"**{summarize_comparison(found, a, b)}**",
-        describe_basis(found, a, b),
+        f"**{summarize_comparison(found, a, b)}**" if gate is None else gate.to_markdown(),
+        describe_basis(found, a, b, gate),
         *found.notes,
         _tabulate(found.pair, a, b),
         *(f"By the truth of the simulated world, which decides nothing:\n\n{table}" for table in truth),
@@ -82,10 +81,12 @@ def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | No
     return "\n\n".join(parts)
 
 
-def describe_basis(found: Comparison, a: str, b: str) -> str:
-    """Return on which arrivals and which scores of each version the comparison rests."""
+def describe_basis(found: Comparison, a: str, b: str, gate: GateReport | None = None) -> str:
+    """Return on which arrivals the comparison rests, and on which scores of each version unless a report of the gate says it."""
     arrivals = found.pair.b.arrivals.describe()
     compared = f"Compared on {found.consignments:,} {arrivals}, with {found.labelled:,} known results."
+    if gate is not None:
+        return compared
     scores = describe_sources(found.sources, a, b)
     warning = warn_of_unequal_fits(found.sources, a, b)
     return f"{compared} {scores} Neither learnt from the compared arrivals. {warning}".rstrip()
@@ -140,7 +141,7 @@ def render_comparison(
         parts={"By inspection results": found.pair} | ({"By the truth": found.truth} if found.truth else {}),
         rows=build_difference_rows,
         sentence=summarize_comparison(found, a.title, b.title),
-        basis=describe_basis(found, a.title, b.title),
+        basis=describe_basis(found, a.title, b.title, gate),
         pictures=[chart.render() for chart in draw_comparison(found, a.title, b.title)],
         gate=gate,
         separator=REASON_SEPARATOR,

@@ -94,11 +94,13 @@ def test_fits_of_unequal_experience_are_named_with_a_warning(bundle: Bundle) -> 
     """A champion's fit with 1 positive was compared with a fit that had 6, without a word."""
     sources = tuple(ScoreSource("evaluation", BEGINS, "2029-12-01", positives) for positives in (1, 6))
     found = replace(compare_blurred(4.0, 0.3), sources=sources)
-    page = read_first_screen(render_comparison(found, A, B, review(bundle, found)))
     learnt = "which learnt from arrivals before 2029-12-01 (1 positive) and saw none from 2030-01-01 on"
-    assert f"Scores of version 1: its evaluation fit, {learnt}." in page
-    for other in ("version 2", "this version"):
-        assert f"The compared fit of version 1 learnt from 1 positive, that of {other} from 6." in page
+    for other, gate in (("version 2", None), ("this version", review(bundle, found))):
+        page = read_first_screen(render_comparison(found, A, B, gate))
+        assert page.count(f"Scores of version 1: its evaluation fit, {learnt}.") == 1
+        assert (
+            page.count(f"The compared fit of version 1 learnt from 1 positive, that of {other} from 6.") == 1
+        )
 
 
 def test_the_page_of_a_worse_challenger_says_refuse(bundle: Bundle) -> None:
