@@ -79,7 +79,7 @@ def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
 def test_an_undecided_rule_is_not_told_as_one_that_does_not_hold() -> None:
     rule = {"held": False, "found": "7 known, about 12 more needed", "undecided": True}
     told = msgspec.structs.replace(chain()[1], rules={"calibrated": rule}).to_markdown()
-    assert told.splitlines()[-1] == "| calibrated | undecided: 7 known, about 12 more needed |"
+    assert told.splitlines()[-1] == "| calibrated | undecided | 7 known, about 12 more needed |"
 
 
 def test_a_rule_that_was_not_checked_is_not_told_as_one_that_does_not_hold() -> None:

@@ -297,7 +297,7 @@ def _check_name_invariance(figures: RunFigures) -> RuleResult:
 def _check_unseen_period(compared: ChampionComparison) -> RuleResult:
     """Check each side by the source of its scores: a fit must have learnt nothing of the compared arrivals."""
     seen = [each for each in compared.sources if each.unseen_from and compared.begins < each.unseen_from]
-    first = f"compared on arrivals from {compared.begins:%Y-%m-%d} on"
+    first = f"arrivals from {compared.begins:%Y-%m-%d} on"
     scores = describe_sources(compared.sources, "the champion", "this version")
     return RuleResult(not seen, f"{first}. {scores}")
 

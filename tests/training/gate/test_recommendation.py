@@ -186,10 +186,14 @@ def test_the_finds_needed_follow_from_the_width_of_the_interval(gain: Any, more:
 
 def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle) -> None:
     """A version whose stored scores rest on seven finds was told to wait for twelve more, which its figures never see."""
-    few = RecipeEvaluation(make_evaluation(calibration_ratio=estimate(1, 0.2, 9, finds=7)), {})
+    few = RecipeEvaluation(
+        make_evaluation(calibration_ratio=estimate(1, 0.2, 9, finds=7, is_share=False)), {}
+    )
     sentence = recommend(make_evidence(bundle, figures=make_figures(recipe=few))).sentence
     assert "Too few results were known when it was trained, and its figures stay as they are." in sentence
-    assert sentence.endswith("about 3 more needed; 4 arrive in a week, so train again in about 1 week.")
+    assert sentence.endswith(
+        "about 3 more needed; 4 arrive in a week, so train again in about 1 week (only finds with calibrated scores count)."
+    )
 
 
 def test_a_difference_is_stated_once_by_the_word_of_the_gate(bundle: Bundle) -> None:

@@ -147,7 +147,7 @@ def test_the_gate_of_a_run_is_in_its_table_and_on_its_page(runs):
         folder, gate = runs[name][1], runs[f"gate {name}"]
         assert {row["rule"] for row in read(folder, "gate")} == set(gate.rules)
         page = (folder / "report.html").read_text()
-        assert all(f"<td>{rule}</td>" in page for rule in gate.rules)
+        assert all(f">{rule}</td>" in page for rule in gate.rules)
 
 
 def test_with_a_champion_the_gate_of_a_run_waits_for_the_comparison(runs):
