@@ -31,9 +31,9 @@ def declare_categories(config: FeatureConfig) -> tuple[Feature, ...]:
     """Return the features of categorical columns, of the levels of the product, and of declared numbers, in the order of the row."""
     return (
         *(_BUILT_IN[name] for name in COLUMNS),
-        *(Feature(f"category.{name}", "code", name, fitted=True) for name in config.columns.category),
+        *(Feature(f"category.{name}", "code", "goods", fitted=True) for name in config.columns.category),
         *(_BUILT_IN[name] for name in HS_LEVELS),
-        *(Feature(f"column.{name}", "number", name) for name in config.columns.numeric),
+        *(Feature(f"column.{name}", "number", "goods") for name in config.columns.numeric),
     )
 
 

@@ -1,7 +1,7 @@
-"""The feature spec: name, unit and reason code of every feature, in the order of the row.
+"""The feature spec: name, unit and theme of every feature, in the order of the row.
 
-The texts that an officer reads are in the tables of `models/reason_texts` and may be reworded at any time. Two specs are equal
-if their names, units, reason codes and `fitted` flags are equal, in order, and the versions of their definitions are.
+Themes, and the texts that an officer reads, may be changed at any time. Two specs are equal if their names, units and `fitted` flags
+are equal, in order, and the versions of their definitions are.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ import msgspec
 
 from consignments.errors import BundleRefused, UnknownName
 
+THEMES = ("finds", "links", "goods", "value", "parties", "route", "missing")
+"""The themes of reasons."""
 FEATURES_VERSION = 2
 """Version of the definitions of features. Increase it when a feature of the same name has other values: models trained before are refused."""
 
@@ -22,7 +24,7 @@ class Feature:
 
     name: str  # `group.what`
     unit: str
-    reason: str  # features that mean the same to an officer share one, and their contributions are added
+    theme: str  # of THEMES: the contributions of its features are added
     text: str = ""  # of one that is missing in the tables of texts; `{value}` stands for its value
     fitted: bool = False  # it needs a fitted model, and is left out without one
 
@@ -57,11 +59,9 @@ class Spec:
         return self._places[name]
 
     def compute_digest(self) -> str:
-        """Compute the SHA-256 of version, names, units, reason codes and `fitted`, in order, as hexadecimal digits. Texts are excluded."""
-        rows = [[feature.name, feature.unit, feature.reason, feature.fitted] for feature in self.features]
-        # The first version had no number.
-        content = rows if self.version == 1 else [self.version, rows]
-        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+        """Compute the SHA-256 of version, names, units and `fitted`, in order, as hexadecimal digits. Themes and texts are excluded."""
+        rows = [[feature.name, feature.unit, feature.fitted] for feature in self.features]
+        return hashlib.sha256(msgspec.json.encode([self.version, rows])).hexdigest()
 
     def require(self, trained: "Spec") -> None:
         """Raise `BundleRefused` if a model was trained on another spec."""

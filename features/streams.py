@@ -41,12 +41,20 @@ from features.goods.goods import prepare_kernel
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table_fold import TableFold
-from features.normalization.normal_forms import join_goods_texts
+from features.normalization.normal_forms import (
+    DECLARED_COLUMNS,
+    DeclaredTexts,
+    find_goods_hs,
+    join_goods_texts,
+)
 from features.pipeline import NO_SEQUENCES, Pipeline
 from features.spec import Spec
 
 CHUNK_ROWS = 10_000
-CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at", "description", "items")
+CONTEXT_COLUMNS = (
+    *("consignment_id", SEQUENCE, "channel", "office", "received_at", "description", "items", "hs_code"),
+    *DECLARED_COLUMNS,
+)
 """Columns of the table that are yielded together with the features."""
 MAX_BLOCK_ROWS = 100_000
 """Maximum number of rows that are held together because they are not in the order of history."""
@@ -475,17 +483,17 @@ def _check_blocks(inputs: FeatureInputs, blocks: Sequence[slice], limit: int) ->
         )
 
 
-def list_goods_texts(frame: pd.DataFrame) -> list[str]:
-    """List the goods text of each row of a `FeatureChunk`, as `features.normalization.normal_forms.get_goods_text` joins it."""
-    nothing = [None] * len(frame)
-    columns = (frame[name].tolist() if name in frame else nothing for name in ("description", "items"))
-    return [
-        join_goods_texts(
-            description if isinstance(description, str) else None,
-            decode_items(items) if isinstance(items, str) else (),
-        )
-        for description, items in zip(*columns, strict=True)
-    ]
+def list_declared_texts(frame: pd.DataFrame) -> list[DeclaredTexts]:
+    """List what each row of a `FeatureChunk` declares, as `features.normalization.normal_forms.get_declared_texts` reads it."""
+    names = ("description", "hs_code", "items", *DECLARED_COLUMNS)
+    columns = (frame[name].tolist() if name in frame else [None] * len(frame) for name in names)
+    listed = []
+    for values in zip(*columns, strict=True):
+        description, hs_code, items, *plain = (each if isinstance(each, str) else "" for each in values)
+        goods = decode_items(items) if items else ()
+        texts = join_goods_texts(description, goods), find_goods_hs(hs_code, goods)
+        listed.append(DeclaredTexts(*texts, *plain))
+    return listed
 
 
 def allocate_rows(rows: int, columns: int) -> Rows:

@@ -62,11 +62,10 @@ def _list_features() -> tuple[Feature, ...]:
 
 def _build_feature(name: str, side: str) -> Feature:
     line = _TABLE[name]
-    for field in ("unit", "reason"):
+    for field in ("unit", "theme"):
         if field not in line:
             raise KeyError(f"{name} has no {field} in features.toml")
-    reason = line["reason"].format(side=side)
-    return Feature(name.format(side=side), line["unit"], reason, fitted=line.get("fitted", False))
+    return Feature(name.format(side=side), line["unit"], line["theme"], fitted=line.get("fitted", False))
 
 
 _TABLE = tomllib.loads(files("features").joinpath("features.toml").read_text())

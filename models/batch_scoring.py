@@ -16,7 +16,7 @@ from consignments.validation import to_frame
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureChunk, FeatureInputs, Mask, list_goods_texts, stream_features
+from features.streams import FeatureChunk, FeatureInputs, Mask, list_declared_texts, stream_features
 from models.bundle import UNREGISTERED, Bundle
 from models.risk_model import RiskModel
 
@@ -117,11 +117,11 @@ class ChunkScorer:
             }
         )
         if self.columns.reasons:
-            goods = list_goods_texts(to_frame(piece.context))
+            declared = list_declared_texts(to_frame(piece.context))
             explained = (
-                self.model.explain(row, self.columns.reasons, lowering=self.columns.lowering, goods=text)
-                for row, text in zip(piece.X, goods, strict=True)
+                self.model.explain(row, self.columns.reasons, lowering=self.columns.lowering, declared=texts)
+                for row, texts in zip(piece.X, declared, strict=True)
             )
-            texts = [msgspec.json.encode(each).decode() for each in explained]
-            result["reasons"] = pd.array(texts, dtype=TEXT)
+            encoded = [msgspec.json.encode(each).decode() for each in explained]
+            result["reasons"] = pd.array(encoded, dtype=TEXT)
         return result

@@ -189,10 +189,9 @@ def load_bundle(directory: Path) -> Bundle:
         Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
     }
     context = ReasonContext(
-        () if reference is None else reference.medians,
+        {} if reference is None else reference.usual,
         features.fitted.get("vocabularies", {}),
         arrays.get("text_weights"),
-        {} if reference is None else reference.channel_medians,
     )
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES]), where=TREES),

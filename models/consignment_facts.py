@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from features.streams import list_goods_texts
+from features.streams import list_declared_texts
 from models.formats import UNKNOWN, format_number
 
 MAX_GOODS_CHARACTERS = 160
@@ -32,15 +32,15 @@ def describe_consignments(frame: pd.DataFrame) -> list[ConsignmentFacts]:
     given = frame.reindex(columns=list(COLUMNS)).astype(object)
     rows = given.where(given.notna(), None).itertuples(index=False)
     found = []
-    for text, (departure, destination, origin, weight, value, currency) in zip(
-        list_goods_texts(frame), rows, strict=True
+    for declared, (departure, destination, origin, weight, value, currency) in zip(
+        list_declared_texts(frame), rows, strict=True
     ):
         route = f"{departure or '?'} → {destination or '?'}" if departure or destination else UNKNOWN
         if origin and origin != departure:
             route = f"{route}, goods from {origin}"
         mass = UNKNOWN if weight is None else f"{format_number(weight)} kg"
         price = UNKNOWN if value is None else f"{format_number(value)} {currency or ''}".rstrip()
-        found.append(ConsignmentFacts(shorten_goods(text), route, mass, price))
+        found.append(ConsignmentFacts(shorten_goods(declared.goods), route, mass, price))
     return found
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
+from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import Calibration
-from models.reasons.ranking import Reason, ReasonRanker
+from models.reasons.ranking import NO_TEXTS, Reason, ReasonRanker
 from models.reasons.sentences import NO_CONTEXT, ReasonContext
 from models.trees import Trees
 
@@ -63,7 +64,9 @@ class RiskModel:
         """Return the band of each score."""
         return [self.bands.assign(value) for value in score.tolist()]
 
-    def explain(self, row: Rows, top: int = 3, *, lowering: bool = False, goods: str = "") -> list[Reason]:
+    def explain(
+        self, row: Rows, top: int = 3, *, lowering: bool = False, declared: DeclaredTexts = NO_TEXTS
+    ) -> list[Reason]:
         """Return the reasons of the score of one row, the most important first; see `ReasonRanker.rank`."""
         contributions = self.trees.compute_contributions(row[None, :])[0]
-        return self.reasons.rank(row, contributions, top, lowering=lowering, goods=goods)
+        return self.reasons.rank(row, contributions, top, lowering=lowering, declared=declared)

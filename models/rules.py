@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history.kernels import ADDED_ARRIVALS
+from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import compute_logistic
-from models.reasons.ranking import Reason, ReasonRanker
+from models.reasons.ranking import NO_TEXTS, Reason, ReasonRanker
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -126,12 +127,12 @@ class Rules:
         installed.require(self.spec)
         return Rules(installed, self.rules)
 
-    def explain(self, row: Rows, top: int = 3, *, goods: str = "") -> list[Reason]:
-        """Return the rules that hold, most points first. Rules of one meaning are added up."""
+    def explain(self, row: Rows, top: int = 3, *, declared: DeclaredTexts = NO_TEXTS) -> list[Reason]:
+        """Return the rules that hold. Rules of one theme are added up."""
         holds = self._match_rules(row[None])[0]
         contributions = np.zeros(len(self.spec))
         np.add.at(contributions, self._places, holds * self._points * LOG_ODDS_PER_POINT)
-        return self.reasons.rank(row, contributions, top, goods=goods)
+        return self.reasons.rank(row, contributions, top, declared=declared)
 
 
 def _to_probability(points: float) -> float:

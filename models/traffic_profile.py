@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from consignments.errors import BundleRefused
 from features.spec import Spec
+from models.reasons.usual import UsualValues
 
 Count = Annotated[int, Meta(ge=0)]
 Counts = list[Count]
@@ -30,9 +31,9 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `capacity` is inspections per office and UTC day, and `expected_precision` the mean score within it. `edges` are those of the bins of
     each feature: bin k has values from edge k-1 on and below edge k, and the missing values are counted last. `features`, `means`,
-    `spreads`, `missing` and `channel_medians` are by channel; None if a feature has no values. `scores` are by part of the traffic, for
+    `spreads` and `missing` are by channel; None if a feature has no values. `scores` are by part of the traffic, for
     example `channel:postal`. `mix` counts the values of columns ('' is missing). `sizes` are quantiles of values above zero
-    (`training.monitoring.traffic_profile.QUANTILES`), `sources` the activity by column and value.
+    (`training.monitoring.traffic_profile.QUANTILES`), `sources` the activity by column and value. `usual` is what reasons compare with.
     """
 
     first_day: str
@@ -50,21 +51,20 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing: dict[str, dict[str, Count]]
     sizes: dict[str, dict[str, list[float]]]
     sources: dict[str, dict[str, SourceActivity]]
-    medians: list[float | None]
-    channel_medians: dict[str, list[float | None]]
+    usual: UsualValues
 
     def require_fit(self, spec: Spec, where: str) -> None:
         """Raise `BundleRefused` if the profile has other features than the spec, or counts that do not fit its edges."""
         bins = [len(edges) + 2 for edges in self.edges]
         tables = [[len(counts) for counts in each] for each in self.features.values()]
-        of_features = (*self.means.values(), *self.spreads.values(), *self.channel_medians.values())
-        moments = [len(each) for each in (*of_features, self.medians)]
+        moments = [len(each) for each in (*self.means.values(), *self.spreads.values())]
         scores = [len(counts) for counts in self.scores.values()]
         if (
             len(bins) != len(spec)
             or any(each != bins for each in tables)
             or any(each != len(spec) for each in moments)
             or any(each != len(self.score_edges) + 1 for each in scores)
+            or any(not set(spec.names).issuperset(each) for each in self.usual.values())
         ):
             raise BundleRefused(
                 "the reference profile does not fit the features", where=where, todo="train the model again"

@@ -112,13 +112,13 @@ def test_a_line_without_a_value_and_a_value_without_a_line_are_named(
 
 def test_the_text_of_the_example_has_all_that_a_flag_needs() -> None:
     (text,) = [block for language, block in read_blocks() if language == "toml"]
-    assert set(tomllib.loads(text)[NAME]) == {"unit", "reason", "true", "false", "missing"}
+    assert set(tomllib.loads(text)[NAME]) == {"unit", "theme", "fact", "true", "false", "missing"}
 
 
-def test_the_page_names_a_reason_code_and_files_that_exist() -> None:
+def test_the_page_names_a_fact_and_files_that_exist() -> None:
     (_, line), *_ = read_blocks()
-    code = tomllib.loads(line)[NAME]["reason"]
-    assert f'reason = "{code}"' in (REPOSITORY / "features" / "features.toml").read_text()
+    code = tomllib.loads(line)[NAME]["fact"]
+    assert f'fact = "{code}"' in (REPOSITORY / "features" / "features.toml").read_text()
     section = (REPOSITORY / "CONTRIBUTING.md").read_text().split("\n## Add a feature\n")[1].split("\n### ")[0]
     named = re.findall(r"tests/[\w/]+\.\w+", section)
     assert named

@@ -19,7 +19,7 @@ from consignments.records import Alert, Outcome, Target, Truth
 from consignments.tables import read_table, to_consignments
 from features.batch import BATCH_KEY, FeatureMatrix, FeatureParameters, Tables
 from features.history.pseudonyms import Pseudonyms
-from features.normalization.normal_forms import get_goods_text
+from features.normalization.normal_forms import get_declared_texts
 from features.streams import FeatureInputs, compute_feature_matrix
 from models.batch_scoring import ScoreColumns, build_feature_parameters, score_table
 from models.bundle import Bundle
@@ -209,7 +209,7 @@ def explain(
     joined, matrix = _compute_matrix(bundle, tables, history, only=consignment_id)
     record = to_consignments(joined.iloc[matrix.rows[-1:]], bundle.config.build_record_type())[0]
     model = bundle.model.replace_spec(matrix.spec)
-    found = model.explain(matrix.X[-1], reasons, lowering=True, goods=get_goods_text(record))
+    found = model.explain(matrix.X[-1], reasons, lowering=True, declared=get_declared_texts(record))
     return pd.DataFrame(
         [msgspec.to_builtins(reason) for reason in found],
         columns=["code", "text", "value", "usual", "contribution", "direction"],

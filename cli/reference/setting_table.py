@@ -132,17 +132,14 @@ def _describe_annotation(field: "FieldInfo") -> tuple[str, str]:
 
 def _list_environment_only() -> list[SettingReference]:
     """Describe the variables that no settings file may set, since they are read before it or hold a secret."""
-    from models.reasons.texts import DEFAULT_LANGUAGE, LANGUAGE_VARIABLE, LANGUAGES
     from models.signatures.keys import PASSPHRASE_VARIABLE
     from operation.exchange.imports import API_KEY_VARIABLE
     from serving.process.settings import SETTINGS_VARIABLE
 
-    languages = "Language of reasons, also of `npsrisk score` and the model in MLflow."
     passphrase = "Passphrase that encrypts a signing key (`npsrisk keys`)."
     api_key = "Key of `npsrisk exchange import --service` for the service."
     rows: list[tuple[str, str, str | None, str, str]] = [
         (SETTINGS_VARIABLE, "path", None, "", "File of settings."),
-        (LANGUAGE_VARIABLE, "text", DEFAULT_LANGUAGE, ", ".join(LANGUAGES), languages),
         (PASSPHRASE_VARIABLE, "text", None, "", passphrase),
         (API_KEY_VARIABLE, "text", None, "", api_key),
     ]

@@ -37,7 +37,7 @@ class GoodsWords:
         """List up to three words on which a feature depends, as written in the text; none for other features."""
         finder = _FINDERS.get(feature)
         found = finder(self) if finder and self._codes.size else ()
-        return list(dict.fromkeys(filter(None, map(_shorten, found))))[:MAX_QUOTED_WORDS]
+        return list(dict.fromkeys(filter(None, map(shorten_text, found))))[:MAX_QUOTED_WORDS]
 
     @cached_property
     def _text(self) -> str:
@@ -120,7 +120,7 @@ def _quote_slot(slot: int) -> Finder:
     return lambda words: words.quote_slot(slot)
 
 
-def _shorten(text: str) -> str:
+def shorten_text(text: str) -> str:
     """Shorten a text, and drop characters that are invisible or break the line, for example control and bidi characters."""
     shown = "".join(char for char in text if char.isprintable()).strip(" \"'.,;:|/()[]")
     return shown if len(shown) <= MAX_QUOTED_CHARACTERS else f"{shown[:MAX_QUOTED_CHARACTERS].rstrip()}…"

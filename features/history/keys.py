@@ -44,6 +44,7 @@ class KeyKind(msgspec.Struct, frozen=True):
     parts: tuple[str, ...]
     optional: frozenset[str] = frozenset()
     side: str | None = None
+    theme: str = "goods"
 
 
 def list_key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:

@@ -19,7 +19,7 @@ from features.spec import Feature
 
 
 class HistoryReading(NamedTuple):
-    """A number that history gives for each key, or for all keys of a side; readings of one meaning share a reason code."""
+    """A number that history gives for each key, or for all keys of a side; readings of one meaning are one fact of a reason."""
 
     name: str
     unit: str
@@ -44,13 +44,20 @@ def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
     """Build the history features: every reading of each kind of key, then the readings of the sides."""
     return (
         *(
-            Feature(f"history.{kind.name}.{name}", unit, f"{kind.name.replace('+', '_')}_{meaning}")
+            Feature(f"history.{kind.name}.{name}", unit, _choose_theme(kind, meaning))
             for kind in kinds
             for name, unit, meaning in READINGS
         ),
         *(
-            Feature(f"history.{side}_side.{name}", unit, f"{side}_{meaning}")
+            Feature(f"history.{side}_side.{name}", unit, "finds")
             for side in (*SIDES, EITHER)
-            for name, unit, meaning in SIDE_READINGS
+            for name, unit, _ in SIDE_READINGS
         ),
     )
+
+
+def _choose_theme(kind: KeyKind, meaning: str) -> str:
+    """Choose the theme of a reading: another name with the same phone, e-mail address or account is a link."""
+    if meaning == "finds":
+        return "finds"
+    return "links" if meaning == "counterparts" and kind.counterpart == kind.side else kind.theme

@@ -34,6 +34,29 @@ class NormalForms(NamedTuple):
     text: str
 
 
+class DeclaredTexts(NamedTuple):
+    """Texts of a consignment that a reason quotes: goods and HS code as features read them, route and countries as written."""
+
+    goods: str = ""
+    hs: str = ""
+    route: str = ""
+    departure_country: str = ""
+    destination_country: str = ""
+    origin_country: str = ""
+    sender_country: str = ""
+    consignee_country: str = ""
+    currency: str = ""
+
+
+DECLARED_COLUMNS = DeclaredTexts._fields[2:]
+
+
+def get_declared_texts(c: Consignment) -> DeclaredTexts:
+    """Return what a consignment declares."""
+    plain = (getattr(c, name) or "" for name in DECLARED_COLUMNS)
+    return DeclaredTexts(get_goods_text(c), get_goods_hs(c), *plain)
+
+
 def normalize_consignment(c: Consignment) -> NormalForms:
     """Compute all normal forms of a consignment. The text of the goods keeps its spelling."""
     return NormalForms(
@@ -66,10 +89,15 @@ def clean_hs(hs_code: str | None) -> str:
 
 def get_goods_hs(c: Consignment) -> str:
     """Return the digits of the HS code of the goods, else of the first item that has one; '' if there is none."""
-    code = clean_hs(c.hs_code)
-    if code or not c.items:
+    return find_goods_hs(c.hs_code, c.items or ())
+
+
+def find_goods_hs(hs_code: str | None, items: Sequence[Item]) -> str:
+    """Find the HS code of goods and items as `get_goods_hs` does."""
+    code = clean_hs(hs_code)
+    if code or not items:
         return code
-    return next((code for item in c.items if (code := clean_hs(item.hs_code))), "")
+    return next((code for item in items if (code := clean_hs(item.hs_code))), "")
 
 
 def get_goods_text(c: Consignment) -> str:

@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.reasons.texts import DEFAULT_LANGUAGE, get_language
-
+DEFAULT_LANGUAGE = "en"
 FOLDER = Path(__file__).parent / "texts"
 
 
@@ -55,8 +54,8 @@ def load_page_texts(language: str) -> PageTexts:
 
 
 def load_own_texts() -> PageTexts:
-    """Load the texts of the language that the environment names."""
-    return load_page_texts(get_language())
+    """Load the English texts."""
+    return load_page_texts(DEFAULT_LANGUAGE)
 
 
 def _read(language: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from consignments.errors import BundleRefused, ServiceFault
-from features.normalization.normal_forms import get_goods_text
+from features.normalization.normal_forms import get_declared_texts
 from models.bundle import Bundle
 from models.reasons.ranking import Reason
 from models.risk_model import RiskModel
@@ -68,9 +68,9 @@ def explain_decision(
     if not isinstance(risk, RiskModel):
         return None
     row = np.array(decode_features(event), dtype=np.float32)
-    goods = get_goods_text(entries.decode_consignment(event))
+    declared = get_declared_texts(entries.decode_consignment(event))
     base = float(risk.trees.compute_contributions(row[None, :])[0][-1])
-    return risk.explain(row, ALL_REASONS, lowering=True, goods=goods), base
+    return risk.explain(row, ALL_REASONS, lowering=True, declared=declared), base
 
 
 def refuse_fetch(name: str, version: str) -> Bundle:
@@ -92,7 +92,10 @@ def draw_waterfall(reasons: Sequence[Reason], base: float | None, words: tuple[s
     usual, rest, this = words
     ranked = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     shown, others = ranked[:MAX_BARS], ranked[MAX_BARS:]
-    steps = [(reason.text, reason.contribution) for reason in shown]
+    steps = [
+        ("; ".join(fact.text for fact in reason.facts) or reason.text, reason.contribution)
+        for reason in shown
+    ]
     if base is not None:
         steps.append((rest, sum((reason.contribution for reason in others), 0.0)))
     edges = np.cumsum([base or 0.0, *(value for _, value in steps)]).tolist()

@@ -119,11 +119,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class ReasonCodes(msgspec.Struct, frozen=True):
-    """All reason codes that the loaded model can return."""
+    """The themes of reasons, with the texts of the features of the loaded model."""
 
-    language: Annotated[
-        str, Meta(description="language of the texts, for example `en`; set by NPSRISK_LANGUAGE")
-    ]
     model: ModelName
     codes: list[ReasonCode]
 
@@ -242,10 +239,10 @@ async def read_model(request: ApiRequest) -> ModelInfo:
 
 @route("/v1/reasons", "reasons")
 async def list_reasons(request: ApiRequest) -> ReasonCodes:
-    """Return all reason codes with their texts."""
+    """Return all themes of reasons with their texts."""
     model = request.service.active.get_scorer().model
     ranker, name = model.risk.reasons, parse_model_name(model.name)
-    return ReasonCodes(ranker.language, name, ranker.list_codes())
+    return ReasonCodes(name, ranker.list_codes())
 
 
 @route("/health/live", "live", tag="service", scope=None, refusals=())

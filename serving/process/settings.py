@@ -164,7 +164,6 @@ SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values
 OTHER_NAMES = (
     SETTINGS_VARIABLE,
     "NPSRISK_API_KEY",
-    "NPSRISK_LANGUAGE",
     "NPSRISK_KEY_PASSPHRASE",
     "NPSRISK_TEST_POSTGRES",
 )

@@ -11,7 +11,7 @@ from consignments.messages.quality import QUALITY_CODES
 from consignments.offices import OfficeTable
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
-from features.normalization.normal_forms import get_goods_text
+from features.normalization.normal_forms import get_declared_texts
 from models.reasons.ranking import Reason
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
@@ -114,7 +114,7 @@ class Decider:
             return None, answer.reasons
         scorer, reasons = self._active.get_scorer(), answer.reasons
         if count > len(reasons) and scorer.model.sha256 == answer.decision.model_sha256:
-            reasons = scorer.explain(unpack_row(event.features), count, get_goods_text(c))
+            reasons = scorer.explain(unpack_row(event.features), count, get_declared_texts(c))
         return event.features, reasons
 
     def name_features(self, features: bytes | None, model_sha256: str) -> dict[str, float | None] | None:

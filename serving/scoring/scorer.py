@@ -17,7 +17,7 @@ from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY
 from consignments.versions import is_late
-from features.normalization.normal_forms import get_goods_text
+from features.normalization.normal_forms import DeclaredTexts, get_declared_texts
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, get_issued_us
@@ -153,9 +153,9 @@ class Scorer:
             if count:
                 self._metrics.counters[name].inc(count)
 
-    def explain(self, features: Row, count: int, goods: str) -> list[Reason]:
-        """Compute the reasons of a row of this model's features, with words of its goods text."""
-        return list(self.model.risk.explain(np.array(features, dtype=np.float32), count, goods=goods))
+    def explain(self, features: Row, count: int, declared: DeclaredTexts) -> list[Reason]:
+        """Compute the reasons of a row of this model's features, with words of its declaration."""
+        return list(self.model.risk.explain(np.array(features, dtype=np.float32), count, declared=declared))
 
     def _pack_or_repeat(self, asked: Sequence[ScoreRequest]) -> list[PendingConsignment | ScoreResult]:
         """Pack consignments; for one that equals its latest version return the recorded decision."""
@@ -294,7 +294,7 @@ class Scorer:
             )
         band = risk.bands.assign(score)
         count = max(DEFAULT_REASON_COUNTS[band], pending.asked.reasons or 0)
-        reasons = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
+        reasons = list(risk.explain(row, count, declared=get_declared_texts(c))) if count else []
         stored = _encode(reasons) if reasons else NO_REASONS
         made_by = model.name, model.sha256, model.spec_sha256
         # The fields of an arrival are the first of a decision's.

@@ -75,8 +75,7 @@ REFERENCE = ReferenceProfile(
     missing={"postal": {"hs_code": 2}},
     sizes={},
     sources={"office": {"Incheon": SourceActivity(5, 0)}},
-    medians=[None] * len(SPEC),
-    channel_medians={},
+    usual={"0": {SPEC.names[0]: [0.0, 0.5, 1.0]}},
 )
 
 
@@ -144,14 +143,11 @@ def test_a_bundle_holds_data_only_and_names_no_module(directory: Path) -> None:
         )
 
 
-def test_reasons_compare_with_the_medians_of_the_reference(tmp_path: Path) -> None:
-    row = make_rows(10, 1).X[0]
-    medians: list[float | None] = [float(place) for place in range(len(SPEC))]
-    write(tmp_path / "new", reference=msgspec.structs.replace(REFERENCE, medians=medians))
-    model = load_bundle(tmp_path / "new").model
+def test_reasons_compare_with_what_was_usual_in_the_reference(directory: Path) -> None:
+    model, row = load_bundle(directory).model, make_rows(10, 1).X[0]
     reasons = model.replace_spec(SPEC).explain(row, len(SPEC), lowering=True)
     assert reasons == model.explain(row, len(SPEC), lowering=True)
-    assert any(reason.usual is not None for reason in reasons)
+    assert 0.5 in [fact.usual for reason in reasons for fact in reason.facts]
 
 
 def test_a_bundle_may_carry_no_reference(tmp_path: Path) -> None:

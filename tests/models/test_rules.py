@@ -28,7 +28,7 @@ def test_who_would_fire_on_everything_is_struck_off() -> None:
         for consignments in (25, 26)
     )
     assert rules.compute_scores(np.stack([watched, busy])).tolist() == [5, 0]
-    assert [reason.code for reason in rules.explain(watched)] == ["sender_finds"]
+    assert [reason.code for reason in rules.explain(watched)] == ["finds"]
     assert rules.explain(busy) == []
 
 
@@ -57,9 +57,9 @@ def test_rules_give_scores_bands_and_reasons_where_there_is_no_model() -> None:
     assert rules.explain(X[0]) == []
 
 
-def test_rules_of_one_meaning_are_one_reason() -> None:
+def test_rules_of_one_theme_are_one_reason() -> None:
     reasons = Rules(REAL).explain(row_with(goods__names_specific=1, goods__names_class=2), 9)
-    assert [reason.code for reason in reasons] == ["substance_named"]
+    assert [reason.code for reason in reasons] == ["goods"]
     assert reasons[0].contribution == pytest.approx(0.8 * (5 + 4))
 
 

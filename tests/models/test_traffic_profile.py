@@ -27,8 +27,7 @@ def reference(**changes: object) -> ReferenceProfile:
         missing={"postal": {"hs_code": 2}},
         sizes={"channel:postal": {"pieces": [1.0, 1.0, 1.0, 2.0, 3.0]}},
         sources={"office": {"Incheon": SourceActivity(6, 1)}},
-        medians=[1.5, None],
-        channel_medians={"postal": [1.5, None]},
+        usual={"1": {"made.a": [1.0, 1.5, 2.0]}},
     )
     return msgspec.structs.replace(whole, **changes)
 
@@ -47,7 +46,7 @@ def test_a_reference_keeps_its_numbers_as_json() -> None:
         {"features": {"postal": [[1, 2, 3, 0]]}},
         {"means": {"postal": [1.5]}},
         {"scores": {"channel:postal": [6]}},
-        {"medians": [1.0]},
+        {"usual": {"1": {"made.c": [1.0, 1.5, 2.0]}}},
     ],
     ids=[
         "a feature too few",
@@ -55,7 +54,7 @@ def test_a_reference_keeps_its_numbers_as_json() -> None:
         "counts too few",
         "a mean too few",
         "scores of other bins",
-        "a median too few",
+        "usual values of another feature",
     ],
 )
 def test_a_reference_that_does_not_fit_the_features_is_refused(change: dict[str, object]) -> None:

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from features.spec import Feature, Spec
+from features.spec import THEMES, Feature, Spec
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from models.risk_model import RiskModel
 
 UNITS = ("count", "share", "flag", "USD")
 SPEC = Spec(
-    Feature(f"made.f{i}", UNITS[i % 4], f"reason_{i // 2}", f"Feature {i} is {{value}}") for i in range(12)
+    Feature(f"made.f{i}", UNITS[i % 4], THEMES[i // 2], f"Feature {i} is {{value}}") for i in range(12)
 )
 LIGHTGBM_PARAMS = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 PARAMS = TreeParams(trees=40, leaves=15, depth=6, rows_in_leaf=10, learning_rate=0.1)

@@ -13,6 +13,7 @@ from consignments.records import get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
+from models.reasons.usual import compute_usual
 from models.traffic_profile import ReferenceProfile, SourceActivity
 from training.arrays import Bools, Floats, Ints, Rows
 from training.evaluation.traffic import extract_texts, index_office_days, select_at_capacity
@@ -122,8 +123,7 @@ def build_traffic_profile(
             }
             for column in SOURCES
         },
-        medians=_summarize_known(columns, np.median, np.float32),
-        channel_medians={name: _summarize_known(part, np.median, np.float32) for name, part in parts.items()},
+        usual=compute_usual(seen.spec, seen.X),
     )
 
 

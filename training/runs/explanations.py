@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Feature
-from features.streams import list_goods_texts
+from features.streams import list_declared_texts
 from models.calibration import fit_raw_scale
 from models.consignment_facts import describe_consignments
 from models.formats import format_count, format_number, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
-from models.reasons.texts import get_language, get_template
+from models.reasons.texts import get_template
 from models.risk_model import RiskModel
 from training.arrays import Floats, Ints, Rows
 from training.reporting.charts import Chart
@@ -66,7 +67,7 @@ class ExplainedSample:
         share = size / max(float(size.sum()), 1e-300)
         ranked = [(features[place], float(share[place])) for place in self.rank_features()]
         return [
-            {"feature": each.name, "group": each.group, "reason": each.reason, "share": size}
+            {"feature": each.name, "group": each.group, "theme": each.theme, "share": size}
             for each, size in ranked
         ]
 
@@ -104,7 +105,7 @@ def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, 
 
 def name_feature(feature: Feature) -> str:
     """Return a feature in words: the text of its reason, with an ellipsis for the value."""
-    texts = get_template(feature, get_language()).list_texts()
+    texts = get_template(feature).list_texts()
     text = texts.get("other") or texts.get("true") or next(iter(texts.values()))
     return text.replace("{value}", "…").replace("{currency}", "its currency").rstrip(" :")
 
@@ -120,7 +121,7 @@ def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[d
     found, labelled = (window[name].to_numpy(bool) for name in ("positive", "labelled"))
     results = np.where(found, "positive", np.where(labelled, "negative", "not inspected")).astype(object)
     results[~found & window["true_positive"].fillna(False).to_numpy(bool)] += ", but positive by the truth"
-    facts, goods = describe_consignments(frame), list_goods_texts(frame)
+    facts, declared = describe_consignments(frame), list_declared_texts(frame)
     return [
         {
             "consignment_id": str(frame["consignment_id"].iloc[place]),
@@ -129,8 +130,10 @@ def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[d
             "channel": str(frame["channel"].iloc[place]),
             "result": results[place],
             "facts": facts[place],
-            "reasons": [reason.text for reason in unseen.rank(at, MAX_REASONS, goods[place], lowering=False)],
-            "waterfall": unseen.build_waterfall(at, float(scores[at]), goods[place]),
+            "reasons": [
+                reason.text for reason in unseen.rank(at, MAX_REASONS, declared[place], lowering=False)
+            ],
+            "waterfall": unseen.build_waterfall(at, float(scores[at]), declared[place]),
         }
         for place, at in enumerate(highest.tolist())
     ]
@@ -160,9 +163,7 @@ class UnseenModel:
         ratio, offset = fit_raw_scale(raw[np.searchsorted(rows, usual.rows[free])], own)
         values, arrays = fit.fitted.to_plain()
         known = served.reasons.context
-        context = ReasonContext(
-            known.medians, values.get("vocabularies", {}), arrays.get("text_weights"), known.channel_medians
-        )
+        context = ReasonContext(known.usual, values.get("vocabularies", {}), arrays.get("text_weights"))
         model = RiskModel(fit.trees, served.calibration, served.bands, served.spec)
         return cls(rows, X, model, ReasonRanker(served.spec, context), ratio, offset)
 
@@ -171,16 +172,16 @@ class UnseenModel:
         raw = self.ratio * self.model.trees.predict_raw(self.X) + self.offset
         return self.model.calibration.calibrate(raw, channels)
 
-    def rank(self, at: int, top: int, goods: str, *, lowering: bool) -> list[Reason]:
+    def rank(self, at: int, top: int, declared: DeclaredTexts, *, lowering: bool) -> list[Reason]:
         """List the most important reasons of a row, each with what is usual."""
         effects = self.model.trees.compute_contributions(self.X[at : at + 1])[0] * self.ratio
-        return self.reasons.rank(self.X[at], effects, top, lowering=lowering, goods=goods)
+        return self.reasons.rank(self.X[at], effects, top, lowering=lowering, declared=declared)
 
-    def build_waterfall(self, at: int, score: float, goods: str) -> list[dict[str, Any]]:
+    def build_waterfall(self, at: int, score: float, declared: DeclaredTexts) -> list[dict[str, Any]]:
         """Build the steps from the mean of the training rows to the score of a row."""
         mean = float(self.model.trees.compute_contributions(self.X[at : at + 1])[0][-1])
         base = self.ratio * mean + self.offset
-        every = self.rank(at, len(self.model.spec), goods, lowering=True)
+        every = self.rank(at, len(self.model.spec), declared, lowering=True)
         every.sort(key=lambda reason: -abs(reason.contribution))
         shown = sorted(every[:MAX_STEPS], key=lambda reason: -reason.contribution)
         steps = [(reason.text, reason.contribution) for reason in shown]

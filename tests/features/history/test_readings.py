@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from features.config import FeatureConfig, HistoryKeys
 from features.history.keys import COMMON_KINDS, list_key_kinds
 from features.history.readings import EITHER, READINGS, SIDE_READINGS, SIDES, build_history_features
@@ -11,22 +13,23 @@ CONFIG = FeatureConfig(history=HistoryKeys((("hs_code", "departure_country"),)))
 SPEC = Spec(build_history_features(list_key_kinds(CONFIG)))
 
 
-def reason_of(name: str) -> str:
-    return SPEC.features[SPEC.get_column(name)].reason
-
-
-def test_readings_that_mean_the_same_share_a_reason() -> None:
-    assert reason_of("history.sender.new") == reason_of("history.sender.days_since_first") == "sender_new"
-    assert (
-        reason_of("history.sender.nps_rate") == reason_of("history.sender.any_offence_ever") == "sender_finds"
-    )
-    assert reason_of("history.sender_side.nps_a_consignment") == "sender_finds"
-    assert reason_of("history.route.arrivals_7d") == "route_volume"
-
-
-def test_reason_codes_are_snake_case() -> None:
-    assert all(feature.reason.isidentifier() and feature.reason.islower() for feature in SPEC)
-    assert reason_of("history.hs_code+departure_country.velocity") == "hs_code_departure_country_surge"
+@pytest.mark.parametrize(
+    ("name", "theme"),
+    [
+        ("sender.new", "parties"),
+        ("sender.nps_rate", "finds"),
+        ("sender.inspections_ever", "finds"),
+        ("sender_side.nps_a_consignment", "finds"),
+        ("sender_phone.counterparts", "links"),
+        ("sender.counterparts", "parties"),
+        ("pair.arrivals_30d", "links"),
+        ("route.arrivals_7d", "route"),
+        ("product.velocity", "goods"),
+        ("hs_code+departure_country.velocity", "goods"),
+    ],
+)
+def test_a_reading_belongs_to_the_theme_that_it_speaks_of(name: str, theme: str) -> None:
+    assert SPEC.features[SPEC.get_column(f"history.{name}")].theme == theme
 
 
 def test_the_names_of_readings_are_unique() -> None:

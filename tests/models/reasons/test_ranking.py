@@ -1,259 +1,225 @@
-"""Reasons: contributions in an officer's words."""
+"""Reasons: themes whose contributions are exact, with facts in an officer's words and in an order that helps."""
 
-import msgspec
+import math
+
 import numpy as np
 import pytest
+from support.real_rows import REAL, row_with
 
+from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Feature, Spec
-from models.reasons.ranking import Reason, ReasonRanker
+from models.reasons.ranking import MANY_SMALL, NO_TEXTS, Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 
-SPEC = Spec(
-    [
-        Feature("history.sender.arrivals_7d", "count", "sender_volume"),
-        Feature("history.sender.arrivals_30d", "count", "sender_volume"),
-        Feature("value.usd", "USD", "declared_value"),
-        Feature("route.missing", "flag", "route_unknown"),
-    ]
-)
-ROW = np.array([4, 9, 1250.4, 1], dtype=np.float32)
+CHANNEL = "category.channel"
+NAMES = {
+    "channel": ["air_cargo", "postal"],
+    "departure_country": ["cn", "nl"],
+    "hs_heading": ["6109"],
+}
+USUAL = {
+    "2": {
+        "history.consignee_phone.arrivals_30d": [1.0, 5.0, 9.0],
+        "history.route.arrivals_30d": [100.0, 170.0, 500.0],
+        "value.usd": [5.0, 20.0, 90.0],
+        "parties.sender_email_missing": [0.0, 1.0, 1.0],
+        "goods.described": [1.0, 1.0, 1.0],
+    },
+    "2 parties.consignee_business 0": {"history.consignee_phone.arrivals_30d": [0.0, 0.0, 1.0]},
+    "2 category.departure_country 2": {"history.route.new": [0.0, 0.0, 1.0], "history.route.arrivals_30d": [3.0, 9.0, 30.0]},
+    "2 category.hs_heading 1": {"value.usd": [8.0, 15.0, 40.0]},
+}  # fmt: skip
+CONTEXT = ReasonContext(USUAL, NAMES)
+POSTAL = {CHANNEL: 2.0}
 
 
-def told(contributions: list[float], top: int = 3, lowering: bool = False) -> list[tuple[str, str, float]]:
-    ranked = ReasonRanker(SPEC).rank(ROW, np.array(contributions), top, lowering=lowering)
-    return [(reason.code, reason.text, round(reason.contribution, 6)) for reason in ranked]
+def rank(
+    facts: dict[str, tuple[float, float]],
+    top: int = 9,
+    declared: DeclaredTexts = NO_TEXTS,
+    **options: bool,
+) -> list[Reason]:
+    """Rank features that are given as value and contribution; a value of NaN is a missing one."""
+    values = {name: value for name, (value, _) in facts.items()}
+    row = row_with(**{name.replace(".", "__"): value for name, value in (POSTAL | values).items()})
+    contributions = np.zeros(len(REAL))
+    for name, (_, contribution) in facts.items():
+        contributions[REAL.get_column(name)] = contribution
+    return ReasonRanker(REAL, CONTEXT).rank(row, contributions, top, declared=declared, **options)
 
 
-def test_features_of_one_meaning_are_one_reason_told_by_the_feature_that_weighs_most() -> None:
-    assert told([0.5, 0.75, 0.25, 0.0]) == [
-        ("sender_volume", "9 consignments of this sender in the last 30 days", 1.25),
-        ("declared_value", "Declared value is 1,250 USD", 0.25),
-    ]
+def give_texts(*args: object, **options: object) -> list[str]:
+    return [fact.text for reason in rank(*args, **options) for fact in reason.facts]  # type: ignore[arg-type]
 
 
-def test_what_lowers_the_score_is_told_only_when_asked_for() -> None:
-    contributions = [0.5, -2.0, 0.25, -0.125]
-    assert [code for code, _, _ in told(contributions)] == ["declared_value"]
-    assert told(contributions, 9, lowering=True) == [
-        ("declared_value", "Declared value is 1,250 USD", 0.25),
-        ("route_unknown", "No route is given", -0.125),
-        ("sender_volume", "9 consignments of this sender in the last 30 days", -1.5),
-    ]
+PRETEXT = {"goods.pretext_words": (1.0, 0.6), "goods.names_specific": (0.0, 0.0)}
 
 
-def test_no_more_reasons_than_asked_for_and_equal_ones_by_their_codes() -> None:
-    assert [code for code, _, _ in told([0.1, 0.1, 0.2, 0.2], 2)] == ["declared_value", "route_unknown"]
-    assert told([1.0, 1.0, 1.0, 1.0], 0) == []
-
-
-def test_the_expected_value_behind_the_features_is_no_reason() -> None:
-    assert told([0.0, 0.0, 0.0, 0.0, 7.0], 9) == []
-
-
-FACTS = Spec(
-    [
-        Feature("history.route.arrivals_7d", "count", "route_volume"),
-        Feature("history.route.arrivals_30d", "count", "route_volume"),
-        Feature("history.route.days_since_last", "days", "route_volume"),
-        Feature("goods.characters", "count", "text_shape"),
-        Feature("goods.pretext_words", "count", "pretext_use"),
-        Feature("goods.text_score", "log-odds", "text_score"),
-    ]
-)
-USUAL = ReasonContext([60.0, 200.0, None, 20.0, 0.0, -3.0])
-
-
-def rank_facts(row: list[float], contributions: list[float], **options: bool) -> list[Reason]:
-    ranker = ReasonRanker(FACTS, USUAL, "en")
-    return ranker.rank(np.array(row, dtype=np.float32), np.array(contributions), 9, **options)
-
-
-def test_the_facts_of_one_reason_are_joined_and_no_fact_is_told_twice() -> None:
-    (reason,) = rank_facts([9, 30, 2, 1, 1, 1], [0.5, 0.4, 0.3, 0, 0, 0])
-    assert reason.text == (
-        "9 consignments on this route in the last 7 days (usual: 60); the last consignment on this route came 2 days ago"
-    )
-    assert (reason.value, reason.usual, reason.direction) == (9.0, 60.0, "raises")
-
-
-def test_a_fact_that_adds_next_to_nothing_is_not_told() -> None:
-    (reason,) = rank_facts([9, 30, 2, 1, 1, 1], [0.5, 0, 0.05, 0, 0, 0])
-    assert reason.text == "9 consignments on this route in the last 7 days; usual: 60"
-
-
-def test_what_an_officer_cannot_act_on_comes_after_all_that_raises() -> None:
-    reasons = rank_facts([9, 30, 2, 7, 1, -1], [0.1, 0, 0, 0.5, 0.2, 2.0])
-    assert [reason.code for reason in reasons] == ["pretext_use", "route_volume", "text_score", "text_shape"]
-
-
-def test_a_reason_that_lowers_says_so_and_stands_behind() -> None:
-    reasons = rank_facts([9, 30, 2, 7, 1, -1], [-0.1, 0, 0, 0.5, 0.2, 2.0], lowering=True)
-    assert [reason.direction for reason in reasons] == ["raises", "raises", "raises", "lowers"]
-    assert sum(reason.contribution for reason in reasons) == pytest.approx(2.6)
-
-
-def test_a_missing_value_is_null_and_is_told_alone() -> None:
-    (reason,) = rank_facts([np.nan, np.nan, np.nan, 1, 1, 1], [0.5, 0.4, 0.3, 0, 0, 0])
-    assert (reason.text, reason.value, reason.usual) == ("No route is given", None, 60.0)
-
-
-def test_values_are_those_of_the_row_without_digits_of_their_storage() -> None:
-    (reason,) = rank_facts([0.1, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0])
-    assert reason.value == 0.1
-
-
-def test_two_codes_that_say_the_same_are_one_reason() -> None:
-    spec = Spec([Feature("route.missing", "flag", "a"), Feature("history.route.new", "flag", "b")])
-    row, contributions = np.array([1, np.nan], dtype=np.float32), np.array([0.2, 0.1])
-    ranker = ReasonRanker(spec, language="en")
-    assert [reason.text for reason in ranker.rank(row, contributions, 9)] == ["No route is given"]
-    assert len(ranker.rank(row, contributions, 9, lowering=True)) == 2
-
-
-def test_a_reason_of_an_older_log_decodes() -> None:
-    old = msgspec.msgpack.encode(
-        {"code": "route_volume", "text": "Route had 9 consignments", "contribution": 0.5}
-    )
-    reason = msgspec.msgpack.decode(old, type=Reason)
-    assert (reason.text, reason.value, reason.usual, reason.direction) == (
-        "Route had 9 consignments", None, None, "raises",
+def test_a_reason_is_a_theme_with_the_exact_sum_of_its_features() -> None:
+    (reason,) = rank(PRETEXT | {"goods.text_family": (0.0, -0.125), "goods.cover_plant": (1.0, 0.25)})
+    assert (reason.code, reason.contribution, reason.direction) == ("goods", 0.725, "raises")
+    assert [fact.code for fact in reason.facts] == ["pretext_use", "cover_goods"]
+    assert (reason.text, reason.value, reason.usual) == (
+        reason.facts[0].text, reason.facts[0].value, reason.facts[0].usual,
     )  # fmt: skip
-    assert list(msgspec.to_builtins(reason)) == [
-        "code",
-        "text",
-        "value",
-        "usual",
-        "contribution",
-        "direction",
-    ]
 
 
-def test_all_codes_are_listed_with_their_texts() -> None:
-    listed = {each.code: each for each in ReasonRanker(FACTS, USUAL, "en").list_codes()}
-    assert listed["text_score"].last
-    assert not listed["route_volume"].last
-    assert [feature.name for feature in listed["route_volume"].features] == list(FACTS.names[:3])
-    assert listed["pretext_use"].features[0].texts["one"].startswith("Description has a use")
+def test_all_themes_add_up_whatever_is_missing() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        row = rng.integers(0, 4, len(REAL)).astype(np.float32)
+        row[rng.random(len(REAL)) < 0.3] = np.nan
+        contributions = rng.normal(size=len(REAL) + 1)
+        reasons = ReasonRanker(REAL, CONTEXT).rank(row, contributions, 99, lowering=True)
+        assert math.fsum(each.contribution for each in reasons) == pytest.approx(contributions[:-1].sum())
+        texts = [fact.text for each in reasons for fact in each.facts]
+        assert len(texts) == len(set(texts))
+        assert all((each.direction == "raises") == (each.contribution > 0) for each in reasons)
 
 
-CHANNELS = ReasonContext(
-    [1.0, 3.0], {"channel": ["air_cargo", "postal"]}, channel_medians={"postal": [60.0, None]}
-)
-
-
-@pytest.mark.parametrize(
-    ("code", "text", "usual"),
-    [
-        (2.0, "9 consignments on this route in the last 7 days; usual for postal items: 60", 60.0),
-        (1.0, "9 consignments on this route in the last 7 days; usual: 1", 1.0),
-        (0.0, "9 consignments on this route in the last 7 days; usual: 1", 1.0),
-        (np.nan, "9 consignments on this route in the last 7 days; usual: 1", 1.0),
-    ],
-)
-def test_usual_is_of_the_channel_if_its_traffic_is_known(code: float, text: str, usual: float) -> None:
-    spec = Spec(
-        [
-            Feature("history.route.arrivals_7d", "count", "route_volume"),
-            Feature("category.channel", "code", "channel"),
-        ]
+def test_known_finds_come_first_and_name_the_key_with_the_largest_share() -> None:
+    found = {
+        "history.sender.nps_ever": (1.0, 0.0), "history.sender.arrivals_ever": (20.0, 0.0),
+        "history.sender_phone.nps_ever": (2.0, 0.2), "history.sender_phone.arrivals_ever": (4.0, 0.0),
+        "history.sender_phone.any_offence_ever": (2.0, 0.0), "history.sender_phone.days_since_find": (12.0, 0.0),
+    }  # fmt: skip
+    first, second = rank(PRETEXT | found)
+    assert (first.code, second.code) == ("finds", "goods")
+    assert first.text == (
+        "NPS was found in 2 of 4 earlier consignments with this sender's telephone number, the last 12 days ago"
     )
-    row = np.array([9, code], dtype=np.float32)
-    (reason,) = ReasonRanker(spec, CHANNELS, "en").rank(row, np.array([1.0, 0.0]), 3)
-    assert (reason.text, reason.usual) == (text, usual)
-
-
-KEYS = Spec(
-    [
-        Feature("history.sender.nps_ever", "count", "sender_finds"),
-        Feature("history.sender.arrivals_ever", "count", "sender_volume"),
-        Feature("history.sender_phone.nps_ever", "count", "sender_phone_finds"),
-        Feature("history.sender_phone.arrivals_ever", "count", "sender_phone_volume"),
-        Feature("history.consignee_phone.nps_ever", "count", "consignee_phone_finds"),
-        Feature("history.consignee_phone.arrivals_ever", "count", "consignee_phone_volume"),
-        Feature("history.sender_side.nps_a_consignment", "share", "sender_side_finds"),
-        Feature("history.either_side.nps_a_consignment", "share", "either_finds"),
-    ]
-)
 
 
 @pytest.mark.parametrize(
-    ("counts", "side", "either"),
-    [
-        (
-            [1, 20, 2, 4, 0, 9],
-            "NPS was found in 2 of 4 earlier consignments with this sender's telephone number",
-            "NPS was found in 2 of 4 earlier consignments with this sender's telephone number",
-        ),
-        (
-            [1, 20, 0, 4, 1, 1],
-            "NPS was found in 1 of 20 earlier consignments of this sender",
-            "NPS was found in the only earlier consignment with this consignee's telephone number",
-        ),
-        (
-            [0, 20, np.nan, np.nan, 0, 1],
-            "NPS was found in up to 20 % of consignments with this sender's name, address, phone, e-mail or account",
-            "NPS was found in up to 20 % of consignments with the sender's or the consignee's name, address, phone or e-mail",
-        ),
-    ],
+    ("volume", "codes"),
+    [(0.9, ["goods", "parties"]), (1.4, ["goods", "parties"]), (3.0, ["parties", "goods"])],
 )
-def test_the_key_that_had_the_detections_is_named(counts: list[float], side: str, either: str) -> None:
-    ranker = ReasonRanker(KEYS, language="en")
-    row = np.array([*counts, 0.2, 0.2], dtype=np.float32)
-    texts = {
-        reason.code: reason.text
-        for reason in ranker.rank(row, np.array([0, 0, 0, 0, 0, 0, 1.0, 0.5]), 9, lowering=True)
+def test_volume_is_not_first_while_something_else_is_near(volume: float, codes: list[str]) -> None:
+    new = {"history.consignee_phone.new": (1.0, volume), "parties.consignee_business": (0.0, 0.0)}
+    assert [each.code for each in rank(PRETEXT | new)] == codes
+
+
+def test_a_party_is_compared_with_its_like() -> None:
+    busy = {
+        "history.consignee_phone.new": (0.0, 0.0), "history.consignee_phone.arrivals_7d": (2.0, 0.2),
+        "history.consignee_phone.arrivals_30d": (4.0, 0.6), "parties.consignee_business": (0.0, 0.0),
+    }  # fmt: skip
+    (reason,) = rank(busy)
+    assert (reason.text, reason.value, reason.usual) == (
+        "4 consignments with this consignee's telephone number in the last 30 days; usual for private consignees: 0",
+        4.0, 0.0,
+    )  # fmt: skip
+
+
+def test_a_route_is_compared_with_routes_of_its_country_and_a_busy_one_is_no_reason() -> None:
+    route, country = DeclaredTexts(route="AMS>ICN"), {"category.departure_country": (2.0, 0.0)}
+    quiet = {"history.route.new": (0.0, 0.0), "history.route.arrivals_30d": (1.0, 0.6)} | country
+    assert give_texts(quiet, declared=route) == [
+        "1 consignment on the route AMS > ICN in the last 30 days; usual for routes from NL: 9"
+    ]
+    (busy,) = rank(quiet | {"history.route.arrivals_30d": (64.0, 0.6)})
+    assert busy.code == MANY_SMALL
+
+
+def test_a_value_is_compared_with_its_heading_and_both_numbers_are_given() -> None:
+    value = {"value.usd": (2.0, 0.3), "value.usd_z": (-2.5, 0.4)}
+    assert give_texts(value | {"category.hs_heading": (1.0, 0.0)}) == [
+        "Declared value is 2 USD; usual for HS heading 6109: 15 USD"
+    ]
+    (reason,) = rank(value)
+    assert (reason.text, reason.contribution) == (
+        "Declared value is 2 USD; usual for postal items: 20 USD",
+        0.7,
+    )
+    assert rank(value | {"value.usd": (18.0, 0.3)})[0].code == MANY_SMALL
+
+
+def test_what_is_missing_is_said_once_and_what_others_lack_too_is_not_said() -> None:
+    missing = {
+        "goods.described": (0.0, 0.2), "goods.names_specific": (math.nan, 0.3), "goods.characters": (math.nan, 0.1),
+        "value.missing": (1.0, 0.1), "parties.sender_email_missing": (1.0, 0.4),
+        "parties.sender_address_missing": (1.0, 0.0), "parties.sender_city_missing": (1.0, 0.0),
+        "parties.sender_postcode_missing": (1.0, 0.0),
+    }  # fmt: skip
+    (reason,) = rank(missing)
+    assert (reason.code, reason.text, round(reason.contribution, 9)) == (
+        "missing", "Not given: value, description and sender's address", 1.1,
+    )  # fmt: skip
+
+
+def test_a_detour_and_a_contradiction_name_their_places() -> None:
+    way = {"route.via_hub": (1.0, 0.3), "route.legs": (2.0, 0.2), "route.departure_not_sender": (1.0, 0.3)}
+    declared = DeclaredTexts(route="PEK>DXB>ICN", departure_country="CN", sender_country="US")
+    assert give_texts(way, declared=declared) == [
+        "The route PEK > DXB > ICN passes a transit hub",
+        "Dispatched from CN, but the sender's address is in US",
+    ]
+    assert give_texts(way) == [
+        "The route passes a transit hub",
+        "Dispatched from another country than the sender's address",
+    ]
+
+
+def test_a_new_name_with_a_known_telephone_number_is_a_link() -> None:
+    renamed = {
+        "history.sender.new": (1.0, 0.0), "history.sender_phone.counterparts": (1.0, 0.2),
+        "history.sender_phone.arrivals_ever": (7.0, 0.0),
+    }  # fmt: skip
+    first, _ = rank(PRETEXT | renamed)
+    assert (first.code, first.text) == (
+        "links", "Sender's name is new, but 7 consignments came earlier with this sender's telephone number",
+    )  # fmt: skip
+
+
+def test_what_contributes_much_without_a_fact_that_stands_out_is_many_small_reasons() -> None:
+    small = {
+        "value.usd": (18.0, 0.9),
+        "history.route.arrivals_90d": (60.0, 0.4),
+        "goods.pretext_words": (1.0, 0.1),
     }
-    assert (texts["sender_side_finds"], texts["either_finds"]) == (side, either)
+    (reason,) = rank(small)
+    assert (reason.code, reason.text) == (
+        MANY_SMALL, "No single reason: many small ones (value and weight, route and identifiers, goods as described)",
+    )  # fmt: skip
+    assert reason.contribution == pytest.approx(1.4)
+    assert [fact.code for fact in reason.facts] == ["pretext_use"]
+    assert {each.code for each in rank(small, lowering=True)} == {
+        "finds", "links", "goods", "value", "parties", "route", "missing",
+    }  # fmt: skip
 
 
-def test_the_detections_of_a_named_key_are_not_given_twice() -> None:
-    ranker, row = ReasonRanker(KEYS, language="en"), np.array([0, 3, 2, 4, 0, 9, 0.2, 0.2], dtype=np.float32)
-    contributions = np.array([0, 0, 0.8, 0, 0, 0, 1.0, 0])
-    assert [each.code for each in ranker.rank(row, contributions, 9)] == ["sender_side_finds"]
-    assert len(ranker.rank(row, contributions, 9, lowering=True)) == len({each.reason for each in KEYS})
+def test_no_more_reasons_than_asked_for_and_none_without_a_contribution() -> None:
+    two = PRETEXT | {"route.via_hub": (1.0, 0.5)}
+    assert [len(rank(two, top)) for top in (0, 1, 2, 9)] == [0, 1, 2, 2]
+    assert rank({"goods.pretext_words": (1.0, 0.0)}) == []
 
 
-def test_a_word_is_quoted_once_in_an_answer() -> None:
-    spec = Spec(
-        [
-            Feature("goods.names_specific", "count", "substance_named"),
-            Feature("goods.names_disguised", "count", "name_disguised"),
-        ]
-    )
-    ranker, row = ReasonRanker(spec, language="en"), np.ones(2, dtype=np.float32)
-    texts = [each.text for each in ranker.rank(row, np.array([2.0, 1.0]), 9, goods="pure 4 - C M C")]
-    assert texts == [
+def test_the_words_of_the_goods_are_quoted_once() -> None:
+    goods = {"goods.names_specific": (1.0, 2.0), "goods.names_disguised": (1.0, 1.0)}
+    assert give_texts(goods, declared=DeclaredTexts("pure 4 - C M C")) == [
         "Description names a known NPS (“4 - C M C”)",
         "A substance name is written in disguise: spaced out, or with digits or letters of other scripts",
     ]
-
-
-def test_the_words_of_the_goods_are_quoted_if_they_are_at_hand() -> None:
-    spec = Spec([Feature("goods.names_specific", "count", "substance_named")])
-    ranker, row = ReasonRanker(spec, language="en"), np.array([1], dtype=np.float32)
-    (named,) = ranker.rank(row, np.array([1.0]), 3, goods="pure 4-CMC crystals")
-    (plain,) = ranker.rank(row, np.array([1.0]), 3)
-    assert (named.text, plain.text) == (
-        "Description names a known NPS (“4-CMC”)",
-        "Description names a known NPS",
-    )
-    (nothing,) = ranker.rank(np.zeros(1, dtype=np.float32), np.array([1.0]), 3, goods="cotton socks")
-    assert nothing.text == "Description names no known NPS"
-
-
-def test_that_a_sender_is_new_is_said_once_in_an_answer() -> None:
-    spec = Spec(
-        [
-            Feature("history.sender.days_since_first", "days", "sender_new"),
-            Feature("history.sender.arrivals_365d", "count", "sender_volume"),
-            Feature("history.sender.counterparts", "count", "sender_counterparts"),
-            Feature("history.consignee.arrivals_365d", "count", "consignee_volume"),
-        ]
-    )
-    ranker, row = ReasonRanker(spec, language="en"), np.array([np.nan, 0, 0, 0], dtype=np.float32)
-    contributions = np.array([0.4, 0.3, 0.2, 0.1])
-    assert [each.text for each in ranker.rank(row, contributions, 9)] == [
-        "No earlier consignment of this sender is known",
-        "No consignment to this consignee in the last 365 days",
+    assert give_texts({"goods.vague_whole": (1.0, 0.4)}, declared=DeclaredTexts("GOODS")) == [
+        "Described only by the vague term “GOODS”"
     ]
-    assert len(ranker.rank(row, contributions, 9, lowering=True)) == 4
+
+
+def test_an_amount_names_its_currency() -> None:
+    row = {"value.zero_or_one": (1.0, 0.5), "value.declared": (1.0, 0.0)}
+    assert give_texts(row, declared=DeclaredTexts("socks", currency="KRW")) == [
+        "Declared value is only 1 KRW"
+    ]
+
+
+def test_all_themes_are_listed_with_the_texts_of_their_features() -> None:
+    listed = {each.code: each for each in ReasonRanker(REAL).list_codes()}
+    assert sum(len(each.features) for each in listed.values()) == len(REAL)
+    (pretext,) = (each for each in listed["goods"].features if each.name == "goods.pretext_words")
+    assert (pretext.fact, pretext.texts["one"][:21]) == ("pretext_use", "Description has a use")
+
+
+def test_a_feature_of_a_declared_column_is_a_fact_of_the_goods() -> None:
+    spec = Spec([Feature("column.tax_rate", "number", "goods")])
+    (reason,) = ReasonRanker(spec).rank(np.array([8.0], np.float32), np.array([0.5]), 3)
+    assert (reason.code, reason.text) == ("goods", "Tax rate: 8")

@@ -230,17 +230,16 @@ def test_the_model_is_told(client: Client) -> None:
     assert told["challenger"] is None
 
 
-def test_all_codes_of_reasons_are_listed_with_their_texts(client: Client) -> None:
+def test_all_themes_of_reasons_are_listed_with_their_texts(client: Client) -> None:
     told = client.get("/v1/reasons").json()
-    assert (told["language"], told["model"]) == ("en", {"name": "nps-risk", "version": "1"})
+    assert told["model"] == {"name": "nps-risk", "version": "1"}
     codes = {each["code"]: each for each in told["codes"]}
     risky = make_consignment("RB1", description="research chemical powder")
     given = client.post("/v1/scores?reasons=10", risky).json()["reasons"]
-    assert {reason["code"] for reason in given} <= set(codes)
-    assert codes["text_shape"]["last"]
-    (spoken,) = [each for each in codes["route_volume"]["features"] if each["name"].endswith("arrivals_7d")]
-    assert spoken["unit"] == "count"
-    assert spoken["texts"]["one"] == "1 consignment on this route in the last 7 days"
+    assert {reason["code"] for reason in given} <= {*codes, "many_small"}
+    (spoken,) = [each for each in codes["route"]["features"] if each["name"] == "history.route.arrivals_7d"]
+    assert (spoken["fact"], spoken["unit"]) == ("route_activity", "count")
+    assert spoken["texts"]["one"] == "1 consignment on {route} in the last 7 days"
 
 
 def test_metrics_count_what_was_answered(client: Client) -> None:

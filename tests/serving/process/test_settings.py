@@ -94,5 +94,5 @@ def test_a_rate_without_a_unit_is_refused_with_an_example(monkeypatch: pytest.Mo
 
 
 def test_unknown_names_are_found_with_the_nearest_known_one() -> None:
-    environment = {"NPSRISK_RATE_LIMT": "1", "NPSRISK_MODEL": "x", "NPSRISK_LANGUAGE": "ko", "OTHER": ""}
+    environment = {"NPSRISK_RATE_LIMT": "1", "NPSRISK_MODEL": "x", "NPSRISK_API_KEY": "k", "OTHER": ""}
     assert find_unknown_settings(environment) == {"NPSRISK_RATE_LIMT": "NPSRISK_RATE_LIMIT"}

@@ -64,7 +64,6 @@ def test_a_portrait_counts_what_is_there() -> None:
     assert (portrait.first_day, portrait.days, portrait.channels) == ("2024-03-04", 4, {"postal": 8})
     assert [sum(counts) for counts in portrait.features["postal"]] == [8, 8]
     assert portrait.means["postal"] == pytest.approx([0.875, 0.5])
-    assert portrait.medians == [1.0, 0.5]
     assert portrait.mix["office"] == {"Busan": 4, "Incheon": 4}
     assert portrait.missing["postal"]["hs_code"] == 8
     assert portrait.missing["postal"]["sender_name"] == 0

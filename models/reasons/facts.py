@@ -1,0 +1,310 @@
+"""Facts: features that mean the same to an officer, and the one sentence that describes them for a row."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
+from features.history.kernels import ADDED_ARRIVALS
+from features.history.keys import COMMON_KINDS
+from features.history.readings import READINGS
+from features.normalization.normal_forms import DeclaredTexts
+from features.spec import Spec
+from models.formats import format_number, format_percent
+from models.reasons.sentences import ReasonContext, Sentence, Statement
+from models.reasons.texts import load_text_table
+from models.reasons.usual import Usual, UsualLookup
+
+TARGETS = ("nps", "controlled_drug", "any_offence")
+"""Targets of detections, the gravest first."""
+MEANINGS = {reading.name: reading.meaning for reading in READINGS}
+KINDS = {kind.name: kind for kind in COMMON_KINDS}
+PAIRS = ("pair", "address_pair")
+OF_PARTIES = [kind.name for kind in COMMON_KINDS if kind.side or kind.name in PAIRS]
+NEVER_ABSENT = (
+    *("alerts.", "quality.", "route.identifier", "route.check_digit", "route.master_differs"),
+    *("goods.name_family", "goods.text_family", "goods.hs_family"),
+)
+"""Features whose missing value does not say that a detail of the declaration is missing."""
+OF_KNOWN_KEYS = ("days_since_first", "days_since_last", "days_since_find", "velocity")
+"""Readings that are missing if the key is new."""
+MIN_REPEATS = 2
+"""Consignments of a pair, or of the same weight and value, in 30 days that stand out."""
+BUSY_WEEK = 3
+MIN_RATE_RATIO = 2.0
+"""A product or route has known finds if its share of detections is so many times the usual one."""
+MIN_SHARE_OF_FINDS = 0.04
+"""Smallest share of detections among the consignments of a party that comes first: lower ones fit too many parties."""
+MAX_DETAILS = 5
+
+
+class Fact(NamedTuple):
+    """A code, the columns of its features, and what describes it: of a row and the columns, the strongest first."""
+
+    code: str
+    theme: str
+    columns: list[int]
+    describe: Callable[["RowView", Sequence[int]], Statement | None]
+
+
+class RowView:
+    """One row, with all that its facts need; `raises` says whether the theme that is described raises the score."""
+
+    def __init__(self, row: NDArray[np.float32], declared: DeclaredTexts, tables: "FactTables") -> None:
+        self.values: list[float] = row.tolist()
+        self.raises = True
+        self._declared, self._tables = declared, tables
+        self._quoted: set[str] = set()
+        self._goods_are_quoted = False
+
+    def get(self, name: str) -> float:
+        """Return the value of a feature, NaN if the spec lacks it."""
+        at = self._tables.places.get(name)
+        return math.nan if at is None else self.values[at]
+
+    def find_usual(self, at: int) -> Usual | None:
+        """Find what is usual for a feature of this row."""
+        return self._tables.usual.find(at, self.values)
+
+    def describe_feature(self, name: str) -> Statement | None:
+        """Describe the value of a feature; None if the spec lacks it."""
+        at = self._tables.places.get(name)
+        return None if at is None else self.describe(at)
+
+    def describe(self, at: int) -> Statement:
+        """Describe the value of a feature by its sentence, with words of the declaration."""
+        sentence = self._tables.sentences[at]
+        found, template = sentence.describe(self.values[at], self.find_usual(at)), sentence.template
+        text = self._quote_declaration(template.shown if found.notable else template.otherwise)
+        if template.otherwise:
+            found = found._replace(notable=bool(text), rank=found.rank if found.notable else "last")
+        if text:
+            found = found._replace(text=text)
+        if sentence.name in QUOTED_FEATURES and found.notable and found.rank != "last":
+            words = [word for word in self.words.list_words(sentence.name) if word not in self._quoted]
+            self._quoted.update(words)
+            # A text that quotes the goods quotes words of them only if these are few.
+            if words and not (text and 2 * len(" ".join(words)) > len(self._declared.goods)):
+                say = load_text_table().say
+                quoted = say("words", words=", ".join(say("quote", word=word) for word in words))
+                found = found._replace(text=found.text + quoted)
+        return found._replace(text=self.fill(found.text))
+
+    def fill(self, text: str) -> str:
+        """Fill the currency and the route into a text; they have words even if they are not given."""
+        if "{" not in text:
+            return text
+        say = load_text_table().say
+        route = say("the_route", route=self.route) if self.route else say("this_route")
+        return text.replace("{currency}", self._declared.currency or say("currency")).replace(
+            "{route}", route
+        )
+
+    @cached_property
+    def route(self) -> str:
+        """The places of the route."""
+        return " > ".join(filter(None, map(str.strip, self._declared.route.split(">"))))
+
+    @cached_property
+    def words(self) -> GoodsWords:
+        """The words of the goods."""
+        return GoodsWords(self._declared.goods, self._tables.context.text_weights)
+
+    def _quote_declaration(self, text: str) -> str:
+        """Fill the words of the declaration into a text; '' if one is not given, or the goods are quoted already."""
+        if "{" not in text:
+            return text
+        goods, declared = shorten_text(self._declared.goods), self.get("value.declared")
+        quotable, name_code = goods and not self._goods_are_quoted, self._tables.context.name_code
+        words = {
+            **self._declared._asdict(),
+            **{
+                name: name_code(name, self.get(f"goods.{name}"), "goods")
+                for name in ("hs_family", "text_family")
+            },
+            "goods": load_text_table().say("quote", word=goods) if quotable else "",
+            "route": self.route,
+            "declared": ""
+            if math.isnan(declared)
+            else f"{format_number(declared)} {self._declared.currency}".rstrip(),
+        }
+        for name, word in words.items():
+            if f"{{{name}}}" in text:
+                if not word:
+                    return ""
+                text = text.replace(f"{{{name}}}", word)
+                self._goods_are_quoted |= name == "goods"
+        return text
+
+
+class FactTables:
+    """All facts of a spec, and what their sentences need; prepared when a model is loaded."""
+
+    def __init__(self, spec: Spec, context: ReasonContext) -> None:
+        self.context, self._texts = context, load_text_table()
+        self.places = {name: at for at, name in enumerate(spec.names)}
+        self.sentences = [Sentence(feature, context) for feature in spec]
+        self.usual = UsualLookup(spec, context.usual)
+        told_by = (self.places.get(sentence.template.told_by) for sentence in self.sentences)
+        self._told_by = [at if other is None else other for at, other in enumerate(told_by)]
+        self._details = [at for at, sentence in enumerate(self.sentences) if sentence.template.lacks]
+        members: dict[tuple[str, str], list[int]] = {("missing", "missing"): []}
+        for at, feature in enumerate(spec):
+            members.setdefault((feature.theme, self._name_fact(at)), []).append(at)
+        self.facts = [
+            Fact(code, theme, columns, self._choose(code, columns))
+            for (theme, code), columns in members.items()
+        ]
+
+    def list_companions(self) -> NDArray[np.int64]:
+        """List, for each feature, the column that is missing if the detail that it reads is not given; -1 if there is none."""
+        found = np.arange(len(self.sentences))
+        for name, at in self.places.items():
+            key, _, reading = name.rpartition(".")
+            if name.startswith(NEVER_ABSENT) or key.endswith("_side"):
+                found[at] = -1
+            elif reading in OF_KNOWN_KEYS:
+                found[at] = self.places.get(f"{key}.new", -1)
+        return found
+
+    def _name_fact(self, at: int) -> str:
+        """Return the code of the fact of a feature; the keys of a party share theirs."""
+        name, template = self.sentences[at].name, self.sentences[at].template
+        if not name.startswith("history."):
+            return template.fact or name.replace(".", "_")
+        kind, _, reading = name.removeprefix("history.").rpartition(".")
+        meaning = MEANINGS.get(reading, "finds")
+        if meaning == "finds" and (kind in OF_PARTIES or kind.endswith("_side")):
+            return "party_finds"
+        side = KINDS[kind].side if kind in KINDS else None
+        return f"{side or ('pair' if kind in PAIRS else kind.replace('+', '_'))}_{meaning}"
+
+    def _choose(self, code: str, columns: list[int]) -> Callable[[RowView, Sequence[int]], Statement | None]:
+        if code in ("missing", "party_finds"):
+            return self._describe_missing if code == "missing" else self._describe_party_finds
+        if not self.sentences[columns[0]].name.startswith("history."):
+            return self._describe_plain
+        return {
+            "finds": self._describe_finds,
+            "activity": self._describe_activity,
+            "counterparts": self._describe_counterparts,
+        }[code.rpartition("_")[2]]
+
+    def _describe_plain(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe the strongest feature that stands out; of what lowers, the strongest that has a value."""
+        first = None
+        leading = (at for at in columns if self.sentences[at].template.leads and view.values[at] == 1)
+        for at in dict.fromkeys((*leading, *(self._told_by[each] for each in columns))):
+            found = view.describe(at)
+            if found.notable:
+                return found
+            if first is None and not math.isnan(view.values[at]):
+                first = found
+        return None if view.raises else first
+
+    def _describe_activity(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe how new or how busy the key is that weighs most."""
+        key, kind = self._find_key(columns)
+        is_link = kind in PAIRS or kind == "figures"
+        if view.get(f"{key}.new") == 1:
+            found = None if is_link and view.raises else view.describe_feature(f"{key}.new")
+            return found and found._replace(rank="last")
+        week, found = (view.describe_feature(f"{key}.arrivals_{days}d") for days in (7, 30))
+        if found and is_link:
+            return found._replace(notable=view.get(f"{key}.arrivals_30d") >= MIN_REPEATS, rank="link")
+        if week and (not found or (week.notable and view.get(f"{key}.arrivals_7d") >= BUSY_WEEK)):
+            found = week
+        if found is None:
+            return self._describe_plain(view, columns)
+        is_busy = found.value is not None and found.usual is not None and found.value > found.usual
+        of_party = kind in OF_PARTIES
+        return found._replace(
+            notable=found.notable and (of_party or (kind == "route" and not is_busy)),
+            rank="" if is_busy and of_party else "last",
+        )
+
+    def _describe_counterparts(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe with how many others a key came, or that a new name uses a known key."""
+        key, name = self._find_key(columns)
+        found, kind = view.describe(columns[0]), KINDS.get(name)
+        if kind is None or kind.side is None or kind.counterpart != kind.side:
+            return found._replace(rank="last")
+        earlier = view.get(f"{key}.arrivals_ever")
+        if view.get(f"history.{kind.side}.new") != 1 or not earlier > 0:
+            return found._replace(notable=found.notable and view.values[columns[0]] > 1, rank="link")
+        words = self._texts.party[kind.side] | self._texts.key[name] | {"count": format_number(earlier)}
+        text = self._texts.say("renamed_once" if earlier == 1 else "renamed", **words)
+        return Statement(text, earlier, None, True, "link")
+
+    def _describe_party_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe the gravest detection of a key of the parties, by the key that had the largest share."""
+        for target in TARGETS:
+            counts = (
+                (view.get(f"history.{kind}.{target}_ever"), view.get(f"history.{kind}.arrivals_ever"), kind)
+                for kind in OF_PARTIES
+            )
+            found = [each for each in counts if 0 < each[0] <= each[1]]
+            if found:
+                finds, arrivals, kind = max(found, key=lambda each: each[0] / (each[1] + ADDED_ARRIVALS))
+                words = {"What": self._texts.target[target], **self._texts.key[kind]}
+                words |= {"finds": format_number(finds), "arrivals": format_number(arrivals)}
+                text = self._texts.say("found_once" if arrivals == 1 else "found", **words)
+                days = view.get(f"history.{kind}.days_since_find")
+                if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
+                    text += self._texts.say("last_find", days=format_number(days))
+                rank = "find" if finds / arrivals >= MIN_SHARE_OF_FINDS else "last"
+                return Statement(text, finds, None, True, rank)
+        for at in columns:
+            if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
+                return view.describe(at)._replace(notable=True, rank="find")
+        return None if view.raises else self._describe_plain(view, columns)
+
+    def _describe_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe the detections of a product, a route or another key of many parties, if they are more than usual."""
+        key, kind = self._find_key(columns)
+        for target in TARGETS:
+            finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
+            place = self.places.get(f"{key}.{target}_rate")
+            usual = None if place is None else view.find_usual(place)
+            if place is None or usual is None or not 1 < finds <= inspections:
+                continue
+            if view.values[place] >= MIN_RATE_RATIO * usual.middle:
+                words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}
+                words |= {"finds": format_number(finds), "inspections": format_number(inspections)}
+                text = view.fill(self._texts.say("found_inspected", **words))
+                text += self._texts.say("usual", like="", usual=format_percent(usual.middle))
+                return Statement(text, float(f"{finds / inspections:.4g}"), usual.middle, True)
+        return None if view.raises else self._describe_plain(view, columns)
+
+    def _describe_missing(self, view: RowView, _columns: Sequence[int]) -> Statement | None:
+        """List once which details are missing that others give."""
+        named = {}
+        for at in self._details:
+            usual = view.find_usual(at) if self._lacks(at, view.values[at]) else None
+            if self._lacks(at, view.values[at]) and (usual is None or not self._lacks(at, usual.middle)):
+                named[self.sentences[at].name] = self.sentences[at].template.lacks
+        for side in ("sender", "consignee"):
+            address = [f"parties.{side}_{part}_missing" for part in ("address", "city", "postcode")]
+            if named.keys() >= set(address):
+                named[address[0]] = self._texts.say("address", side=side)
+                del named[address[1]], named[address[2]]
+        listed = [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
+        if not listed:
+            return None
+        if len(listed) > MAX_DETAILS + 1:
+            listed[MAX_DETAILS:] = [self._texts.say("more", count=str(len(listed) - MAX_DETAILS))]
+        *others, last = listed
+        text = ", ".join(others) + self._texts.say("and") + last if others else last
+        return Statement(self._texts.say("not_given", details=text), float(len(named)), None, True)
+
+    def _lacks(self, at: int, value: float) -> bool:
+        return value == (1.0 if self.sentences[at].name.endswith("missing") else 0.0)
+
+    def _find_key(self, columns: Sequence[int]) -> tuple[str, str]:
+        """Return the part of the names of the strongest feature before its reading, and the kind of its key."""
+        key = self.sentences[columns[0]].name.rpartition(".")[0]
+        return key, key.removeprefix("history.")

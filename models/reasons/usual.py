@@ -1,0 +1,116 @@
+"""Usual values: the low, middle and high value of each feature among consignments that are alike.
+
+A party is compared with private persons or with firms, a route with those from its country, an amount with goods of its HS heading or
+of its kind, and everything else with its channel. In history each key counts once: a median over consignments would be that of large
+senders and busy routes. A consignment of a key with n others in 30 days therefore weighs 1 / (n + 1).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.history.keys import COMMON_KINDS
+from features.spec import Feature, Spec
+
+Rows = NDArray[np.float32]
+UsualValues = dict[str, dict[str, list[float]]]
+"""Low, middle and high value by group and feature. A group is `channel`, or `channel like value`, with codes and flags as numbers."""
+QUANTILES = 0.1, 0.5, 0.9
+MAX_ROWS = 10_000
+MIN_ROWS = 30
+"""A group with fewer rows has no usual values."""
+CHANNEL = "category.channel"
+COUNTRY = "category.departure_country"
+OF_GOODS = ("category.hs_heading", "goods.text_family")
+LIKE = {
+    **{kind.name: (f"parties.{kind.side}_business",) for kind in COMMON_KINDS if kind.side},
+    **{"route": (COUNTRY,), "product_route": (COUNTRY,)},
+    **dict.fromkeys(("value.usd", "value.per_kg_usd", "value.gross_weight_kg"), OF_GOODS),
+}
+"""By kind of key, or feature: the features of what is alike, the closest first."""
+COMPARED_READINGS = frozenset(
+    (
+        "new",
+        "arrivals_7d",
+        "arrivals_30d",
+        "counterparts",
+        "nps_rate",
+        "controlled_drug_rate",
+        "any_offence_rate",
+    )
+)
+
+
+class Usual(NamedTuple):
+    """The feature and the value of what is alike, and its low, middle and high value."""
+
+    like: str
+    value: float
+    low: float
+    middle: float
+    high: float
+
+
+def _find_like(feature: Feature) -> tuple[str, ...] | None:
+    """Find what a feature is compared with, beyond its channel; None if it is compared with nothing."""
+    kind, _, reading = feature.name.removeprefix("history.").rpartition(".")
+    if feature.group == "history":
+        return LIKE.get(kind, ()) if reading in COMPARED_READINGS else None
+    return None if feature.unit == "code" else LIKE.get(feature.name, ())
+
+
+def compute_usual(spec: Spec, X: Rows) -> UsualValues:
+    """Compute the usual values of each group from feature rows of traffic."""
+    X = X[np.unique(np.linspace(0, max(len(X) - 1, 0), min(len(X), MAX_ROWS)).astype(np.int64))]
+    columns = {name: X[:, at] for at, name in enumerate(spec.names)}
+    channels = columns.get(CHANNEL, np.zeros(len(X), np.float32))
+    usual: UsualValues = {}
+    for feature in spec:
+        like = _find_like(feature)
+        if like is None:
+            continue
+        values, weights = columns[feature.name], np.ones(len(X))
+        if feature.group == "history":
+            key = feature.name.rpartition(".")[0]
+            weights /= 1 + np.nan_to_num(columns.get(f"{key}.arrivals_30d", np.zeros(len(X), np.float32)))
+        order = np.argsort(values, kind="stable")
+        order = order[np.isfinite(values[order]) & np.isfinite(channels[order])]
+        for name in (None, *(each for each in like if each in columns)):
+            codes = channels[order] + 1j * (0.0 if name is None else columns[name][order])
+            groups, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+            for at in np.flatnonzero((counts >= MIN_ROWS) & np.isfinite(groups)).tolist():
+                mine = order[inverse == at]
+                channel, value = float(groups[at].real), float(groups[at].imag)
+                total = np.cumsum(weights[mine])
+                found = values[mine[np.searchsorted(total, np.multiply(QUANTILES, total[-1]))]]
+                group_name = _name_group(channel, name, value)
+                usual.setdefault(group_name, {})[feature.name] = [float(f"{each:.4g}") for each in found]
+    return usual
+
+
+def _name_group(channel: float, like: str | None = None, value: float = 0.0) -> str:
+    return f"{channel:g}" if like is None else f"{channel:g} {like} {value:g}"
+
+
+class UsualLookup:
+    """A lookup of what is usual for the features of a row."""
+
+    def __init__(self, spec: Spec, usual: Mapping[str, Mapping[str, list[float]]]) -> None:
+        self._usual, self._names = usual, spec.names
+        places = {name: at for at, name in enumerate(spec.names)}
+        self._channel = places.get(CHANNEL)
+        self._like = [
+            [(name, places[name]) for name in _find_like(feature) or () if name in places] for feature in spec
+        ]
+
+    def find(self, at: int, row: list[float]) -> Usual | None:
+        """Find what is usual for a feature among its like, else in its channel; None if it is not known."""
+        channel, name = 0.0 if self._channel is None else row[self._channel], self._names[at]
+        for like, place in self._like[at]:
+            found = self._usual.get(_name_group(channel, like, row[place]), {}).get(name)
+            if found is not None:
+                return Usual(like, row[place], *found)
+        found = self._usual.get(_name_group(channel), {}).get(name)
+        return None if found is None else Usual(CHANNEL, channel, *found)
