@@ -231,6 +231,8 @@ class FactTables:
         """Describe with how many others a key came, or that a new name uses a known key."""
         key, name = self._find_key(columns)
         found, kind = view.describe(columns[0]), KINDS.get(name)
+        if view.values[columns[0]] <= (1 if name in PAIRS else 0):
+            return None
         if kind is None or kind.side is None or kind.counterpart != kind.side:
             return found._replace(rank="last")
         earlier = view.get(f"{key}.arrivals_ever")
@@ -255,7 +257,9 @@ class FactTables:
                 text = self._texts.say("found_once" if arrivals == 1 else "found", **words)
                 days = view.get(f"history.{kind}.days_since_find")
                 if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
-                    text += self._texts.say("last_find", days=format_number(days))
+                    text += self._texts.say(
+                        "one_find" if finds == 1 else "last_find", days=format_number(days)
+                    )
                 rank = "find" if finds / arrivals >= MIN_SHARE_OF_FINDS else "last"
                 return Statement(text, finds, None, True, rank)
         for at in columns:

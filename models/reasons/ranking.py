@@ -98,13 +98,16 @@ class _Theme(NamedTuple):
     @property
     def stands_out(self) -> bool:
         """Check if the theme is a reason of its own."""
-        return self.contribution >= MIN_OUTSTANDING * (2 if self.rank == "last" else 1)
+        least = {"find": MIN_FIRST, "link": MIN_FIRST, "last": 2 * MIN_OUTSTANDING}.get(
+            self.rank, MIN_OUTSTANDING
+        )
+        return bool(self.facts) and self.contribution >= least
 
-    def get_weight(self) -> float:
-        """Return what orders it."""
-        if self.contribution <= 0 or (self.rank in ("find", "link") and self.contribution < MIN_FIRST):
-            return self.contribution
-        return self.contribution + HEAD_STARTS[self.rank]
+    def get_weight(self) -> tuple[bool, float]:
+        """Return what orders it: first what stands out."""
+        early = self.rank in ("find", "link") and self.contribution < MIN_FIRST
+        head_start = 0.0 if self.contribution <= 0 or early else HEAD_STARTS[self.rank]
+        return self.stands_out, self.contribution + head_start
 
 
 class ReasonRanker:

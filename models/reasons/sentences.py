@@ -85,7 +85,7 @@ class Sentence:
         if template.codes:
             name = self._context.name_code(self.name, value, template.codes)
             text = name.join(self._parts["other"]) if name else template.zero
-            return text, bool(name) or template.codes == COLUMN_CODES
+            return text, bool(name) != (template.codes == COLUMN_CODES)
         if not template.true:
             return self._say_number(value, usual)
         if self.unit == "flag":

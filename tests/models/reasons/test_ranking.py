@@ -171,6 +171,18 @@ def test_a_new_name_with_a_known_telephone_number_is_a_link() -> None:
     )  # fmt: skip
 
 
+def test_that_a_key_is_new_is_said_once() -> None:
+    new = {
+        "history.route.new": (1.0, 0.5),
+        "history.route.counterparts": (0.0, 0.5),
+        "route.via_hub": (1.0, 0.1),
+    }
+    assert give_texts(new) == [
+        "The route passes a transit hub",
+        "No earlier consignment on this route is known",
+    ]
+
+
 def test_what_contributes_much_without_a_fact_that_stands_out_is_many_small_reasons() -> None:
     small = {
         "value.usd": (18.0, 0.9),
