@@ -75,7 +75,7 @@ REFERENCE = ReferenceProfile(
     missing={"postal": {"hs_code": 2}},
     sizes={},
     sources={"office": {"Incheon": SourceActivity(5, 0)}},
-    usual={"0": {SPEC.names[0]: [0.0, 0.5, 1.0]}},
+    usual={},
 )
 
 
@@ -143,8 +143,10 @@ def test_a_bundle_holds_data_only_and_names_no_module(directory: Path) -> None:
         )
 
 
-def test_reasons_compare_with_what_was_usual_in_the_reference(directory: Path) -> None:
-    model, row = load_bundle(directory).model, make_rows(10, 1).X[0]
+def test_reasons_compare_with_what_was_usual_in_the_reference(tmp_path: Path) -> None:
+    usual = {"0": {name: [0.0, 0.5, 1.0] for name in SPEC.names}}
+    write(tmp_path / "bundle", reference=msgspec.structs.replace(REFERENCE, usual=usual))
+    model, row = load_bundle(tmp_path / "bundle").model, make_rows(10, 1).X[0]
     reasons = model.replace_spec(SPEC).explain(row, len(SPEC), lowering=True)
     assert reasons == model.explain(row, len(SPEC), lowering=True)
     assert 0.5 in [fact.usual for reason in reasons for fact in reason.facts]
@@ -301,7 +303,7 @@ def test_hostile_content_is_refused_even_with_right_sums(
 
 
 def test_a_spec_other_than_the_cards_is_refused_even_with_right_sums(directory: Path) -> None:
-    data = (directory / "features.json").read_bytes().replace(b"reason_0", b"reason_O")
+    data = (directory / "features.json").read_bytes().replace(b"count", b"pages", 1)
     forge(directory, "features.json", data)
     with pytest.raises(BundleRefused, match="not those of the card"):
         load_bundle(directory)
