@@ -215,7 +215,7 @@ class FactTables:
             return found and found._replace(rank="last")
         week, found = (view.describe_feature(f"{key}.arrivals_{days}d") for days in (7, 30))
         if found and is_link:
-            return found._replace(notable=view.get(f"{key}.arrivals_30d") >= MIN_REPEATS, rank="link")
+            return found._replace(notable=view.get(f"{key}.arrivals_30d") >= MIN_REPEATS)
         if week and (not found or (week.notable and view.get(f"{key}.arrivals_7d") >= BUSY_WEEK)):
             found = week
         if found is None:

@@ -15,7 +15,6 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
-from features.spec import THEMES
 from features.value import fit_norms
 from models.reasons.texts import get_template
 from training.evaluation.name_invariance import NAMES
