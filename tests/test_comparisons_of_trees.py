@@ -93,6 +93,7 @@ def test_a_mutant_is_tried_and_its_file_restored(
         f"from sums import add\ndef test_add():\n    value = add(1, 2)\n    assert value == {claim}\n"
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     start = source.index(" + ")
     mutant = Mutant("sums.py", 2, start, start + 3, " - ")
     assert try_mutant(mutant, ["test_sums.py"], seconds) == result

@@ -57,8 +57,10 @@ def change_product(folder: Path) -> None:
 
 
 def copy_packages(folder: Path) -> None:
-    for package in ("features", "consignments"):
-        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy what the example changes; the kernels of goods stay where their compiled forms are."""
+    for package, ignored in (("features", ("__pycache__", "goods")), ("consignments", ("__pycache__",))):
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns(*ignored))
+    (folder / "features" / "goods").symlink_to(REPOSITORY / "features" / "goods")
 
 
 def run_case(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -9,9 +9,12 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from support.examples import make_consignment
 
 import npsrisk
-from consignments.records import Truth
+from consignments.records import Consignment, Truth
+from consignments.tables import build_frame
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 JUDGES = {"train", "compare", "replay", "debrief"}
@@ -46,14 +49,7 @@ def run(folder: Path, *words: str) -> str:
     return done.stderr[-2000:] if done.returncode else ""
 
 
-TABLES = (
-    "--consignments",
-    "consignments.parquet",
-    "--outcomes",
-    "outcomes.parquet",
-    "--alerts",
-    "alerts.parquet",
-)
+TABLES = tuple(f"--{name}={name}.parquet" for name in ("consignments", "outcomes", "alerts"))
 TRAIN = ("train", *TABLES, "--target", "any_offence", "--config", "config.toml", "--register")
 
 
@@ -61,25 +57,21 @@ TRAIN = ("train", *TABLES, "--target", "any_offence", "--config", "config.toml",
 def test_no_step_from_features_to_scores_stumbles_over_what_lies_in_the_place_of_the_truth(
     folder: Path,
 ) -> None:
-    scored = (
-        "score",
-        *TABLES,
-        "--without-history",
-        "--model",
-        "models:/nps-risk-any_offence/1",
-        "--out",
-        "scores.parquet",
-    )
+    model = "--model=models:/nps-risk-any_offence/1"
+    scored = ("score", *TABLES, "--without-history", model, "--out", "scores.parquet")
     for step in (("features", *TABLES, "--out", "features.parquet"), TRAIN, scored):
         assert run(folder, *step) == ""
     assert "truth.parquet" in run(folder, *TRAIN, "--truth", "truth.parquet"), "who opens it, stumbles"
 
 
-def test_a_truth_given_in_place_of_outcomes_is_refused(folder: Path) -> None:
+def test_a_truth_given_in_place_of_outcomes_is_refused(tmp_path: Path) -> None:
+    build_frame([make_consignment("A")], Consignment).to_parquet(tmp_path / "consignments.parquet")
     truth = pd.DataFrame({"consignment_id": ["A"], "result": ["nps"], "network": ["webshop"]})
-    truth.to_parquet(folder / "posing.parquet")
-    told = run(folder, "train", "--consignments", "consignments.parquet", "--outcomes", "posing.parquet")
-    assert "selected_by" in told
+    truth.to_parquet(tmp_path / "posing.parquet")
+    tables = [f"--consignments={tmp_path}/consignments.parquet", f"--outcomes={tmp_path}/posing.parquet"]
+    refused = CliRunner().invoke(npsrisk.main, ["train", *tables])
+    assert refused.exit_code == 2
+    assert "selected_by" in refused.output
 
 
 def test_only_verbs_that_judge_can_be_given_the_truth() -> None:
@@ -107,15 +99,7 @@ def test_what_scores_knows_no_truth(package: str) -> None:
 
 
 def test_in_training_only_what_simulates_or_judges_knows_the_world() -> None:
-    learners = (
-        "runs/task",
-        "runs/train",
-        "data/training_set",
-        "data/propensity",
-        "data/splits",
-        "config",
-    )
-    for name in learners:
+    for name in ("runs/task", "runs/train", "data/training_set", "data/propensity", "data/splits", "config"):
         tree = ast.parse((REPOSITORY / "training" / f"{name}.py").read_text())
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         assert not [module for module in modules if module.startswith("training.simulation")], name
