@@ -14,12 +14,12 @@ def draw(rng: np.random.Generator, count: int, true_over_promised: float) -> tup
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 1.0])
 def test_many_random_inspections_bring_the_promise_to_the_truth(factor: float) -> None:
-    promised, positive = draw(np.random.default_rng(1), 50_000, factor)
+    promised, positive = draw(np.random.default_rng(1), 12_000, factor)
     level = estimate_level(promised, positive)
     shifted = 1 / (1 + np.exp(-(np.log(promised / (1 - promised)) + level.shift)))
     assert level.is_anchored
-    assert shifted.sum() == pytest.approx(positive.sum(), rel=0.02)
-    assert level.low < 1.0 < level.high < 1.3 * level.low
+    assert shifted.sum() == pytest.approx(positive.sum(), rel=0.04)
+    assert level.low < 1.0 < level.high < 1.7 * level.low
 
 
 @pytest.mark.slow
@@ -53,10 +53,10 @@ def test_without_random_inspections_nothing_is_shifted_and_the_interval_is_wide(
 
 def test_a_calibration_that_promises_four_times_too_much_is_corrected() -> None:
     rng = np.random.default_rng(3)
-    raw = rng.normal(-3.0, 1.0, 20_000)
+    raw = rng.normal(-3.0, 1.0, 8_000)
     calibration = Calibration(1.0, np.log(4.0), {})
-    positive = rng.random(20_000) < 1 / (1 + np.exp(-raw))
-    anchored, level = anchor_calibration(calibration, raw, ["postal"] * 20_000, positive)
-    assert anchored.calibrate(raw, ["postal"] * 20_000).sum() == pytest.approx(positive.sum(), rel=0.05)
+    positive = rng.random(8_000) < 1 / (1 + np.exp(-raw))
+    anchored, level = anchor_calibration(calibration, raw, ["postal"] * 8_000, positive)
+    assert anchored.calibrate(raw, ["postal"] * 8_000).sum() == pytest.approx(positive.sum(), rel=0.05)
     assert level.shift == pytest.approx(-np.log(4.0), abs=0.15)
     assert (anchored.slope, anchored.intercept) == (1.0, calibration.intercept + level.shift)
