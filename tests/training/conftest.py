@@ -11,7 +11,7 @@ from training.simulation.parameters import load_parameters
 
 @pytest.fixture(scope="session")
 def lived_lane() -> SimulatedPeriod:
-    return simulate_period(load_parameters(), days=60, per_day=400, prevalence="operation", seed=2)
+    return simulate_period(load_parameters(), days=60, per_day=320, prevalence="operation", seed=2)
 
 
 @pytest.fixture(scope="session")

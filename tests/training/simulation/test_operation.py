@@ -26,7 +26,7 @@ TABLES = {"consignments": Consignment, "outcomes": Outcome, "alerts": Alert, "tr
 
 @pytest.fixture(scope="module")
 def world() -> SimulatedTables:
-    return simulate(days=60, per_day=400, prevalence="enriched", seed=1)
+    return simulate(days=45, per_day=300, prevalence="enriched", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def test_no_row_of_any_table_is_rejected(world: SimulatedTables, name: str) -> N
 
 
 def test_volume_and_prevalence_are_what_the_preset_says() -> None:
-    simulated = simulate(days=120, per_day=200, prevalence="operation", seed=3)
-    assert len(simulated.consignments) == pytest.approx(24_000, rel=0.08)
+    simulated = simulate(days=80, per_day=200, prevalence="operation", seed=3)
+    assert len(simulated.consignments) == pytest.approx(16_000, rel=0.08)
     assert holds(simulated, "nps").mean() == pytest.approx(5e-3, rel=0.4)
     assert holds(simulated, "controlled_drug").mean() == pytest.approx(5e-3, rel=0.4)
     assert holds(simulated, "other_offence").mean() == pytest.approx(4e-2, rel=0.2)
@@ -165,11 +165,11 @@ def test_what_partners_name_is_opened_beyond_the_capacity() -> None:
 
 def test_after_its_first_days_a_model_and_officers_choose_too() -> None:
     """What the model learnt from is what was opened; it takes half of what is left to rules and model."""
-    soon = load_parameters().replace(inspection={"rules_only_days": 30})
-    simulated = simulate(soon, days=60, per_day=400, seed=2)
+    soon = load_parameters().replace(inspection={"rules_only_days": 20})
+    simulated = simulate(soon, days=45, per_day=300, seed=2)
     arrived = simulated.consignments.set_index("consignment_id")["received_at"]
     chosen = simulated.outcomes.drop_duplicates("consignment_id")
-    early = chosen["consignment_id"].map(arrived) < arrived.min().floor("D") + pd.Timedelta(days=30)
+    early = chosen["consignment_id"].map(arrived) < arrived.min().floor("D") + pd.Timedelta(days=20)
     assert "model" not in set(chosen.loc[early, "selected_by"])
     shares = chosen.loc[~early, "selected_by"].value_counts(normalize=True)
     assert shares["model"] == pytest.approx(shares["rule"], rel=0.3)

@@ -23,7 +23,7 @@ from training.simulation.parameters import load_parameters
 
 @pytest.fixture(scope="module")
 def enriched() -> SimulatedPeriod:
-    return simulate_period(load_parameters(), days=90, per_day=500, prevalence="enriched", seed=6)
+    return simulate_period(load_parameters(), days=60, per_day=400, prevalence="enriched", seed=6)
 
 
 def test_no_single_field_gives_nps_away(lived_lane: SimulatedPeriod) -> None:
