@@ -1,5 +1,6 @@
 """What holds for every test: it leaves behind what it found, and no clock decides whether it passes."""
 
+import re
 from collections.abc import Iterator, MutableSequence
 from functools import cache
 from pathlib import Path
@@ -21,22 +22,25 @@ def _own_log_lines() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-SHARED = "shared_run"
-"""What takes long to make and is made once: the files of the tests that ask for it run in one process."""
+SHARED = ("shared_run", "lived_lane")
+"""What takes long to make and is made once: the files of the tests that ask for one of them run in one process."""
 
 
 @cache
-def _is_sharing(file: Path) -> bool:
-    asking = (each for each in (file, file.with_name("conftest.py")) if each.exists())
-    return any(f"{SHARED}: " in each.read_text(encoding="utf-8") for each in asking)
+def _find_shared(file: Path) -> str:
+    asking = [
+        each.read_text(encoding="utf-8") for each in (file, file.with_name("conftest.py")) if each.exists()
+    ]
+    found = (name for name in SHARED if any(re.search(rf"\b{name}[,:)]", text) for text in asking))
+    return next(found, "")
 
 
 class FileScheduling(LoadFileScheduling):
-    """Each file in one process, and all files that share the run in the same one."""
+    """Each file in one process, and all files that share something large in the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return SHARED if _is_sharing(self.config.rootpath / file) else file
+        return _find_shared(self.config.rootpath / file) or file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -47,4 +51,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 def pytest_collection_modifyitems(items: MutableSequence[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process waits for it at the end."""
-    items.sort(key=lambda item: not _is_sharing(item.path))
+    items.sort(key=lambda item: not _find_shared(item.path))

@@ -75,6 +75,8 @@ def simulate_marked() -> SimulatedTables:
 def train_shared_run(folder: Path) -> SharedRun:
     world = simulate_marked()
     tables = Tables(world.consignments, world.outcomes, world.alerts)
-    task = TrainingTask(tables, None, TARGET, CONFIG, world.truth, DiagnosticsOptions(ablation=("groups",)))
+    task = TrainingTask(
+        tables, None, TARGET, CONFIG, world.truth, DiagnosticsOptions(ablation=("route", "history.sender"))
+    )
     registry = Registry(create_store(folder))
     return SharedRun(world, run_training(task, registry.tracking_uri, register=True, jobs=2), registry)
