@@ -26,7 +26,7 @@ TABLES = {"consignments": Consignment, "outcomes": Outcome, "alerts": Alert, "tr
 
 @pytest.fixture(scope="module")
 def world() -> SimulatedTables:
-    return simulate(days=45, per_day=300, prevalence="enriched", seed=1)
+    return simulate(days=60, per_day=250, prevalence="enriched", seed=1)
 
 
 @pytest.fixture(scope="module")
