@@ -1,4 +1,4 @@
-"""Boosted trees of LightGBM that start from the rule prior, blended with a linear model."""
+"""Boosted trees of LightGBM: some start from the rule prior, some do not; a linear model has a share."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -36,11 +36,11 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trees: Annotated[
         int,
         about(
-            "Number of trees. It is fixed, because there are too few positives for early stopping on later rows.",
+            "Number of trees of each kind: those that start from the rules, and plain ones. It is fixed, because there are too few positives for early stopping on later rows.",
             ge=1,
-            le=5000,
+            le=4000,
         ),
-    ] = 150
+    ] = 60
     leaves: Annotated[
         int, about("Maximum number of leaves of a tree. Small trees suit few positives.", ge=2, le=255)
     ] = 12
@@ -48,9 +48,9 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         about("Maximum number of levels of a tree. Exact reasons take longer with deep trees.", ge=1, le=16),
     ] = 5
-    learning_rate: Annotated[float, about("Share of each tree in the sum of the trees.", gt=0, le=1)] = 0.05
+    learning_rate: Annotated[float, about("Share of each tree in the sum of the trees.", gt=0, le=1)] = 0.1
     rows_in_leaf: Annotated[int, about("Minimum number of training rows in a leaf.", ge=1)] = 20
-    feature_share: Annotated[float, about("Share of the features offered to each tree.", gt=0, le=1)] = 0.5
+    feature_share: Annotated[float, about("Share of the features offered to each tree.", gt=0, le=1)] = 0.25
     l2: Annotated[float, about("L2 penalty on the values of leaves.", ge=0)] = 5.0
     linear_share: Annotated[
         float,
@@ -59,7 +59,15 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=0,
             le=1,
         ),
-    ] = 0.4
+    ] = 0.15
+    plain_share: Annotated[
+        float,
+        about(
+            "Share of plain trees among the trees. They do not start from the rules, so their errors differ.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.6
 
 
 class LabelledRows(NamedTuple):
@@ -123,24 +131,31 @@ def grow_trees(
             got=f"{int(rows.y.sum())} positives of {len(rows.y)} rows",
             todo="use a longer period, or another target",
         )
-    prior, share = RulePrior.fit(rows.X, rows.y, rows.weight, spec), params.linear_share
+    prior, linear_share = RulePrior.fit(rows.X, rows.y, rows.weight, spec), params.linear_share
+    guided_share = (1.0 - linear_share) * (1.0 - params.plain_share)
     with ThreadPoolExecutor(1) as pool:
-        line = pool.submit(fit_linear_part, rows.X, rows.y, rows.weight) if share else None
+        line = pool.submit(fit_linear_part, rows.X, rows.y, rows.weight) if linear_share else None
         if line is not None and threads == 1:
             wait([line])
-        start = prior.predict_raw(rows.X)
-        data = lightgbm.Dataset(
-            rows.X, rows.y, weight=rows.weight, init_score=start, feature_name=list(spec.names)
-        )
-        callbacks: list[Callable[..., Any]] = []
+        data = lightgbm.Dataset(rows.X, rows.y, weight=rows.weight, feature_name=list(spec.names))
+        settings, callbacks = _build_lightgbm_params(params, seed), list[Callable[..., Any]]()
         if progress is not None:
             callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
-        settings = _build_lightgbm_params(params, seed)
-        booster = lightgbm.train(settings, data, num_boost_round=params.trees, callbacks=callbacks)
-        text = str(booster.model_to_string(num_iteration=-1))
+
+        def boost(start: Floats | None, kind: int) -> str:
+            # An even chance at the start, not the rare mean, keeps the first leaves small.
+            data.set_init_score(np.zeros(len(rows.y)) if start is None else start)
+            different = settings | {"seed": seed ^ kind}
+            booster = lightgbm.train(different, data, num_boost_round=params.trees, callbacks=callbacks)
+            return str(booster.model_to_string(num_iteration=-1))
+
+        boosted = [(boost(prior.predict_raw(rows.X), 0), guided_share)]
+        if params.plain_share:
+            boosted.append((boost(None, 1), (1.0 - linear_share) * params.plain_share))
     linear, steps = (None, []) if line is None else line.result()
-    blended = blend_trees(text, steps, share, prior.to_step_functions(rows.X))
-    return Trees.from_text(blended, where="the trees just grown"), linear
+    stairs = [(stair, guided_share) for stair in prior.to_step_functions(rows.X)]
+    stairs += [(stair, linear_share) for stair in steps]
+    return Trees.from_text(blend_trees(boosted, stairs), where="the trees just grown"), linear
 
 
 def _build_lightgbm_params(params: TreeParams, seed: int) -> dict[str, Any]:

@@ -51,18 +51,12 @@ def fit_linear_part(
 
 
 def blend_trees(
-    text: str, part: Sequence[StepFunction], share: float, start: Sequence[StepFunction] = ()
+    boosted: Sequence[tuple[str, float]], stairs: Sequence[tuple[StepFunction, float]] = ()
 ) -> str:
-    """Return the model text of the weighted mean of trees and a linear part, which has `share` of the raw score.
-
-    `start` is the initial score from which the trees were trained. Their text does not include it, and it has their share.
-    """
-    blocks = [_format_tree(stair, 1.0 - share) for stair in start]
-    blocks += [_format_tree(stair, share) for stair in part] if share else []
-    if not blocks:
-        return text
-    boosted = [_scale_leaves(block, 1.0 - share) for block in list_tree_blocks(text)]
-    return replace_trees(text, [*boosted, *blocks])
+    """Return the model text of a weighted sum of boosted trees, each given as a model text, and of step functions."""
+    blocks = [_scale_leaves(block, share) for text, share in boosted for block in list_tree_blocks(text)]
+    blocks += [_format_tree(stair, share) for stair, share in stairs]
+    return replace_trees(boosted[0][0], blocks)
 
 
 def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFunction]:

@@ -18,9 +18,8 @@ def of_trees_alone() -> str:
 
 
 def blend(share: float) -> Trees:
-    return Trees.from_text(
-        blend_trees(of_trees_alone(), fit_linear_part(ROWS.X, ROWS.y, ROWS.weight)[1], share)
-    )
+    stairs = fit_linear_part(ROWS.X, ROWS.y, ROWS.weight)[1]
+    return Trees.from_text(blend_trees([(of_trees_alone(), 1.0 - share)], [(each, share) for each in stairs]))
 
 
 def test_a_blend_of_the_linear_model_alone_is_that_model_but_for_the_steps() -> None:

@@ -2,6 +2,7 @@
 
 import lightgbm
 import numpy as np
+from msgspec import structs
 from support.real_rows import REAL
 from support.small_model import SPEC, make_rows, text_of
 
@@ -13,7 +14,7 @@ from models.rules import Rules
 from models.trees import Trees
 
 NAMED, VAGUE = REAL.get_column("goods.names_specific"), REAL.get_column("goods.vague_whole")
-FEW = TreeParams(trees=3, leaves=4, depth=3, feature_share=1.0, linear_share=0.0)
+FEW = TreeParams(trees=3, leaves=4, depth=3, feature_share=1.0, linear_share=0.0, plain_share=0.0)
 
 
 def rows_where_rules_are(right: bool, count: int = 4000) -> LabelledRows:
@@ -53,7 +54,7 @@ def test_as_trees_the_rules_say_the_same_for_every_row() -> None:
     rng = np.random.default_rng(2)
     X = rng.choice(np.float32([np.nan, -1, 0, 1 / 31, 1 / 30, 0.5, 1, 3, 5]), (500, len(REAL)))
     flat = text_of([], len(REAL)).replace(" ".join(f"f{i}" for i in range(len(REAL))), " ".join(REAL.names))
-    trees = Trees.from_text(blend_trees(flat, [], 0.0, prior.to_step_functions(rows.X)))
+    trees = Trees.from_text(blend_trees([(flat, 1.0)], [(each, 1.0) for each in prior.to_step_functions(rows.X)]))
     assert np.allclose(trees.predict_raw(X), prior.predict_raw(X), rtol=0, atol=1e-12)
 
 
@@ -75,6 +76,21 @@ def test_trees_learn_what_the_rules_miss() -> None:
     assert model.trees.predict_raw(missed[None])[0] > model.trees.predict_raw(known[None])[0]
 
 
+def test_the_raw_score_is_the_weighted_mean_of_trees_from_the_rules_and_plain_trees() -> None:
+    rows = rows_where_rules_are(right=True)
+    guided, plain, mean = (
+        fit(rows, structs.replace(FEW, plain_share=share)).trees.predict_raw(rows.X) for share in (0, 1, 0.6)
+    )
+    assert np.corrcoef(guided, plain)[0, 1] < 0.999
+    assert np.allclose(mean, 0.4 * guided + 0.6 * plain, rtol=0, atol=1e-9)
+
+
+def test_plain_trees_start_from_an_even_chance() -> None:
+    rows = rows_where_rules_are(right=True)
+    plain = fit(rows, structs.replace(FEW, plain_share=1, trees=1, learning_rate=0.1)).trees
+    assert np.abs(plain.predict_raw(rows.X)).max() <= 0.2
+
+
 def test_lightgbm_explains_a_model_that_starts_from_the_rules_alike() -> None:
     rows = rows_where_rules_are(right=True)
     model = fit(rows)
@@ -84,8 +100,8 @@ def test_lightgbm_explains_a_model_that_starts_from_the_rules_alike() -> None:
     assert np.abs(model.trees.compute_contributions(rows.X[:50]) - told).max() < 1e-9
 
 
-def fit(rows: LabelledRows) -> RiskModel:
-    return fit_risk_model(rows, rows, REAL, FEW)
+def fit(rows: LabelledRows, params: TreeParams = FEW) -> RiskModel:
+    return fit_risk_model(rows, rows, REAL, params)
 
 
 def test_the_prior_holds_the_rules_of_its_spec() -> None:
