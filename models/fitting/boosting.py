@@ -132,30 +132,43 @@ def grow_trees(
             todo="use a longer period, or another target",
         )
     prior, linear_share = RulePrior.fit(rows.X, rows.y, rows.weight, spec), params.linear_share
-    guided_share = (1.0 - linear_share) * (1.0 - params.plain_share)
+    plain_share = (1.0 - linear_share) * params.plain_share
+    guided_share = 1.0 - linear_share - plain_share
+    # An even chance at the start, not the rare mean, keeps the first leaves small.
+    even = np.zeros(len(rows.y))
+    start = prior.predict_raw(rows.X)
+    kinds = [(even if start is None else start, guided_share), (even, plain_share)]
+    if not plain_share:
+        del kinds[1:]
+    if progress is not None:
+        progress("growing trees", 0, len(kinds) * params.trees)
     with ThreadPoolExecutor(1) as pool:
         line = pool.submit(fit_linear_part, rows.X, rows.y, rows.weight) if linear_share else None
         if line is not None and threads == 1:
             wait([line])
         data = lightgbm.Dataset(rows.X, rows.y, weight=rows.weight, feature_name=list(spec.names))
-        settings, callbacks = _build_lightgbm_params(params, seed), list[Callable[..., Any]]()
-        if progress is not None:
-            callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
-
-        def boost(start: Floats | None, kind: int) -> str:
-            # An even chance at the start, not the rare mean, keeps the first leaves small.
-            data.set_init_score(np.zeros(len(rows.y)) if start is None else start)
-            different = settings | {"seed": seed ^ kind}
-            booster = lightgbm.train(different, data, num_boost_round=params.trees, callbacks=callbacks)
-            return str(booster.model_to_string(num_iteration=-1))
-
-        boosted = [(boost(prior.predict_raw(rows.X), 0), guided_share)]
-        if params.plain_share:
-            boosted.append((boost(None, 1), (1.0 - linear_share) * params.plain_share))
+        boosted: list[tuple[str, float]] = []
+        for kind, (log_odds, share) in enumerate(kinds):
+            callbacks: list[Callable[..., Any]] = []
+            if progress is not None:
+                callbacks.append(_build_progress_callback(progress, kind, len(kinds)))
+            data.set_init_score(log_odds)
+            settings = _build_lightgbm_params(params, seed ^ kind)
+            booster = lightgbm.train(settings, data, num_boost_round=params.trees, callbacks=callbacks)
+            boosted.append((str(booster.model_to_string(num_iteration=-1)), share))
     linear, steps = (None, []) if line is None else line.result()
     stairs = [(stair, guided_share) for stair in prior.to_step_functions(rows.X)]
     stairs += [(stair, linear_share) for stair in steps]
     return Trees.from_text(blend_trees(boosted, stairs), where="the trees just grown"), linear
+
+
+def _build_progress_callback(progress: Progress, kind: int, kinds: int) -> Callable[..., None]:
+    """Build the callback of LightGBM that counts the trees of all kinds."""
+
+    def report(at: Any) -> None:
+        progress("growing trees", kind * at.end_iteration + at.iteration + 1, kinds * at.end_iteration)
+
+    return report
 
 
 def _build_lightgbm_params(params: TreeParams, seed: int) -> dict[str, Any]:

@@ -50,8 +50,9 @@ SEARCH_SPACE: Mapping[str, SearchRange] = {
     "model.rows_in_leaf": SearchRange(3, 100, log=True),
     "model.feature_share": SearchRange(0.05, 0.8, log=True),
     "model.l2": SearchRange(0.1, 50.0, log=True),
-    "model.trees": SearchRange(50, 400),
+    "model.trees": SearchRange(20, 200),
     "model.linear_share": SearchRange(0.0, 1.0),
+    "model.plain_share": SearchRange(0.0, 1.0),
     "weights.background_weight": SearchRange(0.3, 10.0, log=True),
 }
 

@@ -131,8 +131,6 @@ def fit_recipe(
     rows = parts.select_fitting_rows(TRAIN)
     # The rows used to learn the text weights get their text score out of fold.
     matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
-    if options.progress is not None:
-        options.progress("growing trees", 0, config.model.trees)
     trees, linear = grow_trees(
         parts.build_labelled_rows(rows),
         parts.spec,

@@ -227,7 +227,7 @@ def check_feature_groups(product: Product) -> None:
 
 
 def check_parts_of_the_score(product: Product) -> None:
-    """The trees hold all three parts: rules and linear model are written as trees of one feature each."""
+    """The trees hold all parts: rules and linear model are written as trees of one feature each."""
     config = product.approved.evidence.config
     assert config is not None
     assert product.read_trees().count("Tree=") > config.model.trees
