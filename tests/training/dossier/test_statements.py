@@ -244,7 +244,7 @@ def check_loss_of_the_trees(product: Product) -> None:
     text = product.read_trees()
     assert "objective=binary" in text
     grown = [block for block in text.split("Tree=")[1:] if len(set(read_list(block, "split_feature"))) > 1]
-    assert len(grown) == 2 * config.model.trees
+    assert len(grown) >= config.model.trees
 
 
 def check_no_graphics_cards(product: Product) -> None:
