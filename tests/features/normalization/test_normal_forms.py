@@ -8,13 +8,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.examples import make_consignment
 
-from consignments.records import Item
+from consignments.records import Consignment, Item
+from consignments.tables import build_frame
 from features.normalization.addresses import normalize_address
 from features.normalization.emails import normalize_email
 from features.normalization.letters import fold_to_ascii
 from features.normalization.names import normalize_name
-from features.normalization.normal_forms import clean_hs, get_goods_text, normalize_consignment
+from features.normalization.normal_forms import (
+    clean_hs,
+    get_declared_texts,
+    get_goods_text,
+    normalize_consignment,
+)
 from features.normalization.phones import normalize_phone
+from features.streams import list_declared_texts
 
 FORMS = {
     "name": normalize_name,
@@ -44,6 +51,17 @@ def test_goods_text_keeps_spelling_and_tells_each_description_once():
     c = make_consignment(items=(Item(description="Red Tea"), Item(description="cotton t-shirts"), Item()))
     assert get_goods_text(c) == "cotton t-shirts | Red Tea"
     assert get_goods_text(make_consignment(description=None)) == ""
+
+
+def test_reasons_quote_of_a_table_what_they_quote_of_a_record():
+    tea = make_consignment(items=[Item(description="Red Tea", hs_code="0902.40")], hs_code=None)
+    records = [tea, make_consignment(description=None, route=None, hs_code="6109 10")]
+    declared = list_declared_texts(build_frame(records, Consignment))
+    assert declared == [get_declared_texts(c) for c in records]
+    assert [(each.goods, each.hs) for each in declared] == [
+        ("cotton t-shirts | Red Tea", "090240"),
+        ("", "610910"),
+    ]
 
 
 def test_the_hs_code_of_the_first_item_stands_in_for_a_missing_one():
