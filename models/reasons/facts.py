@@ -37,8 +37,8 @@ MIN_REPEATS = 2
 BUSY_WEEK = 3
 MIN_RATE_RATIO = 2.0
 """A product or route has known finds if its share of detections is so many times the usual one."""
-MIN_SHARE_OF_FINDS = 0.04
-"""Smallest share of detections among the consignments of a party that comes first: lower ones fit too many parties."""
+MIN_SHARE_OF_FINDS = 0.05
+"""Smallest share of detections among the consignments of a party that always comes first: lower ones fit too many parties."""
 MAX_DETAILS = 5
 
 
@@ -260,7 +260,7 @@ class FactTables:
                     text += self._texts.say(
                         "one_find" if finds == 1 else "last_find", days=format_number(days)
                     )
-                rank = "find" if finds / arrivals >= MIN_SHARE_OF_FINDS else "last"
+                rank = "find" if finds / arrivals >= MIN_SHARE_OF_FINDS else "words"
                 return Statement(text, finds, None, True, rank)
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:

@@ -34,7 +34,7 @@ MIN_OUTSTANDING = 0.25
 HEAD_STARTS = {
     "find": 200.0,
     "link": 100.0,
-    "words": 1.0,
+    "words": 1.5,
     "contradiction": 0.4,
     "value": 0.3,
     "": 0.2,

@@ -92,7 +92,7 @@ def test_known_finds_come_first_and_name_the_key_with_the_largest_share() -> Non
 
 @pytest.mark.parametrize(
     ("volume", "codes"),
-    [(0.9, ["goods", "parties"]), (1.4, ["goods", "parties"]), (3.0, ["parties", "goods"])],
+    [(0.9, ["goods", "parties"]), (1.4, ["goods", "parties"]), (4.0, ["parties", "goods"])],
 )
 def test_volume_is_not_first_while_something_else_is_near(volume: float, codes: list[str]) -> None:
     new = {"history.consignee_phone.new": (1.0, volume), "parties.consignee_business": (0.0, 0.0)}
