@@ -39,16 +39,16 @@ CASES = (Path(__file__).parents[2] / "data" / "goods_values.jsonl").read_text(en
 TIERS = {"specific": SPECIFIC, "class": CLASS, "medicine": MEDICINE, "context": CONTEXT}
 
 
-def read(text: str) -> dict[str, float]:
-    """Give the kernel's values of a text."""
-    return describe_group("goods", PIPELINE, make_consignment(description=text, hs_code=None))
+def read(text: str, hs_code: str | None = None) -> dict[str, float]:
+    """Give the kernel's values of a text and an HS code."""
+    return describe_group("goods", PIPELINE, make_consignment(description=text, hs_code=hs_code))
 
 
 @pytest.mark.parametrize("line", CASES)
 def test_a_text_has_these_values(line: str) -> None:
-    """Each line has a text and some of its values, tiers and families by name; null is a missing value."""
+    """Each line has a text, an HS code or none, and some of their values, tiers and families by name; null is a missing value."""
     case = json.loads(line)
-    found: dict[str, Any] = read(case["text"])
+    found: dict[str, Any] = read(case["text"], case.get("hs"))
     if isinstance(tier := case["values"].get("name_tier"), str):
         case["values"]["name_tier"] = TIERS[tier]
     if isinstance(case["values"].get("name_family"), str):
