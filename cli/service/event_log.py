@@ -20,8 +20,8 @@ from consignments.errors import BadInput
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
-    from serving.event_log.hash_chain import VerificationResult
-    from serving.scoring.scoring_method import PastModels
+    from serving.event_log.verification import VerificationResult
+    from serving.scoring.loaded_model import PastModels
 
 
 @verb
@@ -266,7 +266,7 @@ def verify_log(
 
 def open_past_bundles() -> "PastModels":
     """Open the bundles of past decisions: those in the state directory, else those in MLflow, whose store must exist."""
-    from serving.scoring.scoring_method import PastModels
+    from serving.scoring.loaded_model import PastModels
 
     def fetch(name: str, version: str) -> "Bundle":
         return open_registry().fetch_bundle(open_registry().resolve(f"models:/{name}/{version}"))

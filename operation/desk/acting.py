@@ -20,8 +20,14 @@ from serving.messages.reading import build_records
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.decisions import find_doubts
 from serving.scoring.intake import REASON_REQUIRED, FieldError, list_faults
-from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, find_office
-from serving.scoring.recording import ACTIONS, OUTCOMES, UNKNOWN_CONSIGNMENT
+from serving.scoring.recording import (
+    ACTIONS,
+    OTHER_OFFICE,
+    OUTCOMES,
+    UNKNOWN_CONSIGNMENT,
+    OfficeFinder,
+    find_office,
+)
 from serving.scoring.trial import TrialScore, score_trial
 from serving.service import Service
 

@@ -44,7 +44,7 @@ from serving.event_log.reader import LogReader
 from serving.event_log.versions import find_counting_version
 from serving.maintenance.access_log import record_page_access
 from serving.process.settings import Settings
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import PastModels
 
 Values = dict[str, Any]
 

@@ -12,7 +12,7 @@ from models.reasons.ranking import Reason
 from models.risk_model import RiskModel
 from serving.event_log.event_codec import EventCodec, decode_features
 from serving.event_log.events import DecisionEvent
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import PastModels
 
 MAX_BARS = 8
 ALL_REASONS = 1_000

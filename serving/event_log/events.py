@@ -191,7 +191,7 @@ class MaintenanceEntry(LogEntry, frozen=True, gc=False):
 
 
 class RedactionEvent(MaintenanceEntry, frozen=True, gc=False):
-    """A removal of the content of entries recorded before `at_us` (`serving.event_log.hash_chain.Redaction`)."""
+    """A removal of the content of entries recorded before `at_us` (`serving.event_log.redactions.Redaction`)."""
 
     kind: ClassVar[Kind] = "removal"
 

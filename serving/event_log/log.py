@@ -27,10 +27,9 @@ from serving.event_log.databases.database import (
 )
 from serving.event_log.databases.tables import ENTRIES, LOG
 from serving.event_log.events import Columns, Event, RedactionEvent, encode_row, hash_row, hash_rows
-from serving.event_log.hash_chain import Redaction
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader
-from serving.event_log.redactions import RebuiltKeys, insert_row, list_content, remove_content
+from serving.event_log.redactions import RebuiltKeys, Redaction, insert_row, list_content, remove_content
 from serving.event_log.terms import NewTerms, Terms
 from serving.process.clock import read_elapsed_seconds
 

@@ -1,6 +1,7 @@
 """Removal of content: what was removed, what can be removed, and the removal in the table of entries."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -8,15 +9,81 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from serving.event_log.databases.tables import ENTRIES, TERMS
-from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns, RedactionEvent
-from serving.event_log.hash_chain import RedactedDigest, RedactedRanges, Redaction
+from serving.event_log.events import (
+    ARRIVAL_KINDS,
+    CONTENT_KINDS,
+    EMPTY,
+    Columns,
+    RedactionEvent,
+    encode_columns,
+)
 from serving.event_log.reader import IN_LIMIT, PAGE_ENTRIES, LogReader, list_columns, select_entries
 from serving.event_log.terms import NewTerms
 
 HAS_CONTENT = ENTRIES.c.plain != sa.literal(EMPTY, sa.LargeBinary)
 RECORDED_US = sa.func.coalesce(ENTRIES.c.recorded_us, ENTRIES.c.at_us)
 """When an entry was recorded; its own time if no other is kept."""
+
+
+class Redaction(msgspec.Struct, frozen=True):
+    """The record of a removal of content from the entries after `after` up to `up_to`; `digest` is the `RedactedDigest` of the `emptied` ones.
+
+    They were recorded before `before_us`, or, whenever that was, are those of `consignment_id`.
+    """
+
+    after: int
+    up_to: int
+    emptied: int
+    digest: bytes
+    before_us: int
+    approved_by: str
+    why: str
+    consignment_id: str = ""
+
+
 _decode = msgspec.msgpack.Decoder(Redaction).decode
+
+
+class RedactedRanges:
+    """The entries whose content was removed, by all removals in order; up to `end` that of all consignments was.
+
+    `by_name` are the removals of each consignment, and under an empty name those of all. The range of one begins after those of earlier
+    removals of the same entries, whose remains are not part of it.
+    """
+
+    def __init__(self, removals: Iterable[Redaction]) -> None:
+        self.end = 0
+        self.by_name: dict[str | None, list[Redaction]] = {}
+        for removal in removals:
+            mine = self.by_name.setdefault(removal.consignment_id, [])
+            if removal.consignment_id:
+                after = max([removal.after, self.end, *(each.up_to for each in mine)])
+                mine.append(msgspec.structs.replace(removal, after=after))
+            else:
+                mine.append(removal)
+                self.end = max(self.end, removal.up_to)
+
+    def covers(self, sequence: int, consignment_id: str | None) -> bool:
+        """Check whether the content of an arrival was removed."""
+        singles = self.by_name.get(consignment_id, ())
+        return sequence <= self.end or any(each.after < sequence <= each.up_to for each in singles)
+
+
+class RedactedDigest:
+    """The digest of what remains of entries without content: SHA-256 of their columns and hashes, in order."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.entries = 0
+
+    def add(self, row: Columns, here: bytes) -> None:
+        """Add the remaining columns of an entry, and its hash."""
+        self._sha256.update(encode_columns(row) + here)
+        self.entries += 1
+
+    def digest(self) -> bytes:
+        """Return the digest of all added entries."""
+        return self._sha256.digest()
 
 
 class RebuiltKeys(NamedTuple):

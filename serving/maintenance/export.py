@@ -56,7 +56,7 @@ from serving.event_log.events import (
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import PastModels
 
 MANIFEST_FILE = "export.json"
 """File that describes the exported tables and their log."""

@@ -24,10 +24,9 @@ from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import decode_features, decode_keys
 from serving.event_log.events import DecisionEvent, Event
-from serving.event_log.hash_chain import RedactedRanges
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.event_log.redactions import read_redactions
+from serving.event_log.redactions import RedactedRanges, read_redactions
 from serving.maintenance.recomputation import (
     EXCLUDED_FROM_ORDER,
     BundleGroup,
@@ -37,7 +36,7 @@ from serving.maintenance.recomputation import (
     read_arrivals,
     read_chunks,
 )
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import PastModels
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -39,7 +39,7 @@ from serving.event_log.events import (
     OutcomeEvent,
 )
 from serving.event_log.reader import LogReader
-from serving.scoring.scoring_method import ScoringMethod
+from serving.scoring.loaded_model import ScoringMethod
 
 OUTCOME_KINDS: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
 CHUNK_ARRIVALS = 4_096

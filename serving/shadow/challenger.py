@@ -26,8 +26,7 @@ from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.process.logging import logger
 from serving.process.settings import Settings
-from serving.scoring.loaded_model import LoadedModel, load_model
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import LoadedModel, PastModels, load_model
 
 EXCLUDED_FROM_SHADOW_SCORES = ("reasons", "keys")
 COPIED_GROUPS = ("history", "alerts")

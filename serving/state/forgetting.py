@@ -24,13 +24,13 @@ from features.history.kernels import REMEMBERED_DAYS
 from serving.encryption.vault import Vault
 from serving.event_log.databases.tables import ENTRIES
 from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, Event
-from serving.event_log.hash_chain import Redaction
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.redactions import (
     HAS_CONTENT,
     RECORDED_US,
     RebuiltKeys,
+    Redaction,
     count_unredacted,
     find_first_recorded,
     find_redaction_end,

@@ -32,8 +32,7 @@ from operation.hunt import HuntLimits, find_consignment_target, hunt
 from operation.second_scores import SecondScorer, score_again
 from serving.event_log.reader import LogReader
 from serving.maintenance.export import export_log
-from serving.scoring.loaded_model import load_rules_model
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import PastModels, load_rules_model
 from serving.state.history_keys import KeyReader
 from serving.state.snapshots import rebuild_state
 

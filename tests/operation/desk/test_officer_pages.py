@@ -20,7 +20,7 @@ from operation.desk.pages import OfficerPages, check_path
 from operation.desk.sessions import Sessions, read_cookie
 from serving.event_log.event_codec import Action
 from serving.scoring.intake import Intake, PendingReceipt
-from serving.scoring.offices import OfficeFinder
+from serving.scoring.recording import OfficeFinder
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe'
 LIST = "/?day=2024-03-04&office=Incheon"

@@ -9,8 +9,8 @@ from support.databases import database_in, execute
 from consignments.errors import ServiceFault
 from serving.event_log import verification
 from serving.event_log.events import Event
-from serving.event_log.hash_chain import Redaction
 from serving.event_log.log import EventLog
+from serving.event_log.redactions import Redaction
 from serving.event_log.verification import StartCheck, verify_chain
 
 Open = Callable[[], EventLog]

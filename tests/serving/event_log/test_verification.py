@@ -10,9 +10,8 @@ from support.databases import execute, reader_of, state_environment
 
 from npsrisk import main
 from serving.event_log.events import Event
-from serving.event_log.hash_chain import VerificationResult
 from serving.event_log.log import EventLog
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification import VerificationResult, verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., Event]

@@ -11,7 +11,7 @@ from support.serving_examples import Client, publish, serving, settings_in, vaul
 from models.bundle import load_bundle
 from serving.event_log.reader import LogReader
 from serving.maintenance.export import export_log
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import PastModels
 
 
 def act(client: Client, name: str, **more: Any) -> Any:

@@ -29,7 +29,7 @@ from serving.maintenance.parity import (
     ParityCheck,
     ParityReport,
 )
-from serving.scoring.scoring_method import PastModels
+from serving.scoring.loaded_model import PastModels
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,7 @@ from models.risk_model import RiskModel
 from models.rules import Rules
 from npsrisk import main
 from serving.encryption.vault import Vault
-from serving.scoring.loaded_model import LoadedModel
-from serving.scoring.scoring_method import ScoringMethod, build_rules_method, get_rules_name
+from serving.scoring.loaded_model import LoadedModel, ScoringMethod, build_rules_method, get_rules_name
 
 NAMED = "research chemical powder 3-CMC"
 

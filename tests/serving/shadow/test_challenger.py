@@ -27,8 +27,7 @@ from features.config import FeatureConfig
 from models.bands import Bands
 from models.bundle import load_bundle
 from npsrisk import main
-from serving.scoring.loaded_model import LoadedModel
-from serving.scoring.scoring_method import PastModels, ScoringMethod
+from serving.scoring.loaded_model import LoadedModel, PastModels, ScoringMethod
 from serving.shadow.challenger import Challenger, ShadowScore
 
 GOODS = ("socks", "research chemical powder", "3-CMC, 100 g", "tea")
