@@ -17,6 +17,8 @@ from consignments.messages.content.values import clean_text
 STEP = re.compile(r"(?P<name>[^\[\]]*)(?P<filters>(?:\[[^\[\]]*\])*)")
 FILTER = re.compile(r"\[([^\[\]]*)\]")
 CONDITION = re.compile(r"""\s*([^=]+?)\s*=\s*(["']?)(.*?)\2\s*""")
+OUTSIDE_BRACKETS = r"{}(?![^\[\]]*\])"
+"""Pattern of a separator that does not stand in a filter."""
 HERE = (".", "[*]", "[]")
 """Parts that stay where they are: each element of a list is a value of its own already."""
 PLAIN_NAME = re.compile(r"[\w\-]+")
@@ -75,26 +77,13 @@ def _compile_one(text: str, separator: str) -> Path:
         levels_up, rest = levels_up + 1, rest[3:]
     steps: list[Step] = []
     any_depth = False
-    for part in _split_outside_brackets(rest, separator):
+    for part in re.split(OUTSIDE_BRACKETS.format(re.escape(separator)), rest) if rest else ():
         if part == "":
             any_depth = True
         elif part not in HERE:
             steps.append(_compile_step(part, any_depth, text, one_based=separator == "/"))
             any_depth = False
     return Path(levels_up, tuple(steps))
-
-
-def _split_outside_brackets(text: str, separator: str) -> list[str]:
-    parts, depth, current = [], 0, ""
-    for char in text:
-        depth += (char == "[") - (char == "]")
-        if char == separator and depth == 0:
-            parts.append(current)
-            current = ""
-        else:
-            current += char
-    parts.append(current)
-    return parts if text else []
 
 
 def _compile_step(part: str, any_depth: bool, text: str, *, one_based: bool) -> Step:
