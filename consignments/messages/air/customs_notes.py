@@ -5,7 +5,7 @@ shipper's account exists and how it pays, which no other part of a waybill does 
 The meanings in the record are ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -83,34 +83,14 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
         own = by_subject.get(subject, {})
         if prefix == holder and CUSTOMER in by_subject:
             own = by_subject[CUSTOMER] | own
-        if own:
-            contact = _read_contact(own)
-            fields |= {f"{prefix}_phone": contact.phone, f"{prefix}_email": contact.email}
-            extras |= {
-                f"{prefix}_phone_verified": "yes" if contact.phone_verified else None,
-                f"{prefix}_email_verified": "yes" if contact.email_verified else None,
-            }
+        user, domain = own.get("VU") or own.get("MU"), own.get("VD") or own.get("MD")
+        fields[f"{prefix}_phone"] = own.get("VP") or own.get("CT")
+        fields[f"{prefix}_email"] = f"{user}@{domain}" if user and domain else None
+        extras[f"{prefix}_phone_verified"] = "yes" if "VP" in own else None
+        extras[f"{prefix}_email_verified"] = "yes" if own.get("VU") and own.get("VD") else None
     return DecodedNotes(
         {name: value for name, value in fields.items() if value is not None},
         {name: value for name, value in extras.items() if value},
-    )
-
-
-class _Contact(NamedTuple):
-    phone: str | None
-    email: str | None
-    phone_verified: bool
-    email_verified: bool
-
-
-def _read_contact(codes: Mapping[str, str]) -> _Contact:
-    user, domain = codes.get("VU") or codes.get("MU"), codes.get("VD") or codes.get("MD")
-    email = f"{user}@{domain}" if user and domain else None
-    return _Contact(
-        codes.get("VP") or codes.get("CT"),
-        email,
-        "VP" in codes,
-        bool(email) and "VU" in codes and "VD" in codes,
     )
 
 
