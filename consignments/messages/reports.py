@@ -6,6 +6,7 @@ Rules change and fields shift: a column that fills from one month to the next sa
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -147,14 +148,10 @@ def build_table(
 
 
 def _cut_chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    first = True
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == CHUNK_ROWS:
-            yield chunk
-            chunk, first = [], False
-    if chunk or first:
+    """Cut rows into chunks, at least one."""
+    chunk = list(islice(rows, CHUNK_ROWS))
+    yield chunk
+    while chunk := list(islice(rows, CHUNK_ROWS)):
         yield chunk
 
 

@@ -6,7 +6,7 @@ same run of the same files, started again, goes on behind the last message that 
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -189,15 +189,5 @@ class Spool:
         """Close the file; a run that is done removes it."""
         self._connection.close()
         if remove and self.path is not None:
-            remove_spool(self.path)
-
-
-def remove_spool(path: Path) -> None:
-    """Remove the file of a run, and what belongs to it."""
-    for each in spool_files(path):
-        each.unlink(missing_ok=True)
-
-
-def spool_files(path: Path) -> Sequence[Path]:
-    """List the files that a spool may have."""
-    return [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))]
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
