@@ -89,8 +89,8 @@ def format_figure(value: Any) -> str:
 
 
 def format_interval(low: str, high: str) -> str:
-    """Format an interval; one dash if neither end is known."""
-    return low if low == high == UNKNOWN else f"{low} to {high}"
+    """Format an interval; one text if both ends are the same, or unknown."""
+    return low if low == high else f"{low} to {high}"
 
 
 def _format_digits(value: float, sign: str = "", *, pad: bool = False) -> str:

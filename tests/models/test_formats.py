@@ -86,3 +86,4 @@ def test_a_value_of_a_table_is_a_text_or_a_number_of_three_digits():
 def test_an_interval_without_ends_is_one_dash():
     assert format_interval("1 %", "2 %") == "1 % to 2 %"
     assert format_interval("–", "–") == "–"
+    assert format_interval("6.81 %", "6.81 %") == "6.81 %"

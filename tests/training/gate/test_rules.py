@@ -23,6 +23,7 @@ from support.serving_examples import make_bundle
 
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
+from training.evaluation.difference import MEASURES
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.stored_scores import RecipeEvaluation
@@ -148,6 +149,11 @@ def test_too_few_results_are_undecided_and_say_how_many_more_can_arrive(bundle: 
     assert (rule.held, rule.undecided) == (False, True)
     assert rule.found.startswith("too few results: 4 known, about ")
     assert rule.found.endswith("4 arrive in a week, so train again in about 2 weeks")
+    pair = make_pair(**dict.fromkeys(MEASURES, estimate(0.0, -0.4, 0.4, finds=4)))
+    rule = run_gate(make_evidence(bundle, figures=make_figures(against_rules=pair)))[
+        "not worse than the rules"
+    ]
+    assert (rule.name, rule.found.partition(": ")[0]) == ("holds", "nothing shows a loss")
 
 
 @pytest.mark.parametrize(
