@@ -171,7 +171,7 @@ class AsgiEndpoint:
         if isinstance(error, Refusal):
             refusal, details = error, {}
             for fault in refusal.faults[:1]:  # records are counted, not faults
-                self._metrics.record_rejection(self._name, fault.kind)
+                self._metrics.hot.rejected[self._name, fault.kind] += 1
         elif isinstance(error, ServiceFault):
             refusal, details = build_unavailable_refusal(error), {"error": str(error)}
         else:

@@ -88,7 +88,7 @@ async def _record_list(
     for group in groups:
         await group.wait_until_durable()
     for error in errors:
-        service.metrics.record_rejection(kind.plural, error.kind)
+        service.metrics.hot.rejected[kind.plural, error.kind] += 1
     return receipts, errors
 
 

@@ -237,7 +237,7 @@ class ScoreCall:
             good = await self._read_chunk(chunk, start, errors, warnings, own=own)
             answers += await self._decider.decide(good)
         for error in errors:
-            self._service.metrics.record_rejection("scores", error.kind)
+            self._service.metrics.hot.rejected["scores", error.kind] += 1
         return DecidedList(answers, errors)
 
     async def _read_chunk(

@@ -168,7 +168,7 @@ class Recorder:
         if kind.record is Outcome and receipt.known is False and not receipt.repeated:
             self._metrics.counters["unmatched_outcomes"].inc()
         for warning in receipt.warnings or ():
-            self._metrics.record_warning(kind.plural, warning.kind)
+            self._metrics.hot.doubtful[kind.plural, warning.kind] += 1
         return taken._replace(receipt=receipt)
 
     async def _find_foreign(self, record: Any, client: Client) -> FieldError | None:

@@ -138,7 +138,7 @@ class Scorer:
         results = [answer for answer in answers if isinstance(answer, ScoreResult)]
         fresh = [answer.decision for answer in results if not answer.repeated]
         for code in (doubt.code for answer in results if not answer.repeated for doubt in answer.warnings):
-            self._metrics.record_warning("scores", code)
+            self._metrics.hot.doubtful["scores", code] += 1
         self._metrics.record_batch(
             self._timings, [each.band for each in fresh], [each.score for each in fresh]
         )

@@ -95,20 +95,8 @@ class RequestCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the metric families for Prometheus."""
-        self.traffic.flush()
-        for each in (
-            self.answers,
-            self.seconds,
-            self.stages,
-            self.decisions,
-            self.scores,
-            self.rejected,
-            self.doubtful,
-        ):
+        for each in vars(self).values():
             yield from each.collect()
-        yield from self.traffic.missing.collect()
-        yield from self.traffic.unknown.collect()
-        yield from self.traffic.implausible.collect()
 
 
 class Metrics:
@@ -161,14 +149,6 @@ class Metrics:
         for band in bands:
             self.hot.decisions[band,] += 1
         self.hot.scores[()].observe_all(scores)
-
-    def record_rejection(self, call: str, kind: str) -> None:
-        """Count a rejected record."""
-        self.hot.rejected[call, kind] += 1
-
-    def record_warning(self, call: str, kind: str) -> None:
-        """Count a warning about a record."""
-        self.hot.doubtful[call, kind] += 1
 
     def set_model(self, name: str, sha256: str, loaded_at: datetime, as_of: datetime | None) -> None:
         """Set the model that scores from now on: `NAME/VERSION` and bundle digest; `as_of` is None for the rules."""
@@ -241,6 +221,12 @@ class DataQualityCounters:
         self._rows.append(X[:, self._codes].copy())
         if len(self._waiting) >= BATCH_CONSIGNMENTS:
             self.flush()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metric families for Prometheus."""
+        self.flush()
+        for each in (self.missing, self.unknown, self.implausible):
+            yield from each.collect()
 
     def flush(self) -> None:
         """Count the recorded consignments that were not counted yet."""
