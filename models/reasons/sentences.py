@@ -101,7 +101,7 @@ class Sentence:
         case = "zero" if value == 0 else "one" if shown == "1" else "under_one" if 0 < value < 1 else "other"
         text = shown.join(self._parts.get(case) or self._parts["other"])
         if usual is None or not self.template.compare:
-            return text, value > 0
+            return text, value > 0 and not (self.unit == "ratio" and self.template.compare)
         middle = self._show(usual.middle)
         if middle != shown:
             phrase, unit = load_text_table().phrases["usual"], UNITS_OF_USUAL.get(self.unit, "")
