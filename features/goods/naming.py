@@ -1,5 +1,6 @@
 """Location of the words of a goods text on which its features depend, so that a reason can quote them."""
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
@@ -19,6 +20,9 @@ MIN_WEIGHT_SHARE = 0.25
 """A word is quoted for the text score if it adds at least this share of what the strongest word adds."""
 MAX_QUOTED_WORDS = 3
 MAX_QUOTED_CHARACTERS = 40
+CONTACT_DETAILS = re.compile(r"\S*@\S+|(?:\+|\b0)\d[\d\s()/-]{6,}\d")
+"""E-mail addresses and telephone numbers, which a text may hold. CAS numbers begin with neither + nor 0."""
+REMOVED = "…"
 
 _TIER_FEATURES = {f"names_{name}": tier for name, tier in TIERS.items()} | {
     "context_supported": kernel.CONTEXT
@@ -121,8 +125,9 @@ def _quote_slot(slot: int) -> Finder:
 
 
 def shorten_text(text: str) -> str:
-    """Shorten a text, and drop characters that are invisible or break the line, for example control and bidi characters."""
-    shown = "".join(char for char in text if char.isprintable()).strip(" \"'.,;:|/()[]")
+    """Shorten a text, without contact details and characters that are invisible or break the line, for example control and bidi characters."""
+    shown = CONTACT_DETAILS.sub(REMOVED, text[: 10 * MAX_QUOTED_CHARACTERS])
+    shown = "".join(char for char in shown if char.isprintable()).strip(" \"'.,;:|/()[]")
     return shown if len(shown) <= MAX_QUOTED_CHARACTERS else f"{shown[:MAX_QUOTED_CHARACTERS].rstrip()}…"
 
 

@@ -88,7 +88,7 @@ class RowView:
             words = [word for word in self.words.list_words(sentence.name) if word not in self._quoted]
             self._quoted.update(words)
             # A text that quotes the goods quotes words of them only if these are few.
-            if words and not (text and 2 * len(" ".join(words)) > len(self._declared.goods)):
+            if words and not (text and 2 * len(" ".join(words)) > len(shorten_text(self._declared.goods))):
                 say = load_text_table().say
                 quoted = say("words", words=", ".join(say("quote", word=word) for word in words))
                 found = found._replace(text=found.text + quoted)

@@ -217,6 +217,19 @@ def test_the_words_of_the_goods_are_quoted_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("goods", "quoted"),
+    [
+        ("call +44 20 7946 0958", "call …"),
+        ("a.b@mail.example resin", "… resin"),
+        ("CAS 71368-80-4", "CAS 71368-80-4"),
+    ],
+)
+def test_no_contact_details_are_quoted(goods: str, quoted: str) -> None:
+    text = give_texts({"goods.vague_whole": (1.0, 0.4)}, declared=DeclaredTexts(goods))
+    assert text == [f"Described only by the vague term “{quoted}”"]
+
+
 def test_an_amount_names_its_currency() -> None:
     row = {"value.zero_or_one": (1.0, 0.5), "value.declared": (1.0, 0.0)}
     assert give_texts(row, declared=DeclaredTexts("socks", currency="KRW")) == [
