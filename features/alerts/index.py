@@ -1,17 +1,13 @@
 """Index of alerts by their most selective pattern, so that a consignment is compared with few alerts."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from consignments.records import Alert
-from features.alerts.patterns import AlertPattern, ComparedConsignment
+from features.alerts.patterns import AlertPattern, ComparedConsignment, Word
 
-# Buckets: names and words of streets of senders and consignees, words of goods with their first and last letters and their parts, and codes.
-SENDERS, CONSIGNEES, SENDER_STREETS, CONSIGNEE_STREETS = range(4)
-WORDS, STARTS, ENDS, PARTS = range(4, 8)
-PLACES, PRODUCTS, DEPARTURES = range(8, 11)
-BUCKETS = 11
 GRAM_LETTERS = 3
 """Number of first or last letters by which words with wildcards are looked up."""
 MAX_TIME = datetime.max.replace(tzinfo=UTC)
@@ -42,107 +38,80 @@ class AlertVersion:
         return self.until is None or sequence <= self.until
 
 
-_Bucket = dict[str, list[AlertVersion]]
-
-
 class AlertIndex:
     """An index of alerts by their most selective pattern. An alert is in one bucket; an address is under each of its words."""
 
     def __init__(self) -> None:
-        self._buckets: list[_Bucket] = [{} for _ in range(BUCKETS)]
+        self._buckets: dict[str, dict[str, list[AlertVersion]]] = defaultdict(dict)
 
     def add(self, entry: AlertVersion) -> None:
         """Add a version."""
-        for place, key in _choose_buckets(entry.pattern):
-            self._buckets[place].setdefault(key, []).append(entry)
+        for bucket, key in _choose_keys(entry.pattern):
+            self._buckets[bucket].setdefault(key, []).append(entry)
 
     def remove(self, entry: AlertVersion) -> None:
         """Remove a version."""
-        for place, key in _choose_buckets(entry.pattern):
-            self._buckets[place][key].remove(entry)
+        for bucket, key in _choose_keys(entry.pattern):
+            self._buckets[bucket][key].remove(entry)
 
     def find_candidates(self, seen: ComparedConsignment) -> list[AlertVersion]:
         """Find the alerts whose most selective pattern may match, each once."""
-        forms, buckets = seen.forms, self._buckets
         found: list[AlertVersion] = []
-        for place, key in (
-            (SENDERS, forms.sender_name),
-            (CONSIGNEES, forms.consignee_name),
-            (DEPARTURES, seen.departure),
-            (SENDER_STREETS, _get_first_word(forms.sender_address)),
-            (CONSIGNEE_STREETS, _get_first_word(forms.consignee_address)),
-        ):
-            found += buckets[place].get(key, ())
-        if buckets[PRODUCTS]:
-            found += _collect_entries(
-                buckets[PRODUCTS], {forms.hs[:length] for length in range(1, len(forms.hs) + 1)}
-            )
-        if buckets[PLACES]:
-            found += _collect_entries(buckets[PLACES], seen.places.split(">"))
-        if any(buckets[place] for place in (WORDS, STARTS, ENDS, PARTS)):
-            found += self._find_by_text(seen.words)
-        return found
-
-    def _find_by_text(self, words: list[str]) -> list[AlertVersion]:
-        buckets = self._buckets
-        found = _collect_entries(buckets[WORDS], words)
-        if buckets[STARTS]:
-            found += _collect_entries(buckets[STARTS], [word[:GRAM_LETTERS] for word in words])
-        if buckets[ENDS]:
-            found += _collect_entries(buckets[ENDS], [word[-GRAM_LETTERS:] for word in words])
-        if buckets[PARTS]:
-            text = " ".join(words)
-            for part, entries in buckets[PARTS].items():
-                if part in text:
-                    found += entries
+        for bucket, entries in self._buckets.items():
+            looked_up = _find_parts(entries, seen) if bucket == PART else _LOOKED_UP[bucket](seen)
+            for key in entries.keys() & looked_up:
+                found += entries[key]
         return found
 
 
-def _choose_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
+PART = "part"
+_LOOKED_UP: dict[str, Callable[[ComparedConsignment], Iterable[str]]] = {
+    "sender": lambda seen: (seen.forms.sender_name,),
+    "consignee": lambda seen: (seen.forms.consignee_name,),
+    "sender street": lambda seen: (_get_first_word(seen.forms.sender_address),),
+    "consignee street": lambda seen: (_get_first_word(seen.forms.consignee_address),),
+    "word": lambda seen: seen.words,
+    "start": lambda seen: [word[:GRAM_LETTERS] for word in seen.words],
+    "end": lambda seen: [word[-GRAM_LETTERS:] for word in seen.words],
+    "place": lambda seen: seen.places.split(">"),
+    "product": lambda seen: [seen.forms.hs[:length] for length in range(1, len(seen.forms.hs) + 1)],
+    "departure": lambda seen: (seen.departure,),
+}
+"""Of each bucket but that of parts of words: what is looked up of a consignment."""
+
+
+def _find_parts(parts: Iterable[str], seen: ComparedConsignment) -> list[str]:
+    text = " ".join(seen.words)
+    return [part for part in parts if part in text]
+
+
+def _choose_keys(pattern: AlertPattern) -> list[tuple[str, str]]:
     """Choose the bucket of an alert, and the keys under which it is there."""
-    if pattern.sender:
-        return [(SENDERS, pattern.sender)]
-    if pattern.consignee:
-        return [(CONSIGNEES, pattern.consignee)]
-    for place, street in (
-        (SENDER_STREETS, pattern.sender_street),
-        (CONSIGNEE_STREETS, pattern.consignee_street),
-    ):
+    for bucket, name in (("sender", pattern.sender), ("consignee", pattern.consignee)):
+        if name:
+            return [(bucket, name)]
+    streets = ("sender street", pattern.sender_street), ("consignee street", pattern.consignee_street)
+    for bucket, street in streets:
         if street:
-            return [(place, word) for word in street.korean | street.other]
-    return _choose_goods_buckets(pattern) or _choose_route_buckets(pattern)
-
-
-def _choose_goods_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
-    if not pattern.words:
-        return []
-    literal = max((word[0] for word in pattern.words if len(word) == 1), key=len, default="")
-    if literal:
-        return [(WORDS, literal)]
-    start = max((word[0] for word in pattern.words), key=len)
-    if len(start) >= GRAM_LETTERS:
-        return [(STARTS, start[:GRAM_LETTERS])]
-    end = max((word[-1] for word in pattern.words), key=len)
-    if len(end) >= GRAM_LETTERS:
-        return [(ENDS, end[-GRAM_LETTERS:])]
-    return [(PARTS, max((part for word in pattern.words for part in word), key=len))]
-
-
-def _choose_route_buckets(pattern: AlertPattern) -> list[tuple[int, str]]:
+            return [(bucket, word) for word in street.korean | street.other]
+    if pattern.words:
+        return [_choose_word(pattern.words)]
     if pattern.places:
-        return [(PLACES, pattern.places.split(">")[1])]
-    if pattern.hs:
-        return [(PRODUCTS, pattern.hs)]
-    if pattern.departure:
-        return [(DEPARTURES, pattern.departure)]
-    return []
+        return [("place", pattern.places.split(">")[1])]
+    codes = ("product", pattern.hs), ("departure", pattern.departure)
+    return [(bucket, code) for bucket, code in codes if code][:1]
 
 
-def _collect_entries(bucket: _Bucket, keys: Collection[str]) -> list[AlertVersion]:
-    """Collect the entries under any of the keys. Usually there are none."""
-    if bucket.keys().isdisjoint(keys):
-        return []
-    return [entry for key in set(keys) for entry in bucket.get(key, ())]
+def _choose_word(words: Sequence[Word]) -> tuple[str, str]:
+    """Choose the longest whole word, else a beginning or an end that is long enough, else the longest part of a word."""
+    if literal := max((word[0] for word in words if len(word) == 1), key=len, default=""):
+        return "word", literal
+    start, end = max((word[0] for word in words), key=len), max((word[-1] for word in words), key=len)
+    if len(start) >= GRAM_LETTERS:
+        return "start", start[:GRAM_LETTERS]
+    if len(end) >= GRAM_LETTERS:
+        return "end", end[-GRAM_LETTERS:]
+    return PART, max((part for word in words for part in word), key=len)
 
 
 def _get_first_word(address: str) -> str:
