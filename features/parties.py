@@ -44,6 +44,7 @@ _DIGIT = re.compile(r"\d")
 _CACHED_NAMES = _CACHED_NUMBERS = 1 << 14
 
 PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
+_MISSING_PARTS = tuple(f"{part}_missing" for part in PARTS)
 _SENDER, _CONSIGNEE = (read_group(f"parties.{side}_") for side in SIDES)
 _BOTH = read_group("parties.", without=SIDES)
 PARTY_FEATURES = (*_SENDER.features, *_CONSIGNEE.features, *_BOTH.features)
@@ -101,19 +102,8 @@ def _describe_party(party: _Party) -> Values:
 
 
 def _check_completeness(party: _Party) -> Values:
-    name, address, city, postcode, country, phone, email = [
-        1.0 if not part or part.isspace() else 0.0 for part in party[: len(PARTS)]
-    ]
-    return {
-        "name_missing": name,
-        "address_missing": address,
-        "city_missing": city,
-        "postcode_missing": postcode,
-        "country_missing": country,
-        "phone_missing": phone,
-        "email_missing": email,
-        "missing": name + address + city + postcode + country + phone + email,
-    }
+    missing = [1.0 if not part or part.isspace() else 0.0 for part in party[: len(PARTS)]]
+    return {**dict(zip(_MISSING_PARTS, missing, strict=True)), "missing": sum(missing)}
 
 
 @lru_cache(_CACHED_NAMES)

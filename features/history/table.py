@@ -97,19 +97,8 @@ class History:
         self._check_arrays(steps, keys, counterparts, rows)
         done = 0
         while done < len(steps):
-            reached = kernels.apply_steps(
-                steps,
-                done,
-                keys,
-                counterparts,
-                rows,
-                at,
-                self._slots,
-                *self._parts,
-                self._state,
-                self._sides,
-                *self._scratch,
-            )
+            table = self._slots, *self._parts, self._state, self._sides, *self._scratch
+            reached = kernels.apply_steps(steps, done, keys, counterparts, rows, at, *table)
             if reached < 0:
                 raise ValueError(f"bad step {-reached - 1}: {steps[-reached - 1]}")
             done = reached
