@@ -24,14 +24,7 @@ from consignments.files.raw_tables import RawTable, TablePart, wrap_frame
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.lists import build_item_lists, to_code_lists, to_item_lists, to_items
-from consignments.records import (
-    Alert,
-    Consignment,
-    Field,
-    Outcome,
-    ScoreRow,
-    get_fields,
-)
+from consignments.records import Alert, Consignment, Field, Outcome, ScoreRow, get_fields
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
     NEAR_NAME,

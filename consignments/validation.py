@@ -165,10 +165,7 @@ def _list_columns(names: Sequence[str]) -> str:
 
 
 def check_part(
-    part: TablePart,
-    names: Sequence[str],
-    record: type[msgspec.Struct],
-    columns: Sequence[str] | None = None,
+    part: TablePart, names: Sequence[str], record: type[msgspec.Struct], columns: Sequence[str] | None = None
 ) -> PartCheck:
     """Check the rows of a part independently of each other, and keep some or all columns of the valid ones.
 

@@ -79,8 +79,7 @@ def explain_lost_process() -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         raise ServiceFault(
-            "a worker process was terminated from outside",
-            todo="check if memory ran out; use fewer --jobs",
+            "a worker process was terminated from outside", todo="check if memory ran out; use fewer --jobs"
         ) from error
 
 

@@ -23,12 +23,7 @@ import pyarrow.parquet as parquet
 
 from consignments.errors import BadInput, FileFault
 from consignments.files.folders import lock_folder
-from consignments.files.part_manifest import (
-    ColumnEntry,
-    Manifest,
-    PartEntry,
-    compute_sha256,
-)
+from consignments.files.part_manifest import ColumnEntry, Manifest, PartEntry, compute_sha256
 from consignments.files.table_writers import (
     convert_lists,
     open_parquet_writer,

@@ -91,9 +91,7 @@ def _read_csv(path: Path) -> RawTable:
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, TEXT),
-                null_values=[""],
-                strings_can_be_null=True,
+                column_types=dict.fromkeys(names, TEXT), null_values=[""], strings_can_be_null=True
             ),
         ).slice(1)  # the header is read as a row, so that a file with only a header is an empty table
     except pa.ArrowInvalid as error:

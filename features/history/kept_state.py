@@ -188,11 +188,7 @@ class StateRun:
     """A batch that starts from a kept state, or from nothing, and ends with the next state."""
 
     def __init__(
-        self,
-        before: KeptState | None,
-        kinds: tuple[KeyKind, ...],
-        pseudonyms: Pseudonyms,
-        store: StateStore,
+        self, before: KeptState | None, kinds: tuple[KeyKind, ...], pseudonyms: Pseudonyms, store: StateStore
     ) -> None:
         if before is not None:
             before.check(kinds, pseudonyms)
