@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from consignments.tables import SelectionRow, read_table
+from consignments.records import SelectionRow
+from consignments.tables import read_table
 from npsrisk import main
 
 COLUMNS = ["consignment_id", "score", "band", "model_version", "office", "received_at", "history"]
