@@ -279,7 +279,7 @@ def list_capacity(recipe: RecipeEvaluation) -> Rows:
     model = recipe.model
     names = {name: f"{name.removesuffix('pct')} % of traffic" for name in SHARES}
     return [
-        {"capacity": title, "found": model.counts.found[name]}
+        {"capacity": title, "found": model.counts.found[name], "shown": model[f"recall_at_{name}"].is_shown}
         | {measure: describe_estimate(model[f"{measure}_at_{name}"]) for measure in ("precision", "recall")}
         for name, title in (names | {"capacity": "daily capacity of each office"}).items()
     ]
