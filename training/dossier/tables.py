@@ -16,7 +16,7 @@ from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
 from models.promotion_record import PromotionRecord
-from models.reasons.texts import load_text_table
+from models.reasons.texts import get_template
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
@@ -174,10 +174,9 @@ def list_features(evidence: DossierEvidence) -> Rows:
 
 def describe_feature(feature: Feature) -> str:
     """Return one of the texts of a feature, as an officer reads it, with … in place of values."""
-    template = load_text_table("en").find_template(feature.name)
-    texts = {} if template is None else template.list_texts()
+    texts = get_template(feature).list_texts()
     chosen = next((texts[name] for name in TEXT_ORDER if name in texts), None)
-    return PLACEHOLDER.sub("…", chosen or next(iter(texts.values()), feature.text))
+    return PLACEHOLDER.sub("…", chosen or next(iter(texts.values())))
 
 
 def list_output(bands: Bands) -> Rows:
