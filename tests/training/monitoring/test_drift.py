@@ -80,18 +80,22 @@ class Watched:
         self.world, self.bundle, self.as_of = world, bundle, as_of
         later = world.consignments["received_at"] >= as_of
         self.past, self.later = world.consignments[~later], world.consignments[later].reset_index(drop=True)
+        self.recent = self.past[self.past["received_at"] >= as_of - pd.Timedelta(days=12)]
+        """History enough for what does not depend on the verdict."""
 
     def watch(
         self,
         frame: pd.DataFrame,
         *,
-        history: pd.DataFrame | Literal["past"] | None = "past",
+        history: pd.DataFrame | Literal["past", "recent"] | None = "past",
+        outcomes: pd.DataFrame | Literal["all"] | None = "all",
         reference: pd.DataFrame | None = None,
         window: ArrivalWindow = ALL_ARRIVALS,
         config: EvaluationConfig = QUICK,
     ) -> Drift:
-        tables = Tables(frame, self.world.outcomes, self.world.alerts)
-        past = self.past if isinstance(history, str) else history
+        known = self.world.outcomes if isinstance(outcomes, str) else outcomes
+        tables = Tables(frame, known, self.world.alerts)
+        past = history if not isinstance(history, str) else self.past if history == "past" else self.recent
         source = None if reference is None else InMemoryTable(reference)
         traffic = MonitoredTraffic(FeatureInputs.from_tables(tables, past), source, window)
         return detect_drift(self.bundle, traffic, config)
@@ -289,7 +293,7 @@ def test_too_little_traffic_is_not_called_stable_and_says_how_much_is_needed(wat
     for days in (1, 3):
         arrived = watched.later[watched.later["received_at"] < first + pd.Timedelta(days=days)]
         few = arrived[arrived.groupby("channel").cumcount() % days == 0].groupby("channel").head(60)
-        found = watched.watch(few.reset_index(drop=True))
+        found = watched.watch(few.reset_index(drop=True), history="recent")
         assert found.verdict == "insufficient data", summarize_drift(found)
         text = summarize_drift(found)
         assert "Keep the model" not in text
@@ -298,14 +302,15 @@ def test_too_little_traffic_is_not_called_stable_and_says_how_much_is_needed(wat
         assert '<span class="word">insufficient data</span>' in render_drift(found, "models:/nps-risk/3")
 
 
-def test_too_few_results_say_that_precision_cannot_be_told_and_how_many_are_needed(watched: Watched) -> None:
-    given = FeatureInputs.from_tables(Tables(watched.later, None, watched.world.alerts), watched.past)
-    found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
+def test_too_few_results_say_that_precision_cannot_be_told_and_how_many_are_needed(
+    watched: Watched, calm: Drift
+) -> None:
+    found = watched.watch(watched.later, outcomes=None)
     assert found.verdict == "stable"
     assert "Whether its precision holds is not known yet: there are too few results." in summarize_drift(
         found
     )
-    (row,) = watched.watch(watched.later).select_kind("observed precision")
+    (row,) = calm.select_kind("observed precision")
     known, predicted = (
         float(re.search(pattern, row["detail"])[1])
         for pattern in (r"of ([\d.]+) known", r"predicted ([\d.]+)")
@@ -342,9 +347,9 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
 
 
 def test_versions_after_the_inspection_and_withdrawn_consignments_are_not_watched(watched: Watched) -> None:
-    past, later = watched.past.assign(sequence=0), watched.later.assign(sequence=1)
+    past, later = watched.recent.assign(sequence=0), watched.later.assign(sequence=1)
     known = set(watched.world.outcomes["consignment_id"])
-    inspected = past[past["consignment_id"].isin(known)].iloc[:40]
+    inspected = past[past["consignment_id"].isin(known)].iloc[:15]
     after = inspected.assign(sequence=2, received_at=watched.world.consignments["received_at"].max())
     later["cancelled_at"] = later["received_at"].where(later.index == later.index[-1])
     found = watched.watch(pd.concat([later, after], ignore_index=True), history=past)
@@ -370,10 +375,11 @@ def test_without_history_scores_and_senders_are_not_judged_and_it_says_so(watche
 
 
 def test_a_reference_of_ones_own_takes_the_place_of_the_models(watched: Watched) -> None:
-    last_week = watched.past["received_at"] >= watched.as_of - pd.Timedelta(days=7)
-    found = watched.watch(watched.later, history=watched.past[~last_week], reference=watched.past[last_week])
+    past = watched.recent
+    last_week = past["received_at"] >= watched.as_of - pd.Timedelta(days=7)
+    found = watched.watch(watched.later, history=past[~last_week], reference=past[last_week])
     assert found.then.days == 7
-    counted = select_counted_consignments(watched.past, watched.world.outcomes)
+    counted = select_counted_consignments(past, watched.world.outcomes)
     assert sum(found.then.channels.values()) == int((last_week & counted).sum())
 
 
@@ -382,9 +388,9 @@ def test_a_reference_and_a_history_in_chunks_give_the_numbers_of_tables_in_memor
 ) -> None:
     """The reference is a week of the history, which also has later consignments."""
     end = watched.as_of - pd.Timedelta(days=5)
-    latest = watched.past[watched.past["received_at"] >= watched.as_of - pd.Timedelta(days=20)]
+    latest = watched.past[watched.past["received_at"] >= watched.as_of - pd.Timedelta(days=14)]
     inside = latest["received_at"].between(end - pd.Timedelta(days=7), end)
-    now = watched.later.head(600)
+    now = watched.later.head(400)
     whole = watched.watch(now, history=latest, reference=latest[inside])
     monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 400)
     monkeypatch.setattr(features.streams.stream_features, "__kwdefaults__", {**features.streams.stream_features.__kwdefaults__, "piece_rows": 150})  # fmt: skip
@@ -477,8 +483,7 @@ def test_what_chance_gives_is_no_instability() -> None:
 def test_quick_results_of_young_arrivals_are_no_loss_of_precision(watched: Watched, calm: Drift) -> None:
     outcomes = watched.world.outcomes
     quick = outcomes[outcomes["known_at"] < watched.later["received_at"].max()]
-    given = FeatureInputs.from_tables(Tables(watched.later, quick, watched.world.alerts), watched.past)
-    found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
+    found = watched.watch(watched.later, history="recent", outcomes=quick)
     known = [each.select_kind("observed precision")[0]["detail"] for each in (calm, found)]
     assert "positives of 8 known results" in known[0]
     assert "0 positives of 0 known results" in known[1]
@@ -490,8 +495,7 @@ def test_scores_that_promise_more_than_is_found_ask_for_a_new_model(watched: Wat
     outcomes = watched.world.outcomes
     later = outcomes["consignment_id"].isin(set(watched.later["consignment_id"]))
     empty = outcomes.assign(result=outcomes["result"].where(~later | outcomes["known_at"].isna(), "clear"))
-    given = FeatureInputs.from_tables(Tables(watched.later, empty, watched.world.alerts), watched.past)
-    found = detect_drift(watched.bundle, MonitoredTraffic(given), QUICK)
+    found = watched.watch(watched.later, history="recent", outcomes=empty)
     (row,) = found.select_kind("observed precision")
     assert "0 positives of " in row["detail"]
     predicted = float(re.search(r"predicted ([\d.]+)", row["detail"])[1])
@@ -502,7 +506,7 @@ def test_scores_that_promise_more_than_is_found_ask_for_a_new_model(watched: Wat
 def test_a_part_of_few_consignments_is_shown_and_not_judged(watched: Watched) -> None:
     few = watched.later[watched.later["office"] == "Gimhae"].head(MIN_ROWS - 1)
     rest = watched.later[watched.later["office"] != "Gimhae"]
-    found = watched.watch(pd.concat([rest, few], ignore_index=True))
+    found = watched.watch(pd.concat([rest, few], ignore_index=True), history="recent")
     assert any("office Gimhae" in note for note in found.notes)
 
 
