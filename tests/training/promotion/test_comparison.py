@@ -30,6 +30,7 @@ from training.promotion.comparison import (
     DISAGREEMENT_COLUMNS,
     REASON_SEPARATOR,
     ComparedTraffic,
+    Comparison,
     FitScores,
     LoggedScores,
     compare,
@@ -51,6 +52,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> FitScores:
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> FitScores:
     return FitScores(load_bundle(make_bundle(tmp_path_factory.mktemp("two") / "bundle", FeatureConfig(), 2)))
+
+
+@pytest.fixture(scope="module")
+def compared(bundle: FitScores, other: FitScores) -> Comparison:
+    """All arrivals, compared without a truth."""
+    return compare(bundle, other, since(LATER), SETTINGS)
 
 
 def tables() -> Tables:
@@ -76,8 +83,8 @@ def since(begins: datetime | None) -> ComparedTraffic:
     return ComparedTraffic(tables(), window=ArrivalWindow(begins))
 
 
-def test_the_summary_counts_the_finds_before_it_estimates(bundle: FitScores, other: FitScores) -> None:
-    found = compare(bundle, other, since(LATER), SETTINGS)
+def test_the_summary_counts_the_finds_before_it_estimates(compared: Comparison) -> None:
+    found = compared
     assert (found.consignments, found.labelled, found.pair.b.counts.known) == (300, 300, 30)
     said = summarize_comparison(found, "version 1", "version 2")
     ranked = [side.counts.found["1pct"] for side in (found.pair.a, found.pair.b)]
@@ -124,8 +131,10 @@ def test_one_more_clear_result_moves_no_difference(bundle: FitScores, other: Fit
         assert gains[0][name].value == pytest.approx(gains[1][name].value, nan_ok=True)
 
 
-def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: FitScores, other: FitScores) -> None:
-    there = compare(bundle, other, since(LATER), SETTINGS)
+def test_the_difference_is_b_minus_a_and_turns_with_them(
+    bundle: FitScores, other: FitScores, compared: Comparison
+) -> None:
+    there = compared
     back = compare(other, bundle, since(LATER), SETTINGS)
     for name in COMPARED:
         gain = there.pair.gains[name].value
@@ -133,17 +142,17 @@ def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: FitScores, othe
         assert gain == pytest.approx(-back.pair.gains[name].value)
 
 
-def test_disagreements_name_no_person(bundle: FitScores, other: FitScores) -> None:
-    found = compare(bundle, other, since(LATER), SETTINGS)
+def test_disagreements_name_no_person(compared: Comparison) -> None:
+    found = compared
     told = str(found.disagreements)
     assert "Orchid" not in told
     assert "Kim" not in told
 
 
 def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_same_history(
-    bundle: FitScores, other: FitScores
+    bundle: FitScores, other: FitScores, compared: Comparison
 ) -> None:
-    found = compare(bundle, other, since(LATER), SETTINGS)
+    found = compared
     assert found.disagreements
     made = tables()
     given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
@@ -225,11 +234,13 @@ def test_results_without_a_logged_probability_are_named(bundle: FitScores, other
     assert not notes[1]
 
 
-def test_the_truth_is_shown_apart_and_decides_nothing(bundle: FitScores, other: FitScores) -> None:
+def test_the_truth_is_shown_apart_and_decides_nothing(
+    bundle: FitScores, other: FitScores, compared: Comparison
+) -> None:
     whole = tables()
     ids = whole.consignments["consignment_id"]
     truth = pd.DataFrame({"consignment_id": ids, "result": np.where(np.arange(300) % 7 == 0, "nps", "clear")})
-    plain = compare(bundle, other, since(LATER), SETTINGS)
+    plain = compared
     found = compare(bundle, other, ComparedTraffic(whole, truth, ArrivalWindow(LATER)), SETTINGS)
     assert found.truth is not None
     assert plain.truth is None
@@ -240,15 +251,15 @@ def test_the_truth_is_shown_apart_and_decides_nothing(bundle: FitScores, other: 
     )
 
 
-def test_slices_tell_where_a_version_gains(bundle: FitScores, other: FitScores) -> None:
-    found = compare(bundle, other, since(None), SETTINGS)
+def test_slices_tell_where_a_version_gains(compared: Comparison) -> None:
+    found = compared
     (postal,) = [row for row in found.pair.slices if row["kind"] == "channel"]
     assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
     assert postal["difference"] == pytest.approx(found.pair.gains["roc_auc"].value)
 
 
-def test_a_slice_with_too_few_finds_has_no_number_on_the_page(bundle: FitScores, other: FitScores) -> None:
-    whole = compare(bundle, other, since(None), SETTINGS)
+def test_a_slice_with_too_few_finds_has_no_number_on_the_page(compared: Comparison) -> None:
+    whole = compared
     frame = whole.stored.frame
     positive = frame["positive"] & (frame["positive"].cumsum() <= 4)
     few = replace(whole, stored=StoredScores(frame.assign(positive=positive)))
@@ -261,7 +272,7 @@ def test_a_slice_with_too_few_finds_has_no_number_on_the_page(bundle: FitScores,
 
 
 def test_versions_of_other_features_are_compared_by_what_the_service_decided(
-    bundle: FitScores, other: FitScores
+    bundle: FitScores, other: FitScores, compared: Comparison
 ) -> None:
     made = tables()
     given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
@@ -278,7 +289,7 @@ def test_versions_of_other_features_are_compared_by_what_the_service_decided(
         }
     )
     logged = LoggedScores.from_decisions(decisions, FIRST)
-    found, plain = (compare(side, other, since(LATER), SETTINGS) for side in (logged, bundle))
+    found, plain = compare(logged, other, since(LATER), SETTINGS), compared
     assert found.sources[0].describe() == "the decisions of the service"
     for name in COMPARED:
         assert found.pair.gains[name].value == pytest.approx(plain.pair.gains[name].value, nan_ok=True)
@@ -297,10 +308,8 @@ def test_stored_scores_are_compared_on_the_weeks_that_both_runs_tested() -> None
         compare_stored(one, renamed, "nps")
 
 
-def test_a_comparison_logs_no_calibration_which_it_does_not_measure(
-    bundle: FitScores, other: FitScores
-) -> None:
-    found = compare(bundle, other, since(LATER), SETTINGS)
+def test_a_comparison_logs_no_calibration_which_it_does_not_measure(compared: Comparison) -> None:
+    found = compared
     assert found.pair.b["calibration_ratio"].is_shown
     names = found.flatten_metrics()
     assert "b/roc_auc" in names

@@ -32,12 +32,6 @@ class RenderedRun:
         record = build_training_record(trained or self.trained, gate or self.gate, self.folder)
         return record.files["report.html"]
 
-    def replace_recipe(self, **metrics):
-        """Return the result with other estimates of the deployed recipe."""
-        deployed = self.trained.deployed
-        model = replace(deployed.recipe.model, metrics=deployed.recipe.model.metrics | metrics)
-        return replace(self.trained, deployed=replace(deployed, recipe=replace(deployed.recipe, model=model)))
-
 
 @pytest.fixture(scope="module")
 def run(shared_run):
@@ -47,6 +41,24 @@ def run(shared_run):
 @pytest.fixture(scope="module")
 def page(run):
     return run.render()
+
+
+STRONG = Estimate(0.31, 0.2, 0.42, effective=41.0, largest=0.06, known=60)
+WEAK = Estimate(0.27, 0.01, 0.97, effective=4.0, largest=0.5, known=4)
+BROKEN = RuleResult(False, "2 of <100> altered", "unaltered files")
+
+
+@pytest.fixture(scope="module")
+def changed(run):
+    """The page and the description of a run without truth, with two other estimates and a rule that does not hold."""
+    deployed = run.trained.deployed
+    model = deployed.recipe.model
+    metrics = model.metrics | {"recall_at_1pct": STRONG, "recall_at_5pct": WEAK}
+    counts = model.counts._replace(effective=41.0, largest=0.06)
+    recipe = replace(deployed.recipe, model=replace(model, metrics=metrics, counts=counts), truth=None)
+    trained = replace(run.trained, deployed=replace(deployed, recipe=recipe))
+    gate = GateReport({**run.gate.rules, "checksums verified": BROKEN}, run.gate.recommendation)
+    return run.render(trained, gate), describe_run(trained, gate)
 
 
 class Outside(HTMLParser):
@@ -92,25 +104,20 @@ def test_every_figure_is_that_of_the_stored_scores(run, page):
         assert (f"{METRIC_TITLES[metric]} {value} {interval}" if interval else value) in text
 
 
-def test_estimates_have_intervals_and_say_on_how_many_results_they_rest_and_how_much_the_largest_counts(run):
-    strong = Estimate(0.31, 0.2, 0.42, effective=41.0, largest=0.06, known=60)
-    changed = run.replace_recipe(recall_at_1pct=strong)
-    counts = changed.deployed.recipe.model.counts._replace(effective=41.0, largest=0.06)
-    model = replace(changed.deployed.recipe.model, counts=counts)
-    recipe = replace(changed.deployed.recipe, model=model)
-    changed = replace(changed, deployed=replace(changed.deployed, recipe=recipe))
-    for text in (read_text(run.render(changed)), describe_run(changed, run.gate)):
+def test_estimates_have_intervals_and_say_on_how_many_results_they_rest_and_how_much_the_largest_counts(
+    changed,
+):
+    page, description = changed
+    for text in (read_text(page), description):
         assert re.search(r"31\.0 % \(?20\.0 % to 42\.0 %", text)
         assert "Each estimate rests on 41 effective results; the largest single one counts 6.00 %." in text
 
 
-def test_too_few_results_give_no_number_but_say_how_many_more_are_needed(run):
-    weak = Estimate(0.31, 0.01, 0.97, effective=4.0, largest=0.5, known=4)
-    changed = run.replace_recipe(recall_at_1pct=weak)
-    shown = cut(read_text(run.render(changed)), "What is estimated", "Charts")
-    assert weak.explain_missing() in shown
-    assert "31.0 %" not in cut(shown, "Recall at 1 %", "Recall at the daily")
-    assert weak.explain_missing() in describe_run(changed, run.gate)
+def test_too_few_results_give_no_number_but_say_how_many_more_are_needed(changed):
+    page, _ = changed
+    shown = cut(read_text(page), "What is estimated", "Charts")
+    assert WEAK.explain_missing() in shown
+    assert "27.0 %" not in shown
 
 
 def test_no_number_has_an_exponent_or_false_precision(page):
@@ -118,15 +125,11 @@ def test_no_number_has_an_exponent_or_false_precision(page):
     assert not re.search(r"\b0\.0\d* %", read_text(page).replace("score 0.0", ""))
 
 
-def test_figures_by_the_truth_have_their_own_heading_which_says_that_they_decide_nothing(run, page):
+def test_figures_by_the_truth_have_their_own_heading_which_says_that_they_decide_nothing(page, changed):
     text = read_text(page)
     assert "By the truth of the simulated world: decides nothing" in text
     assert "truth" not in cut(text, "What was counted", "By the truth of the simulated world")
-    without = replace(
-        run.trained,
-        deployed=replace(run.trained.deployed, recipe=replace(run.trained.deployed.recipe, truth=None)),
-    )
-    assert "decides nothing" not in read_text(run.render(without))
+    assert "decides nothing" not in read_text(changed[0])
 
 
 def test_the_evaluation_fits_own_figures_stand_in_one_folded_table_that_says_what_it_is(page):
@@ -171,10 +174,8 @@ def test_a_waterfall_adds_up_exactly_to_the_score_that_is_shown(run, page):
     assert "calibration converts it to the score" in read_text(page)
 
 
-def test_a_rule_that_does_not_hold_stands_in_the_first_screen_with_what_was_expected(run):
-    broken = RuleResult(False, "2 of <100> altered", "unaltered files")
-    gate = GateReport({**run.gate.rules, "checksums verified": broken}, run.gate.recommendation)
-    shown = cut(run.render(gate=gate), "<!-- gate -->", "<details>")
+def test_a_rule_that_does_not_hold_stands_in_the_first_screen_with_what_was_expected(changed):
+    shown = cut(changed[0], "<!-- gate -->", "<details>")
     assert "2 of &lt;100&gt; altered" in shown
     assert "unaltered files" in shown
 
