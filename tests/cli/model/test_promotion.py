@@ -28,12 +28,13 @@ CONFIG = """
 [columns]
 numeric = ["shelf"]
 [split]
-validation_days = 14
-test_days = 14
-label_delay_days = 10
+validation_days = 10
+test_days = 10
+label_delay_days = 7
 [model]
-trees = 8
+trees = 5
 [evaluation]
+name_rows = 30
 smallest_slice = 10
 origins = 0
 """
@@ -86,8 +87,8 @@ def create_key(office: Office) -> Office:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Office:
     """A version that was trained by its verb, on tables with a further column, and judged by the truth too."""
     made = create_key(Office(tmp_path_factory.mktemp("trained")))
-    world = ("simulate", "--out", str(made.folder), "--prevalence", "operation", "--days", "80")
-    assert made.run(*world, "--per-day", "60", "--seed", "8").exit_code == 0
+    world = ("simulate", "--out", str(made.folder), "--prevalence", "operation", "--days", "64")
+    assert made.run(*world, "--per-day", "50", "--seed", "8").exit_code == 0
     path = made.folder / "consignments.parquet"
     frame = pd.read_parquet(path)
     frame.assign(shelf=[float(row % 7) for row in range(len(frame))]).to_parquet(path)

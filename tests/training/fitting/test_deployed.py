@@ -166,6 +166,8 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     swapped = outcomes.assign(result=outcomes["result"].where(~later, opposite))
     tables, _ = world
     others = fit_origins(Tables(tables.consignments, swapped, tables.alerts))
+    assert others[1].model.trees.text == evaluated.model.trees.text, "nor of the evaluation fit"
+    assert others[1].model.calibration == evaluated.model.calibration
     # The history of rows within the window changes with the results; the calibration of that date does not.
     validation = score_validation(others[1], 1)
     again = calibrate_origins(others[2], CONFIG, validation)

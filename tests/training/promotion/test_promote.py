@@ -124,7 +124,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 @pytest.fixture(scope="module")
 def lane(store: Registry) -> Lane:
     """The lane, with a store that has no champion."""
-    world = simulate_lane(days=85, per_day=80)
+    world = simulate_lane(days=85, per_day=60)
     return Lane(world, opened_by_lot(world), store, CONFIG)
 
 
@@ -210,6 +210,7 @@ def shuffled(outcomes: pd.DataFrame) -> pd.DataFrame:
     return outcomes.assign(result=outcomes["result"].sample(frac=1, random_state=4).to_numpy())
 
 
+@pytest.mark.slow
 def test_a_model_whose_scores_promise_many_times_what_is_found_is_refused(lane: Lane) -> None:
     """In the weeks that it was calibrated on an office reported little but its finds."""
     received = lane.world.consignments.set_index("consignment_id")["received_at"]

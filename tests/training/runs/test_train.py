@@ -110,20 +110,6 @@ def test_what_came_after_the_date_changes_nothing_but_the_hash_of_the_data(train
     assert other.data_sha256 != trained.data_sha256
 
 
-def test_results_that_became_visible_since_the_test_began_do_not_touch_the_evaluation_fit(
-    trained, tables, as_of
-):
-    begins = pd.Timestamp(trained.data.split.test.begins)
-    late = tables.outcomes["known_at"] > begins
-    swapped = tables.outcomes["result"].where(
-        ~late, tables.outcomes["result"].map({"clear": "nps"}).fillna("clear")
-    )
-    swapped_tables = Tables(tables.consignments, tables.outcomes.assign(result=swapped), tables.alerts)
-    other = train_again(swapped_tables, as_of)
-    assert late.sum() > 20
-    assert learnt(other)[:5] == learnt(trained)[:5], "the evaluation fit"
-
-
 def test_the_truth_is_shown_and_takes_no_part(trained, repeated):
     assert learnt(repeated) == learnt(trained)
     mine, without = trained.metrics, repeated.metrics
