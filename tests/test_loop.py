@@ -33,10 +33,10 @@ validation_days = 14
 test_days = 14
 label_delay_days = 10
 [model]
-trees = 10
+trees = 5
 [evaluation]
 origins = 0
-name_rows = 60
+name_rows = 30
 """
 WAIT_SECONDS = 120.0
 
@@ -81,6 +81,10 @@ class Loop:
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
+    def name_history(self) -> dict[str, str]:
+        files = {"history": "past", "outcomes": "outcomes", "alerts": "alerts"}
+        return {option: str(self.folder / f"{name}.parquet") for option, name in files.items()}
+
 
 def read_result(told: str) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(told.splitlines()[-1])
@@ -93,19 +97,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     loop = Loop(tmp_path_factory.mktemp("loop"))
     (loop.folder / "config.toml").write_text(CONFIG)
     (loop.folder / "lane.toml").write_text("[prevalence.operation]\nnps = 0.04\nopened = 0.15\n")
-    loop.npsrisk(
-        "simulate",
-        "--out",
-        "world",
-        "--days",
-        "70",
-        "--per-day",
-        "50",
-        "--prevalence",
-        "operation",
-        "--world",
-        "lane.toml",
-    )
+    size = ("--days=70", "--per-day=50", "--prevalence=operation", "--world=lane.toml")
+    loop.npsrisk("simulate", "--out", "world", *size)
     world = loop.folder / "world"
     consignments = pd.read_parquet(world / "consignments.parquet")
     outcomes = pd.read_parquet(world / "outcomes.parquet")
@@ -231,26 +224,17 @@ def test_the_registered_model_agrees_with_the_batch_to_the_last_bit(
     import mlflow
 
     mlflow.set_tracking_uri(loop.environment["MLFLOW_TRACKING_URI"])
-    config = {
-        "history": str(loop.folder / "past.parquet"),
-        "outcomes": str(loop.folder / "outcomes.parquet"),
-        "alerts": str(loop.folder / "alerts.parquet"),
-    }
-    model = mlflow.pyfunc.load_model("models:/nps-risk@champion", model_config=config)
+    model = mlflow.pyfunc.load_model("models:/nps-risk@champion", model_config=loop.name_history())
     table = model.predict(pd.DataFrame(announced(loop)))
     assert dict(zip(table["consignment_id"], table["score"], strict=True)) == batch
     assert set(table["model_version"]) == {"1"}
 
 
+@pytest.mark.slow
 def test_mlflows_own_server_agrees_with_the_batch_to_the_last_bit(
     loop: Loop, batch: dict[str, float]
 ) -> None:
-    history = {
-        "history": str(loop.folder / "past.parquet"),
-        "outcomes": str(loop.folder / "outcomes.parquet"),
-        "alerts": str(loop.folder / "alerts.parquet"),
-    }
-    loop.environment["MLFLOW_PYFUNC_INFERENCE_CONFIG"] = json.dumps(history)
+    loop.environment["MLFLOW_PYFUNC_INFERENCE_CONFIG"] = json.dumps(loop.name_history())
     command = [MLFLOW, "models", "serve", "-m", "models:/nps-risk@champion", "--env-manager", "local"]
     with listening(loop, command, "/ping") as client:
         frame = pd.DataFrame(announced(loop)).astype(object)
@@ -302,11 +286,8 @@ def test_later_traffic_is_watched_with_a_verdict_a_page_and_a_run(loop: Loop) ->
     assert "<svg" in (loop.folder / "drift.html").read_text()
     client = mlflow.MlflowClient(loop.environment["MLFLOW_TRACKING_URI"])
     tags = client.get_run(watched["run_id"]).data.tags
-    assert (tags["kind"], tags["verdict"], tags["model"]) == (
-        "drift",
-        watched["verdict"],
-        "models:/nps-risk/1",
-    )
+    expected = ("drift", watched["verdict"], "models:/nps-risk/1")
+    assert (tags["kind"], tags["verdict"], tags["model"]) == expected
     assert "drift.html" in {item.path for item in client.list_artifacts(watched["run_id"])}
 
 
