@@ -27,27 +27,14 @@ CONSIGNMENT_COLUMNS = ("office", "channel", "route")
 
 @dataclass(frozen=True)
 class OperationPeriod:
-    """Period of an operation, and the date at which its results are looked at.
-
-    Attributes
-    ----------
-    begins, ends : datetime
-        Selections from the one until before the other.
-    as_of : datetime
-        Results that became visible later do not count.
-    """
+    """Selections from `begins` until before `ends`, with the results that were visible by `as_of`."""
 
     begins: datetime
     ends: datetime
     as_of: datetime
 
     def check(self) -> None:
-        """Check the order of the dates.
-
-        Raises
-        ------
-        BadInput
-        """
+        """Check the order of the dates."""
         if not self.begins < self.ends:
             raise BadInput(
                 "the operation ends before it begins",
@@ -61,24 +48,7 @@ class OperationPeriod:
 def find_period(
     tables: Tables, begins: datetime | None, ends: datetime | None, as_of: datetime | None
 ) -> OperationPeriod:
-    """Build the period; what is not given follows from the tables.
-
-    Parameters
-    ----------
-    tables : Tables
-        With outcomes.
-    begins : datetime or None
-        Default: the first arrival.
-    ends : datetime or None
-        Default: after the last arrival and the last selection.
-    as_of : datetime or None
-        Default: when the last outcome became visible.
-
-    Raises
-    ------
-    BadInput
-        If there is no consignment or no outcome.
-    """
+    """Build the period; what is not given follows from the tables."""
     assert tables.outcomes is not None
     if not len(tables.consignments) or not len(tables.outcomes):
         raise BadInput(
@@ -99,22 +69,9 @@ def find_period(
 def join_inspections(
     tables: Tables, scores: pd.DataFrame | None, period: OperationPeriod, target: Target
 ) -> pd.DataFrame:
-    """Join the selections of a period with their consignments, results and scores.
+    """Join the selections of a period with their consignments, results, and scores at arrival, one row for each.
 
-    Parameters
-    ----------
-    tables : Tables
-        Consignments and outcomes.
-    scores : DataFrame or None
-        `consignment_id` and `score`, as they were at the time of arrival.
-    period : OperationPeriod
-    target : str
-
-    Returns
-    -------
-    DataFrame
-        `INSPECTION_COLUMNS`, one row for each consignment that was selected in the period. `presented`: it was inspected;
-        `final`: its result is known; `positive`, `offence`: the target, and any offence, was found. Texts are `not given` if missing.
+    `presented`: it was inspected; `final`: its result is known; `positive`, `offence`: the target, and any offence, was found.
     """
     period.check()
     assert tables.outcomes is not None

@@ -116,10 +116,6 @@ class LoggedYields:
         try:
             envelope = Envelope.read(entries.messages.decode(event).envelope)
             message = decode_statement(envelope.get_statement())
-        except (
-            ServiceFault,
-            PromotionRefused,
-            msgspec.DecodeError,
-        ):  # it is of a later version
+        except (ServiceFault, PromotionRefused, msgspec.DecodeError):  # it is of a later version
             return
         self.messages.append(RecordedMessage(message, event.recorded_us, event.asked_by))

@@ -17,6 +17,7 @@ from serving.process.settings import SETTING_NAMES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOY = REPOSITORY / "deploy"
+TIMED = ("npsrisk-feedback", "npsrisk-check", "npsrisk-backup")
 UNIT_TESTS = REPOSITORY / "tests" / "support" / "alerts.test.yml"
 
 
@@ -50,7 +51,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert "npsrisk.service" not in output, output
 
 
-@pytest.mark.parametrize("of", ["npsrisk-feedback", "npsrisk-check"])
+@pytest.mark.parametrize("of", TIMED)
 def test_systemd_accepts_a_unit_and_its_timer(tmp_path: Path, of: str) -> None:
     for name in (f"{of}.service", f"{of}.timer"):
         lines = (DEPLOY / name).read_text().splitlines()
@@ -66,7 +67,7 @@ def read_unit(name: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in (DEPLOY / name).read_text().splitlines() if "=" in line)
 
 
-@pytest.mark.parametrize("of", ["npsrisk-feedback", "npsrisk-check"])
+@pytest.mark.parametrize("of", TIMED)
 def test_a_timed_unit_runs_as_the_service_does(of: str) -> None:
     """The same user, state directory and settings file: else it would read another log, or none."""
     service, timed = read_unit("npsrisk.service"), read_unit(f"{of}.service")
@@ -110,6 +111,26 @@ def test_the_nightly_check_passes_on_the_head_and_keeps_it_if_the_log_is_not_val
     assert check.calls.read_text().splitlines()[0] == "verify-log --head a"
     assert (check.run("c", code=1), check.head.read_text()) == (1, "b\n")
     assert check.calls.read_text().splitlines() == ["verify-log --head b"]
+
+
+def test_the_nightly_backup_keeps_log_and_keys_apart_and_deletes_old_copies(tmp_path: Path) -> None:
+    program, words = tmp_path / "npsrisk", tmp_path / "words"
+    program.write_text(f'#!/bin/sh\necho "$@" > {words}\n')
+    program.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "BACKUP_DIR": "/log",
+        "KEYS_DIR": "/keys",
+        "KEEP_DAYS": "7",
+    }
+    subprocess.run([DEPLOY / "npsrisk-backup"], env=environment, check=True)
+    verb, folder, *rest = words.read_text().split()
+    assert (verb, folder.startswith("/log/20")) == ("backup", True)
+    assert rest == ["--keys", f"/keys/{Path(folder).name}", "--keep-days", "7"]
+    missing = subprocess.run(
+        [DEPLOY / "npsrisk-backup"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False
+    )
+    assert missing.returncode != 0
 
 
 def test_the_image_copies_only_files_that_exist_and_runs_as_an_ordinary_user() -> None:

@@ -84,7 +84,7 @@ def _open_links(
             got=f"--{next(iter(given))}",
             expected="--consignments T as well, or no table, to trace in the event log",
         )
-    from serving.maintenance.logged_links import LoggedLinks
+    from operation.logged_links import LoggedLinks
 
     with open_log() as log:
         links = LoggedLinks(log, open_vault(), create_batch_pseudonyms())

@@ -51,7 +51,7 @@ def debrief(
     """
     from consignments.tables import read_scores
     from operation.documents.debrief import DebriefInputs, build_debrief
-    from operation.documents.debrief_report import render_debrief, summarize_debrief
+    from operation.documents.debrief_report import build_debrief_document
     from operation.documents.plan import read_plan
     from operation.inspections import find_period
 
@@ -60,6 +60,4 @@ def debrief(
     when = find_period(read, begins, until, as_of)
     planned = None if plan is None else read_plan(plan)
     found = build_debrief(DebriefInputs(read, given, tables.read_truth(), capacity, planned), when, target)
-    return write_document(
-        "debrief", out, render_debrief(found), found.to_plain(), summarize_debrief(found), log_run=log_run
-    )
+    return write_document(build_debrief_document(found), out, log_run=log_run)

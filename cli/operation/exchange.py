@@ -150,9 +150,7 @@ def draft(
 
 @sub_verb(exchange)
 def export(
-    drafts: tuple[Path, ...] = argument(required=False),
-    key_file: Path | None = KEY,
-    at: datetime | None = AT,
+    drafts: tuple[Path, ...] = argument(required=False), key_file: Path | None = KEY, at: datetime | None = AT
 ) -> Result:
     """Sign drafts and put them into the outbox.
 

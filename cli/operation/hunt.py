@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from models.bundle import Bundle
-    from operation.hunt import Hunt, ScoreRows
+    from operation.hunts.hunt import Hunt
+    from operation.hunts.tables import ScoreRows
 
 MAX_SHOWN = 20
 
@@ -54,9 +55,11 @@ def hunt(
     npsrisk hunt RB123456785GB --consignments c.parquet --outcomes o.parquet --model models:/nps-risk@champion
     npsrisk hunt --alert XA/S-7 --consignments c.parquet --outcomes o.parquet --alerts a.parquet
     """
+    import pandas as pd
+
     from consignments.files.table_writers import write_table
-    from operation.hunt import HuntLimits, find_alert_target, find_consignment_target
-    from operation.hunt import hunt as run
+    from operation.hunts.hunt import HUNT_COLUMNS, HuntLimits
+    from operation.hunts.tables import find_alert_target, find_consignment_target, hunt_tables
 
     if (consignment_id is None) == (alert is None):
         raise BadInput("name one thing to hunt for", expected="either ID or --alert ALERT")
@@ -72,15 +75,17 @@ def hunt(
         )
     last = read.consignments["received_at"].max()
     time = as_of or last.to_pydatetime() + timedelta(microseconds=1)
+    limits = HuntLimits(time, days, in_hand_days)
     target = (
         find_alert_target(read, alert)
         if alert is not None
-        else find_consignment_target(read, consignment_id or "", time)
+        else find_consignment_target(read, consignment_id or "", limits)
     )
-    limits = HuntLimits(time, days, in_hand_days)
-    found = run(read, target, limits, None if bundle is None else _build_scorer(bundle))
+    found = hunt_tables(read, target, limits, None if bundle is None else _build_scorer(bundle))
     if out is not None:
-        write_table(found.hits, out)
+        rows = [row.to_plain() for row in found.hits]
+        frame = pd.DataFrame(rows, columns=list(HUNT_COLUMNS))
+        write_table(frame.assign(received_at=[row.received_at for row in found.hits]), out)
     return Result(found.to_plain(), _format_hunt(found))
 
 

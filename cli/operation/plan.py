@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
-import msgspec
 
 from cli.operation.documents import LOG_RUN, write_document
 from cli.options import SEED, TARGET, model_option, out_option, table_option
@@ -57,7 +56,7 @@ def plan(
     """
     from consignments.tables import read_scores
     from operation.documents.plan import PlanDetails, build_plan
-    from operation.documents.plan_report import render_plan, summarize_plan
+    from operation.documents.plan_report import build_plan_document
 
     first = begins or datetime.now(UTC).replace(microsecond=0)
     last = until or first + timedelta(days=DEFAULT_DAYS)
@@ -68,8 +67,7 @@ def plan(
         None if model is None else fetch_bundle(model).card.level,
         None if consignments is None else _read_departures(consignments),
     )
-    plain = msgspec.to_builtins(made)
-    return write_document("plan", out, render_plan(made), plain, summarize_plan(made), log_run=log_run)
+    return write_document(build_plan_document(made), out, log_run=log_run)
 
 
 def parse_capacities(texts: Sequence[str]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
-from consignments.errors import MessageFault, name_file
+from consignments.errors import BadInput, MessageFault, name_file
 from consignments.messages.content.trees import HEAD_BYTES, find_root
 from consignments.messages.kinds import MAX_STREAM_BYTES
 
@@ -68,14 +68,30 @@ class RawMessage:
 
 
 def list_files(paths: Iterable[Path | str]) -> list[Path]:
-    """List the files of paths, those of folders by name; what does not exist is listed too and becomes a reject."""
+    """List the files of paths, those of folders by name; what does not exist is listed too and becomes a reject.
+
+    A link in a folder that leads out of it raises `BadInput`: who may write into the folder may not read other files.
+    """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files += [Path(folder) / name for folder, names in _walk(path) for name in names]
+            found = [Path(folder) / name for folder, names in _walk(path) for name in names]
+            _refuse_links(found, path.resolve())
+            files += found
         else:
             files.append(path)
     return files
+
+
+def _refuse_links(files: Iterable[Path], folder: Path) -> None:
+    for path in files:
+        if path.is_symlink() and not path.resolve().is_relative_to(folder):
+            raise BadInput(
+                "a link leads out of the folder",
+                where=name_file(path),
+                expected="messages in the folder itself",
+                todo="remove the link, or name its target on the command line",
+            )
 
 
 def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:

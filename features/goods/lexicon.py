@@ -85,6 +85,14 @@ def read_names() -> Iterator[LexiconTerm]:
             yield LexiconTerm(spelling, opening, TIERS[row["tier"]], kernel.NO_SLOT, family)
 
 
+@cache
+def list_substances() -> tuple[str, ...]:
+    """List the substances of lexicon.csv by their names in Latin letters."""
+    return tuple(
+        sorted({row["substance"] for row in _read_rows("lexicon.csv") if row["substance"].isascii()})
+    )
+
+
 def read_words() -> Iterator[LexiconTerm]:
     """Read the words of goods_words.csv, with alternatives expanded."""
     for row in _read_rows("goods_words.csv"):

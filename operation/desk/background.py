@@ -16,13 +16,7 @@ WAIT_SECONDS = 2.0
 
 
 class BackgroundValue(Generic[T]):
-    """A value that a thread reads when a page asks for it.
-
-    Parameters
-    ----------
-    read : callable
-        Reads the value; it is never called twice at the same time.
-    """
+    """A value that a thread reads when a page asks for it."""
 
     def __init__(self, read: Callable[[], T]) -> None:
         self._read = read
@@ -70,13 +64,7 @@ class BackgroundValue(Generic[T]):
 
 
 class BackgroundValues(Generic[K, T]):
-    """The values of the keys that pages asked for last.
-
-    Parameters
-    ----------
-    most : int
-        Maximum number of values that are kept, and of threads that read them.
-    """
+    """The values of the keys that pages asked for last."""
 
     def __init__(self, most: int) -> None:
         self._most = most

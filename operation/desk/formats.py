@@ -1,4 +1,4 @@
-"""Formats of values for officers, and the template environment. All values are escaped; control characters are made visible."""
+"""Formats of values for officers, and the templates. All values are escaped; control characters are made visible."""
 
 from datetime import datetime
 from functools import cache
@@ -10,6 +10,8 @@ import jinja2
 
 from consignments.timestamps import to_datetime
 from models.page_templates import create_page_environment
+from operation.desk.messages import PageAnswer, PageRequest
+from operation.desk.texts import load_texts
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,5 +35,14 @@ def create_environment() -> jinja2.Environment:
     """Create the template environment: values are escaped and their hidden characters shown; an unknown name is an error."""
     made = create_page_environment(TEMPLATES)
     made.filters["time"] = format_time
-    made.globals["link"] = build_link
+    made.globals |= {"link": build_link, "t": load_texts()}
     return made
+
+
+def render_template(name: str, request: PageRequest, values: dict[str, Any], status: int) -> PageAnswer:
+    """Render a template with the values of a page, and those that all pages have."""
+    html = create_environment().get_template(f"{name}.html").render(
+        viewer=request.viewer, token=request.token, view=request.view, now_us=request.now_us, q=request.query,
+        facts=request.facts, **values,
+    )  # fmt: skip
+    return PageAnswer(status, html.encode(errors="backslashreplace"), preparing=name == "preparing")

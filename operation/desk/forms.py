@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from consignments.doubts import COUNTRIES
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import Action
@@ -45,12 +46,7 @@ def parse_form(body: bytes) -> Form:
 
 
 def build_action(form: Form, person: str, now_us: int) -> Action:
-    """Build the action of a form.
-
-    Raises
-    ------
-    FormFault
-    """
+    """Build the action of a form, or raise `FormFault`."""
     if not form.get("action"):
         raise FormFault("act.choose")
     fields = {
@@ -64,22 +60,18 @@ def build_action(form: Form, person: str, now_us: int) -> Action:
 
 
 def build_outcome(form: Form, office: str | None, now_us: int) -> Outcome:
-    """Build the outcome of a form; a final result is known now.
-
-    Raises
-    ------
-    FormFault
-    """
-    missed = form.get("status") == "missed"
-    result = None if missed else form.get("result")
-    final = result not in (None, "pending")
+    """Build the outcome of a form, or raise `FormFault`; a final result is known now, and `missed` is a choice among the results."""
+    if not form.get("result"):
+        raise FormFault("outcome.choose")
+    missed = form["result"] == "missed"
+    result = None if missed else form["result"]
     fields: dict[str, Any] = {
         "consignment_id": form.get("id", ""),
         "selected_by": form.get("selected_by", ""),
-        "status": form.get("status", ""),
+        "status": "missed" if missed else "inspected",
         "inspected_at": _parse_time(form.get("inspected_at", "")),
         "result": result,
-        "known_at": to_datetime(now_us) if final else None,
+        "known_at": to_datetime(now_us) if result not in (None, "pending") else None,
         "office": office,
     }
     if not missed:
@@ -89,21 +81,19 @@ def build_outcome(form: Form, office: str | None, now_us: int) -> Outcome:
 
 
 def build_consignment(form: Mapping[str, str], now_us: int) -> Consignment:
-    """Build the consignment of the form for trials.
-
-    Raises
-    ------
-    FormFault
-    """
+    """Build the consignment of the form for trials, or raise `FormFault`."""
     names = {field.name for field in msgspec.structs.fields(Consignment)}
     fields: dict[str, Any] = {
         name: value.strip() for name, value in form.items() if name in names and value.strip()
     }
+    for name in fields:
+        if name.endswith("_country") and fields[name].upper() not in COUNTRIES:
+            raise FormFault(f"try.bad_{name}")
     for name in NUMBERS & fields.keys():
         try:
             fields[name] = float(fields[name].replace(",", "."))
         except ValueError:
-            raise FormFault(f"{name}: {fields[name]!r} is not a number") from None
+            raise FormFault(f"try.bad_{name}") from None
     fields.setdefault("consignment_id", TRIAL_NAME)
     return _convert(fields | {"received_at": to_datetime(now_us)}, Consignment)
 

@@ -6,18 +6,7 @@ import msgspec
 
 
 class Viewer(msgspec.Struct, frozen=True):
-    """The person who looks at a page.
-
-    Attributes
-    ----------
-    key : str
-        Name of the API key.
-    person : str
-        Name of the person; of the key if it names none.
-    scopes : tuple of str
-    offices : tuple of str or None
-        Offices whose consignments may be shown; None for all.
-    """
+    """The person who looks at a page: name of the API key, name of the person, scopes, and offices, or None for all."""
 
     key: str
     person: str
@@ -34,23 +23,7 @@ class Viewer(msgspec.Struct, frozen=True):
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """A page to render.
-
-    Attributes
-    ----------
-    view : str
-        Name of the page, for example `list`.
-    query : dict
-        Parameters of the page.
-    viewer : Viewer or None
-        None before the person has signed in.
-    token : str
-        Token against forged requests, for the forms of the page.
-    now_us : int
-        Current time of the service, in microseconds since the epoch.
-    facts : dict
-        Values that only the service knows, for example the model in use.
-    """
+    """A page to render: its view, its parameters, the token of its forms, the time, and values that only the service knows."""
 
     view: str
     query: dict[str, str]
@@ -61,20 +34,12 @@ class PageRequest(msgspec.Struct, frozen=True):
 
 
 class PageAnswer(msgspec.Struct, frozen=True):
-    """A rendered page.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status.
-    html : bytes
-    error : str
-        For the log: the fault because of which the page could not be rendered; empty if there was none.
-    """
+    """A rendered page; `preparing` if the browser is to ask again. `error` is for the log: the fault because of which there is no page."""
 
     status: int
     html: bytes
     error: str = ""
+    preparing: bool = False
 
 
 DOCUMENTS = "documents"

@@ -27,12 +27,7 @@ STOP_SECONDS = 5.0
 
 
 class PageProcess:
-    """The process that renders pages, one after the other.
-
-    Parameters
-    ----------
-    settings : Settings
-    """
+    """The process that renders pages, one after the other."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -41,13 +36,7 @@ class PageProcess:
         self._waiting = 0
 
     async def render(self, request: PageRequest) -> PageAnswer:
-        """Render a page.
-
-        Raises
-        ------
-        ServiceFault
-            Too many pages wait, the page takes too long, or the process failed.
-        """
+        """Render a page."""
         if self._waiting >= MAX_WAITING:
             raise ServiceFault("too many pages are being rendered", todo="try again in some seconds")
         self._waiting += 1

@@ -1,56 +1,70 @@
-"""Routes of the pages for officers."""
+"""Routes of the pages for officers, which `npsrisk serve` adds to those of the service."""
 
-from operation.desk.acting import DecideEndpoint, TryEndpoint
+from functools import partial
+from typing import Any
+
+from operation.desk.acting import decide, try_consignment
+from operation.desk.formats import TEMPLATES
 from operation.desk.model_facts import collect_model_facts
-from operation.desk.pages import (
-    OfficerPages,
-    PageAnswerer,
-    SignedInEndpoint,
-    SignedOutEndpoint,
-    SignInEndpoint,
-    ViewEndpoint,
-    send_style,
-)
-from operation.desk.sending import SendEndpoint
-from serving.http.requests import Door
+from operation.desk.pages import OfficerPages, PageAnswerer, Visit, for_everybody, for_signed_in
+from operation.desk.personal import record_page_look
+from operation.desk.sending import approve
+from operation.desk.views.list_view import LIST_PARAMETERS
+from serving.http.asgi import HttpCall, respond
+from serving.http.requests import Door, read_parameters
 from serving.http.routing import EndpointRoute
 from serving.service import Service
 
-LIST_PARAMETERS = frozenset(
-    ("day", "office", "capacity", "channel", "route", "family", "band", "state", "page")
-)
+PARAMETERS: dict[str, frozenset[str]] = {
+    "list": LIST_PARAMETERS,
+    "consignment": frozenset(("id", "personal", "list", "done")),
+    "links": frozenset(("id",)),
+    "hunt": frozenset(("id", "alert")),
+    "draft": frozenset(("id", "operation")),
+    "alerts": frozenset(("personal",)),
+    "model": frozenset(),
+    "try": frozenset(),
+}
+"""The pages, with the parameters of each."""
+STYLE = (TEMPLATES / "style.css").read_bytes()
 
 
 def list_page_routes(service: Service, door: Door) -> list[EndpointRoute]:
     """List the routes of the pages with their endpoints."""
     pages = OfficerPages(door, service)
-    sign_in = SignInEndpoint(pages)
-    views: dict[str, PageAnswerer] = {
-        "": ViewEndpoint(pages, "list", LIST_PARAMETERS),
-        "consignment": ViewEndpoint(pages, "consignment", frozenset(("id", "personal"))),
-        "links": ViewEndpoint(pages, "links", frozenset(("id",))),
-        "hunt": ViewEndpoint(pages, "hunt", frozenset(("id", "alert"))),
-        "draft": ViewEndpoint(pages, "draft", frozenset(("id", "operation"))),
-        "alerts": ViewEndpoint(pages, "alerts", frozenset(("personal",))),
-        "model": ViewEndpoint(pages, "model", collect=lambda: {"model": collect_model_facts(service)}),
-        "try": ViewEndpoint(pages, "try"),
-    }
     forms: dict[str, PageAnswerer] = {
-        "consignment": DecideEndpoint(pages, service),
-        "draft": SendEndpoint(pages, service),
-        "try": TryEndpoint(pages, service),
-        "logout": sign_in.sign_out,
+        "consignment": partial(decide, pages),
+        "draft": partial(approve, pages),
+        "try": partial(try_consignment, pages),
+        "logout": pages.sign_out,
     }
+    signed_in: list[tuple[str, str, str, PageAnswerer]] = [
+        *(("GET", "page", name, partial(show_view, pages, name)) for name in PARAMETERS),
+        *(("POST", "form", name, answer) for name, answer in forms.items()),
+    ]
     return [
         *(
-            EndpointRoute("GET", f"/{name}", f"page_{name or 'list'}", SignedInEndpoint(pages, answer))
-            for name, answer in views.items()
+            EndpointRoute(
+                method, "/" if name == "list" else f"/{name}", f"{kind}_{name}", for_signed_in(pages, answer)
+            )
+            for method, kind, name, answer in signed_in
         ),
-        *(
-            EndpointRoute("POST", f"/{name}", f"form_{name}", SignedInEndpoint(pages, answer))
-            for name, answer in forms.items()
-        ),
-        EndpointRoute("GET", "/login", "page_login", SignedOutEndpoint(pages, sign_in.show)),
-        EndpointRoute("POST", "/login", "form_login", SignedOutEndpoint(pages, sign_in.sign_in)),
+        EndpointRoute("GET", "/login", "page_login", for_everybody(pages, pages.show_sign_in)),
+        EndpointRoute("POST", "/login", "form_login", for_everybody(pages, pages.sign_in)),
         EndpointRoute("GET", "/style.css", "style", send_style),
     ]
+
+
+async def show_view(pages: OfficerPages, view: str, call: HttpCall, visit: Visit) -> int:
+    """Send a page that the page process reads from the log."""
+    query = read_parameters(call.query, PARAMETERS[view])
+    facts: dict[str, Any] = {"model": collect_model_facts(pages.service)} if view == "model" else {}
+    if query.get("personal") == "1" and visit.caller.may("personal"):
+        facts = {"personal": await record_page_look(pages, visit, view, query.get("id"))}
+    return await pages.show(call, view, visit, query, facts)
+
+
+async def send_style(call: HttpCall) -> int:
+    """Send the style sheet of the pages."""
+    await respond(call, 200, STYLE, b"text/css; charset=utf-8")
+    return 200

@@ -7,14 +7,8 @@ import sys
 from typing import BinaryIO
 
 from features.indicators.operation_keys import install_keys
-from operation.desk.messages import (
-    LENGTH_BYTES,
-    PageAnswer,
-    add_length,
-    decode_request,
-    encode_answer,
-)
-from operation.desk.renderer import PageRenderer
+from operation.desk.messages import LENGTH_BYTES, PageAnswer, add_length, decode_request, encode_answer
+from operation.desk.views.renderer import PageRenderer
 from serving.process.logging import configure_logging, format_location, logger
 from serving.process.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,11 +12,10 @@ from consignments.tables import to_consignments
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
-from operation.alert_yield import AlertYield, compute_yields, select_valid_alerts
 from operation.documents.trends import Trend, find_trends
 from operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
+from operation.yields import AlertYield, compute_yields, select_valid_alerts
 from training.config import LABEL_DELAY_DAYS
-from training.reporting.tables import replace_unknown
 
 DIMENSIONS = ("office", "channel", "route", "departure_country", "hs_chapter")
 TRAFFIC_DIMENSIONS = ("office", "route", "departure_country", "hs_chapter")
@@ -55,25 +54,9 @@ class QualityChange(NamedTuple):
 
 @dataclass(frozen=True)
 class Brief:
-    """Numbers of a brief.
+    """Numbers of a brief: earlier results lie between `begins` and `recent_from`, recent ones between it and `ends`.
 
-    Attributes
-    ----------
-    begins, recent_from, ends : datetime
-        Earlier results lie from the first to the second, recent ones from the second to the third.
-    target : str
-    arrivals, recent_arrivals : int
-    known, recent_known, positives, recent_positives : int
-        Results, and positives, of the whole period and of its recent part.
-    trends : list of Trend
-        Of the results of arrivals that are older than `LABEL_DELAY`.
-    unsettled : int
-        Results of later arrivals.
-    blind : list of BlindSpot
-    quality : list of QualityChange
-        Columns that changed, or are mostly empty, by office.
-    alerts : list of AlertYield
-        Alerts in force at the end, with what they brought in the recent part.
+    Trends leave out the results of arrivals younger than `LABEL_DELAY`, of which `unsettled` is the number.
     """
 
     begins: datetime
@@ -92,50 +75,11 @@ class Brief:
     quality: list[QualityChange]
     alerts: list[AlertYield]
 
-    def to_plain(self) -> dict[str, Any]:
-        """Return all numbers as plain values, for JSON."""
-        plain: dict[str, Any] = replace_unknown(
-            {
-                "begins": self.begins.isoformat(),
-                "recent_from": self.recent_from.isoformat(),
-                "ends": self.ends.isoformat(),
-                "target": self.target,
-                "arrivals": self.arrivals,
-                "recent_arrivals": self.recent_arrivals,
-                "known": self.known,
-                "recent_known": self.recent_known,
-                "positives": self.positives,
-                "recent_positives": self.recent_positives,
-                "trends": [each.to_row() for each in self.trends],
-                "unsettled": self.unsettled,
-                "blind": [each._asdict() for each in self.blind],
-                "quality": [each._asdict() for each in self.quality],
-                "alerts": [each.to_row() for each in self.alerts],
-            }
-        )
-        return plain
-
 
 def build_brief(
     tables: Tables, as_of: datetime | None = None, recent_days: int = 60, target: Target = "nps"
 ) -> Brief:
-    """Compute the brief from what was known at a date.
-
-    Parameters
-    ----------
-    tables : Tables
-        Consignments and outcomes, and alerts if there are any.
-    as_of : datetime, optional
-        Arrivals before it and results visible by it; default: after the last arrival.
-    recent_days : int
-        Length of the recent part.
-    target : str
-
-    Raises
-    ------
-    BadInput
-        If no consignment arrived before `as_of`.
-    """
+    """Compute the brief from what was known at a date."""
     received = get_time_column_us(tables.consignments, "received_at")
     end = as_of or (to_datetime(int(received.max()) + 1) if len(received) else None)
     if end is None or not (received < to_us(end)).any():

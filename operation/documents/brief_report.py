@@ -3,6 +3,7 @@
 from consignments.records import TARGET_NAMES
 from models.formats import format_percent
 from operation.documents.brief import LABEL_DELAY, Brief
+from operation.documents.document import Document, to_plain
 from operation.documents.trends import NO_CHANGE, Trend
 from training.reporting.html import render_page
 
@@ -59,7 +60,8 @@ def describe_unsettled(brief: Brief) -> str:
     )
 
 
-def render_brief(brief: Brief) -> str:
-    """Render the page as self-contained HTML; it prints."""
-    summary = summarize_brief(brief).split("\n")
-    return render_page(PAGE_FILE, brief=brief, summary=summary, titles=TITLES, most=MAX_ROWS)
+def build_brief_document(brief: Brief) -> Document:
+    """Build the document; its page is self-contained HTML and prints."""
+    summary = summarize_brief(brief)
+    page = render_page(PAGE_FILE, brief=brief, summary=summary.split("\n"), titles=TITLES, most=MAX_ROWS)
+    return Document("brief", page, to_plain(brief), summary)

@@ -10,7 +10,7 @@ from consignments.records import Consignment, Target
 from consignments.tables import to_consignments
 from features.batch import Tables
 from models.formats import format_percent
-from operation.alert_yield import AlertYield, compute_yields, select_valid_alerts
+from operation.documents.document import to_plain
 from operation.documents.missed import (
     Handling,
     classify_detections,
@@ -30,7 +30,8 @@ from operation.documents.tallies import (
     count_inspections,
 )
 from operation.inspections import NOT_GIVEN, OperationPeriod, estimate_rate, join_inspections
-from training.reporting.tables import replace_unknown
+from operation.yields import AlertYield, compute_yields, select_valid_alerts
+from training.evaluation.estimate import Estimate
 
 MAX_NOT_PRESENTED = 0.1
 """Share of the selected that may not be presented before a change is suggested."""
@@ -60,21 +61,7 @@ class Suggestion(NamedTuple):
 
 @dataclass(frozen=True)
 class DebriefInputs:
-    """Tables of an operation.
-
-    Attributes
-    ----------
-    tables : Tables
-        Consignments, outcomes, and alerts if there were any.
-    scores : DataFrame or None
-        `consignment_id` and `score` as they were at arrival; without them nothing is compared with what was expected.
-    truth : DataFrame or None
-        Truth of a simulated world.
-    capacity : int or None
-        Inspections for each office and day; default: the average number of selections.
-    plan : InspectionPlan or None
-        Plan with which the results are compared.
-    """
+    """Tables of an operation; `scores` are those at arrival, and `capacity` is for each office and day."""
 
     tables: Tables
     scores: pd.DataFrame | None = None
@@ -84,15 +71,7 @@ class DebriefInputs:
 
 
 class PlanComparison(NamedTuple):
-    """An office compared with its plan: selections a day, as planned and as made.
-
-    Attributes
-    ----------
-    office : str
-    planned : int or None
-        None if the plan does not name the office.
-    made : float
-    """
+    """An office compared with its plan: selections a day, as planned and as made."""
 
     office: str
     planned: int | None
@@ -101,26 +80,7 @@ class PlanComparison(NamedTuple):
 
 @dataclass(frozen=True)
 class Debrief:
-    """Numbers of a debrief.
-
-    Attributes
-    ----------
-    period : OperationPeriod
-    target : str
-    arrivals : int
-        Consignments that arrived in the period.
-    capacity : int
-    total : Tally
-    tallies : dict
-        Dimension of `DIMENSIONS` to its parts.
-    selectors : list of SelectorComparison
-    families : list of FamilyTally
-    handlings : list of Handling
-    truth_handlings : list of Handling or None
-        Of every true positive; None without a truth.
-    yields : list of AlertYield
-    suggestions : list of Suggestion
-    """
+    """Numbers of a debrief."""
 
     period: OperationPeriod
     target: Target
@@ -139,53 +99,34 @@ class Debrief:
 
     def to_plain(self) -> dict[str, Any]:
         """Return all numbers as plain values, for JSON."""
-        numbers = {
-            "begins": self.period.begins.isoformat(),
-            "ends": self.period.ends.isoformat(),
-            "as_of": self.period.as_of.isoformat(),
-            "target": self.target,
-            "arrivals": self.arrivals,
-            "capacity": self.capacity,
-            "total": self.total.to_row(),
-            **{
-                f"by_{name}": [each.to_row() for each in tallies] for name, tallies in self.tallies.items()
-            },
-            "selectors": [
-                {"selector": each.selector, "ratio": each.ratio.value, "ratio_low": each.ratio.low, "ratio_high": each.ratio.high}
-                for each in self.selectors
-            ],
-            "families": [each._asdict() for each in self.families],
-            "handled": [each._asdict() for each in self.handlings],
-            "handled_truth": None if self.truth_handlings is None else [each._asdict() for each in self.truth_handlings],
-            "alerts": [each.to_row() for each in self.yields],
-            "suggestions": [each._asdict() for each in self.suggestions],
-            "plan": None
-            if self.plan is None
-            else {
-                "expected": self.plan.expected,
-                "expected_low": self.plan.expected_low,
-                "expected_high": self.plan.expected_high,
-                "offices": [each._asdict() for each in self.compared_with_plan],
-            },
-        }  # fmt: skip
-        plain: dict[str, Any] = replace_unknown(numbers)
-        return plain
+        plan = None
+        if self.plan is not None:
+            expected = Estimate(self.plan.expected, self.plan.expected_low, self.plan.expected_high)
+            plan = {"expected": expected, "offices": self.compared_with_plan}
+        numbers: dict[str, Any] = to_plain(
+            {
+                "begins": self.period.begins,
+                "ends": self.period.ends,
+                "as_of": self.period.as_of,
+                "target": self.target,
+                "arrivals": self.arrivals,
+                "capacity": self.capacity,
+                "total": self.total,
+                **{f"by_{name}": tallies for name, tallies in self.tallies.items()},
+                "selectors": self.selectors,
+                "families": self.families,
+                "handled": self.handlings,
+                "handled_truth": self.truth_handlings,
+                "alerts": self.yields,
+                "suggestions": self.suggestions,
+                "plan": plan,
+            }
+        )
+        return numbers
 
 
 def build_debrief(inputs: DebriefInputs, period: OperationPeriod, target: Target = "nps") -> Debrief:
-    """Compute the debrief of an operation.
-
-    Parameters
-    ----------
-    inputs : DebriefInputs
-    period : OperationPeriod
-    target : str
-
-    Raises
-    ------
-    BadInput
-        If the period is empty.
-    """
+    """Compute the debrief of an operation."""
     inspections = join_inspections(inputs.tables, inputs.scores, period, target)
     arrivals = select_arrivals(inputs.tables.consignments, period)
     capacity = inputs.capacity or _compute_capacity(inspections, arrivals)

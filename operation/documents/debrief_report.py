@@ -3,6 +3,7 @@
 from consignments.records import TARGET_NAMES
 from models.formats import format_percent
 from operation.documents.debrief import Debrief
+from operation.documents.document import Document
 from operation.documents.tallies import Tally
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, set_rows, set_whole_numbers
 from training.reporting.html import render_page
@@ -48,20 +49,17 @@ def summarize_debrief(debrief: Debrief) -> str:
 
 def describe_verdict(tally: Tally) -> str:
     """Describe the verdict of a tally for people."""
-    words = {
-        "more": "more than expected",
-        "fewer": "fewer than expected",
-        "too few": "too few results",
-    }
+    words = {"more": "more than expected", "fewer": "fewer than expected", "too few": "too few results"}
     return words.get(tally.verdict, tally.verdict)
 
 
-def render_debrief(debrief: Debrief) -> str:
-    """Render the page as self-contained HTML; it prints."""
-    return render_page(
+def build_debrief_document(debrief: Debrief) -> Document:
+    """Build the document; its page is self-contained HTML and prints."""
+    summary = summarize_debrief(debrief)
+    page = render_page(
         PAGE_FILE,
         debrief=debrief,
-        summary=summarize_debrief(debrief).partition("\n- ")[0].split("\n"),
+        summary=summary.partition("\n- ")[0].split("\n"),
         titles=TITLES,
         most=MAX_PARTS,
         describe=describe_verdict,
@@ -70,6 +68,7 @@ def render_debrief(debrief: Debrief) -> str:
             draw_expected(debrief.tallies["week"], "week").render(),
         ],
     )
+    return Document("debrief", page, debrief.to_plain(), summary)
 
 
 def draw_expected(tallies: list[Tally], part: str) -> Chart:

@@ -39,22 +39,7 @@ class Handling(NamedTuple):
 
 
 def rank_within_capacity(consignments: pd.DataFrame, scores: pd.DataFrame, capacity: int) -> dict[str, bool]:
-    """Find which scored consignments ranked within the capacity of their office on their UTC day.
-
-    Parameters
-    ----------
-    consignments : DataFrame
-        From `select_received`: one that was selected in a period may have arrived before it, and is ranked among its own day.
-    scores : DataFrame
-        `consignment_id` and `score`.
-    capacity : int
-        Inspections for each office and day.
-
-    Returns
-    -------
-    dict
-        Identifier of each scored consignment to whether at least half of its ties at the cut are selected.
-    """
+    """Find which scored consignments ranked within the capacity of their office on their UTC day."""
     latest = scores.drop_duplicates("consignment_id", keep="last")
     rows = consignments.merge(latest[["consignment_id", "score"]], on="consignment_id")
     if not len(rows):
@@ -84,20 +69,7 @@ def classify_truth(
     within: dict[str, bool],
     target: Target,
 ) -> list[Handling]:
-    """Classify every true positive of a simulated world.
-
-    Parameters
-    ----------
-    inspections : DataFrame
-        From `operation.inspections.join_inspections`.
-    consignments : DataFrame
-        From `select_arrivals`.
-    truth : DataFrame
-        `consignment_id` and `result`.
-    within : dict
-        From `rank_within_capacity`.
-    target : str
-    """
+    """Classify every true positive of a simulated world."""
     real = truth.loc[is_positive(truth["result"], target), ["consignment_id"]]
     arrived = set(consignments["consignment_id"])
     selected = set(inspections["consignment_id"])

@@ -35,21 +35,7 @@ CURVE_FACTORS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 
 
 class OfficePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Plan of one office.
-
-    Attributes
-    ----------
-    office : str
-        '' for consignments without an office.
-    capacity : int
-        Inspections each day.
-    arrivals_a_day : float
-        Mean of the observed days.
-    expected_a_day : float
-        Detections that the scores expect each day at this capacity.
-    one_more_a_day : float
-        Further detections each day from one more inspection a day.
-    """
+    """Plan of one office: its capacity, arrivals and expected detections each day, and what one more inspection a day adds."""
 
     office: str
     capacity: Count
@@ -73,22 +59,9 @@ class CurvePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InspectionPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Plan of an operation; `npsrisk select --plan` follows it, and `npsrisk debrief --plan` compares results with it.
+    """Plan of an operation, with the 95 % interval of its expected detections.
 
-    Attributes
-    ----------
-    operation : str
-    begins, ends : datetime
-    target, model : str
-    explore : float
-        Share of the capacity for random inspections.
-    seed : int
-        Seed of the random draws.
-    observed_days : int
-        Days of the score table from which the expectation was computed.
-    expected, expected_low, expected_high : float
-        Detections in the whole operation, and the 95 % interval.
-    offices, curve, requests : tuple
+    `npsrisk select --plan` follows it, and `npsrisk debrief --plan` compares results with it.
     """
 
     format: Literal[1] = 1
@@ -108,13 +81,7 @@ class InspectionPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     requests: tuple[PartnerRequest, ...] = ()
 
     def get_capacity(self, office: str) -> int:
-        """Return the capacity of an office.
-
-        Raises
-        ------
-        BadInput
-            If the plan does not name it.
-        """
+        """Return the capacity of an office."""
         for each in self.offices:
             if each.office == office:
                 return each.capacity
@@ -144,29 +111,9 @@ def build_plan(
     level: CalibrationLevel | None = None,
     departures: Mapping[str, str] | None = None,
 ) -> InspectionPlan:
-    """Build a plan from the scores of recent days.
+    """Build a plan from the scores of recent days, which the operation is expected to resemble.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Score table of the days that the operation is expected to resemble.
-    capacities : mapping
-        Inspections each day by office; '*' for each office that is not named.
-    details : PlanDetails
-    level : CalibrationLevel, optional
-        Uncertainty of the level of the scores, from the model; without it the interval holds chance alone.
-    departures : mapping, optional
-        Departure country by consignment, for the requests to partners.
-
-    Raises
-    ------
-    BadInput
-        If there is no score, one is not a number, an identifier repeats, an office has no capacity, or the period is empty.
-
-    Notes
-    -----
-    The expected detections are the scores weighted by their selection probability. The interval is that of a Poisson count whose
-    mean lies between both ends of the level's interval.
+    `capacities` are inspections a day by office, '*' for any other. Without `level` the interval holds chance alone.
     """
     if not len(scores):
         raise BadInput(
@@ -205,13 +152,7 @@ def build_plan(
 
 
 def read_plan(path: Path) -> InspectionPlan:
-    """Read a plan file.
-
-    Raises
-    ------
-    BadInput
-        If it cannot be read.
-    """
+    """Read a plan file."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=InspectionPlan)
     except (OSError, msgspec.DecodeError) as error:
@@ -225,23 +166,7 @@ def read_plan(path: Path) -> InspectionPlan:
 
 
 def select_by_plan(scores: pd.DataFrame, plan: InspectionPlan) -> pd.DataFrame:
-    """Build the inspection lists of a plan: each office with its capacity.
-
-    Parameters
-    ----------
-    scores : DataFrame
-    plan : InspectionPlan
-
-    Returns
-    -------
-    DataFrame
-        As `models.selection.build_selection_table`, ordered by office, then by day.
-
-    Raises
-    ------
-    BadInput
-        If a score is not a number, an identifier repeats, or the plan does not name an office.
-    """
+    """Build the inspection lists of a plan: each office with its capacity."""
     ids, score, offices, days = _read_checked(scores)
     chosen: list[SelectedConsignment] = []
     for office in sorted(set(offices)):

@@ -1,5 +1,6 @@
 """Page of a plan."""
 
+from operation.documents.document import Document, to_plain
 from operation.documents.plan import InspectionPlan
 from training.reporting.charts import BLUE, ORANGE, Chart
 from training.reporting.html import render_page
@@ -23,10 +24,11 @@ def summarize_plan(plan: InspectionPlan) -> str:
     )
 
 
-def render_plan(plan: InspectionPlan) -> str:
-    """Render the page as self-contained HTML; it prints."""
-    summary = summarize_plan(plan).split("\n")
-    return render_page(PAGE_FILE, plan=plan, summary=summary, picture=draw_curve(plan).render())
+def build_plan_document(plan: InspectionPlan) -> Document:
+    """Build the document; its page is self-contained HTML and prints."""
+    summary = summarize_plan(plan)
+    page = render_page(PAGE_FILE, plan=plan, summary=summary.split("\n"), picture=draw_curve(plan).render())
+    return Document("plan", page, to_plain(plan), summary)
 
 
 def draw_curve(plan: InspectionPlan) -> Chart:

@@ -1,6 +1,6 @@
 """Tallies of an operation: inspections, detections and what the scores expected, by office, channel, route, week and selector."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,24 +21,11 @@ DIRECT_TRIALS = 1000
 
 
 class Tally(NamedTuple):
-    """Counts of one part of the selections.
+    """Counts of one part of the selections: an office, channel, route, week or selector, or `all`.
 
-    Attributes
-    ----------
-    part : str
-        The office, channel, route, week or selector; `all` for everything.
-    selected, presented, known : int
-        Selected consignments, those that were presented to inspection, and those with a final result.
-    positives, offences : int
-        Detections of the target, and of any offence, among the known.
-    rate : Estimate
-        Positives over known, with the exact interval of Clopper and Pearson (1934).
-    scored, scored_positives : int
-        Known results of consignments that have a score, and the positives among them.
-    expected : Estimate
-        Sum of the scores of these consignments; the interval is that of the Poisson binomial distribution.
-    verdict : str
-        `more`, `fewer` or `as expected` compared with that interval; `too few` results below `MIN_KNOWN`.
+    `rate` is positives over known, with the exact interval of Clopper and Pearson (1934). `expected` is the sum of the scores of the
+    known results that have one, with the interval of the Poisson binomial distribution. The verdict compares with it: `more`, `fewer`,
+    `as expected`, or `too few` below `MIN_KNOWN`.
     """
 
     part: str
@@ -53,27 +40,11 @@ class Tally(NamedTuple):
     expected: Estimate
     verdict: str
 
-    def to_row(self) -> dict[str, Any]:
-        """Return the values by name, the intervals as `_low` and `_high`."""
-        row: dict[str, Any] = {}
-        for name, value in self._asdict().items():
-            if isinstance(value, Estimate):
-                row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-            else:
-                row[name] = value
-        return row
-
 
 class SelectorComparison(NamedTuple):
     """Rate of a selector over the rate of random inspections, with the interval of Katz et al. (1978).
 
-    The rate of random inspections counts each with the inverse of its logged probability, and the interval their effective sample size.
-
-    Attributes
-    ----------
-    selector : str
-    ratio : Estimate
-        NaN if random inspections had no positive, or if some with different probabilities lack one.
+    The rate of random inspections counts each with the inverse of its logged probability, and the interval their effective sample size. It is NaN if a side has no positive, or if some of several probabilities are missing.
     """
 
     selector: str
@@ -108,15 +79,7 @@ def count_by(inspections: pd.DataFrame, dimension: str) -> list[Tally]:
 
 
 def compare_selectors(tallies: list[Tally], inspections: pd.DataFrame) -> list[SelectorComparison]:
-    """Compare the rate of each selector with that of random inspections; nothing without random inspections.
-
-    Parameters
-    ----------
-    tallies : list of Tally
-        Of each selector.
-    inspections : DataFrame
-        The inspections that they count.
-    """
+    """Compare the rate of each selector with that of random inspections; nothing without random inspections."""
     random = inspections["selected_by"].eq(REFERENCE_SELECTOR) & inspections["final"]
     if not random.any():
         return []
@@ -130,11 +93,6 @@ def compare_selectors(tallies: list[Tally], inspections: pd.DataFrame) -> list[S
 
 def estimate_expected(scores: NDArray[np.float64]) -> Estimate:
     """Estimate how many positives calibrated scores expect; NaN without any score.
-
-    Parameters
-    ----------
-    scores : float64 array, (n,)
-        Probabilities.
 
     Examples
     --------

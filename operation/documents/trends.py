@@ -1,7 +1,7 @@
 """Trends before an operation: which parts of the traffic have more or fewer detections than before."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,22 +19,11 @@ CONFIDENCE = 0.95
 
 
 class Trend(NamedTuple):
-    """Recent results of one part compared with earlier ones.
+    """Recent results of one part compared with earlier ones; of a substance family, its positives among all.
 
-    Attributes
-    ----------
-    dimension, part : str
-    recent_known, recent_positives, earlier_known, earlier_positives : int
-        Results, and positives among them. Of a substance family: all positives, and those of the family.
-    ratio : Estimate
-        Odds of a positive, recent over earlier, with the exact conditional interval (Fisher); 0 or infinite at the ends.
-    p_value : float
-        Fisher's exact test, two-sided.
-    adjusted : float
-        The same, adjusted for all comparisons of the brief (Benjamini and Hochberg 1995).
-    verdict : str
-        `new`, `rising` or `falling` if `adjusted` is at most `MAX_FALSE_SHARE`; `nothing to compare` if there are positives and no
-        earlier result; else `no clear change`.
+    `ratio` are the odds of a positive, recent over earlier, with the exact conditional interval (Fisher). `p_value` is Fisher's exact
+    test, two-sided, and `adjusted` the same for all comparisons of the brief (Benjamini and Hochberg 1995). The verdict is `new`, `rising`
+    or `falling` if that is at most `MAX_FALSE_SHARE`, `nothing to compare` without an earlier result, else `no clear change`.
     """
 
     dimension: str
@@ -48,29 +37,9 @@ class Trend(NamedTuple):
     adjusted: float
     verdict: str
 
-    def to_row(self) -> dict[str, Any]:
-        """Return the values by name."""
-        row = self._asdict()
-        ratio = row.pop("ratio")
-        return row | {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
-
 
 def find_trends(results: pd.DataFrame, recent: "pd.Series[bool]", dimensions: Sequence[str]) -> list[Trend]:
-    """Compare recent with earlier results for each part of each dimension.
-
-    Parameters
-    ----------
-    results : DataFrame
-        One row for each known result, with `positive`, `family` and the dimensions.
-    recent : Series of bool
-        Which rows are recent.
-    dimensions : sequence of str
-
-    Returns
-    -------
-    list of Trend
-        First those with another verdict than `no clear change`, each by p-value. Parts without a positive in either period are left out.
-    """
+    """Compare recent with earlier results for each part of each dimension that has a positive, clear trends first."""
     found = [
         _compare(dimension, str(part), rows, recent[rows.index])
         for dimension in dimensions

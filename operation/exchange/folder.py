@@ -42,12 +42,7 @@ class Refused(NamedTuple):
 
 
 class ExchangeFolder:
-    """The exchange directory of the settings.
-
-    Parameters
-    ----------
-    path : Path
-    """
+    """The exchange directory of the settings."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,13 +81,7 @@ class ExchangeFolder:
         return path
 
     def read_draft(self, path: Path) -> AnyMessage:
-        """Read a draft.
-
-        Raises
-        ------
-        BadInput
-            If it is no document.
-        """
+        """Read a draft."""
         try:
             return decode_message(read_file(path))
         except (ValueError, RecursionError) as error:
@@ -130,13 +119,7 @@ class ExchangeFolder:
                 yield path, Refused(path, str(fault))
 
     def read_withdrawn(self) -> set[str]:
-        """Read the names of the messages whose withdrawal was accepted before.
-
-        Raises
-        ------
-        BadInput
-            If a file is no message: without it, a withdrawn message could count again.
-        """
+        """Read the names of the messages whose withdrawal was accepted before; `BadInput` if a file is no message, as one of them could count again."""
         names = set()
         for path in sorted(self.received.glob(f"*{MESSAGE_SUFFIX}")):
             try:
@@ -164,13 +147,7 @@ class ExchangeFolder:
 
 
 def get_administration() -> str:
-    """Return the name of the own administration.
-
-    Raises
-    ------
-    BadSetting
-        If none is set.
-    """
+    """Return the name of the own administration."""
     name = Settings.read().administration
     if name is None:
         raise BadSetting(
@@ -182,13 +159,7 @@ def get_administration() -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of at most the size of a message.
-
-    Raises
-    ------
-    BadInput
-        If it is larger, or cannot be read.
-    """
+    """Read a file of at most the size of a message."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_MESSAGE_BYTES + 1)

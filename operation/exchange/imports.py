@@ -23,22 +23,7 @@ REFUSED_STATUSES = (400, 413, 422)
 
 
 class AlertTable:
-    """An alert table that messages change.
-
-    Parameters
-    ----------
-    alerts : iterable of Alert
-        Of several versions the last counts.
-    further : sequence of str
-        Columns that an alert does not have.
-    where : str
-        The file, for errors.
-
-    Attributes
-    ----------
-    withdrawn : set of str
-        Names of the messages whose withdrawal came.
-    """
+    """An alert table that messages change; columns that an alert does not have would be lost, so nothing is written then."""
 
     def __init__(
         self, alerts: Iterable[Alert] = (), further: Sequence[str] = (), where: str = "alerts"
@@ -50,13 +35,7 @@ class AlertTable:
 
     @classmethod
     def read(cls, path: Path) -> "AlertTable":
-        """Read the table; there are no alerts if it does not exist.
-
-        Raises
-        ------
-        BadInput
-            If a row is invalid, or a column would be lost: nothing is dropped from a table that is written again.
-        """
+        """Read the table; there are no alerts if it does not exist."""
         from consignments.tables import read_table, to_alerts
 
         if not path.exists():
@@ -77,13 +56,7 @@ class AlertTable:
         return len(changes)
 
     def write(self, path: Path) -> None:
-        """Write the table, if it does not exist or an alert changed.
-
-        Raises
-        ------
-        BadInput
-            If a column would be lost.
-        """
+        """Write the table, if it does not exist or an alert changed."""
         from consignments.tables import build_frame, write_table
 
         if not self._changed and path.exists():
@@ -100,15 +73,7 @@ class AlertTable:
 
 
 def post_messages(service: str, accepted: Iterable[tuple[Path, SignedMessage]]) -> list[Refused]:
-    """Send messages to a service; return those that it refuses.
-
-    Raises
-    ------
-    BadInput
-        If the address is not HTTP.
-    ServiceFault
-        If the service cannot be reached or does not accept the key: the remaining messages stay in the inbox.
-    """
+    """Send messages to a service; return those that it refuses."""
     if urlsplit(service).scheme not in ("http", "https"):
         raise BadInput(
             "not the address of a service", where="--service", got=service, expected="http://HOST:PORT"

@@ -7,7 +7,7 @@ from typing import Any
 
 from consignments.exchange.alerts import split_alert_id
 from consignments.exchange.documents import Feedback, Sighting
-from operation.alert_yield import AlertYield
+from operation.yields import AlertYield
 
 REPORT_ID_DIGITS = 16
 
@@ -15,16 +15,7 @@ REPORT_ID_DIGITS = 16
 def draft_reports(
     yields: Sequence[AlertYield], author: str, begins_at: datetime, ends_at: datetime
 ) -> Iterator[Feedback | Sighting]:
-    """Draft the feedback on each message of a partner that a period has, and the sightings of its indicators.
-
-    Parameters
-    ----------
-    yields : sequence of AlertYield
-        Of the period; alerts that did not come as a message are left out.
-    author : str
-        The own administration.
-    begins_at, ends_at : datetime
-    """
+    """Draft the feedback on each message of a partner that a period has, and the sightings of its indicators."""
     for each in yields:
         named = split_alert_id(each.alert_id)
         if named is None or named[0] == author:

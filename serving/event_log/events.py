@@ -30,6 +30,7 @@ Kind = Literal[
     "restore",
     "message",
     "downgrade",
+    "access",
 ]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 CONTENT_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "link")
@@ -208,6 +209,12 @@ class DowngradeEvent(MaintenanceEntry, frozen=True, gc=False):
     kind: ClassVar[Kind] = "downgrade"
 
 
+class AccessEvent(MaintenanceEntry, frozen=True, gc=False):
+    """A look at personal data (`serving.maintenance.access_log.PersonalAccess`). No score reads it."""
+
+    kind: ClassVar[Kind] = "access"
+
+
 Event = (
     ArrivalEvent
     | DecisionEvent
@@ -222,6 +229,7 @@ Event = (
     | RedactionEvent
     | RestoreEvent
     | DowngradeEvent
+    | AccessEvent
 )
 """Any entry of the log, without the hashes of the chain."""
 

@@ -20,6 +20,7 @@ from serving.event_log.events import (
     NAMES,
     NOT_READ,
     PLACES,
+    AccessEvent,
     AlertEvent,
     ArrivalEvent,
     Columns,
@@ -37,7 +38,7 @@ from serving.event_log.terms import Terms
 
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
-E = TypeVar("E", AlertEvent, MessageEvent, RedactionEvent, RestoreEvent)
+E = TypeVar("E", AccessEvent, AlertEvent, MessageEvent, RedactionEvent, RestoreEvent)
 DIGEST_BYTES = 8
 PAGE_ENTRIES = 2_000
 """Entries fetched at a time with all their columns."""

@@ -19,6 +19,7 @@ from serving.http.problems import Refusal
 from serving.http.requests import Door
 from serving.http.routing import EndpointRoute
 from serving.http.scores import SCORES_PATH
+from serving.maintenance.access_log import AccessIntake
 from serving.service import Service
 
 ROUTE_ERROR_DETAILS = {
@@ -39,6 +40,7 @@ class App:
         keys = Authenticator(settings.api_keys_file, settings.rate_limit, service.clock)
         self.service, self.door = service, Door(keys, settings.max_body_bytes)
         service.watch("API keys", keys.refresh)
+        service.watch("accesses to personal data", AccessIntake(service).refresh)
         listed = list_routes(service, self.door)
         for each in further:
             listed += each(service, self.door)

@@ -65,6 +65,23 @@ def test_a_file_whose_name_is_no_utf8_is_read_and_named(tmp_path: Path) -> None:
     assert "b\\xe4r.xml" in rejects.read_text()
 
 
+def test_a_link_in_a_folder_does_not_lead_out_of_it(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "in", tmp_path / "secret.xml"
+    folder.mkdir()
+    secret.write_bytes(HOUSE.read_bytes())
+    (folder / "own.xml").write_bytes(HOUSE.read_bytes())
+    (folder / "again.xml").symlink_to("own.xml")
+    done = run(folder, "--out", tmp_path / "c.csv", "--jobs", "1", "--json")
+    assert result_of(done)["consignments"] == 1
+    (folder / "out.xml").symlink_to(secret)
+    done = run(folder, "--out", tmp_path / "d.csv", "--jobs", "1")
+    assert (done.exit_code, "a link leads out of the folder" in done.output) == (2, True)
+    assert not (tmp_path / "d.csv").exists()
+    assert run(folder / "out.xml", "--out", tmp_path / "e.csv", "--jobs", "1").exit_code == 0, (
+        "it is named itself"
+    )
+
+
 def test_a_run_of_rejects_alone_fails_and_writes_nothing(tmp_path: Path) -> None:
     done = run(BROKEN / "xfzb_cut.xml", "--out", tmp_path / "c.csv", "--jobs", "1")
     assert done.exit_code == 2

@@ -12,7 +12,8 @@ from features.batch import FeatureParameters, Tables
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
 from features.streams import compute_feature_matrix
-from operation.hunt import HuntLimits, ScoreRows, find_alert_target, find_consignment_target, hunt
+from operation.hunts.hunt import Hunt, HuntLimits, HuntRow
+from operation.hunts.tables import ScoreRows, find_alert_target, find_consignment_target, hunt_tables
 
 PHONE = "+44 20 7946 0018"
 NOBODY = dict.fromkeys(
@@ -58,12 +59,16 @@ def score_by(feature: str) -> ScoreRows:
 score_by_detections = score_by("history.sender_phone.nps_365d")
 
 
-def run(tables: Tables, limits: HuntLimits = LIMITS, **options):
-    return hunt(tables, find_consignment_target(tables, "SEIZED", limits.as_of), limits, **options)
+def run(tables: Tables, limits: HuntLimits = LIMITS, **options) -> Hunt:
+    return hunt_tables(tables, find_consignment_target(tables, "SEIZED", limits), limits, **options)
+
+
+def frame(rows: list[HuntRow]) -> pd.DataFrame:
+    return pd.DataFrame([row.to_plain() for row in rows])
 
 
 def test_what_shares_an_identifier_is_named_with_its_state() -> None:
-    found = run(make_tables(CLEAR)).hits.set_index("consignment_id")
+    found = frame(run(make_tables(CLEAR)).hits).set_index("consignment_id")
     assert found["state"].to_dict() == {"WAITING": "in hand", "OPENED": "clear", "PASSED": "not inspected"}
     assert set(found["shared"]) == {"sender's phone"}
 
@@ -72,8 +77,8 @@ def test_a_late_version_is_no_target_and_no_hit() -> None:
     target = make_late_versions("SEIZED", 0, sender_phone="+44 20 7946 0998")
     hit = make_late_versions("HIT", 5, sender_phone="+44 20 7946 0999")
     found = run(Tables(build_frame(target + hit, Consignment)))
-    assert found.hits["consignment_id"].tolist() == ["HIT"]
-    assert "sender's phone" in found.hits["shared"].item()
+    assert [row.consignment_id for row in found.hits] == ["HIT"]
+    assert "sender_phone" in found.hits[0].shared
 
 
 def test_the_sentence_counts_what_passed() -> None:
@@ -84,9 +89,9 @@ def test_the_sentence_counts_what_passed() -> None:
 
 def test_scores_are_those_of_the_arrival_and_those_of_now() -> None:
     found = run(make_tables(CLEAR), score=score_by_detections)
-    hits = found.hits.set_index("consignment_id")
+    hits = frame(found.hits).set_index("consignment_id")
     assert hits.loc["WAITING", ["score_then", "score_now"]].tolist() == [0, 1]
-    waiting = found.in_hand.set_index("consignment_id")
+    waiting = frame(found.in_hand).set_index("consignment_id")
     assert waiting["rank_now"].to_dict() == {"WAITING": 1, "WAITING TOO": 2}
     assert waiting["rank_then"].to_dict() == {"WAITING": 1, "WAITING TOO": 1}
 
@@ -94,7 +99,7 @@ def test_scores_are_those_of_the_arrival_and_those_of_now() -> None:
 def test_a_result_that_is_known_later_changes_nothing() -> None:
     limits = HuntLimits(day(5.7))
     found = run(make_tables(CLEAR), limits, score=score_by_detections)
-    assert found.in_hand["score_now"].max() == 0
+    assert max(row.score_now for row in found.in_hand) == 0
     later = make_outcome("OPENED", result="nps", inspected_at=day(-3), known_at=day(8))
     assert run(make_tables(CLEAR, later), limits, score=score_by_detections).to_plain() == found.to_plain()
 
@@ -103,16 +108,19 @@ def test_a_withdrawn_result_lowers_the_score_again() -> None:
     corrected = make_outcome("SEIZED", result="clear", inspected_at=day(1), known_at=day(5.9))
     found = run(make_tables(CLEAR, corrected), score=score_by_detections)
     assert found.target.text == "SEIZED (clear)"
-    assert found.in_hand["score_now"].max() == 0
+    assert max(row.score_now for row in found.in_hand) == 0
 
 
 def test_the_hunt_of_a_log_gives_the_same_scores() -> None:
     tables = make_tables(CLEAR)
-    frame = tables.consignments.sort_values("received_at").reset_index(drop=True)
-    frame["sequence"] = 10 * np.arange(1, len(frame) + 1)
+    rows = tables.consignments.sort_values("received_at").reset_index(drop=True)
+    rows["sequence"] = 10 * np.arange(1, len(rows) + 1)
     outcomes = tables.outcomes.assign(sequence=[75, 35])
-    found = run(Tables(frame, outcomes), score=score_by_detections).hits.set_index("consignment_id")
-    assert found.loc["WAITING", ["score_then", "score_now"]].tolist() == [0, 1]
+    found = run(Tables(rows, outcomes), score=score_by_detections).hits
+    assert frame(found).set_index("consignment_id").loc["WAITING", ["score_then", "score_now"]].tolist() == [
+        0,
+        1,
+    ]
 
 
 def make_log(tables: Tables) -> Tables:
@@ -141,19 +149,20 @@ def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> 
     tables = change(Tables(build_frame(rows, Consignment), build_frame(found, Outcome)))
     for feature in ("history.sender_phone.arrivals_7d", "history.sender_phone.nps_365d"):
         score = score_by(feature)
-        hits = run(tables, score=score).hits.set_index("consignment_id")
+        hits = frame(run(tables, score=score).hits).set_index("consignment_id")
         assert len(hits) == 6
         for name, now in hits["score_now"].items():
-            frame = tables.consignments.copy()
-            mine = frame["consignment_id"] == name
-            frame.loc[mine, ["received_at", "cancelled_at"]] = [pd.Timestamp(LIMITS.as_of), pd.NaT]
-            if "sequence" in frame:
-                frame.loc[mine, "sequence"] = 1000
-            assert now == score(Tables(frame, tables.outcomes), mine.to_numpy(), False).item(), (
+            copied = tables.consignments.copy()
+            mine = copied["consignment_id"] == name
+            copied.loc[mine, ["received_at", "cancelled_at"]] = [pd.Timestamp(LIMITS.as_of), pd.NaT]
+            if "sequence" in copied:
+                copied.loc[mine, "sequence"] = 1000
+            assert now == score(Tables(copied, tables.outcomes), mine.to_numpy(), False).item(), (
                 feature,
                 name,
             )
     arrivals = run(tables, score=score_by("history.sender_phone.arrivals_7d")).hits
+    arrivals = frame(arrivals)
     waiting = arrivals[arrivals["consignment_id"].str.startswith("W")]
     assert waiting["score_now"].tolist() == [3, 3, 3], "the two others in hand, and SEIZED"
 
@@ -164,16 +173,16 @@ def test_an_alert_of_a_partner_is_hunted_for_with_its_operation_key() -> None:
     tables = make_tables(CLEAR, alerts=[Alert("XA/S", day(5.5), author="XA", indicators=tokens)])
     install_keys(OperationKeys([key]))
     try:
-        found = hunt(tables, find_alert_target(tables, "XA/S"), LIMITS)
+        found = hunt_tables(tables, find_alert_target(tables, "XA/S"), LIMITS)
     finally:
         install_keys(OperationKeys())
-    assert {"WAITING", "OPENED", "PASSED", "SEIZED"} == set(found.hits["consignment_id"])
+    assert {"WAITING", "OPENED", "PASSED", "SEIZED"} == {row.consignment_id for row in found.hits}
 
 
 def test_unknown_names_and_empty_periods_are_refused() -> None:
     tables = make_tables()
     with pytest.raises(UnknownName, match="did you mean 'SEIZED'"):
-        find_consignment_target(tables, "SEIZD", day(6))
+        find_consignment_target(tables, "SEIZD", LIMITS)
     with pytest.raises(UnknownName, match="unknown alert"):
         find_alert_target(tables, "A")
     with pytest.raises(BadInput, match=r"no consignment was received.*2024-03-07 to 2024-03-08.*--days"):

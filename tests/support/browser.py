@@ -118,6 +118,16 @@ class Browser:
         if loads:
             self.wait_for_load()
 
+    def press_with_alt(self, letter: str, *, loads: bool = False) -> None:
+        """Press an access key of the page: two keys, Alt and a letter."""
+        self._events.clear()
+        given = {"key": letter, "code": f"Key{letter.upper()}", "windowsVirtualKeyCode": ord(letter.upper())}
+        text = {"text": letter, "unmodifiedText": letter}
+        self.call("Input.dispatchKeyEvent", type="keyDown", modifiers=1, **given, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", modifiers=1, **given)
+        if loads:
+            self.wait_for_load()
+
     def set_width(self, width: int, height: int = 900) -> None:
         """Set the size of the window."""
         self.call(

@@ -99,6 +99,7 @@ class Officer:
         given = response.headers.get("set-cookie")
         if given is not None:
             self.cookie = given.partition("=")[2].partition(";")[0]
+            self.client.http.cookies.clear()  # each officer has a browser of their own
         self.page = response
         return response
 

@@ -5,8 +5,10 @@ Without Chromium these tests are skipped. The longer ones run with `make pages`,
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from urllib.parse import quote
 
 import httpx
@@ -92,9 +94,10 @@ def test_an_officer_decides_by_clicks(browser: Browser, url: str) -> None:
     browser.click("tbody th a", loads=True)
     name = browser.text("h1")
     assert re.fullmatch(r"RB\d{3}", name)
-    browser.click('input[value="request_information"]')
+    browser.click("input[name=go]")
     browser.type("#reason", "value and goods differ")
-    browser.click("section[aria-labelledby=decide] button", loads=True)
+    browser.click('button[value="request_information"]', loads=True)
+    assert f"Recorded for {name}" in browser.text("[role=status]")
     history = browser.text(".timeline")
     assert "Request information" in history
     assert "value and goods differ" in history
@@ -122,20 +125,74 @@ def test_an_override_asks_for_its_reason(browser: Browser, url: str) -> None:
         browser.open(f"{url}/?band=high")
     routine = "band=routine" in browser.run("location.href")
     browser.click("tbody th a", loads=True)
-    browser.click(f'input[value="{"inspect" if routine else "release"}"]')
-    browser.click("section[aria-labelledby=decide] button", loads=True)
+    against = f'button[value="{"inspect" if routine else "release"}"]'
+    browser.click(against, loads=True)
     assert "Give the reason" in browser.text("[role=alert]")
+    assert browser.run("document.activeElement.id") == "reason"
     browser.type("#reason", "tip of a partner")
-    browser.click("section[aria-labelledby=decide] button", loads=True)
+    browser.click("section[aria-labelledby=decide] input[name=go]")
+    browser.click(against, loads=True)
     assert "overrides the proposal" in browser.text(".timeline")
+
+
+def read_proposal(browser: Browser) -> str:
+    """Return the access key of what the page proposes."""
+    return "i" if "proposes to inspect" in browser.text("section[aria-labelledby=decide]") else "r"
+
+
+@pytest.mark.slow
+def test_thirty_parcels_are_decided_by_two_keys_and_one_page_each(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/?office=Incheon")
+    names = browser.run("[...document.querySelectorAll('tbody th a')].map(a => a.textContent)")
+    browser.press_with_alt("n", loads=True)
+    browser.requests.clear()
+    seconds = []
+    for name in names[:30]:
+        assert browser.text("h1") == name
+        key = read_proposal(browser)
+        begun = time.monotonic()
+        browser.press_with_alt(key, loads=True)
+        seconds.append(time.monotonic() - begun)
+        done = browser.text("[role=status]")
+        assert f"Recorded for {name}: {'Inspect' if key == 'i' else 'Release'}" in done
+    pages = [each for each in browser.requests if "/consignment?" in each]
+    assert len(pages) == 30, "one page for each parcel"
+    print(f"from key to page: median {1000 * median(seconds):.0f} ms, longest {1000 * max(seconds):.0f} ms")
+    assert median(seconds) < 1
+    browser.press_with_alt("p", loads=True)
+    assert browser.text("h1") == names[29]
+    browser.press_with_alt("l", loads=True)
+    assert browser.run("location.hash") == "#r30"
+
+
+@pytest.mark.slow
+def test_results_are_recorded_by_five_keys_and_one_page_each(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/?office=Incheon&page=2")
+    browser.press_with_alt("n", loads=True)
+    for _ in range(5):
+        name = browser.text("h1")
+        browser.press_with_alt("o")
+        browser.press("Tab")
+        assert browser.run("document.activeElement.name") == "result"
+        browser.press(" ")
+        browser.press("Enter", loads=True)
+        assert f"Recorded for {name}: nothing found" in browser.text("[role=status]")
+
+
+@pytest.mark.slow
+def test_the_table_of_items_breaks_no_word_on_a_telephone(browser: Browser, url: str) -> None:
+    browser.set_width(390)
+    browser.open(f"{url}/consignment?id=RB060")
+    wide = "[...document.querySelectorAll('table td, table th')].every(e => e.offsetWidth === 0 || e.offsetWidth > 60)"
+    assert browser.run(wide)
 
 
 @pytest.mark.slow
 def test_a_result_is_recorded_and_filtered_by_its_family(browser: Browser, url: str) -> None:
     browser.open(f"{url}/consignment?id=RB050")
-    browser.run("document.querySelector('#result').value = 'nps'")
+    browser.click("input[value=nps]")
     browser.type("#substance", "4-CMC")
-    browser.type("#substance_family", "cathinone")
+    browser.run("document.querySelector('#substance_family').value = 'cathinone'")
     browser.type("#quantity_g", "12.5")
     browser.click("section[aria-labelledby=result-title] button", loads=True)
     assert "4-CMC, 12.5 g" in browser.text(".timeline")

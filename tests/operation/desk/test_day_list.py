@@ -10,7 +10,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Consignment
 from consignments.timestamps import to_day
-from operation.desk.day_list import DayList, DayLists
+from operation.day_list import DayList, DayLists
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader

@@ -5,12 +5,13 @@ from typing import get_args
 
 from consignments.exchange.documents import AnyMessage, Seizure, Warning
 from consignments.records import Consignment, Result, get_fields
+from features.goods.lexicon import SUBSTANCE_FAMILIES
 from features.indicators.values import INDICATORS, SIDES
 from models.formats import format_number
-from operation.desk.drafts import HIDDEN_FACTS
 from operation.desk.formats import TEMPLATES, build_link
-from operation.desk.texts import load_page_texts
-from operation.hunting import CRITERIA, IN_HAND, NOT_INSPECTED
+from operation.desk.texts import load_texts
+from operation.desk.views.drafts import HIDDEN_FACTS
+from operation.hunts.hunt import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind
 
 SOURCES = "".join(path.read_text() for path in sorted(TEMPLATES.glob("*.html")))
@@ -43,7 +44,8 @@ CODES = {
         "already_sent",
     ),
     "action": get_args(ActionKind),
-    "result": get_args(Result),
+    "result": (*get_args(Result), "missed"),
+    "family": SUBSTANCE_FAMILIES,
     "band": ("high", "elevated", "routine"),
     "proposal": ("inspect", "check", "release", "none"),
     "field": tuple(
@@ -59,7 +61,7 @@ def test_a_link_quotes_its_values() -> None:
 
 
 def test_every_text_that_a_template_names_is_in_the_table() -> None:
-    texts = load_page_texts("en")
+    texts = load_texts()
     named = set(re.findall(r"\bt\('([a-z_]+\.[a-z_]+)'", SOURCES))
     assert len(named) > 80
     missing = [name for name in sorted(named) if name not in texts]
@@ -67,7 +69,7 @@ def test_every_text_that_a_template_names_is_in_the_table() -> None:
 
 
 def test_every_code_has_a_name() -> None:
-    texts = load_page_texts("en")
+    texts = load_texts()
     missing = [
         f"{section}.{code}"
         for section, codes in CODES.items()
@@ -75,7 +77,3 @@ def test_every_code_has_a_name() -> None:
         if f"{section}.{code}" not in texts
     ]
     assert missing == []
-
-
-def test_a_language_without_a_table_is_english() -> None:
-    assert load_page_texts("xx")("nav.list") == "Inspection list"

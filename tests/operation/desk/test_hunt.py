@@ -25,11 +25,12 @@ from features.indicators.operation_keys import install_keys
 from features.indicators.values import compute_indicators
 from features.streams import compute_feature_matrix
 from models.bundle import load_bundle
-from operation.desk.hunt import IN_HAND, HuntRow, _rank, list_hunt_values
 from operation.desk.messages import PageRequest, Viewer
-from operation.desk.renderer import PageRenderer
-from operation.hunt import HuntLimits, find_consignment_target, hunt
-from operation.second_scores import SecondScorer, score_again
+from operation.desk.views.hunt import list_hunt_values
+from operation.desk.views.renderer import PageRenderer
+from operation.hunts.hunt import IN_HAND, HuntLimits, HuntRow, rank_in_hand
+from operation.hunts.second_scores import SecondScorer, score_again
+from operation.hunts.tables import find_consignment_target, hunt_tables
 from serving.event_log.reader import LogReader
 from serving.maintenance.export import export_log
 from serving.scoring.loaded_model import PastModels, load_rules_model
@@ -92,7 +93,8 @@ def render(renderer: PageRenderer, offices: tuple[str, ...] | None = None, **que
     for _ in range(ATTEMPTS):
         answer = renderer.render(PageRequest("hunt", query, viewer, "", CLOCK()))
         html = answer.html.decode()
-        if "This page is being prepared" not in html:
+        assert answer.preparing == ("This page is being prepared" in html)
+        if not answer.preparing:
             assert not re.search(r"<script|<style|\sstyle=|\son\w+=", html)
             return answer.status, " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
     raise AssertionError("the hunt does not end")
@@ -105,7 +107,8 @@ def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRend
         "5 consignments of the last 30 days share its sender's phone: "
         "2 in hand, 2 passed without an inspection (1 released)." in text
     )
-    table = text.partition("What shares something with it")[2].partition("In hand, ranked again")[0]
+    shared, _, linked = text.partition("What shares something with it")[2].partition("Linked, but not")
+    table, linked = shared, linked.partition("In hand, ranked again")[0]
     for shown in (
         "PASSED",
         "passed, not inspected",
@@ -117,7 +120,9 @@ def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRend
         assert shown in table
     assert "STRANGER" in text.partition("In hand, ranked again")[2]
     for absent in ("GONE", "OLD ", "Nothing was scored again", "7946"):
-        assert absent not in text
+        assert absent not in table
+    assert "OLD" in linked, "it is older than the days of the hunt"
+    assert "Open all linked consignments" in linked
 
 
 def test_consignments_of_other_offices_are_counted_and_not_named(renderer: PageRenderer) -> None:
@@ -196,19 +201,19 @@ def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, 
         return model.risk.score(matrix.X, tables.consignments["channel"].iloc[matrix.rows].tolist())
 
     limits = HuntLimits(day(20.5))
-    found = hunt(tables, find_consignment_target(tables, "SEIZED", limits.as_of), limits, score_rows)
-    rows = pd.concat([found.hits, found.in_hand])
+    found = hunt_tables(tables, find_consignment_target(tables, "SEIZED", limits), limits, score_rows)
+    rows = pd.DataFrame([*found.hits, *found.in_hand])
     assert set(rows["consignment_id"]) >= {"PASSED", "RELEASED", "CLEAR", "WAITING", "STRANGER", "ELSEWHERE"}
     assert rows["score_now"].tolist() == [of_page[name] for name in rows["consignment_id"]]
 
 
 def test_ranks_are_those_of_the_office() -> None:
     rows = [
-        HuntRow("A", "A", "X", 0, IN_HAND, (), 0.9, 0.1),
-        HuntRow("B", "B", "X", 0, IN_HAND, (), 0.2, 0.8),
-        HuntRow("C", "C", "Y", 0, IN_HAND, (), 0.1, None),
-        HuntRow("D", "D", "X", 0, "clear", (), 0.95, 0.95),
+        HuntRow("A", "A", "X", day(0), IN_HAND, (), 0.9, 0.1),
+        HuntRow("B", "B", "X", day(0), IN_HAND, (), 0.2, 0.8),
+        HuntRow("C", "C", "Y", day(0), IN_HAND, (), 0.1, None),
+        HuntRow("D", "D", "X", day(0), "clear", (), 0.95, 0.95),
     ]
-    ranked = {row.name: (row.rank_then, row.rank_now) for row in _rank(rows)}
+    ranked = {row.consignment_id: (row.rank_then, row.rank_now) for row in rank_in_hand(rows)}
     assert ranked == {"A": (1, 2), "B": (2, 1), "C": (1, None), "D": (None, None)}
     assert list_hunt_values(None, Viewer("k", "p", ()))["hits"] == []

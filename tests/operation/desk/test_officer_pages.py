@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import httpx
 import pytest
 from markupsafe import escape
 from support.examples import day, make_consignment, make_outcome
@@ -13,12 +13,15 @@ from support.officer import Officer, read_text, read_token, serving_desk, write_
 from support.serving_examples import Client, publish, settings_in
 
 from consignments.errors import ServiceFault
-from consignments.timestamps import to_us
+from consignments.timestamps import to_datetime, to_us
 from models.formats import format_score
 from operation.desk.forms import FormFault, build_outcome
 from operation.desk.pages import OfficerPages, check_path
-from operation.desk.sessions import Sessions, read_cookie
+from operation.desk.sessions import Sessions, format_cookie, read_cookie
 from serving.event_log.event_codec import Action
+from serving.event_log.events import AccessEvent
+from serving.event_log.reader import LogReader
+from serving.maintenance.access_log import PersonalAccess, decode_access
 from serving.scoring.intake import Intake, PendingReceipt
 from serving.scoring.recording import OfficeFinder
 
@@ -109,14 +112,12 @@ def test_without_a_session_every_page_leads_to_the_form_to_sign_in(client: Clien
 
 
 def test_the_cookie_is_strict_and_the_pages_load_nothing_from_elsewhere(officer: Officer) -> None:
-    officer.get("/login")
-    cookie = officer.page.headers["set-cookie"]
+    cookie = Officer(officer.client).get("/login").headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
     policy = officer.page.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'self';")
     assert "unsafe" not in policy
-    officer.sign_in("all")
     for path in (
         LIST,
         "/consignment?id=RB1",
@@ -183,7 +184,7 @@ def test_a_key_that_is_removed_ends_its_sessions(state: Path, client: Client) ->
 
 def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(client: Client, officer: Officer) -> None:
     good = officer.cookie or ""
-    foreign = Sessions(b"another secret", HOUR).open(b"k" * 32, "K. Lee")
+    foreign = Sessions(HOUR).open(b"k" * 32, "K. Lee")
     for cookie in (good[:-4] + "AAAA", good[:40], "", "%%%", "ü", "A" * 5000, foreign):
         page = client.get("/", headers={"cookie": f"npsrisk_session={cookie}".encode()})
         assert page.status_code == 303, cookie
@@ -191,16 +192,33 @@ def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(client: Clien
         client.get("/", headers={"cookie": f"npsrisk_session={good}; npsrisk_session={good}"}).status_code
         == 303
     )
-    assert read_cookie(b"a=b; npsrisk_session=x; c=d") == "x"
+    assert read_cookie(b"a=b; npsrisk_session=x; c=d", secure=False) == "x"
 
 
 def test_signing_in_gives_a_new_session_and_signing_out_needs_its_token(officer: Officer) -> None:
     before = officer.cookie
     assert officer.send("/logout", token="forged").status_code == 403
-    officer.get("/alerts")
+    officer.get("/try")
     page = officer.send("/logout")
     assert (page.status_code, officer.cookie != before) == (200, True)
     assert officer.get("/").status_code == 303
+    copied = Officer(officer.client)
+    copied.cookie = before
+    assert copied.get("/").status_code == 303, "the session has ended on the server"
+
+
+def test_the_form_to_sign_in_ends_no_session_and_may_be_open_twice(client: Client, officer: Officer) -> None:
+    before = officer.cookie
+    page = officer.get("/login?next=/try")
+    assert (page.status_code, page.headers["location"], officer.cookie) == (303, "/try", before)
+    first = Officer(client)
+    page = first.get("/login")
+    second = Officer(client)
+    second.cookie = first.cookie
+    second.get("/login")
+    assert second.send("/login", key="all", next="/try").status_code == 200
+    first.cookie, first.page = second.cookie, page
+    assert first.send("/login", key="all", next="/try").status_code != 403
 
 
 def test_a_form_without_the_token_of_its_session_changes_nothing(client: Client, officer: Officer) -> None:
@@ -208,7 +226,7 @@ def test_a_form_without_the_token_of_its_session_changes_nothing(client: Client,
     other = Officer(client)
     other.sign_in("all")
     page = officer.get("/consignment?id=RB2")
-    last = re.search(r'name="last" value="(\d+)"', page.text)[1]  # type: ignore[index]
+    last = read_last(page)
     fields = {"form": "action", "id": "RB2", "last": last, "action": "request_information"}
     for token in ("", "x", read_token(other.page)):
         assert officer.send("/consignment", token=token, **fields).status_code == 403
@@ -276,7 +294,7 @@ def test_a_body_that_is_no_form_is_a_page_with_the_reason(officer: Officer, body
 
 def test_the_list_is_ranked_and_shows_goods_value_weight_and_reasons(officer: Officer) -> None:
     page = officer.get(LIST)
-    names = re.findall(r'href="/consignment\?id=([^"]+)"', page.text)
+    names = re.findall(r'href="/consignment\?id=([^"&]+)', page.text)
     scores = [float(each) for each in re.findall(r'class="score">([\d.]+) %', page.text)]
     assert "RB1" in names
     assert "RB4" not in names
@@ -309,7 +327,7 @@ def test_the_list_is_ranked_and_shows_goods_value_weight_and_reasons(officer: Of
 def test_filters_narrow_the_list(officer: Officer, query: str, shown: list[str]) -> None:
     page = officer.get(f"{LIST}&{query}")
     assert page.status_code == 200
-    rows = re.findall(r'<th scope="row"[^>]*><a href="[^"]*">([^<]*)</a>', page.text)
+    rows = re.findall(r'<th scope="row"[^>]*><a [^>]*>([^<]*)</a>', page.text)
     assert [each.replace("&amp;", "&") for each in rows] == shown
     if not shown:
         assert "No consignment matches these filters" in read_text(page)
@@ -354,19 +372,23 @@ def test_an_identifier_with_any_characters_has_its_page(officer: Officer) -> Non
 def test_personal_fields_need_the_scope_and_every_look_is_recorded(
     state: Path, client: Client, officer: Officer
 ) -> None:
-    record = state / "access.jsonl"
-    before = len(record.read_text().splitlines()) if record.exists() else 0
-    hidden = officer.get("/consignment?id=RB2")
-    assert "Orchid Trading" not in hidden.text
-    assert (len(record.read_text().splitlines()) if record.exists() else 0) == before
+    def list_looks() -> list[PersonalAccess]:
+        with LogReader.open_to_read(client.service.settings.database_url) as log:
+            return [decode_access(event) for event in log.read_entries_of(AccessEvent)]
+
+    before = len(list_looks())
+    assert "Orchid Trading" not in officer.get("/consignment?id=RB2").text
+    assert len(list_looks()) == before
     assert "Orchid Trading Ltd" in officer.get("/consignment?id=RB2&personal=1").text
-    entry = msgspec.json.decode(record.read_text().splitlines()[before])
-    assert (entry["person"], entry["consignment_id"], entry["command"]) == ("K. Lee", "RB2", "page")
+    entry = list_looks()[before]
+    assert (entry.person, entry.consignment_id, entry.command) == ("K. Lee", "RB2", "page consignment")
     reader = Officer(client)
     reader.sign_in("reader")
     assert "Orchid Trading" not in reader.get("/consignment?id=RB2&personal=1").text
     assert "lacks the scope personal" in read_text(reader.page)
-    assert len(record.read_text().splitlines()) == before + 1
+    assert officer.get("/consignment?id=none&personal=1").status_code == 404
+    assert len(list_looks()) == before + 1
+    assert not (state / "access.jsonl").exists()
 
 
 def test_a_key_of_an_office_sees_and_decides_only_there(client: Client) -> None:
@@ -398,10 +420,17 @@ def test_a_reader_sees_why_it_cannot_decide(client: Client) -> None:
     assert person.send("/try", form="fields").status_code == 403
 
 
-def decide(officer: Officer, name: str, action: str, reason: str = "") -> Any:
-    last = re.search(r'name="last" value="(\d+)"', officer.get(f"/consignment?id={name}").text)
-    assert last is not None
-    return officer.send("/consignment", form="action", id=name, last=last[1], action=action, reason=reason)
+def read_last(page: httpx.Response) -> str:
+    found = re.search(r'name="last" value="(\d+)"', page.text)
+    assert found is not None
+    return found[1]
+
+
+def decide(officer: Officer, name: str, action: str, reason: str = "", **further: str) -> Any:
+    last = read_last(officer.get(f"/consignment?id={name}"))
+    return officer.send(
+        "/consignment", form="action", id=name, last=last, action=action, reason=reason, **further
+    )
 
 
 def test_a_decision_is_in_the_log_with_who_and_why_and_survives_a_restart(
@@ -444,7 +473,7 @@ def test_an_override_asks_for_its_reason_and_says_so_in_the_history(client: Clie
     page = decide(officer, "RB7", "release", "   ")
     assert page.status_code == 422
     assert "Give the reason" in read_text(page)
-    assert re.search(r'value="release" required checked', page.text)
+    assert 'aria-invalid="true" autofocus' in page.text
     assert decide(officer, "RB7", "release", "known sender").status_code == 200
     assert "overrides the proposal: The score proposes to inspect" in read_text(officer.page)
     assert decide(officer, "RB7", "").status_code == 422
@@ -507,12 +536,13 @@ def test_a_consignment_that_is_not_on_disk_yet_can_be_decided(
 def test_a_result_goes_the_way_of_the_interface(client: Client, officer: Officer) -> None:
     client.post("/v1/scores", make_consignment("RB9"), headers=bearer("all"))
     sent = {
-        "form": "outcome", "id": "RB9", "status": "inspected", "result": "nps", "selected_by": "officer",
+        "form": "outcome", "id": "RB9", "result": "nps",
         "inspected_at": "2024-03-05T10:00", "substance": "4-CMC", "substance_family": "cathinone", "quantity_g": "12,5",
         "concealment": "",
     }  # fmt: skip
-    officer.get("/consignment?id=RB9")
+    sent["last"] = read_last(officer.get("/consignment?id=RB9"))
     for wrong in (
+        {"result": ""},
         {"quantity_g": "much"},
         {"inspected_at": "now"},
         {"inspected_at": "2999-01-01T00:00"},
@@ -533,9 +563,135 @@ def test_a_result_goes_the_way_of_the_interface(client: Client, officer: Officer
     )
     assert "NPS found" in read_text(officer.get(f"{LIST}&family=cathinone"))
     assert officer.send("/consignment", form="outcome", id="UNKNOWN").status_code == 404
-    assert build_outcome(sent | {"status": "missed", "result": "nps"}, None, 0).result is None
+    missed = build_outcome(sent | {"result": "missed", "selected_by": "model"}, None, 0)
+    assert (missed.status, missed.result, missed.substance) == ("missed", None, None)
     with pytest.raises(FormFault):
         build_outcome(sent | {"quantity_g": "inf"}, None, 0)
+
+
+def test_after_an_act_the_page_says_what_was_recorded_and_offers_the_next_one(
+    client: Client, officer: Officer
+) -> None:
+    for name, goods in (("RB51", "research chemical powder"), ("RB52", "books"), ("RB53", "books")):
+        c = make_consignment(name, description=goods, office="Gimhae", received_at=day(2))
+        client.post("/v1/scores", c, headers=bearer("all"))
+    place = "day=2024-03-06&office=Gimhae"
+    names = re.findall(r'href="/consignment\?id=(RB5\d)', officer.get(f"/?{place}").text)
+    first, second, last = names
+    opened = officer.get(
+        re.findall(r'href="(/consignment[^"]+)"', officer.page.text)[0].replace("&amp;", "&")
+    )
+    assert opened.text.count('name="go" value="1" checked') == 2, (
+        "from the list, the next one is what follows"
+    )
+    page = decide(officer, first, "request_screening", list=place)
+    top = read_text(page).partition("Decide")[0]
+    now = to_datetime(HOUR.now_us)
+    assert f"Recorded for {first} : Request screening . By K. Lee, {now:%Y-%m-%d %H:%M}." in top
+    assert "screening requested" in top, "the state"
+    assert f"id={second}&amp;list=" in page.text
+    page = decide(officer, second, "request_screening", list=place, go="1", next=last)
+    assert f"Recorded for {second}" in read_text(page)
+    assert f'<h1 class="id">{last}</h1>' in page.text
+    assert "Next on the list" not in read_text(page).partition("Decide")[0]
+    assert f'href="/?{place.replace("&", "&amp;")}&amp;page=1#r3"' in page.text
+
+
+def test_no_result_is_chosen_beforehand_and_a_second_click_records_nothing(
+    client: Client, officer: Officer
+) -> None:
+    client.post("/v1/scores", make_consignment("RB54"), headers=bearer("all"))
+    client.post(
+        "/v1/scores", make_consignment("RB55", description="research chemical powder"), headers=bearer("all")
+    )
+    page = officer.get("/consignment?id=RB54")
+    form = page.text.partition('name="form" value="outcome"')[2].partition("</form>")[0]
+    assert not re.search(r'type="radio"[^>]*checked|<option[^>]*selected', form)
+    sent = {"form": "outcome", "id": "RB54", "last": read_last(page), "inspected_at": "2024-03-05T10:00"}
+    assert officer.send("/consignment", **sent).status_code == 422
+    for _ in range(2):
+        page = officer.send("/consignment", **sent, result="clear")
+        assert page.status_code == 200
+        assert "Recorded for RB54 : nothing found" in read_text(page)
+    assert officer.send("/consignment", **sent, result="nps").status_code == 409, (
+        "another result is no repeat"
+    )
+    bands = {
+        name: client.get(f"/v1/consignments/{name}", headers=bearer("all")).json()
+        for name in ("RB54", "RB55")
+    }
+    assert len(bands["RB54"]["outcomes"]) == 1
+    last = read_last(officer.get("/consignment?id=RB55"))
+    officer.send(
+        "/consignment", form="outcome", id="RB55", last=last, result="clear", inspected_at="2024-03-05T10:00"
+    )
+    for name in ("RB54", "RB55"):
+        (outcome,) = client.get(f"/v1/consignments/{name}", headers=bearer("all")).json()["outcomes"]
+        high = bands[name]["decisions"][-1]["band"] == "high"
+        assert outcome["selected_by"] == ("model" if high else "officer")
+
+
+def test_history_has_the_time_at_which_it_was_scored_and_words_for_codes(
+    client: Client, officer: Officer
+) -> None:
+    c = make_consignment("RB56", received_at=day(-3), service="small_packet", nature="sale", payment="crypto")
+    client.post("/v1/scores", c, headers=bearer("all"))
+    page = officer.get("/consignment?id=RB56")
+    history = read_text(page).partition("History")[2].partition("Data")[0]
+    assert history.split()[0] == f"{to_datetime(HOUR.now_us):%Y-%m-%d}"
+    assert "received 2024-03-01" in history
+    for shown in ("small packet", "sale of goods", "in a cryptocurrency"):
+        assert shown in read_text(page)
+    assert "small_packet" not in page.text
+    assert "log-odds" not in page.text
+
+
+def test_families_and_substances_come_from_lists_and_partners_are_told_only_with_a_name(
+    client: Client, officer: Officer
+) -> None:
+    client.post("/v1/scores", make_consignment("RB57"), headers=bearer("all"))
+    client.post("/v1/outcomes", make_outcome("RB57", result="nps"), headers=bearer("all"))
+    page = officer.get("/consignment?id=RB57")
+    assert '<option value="nitazene">nitazenes</option>' in page.text
+    assert '<option value="4-CMC"></option>' in page.text
+    assert "/draft" not in page.text, "this installation has no name among partners"
+    assert "NPSRISK_" not in officer.get("/draft?id=RB57").text
+
+
+def test_the_list_names_consignments_without_an_office_and_separates_reasons(
+    client: Client, officer: Officer
+) -> None:
+    c = make_consignment("RB58", received_at=day(-1), office="Gimhae", description="research chemical powder")
+    client.post("/v1/scores", c, headers=bearer("all"))
+    page = officer.get("/?day=2024-03-03&office=Gimhae")
+    assert "Consignments of this day that name no office: 1." in read_text(page)
+    assert 'href="/?day=2024-03-03&amp;office=-"' in page.text
+    assert 'class="reasons"' in page.text
+    assert re.search(r'class="reasons"[^>]*><ul><li>|none recorded', page.text)
+
+
+@pytest.mark.parametrize("field", ["sender_country", "departure_country"])
+def test_a_country_in_words_is_refused_with_a_hint(officer: Officer, field: str) -> None:
+    assert "Two letters, for example CN" in read_text(officer.get("/try"))
+    page = officer.send("/try", form="fields", channel="postal", **{field: "China"})
+    assert (page.status_code, "two letters, for example CN" in read_text(page)) == (422, True)
+
+
+def test_an_alert_that_nothing_can_match_says_so(client: Client, officer: Officer) -> None:
+    alert = {"alert_id": "A-9", "issued_at": "2024-03-01T00:00:00Z", "substance_family": "nitazene"}
+    answer = client.post("/v1/alerts", alert, headers=bearer("all"))
+    if answer.status_code == 200:
+        assert "names nothing that a consignment could match" in read_text(
+            officer.get_until("/alerts", "A-9")
+        )
+
+
+def test_with_tls_the_cookie_is_that_of_this_host_alone() -> None:
+    header = format_cookie("x", 60, secure=True)
+    assert header.startswith("__Host-npsrisk_session=x; Path=/; ")
+    assert header.endswith("; Secure")
+    assert read_cookie(b"__Host-npsrisk_session=x", secure=True) == "x"
+    assert read_cookie(b"npsrisk_session=x", secure=True) is None
 
 
 def test_a_trial_is_scored_as_the_service_would_and_leaves_no_trace(client: Client, officer: Officer) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.examples import make_consignment
@@ -12,9 +13,9 @@ from support.serving_examples import Client, publish, settings_in
 
 from consignments.errors import ServiceFault
 from operation.desk import page_process
-from operation.desk.messages import PageRequest
+from operation.desk.messages import PageRequest, Viewer
 from operation.desk.page_process import PageProcess
-from operation.desk.renderer import PageRenderer
+from operation.desk.views.renderer import PageRenderer
 
 
 def find_process(client: Client) -> PageProcess:
@@ -43,9 +44,11 @@ def test_a_process_that_was_killed_is_started_again_and_ends_with_the_service(
     publish(tmp_path, bundle, "1")
     with serving_desk(settings_in(tmp_path)) as client:
         client.post("/v1/scores", make_consignment("RB1"))
-        person = Officer(client)
+        person, pages = Officer(client), find_process(client)
+        assert person.get("/login").status_code == 200
+        assert person.get("/").status_code == 303
+        assert pages._process is None, "nobody has signed in"
         assert person.sign_in(person="K. Lee").status_code == 200
-        pages = find_process(client)
         first = get_pid(pages)
         os.kill(first, signal.SIGKILL)
         answers = [person.get("/alerts").status_code for _ in range(2)]
@@ -67,22 +70,22 @@ def test_too_many_pages_at_once_are_refused(
     publish(tmp_path, bundle, "1")
     monkeypatch.setattr(page_process, "MAX_WAITING", 0)
     with serving_desk(settings_in(tmp_path)) as client:
-        page = client.get("/login")
-        assert page.status_code == 503
+        person = Officer(client)
+        assert person.sign_in(person="K. Lee").status_code == 503
         assert client.post("/v1/scores", make_consignment("RB1")).status_code == 200
 
 
 def test_the_service_gets_the_whole_fault_of_a_page_for_its_log(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: PageRenderer, request: PageRequest) -> None:
+    def fail(request: PageRequest, _: Viewer) -> tuple[str, dict[str, Any]]:
         raise ServiceFault("the log cannot be read", where=request.view)
 
     publish(tmp_path, bundle, "1")
     with serving_desk(settings_in(tmp_path)) as client:
-        monkeypatch.setattr(PageRenderer, "_render", fail)
         renderer = PageRenderer(client.service.settings)
-        answer = renderer.render(PageRequest("/etc/secret", {}, None, "", 0))
+        monkeypatch.setitem(renderer._views, "/etc/secret", fail)
+        answer = renderer.render(PageRequest("/etc/secret", {}, Viewer("key", "K. Lee", ("read",)), "", 0))
         renderer.close()
     assert answer.status == 503
     assert "/etc/secret" in answer.error

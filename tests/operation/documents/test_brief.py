@@ -12,7 +12,8 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
 from operation.documents.brief import Brief, build_brief
-from operation.documents.brief_report import render_brief, summarize_brief
+from operation.documents.brief_report import build_brief_document, summarize_brief
+from operation.documents.document import to_plain
 from operation.documents.trends import find_trends
 
 AS_OF = day(100)
@@ -136,7 +137,7 @@ def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
         pd.concat([tables.outcomes, result], ignore_index=True),
         tables.alerts,
     )
-    assert build_brief(more, AS_OF, recent_days=40).to_plain() == brief.to_plain()
+    assert to_plain(build_brief(more, AS_OF, recent_days=40)) == to_plain(brief)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_trends_of_pure_chance_are_rarely_called() -> None:
 
 
 def test_the_page_and_the_summary_say_the_trends(brief: Brief) -> None:
-    page, summary = render_brief(brief), summarize_brief(brief)
+    page, summary = build_brief_document(brief).page, summarize_brief(brief)
     assert "rising: office Incheon, 16 of 95; 12 of 300 before" in page
     assert "rising: office Incheon, 16 of 95; 12 of 300 before" in summary
     assert "the largest is HS chapter 61" in summary
@@ -190,4 +191,4 @@ def test_nothing_to_report_is_refused_and_no_result_is_no_fault() -> None:
     assert tables.outcomes is not None
     quiet = build_brief(Tables(tables.consignments, tables.outcomes[:0]), AS_OF)
     assert (quiet.known, quiet.trends) == (0, [])
-    assert "There is no detection yet." in render_brief(quiet)
+    assert "There is no detection yet." in build_brief_document(quiet).page

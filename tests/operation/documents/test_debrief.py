@@ -19,11 +19,11 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
-from operation.alert_yield import select_valid_alerts
 from operation.documents.debrief import Debrief, DebriefInputs, build_debrief
-from operation.documents.debrief_report import render_debrief, summarize_debrief
+from operation.documents.debrief_report import build_debrief_document, summarize_debrief
 from operation.documents.tallies import compare_selectors, count_by, estimate_expected, estimate_rate
 from operation.inspections import OperationPeriod, find_period
+from operation.yields import select_valid_alerts
 from training.evaluation.estimate import Estimate
 
 PERIOD = OperationPeriod(day(0), day(14), day(60))
@@ -139,7 +139,7 @@ def test_every_count_is_that_of_a_plain_loop(rows: list[dict[str, Any]]) -> None
     handled = sum(each.positives for each in found.handlings)
     assert handled == found.total.positives + found.total.selected - found.total.presented
     json.dumps(found.to_plain(), allow_nan=False)
-    assert "<svg" in render_debrief(found)
+    assert "<svg" in build_debrief_document(found).page
 
 
 def hand_made() -> Debrief:
@@ -280,7 +280,7 @@ def test_random_inspections_of_which_some_lack_their_probability_are_not_compare
 
 def test_the_page_and_the_summary_say_the_numbers() -> None:
     found = hand_made()
-    page = render_debrief(found)
+    page = build_debrief_document(found).page
     for text in (
         "6 of 12 consignments were selected",
         "Detections of new psychoactive substances: 2",

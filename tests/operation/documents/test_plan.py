@@ -13,7 +13,7 @@ from consignments.errors import BadInput
 from models.calibration import CalibrationLevel
 from models.selection import build_selection_table
 from operation.documents.plan import PlanDetails, build_plan, read_plan, select_by_plan
-from operation.documents.plan_report import render_plan, summarize_plan
+from operation.documents.plan_report import build_plan_document, summarize_plan
 
 DETAILS = PlanDetails("CATalyst", day(20), day(30), "nps", explore=0.0)
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
 
 def test_the_page_says_what_the_summary_says() -> None:
     plan = build_plan(make_scores(), {"*": 2}, DETAILS._replace(explore=0.1))
-    page = render_plan(plan)
+    page = build_plan_document(plan).page
     for line in summarize_plan(plan).split("\n"):
         assert line in page
     assert "<svg" in page

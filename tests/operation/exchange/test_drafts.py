@@ -10,7 +10,6 @@ from consignments.tables import build_frame, to_consignments
 from features.batch import Tables
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from operation.alert_yield import compute_yields
 from operation.exchange.confirmed import list_confirmed
 from operation.exchange.drafts import (
     MAX_SHARING,
@@ -22,6 +21,7 @@ from operation.exchange.drafts import (
 )
 from operation.exchange.reports import draft_reports
 from operation.inspections import find_period, join_inspections
+from operation.yields import compute_yields
 
 KEY = OperationKey("EXAMPLE", bytes(32))
 OPTIONS = DraftOptions("XB", day(20), KEY)

@@ -1,35 +1,50 @@
-"""Who exports personal data is recorded before it is read; without the record nothing is exported."""
+"""The record of who read personal data: a command writes a line before it reads, and the service takes it into the chain."""
 
-import json
 from pathlib import Path
 
-from support.serving_examples import publish, scored, serving, settings_in
-from support.serving_past import run
+from click.testing import CliRunner
+from support.databases import state_environment
+from support.examples import make_consignment
+from support.serving_examples import Client, publish, serving, settings_in
+
+from npsrisk import main
+from serving.event_log.events import AccessEvent
+from serving.event_log.reader import LogReader
+from serving.maintenance.access_log import FILE_NAME, decode_access
 
 
-def test_an_export_of_personal_data_is_recorded_and_another_is_not(tmp_path: Path, bundle: Path) -> None:
-    state = tmp_path / "state"
-    publish(state, bundle, "1")
-    with serving(settings_in(state)) as client:
-        scored(client, "RB1")
-    record = state / "access.jsonl"
-    assert run(state, "export", "--out", str(tmp_path / "plain"))[0] == 0
-    assert not record.exists()
-    for _ in range(2):
-        assert run(state, "export", "--personal", "--out", str(tmp_path / "personal"))[0] == 0
-    lines = [json.loads(line) for line in record.read_text().splitlines()]
-    assert [(line["command"], line["last_sequence"]) for line in lines] == [("export --personal", 1)] * 2
-    assert lines[0]["out"] == str(tmp_path / "personal")
-    assert lines[0]["user"]
-    assert record.stat().st_mode & 0o777 == 0o600
+def list_accesses(client: Client) -> list[str]:
+    client.look()
+    client.post(
+        "/v1/scores", make_consignment("RB9")
+    )  # its answer comes when all entries before it are on disk
+    with LogReader.open_to_read(client.service.settings.database_url) as log:
+        return [decode_access(event).command for event in log.read_entries_of(AccessEvent)]
 
 
-def test_without_a_record_nothing_is_exported(tmp_path: Path, bundle: Path) -> None:
-    state = tmp_path / "state"
-    publish(state, bundle, "1")
-    with serving(settings_in(state)) as client:
-        scored(client, "RB1")
-    (state / "access.jsonl").mkdir()
-    code, output = run(state, "export", "--personal", "--out", str(tmp_path / "personal"))
-    assert (code, "cannot be recorded" in output) == (2, True)
-    assert not (tmp_path / "personal").exists()
+def test_an_export_of_personal_data_is_in_the_chain_once(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    settings = settings_in(tmp_path)
+    with serving(settings) as client:
+        client.post("/v1/scores", make_consignment("RB1"))
+        words = ["export", "--out", str(tmp_path / "out"), "--personal"]
+        done = CliRunner().invoke(main, words, env=state_environment(tmp_path))
+        assert done.exit_code == 0, done.output
+        assert list_accesses(client) == ["export --personal"]
+    with (tmp_path / FILE_NAME).open("ab") as file:
+        file.write(b"half of a line that a kill cut")
+    with serving(settings) as client:  # which reads the file from its start
+        assert list_accesses(client) == ["export --personal"]
+    done = CliRunner().invoke(main, ["verify-log"], env=state_environment(tmp_path))
+    assert done.exit_code == 0, done.output
+
+
+def test_without_its_line_there_is_no_export(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        client.post("/v1/scores", make_consignment("RB1"))
+    (tmp_path / FILE_NAME).mkdir()  # it cannot be written
+    words = ["export", "--out", str(tmp_path / "out"), "--personal"]
+    done = CliRunner().invoke(main, words, env=state_environment(tmp_path))
+    assert (done.exit_code, (tmp_path / "out").exists()) == (2, False)
+    assert "cannot be recorded" in done.output

@@ -17,8 +17,8 @@ from features.history.pseudonyms import Pseudonyms
 from features.links.identifiers import LinkNumberBuilder
 from features.links.report import TraceReport
 from features.links.trace import LinkTable, trace_links
+from operation.logged_links import REDACTED, LoggedLinks
 from serving.encryption.vault import Vault
-from serving.maintenance.logged_links import REDACTED, LoggedLinks
 
 
 @pytest.fixture(scope="module")

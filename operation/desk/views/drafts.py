@@ -17,7 +17,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
 from operation.desk.background import BackgroundValues
-from operation.desk.consignment import find_standing_outcome, is_detection
+from operation.desk.views.consignment import find_standing_outcome, is_detection
 from operation.exchange.drafts import (
     SHARING_DAYS,
     VALID_DAYS,
@@ -45,17 +45,7 @@ MAX_KEPT = 20
 
 
 class DraftForm(NamedTuple):
-    """Choices of an officer for the messages of a detection.
-
-    Attributes
-    ----------
-    operation : str or None
-    handling : str
-    valid_days : int
-    text : str or None
-        Text of the warning; None for the drafted one.
-    send_seizure, send_warning : bool
-    """
+    """Choices of an officer for the messages of a detection."""
 
     operation: str | None = None
     handling: Handling = "amber"
@@ -83,20 +73,7 @@ class DraftForm(NamedTuple):
 
 
 class Drafts(NamedTuple):
-    """The draft messages of a detection.
-
-    Attributes
-    ----------
-    seizure : Seizure
-    warning : Warning or None
-        None if the consignment has no fact that a warning could name.
-    operations : list of str
-        Operations whose keys are valid.
-    left_out : int
-        Indicators that are not sent, because many own consignments share them.
-    digest : str
-        Digest of the facts, which the form sends back.
-    """
+    """The draft messages of a detection."""
 
     seizure: Seizure
     warning: Warning | None
@@ -120,19 +97,7 @@ def find_confirmed(events: Sequence[Event], entries: EventCodec) -> ConfirmedSei
 
 
 class DraftWriter:
-    """A writer of drafts from the log of a service.
-
-    Parameters
-    ----------
-    url : str
-        Database URL of the log.
-    administration : str
-        Author of the messages.
-    own : Pseudonyms
-        Makes the references of cases.
-    load_entries : callable
-        Returns the event codec, with a vault.
-    """
+    """A writer of drafts from the log of a service."""
 
     def __init__(
         self, url: str, administration: str, own: Pseudonyms, load_entries: Callable[[], EventCodec]
@@ -144,13 +109,7 @@ class DraftWriter:
     def write(
         self, found: ConfirmedSeizure, form: DraftForm, keys: OperationKeys, now: datetime
     ) -> Drafts | None:
-        """Write the drafts of a detection; None while its frequent indicators are being counted.
-
-        Raises
-        ------
-        BadSetting
-            If there is not exactly one key to make indicators with.
-        """
+        """Write the drafts of a detection; None while its frequent indicators are being counted."""
         key = keys.find(form.operation, now)
         common = self._count(found, key, now)
         if common is None:

@@ -21,10 +21,7 @@ from serving.maintenance.recomputation import CHUNK_ARRIVALS, OutcomeEvents, rea
 
 Longs = NDArray[np.int64]
 EXCLUDED_FROM_LINKS = ("keys", "features", "reasons")
-REDACTED, UNREADABLE = (
-    "content was removed by npsrisk forget",
-    "fields cannot be decrypted",
-)
+REDACTED, UNREADABLE = ("content was removed by npsrisk forget", "fields cannot be decrypted")
 
 
 class LoggedLinks:

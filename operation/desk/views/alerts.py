@@ -19,19 +19,7 @@ MAX_MESSAGES = 200
 
 
 class AlertRow(NamedTuple):
-    """An alert with its patterns and its yield.
-
-    Attributes
-    ----------
-    alert : Alert
-    patterns : list of (str, str or None)
-        Name and value; the value is None if it is personal and not shown.
-    indicators : int
-        Number of its indicators.
-    active : bool
-        Whether it is in force now.
-    counts : YieldCounts
-    """
+    """An alert with its patterns and its yield."""
 
     alert: Alert
     patterns: list[tuple[str, str | None]]
@@ -41,24 +29,7 @@ class AlertRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """A message of a partner, or an own one, with what it brought.
-
-    Attributes
-    ----------
-    message : document
-    kind : str
-    recorded_us : int or None
-    by : str
-        API key, or the officer who approved an own message.
-    text : str or None
-        What it says in words.
-    alert_id : str or None
-        The alert that it became here; None if it became none.
-    counts : YieldCounts or None
-        Counts of that alert.
-    reported : list of Feedback
-        Feedback of partners on it.
-    """
+    """A message of a partner, or an own one, with what it brought."""
 
     message: AnyMessage
     kind: str

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.errors import ServiceFault
-from consignments.records import Consignment, Outcome, get_fields
+from consignments.records import Consignment, Outcome, Selector, get_fields
 from consignments.visibility import is_final, list_positive_results
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import EventCodec, Proposal, RecordedAction, get_spelling
+from serving.event_log.event_codec import Action, EventCodec, Proposal, RecordedAction, get_spelling
 from serving.event_log.events import (
     ActionEvent,
     ArrivalEvent,
@@ -25,23 +25,15 @@ from serving.state.consignment_states import NO_REASONS, rank_outcome
 MAX_TIMELINE = 200
 """Maximum number of log entries of a consignment that a page shows, the latest ones."""
 LISTED_APART = frozenset({"consignment_id", "received_at", "items", "quality", "cancelled_at"})
+PLAIN = EventCodec(None, Consignment, ())
+"""A codec without keys, for what is not encrypted."""
+REPEATED = ("status", "result", "substance", "substance_family", "quantity_g", "concealment", "inspected_at")
+"""Fields of an outcome that are equal if its form was sent twice."""
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
 class TimelineEntry(NamedTuple):
-    """One log entry of a consignment.
-
-    Attributes
-    ----------
-    sequence : int
-    at_us : int
-        When it happened.
-    kind : str
-    by : str
-        API key, or the person of an action.
-    record : object
-        What the entry holds, decoded; None for a cancellation.
-    """
+    """One log entry of a consignment, with the time at which the service recorded it, the API key or person, and the decoded record."""
 
     sequence: int
     at_us: int
@@ -53,30 +45,8 @@ class TimelineEntry(NamedTuple):
 class ConsignmentView(NamedTuple):
     """A consignment with all that a page shows of it.
 
-    Attributes
-    ----------
-    name, spelling : str
-    latest : ArrivalEvent
-        Its version that counts.
-    decision : DecisionEvent or None
-        The version that counts, if it was scored.
-    office : str or None
-    fields : list of (str, object)
-        Fields that are not personal, with their values.
-    items : tuple
-    personal : list of (str, object) or None
-        Personal fields; None if they are not shown.
-    personal_fault : str
-        Why they cannot be shown, if they should be.
-    reasons : list of Reason
-    timeline : list of TimelineEntry
-        The latest first.
-    proposal : str or None
-    last_sequence : int
-    selected_by : str or None
-    left_out : int
-    outcome : Outcome or None
-        The valid one of its outcomes.
+    `latest` is the version that counts, `decision` the same if it was scored. `personal` is None if personal fields are not shown, and
+    `personal_fault` says why they cannot be. The timeline begins with the latest entry; `left_out` are those before it. `outcome` is the valid one.
     """
 
     name: str
@@ -84,6 +54,7 @@ class ConsignmentView(NamedTuple):
     latest: ArrivalEvent
     decision: DecisionEvent | None
     office: str | None
+    state: str
     fields: list[tuple[str, Any]]
     items: tuple[Any, ...]
     personal: list[tuple[str, Any]] | None
@@ -92,7 +63,8 @@ class ConsignmentView(NamedTuple):
     timeline: list[TimelineEntry]
     proposal: Proposal | None
     last_sequence: int
-    selected_by: str | None
+    selection: Selector | None
+    selected_by: Selector
     left_out: int
     outcome: Outcome | None
 
@@ -103,44 +75,34 @@ class ConsignmentView(NamedTuple):
 
 
 def build_view(
-    events: Sequence[Event], latest: ArrivalEvent, plain: EventCodec, opened: EventCodec, *, personal: bool
+    events: Sequence[Event], latest: ArrivalEvent, opened: EventCodec, *, personal: bool
 ) -> ConsignmentView:
-    """Build the view of a consignment.
-
-    Parameters
-    ----------
-    events : sequence of Event
-        Its entries in order.
-    latest : ArrivalEvent
-    plain : EventCodec
-        Without a vault.
-    opened : EventCodec
-        With a vault: it decrypts the reasons of actions, and personal fields.
-    personal : bool
-        Whether to show personal fields.
-    """
-    c = None if latest.redacted else plain.decode_consignment(msgspec.structs.replace(latest, sealed=None))
+    """Build the view of a consignment from its entries in order; `opened` decrypts the reasons of actions, and personal fields."""
+    c = None if latest.redacted else PLAIN.decode_consignment(msgspec.structs.replace(latest, sealed=None))
     hidden, fault = _read_personal(latest, opened) if personal else (None, "")
     decision = latest if isinstance(latest, DecisionEvent) else None
     shown = list(events[-MAX_TIMELINE:])
-    selected_by = _find_selector(events, plain)
+    selection, outcome = find_selection(events, PLAIN), find_standing_outcome(events, PLAIN)
+    proposal = propose(None if decision is None else decision.band, selected=selection is not None)
     return ConsignmentView(
         latest.consignment_id,
         get_spelling(latest),
         latest,
         decision,
-        None if c is None else c.office,
+        PLAIN.read_office(latest),
+        _find_state(events, latest, outcome, selection),
         _list_fields(c, personal=False),
         (c.items or ()) if c is not None else (),
         hidden,
         fault,
         _decode_reasons((decision.reasons if decision is not None else None) or NO_REASONS),
         [entry for event in reversed(shown) if (entry := _describe(event, opened)) is not None],
-        propose(None if decision is None else decision.band, selected=bool(selected_by)),
+        proposal,
         events[-1].sequence,
-        selected_by,
+        selection,
+        find_selected_by(selection, proposal),
         len(events) - len(shown),
-        find_standing_outcome(events, plain),
+        outcome,
     )
 
 
@@ -157,6 +119,46 @@ def find_standing_outcome(events: Sequence[Event], entries: EventCodec) -> Outco
 def is_detection(outcome: Outcome) -> bool:
     """Check if an outcome is final, with any offence."""
     return is_final(outcome) and outcome.result in list_positive_results("any_offence")
+
+
+def find_selection(events: Sequence[Event], entries: EventCodec) -> Selector | None:
+    """Find who selected a consignment for inspection; None if no selection is recorded."""
+    found = [event for event in events if isinstance(event, SelectionEvent)]
+    return entries.selections.decode(found[-1]).selected_by if found else None
+
+
+def find_selected_by(selection: Selector | None, proposal: Proposal | None) -> Selector:
+    """Find who an inspection is counted for: the recorded selection, the model if its list proposed it, else the officer."""
+    return selection or ("model" if proposal == "inspect" else "officer")
+
+
+def is_same_act(later: Sequence[Event], record: Action | Outcome, key: str) -> bool:
+    """Check if the only entry that followed a page is the act of its form: the form was sent twice."""
+    match later:
+        case [ActionEvent() as event] if isinstance(record, Action):
+            done = PLAIN.actions.decode(event)
+            return (done.action, done.by) == (record.action, record.by)
+        case [OutcomeEvent() as event] if isinstance(record, Outcome):
+            found = PLAIN.outcomes.decode(event)
+            return event.asked_by == key and all(
+                getattr(found, name) == getattr(record, name) for name in REPEATED
+            )
+        case _:
+            return False
+
+
+def _find_state(
+    events: Sequence[Event], latest: ArrivalEvent, outcome: Outcome | None, selection: Selector | None
+) -> str:
+    """Return what is known of a consignment last, as its row on the list does."""
+    if any(isinstance(each, CancellationEvent) and each.sequence > latest.sequence for each in events):
+        return "cancelled"
+    if outcome is not None:
+        return "missed" if outcome.status == "missed" else outcome.result or "pending"
+    actions = [each for each in events if isinstance(each, ActionEvent)]
+    if actions:
+        return PLAIN.actions.decode(actions[-1]).action
+    return "open" if selection is None else "selected"
 
 
 def _read_personal(latest: ArrivalEvent, opened: EventCodec) -> tuple[list[tuple[str, Any]] | None, str]:
@@ -178,11 +180,6 @@ def _list_fields(c: Consignment | None, *, personal: bool) -> list[tuple[str, An
     ]
 
 
-def _find_selector(events: Sequence[Event], plain: EventCodec) -> str | None:
-    found = [event for event in events if isinstance(event, SelectionEvent)]
-    return plain.selections.decode(found[-1]).selected_by if found else None
-
-
 def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
     """Describe an entry of the timeline; None for entries of npsrisk itself."""
     record: Any
@@ -196,12 +193,8 @@ def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
         case SelectionEvent():
             record = entries.selections.decode(event)
         case ActionEvent():
-            record = _read_action(event, entries)
+            record = entries.actions.decode(event)
         case _:
             return None
     by = record.by or event.asked_by if isinstance(record, RecordedAction) else event.asked_by
-    return TimelineEntry(event.sequence, event.at_us, event.kind, by, record)
-
-
-def _read_action(event: ActionEvent, entries: EventCodec) -> RecordedAction:
-    return entries.actions.decode(event)
+    return TimelineEntry(event.sequence, event.recorded_us or event.at_us, event.kind, by, record)

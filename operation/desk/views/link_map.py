@@ -14,16 +14,17 @@ from features.links.trace import (
     TraceLimits,
     trace_links,
 )
+from operation.logged_links import LoggedLinks
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ArrivalEvent
 from serving.event_log.reader import LogReader
-from serving.maintenance.logged_links import LoggedLinks
 
 LIMITS = TraceLimits(depth=2, consignments=40, sharing=50)
-SIZE = 480
-RINGS = (0, 110, 205)
-"""Distances from the middle of the drawing, by the number of links."""
+MARGIN = 35
+RING_DISTANCE = 100
+NODE_DISTANCE = 34
+"""Smallest distance between two consignments on a ring, so that their numbers can be read."""
 
 
 class DrawnNode(NamedTuple):
@@ -55,45 +56,25 @@ class LinkMap(NamedTuple):
     links: list[DrawnLink]
     left_out: int
     as_of_us: int
+    size: int
 
 
 class LinkReader:
-    """A reader of the link table of the event log. It reads only new consignments again.
-
-    Parameters
-    ----------
-    url : str
-        Database URL of the log.
-    pseudonyms : Pseudonyms
-    open_vault : callable
-        Returns the vault.
-    """
+    """A reader of the link table of the event log. It reads only new consignments again."""
 
     def __init__(self, url: str, pseudonyms: Pseudonyms, open_vault: Callable[[], Vault]) -> None:
         self._url, self._pseudonyms, self._open_vault = url, pseudonyms, open_vault
         self._table: LinkTable | None = None
 
     def read(self) -> LinkTable:
-        """Read the link table up to the last entry; this takes some seconds for 100,000 consignments at first.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
+        """Read the link table up to the last entry; this takes some seconds for 100,000 consignments at first."""
         with LogReader.open_to_read(self._url) as log:
             self._table = LoggedLinks(log, self._open_vault(), self._pseudonyms).read(known=self._table)
         return self._table
 
 
 def trace_consignment(table: LinkTable, consignment_id: str, now_us: int) -> LinkTrace:
-    """Trace a consignment as of now.
-
-    Raises
-    ------
-    UnknownName, BadInput
-        The consignment is not among the arrivals of the table.
-    """
+    """Trace a consignment as of now."""
     return trace_links(table, consignment_id, now_us, LIMITS)
 
 
@@ -118,17 +99,19 @@ def find_foreign(
 
 def draw_links(trace: LinkTrace) -> LinkMap:
     """Draw a trace: the traced consignment in the middle, linked ones on rings by distance."""
+    rings = [[each for each in trace.consignments if each.distance == n] for n in range(LIMITS.depth + 1)]
+    radii = [0.0]
+    for ring in rings[1:]:
+        radii.append(max(radii[-1] + RING_DISTANCE, len(ring) * NODE_DISTANCE / (2 * pi)))
+    middle = radii[-1] + MARGIN
     nodes: dict[str, DrawnNode] = {}
-    for distance, radius in enumerate(RINGS):
-        ring = [each for each in trace.consignments if each.distance == distance]
+    for distance, (ring, radius) in enumerate(zip(rings, radii, strict=True)):
         for place, each in enumerate(ring):
             angle = 2 * pi * place / len(ring) - pi / 2 + 0.3 * distance
-            x, y = SIZE / 2 + radius * cos(angle), SIZE / 2 + radius * sin(angle)
-            nodes[each.consignment_id] = DrawnNode(
-                len(nodes) + 1, round(x, 1), round(y, 1), each, _get_kind(each)
-            )
+            x, y = round(middle + radius * cos(angle), 1), round(middle + radius * sin(angle), 1)
+            nodes[each.consignment_id] = DrawnNode(len(nodes) + 1, x, y, each, _get_kind(each))
     links = [_draw_link(link, nodes) for link in trace.links]
-    return LinkMap(list(nodes.values()), links, trace.left_out, trace.known.moment_us)
+    return LinkMap(list(nodes.values()), links, trace.left_out, trace.known.moment_us, round(2 * middle))
 
 
 def _get_kind(each: LinkedConsignment) -> str:

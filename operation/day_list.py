@@ -52,26 +52,7 @@ NO_FIELDS = ListFields()
 
 
 class ListRow:
-    """One consignment of a day. What was decided and found stays when an amendment sets another version.
-
-    Parameters
-    ----------
-    name : str
-
-    Attributes
-    ----------
-    name, spelling : str
-        Identifier in normal form, and as its sender spelled it.
-    sequence : int
-        Log entry of the decision of the version that counts.
-    score, band
-    office : str or None
-    fields : ListFields
-    state : str
-        `cancelled`, the result of its inspection, `missed`, its latest action, `selected` or `open`.
-    family : str or None
-        Substance family of its result.
-    """
+    """One consignment of a day. What was decided and found stays when an amendment sets another version."""
 
     __slots__ = (
         "_reasons", "action", "band", "cancelled", "family", "fields", "name", "office", "outcome", "rank",
@@ -124,17 +105,7 @@ FILTERS: dict[str, Callable[[ListRow], str | None]] = {
 
 
 class OfficeDay(NamedTuple):
-    """The consignments of an office on a day.
-
-    Attributes
-    ----------
-    ranked : list of ListRow
-        The highest score first.
-    selected : int
-        How many were selected for inspection.
-    choices : dict
-        Values of each filter.
-    """
+    """The consignments of an office on a day."""
 
     ranked: list[ListRow]
     selected: int
@@ -148,21 +119,7 @@ class OfficeDay(NamedTuple):
 
 
 class DayList:
-    """The consignments that were received on one UTC day and scored.
-
-    Parameters
-    ----------
-    day : int
-        Days since the epoch.
-    entries : EventCodec
-
-    Attributes
-    ----------
-    sequence : int
-        Last log entry applied.
-    rows : dict
-        Rows by identifier, of the consignments whose version that counts is of the day.
-    """
+    """The consignments that were received on one UTC day and scored."""
 
     CHUNK_ENTRIES = 4_096
     """Maximum number of new entries in memory."""
@@ -266,14 +223,7 @@ class DayList:
 
 
 class DayLists:
-    """The lists of the days that were looked at last.
-
-    Parameters
-    ----------
-    log : LogReader
-    entries : EventCodec
-        Without a vault: the lists have no personal fields.
-    """
+    """The lists of the days that were looked at last."""
 
     MAX_DAYS = 4
     MAX_NEW_ENTRIES = 50_000
@@ -284,13 +234,7 @@ class DayLists:
         self._days: dict[int, DayList] = {}
 
     def get(self, day: int) -> DayList:
-        """Return the list of a day, up to the last entry on disk.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
+        """Return the list of a day, up to the last entry on disk."""
         last = self._log.read_last_sequence()
         known = self._days.pop(day, None)
         if known is None or last - known.sequence > self.MAX_NEW_ENTRIES:

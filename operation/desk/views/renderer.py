@@ -11,16 +11,20 @@ from consignments.exchange.folder import KEYS_FOLDER
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime
+from features.goods.lexicon import list_substances
 from features.history.data_keys import load_data_key
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKeys
-from features.links.trace import LinkTable, LinkTrace
-from operation.desk.alerts import list_alert_rows, list_message_rows
+from features.links.trace import LinkedConsignment, LinkTable, LinkTrace
+from operation.day_list import DayLists
 from operation.desk.background import BackgroundValue
-from operation.desk.consignment import ConsignmentView, build_view
-from operation.desk.day_list import DayLists
-from operation.desk.days import format_day
-from operation.desk.drafts import (
+from operation.desk.formats import render_template
+from operation.desk.messages import DOCUMENTS, PageAnswer, PageRequest, Viewer
+from operation.desk.texts import load_texts
+from operation.desk.views.alerts import list_alert_rows, list_message_rows
+from operation.desk.views.consignment import PLAIN, ConsignmentView, build_view
+from operation.desk.views.days import format_day
+from operation.desk.views.drafts import (
     HANDLING_CODES,
     DraftForm,
     Drafts,
@@ -28,25 +32,30 @@ from operation.desk.drafts import (
     find_confirmed,
     list_facts,
 )
-from operation.desk.formats import create_environment
-from operation.desk.hunt import Hunts, LogHunter, list_hunt_values
-from operation.desk.link_map import SIZE, LinkReader, draw_links, find_foreign, trace_consignment
-from operation.desk.list_view import ListQuery, build_list
-from operation.desk.messages import DOCUMENTS, PageAnswer, PageRequest, Viewer
-from operation.desk.texts import PageTexts, load_own_texts
-from operation.desk.traffic import DAYS, TrafficReader
-from operation.desk.waterfall import WIDTH, draw_waterfall, explain_decision, refuse_fetch
+from operation.desk.views.hunt import Hunts, list_hunt_values
+from operation.desk.views.link_map import LinkReader, draw_links, find_foreign, trace_consignment
+from operation.desk.views.list_view import WITHOUT_OFFICE, ListQuery, build_list, find_place
+from operation.desk.views.traffic import DAYS, TrafficReader
+from operation.desk.views.waterfall import WIDTH, draw_waterfall, explain_decision, refuse_fetch
+from operation.hunts.hunt import Hunt
+from operation.hunts.logged import LogHunter
 from operation.logged_yields import LoggedYields
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import ActionKind, EventCodec
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader
 from serving.event_log.versions import find_counting_version
-from serving.maintenance.access_log import record_page_access
 from serving.process.settings import Settings
 from serving.scoring.loaded_model import PastModels
 
 Values = dict[str, Any]
+COUNTING = "counting"
+"""Why there are no drafts yet: the identifiers that many own consignments share are being counted."""
+ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(ActionKind))))
+"""What an officer may decide, in the order of the page."""
+RESULTS = ("clear", "nps", "controlled_drug", "other_offence", "pending", "missed")
+"""What an officer may record of an inspection, in the order of the page."""
+ACTS = ("action", "outcome")
 
 
 class PageNotFound(Exception):
@@ -54,38 +63,23 @@ class PageNotFound(Exception):
 
 
 class PageRenderer:
-    """A renderer of pages from the event log of one service.
+    """A renderer of pages from the event log of one service; `BadSetting` or `ServiceFault` if its log or keys cannot be used.
 
-    Parameters
-    ----------
-    settings : Settings
-
-    Attributes
-    ----------
-    keys : OperationKeys
-        Those of the exchange directory; more come when an alert or a hunt is read.
-
-    Raises
-    ------
-    BadSetting, ServiceFault
-        The log or the keys cannot be used.
+    `keys` are those of the exchange directory; more come when an alert or a hunt is read.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._data_key = load_data_key(settings.data_key_file)
+        own = Pseudonyms(load_data_key(settings.data_key_file))
         self.log = LogReader.open_to_read(settings.database_url)
-        self.texts: PageTexts = load_own_texts()
         self._vault: Vault | None = None
-        self._plain = EventCodec(None, Consignment, ())
-        self._lists = DayLists(self.log, self._plain)
-        links = LinkReader(settings.database_url, Pseudonyms(self._data_key), self._load_vault)
+        self._lists = DayLists(self.log, PLAIN)
+        links = LinkReader(settings.database_url, own, self._load_vault)
         self.keys, self._key_fault = OperationKeys(), ""
         yields = LoggedYields(settings.database_url, self._load_entries, self.keys)
         self._links, self._yields = BackgroundValue(links.read), BackgroundValue(yields.read)
         self._hunts = Hunts(LogHunter(settings), self._load_entries)
         name = settings.administration
-        own = Pseudonyms(self._data_key)
         self._drafts = (
             None if name is None else DraftWriter(settings.database_url, name, own, self._load_entries)
         )
@@ -109,42 +103,18 @@ class PageRenderer:
     def render(self, request: PageRequest) -> PageAnswer:
         """Render a page; a fault becomes a page that says what is wrong."""
         try:
-            return self._render(request)
+            if request.view == DOCUMENTS:
+                return self._answer_documents(request)
+            assert request.viewer is not None
+            name, values = self._views[request.view](request, request.viewer)
+            return render_template(name, request, values, request.facts.get("status", 200))
         except PageNotFound:
-            return self._fill(
-                "error",
-                request,
-                {
-                    "status": 404,
-                    "title": self.texts("error.not_found"),
-                    "detail": self.texts("error.not_found_detail"),
-                },
-                404,
-            )
+            values = {"title": "error.not_found", "detail": load_texts()("error.not_found_detail")}
+            return render_template("error", request, values, 404)
         except ServiceFault as fault:
-            detail = fault.format_public(self.texts("error.try_again"))
-            values = {"status": 503, "title": self.texts("error.unavailable"), "detail": detail}
-            return msgspec.structs.replace(self._fill("error", request, values, 503), error=str(fault))
-
-    def _render(self, request: PageRequest) -> PageAnswer:
-        if request.view == DOCUMENTS:
-            return self._answer_documents(request)
-        if request.view == "login":
-            return self._fill("login", request, request.facts, request.facts.get("status", 200))
-        if request.view == "error":
-            status = request.facts["status"]
-            title = self.texts.name("error", f"title_{status}")
-            return self._fill("error", request, {"title": title, **request.facts}, status)
-        assert request.viewer is not None
-        name, values = self._views[request.view](request, request.viewer)
-        return self._fill(name, request, values, request.facts.get("status", 200))
-
-    def _fill(self, name: str, request: PageRequest, values: Values, status: int) -> PageAnswer:
-        html = create_environment().get_template(f"{name}.html").render(
-            t=self.texts, viewer=request.viewer, token=request.token, view=request.view, now_us=request.now_us,
-            q=request.query, facts=request.facts, **values,
-        )  # fmt: skip
-        return PageAnswer(status, html.encode(errors="backslashreplace"))
+            detail = fault.format_public(load_texts()("error.try_again"))
+            answer = render_template("error", request, {"title": "error.title_503", "detail": detail}, 503)
+            return msgspec.structs.replace(answer, error=str(fault))
 
     def _open_vault(self) -> Vault:
         """Open the vault at its first use; it reads the file of the data keys again by itself."""
@@ -166,53 +136,61 @@ class PageRenderer:
             self._key_fault = fault.what
         return EventCodec(self._load_vault(), Consignment, ())
 
-    def _open_entries(self) -> EventCodec:
-        return EventCodec(self._open_vault(), Consignment, ())
-
     def _view_list(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         query = ListQuery.parse(request.query, request.now_us)
-        found = build_list(self._lists.get(query.day), query, viewer)
+        rows = self._lists.get(query.day)
+        found = build_list(rows, query, viewer)
         nearest = None
         if not found.offices:
             us = self.log.find_latest_decision_us(query.day * US_PER_DAY)
             nearest = None if us is None else format_day(convert_us_to_day(us))
+        day = format_day(query.day)
         return "list", {
-            "list": found, "query": query, "nearest": nearest, "day": format_day(query.day),
+            "list": found, "query": query, "nearest": nearest, "day": day,
             "before": format_day(query.day - 1), "after": format_day(query.day + 1),
             "today": query.day == convert_us_to_day(request.now_us),
+            "here": query.build_query(day, office=found.office, page=found.page),
+            "unassigned": len(rows.view_office(None).ranked) if viewer.may_see(None) and found.office != WITHOUT_OFFICE else 0,
         }  # fmt: skip
 
     def _view_consignment(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
-        view = self._read_view(
-            request.query.get("id", ""), viewer, personal=request.query.get("personal") == "1"
-        )
-        explained = (
-            None if view.decision is None else explain_decision(view.decision, self._models, self._plain)
-        )
+        personal = bool(request.facts.get("personal"))
+        view = self._read_view(request.query.get("id", ""), viewer, personal=personal)
+        explained = None if view.decision is None else explain_decision(view.decision, self._models, PLAIN)
         reasons, base = explained or (view.reasons, None)
-        words = (self.texts("reasons.usual"), self.texts("reasons.others"), self.texts("reasons.this"))
-        waterfall = draw_waterfall(reasons, base, words) if reasons else None
-        actions = list(ACTIONS)
+        texts = load_texts()
+        words = (texts("reasons.usual"), texts("reasons.others"), texts("reasons.this"))
+        query = ListQuery.parse_place(
+            request.query.get("list", ""), convert_us_to_day(view.latest.at_us), view.office
+        )
+        place = find_place(self._lists.get(query.day), query, viewer, view.name)
+        day = format_day(query.day)
         return "consignment", {
-            "c": view, "waterfall": waterfall, "width": WIDTH, "actions": actions, "now": request.now_us,
-            "form": _read_form(request), "fault": request.facts.get("fault"),
+            "c": view, "waterfall": draw_waterfall(reasons, base, words) if reasons else None, "width": WIDTH,
+            "actions": ACTIONS, "results": RESULTS, "families": texts.list_codes("family"), "substances": list_substances(),
+            "form": _read_form(request), "fault": request.facts.get("fault"), "done": self._read_done(request, viewer),
+            "place": place, "here": query.build_query(day, page=place.page), "go": _goes_on(request),
+            "day": day, "sends": self._drafts is not None,
         }  # fmt: skip
 
+    def _read_done(self, request: PageRequest, viewer: Viewer) -> Values | None:
+        """Read what the viewer recorded last for the consignment that the page was called with as `done`."""
+        name = request.query.get("done")
+        if not name:
+            return None
+        view = self._read_view(name, viewer, personal=False)
+        own = (each for each in view.timeline if each.kind in ACTS and each.by in (viewer.person, viewer.key))
+        entry = next(own, None)
+        return None if entry is None else {"c": view, "entry": entry}
+
     def _read_view(self, identifier: str, viewer: Viewer, *, personal: bool) -> ConsignmentView:
-        """Read a consignment; record who looks at personal fields before they are read."""
+        """Read a consignment that the viewer may see."""
         events = self.log.read_consignment_events(normalize_identifier(identifier))
         latest = find_counting_version(events)
-        if latest is None:
+        if latest is None or not viewer.may_see(PLAIN.read_office(latest)):
             raise PageNotFound
-        office = self._plain.read_office(latest)
-        if not viewer.may_see(office):
-            raise PageNotFound
-        shown = personal and viewer.may("personal")
-        if shown:
-            record_page_access(
-                self._settings.state_dir, self.log, viewer.key, viewer.person, latest.consignment_id
-            )
-        return build_view(events, latest, self._plain, self._open_entries(), personal=shown)
+        opened = EventCodec(self._open_vault(), Consignment, ())
+        return build_view(events, latest, opened, personal=personal and viewer.may("personal"))
 
     def _view_links(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         view = self._read_view(request.query.get("id", ""), viewer, personal=False)
@@ -222,9 +200,9 @@ class PageRenderer:
         trace = _trace(table, view.name, request.now_us)
         hidden = set[str]()
         if trace is not None and viewer.offices is not None:
-            hidden = find_foreign(trace, table, self.log, self._plain, viewer.may_see)
+            hidden = find_foreign(trace, table, self.log, PLAIN, viewer.may_see)
         drawn = None if trace is None else draw_links(trace)
-        return "links", {"c": view, "map": drawn, "size": SIZE, "hidden": hidden}
+        return "links", {"c": view, "map": drawn, "hidden": hidden}
 
     def _view_hunt(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         alert = request.query.get("alert", "")
@@ -233,7 +211,26 @@ class PageRenderer:
         found = None if reading is None else reading.get()
         if reading is None or (found is None and not reading.complete):
             return "preparing", {}
-        return "hunt", {"name": name, "alert": bool(alert), **list_hunt_values(found, viewer)}
+        linked, hidden = (
+            ([], set[str]()) if alert or found is None else self._list_linked(name, found, request, viewer)
+        )
+        values = {"linked": linked, "hidden": hidden, **list_hunt_values(found, viewer)}
+        return "hunt", {"name": name, "alert": bool(alert), **values}
+
+    def _list_linked(
+        self, name: str, found: Hunt, request: PageRequest, viewer: Viewer
+    ) -> tuple[list[LinkedConsignment], set[str]]:
+        """List the linked consignments that a hunt does not name, and those of other offices among them."""
+        table = self._links.get()
+        trace = None if table is None else _trace(table, name, request.now_us)
+        if table is None or trace is None:
+            return [], set()
+        named = {row.consignment_id for row in found.hits}
+        linked = [
+            each for each in trace.consignments if each.distance == 1 and each.consignment_id not in named
+        ]
+        seen = viewer.offices is None
+        return linked, set() if seen else find_foreign(trace, table, self.log, PLAIN, viewer.may_see)
 
     def _view_draft(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:
         form = DraftForm.parse(request.query)
@@ -264,10 +261,7 @@ class PageRenderer:
         return view, drafts, "" if drafts is not None else COUNTING
 
     def _answer_documents(self, request: PageRequest) -> PageAnswer:
-        """Answer with the documents that an officer approves, as JSON.
-
-        The status is 409 if their facts are not those of the form, and 503 if they are not written yet.
-        """
+        """Answer with the documents that an officer approves, as JSON: 409 if the form has other facts, 503 if they are not written yet."""
         assert request.viewer is not None
         form = DraftForm.parse(request.query)
         try:
@@ -284,9 +278,7 @@ class PageRenderer:
         yields = self._yields.get()
         if yields is None:
             return "preparing", {}
-        personal = viewer.may("personal") and request.query.get("personal") == "1"
-        if personal:
-            record_page_access(self._settings.state_dir, self.log, viewer.key, viewer.person, "alerts")
+        personal = bool(request.facts.get("personal")) and viewer.may("personal")
         return "alerts", {
             "rows": list_alert_rows(yields, request.now_us, personal=personal),
             "messages": list_message_rows(yields),
@@ -294,15 +286,16 @@ class PageRenderer:
             "personal": personal,
         }
 
-    def _view_model(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:  # noqa: ARG002
+    def _view_model(self, request: PageRequest, _viewer: Viewer) -> tuple[str, Values]:
+        traffic = self._traffic.summarize(request.now_us)
         return "model", {
             "model": request.facts["model"],
-            "traffic": self._traffic.summarize(request.now_us),
+            "traffic": traffic,
             "format_day": format_day,
             "period": DAYS,
         }
 
-    def _view_try(self, request: PageRequest, viewer: Viewer) -> tuple[str, Values]:  # noqa: ARG002
+    def _view_try(self, request: PageRequest, _viewer: Viewer) -> tuple[str, Values]:
         facts = request.facts
         return "try", {
             "results": facts.get("results"),
@@ -311,10 +304,10 @@ class PageRenderer:
         }
 
 
-COUNTING = "counting"
-"""Why there are no drafts yet: the identifiers that many own consignments share are being counted."""
-ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(ActionKind))))
-"""What an officer may decide, in the order of the page."""
+def _goes_on(request: PageRequest) -> bool:
+    """Check whether the officer goes on to the next consignment after an act: as chosen before, else if they came from a list."""
+    form = request.facts.get("form")
+    return "list" in request.query if form is None else form.get("go") == "1"
 
 
 def _read_form(request: PageRequest) -> defaultdict[str, str]:
@@ -323,7 +316,6 @@ def _read_form(request: PageRequest) -> defaultdict[str, str]:
 
 
 def _trace(table: LinkTable, name: str, now_us: int) -> LinkTrace | None:
-    """Trace a consignment; None if it cannot be traced, for example because its fields were deleted or it is not in the table yet."""
     try:
         return trace_consignment(table, name, now_us)
     except NpsriskError:

@@ -21,20 +21,7 @@ class DayTraffic(NamedTuple):
 
 
 class TrafficSummary(NamedTuple):
-    """The traffic of the last days.
-
-    Attributes
-    ----------
-    until : int
-        Last day, since the epoch.
-    days : list of DayTraffic
-        The latest first.
-    shares : list of (str, int, float, float)
-        Band, decisions, share, and the share that training expects.
-    decisions : int
-    by_model : list of (str, int)
-        Models with their decisions, the most frequent first.
-    """
+    """The traffic of the last days."""
 
     until: int
     days: list[DayTraffic]
@@ -44,24 +31,13 @@ class TrafficSummary(NamedTuple):
 
 
 class TrafficReader:
-    """A reader of the traffic of the last days.
-
-    Parameters
-    ----------
-    log : LogReader
-    """
+    """A reader of the traffic of the last days."""
 
     def __init__(self, log: LogReader) -> None:
         self._log = log
 
     def summarize(self, now_us: int) -> TrafficSummary:
-        """Summarize the decisions of DAYS days up to the last day with any.
-
-        Raises
-        ------
-        ServiceFault
-            The log cannot be read.
-        """
+        """Summarize the decisions of DAYS days up to the last day with any."""
         latest_us = self._log.find_latest_decision_us(now_us + US_PER_DAY)
         today = convert_us_to_day(now_us if latest_us is None else latest_us)
         counts = self._log.count_decisions((today - DAYS + 1) * US_PER_DAY, (today + 1) * US_PER_DAY)

@@ -22,17 +22,7 @@ MIN_WIDTH = 1.5
 
 
 class WaterfallBar(NamedTuple):
-    """One bar: a reason with what it adds in log-odds, and the two ends of its bar. The next bar begins where it ends.
-
-    Attributes
-    ----------
-    text : str
-    value : float
-        What the reason adds; of the first and the last bar the whole score.
-    left, width, end : float
-    kind : str
-        `raises`, `lowers`, `usual` or `whole`.
-    """
+    """One bar: a reason with what it adds in log-odds, and the two ends of its bar. The next bar begins where it ends."""
 
     text: str
     value: float
@@ -52,13 +42,7 @@ class Waterfall(NamedTuple):
 def explain_decision(
     event: DecisionEvent, models: PastModels, entries: EventCodec
 ) -> tuple[list[Reason], float] | None:
-    """Compute all reasons of a decision, which add up with the base to its raw score.
-
-    Returns
-    -------
-    tuple or None
-        Reasons in the order of their contributions, and the base in log-odds; None if the model is not here or cannot say.
-    """
+    """Compute all reasons of a decision, which add up with the base to its raw score."""
     if event.redacted or event.features is None:
         return None
     try:
@@ -79,16 +63,7 @@ def refuse_fetch(name: str, version: str) -> Bundle:
 
 
 def draw_waterfall(reasons: Sequence[Reason], base: float | None, words: tuple[str, str, str]) -> Waterfall:
-    """Draw the strongest reasons as bars, the others as one bar, and the whole.
-
-    Parameters
-    ----------
-    reasons : sequence of Reason
-    base : float or None
-        The usual score in log-odds; None if the reasons are not complete: then only they are drawn.
-    words : tuple of str
-        Texts of the usual consignment, of all other reasons, and of this consignment.
-    """
+    """Draw the strongest reasons as bars, the others as one bar, and the whole."""
     usual, rest, this = words
     ranked = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     shown, others = ranked[:MAX_BARS], ranked[MAX_BARS:]

@@ -1,0 +1,1 @@
+"""Readers of what a page shows, from the event log."""

@@ -1,0 +1,155 @@
+"""The list of an office on a day: filters, pages, the line of its capacity, and the neighbours of a consignment."""
+
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
+from typing import NamedTuple, Self
+from urllib.parse import parse_qsl, urlencode
+
+from consignments.timestamps import convert_us_to_day
+from operation.day_list import FILTERS, DayList, ListRow, OfficeDay
+from operation.desk.messages import Viewer
+from operation.desk.views.days import format_day, parse_day
+
+PAGE_ROWS = 100
+MAX_DIGITS = 7
+WITHOUT_OFFICE = "-"
+"""Office in the query of the list of consignments without an office, which keys that are bound to no office see."""
+MAX_DAY = 100_000
+LIST_PARAMETERS = frozenset(("day", "office", "capacity", "page", *FILTERS))
+
+
+class ListQuery(NamedTuple):
+    """The parameters of a list: its day, office, capacity (None for the number of selected consignments), page from 1, and wanted values by filter."""
+
+    day: int
+    office: str | None
+    capacity: int | None
+    page: int
+    filters: dict[str, str]
+
+    @classmethod
+    def parse(cls, query: dict[str, str], now_us: int) -> Self:
+        """Parse the parameters; one that cannot be used counts as missing."""
+        day = parse_day(query.get("day", ""))
+        return cls(
+            convert_us_to_day(now_us) if day is None or not 0 <= day < MAX_DAY else day,
+            query.get("office") or None,
+            _parse_count(query.get("capacity", "")),
+            _parse_count(query.get("page", "")) or 1,
+            {name: query[name] for name in FILTERS if query.get(name)},
+        )
+
+    @classmethod
+    def parse_place(cls, text: str, day: int, office: str | None) -> Self:
+        """Parse the list from which a consignment was opened; without one, the list of its day and office."""
+        query = dict(parse_qsl(text)) or {"day": format_day(day), "office": office or WITHOUT_OFFICE}
+        return cls.parse(query, 0)
+
+    def build_query(self, day: str, **changes: object) -> str:
+        """Build the query of a link to the same list with some changes."""
+        given = {"day": day, "office": self.office, "capacity": self.capacity, **self.filters, **changes}
+        return urlencode({name: value for name, value in given.items() if value is not None})
+
+
+class OfficeList(NamedTuple):
+    """The page of a list.
+
+    `total` are the rows of the office, `matching` those that match the filters; `first` is the number of the first row of the page among
+    these, from 1. `line_after` is the position on the page after which the capacity line is drawn: 0 is above the first row, and None
+    if it is on another page.
+    """
+
+    offices: list[str]
+    office: str | None
+    rows: list[ListRow]
+    total: int
+    matching: int
+    page: int
+    pages: int
+    capacity: int
+    line_after: int | None
+    choices: dict[str, list[str]]
+    first: int
+
+
+class ListPlace(NamedTuple):
+    """The place of a consignment on a list: its rank, the page of its row, the number of rows, and the rows before and after it."""
+
+    rank: int | None
+    page: int
+    matching: int
+    previous: ListRow | None
+    next: ListRow | None
+
+
+def build_list(day: DayList, query: ListQuery, viewer: Viewer) -> OfficeList:
+    """Build the page of a list that a query asks for, of an office that the viewer may see."""
+    offices, office = _find_office(day, query, viewer)
+    found, matching = _select_rows(day, office, query)
+    capacity = found.selected if query.capacity is None else query.capacity
+    pages = max(1, -(-len(matching) // PAGE_ROWS))
+    page = min(query.page, pages)
+    first = (page - 1) * PAGE_ROWS
+    return OfficeList(
+        offices,
+        office,
+        matching[first : first + PAGE_ROWS],
+        len(found.ranked),
+        len(matching),
+        page,
+        pages,
+        capacity,
+        _find_line(matching, first, capacity),
+        found.choices,
+        first + 1,
+    )
+
+
+def find_place(day: DayList, query: ListQuery, viewer: Viewer, name: str) -> ListPlace:
+    """Find the place of a consignment on a list; if it no longer matches the filters, its neighbours are those of its rank."""
+    _, office = _find_office(day, query, viewer)
+    _, matching = _select_rows(day, office, query)
+    row = day.rows.get(name)
+    if row is None or (row.office or WITHOUT_OFFICE) != office:
+        return ListPlace(None, query.page, len(matching), None, matching[0] if matching else None)
+    before = bisect_left(matching, row.rank, key=attrgetter("rank"))
+    after = bisect_right(matching, row.rank, key=attrgetter("rank"))
+    return ListPlace(
+        row.rank,
+        before // PAGE_ROWS + 1,
+        len(matching),
+        matching[before - 1] if before else None,
+        matching[after] if after < len(matching) else None,
+    )
+
+
+def _find_office(day: DayList, query: ListQuery, viewer: Viewer) -> tuple[list[str], str | None]:
+    """Find the offices of the day that the viewer may see, and the one of the query, else the first."""
+    offices = [office or WITHOUT_OFFICE for office in day.list_offices() if viewer.may_see(office)]
+    return offices, query.office if query.office in offices else next(iter(offices), None)
+
+
+def _select_rows(day: DayList, office: str | None, query: ListQuery) -> tuple[OfficeDay, list[ListRow]]:
+    """Select the rows of an office that match the filters, in their order."""
+    if office is None:
+        return OfficeDay.of([]), []
+    found = day.view_office(None if office == WITHOUT_OFFICE else office)
+    matching = found.ranked
+    for name, value in query.filters.items():
+        matching = [row for row in matching if FILTERS[name](row) == value]
+    return found, matching
+
+
+def _find_line(matching: list[ListRow], first: int, capacity: int) -> int | None:
+    """Find the position on a page after which the rows are beyond the capacity."""
+    if not capacity:
+        return None
+    place = bisect_right(matching, capacity, key=attrgetter("rank")) - first
+    last_page = first + PAGE_ROWS >= len(matching)
+    if 0 < place < PAGE_ROWS or (place == PAGE_ROWS and not last_page) or (place == 0 and first == 0):
+        return place
+    return place if last_page and 0 <= place <= PAGE_ROWS else None
+
+
+def _parse_count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None

@@ -1,0 +1,100 @@
+"""Hunt in the log of a service, as of now."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+from consignments.errors import NpsriskError
+from consignments.records import Alert, Consignment
+from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime, to_us
+from operation.day_list import DayList
+from operation.hunts.hunt import (
+    RELEASED,
+    Found,
+    Hunt,
+    HuntLimits,
+    HuntRow,
+    HuntTarget,
+    build_consignment_target,
+    hunt,
+)
+from operation.hunts.second_scores import SecondScorer
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import AlertEvent, DecisionEvent
+from serving.event_log.reader import LogReader
+from serving.event_log.versions import find_counting_version
+from serving.process.settings import Settings
+
+EXCLUDED_FROM_HUNTS = ("features", "reasons")
+MAX_RESCORED = 2_000
+"""Maximum number of consignments in hand that are scored again, the highest scores first."""
+
+
+class LogHunter:
+    """A hunter in the log of a service, one hunt at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url, self._scorer = settings.database_url, SecondScorer(settings)
+        self._turn = threading.Lock()
+
+    def hunt(self, name: str, entries: EventCodec, now_us: int, *, alert: bool) -> Hunt | None:
+        """Find what shares something with a consignment, or with an alert; None if there is no such target, or its content was deleted."""
+        limits = HuntLimits(to_datetime(now_us))
+        with self._turn, LogReader.open_to_read(self._url) as log:
+            target = find_alert(log, entries, name) if alert else _find_target(log, entries, name, limits)
+            if target is None:
+                return None
+            arrivals = _read_arrivals(log, entries, target.name, limits)
+            return hunt(target, limits, arrivals, partial(self._rescore, log, entries, limits))
+
+    def _rescore(
+        self, log: LogReader, entries: EventCodec, limits: HuntLimits, found: list[Found]
+    ) -> tuple[list[HuntRow], str]:
+        """Score all hits again, and the highest of what is in hand."""
+        ordered = sorted(found, key=lambda each: (not each[0].shared, -(each[0].score_then or 0.0)))
+        chosen = ordered[: sum(bool(row.shared) for row, _ in ordered) + MAX_RESCORED]
+        rows = [row for row, _ in ordered]
+        try:
+            assert entries.vault is not None
+            scores = self._scorer.score(log, entries.vault, [c for _, c in chosen], limits.as_of)
+        except NpsriskError as fault:
+            return rows, fault.what
+        scored = [row._replace(score_now=score) for row, score in zip(rows, scores, strict=False)]
+        return [*scored, *rows[len(scored) :]], ""
+
+
+def find_alert(log: LogReader, entries: EventCodec, alert_id: str) -> HuntTarget | None:
+    """Find the latest version of an alert as a target; None if there is none."""
+    found: Alert | None = None
+    for event in log.read_entries_of(AlertEvent, log.last_sequence):
+        alert = entries.alerts.decode(event)
+        found = alert if alert.alert_id == alert_id else found
+    return None if found is None else HuntTarget(alert_id, "", found, None)
+
+
+def _find_target(log: LogReader, entries: EventCodec, name: str, limits: HuntLimits) -> HuntTarget | None:
+    latest = find_counting_version(log.read_consignment_events(name))
+    c = None if latest is None else entries.find_consignment(latest)
+    return None if c is None else build_consignment_target(c, limits.as_of)
+
+
+def _read_arrivals(log: LogReader, entries: EventCodec, target: str, limits: HuntLimits) -> Iterator[Found]:
+    """Read the scored consignments of the last days that were not cancelled, a day at a time."""
+    plain = EventCodec(None, Consignment, ())
+    begins_us, now_us = to_us(limits.begins), to_us(limits.as_of)
+    for day in range(convert_us_to_day(begins_us), convert_us_to_day(now_us) + 1):
+        start = day * US_PER_DAY
+        events = log.read_scored(start, start + US_PER_DAY, log.last_sequence, EXCLUDED_FROM_HUNTS)
+        rows = DayList(day, plain)
+        rows.apply(events)
+        versions = {event.sequence: event for event in events if isinstance(event, DecisionEvent)}
+        for row in rows.rows.values():
+            version = versions[row.sequence]
+            if row.cancelled or row.name == target or not begins_us <= version.at_us <= now_us:
+                continue
+            c = entries.find_consignment(version)
+            if c is not None:
+                received_at = to_datetime(version.at_us)
+                released = RELEASED if row.action == RELEASED else None
+                state = limits.find_state(row.result or released, received_at)
+                yield HuntRow(row.name, row.spelling, row.office, received_at, state, score_then=row.score), c
