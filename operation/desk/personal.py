@@ -3,7 +3,7 @@
 from consignments.identifiers import normalize_identifier
 from operation.desk.pages import OfficerPages, Visit
 from serving.maintenance.access_log import record_look
-from serving.scoring.offices import find_office
+from serving.scoring.recording import find_office
 
 
 async def record_page_look(pages: OfficerPages, visit: Visit, view: str, identifier: str | None) -> bool:

@@ -45,6 +45,7 @@ from serving.event_log.event_codec import (
 )
 from serving.event_log.events import (
     ARRIVAL_KINDS,
+    AccessEvent,
     ArrivalEvent,
     CancellationEvent,
     DecisionEvent,
@@ -56,6 +57,7 @@ from serving.event_log.events import (
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
+from serving.maintenance.access_log import decode_access
 from serving.scoring.loaded_model import PastModels
 
 MANIFEST_FILE = "export.json"
@@ -82,6 +84,7 @@ SEQUENCE_TYPE, VALUES = pa.int64(), "values"
 METADATA_KEY = b"npsrisk"
 """Key of the Parquet metadata that describes the file's log and what was not exported."""
 SPEC_CHARACTERS = 12
+ACCESS_COLUMNS = ("at", "command", "person", "key", "consignment_id", "user", "sudo_user", "out")
 _COMMON_COLUMNS = frozenset(each.name for each in get_fields(Consignment))
 _decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
@@ -253,6 +256,8 @@ class LogTables:
                 self._list_columns(record),
                 self._build_outcomes if kind == "outcome" else self._build_records,
             )
+        accesses = [(SEQUENCE, SEQUENCE_TYPE), *((name, TEXT) for name in ACCESS_COLUMNS)]
+        self._open("accesses", accesses, _build_accesses)
         self._decision_columns = _list_decision_columns(log)
         self._open(
             "decisions", [(name, kind) for name, kind, _ in self._decision_columns], self._build_decisions
@@ -274,6 +279,8 @@ class LogTables:
     def add(self, event: Event) -> None:
         """Add an entry to its tables; if a consignment can no longer be read, add only its decision."""
         names = [RECORD_TABLES[event.kind][0]] if event.kind in RECORD_TABLES else []
+        if isinstance(event, AccessEvent):
+            names.append("accesses")
         if isinstance(event, SelectionEvent):
             self._chosen[event.consignment_id] = event
         if isinstance(event, OutcomeEvent) and event.consignment_id in self._chosen:
@@ -451,3 +458,9 @@ def _require_replaceable(out: Path) -> None:
             expected="a new or empty folder, or only an earlier export, which is replaced",
             todo="give another folder",
         )
+
+
+def _build_accesses(events: list[AccessEvent]) -> Columns:
+    accesses = [decode_access(event) for event in events]
+    columns: Columns = {name: [getattr(each, name) for each in accesses] for name in ACCESS_COLUMNS}
+    return columns | {SEQUENCE: [event.sequence for event in events]}

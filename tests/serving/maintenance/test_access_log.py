@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from click.testing import CliRunner
+from pyarrow import parquet
 from support.databases import state_environment
 from support.examples import make_consignment
 from support.serving_examples import Client, publish, serving, settings_in
@@ -35,6 +36,13 @@ def test_an_export_of_personal_data_is_in_the_chain_once(tmp_path: Path, bundle:
         file.write(b"half of a line that a kill cut")
     with serving(settings) as client:  # which reads the file from its start
         assert list_accesses(client) == ["export --personal"]
+    done = CliRunner().invoke(
+        main, ["export", "--out", str(tmp_path / "out")], env=state_environment(tmp_path)
+    )
+    assert done.exit_code == 0, done.output
+    assert parquet.read_table(tmp_path / "out" / "accesses.parquet")["command"].to_pylist() == [
+        "export --personal"
+    ]
     done = CliRunner().invoke(main, ["verify-log"], env=state_environment(tmp_path))
     assert done.exit_code == 0, done.output
 
