@@ -23,6 +23,7 @@ from features.config import FeatureConfig
 from models.bundle import load_bundle
 from models.registry import PREVIOUS
 from npsrisk import MODULES, LazyVerbs
+from operation.desk.routes import list_page_routes
 from serving.event_log.event_codec import ActionKind
 from serving.http.app import list_routes
 from serving.http.auth import SCOPES
@@ -67,8 +68,9 @@ class Product:
         return answer
 
     def list_paths(self) -> set[str]:
-        """List methods and paths of the service."""
-        routes = list_routes(self.client.service, self.client.app.door)
+        """List methods and paths of the service with its pages."""
+        service, door = self.client.service, self.client.app.door
+        routes = [*list_routes(service, door), *list_page_routes(service, door)]
         return {f"{route.method} {route.path}" for route in routes}
 
     def read_trees(self) -> str:
