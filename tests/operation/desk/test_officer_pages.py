@@ -759,7 +759,8 @@ def test_the_model_page_says_what_scores_with_the_figures_of_the_promotion_recor
     text = read_text(officer.get("/model"))
     for shown in ("nps-risk/1", "2024-04-01", "Area under the ROC curve", "new psychoactive substances"):
         assert shown in text
-    assert "Known detections: 41. Within the daily capacity: 12. In the highest 1 % of scores: 20." in text
+    assert "Known detections: 41, among arrivals from 2024-01-01 until before 2024-03-01. " in text
+    assert "Within the capacity of 2 a day in each office: 12. In the highest 1 % of scores: 20." in text
     assert "45.3 %" in text
     assert "38.0 % to 53.0 %" in text
     assert "too few results: 4 known, about 60 more needed" in text
