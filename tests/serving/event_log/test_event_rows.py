@@ -26,6 +26,7 @@ ROWS = [
     EventRow(13, "link", None, 27, 27, b"c", b"\x80", b"s", asked_by="carrier"),
     EventRow(14, "restore", None, 19, None, b"", b"0badc0de", None),
     EventRow(15, "downgrade", None, 28, 29, b"", b"\x92\xa1a\xa1b", None),
+    EventRow(16, "access", None, 30, 30, b"", b"\x92\xa1a\xa1b", None),
 ]  # fmt: skip
 HASHES = [
     "344029e128e2871dc6e97d7b4942ecec696a8d6ed4e55393542289f4378a5de9",
@@ -41,6 +42,7 @@ HASHES = [
     "3e850d38b3a67010734f579f685bf03fb309c5b5c1b4123f048fc200d68fecac",
     "0596a8a57d3c5bf4a07a8f28580b90d2bd129eda0c82b73823d19dd148518f15",
     "157ccfb99b2a513b204b36ab6e5a7b822efe7b463750f26d37d9ba1740f14ab4",
+    "efaa1d4bb5a806e834aaccde74c9eba803649a8e0bb3cca31b189d24d26f7c11",
 ]
 """Of these entries, one after the other."""
 
@@ -48,7 +50,7 @@ HASHES = [
 def test_each_kind_has_a_row_here() -> None:
     assert [row.kind for row in ROWS] == [
         "decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal",
-        "action", "message", "state", "link", "restore", "downgrade",
+        "action", "message", "state", "link", "restore", "downgrade", "access",
     ]  # fmt: skip
     assert {event_type.kind for event_type in get_args(Event)} == {row.kind for row in ROWS}
 
