@@ -83,12 +83,8 @@ class OneRecordLinker:
         if not found:
             types = {kind for node in self.graph.roots for kind in node.types}
             kinds = sorted(kind[:MAX_KIND_CHARACTERS] for kind in types if kind.isalnum() and kind.isascii())
-            yield (
-                self._last_source,
-                Ignored(
-                    f"ONE Record {kinds[0] if kinds else 'object'}", "no waybill, shipment or goods in it"
-                ),
-            )
+            kind = f"ONE Record {kinds[0] if kinds else 'object'}"
+            yield self._last_source, Ignored(kind, "no waybill, shipment or goods in it")
 
 
 class _Documents:
@@ -99,7 +95,6 @@ class _Documents:
         self.waybills = [node for node in nodes if is_waybill(node)]
         self.shipments = [node for node in nodes if has_type(node, "shipment") and not is_waybill(node)]
         self.masters: dict[int, LinkedObject] = {}
-        self.houses: set[int] = set()
         self.referred_masters: set[int] = set()
         self.shipment_of: dict[int, LinkedObject] = {}
         self._uses: Counter[int] = Counter()
@@ -114,22 +109,14 @@ class _Documents:
         for node in sorted(self.waybills, key=lambda each: levels[id(each)] != "master"):
             yield node, self._read_waybill(node, levels[id(node)])
         used = {id(shipment) for shipment in self.shipment_of.values()}
-        pieces = self._list_used_pieces()
         for shipment in self.shipments:
             if id(shipment) not in used:
                 yield shipment, self._read_loose(shipment, shipment)
         if not self.shipments and not self.waybills:
-            yield from self._read_loose_pieces(pieces)
-
-    def _read_loose_pieces(self, used: set[int]) -> Iterator[tuple[LinkedObject, Parsed]]:
-        for node in self.nodes:
-            if has_type(node, "piece") and id(node) not in used:
-                holder = LinkedObject("", {"shipment"}, {"pieces": [node]})
-                parsed = self._read_loose(node, holder)
-                if any(
-                    parsed.fields.get(column) is not None for column in ("description", "gross_weight_kg")
-                ):
-                    yield node, parsed
+            for piece in [node for node in self.nodes if has_type(node, "piece")]:
+                parsed = self._read_loose(piece, LinkedObject("", {"shipment"}, {"pieces": [piece]}))
+                if parsed.fields.keys() & {"description", "gross_weight_kg"}:
+                    yield piece, parsed
 
     # --- what refers to what
 
@@ -137,7 +124,6 @@ class _Documents:
         for node in self.waybills:
             for house in self._list_linked(node, "housewaybills"):
                 self.masters.setdefault(id(house), node)
-                self.houses.add(id(house))
                 self.referred_masters.add(id(node))
             for master in self._list_linked(node, "masterwaybill"):
                 if master is not node:
@@ -179,11 +165,6 @@ class _Documents:
     def _list_linked(self, node: LinkedObject, name: str) -> list[LinkedObject]:
         found = [self.graph.resolve(value) for value in list_property(node, name)]
         return [each for each in found if each is not None]
-
-    def _list_used_pieces(self) -> set[int]:
-        reader = ObjectReader(self.graph, Doubts())
-        holders = [*self.waybills, *self.shipments]
-        return {id(piece) for holder in holders for piece in list_pieces(reader, [holder])}
 
     def _find_level(self, node: LinkedObject) -> Level:
         """Find the level by the type of the waybill, else by its links and its prefix."""
