@@ -23,6 +23,8 @@ MAX_HEAD_BYTES = 65_536
 FULL_HEAD_SECONDS = 2.0
 """The same for a connection above a limit, which is closed after its first response."""
 LIVE_URL = b"/health/live"
+MAX_MORE_CONNECTIONS = 20
+"""Connections above the limit that are accepted for this question; each costs a file of the process."""
 READ_SECONDS = 30.0
 """Maximum seconds that a client may leave a response unread, or continue a body that was already answered."""
 FLUSH_SECONDS = 5.0
@@ -39,7 +41,7 @@ class Connection(HttpToolsProtocol):
     addresses: Counter[str]
 
     def connection_made(self, transport: Any) -> None:
-        """Accept a connection; refuse it at once with 503 if twice as many as allowed are open."""
+        """Accept a connection; refuse it at once with 503 if too many are open even to ask if the process is alive."""
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         self.addresses[self._address] += 1
@@ -47,7 +49,7 @@ class Connection(HttpToolsProtocol):
         self._head_open, self._head_bytes, self._may_be_large, self._discarded = True, 0, False, 0
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        if len(self.connections) > 2 * self.most:
+        if len(self.connections) > self.most + MAX_MORE_CONNECTIONS:
             self._refuse(_build_full_refusal())
             return
         self._start_timer(FULL_HEAD_SECONDS if self._full else HEAD_SECONDS, self._handle_timeout)

@@ -30,6 +30,7 @@ from support.listening import (
 from support.serving_examples import settings_in
 
 from consignments.errors import BadSetting
+from serving.http.connections import MAX_MORE_CONNECTIONS
 from serving.http.protocol.tls import Certificate
 from serving.http.server import listen
 
@@ -180,8 +181,9 @@ def test_an_upgrade_is_not_taken(running: Running) -> None:
 
 
 def test_past_the_bound_of_connections_the_next_one_is_told_to_come_again(
-    tmp_path: Path, bundle: Path
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("serving.http.connections.FULL_HEAD_SECONDS", 60.0)
     with listening(tmp_path, bundle, NPSRISK_MAX_CONNECTIONS="3") as running:
         held = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(3)]
         until(lambda: running.service.connections() == 3)
@@ -190,7 +192,7 @@ def test_past_the_bound_of_connections_the_next_one_is_told_to_come_again(
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         live = httpx.get(f"{url}/health/live", trust_env=False)
         assert (live.status_code, live.headers["connection"]) == (200, "close")
-        more = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(3)]
+        more = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(MAX_MORE_CONNECTIONS)]
         with running.connected() as connection:
             assert problem_of(all_of(connection))["status"] == 503
         for connection in more:
