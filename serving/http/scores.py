@@ -118,13 +118,6 @@ class ScoreOptions(NamedTuple):
     office: str | None = None
 
 
-class DecidedList(NamedTuple):
-    """The decisions on the valid members of a list, which may not be on disk yet, and the faults of the others."""
-
-    answers: list[tuple[Consignment, ScoreResult]]
-    errors: list[RowFault]
-
-
 @route(
     SCORES_PATH,
     "scores",
@@ -148,8 +141,8 @@ async def score_body(request: ApiRequest) -> Score | Scores:
     found = scoring.read(body.content)
     if isinstance(found, list):
         request.caller.spend(max(len(found), 1))
-        decided = await scoring.decide_list(found)
-        return Scores(await scoring.build_scores(decided.answers), decided.errors)
+        answers, errors = await scoring.decide_list(found)
+        return Scores(await scoring.build_scores(answers), errors)
     request.caller.spend(1)
     return await scoring.score_one(found, begun)
 
@@ -205,20 +198,22 @@ class ScoreCall:
             caller.spend(max(len(linked.rows), 1))
             theirs, ours = ([row for row, own in linked.rows if own is mine] for mine in (False, True))
             others = build_records(theirs, record)
-            scored = await self.decide_list(others, [row.warnings for row in theirs], own=False)
-            decided = await self.decide_list(build_records(ours, record), [row.warnings for row in ours])
+            amended, faults = await self.decide_list(others, [row.warnings for row in theirs], own=False)
+            answers, errors = await self.decide_list(
+                build_records(ours, record), [row.warnings for row in ours]
+            )
             group = await service.linker.record(linked, caller.name)
-        shown = [each for each in scored.answers if caller.may_see(each[1].decision.office)]
-        refused = [(others[fault.index], fault) for fault in scored.errors]
+        shown = [each for each in amended if caller.may_see(each[1].decision.office)]
+        refused = [(others[fault.index], fault) for fault in faults]
         notes = [
             f"{c.consignment_id}: these messages change it, and its record is refused: {fault.detail}"
             for c, fault in refused
             if caller.may_see(c.office)
         ]
-        scores = await self.build_scores([*shown, *decided.answers], quality=True)
+        scores = await self.build_scores([*shown, *answers], quality=True)
         if group is not None:
             await group.wait_until_durable()
-        return Scores(scores, decided.errors, describe_messages(found, linked.unused, notes))
+        return Scores(scores, errors, describe_messages(found, linked.unused, notes))
 
     async def decide_list(
         self,
@@ -226,7 +221,7 @@ class ScoreCall:
         warnings: Sequence[Sequence[Doubt]] = (),
         *,
         own: bool = True,
-    ) -> DecidedList:
+    ) -> tuple[list[tuple[Consignment, ScoreResult]], list[RowFault]]:
         """Score the valid members of a list, with the warnings of each if it came in a message.
 
         Without `own` they are scored whatever their offices, because the request only amends them.
@@ -238,7 +233,7 @@ class ScoreCall:
             answers += await self._decider.decide(good)
         for error in errors:
             self._service.metrics.hot.rejected["scores", error.kind] += 1
-        return DecidedList(answers, errors)
+        return answers, errors
 
     async def _read_chunk(
         self,

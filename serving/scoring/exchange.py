@@ -1,7 +1,6 @@
 """Messages of partners in the service: whose are accepted, and what is recorded when one arrives."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -40,16 +39,9 @@ class ExchangeMembers:
         return self._files.content
 
 
-class AcceptedMessage(NamedTuple):
-    """A checked message, as the log keeps it, with the alerts that it changes."""
-
-    logged: LoggedMessage
-    alerts: list[Alert]
-
-
 def accept_message(
     envelope: Envelope, members: ExchangeMembers, state: State, now_us: int
-) -> AcceptedMessage:
+) -> tuple[LoggedMessage, list[Alert]]:
     """Check a message that a client sent, and determine which alerts it changes; raise `MessageFault` if it is not acceptable."""
     moment = to_datetime(now_us)
     message, canonical = read_signed_message(msgspec.json.encode(envelope), members.partners, moment)
@@ -69,4 +61,4 @@ def accept_message(
         withdrawn=state.withdrawn_messages,
         administration=members.administration,
     )
-    return AcceptedMessage(logged, changes)
+    return logged, changes
