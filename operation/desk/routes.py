@@ -3,16 +3,18 @@
 from functools import partial
 from typing import Any
 
+from consignments.identifiers import normalize_identifier
 from operation.desk.acting import decide, try_consignment
 from operation.desk.formats import TEMPLATES
 from operation.desk.model_facts import collect_model_facts
 from operation.desk.pages import OfficerPages, PageAnswerer, Visit, for_everybody, for_signed_in
-from operation.desk.personal import record_page_look
 from operation.desk.sending import approve
 from operation.desk.views.list_view import LIST_PARAMETERS
 from serving.http.asgi import HttpCall, respond
 from serving.http.requests import Door, read_parameters
 from serving.http.routing import EndpointRoute
+from serving.maintenance.access_log import record_look
+from serving.scoring.recording import find_office
 from serving.service import Service
 
 PARAMETERS: dict[str, frozenset[str]] = {
@@ -62,6 +64,18 @@ async def show_view(pages: OfficerPages, view: str, call: HttpCall, visit: Visit
     if query.get("personal") == "1" and visit.caller.may("personal"):
         facts = {"personal": await record_page_look(pages, visit, view, query.get("id"))}
     return await pages.show(call, view, visit, query, facts)
+
+
+async def record_page_look(pages: OfficerPages, visit: Visit, view: str, identifier: str | None) -> bool:
+    """Record a look at personal fields before they are shown; return False if there is no such consignment for this person."""
+    active, name = pages.service.active, None
+    if identifier is not None:
+        events = await pages.finder.read_events(identifier)
+        if not events or not visit.caller.may_see(find_office(events, active.entries)):
+            return False
+        name = normalize_identifier(identifier)
+    await record_look(active, visit.caller.name, visit.person, view, name)
+    return True
 
 
 async def send_style(call: HttpCall) -> int:

@@ -102,7 +102,8 @@ def draw_links(trace: LinkTrace) -> LinkMap:
     rings = [[each for each in trace.consignments if each.distance == n] for n in range(LIMITS.depth + 1)]
     radii = [0.0]
     for ring in rings[1:]:
-        radii.append(max(radii[-1] + RING_DISTANCE, len(ring) * NODE_DISTANCE / (2 * pi)))
+        needed = max(radii[-1] + RING_DISTANCE, len(ring) * NODE_DISTANCE / (2 * pi))
+        radii.append(needed if ring else radii[-1])
     middle = radii[-1] + MARGIN
     nodes: dict[str, DrawnNode] = {}
     for distance, (ring, radius) in enumerate(zip(rings, radii, strict=True)):
