@@ -252,18 +252,9 @@ def _compare_slices(traffic: ScoredPeriod, other: Floats, config: EvaluationConf
         sides = [RankedTraffic(each) for each in (mine, mine.replace_score(other[rows]))]
         one, two = (KnownFinds.locate(ranked, {}) for ranked in sides)
         gain = one.estimate_gain(two, SLICE_MEASURE)
-        known = mine.traffic[mine.labelled].sum()
-        counts = (round(float(mine.traffic.sum())), round(float(known)), int(mine.positive.sum()))
-        areas = [each.estimate_mean(SLICE_MEASURE).value for each in (one, two)]
-        values = (
-            kind,
-            value or "missing",
-            *counts,
-            *areas,
-            gain.value,
-            gain.low,
-            gain.high,
-            int(gain.is_shown),
-        )
-        found.append(dict(zip(SLICE_COLUMNS, values, strict=True)))
+        counts = {"consignments": round(float(mine.traffic.sum())), "positive": int(mine.positive.sum())}
+        counts |= {"labelled": round(float(mine.traffic[mine.labelled].sum())), "shown": int(gain.is_shown)}
+        areas = {"a": one.estimate_mean(SLICE_MEASURE).value, "b": two.estimate_mean(SLICE_MEASURE).value}
+        ends = {"difference": gain.value, "low": gain.low, "high": gain.high}
+        found.append({"kind": kind, "value": value or "missing", **counts, **areas, **ends})
     return found

@@ -111,7 +111,7 @@ def draw_limits(rows: Sequence[Row]) -> Chart:
     with chart.draw() as axes:
         axes.axvline(1.0, color=charts.INK, linewidth=1.4)
         colors = [charts.RED if row["result"] == BEYOND else charts.BLUE for row in rows]
-        charts.draw_intervals(axes, places, np.clip(ways, 0.0, MAX_SHOWN), colors)
+        charts.draw_intervals(axes, places, list(np.clip(ways, 0.0, MAX_SHOWN)), colors)
         charts.set_rows(axes, places.tolist(), [name_measure(row) for row in rows])
     return chart
 

@@ -61,7 +61,8 @@ def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
     """Build for each compared metric a row with both sides and the difference; `why` says why one is not shown."""
     rows = []
     for name in COMPARED:
-        row, gain = {"metric": name, "title": METRIC_TITLES[name]}, pair.gains[name].to_row()
+        gain: dict[str, Any] = {**pair.gains[name].to_row()}
+        row: dict[str, Any] = {"metric": name, "title": METRIC_TITLES[name]}
         row |= {"a": pair.a[name].shown, "b": pair.b[name].shown, "difference": gain.pop("value")}
         rows.append(row | gain)
     return rows
@@ -121,7 +122,7 @@ def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
             with chart.draw() as axes:
                 axes.axvline(0, color=GREY, linewidth=1)
                 colors = [SIGN_COLORS[Estimate(*ends).sign] for ends in rows.values()]
-                draw_intervals(axes, places, np.array([*rows.values()]).T, colors)
+                draw_intervals(axes, places, list(np.array([*rows.values()]).T), colors)
                 set_rows(axes, places.tolist(), list(rows))
             charts.append(chart)
     return charts
