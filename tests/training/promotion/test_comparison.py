@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -21,7 +22,6 @@ from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import load_bundle
 from models.registry import ModelVersion
-from models.traffic_profile import ReferenceProfile
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
@@ -94,18 +94,7 @@ def test_the_summary_counts_the_finds_before_it_estimates(compared: Comparison) 
 
 def test_a_comparison_has_the_capacity_of_the_training_run(bundle: FitScores, other: FitScores) -> None:
     """A run said 2 a day and its comparison 1, each the rounded mean of its own weeks."""
-    counts = ("channels", "features", "means", "spreads", "scores", "mix", "missing", "sizes", "sources")
-    reference = ReferenceProfile(
-        first_day=f"{LATER:%Y-%m-%d}",
-        days=28,
-        capacity=7,
-        expected_precision=None,
-        edges=[],
-        score_edges=[],
-        medians=[],
-        channel_medians={},
-        **{name: {} for name in counts},
-    )
+    reference = SimpleNamespace(first_day=f"{LATER:%Y-%m-%d}", capacity=7)
     with_reference = FitScores(replace(other.fit, reference=reference))
     found = compare(bundle, with_reference, since(LATER))
     assert (found.pair.a.daily_capacity, found.pair.b.daily_capacity) == (7, 7)
