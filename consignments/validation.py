@@ -276,14 +276,6 @@ def _find_future_times(table: Any) -> list[tuple[str, str, Mask]]:
     return [(name, AFTER_TOMORROW, get_time_column_us(frame, name) > latest_us) for name in columns]
 
 
-def mask_repeats(names: Any) -> Mask:
-    """Mark the names of an Arrow array that occur earlier in it."""
-    # Dictionary codes are numbered in the order of first occurrence.
-    codes = names.dictionary_encode().indices.to_numpy()
-    repeats: Mask = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
-    return repeats
-
-
 # --- doubts -----------------------------------------------------------------------------------------------------------
 
 

@@ -154,6 +154,7 @@ def test_codes_stay_texts_whatever_type_they_come_in(column: Any, expected: list
 
 
 def test_nested_values_are_no_text_but_can_be_shown_as_json() -> None:
+    assert read_text(pa.array([b"\xff", None])).faults[0][1].tolist() == [True, False]
     nested = pa.array([[1, 2], None])
     assert read_text(nested).faults[0][1].tolist() == [True, False]
     assert to_text_column(nested).to_pylist() == ["[1,2]", None]

@@ -178,6 +178,18 @@ def test_with_a_sequence_a_later_row_amends_an_earlier_one(tmp_path: Path) -> No
     assert table.report.unknown_columns == ()
 
 
+def test_an_unknown_column_may_have_another_type_in_each_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consignments.files.table_files.JSON_CHUNK_ROWS", 1)
+    row = '{"consignment_id": "X%d", "channel": "postal", "received_at": "2024-03-04", "pieces": %s, "note": %s}'
+    lines = [row % (1, 2, 7), row % (2, '"2"', '"x"'), row % (3, "null", "[1]")]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+    table = read_table(tmp_path / "a.jsonl", Consignment)
+    assert table.frame["note"].tolist() == ["7", "x", "[1]"]
+    assert table.frame["pieces"].fillna(0).tolist() == [2, 2, 0]
+
+
 def test_json_lines_name_the_line_of_a_bad_row(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
         '{"alert_id": "A1", "issued_at": "2024-03-04T00:00:00Z"}\n\nno\n{"alert_id": "A1", "issued_at": "2024-03-05"}\n'
