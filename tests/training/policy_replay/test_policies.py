@@ -18,8 +18,8 @@ from training.policy_replay.policies import (
 
 SPEC = Spec(
     [
-        Feature("history.sender.inspections_ever", "count", "inspections", "{value}"),
-        Feature("goods.names_specific", "count", "substance_named", "{value}"),
+        Feature("history.sender.inspections_ever", "count", "finds", "{value}"),
+        Feature("goods.names_specific", "count", "goods", "{value}"),
     ]
 )
 ROWS = 40
