@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -50,7 +51,16 @@ SERVE = "import sys; from serving.http.server import serve; from serving.process
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
-    """Train a small model on invented consignments, whose risk lies in words and in what the sender sent before."""
+    """Write a small model of invented consignments, whose risk lies in words and in what the sender sent before."""
+    folder.mkdir(parents=True)
+    for name, content in _train_bundle(config, seed, target).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def _train_bundle(config: FeatureConfig, seed: int, target: str) -> dict[str, bytes]:
+    """Train a model once a process, and return its files."""
     rng = np.random.default_rng(seed)
     pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
     X = np.zeros((ROWS, len(pipeline.spec)), dtype=np.float32)
@@ -86,11 +96,10 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
         feature_spec_sha256=model.spec.compute_digest(),
     )
     examples = SelfTestExamples.compute(model, X[:8], channels[:8])
-    write_bundle(
-        folder,
-        Bundle(card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples),
-    )
-    return folder
+    bundle = Bundle(card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples)
+    with TemporaryDirectory() as folder:
+        write_bundle(Path(folder) / "bundle", bundle)
+        return {path.name: path.read_bytes() for path in (Path(folder) / "bundle").iterdir()}
 
 
 def publish(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
