@@ -121,9 +121,11 @@ def check_officer_pages(product: Product) -> None:
 
 
 def check_answer_of_a_score(product: Product) -> None:
-    answer = product.score("ANSWER")
-    assert answer["band"] in ("high", "elevated", "routine")
-    assert {"text", "value", "usual", "contribution"} <= set(answer["reasons"][0])
+    texts = ("cotton shirts", "research chemical, 10 g powder", "analytical standard")
+    answers = [product.score(f"ANSWER{text}"[:12], description=text) for text in texts]
+    assert {answer["band"] for answer in answers} <= {"high", "elevated", "routine"}
+    reasons = [reason for answer in answers for reason in answer["reasons"]]
+    assert {"text", "value", "usual", "contribution"} <= set(reasons[0])
 
 
 def check_documentation(product: Product) -> None:
