@@ -211,9 +211,10 @@ def check_invalid_rows(product: Product) -> None:
 
 
 def check_normal_forms(product: Product) -> None:
+    product.score("FORM0")
     product.score("FORM1", sender_name="ORCHID  trading ltd", consignee_phone="+82 10 5550 1234")
     log = product.client.service.log
-    keys = [log.read_consignment_events(name)[0].keys for name in ("ANSWER", "FORM1")]
+    keys = [log.read_consignment_events(name)[0].keys for name in ("FORM0", "FORM1")]
     assert keys[0] == keys[1]
 
 
