@@ -10,11 +10,13 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow.pyfunc.scoring_server import invocations
+from support.examples import make_consignment
 from support.registered_model import make_new_consignments, make_past_consignments, register_small_model
 
 from consignments.errors import BadInput, FileFault, ServiceFault
 from consignments.files.table_writers import write_table
-from consignments.records import create_consignment_type
+from consignments.records import Consignment, create_consignment_type
+from consignments.tables import build_frame
 from models.mlflow_model.folder import build_signature
 from models.mlflow_model.scoring_model import ScoringModel
 from models.registry import Registry
@@ -121,9 +123,11 @@ def test_the_signature_lets_through_what_our_own_reader_takes(uri: str) -> None:
 
 
 def test_the_number_of_reasons_can_be_set_in_the_call(uri: str) -> None:
+    given = build_frame([make_consignment("N0", description="metonitazene powder")], Consignment)
     with pytest.warns(UserWarning, match="scored without history"):
-        table = load(uri).predict(make_new_consignments(), params={"reasons": 2})
-    assert len(json.loads(table["reasons"][0])) == 2
+        table, plain = load(uri).predict(given, params={"reasons": 1}), load(uri).predict(given)
+    assert [reason["code"] for reason in json.loads(table["reasons"][0])] == ["goods"]
+    assert "reasons" not in plain
 
 
 def test_declared_columns_are_in_the_signature_and_required() -> None:
