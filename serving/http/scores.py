@@ -22,7 +22,7 @@ from serving.http.messages import (
     describe_messages,
     read_message_body,
 )
-from serving.http.problems import RecordFault, Refusal, RowFault
+from serving.http.problems import Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, get_reader
 from serving.http.requests import JSON_TYPES, read_parameters
 from serving.http.routing import ApiRequest, describe_parameter, route
@@ -159,11 +159,7 @@ class ScoreCall:
 
     def read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
         """Decode a body to one consignment, or to a list of consignments that are decoded later."""
-        try:
-            return self._get_reader().read(body)
-        except Refusal as refusal:
-            self._raise_if_degraded(refusal.faults)
-            raise
+        return self._get_reader().read(body)
 
     async def score_one(self, c: Consignment, begun: float) -> Score:
         """Score a consignment that is decoded since `begun`."""
@@ -258,7 +254,6 @@ class ScoreCall:
                 errors.append(reader.build_row_fault(OTHER_OFFICE, index))
             else:
                 good.append(asked)
-        self._raise_if_degraded(errors)
         return good
 
     def _build_request(
@@ -308,11 +303,6 @@ class ScoreCall:
     def _get_reader(self) -> RecordReader[Consignment]:
         """Return the reader of the loaded model's records."""
         return get_reader(self._active.get_scorer().model.record, "consignments")
-
-    def _raise_if_degraded(self, faults: Sequence[RecordFault | RowFault]) -> None:
-        """Raise `ServiceFault` if no model is loaded and a field is unknown: a model may declare that column later."""
-        if self._active.degraded and any(fault.kind == "unknown_field" for fault in faults):
-            raise self._active.build_no_model_fault()
 
 
 def _read_options(call: HttpCall) -> ScoreOptions:

@@ -21,6 +21,7 @@ from serving.http.problems import (
 from serving.scoring.intake import FieldError
 
 MAX_RECORDS = 1000
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 Record = TypeVar("Record")
 
@@ -39,9 +40,13 @@ class RecordReader(Generic[Record]):
         try:
             return _decode_body(self._decode, body)
         except msgspec.ValidationError as error:
+            _decode_body(_skip, body, may_repeat=True)  # the decoder stops before what is no JSON
             members = self._read_list(body) if self.plural else None
             if members is None:
                 faults = list_record_faults(body, self.record) or [build_fault(error)]
+                if self.plural and body.lstrip(WHITE_SPACE).startswith(b"["):
+                    wanted = f'Send a list as {{"{self.plural}": [...]}}, not as an array alone.'
+                    faults = [RecordFault(wanted, "#", "wrong_type")]
                 raise Refusal.from_faults(faults) from None
             return members
 
@@ -122,11 +127,11 @@ def _build_faults(complaints: FieldError | Sequence[FieldError], root: str) -> l
     return [RecordFault(format_reason(each), f"{root}/{each.field}", each.kind) for each in listed]
 
 
-def _decode_body(decode: Callable[[bytes], Record], body: bytes) -> Record:
+def _decode_body(decode: Callable[[bytes], Record], body: bytes, *, may_repeat: bool = False) -> Record:
     """Decode a body to a record; raise a refusal if it is not JSON or repeats a key, and `ValidationError` if it is another record."""
     try:
         found = decode(body)
-        repeated = find_repeated_key(body)
+        repeated = None if may_repeat else find_repeated_key(body)
     except msgspec.ValidationError:
         raise
     except DECODE_ERRORS as error:
@@ -147,6 +152,11 @@ def _describe_json_error(error: Exception, body: bytes) -> str:
     """Describe what is wrong with JSON without repeating any of it."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    for start, meaning in OTHER_STARTS.items():
+        if body.lstrip(WHITE_SPACE).startswith(start):
+            return meaning
+    if not body.strip(WHITE_SPACE):
+        return "it is empty"
     if str(error) == "Input data was truncated" and SURROGATE.search(body):
         return "a text has half of a surrogate pair; write the whole character"
     if not isinstance(error, UnicodeDecodeError):
@@ -235,6 +245,10 @@ def _list_plain_types(kind: Any) -> Iterator[Any]:
 
 
 WHITE_SPACE = b" \t\n\r"
+OTHER_STARTS = {
+    b"<": "it is XML; send messages to POST /v1/scores with Content-Type: application/xml",
+    b"\xef\xbb\xbf": "it begins with a byte order mark; send UTF-8 without one",
+}
 ONE_KEY = re.compile(rb'[ \t\n\r]*\{[ \t\n\r]*"[^"]*"[ \t\n\r]*:[ \t\n\r]*')
 
 

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 from support.listening import BODY, HEAD, Running, all_of, listening, problem_of, send_for_long, status_of
+from support.serving_examples import publish, serving, settings_in
 
 GET = b"GET /health/live HTTP/1.1\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAAAAAAIAAAAA\r\n"
@@ -292,6 +293,41 @@ def test_a_field_that_occurs_twice_is_found_anywhere_and_nowhere_else(running: R
         b'{"consignments":[' + one + b'],"consignments":[' + one + b"]}",
     ):
         assert post(running, body).status_code == 422, body
+
+
+ONE = b'{"consignment_id":"RB1","channel":"postal"}'
+BAD_BODIES = [
+    (b'{"consignments":[' + ONE, 400, "not valid JSON: Input data was truncated"),
+    (b'{"consignments":[' + ONE[:-1] + b',"pieces":NaN}]}', 400, "not valid JSON: JSON is malformed"),
+    (b'{"consignments":[' + ONE + b"]} x", 400, "trailing characters"),
+    (b'{"consignments":[' + ONE + b'],"sent_by":"a"}', 422, "unknown field `sent_by`"),
+    (ONE[:-1] + b',"colour":1}', 422, "unknown field `colour`"),
+    (b"[" + ONE + b"]", 422, 'Send a list as {"consignments": [...]}'),
+    (b"", 400, "it is empty"),
+    (b"\xef\xbb\xbf" + ONE, 400, "byte order mark"),
+    (
+        b"<HouseWaybill/>",
+        400,
+        "it is XML; send messages to POST /v1/scores with Content-Type: application/xml",
+    ),
+]
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_a_fault_of_a_body_is_the_senders_with_and_without_a_model(
+    tmp_path: Path, bundle: Path, model: bool
+) -> None:
+    if model:
+        publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        for body, status, words in BAD_BODIES:
+            problem = client.post("/v1/scores", body).json()
+            assert problem["status"] == status, (body, problem)
+            assert words in problem["detail"]
+        list_of_two = b'{"consignments":[' + ONE[:-1] + b',"colour":1},' + ONE + b"]}"
+        told = client.post("/v1/scores", list_of_two).json()
+    assert [each["consignment_id"] for each in told["scores"]] == ["RB1"]
+    assert [(each["index"], each["kind"]) for each in told["errors"]] == [(0, "unknown_field")]
 
 
 def test_a_number_of_thousands_of_digits_is_refused(running: Running) -> None:
