@@ -179,7 +179,7 @@ class ScoreCall:
     async def score_messages(self, content: bytes) -> Scores:
         """Score the consignments that follow from messages; messages without goods are named in the response.
 
-        Houses that a master amends are scored whatever their office; a caller sees those of its own offices.
+        Houses that a master amends get no office of the request. Those of offices that the caller is not bound to stay as they are.
         """
         service, caller, record = self._service, self._caller, self._get_reader().record
         unscored = service.metrics.counters["unscored_messages"]
@@ -198,15 +198,14 @@ class ScoreCall:
             answers, errors = await self.decide_list(
                 build_records(ours, record), [row.warnings for row in ours]
             )
-            group = await service.linker.record(linked, caller.name)
-        shown = [each for each in amended if caller.may_see(each[1].decision.office)]
-        refused = [(others[fault.index], fault) for fault in faults]
+            refused = {others[fault.index].consignment_id: fault.detail for fault in faults}
+            names = {*refused, *(ours[fault.index].record.consignment_id for fault in errors)}
+            group = await service.linker.record(linked, caller.name, names)
         notes = [
-            f"{c.consignment_id}: these messages change it, and its record is refused: {fault.detail}"
-            for c, fault in refused
-            if caller.may_see(c.office)
+            f"{name}: these messages concern it, and its record is refused: {detail}"
+            for name, detail in refused.items()
         ]
-        scores = await self.build_scores([*shown, *answers], quality=True)
+        scores = await self.build_scores([*amended, *answers], quality=True)
         if group is not None:
             await group.wait_until_durable()
         return Scores(scores, errors, describe_messages(found, linked.unused, notes))
@@ -220,7 +219,7 @@ class ScoreCall:
     ) -> tuple[list[tuple[Consignment, ScoreResult]], list[RowFault]]:
         """Score the valid members of a list, with the warnings of each if it came in a message.
 
-        Without `own` they are scored whatever their offices, because the request only amends them.
+        Without `own` they get no office of the request, because it only amends them.
         """
         answers, errors = list[tuple[Consignment, ScoreResult]](), list[RowFault]()
         for start in range(0, len(raws), MAX_BATCH_SIZE):
@@ -250,7 +249,7 @@ class ScoreCall:
                 errors.append(asked)
             elif isinstance(asked, list):
                 errors.append(reader.build_row_fault(asked, index))
-            elif own and self._offices and await self._decider.is_foreign(asked, self._offices):
+            elif self._offices is not None and await self._decider.is_foreign(asked, self._offices):
                 errors.append(reader.build_row_fault(OTHER_OFFICE, index))
             else:
                 good.append(asked)

@@ -10,7 +10,7 @@ sends its message again: then the missing decisions are made, and the others are
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,7 +19,15 @@ from msgspec import structs
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content
-from consignments.messages.linking import LinkedMaster, LinkedVersion, Linker, LinkStore, Row, mark_version
+from consignments.messages.linking import (
+    LinkedMaster,
+    LinkedVersion,
+    Linker,
+    LinkStore,
+    Row,
+    enrich_house,
+    mark_version,
+)
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
@@ -89,11 +97,13 @@ class MessageLinker:
 
         return await asyncio.to_thread(run) if len(entries) + len(known) > MAX_BLOCKING else run()
 
-    async def record(self, linked: LinkedMessages, asked_by: str) -> CommitGroup | None:
-        """Record the links of a request after its consignments were scored; return their group, if there are any."""
+    async def record(
+        self, linked: LinkedMessages, asked_by: str, refused: Collection[str] = ()
+    ) -> CommitGroup | None:
+        """Record the links of a request after its consignments were scored or refused; return their group, if there are any."""
         active, group = self._active, None
         now_us = active.clock()
-        for place, link in enumerate(linked.session.list_links(active.state), start=1):
+        for place, link in enumerate(linked.session.list_links(active.state, refused), start=1):
             if place % MAX_BATCH_SIZE == 0:
                 await yield_to_requests()
                 active.committer.check()
@@ -227,6 +237,13 @@ class LogStore(LinkStore, dict[int, Row]):
             master.row = own.row
         return master
 
+    def lacks(self, house: str, master: MasterEntry) -> bool:
+        """Check whether a house came as a message, and the version that the log has lacks what its master says."""
+        known, link = self._known.get(house), self.links.houses.get(house)
+        if known is None or link is None or link.content != known.content or known.cancelled:
+            return False
+        return enrich_house(known.row.record, master) != known.row.record
+
     def __setitem__(self, number: int, row: Row) -> None:
         """Set a row, which is scored then: a cancelled one that the log has is cancelled there."""
         super().__setitem__(number, row)
@@ -256,7 +273,7 @@ class LinkingSession:
             if isinstance(entry, DeclarationEntry):
                 self._add_declaration(entry)
             else:
-                self._linker.add_master(entry)
+                self._add_master(entry)
         self._answer_again()
         answered = self._list_answered()
         masters = [entry.number for entry in self._entries if isinstance(entry, MasterEntry)]
@@ -268,9 +285,13 @@ class LinkingSession:
         rows = [self._date(self._store.rows[number], now) for number in self._store.listed]
         return LinkedMessages(sorted(rows, key=lambda each: each.own), unused, self)
 
-    def list_links(self, state: State) -> list[Link]:
-        """List the links that are new or changed, after the rows were scored."""
-        return [*self._list_house_links(state), *self._list_master_links()]
+    def list_links(self, state: State, refused: Collection[str] = ()) -> list[Link]:
+        """List the links that are new or changed, after the rows were scored; those of refused consignments stay."""
+        houses = self._list_house_links(state)
+        return [
+            *(link for link in houses if link.consignment_id not in refused),
+            *self._list_master_links(refused),
+        ]
 
     def _add_declaration(self, entry: DeclarationEntry) -> None:
         name, mark = entry.record.consignment_id, mark_version(entry)
@@ -278,6 +299,14 @@ class LinkingSession:
         self._own.add(name)
         if mark in self._store.seen:
             self._marks.setdefault(name, []).append(mark)
+
+    def _add_master(self, entry: MasterEntry) -> None:
+        """Add a master; one that could not amend a house for an earlier sender counts as new."""
+        master = self._store.masters[entry.number]
+        said = None if master.entry is None else master.entry.fields
+        if said == entry.fields and any(self._store.lacks(house, entry) for house in master.houses):
+            master.entry = None
+        self._linker.add_master(entry)
 
     def _answer_again(self) -> None:
         """Answer what has no new version from its recorded decision: what was sent again, and the houses of a master."""
@@ -305,7 +334,7 @@ class LinkingSession:
         record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
         return LinkedRow(structs.replace(row, record=record), record.consignment_id in self._own)
 
-    def _list_house_links(self, state: State) -> Iterator[Link]:
+    def _list_house_links(self, state: State) -> Iterator[HouseLink]:
         """Yield the links of the houses whose versions were needed."""
         links, masters = self._store.links, dict[str, set[str]]()
         for number, master in self._store.masters.items():
@@ -324,7 +353,7 @@ class LinkingSession:
             if link != before:
                 yield link
 
-    def _list_master_links(self) -> Iterator[Link]:
+    def _list_master_links(self, refused: Collection[str]) -> Iterator[Link]:
         links, listed = self._store.links, dict[str, dict[str, None]]()
         for entry in self._entries:
             if isinstance(entry, MasterEntry):
@@ -337,7 +366,10 @@ class LinkingSession:
             fields = None if master.entry is None else master.entry.fields
             issued_at = None if master.entry is None else master.entry.issued_at
             members = tuple(listed.get(number, ()))
-            link = MasterLink(number, fields, issued_at, master.row is not None, members)
+            stands = master.row is not None
+            if number in refused:
+                stands = before is not None and before.stands
+            link = MasterLink(number, fields, issued_at, stands, members)
             is_kept = all(links.members.get(name) == number for name in members)
             if before is None or not is_kept or link != structs.replace(before, members=members):
                 yield link

@@ -71,7 +71,7 @@ def test_a_known_house_that_cannot_be_amended_is_named_in_the_notes(
     told = post(client, MASTER.read_bytes(), XML)
     assert (told["scores"], told["errors"]) == ([], [])
     (note,) = told["messages"]["notes"]
-    assert note.startswith(f"{HOUSE_ID}: these messages change it, and its record is refused: issued_at")
+    assert note.startswith(f"{HOUSE_ID}: these messages concern it, and its record is refused: issued_at")
 
 
 def test_a_deletion_withdraws_the_consignment(client: Client) -> None:

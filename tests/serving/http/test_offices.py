@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
+from support.linked_messages import START, write_house, write_master
 from support.listening import JSON
 from support.messages import MESSAGES
 from support.serving_examples import Client, publish, serving, settings_in
@@ -136,6 +137,38 @@ def test_messages_get_the_office_of_the_request(client: Client) -> None:
     assert get(client, "incheon", f"/v1/consignments/{score['consignment_id']}").status_code == 200
     (again,) = client.post("/v1/scores", body, headers=headers).json()["scores"]
     assert again["decision_id"] == score["decision_id"]
+
+
+def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_theirs_still_change(
+    client: Client,
+) -> None:
+    def send(name: str, body: bytes, office: str = "") -> dict[str, Any]:
+        headers = {"content-type": "application/xml", "authorization": f"Bearer {name}"}
+        headers |= {"x-office": office} if office else {}
+        answer: dict[str, Any] = client.post("/v1/scores", body, headers=headers).json()
+        return answer
+
+    house, master = write_house(START), write_master(START)
+    (first,) = send("all", house, "Busan")["scores"]
+    for _ in range(2):
+        told = send("incheon", master)
+        assert (told["scores"], told["errors"]) == ([], [])
+        (note,) = told["messages"]["notes"]
+        assert note.startswith(f"{first['consignment_id']}: these messages concern it")
+        assert "bound to other offices" in note
+    decisions = get(client, "all", "/v1/decisions").json()["decisions"]
+    assert [each["decision_id"] for each in decisions] == [first["decision_id"]]
+    changed = write_house(START, who="KIM SEO")
+    (fault,) = send("incheon", changed)["errors"]
+    assert fault["kind"] == "other_office"
+    (amended,) = send("all", master)["scores"]
+    (corrected,) = send("all", changed)["scores"]
+    (again,) = send("all", master)["scores"]
+    assert [each["repeated"] for each in (amended, corrected, again)] == [False, False, True]
+    (mine,) = send("incheon", write_house(START, name="WHX1"))["scores"]
+    (note,) = (told := send("incheon", write_master(START, stop="TPE")))["messages"]["notes"]
+    assert note.startswith(first["consignment_id"])
+    assert [each["consignment_id"] for each in told["scores"]] == [mine["consignment_id"]]
 
 
 def test_consignments_without_an_office_are_selected_under_null(client: Client) -> None:
