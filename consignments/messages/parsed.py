@@ -4,6 +4,7 @@ Every reader of a format yields these values and nothing else. It never raises f
 cannot be used becomes None with a quality code. It raises `consignments.errors.MessageFault` only if nothing can be read.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -20,6 +21,8 @@ _EXTRA_COLUMNS_NAMES = (
 EXTRA_COLUMNS = tuple(_EXTRA_COLUMNS_NAMES.split())
 """Columns beyond the record that messages may give; a table has those that are used."""
 
+MAX_NAMED = 5
+"""Identifiers that a fault names."""
 Purpose = Literal["create", "update", "delete"]
 Level = Literal["house", "direct", "master"]
 EventState = Literal[
@@ -87,7 +90,8 @@ class Ignored:
     reason: str
 
 
-Parsed = Declaration | MasterDetails | CustomsEvent | Ignored
+Parsed = Declaration | MasterDetails | CustomsEvent | Ignored | MessageFault
+"""A fault that is yielded is that of one part; one that is raised is that of the whole message, or of all that follows."""
 
 
 class MessageContext(msgspec.Struct, frozen=True):
@@ -104,10 +108,11 @@ class MessageContext(msgspec.Struct, frozen=True):
             self.notes.append(f"{name} is newer than {self.newest}: read as far as known")
 
 
-def build_count_fault(identifiers: int, read: int) -> MessageFault:
+def build_count_fault(identifiers: int, read: int, unread: Iterable[str] = ()) -> MessageFault:
     """Build the fault of a message whose structure and identifiers disagree."""
     return MessageFault(
         f"{identifiers} identifiers, {read} read",
+        got=", ".join(f"{name[:40]} without goods of its own" for name in sorted(unread)[:MAX_NAMED]),
         expected="each declaration in an element of its own",
         todo="send each declaration in an element or a message of its own, or describe the message with a mapping",
     )

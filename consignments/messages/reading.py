@@ -9,16 +9,18 @@ A message at fault becomes a reject and never ends the run.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import structs
 
 from consignments.errors import MessageFault, Reject, name_file
+from consignments.messages.content.trees import HEAD_BYTES, decode_json
 from consignments.messages.entries import (
     DeclarationEntry,
     Entry,
@@ -41,6 +43,7 @@ from consignments.messages.parsed import (
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import sort_codes
 from consignments.messages.sources import (
+    BLANK,
     RawMessage,
     Source,
     join_continuations,
@@ -110,9 +113,7 @@ def _read_messages(
     messages: Iterable[RawMessage], options: ReadOptions, result: BatchResult
 ) -> Iterator[_Part]:
     """Yield the parts of messages; a fault of a message becomes a reject, and what came before stays."""
-    for raw in messages:
-        result.messages.update(raw.paths)
-        result.size += len(raw.content)
+    for raw in chain.from_iterable(_split_array(each, options, result) for each in messages):
         notes: list[str] = []
         now = options.now or datetime.now(UTC)
         try:
@@ -126,11 +127,41 @@ def _read_messages(
             context = MessageContext(raw.source, notes, options.received_at or raw.received_at or now)
             identifiers: set[str] = set()
             for content in _read_parts(raw.content, context, kind, result.kinds):
-                yield _Part(content, raw, now, identifiers)
+                if isinstance(content, MessageFault):
+                    result.rejects.append((raw.source, "", _describe_failure(content)))
+                else:
+                    yield _Part(content, raw, now, identifiers)
         except Exception as error:
             result.rejects.append((raw.source, "", _describe_failure(error)))
         for note in dict.fromkeys(notes):
             result.kinds[NOTE_PREFIX + note] += 1
+
+
+def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> Iterable[RawMessage]:
+    """Split a JSON array of several kinds of messages into one for each kind; a member that is no message becomes a reject."""
+    result.messages.update(raw.paths)
+    result.size += len(raw.content)
+    if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] != b"[":
+        return [raw]
+    try:
+        whole, members = detect_kind(raw.content, options.mappings), decode_json(raw.content)
+    except MessageFault:
+        return [raw]
+    by_kind: dict[str, list[Any]] = {}
+    for number, member in enumerate(members, start=1):
+        try:
+            if not isinstance(member, dict | list):
+                raise MessageFault("no message", got="no JSON object")
+            kind = detect_kind(msgspec.json.encode(member), options.mappings)
+        except MessageFault as fault:
+            kind = whole
+            if whole.mapping is not None or not isinstance(member, dict):
+                result.rejects.append((f"{raw.source}, member {number}", "", _describe_failure(fault)))
+                continue
+        by_kind.setdefault(kind.name, []).append(member)
+    if [len(each) for each in by_kind.values()] == [len(members)]:
+        return [raw]
+    return [replace(raw, content=msgspec.json.encode(each), paths=()) for each in by_kind.values()]
 
 
 def _build_entry(part: _Part, options: ReadOptions) -> Entry:
@@ -193,7 +224,7 @@ def _describe_failure(error: Exception) -> str:
 
 def _read_parts(
     content: bytes, context: MessageContext, kind: MessageKind, kinds: Counter[str]
-) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
+) -> Iterator[Declaration | MasterDetails | CustomsEvent | MessageFault]:
     found: Parsed | None = None
     adds_only = True
     for found in read_message_parts(content, context, kind):

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 
 from consignments.errors import BadInput, MessageFault, name_file
 from consignments.messages.content.trees import HEAD_BYTES, find_root
-from consignments.messages.kinds import MAX_STREAM_BYTES
+from consignments.messages.kinds import MAX_STREAM_BYTES, list_kinds
 
 Source = Path | str | bytes
 Buffer = bytes | mmap.mmap
@@ -34,6 +35,8 @@ UNREADABLE = (zipfile.BadZipFile, MessageFault, EOFError, NotImplementedError, R
 """Errors of a damaged archive."""
 XML_START = re.compile(rb"<\?xml\b")
 OPENING_TAG = re.compile(rb"""<(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+>""")
+MAX_UNENDED_NAMES = 50
+"""Behind messages that do not end, with so many different roots, no further is looked for."""
 TEXT_START = re.compile(
     rb"^[\x01\x02\x03 \t]*(?:(?:F[A-Z]{2}|UCM)[ \t]*/[ \t]*\d{1,2}\b|(?:PSN|PER|FSN|FER|FMA|FNA)[ \t]*\r?$|<\?xml\b|<[A-Za-z]|\{|UNA.{6}\s*UNB|UNB)",
     re.MULTILINE,
@@ -222,10 +225,11 @@ def _skip_blank(buffer: Buffer, position: int, size: int) -> int:
 
 
 class _XmlStarts:
-    """The next XML declaration in a buffer; it is searched again only when it was passed."""
+    """The next XML declaration in a buffer, and the roots that do not end; each is searched once."""
 
     def __init__(self, buffer: Buffer) -> None:
         self._buffer, self._next = buffer, -1
+        self.unended: dict[tuple[bytes, int], set[int]] = {}
 
     def find(self, position: int) -> int:
         """Find the first declaration from a position on; the end of the buffer if there is none."""
@@ -234,6 +238,46 @@ class _XmlStarts:
             self._next = found.start() if found else len(self._buffer)
         return self._next
 
+    def find_end(self, name: bytes, start: int, limit: int) -> int | None:
+        """Find the end of an element in which its name may stand again; None if it does not end."""
+        tags = re.compile(rb"<!--|<!\[CDATA\[|<(/?)" + re.escape(name) + rb"(?=[\s/>])")
+        open_at: list[int] = []
+        found = tags.search(self._buffer, start, limit)
+        while found is not None:
+            end = found.end()
+            if found[0][:2] == b"<!":
+                mark = b"-->" if found[0] == b"<!--" else b"]]>"
+                end = self._buffer.find(mark, end, limit)
+                if end < 0:
+                    break
+            elif found[1]:
+                open_at.pop()
+                if not open_at:
+                    return self._buffer.find(b">", end, limit) + 1 or limit
+            else:
+                opening = OPENING_TAG.match(self._buffer, found.start(), limit)
+                if opening is None or not opening[0].endswith(b"/>"):
+                    open_at.append(found.start())
+            found = tags.search(self._buffer, end, limit)
+        if len(self.unended) < MAX_UNENDED_NAMES:
+            self.unended[name, limit] = set(open_at)
+        return None
+
+    def find_next_root(self, name: bytes, start: int, limit: int) -> int:
+        """Find where the next message begins behind one that does not end: at its root again, or at another that is known."""
+        if len(self.unended) >= MAX_UNENDED_NAMES:
+            return limit
+        names = b"|".join(map(re.escape, (name, *_list_roots())))
+        found = re.compile(rb"<(?:[\w.\-]+:)?(?:" + names + rb")(?=[\s/>])").search(
+            self._buffer, start + 1, limit
+        )
+        return found.start() if found else limit
+
+
+@cache
+def _list_roots() -> list[bytes]:
+    return [kind.root.encode() for kind in list_kinds() if kind.root and not kind.shared]
+
 
 def _find_xml_end(buffer: Buffer, start: int, starts: _XmlStarts) -> int:
     """Find where a document ends: behind the end of its root, or where the next document begins."""
@@ -241,12 +285,17 @@ def _find_xml_end(buffer: Buffer, start: int, starts: _XmlStarts) -> int:
     limit = starts.find(start + 5)
     if root is None:
         return limit
-    opening = OPENING_TAG.match(buffer, start + root.start(), limit)
+    begin = start + root.start()
+    opening = OPENING_TAG.match(buffer, begin, limit)
     if opening and opening[0].endswith(b"/>"):
         return opening.end()
     named = root[0][1:].encode("latin-1")
+    if begin in starts.unended.get((named, limit), ()):
+        return starts.find_next_root(named, begin, limit)
     closing = re.compile(rb"</" + re.escape(named) + rb"\s*>").search(buffer, start, limit)
-    return closing.end() if closing else limit
+    if closing and buffer.find(b"<" + named, begin + 1, closing.start()) < 0:
+        return closing.end()
+    return starts.find_end(named, begin, limit) or starts.find_next_root(named, begin, limit)
 
 
 def _find_json_end(buffer: Buffer, start: int, size: int) -> int:

@@ -19,6 +19,9 @@ MAX_PARTS = 200
 """Elements of a segment, and components of an element; ISO 9735 has no message with more than a few dozen."""
 START = re.compile(r"\s*(UNA.{6}\s*)?(UNB|UNG|UNH)(?=[^A-Za-z0-9])", re.DOTALL)
 TAG = re.compile(r"[A-Z]{3}", re.ASCII)
+ENVELOPE = ("UNB", "UNG", "UNE", "UNZ")
+"""Segments that stand outside of a message."""
+AGAIN = "fetch it again; nothing from there on was read"
 MESSAGE_TYPE = re.compile(r"UNH[^A-Za-z0-9][^+]{0,40}\+([A-Z0-9]{3,6})")
 SEPARATOR_PLACES = {"component": 3, "element": 4, "release": 6, "terminator": 8}
 """Places in the service string advice, `UNA:+.? '`."""
@@ -83,9 +86,10 @@ def _decode(content: bytes) -> str:
 
 
 def _split_messages(content: bytes) -> Iterator[list[Segment]]:
-    """Split at UNH and UNT; a message that lacks its end is still read."""
+    """Split at UNH and UNT, and compare the counts and references of UNT and UNZ with what was read."""
     current: list[Segment] = []
-    parts = 0
+    parts = messages = groups = 0
+    last = ""
     for segment in split_segments(content):
         tag = segment[0][0]
         parts = sum(map(len, segment)) + (0 if tag == "UNH" else parts)
@@ -93,17 +97,31 @@ def _split_messages(content: bytes) -> Iterator[list[Segment]]:
             raise MessageFault(
                 "one message is too large", expected=f"at most {MAX_MESSAGE_PARTS:,} components"
             )
-        if tag == "UNH":
-            if current:
-                yield current
-            current = [segment]
-        elif tag == "UNT" and current:
+        if bool(current) == (tag in (*ENVELOPE, "UNH")):
+            where = f"behind message {messages}"
+            raise MessageFault("a message lacks its UNH or UNT", where=where, got=tag[:3], todo=AGAIN)
+        if tag in ENVELOPE:
+            last, groups = tag, groups + (tag == "UNE")
+            if tag == "UNZ":
+                _check_trailer(segment, groups or messages, [], "UNZ")
+            continue
+        current.append(segment)
+        if tag == "UNT":
+            messages += 1
+            _check_trailer(segment, len(current), current[0], f"UNT of message {messages}")
             yield current
             current = []
-        elif current:
-            current.append(segment)
-    if current:
-        yield current
+    if current or last not in ("", "UNZ"):
+        raise MessageFault("cut in half: it ends before its UNT or UNZ", todo=AGAIN)
+
+
+def _check_trailer(trailer: Segment, count: int, head: Segment, where: str) -> None:
+    """Refuse a trailer whose count is not what was read, or whose reference is not that of the head."""
+    counted, reference = (element[0] for element in [*trailer[1:3], [""], [""]][:2])
+    if counted.isdecimal() and int(counted) != count:
+        raise MessageFault("a wrong count", where=where, got=counted[:9], expected=f"{count}", todo=AGAIN)
+    if head[1:] and reference and reference != head[1][0]:
+        raise MessageFault("another reference than that of UNH", where=where, todo=AGAIN)
 
 
 def split_segments(content: bytes) -> Iterator[Segment]:

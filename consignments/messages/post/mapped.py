@@ -243,14 +243,22 @@ def _list_rows(content: bytes, mapping: MessageMapping) -> Iterator[Record]:
     lines = (
         line.replace("\0", "") for line in TextIOWrapper(BytesIO(content), encoding, "replace", newline="")
     )
+    rows = csv.DictReader(lines, delimiter=max(",;\t|", key=head.count), strict=True)
+    begin = 1
     try:
-        for row in csv.DictReader(lines, delimiter=max(",;\t|", key=head.count)):
-            node: Node = {
-                name.strip().lower(): [value] for name, value in row.items() if isinstance(name, str)
-            }
+        for row in rows:
+            if any(row.pop(None, ())):  # type: ignore[call-overload]
+                raise csv.Error("more values than columns")
+            node: Node = {name.strip().lower(): [value] for name, value in row.items()}
             yield Record([node, node], node, node, mapping)
+            begin = rows.line_num + 1
     except csv.Error as error:
-        raise MessageFault("not CSV", got=str(error)) from error
+        raise MessageFault(
+            "not CSV",
+            where=f"line {begin}",
+            got=str(error),
+            todo="correct the line; nothing from there on was read",
+        ) from error
 
 
 # --- one record -------------------------------------------------------------------------------------------------------
@@ -469,7 +477,7 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     if mapping.format == "csv" or not (is_xml or is_json):
         header = start.partition("\n")[0].lower()
         found = sum(name in header for name in names)
-        return mapping.format == "csv" and found >= len(names) * MIN_SHARE_OF_NAMES
+        return mapping.format in ("", "csv") and 0 < found >= len(names) * MIN_SHARE_OF_NAMES
     if mapping.detect:
         return any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
     found = sum(has_name(text, name) for name in names)

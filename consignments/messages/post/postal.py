@@ -74,6 +74,7 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     mappings = list_built_in(content)
     found = declared = read = 0
     tops = dict[int, tuple[Node, set[int]]]()
+    used = set[int]()
     for place, record in enumerate(
         list_records(content, context, mappings or [_build_empty_mapping()]), start=1
     ):
@@ -84,14 +85,19 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             declaration = read_record(record, f"item {place}")
             if any(declaration.fields.get(column) is not None for column in DECLARED):
                 found, read = found + 1, read + 1
+                used.add(id(record.root))
                 yield declaration
         for parsed in _read_others(record.scope, set()):
             found += 1
+            used.add(id(record.root))
             yield parsed
-    for top, inside in tops.values():
+    for number, (top, inside) in enumerate(tops.values(), start=1):
         for parsed in _read_others(top, inside):
             found += 1
+            used.add(id(top))
             yield parsed
+        if found and id(top) not in used:
+            yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
     if read < declared:
         raise build_count_fault(declared, read)
     if not tops:

@@ -58,7 +58,7 @@ def test_segments_are_split_with_their_own_separators_and_released_ones() -> Non
 
 def test_segments_group_under_their_leaders() -> None:
     (message,) = read_interchange(
-        b"UNH+1+ITMATT'BGM+1'GID+1'FTX+tea'GID+2'FTX+cups'UNS+S'FTX+end'UNT+1+1'",
+        b"UNH+1+ITMATT'BGM+1'GID+1'FTX+tea'GID+2'FTX+cups'UNS+S'FTX+end'UNT+9+1'",
         {"group": "GID", "until": "UNS"},
     )
     assert [group["ftx"][0]["1"][0]["#text"] for group in message["gid"]] == [["tea"], ["cups"]]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.messages import MESSAGES, load
+from support.messages import MESSAGES, changed, load
 
 from consignments.errors import BadSetting, FileFault, MessageFault, NpsriskError, UnknownName
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
@@ -282,6 +282,6 @@ def test_what_is_held_as_a_whole_is_bounded() -> None:
 def test_an_edifact_message_with_two_identifiers_and_no_path_of_each_is_refused() -> None:
     mapping, content = load_mapping(MESSAGES / "itmatt.toml"), load("itmatt.edi")
     assert mapping.each == (".",)
-    second = content.replace(b"DTM+137", b"BGM+ITM+CP000000027US+9'\nDTM+137")
+    second = changed(content, ("DTM+137", "BGM+ITM+CP000000027US+9'\nDTM+137"), ("UNT+19", "UNT+20"))
     with pytest.raises(MessageFault, match="2 identifiers, 1 read"):
         list(read_mapped(second, MessageContext("test"), mapping))

@@ -1,0 +1,100 @@
+"""Every record that stands in a damaged or mixed body is scored, or rejected with a word."""
+
+import json
+
+import pytest
+from support.messages import MESSAGES, changed, load, read_messages
+
+from consignments.messages.post.mapping import load_mapping, parse_mapping
+
+ITMATT = load_mapping(MESSAGES / "itmatt.toml")
+ONE, TWO = (
+    "UNH+1+ITMATT'BGM+A+ID1'GID+1'FTX+AAA+++tea'UNT+5+1'",
+    "UNH+2+ITMATT'BGM+A+ID2'GID+1'FTX+AAA+++cups'UNT+5+2'",
+)
+
+
+@pytest.mark.parametrize(
+    ("interchange", "read", "reason"),
+    [
+        (f"UNB+X'{ONE}{TWO}UNZ+2+1'", ["ID1", "ID2"], ""),
+        (f"{ONE}{TWO}", ["ID1", "ID2"], ""),
+        (f"UNB+X'{ONE}{TWO}UNZ+3+1'", ["ID1", "ID2"], "UNZ: a wrong count; got 3; expected 2"),
+        (f"UNB+X'{ONE}{TWO}", ["ID1", "ID2"], "ends before its UNT or UNZ"),
+        (f"UNB+X'{ONE}{TWO.replace('UNH+2+ITMATT', 'XXX')}UNZ+2+1'", ["ID1"], "lacks its UNH or UNT"),
+        (f"UNB+X'{ONE.replace('UNT+5+1', 'XXX')}{TWO}UNZ+2+1'", [], "lacks its UNH or UNT"),
+        (f"UNB+X'{ONE.partition('UNT')[0]}{TWO.partition('BGM')[2]}UNZ+1+1'", [], "UNT of message 1: a wrong count"),
+        (f"UNB+X'{ONE.replace('UNT+5+1', 'UNT+5+2')}UNZ+1+1'", [], "another reference than that of UNH"),
+        (f"UNB+X'UNG+1'{ONE}UNE+1+1'UNG+2'{TWO}UNE+1+2'UNZ+2+1'", ["ID1", "ID2"], ""),
+    ],
+)  # fmt: skip
+def test_an_interchange_is_read_as_far_as_its_heads_trailers_and_counts_agree(
+    interchange: str, read: list[str], reason: str
+) -> None:
+    found = read_messages([interchange.encode()], mappings=[ITMATT])
+    assert [c.consignment_id for c in found.consignments] == read
+    assert [reason in str(each) for each in found.rejects] == [True] * bool(reason)
+
+
+def test_behind_a_message_that_is_cut_the_next_is_read() -> None:
+    text = load("xfzb_house.xml").decode().partition("?>")[2].strip()
+    first, second = (text.replace("WHX26030917", name) for name in ("A", "B"))
+    manifest = load("xfhl_manifest.xml").decode()
+    for cut in (first[:700], first.rpartition("</")[0], first[:-2]):
+        found = read_messages([f"{cut}{second}{cut}{manifest}".encode()])
+        assert [c.consignment_id[13:] for c in found.consignments] == ["B", "H1", "H2"]
+        assert len(found.rejects) == 2
+
+
+def test_an_element_named_as_its_root_is_no_message_of_its_own() -> None:
+    records = "".join(
+        f"<Item><ItemId>R{n}</ItemId><SenderName>A</SenderName><RecipientName>B</RecipientName><ContentPieces><ContentPiece><Description>tea {n}</Description></ContentPiece></ContentPieces></Item>"
+        for n in (1, 2)
+    )
+    found = read_messages([f"<Item>{records}<!-- <Item> --></Item>".encode() * 2])
+    assert ([c.description for c in found.consignments], found.rejects) == (["tea 1", "tea 2"], ())
+
+
+CSV = 'number,from,goods\n1,A,tea\n2,"B",cups\n3,C,pens\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "read", "reason"),
+    [
+        (('"B"', '"B, of ""C"""'), ["1", "2", "3"], ""),
+        (('"B"', '"B\nof C"'), ["1", "2", "3"], ""),
+        (('"B"', '"B'), ["1"], "line 3: not CSV"),
+        (('"B"', 'B"s'), ["1", "2", "3"], ""),
+        (('"B"', "B, of C"), ["1"], "line 3: not CSV; got more values than columns"),
+    ],
+)
+def test_a_row_that_holds_another_is_rejected_with_its_line(
+    change: tuple[str, str], read: list[str], reason: str
+) -> None:
+    text = '[record]\nconsignment_id = "number"\nsender_name = "from"\ndescription = "goods"\n'
+    found = read_messages([changed(CSV.encode(), change)], mappings=[parse_mapping(text, "m.toml")])
+    assert [c.consignment_id for c in found.consignments] == read
+    assert [reason in str(each) for each in found.rejects] == [True] * bool(reason)
+
+
+def test_each_member_of_an_array_is_read_by_what_it_is_itself() -> None:
+    text = 'channel = "postal"\ndetect = ["kolli"]\n[record]\nconsignment_id = "nr"\ndescription = "kolli"\n'
+    own = {"nr": "RR1", "kolli": "tea"}
+    first, second = (
+        {
+            "barcode": f"UA{n}",
+            "senderName": "A",
+            "recipient": "B",
+            "contents": [{"contentPieceDescription": f"goods {n}"}],
+        }
+        for n in (1, 2)
+    )
+    found = read_messages(
+        [json.dumps([own, first, {"x": 1}, 3, {"items": [second]}]).encode()],
+        mappings=[parse_mapping(text, "m.toml")],
+    )
+    assert sorted(c.description or "" for c in found.consignments) == ["goods 1", "goods 2", "tea"]
+    assert ["member 3" in found.rejects[0].place, "member 4" in found.rejects[1].place] == [True, True]
+    found = read_messages([json.dumps([first, {"x": 1}, None]).encode()])
+    assert [c.description for c in found.consignments] == ["goods 1"]
+    assert len(found.rejects) == 2
