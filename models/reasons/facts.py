@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,9 @@ from features.history.kernels import ADDED_ARRIVALS
 from features.history.keys import COMMON_KINDS
 from features.history.readings import READINGS
 from features.normalization.normal_forms import DeclaredTexts
+from features.route import TRANSIT_HUBS, get_place_country
 from features.spec import Spec
-from models.formats import format_number, format_percent
+from models.formats import format_number, format_rate
 from models.reasons.sentences import ReasonContext, Sentence, Statement
 from models.reasons.texts import load_text_table
 from models.reasons.usual import Usual, UsualLookup
@@ -38,8 +40,16 @@ BUSY_WEEK = 3
 MIN_RATE_RATIO = 2.0
 """A product or route has known finds if its share of detections is so many times the usual one."""
 MIN_SHARE_OF_FINDS = 0.05
-"""Smallest share of detections among the consignments of a party that always comes first: lower ones fit too many parties."""
+"""Smallest share of detections among the consignments of a party that comes first, if it is also MIN_RATE_RATIO times the usual one."""
+MIN_INSPECTIONS = 10
+"""A product or route has known finds only after so many inspections."""
+MANY_OF_NAME = 50
+"""A name without a mark of a firm that so many earlier consignments have is that of many persons."""
 MAX_DETAILS = 5
+SAYS_MORE = ("goods.names_", "goods.name_tier", "goods.context_", "goods.pretext_")
+"""Features that say more of a word than that the description has it: given even if the word was quoted."""
+SAMPLES = "amostra"
+"""A word for a sample that `goods.sample_words` does not count."""
 
 
 class Fact(NamedTuple):
@@ -58,8 +68,8 @@ class RowView:
         self.values: list[float] = row.tolist()
         self.raises = True
         self._declared, self._tables = declared, tables
-        self._quoted: set[str] = set()
-        self._goods_are_quoted = False
+        self._quoted: list[str] = []
+        self._told: set[str] = set()
 
     def get(self, name: str) -> float:
         """Return the value of a feature, NaN if the spec lacks it."""
@@ -79,35 +89,76 @@ class RowView:
         """Describe the value of a feature by its sentence, with words of the declaration."""
         sentence = self._tables.sentences[at]
         found, template = sentence.describe(self.values[at], self.find_usual(at)), sentence.template
-        text = self._quote_declaration(template.shown if found.notable else template.otherwise)
-        if template.otherwise:
-            found = found._replace(notable=bool(text), rank=found.rank if found.notable else "last")
-        if text:
-            found = found._replace(text=text)
+        if any(self.get(name) >= least for name, least in template.unless.items()):
+            found = found._replace(notable=False)
+        shown, words, phrases = template.shown, list[str](), load_text_table()
+        if sentence.name == "goods.vague_whole" and found.notable and self._is_sample():
+            shown, found = phrases.phrases["sample"], found._replace(rank="words")
         if sentence.name in QUOTED_FEATURES and found.notable and found.rank != "last":
-            words = [word for word in self.words.list_words(sentence.name) if word not in self._quoted]
-            self._quoted.update(words)
-            # A text that quotes the goods quotes words of them only if these are few.
-            if words and not (text and 2 * len(" ".join(words)) > len(shorten_text(self._declared.goods))):
-                say = load_text_table().say
-                quoted = say("words", words=", ".join(say("quote", word=word) for word in words))
-                found = found._replace(text=found.text + quoted)
+            words = self.words.list_words(sentence.name)
+        fresh = [word for word in words if not any(word in text for text in self._quoted)]
+        says_more, goods = sentence.name.startswith(SAYS_MORE), shorten_text(self._declared.goods)
+        stands_out = found.notable and bool(words or not template.otherwise)
+        if any(word not in goods for word in words):
+            shown = ""
+        text = self._quote_declaration(shown if stands_out else template.otherwise)
+        if template.otherwise:
+            found = found._replace(notable=bool(text), rank=found.rank if stands_out else "last")
+        elif words and not fresh and not says_more:
+            found = found._replace(notable=False)
+        # A text that quotes the goods quotes words of them only if they explain it, and are few.
+        is_few = (says_more or template.otherwise) and 2 * len(" ".join(fresh)) <= len(goods)
+        found = found._replace(text=text or found.text)
+        if fresh and (goods not in text or is_few):
+            self._quoted += fresh
+            quoted = ", ".join(phrases.say("quote", word=word) for word in fresh)
+            found = found._replace(text=found.text + phrases.say("words", words=quoted))
+        if found.notable and "hs" not in self._told:
+            found = found._replace(text=found.text + self._quote_declaration(template.also))
         return found._replace(text=self.fill(found.text))
 
     def fill(self, text: str) -> str:
-        """Fill the currency and the route into a text; they have words even if they are not given."""
+        """Fill currency, declared amount and route into a text; they have words even if they are not given."""
         if "{" not in text:
             return text
-        say = load_text_table().say
+        say, currency = load_text_table().say, self._declared.currency
+        is_foreign = self.amount and currency not in ("", "USD")
+        text = text.replace("{currency}", currency or say("currency"))
+        text = text.replace("{in_currency}", say("in_currency", declared=self.amount) if is_foreign else "")
         route = say("the_route", route=self.route) if self.route else say("this_route")
-        return text.replace("{currency}", self._declared.currency or say("currency")).replace(
-            "{route}", route
-        )
+        return text.replace("{route}", route)
+
+    def name_route_once(self, text: str) -> str:
+        """Return a text without the places of the route if one before it has them."""
+        if not self.route or self.route not in text:
+            return text
+        if "route" in self._told:
+            phrases = load_text_table()
+            return text.replace(phrases.say("the_route", route=self.route), phrases.say("this_route"))
+        self._told.add("route")
+        return text
+
+    def _is_sample(self) -> bool:
+        return self.get("goods.sample_words") > 0 or SAMPLES in self._declared.goods.casefold()
+
+    @cached_property
+    def amount(self) -> str:
+        """The declared value with its currency; '' if none is given."""
+        value = self.get("value.declared")
+        return "" if math.isnan(value) else f"{format_number(value)} {self._declared.currency}".rstrip()
 
     @cached_property
     def route(self) -> str:
         """The places of the route."""
         return " > ".join(filter(None, map(str.strip, self._declared.route.split(">"))))
+
+    @cached_property
+    def hub(self) -> str:
+        """The transit hubs that the route passes, as `route.via_hub` finds them."""
+        countries = list(map(get_place_country, self.route.upper().split(" > ")))
+        ends = {countries[0], countries[-1], *self._declared[3:5]}
+        hubs = (each for each in countries[1:-1] if each in TRANSIT_HUBS and each not in ends)
+        return load_text_table().phrases["and"].join(dict.fromkeys(hubs))
 
     @cached_property
     def words(self) -> GoodsWords:
@@ -118,26 +169,26 @@ class RowView:
         """Fill the words of the declaration into a text; '' if one is not given, or the goods are quoted already."""
         if "{" not in text:
             return text
-        goods, declared = shorten_text(self._declared.goods), self.get("value.declared")
-        quotable, name_code = goods and not self._goods_are_quoted, self._tables.context.name_code
+        goods, name_code = shorten_text(self._declared.goods), self._tables.context.name_code
         words = {
             **self._declared._asdict(),
             **{
                 name: name_code(name, self.get(f"goods.{name}"), "goods")
                 for name in ("hs_family", "text_family")
             },
-            "goods": load_text_table().say("quote", word=goods) if quotable else "",
+            "name_tier": name_code("name_tier", self.get("goods.name_tier"), "tier"),
+            "goods": load_text_table().say("quote", word=goods) if goods and not self._quoted else "",
             "route": self.route,
-            "declared": ""
-            if math.isnan(declared)
-            else f"{format_number(declared)} {self._declared.currency}".rstrip(),
+            "hub": self.hub if "{hub}" in text else "",
+            "declared": self.amount,
         }
-        for name, word in words.items():
-            if f"{{{name}}}" in text:
-                if not word:
-                    return ""
-                text = text.replace(f"{{{name}}}", word)
-                self._goods_are_quoted |= name == "goods"
+        used = [name for name in words if f"{{{name}}}" in text]
+        if not all(words[name] for name in used):
+            return ""
+        for name in used:
+            text = text.replace(f"{{{name}}}", words[name])
+        self._told.update({"hs"}.intersection(used))
+        self._quoted += [goods] * ("goods" in used)
         return text
 
 
@@ -187,7 +238,7 @@ class FactTables:
         if code in ("missing", "party_finds"):
             return self._describe_missing if code == "missing" else self._describe_party_finds
         if not self.sentences[columns[0]].name.startswith("history."):
-            return self._describe_plain
+            return self._describe_detour if code == "detour" else self._describe_plain
         return {
             "finds": self._describe_finds,
             "activity": self._describe_activity,
@@ -197,7 +248,7 @@ class FactTables:
     def _describe_plain(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the strongest feature that stands out; of what lowers, the strongest that has a value."""
         first = None
-        leading = (at for at in columns if self.sentences[at].template.leads and view.values[at] == 1)
+        leading = (at for at in columns if self.sentences[at].template.leads and view.values[at] >= 1)
         for at in dict.fromkeys((*leading, *(self._told_by[each] for each in columns))):
             found = view.describe(at)
             if found.notable:
@@ -205,6 +256,14 @@ class FactTables:
             if first is None and not math.isnan(view.values[at]):
                 first = found
         return None if view.raises else first
+
+    def _describe_detour(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe a detour; on a route that is as busy as others from its country it comes last."""
+        found, busy = self._describe_plain(view, columns), "history.route.arrivals_30d"
+        usual = view.find_usual(self.places[busy]) if busy in self.places else None
+        if found and usual and view.get(busy) >= max(usual.middle, 1.0):
+            return found._replace(rank="last")
+        return found
 
     def _describe_activity(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe how new or how busy the key is that weighs most."""
@@ -244,28 +303,51 @@ class FactTables:
 
     def _describe_party_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the gravest detection of a key of the parties, by the key that had the largest share."""
+        kept = None
         for target in TARGETS:
-            counts = (
-                (view.get(f"history.{kind}.{target}_ever"), view.get(f"history.{kind}.arrivals_ever"), kind)
+            found = [
+                found
                 for kind in OF_PARTIES
-            )
-            found = [each for each in counts if 0 < each[0] <= each[1]]
+                if (found := self._describe_finds_of_party(view, kind, target)) is not None
+            ]
             if found:
-                finds, arrivals, kind = max(found, key=lambda each: each[0] / (each[1] + ADDED_ARRIVALS))
-                words = {"What": self._texts.target[target], **self._texts.key[kind]}
-                words |= {"finds": format_number(finds), "arrivals": format_number(arrivals)}
-                text = self._texts.say("found_once" if arrivals == 1 else "found", **words)
-                days = view.get(f"history.{kind}.days_since_find")
-                if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
-                    text += self._texts.say(
-                        "one_find" if finds == 1 else "last_find", days=format_number(days)
-                    )
-                rank = "find" if finds / arrivals >= MIN_SHARE_OF_FINDS else "words"
-                return Statement(text, finds, None, True, rank)
+                strongest = max(found, key=itemgetter(0, 1))[-1]
+                if strongest.rank == "find":
+                    return strongest
+                kept = kept or strongest
+        if kept:
+            return kept
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
                 return view.describe(at)._replace(notable=True, rank="find")
         return None if view.raises else self._describe_plain(view, columns)
+
+    def _describe_finds_of_party(
+        self, view: RowView, kind: str, target: str
+    ) -> tuple[bool, float, Statement] | None:
+        """Describe the detections of a key of a party; before it whether they come first, and what orders them."""
+        finds, arrivals = view.get(f"history.{kind}.{target}_ever"), view.get(f"history.{kind}.arrivals_ever")
+        if not 0 < finds <= arrivals:
+            return None
+        place = self.places.get(f"history.{kind}.{target}_rate")
+        usual = None if place is None else view.find_usual(place)
+        words = {"What": self._texts.target[target], **self._texts.key[kind]}
+        words |= {"finds": format_number(finds), "arrivals": format_number(arrivals)}
+        text = self._texts.say("found_once" if arrivals == 1 else "found", **words)
+        days = view.get(f"history.{kind}.days_since_find")
+        if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
+            text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
+        is_common = arrivals >= MANY_OF_NAME and view.get(f"parties.{kind}_business") == 0
+        share = finds / arrivals
+        comes_first = not is_common and share >= max(
+            MIN_SHARE_OF_FINDS, MIN_RATE_RATIO * (usual.middle if usual else 0.0)
+        )
+        if is_common:
+            text += self._texts.phrases["common_name"]
+        if usual and arrivals > 1:
+            text += self._texts.say("usual", like="", usual=_format_usual_rate(usual.middle))
+        statement = Statement(text, finds, usual and usual.middle, True, "find" if comes_first else "last")
+        return comes_first, finds / (arrivals + ADDED_ARRIVALS), statement
 
     def _describe_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the detections of a product, a route or another key of many parties, if they are more than usual."""
@@ -274,13 +356,18 @@ class FactTables:
             finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
             place = self.places.get(f"{key}.{target}_rate")
             usual = None if place is None else view.find_usual(place)
-            if place is None or usual is None or not 1 < finds <= inspections:
+            if (
+                place is None
+                or usual is None
+                or not 1 < finds <= inspections
+                or inspections < MIN_INSPECTIONS
+            ):
                 continue
             if view.values[place] >= MIN_RATE_RATIO * usual.middle:
                 words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}
                 words |= {"finds": format_number(finds), "inspections": format_number(inspections)}
                 text = view.fill(self._texts.say("found_inspected", **words))
-                text += self._texts.say("usual", like="", usual=format_percent(usual.middle))
+                text += self._texts.say("usual", like="", usual=_format_usual_rate(usual.middle))
                 return Statement(text, float(f"{finds / inspections:.4g}"), usual.middle, True)
         return None if view.raises else self._describe_plain(view, columns)
 
@@ -312,3 +399,8 @@ class FactTables:
         """Return the part of the names of the strongest feature before its reading, and the kind of its key."""
         key = self.sentences[columns[0]].name.rpartition(".")[0]
         return key, key.removeprefix("history.")
+
+
+def _format_usual_rate(share: float) -> str:
+    """Format a usual share of finds as one in a whole number."""
+    return format_rate(1 / round(1 / share) if share > 0 else 0.0)

@@ -38,9 +38,12 @@ HEAD_STARTS = {
     "contradiction": 0.4,
     "value": 0.3,
     "": 0.2,
+    "vague": 0.2,
     "last": -1.0,
 }
 """In log-odds, by the rank of a fact: what is added to its contribution in the order of facts and themes."""
+VAGUE_LAG = 0.5
+"""In log-odds: by so much a vague description comes after other facts of its theme."""
 NO_TEXTS = DeclaredTexts()
 
 
@@ -153,6 +156,10 @@ class ReasonRanker:
             if lowering or total >= MIN_CONTRIBUTION
         ]
         themes.sort(key=_Theme.get_weight, reverse=True)
+        for theme in themes:
+            theme.facts[:] = [
+                msgspec.structs.replace(fact, text=view.name_route_once(fact.text)) for fact in theme.facts
+            ]
         if lowering:
             return list(map(_build_reason, themes[:top]))
         outstanding = [each for each in themes if each.facts]
@@ -190,15 +197,17 @@ class ReasonRanker:
             (sign * (total if place == MISSING else by_fact[number]), fact)
             for number, fact in self._facts[place]
         ]
-        ranked.sort(key=lambda each: -each[0])
+        # The words of the goods come last: they are not said if others quote them.
+        ranked.sort(key=lambda each: (each[1].code == "wording", -each[0]))
         said: dict[str, tuple[float, str, ReasonFact]] = {}
         least = MIN_FACT
         for weight, fact in ranked:
             if weight < least or len(said) == MAX_SAID:
-                break
+                continue
             found = fact.describe(view, sorted(fact.columns, key=lambda at: -sign * weights[at]))
-            if found is not None and (found.notable or not view.raises):
-                order = weight + HEAD_STARTS[found.rank]
+            is_repeated = fact.code == "wording" and found is not None and found.rank == "last" and bool(said)
+            if found is not None and (found.notable or not view.raises) and not is_repeated:
+                order = weight + HEAD_STARTS[found.rank] - VAGUE_LAG * (found.rank == "vague")
                 shown = ReasonFact(fact.code, found.text, found.value, found.usual)
                 said.setdefault(found.text, (order, found.rank, shown))
                 least = max(least, MIN_FACT_SHARE * weight)

@@ -16,6 +16,8 @@ from models.reasons.usual import CHANNEL, Usual
 HUGE = 1e9
 MIN_RATIO = 1.5
 """A number stands out if it is outside of what is usual, and so many times the middle value or a part of it."""
+MIN_RATIO_OF_CHANNEL = 5.0
+"""The same for an amount of goods of which only the channel is known."""
 UNITS_OF_USUAL = {"USD": " USD", "USD/kg": " USD", "USD/piece": " USD", "kg": " kg", "days": " days"}
 MAX_CODE_LETTERS = 3
 """Learnt values of so many letters are codes, as of countries and carriers, and are shown in capitals."""
@@ -102,15 +104,22 @@ class Sentence:
         text = shown.join(self._parts.get(case) or self._parts["other"])
         if usual is None or not self.template.compare:
             return text, value > 0 and not (self.unit == "ratio" and self.template.compare)
-        middle = self._show(usual.middle)
+        middle, say = self._show(usual.middle), load_text_table().say
+        if self.unit == "count" and usual.middle == 0 < value:
+            case = "usual_at_most" if usual.high > 0 else "usual_none"
+            text += say(case, like=self._name_like(usual), high=self._show(usual.high))
+            return text, value > 2 * usual.high
         if middle != shown:
-            phrase, unit = load_text_table().phrases["usual"], UNITS_OF_USUAL.get(self.unit, "")
+            unit = UNITS_OF_USUAL.get(self.unit, "")
+            if self.unit == "ratio" and usual.middle >= 1:
+                unit = " times"
             unit = unit.rstrip("s") if middle == "1" else unit
-            text += phrase.replace("{like}", self._name_like(usual)).replace("{usual}", middle + unit)
+            text += say("usual", like=self._name_like(usual), usual=middle + unit)
         added = 1.0 if self.unit in ("count", "days") else 0.0
         ratio = (value + added) / (usual.middle + added) if usual.middle + added > 0 else math.inf
         outside = not usual.low <= value <= usual.high
-        return text, outside and not 1 / MIN_RATIO < ratio < MIN_RATIO
+        least = MIN_RATIO_OF_CHANNEL if self.template.rank == "value" and usual.like == CHANNEL else MIN_RATIO
+        return text, outside and not 1 / least < ratio < least
 
     def _name_like(self, usual: Usual) -> str:
         """Return the words for those among which it is usual."""
@@ -152,5 +161,6 @@ def format_dollars(value: float) -> str:
 
 FORMATTERS: dict[str, Callable[[float], str]] = {
     "share": format_percent,
+    "ratio": lambda value: format_percent(value) if 0 < value < 1 else format_number(value),
     **dict.fromkeys(("USD", "USD/kg", "USD/piece"), format_dollars),
 }

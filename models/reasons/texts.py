@@ -14,17 +14,8 @@ from features.spec import Feature
 from features.table import SIDES, read_texts
 
 TEXT_FIELDS = (
-    "true",
-    "false",
-    "zero",
-    "under_one",
-    "one",
-    "other",
-    "missing",
-    "shown",
-    "otherwise",
-    "lacks",
-    "fact",
+    *("true", "false", "zero", "under_one", "one", "other", "missing"),
+    *("shown", "otherwise", "also", "lacks", "fact"),
 )
 DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
@@ -50,10 +41,12 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     told_by: str = ""
     shown: str = ""
     otherwise: str = ""
+    also: str = ""
+    unless: dict[str, float] = {}
     lacks: str = ""
     notable: Literal["", "false", "never"] = ""
     leads: bool = False
-    rank: Literal["", "words", "contradiction", "value", "last"] = ""
+    rank: Literal["", "words", "contradiction", "value", "vague", "last"] = ""
 
     def fill(self, words: Mapping[str, str]) -> "ReasonTemplate":
         """Return it with `{word}` replaced by each of the words; others, such as `{value}`, stay."""

@@ -20,6 +20,8 @@ NAMES = {
 USUAL = {
     "2": {
         "history.consignee_phone.arrivals_30d": [1.0, 5.0, 9.0],
+        "history.consignee.nps_rate": [0.05, 0.05, 0.06],
+        "history.product.nps_rate": [0.03, 0.036, 0.06],
         "history.route.arrivals_30d": [100.0, 170.0, 500.0],
         "value.usd": [5.0, 20.0, 90.0],
         "parties.sender_email_missing": [0.0, 1.0, 1.0],
@@ -90,6 +92,100 @@ def test_known_finds_come_first_and_name_the_key_with_the_largest_share() -> Non
     )
 
 
+KNOWN = {"history.consignee.new": (0.0, 0.0), "parties.consignee_business": (0.0, 0.0)}
+
+
+@pytest.mark.parametrize(
+    ("finds", "arrivals", "text", "is_first"),
+    [
+        (3.0, 9.0, "NPS was found in 3 of 9 earlier consignments to this consignee's name; usual: 1 in 20", True),
+        (2.0, 30.0, "NPS was found in 2 of 30 earlier consignments to this consignee's name; usual: 1 in 20", False),
+        (9.0, 60.0, "NPS was found in 9 of 60 earlier consignments to this consignee's name, but the name is common; usual: 1 in 20", False),
+    ],
+)  # fmt: skip
+def test_finds_that_are_usual_or_of_a_common_name_are_not_first(
+    finds: float, arrivals: float, text: str, is_first: bool
+) -> None:
+    found = {"history.consignee.nps_ever": (finds, 0.3), "history.consignee.arrivals_ever": (arrivals, 0.0)}
+    reasons = rank(PRETEXT | KNOWN | found)
+    assert [each.code for each in reasons] == (["finds", "goods"] if is_first else ["goods", "finds"])
+    assert text in [each.text for each in reasons]
+
+
+@pytest.mark.parametrize(("inspections", "is_said"), [(9.0, False), (10.0, True)])
+def test_finds_of_a_product_need_inspections(inspections: float, is_said: bool) -> None:
+    product = {"history.product.nps_ever": (3.0, 0.4), "history.product.inspections_ever": (inspections, 0.0)}
+    (reason,) = rank(product | {"history.product.nps_rate": (0.2, 0.0)})
+    said = "NPS was found in 3 of 10 inspections of consignments of this product (HS code); usual: 1 in 28"
+    assert (reason.text == said) == is_said
+
+
+HUB = {"route.departure_is_hub": (1.0, 0.5), "route.departure_not_origin": (1.0, 0.0)}
+FROM_NL = DeclaredTexts(departure_country="NL", sender_country="NL", origin_country="CN")
+MISMATCH = {
+    "goods.hs_text_mismatch": (1.0, 0.3),
+    "goods.hs_family": (2.0, 0.0),
+    "goods.text_family": (1.0, 0.0),
+}
+ONLY_GOODS = {"goods.vague_whole": (1.0, 0.4)}
+COVER = {"goods.text_score": (2.0, 0.9), "goods.powder_words": (1.0, 0.4)}
+TOKEN = {"value.zero_or_one": (1.0, 0.2), "value.usd": (1.1, 0.3), "value.declared": (1.0, 0.0)}
+TOKEN |= {"category.hs_heading": (1.0, 0.0)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "declared", "texts"),
+    [
+        (HUB, FROM_NL, ["Dispatched from NL, but the goods are from CN"]),
+        (HUB | {"route.departure_not_sender": (1.0, 0.0)}, FROM_NL._replace(sender_country="DE"),
+         ["Dispatched from NL, but the sender's address is in DE"]),
+        ({"parties.chemical_to_person": (1.0, 0.4)}, NO_TEXTS,
+         ["A trader in chemicals or medicines sends to a consignee whose name has no mark of a firm"]),
+        (MISMATCH | {"goods.text_families": (1.0, 0.0)}, DeclaredTexts("rice", "0901"),
+         ["The HS code 0901 stands for food supplements, but the description speaks of food"]),
+        (MISMATCH | {"goods.text_families": (2.0, 0.0), "goods.pretext_words": (1.0, 0.6)}, NO_TEXTS,
+         ["Description has a use that serves as a pretext, like bath salts or research chemical"]),
+        ({"goods.names_medicine": (1.0, 0.6)}, DeclaredTexts("ketamine test strips of paper"),
+         ["Description names a medicine or industrial substance that is also abused: “ketamine test strips of paper” (“ketamine”)"]),
+        (ONLY_GOODS | {"goods.hs_family": (1.0, 0.0)}, DeclaredTexts("gift", "0901"),
+         ["Described only as “gift”, which does not say what it is; the HS code 0901 stands for food"]),
+        (ONLY_GOODS | {"goods.sample_words": (1.0, 0.0)}, DeclaredTexts("样品"), ["Described only as a sample (“样品”)"]),
+        (ONLY_GOODS, DeclaredTexts("amostra"), ["Described only as a sample (“amostra”)"]),
+        (ONLY_GOODS | {"goods.hs_text_mismatch": (1.0, 0.3)}, DeclaredTexts("clothes"),
+         ["The HS code and the description speak of different goods",
+          "Described only as “clothes”, which does not say what it is"]),
+        (ONLY_GOODS | {"goods.admin_words": (1.0, 0.5)}, DeclaredTexts("as per invoice"),
+         ["Description has a note on freight or papers in place of goods (“as per invoice”)"]),
+        (COVER, DeclaredTexts("clay mask powder"), ["Description speaks of powder: “clay mask powder”"]),
+        (COVER | {"goods.names_class": (1.0, 0.5), "goods.name_tier": (3.0, 0.0), "goods.chemistry_words": (1.0, 0.5)},
+         DeclaredTexts("butylone powder, 25 g for ink cartridges"),
+         ["Description has a name built like that of an NPS: “butylone powder, 25 g for ink cartridges” (“butylone”)"]),
+        (TOKEN, DeclaredTexts(currency="EUR"), ["Declared value is only 1 EUR"]),
+        (TOKEN | {"value.zero_or_one": (0.0, 0.0), "value.declared": (1.02, 0.0)}, DeclaredTexts(currency="EUR"),
+         ["Declared value is 1.02 EUR, or 1.10 USD; usual for HS heading 6109: 15 USD"]),
+        ({"value.usd": (6.0, 0.3), "goods.pretext_words": (1.0, 0.6)}, NO_TEXTS,
+         ["Description has a use that serves as a pretext, like bath salts or research chemical"]),
+        ({"route.via_hub": (1.0, 0.6), "history.route.new": (0.0, 0.0), "history.route.arrivals_30d": (2.0, 0.5),
+          "category.departure_country": (2.0, 0.0)}, DeclaredTexts(route="AMS>DXB>ICN", departure_country="NL"),
+         ["Sent by way of the transit hub AE (AMS > DXB > ICN)",
+          "2 consignments on this route in the last 30 days; usual for routes from NL: 9"]),
+        ({"goods.hs_typical": (1.0, 0.6), "goods.hs_family": (1.0, 0.0)}, DeclaredTexts("", "0901"),
+         ["The HS code 0901 (food) is also that of some NPS"]),
+    ],
+)  # fmt: skip
+def test_what_an_officer_reads(
+    facts: dict[str, tuple[float, float]], declared: DeclaredTexts, texts: list[str]
+) -> None:
+    assert give_texts(facts, declared=declared) == texts
+
+
+def test_a_detour_on_a_busy_route_is_behind_what_contradicts() -> None:
+    way = {"route.via_hub": (1.0, 0.6), "route.departure_not_sender": (1.0, 0.3)}
+    for arrivals, first in ((2.0, "detour"), (40.0, "countries_disagree")):
+        traffic = {"history.route.arrivals_30d": (arrivals, 0.0), "category.departure_country": (2.0, 0.0)}
+        assert rank(way | traffic)[0].facts[0].code == first
+
+
 @pytest.mark.parametrize(
     ("volume", "codes"),
     [(0.9, ["goods", "parties"]), (1.4, ["goods", "parties"]), (4.0, ["parties", "goods"])],
@@ -106,7 +202,7 @@ def test_a_party_is_compared_with_its_like() -> None:
     }  # fmt: skip
     (reason,) = rank(busy)
     assert (reason.text, reason.value, reason.usual) == (
-        "4 consignments with this consignee's telephone number in the last 30 days; usual for private consignees: 0",
+        "4 consignments with this consignee's telephone number in the last 30 days; usual for consignees without a mark of a firm: 1 or fewer",
         4.0, 0.0,
     )  # fmt: skip
 
@@ -151,7 +247,7 @@ def test_a_detour_and_a_contradiction_name_their_places() -> None:
     way = {"route.via_hub": (1.0, 0.3), "route.legs": (2.0, 0.2), "route.departure_not_sender": (1.0, 0.3)}
     declared = DeclaredTexts(route="PEK>DXB>ICN", departure_country="CN", sender_country="US")
     assert give_texts(way, declared=declared) == [
-        "The route PEK > DXB > ICN passes a transit hub",
+        "Sent by way of the transit hub AE (PEK > DXB > ICN)",
         "Dispatched from CN, but the sender's address is in US",
     ]
     assert give_texts(way) == [
@@ -209,11 +305,11 @@ def test_no_more_reasons_than_asked_for_and_none_without_a_contribution() -> Non
 def test_the_words_of_the_goods_are_quoted_once() -> None:
     goods = {"goods.names_specific": (1.0, 2.0), "goods.names_disguised": (1.0, 1.0)}
     assert give_texts(goods, declared=DeclaredTexts("pure 4 - C M C")) == [
-        "Description names a known NPS (“4 - C M C”)",
+        "Description names a known NPS: “pure 4 - C M C”",
         "A substance name is written in disguise: spaced out, or with digits or letters of other scripts",
     ]
     assert give_texts({"goods.vague_whole": (1.0, 0.4)}, declared=DeclaredTexts("GOODS")) == [
-        "Described only by the vague term “GOODS”"
+        "Described only as “GOODS”, which does not say what it is"
     ]
 
 
@@ -227,7 +323,7 @@ def test_the_words_of_the_goods_are_quoted_once() -> None:
 )
 def test_no_contact_details_are_quoted(goods: str, quoted: str) -> None:
     text = give_texts({"goods.vague_whole": (1.0, 0.4)}, declared=DeclaredTexts(goods))
-    assert text == [f"Described only by the vague term “{quoted}”"]
+    assert text == [f"Described only as “{quoted}”, which does not say what it is"]
 
 
 def test_an_amount_names_its_currency() -> None:

@@ -37,7 +37,7 @@ CODED += ("destination_country", "origin_country", "hs_chapter", "hs_heading", "
 VALUES = (float("nan"), 0.0, 1.0, 2.0, 7.5, 0.3, 1.02, -3.0, 12345.0, 3.4e38, float("inf"))
 USUAL = (None, 0.0, 1.0, 2.0, 60.0)
 REFUSED = re.compile(
-    r"unknown|halved|standard deviation|\(s\)|[{}_]|\bnan\b|\bNone\b|: (yes|no)\b|  |\binf\b|\be\+"
+    r"unknown|halved|standard deviation|\(s\)|[{}_]|\bnan\b|(?-i:\bNone\b)|: (yes|no)\b|  |\binf\b|\be\+"
     r"|(?<![\d.,])1 (consignments|days|times|legs|words|digits|items|pieces|kinds|places|countries|names)"
     r"|(?<![\d.,])1 (different|inspections|offences|alerts|characters|respects)"
     r"|[a-z]\.[a-z]",
@@ -114,6 +114,8 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
         ("history.consignee_address.counterparts", 9.0,
          "So far 9 or more different senders in consignments to this consignee's address"),
         ("value.usd", 12.5, "Declared value is 12.50 USD; usual for postal items: 60 USD"),
+        ("value.postage_share", 0.0705, "Postage is 7.05 % of the declared value; usual for postal items: 60 times"),
+        ("parties.person_to_person", 1.0, "Neither name has a mark of a firm"),
         ("goods.hs_family", 3.0, "The HS code belongs to plants, herbs or seeds"),
         ("goods.name_family", 3.0, "The substance named belongs to the cathinones"),
         ("category.departure_country", 1.0, "Country of departure: KR"),
@@ -127,6 +129,22 @@ def test_what_some_features_say(name: str, value: float, expected: str) -> None:
     sentence = tables.sentences[SPEC.get_column(name)]
     view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), tables)
     assert view.fill(sentence.describe(value, Usual("category.channel", 2, 50, 60, 70)).text) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "high", "said"),
+    [
+        (4.0, 1.0, ("4 made up; usual for postal items: 1 or fewer", True)),
+        (2.0, 1.0, ("2 made up; usual for postal items: 1 or fewer", False)),
+        (1.0, 0.0, ("1 made up; usual for postal items: none", True)),
+    ],
+)
+def test_what_most_do_not_have_is_compared_with_the_high_value(
+    value: float, high: float, said: tuple[str, bool]
+) -> None:
+    sentence = Sentence(Feature("a.count", "count", "goods", text="{value} made up"), CONTEXT)
+    found = sentence.describe(value, Usual("category.channel", 2, 0, 0, high))
+    assert (found.text, found.notable) == said
 
 
 def test_flags_and_codes_have_no_usual_value() -> None:
