@@ -82,6 +82,9 @@ def list_kinds() -> list[MessageKind]:
     return list(dict.fromkeys((*registry.by_root.values(), *registry.tested, *registry.by_code.values())))
 
 
+UNKNOWN_KIND = "unknown kind of message"
+
+
 @cache
 def _load_function(name: str) -> Any:
     """Load a function when the first message needs it."""
@@ -143,15 +146,22 @@ def _refuse_compressed(head: bytes) -> None:
 
 def _name_start(text: str) -> str:
     root = find_root(text)
-    return f"root element {root[1][:60] if root else ''!r}" if text[0] == "<" else "JSON without a known key"
+    if text[0] == "<":
+        return f"root element {root[1][:60] if root else ''!r}"
+    is_record = '"consignment_id"' in text or '"consignments"' in text
+    return (
+        "a record of the service, which is sent as application/json"
+        if is_record
+        else "JSON without a known key"
+    )
 
 
 def _build_unknown_fault(got: str) -> MessageFault:
     return MessageFault(
-        "unknown kind of message",
+        UNKNOWN_KIND,
         got=got,
         expected="Cargo-XML, Cargo-IMP, ONE Record, ICS2 or a postal declaration",
-        todo="leave it out, or describe it with a mapping (npsrisk read --mapping)",
+        todo="leave it out, or describe it with a mapping (npsrisk read --mapping; in the service NPSRISK_MAPPINGS_DIR)",
     )
 
 

@@ -147,4 +147,8 @@ def build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault
         return MessageFault("no XML", where="line 1", got="a text that does not begin with <")
     if code == etree.ErrorTypes.ERR_TAG_NOT_FINISHED or not data.rstrip(b" \t\r\n\0").endswith(b">"):
         return MessageFault("cut in half: it ends inside an element", where=where, todo="fetch it again")
-    return MessageFault("not well-formed XML", where=where, got="" if last is None else last.type_name)
+    return MessageFault(
+        "not well-formed XML",
+        where=where,
+        got="" if last is None else last.type_name.removeprefix("ERR_").replace("_", " ").lower(),
+    )

@@ -72,7 +72,7 @@ class Connection(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            self.send_400_response(_describe_framing(error))
+            self.send_400_response(_describe_framing(error, data))
             return
         if not self._head_open:
             if self.cycle.response_complete:
@@ -219,8 +219,20 @@ def _build_full_refusal() -> Refusal:
     return Refusal(503, "Too many connections. Try again.", headers={"retry-after": str(RETRY_SECONDS)})
 
 
-def _describe_framing(error: httptools.HttpParserError) -> str:
-    """Describe what is wrong with the framing of a request, in the parser's words, which repeat nothing of the request."""
+TLS_START = b"\x16\x03"
+FRAMING_FAULTS = {
+    "Invalid method encountered": "no request begins here; if one came before, Content-Length is not the length of its body",
+    "Pause on PRI/Upgrade": "no request begins here; HTTP/2 is not spoken, and Content-Length must be the length of a body",
+}
+
+
+def _describe_framing(error: httptools.HttpParserError, data: bytes) -> str:
+    """Describe what is wrong with the framing of a request, in words that repeat nothing of the request."""
+    if data.startswith(TLS_START):
+        return "TLS came to a port without TLS. Use http://, or set NPSRISK_TLS_CERT_FILE for the service."
+    words = FRAMING_FAULTS.get(str(error).rstrip("."))
+    if words is not None:
+        return f"Invalid HTTP request: {words}."
     if isinstance(error.__context__, ValueError):
         return f"Invalid HTTP request: {error.__context__}."
     return f"Invalid HTTP request: {str(error).rstrip('.')}. Send HTTP/1.1 as RFC 9112 defines it."

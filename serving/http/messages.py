@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from consignments.messages.reading import MessageEntries
 
 MESSAGE_TYPES = {
-    b"application/xml": "Cargo-XML or another message in XML",
+    b"application/xml": "Cargo-XML, ICS2 or another message in XML",
     b"text/xml": "the same",
-    b"text/plain": "Cargo-IMP",
-    b"application/ld+json": "ONE Record",
+    b"text/plain": "Cargo-IMP, EDIFACT or CSV",
+    b"application/ld+json": "ONE Record or another message in JSON",
 }
 """Media types of messages."""
 MAX_LISTED_REJECTS = 20
@@ -52,9 +52,18 @@ async def read_message_body(
     content: bytes, now_us: int, mappings: "Sequence[MessageMapping]" = ()
 ) -> "MessageEntries":
     """Read messages that come now, with some mappings; raise a refusal with 422 if nothing can be read."""
+    if not content.strip():
+        raise Refusal(422, "The body is empty. Send at least one message.")
     found = await asyncio.to_thread(read_messages, content, now_us, mappings)
     if found.rejects and not (found.entries or found.states or found.ignored):
-        raise Refusal.from_fault(RecordFault(found.rejects[0].reason, "#", "bad_value"))
+        from consignments.messages.kinds import UNKNOWN_KIND
+
+        reason = found.rejects[0].reason
+        if reason.startswith(UNKNOWN_KIND):
+            reason += (
+                f". Mappings in NPSRISK_MAPPINGS_DIR: {len(mappings)}, of which none is for this message"
+            )
+        raise Refusal.from_fault(RecordFault(reason, "#", "bad_value"))
     return found
 
 

@@ -26,7 +26,7 @@ MAX_SMALL_BYTES = 65_536
 """Maximum size of an inflated body that is inflated at once, in the thread of the event loop."""
 CLOSE_HEADERS = {"connection": "close"}
 RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
-JSON_TYPES = {b"application/json": "JSON"}
+JSON_TYPES = {b"application/json": "records as in /openapi.json"}
 
 
 class RequestBody(NamedTuple):

@@ -166,8 +166,9 @@ class ScoreCall:
         asked = self._build_request(c)
         if isinstance(asked, list):
             raise build_refusal(asked)
-        if self._offices is not None and await self._decider.is_foreign(asked, self._offices):
-            raise Refusal(403, OTHER_OFFICE.reason)
+        foreign = await self._decider.find_foreign(asked, self._offices)
+        if foreign is not None:
+            raise Refusal(403, foreign.reason)
         timings = self._request.call.timings
         timings.append(("read", time.perf_counter() - begun))
         await self._active.prefetch((c.consignment_id,))
@@ -249,8 +250,8 @@ class ScoreCall:
                 errors.append(asked)
             elif isinstance(asked, list):
                 errors.append(reader.build_row_fault(asked, index))
-            elif self._offices is not None and await self._decider.is_foreign(asked, self._offices):
-                errors.append(reader.build_row_fault(OTHER_OFFICE, index))
+            elif foreign := await self._decider.find_foreign(asked, self._offices):
+                errors.append(reader.build_row_fault(foreign, index))
             else:
                 good.append(asked)
         return good

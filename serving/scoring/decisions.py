@@ -20,7 +20,7 @@ from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
 from serving.scoring.intake import FieldError, is_valid_arrival, list_faults
-from serving.scoring.recording import Client, OfficeFinder, Offices
+from serving.scoring.recording import NO_OFFICE, OTHER_OFFICE, Client, OfficeFinder, Offices
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 LOSSES = {
@@ -82,15 +82,20 @@ class Decider:
             found = found or self._offices.content.find_office(c)
         return ScoreRequest(c, received_us, client.name, reasons, found, doubts)
 
-    async def is_foreign(self, asked: ScoreRequest, offices: Offices) -> bool:
-        """Check whether a consignment, or its latest version, belongs to none of some offices."""
+    async def find_foreign(self, asked: ScoreRequest, offices: Offices | None) -> FieldError | None:
+        """Return an error if a consignment, or its latest version, belongs to none of the offices that a client is bound to."""
+        if offices is None:
+            return None
         name, finder = asked.c.consignment_id, OfficeFinder(self._active, self._log)
-        if asked.c.office and asked.c.office not in offices:
-            return True
+        office = asked.c.office or asked.office
+        if asked.c.office and office not in offices:
+            return OTHER_OFFICE
         await self._active.prefetch((name,))
         if finder.is_known(name):
-            return await finder.is_foreign(name, offices)
-        return (asked.c.office or asked.office) not in offices
+            return OTHER_OFFICE if await finder.is_foreign(name, offices) else None
+        if not office:
+            return NO_OFFICE
+        return None if office in offices else OTHER_OFFICE
 
     async def decide(self, asked: Sequence[ScoreRequest]) -> list[tuple[Consignment, ScoreResult]]:
         """Score at most MAX_BATCH_SIZE consignments of a list; raise the exception of one that the model fails on."""

@@ -47,6 +47,11 @@ class Client(Protocol):
 OTHER_OFFICE = FieldError(
     "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
 )
+NO_OFFICE = FieldError(
+    "office",
+    "name an office: in the consignment, as ?office= or in the header X-Office; this API key is bound to several",
+    "other_office",
+)
 EXCLUDED_FROM_OFFICES = ("sealed", "features", "reasons")
 
 

@@ -103,9 +103,13 @@ def test_a_message_without_goods_is_named(client: Client) -> None:
 
 
 def test_goods_that_no_reader_knows_are_refused_with_what_to_do(client: Client) -> None:
-    answer = client.post("/v1/scores", b"UNH+1+ITMATT:1'GID+1'", headers={"content-type": TEXT})
-    assert answer.status_code == 422
-    assert "mapping" in answer.json()["detail"]
+    for body, kind, words in (
+        (b"UNH+1+ITMATT:1'GID+1'", TEXT, "mapping"),
+        (b"<Unlike/>", XML, "in the service NPSRISK_MAPPINGS_DIR). Mappings in NPSRISK_MAPPINGS_DIR: 0"),
+        (b'{"consignment_id": "RB1"}', LINKED, "which is sent as application/json"),
+    ):
+        answer = client.post("/v1/scores", body, headers={"content-type": kind})
+        assert (answer.status_code, words in answer.json()["detail"]) == (422, True), answer.text
 
 
 def test_a_bad_message_does_not_sink_the_good_one_that_follows(client: Client) -> None:
@@ -124,7 +128,8 @@ def test_an_answer_counts_the_bad_messages_that_it_does_not_list(client: Client)
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "empty"),
+        (b" ", "The body is empty"),
+        (b"<HouseWaybill><b></HouseWaybill>", "not well-formed XML"),
         (b"<HouseWaybill>", "cut in half"),
         (b"Dear all", "unknown kind of message"),
         ((BROKEN / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
@@ -140,6 +145,10 @@ def test_a_body_of_which_nothing_can_be_read_is_refused(client: Client, body: by
 def test_another_media_type_is_refused_with_those_that_are_taken(client: Client) -> None:
     response = client.post("/v1/scores", b"a,b", headers={"content-type": "text/csv"})
     assert response.status_code == 415
-    assert "application/json (JSON), application/xml" in response.json()["title"] + response.json().get(
-        "detail", ""
-    )
+    detail = response.json()["detail"]
+    for words in (
+        "application/json (records",
+        "text/plain (Cargo-IMP, EDIFACT or CSV)",
+        "another message in JSON",
+    ):
+        assert words in detail

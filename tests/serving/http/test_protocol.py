@@ -66,7 +66,7 @@ def test_a_chunked_body_after_an_upgrade_is_read(running: Running) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "reason"),
     [
-        (b"GARBAGE\r\n\r\n", b"Invalid method"),
+        (b"GARBAGE\r\n\r\n", b"no request begins here"),
         (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"Content-Length"),
         (b"GET / HTTP/1.1\r\nHo st: a\r\n\r\n", b"Invalid header token"),
         (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"Invalid character in Content-Length"),
@@ -343,3 +343,15 @@ def test_json_that_is_nested_too_deeply_is_refused(running: Running) -> None:
         b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
     ):
         assert post(running, body).status_code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS came to a port without TLS"),
+        (HEAD + b"Content-Length: 3\r\n\r\n" + BODY, "Content-Length is not the length of its body"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 is not spoken"),
+    ],
+)
+def test_a_framing_fault_says_what_to_do(running: Running, sent: bytes, words: str) -> None:
+    assert words in send(running, sent).decode()
