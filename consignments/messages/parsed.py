@@ -118,6 +118,13 @@ def build_count_fault(identifiers: int, read: int, unread: Iterable[str] = ()) -
     )
 
 
+def build_goods_fault() -> MessageFault:
+    """Build the fault of goods that may belong to any declaration, or to none."""
+    return MessageFault(
+        "goods stand outside of the declarations", todo="put the goods of each declaration into it"
+    )
+
+
 def build_mapping_fault(got: str) -> MessageFault:
     """Build the fault of a message that describes goods and that no built-in reader knows."""
     return MessageFault(

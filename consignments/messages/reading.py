@@ -204,6 +204,8 @@ def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResul
         for source, content in linker.read_all():
             if isinstance(content, Ignored):
                 result.kinds[f"{IGNORED_PREFIX}{content.kind}: {content.reason}"] += 1
+            elif isinstance(content, MessageFault):
+                result.rejects.append((source, "", _describe_failure(content)))
             else:
                 raw = RawMessage(source, b"", came)
                 part = _Part(content, raw, now, identifiers.setdefault(source, set()))

@@ -174,6 +174,8 @@ def check_parsed(parsed: Parsed) -> None:
     elif isinstance(parsed, CustomsEvent):
         assert parsed.consignment_id
         msgspec.json.encode(parsed)
+    elif isinstance(parsed, MessageFault):
+        assert str(parsed)
     else:
         assert isinstance(parsed, Ignored)
         assert parsed.kind

@@ -43,7 +43,7 @@ CONSOLIDATION_NOTE = "C"
 def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFZB."""
     message, header = read_message("houses", root, context)
-    master, houses = _find_houses(message, "HouseWaybill")
+    master, houses = _find_houses(message, "HouseWaybill", root)
     named = message.get("named")
     for place, house in enumerate(houses, start=1):
         own = house.get("number") or house.get("id")
@@ -64,7 +64,7 @@ def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parse
 def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFHL: one declaration for each house."""
     message, header = read_message("houses", root, context)
-    master, houses = _find_houses(message, "HouseManifest")
+    master, houses = _find_houses(message, "HouseManifest", root)
     named = master.get("number") or message.get("named")
     waybills = []
     for place, house in enumerate(houses, start=1):
@@ -147,10 +147,13 @@ def _find_consignment(message: Values, kind: str) -> Values:
     return found[0]
 
 
-def _find_houses(message: Values, kind: str) -> tuple[Values, list[Values]]:
-    """Find the one consignment of a message, and its houses."""
+def _find_houses(message: Values, kind: str, root: Element) -> tuple[Values, list[Values]]:
+    """Find the one consignment of a message, and its houses; one that stands elsewhere is a fault."""
     master = _find_consignment(message, kind)
-    return master, _require(master, "houses", kind, "IncludedHouseConsignment", "one or more")
+    houses = _require(master, "houses", kind, "IncludedHouseConsignment", "one or more")
+    if (number := sum(1 for _ in root.iter("{*}IncludedHouseConsignment"))) != len(houses):
+        raise build_count_fault(number, len(houses))
+    return master, houses
 
 
 def _require(values: Values, name: str, kind: str, element: str, expected: str) -> list[Values]:

@@ -4,7 +4,7 @@ A part is a declaration if it has an identifier and, in it or below it, a party 
 references: the items of a receptacle, the subjects of an answer. A message whose structure and identifiers disagree is a fault.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import Path, compile_path, follow_steps, get_leaf
 from consignments.messages.content.trees import Node, walk_nodes
 from consignments.messages.content.values import clean_text
-from consignments.messages.parsed import build_count_fault
+from consignments.messages.parsed import build_count_fault, build_goods_fault
 from consignments.messages.post.mapping import LITERAL, MessageMapping, Source
 
 SENDER, CONSIGNEE, GOODS, ITEMS, AMOUNTS, WEAK = 1, 2, 4, 8, 16, 32
@@ -40,13 +40,15 @@ class DeclaredPart(NamedTuple):
     node: Node
     scope: Node
     identifiers: frozenset[str]
+    marks: int = 0
 
 
 @dataclass
 class _Found:
-    """Findings in a node: its declarations, and what stands outside them."""
+    """Findings in a node: its declarations, what stands outside them, and all identifiers in and below it."""
 
     marks: int = 0
+    seen: set[str] = field(default_factory=set)
     identifiers: set[str] = field(default_factory=set)
     parts: list[DeclaredPart] = field(default_factory=list)
 
@@ -76,12 +78,52 @@ class PartFinder:
 
     def find(self, root: Node) -> list[DeclaredPart]:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
-        return self._search("", root, in_goods=False, in_receptacle=False, depth=0).parts
+        found = self._search("", root, in_goods=False, in_receptacle=False, depth=0)
+        read = {identifier for part in found.parts for identifier in part.identifiers}
+        if found.parts and found.seen - read:
+            raise build_count_fault(len(found.seen), len(found.parts), found.seen - read)
+        return found.parts
+
+    def find_others(
+        self, root: Node, names: Container[str], records: Collection[Node]
+    ) -> tuple[set[str], bool]:
+        """Find identifiers of declarations outside the records that a mapping selects or nested in one, and whether goods stand outside."""
+        selected, extra, goods = {id(node) for node in records}, set[str](), False
+        stack: list[tuple[str, Node, bool]] = [("", root, False)]
+        while stack:
+            name, node, inside = stack.pop()
+            if id(node) in selected:
+                inside = True
+            else:
+                own, _ = self._read_identifiers(node)
+                described = any(self._marks.get(key, 0) & DECLARED for key in node)
+                around = not inside and any(id(part) in selected for _, part in walk_nodes(node))
+                is_record = name in names or (described and not around)
+                extra |= {each for each in own if is_record or parse_s10(each) or parse_awb(each)}
+            for key, values in node.items():
+                below = [value for value in values if isinstance(value, dict)]
+                if key not in self._goods:
+                    stack += [(key, value, inside) for value in below]
+                elif not inside and not any(
+                    id(part) in selected for value in below for _, part in walk_nodes(value)
+                ):
+                    goods = goods or bool(below)
+                else:
+                    stack += [] if inside else [(key, value, inside) for value in below]
+        return extra, goods
 
     def is_declared(self, root: Node) -> bool:
         """Check whether a part describes a consignment at all; weights of a receptacle and remarks of an answer do not."""
         found = self._search("", root, in_goods=False, in_receptacle=False, depth=0)
         return bool(found.parts or found.marks & DECLARED)
+
+    def read_identifiers(self, node: Node) -> set[str]:
+        """Read the identifiers that stand in a node itself."""
+        return self._read_identifiers(node)[0]
+
+    def has_goods(self, node: Node) -> bool:
+        """Check whether a node has kinds of goods."""
+        return not self._goods.isdisjoint(node)
 
     def count_names(self, part: Node) -> int:
         """Count the different names in a part that the mapping knows."""
@@ -105,12 +147,17 @@ class PartFinder:
                 for value in values
                 if isinstance(value, dict)
             ]
+        if not in_goods and not in_receptacle:
+            _name_references(below)
         if not in_goods:
             _name_siblings([each for each in below if each[0] not in self._goods])
         divided = {key for key, _, part in below if part.parts}
         for key, values in node.items():
             if key in self._marks and any(value not in (None, "") for value in values):
                 found.marks |= self._marks[key] & (~ITEMS if key in divided else ~0)
+        is_response = not node.keys().isdisjoint(RESPONSE_MARKS)
+        if not (in_goods or in_receptacle or is_response):
+            found.seen = own.union(*(part.seen for _, _, part in below))
         outer: set[str] = set()
         for _, _, part in below:
             if part.parts:
@@ -118,7 +165,7 @@ class PartFinder:
             else:
                 found.marks |= part.marks & ~WEAK
                 outer |= part.identifiers
-        if not found.marks & (PARTIES | ITEMS) and not node.keys().isdisjoint(RESPONSE_MARKS):
+        if not found.marks & (PARTIES | ITEMS) and is_response:
             found.marks &= ~GOODS
         if in_receptacle:
             found.marks &= ~AMOUNTS
@@ -131,7 +178,7 @@ class PartFinder:
         elif declared and (found.identifiers or (weak and found.marks & (PARTIES | ITEMS))):
             if len(found.identifiers) > 1:
                 raise build_count_fault(len(found.identifiers), 1)
-            found.parts = [DeclaredPart(name, node, node, frozenset(found.identifiers))]
+            found.parts = [DeclaredPart(name, node, node, frozenset(found.identifiers), found.marks)]
         return found
 
     def _widen(self, node: Node, found: _Found, own: set[str], declared: int) -> None:
@@ -139,17 +186,14 @@ class PartFinder:
         identifiers = {identifier for part in found.parts for identifier in part.identifiers}
         if own - identifiers and declared and identifiers:
             raise build_count_fault(len(own | identifiers), len(found.parts))
+        if found.marks & ITEMS and (len(found.parts) > 1 or found.parts[0].marks & ITEMS):
+            raise build_goods_fault()
         if len(found.parts) > 1:
-            if found.marks & ITEMS:
-                raise MessageFault(
-                    "goods stand outside of the declarations", got=f"{len(found.parts)} declarations",
-                    todo="put the goods of each declaration into it",
-                )  # fmt: skip
             return
         (part,) = found.parts
         if not part.identifiers and len(found.identifiers) == 1:
-            part = DeclaredPart(part.name, node, node, frozenset(found.identifiers))
-        found.parts = [part._replace(scope=node)]
+            part = part._replace(node=node, identifiers=frozenset(found.identifiers))
+        found.parts = [part._replace(scope=node, marks=part.marks | found.marks)]
 
     def _read_identifiers(self, node: Node) -> tuple[set[str], bool]:
         """Read the identifiers that stand in a node itself, and whether it has a name that may number anything."""
@@ -166,6 +210,14 @@ class PartFinder:
         return found, weak
 
 
+def _name_references(below: list[tuple[str, Node, _Found]]) -> None:
+    """Add parts with no more than an identifier to the declarations if they stand in a list with them; their reader rejects each."""
+    keys = {key for key, _, part in below if part.parts}
+    for key, node, part in below:
+        if key in keys and not part.parts and len(part.seen) == 1:
+            part.parts = [DeclaredPart(key, node, node, frozenset(part.seen), part.marks)]
+
+
 def _name_siblings(below: list[tuple[str, Node, _Found]]) -> None:
     """Add parts without an identifier to the declarations if they stand next to others, or to each other."""
     if len(below) < 2:
@@ -177,7 +229,7 @@ def _name_siblings(below: list[tuple[str, Node, _Found]]) -> None:
             continue
         repeated = key in keys and part.marks & (PARTIES | GOODS | ITEMS)
         if repeated or (_count_kinds(part.marks) > 1 and (keys or len(whole) > 1)):
-            part.parts = [DeclaredPart(key, node, node, frozenset(part.identifiers))]
+            part.parts = [DeclaredPart(key, node, node, frozenset(part.identifiers), part.marks)]
 
 
 def _count_kinds(marks: int) -> int:

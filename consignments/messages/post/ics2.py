@@ -44,6 +44,7 @@ from consignments.messages.parsed import (
     Parsed,
     Purpose,
     build_count_fault,
+    build_goods_fault,
 )
 from consignments.messages.post.receptacles import build_receptacle_fields
 
@@ -54,6 +55,7 @@ UN_LOCODE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]{3}")
 HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
+HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse")
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
 TABLE = load_table("post/ics2")
 ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
@@ -88,10 +90,11 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     if house_tag is not None:
         whole = _DataSet(kind, data_set, purpose, frame)
         _refuse_several(whole, house_tag)
+        _refuse_outside(frame)
     place = 0
     for place, node in enumerate(stream_records(content, tag), start=1):
         if house_tag is not None:
-            yield whole.read_house(node, f"house {place}")
+            yield _find_fault(node) or whole.read_house(node, f"house {place}")
         else:
             whole = _DataSet(kind, data_set, purpose, node)
             if root_tag is not None:
@@ -114,6 +117,35 @@ def _refuse_several(whole: "_DataSet", house_tag: str) -> None:
     for several in (data_sets, len(masters - {None}), 1 + others):
         if several > 1:
             raise build_count_fault(several, 1)
+
+
+def _refuse_outside(frame: Node) -> None:
+    """Refuse goods and documents of houses that stand outside of the houses."""
+    numbers: set[str] = set()
+    for name, node in walk_nodes(frame):
+        if name in GOODS:
+            raise build_goods_fault()
+        numbers |= _list_house_numbers(node)
+    if numbers:
+        raise build_count_fault(len(numbers), 0, numbers)
+
+
+def _find_fault(house: Node) -> MessageFault | None:
+    """Find the fault of a house with several documents, or with a document alone."""
+    numbers = _list_house_numbers(house)
+    if len(numbers) > 1:
+        return build_count_fault(len(numbers), 1)
+    return build_count_fault(1, 0, numbers) if numbers and house.keys() <= set(HOUSE_DOCUMENTS) else None
+
+
+def _list_house_numbers(part: Node) -> set[str]:
+    """List the different numbers in the documents of houses that stand in a part itself."""
+    if part.keys().isdisjoint(HOUSE_DOCUMENTS):
+        return set()
+    names = TABLE["numbers"]["names"]
+    return {
+        text for each in HOUSE_DOCUMENTS for name in names for text in find_texts([part], f"{each}/{name}")
+    }
 
 
 def find_kind(content: bytes) -> tuple[str, Purpose]:

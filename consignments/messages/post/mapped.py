@@ -52,6 +52,7 @@ from consignments.messages.parsed import (
     Parsed,
     Purpose,
     build_count_fault,
+    build_goods_fault,
 )
 from consignments.messages.post.declared_parts import DeclaredPart, PartFinder, count_identifiers
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
@@ -77,6 +78,9 @@ OUNCES_IN_A_POUND = 16.0
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
 ITEM_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
+_DECLARED_NAMES = "items description hs_code nature sender_name sender_country consignee_name consignee_country gross_weight_kg declared_value"
+DECLARED = tuple(_DECLARED_NAMES.split())
+"""Columns of which a declaration has at least one."""
 Levels = list[Any]
 
 
@@ -94,7 +98,7 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
     """Read a message by a mapping."""
     found = 0
     for found, record in enumerate(list_records(content, context, (mapping,)), start=1):
-        yield read_record(record, f"item {found}")
+        yield read_described(record, f"item {found}")
     if not found:
         raise MessageFault(
             "no declaration where the mapping says",
@@ -150,6 +154,8 @@ def _list_xml_records(
             "too large", got=f"{len(content):,} bytes", expected="an element that is repeated for each declaration"
         )  # fmt: skip
     content, frame = read_frame(content, tag, context.notes)
+    if not _is_searched(mappings):
+        _refuse_others(frame, [], mappings[0])
     for record in stream_records(content, tag):
         parts = _find_parts(record, mappings) if _is_searched(mappings) else []
         if len(parts) > 1:
@@ -221,9 +227,23 @@ def _select_records(
             node for node in find_values([root], each) or find_values([top], each) if isinstance(node, dict)
         ]
         if found:
+            if searched:
+                _refuse_others(root, found, mapping)
             for record in found:
                 yield Record([top, record], root, root if len(found) == 1 else record, mapping)
             return
+
+
+def _refuse_others(root: Node, records: list[Node], mapping: MessageMapping) -> None:
+    """Refuse a message with declarations or goods outside the records that its mapping selects, or with one nested in another."""
+    finder = _get_finder((mapping,))
+    names = {path.steps[-1].name for each in mapping.each for path in compile_path(each) if path.steps}
+    extra, goods = finder.find_others(root, names, records)
+    known = {name for record in records for name in finder.read_identifiers(record)}
+    if extra - known:
+        raise build_count_fault(len(extra | known), len(records), extra - known)
+    if goods and (len(records) != 1 or finder.has_goods(records[0])):
+        raise build_goods_fault()
 
 
 def _select_segments(message: Node, mapping: MessageMapping) -> Iterator[Record]:
@@ -247,7 +267,7 @@ def _list_rows(content: bytes, mapping: MessageMapping) -> Iterator[Record]:
     begin = 1
     try:
         for row in rows:
-            if any(row.pop(None, ())):  # type: ignore[call-overload]
+            if any(row.pop(None, ())):
                 raise csv.Error("more values than columns")
             node: Node = {name.strip().lower(): [value] for name, value in row.items()}
             yield Record([node, node], node, node, mapping)
@@ -262,6 +282,14 @@ def _list_rows(content: bytes, mapping: MessageMapping) -> Iterator[Record]:
 
 
 # --- one record -------------------------------------------------------------------------------------------------------
+
+
+def read_described(record: Record, place: str) -> Declaration | MessageFault:
+    """Read one record; an identifier without goods or parties is a fault, unless it is deleted."""
+    found = read_record(record, place)
+    if found.purpose == "delete" or any(found.fields.get(column) is not None for column in DECLARED):
+        return found
+    return build_count_fault(1, 0, [found.fields["consignment_id"]])
 
 
 def read_record(record: Record, place: str) -> Declaration:

@@ -22,18 +22,14 @@ from consignments.messages.parsed import (
     MasterDetails,
     MessageContext,
     Parsed,
-    build_count_fault,
 )
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
-from consignments.messages.post.mapped import is_declared, list_records, read_record
+from consignments.messages.post.mapped import is_declared, list_records, read_described
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 from consignments.messages.post.receptacles import build_receptacle_fields
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
-_DECLARED_NAMES = "items description nature sender_name sender_country consignee_name consignee_country gross_weight_kg declared_value"
-DECLARED = tuple(_DECLARED_NAMES.split())
-"""Columns of which a declaration has at least one."""
 MEMBER_LISTS = ("item", "items", "mailitem", "mailitems")
 """Names of the list of items in a receptacle; in a declaration its receptacle is no more than a number."""
 MEMBERS = "item/itemid | items/item/itemid | items/itemid | mailitem/itemid | itemid"
@@ -72,7 +68,7 @@ def load_built_in() -> tuple[MessageMapping, ...]:
 def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read a postal message of a form that is built in."""
     mappings = list_built_in(content)
-    found = declared = read = 0
+    found = 0
     tops = dict[int, tuple[Node, set[int]]]()
     used = set[int]()
     for place, record in enumerate(
@@ -81,12 +77,9 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
         _, inside = tops.setdefault(id(record.root), (record.root, set()))
         inside.add(id(record.scope))
         if mappings and is_declared(record):
-            declared += 1
-            declaration = read_record(record, f"item {place}")
-            if any(declaration.fields.get(column) is not None for column in DECLARED):
-                found, read = found + 1, read + 1
-                used.add(id(record.root))
-                yield declaration
+            found += 1
+            used.add(id(record.root))
+            yield read_described(record, f"item {place}")
         for parsed in _read_others(record.scope, set()):
             found += 1
             used.add(id(record.root))
@@ -98,8 +91,6 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             yield parsed
         if found and id(top) not in used:
             yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
-    if read < declared:
-        raise build_count_fault(declared, read)
     if not tops:
         raise MessageFault("no declaration in it", got=name_content(content))
     if not found:

@@ -98,3 +98,86 @@ def test_each_member_of_an_array_is_read_by_what_it_is_itself() -> None:
     found = read_messages([json.dumps([first, {"x": 1}, None]).encode()])
     assert [c.description for c in found.consignments] == ["goods 1"]
     assert len(found.rejects) == 2
+
+
+def view(*parts: str) -> bytes:
+    return (
+        f"<ArrayOfCDSView>{''.join(f'<CDSView>{part}</CDSView>' for part in parts)}</ArrayOfCDSView>".encode()
+    )
+
+
+def cds(number: int) -> str:
+    goods = f"<ContentPieces><ContentPiece><Description>goods {number}</Description><Amount>5</Amount></ContentPiece></ContentPieces>"
+    return f"<Declaration><Data>{goods}<RecipientName>R</RecipientName><SenderName>S{number}</SenderName></Data></Declaration>"
+
+
+def name(identifier: str) -> str:
+    return f"<MailObject><Id>{identifier}</Id></MailObject>"
+
+
+def piece(identifier: str) -> dict[str, object]:
+    return {"barcode": identifier, "senderName": "S", "recipient": "R", "contents": [{"contentPieceDescription": "goods", "contentPieceHsCode": "090210"}]}  # fmt: skip
+
+
+def send(number: int, inner: str = "") -> str:
+    return f'<Sendung nr="RR{number}"><Wer>S{number}</Wer><Inhalt><Was>goods {number}</Was></Inhalt>{inner}</Sendung>'
+
+
+OWN = '[record]\neach = "Lieferung/Sendung"\nconsignment_id = "@nr"\nsender_name = "Wer"\n[items]\neach = "Inhalt"\ndescription = "Was"\n'
+OWN_JSON = '[record]\nconsignment_id = "nummer"\nsender_name = "wer"\n[items]\neach = "inhalt"\ndescription = "was"\n'
+BARE = '<Sendung nr="RR2"/>'
+A, B = "RA000020016CA", "RA000020020CA"
+HOUSE = "<goodsItem><commodity><descriptionOfGoods>tea</descriptionOfGoods></commodity></goodsItem>"
+DOCUMENT = "<transportDocumentHouseLevel><documentNumber>{}</documentNumber></transportDocumentHouseLevel>"
+
+
+def data_set(*parts: str) -> bytes:
+    return f"<IE3F43><consignmentMasterLevel>{''.join(parts)}</consignmentMasterLevel></IE3F43>".encode()
+
+
+def house(*parts: str) -> str:
+    return f"<consignmentHouseLevel>{''.join(parts)}</consignmentHouseLevel>"
+
+
+def own_json(*records: object, **others: object) -> bytes:
+    return json.dumps({"kolli": records, **others}).encode()
+
+
+RECORD = {"nummer": A, "wer": "S", "inhalt": [{"was": "tea"}]}
+
+
+@pytest.mark.parametrize(
+    ("message", "mapping", "read", "reason"),
+    [
+        (view(cds(1) + name(A), name(B)), "", [A], B),
+        (view(cds(1) + name(A) + name(B)), "", [], "2 identifiers, 1 read"),
+        (view(cds(1) + cds(2) + name(A)), "", [], "1 identifiers, 2 read"),
+        (view(cds(1) + name(A)).replace(b"</ArrayOf", cds(2).replace("Name", "X").encode() + b"</ArrayOf"), "", [], "goods stand outside"),
+        (json.dumps({"items": [piece(A), {"barcode": B}]}).encode(), "", [A], B),
+        (json.dumps({"items": [piece(A)], "barcodes": [{"barcode": B}]}).encode(), "", [], "2 identifiers, 1 read"),
+        (json.dumps({**piece(A), "other": {"barcode": B}}).encode(), "", [], "2 identifiers, 1 read"),
+        (f"<Lieferung>{send(1)}{send(2)}</Lieferung>".encode(), OWN, ["RR1", "RR2"], ""),
+        (f'<Lieferung nr="4711">{send(1)}</Lieferung>'.encode(), OWN, ["RR1"], ""),
+        (f"<Lieferung>{send(1)}<Sendung nr='RR2'/></Lieferung>".encode(), OWN, ["RR1"], "RR2"),
+        (f"<Lieferung>{send(1, send(2))}</Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
+        (f"<Lieferung>{send(1, BARE)}</Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
+        (f"<Lieferung>{send(1)}<Extra>{send(2)}</Extra></Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
+        (f"<Lieferung>{send(1)}<Inhalt><Was>loose</Was></Inhalt></Lieferung>".encode(), OWN, [], "goods stand outside"),
+        (own_json(RECORD, {"nummer": B}), OWN_JSON, [A], B),
+        (own_json(RECORD, nummer=B), OWN_JSON, [], "2 identifiers, 1 read"),
+        (own_json(RECORD, inhalt=[{"was": "loose"}]), OWN_JSON, [], "goods stand outside"),
+        (data_set(house(HOUSE, DOCUMENT.format(1)), house(HOUSE, DOCUMENT.format(2))), "", ["1", "2"], ""),
+        (data_set(house(HOUSE, DOCUMENT.format(1), DOCUMENT.format(2)), house(HOUSE, DOCUMENT.format(3))), "", ["3"], "2 identifiers, 1 read"),
+        (data_set(house(HOUSE, DOCUMENT.format(1)), house(DOCUMENT.format(2))), "", ["1"], "got 2 "),
+        (data_set(house(HOUSE, DOCUMENT.format(1)), DOCUMENT.format(2)), "", [], "got 2 "),
+        (data_set(house(HOUSE, DOCUMENT.format(1)), HOUSE), "", [], "goods stand outside"),
+        (data_set(house(HOUSE, DOCUMENT.format(1), house(HOUSE, DOCUMENT.format(2)))), "", ["1", "2"], ""),
+        (load("xfhl_manifest.xml").replace(b"<SummaryDescription>", b"<IncludedHouseConsignment/><SummaryDescription>", 1), "", [], "3 identifiers, 2 read"),
+    ],
+)  # fmt: skip
+def test_an_identifier_or_goods_that_no_record_has_are_rejected(
+    message: bytes, mapping: str, read: list[str], reason: str
+) -> None:
+    found = read_messages([message], mappings=[parse_mapping(mapping, "m.toml")] if mapping else [])
+    assert sorted(c.consignment_id for c in found.consignments) == read, found.rejects
+    assert [reason in str(each) for each in found.rejects] == [True] * bool(reason), found.rejects

@@ -159,13 +159,13 @@ def test_alternatives_take_the_first_that_gives_something() -> None:
 
 @pytest.mark.parametrize("each", ["$[*]", "$.[*]", "[*]", ".", "$"])
 def test_a_list_at_the_top_is_one_record_for_each_element(each: str) -> None:
-    text = f'[record]\neach = "{each}"\nconsignment_id = "id"\n'
+    text = f'[record]\neach = "{each}"\nconsignment_id = "id"\nsender_name = "=S"\n'
     found = read(text, b'[{"id": "RB123456785GB"}, {"id": "RA473124829CA"}]')
     assert [parsed.fields["consignment_id"] for parsed in found] == ["RB123456785GB", "RA473124829CA"]  # type: ignore[union-attr]
 
 
 def test_parts_of_an_identifier_are_joined_without_a_space() -> None:
-    text = '[record]\nconsignment_id = ["service", "serial", "country"]\n'
+    text = '[record]\nconsignment_id = ["service", "serial", "country"]\nsender_name = "=S"\n'
     found = read_one(text, b'{"service": "RB", "serial": "123456785", "country": "GB"}')
     assert found.fields["consignment_id"] == "RB123456785GB"
 
