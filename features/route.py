@@ -71,7 +71,7 @@ def _describe_places(places: list[str], departure: str, destination: str) -> Val
     if not places:
         return {"missing": 1.0, **_NO_PLACES}
     countries = list(map(get_place_country, places))
-    between = set(countries[1:-1]) - {"", departure, destination, countries[0], countries[-1]}
+    between = _list_between(countries, departure, destination)
     return {
         "missing": 0.0,
         "legs": len(places) - 1.0,
@@ -82,6 +82,17 @@ def _describe_places(places: list[str], departure: str, destination: str) -> Val
         "starts_elsewhere": _compare(countries[0], departure),
         "ends_elsewhere": _compare(countries[-1], destination),
     }
+
+
+def list_hubs(route: str, departure: str, destination: str) -> list[str]:
+    """List the transit hubs between the ends of a route, as `route.via_hub` finds them, in alphabetical order."""
+    countries = list(map(get_place_country, _split_places(route)))
+    between = _list_between(countries, _clean_country(departure), _clean_country(destination))
+    return sorted(between.intersection(TRANSIT_HUBS))
+
+
+def _list_between(countries: list[str], departure: str, destination: str) -> set[str]:
+    return set(countries[1:-1]).difference(("", departure, destination, *countries[:1], *countries[-1:]))
 
 
 _NO_PLACES = dict.fromkeys(

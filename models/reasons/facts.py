@@ -14,7 +14,7 @@ from features.history.kernels import ADDED_ARRIVALS
 from features.history.keys import COMMON_KINDS
 from features.history.readings import READINGS
 from features.normalization.normal_forms import DeclaredTexts
-from features.route import TRANSIT_HUBS, get_place_country
+from features.route import list_hubs
 from features.spec import Spec
 from models.formats import format_number, format_rate
 from models.reasons.sentences import ReasonContext, Sentence, Statement
@@ -36,7 +36,7 @@ OF_KNOWN_KEYS = ("days_since_first", "days_since_last", "days_since_find", "velo
 """Readings that are missing if the key is new."""
 MIN_REPEATS = 2
 """Consignments of a pair, or of the same weight and value, in 30 days that stand out."""
-BUSY_WEEK = 3
+BUSY_WEEK, BUSY_ROUTE = 3, "history.route.arrivals_30d"
 MIN_RATE_RATIO = 2.0
 """A product or route has known finds if its share of detections is so many times the usual one."""
 MIN_SHARE_OF_FINDS = 0.05
@@ -68,7 +68,7 @@ class RowView:
         self.values: list[float] = row.tolist()
         self.raises = True
         self._declared, self._tables = declared, tables
-        self._quoted: list[str] = []
+        self.goods, self._quoted = shorten_text(declared.goods), list[str]()
         self._told: set[str] = set()
 
     def get(self, name: str) -> float:
@@ -79,6 +79,17 @@ class RowView:
     def find_usual(self, at: int) -> Usual | None:
         """Find what is usual for a feature of this row."""
         return self._tables.usual.find(at, self.values)
+
+    def find_usual_of(self, name: str) -> Usual | None:
+        """Find what is usual for a feature; None if the spec lacks it."""
+        return self.find_usual(self._tables.places[name]) if name in self._tables.places else None
+
+    def is_common_name(self, kind: str) -> bool:
+        """Check if a key is a name that so many consignments have that it is that of many persons."""
+        return (
+            self.get(f"parties.{kind}_business") == 0
+            and self.get(f"history.{kind}.arrivals_ever") >= MANY_OF_NAME
+        )
 
     def describe_feature(self, name: str) -> Statement | None:
         """Describe the value of a feature; None if the spec lacks it."""
@@ -97,7 +108,7 @@ class RowView:
         if sentence.name in QUOTED_FEATURES and found.notable and found.rank != "last":
             words = self.words.list_words(sentence.name)
         fresh = [word for word in words if not any(word in text for text in self._quoted)]
-        says_more, goods = sentence.name.startswith(SAYS_MORE), shorten_text(self._declared.goods)
+        says_more, goods = sentence.name.startswith(SAYS_MORE), self.goods
         stands_out = found.notable and bool(words or not template.otherwise)
         if any(word not in goods for word in words):
             shown = ""
@@ -153,14 +164,6 @@ class RowView:
         return " > ".join(filter(None, map(str.strip, self._declared.route.split(">"))))
 
     @cached_property
-    def hub(self) -> str:
-        """The transit hubs that the route passes, as `route.via_hub` finds them."""
-        countries = list(map(get_place_country, self.route.upper().split(" > ")))
-        ends = {countries[0], countries[-1], *self._declared[3:5]}
-        hubs = (each for each in countries[1:-1] if each in TRANSIT_HUBS and each not in ends)
-        return load_text_table().phrases["and"].join(dict.fromkeys(hubs))
-
-    @cached_property
     def words(self) -> GoodsWords:
         """The words of the goods."""
         return GoodsWords(self._declared.goods, self._tables.context.text_weights)
@@ -169,17 +172,14 @@ class RowView:
         """Fill the words of the declaration into a text; '' if one is not given, or the goods are quoted already."""
         if "{" not in text:
             return text
-        goods, name_code = shorten_text(self._declared.goods), self._tables.context.name_code
+        goods, name_code, phrases = self.goods, self._tables.context.name_code, load_text_table()
+        codes = (("hs_family", "goods"), ("text_family", "goods"), ("name_tier", "tier"))
         words = {
             **self._declared._asdict(),
-            **{
-                name: name_code(name, self.get(f"goods.{name}"), "goods")
-                for name in ("hs_family", "text_family")
-            },
-            "name_tier": name_code("name_tier", self.get("goods.name_tier"), "tier"),
-            "goods": load_text_table().say("quote", word=goods) if goods and not self._quoted else "",
+            **{name: name_code(name, self.get(f"goods.{name}"), table) for name, table in codes},
+            "goods": phrases.say("quote", word=goods) if goods and not self._quoted else "",
             "route": self.route,
-            "hub": self.hub if "{hub}" in text else "",
+            "hub": phrases.say("and").join(list_hubs(*self._declared[2:5])) if "{hub}" in text else "",
             "declared": self.amount,
         }
         used = [name for name in words if f"{{{name}}}" in text]
@@ -259,11 +259,9 @@ class FactTables:
 
     def _describe_detour(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe a detour; on a route that is as busy as others from its country it comes last."""
-        found, busy = self._describe_plain(view, columns), "history.route.arrivals_30d"
-        usual = view.find_usual(self.places[busy]) if busy in self.places else None
-        if found and usual and view.get(busy) >= max(usual.middle, 1.0):
-            return found._replace(rank="last")
-        return found
+        found, usual = self._describe_plain(view, columns), view.find_usual_of(BUSY_ROUTE)
+        is_busy = usual is not None and view.get(BUSY_ROUTE) >= max(usual.middle, 1.0)
+        return found._replace(rank="last") if found and is_busy else found
 
     def _describe_activity(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe how new or how busy the key is that weighs most."""
@@ -280,7 +278,7 @@ class FactTables:
         if found is None:
             return self._describe_plain(view, columns)
         is_busy = found.value is not None and found.usual is not None and found.value > found.usual
-        of_party = kind in OF_PARTIES
+        of_party = kind in OF_PARTIES and not view.is_common_name(kind)
         return found._replace(
             notable=found.notable and (of_party or (kind == "route" and not is_busy)),
             rank="" if is_busy and of_party else "last",
@@ -303,20 +301,14 @@ class FactTables:
 
     def _describe_party_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the gravest detection of a key of the parties, by the key that had the largest share."""
-        kept = None
-        for target in TARGETS:
-            found = [
-                found
-                for kind in OF_PARTIES
-                if (found := self._describe_finds_of_party(view, kind, target)) is not None
-            ]
-            if found:
-                strongest = max(found, key=itemgetter(0, 1))[-1]
-                if strongest.rank == "find":
-                    return strongest
-                kept = kept or strongest
-        if kept:
-            return kept
+        found = [
+            each
+            for target in TARGETS
+            for kind in OF_PARTIES
+            if (each := self._describe_finds_of_party(view, kind, target))
+        ]
+        if found:
+            return max(found, key=itemgetter(0, 1, 2))[-1]
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
                 return view.describe(at)._replace(notable=True, rank="find")
@@ -324,50 +316,44 @@ class FactTables:
 
     def _describe_finds_of_party(
         self, view: RowView, kind: str, target: str
-    ) -> tuple[bool, float, Statement] | None:
-        """Describe the detections of a key of a party; before it whether they come first, and what orders them."""
-        finds, arrivals = view.get(f"history.{kind}.{target}_ever"), view.get(f"history.{kind}.arrivals_ever")
+    ) -> tuple[bool, int, float, Statement] | None:
+        """Describe the detections of a key of a party; before it what orders them: whether they come first, gravity and share."""
+        finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
         if not 0 < finds <= arrivals:
             return None
-        place = self.places.get(f"history.{kind}.{target}_rate")
-        usual = None if place is None else view.find_usual(place)
-        words = {"What": self._texts.target[target], **self._texts.key[kind]}
-        words |= {"finds": format_number(finds), "arrivals": format_number(arrivals)}
-        text = self._texts.say("found_once" if arrivals == 1 else "found", **words)
-        days = view.get(f"history.{kind}.days_since_find")
+        text = self._say_finds("found_once" if arrivals == 1 else "found", target, kind, finds, arrivals)
+        days, is_common = view.get(f"history.{kind}.days_since_find"), view.is_common_name(kind)
         if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
-        is_common = arrivals >= MANY_OF_NAME and view.get(f"parties.{kind}_business") == 0
-        share = finds / arrivals
-        comes_first = not is_common and share >= max(
-            MIN_SHARE_OF_FINDS, MIN_RATE_RATIO * (usual.middle if usual else 0.0)
-        )
-        if is_common:
-            text += self._texts.phrases["common_name"]
-        if usual and arrivals > 1:
-            text += self._texts.say("usual", like="", usual=_format_usual_rate(usual.middle))
-        statement = Statement(text, finds, usual and usual.middle, True, "find" if comes_first else "last")
-        return comes_first, finds / (arrivals + ADDED_ARRIVALS), statement
+        text += self._texts.say("common_name") if is_common else ""
+        usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), MIN_SHARE_OF_FINDS
+        if usual:
+            least = max(least, MIN_RATE_RATIO * usual.middle)
+            text += self._say_usual_rate(usual) if arrivals > 1 else ""
+        is_first = not is_common and finds / arrivals >= least
+        found = Statement(text, finds, usual and usual.middle, True, "find" if is_first else "last")
+        return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), found
+
+    def _say_finds(self, phrase: str, target: str, kind: str, finds: float, among: float) -> str:
+        words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}
+        return self._texts.say(phrase, finds=format_number(finds), among=format_number(among), **words)
+
+    def _say_usual_rate(self, usual: Usual) -> str:
+        """Return the words for a usual share of finds, as one in a whole number."""
+        share = 1 / round(1 / usual.middle) if usual.middle > 0 else 0.0
+        return self._texts.say("usual", like="", usual=format_rate(share))
 
     def _describe_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the detections of a product, a route or another key of many parties, if they are more than usual."""
         key, kind = self._find_key(columns)
         for target in TARGETS:
             finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
-            place = self.places.get(f"{key}.{target}_rate")
-            usual = None if place is None else view.find_usual(place)
-            if (
-                place is None
-                or usual is None
-                or not 1 < finds <= inspections
-                or inspections < MIN_INSPECTIONS
-            ):
+            usual = view.find_usual_of(f"{key}.{target}_rate")
+            if usual is None or inspections < MIN_INSPECTIONS or not 1 < finds <= inspections:
                 continue
-            if view.values[place] >= MIN_RATE_RATIO * usual.middle:
-                words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}
-                words |= {"finds": format_number(finds), "inspections": format_number(inspections)}
-                text = view.fill(self._texts.say("found_inspected", **words))
-                text += self._texts.say("usual", like="", usual=_format_usual_rate(usual.middle))
+            if view.get(f"{key}.{target}_rate") >= MIN_RATE_RATIO * usual.middle:
+                text = view.fill(self._say_finds("found_inspected", target, kind, finds, inspections))
+                text += self._say_usual_rate(usual)
                 return Statement(text, float(f"{finds / inspections:.4g}"), usual.middle, True)
         return None if view.raises else self._describe_plain(view, columns)
 
@@ -399,8 +385,3 @@ class FactTables:
         """Return the part of the names of the strongest feature before its reading, and the kind of its key."""
         key = self.sentences[columns[0]].name.rpartition(".")[0]
         return key, key.removeprefix("history.")
-
-
-def _format_usual_rate(share: float) -> str:
-    """Format a usual share of finds as one in a whole number."""
-    return format_rate(1 / round(1 / share) if share > 0 else 0.0)

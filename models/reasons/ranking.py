@@ -169,24 +169,13 @@ class ReasonRanker:
 
     def list_codes(self) -> list[ReasonCode]:
         """List all themes with the texts of their features."""
-        names = load_text_table().theme
-        return [
-            ReasonCode(
-                code,
-                names[code],
-                [
-                    FeatureTexts(
-                        self._spec.names[at],
-                        fact.code,
-                        self._spec.features[at].unit,
-                        get_template(self._spec.features[at]).list_texts(),
-                    )
-                    for _, fact in facts
-                    for at in fact.columns
-                ],
-            )
-            for code, facts in zip(THEMES, self._facts, strict=True)
-        ]
+        features, names = self._spec.features, load_text_table().theme
+        listed: dict[str, list[FeatureTexts]] = {code: [] for code in THEMES}
+        for fact in self._tables.facts:
+            for feature in map(features.__getitem__, fact.columns):
+                texts = get_template(feature).list_texts()
+                listed[fact.theme].append(FeatureTexts(feature.name, fact.code, feature.unit, texts))
+        return [ReasonCode(code, names[code], texts) for code, texts in listed.items()]
 
     def _describe_theme(
         self, place: int, total: float, view: RowView, weights: list[float], by_fact: list[float]
@@ -217,11 +206,8 @@ class ReasonRanker:
 
 
 def _build_reason(theme: _Theme) -> Reason:
-    text = (
-        load_text_table()
-        .phrases["nothing"]
-        .replace("{Theme}", capitalize(load_text_table().theme[theme.code]))
-    )
+    table = load_text_table()
+    text = table.say("nothing", Theme=capitalize(table.theme[theme.code]))
     first = theme.facts[0] if theme.facts else ReasonFact(theme.code, text)
     return Reason(
         code=theme.code,

@@ -112,6 +112,12 @@ def test_finds_that_are_usual_or_of_a_common_name_are_not_first(
     assert text in [each.text for each in reasons]
 
 
+@pytest.mark.parametrize(("earlier", "is_said"), [(49.0, True), (50.0, False)])
+def test_how_busy_a_common_name_is_says_nothing(earlier: float, is_said: bool) -> None:
+    busy = {"history.consignee.arrivals_30d": (40.0, 0.9), "history.consignee.arrivals_ever": (earlier, 0.0)}
+    assert (rank(KNOWN | busy)[0].code == "parties") == is_said
+
+
 @pytest.mark.parametrize(("inspections", "is_said"), [(9.0, False), (10.0, True)])
 def test_finds_of_a_product_need_inspections(inspections: float, is_said: bool) -> None:
     product = {"history.product.nps_ever": (3.0, 0.4), "history.product.inspections_ever": (inspections, 0.0)}
@@ -169,6 +175,8 @@ TOKEN |= {"category.hs_heading": (1.0, 0.0)}
           "category.departure_country": (2.0, 0.0)}, DeclaredTexts(route="AMS>DXB>ICN", departure_country="NL"),
          ["Sent by way of the transit hub AE (AMS > DXB > ICN)",
           "2 consignments on this route in the last 30 days; usual for routes from NL: 9"]),
+        (PRETEXT | {"parties.person_to_person": (1.0, 1.5)}, NO_TEXTS,
+         ["Description has a use that serves as a pretext, like bath salts or research chemical", "Neither name has a mark of a firm"]),
         ({"goods.hs_typical": (1.0, 0.6), "goods.hs_family": (1.0, 0.0)}, DeclaredTexts("", "0901"),
          ["The HS code 0901 (food) is also that of some NPS"]),
     ],
