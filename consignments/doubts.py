@@ -6,7 +6,7 @@ A text never repeats a value, which could be anything.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -66,6 +66,13 @@ YEAR = RangeRule(
     datetime(LAST_YEAR, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
     f"the year is before {FIRST_YEAR} or after {LAST_YEAR}",
 )
+FIRST_DAY_YEAR = 1900
+DAY = RangeRule(
+    date(FIRST_DAY_YEAR, 1, 1),
+    date(LAST_YEAR, 12, 31),
+    f"the year is before {FIRST_DAY_YEAR} or after {LAST_YEAR}",
+)
+OPENED_LATER = "the account was opened after the consignment was received"
 NUMBERS = {
     "gross_weight_kg": RangeRule(0.0, 1e6, "the value is more than 1,000,000 kg"),
     "pieces": RangeRule(0.0, 1e6, "the value is more than 1,000,000 pieces"),
@@ -81,6 +88,8 @@ def list_rules(record: type[msgspec.Struct]) -> dict[str, Rule]:
     for field in get_fields(record):
         if field.kind == "time":
             rules[field.name] = YEAR
+        elif field.kind == "date":
+            rules[field.name] = DAY
         elif field.kind == "string" and field.name.endswith("country"):
             rules[field.name] = COUNTRY
         elif field.kind == "string" and field.name == "currency":
@@ -102,6 +111,9 @@ def correct_consignment(c: ConsignmentT) -> tuple[ConsignmentT, list[Doubt]]:
     corrected, doubts = correct_record(c)
     if c.channel == "air_cargo" and parse_awb(c.consignment_id) is None and not parse_awb(c.master_id or ""):
         doubts.append(_build_doubt("no_waybill", NO_WAYBILL, "consignment_id"))
+    opened, received_at = c.account_opened_on, c.received_at
+    if opened is not None and received_at is not None and (opened - received_at.date()).days > 1:
+        doubts.append(_build_doubt(DAY.code, OPENED_LATER, "account_opened_on"))
     return corrected, doubts
 
 

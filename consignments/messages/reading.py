@@ -20,6 +20,7 @@ import msgspec
 from msgspec import structs
 
 from consignments.errors import MessageFault, Reject, name_file
+from consignments.identifiers import find_identifier
 from consignments.messages.content.trees import HEAD_BYTES, decode_json
 from consignments.messages.entries import (
     DeclarationEntry,
@@ -132,7 +133,7 @@ def _read_messages(
                 else:
                     yield _Part(content, raw, now, identifiers)
         except Exception as error:
-            result.rejects.append((raw.source, "", _describe_failure(error)))
+            result.rejects.append((raw.source, find_identifier(raw.content), _describe_failure(error)))
         for note in dict.fromkeys(notes):
             result.kinds[NOTE_PREFIX + note] += 1
 

@@ -29,6 +29,8 @@ MESSAGE_TYPES = {
 """Media types of messages."""
 MAX_LISTED_REJECTS = 20
 """Rejects that an answer describes; the others are counted."""
+ONLY_BODY = "message 1 "
+"""Place of the body, before those of the messages in it."""
 
 
 class MessageResult(msgspec.Struct, frozen=True):
@@ -44,7 +46,9 @@ class MessageResult(msgspec.Struct, frozen=True):
     notes: Annotated[list[str], Meta(description="what was odd")]
     rejected: Annotated[
         list[str],
-        Meta(description="messages of which nothing could be read, and why; the first 20, and how many more"),
+        Meta(
+            description="messages of which nothing could be read: the place in the body, from 1, an identifier, and why; the first 20, and the places of the others"
+        ),
     ]
 
 
@@ -81,7 +85,9 @@ def describe_messages(
 
 
 def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
-    """Describe the first rejects, and count those that are not listed."""
-    listed = [f"{reject.place}: {reject.reason}" for reject in rejects[:MAX_LISTED_REJECTS]]
-    more = len(rejects) - len(listed)
-    return [*listed, f"{more:,} more of which nothing could be read"] if more else listed
+    """Describe the first rejects by number, identifier and reason, and name the numbers of the others."""
+    listed = [str(reject).removeprefix(ONLY_BODY) for reject in rejects[:MAX_LISTED_REJECTS]]
+    others = [reject.place.rpartition(" ")[2] for reject in rejects[MAX_LISTED_REJECTS:]]
+    if others:
+        listed.append(f"{len(others):,} more of which nothing could be read, messages {', '.join(others)}")
+    return listed

@@ -21,25 +21,45 @@ class RecordFault(msgspec.Struct, frozen=True):
 
     detail: Annotated[str, Meta(description="what is wrong")]
     pointer: Annotated[
-        str, Meta(description="JSON pointer (RFC 6901) from the root of the body to the field")
-    ]
+        str | UnsetType,
+        Meta(
+            description="JSON pointer (RFC 6901) from the root of the body to the field; missing if the body is no JSON"
+        ),
+    ] = UNSET
     kind: Annotated[FaultKind, Meta(description="machine-readable code of the error")] = "bad_value"
 
 
 class RowFault(RecordFault, frozen=True, kw_only=True):
     """A record of a list that was rejected."""
 
-    index: Annotated[int, Meta(description="position in the list, from 0")]
+    index: Annotated[
+        int,
+        Meta(
+            description="position in the list, from 0; of messages: among the consignments that they declare"
+        ),
+    ]
+    consignment_id: Annotated[
+        str | UnsetType, Meta(description="of messages: the consignment that is rejected")
+    ] = UNSET
     errors: Annotated[
         list[RecordFault] | UnsetType, Meta(description="all faults of the record, if it has more than one")
     ] = UNSET
 
     @classmethod
-    def from_faults(cls, index: int, faults: list[RecordFault]) -> Self:
+    def from_faults(
+        cls, index: int, faults: list[RecordFault], consignment_id: str | UnsetType = UNSET
+    ) -> Self:
         """Build the fault of a list member from all its faults."""
         first = faults[0]
         errors = faults if len(faults) > 1 else UNSET
-        return cls(first.detail, first.pointer, first.kind, index=index, errors=errors)
+        return cls(
+            first.detail,
+            first.pointer,
+            first.kind,
+            index=index,
+            consignment_id=consignment_id,
+            errors=errors,
+        )
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -86,7 +106,7 @@ class Refusal(Exception):
         'gross_weight_kg: Expected `float` >= 0.0'
         """
         first, more = faults[0], ""
-        place = first.pointer.removeprefix("#").removeprefix("/")
+        place = (first.pointer or "#").removeprefix("#").removeprefix("/")
         named = not place or place.rpartition("/")[2] in first.detail
         if len(faults) > 1:
             more = f" (the first of {len(faults)} faults, see errors)"

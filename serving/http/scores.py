@@ -242,17 +242,20 @@ class ScoreCall:
     ) -> list[ScoreRequest]:
         """Decode some members of a list; return the valid ones as requests, and add the faults of the others."""
         good, reader = list[ScoreRequest](), self._get_reader()
-        decoded = reader.read_members(chunk, start) if isinstance(chunk[0], msgspec.Raw) else chunk
+        is_json = isinstance(chunk[0], msgspec.Raw)
+        decoded = reader.read_members(chunk, start) if is_json else chunk
         for index, c in enumerate(decoded, start):
             found = warnings[index] if warnings else ()
             asked = c if isinstance(c, RowFault) else self._build_request(c, found, own=own)
             if isinstance(asked, RowFault):
                 errors.append(asked)
-            elif isinstance(asked, list):
-                errors.append(reader.build_row_fault(asked, index))
-            elif foreign := await self._decider.find_foreign(asked, self._offices):
-                errors.append(reader.build_row_fault(foreign, index))
-            else:
+                continue
+            fault = (
+                asked if isinstance(asked, list) else await self._decider.find_foreign(asked, self._offices)
+            )
+            if fault is not None:
+                errors.append(reader.build_row_fault(fault, index, UNSET if is_json else c.consignment_id))
+            elif not isinstance(asked, list):
                 good.append(asked)
         return good
 

@@ -1,6 +1,6 @@
 """Doubts name a field and never repeat its value; countries are read as what they are, in records and tables alike."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from consignments.doubts import (
     COUNTRIES,
     COUNTRY_CONVERTED,
     CURRENCIES,
+    DAY,
     NO_COUNTRY,
     NO_CURRENCY,
     NUMBERS,
@@ -40,6 +41,8 @@ DOUBTFUL = [
     ("declared_value", 1e15, 1e15, NUMBERS["declared_value"].text),
     ("received_at", datetime(1900, 1, 1, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC), YEAR.text),
     ("received_at", datetime(2900, 1, 1, tzinfo=UTC), datetime(2900, 1, 1, tzinfo=UTC), YEAR.text),
+    ("account_opened_on", date(1, 1, 1), date(1, 1, 1), DAY.text),
+    ("account_opened_on", date(1899, 12, 31), date(1899, 12, 31), DAY.text),
 ]
 """Column, value as it is sent, value as it is read, text of the doubt."""
 
@@ -65,6 +68,11 @@ def test_a_doubtful_value_is_read_as_what_it_is_and_named_for_records_fields_and
     assert table.report.warnings == {f"{column}: {text}": 2}
     assert f"  warning: 2 x {column}: {text}" in table.report.to_text()
     assert table.report.is_notable
+
+
+def test_an_account_that_is_younger_than_its_consignment_is_doubted() -> None:
+    _, (doubt,) = correct_consignment(make_consignment("C0", account_opened_on=date(2090, 1, 1)))
+    assert (doubt.code, doubt.field) == ("implausible_value", "account_opened_on")
 
 
 def test_each_doubt_has_a_code() -> None:

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from serving.http.problems import (
     MAX_NAME_CHARACTERS,
@@ -75,9 +76,12 @@ class RecordReader(Generic[Record]):
             return found
         return RowFault.from_faults(index, [_build_repeated_fault(repeated, root)])
 
-    def build_row_fault(self, complaints: FieldError | Sequence[FieldError], index: int) -> RowFault:
-        """Build the fault of a list member from its validation errors."""
-        return RowFault.from_faults(index, _build_faults(complaints, self._build_pointer(index)))
+    def build_row_fault(
+        self, complaints: FieldError | Sequence[FieldError], index: int, named: str | UnsetType = UNSET
+    ) -> RowFault:
+        """Build the fault of a list member from its validation errors, or of the consignment `named` of a message, without pointers."""
+        root = self._build_pointer(index) if named is UNSET else ""
+        return RowFault.from_faults(index, _build_faults(complaints, root), named)
 
     def _build_pointer(self, index: int) -> str:
         return f"#/{self.plural}/{index}"
@@ -124,7 +128,10 @@ def format_reason(complaint: FieldError) -> str:
 
 def _build_faults(complaints: FieldError | Sequence[FieldError], root: str) -> list[RecordFault]:
     listed = [complaints] if isinstance(complaints, FieldError) else complaints
-    return [RecordFault(format_reason(each), f"{root}/{each.field}", each.kind) for each in listed]
+    return [
+        RecordFault(format_reason(each), f"{root}/{each.field}" if root else UNSET, each.kind)
+        for each in listed
+    ]
 
 
 def _decode_body(decode: Callable[[bytes], Record], body: bytes, *, may_repeat: bool = False) -> Record:

@@ -118,11 +118,14 @@ def test_a_bad_message_does_not_sink_the_good_one_that_follows(client: Client) -
     assert len(told["messages"]["rejected"]) == 1
 
 
-def test_an_answer_counts_the_bad_messages_that_it_does_not_list(client: Client) -> None:
-    told = post(client, b"<Unknown/>\n" * 25 + HOUSE.read_bytes(), XML)
+def test_an_answer_names_the_bad_messages_and_numbers_those_that_it_does_not_list(client: Client) -> None:
+    named = b"<Unknown><ID>RB123456785GB</ID></Unknown>\n"
+    told = post(client, named + b"<Unknown/>\n" * 24 + HOUSE.read_bytes(), XML)
     rejected = told["messages"]["rejected"]
     assert len(rejected) == 21
-    assert rejected[-1] == "5 more of which nothing could be read"
+    assert rejected[0].startswith("message 1 (RB123456785GB): unknown kind of message")
+    assert rejected[1].startswith("message 2: unknown kind of message")
+    assert rejected[-1] == "5 more of which nothing could be read, messages 21, 22, 23, 24, 25"
 
 
 @pytest.mark.parametrize(

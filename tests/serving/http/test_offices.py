@@ -161,7 +161,8 @@ def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_thei
     assert [each["decision_id"] for each in decisions] == [first["decision_id"]]
     changed = write_house(START, who="KIM SEO")
     (fault,) = send("incheon", changed)["errors"]
-    assert fault["kind"] == "other_office"
+    assert (fault["kind"], fault["consignment_id"]) == ("other_office", first["consignment_id"])
+    assert "pointer" not in fault
     (amended,) = send("all", master)["scores"]
     (corrected,) = send("all", changed)["scores"]
     (again,) = send("all", master)["scores"]

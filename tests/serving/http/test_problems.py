@@ -66,7 +66,7 @@ def test_a_very_long_unknown_name_is_told_back_in_part_only() -> None:
         msgspec.json.decode(body, type=Consignment)
     fault = build_fault(caught.value)
     assert len(fault.detail) < 200
-    assert len(fault.pointer) < 200
+    assert len(str(fault.pointer)) < 200
 
 
 def test_a_refusal_is_a_problem_document() -> None:

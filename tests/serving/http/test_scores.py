@@ -262,7 +262,7 @@ def test_received_at_left_out_is_now_by_the_services_clock(client: Client) -> No
     [
         (b'{"consignment_id": "RB1"', 400, None),
         (b'{"consignment_id": "\xff"}', 400, None),
-        (b'{"x": ' + b"[" * 100_000, 422, "#/x"),
+        (b'{"x": ' + b"[" * 100_000, 400, None),
         (b"", 400, None),
         ({"consignment_id": "RB1", "channel": "postal", "pieces": "two"}, 422, "#/pieces"),
         ({"consignment_id": "RB1", "channel": "postal", "colour": "red"}, 422, "#/colour"),
