@@ -69,7 +69,7 @@ class RowView:
         self.raises = True
         self._declared, self._tables = declared, tables
         self.goods, self._quoted = shorten_text(declared.goods), list[str]()
-        self._told: set[str] = set()
+        self.told: set[str] = set()
 
     def get(self, name: str) -> float:
         """Return the value of a feature, NaN if the spec lacks it."""
@@ -124,7 +124,7 @@ class RowView:
             self._quoted += fresh
             quoted = ", ".join(phrases.say("quote", word=word) for word in fresh)
             found = found._replace(text=found.text + phrases.say("words", words=quoted))
-        if found.notable and "hs" not in self._told:
+        if found.notable and "hs" not in self.told:
             found = found._replace(text=found.text + self._quote_declaration(template.also))
         return found._replace(text=self.fill(found.text))
 
@@ -143,10 +143,10 @@ class RowView:
         """Return a text without the places of the route if one before it has them."""
         if not self.route or self.route not in text:
             return text
-        if "route" in self._told:
+        if "route" in self.told:
             phrases = load_text_table()
             return text.replace(phrases.say("the_route", route=self.route), phrases.say("this_route"))
-        self._told.add("route")
+        self.told.add("route")
         return text
 
     def _is_sample(self) -> bool:
@@ -187,7 +187,7 @@ class RowView:
             return ""
         for name in used:
             text = text.replace(f"{{{name}}}", words[name])
-        self._told.update({"hs"}.intersection(used))
+        self.told.update({"hs"}.intersection(used))
         self._quoted += [goods] * ("goods" in used)
         return text
 
@@ -296,8 +296,8 @@ class FactTables:
         if view.get(f"history.{kind.side}.new") != 1 or not earlier > 0:
             return found._replace(notable=found.notable and view.values[columns[0]] > 1, rank="link")
         words = self._texts.party[kind.side] | self._texts.key[name] | {"count": format_number(earlier)}
-        text = self._texts.say("renamed_once" if earlier == 1 else "renamed", **words)
-        return Statement(text, earlier, None, True, "link")
+        phrase = "renamed_again" if key in view.told else "renamed_once" if earlier == 1 else "renamed"
+        return Statement(self._texts.say(phrase, **words), earlier, None, True, "link")
 
     def _describe_party_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the gravest detection of a key of the parties, by the key that had the largest share."""
@@ -308,7 +308,9 @@ class FactTables:
             if (each := self._describe_finds_of_party(view, kind, target))
         ]
         if found:
-            return max(found, key=itemgetter(0, 1, 2))[-1]
+            *_, key, strongest = max(found, key=itemgetter(0, 1, 2))
+            view.told.add(key)
+            return strongest
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
                 return view.describe(at)._replace(notable=True, rank="find")
@@ -316,8 +318,8 @@ class FactTables:
 
     def _describe_finds_of_party(
         self, view: RowView, kind: str, target: str
-    ) -> tuple[bool, int, float, Statement] | None:
-        """Describe the detections of a key of a party; before it what orders them: whether they come first, gravity and share."""
+    ) -> tuple[bool, int, float, str, Statement] | None:
+        """Describe the detections of a key of a party; before it what orders them (whether they come first, gravity, share), and the key."""
         finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
         if not 0 < finds <= arrivals:
             return None
@@ -332,7 +334,8 @@ class FactTables:
             text += self._say_usual_rate(usual) if arrivals > 1 else ""
         is_first = not is_common and finds / arrivals >= least
         found = Statement(text, finds, usual and usual.middle, True, "find" if is_first else "last")
-        return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), found
+        share = finds / (arrivals + ADDED_ARRIVALS)
+        return is_first, -TARGETS.index(target), share, f"history.{kind}", found
 
     def _say_finds(self, phrase: str, target: str, kind: str, finds: float, among: float) -> str:
         words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}

@@ -73,17 +73,15 @@ class Sentence:
         middle = None if usual is None or self.unit == "flag" else usual.middle
         shown = None if self.unit == "code" or math.isinf(value) else float(str(np.float32(value)))
         text, notable = self._say(value, usual)
-        rank = (
-            "last" if template.rank == "value" and (usual is None or usual.like == CHANNEL) else template.rank
-        )
-        return Statement(capitalize(text), shown, middle, notable and template.notable != "never", rank)
+        is_vague = template.rank == "value" and (usual is None or usual.like == CHANNEL)
+        notable = notable and template.notable != "never"
+        return Statement(capitalize(text), shown, middle, notable, "last" if is_vague else template.rank)
 
     def _say(self, value: float, usual: Usual | None) -> tuple[str, bool]:
         template = self.template
         if template.steps:
-            return next(text for bound, text in template.steps if value <= bound), value > template.steps[0][
-                0
-            ]
+            text = next(text for bound, text in template.steps if value <= bound)
+            return text, value > template.steps[0][0]
         if template.codes:
             name = self._context.name_code(self.name, value, template.codes)
             text = name.join(self._parts["other"]) if name else template.zero
@@ -91,10 +89,9 @@ class Sentence:
         if not template.true:
             return self._say_number(value, usual)
         if self.unit == "flag":
-            notable = (value != 0) != (template.notable == "false")
-            return template.true if value else template.false, notable and (
-                not usual or usual.middle != value
-            )
+            is_unusual = not usual or usual.middle != value
+            notable = is_unusual and (value != 0) != (template.notable == "false")
+            return template.true if value else template.false, notable
         text = template.true if value > (usual.middle if usual else 0.0) else template.false
         return text, value > (usual.high if usual else 0.0)
 

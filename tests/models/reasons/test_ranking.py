@@ -169,7 +169,7 @@ TOKEN |= {"category.hs_heading": (1.0, 0.0)}
         (TOKEN, DeclaredTexts(currency="EUR"), ["Declared value is only 1 EUR"]),
         (TOKEN | {"value.zero_or_one": (0.0, 0.0), "value.declared": (1.02, 0.0)}, DeclaredTexts(currency="EUR"),
          ["Declared value is 1.02 EUR, or 1.10 USD; usual for HS heading 6109: 15 USD"]),
-        ({"value.usd": (6.0, 0.3), "goods.pretext_words": (1.0, 0.6)}, NO_TEXTS,
+        ({"value.usd": (4.5, 0.3), "goods.pretext_words": (1.0, 0.6)}, NO_TEXTS,
          ["Description has a use that serves as a pretext, like bath salts or research chemical"]),
         ({"route.via_hub": (1.0, 0.6), "history.route.new": (0.0, 0.0), "history.route.arrivals_30d": (2.0, 0.5),
           "category.departure_country": (2.0, 0.0)}, DeclaredTexts(route="AMS>DXB>ICN", departure_country="NL"),
@@ -273,6 +273,17 @@ def test_a_new_name_with_a_known_telephone_number_is_a_link() -> None:
     assert (first.code, first.text) == (
         "links", "Sender's name is new, but 7 consignments came earlier with this sender's telephone number",
     )  # fmt: skip
+
+
+def test_a_number_of_earlier_consignments_is_given_once() -> None:
+    known = {
+        "history.sender.new": (1.0, 0.0), "history.sender_phone.counterparts": (1.0, 0.2),
+        "history.sender_phone.arrivals_ever": (7.0, 0.0), "history.sender_phone.nps_ever": (2.0, 0.5),
+    }  # fmt: skip
+    assert give_texts(known) == [
+        "NPS was found in 2 of 7 earlier consignments with this sender's telephone number",
+        "Sender's name is new in consignments with this sender's telephone number",
+    ]
 
 
 def test_that_a_key_is_new_is_said_once() -> None:
