@@ -23,6 +23,7 @@ from consignments.records import MAX_ITEMS, Consignment, Field, Item, get_fields
 
 FUTURE_TOLERANCE = timedelta(days=1)
 """A time of issue that is further ahead is a fault of the sender's clock: the message was received when it came."""
+IN_FUTURE = Doubt("implausible_value", "issued in the future: the time of issue was left out", "issued_at")
 DIGEST_BYTES = 16
 SET_LATER = frozenset(("received_at", "cancelled_at", "issued_at", "level", "quality"))
 MAX_EXTRA_CHARACTERS = 4000

@@ -20,7 +20,13 @@ import msgspec
 
 from consignments.doubts import Doubt
 from consignments.messages.air.journeys import splice_stops
-from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content, merge_versions
+from consignments.messages.entries import (
+    IN_FUTURE,
+    DeclarationEntry,
+    MasterEntry,
+    digest_content,
+    merge_versions,
+)
 from consignments.messages.quality import sort_codes
 from consignments.records import Consignment
 from consignments.timestamps import to_us_if_known
@@ -240,7 +246,7 @@ class Linker:
         if known.digest == entry.digest and not known.cancelled:
             return True
         mark = mark_version(entry)
-        seen = mark in self.store.seen and record.issued_at is not None
+        seen = mark in self.store.seen and (record.issued_at is not None or IN_FUTURE in entry.warnings)
         self.store.seen.add(mark)
         return seen
 

@@ -21,8 +21,11 @@ from msgspec import structs
 
 from consignments.errors import MessageFault, Reject, name_file
 from consignments.identifiers import find_identifier
+from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.trees import HEAD_BYTES, decode_json
 from consignments.messages.entries import (
+    FUTURE_TOLERANCE,
+    IN_FUTURE,
     DeclarationEntry,
     Entry,
     EventEntry,
@@ -30,6 +33,7 @@ from consignments.messages.entries import (
     build_declaration,
     build_master,
     choose_received_at,
+    digest_content,
 )
 from consignments.messages.kinds import LINKED, MessageKind, detect_kind, read_message_parts
 from consignments.messages.linking import Linker, LinkStore
@@ -42,7 +46,7 @@ from consignments.messages.parsed import (
     Parsed,
 )
 from consignments.messages.post.mapping import MessageMapping
-from consignments.messages.quality import sort_codes
+from consignments.messages.quality import UNIDENTIFIED, sort_codes
 from consignments.messages.sources import (
     BLANK,
     RawMessage,
@@ -96,7 +100,7 @@ def _fill_result(messages: Sequence[RawMessage], options: ReadOptions, result: B
     while group := list(islice(parts, GROUP_PARTS)):
         for part in group:
             try:
-                result.entries.append(pack_entry(_build_entry(part, options)))
+                result.entries.append(pack_entry(_build_entry(part, options, result.kinds)))
             except Exception as error:
                 result.rejects.append((part.raw.source, "", _describe_failure(error)))
 
@@ -107,7 +111,7 @@ class _Part(NamedTuple):
     content: Declaration | MasterDetails | CustomsEvent
     raw: RawMessage
     now: datetime
-    identifiers: set[str]
+    identifiers: Counter[str]
 
 
 def _read_messages(
@@ -126,7 +130,7 @@ def _read_messages(
                 result.documents.append(raw)
                 continue
             context = MessageContext(raw.source, notes, options.received_at or raw.received_at or now)
-            identifiers: set[str] = set()
+            identifiers: Counter[str] = Counter()
             for content in _read_parts(raw.content, context, kind, result.kinds):
                 if isinstance(content, MessageFault):
                     result.rejects.append((raw.source, "", _describe_failure(content)))
@@ -165,8 +169,22 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
     return [replace(raw, content=msgspec.json.encode(each), paths=()) for each in by_kind.values()]
 
 
-def _build_entry(part: _Part, options: ReadOptions) -> Entry:
+def _leave_out_issue_time(
+    content: Declaration | MasterDetails | CustomsEvent,
+) -> Declaration | MasterDetails | CustomsEvent:
+    if isinstance(content, Declaration):
+        content.doubts.warnings[IN_FUTURE] = None
+        return structs.replace(content, issued_at=None)
+    if isinstance(content, CustomsEvent) or content.declaration is None:
+        return replace(content, issued_at=None)
+    return replace(content, issued_at=None, declaration=structs.replace(content.declaration, issued_at=None))
+
+
+def _build_entry(part: _Part, options: ReadOptions, notes: Counter[str]) -> Entry:
     content, raw, now, identifiers = part
+    if content.issued_at is not None and content.issued_at > now + FUTURE_TOLERANCE:
+        notes[f"{NOTE_PREFIX}{IN_FUTURE.text}"] += 1
+        content = _leave_out_issue_time(content)
     received_at = choose_received_at(options.received_at, content.issued_at, raw.received_at, now)
     if isinstance(content, CustomsEvent):
         return EventEntry(content, received_at, raw.source)
@@ -174,9 +192,15 @@ def _build_entry(part: _Part, options: ReadOptions) -> Entry:
         return build_master(content, received_at, raw.source)
     entry = build_declaration(content, received_at, raw.source)
     identifier = entry.record.consignment_id
-    if identifier not in identifiers:
-        identifiers.add(identifier)
+    identifiers[identifier] += 1
+    if identifiers[identifier] == 1:
         return entry
+    if identifier.startswith(UNIDENTIFIED):
+        other = identify_by_content({"equal to": identifier, "number": identifiers[identifier]})
+        record = structs.replace(entry.record, consignment_id=other)
+        return structs.replace(
+            entry, record=record, digest=digest_content(record, entry.purpose, entry.extras)
+        )
     codes = sort_codes({*(entry.record.quality or ()), "identifier_repeated"})
     return structs.replace(entry, record=structs.replace(entry.record, quality=codes))
 
@@ -200,7 +224,7 @@ def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResul
         except Exception as error:
             result.rejects.append((raw.source, "", _describe_failure(error)))
     now = options.now or datetime.now(UTC)
-    identifiers: dict[str, set[str]] = {}
+    identifiers: dict[str, Counter[str]] = {}
     try:
         for source, content in linker.read_all():
             if isinstance(content, Ignored):
@@ -209,8 +233,8 @@ def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResul
                 result.rejects.append((source, "", _describe_failure(content)))
             else:
                 raw = RawMessage(source, b"", came)
-                part = _Part(content, raw, now, identifiers.setdefault(source, set()))
-                result.entries.append(pack_entry(_build_entry(part, options)))
+                part = _Part(content, raw, now, identifiers.setdefault(source, Counter()))
+                result.entries.append(pack_entry(_build_entry(part, options, result.kinds)))
             unread.pop(source, None)
     except Exception as error:
         reason = _describe_failure(error)
@@ -377,10 +401,15 @@ def read_entries(
     spool = parse_sources([content], options)
     entries = list(spool.read_entries())
     events = [each.event for each in entries if isinstance(each, EventEntry)]
+    numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, DeclarationEntry))
+    repeated = [f"{count} times in one body: {name}" for name, count in numbers.items() if count > 1]
+    rejects, ignored, notes = take_remarks(spool)
     return MessageEntries(
         tuple(each for each in entries if not isinstance(each, EventEntry)),
         tuple(resolve_states(events)),
-        *take_remarks(spool),
+        rejects,
+        ignored,
+        (*notes, *repeated),
     )
 
 

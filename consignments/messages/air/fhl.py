@@ -7,6 +7,7 @@ from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import (
     Segment,
     WaybillLine,
+    decode_text,
     parse_imp,
     read_declared_values,
     read_imp_notes,
@@ -14,6 +15,9 @@ from consignments.messages.air.cargo_imp import (
     read_imp_weight,
     read_totals,
     read_waybill_line,
+    split_lines,
+    starts_segment,
+    unwrap_interchange,
 )
 from consignments.messages.air.fwb import group_parties, index_segments
 from consignments.messages.air.journeys import build_journey, join_places
@@ -22,26 +26,48 @@ from consignments.messages.air.waybills import Header, Waybill, flag_piece_count
 from consignments.messages.content.values import Doubts, Fields, parse_number
 from consignments.messages.parsed import MessageContext, Parsed
 
+LEADING_CODES = ("HBS", "MBI")
 TEXT_WIDTH = 65
 """Characters of a full line of free text, which goes on without a space."""
 
 
 def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an FHL."""
+    _refuse_damaged(content)
     message = parse_imp(content)
     context.note_version(f"FHL {message.version}", message.version)
     header = Header(issued_at=message.complete_issue_time(context.received_at))
     masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
     found = 0
     for start, end in pairwise([0, *masters[1:], len(message.segments)]):
-        houses = _read_list(message.segments[start:end], message.head, header, found)
+        houses = _read_list(message.segments[start:end], message.head, header, found, context.notes)
         found += len(houses)
         yield from (house.build() for house in houses)
     if not found:
         raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
 
 
-def _read_list(segments: Sequence[Segment], head: str, header: Header, before: int) -> list[Waybill]:
+def _refuse_damaged(content: bytes) -> None:
+    """Refuse a list with a line that seems to begin a house or a master with a damaged code: its goods would go to another."""
+    for number, line in enumerate(split_lines(unwrap_interchange(decode_text(content))), start=1):
+        start = line.lstrip()[:4]
+        near = any(sum(map(str.__ne__, start[:3], code)) < 2 for code in LEADING_CODES)
+        if (
+            near
+            and start not in ("HBS/", "MBI/")
+            and start[3:] in ("/", " ")
+            and line.count("/") > 1
+            and not starts_segment(line)
+        ):
+            raise MessageFault(
+                "a damaged segment", where=f"FHL, line {number}", got=start.strip(), expected="HBS/ or MBI/",
+                todo="correct the line: the goods behind it are of another house",
+            )  # fmt: skip
+
+
+def _read_list(
+    segments: Sequence[Segment], head: str, header: Header, before: int, notes: list[str]
+) -> list[Waybill]:
     """Read the houses of one master."""
     starts = [place for place, segment in enumerate(segments) if segment.code == "HBS"]
     if not starts:
@@ -56,6 +82,9 @@ def _read_list(segments: Sequence[Segment], head: str, header: Header, before: i
         for place, (start, end) in enumerate(pairwise([*starts, len(segments)]), start=before + 1)
     ]
     flag_piece_counts(houses, line.pieces, complete=False)
+    counts = [house.fields["pieces"] or 0 for house in houses]
+    if len(houses) > 1 and sum(counts) < (line.pieces or 0):
+        notes.append("the houses of an FHL have fewer pieces than its master: others may be missing")
     return houses
 
 

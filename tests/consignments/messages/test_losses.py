@@ -1,11 +1,13 @@
 """Every record that stands in a damaged or mixed body is scored, or rejected with a word."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from support.messages import MESSAGES, changed, load, read_messages
 
 from consignments.messages.post.mapping import load_mapping, parse_mapping
+from consignments.messages.reading import read_entries
 
 ITMATT = load_mapping(MESSAGES / "itmatt.toml")
 ONE, TWO = (
@@ -181,3 +183,46 @@ def test_an_identifier_or_goods_that_no_record_has_are_rejected(
     found = read_messages([message], mappings=[parse_mapping(mapping, "m.toml")] if mapping else [])
     assert sorted(c.consignment_id for c in found.consignments) == read, found.rejects
     assert [reason in str(each) for each in found.rejects] == [True] * bool(reason), found.rejects
+
+
+LIST = "FHL/4\nMBI/180-12345675PVGICN/T3K3\nHBS/H1/PVGICN/1/K1//TEA\nTXT/TEA\nHBS/H2/PVGICN/1/K1//CUPS\nTXT/CUPS\n"
+
+
+@pytest.mark.parametrize("line", ["HXS/H2/", "HBX/H2/", "HXS H2/", "HBS H2/", "MXI/180-12345686/"])
+def test_a_list_with_a_damaged_beginning_of_a_house_is_rejected_with_its_line(line: str) -> None:
+    found = read_messages([changed(LIST.encode(), ("HBS/H2/", line))])
+    assert found.consignments == ()
+    assert f"FHL, line 5: a damaged segment; got {line[:3]}" in str(found.rejects[0])
+
+
+def test_a_list_whose_houses_have_fewer_pieces_than_its_master_is_noted() -> None:
+    found = read_messages([LIST.encode()])
+    assert [c.description for c in found.consignments] == ["TEA", "CUPS"]
+    assert ["others may be missing" in note for note in found.notes] == [True]
+    assert read_messages([changed(LIST.encode(), ("T3", "T2"))]).notes == ()
+
+
+def test_equal_declarations_without_identifiers_are_two_and_the_same_when_sent_again() -> None:
+    message = json.dumps({"items": [piece(""), piece("")]}).encode()
+    at = datetime(2026, 3, 12, tzinfo=UTC)
+    first, again = (read_messages([message] * times, received_at=at) for times in (1, 2))
+    assert len({c.consignment_id for c in first.consignments}) == 2
+    assert (first.consignments, again.repeats) == (again.consignments, 2)
+
+
+def test_a_time_of_issue_in_the_future_is_noted_and_wins_over_nothing() -> None:
+    now, goods = datetime(2026, 3, 12, tzinfo=UTC), "PIGMENT SAMPLE, NOT FOR HUMAN CONSUMPTION"
+    early = changed(load("xfzb_house.xml"), ("2026-03-", "2090-03-"))
+    later = changed(load("xfzb_house.xml"), (goods, "CERAMIC CUPS"))
+    found = read_messages([early, later, early], received_at=now, now=now)
+    assert [(c.description, c.issued_at is None) for c in found.consignments] == [
+        (goods, True),
+        ("CERAMIC CUPS", False),
+    ]
+    assert found.notes == ("issued in the future: the time of issue was left out",)
+
+
+def test_an_identifier_that_a_body_repeats_is_noted() -> None:
+    text = load("xfzb_house.xml")
+    notes = read_entries(text + changed(text, ("2.", "3.")), datetime(2026, 3, 12, tzinfo=UTC)).notes
+    assert notes == ("2 times in one body: 160-48103823/WHX26030917",)

@@ -12,7 +12,7 @@ from support.messages import BROKEN, MESSAGES, read_messages
 from consignments.messages.post.mapping import load_mapping
 
 EXPECTED = json.loads((BROKEN / "expected.json").read_text(encoding="utf-8"))
-NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
+NOW = datetime(2026, 3, 11, 6, tzinfo=UTC)
 SAMPLES = sorted(path for path in MESSAGES.iterdir() if path.suffix != ".toml")
 
 
