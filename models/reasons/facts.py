@@ -379,7 +379,7 @@ class FactTables:
             listed[MAX_DETAILS:] = [self._texts.say("more", count=str(len(listed) - MAX_DETAILS))]
         *others, last = listed
         text = ", ".join(others) + self._texts.say("and") + last if others else last
-        return Statement(self._texts.say("not_given", details=text), float(len(named)), None, True)
+        return Statement(self._texts.say("not_given", details=text), float(len(named)), None, True, "last")
 
     def _lacks(self, at: int, value: float) -> bool:
         return value == (1.0 if self.sentences[at].name.endswith("missing") else 0.0)

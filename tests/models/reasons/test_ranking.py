@@ -251,6 +251,14 @@ def test_what_is_missing_is_said_once_and_what_others_lack_too_is_not_said() -> 
     )  # fmt: skip
 
 
+def test_missing_details_are_behind_what_can_be_checked() -> None:
+    missing = {"goods.hs_present": (0.0, 1.5)}
+    assert [each.code for each in rank(PRETEXT | missing)] == ["goods", "missing"]
+    assert [each.code for each in rank({"value.zero_or_one": (1.0, 0.6), "value.declared": (0.0, 0.0)} | missing)] == [
+        "value", "missing",
+    ]  # fmt: skip
+
+
 def test_a_detour_and_a_contradiction_name_their_places() -> None:
     way = {"route.via_hub": (1.0, 0.3), "route.legs": (2.0, 0.2), "route.departure_not_sender": (1.0, 0.3)}
     declared = DeclaredTexts(route="PEK>DXB>ICN", departure_country="CN", sender_country="US")
