@@ -46,6 +46,14 @@ def post(client: Client, name: str, path: str, body: Any) -> httpx.Response:
     return client.post(path, body, headers=JSON | {"authorization": f"Bearer {name}"})
 
 
+def send(client: Client, name: str, body: bytes, office: str = "") -> dict[str, Any]:
+    """Send messages in XML with a key, and with the header X-Office."""
+    headers = {"content-type": "application/xml", "authorization": f"Bearer {name}"}
+    headers |= {"x-office": office} if office else {}
+    answer: dict[str, Any] = client.post("/v1/scores", body, headers=headers).json()
+    return answer
+
+
 def get(client: Client, name: str, path: str) -> httpx.Response:
     return client.get(path, headers={"authorization": f"Bearer {name}"})
 
@@ -140,19 +148,27 @@ def test_messages_get_the_office_of_the_request(client: Client) -> None:
     assert again["decision_id"] == score["decision_id"]
 
 
+def test_a_house_withdraws_no_consolidation_of_another_office_and_one_with_a_key_of_its_office_does(
+    client: Client,
+) -> None:
+    (master,) = send(client, "all", write_master(START), "Busan")["scores"]
+    told = send(client, "incheon", write_house(START))
+    assert [each["cancelled"] for each in told["scores"]] == [False]
+    assert told["messages"]["notes"][0].startswith(f"{master['consignment_id']}: these messages concern it")
+    scores = send(client, "all", write_house(START, name="WHX1"), "Busan")["scores"]
+    assert [(each["consignment_id"], each["cancelled"]) for each in scores] == [
+        (master["consignment_id"], True),
+        (f"{master['consignment_id']}/WHX1", False),
+    ]
+
+
 def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_theirs_still_change(
     client: Client,
 ) -> None:
-    def send(name: str, body: bytes, office: str = "") -> dict[str, Any]:
-        headers = {"content-type": "application/xml", "authorization": f"Bearer {name}"}
-        headers |= {"x-office": office} if office else {}
-        answer: dict[str, Any] = client.post("/v1/scores", body, headers=headers).json()
-        return answer
-
     house, master = write_house(START), write_master(START)
-    (first,) = send("all", house, "Busan")["scores"]
+    (first,) = send(client, "all", house, "Busan")["scores"]
     for _ in range(2):
-        told = send("incheon", master)
+        told = send(client, "incheon", master)
         assert (told["scores"], told["errors"]) == ([], [])
         (note,) = told["messages"]["notes"]
         assert note.startswith(f"{first['consignment_id']}: these messages concern it")
@@ -160,15 +176,15 @@ def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_thei
     decisions = get(client, "all", "/v1/decisions").json()["decisions"]
     assert [each["decision_id"] for each in decisions] == [first["decision_id"]]
     changed = write_house(START, who="KIM SEO")
-    (fault,) = send("incheon", changed)["errors"]
+    (fault,) = send(client, "incheon", changed)["errors"]
     assert (fault["kind"], fault["consignment_id"]) == ("other_office", first["consignment_id"])
     assert "pointer" not in fault
-    (amended,) = send("all", master)["scores"]
-    (corrected,) = send("all", changed)["scores"]
-    (again,) = send("all", master)["scores"]
+    (amended,) = send(client, "all", master)["scores"]
+    (corrected,) = send(client, "all", changed)["scores"]
+    (again,) = send(client, "all", master)["scores"]
     assert [each["repeated"] for each in (amended, corrected, again)] == [False, False, True]
-    (mine,) = send("incheon", write_house(START, name="WHX1"))["scores"]
-    (note,) = (told := send("incheon", write_master(START, stop="TPE")))["messages"]["notes"]
+    (mine,) = send(client, "incheon", write_house(START, name="WHX1"))["scores"]
+    (note,) = (told := send(client, "incheon", write_master(START, stop="TPE")))["messages"]["notes"]
     assert note.startswith(first["consignment_id"])
     assert [each["consignment_id"] for each in told["scores"]] == [mine["consignment_id"]]
 
