@@ -64,10 +64,8 @@ async def read_message_body(
 
         reason = found.rejects[0].reason
         if reason.startswith(UNKNOWN_KIND):
-            reason += (
-                f". Mappings in NPSRISK_MAPPINGS_DIR: {len(mappings)}, of which none is for this message"
-            )
-        raise Refusal.from_fault(RecordFault(reason, "#", "bad_value"))
+            reason += f". The service reads {len(mappings)} mappings, and none is for this message."
+        raise Refusal.from_fault(RecordFault(reason))
     return found
 
 

@@ -106,7 +106,7 @@ def test_a_message_without_goods_is_named(client: Client) -> None:
 def test_goods_that_no_reader_knows_are_refused_with_what_to_do(client: Client) -> None:
     for body, kind, words in (
         (b"UNH+1+ITMATT:1'GID+1'", TEXT, "mapping"),
-        (b"<Unlike/>", XML, "in the service NPSRISK_MAPPINGS_DIR). Mappings in NPSRISK_MAPPINGS_DIR: 0"),
+        (b"<Unlike/>", XML, "in the service NPSRISK_MAPPINGS_DIR). The service reads 0 mappings"),
         (b'{"consignment_id": "RB1"}', LINKED, "which is sent as application/json"),
     ):
         answer = client.post("/v1/scores", body, headers={"content-type": kind})

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
-from support.linked_messages import START, write_house, write_master
+from support.linked_messages import write_house, write_master
 from support.listening import JSON
 from support.messages import MESSAGES
 from support.serving_examples import Client, publish, serving, settings_in
@@ -151,11 +151,11 @@ def test_messages_get_the_office_of_the_request(client: Client) -> None:
 def test_a_house_withdraws_no_consolidation_of_another_office_and_one_with_a_key_of_its_office_does(
     client: Client,
 ) -> None:
-    (master,) = send(client, "all", write_master(START), "Busan")["scores"]
-    told = send(client, "incheon", write_house(START))
+    (master,) = send(client, "all", write_master(day(0)), "Busan")["scores"]
+    told = send(client, "incheon", write_house(day(0)))
     assert [each["cancelled"] for each in told["scores"]] == [False]
     assert told["messages"]["notes"][0].startswith(f"{master['consignment_id']}: these messages concern it")
-    scores = send(client, "all", write_house(START, name="WHX1"), "Busan")["scores"]
+    scores = send(client, "all", write_house(day(0), name="WHX1"), "Busan")["scores"]
     assert [(each["consignment_id"], each["cancelled"]) for each in scores] == [
         (master["consignment_id"], True),
         (f"{master['consignment_id']}/WHX1", False),
@@ -165,7 +165,7 @@ def test_a_house_withdraws_no_consolidation_of_another_office_and_one_with_a_key
 def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_theirs_still_change(
     client: Client,
 ) -> None:
-    house, master = write_house(START), write_master(START)
+    house, master = write_house(day(0)), write_master(day(0))
     (first,) = send(client, "all", house, "Busan")["scores"]
     for _ in range(2):
         told = send(client, "incheon", master)
@@ -175,7 +175,7 @@ def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_thei
         assert "bound to other offices" in note
     decisions = get(client, "all", "/v1/decisions").json()["decisions"]
     assert [each["decision_id"] for each in decisions] == [first["decision_id"]]
-    changed = write_house(START, who="KIM SEO")
+    changed = write_house(day(0), who="KIM SEO")
     (fault,) = send(client, "incheon", changed)["errors"]
     assert (fault["kind"], fault["consignment_id"]) == ("other_office", first["consignment_id"])
     assert "pointer" not in fault
@@ -183,8 +183,8 @@ def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_thei
     (corrected,) = send(client, "all", changed)["scores"]
     (again,) = send(client, "all", master)["scores"]
     assert [each["repeated"] for each in (amended, corrected, again)] == [False, False, True]
-    (mine,) = send(client, "incheon", write_house(START, name="WHX1"))["scores"]
-    (note,) = (told := send(client, "incheon", write_master(START, stop="TPE")))["messages"]["notes"]
+    (mine,) = send(client, "incheon", write_house(day(0), name="WHX1"))["scores"]
+    (note,) = (told := send(client, "incheon", write_master(day(0), stop="TPE")))["messages"]["notes"]
     assert note.startswith(first["consignment_id"])
     assert [each["consignment_id"] for each in told["scores"]] == [mine["consignment_id"]]
 
