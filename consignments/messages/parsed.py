@@ -108,11 +108,11 @@ class MessageContext(msgspec.Struct, frozen=True):
             self.notes.append(f"{name} is newer than {self.newest}: read as far as known")
 
 
-def build_count_fault(identifiers: int, read: int, unread: Iterable[str] = ()) -> MessageFault:
+def build_count_fault(identifiers: int, read: int, named: Iterable[str] = ()) -> MessageFault:
     """Build the fault of a message whose structure and identifiers disagree."""
     return MessageFault(
-        f"{identifiers} identifiers, {read} read",
-        got=", ".join(f"{name[:40]} without goods of its own" for name in sorted(unread)[:MAX_NAMED]),
+        f"{identifiers} identifier{'s' * (identifiers != 1)}, {read} read",
+        got=", ".join(name[:40] for name in sorted(named)[:MAX_NAMED]),
         expected="each declaration in an element of its own",
         todo="send each declaration in an element or a message of its own, or describe the message with a mapping",
     )

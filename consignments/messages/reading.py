@@ -120,6 +120,7 @@ def _read_messages(
     """Yield the parts of messages; a fault of a message becomes a reject, and what came before stays."""
     for raw in chain.from_iterable(_split_array(each, options, result) for each in messages):
         notes: list[str] = []
+        has_read = False
         now = options.now or datetime.now(UTC)
         try:
             if raw.fault:
@@ -135,9 +136,11 @@ def _read_messages(
                 if isinstance(content, MessageFault):
                     result.rejects.append((raw.source, "", _describe_failure(content)))
                 else:
+                    has_read = True
                     yield _Part(content, raw, now, identifiers)
         except Exception as error:
-            result.rejects.append((raw.source, find_identifier(raw.content), _describe_failure(error)))
+            name = "" if has_read else find_identifier(raw.content)
+            result.rejects.append((raw.source, name, _describe_failure(error)))
         for note in dict.fromkeys(notes):
             result.kinds[NOTE_PREFIX + note] += 1
 

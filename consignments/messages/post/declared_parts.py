@@ -177,7 +177,7 @@ class PartFinder:
             self._widen(node, found, own, declared)
         elif declared and (found.identifiers or (weak and found.marks & (PARTIES | ITEMS))):
             if len(found.identifiers) > 1:
-                raise build_count_fault(len(found.identifiers), 1)
+                raise build_count_fault(len(found.identifiers), 1, found.identifiers)
             found.parts = [DeclaredPart(name, node, node, frozenset(found.identifiers), found.marks)]
         return found
 
@@ -185,7 +185,7 @@ class PartFinder:
         """Add to the only declaration below what stands around it; refuse what belongs to several, or to another."""
         identifiers = {identifier for part in found.parts for identifier in part.identifiers}
         if own - identifiers and declared and identifiers:
-            raise build_count_fault(len(own | identifiers), len(found.parts))
+            raise build_count_fault(len(own | identifiers), len(found.parts), own | identifiers)
         if found.marks & ITEMS and (len(found.parts) > 1 or found.parts[0].marks & ITEMS):
             raise build_goods_fault()
         if len(found.parts) > 1:

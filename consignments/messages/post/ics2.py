@@ -134,7 +134,7 @@ def _find_fault(house: Node) -> MessageFault | None:
     """Find the fault of a house with several documents, or with a document alone."""
     numbers = _list_house_numbers(house)
     if len(numbers) > 1:
-        return build_count_fault(len(numbers), 1)
+        return build_count_fault(len(numbers), 1, numbers)
     return build_count_fault(1, 0, numbers) if numbers and house.keys() <= set(HOUSE_DOCUMENTS) else None
 
 

@@ -63,19 +63,21 @@ CSV = 'number,from,goods\n1,A,tea\n2,"B",cups\n3,C,pens\n'
 @pytest.mark.parametrize(
     ("change", "read", "reason"),
     [
-        (('"B"', '"B, of ""C"""'), ["1", "2", "3"], ""),
-        (('"B"', '"B\nof C"'), ["1", "2", "3"], ""),
-        (('"B"', '"B'), ["1"], "line 3: not CSV"),
-        (('"B"', 'B"s'), ["1", "2", "3"], ""),
-        (('"B"', "B, of C"), ["1"], "line 3: not CSV; got more values than columns"),
+        (('"B"', '"B, of ""C"""'), ["2", "3"], ""),
+        (('"B"', '"B\nof C"'), ["2", "3"], ""),
+        (('"B"', '"B'), [], "line 3: not CSV"),
+        (('"B"', 'B"s'), ["2", "3"], ""),
+        (('"B"', "B, of C"), [], "line 3: not CSV; got more values than columns"),
     ],
 )
 def test_a_row_that_holds_another_is_rejected_with_its_line(
     change: tuple[str, str], read: list[str], reason: str
 ) -> None:
     text = '[record]\nconsignment_id = "number"\nsender_name = "from"\ndescription = "goods"\n'
-    found = read_messages([changed(CSV.encode(), change)], mappings=[parse_mapping(text, "m.toml")])
-    assert [c.consignment_id for c in found.consignments] == read
+    content = changed(CSV.replace("1,A", "RR000020016DE,A").encode(), change)
+    found = read_messages([content], mappings=[parse_mapping(text, "m.toml")])
+    assert [c.consignment_id for c in found.consignments] == ["RR000020016DE", *read]
+    assert not any(each.identifier for each in found.rejects)
     assert [reason in str(each) for each in found.rejects] == [True] * bool(reason)
 
 
@@ -153,7 +155,7 @@ RECORD = {"nummer": A, "wer": "S", "inhalt": [{"was": "tea"}]}
     [
         (view(cds(1) + name(A), name(B)), "", [A], B),
         (view(cds(1) + name(A) + name(B)), "", [], "2 identifiers, 1 read"),
-        (view(cds(1) + cds(2) + name(A)), "", [], "1 identifiers, 2 read"),
+        (view(cds(1) + cds(2) + name(A)), "", [], "1 identifier, 2 read"),
         (view(cds(1) + name(A)).replace(b"</ArrayOf", cds(2).replace("Name", "X").encode() + b"</ArrayOf"), "", [], "goods stand outside"),
         (json.dumps({"items": [piece(A), {"barcode": B}]}).encode(), "", [A], B),
         (json.dumps({"items": [piece(A)], "barcodes": [{"barcode": B}]}).encode(), "", [], "2 identifiers, 1 read"),
@@ -169,9 +171,9 @@ RECORD = {"nummer": A, "wer": "S", "inhalt": [{"was": "tea"}]}
         (own_json(RECORD, nummer=B), OWN_JSON, [], "2 identifiers, 1 read"),
         (own_json(RECORD, inhalt=[{"was": "loose"}]), OWN_JSON, [], "goods stand outside"),
         (data_set(house(HOUSE, DOCUMENT.format(1)), house(HOUSE, DOCUMENT.format(2))), "", ["1", "2"], ""),
-        (data_set(house(HOUSE, DOCUMENT.format(1), DOCUMENT.format(2)), house(HOUSE, DOCUMENT.format(3))), "", ["3"], "2 identifiers, 1 read"),
-        (data_set(house(HOUSE, DOCUMENT.format(1)), house(DOCUMENT.format(2))), "", ["1"], "got 2 "),
-        (data_set(house(HOUSE, DOCUMENT.format(1)), DOCUMENT.format(2)), "", [], "got 2 "),
+        (data_set(house(HOUSE, DOCUMENT.format(1), DOCUMENT.format(2)), house(HOUSE, DOCUMENT.format(3))), "", ["3"], "2 identifiers, 1 read; got 1, 2;"),
+        (data_set(house(HOUSE, DOCUMENT.format(1)), house(DOCUMENT.format(2))), "", ["1"], "1 identifier, 0 read; got 2;"),
+        (data_set(house(HOUSE, DOCUMENT.format(1)), DOCUMENT.format(2)), "", [], "1 identifier, 0 read; got 2;"),
         (data_set(house(HOUSE, DOCUMENT.format(1)), HOUSE), "", [], "goods stand outside"),
         (data_set(house(HOUSE, DOCUMENT.format(1), house(HOUSE, DOCUMENT.format(2)))), "", ["1", "2"], ""),
         (load("xfhl_manifest.xml").replace(b"<SummaryDescription>", b"<IncludedHouseConsignment/><SummaryDescription>", 1), "", [], "3 identifiers, 2 read"),
