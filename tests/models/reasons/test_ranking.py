@@ -166,6 +166,8 @@ TOKEN |= {"category.hs_heading": (1.0, 0.0)}
         (COVER | {"goods.names_class": (1.0, 0.5), "goods.name_tier": (3.0, 0.0), "goods.chemistry_words": (1.0, 0.5)},
          DeclaredTexts("butylone powder, 25 g for ink cartridges"),
          ["Description has a name built like that of an NPS: “butylone powder, 25 g for ink cartridges” (“butylone”)"]),
+        ({"goods.cover_industrial": (1.0, 0.4), "goods.text_score": (2.0, 0.9)}, DeclaredTexts("ink cartridge set of 2"),
+         ["Description speaks of industrial chemicals or plastics: “ink cartridge set of 2”"]),
         (TOKEN, DeclaredTexts(currency="EUR"), ["Declared value is only 1 EUR"]),
         (TOKEN | {"value.zero_or_one": (0.0, 0.0), "value.declared": (1.02, 0.0)}, DeclaredTexts(currency="EUR"),
          ["Declared value is 1.02 EUR, or 1.10 USD; usual for HS heading 6109: 15 USD"]),
