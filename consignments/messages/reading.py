@@ -75,6 +75,7 @@ MAX_LINKED_BYTES = 50_000_000
 """Documents that are read together, at most."""
 NOTE_PREFIX, IGNORED_PREFIX = "note: ", "ignored: "
 MAX_REPORTED_REASON = 500
+MAX_NAMED_REPEATED = 20
 
 
 @dataclass(frozen=True)
@@ -406,6 +407,10 @@ def read_entries(
     events = [each.event for each in entries if isinstance(each, EventEntry)]
     numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, DeclarationEntry))
     repeated = [f"{count} times in one body: {name}" for name, count in numbers.items() if count > 1]
+    if len(repeated) > MAX_NAMED_REPEATED:
+        repeated[MAX_NAMED_REPEATED:] = [
+            f"{len(repeated) - MAX_NAMED_REPEATED} more identifiers several times"
+        ]
     rejects, ignored, notes = take_remarks(spool)
     return MessageEntries(
         tuple(each for each in entries if not isinstance(each, EventEntry)),

@@ -99,7 +99,7 @@ class PartFinder:
                 described = any(self._marks.get(key, 0) & DECLARED for key in node)
                 around = not inside and any(id(part) in selected for _, part in walk_nodes(node))
                 is_record = name in names or (described and not around)
-                extra |= {each for each in own if is_record or parse_s10(each) or parse_awb(each)}
+                extra |= {each for each in own if is_record or parse_s10(each)}
             for key, values in node.items():
                 below = [value for value in values if isinstance(value, dict)]
                 if key not in self._goods:

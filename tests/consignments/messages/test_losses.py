@@ -162,6 +162,7 @@ RECORD = {"nummer": A, "wer": "S", "inhalt": [{"was": "tea"}]}
         (json.dumps({**piece(A), "other": {"barcode": B}}).encode(), "", [], "2 identifiers, 1 read"),
         (f"<Lieferung>{send(1)}{send(2)}</Lieferung>".encode(), OWN, ["RR1", "RR2"], ""),
         (f'<Lieferung nr="4711">{send(1)}</Lieferung>'.encode(), OWN, ["RR1"], ""),
+        (f'<Lieferung nr="180-12345675">{send(1)}<Andere nr="180-12345686"/></Lieferung>'.encode(), OWN, ["RR1"], ""),
         (f"<Lieferung>{send(1)}<Sendung nr='RR2'/></Lieferung>".encode(), OWN, ["RR1"], "RR2"),
         (f"<Lieferung>{send(1, send(2))}</Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
         (f"<Lieferung>{send(1, BARE)}</Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
