@@ -251,9 +251,9 @@ class _XmlStarts:
                 if end < 0:
                     break
             elif found[1]:
-                open_at.pop()
-                if not open_at:
+                if len(open_at) < 2:  # none is open if the root itself is damaged
                     return self._buffer.find(b">", end, limit) + 1 or limit
+                open_at.pop()
             else:
                 opening = OPENING_TAG.match(self._buffer, found.start(), limit)
                 if opening is None or not opening[0].endswith(b"/>"):

@@ -48,6 +48,11 @@ def test_behind_a_message_that_is_cut_the_next_is_read() -> None:
         assert len(found.rejects) == 2
 
 
+def test_a_document_with_a_damaged_root_ends_at_its_end() -> None:
+    found = read_messages([b"<a<b><a/></a>" + load("xfzb_house.xml")])
+    assert (len(found.consignments), len(found.rejects)) == (1, 1)
+
+
 def test_an_element_named_as_its_root_is_no_message_of_its_own() -> None:
     records = "".join(
         f"<Item><ItemId>R{n}</ItemId><SenderName>A</SenderName><RecipientName>B</RecipientName><ContentPieces><ContentPiece><Description>tea {n}</Description></ContentPiece></ContentPieces></Item>"
