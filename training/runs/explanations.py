@@ -6,6 +6,7 @@ the scale of the served fit.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ MAX_STEPS = 7
 EXPLAINED_ROWS = 400
 """Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
 SHOWN_FEATURES = 10
+PLACEHOLDERS = {"currency": "its currency", "route": "its route", "goods": "its goods"}
+"""What the title of a chart says for a word that only a consignment has."""
 MAX_GRID_VALUES = 13
 MIN_PROBABILITY = 1e-9
 FIRST_STEP = "Mean of the training rows, in which inspected ones are over-represented"
@@ -104,10 +107,11 @@ def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, 
 
 
 def name_feature(feature: Feature) -> str:
-    """Return a feature in words: the text of its reason, with an ellipsis for the value."""
+    """Return a feature in words: the text of its reason, with an ellipsis for its value."""
     texts = get_template(feature).list_texts()
-    text = texts.get("other") or texts.get("true") or next(iter(texts.values()))
-    return text.replace("{value}", "…").replace("{currency}", "its currency").rstrip(" :")
+    cases = ("other", "true", *(case for case in texts if case != "missing"), *texts)
+    text = next(texts[case] for case in cases if case in texts)
+    return re.sub(r"\{(\w+)\}", lambda word: PLACEHOLDERS.get(word[1], "…"), text).rstrip(" :")
 
 
 def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[dict[str, Any]]:

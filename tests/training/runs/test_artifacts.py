@@ -5,12 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from support.real_rows import REAL
 
 from models.bundle import load_bundle
 from training.gate.rules import COMPARISON_RULE
 from training.reporting.html import MAX_PAGE_BYTES
 from training.runs.artifacts import STORED_SCORES, build_training_record, check_gate, write_run_bundles
-from training.runs.explanations import ExplainedSample, compute_dependence
+from training.runs.explanations import ExplainedSample, compute_dependence, name_feature
 
 TABLES = {
     "deployed",
@@ -167,3 +168,9 @@ def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_
     charts = [path.read_text() for path in (runs["with"][1] / "plots").glob("dependence_*.svg")]
     assert len(charts) == 10
     assert not [chart for chart in charts if "{" in re.sub("<style.*?</style>", "", chart, flags=re.DOTALL)]
+
+
+def test_the_title_of_a_chart_names_a_feature_without_a_blank_and_not_by_its_missing_value() -> None:
+    titles = {feature.name: name_feature(feature) for feature in REAL.features}
+    assert not [title for title in titles.values() if "{" in title or title.startswith("No usual value")]
+    assert titles["history.route.arrivals_30d"] == "… consignments on its route in the last 30 days"
