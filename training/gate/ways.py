@@ -114,7 +114,7 @@ def count_more_finds(gain: Estimate) -> int:
 def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
     """Return why a version is no routine refit; empty if only its training may have to be repeated."""
     obstacles = {
-        "nobody vouched for the configuration of the champion when it was promoted": candidate.same_recipe
+        "nobody vouched for the configuration of the champion when it was promoted (promote once with the tables and --force)": candidate.same_recipe
         is None,
         "its configuration is not that of the champion": not candidate.same_recipe,
         "its results are not newer than those of the champion": candidate.newer_days <= 0,

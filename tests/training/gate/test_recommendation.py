@@ -69,7 +69,11 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         REFIT._replace(same_recipe=None),
         {},
         {},
-        ("refuse", "", "nobody vouched for the configuration of the champion when it was promoted"),
+        (
+            "refuse",
+            "",
+            "nobody vouched for the configuration of the champion when it was promoted (promote once with the tables and --force)",
+        ),
     ),
     "a refit on data in doubt": (
         REFIT._replace(drift="investigate data"),
