@@ -6,6 +6,7 @@
 A message at fault becomes a reject and never ends the run.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +15,8 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 from msgspec import structs
 
 from consignments.errors import MessageFault, Reject, name_file
@@ -154,23 +154,24 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
         return [raw]
     try:
         whole, members = detect_kind(raw.content, options.mappings), decode_json(raw.content)
-    except MessageFault:
+        texts = [json.dumps(member) for member in members]  # msgspec encodes no half of a surrogate pair
+    except (MessageFault, RecursionError):
         return [raw]
-    by_kind: dict[str, list[Any]] = {}
-    for number, member in enumerate(members, start=1):
+    by_kind: dict[str, list[str]] = {}
+    for number, (member, text) in enumerate(zip(members, texts, strict=True), start=1):
         try:
             if not isinstance(member, dict | list):
                 raise MessageFault("no message", got="no JSON object")
-            kind = detect_kind(msgspec.json.encode(member), options.mappings)
+            kind = detect_kind(text.encode(), options.mappings)
         except MessageFault as fault:
             kind = whole
             if whole.mapping is not None or not isinstance(member, dict):
                 result.rejects.append((f"{raw.source}, member {number}", "", _describe_failure(fault)))
                 continue
-        by_kind.setdefault(kind.name, []).append(member)
+        by_kind.setdefault(kind.name, []).append(text)
     if [len(each) for each in by_kind.values()] == [len(members)]:
         return [raw]
-    return [replace(raw, content=msgspec.json.encode(each), paths=()) for each in by_kind.values()]
+    return [replace(raw, content=f"[{','.join(each)}]".encode(), paths=()) for each in by_kind.values()]
 
 
 def _leave_out_issue_time(

@@ -104,7 +104,7 @@ def test_each_member_of_an_array_is_read_by_what_it_is_itself() -> None:
     )
     assert sorted(c.description or "" for c in found.consignments) == ["goods 1", "goods 2", "tea"]
     assert ["member 3" in found.rejects[0].place, "member 4" in found.rejects[1].place] == [True, True]
-    found = read_messages([json.dumps([first, {"x": 1}, None]).encode()])
+    found = read_messages([json.dumps([first, {"x\ud800": 1}, None]).encode()])
     assert [c.description for c in found.consignments] == ["goods 1"]
     assert len(found.rejects) == 2
 
