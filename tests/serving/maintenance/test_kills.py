@@ -31,5 +31,8 @@ def test_takeovers_from_a_paused_and_a_killed_service_lose_nothing(tmp_path: Pat
     told = prove(pair.folder, pair, callers)
     assert [takeover.is_pause for takeover in pair.takeovers] == [True, False]
     assert told["took over as active service"] >= 1  # the line of one that is killed at once is lost
-    assert told["another service is active: this one is a standby now"] == 1
+    resumed = ("another service is active: this one is a standby now", "event log can be used again")
+    assert sum(told[line] for line in resumed) >= 1, (
+        "the paused one finds that it is no longer the active one"
+    )
     assert told["decisions"] > 100
