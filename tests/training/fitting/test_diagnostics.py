@@ -10,7 +10,7 @@ from training.config import TrainConfig
 from training.fitting.diagnostics import DiagnosticsOptions, group_features, run_ablation
 
 NAMES = ("goods.a", "goods.b", "goods.c", "route.a", "goods.d", *(f"history.sender.r{i}" for i in range(7)))
-GROUPED = Spec(Feature(name, "count", "reason", name) for name in NAMES)
+GROUPED = Spec(Feature(name, "count", "parties", name) for name in NAMES)
 
 
 def test_groups_are_those_of_the_spec_and_within_history_its_keys() -> None:
