@@ -119,7 +119,9 @@ def _read_messages(
     messages: Iterable[RawMessage], options: ReadOptions, result: BatchResult
 ) -> Iterator[_Part]:
     """Yield the parts of messages; a fault of a message becomes a reject, and what came before stays."""
-    for raw in chain.from_iterable(_split_array(each, options, result) for each in messages):
+    for raw in chain.from_iterable(
+        _split_array(each, options, result) for each in _count_messages(messages, result)
+    ):
         notes: list[str] = []
         has_read = False
         now = options.now or datetime.now(UTC)
@@ -146,10 +148,16 @@ def _read_messages(
             result.kinds[NOTE_PREFIX + note] += 1
 
 
+def _count_messages(messages: Iterable[RawMessage], result: BatchResult) -> Iterator[RawMessage]:
+    """Yield messages, and count them and their bytes."""
+    for raw in messages:
+        result.messages.update(raw.paths)
+        result.size += len(raw.content)
+        yield raw
+
+
 def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> Iterable[RawMessage]:
     """Split a JSON array of several kinds of messages into one for each kind; a member that is no message becomes a reject."""
-    result.messages.update(raw.paths)
-    result.size += len(raw.content)
     if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] != b"[":
         return [raw]
     try:
@@ -171,7 +179,7 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
         by_kind.setdefault(kind.name, []).append(text)
     if [len(each) for each in by_kind.values()] == [len(members)]:
         return [raw]
-    return [replace(raw, content=f"[{','.join(each)}]".encode(), paths=()) for each in by_kind.values()]
+    return [replace(raw, content=f"[{','.join(each)}]".encode()) for each in by_kind.values()]
 
 
 def _leave_out_issue_time(

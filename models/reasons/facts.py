@@ -174,12 +174,14 @@ class RowView:
             return text
         goods, name_code, phrases = self.goods, self._tables.context.name_code, load_text_table()
         codes = (("hs_family", "goods"), ("text_family", "goods"), ("name_tier", "tier"))
+        declared = self._declared
+        ends = declared.departure_country, declared.destination_country
         words = {
-            **self._declared._asdict(),
+            **declared._asdict(),
             **{name: name_code(name, self.get(f"goods.{name}"), table) for name, table in codes},
             "goods": phrases.say("quote", word=goods) if goods and not self._quoted else "",
             "route": self.route,
-            "hub": phrases.say("and").join(list_hubs(*self._declared[2:5])) if "{hub}" in text else "",
+            "hub": phrases.say("and").join(list_hubs(declared.route, *ends)) if "{hub}" in text else "",
             "declared": self.amount,
         }
         used = [name for name in words if f"{{{name}}}" in text]
@@ -187,8 +189,10 @@ class RowView:
             return ""
         for name in used:
             text = text.replace(f"{{{name}}}", words[name])
-        self.told.update({"hs"}.intersection(used))
-        self._quoted += [goods] * ("goods" in used)
+        if "hs" in used:
+            self.told.add("hs")
+        if "goods" in used:
+            self._quoted.append(goods)
         return text
 
 

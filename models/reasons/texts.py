@@ -13,10 +13,9 @@ from features.goods.lexicon import SUBSTANCE_FAMILIES
 from features.spec import Feature
 from features.table import SIDES, read_texts
 
-TEXT_FIELDS = (
-    *("true", "false", "zero", "under_one", "one", "other", "missing"),
-    *("shown", "otherwise", "also", "lacks", "fact"),
-)
+CASES = ("true", "false", "zero", "under_one", "one", "other", "missing")
+"""Fields of a template that are its text in one case."""
+TEXT_FIELDS = (*CASES, "shown", "otherwise", "also", "lacks", "fact")
 DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
 COLUMN_CODES = "column"
@@ -56,7 +55,7 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def list_texts(self) -> dict[str, str]:
         """Return its texts by the case in which each is said; `below X` and `above X` are those of steps."""
-        texts = {name: text for name in TEXT_FIELDS[:7] if (text := getattr(self, name))}
+        texts = {name: text for name in CASES if (text := getattr(self, name))}
         bounds = [bound for bound, _ in self.steps]
         for bound, text in self.steps:
             texts[f"below {bound:g}" if bound < math.inf else f"above {bounds[-2]:g}"] = text

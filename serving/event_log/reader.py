@@ -47,7 +47,6 @@ BATCH_ENTRIES = 20_000
 LINKS_PER_READING = 5_000
 FEW_ROWS = 8
 """Rows up to which texts are put in place row by row; of more, column by column."""
-CONTENT_COLUMNS = frozenset({"plain", "sealed", "features", "reasons"})
 NOT_IN_HISTORY = frozenset({"features", "reasons"})
 
 
