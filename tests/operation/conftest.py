@@ -1,30 +1,5 @@
 """A small model for the services of these tests."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from support.serving_examples import Client, make_bundle, publish, serving, settings_in
-
-from features.config import FeatureConfig, HistoryKeys
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model over the default features."""
-    return make_bundle(tmp_path_factory.mktemp("model") / "bundle", FeatureConfig(), seed=1)
-
-
-@pytest.fixture(scope="session")
-def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with a further key of history."""
-    config = FeatureConfig(history=HistoryKeys((("office", "carrier"),)))
-    return make_bundle(tmp_path_factory.mktemp("other") / "bundle", config, seed=2)
-
-
-@pytest.fixture
-def client(tmp_path: Path, bundle: Path) -> Iterator[Client]:
-    """A service with a model and an empty log."""
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as opened:
-        yield opened
+from support.service_fixtures import bundle as bundle
+from support.service_fixtures import client as client
+from support.service_fixtures import other_bundle as other_bundle

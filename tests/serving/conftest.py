@@ -8,9 +8,12 @@ import pytest
 from msgspec import structs
 from msgspec.structs import astuple
 from support.databases import database_in, drop_schemas
-from support.serving_examples import DATA_KEYS, Client, make_bundle, publish, serving, settings_in
+from support.service_fixtures import bundle as bundle
+from support.service_fixtures import client as client
+from support.service_fixtures import other_bundle as other_bundle
+from support.serving_examples import DATA_KEYS, make_bundle
 
-from features.config import ExtraColumns, FeatureConfig, HistoryKeys
+from features.config import ExtraColumns, FeatureConfig
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event, EventRow, decode_row
 from serving.event_log.log import EventLog
@@ -52,28 +55,7 @@ def entry() -> Callable[..., Event]:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model over the default features."""
-    return make_bundle(tmp_path_factory.mktemp("model") / "bundle", FeatureConfig(), seed=1)
-
-
-@pytest.fixture(scope="session")
-def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with a further key of history."""
-    config = FeatureConfig(history=HistoryKeys((("office", "carrier"),)))
-    return make_bundle(tmp_path_factory.mktemp("other") / "bundle", config, seed=2)
-
-
-@pytest.fixture(scope="session")
 def column_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with a column of its own."""
     config = FeatureConfig(columns=ExtraColumns(numeric=("tax_rate",)))
     return make_bundle(tmp_path_factory.mktemp("column") / "bundle", config, seed=3)
-
-
-@pytest.fixture
-def client(tmp_path: Path, bundle: Path) -> Iterator[Client]:
-    """A service with a model and an empty log."""
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as opened:
-        yield opened

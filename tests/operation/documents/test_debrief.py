@@ -30,6 +30,14 @@ PERIOD = OperationPeriod(day(0), day(14), day(60))
 OFFICES = ("Incheon", "Busan")
 SELECTORS = ("model", "random", "officer")
 RESULTS = ("nps", "controlled_drug", "clear", "pending", None)
+ONE_FIND = {
+    "office": "Incheon",
+    "channel": "postal",
+    "day": 1.0,
+    "score": 0.5,
+    "selected_by": "model",
+    "result": "nps",
+}
 
 
 def build_operation(rows: list[dict[str, Any]]) -> DebriefInputs:
@@ -306,18 +314,7 @@ def test_versions_of_a_consignment_are_one_arrival() -> None:
 
 
 def test_results_that_became_known_later_do_not_count() -> None:
-    inputs = build_operation(
-        [
-            {
-                "office": "Incheon",
-                "channel": "postal",
-                "day": 1.0,
-                "score": 0.5,
-                "selected_by": "model",
-                "result": "nps",
-            }
-        ]
-    )
+    inputs = build_operation([ONE_FIND])
     early = build_debrief(inputs, OperationPeriod(day(0), day(14), day(2)))
     assert (early.total.known, early.total.positives) == (0, 0)
     assert build_debrief(inputs, PERIOD).total.positives == 1
@@ -358,18 +355,7 @@ def test_the_interval_of_many_scores_is_that_of_the_normal_distribution() -> Non
 
 
 def test_a_period_follows_from_the_tables_and_an_empty_one_is_refused() -> None:
-    inputs = build_operation(
-        [
-            {
-                "office": "Incheon",
-                "channel": "postal",
-                "day": 1.0,
-                "score": 0.5,
-                "selected_by": "model",
-                "result": "nps",
-            }
-        ]
-    )
+    inputs = build_operation([ONE_FIND])
     found = find_period(inputs.tables, None, None, None)
     assert (found.begins, found.as_of) == (day(1), day(4))
     assert found.ends > day(1)
