@@ -1,36 +1,22 @@
 """The verb that replays the whole loop for several selection policies: replay."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cli import options
 from cli.stores import read_settings
-from cli.tables import GivenTables, table_options
 from cli.verb import Progress, Result, option, verb
-from consignments.errors import BadInput
 from consignments.records import Target
-
-if TYPE_CHECKING:
-    from training.config import TrainConfig
-    from training.policy_replay.environments import ReplayedWorld
 
 
 @verb
 def replay(
     progress: Progress,
-    tables: GivenTables = table_options(
-        consignments=options.table_option(
-            "Consignment table to replay. In a table, offenders do not react to inspections."
-        ),
-        truth=options.table_option("Truth of a simulated world. Required with --consignments."),
-        outcomes=options.OUTCOMES,
-        alerts=options.ALERTS,
-    ),
-    world: str | None = option(
-        "Simulated world in which offenders react, instead of tables: realistic, enriched, operation, hard:SET or FILE.toml.",
+    world: str = option(
+        "Simulated world, in which offenders react: realistic, enriched, operation, hard:SET or FILE.toml.",
         metavar="SPEC",
+        required=True,
     ),
     days: int = options.days_option(330),
     per_day: int = options.per_day_option(2000),
@@ -66,8 +52,6 @@ def replay(
     arrivals and selects within the capacity. Only selected consignments get outcomes, after the usual delay. Models are
     retrained on schedule.
 
-    Give either --world, or --consignments with --truth. Both tables come from "npsrisk simulate".
-
     Writes a report and tables to --out, and logs a run in MLflow. To resume after an interruption, run the same command
     again.
 
@@ -85,15 +69,9 @@ def replay(
     from training.reporting.mlflow_tracking import log_run
 
     loop_config = LOOP_CONFIG if config is None else read_config(config)
-    if world is None:
-        replayed = _describe_tables(tables, loop_config)
-        title = f"Replay of {replayed.days:,} days"
-    elif tables.consignments is not None or tables.truth is not None:
-        raise options.build_exclusion("--world and tables", "--world, or --consignments with --truth")
-    else:
-        preset, path = (world, None) if world in options.PREVALENCES else (prevalence, Path(world))
-        replayed = describe_simulation(path, days=days, per_day=per_day, prevalence=preset)
-        title = f"Replay of a simulated world ({preset}, {days:,} days, {per_day:,} a day)"
+    preset, path = (world, None) if world in options.PREVALENCES else (prevalence, Path(world))
+    replayed = describe_simulation(path, days=days, per_day=per_day, prevalence=preset)
+    title = f"Replay of a simulated world ({preset}, {days:,} days, {per_day:,} a day)"
     settings = ReplaySettings(
         capacity=capacity,
         explore=explore,
@@ -110,23 +88,3 @@ def replay(
     found = results.policies.set_index("policy")["found"].to_dict()
     text = "\n".join([*results.sentences, f"{out / PAGE}", f"run {run_id}"])
     return Result({"out": str(out), "run_id": run_id, "found": found}, text)
-
-
-def _describe_tables(tables: GivenTables, config: "TrainConfig") -> "ReplayedWorld":
-    """Read and describe tables of the past."""
-    from training.policy_replay.environments import describe_tables
-
-    if tables.consignments is None or tables.truth is None:
-        raise BadInput(
-            "nothing to replay", where="options", expected="--world, or --consignments with --truth"
-        )
-    past, truth = tables.read_tables(config.features.build_record_type()), tables.read_truth()
-    assert truth is not None
-    if past.consignments.empty:
-        raise BadInput(
-            "nothing to replay",
-            where=str(tables.consignments),
-            got="a table without rows",
-            expected="consignments of several weeks",
-        )
-    return describe_tables(past, truth)

@@ -34,7 +34,7 @@ def contest(found=FOUND, events=(("a cover goes out of use", 21),)):
     for policy, seeds in found.items():
         for seed, hits in seeds.items():
             for number, (day, hit) in enumerate(zip((14, 21, 28), hits, strict=True)):
-                shared = {"policy": policy, "seed": seed, "round": day, "day": FIRST_DAY + day}
+                shared = {"policy": policy, "seed": seed, "day": FIRST_DAY + day}
                 shared |= {"found": bool(hit), "warm_up": False, "within_capacity": True}
                 name = f"P{number}" if hit else f"N{number}"
                 result = "nps" if hit else "clear"
@@ -61,5 +61,5 @@ def contest(found=FOUND, events=(("a cover goes out of use", 21),)):
             openings += [past, tip]
             positives.append({**positives[-1], "day": FIRST_DAY, "warm_up": True, "found": True})
     settings = ReplaySettings(capacity=1, warm_up_days=7)
-    world = ReplayedWorld(lambda seed: None, 35, FIRST_DAY, {}, list(events))
+    world = ReplayedWorld(MAKER.create, 35, FIRST_DAY, MAKER.header, list(events))
     return Experiment(pd.DataFrame(openings), pd.DataFrame(positives), settings, world)

@@ -24,7 +24,7 @@ from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
 from training.evaluation.traffic import extract_texts
 from training.fitting.fit import Recipe, calibrate_final, fit_evaluation, fit_recipe, score_validation
-from training.policy_replay.environments import ReplayEnvironment, TrueResults
+from training.policy_replay.environments import SimulatedEnvironment, TrueResults
 from training.policy_replay.observed_history import (
     NO_ROWS,
     ObservedHistory,
@@ -45,7 +45,7 @@ Trainer = Callable[[ObservedState, TrainConfig, Target], tuple[FittedParameters,
 class ReplaySettings(msgspec.Struct, frozen=True):
     """Settings of a replay."""
 
-    capacity: int  # inspections for each office in each round, which is one day by default
+    capacity: int  # inspections for each office and day
     explore: float = 0.1  # share of the capacity spent on exploration, by the policies that explore
     warm_up_days: int = 56
     retrain_days: int = 21
@@ -74,7 +74,7 @@ class PolicyReplay:
 
     def __init__(
         self,
-        world: ReplayEnvironment,
+        world: SimulatedEnvironment,
         policy: Policy,
         settings: ReplaySettings,
         config: TrainConfig,
@@ -94,9 +94,9 @@ class PolicyReplay:
         self._outcomes: list[Outcome] = []
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Run the environment; returns a table with a row for each inspected consignment, and one for each positive one."""
-        for number in range(self._world.rounds):
-            self._run_round(self._begin_round(number))
+        """Run the world; returns a table with a row for each inspected consignment, and one for each positive one."""
+        for number in range(self._world.days):
+            self._run_day(self._begin_day(number))
         results = select_final_results(self._outcomes)
         openings, positives = pd.DataFrame(self._openings), pd.DataFrame(self._positives)
         for frame in (openings, positives) if len(positives) else (openings,):
@@ -105,8 +105,8 @@ class PolicyReplay:
             frame["found"] = is_positive(stood, self._settings.target)
         return openings, positives
 
-    def _run_round(self, now: "_ReplayRound") -> None:
-        """Score the arrivals of a round, select, inspect, and schedule what becomes known."""
+    def _run_day(self, now: "_ReplayDay") -> None:
+        """Score the arrivals of a day, select, inspect, and schedule what becomes known."""
         X, scores = NO_ROWS, NO_SCORES
         if self._policy.sees == "model" and not now.warming:
             self._retrain(now.day)
@@ -123,15 +123,13 @@ class PolicyReplay:
             self._knowledge.schedule_outcomes(outcomes)
         self._record(now, chosen, outcomes)
 
-    def _begin_round(self, number: int) -> "_ReplayRound":
-        frame, alerts = self._world.receive_round(number)
-        since_start = number * self._world.round_days
-        warming = since_start < self._settings.warm_up_days
+    def _begin_day(self, number: int) -> "_ReplayDay":
+        frame, alerts = self._world.receive_day(number)
+        warming = number < self._settings.warm_up_days
         capacity = self._world.compute_capacity(self._settings.capacity)
         asked = warming or self._policy.sees == "legacy"
-        return _ReplayRound(
-            number=number,
-            day=self._world.start_day + since_start,
+        return _ReplayDay(
+            day=self._world.start_day + number,
             warming=warming,
             capacity=capacity,
             frame=frame,
@@ -148,7 +146,6 @@ class PolicyReplay:
         assert self._knowledge is not None
         first = self._world.start_day + self._settings.warm_up_days
         due = first + (day - first) // self._settings.retrain_days * self._settings.retrain_days
-        due -= (due - self._world.start_day) % self._world.round_days
         if due == self._trained_on:
             return
         known = self._knowledge.get_state(to_datetime(due * US_PER_DAY))
@@ -156,7 +153,7 @@ class PolicyReplay:
         self._knowledge.set_fitted(fitted)
         self._trained_on = due
 
-    def _choose(self, now: "_ReplayRound", X: Rows, scores: Values) -> list[InspectionChoice]:
+    def _choose(self, now: "_ReplayDay", X: Rows, scores: Values) -> list[InspectionChoice]:
         """Call the policy with its declared input only, and check the capacity."""
         rows = np.flatnonzero(~now.tips)
         offer = SelectionContext(
@@ -204,7 +201,7 @@ class PolicyReplay:
         suspect.flags.writeable = False
         return replace(offer, suspect=suspect)
 
-    def _inspect(self, now: "_ReplayRound", chosen: Sequence[InspectionChoice]) -> list[Outcome]:
+    def _inspect(self, now: "_ReplayDay", chosen: Sequence[InspectionChoice]) -> list[Outcome]:
         """Inspect, and set the selection time to when the list of the office could be made."""
         received = pd.Series(get_time_column_us(now.frame, "received_at"))
         last = received.groupby(np.array(now.offices, dtype=object)).transform("max").tolist()
@@ -212,10 +209,8 @@ class PolicyReplay:
         outcomes = self._world.inspect(chosen)
         return [clamp_times(outcome, listed.get(outcome.consignment_id)) for outcome in outcomes]
 
-    def _record(
-        self, now: "_ReplayRound", chosen: Sequence[InspectionChoice], outcomes: list[Outcome]
-    ) -> None:
-        """Record the inspected and the positive consignments of a round."""
+    def _record(self, now: "_ReplayDay", chosen: Sequence[InspectionChoice], outcomes: list[Outcome]) -> None:
+        """Record the inspected and the positive consignments of a day."""
         self._outcomes += outcomes
         own = {one.row: one for one in chosen}
         tips = {row: InspectionChoice(row, "intelligence") for row in np.flatnonzero(now.tips).tolist()}
@@ -230,11 +225,10 @@ class PolicyReplay:
 
 
 @dataclass(frozen=True)
-class _ReplayRound:
-    """One round of the environment; policies receive only parts of it."""
+class _ReplayDay:
+    """One day of the environment; policies receive only parts of it."""
 
-    number: int
-    day: int
+    day: int  # UTC
     warming: bool
     capacity: int
     frame: pd.DataFrame
@@ -254,7 +248,6 @@ class _ReplayRound:
     def describe(self, row: int) -> dict[str, Any]:
         """Return what both tables have of a consignment."""
         return {
-            "round": self.number,
             "day": self.day,
             "consignment_id": self.ids[row],
             "office": self.offices[row],

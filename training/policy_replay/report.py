@@ -65,17 +65,13 @@ def render(results: ReplayResults, experiment: Experiment, title: str) -> str:
 def list_facts(experiment: Experiment) -> dict[str, str]:
     """Return the short facts in the head of the page."""
     settings, header = experiment.settings, experiment.world.header
-    facts = {"days": f"{experiment.world.days:,}"}
-    if "per_day" in header:
-        screened = format_percent(header["world"].inspection.xray_share)
-        facts |= {"consignments a day": f"{header['per_day']:,}", "world": str(header["prevalence"])}
-        facts["X-ray images"] = f"{screened} of arrivals"
-    share, days = header.get("share"), header.get("round_days", 1)
-    capacity = (
-        f"{settings.capacity} for each office" if share is None else f"{format_percent(share)} of arrivals"
-    )
-    return facts | {
-        "capacity": capacity if days == 1 else f"{capacity}, every {days} days",
+    screened = format_percent(header["world"].inspection.xray_share)
+    return {
+        "days": f"{experiment.world.days:,}",
+        "consignments a day": f"{header['per_day']:,}",
+        "world": str(header["prevalence"]),
+        "X-ray images": f"{screened} of arrivals",
+        "capacity": f"{settings.capacity} for each office",
         "exploration share": format_percent(settings.explore),
         "warm-up": f"{settings.warm_up_days} days",
         "retraining": f"every {settings.retrain_days} days",
@@ -89,7 +85,7 @@ def build_replay_record(
     """Build the record of a replay: the report in a folder, the metrics of each policy, and their charts by week."""
     settings, header = experiment.settings, experiment.world.header
     params = {f"replay.{name}": getattr(settings, name) for name in settings.__struct_fields__}
-    params |= {name: header[name] for name in ("days", "per_day", "prevalence") if name in header}
+    params |= {name: header[name] for name in ("days", "per_day", "prevalence")}
     metrics: dict[str, float] = {}
     series: dict[str, list[tuple[int, float]]] = {}
     for row in _list_rows(results.policies):

@@ -2,6 +2,8 @@
 
 import gc
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from types import FunctionType, ModuleType
 
 import msgspec
@@ -13,23 +15,21 @@ from support.replayed import CONFIG, MAKER, SETTINGS
 from consignments.errors import BadInput
 from consignments.files.folders import lock_folder
 from consignments.records import Outcome
-from features.batch import Tables
 from training.policy_replay.environments import (
     SimulatedEnvironment,
     TrueResults,
     describe_simulation,
-    describe_tables,
 )
 from training.policy_replay.experiment import ExperimentPlan, run_experiment
 from training.policy_replay.policies import POLICIES, Policy
 from training.policy_replay.replay import PolicyReplay, ReplaySettings, train_model
 from training.simulation.inspection_outcomes import InspectionChoice
-from training.simulation.operation import Simulation, simulate
+from training.simulation.operation import Simulation
 from training.simulation.parameters import load_parameters
 from training.simulation.shipments import Shipments
 
 SEED = 5
-
+OPERATION_DAY = MAKER.first_day + dict(MAKER.events)["operation with doubled capacity"]
 
 SHORT = ReplaySettings(capacity=2, warm_up_days=7, target="any_offence")
 TWO_WEEKS = describe_simulation(None, days=14, per_day=20, prevalence="operation")
@@ -117,46 +117,40 @@ def test_an_offer_cannot_be_changed(greedy):
         greedy[2][0].scores[0] = 1
 
 
-@pytest.fixture(scope="module")
-def past():
-    """Tables of a world in which nothing reacts."""
-    return simulate(days=40, per_day=45, prevalence="operation", seed=2)
+class Altered(SimulatedEnvironment):
+    """The same world, but its truth is NPS everywhere, and so is what is inspected on the last three days."""
+
+    def get_truth(self):
+        truth = super().get_truth()
+        return truth._replace(results=("nps",) * len(truth.results))
+
+    def inspect(self, choices):
+        late = self.arrivals.since_start >= self.days - 3
+        return [
+            msgspec.structs.replace(one, result="nps") if late and one.known_at else one
+            for one in super().inspect(choices)
+        ]
 
 
-def given(past, truth=None):
-    tables = Tables(past.consignments, past.outcomes, past.alerts)
-    return describe_tables(tables, past.truth if truth is None else truth)
-
-
-@pytest.fixture(scope="module")
-def explored(past, tmp_path_factory):
-    return replay("explore", maker=given(past)).run()[0]
-
-
-def test_neither_the_truth_of_what_nobody_opened_nor_what_becomes_known_later_changes_a_choice(
-    past, explored
-):
-    openings = explored
-    late = openings["round"] >= int(openings["round"].max()) - 3
-    ids = past.truth["consignment_id"]
-    unopened = ~ids.isin(openings["consignment_id"])
-    changed = unopened | ids.isin(openings.loc[late, "consignment_id"])
-    truth = past.truth.assign(result=past.truth["result"].where(~changed, "nps"))
-    again, positives = replay("explore", maker=given(past, truth)).run()
-    pd.testing.assert_frame_equal(again[~late], openings[~late])
-    assert len(positives) > unopened.sum() / 2
+def test_neither_the_truth_nor_what_becomes_known_later_changes_a_choice():
+    create = MAKER.create
+    altered = replace(MAKER, create=partial(Altered, *create.args, **create.keywords))
+    columns = ["day", "consignment_id", "selected_by", "selection_probability", "score"]
+    settings = msgspec.structs.replace(SETTINGS, warm_up_days=36)
+    one, other = (replay("explore", maker=maker, settings=settings).run()[0] for maker in (MAKER, altered))
+    before = one["day"] <= MAKER.first_day + MAKER.days - 3
+    pd.testing.assert_frame_equal(
+        one.loc[before, columns], other.loc[other["day"].isin(one["day"][before]), columns]
+    )
+    assert (other["result"] == "nps").sum() > (one["result"] == "nps").sum()
 
 
 def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(greedy):
     openings = greedy[0]
     own = openings[openings["within_capacity"] & ~openings["warm_up"]]
-    cells = own.groupby(["round", "office"]).size().reset_index(name="opened")
-    doubled = {
-        number
-        for number, day in enumerate(range(MAKER.days))
-        if day >= dict(MAKER.events)["operation with doubled capacity"]
-    }
-    assert set(cells.loc[~cells["round"].isin(doubled), "opened"]) <= set(range(1, 5))
+    cells = own.groupby(["day", "office"]).size().reset_index(name="opened")
+    doubled = cells["day"] >= OPERATION_DAY
+    assert set(cells.loc[~doubled, "opened"]) <= set(range(1, 5))
     assert (cells["opened"] == 4).sum() > 10
     assert cells["opened"].max() <= 8
 
@@ -171,21 +165,23 @@ def test_all_policies_have_the_same_past(tmp_path, greedy):
 
 def test_the_operation_as_it_was_keeps_to_the_capacity():
     openings, _ = replay("officer").run()
-    begins = dict(MAKER.events)["operation with doubled capacity"]
-    own = openings[openings["within_capacity"] & (openings["round"] < begins)]
+    own = openings[openings["within_capacity"] & (openings["day"] < OPERATION_DAY)]
     assert set(own["selected_by"]) <= {"random", "rule", "model", "officer"}
-    assert Counter(own.groupby(["round", "office"]).size()).most_common(1)[0][0] == 4
-    assert own.groupby(["round", "office"]).size().max() == 4
+    assert Counter(own.groupby(["day", "office"]).size()).most_common(1)[0][0] == 4
+    assert own.groupby(["day", "office"]).size().max() == 4
 
 
-def test_what_an_opening_yields_depends_on_the_consignment_alone(past, tmp_path):
-    plain = describe_tables(Tables(past.consignments), past.truth)
-    settings = ReplaySettings(capacity=4, warm_up_days=1, target="any_offence")
-    results = [replay(name, maker=plain, settings=settings).run()[0] for name in ("random", "oracle")]
-    one, other = (frame.set_index("consignment_id")["result"].fillna("unknown") for frame in results)
-    both = one.index.intersection(other.index)
-    assert len(both) > 20
-    assert (one[both] == other[both]).all()
+def test_what_an_inspection_finds_depends_on_the_consignment_alone():
+    def inspect(step):
+        world = MAKER.create(SEED)
+        world.receive_day(0)
+        rows = np.flatnonzero(~world.flag_intelligence())[::step]
+        outcomes = world.inspect([InspectionChoice(row, "random", 1.0) for row in rows.tolist()])
+        return {(one.consignment_id, one.known_at): one.result for one in outcomes}
+
+    every, third = inspect(1), inspect(3)
+    assert len(every) > 30
+    assert third.items() <= every.items()
 
 
 def test_the_oracle_finds_most(tmp_path, greedy):
@@ -254,40 +250,17 @@ def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_f
     assert wrong > 5
 
 
-def test_who_chooses_by_lot_or_by_the_truth_and_who_replays_tables_has_no_pictures(tmp_path, past):
+def test_who_chooses_by_lot_or_by_the_truth_has_no_pictures():
     offers = []
 
     def watch(offer, *truth):
         offers.append(offer)
         return POLICIES["random"].choose(offer)
 
-    for name, sees, maker in [
-        ("a", "nothing", MAKER),
-        ("b", "truth", MAKER),
-        ("c", "features", given(past)),
-    ]:
-        settings = msgspec.structs.replace(SETTINGS, warm_up_days=36)
-        replay(Policy(name, "", sees, watch), maker=maker, settings=settings).run()
-    assert len(offers) == 2 * (MAKER.days - 36) + 4
+    for name, sees in [("a", "nothing"), ("b", "truth")]:
+        replay(Policy(name, "", sees, watch), maker=TWO_WEEKS, settings=SHORT).run()
+    assert len(offers) == 2 * 7
     assert not any(offer.suspect.any() for offer in offers)
-
-
-def test_the_version_that_stood_when_the_list_was_drawn_up_is_replayed(past):
-    one = past.consignments.iloc[[len(past.consignments) // 2]]
-    noon = one["received_at"].dt.floor("D") + pd.Timedelta(hours=23, minutes=59)
-    told = {"first": one["received_at"], "same day": noon, "next day": noon + pd.Timedelta(days=1)}
-    versions = [one.assign(description=text, received_at=at) for text, at in told.items()]
-    others = past.consignments.drop(index=one.index)
-    amended = pd.concat([*versions, others], ignore_index=True)
-    world = describe_tables(Tables(amended), past.truth).create(1)
-    seen = pd.concat([world.receive_round(number)[0] for number in range(world.rounds)])
-    mine = seen[seen["consignment_id"] == one["consignment_id"].item()]
-    assert mine["description"].tolist() == ["same day"]
-
-
-def test_a_truth_with_gaps_is_refused(past):
-    with pytest.raises(BadInput, match="does not cover all consignments"):
-        describe_tables(Tables(past.consignments), past.truth.head(5)).create(1)
 
 
 def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
