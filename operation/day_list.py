@@ -6,12 +6,14 @@ Tuesday  amended: it is in Tuesday's list with that selection and result, and in
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import NamedTuple, Self, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import msgspec
 
+from consignments.records import Outcome
 from consignments.timestamps import US_PER_DAY
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec, get_spelling
@@ -26,7 +28,7 @@ from serving.event_log.events import (
 )
 from serving.event_log.reader import LogReader
 from serving.event_log.versions import LateVersionFilter
-from serving.state.consignment_states import rank_outcome
+from serving.state.consignment_states import NO_REASONS, rank_outcome
 
 EXCLUDED_FROM_LISTS = ("sealed", "features")
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
@@ -51,35 +53,32 @@ _decode_fields = msgspec.msgpack.Decoder(ListFields).decode
 NO_FIELDS = ListFields()
 
 
+@dataclass(slots=True)
 class ListRow:
     """One consignment of a day. What was decided and found stays when an amendment sets another version."""
 
-    __slots__ = (
-        "_reasons", "action", "band", "cancelled", "family", "fields", "name", "office", "outcome", "rank",
-        "result", "score", "selected_by", "sequence", "spelling", "substance",
-    )  # fmt: skip
-
-    def __init__(self, name: str) -> None:
-        self.name = self.spelling = name
-        self.sequence, self.score, self.band = 0, 0.0, ""
-        self.fields, self.cancelled = NO_FIELDS, False
-        self.office: str | None = None
-        self._reasons: bytes | None = None
-        self.selected_by: str | None = None
-        self.action: str | None = None
-        self.result: str | None = None
-        self.family: str | None = None
-        self.substance: str | None = None
-        self.outcome: tuple[int, int, int] | None = None
-        self.rank = 0
+    name: str
+    spelling: str = ""
+    sequence: int = 0
+    score: float = 0.0
+    band: str = ""
+    fields: ListFields = NO_FIELDS
+    cancelled: bool = False
+    office: str | None = None
+    packed_reasons: bytes | None = None
+    selected_by: str | None = None
+    action: str | None = None
+    result: str | None = None
+    family: str | None = None
+    substance: str | None = None
+    outcome: tuple[int, int, int] | None = None
+    rank: int = 0
 
     def set_version(self, event: DecisionEvent) -> None:
         """Set the version that counts and its decision."""
         self.sequence, self.score, self.band = event.sequence, event.score, event.band
-        self.spelling = get_spelling(event)
-        self.office = event.office
+        self.spelling, self.office, self.packed_reasons = get_spelling(event), event.office, event.reasons
         self.fields = NO_FIELDS if event.redacted else _decode_fields(event.plain)
-        self._reasons = event.reasons
 
     @property
     def state(self) -> str:
@@ -91,7 +90,7 @@ class ListRow:
     @property
     def reasons(self) -> list[Reason]:
         """Return the logged reasons of the decision."""
-        return _decode_reasons(self._reasons) if self._reasons else []
+        return decode_reasons(self.packed_reasons)
 
 
 FILTERS: dict[str, Callable[[ListRow], str | None]] = {
@@ -105,17 +104,21 @@ FILTERS: dict[str, Callable[[ListRow], str | None]] = {
 
 
 class OfficeDay(NamedTuple):
-    """The consignments of an office on a day."""
+    """The consignments of an office on a day, the number of selected ones, and what the list can be filtered by."""
 
     ranked: list[ListRow]
     selected: int
     choices: dict[str, list[str]]
 
-    @classmethod
-    def of(cls, ranked: list[ListRow]) -> Self:
-        """Count and list what ranked consignments have."""
-        choices = {name: sorted(filter(None, set(map(read, ranked)))) for name, read in FILTERS.items()}
-        return cls(ranked, sum(row.selected_by is not None for row in ranked), choices)
+
+def decode_reasons(packed: bytes | None) -> list[Reason]:
+    """Decode the logged reasons of a decision."""
+    return _decode_reasons(packed or NO_REASONS)
+
+
+def name_result(outcome: Outcome) -> str:
+    """Return the result of an outcome, `pending` before it is known, or `missed`."""
+    return "missed" if outcome.status == "missed" else outcome.result or "pending"
 
 
 class DayList:
@@ -134,13 +137,11 @@ class DayList:
         self._viewed: dict[str | None, OfficeDay] = {}
 
     def read(self, log: LogReader, until: int) -> None:
-        """Read the day from the log up to the sequence number `until`."""
-        start = self.day * US_PER_DAY
-        self.apply(log.read_scored(start, start + US_PER_DAY, until, EXCLUDED_FROM_LISTS))
-        self.sequence = until
-
-    def catch_up(self, log: LogReader, until: int) -> None:
-        """Read and apply the new entries, up to the sequence number `until`."""
+        """Read the day from the log up to the sequence number `until`; later calls read what is new."""
+        if not self.sequence:
+            start = self.day * US_PER_DAY
+            self.apply(log.read_scored(start, start + US_PER_DAY, until, EXCLUDED_FROM_LISTS))
+            self.sequence = until
         new = log.read_events(self.sequence, until, EXCLUDED_FROM_LISTS)
         while chunk := list(islice(new, self.CHUNK_ENTRIES)):
             self._follow(log, chunk)
@@ -168,11 +169,12 @@ class DayList:
         """Return the consignments of an office; equal scores are in the order of identifiers."""
         if office not in self._viewed:
             ranked = [row for row in self.rows.values() if row.office == office]
-            ranked.sort(key=attrgetter("name"))
-            ranked.sort(key=attrgetter("score"), reverse=True)
+            ranked.sort(key=lambda row: (-row.score, row.name))
             for rank, row in enumerate(ranked, start=1):
                 row.rank = rank
-            self._viewed[office] = OfficeDay.of(ranked)
+            choices = {name: sorted(filter(None, set(map(read, ranked)))) for name, read in FILTERS.items()}
+            selected = sum(row.selected_by is not None for row in ranked)
+            self._viewed[office] = OfficeDay(ranked, selected, choices)
         return self._viewed[office]
 
     def _follow(self, log: LogReader, new: Sequence[Event]) -> None:
@@ -219,7 +221,7 @@ class DayList:
         if row.outcome is not None and order < row.outcome:
             return
         row.outcome, row.family, row.substance = order, outcome.substance_family, outcome.substance
-        row.result = "missed" if outcome.status == "missed" else outcome.result or "pending"
+        row.result = name_result(outcome)
 
 
 class DayLists:
@@ -239,9 +241,8 @@ class DayLists:
         known = self._days.pop(day, None)
         if known is None or last - known.sequence > self.MAX_NEW_ENTRIES:
             known = DayList(day, self._entries)
+        if last > known.sequence:
             known.read(self._log, last)
-        elif last > known.sequence:
-            known.catch_up(self._log, last)
         self._days[day] = known
         while len(self._days) > self.MAX_DAYS:
             del self._days[next(iter(self._days))]

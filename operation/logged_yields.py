@@ -71,6 +71,10 @@ class LoggedYields:
         """List the latest version of each alert."""
         return self._counter.list_alerts()
 
+    def has_alert(self, alert_id: str) -> bool:
+        """Check if the log has an alert."""
+        return self._counter.has_alert(alert_id)
+
     def count(self, alert_id: str) -> YieldCounts:
         """Count the matches of an alert and their results."""
         return self._counter.count(alert_id, self._results)

@@ -69,6 +69,10 @@ class MatchCounter:
         """List the latest version of each alert."""
         return list(self._current.values())
 
+    def has_alert(self, alert_id: str) -> bool:
+        """Check if an alert was added."""
+        return alert_id in self._current
+
     def may_match(self, at_us: int) -> bool:
         """Check if an alert is in force at a time, in microseconds; if none is, the consignment need not be read."""
         return any(is_active(alert, at_us) for alert in self._current.values())

@@ -6,11 +6,11 @@ from typing import Any
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_datetime
+from operation.desk.acts import find_selected_by, find_selection, is_same_act
 from operation.desk.formats import build_link
 from operation.desk.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from operation.desk.pages import OfficerPages, Visit, redirect
-from operation.desk.trial import TrialScore, score_trial
-from operation.desk.views.consignment import find_selected_by, find_selection, is_same_act
+from operation.desk.trial import score_trial
 from serving.event_log.event_codec import Action
 from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.versions import find_counting_version
@@ -74,7 +74,7 @@ def _build(
     if form["form"] == "action":
         return build_action(form, person, now_us)
     version = find_counting_version(events)
-    selection = find_selection(events, service.active.entries)
+    selection = find_selection(events)
     proposal = propose(
         version.band if isinstance(version, DecisionEvent) else None, selected=selection is not None
     )
@@ -115,8 +115,13 @@ async def try_consignment(pages: OfficerPages, call: HttpCall, visit: Visit) -> 
     try:
         consignments, notes = await _read_trials(pages.service, form)
         visit.caller.spend(len(consignments))
-        facts["results"] = [_describe(each) for each in await _score(pages.service, consignments)]
-        facts["faults"] = notes
+        active, results = pages.service.active, []
+        for c in consignments:
+            for fault in list_faults(c, active.clock()):
+                raise FormFault(format_reason(fault))
+            results.append(score_trial(active.get_scorer(), find_doubts(c)[0])._asdict())
+            await yield_to_requests()
+        facts |= {"results": results, "faults": notes}
     except FormFault as fault:
         facts |= {"faults": [str(fault)], "status": 422}
     return await pages.show(call, "try", visit, {}, facts)
@@ -138,23 +143,3 @@ async def _read_trials(service: Service, form: Form) -> tuple[list[Consignment],
     if len(records) > MAX_TRIALS:
         notes.append(f"Only the first {MAX_TRIALS} of {len(records)} consignments are scored.")
     return list(records[:MAX_TRIALS]), notes
-
-
-async def _score(service: Service, consignments: list[Consignment]) -> list[TrialScore]:
-    scores, active = [], service.active
-    for c in consignments:
-        for fault in list_faults(c, active.clock()):
-            raise FormFault(format_reason(fault))
-        scores.append(score_trial(active.get_scorer(), find_doubts(c)[0]))
-        await yield_to_requests()
-    return scores
-
-
-def _describe(trial: TrialScore) -> dict[str, Any]:
-    reasons = [reason.text for reason in trial.reasons]
-    return {
-        "consignment_id": trial.consignment_id,
-        "score": trial.score,
-        "band": trial.band,
-        "reasons": reasons,
-    }

@@ -19,7 +19,7 @@ class BackgroundValue(Generic[T]):
     """A value that a thread reads when a page asks for it."""
 
     def __init__(self, read: Callable[[], T]) -> None:
-        self._read = read
+        self.read = read
         self._value: T | None = None
         self._fault: Exception | None = None
         self._read_at, self._seconds = float("-inf"), 0.0
@@ -56,7 +56,7 @@ class BackgroundValue(Generic[T]):
         reduce_priority()
         begun = time.monotonic()
         try:
-            self._value = self._read()
+            self._value = self.read()
             self._read_at = time.monotonic()
             self._seconds = self._read_at - begun
         except Exception as fault:
@@ -71,21 +71,16 @@ class BackgroundValues(Generic[K, T]):
         self._values: dict[K, BackgroundValue[T]] = {}
 
     def start(self, key: K, read: Callable[[], T]) -> BackgroundValue[T] | None:
-        """Return the value of a key; the first time it is a new one, which `read` reads.
+        """Return the value of a key, which `read` reads from now on.
 
         None if there is no room for a new one, because all values that are kept are being read.
         """
-        found = self._values.pop(key, None)
-        if found is None:
-            if len(self._values) >= self._most and not self._forget_oldest():
+        found = self._values.pop(key, None) or BackgroundValue(read)
+        if len(self._values) >= self._most:
+            oldest = next((name for name, value in self._values.items() if not value.reading), None)
+            if oldest is None:
                 return None
-            found = BackgroundValue(read)
-        self._values[key] = found
-        return found
-
-    def _forget_oldest(self) -> bool:
-        """Forget the value that was asked for longest ago and is not being read; return False if there is none."""
-        oldest = next((key for key, value in self._values.items() if not value.reading), None)
-        if oldest is not None:
             del self._values[oldest]
-        return oldest is not None
+        self._values[key] = found
+        found.read = read
+        return found

@@ -1,6 +1,6 @@
 """Formats of values for officers, and the templates. All values are escaped; control characters are made visible."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import jinja2
 
-from consignments.timestamps import to_datetime
+from consignments.timestamps import EPOCH, to_datetime
 from models.page_templates import create_page_environment
 from operation.desk.messages import PageAnswer, PageRequest
 from operation.desk.texts import load_texts
@@ -24,6 +24,25 @@ def format_time(value: datetime | int | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
+def format_day(day: int) -> str:
+    """Format a number of days since 1970-01-01 as YYYY-MM-DD.
+
+    Examples
+    --------
+    >>> format_day(19786), parse_day("2024-03-04"), parse_day("tomorrow")
+    ('2024-03-04', 19786, None)
+    """
+    return (EPOCH + timedelta(days=day)).date().isoformat()
+
+
+def parse_day(text: str) -> int | None:
+    """Parse YYYY-MM-DD; None if it is no day."""
+    try:
+        return (datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) - EPOCH).days
+    except ValueError:
+        return None
+
+
 def build_link(path: str, **parameters: Any) -> str:
     """Build a link with query parameters; parameters without a value are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value not in (None, "")})
@@ -34,7 +53,7 @@ def build_link(path: str, **parameters: Any) -> str:
 def create_environment() -> jinja2.Environment:
     """Create the template environment: values are escaped and their hidden characters shown; an unknown name is an error."""
     made = create_page_environment(TEMPLATES)
-    made.filters["time"] = format_time
+    made.filters |= {"time": format_time, "day": format_day}
     made.globals |= {"link": build_link, "t": load_texts()}
     return made
 

@@ -1,4 +1,4 @@
-"""Requests to the process that renders pages, and its answers, as MessagePack with a length in front."""
+"""Requests to the process that renders pages, and its answers, as MessagePack."""
 
 from typing import Any
 
@@ -44,14 +44,6 @@ class PageAnswer(msgspec.Struct, frozen=True):
 
 DOCUMENTS = "documents"
 """View of the documents that an officer approves. Its answer is JSON, for the service."""
-LENGTH_BYTES = 4
-MAX_MESSAGE_BYTES = 64_000_000
-encode_request = msgspec.msgpack.Encoder().encode
-encode_answer = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(PageRequest).decode
 decode_answer = msgspec.msgpack.Decoder(PageAnswer).decode
-
-
-def add_length(message: bytes) -> bytes:
-    """Return a message with its length in front."""
-    return len(message).to_bytes(LENGTH_BYTES, "big") + message

@@ -1,19 +1,13 @@
 """The process that renders pages, as the service sees it: started with the first page, and again if it ended."""
 
 import asyncio
-from asyncio.subprocess import PIPE, Process
-from contextlib import suppress
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 
 from consignments.errors import ServiceFault
-from operation.desk.messages import (
-    LENGTH_BYTES,
-    MAX_MESSAGE_BYTES,
-    PageAnswer,
-    PageRequest,
-    add_length,
-    decode_answer,
-    encode_request,
-)
+from operation.desk.messages import PageAnswer, PageRequest, decode_answer, encode
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.side_process import build_command
@@ -23,17 +17,16 @@ MAX_WAITING = 200
 """Maximum number of pages that wait; further ones are refused."""
 PAGE_SECONDS = 60.0
 """Maximum seconds for a page; then the process is ended and the page refused."""
-STOP_SECONDS = 5.0
 
 
 class PageProcess:
-    """The process that renders pages, one after the other."""
+    """The process that renders pages, one after the other. A thread waits for it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._process: Process | None = None
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._settings, self._waiting = settings, 0
+        self._turns = ThreadPoolExecutor(1, "pages")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
 
     async def render(self, request: PageRequest) -> PageAnswer:
         """Render a page."""
@@ -41,61 +34,45 @@ class PageProcess:
             raise ServiceFault("too many pages are being rendered", todo="try again in some seconds")
         self._waiting += 1
         try:
-            async with self._turn:
-                return await self._exchange(encode_request(request))
+            return await asyncio.get_running_loop().run_in_executor(self._turns, self._exchange, request)
         finally:
             self._waiting -= 1
 
     async def stop(self) -> None:
-        """End the process, if there is one."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            await _kill(process)
+        """End the process, which only reads, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+        self._turns.shutdown(cancel_futures=True)
+        self._end()
 
-    async def _exchange(self, message: bytes) -> PageAnswer:
-        process = self._process
-        if process is None or process.returncode is not None:
-            process = self._process = await self._start()
-        done = False
+    def _exchange(self, request: PageRequest) -> PageAnswer:
         try:
-            async with asyncio.timeout(PAGE_SECONDS):
-                answer = decode_answer(await _ask(process, message))
-            done = True
-            return answer
-        except (TimeoutError, OSError, EOFError) as error:
+            pipe = self._find_pipe()
+            pipe.send_bytes(encode(request))
+            if not pipe.poll(PAGE_SECONDS):
+                raise TimeoutError
+            return decode_answer(pipe.recv_bytes())
+        except (OSError, EOFError) as error:
             logger.error("page process failed", error=error.__class__.__name__)
+            self._end()
             raise ServiceFault("the page could not be rendered", todo="try again in some seconds") from error
-        finally:
-            if not done:  # also if the request was cancelled: the answer that is under way belongs to nobody
-                self._process = None
-                await asyncio.shield(_kill(process))
 
-    async def _start(self) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND, stdin=PIPE, stdout=PIPE, limit=MAX_MESSAGE_BYTES
-        )
-        assert process.stdin is not None
-        process.stdin.write(add_length(self._settings.model_dump_json(by_alias=True).encode()))
-        logger.info("page process started", pid=process.pid)
-        return process
+    def _find_pipe(self) -> Connection:
+        """Return the connection to the process, which is started if there is none."""
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        if self._pipe is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(COMMAND, stdin=theirs.fileno())
+            self._pipe = Connection(ours.detach())
+            self._pipe.send_bytes(self._settings.model_dump_json(by_alias=True).encode())
+            logger.info("page process started", pid=self._process.pid)
+        return self._pipe
 
-
-async def _ask(process: Process, message: bytes) -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(add_length(message))
-    await process.stdin.drain()
-    length = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
-    return await process.stdout.readexactly(length)
-
-
-async def _kill(process: Process) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
+    def _end(self) -> None:
+        if self._process is not None and self._pipe is not None:
+            self._process.kill()
+            self._process.wait()
+            self._pipe.close()
+        self._process = self._pipe = None

@@ -4,12 +4,12 @@ from functools import partial
 from typing import Any
 
 from consignments.identifiers import normalize_identifier
+from operation.day_list import FILTERS
 from operation.desk.acting import decide, try_consignment
 from operation.desk.formats import TEMPLATES
 from operation.desk.model_facts import collect_model_facts
 from operation.desk.pages import OfficerPages, PageAnswerer, Visit, for_everybody, for_signed_in
 from operation.desk.sending import approve
-from operation.desk.views.list_view import LIST_PARAMETERS
 from serving.http.asgi import HttpCall, respond
 from serving.http.requests import Door, read_parameters
 from serving.http.routing import EndpointRoute
@@ -18,7 +18,7 @@ from serving.scoring.recording import find_office
 from serving.service import Service
 
 PARAMETERS: dict[str, frozenset[str]] = {
-    "list": LIST_PARAMETERS,
+    "list": frozenset(("day", "office", "capacity", "page", *FILTERS)),
     "consignment": frozenset(("id", "personal", "list", "done")),
     "links": frozenset(("id",)),
     "hunt": frozenset(("id", "alert")),

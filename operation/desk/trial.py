@@ -7,7 +7,6 @@ import msgspec
 from consignments.records import Consignment
 from consignments.timestamps import convert_us_to_day, to_us
 from features.normalization.normal_forms import get_declared_texts
-from models.reasons.ranking import Reason
 from serving.scoring.scorer import Scorer
 
 REASONS = 5
@@ -19,7 +18,7 @@ class TrialScore(NamedTuple):
     consignment_id: str
     score: float
     band: str
-    reasons: list[Reason]
+    reasons: list[str]
 
 
 def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
@@ -31,5 +30,5 @@ def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
     row, keys, counterparts = model.describe(c, scorer.committer.next_sequence)
     state.read_arrival(convert_us_to_day(to_us(received_at)), keys, counterparts, row)
     score = model.score_row(row, c.channel)
-    reasons = list(model.risk.explain(row, REASONS, declared=get_declared_texts(c)))
+    reasons = [each.text for each in model.risk.explain(row, REASONS, declared=get_declared_texts(c))]
     return TrialScore(c.consignment_id, score, model.risk.bands.assign(score), reasons)

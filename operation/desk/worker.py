@@ -1,13 +1,14 @@
-"""Process that renders pages: reads requests from standard input and writes HTML to standard output, until the input ends.
+"""Process that renders pages: answers the requests that come over standard input, a socket, until the service ends.
 
 It only reads the log, and gives way to the service.
 """
 
 import sys
-from typing import BinaryIO
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 from features.indicators.operation_keys import install_keys
-from operation.desk.messages import LENGTH_BYTES, PageAnswer, add_length, decode_request, encode_answer
+from operation.desk.messages import PageAnswer, decode_request, encode
 from operation.desk.views.renderer import PageRenderer
 from serving.process.logging import configure_logging, format_location, logger
 from serving.process.settings import Settings
@@ -15,16 +16,6 @@ from serving.process.settings import Settings
 FAILED = PageAnswer(
     500, b"<!doctype html><html lang=en><title>npsrisk</title><p>This page failed. See the service log.</p>"
 )
-
-
-def read_message(stream: BinaryIO) -> bytes | None:
-    """Read a message with its length in front; None at the end of the stream."""
-    head = stream.read(LENGTH_BYTES)
-    if len(head) < LENGTH_BYTES:
-        return None
-    length = int.from_bytes(head, "big")
-    content = stream.read(length)
-    return content if len(content) == length else None
 
 
 def answer(renderer: PageRenderer, message: bytes) -> PageAnswer:
@@ -36,20 +27,11 @@ def answer(renderer: PageRenderer, message: bytes) -> PageAnswer:
         return FAILED
 
 
-def run(source: BinaryIO, target: BinaryIO) -> None:
-    """Answer requests until the source ends."""
-    settings = read_message(source)
-    if settings is None:
-        return
-    renderer = PageRenderer(Settings.model_validate_json(settings))
-    install_keys(renderer.keys)
-    while (message := read_message(source)) is not None:
-        target.write(add_length(encode_answer(answer(renderer, message))))
-        target.flush()
-    renderer.close()
-
-
 def main() -> None:
-    """Run until standard input closes, which happens whenever the service ends."""
+    """Answer requests until the connection closes, which happens whenever the service ends."""
     configure_logging()
-    run(sys.stdin.buffer, sys.stdout.buffer)
+    with suppress(EOFError, ConnectionError), Connection(sys.stdin.fileno()) as pipe:
+        renderer = PageRenderer(Settings.model_validate_json(pipe.recv_bytes()))
+        install_keys(renderer.sources.keys)
+        while True:
+            pipe.send_bytes(encode(answer(renderer, pipe.recv_bytes())))

@@ -1,11 +1,13 @@
 """Alerts and messages of partners with their yield, as a page shows them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consignments.exchange.alerts import build_alert_id
 from consignments.exchange.documents import AnyMessage, Feedback, Report, Seizure, Warning, get_kind
 from consignments.records import Alert
 from consignments.timestamps import to_us
+from operation.desk.messages import PageRequest, Viewer
+from operation.desk.views.sources import PageSources
 from operation.logged_yields import LoggedYields, RecordedMessage
 from operation.yields import YieldCounts, is_active
 
@@ -36,26 +38,26 @@ class MessageRow(NamedTuple):
     recorded_us: int | None
     by: str
     text: str | None
-    alert_id: str | None
     counts: YieldCounts | None
     reported: list[Feedback]
 
 
-def list_alert_rows(yields: LoggedYields, now_us: int, *, personal: bool) -> list[AlertRow]:
-    """List the alerts with their yields, those in force first, then the latest first."""
-    rows = [_build_row(alert, yields, now_us, personal=personal) for alert in yields.list_alerts()]
-    return sorted(rows, key=lambda row: (not row.active, -to_us(row.alert.issued_at), row.alert.alert_id))
-
-
-def list_message_rows(yields: LoggedYields) -> list[MessageRow]:
-    """List the messages of the log with their yields, the latest first."""
-    messages = list(yields.messages)
-    alerts = {alert.alert_id for alert in yields.list_alerts()}
-    reported: dict[tuple[str, str], list[Feedback]] = {}
-    for each in messages:
-        if isinstance(each.message, Feedback):
-            reported.setdefault((each.message.about_author, each.message.about), []).append(each.message)
-    return [_build_message_row(each, yields, alerts, reported) for each in reversed(messages[-MAX_MESSAGES:])]
+def view_alerts(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:
+    """Return the values of the page of alerts; None while they are read."""
+    yields = sources.yields.get()
+    if yields is None:
+        return None
+    personal = bool(request.facts.get("personal")) and viewer.may("personal")
+    rows = [_build_row(alert, yields, request.now_us, personal=personal) for alert in yields.list_alerts()]
+    rows.sort(key=lambda row: (not row.active, -to_us(row.alert.issued_at), row.alert.alert_id))
+    feedback = [each.message for each in yields.messages if isinstance(each.message, Feedback)]
+    shown = reversed(yields.messages[-MAX_MESSAGES:])
+    return {
+        "rows": rows,
+        "messages": [_build_message_row(each, yields, feedback) for each in shown],
+        "key_fault": sources.key_fault,
+        "personal": personal,
+    }
 
 
 def _build_row(alert: Alert, yields: LoggedYields, now_us: int, *, personal: bool) -> AlertRow:
@@ -69,26 +71,16 @@ def _build_row(alert: Alert, yields: LoggedYields, now_us: int, *, personal: boo
 
 
 def _build_message_row(
-    recorded: RecordedMessage,
-    yields: LoggedYields,
-    alerts: set[str],
-    reported: dict[tuple[str, str], list[Feedback]],
+    recorded: RecordedMessage, yields: LoggedYields, feedback: list[Feedback]
 ) -> MessageRow:
-    message = recorded.message
-    alert_id = None
+    message, counts = recorded.message, None
     if isinstance(message, Warning | Seizure):
-        named = build_alert_id(message.author, message.message_id, message.revision)
-        alert_id = named if named in alerts else None
-    return MessageRow(
-        message,
-        get_kind(message),
-        recorded.recorded_us,
-        recorded.by,
-        _describe(message),
-        alert_id,
-        None if alert_id is None else yields.count(alert_id),
-        reported.get((message.author, message.message_id), []),
-    )
+        alert_id = build_alert_id(message.author, message.message_id, message.revision)
+        counts = yields.count(alert_id) if yields.has_alert(alert_id) else None
+    about = (message.author, message.message_id)
+    reported = [each for each in feedback if (each.about_author, each.about) == about]
+    text = _describe(message)
+    return MessageRow(message, get_kind(message), recorded.recorded_us, recorded.by, text, counts, reported)
 
 
 def _describe(message: AnyMessage) -> str | None:
@@ -97,6 +89,5 @@ def _describe(message: AnyMessage) -> str | None:
         return message.text
     if isinstance(message, Seizure):
         return message.substance or message.substance_family
-    if isinstance(message, Report):
-        return f"{message.about_author}/{message.about}"
-    return f"{message.author}/{message.about}"
+    author = message.about_author if isinstance(message, Report) else message.author
+    return f"{author}/{message.about}"

@@ -1,15 +1,32 @@
 """One consignment for an officer: its data, the reasons of its score, its history, and what was decided and found."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
 from consignments.errors import ServiceFault
+from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome, Selector, get_fields
-from consignments.visibility import is_final, list_positive_results
-from models.reasons.ranking import Reason
-from serving.event_log.event_codec import Action, EventCodec, Proposal, RecordedAction, get_spelling
+from consignments.timestamps import convert_us_to_day
+from features.goods.lexicon import list_substances
+from operation.day_list import decode_reasons
+from operation.desk.acts import (
+    PLAIN,
+    find_selected_by,
+    find_selection,
+    find_standing_outcome,
+    find_state,
+    is_detection,
+)
+from operation.desk.formats import format_day
+from operation.desk.messages import PageRequest, Viewer
+from operation.desk.texts import load_texts
+from operation.desk.views.list_view import ListQuery, find_place
+from operation.desk.views.sources import PageNotFound, PageSources
+from operation.desk.views.waterfall import WIDTH, draw_waterfall, explain_decision
+from serving.event_log.event_codec import ActionKind, EventCodec, Proposal, RecordedAction, get_spelling
 from serving.event_log.events import (
     ActionEvent,
     ArrivalEvent,
@@ -19,23 +36,22 @@ from serving.event_log.events import (
     OutcomeEvent,
     SelectionEvent,
 )
+from serving.event_log.versions import find_counting_version
 from serving.scoring.intake import propose
-from serving.state.consignment_states import NO_REASONS, rank_outcome
 
 MAX_TIMELINE = 200
 """Maximum number of log entries of a consignment that a page shows, the latest ones."""
 LISTED_APART = frozenset({"consignment_id", "received_at", "items", "quality", "cancelled_at"})
-PLAIN = EventCodec(None, Consignment, ())
-"""A codec without keys, for what is not encrypted."""
-REPEATED = ("status", "result", "substance", "substance_family", "quantity_g", "concealment", "inspected_at")
-"""Fields of an outcome that are equal if its form was sent twice."""
-_decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
+ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(ActionKind))))
+"""What an officer may decide, in the order of the page."""
+RESULTS = ("clear", "nps", "controlled_drug", "other_offence", "pending", "missed")
+"""What an officer may record of an inspection, in the order of the page."""
+ACTS = ("action", "outcome")
 
 
 class TimelineEntry(NamedTuple):
     """One log entry of a consignment, with the time at which the service recorded it, the API key or person, and the decoded record."""
 
-    sequence: int
     at_us: int
     kind: str
     by: str
@@ -59,7 +75,6 @@ class ConsignmentView(NamedTuple):
     items: tuple[Any, ...]
     personal: list[tuple[str, Any]] | None
     personal_fault: str
-    reasons: list[Reason]
     timeline: list[TimelineEntry]
     proposal: Proposal | None
     last_sequence: int
@@ -67,11 +82,49 @@ class ConsignmentView(NamedTuple):
     selected_by: Selector
     left_out: int
     outcome: Outcome | None
+    detection: bool
 
-    @property
-    def detection(self) -> bool:
-        """Return whether a detection is confirmed."""
-        return self.outcome is not None and is_detection(self.outcome)
+
+def view_consignment(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any]:
+    """Return the values of the page of a consignment."""
+    query, facts, texts = request.query, request.facts, load_texts()
+    view = read_view(sources, query.get("id", ""), viewer, personal=bool(facts.get("personal")))
+    place_query = ListQuery.parse_place(
+        query.get("list", ""), convert_us_to_day(view.latest.at_us), view.office
+    )
+    place = find_place(sources.lists.get(place_query.day), place_query, viewer, view.name)
+    day, form = format_day(place_query.day), facts.get("form")
+    reasons, base = [] if view.decision is None else decode_reasons(view.decision.reasons), None
+    if view.decision is not None and (explained := explain_decision(view.decision, sources.models)):
+        reasons, base = explained
+    return {
+        "c": view,
+        "waterfall": draw_waterfall(reasons, base, texts) if reasons else None,
+        "width": WIDTH,
+        "actions": ACTIONS,
+        "results": RESULTS,
+        "families": texts.list_codes("family"),
+        "substances": list_substances(),
+        "form": defaultdict(str, form or {}),
+        "fault": facts.get("fault"),
+        "done": _read_done(sources, request, viewer),
+        "place": place,
+        "here": place_query.build_query(day, page=place.page),
+        "go": "list" in query if form is None else form.get("go") == "1",
+        "day": day,
+        "sends": sources.settings.administration is not None,
+    }
+
+
+def read_view(
+    sources: PageSources, identifier: str, viewer: Viewer, *, personal: bool = False
+) -> ConsignmentView:
+    """Read a consignment that the viewer may see, with its personal fields if they are wanted and the key may read them."""
+    events = sources.log.read_consignment_events(normalize_identifier(identifier))
+    latest = find_counting_version(events)
+    if latest is None or not viewer.may_see(PLAIN.read_office(latest)):
+        raise PageNotFound
+    return build_view(events, latest, sources.open_entries(), personal=personal and viewer.may("personal"))
 
 
 def build_view(
@@ -81,84 +134,39 @@ def build_view(
     c = None if latest.redacted else PLAIN.decode_consignment(msgspec.structs.replace(latest, sealed=None))
     hidden, fault = _read_personal(latest, opened) if personal else (None, "")
     decision = latest if isinstance(latest, DecisionEvent) else None
-    shown = list(events[-MAX_TIMELINE:])
-    selection, outcome = find_selection(events, PLAIN), find_standing_outcome(events, PLAIN)
+    shown = events[-MAX_TIMELINE:]
+    selection, outcome = find_selection(events), find_standing_outcome(events)
     proposal = propose(None if decision is None else decision.band, selected=selection is not None)
     return ConsignmentView(
-        latest.consignment_id,
-        get_spelling(latest),
-        latest,
-        decision,
-        PLAIN.read_office(latest),
-        _find_state(events, latest, outcome, selection),
-        _list_fields(c, personal=False),
-        (c.items or ()) if c is not None else (),
-        hidden,
-        fault,
-        _decode_reasons((decision.reasons if decision is not None else None) or NO_REASONS),
-        [entry for event in reversed(shown) if (entry := _describe(event, opened)) is not None],
-        proposal,
-        events[-1].sequence,
-        selection,
-        find_selected_by(selection, proposal),
-        len(events) - len(shown),
-        outcome,
+        name=latest.consignment_id,
+        spelling=get_spelling(latest),
+        latest=latest,
+        decision=decision,
+        office=PLAIN.read_office(latest),
+        state=find_state(events, latest),
+        fields=_list_fields(c, personal=False),
+        items=(c.items or ()) if c is not None else (),
+        personal=hidden,
+        personal_fault=fault,
+        timeline=[entry for event in reversed(shown) if (entry := _describe(event, opened)) is not None],
+        proposal=proposal,
+        last_sequence=events[-1].sequence,
+        selection=selection,
+        selected_by=find_selected_by(selection, proposal),
+        left_out=len(events) - len(shown),
+        outcome=outcome,
+        detection=is_detection(outcome),
     )
 
 
-def find_standing_outcome(events: Sequence[Event], entries: EventCodec) -> Outcome | None:
-    """Find the outcome of a consignment that is valid now; None if it has none."""
-    outcomes = [
-        (rank_outcome(outcome, event)[0], outcome)
-        for event in events
-        if isinstance(event, OutcomeEvent) and (outcome := entries.outcomes.decode(event))
-    ]
-    return max(outcomes, key=lambda each: each[0])[1] if outcomes else None
-
-
-def is_detection(outcome: Outcome) -> bool:
-    """Check if an outcome is final, with any offence."""
-    return is_final(outcome) and outcome.result in list_positive_results("any_offence")
-
-
-def find_selection(events: Sequence[Event], entries: EventCodec) -> Selector | None:
-    """Find who selected a consignment for inspection; None if no selection is recorded."""
-    found = [event for event in events if isinstance(event, SelectionEvent)]
-    return entries.selections.decode(found[-1]).selected_by if found else None
-
-
-def find_selected_by(selection: Selector | None, proposal: Proposal | None) -> Selector:
-    """Find who an inspection is counted for: the recorded selection, the model if its list proposed it, else the officer."""
-    return selection or ("model" if proposal == "inspect" else "officer")
-
-
-def is_same_act(later: Sequence[Event], record: Action | Outcome, key: str) -> bool:
-    """Check if the only entry that followed a page is the act of its form: the form was sent twice."""
-    match later:
-        case [ActionEvent() as event] if isinstance(record, Action):
-            done = PLAIN.actions.decode(event)
-            return (done.action, done.by) == (record.action, record.by)
-        case [OutcomeEvent() as event] if isinstance(record, Outcome):
-            found = PLAIN.outcomes.decode(event)
-            return event.asked_by == key and all(
-                getattr(found, name) == getattr(record, name) for name in REPEATED
-            )
-        case _:
-            return False
-
-
-def _find_state(
-    events: Sequence[Event], latest: ArrivalEvent, outcome: Outcome | None, selection: Selector | None
-) -> str:
-    """Return what is known of a consignment last, as its row on the list does."""
-    if any(isinstance(each, CancellationEvent) and each.sequence > latest.sequence for each in events):
-        return "cancelled"
-    if outcome is not None:
-        return "missed" if outcome.status == "missed" else outcome.result or "pending"
-    actions = [each for each in events if isinstance(each, ActionEvent)]
-    if actions:
-        return PLAIN.actions.decode(actions[-1]).action
-    return "open" if selection is None else "selected"
+def _read_done(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:
+    """Read what the viewer recorded last for the consignment that the page was called with as `done`."""
+    if not (name := request.query.get("done")):
+        return None
+    view = read_view(sources, name, viewer)
+    own = (each for each in view.timeline if each.kind in ACTS and each.by in (viewer.person, viewer.key))
+    entry = next(own, None)
+    return None if entry is None else {"c": view, "entry": entry}
 
 
 def _read_personal(latest: ArrivalEvent, opened: EventCodec) -> tuple[list[tuple[str, Any]] | None, str]:
@@ -169,25 +177,22 @@ def _read_personal(latest: ArrivalEvent, opened: EventCodec) -> tuple[list[tuple
 
 
 def _list_fields(c: Consignment | None, *, personal: bool) -> list[tuple[str, Any]]:
-    if c is None:
-        return []
+    names = [field.name for field in get_fields(Consignment) if field.personal is personal]
     return [
-        (field.name, value)
-        for field in get_fields(Consignment)
-        if field.personal is personal
-        and field.name not in LISTED_APART
-        and (value := getattr(c, field.name)) is not None
+        (name, value)
+        for name in names
+        if name not in LISTED_APART and (value := getattr(c, name, None)) is not None
     ]
 
 
 def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
     """Describe an entry of the timeline; None for entries of npsrisk itself."""
-    record: Any
+    record: Any = None
     match event:
         case DecisionEvent():
             record = event
         case ArrivalEvent() | CancellationEvent():
-            record = None
+            pass
         case OutcomeEvent():
             record = entries.outcomes.decode(event)
         case SelectionEvent():
@@ -197,4 +202,4 @@ def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
         case _:
             return None
     by = record.by or event.asked_by if isinstance(record, RecordedAction) else event.asked_by
-    return TimelineEntry(event.sequence, event.recorded_us or event.at_us, event.kind, by, record)
+    return TimelineEntry(event.recorded_us or event.at_us, event.kind, by, record)

@@ -4,20 +4,21 @@ The page shows the documents as they would leave. The service asks for the same 
 only if nothing has changed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple, get_args
 
 import msgspec
 
+from consignments.errors import BadSetting
 from consignments.exchange.documents import Handling, Seizure, Warning, encode_message
-from consignments.timestamps import US_PER_DAY, to_us
-from features.history.pseudonyms import Pseudonyms
-from features.indicators.operation_keys import OperationKey, OperationKeys
+from consignments.timestamps import US_PER_DAY, to_datetime, to_us
+from features.indicators.operation_keys import OperationKey
 from features.indicators.values import compute_indicators
-from operation.desk.background import BackgroundValues
-from operation.desk.views.consignment import find_standing_outcome, is_detection
+from operation.desk.messages import PageAnswer, PageRequest, Viewer
+from operation.desk.views.consignment import ConsignmentView, read_view
+from operation.desk.views.sources import PageNotFound, PageSources
 from operation.exchange.drafts import (
     SHARING_DAYS,
     VALID_DAYS,
@@ -28,10 +29,7 @@ from operation.exchange.drafts import (
     draft_warning,
     find_common_indicators,
 )
-from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
-from serving.event_log.versions import find_counting_version
 
 EXCLUDED_FROM_INDICATORS = ("features", "keys", "reasons")
 HANDLING_CODES: tuple[str, ...] = get_args(Handling)
@@ -40,33 +38,31 @@ HIDDEN_FACTS = frozenset(
     ("issued_at", "expires_at", "author", "schema_version", "handling", "revision", "text")
 )
 """Fields of a document that a page does not list, because an officer chooses them or they are always the same."""
-MAX_KEPT = 20
-"""Maximum number of consignments whose frequent indicators are kept."""
+COUNTING = "counting"
+"""Why there are no drafts yet: the identifiers that many own consignments share are being counted."""
 
 
 class DraftForm(NamedTuple):
     """Choices of an officer for the messages of a detection."""
 
-    operation: str | None = None
-    handling: Handling = "amber"
-    valid_days: int = VALID_DAYS
-    text: str | None = None
-    send_seizure: bool = True
-    send_warning: bool = True
+    operation: str | None
+    handling: Handling
+    valid_days: int
+    text: str | None
+    send_seizure: bool
+    send_warning: bool
 
     @classmethod
     def parse(cls, form: Mapping[str, str]) -> "DraftForm":
         """Parse the fields of a form; one that cannot be used has its default."""
-        days = form.get("valid_days", "")
-        handling = form.get("handling", "")
+        days, handling = form.get("valid_days", ""), form.get("handling", "")
         approved = "digest" in form
+        given = int(days) if days.isascii() and days.isdigit() and len(days) < 5 else VALID_DAYS
         return cls(
             form.get("operation") or None,
             handling if handling in HANDLING_CODES else "amber",  # type: ignore[arg-type]
-            min(max(int(days), 1), MAX_VALID_DAYS)
-            if days.isascii() and days.isdigit() and len(days) < 5
-            else VALID_DAYS,
-            " ".join(form["text"].split()) if form.get("text", "").strip() else None,
+            min(max(given, 1), MAX_VALID_DAYS),
+            " ".join(form.get("text", "").split()) or None,
             not approved or form.get("send_seizure") == "1",
             not approved or form.get("send_warning") == "1",
         )
@@ -81,80 +77,68 @@ class Drafts(NamedTuple):
     left_out: int
     digest: str
 
-    def list_chosen(self, form: DraftForm) -> list[Seizure | Warning]:
-        """List the documents that are to be sent."""
-        seizure = [self.seizure] if form.send_seizure else []
-        return [*seizure, *([self.warning] if self.warning is not None and form.send_warning else [])]
 
-
-def find_confirmed(events: Sequence[Event], entries: EventCodec) -> ConfirmedSeizure | None:
-    """Find the detection of a consignment; None if its valid outcome is none, or its content was deleted."""
-    outcome, latest = find_standing_outcome(events, entries), find_counting_version(events)
-    if outcome is None or latest is None or not is_detection(outcome):
+def view_draft(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:
+    """Return the values of the page of a draft; None while its frequent indicators are counted."""
+    form = DraftForm.parse(request.query)
+    view, drafts, why = write_drafts(sources, request, viewer, form)
+    if why == COUNTING:
         return None
-    c = entries.find_consignment(latest)
-    return None if c is None else ConfirmedSeizure(c, outcome)
+    return {
+        "c": view,
+        "drafts": drafts,
+        "why": why,
+        "form": form,
+        "codes": HANDLING_CODES,
+        "fault": request.facts.get("fault"),
+        "seizure_facts": [] if drafts is None else list_facts(drafts.seizure),
+        "warning_facts": [] if drafts is None or drafts.warning is None else list_facts(drafts.warning),
+    }
 
 
-class DraftWriter:
-    """A writer of drafts from the log of a service."""
-
-    def __init__(
-        self, url: str, administration: str, own: Pseudonyms, load_entries: Callable[[], EventCodec]
-    ) -> None:
-        self._url, self._administration, self._own = url, administration, own
-        self._load_entries = load_entries
-        self._common: BackgroundValues[tuple[str, ...], frozenset[str]] = BackgroundValues(MAX_KEPT)
-
-    def write(
-        self, found: ConfirmedSeizure, form: DraftForm, keys: OperationKeys, now: datetime
-    ) -> Drafts | None:
-        """Write the drafts of a detection; None while its frequent indicators are being counted."""
-        key = keys.find(form.operation, now)
-        common = self._count(found, key, now)
-        if common is None:
-            return None
-        options = DraftOptions(self._administration, now, key, form.handling, form.valid_days, common)
-        reference = compute_case_reference(self._own, found.consignment.consignment_id)
-        seizure = draft_seizure(found, options, reference)
-        warning = draft_warning(seizure)
-        valid = sorted({each.operation for each in keys if each.until is None or now < each.until})
-        facts = [msgspec.structs.replace(each, issued_at=now, expires_at=now, handling="amber")
-                 for each in (seizure, warning) if each is not None]  # fmt: skip
-        digest = sha256(b"".join(_encode_facts(each) for each in facts)).hexdigest()
-        if warning is not None and form.text is not None:
-            warning = msgspec.structs.replace(warning, text=form.text)
-        return Drafts(seizure, warning, valid, len(common), digest)
-
-    def _count(self, found: ConfirmedSeizure, key: OperationKey, now: datetime) -> frozenset[str] | None:
-        place = compute_indicators(
-            found.consignment, key
-        )  # they name the key, and change with the consignment
-        counted = self._common.start(place, lambda: self._find_common(found, key, now))
-        return None if counted is None else counted.get()
-
-    def _find_common(self, found: ConfirmedSeizure, key: OperationKey, now: datetime) -> frozenset[str]:
-        """Find the indicators of a detection that many own consignments of the last year have."""
-        entries = self._load_entries()
-        with LogReader.open_to_read(self._url) as log:
-            begins_us = to_us(now) - SHARING_DAYS * US_PER_DAY
-            return find_common_indicators(
-                (
-                    c
-                    for event in log.read_arrivals(0, log.last_sequence, EXCLUDED_FROM_INDICATORS)
-                    if event.at_us >= begins_us and (c := entries.find_consignment(event)) is not None
-                ),
-                [found],
-                key,
-            )
+def answer_documents(sources: PageSources, request: PageRequest) -> PageAnswer:
+    """Answer with the documents that an officer approves, as JSON: 409 if the form has other facts, 503 if they are not written yet."""
+    assert request.viewer is not None
+    form = DraftForm.parse(request.query)
+    try:
+        _, drafts, why = write_drafts(sources, request, request.viewer, form)
+    except PageNotFound:
+        return PageAnswer(404, b"[]")
+    if drafts is None or drafts.digest != request.query.get("digest"):
+        return PageAnswer(503 if why == COUNTING else 409, b"[]")
+    chosen = ((drafts.seizure, form.send_seizure), (drafts.warning, form.send_warning))
+    return PageAnswer(200, msgspec.json.encode([each for each, send in chosen if send and each is not None]))
 
 
-def _encode_facts(message: Seizure | Warning) -> bytes:
-    """Encode a document without its times, which are those of the approval."""
-    document = msgspec.json.decode(encode_message(message))
-    return msgspec.json.encode(
-        {name: value for name, value in document.items() if name not in ("issued_at", "expires_at")}
-    )
+def write_drafts(
+    sources: PageSources, request: PageRequest, viewer: Viewer, form: DraftForm
+) -> tuple[ConsignmentView, Drafts | None, str]:
+    """Write the drafts of a detection, or return the key of the text that says why there are none."""
+    view, author = read_view(sources, request.query.get("id", ""), viewer), sources.settings.administration
+    if author is None:
+        return view, None, "no_administration"
+    entries, now = sources.load_entries(), to_datetime(request.now_us)
+    c = entries.find_consignment(view.latest) if view.detection else None
+    if c is None or view.outcome is None:
+        return view, None, "no_detection"
+    try:
+        key = sources.keys.find(form.operation, now)
+    except BadSetting:
+        return view, None, "no_key"
+    found = ConfirmedSeizure(c, view.outcome)
+    place = compute_indicators(c, key)  # they name the key, and change with the consignment
+    counted = sources.common.start(place, lambda: _find_common(sources, found, key, now))
+    common = None if counted is None else counted.get()
+    if common is None:
+        return view, None, COUNTING
+    options = DraftOptions(author, now, key, form.handling, form.valid_days, common)
+    seizure = draft_seizure(found, options, compute_case_reference(sources.own, c.consignment_id))
+    warning = draft_warning(seizure)
+    digest = sha256(b"".join(_encode_facts(each) for each in (seizure, warning) if each is not None))
+    if warning is not None and form.text is not None:
+        warning = msgspec.structs.replace(warning, text=form.text)
+    valid = sorted({each.operation for each in sources.keys if each.until is None or now < each.until})
+    return view, Drafts(seizure, warning, valid, len(common), digest.hexdigest()), ""
 
 
 def list_facts(message: Seizure | Warning) -> list[tuple[str, Any]]:
@@ -164,3 +148,21 @@ def list_facts(message: Seizure | Warning) -> list[tuple[str, Any]]:
         for name, value in msgspec.structs.asdict(message).items()
         if name not in HIDDEN_FACTS and value not in (None, ())
     ]
+
+
+def _find_common(
+    sources: PageSources, found: ConfirmedSeizure, key: OperationKey, now: datetime
+) -> frozenset[str]:
+    """Find the indicators of a detection that many own consignments of the last year have."""
+    entries, begins_us = sources.load_entries(), to_us(now) - SHARING_DAYS * US_PER_DAY
+    with LogReader.open_to_read(sources.settings.database_url) as log:
+        events = log.read_arrivals(0, log.last_sequence, EXCLUDED_FROM_INDICATORS)
+        read = (entries.find_consignment(event) for event in events if event.at_us >= begins_us)
+        return find_common_indicators((c for c in read if c is not None), [found], key)
+
+
+def _encode_facts(message: Seizure | Warning) -> bytes:
+    """Encode a document without what an officer chooses, and without its times, which are those of the approval."""
+    document = msgspec.json.decode(encode_message(message))
+    chosen = ("issued_at", "expires_at", "handling")
+    return msgspec.json.encode({name: value for name, value in document.items() if name not in chosen})

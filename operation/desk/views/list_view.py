@@ -2,20 +2,20 @@
 
 from bisect import bisect_left, bisect_right
 from operator import attrgetter
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode
 
-from consignments.timestamps import convert_us_to_day
+from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from operation.day_list import FILTERS, DayList, ListRow, OfficeDay
-from operation.desk.messages import Viewer
-from operation.desk.views.days import format_day, parse_day
+from operation.desk.formats import format_day, parse_day
+from operation.desk.messages import PageRequest, Viewer
+from operation.desk.views.sources import PageSources
 
 PAGE_ROWS = 100
 MAX_DIGITS = 7
 WITHOUT_OFFICE = "-"
 """Office in the query of the list of consignments without an office, which keys that are bound to no office see."""
 MAX_DAY = 100_000
-LIST_PARAMETERS = frozenset(("day", "office", "capacity", "page", *FILTERS))
 
 
 class ListQuery(NamedTuple):
@@ -82,6 +82,28 @@ class ListPlace(NamedTuple):
     next: ListRow | None
 
 
+def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any]:
+    """Return the values of the page of a list."""
+    query = ListQuery.parse(request.query, request.now_us)
+    rows = sources.lists.get(query.day)
+    found, day, nearest = build_list(rows, query, viewer), format_day(query.day), None
+    if not found.offices:
+        us = sources.log.find_latest_decision_us(query.day * US_PER_DAY)
+        nearest = None if us is None else format_day(convert_us_to_day(us))
+    shows_unassigned = viewer.may_see(None) and found.office != WITHOUT_OFFICE
+    return {
+        "list": found,
+        "query": query,
+        "nearest": nearest,
+        "day": day,
+        "before": format_day(query.day - 1),
+        "after": format_day(query.day + 1),
+        "today": query.day == convert_us_to_day(request.now_us),
+        "here": query.build_query(day, office=found.office, page=found.page),
+        "unassigned": len(rows.view_office(None).ranked) if shows_unassigned else 0,
+    }
+
+
 def build_list(day: DayList, query: ListQuery, viewer: Viewer) -> OfficeList:
     """Build the page of a list that a query asks for, of an office that the viewer may see."""
     offices, office = _find_office(day, query, viewer)
@@ -132,7 +154,7 @@ def _find_office(day: DayList, query: ListQuery, viewer: Viewer) -> tuple[list[s
 def _select_rows(day: DayList, office: str | None, query: ListQuery) -> tuple[OfficeDay, list[ListRow]]:
     """Select the rows of an office that match the filters, in their order."""
     if office is None:
-        return OfficeDay.of([]), []
+        return OfficeDay([], 0, {name: [] for name in FILTERS}), []
     found = day.view_office(None if office == WITHOUT_OFFICE else office)
     matching = found.ranked
     for name, value in query.filters.items():

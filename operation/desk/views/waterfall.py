@@ -7,10 +7,11 @@ import numpy as np
 
 from consignments.errors import BundleRefused, ServiceFault
 from features.normalization.normal_forms import get_declared_texts
-from models.bundle import Bundle
 from models.reasons.ranking import Reason
 from models.risk_model import RiskModel
-from serving.event_log.event_codec import EventCodec, decode_features
+from operation.desk.acts import PLAIN
+from operation.desk.texts import PageTexts
+from serving.event_log.event_codec import decode_features
 from serving.event_log.events import DecisionEvent
 from serving.scoring.loaded_model import PastModels
 
@@ -39,9 +40,7 @@ class Waterfall(NamedTuple):
     complete: bool
 
 
-def explain_decision(
-    event: DecisionEvent, models: PastModels, entries: EventCodec
-) -> tuple[list[Reason], float] | None:
+def explain_decision(event: DecisionEvent, models: PastModels) -> tuple[list[Reason], float] | None:
     """Compute all reasons of a decision, which add up with the base to its raw score."""
     if event.redacted or event.features is None:
         return None
@@ -52,53 +51,33 @@ def explain_decision(
     if not isinstance(risk, RiskModel):
         return None
     row = np.array(decode_features(event), dtype=np.float32)
-    declared = get_declared_texts(entries.decode_consignment(event))
+    declared = get_declared_texts(PLAIN.decode_consignment(event))
     base = float(risk.trees.compute_contributions(row[None, :])[0][-1])
     return risk.explain(row, ALL_REASONS, lowering=True, declared=declared), base
 
 
-def refuse_fetch(name: str, version: str) -> Bundle:
-    """Refuse to fetch a model: pages use only models that are published here."""
-    raise BundleRefused("models are not fetched from MLflow for pages", got=f"{name}/{version}")
-
-
-def draw_waterfall(reasons: Sequence[Reason], base: float | None, words: tuple[str, str, str]) -> Waterfall:
+def draw_waterfall(reasons: Sequence[Reason], base: float | None, texts: PageTexts) -> Waterfall:
     """Draw the strongest reasons as bars, the others as one bar, and the whole."""
-    usual, rest, this = words
     ranked = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     shown, others = ranked[:MAX_BARS], ranked[MAX_BARS:]
-    steps = [
-        ("; ".join(fact.text for fact in reason.facts) or reason.text, reason.contribution)
-        for reason in shown
-    ]
+    steps = [("; ".join(fact.text for fact in each.facts) or each.text, each.contribution) for each in shown]
     if base is not None:
-        steps.append((rest, sum((reason.contribution for reason in others), 0.0)))
+        steps.append((texts("reasons.others"), sum((reason.contribution for reason in others), 0.0)))
     edges = np.cumsum([base or 0.0, *(value for _, value in steps)]).tolist()
-    scale = _Scale(min(edges), max(edges))
+    low, factor = min(edges), (WIDTH - MIN_WIDTH) / (max(edges) - min(edges) or 1.0)
+
+    def build_bar(text: str, value: float, begin: float, end: float, kind: str) -> WaterfallBar:
+        left, right = sorted(((begin - low) * factor, (end - low) * factor))
+        width = max(right - left, MIN_WIDTH)
+        return WaterfallBar(
+            text, value, round(left, 1), round(width, 1), round((end - low) * factor, 1), kind
+        )
+
     bars = [
-        scale.build_bar(text, value, begin, end, "raises" if value >= 0 else "lowers")
+        build_bar(text, value, begin, end, "raises" if value >= 0 else "lowers")
         for (text, value), begin, end in zip(steps, edges[:-1], edges[1:], strict=True)
     ]
     if base is not None:
-        bars.insert(0, scale.build_bar(usual, base, base, base, "usual"))
-        bars.append(scale.build_bar(this, edges[-1], base, edges[-1], "whole"))
+        bars.insert(0, build_bar(texts("reasons.usual"), base, base, base, "usual"))
+        bars.append(build_bar(texts("reasons.this"), edges[-1], base, edges[-1], "whole"))
     return Waterfall(bars, base is not None)
-
-
-class _Scale(NamedTuple):
-    """The log-odds at the left and at the right end of the drawing."""
-
-    low: float
-    high: float
-
-    def build_bar(self, text: str, value: float, begin: float, end: float, kind: str) -> WaterfallBar:
-        factor = (WIDTH - MIN_WIDTH) / (self.high - self.low or 1.0)
-        left, right = sorted(((begin - self.low) * factor, (end - self.low) * factor))
-        return WaterfallBar(
-            text,
-            value,
-            round(left, 1),
-            round(max(right - left, MIN_WIDTH), 1),
-            round((end - self.low) * factor, 1),
-            kind,
-        )

@@ -15,7 +15,8 @@ from consignments.errors import ServiceFault
 from operation.desk import page_process
 from operation.desk.messages import PageRequest, Viewer
 from operation.desk.page_process import PageProcess
-from operation.desk.views.renderer import PageRenderer
+from operation.desk.views.renderer import VIEWS, PageRenderer
+from operation.desk.views.sources import PageSources
 
 
 def find_process(client: Client) -> PageProcess:
@@ -78,13 +79,13 @@ def test_too_many_pages_at_once_are_refused(
 def test_the_service_gets_the_whole_fault_of_a_page_for_its_log(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(request: PageRequest, _: Viewer) -> tuple[str, dict[str, Any]]:
+    def fail(_sources: PageSources, request: PageRequest, _viewer: Viewer) -> dict[str, Any]:
         raise ServiceFault("the log cannot be read", where=request.view)
 
     publish(tmp_path, bundle, "1")
     with serving_desk(settings_in(tmp_path)) as client:
         renderer = PageRenderer(client.service.settings)
-        monkeypatch.setitem(renderer._views, "/etc/secret", fail)
+        monkeypatch.setitem(VIEWS, "/etc/secret", fail)
         answer = renderer.render(PageRequest("/etc/secret", {}, Viewer("key", "K. Lee", ("read",)), "", 0))
         renderer.close()
     assert answer.status == 503

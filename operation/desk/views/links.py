@@ -1,0 +1,104 @@
+"""Links of a consignment to others: the trace of the event log, drawn as rings around it, with a table."""
+
+from math import cos, pi, sin
+from typing import Any, NamedTuple
+
+from consignments.errors import NpsriskError
+from features.links.identifiers import LINK_IDENTIFIERS
+from features.links.trace import LinkedConsignment, LinkTable, LinkTrace, TraceLimits, trace_links
+from operation.desk.acts import PLAIN
+from operation.desk.messages import PageRequest, Viewer
+from operation.desk.views.consignment import read_view
+from operation.desk.views.sources import PageSources
+from serving.event_log.events import ArrivalEvent
+from serving.event_log.reader import LogReader
+
+LIMITS = TraceLimits(depth=2, consignments=40, sharing=50)
+MARGIN = 35
+RING_DISTANCE = 100
+NODE_DISTANCE = 34
+"""Smallest distance between two consignments on a ring, so that their numbers can be read."""
+
+
+class DrawnNode(NamedTuple):
+    """A consignment in the drawing, with its number in the table."""
+
+    number: int
+    x: float
+    y: float
+    consignment: LinkedConsignment
+    kind: str
+
+
+class DrawnLink(NamedTuple):
+    """A line between two consignments, and the names of what they share."""
+
+    source: DrawnNode
+    target: DrawnNode
+    shared: tuple[str, ...]
+
+
+class LinkMap(NamedTuple):
+    """The drawing of a trace."""
+
+    nodes: list[DrawnNode]
+    links: list[DrawnLink]
+    left_out: int
+    as_of_us: int
+    size: int
+
+
+def view_links(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:
+    """Return the values of the page of links; None while they are read."""
+    view = read_view(sources, request.query.get("id", ""), viewer)
+    table = sources.links.get()
+    if table is None:
+        return None
+    trace = find_trace(table, view.name, request.now_us)
+    hidden = set() if trace is None else find_foreign(trace, table, sources.log, viewer)
+    return {"c": view, "map": None if trace is None else draw_links(trace), "hidden": hidden}
+
+
+def find_trace(table: LinkTable, name: str, now_us: int) -> LinkTrace | None:
+    """Trace a consignment as of now; None if it is not in the table."""
+    try:
+        return trace_links(table, name, now_us, LIMITS)
+    except NpsriskError:
+        return None
+
+
+def find_foreign(trace: LinkTrace, table: LinkTable, log: LogReader, viewer: Viewer) -> set[str]:
+    """Find the consignments of a trace that belong to offices that the viewer may not see."""
+    sequence, found = table.arrivals.sequence, set[str]()
+    assert sequence is not None
+    for each in trace.consignments if viewer.offices is not None else ():
+        event = log.read_event(int(sequence[each.row]))
+        if not viewer.may_see(PLAIN.read_office(event) if isinstance(event, ArrivalEvent) else None):
+            found.add(each.consignment_id)
+    return found
+
+
+def draw_links(trace: LinkTrace) -> LinkMap:
+    """Draw a trace: the traced consignment in the middle, linked ones on rings by distance."""
+    rings = [[each for each in trace.consignments if each.distance == n] for n in range(LIMITS.depth + 1)]
+    radii = [0.0]
+    for ring in rings[1:]:
+        needed = max(radii[-1] + RING_DISTANCE, len(ring) * NODE_DISTANCE / (2 * pi))
+        radii.append(needed if ring else radii[-1])
+    middle = radii[-1] + MARGIN
+    nodes: dict[str, DrawnNode] = {}
+    for distance, (ring, radius) in enumerate(zip(rings, radii, strict=True)):
+        for place, each in enumerate(ring):
+            angle = 2 * pi * place / len(ring) - pi / 2 + 0.3 * distance
+            x, y = round(middle + radius * cos(angle), 1), round(middle + radius * sin(angle), 1)
+            kind = "found" if each.found else "clear" if each.result == "clear" else "open"
+            nodes[each.consignment_id] = DrawnNode(len(nodes) + 1, x, y, each, kind)
+    links = [
+        DrawnLink(
+            nodes[link.source.consignment_id],
+            nodes[link.target.consignment_id],
+            tuple(dict.fromkeys(LINK_IDENTIFIERS[each.target_column].kind for each in link.shared)),
+        )
+        for link in trace.links
+    ]
+    return LinkMap(list(nodes.values()), links, trace.left_out, trace.known.moment_us, round(2 * middle))
