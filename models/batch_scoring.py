@@ -6,16 +6,19 @@ has only the given consignments.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from consignments.records import HistoryUse
 from consignments.validation import to_frame
-from features.batch import ComputeOptions, FeatureParameters
+from features.batch import BATCH_KEY, ComputeOptions, FeatureParameters, Progress
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
+from features.spec import Spec
 from features.streams import FeatureChunk, FeatureInputs, Mask, list_declared_texts, stream_features
 from models.bundle import UNREGISTERED, Bundle
 from models.risk_model import RiskModel
@@ -41,6 +44,31 @@ def build_feature_parameters(bundle: Bundle, pseudonyms: Pseudonyms) -> FeatureP
     return FeatureParameters(
         bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays), pseudonyms
     )
+
+
+class ScoredFeatures(NamedTuple):
+    """Feature rows of consignments, and their probabilities."""
+
+    X: NDArray[np.float32]
+    spec: Spec
+    score: NDArray[np.float64]
+
+
+def score_features(
+    bundle: Bundle, inputs: FeatureInputs, wanted: Mask, progress: Progress | None = None
+) -> ScoredFeatures:
+    """Compute the features and probabilities of the wanted consignments, in order; the others only count for history."""
+    parameters, options = (
+        build_feature_parameters(bundle, Pseudonyms(BATCH_KEY)),
+        ComputeOptions(progress=progress),
+    )
+    model = bundle.model.replace_spec(parameters.build_pipeline().spec)
+    chunks = [
+        (each.X, model.score(each.X, to_frame(each.context.select(["channel"]))["channel"].tolist()))
+        for each in stream_features(inputs, parameters, options=options, wanted=wanted)
+    ]
+    X, score = (np.concatenate(each) for each in zip(*chunks, strict=True))
+    return ScoredFeatures(X, model.spec, score)
 
 
 def score_table(

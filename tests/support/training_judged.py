@@ -73,6 +73,7 @@ def build_stored_scores(rows=3000, seed=4):
             "channel": np.where(np.arange(rows) % 3 == 0, "postal", "air_cargo"),
             "service": "parcel",
             "departure_country": "CN",
+            "consignee": "person",
             "stands_for": 1.0,
             "labelled": labelled,
             "positive": truth & labelled,

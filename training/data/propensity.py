@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from training.arrays import Bools, Floats, Ints, Rows
+from training.data.training_set import Labels
 
 FOLDS = 5
 MAX_UNKNOWN_ROWS = 10_000
@@ -54,6 +55,24 @@ def estimate_known_probability(
     estimate = np.clip(estimate, MIN_RELATIVE_PROBABILITY * mean, 1.0)
     scale = known.sum() / max(float((estimate * traffic).sum()), 1e-300)
     return np.asarray(np.clip(estimate * scale, MIN_RELATIVE_PROBABILITY * mean, 1.0))
+
+
+def estimate_result_weights(
+    X: Rows, labels: Labels, traffic: Floats, day: Ints, *, seed: int, jobs: int = 1
+) -> Floats:
+    """Estimate how many consignments each known result of a period stands for, 0 without one; 1 if every row has a result."""
+    known, logged = labels.known, labels.probability
+    if known.all():
+        return np.ones(len(known))
+    estimated = None
+    if np.isnan(logged[known]).any():
+        # Rows inspected on intelligence stand for themselves: the data do not show which others had intelligence.
+        rest, estimated = labels.selected_by != "intelligence", np.ones(len(known))
+        mine = slice(None) if rest.all() else rest
+        estimated[rest] = estimate_known_probability(
+            X[mine], known[mine], traffic[mine], day[mine], seed=seed, jobs=jobs
+        )
+    return compute_result_weights(known, logged, estimated)
 
 
 def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | None) -> Floats:

@@ -33,7 +33,10 @@ from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_te
 RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"
 """Beginning of the name of a column with the ranks of a baseline."""
-TEXTS = ("consignment_id", "window", "office", "channel", "service", "departure_country", "chosen_by")
+TEXTS = (
+    *("consignment_id", "window", "office", "channel", "service", "departure_country", "consignee"),
+    "chosen_by",
+)
 NUMBERS = ("day", "stands_for", "weight", RANK, PROBABILITY)
 FLAGS = ("labelled", "positive", "guessed", "true_positive")
 KINDS = {"text": TEXTS, "number": NUMBERS, "flag": FLAGS}
@@ -50,10 +53,9 @@ def build_stored_frame(
     weight: Floats,
     scores: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Build the columns of stored scores of the consignments of one window, with their ranks, probabilities and truth."""
+    """Build the columns of stored scores of one window, with their ranks, probabilities and truth; `rows` have the kind of consignee too."""
     return pd.DataFrame(
-        {name: extract_texts(rows, name) for name in ("consignment_id", "office", "channel", "service")}
-        | {name: extract_texts(rows, name) for name in ("departure_country", "consignee")}
+        {name: extract_texts(rows, name) for name in TEXTS if name not in ("window", "chosen_by")}
         | {
             "window": window,
             "day": get_time_column_us(rows, "received_at") // US_PER_DAY,

@@ -27,7 +27,7 @@ from models.risk_model import RiskModel
 from models.trees import Trees
 from training.arrays import Bools, Floats, Ints
 from training.config import TrainConfig
-from training.data.propensity import compute_result_weights, estimate_known_probability
+from training.data.propensity import estimate_result_weights
 from training.data.splits import TRAIN, VALIDATION
 from training.data.training_set import DataSet
 from training.evaluation.traffic import extract_texts
@@ -216,25 +216,10 @@ class SplitFeatures:
     def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
         """Estimate how many consignments each known result of a period stands for, else 0; `stands_for` replaces what the data set says of a row."""
         traffic = self.data.traffic_weight[self.rows] if stands_for is None else stands_for
-        known, logged = self.labels.known[mine], self.labels.probability[mine]
-        weight = np.zeros(len(self.X))
-        if known.all():
-            weight[mine] = 1.0
-            return weight
-        estimated = None
-        if np.isnan(logged[known]).any():
-            # Rows inspected on intelligence stand for themselves: the data do not show which others had intelligence.
-            rest = mine & (self.labels.selected_by != "intelligence")
-            estimated = np.ones(len(known))
-            estimated[rest[mine]] = estimate_known_probability(
-                self.X[rest],
-                self.labels.known[rest],
-                traffic[rest],
-                self.day[rest],
-                seed=seed,
-                jobs=self._jobs,
-            )
-        weight[mine] = compute_result_weights(known, logged, estimated)
+        weight, labels = np.zeros(len(self.X)), self.labels.select_rows(np.flatnonzero(mine))
+        weight[mine] = estimate_result_weights(
+            self.X[mine], labels, traffic[mine], self.day[mine], seed=seed, jobs=self._jobs
+        )
         return weight
 
 

@@ -18,10 +18,9 @@ import pandas as pd
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
-from features.batch import BATCH_KEY, ComputeOptions, Progress
-from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs, SelectedRows, TableSource, stream_features
-from models.batch_scoring import build_feature_parameters
+from features.batch import Progress
+from features.streams import FeatureInputs, SelectedRows, TableSource
+from models.batch_scoring import score_features
 from models.bundle import Bundle
 from models.formats import format_count
 from models.traffic_profile import ReferenceProfile
@@ -237,17 +236,13 @@ def score_traffic(
     progress: Progress | None = None,
 ) -> ScoredTraffic:
     """Score some of the given consignments, at most `traffic_rows`, and return their features and scores."""
-    parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
-    model = bundle.model.replace_spec(parameters.build_pipeline().spec)
     ids = inputs.consignments.take_order()["consignment_id"]
     sample = sample_traffic(ids, np.zeros_like(inside), [inside], config.traffic_rows, seed=1)
-    wanted, options = np.zeros_like(inside), ComputeOptions(progress=progress)
+    wanted = np.zeros_like(inside)
     wanted[sample.rows] = True
-    chunks = stream_features(inputs, parameters, options=options, wanted=wanted)
-    X = np.concatenate([chunk.X for chunk in chunks])
+    X, spec, score = score_features(bundle, inputs, wanted, progress)
     frame = read_kept_rows(inputs.consignments, bundle.config, sample.rows)
-    score = model.score(X, frame["channel"].tolist())
-    return ScoredTraffic(frame, X, model.spec, score, bundle.config, float(inside.sum()) / len(frame))
+    return ScoredTraffic(frame, X, spec, score, bundle.config, float(inside.sum()) / len(frame))
 
 
 def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> Iterator[str]:

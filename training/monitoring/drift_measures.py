@@ -23,7 +23,8 @@ from features.spec import Feature
 from models.formats import format_count, format_number, format_percent, format_points
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.arrays import Bools, Floats, Ints
-from training.data.training_set import Labels, compute_inverse_propensity
+from training.data.propensity import estimate_result_weights
+from training.data.training_set import Labels
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, compute_interval, divide, draw_days
 from training.evaluation.finds import estimate_rate, weigh_finds
 from training.monitoring.traffic_profile import (
@@ -350,8 +351,9 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     if labels is None:
         return [row, _build_precision_row(kind, UNKNOWN_ESTIMATE, np.nan, "no known results")]
     found, weight = labels.known & labels.positive, np.zeros(len(taken))
-    # Any weights may compare what was found with what the scores predict for the same rows; those of finds let no row decide alone.
-    weight[labels.known] = weigh_finds(compute_inverse_propensity(labels.probability[labels.known]))
+    # Clear results have weights too: what was found is compared with what the scores predict for the same rows.
+    stands_for = estimate_result_weights(seen.X, labels, np.ones(len(taken)), seen.day, seed=1)
+    weight[labels.known] = weigh_finds(stands_for[labels.known])
     weight *= taken
     whole = float(weight.sum())
     observed = estimate_rate(weight[found], seen.day[found], traffic.days, whole)

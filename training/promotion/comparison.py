@@ -16,11 +16,11 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.timestamps import get_time_column_us
-from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
+from consignments.timestamps import US_PER_DAY, get_time_column_us
+from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
-from models.batch_scoring import ScoreColumns, score_table
+from models.batch_scoring import ScoreColumns, ScoredFeatures, score_features, score_table
 from models.bundle import Bundle
 from models.consignment_facts import describe_consignments
 from models.formats import format_count
@@ -28,12 +28,12 @@ from models.registry import ModelVersion
 from training.arrays import Bools, Floats, Ints
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
+from training.data.propensity import estimate_result_weights
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
 from training.data.table_features import read_kept_rows
 from training.data.training_set import (
     Labels,
     TrafficSample,
-    compute_inverse_propensity,
     find_last_visible_time,
     get_labels_as_of,
     get_true_labels,
@@ -41,6 +41,7 @@ from training.data.training_set import (
     select_counted_consignments,
 )
 from training.evaluation.difference import Verdict, judge_difference
+from training.evaluation.fairness import CONSIGNEE, classify_consignee
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, PairedEvaluation
 from training.evaluation.stored_scores import PROBABILITY, RANK, StoredScores, build_stored_frame
 from training.fitting.rolling_origin import compute_shares_above
@@ -68,27 +69,21 @@ class FitScores:
         self, inputs: FeatureInputs, sample: TrafficSample, progress: Progress | None = None
     ) -> Floats:
         """Compute the scores of the kept consignments."""
-        scored = self._score(inputs, sample, np.arange(len(sample.rows)), ScoreColumns(), progress)
-        return scored["score"].to_numpy(np.float64)
+        return self.compute_features(inputs, sample, progress).score
+
+    def compute_features(
+        self, inputs: FeatureInputs, sample: TrafficSample, progress: Progress | None = None
+    ) -> ScoredFeatures:
+        """Compute the features and scores of the kept consignments."""
+        return score_features(self.fit, inputs, _select_wanted(sample, sample.rows), progress)
 
     def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: Ints) -> list[str]:
         """List the reasons of some of the kept consignments, as JSON."""
         columns = ScoreColumns(reasons=MAX_REASONS, lowering=True)
-        texts: list[str] = self._score(inputs, sample, np.sort(at), columns)["reasons"].tolist()
+        wanted = _select_wanted(sample, sample.rows[at])
+        scored = score_table(self.fit, inputs, Pseudonyms(BATCH_KEY), columns=columns, wanted=wanted)
+        texts: list[str] = scored["reasons"].tolist()
         return [texts[place] for place in np.argsort(np.argsort(at))]
-
-    def _score(
-        self,
-        inputs: FeatureInputs,
-        sample: TrafficSample,
-        at: Ints,
-        columns: ScoreColumns,
-        progress: Progress | None = None,
-    ) -> pd.DataFrame:
-        wanted, options = np.zeros(sample.of, dtype=bool), ComputeOptions(progress=progress)
-        wanted[sample.rows[at]] = True
-        key = Pseudonyms(BATCH_KEY)
-        return score_table(self.fit, inputs, key, columns=columns, options=options, wanted=wanted)
 
 
 class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +139,12 @@ class LoggedScores:
         """List the logged reasons of some of the kept consignments, as JSON."""
         mine = self.frame["reasons"].reindex(_get_ids(inputs, sample).iloc[at])
         return mine.fillna("[]").astype(str).tolist()
+
+
+def _select_wanted(sample: TrafficSample, rows: Ints) -> Bools:
+    wanted = np.zeros(sample.of, dtype=bool)
+    wanted[rows] = True
+    return wanted
 
 
 def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> pd.Series:
@@ -309,11 +310,15 @@ def compare(
     truth = None if compared.truth is None else get_true_labels(ids, compared.truth, target)
     always = inside & (labels.chosen if truth is None else labels.chosen | truth.positive)
     sample = sample_traffic(ids, always, [inside], config.traffic_rows, seed=1)
-    scores = [each.compute(inputs, sample, progress) for each in (a, b)]
+    scores = [a.compute(inputs, sample, progress)]
+    X, spec, score = b.compute_features(inputs, sample, progress)
+    scores.append(score)
     table = TableHash()
     rows = read_kept_rows(inputs.consignments, b.fit.config, sample.rows, table)
     labels, arrived = labels.select_rows(sample.rows), sample.stands_for
-    weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0) * arrived
+    day = get_time_column_us(rows, "received_at") // US_PER_DAY
+    weight = estimate_result_weights(X, labels, arrived, day, seed=1)
+    rows = rows.assign(**{CONSIGNEE: classify_consignee(X, spec)})
     true = [pd.NA] * len(rows) if truth is None else truth.positive[sample.rows]
     ranks: dict[str, Any] = {
         name: 1.0 - compute_shares_above(score, arrived)
@@ -387,8 +392,8 @@ def _list_notes(young: int, ends: datetime, labels: Labels) -> Iterator[str]:
         )
     if unlogged := int((labels.known & np.isnan(labels.probability)).sum()):
         yield (
-            f"{unlogged:,} of {int(labels.known.sum()):,} results have no logged probability of selection. Each counts once, for itself. A "
-            "model that had selected them may look better than it is."
+            f"{unlogged:,} of {int(labels.known.sum()):,} results have no logged probability of selection. It is estimated from the "
+            "declarations, as for the report of a training run."
         )
 
 

@@ -60,7 +60,8 @@ def test_a_score_gains_over_another_what_their_own_figures_differ_by(
     for name, gain in pair.gains.items():
         expected = recipe.model[name].value - recipe.baselines["rules"][name].value
         assert gain.value == pytest.approx(expected, nan_ok=True), name
-    assert {row["kind"] for row in pair.slices} == {"channel", "service", "office", "departure"}
+    kinds = {"channel", "service", "office", "departure", "consignee"}
+    assert {row["kind"] for row in pair.slices} == kinds
     mirrored = stored.compare(QUICK, score="baseline_rules", base="rank")
     assert mirrored.gains["roc_auc"].value == -pair.gains["roc_auc"].value
 

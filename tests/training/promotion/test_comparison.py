@@ -208,19 +208,33 @@ def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: FitScores
     assert compare(bundle, other, chosen, SETTINGS).consignments == 300
 
 
-def test_results_without_a_logged_probability_are_named(bundle: FitScores, other: FitScores) -> None:
+def test_results_without_a_logged_probability_stand_for_what_the_declarations_estimate(
+    bundle: FitScores, other: FitScores
+) -> None:
+    """A comparison counted each once while the report of the same recipe estimated it, so its precision was a quarter of the truth."""
     few = tables().outcomes.iloc[::2]
-    notes = [
+    found = [
         compare(
             bundle,
             other,
             ComparedTraffic(Tables(tables().consignments, few.assign(selection_probability=probability))),
             SETTINGS,
-        ).notes
+        )
         for probability in (np.nan, 0.5)
     ]
-    assert "150 of 150 results have no logged probability" in notes[0][-1]
-    assert not notes[1]
+    assert "150 of 150 results have no logged probability" in found[0].notes[-1]
+    assert not found[1].notes
+    for each in found:
+        frame = each.stored.frame
+        assert frame["weight"].sum() == pytest.approx(300, rel=0.2)
+        assert (frame["weight"] > 0).sum() == 150
+
+
+def test_a_comparison_looks_at_each_kind_of_consignee(compared: Comparison) -> None:
+    """The column was blank, so no loss of a kind of consignee could stand against a promotion."""
+    assert set(compared.stored.frame["consignee"]) == {"person"}
+    (row,) = [row for row in compared.pair.slices if row["kind"] == "consignee"]
+    assert (row["value"], row["consignments"], row["positive"]) == ("person", 300, 30)
 
 
 def test_the_truth_is_shown_apart_and_decides_nothing(
