@@ -38,8 +38,8 @@ def show_text(value: object) -> str:
     )
 
 
-def create_page_environment(templates: Path) -> "jinja2.Environment":
-    """Create the environment of a folder of templates, with the number formats as filters; all but Markdown is escaped."""
+def create_page_environment(*templates: Path) -> "jinja2.Environment":
+    """Create the environment of folders of templates, with the number formats as filters; all but Markdown is escaped."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -18,11 +18,12 @@ from training.evaluation.estimate import Estimate
 
 NOT_GIVEN = "not given"
 CONFIDENCE = 0.95
-INSPECTION_COLUMNS = (
-    "consignment_id", "office", "channel", "route", "week", "selected_by", "selection_probability", "presented",
-    "final", "positive", "offence", "family", "quantity_g", "score",
+HS_CHAPTER_DIGITS = 2
+CONSIGNMENT_COLUMNS = ("office", "channel", "route", "departure_country", "hs_code", "received_at")
+OUTCOME_COLUMNS = (
+    "consignment_id", "office", "channel", "selected_by", "selection_probability", "status", "result", "substance_family",
+    "quantity_g",
 )  # fmt: skip
-CONSIGNMENT_COLUMNS = ("office", "channel", "route")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,11 @@ def find_period(
             todo="provide the tables of the operation",
         )
     arrivals = get_time_column_us(tables.consignments, "received_at")
-    visible = find_last_visible_time(tables.outcomes)
     last = max(int(arrivals.max()), int(_find_selection_times(tables.outcomes).max()))
     return OperationPeriod(
-        begins or to_datetime(int(arrivals.min())), ends or to_datetime(last + 1), as_of or visible
+        begins or to_datetime(int(arrivals.min())),
+        ends or to_datetime(last + 1),
+        as_of or find_last_visible_time(tables.outcomes),
     )
 
 
@@ -78,33 +80,38 @@ def join_inspections(
     known = select_current_outcomes(tables.outcomes, to_us(period.as_of))
     selected_us = _find_selection_times(known)
     inside = (selected_us >= to_us(period.begins)) & (selected_us < to_us(period.ends))
-    rows, selected_us = known[inside].reset_index(drop=True), selected_us[inside]
-    consignments = tables.consignments[select_counting_rows(tables.consignments)]
-    consignments = consignments.drop_duplicates("consignment_id", keep="last")
-    described = rows[["consignment_id"]].merge(
-        consignments[["consignment_id", *(name for name in CONSIGNMENT_COLUMNS if name in consignments)]],
-        on="consignment_id", how="left",
-    )  # fmt: skip
-    result = rows["result"] if "result" in rows else pd.Series([None] * len(rows))
-    final = (result.notna() & result.ne("pending") & rows["status"].eq("inspected")).to_numpy(bool)
-    found = pd.DataFrame(
+    rows = known[inside].reindex(columns=list(OUTCOME_COLUMNS)).reset_index(drop=True)
+    arrived = tables.consignments[select_counting_rows(tables.consignments)]
+    arrived = arrived.drop_duplicates("consignment_id", keep="last").set_index("consignment_id")
+    described = arrived.reindex(columns=list(CONSIGNMENT_COLUMNS)).reindex(rows["consignment_id"])
+    described = described.reset_index(drop=True)
+    presented = rows["status"].eq("inspected").to_numpy(bool)
+    final = presented & (rows["result"].notna() & rows["result"].ne("pending")).to_numpy(bool)
+    score = np.full(len(rows), np.nan)
+    if scores is not None:
+        latest = scores.drop_duplicates("consignment_id", keep="last").set_index("consignment_id")
+        score = latest["score"].reindex(rows["consignment_id"]).to_numpy(np.float64)
+    return pd.DataFrame(
         {
             "consignment_id": rows["consignment_id"],
-            "office": _fill(described, rows, "office"),
-            "channel": _fill(described, rows, "channel"),
-            "route": _fill(described, rows, "route"),
-            "week": _find_weeks(selected_us),
+            "office": fill_missing(described["office"], rows["office"]),
+            "channel": fill_missing(described["channel"], rows["channel"]),
+            "route": fill_missing(described["route"]),
+            "departure_country": fill_missing(described["departure_country"]),
+            "hs_chapter": fill_missing(find_hs_chapters(described)),
+            "received_at": described["received_at"],
+            "week": _find_weeks(selected_us[inside]),
             "selected_by": rows["selected_by"],
-            "selection_probability": rows.get("selection_probability", pd.Series(np.nan, index=rows.index)),
-            "presented": rows["status"].eq("inspected").to_numpy(bool),
+            "selection_probability": rows["selection_probability"].astype(np.float64),
+            "presented": presented,
             "final": final,
-            "positive": final & is_positive(result, target),
-            "offence": final & is_positive(result, "any_offence"),
-            "family": _fill(rows, rows, "substance_family"),
-            "quantity_g": rows.get("quantity_g", pd.Series(np.nan, index=rows.index)),
+            "positive": final & is_positive(rows["result"], target),
+            "offence": final & is_positive(rows["result"], "any_offence"),
+            "family": fill_missing(rows["substance_family"]),
+            "quantity_g": rows["quantity_g"],
+            "score": score,
         }
     )
-    return _add_scores(found, scores)[list(INSPECTION_COLUMNS)]
 
 
 def estimate_rate(positives: int, known: int) -> Estimate:
@@ -121,11 +128,20 @@ def estimate_rate(positives: int, known: int) -> Estimate:
     return Estimate(positives / known, float(interval.low), float(interval.high))
 
 
-def _add_scores(found: pd.DataFrame, scores: pd.DataFrame | None) -> pd.DataFrame:
-    if scores is None:
-        return found.assign(score=np.nan)
-    latest = scores.drop_duplicates("consignment_id", keep="last")[["consignment_id", "score"]]
-    return found.merge(latest, on="consignment_id", how="left")
+def find_hs_chapters(consignments: pd.DataFrame) -> "pd.Series[str]":
+    """Find the HS chapter of each consignment that has a code."""
+    codes = consignments.get("hs_code", pd.Series(None, index=consignments.index, dtype="object"))
+    return codes.astype("object").map(
+        lambda code: code[:HS_CHAPTER_DIGITS] if isinstance(code, str) else None
+    )
+
+
+def fill_missing(*columns: pd.Series) -> "pd.Series[str]":
+    """Choose the first given text of each row, else `not given`."""
+    first, *others = (column.astype("object") for column in columns)
+    for other in others:
+        first = first.where(first.notna(), other)
+    return first.where(first.notna(), NOT_GIVEN).astype(str)
 
 
 def _find_selection_times(outcomes: pd.DataFrame) -> NDArray[np.int64]:
@@ -141,13 +157,3 @@ def _find_weeks(times_us: NDArray[np.int64]) -> list[str]:
     """Find the Monday of each time's UTC week, as ISO date."""
     days = pd.to_datetime(times_us, unit="us", utc=True).normalize()
     return [str(day.date()) for day in days - pd.to_timedelta(days.day_of_week, unit="D")]
-
-
-def _fill(first: pd.DataFrame, second: pd.DataFrame, name: str) -> pd.Series:
-    """Choose a text from the first table, else from the second, else `not given`."""
-    nothing = pd.Series([None] * len(second), dtype="object")
-    values = [
-        frame[name].astype("object").reset_index(drop=True) if name in frame else nothing
-        for frame in (first, second)
-    ]
-    return values[0].where(values[0].notna(), values[1]).fillna(NOT_GIVEN).astype(str)

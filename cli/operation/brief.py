@@ -35,7 +35,7 @@ def brief(
     npsrisk brief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out brief.html
     """
     from operation.documents.brief import build_brief
-    from operation.documents.brief_report import build_brief_document
+    from operation.documents.pages import build_brief_document
 
     made = build_brief(tables.read_tables(Consignment), as_of, recent_days, target)
     return write_document(build_brief_document(made), out, log_run=log_run)

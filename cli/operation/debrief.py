@@ -50,14 +50,19 @@ def debrief(
     npsrisk debrief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out debrief.html
     """
     from consignments.tables import read_scores
-    from operation.documents.debrief import DebriefInputs, build_debrief
-    from operation.documents.debrief_report import build_debrief_document
+    from operation.documents.debrief import build_debrief
+    from operation.documents.pages import build_debrief_document
     from operation.documents.plan import read_plan
     from operation.inspections import find_period
 
     read = tables.read_tables(Consignment)
-    given = None if scores is None else read_scores(scores)
-    when = find_period(read, begins, until, as_of)
-    planned = None if plan is None else read_plan(plan)
-    found = build_debrief(DebriefInputs(read, given, tables.read_truth(), capacity, planned), when, target)
+    found = build_debrief(
+        read,
+        find_period(read, begins, until, as_of),
+        target,
+        scores=None if scores is None else read_scores(scores),
+        truth=tables.read_truth(),
+        capacity=capacity,
+        plan=None if plan is None else read_plan(plan),
+    )
     return write_document(build_debrief_document(found), out, log_run=log_run)

@@ -55,8 +55,8 @@ def plan(
     npsrisk plan --scores scores.csv --capacity 20 --operation CATalyst --out plan.html
     """
     from consignments.tables import read_scores
+    from operation.documents.pages import build_plan_document
     from operation.documents.plan import PlanDetails, build_plan
-    from operation.documents.plan_report import build_plan_document
 
     first = begins or datetime.now(UTC).replace(microsecond=0)
     last = until or first + timedelta(days=DEFAULT_DAYS)

@@ -13,7 +13,7 @@ from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
 from operation.documents.trends import Trend, find_trends
-from operation.inspections import NOT_GIVEN, OperationPeriod, join_inspections
+from operation.inspections import OperationPeriod, fill_missing, find_hs_chapters, join_inspections
 from operation.yields import AlertYield, compute_yields, select_valid_alerts
 from training.config import LABEL_DELAY_DAYS
 
@@ -30,7 +30,6 @@ MIN_BLIND_SHARE = 0.01
 MIN_QUALITY_CHANGE = 0.1
 """Change of a fill rate that is reported."""
 MIN_SOURCE_ROWS = 50
-HS_CHAPTER_DIGITS = 2
 
 
 class BlindSpot(NamedTuple):
@@ -91,12 +90,15 @@ def build_brief(
             todo="choose a later --as-of, or provide earlier consignments",
         )
     begin, recent_from = to_datetime(int(received.min())), end - timedelta(days=recent_days)
-    frame = _describe(tables.consignments[select_counting_rows(tables.consignments, to_us(end))])
+    frame = tables.consignments[select_counting_rows(tables.consignments, to_us(end))]
     seen = Tables(frame, tables.outcomes, tables.alerts)
     inspections = join_inspections(seen, None, OperationPeriod(begin, end, end), target)
+    known = inspections[inspections["final"]].reset_index(drop=True)
+    new, unsettled = (
+        known["received_at"].ge(pd.Timestamp(time)).fillna(False).astype(bool)
+        for time in (recent_from, end - LABEL_DELAY)
+    )
     recent_rows = frame["received_at"] >= pd.Timestamp(recent_from)
-    known = _describe_results(inspections, frame)
-    new, unsettled = (_received_from(known, each) for each in (recent_from, end - LABEL_DELAY))
     recent = frame[recent_rows]
     alerts = select_valid_alerts(tables.alerts, end, end + timedelta(microseconds=1))
     yields = compute_yields(alerts, to_consignments(recent, Consignment), inspections) if alerts else []
@@ -119,82 +121,33 @@ def build_brief(
     )
 
 
-def _describe(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the HS chapter."""
-    codes = frame["hs_code"] if "hs_code" in frame else pd.Series([None] * len(frame), index=frame.index)
-    chapter = codes.astype("object").map(
-        lambda code: code[:HS_CHAPTER_DIGITS] if isinstance(code, str) else None
-    )
-    return frame.assign(hs_chapter=chapter)
-
-
-def _describe_results(inspections: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Select the known results with the parts of their consignments."""
-    added = [name for name in ("departure_country", "hs_chapter", "received_at") if name in frame]
-    known = inspections[inspections["final"].to_numpy(bool)].merge(
-        frame[["consignment_id", *added]], on="consignment_id", how="left"
-    )
-    for name in ("departure_country", "hs_chapter"):
-        given = (
-            known[name].astype("object") if name in known else pd.Series([None] * len(known), dtype="object")
-        )
-        known[name] = given.where(given.notna(), NOT_GIVEN)
-    return known
-
-
-def _received_from(known: pd.DataFrame, time: datetime) -> "pd.Series[bool]":
-    """Check which results are of consignments that were received at a time or later; not those without a consignment."""
-    return known["received_at"].ge(pd.Timestamp(time)).fillna(False).astype(bool)
-
-
 def _find_blind_spots(recent: pd.DataFrame, inspections: pd.DataFrame) -> list[BlindSpot]:
     """Find parts with a good share of the recent traffic and no recent inspection."""
-    inspected = recent["consignment_id"].isin(
-        set(inspections.loc[inspections["presented"], "consignment_id"])
-    )
-    found = []
-    for dimension in TRAFFIC_DIMENSIONS:
-        if dimension not in recent:
-            continue
-        parts = recent[dimension].astype("object").fillna(NOT_GIVEN)
-        counts = pd.DataFrame(
-            {"arrivals": parts.groupby(parts).size(), "inspected": inspected.groupby(parts).sum()}
-        )
-        for part, row in counts.iterrows():
-            share = row["arrivals"] / max(len(recent), 1)
-            if not row["inspected"] and share >= MIN_BLIND_SHARE:
-                found.append(BlindSpot(dimension, str(part), int(row["arrivals"]), float(share)))
+    inspected = recent["consignment_id"].isin(inspections.loc[inspections["presented"], "consignment_id"])
+    described, found = recent.assign(hs_chapter=find_hs_chapters(recent)), []
+    for dimension in (name for name in TRAFFIC_DIMENSIONS if name in described):
+        parts = fill_missing(described[dimension])
+        counts = inspected.groupby(parts).agg(["size", "sum"])
+        for part, arrivals in counts.loc[counts["sum"] == 0, "size"].items():
+            if (share := arrivals / len(recent)) >= MIN_BLIND_SHARE:
+                found.append(BlindSpot(dimension, str(part), int(arrivals), float(share)))
     return sorted(found, key=lambda each: (-each.share, each.dimension, each.part))
 
 
 def _find_quality_changes(frame: pd.DataFrame, recent: "pd.Series[bool]") -> list[QualityChange]:
     """Find columns whose fill rate changed, or is below a half, by office."""
-    offices = frame["office"].astype("object").fillna(NOT_GIVEN) if "office" in frame else None
-    if offices is None:
+    if "office" not in frame:
         return []
-    found = []
-    for office, rows in frame.groupby(offices, sort=True):
+    filled, found = frame.reindex(columns=list(QUALITY_COLUMNS)).notna(), []
+    for office, rows in filled.groupby(fill_missing(frame["office"]), sort=True):
         now, before = rows[recent[rows.index]], rows[~recent[rows.index]]
         if len(now) < MIN_SOURCE_ROWS:
             continue
         for column in QUALITY_COLUMNS:
-            rate = float(now[column].notna().mean()) if column in now else 0.0
-            earlier = (
-                None
-                if len(before) < MIN_SOURCE_ROWS
-                else float(before[column].notna().mean())
-                if column in before
-                else 0.0
-            )
-            changed = earlier is not None and abs(rate - earlier) >= MIN_QUALITY_CHANGE
-            if changed or rate < 0.5:
+            rate = float(now[column].mean())
+            earlier = None if len(before) < MIN_SOURCE_ROWS else float(before[column].mean())
+            if rate < 0.5 or (earlier is not None and abs(rate - earlier) >= MIN_QUALITY_CHANGE):
                 found.append(QualityChange(str(office), column, len(now), rate, earlier))
     return sorted(
-        found,
-        key=lambda each: (
-            each.earlier is None,
-            -abs(each.recent - (each.earlier or 0.0)),
-            each.office,
-            each.column,
-        ),
+        found, key=lambda each: (each.earlier is None, -abs(each.recent - (each.earlier or 0.0)), each)
     )

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -10,7 +11,6 @@ from consignments.records import Consignment, Target
 from consignments.tables import to_consignments
 from features.batch import Tables
 from models.formats import format_percent
-from operation.documents.document import to_plain
 from operation.documents.missed import (
     Handling,
     classify_detections,
@@ -59,18 +59,7 @@ class Suggestion(NamedTuple):
     because: str
 
 
-@dataclass(frozen=True)
-class DebriefInputs:
-    """Tables of an operation; `scores` are those at arrival, and `capacity` is for each office and day."""
-
-    tables: Tables
-    scores: pd.DataFrame | None = None
-    truth: pd.DataFrame | None = None
-    capacity: int | None = None
-    plan: InspectionPlan | None = None
-
-
-class PlanComparison(NamedTuple):
+class OfficeComparison(NamedTuple):
     """An office compared with its plan: selections a day, as planned and as made."""
 
     office: str
@@ -78,81 +67,72 @@ class PlanComparison(NamedTuple):
     made: float
 
 
+class PlanComparison(NamedTuple):
+    """The plan of an operation compared with what was done."""
+
+    expected: Estimate
+    offices: list[OfficeComparison]
+
+
 @dataclass(frozen=True)
 class Debrief:
-    """Numbers of a debrief."""
+    """Numbers of a debrief; `capacity` is for each office and day. They have the same names in its JSON file."""
 
-    period: OperationPeriod
+    begins: datetime
+    ends: datetime
+    as_of: datetime
     target: Target
     arrivals: int
     capacity: int
     total: Tally
-    tallies: dict[str, list[Tally]]
+    by_office: list[Tally]
+    by_channel: list[Tally]
+    by_route: list[Tally]
+    by_week: list[Tally]
+    by_selected_by: list[Tally]
     selectors: list[SelectorComparison]
     families: list[FamilyTally]
-    handlings: list[Handling]
-    truth_handlings: list[Handling] | None
-    yields: list[AlertYield]
+    handled: list[Handling]
+    handled_truth: list[Handling] | None
+    alerts: list[AlertYield]
     suggestions: list[Suggestion]
-    plan: InspectionPlan | None = None
-    compared_with_plan: tuple[PlanComparison, ...] = ()
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return all numbers as plain values, for JSON."""
-        plan = None
-        if self.plan is not None:
-            expected = Estimate(self.plan.expected, self.plan.expected_low, self.plan.expected_high)
-            plan = {"expected": expected, "offices": self.compared_with_plan}
-        numbers: dict[str, Any] = to_plain(
-            {
-                "begins": self.period.begins,
-                "ends": self.period.ends,
-                "as_of": self.period.as_of,
-                "target": self.target,
-                "arrivals": self.arrivals,
-                "capacity": self.capacity,
-                "total": self.total,
-                **{f"by_{name}": tallies for name, tallies in self.tallies.items()},
-                "selectors": self.selectors,
-                "families": self.families,
-                "handled": self.handlings,
-                "handled_truth": self.truth_handlings,
-                "alerts": self.yields,
-                "suggestions": self.suggestions,
-                "plan": plan,
-            }
-        )
-        return numbers
+    plan: PlanComparison | None
 
 
-def build_debrief(inputs: DebriefInputs, period: OperationPeriod, target: Target = "nps") -> Debrief:
-    """Compute the debrief of an operation."""
-    inspections = join_inspections(inputs.tables, inputs.scores, period, target)
-    arrivals = select_arrivals(inputs.tables.consignments, period)
-    capacity = inputs.capacity or _compute_capacity(inspections, arrivals)
-    received = select_received(inputs.tables.consignments, period.ends)
-    within = {} if inputs.scores is None else rank_within_capacity(received, inputs.scores, capacity)
+def build_debrief(
+    tables: Tables,
+    period: OperationPeriod,
+    target: Target = "nps",
+    *,
+    scores: pd.DataFrame | None = None,
+    truth: pd.DataFrame | None = None,
+    capacity: int | None = None,
+    plan: InspectionPlan | None = None,
+) -> Debrief:
+    """Compute the debrief of an operation; `scores` are those at arrival, and `capacity` is for each office and day."""
+    inspections = join_inspections(tables, scores, period, target)
+    arrivals = select_arrivals(tables.consignments, period)
+    capacity = capacity or _compute_capacity(inspections, arrivals)
+    received = select_received(tables.consignments, period.ends)
+    within = {} if scores is None else rank_within_capacity(received, scores, capacity)
     tallies = {name: count_by(inspections, name) for name in DIMENSIONS}
-    alerts = select_valid_alerts(inputs.tables.alerts, period.begins, period.ends)
-    yields = compute_yields(alerts, to_consignments(arrivals, Consignment), inspections) if alerts else []
-    truth = inputs.truth
+    alerts = select_valid_alerts(tables.alerts, period.begins, period.ends)
     found = Debrief(
-        period=period,
+        begins=period.begins,
+        ends=period.ends,
+        as_of=period.as_of,
         target=target,
         arrivals=len(arrivals),
         capacity=capacity,
         total=count_inspections(inspections),
-        tallies=tallies,
+        **{f"by_{name}": each for name, each in tallies.items()},
         selectors=compare_selectors(tallies["selected_by"], inspections),
         families=_count_families(inspections),
-        handlings=classify_detections(inspections, within),
-        truth_handlings=None
-        if truth is None
-        else classify_truth(inspections, arrivals, truth, within, target),
-        yields=yields,
+        handled=classify_detections(inspections, within),
+        handled_truth=None if truth is None else classify_truth(inspections, arrivals, truth, within, target),
+        alerts=compute_yields(alerts, to_consignments(arrivals, Consignment), inspections) if alerts else [],
         suggestions=[],
-        plan=inputs.plan,
-        compared_with_plan=_compare_with_plan(inputs.plan, tallies["office"], period),
+        plan=None if plan is None else _compare_with_plan(plan, tallies["office"], period),
     )
     found.suggestions.extend(suggest_changes(found))
     return found
@@ -160,13 +140,35 @@ def build_debrief(inputs: DebriefInputs, period: OperationPeriod, target: Target
 
 def suggest_changes(debrief: Debrief) -> Iterator[Suggestion]:
     """Find changes to suggest, each with the numbers behind it."""
-    yield from _suggest_presentation(debrief.tallies["office"])
-    yield from _suggest_expectations(debrief.tallies)
-    yield from _suggest_random(debrief.tallies["selected_by"])
-    yield from _suggest_ranking(debrief.handlings)
-    yield from _suggest_alerts(debrief.yields)
-    yield from _suggest_results(debrief.total)
-    yield from _suggest_plan(debrief)
+    yield from _suggest_presentation(debrief.by_office)
+    yield from _suggest_expectations("office", debrief.by_office)
+    yield from _suggest_expectations("channel", debrief.by_channel)
+    known = next((each.known for each in debrief.by_selected_by if each.part == REFERENCE_SELECTOR), 0)
+    if known < MIN_RANDOM:
+        yield Suggestion(
+            "Plan more random inspections",
+            f"{known} random inspections have a result; with fewer than {MIN_RANDOM} nobody knows the rate in the rest of the traffic",
+        )
+    counts = {each.name: each.positives for each in debrief.handled}
+    low, within = counts.get("ranked low", 0), counts.get("ranked within capacity", 0)
+    if low > within:
+        yield Suggestion(
+            "Train on the results of this operation before the next one",
+            f"{low} detections ranked below the capacity, {within} within it",
+        )
+    yield from _suggest_alerts(debrief.alerts)
+    total, pending = debrief.total, debrief.total.presented - debrief.total.known
+    if total.presented >= MIN_SELECTED and pending > MAX_PENDING * total.presented:
+        yield Suggestion(
+            "Repeat this debrief when the laboratory has answered",
+            f"{pending} of {total.presented} inspections have no result yet",
+        )
+    for each in [] if debrief.plan is None else debrief.plan.offices:
+        if each.planned is not None and each.made < (1 - MAX_BELOW_PLAN) * each.planned:
+            yield Suggestion(
+                f"Give office {each.office} the capacity that it has, or the inspectors that the plan counts on",
+                f"{each.made:.1f} selections a day; the plan had {each.planned}",
+            )
 
 
 def _suggest_presentation(offices: Sequence[Tally]) -> Iterator[Suggestion]:
@@ -181,40 +183,18 @@ def _suggest_presentation(offices: Sequence[Tally]) -> Iterator[Suggestion]:
             )
 
 
-def _suggest_expectations(tallies: dict[str, list[Tally]]) -> Iterator[Suggestion]:
-    for name in ("office", "channel"):
-        for each in tallies[name]:
-            if each.verdict == "fewer":
-                yield Suggestion(
-                    f"Look at how {name} {each.part} inspects, and whether its traffic has changed",
-                    f"{each.scored_positives} detections; the scores expected {each.expected.value:.1f} "
-                    f"({each.expected.low:.0f} to {each.expected.high:.0f})",
-                )
-            elif each.verdict == "more":
-                yield Suggestion(
-                    f"Train again: {name} {each.part} had more detections than the scores expected",
-                    f"{each.scored_positives} detections; the scores expected {each.expected.value:.1f} "
-                    f"({each.expected.low:.0f} to {each.expected.high:.0f})",
-                )
-
-
-def _suggest_random(selectors: Sequence[Tally]) -> Iterator[Suggestion]:
-    known = next((each.known for each in selectors if each.part == REFERENCE_SELECTOR), 0)
-    if known < MIN_RANDOM:
-        yield Suggestion(
-            "Plan more random inspections",
-            f"{known} random inspections have a result; with fewer than {MIN_RANDOM} nobody knows the rate in the rest of the traffic",
-        )
-
-
-def _suggest_ranking(handlings: Sequence[Handling]) -> Iterator[Suggestion]:
-    counts = {each.name: each.positives for each in handlings}
-    low, within = counts.get("ranked low", 0), counts.get("ranked within capacity", 0)
-    if low > within:
-        yield Suggestion(
-            "Train on the results of this operation before the next one",
-            f"{low} detections ranked below the capacity, {within} within it",
-        )
+def _suggest_expectations(name: str, tallies: Sequence[Tally]) -> Iterator[Suggestion]:
+    changes = {
+        "fewer": "Look at how {} inspects, and whether its traffic has changed",
+        "more": "Train again: {} had more detections than the scores expected",
+    }
+    for each in tallies:
+        if each.verdict in changes:
+            yield Suggestion(
+                changes[each.verdict].format(f"{name} {each.part}"),
+                f"{each.scored_positives} detections; the scores expected {each.expected.value:.1f} "
+                f"({each.expected.low:.0f} to {each.expected.high:.0f})",
+            )
 
 
 def _suggest_alerts(yields: Sequence[AlertYield]) -> Iterator[Suggestion]:
@@ -233,36 +213,17 @@ def _suggest_alerts(yields: Sequence[AlertYield]) -> Iterator[Suggestion]:
             )
 
 
-def _suggest_plan(debrief: Debrief) -> Iterator[Suggestion]:
-    for each in debrief.compared_with_plan:
-        if each.planned is not None and each.made < (1 - MAX_BELOW_PLAN) * each.planned:
-            yield Suggestion(
-                f"Give office {each.office} the capacity that it has, or the inspectors that the plan counts on",
-                f"{each.made:.1f} selections a day; the plan had {each.planned}",
-            )
-
-
-def _suggest_results(total: Tally) -> Iterator[Suggestion]:
-    pending = total.presented - total.known
-    if total.presented >= MIN_SELECTED and pending > MAX_PENDING * total.presented:
-        yield Suggestion(
-            "Repeat this debrief when the laboratory has answered",
-            f"{pending} of {total.presented} inspections have no result yet",
-        )
-
-
 def _compare_with_plan(
-    plan: InspectionPlan | None, offices: Sequence[Tally], period: OperationPeriod
-) -> tuple[PlanComparison, ...]:
+    plan: InspectionPlan, offices: Sequence[Tally], period: OperationPeriod
+) -> PlanComparison:
     """Compare the selections of each office with its planned capacity."""
-    if plan is None:
-        return ()
     days = max((period.ends - period.begins).total_seconds() / 86_400, 1.0)
     planned = {each.office or NOT_GIVEN: each.capacity for each in plan.offices}
     made = {each.part: each.selected / days for each in offices}
-    return tuple(
-        PlanComparison(name, planned.get(name), made.get(name, 0.0)) for name in sorted({*planned, *made})
-    )
+    compared = [
+        OfficeComparison(name, planned.get(name), made.get(name, 0.0)) for name in sorted({*planned, *made})
+    ]
+    return PlanComparison(Estimate(plan.expected, plan.expected_low, plan.expected_high), compared)
 
 
 def _compute_capacity(inspections: pd.DataFrame, arrivals: pd.DataFrame) -> int:

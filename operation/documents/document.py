@@ -13,9 +13,11 @@ import msgspec
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from operation.yields import YieldCounts
 from training.evaluation.estimate import Estimate
+from training.reporting.html import render_page
 from training.reporting.mlflow_tracking import RunRecord
 from training.reporting.tables import RunTable, replace_unknown
 
+TEMPLATES = Path(__file__).parent / "templates"
 PAGE_FILE = "report.html"
 EXCLUDED_FROM_MLFLOW = frozenset(("text",))
 """Columns that partners write in their own words. They stay out of MLflow."""
@@ -28,6 +30,12 @@ class Document(NamedTuple):
     page: str
     numbers: dict[str, Any]
     summary: str
+
+    @classmethod
+    def render(cls, kind: str, facts: Any, summary: str, **values: Any) -> "Document":
+        """Render the page, self-contained HTML that prints: its template has the name of the kind, as the facts in it."""
+        page = render_page(f"{kind}.html", TEMPLATES, **{kind: facts}, summary=summary.split("\n"), **values)
+        return cls(kind, page, to_plain(facts), summary)
 
     def write(self, out: Path) -> Path:
         """Write the page and the JSON file of the same name, and return the second."""
@@ -60,25 +68,23 @@ def to_plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
-    if isinstance(value, Mapping):
-        return _to_object(value)
     if hasattr(value, "_asdict"):
-        return _to_object(value._asdict())
-    if is_dataclass(value):
-        return _to_object({field.name: getattr(value, field.name) for field in fields(value)})
-    return [to_plain(each) for each in value] if isinstance(value, list | tuple) else replace_unknown(value)
-
-
-def _to_object(named: Mapping[str, Any]) -> dict[str, Any]:
+        value = value._asdict()
+    elif is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if not isinstance(value, Mapping):
+        return (
+            [to_plain(each) for each in value] if isinstance(value, list | tuple) else replace_unknown(value)
+        )
     plain: dict[str, Any] = {}
-    for name, value in named.items():
-        if isinstance(value, Estimate):
-            ends = {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-            plain |= {each: replace_unknown(number) for each, number in ends.items()}
-        elif isinstance(value, YieldCounts):
-            plain |= value._asdict()
+    for name, each in value.items():
+        if isinstance(each, Estimate):
+            ends = {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
+            plain |= {end: replace_unknown(number) for end, number in ends.items()}
+        elif isinstance(each, YieldCounts):
+            plain |= each._asdict()
         else:
-            plain[name] = to_plain(value)
+            plain[name] = to_plain(each)
     return plain
 
 
@@ -114,6 +120,5 @@ def list_tables(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(
-        isinstance(row, Mapping) for row in value
-    )  # fmt: skip
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return is_list and bool(value) and all(isinstance(row, Mapping) for row in value)

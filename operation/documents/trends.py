@@ -40,59 +40,42 @@ class Trend(NamedTuple):
 
 def find_trends(results: pd.DataFrame, recent: "pd.Series[bool]", dimensions: Sequence[str]) -> list[Trend]:
     """Compare recent with earlier results for each part of each dimension that has a positive, clear trends first."""
+    positives = results[results["positive"]]
     found = [
-        _compare(dimension, str(part), rows, recent[rows.index])
+        _compare(dimension, str(part), rows["positive"], recent[rows.index])
         for dimension in dimensions
         for part, rows in results.groupby(dimension, sort=True)
         if rows["positive"].any()
     ]
-    positives = results[results["positive"]]
     found += [
-        _compare_family(str(family), positives, recent[positives.index])
+        _compare("family", str(family), positives["family"].eq(family), recent[positives.index])
         for family in sorted(set(positives["family"]))
     ]
     if not found:
         return []
-    adjusted = false_discovery_control([each.p_value for each in found])
-    judged = [_judge(each, float(value)) for each, value in zip(found, adjusted, strict=True)]
+    adjusted = false_discovery_control([each.p_value for each in found]).tolist()
+    judged = [
+        each._replace(adjusted=value, verdict=_choose_verdict(each, value))
+        for each, value in zip(found, adjusted, strict=True)
+    ]
     return sorted(
         judged, key=lambda each: (each.verdict == NO_CHANGE, each.p_value, each.dimension, each.part)
     )
 
 
-def _compare(dimension: str, part: str, rows: pd.DataFrame, recent: "pd.Series[bool]") -> Trend:
-    positive, new = rows["positive"].to_numpy(bool), recent.to_numpy(bool)
-    return _build(
-        dimension,
-        part,
-        int(new.sum()),
-        int((positive & new).sum()),
-        int((~new).sum()),
-        int((positive & ~new).sum()),
-    )
-
-
-def _compare_family(family: str, positives: pd.DataFrame, recent: "pd.Series[bool]") -> Trend:
-    mine, new = positives["family"].eq(family).to_numpy(bool), recent.to_numpy(bool)
-    return _build(
-        "family", family, int(new.sum()), int((mine & new).sum()), int((~new).sum()), int((mine & ~new).sum())
-    )
-
-
-def _build(
-    dimension: str, part: str, known: int, positives: int, before: int, positives_before: int
-) -> Trend:
-    table = [[positives, known - positives], [positives_before, before - positives_before]]
-    ratio = Estimate(np.nan, np.nan, np.nan)
-    if known and before:
-        interval = odds_ratio(table).confidence_interval(CONFIDENCE)
-        ratio = Estimate(float(odds_ratio(table).statistic), float(interval.low), float(interval.high))
-    p_value = float(fisher_exact(table).pvalue) if known and before else 1.0
-    return Trend(dimension, part, known, positives, before, positives_before, ratio, p_value, 1.0, NO_CHANGE)
-
-
-def _judge(trend: Trend, adjusted: float) -> Trend:
-    return trend._replace(adjusted=adjusted, verdict=_choose_verdict(trend, adjusted))
+def _compare(dimension: str, part: str, counted: "pd.Series[bool]", recent: "pd.Series[bool]") -> Trend:
+    """Compare the share of the rows that are counted, recent with earlier."""
+    counted_rows, new = counted.to_numpy(bool), recent.to_numpy(bool)
+    now, before = int((counted_rows & new).sum()), int((counted_rows & ~new).sum())
+    known, known_before = int(new.sum()), int((~new).sum())
+    table = [[now, known - now], [before, known_before - before]]
+    ratio, p_value = Estimate(np.nan, np.nan, np.nan), 1.0
+    if known and known_before:
+        found = odds_ratio(table)
+        interval = found.confidence_interval(CONFIDENCE)
+        ratio = Estimate(float(found.statistic), float(interval.low), float(interval.high))
+        p_value = float(fisher_exact(table).pvalue)
+    return Trend(dimension, part, known, now, known_before, before, ratio, p_value, 1.0, NO_CHANGE)
 
 
 def _choose_verdict(trend: Trend, adjusted: float) -> str:

@@ -32,9 +32,9 @@ def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
     return value, format_interval(low, high)
 
 
-def create_environment() -> jinja2.Environment:
-    """Create the template environment: all values of pages are escaped, and an unknown name is an error."""
-    made = create_page_environment(TEMPLATES)
+def create_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
+    """Create the template environment of a folder, whose pages extend those of this one; all values are escaped, and an unknown name is an error."""
+    made = create_page_environment(folder, TEMPLATES)
     made.filters["named"] = format_metric
     made.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
     made.globals |= {
@@ -46,9 +46,9 @@ def create_environment() -> jinja2.Environment:
     return made
 
 
-def render_page(template: str, **values: Any) -> str:
+def render_page(template: str, folder: Path = TEMPLATES, **values: Any) -> str:
     """Render a page as self-contained HTML; `ValueError` if it has more than `MAX_PAGE_BYTES`."""
-    page = label_cells(create_environment().get_template(template).render(values))
+    page = label_cells(create_environment(folder).get_template(template).render(values))
     if (size := len(page.encode())) > MAX_PAGE_BYTES:
         raise ValueError(f"the page has {size:,} bytes, more than {MAX_PAGE_BYTES:,}")
     return page

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,8 +20,9 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
-from operation.documents.debrief import Debrief, DebriefInputs, build_debrief
-from operation.documents.debrief_report import build_debrief_document, summarize_debrief
+from operation.documents.debrief import Debrief, build_debrief
+from operation.documents.document import to_plain
+from operation.documents.pages import build_debrief_document, summarize_debrief
 from operation.documents.tallies import compare_selectors, count_by, estimate_expected, estimate_rate
 from operation.inspections import OperationPeriod, find_period
 from operation.yields import select_valid_alerts
@@ -40,7 +42,7 @@ ONE_FIND = {
 }
 
 
-def build_operation(rows: list[dict[str, Any]]) -> DebriefInputs:
+def build_operation(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Build the tables of an operation from one dict for each consignment."""
     consignments, outcomes, scores = [], [], []
     for number, row in enumerate(rows):
@@ -69,11 +71,11 @@ def build_operation(rows: list[dict[str, Any]]) -> DebriefInputs:
                 quantity_g=10.0 if result == "nps" else None,
             )
         )
-    return DebriefInputs(
-        Tables(build_frame(consignments, Consignment), build_frame(outcomes, Outcome)),
-        pd.DataFrame(scores, columns=["consignment_id", "score"]),
-        capacity=2,
-    )
+    return {
+        "tables": Tables(build_frame(consignments, Consignment), build_frame(outcomes, Outcome)),
+        "scores": pd.DataFrame(scores, columns=["consignment_id", "score"]),
+        "capacity": 2,
+    }
 
 
 row_strategy = st.fixed_dictionaries(
@@ -115,14 +117,16 @@ def count_plainly(rows: list[dict[str, Any]], part: str | None, value: str | Non
 def test_every_count_is_that_of_a_plain_loop(rows: list[dict[str, Any]]) -> None:
     if all(row["selected_by"] is None for row in rows):
         rows[0]["selected_by"] = "model"
-    found = build_debrief(build_operation(rows), PERIOD)
+    found = build_debrief(**build_operation(rows), period=PERIOD)
     for name, part in (
         (None, None),
         *((each, "office") for each in OFFICES),
         *((each, "selected_by") for each in SELECTORS),
     ):
         tallies = (
-            [found.total] if part is None else [each for each in found.tallies[part] if each.part == name]
+            [found.total]
+            if part is None
+            else [each for each in getattr(found, f"by_{part}") if each.part == name]
         )
         plain = count_plainly(rows, part, name)
         if not plain:
@@ -142,11 +146,11 @@ def test_every_count_is_that_of_a_plain_loop(rows: list[dict[str, Any]]) -> None
         if plain.get("scored"):
             assert tally.expected.value == pytest.approx(plain["expected"])
     for part in ("office", "channel", "week", "selected_by", "route"):
-        assert sum(each.selected for each in found.tallies[part]) == found.total.selected
-        assert sum(each.positives for each in found.tallies[part]) == found.total.positives
-    handled = sum(each.positives for each in found.handlings)
+        assert sum(each.selected for each in getattr(found, f"by_{part}")) == found.total.selected
+        assert sum(each.positives for each in getattr(found, f"by_{part}")) == found.total.positives
+    handled = sum(each.positives for each in found.handled)
     assert handled == found.total.positives + found.total.selected - found.total.presented
-    json.dumps(found.to_plain(), allow_nan=False)
+    json.dumps(to_plain(found), allow_nan=False)
     assert "<svg" in build_debrief_document(found).page
 
 
@@ -167,10 +171,8 @@ def hand_made() -> Debrief:
     alert = Alert("A1", issued_at=day(0), departure_country=make_consignment().departure_country)
     never = Alert("A2", issued_at=day(0), description_pattern="unobtainium")
     late = Alert("A3", issued_at=day(90), description_pattern="unobtainium")
-    tables = Tables(
-        inputs.tables.consignments, inputs.tables.outcomes, build_frame([alert, never, late], Alert)
-    )
-    return build_debrief(DebriefInputs(tables, inputs.scores, truth, capacity=2), PERIOD)
+    inputs["tables"] = replace(inputs["tables"], alerts=build_frame([alert, never, late], Alert))
+    return build_debrief(**inputs, period=PERIOD, truth=truth)
 
 
 def test_a_small_operation_counted_by_hand() -> None:
@@ -178,18 +180,18 @@ def test_a_small_operation_counted_by_hand() -> None:
     total = found.total
     assert (found.arrivals, total.selected, total.presented, total.known, total.positives) == (12, 6, 5, 4, 2)
     assert total.expected.value == pytest.approx(0.9 + 0.8 + 0.1 + 0.2)
-    assert {each.name: each.positives for each in found.handlings} == {
+    assert {each.name: each.positives for each in found.handled} == {
         "ranked within capacity": 1, "ranked low": 1, "not presented": 1,
     }  # fmt: skip
-    assert found.truth_handlings is not None
-    assert {each.name: each.positives for each in found.truth_handlings} == {
+    assert found.handled_truth is not None
+    assert {each.name: each.positives for each in found.handled_truth} == {
         "ranked within capacity": 1, "ranked low": 1, "not presented": 1, "inspected without detection": 1,
         "ranked low, not selected": 1, "result pending": 1,
     }  # fmt: skip
     assert [(each.family, each.positives, each.quantity_g) for each in found.families] == [
         ("cathinone", 2, 20.0)
     ]
-    assert [(each.alert_id, each.counts.matched, each.counts.known, each.counts.positives) for each in found.yields] == [
+    assert [(each.alert_id, each.counts.matched, each.counts.known, each.counts.positives) for each in found.alerts] == [
         ("A1", 12, 4, 2), ("A2", 0, 0, 0),
     ]  # fmt: skip
     assert [(each.selector, math.isnan(each.ratio.value)) for each in found.selectors] == [
@@ -224,9 +226,9 @@ def test_what_arrived_before_the_period_is_ranked_among_its_own_day() -> None:
     rows = [plain | {"score": 0.9}, plain | {"score": 0.8}, plain | {"score": 0.1}]
     inputs = build_operation(rows)
     period = OperationPeriod(day(1.01), PERIOD.ends, PERIOD.as_of)
-    found = build_debrief(DebriefInputs(inputs.tables, inputs.scores, capacity=1), period)
+    found = build_debrief(**inputs | {"capacity": 1}, period=period)
     assert found.arrivals == 0
-    assert {each.name: each.positives for each in found.handlings} == {
+    assert {each.name: each.positives for each in found.handled} == {
         "ranked within capacity": 1, "ranked low": 2,
     }  # fmt: skip
 
@@ -237,9 +239,9 @@ def test_without_scores_a_positive_that_nobody_selected_was_not_ranked() -> None
         [plain | {"selected_by": "model", "result": "nps"}, plain | {"selected_by": None, "result": "clear"}]
     )
     truth = pd.DataFrame({"consignment_id": ["C000", "C001"], "result": ["nps"] * 2})
-    found = build_debrief(DebriefInputs(inputs.tables, None, truth, capacity=1), PERIOD)
-    assert found.truth_handlings is not None
-    assert {each.name: each.positives for each in found.truth_handlings} == {
+    found = build_debrief(inputs["tables"], PERIOD, truth=truth, capacity=1)
+    assert found.handled_truth is not None
+    assert {each.name: each.positives for each in found.handled_truth} == {
         "not scored": 1, "not scored, not selected": 1,
     }  # fmt: skip
 
@@ -308,16 +310,16 @@ def test_versions_of_a_consignment_are_one_arrival() -> None:
         build_frame(outcomes, Outcome),
         build_frame([Alert("A1", issued_at=day(0), departure_country="GB")], Alert),
     )
-    found = build_debrief(DebriefInputs(tables), PERIOD)
+    found = build_debrief(tables, PERIOD)
     assert found.arrivals == 2
-    assert [each.counts.matched for each in found.yields] == [2]
+    assert [each.counts.matched for each in found.alerts] == [2]
 
 
 def test_results_that_became_known_later_do_not_count() -> None:
     inputs = build_operation([ONE_FIND])
-    early = build_debrief(inputs, OperationPeriod(day(0), day(14), day(2)))
+    early = build_debrief(**inputs, period=OperationPeriod(day(0), day(14), day(2)))
     assert (early.total.known, early.total.positives) == (0, 0)
-    assert build_debrief(inputs, PERIOD).total.positives == 1
+    assert build_debrief(**inputs, period=PERIOD).total.positives == 1
 
 
 def test_an_interval_of_a_rate_is_the_exact_one() -> None:
@@ -356,11 +358,11 @@ def test_the_interval_of_many_scores_is_that_of_the_normal_distribution() -> Non
 
 def test_a_period_follows_from_the_tables_and_an_empty_one_is_refused() -> None:
     inputs = build_operation([ONE_FIND])
-    found = find_period(inputs.tables, None, None, None)
+    found = find_period(inputs["tables"], None, None, None)
     assert (found.begins, found.as_of) == (day(1), day(4))
     assert found.ends > day(1)
     with pytest.raises(BadInput, match=r"ends before it begins.*2024-03-07 09:00.*correct one of the dates"):
-        build_debrief(inputs, OperationPeriod(day(3), day(3), datetime(2030, 1, 1, tzinfo=UTC)))
-    nothing = Tables(inputs.tables.consignments, inputs.tables.outcomes[:0])
+        build_debrief(**inputs, period=OperationPeriod(day(3), day(3), datetime(2030, 1, 1, tzinfo=UTC)))
+    nothing = Tables(inputs["tables"].consignments, inputs["tables"].outcomes[:0])
     with pytest.raises(BadInput, match=r"no operation.*consignments: 1, outcomes: 0"):
         find_period(nothing, None, None, None)

@@ -12,8 +12,8 @@ from support.examples import day
 from consignments.errors import BadInput
 from models.calibration import CalibrationLevel
 from models.selection import build_selection_table
+from operation.documents.pages import build_plan_document, summarize_plan
 from operation.documents.plan import PlanDetails, build_plan, read_plan, select_by_plan
-from operation.documents.plan_report import build_plan_document, summarize_plan
 
 DETAILS = PlanDetails("CATalyst", day(20), day(30), "nps", explore=0.0)
 
