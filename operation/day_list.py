@@ -18,13 +18,9 @@ from consignments.timestamps import US_PER_DAY
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec, get_spelling
 from serving.event_log.events import (
-    ActionEvent,
     ArrivalEvent,
-    CancellationEvent,
     DecisionEvent,
     Event,
-    OutcomeEvent,
-    SelectionEvent,
 )
 from serving.event_log.reader import LogReader
 from serving.event_log.versions import LateVersionFilter
@@ -202,20 +198,20 @@ class DayList:
         self._viewed.pop(row.office, None)
 
     def _apply_to(self, row: ListRow, event: Event) -> None:
-        match event:
-            case OutcomeEvent():
+        match event.kind:
+            case "outcome":
                 self._apply_outcome(row, event)
-            case SelectionEvent():
+            case "selection":
                 row.selected_by = self._entries.selections.decode(event).selected_by
-            case ActionEvent():
+            case "action":
                 row.action = self._entries.actions.decode(event).action
-            case CancellationEvent():
+            case "cancellation":
                 row.cancelled = True
             case _:
                 return
         self._viewed.pop(row.office, None)
 
-    def _apply_outcome(self, row: ListRow, event: OutcomeEvent) -> None:
+    def _apply_outcome(self, row: ListRow, event: Event) -> None:
         outcome = self._entries.outcomes.decode(event)
         order, _ = rank_outcome(outcome, event)
         if row.outcome is not None and order < row.outcome:

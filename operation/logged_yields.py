@@ -15,7 +15,7 @@ from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
 from operation.yields import InspectionResult, MatchCounter, YieldCounts
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import AlertEvent, ArrivalEvent, Event, Kind, MessageEvent, OutcomeEvent
+from serving.event_log.events import ArrivalEvent, Event, Kind, RecordEvent
 from serving.event_log.reader import LogReader
 from serving.state.consignment_states import rank_outcome
 
@@ -80,17 +80,14 @@ class LoggedYields:
         return self._counter.count(alert_id, self._results)
 
     def _apply(self, event: Event, entries: EventCodec) -> None:
-        match event:
-            case AlertEvent():
-                self._counter.add_alert(entries.alerts.decode(event), event.sequence)
-            case ArrivalEvent():
-                self._match(event, entries)
-            case OutcomeEvent():
-                self._record_outcome(event, entries)
-            case MessageEvent():
-                self._record_message(event, entries)
-            case _:
-                pass
+        if isinstance(event, ArrivalEvent):
+            self._match(event, entries)
+        elif event.kind == "alert":
+            self._counter.add_alert(entries.alerts.decode(event), event.sequence)
+        elif event.kind == "outcome":
+            self._record_outcome(event, entries)
+        elif event.kind == "message":
+            self._record_message(event, entries)
 
     def _match(self, event: ArrivalEvent, entries: EventCodec) -> None:
         """Compare a consignment with the alerts that were in force when it was received."""
@@ -104,7 +101,7 @@ class LoggedYields:
         if c is not None:
             self._counter.record(c, event.sequence)
 
-    def _record_outcome(self, event: OutcomeEvent, entries: EventCodec) -> None:
+    def _record_outcome(self, event: RecordEvent, entries: EventCodec) -> None:
         """Record the result, unless a later one is known."""
         outcome, name = entries.outcomes.decode(event), event.consignment_id
         rank, _ = rank_outcome(outcome, event)
@@ -116,7 +113,7 @@ class LoggedYields:
         else:
             self._results.pop(name, None)
 
-    def _record_message(self, event: MessageEvent, entries: EventCodec) -> None:
+    def _record_message(self, event: Event, entries: EventCodec) -> None:
         try:
             envelope = Envelope.read(entries.messages.decode(event).envelope)
             message = decode_statement(envelope.get_statement())

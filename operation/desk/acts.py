@@ -7,12 +7,8 @@ from consignments.visibility import is_final, list_positive_results
 from operation.day_list import name_result
 from serving.event_log.event_codec import Action, EventCodec, Proposal
 from serving.event_log.events import (
-    ActionEvent,
     ArrivalEvent,
-    CancellationEvent,
     Event,
-    OutcomeEvent,
-    SelectionEvent,
 )
 from serving.state.consignment_states import rank_outcome
 
@@ -27,7 +23,7 @@ def find_standing_outcome(events: Sequence[Event]) -> Outcome | None:
     outcomes = [
         (rank_outcome(outcome, event)[0], outcome)
         for event in events
-        if isinstance(event, OutcomeEvent) and (outcome := PLAIN.outcomes.decode(event))
+        if event.kind == "outcome" and (outcome := PLAIN.outcomes.decode(event))
     ]
     return max(outcomes, key=lambda each: each[0])[1] if outcomes else None
 
@@ -41,7 +37,7 @@ def is_detection(outcome: Outcome | None) -> bool:
 
 def find_selection(events: Sequence[Event]) -> Selector | None:
     """Find who selected a consignment for inspection; None if no selection is recorded."""
-    found = [event for event in events if isinstance(event, SelectionEvent)]
+    found = [event for event in events if event.kind == "selection"]
     return PLAIN.selections.decode(found[-1]).selected_by if found else None
 
 
@@ -52,11 +48,11 @@ def find_selected_by(selection: Selector | None, proposal: Proposal | None) -> S
 
 def find_state(events: Sequence[Event], latest: ArrivalEvent) -> str:
     """Find what is known of a consignment last, as its row on the list says."""
-    if any(isinstance(each, CancellationEvent) and each.sequence > latest.sequence for each in events):
+    if any(each.kind == "cancellation" and each.sequence > latest.sequence for each in events):
         return "cancelled"
     if (outcome := find_standing_outcome(events)) is not None:
         return name_result(outcome)
-    actions = [each for each in events if isinstance(each, ActionEvent)]
+    actions = [each for each in events if each.kind == "action"]
     if actions:
         return PLAIN.actions.decode(actions[-1]).action
     return "open" if find_selection(events) is None else "selected"
@@ -64,11 +60,11 @@ def find_state(events: Sequence[Event], latest: ArrivalEvent) -> str:
 
 def is_same_act(later: Sequence[Event], record: Action | Outcome, key: str) -> bool:
     """Check if the only entry that followed a page is the act of its form: the form was sent twice."""
-    match later:
-        case [ActionEvent() as event] if isinstance(record, Action):
+    match record, [*later], [each.kind for each in later]:
+        case Action(), [event], ["action"]:
             done = PLAIN.actions.decode(event)
             return (done.action, done.by) == (record.action, record.by)
-        case [OutcomeEvent() as event] if isinstance(record, Outcome):
+        case Outcome(), [event], ["outcome"]:
             found = PLAIN.outcomes.decode(event)
             return event.asked_by == key and all(
                 getattr(found, name) == getattr(record, name) for name in REPEATED

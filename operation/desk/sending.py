@@ -18,7 +18,6 @@ from models.signatures.signed_message import sign_message
 from operation.desk.forms import Form, FormFault
 from operation.desk.messages import DOCUMENTS, PageRequest
 from operation.desk.pages import OfficerPages, Visit
-from serving.event_log.events import MessageEvent
 from serving.http.asgi import HttpCall
 from serving.http.problems import Refusal
 from serving.http.protocol.records import format_reason
@@ -90,7 +89,7 @@ def _find_recorded(service: Service, name: str) -> bytes | None:
     """Return the envelope of a message of the log; None if it is not recorded."""
     if name not in service.active.state.messages:
         return None
-    decoded = map(service.active.entries.messages.decode, service.log.read_entries_of(MessageEvent))
+    decoded = map(service.active.entries.messages.decode, service.log.read_events(kinds=("message",)))
     return next((each.envelope.encode() for each in decoded if each.name == name), None)
 
 

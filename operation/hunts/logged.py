@@ -20,7 +20,7 @@ from operation.hunts.hunt import (
 )
 from operation.hunts.second_scores import SecondScorer
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import AlertEvent, DecisionEvent
+from serving.event_log.events import DecisionEvent
 from serving.event_log.reader import LogReader
 from serving.event_log.versions import find_counting_version
 from serving.process.settings import Settings
@@ -66,7 +66,7 @@ class LogHunter:
 def find_alert(log: LogReader, entries: EventCodec, alert_id: str) -> HuntTarget | None:
     """Find the latest version of an alert as a target; None if there is none."""
     found: Alert | None = None
-    for event in log.read_entries_of(AlertEvent, log.last_sequence):
+    for event in log.read_events(until=log.last_sequence, kinds=("alert",)):
         alert = entries.alerts.decode(event)
         found = alert if alert.alert_id == alert_id else found
     return None if found is None else HuntTarget(alert_id, "", found, None)

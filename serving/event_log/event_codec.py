@@ -1,6 +1,7 @@
 """Conversion of records to log entries and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -30,17 +31,11 @@ from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
 from serving.event_log.events import (
-    ActionEvent,
-    AlertEvent,
     ArrivalEvent,
-    CancellationEvent,
-    CustomsStateEvent,
     DecisionEvent,
-    LinkEvent,
-    MessageEvent,
-    OutcomeEvent,
-    RecordEntry,
-    SelectionEvent,
+    Event,
+    RecordEvent,
+    SharedEvent,
 )
 from serving.event_log.packed_features import unpack_row
 
@@ -48,7 +43,7 @@ Keys = NDArray[np.uint64]
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
 R = TypeVar("R", bound=msgspec.Struct)
-E = TypeVar("E", bound=RecordEntry)
+E = TypeVar("E", bound=RecordEvent | SharedEvent)
 KEY_DTYPE = np.dtype("<u8")
 KINDS_DIGEST_CHARACTERS = 16
 
@@ -184,11 +179,6 @@ class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
     text: Annotated[Text | None, Meta(description="words of the message; not recorded")] = None
 
 
-def get_issued_us(c: Consignment) -> int:
-    """Return when the sender issued this version of a consignment, in microseconds; NO_TIME if unknown."""
-    return to_us_if_known(c.issued_at)
-
-
 def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
     """Compute a digest of a model's list of history keys: version of the algorithm, names and counterparts, in order."""
     named = [(kind.name, kind.counterpart) for kind in kinds]
@@ -198,42 +188,49 @@ def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
 class EntryCodec(Generic[R, E]):
     """A converter of one kind of records to log entries and back; without a vault it only decodes, without personal fields.
 
-    `columns` are the fields that have columns of their own, with the names of these; only those in `dated_by` are part of the content.
-    `get_us` returns when it happened, None if that was when it was recorded; `named_by` are the fields that identify a record that has no
-    consignment.
+    `build` makes an entry of its columns. `get_us` returns when a record happened, None if that was when it was recorded. `columns` are the
+    times that have columns of their own, with the names of these, and are not part of the content unless `dated_by` names them. `named_by`
+    are the fields that identify a record without a consignment.
     """
 
     def __init__(
         self,
         record: type[R],
-        event_type: type[E],
+        build: Callable[..., E],
         vault: Vault | None,
-        columns: dict[str, str],
         get_us: Callable[[R], int | None],
+        columns: Mapping[str, str] | None = None,
+        *,
         named_by: tuple[str, ...] = (),
         dated_by: tuple[str, ...] = (),
     ) -> None:
-        self._packer = RecordPacker(record, vault, tuple(name for name in columns if name not in dated_by))
-        self._event_type: Callable[..., E] = event_type
-        self._columns, self._get_us, self._named_by = columns, get_us, named_by
+        self._has_identifier = "consignment_id" in record.__struct_fields__
+        self._build, self._columns = build, columns or {}
+        self._get_us, self._named_by = get_us, named_by
+        aside = [name for name in self._columns if name not in dated_by]
+        self._packer = RecordPacker(record, vault, (*["consignment_id"] * self._has_identifier, *aside))
 
     def encode(self, sequence: int, record: R, recorded_us: int | None, asked_by: str) -> E:
         """Encode a record; `recorded_us` is None if it was imported."""
         fields = structs.asdict(record)
-        named = (normalize_identifier(fields["consignment_id"]),) if "consignment_id" in self._columns else ()
+        named = (normalize_identifier(fields["consignment_id"]),) if self._has_identifier else ()
         (packed,) = self._packer.pack_all([record], named or [self._get_name(fields)])
         happened_us = self._get_us(record)
         at_us = recorded_us if happened_us is None else happened_us
         columns = packed.content, packed.plain, packed.sealed
-        return self._event_type(sequence, at_us, recorded_us, *columns, asked_by, *named)
+        return self._build(sequence, at_us, recorded_us, *columns, asked_by, *named)
 
-    def decode(self, event: E) -> R:
+    def decode(self, event: Event) -> R:
         """Decode the record of an entry."""
-        aside: dict[str, Any] = {}
-        for field, column in self._columns.items():
-            value = getattr(event, column)
-            aside[field] = to_datetime(value) if column.endswith("_us") and value is not None else value
-        name = aside.get("consignment_id") or self._get_name(self._packer.unpack_plain(event.plain))
+        times = {field: getattr(event, column) for field, column in self._columns.items()}
+        aside: dict[str, Any] = {
+            field: None if us is None else to_datetime(us) for field, us in times.items()
+        }
+        name = event.consignment_id
+        if name is None:
+            name = self._get_name(self._packer.unpack_plain(event.plain))
+        else:
+            aside["consignment_id"] = name
         record: R = self._packer.unpack(event.plain, event.sealed, name, **aside)
         return record
 
@@ -256,35 +253,48 @@ class EventCodec:
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
         self.vault, self.kinds = vault, compute_kinds_digest(kinds)
-        name = {"consignment_id": "consignment_id"}
         self.consignments = RecordPacker(
             record, vault, ("consignment_id", "received_at", "cancelled_at", "issued_at")
         )
+        issued, recorded = _read_us("issued_at"), {"recorded_at": "recorded_us"}
         self.outcomes = EntryCodec(
-            Outcome, OutcomeEvent, vault, name | {"recorded_at": "recorded_us"}, get_visible_us
+            Outcome, partial(RecordEvent, kind="outcome"), vault, get_visible_us, recorded
         )
-        self.alerts = EntryCodec(Alert, AlertEvent, vault, {}, _read_us("issued_at"), ("alert_id",))
+        self.alerts = EntryCodec(
+            Alert, partial(SharedEvent, kind="alert"), vault, issued, named_by=("alert_id",)
+        )
         self.messages = EntryCodec(
-            LoggedMessage, MessageEvent, vault, {}, _read_us("issued_at"), ("author", "message_id")
+            LoggedMessage,
+            partial(SharedEvent, kind="message"),
+            vault,
+            issued,
+            named_by=("author", "message_id"),
         )
         self.cancellations = EntryCodec(
-            Cancellation, CancellationEvent, vault, name | {"cancelled_at": "at_us"}, _read_us("cancelled_at")
+            Cancellation,
+            partial(RecordEvent, kind="cancellation"),
+            vault,
+            _read_us("cancelled_at"),
+            {"cancelled_at": "at_us"},
         )
         self.selections = EntryCodec(
-            Selection, SelectionEvent, vault, name | {"selected_at": "at_us"}, _read_us("selected_at")
-        )
-        self.actions = EntryCodec(
-            RecordedAction, ActionEvent, vault, name | {"acted_at": "at_us"}, _read_us("acted_at"),
-            dated_by=("acted_at",),
-        )  # fmt: skip
-        self.states = EntryCodec(
-            CustomsState,
-            CustomsStateEvent,
+            Selection,
+            partial(RecordEvent, kind="selection"),
             vault,
-            name | {"recorded_at": "recorded_us"},
-            _read_us("issued_at"),
+            _read_us("selected_at"),
+            {"selected_at": "at_us"},
         )
-        self.links = EntryCodec(LoggedLink, LinkEvent, vault, {}, lambda _: None)
+        acted = {"acted_at": "at_us"}
+        self.actions = EntryCodec(
+            RecordedAction,
+            partial(RecordEvent, kind="action"),
+            vault,
+            _read_us("acted_at"),
+            acted,
+            dated_by=("acted_at",),
+        )
+        self.states = EntryCodec(CustomsState, partial(RecordEvent, kind="state"), vault, issued, recorded)
+        self.links = EntryCodec(LoggedLink, partial(SharedEvent, kind="link"), vault, lambda _: None)
 
     def encode_arrivals(
         self,
@@ -306,7 +316,7 @@ class EventCodec:
             zip(consignments, packed, stored, asked_by, strict=True), first
         ):
             assert c.received_at is not None
-            issued_us = get_issued_us(c)
+            issued_us = to_us_if_known(c.issued_at)
             if issued_us != NO_TIME:
                 both += issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
             columns = each.content, each.plain, each.sealed
@@ -340,27 +350,23 @@ class EventCodec:
         except ServiceFault:
             return None
 
-    def decode_plain_fields(self, event: ArrivalEvent) -> dict[str, Any]:
-        """Decode the fields of a consignment that are not personal; return no fields if its content was removed."""
-        return {} if event.redacted else self.consignments.unpack_plain(event.plain)
-
     def read_office(self, event: ArrivalEvent) -> str | None:
         """Return the office of a consignment; None if it has none, or it was imported and its content was removed."""
         if isinstance(event, DecisionEvent):
             return event.office
-        office: str | None = self.decode_plain_fields(event).get("office") or None
+        office: str | None = (
+            not event.redacted and self.consignments.unpack_plain(event.plain).get("office")
+        ) or None
         return office
 
-    def decode_link(self, event: LinkEvent) -> Link | None:
+    def decode_link(self, event: SharedEvent) -> Link | None:
         """Decode a link; return None if its content was removed, or there is no vault."""
         if event.redacted or self.vault is None:
             return None
         return unpack_link(self.links.decode(event).link)
 
 
-def get_spelling(
-    event: ArrivalEvent | OutcomeEvent | SelectionEvent | ActionEvent | CustomsStateEvent,
-) -> str:
+def get_spelling(event: ArrivalEvent | RecordEvent) -> str:
     """Return the identifier of an entry as its sender spelled it; in normal form if its content was removed."""
     return read_spelling(event.plain) or event.consignment_id
 

@@ -1,37 +1,28 @@
-"""Entries of the event log: a struct for each kind, and the row of an entry, `EventRow`, whose columns their fields name.
+"""Entries of the event log, of five types by their columns, and the row of an entry, `EventRow`, whose columns their fields name.
 
 From that struct derive the table, its migration, the hash of an entry, and the conversion of entries. A further column goes to the
 end of the struct and may be empty. It then is in the table of the next start, earlier entries have nothing in it, and their hashes
-stay. `Event` is any of the kinds; use `match` or `isinstance` to distinguish them.
+stay. `Event` is any of the types; `kind` tells the records of one type apart.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta, structs
-from msgspec.structs import astuple
 
 from consignments.errors import ServiceFault
 
-Kind = Literal[
-    "decision",
-    "arrival",
-    "outcome",
-    "alert",
-    "cancellation",
-    "selection",
-    "action",
-    "state",
-    "link",
-    "removal",
-    "restore",
-    "message",
-    "downgrade",
-    "access",
-]
+ConsignmentKind = Literal["outcome", "cancellation", "selection", "action", "state"]
+"""Kinds of records about a consignment: its outcome, its cancellation, its selection for inspection, an officer's action, an answer of customs."""
+SharedKind = Literal["alert", "message", "link"]
+"""Kinds of records about no single consignment: an alert, a message of a partner, a link of masters and houses."""
+MaintenanceKind = Literal["removal", "restore", "downgrade", "access"]
+"""Kinds of entries of npsrisk itself: a removal of content (`serving.event_log.redactions.Redaction`), a restore from a backup, the use of an
+older release than the newest approved one, a look at personal data (`serving.maintenance.access_log.PersonalAccess`)."""
+Kind = Literal["decision", "arrival", ConsignmentKind, SharedKind, MaintenanceKind]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 CONTENT_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "link")
 """Kinds of entries whose content a removal of old content empties."""
@@ -45,8 +36,6 @@ NOT_READ = b"\xc1"
 
 class LogEntry(msgspec.Struct, frozen=True, gc=False):
     """The common base of all entries; `recorded_us` of imported data is the value of the table. Times are microseconds since the epoch."""
-
-    kind: ClassVar[Kind]
 
     sequence: int
     at_us: int
@@ -64,6 +53,11 @@ class RecordEntry(LogEntry, frozen=True, gc=False):
     sealed: bytes | None
     asked_by: str
 
+    @property
+    def redacted(self) -> bool:
+        """Return whether its content (fields, features, reasons) was removed; the history keys of an arrival remain."""
+        return self.plain == EMPTY
+
 
 class ArrivalEvent(RecordEntry, frozen=True, gc=False):
     """A consignment that counts in history. Without a decision it was imported, or the model failed.
@@ -71,16 +65,11 @@ class ArrivalEvent(RecordEntry, frozen=True, gc=False):
     `kinds` is the digest of the kinds of history keys in `keys`: little-endian uint64, followed by as many counterparts.
     """
 
-    kind: ClassVar[Kind] = "arrival"
+    kind: ClassVar[Literal["arrival", "decision"]] = "arrival"
 
     consignment_id: str
     kinds: str
     keys: bytes
-
-    @property
-    def redacted(self) -> bool:
-        """Return whether its content (fields, features, reasons) was removed; its history keys remain."""
-        return self.plain == EMPTY
 
     def drop_bytes(self) -> "ArrivalEvent":
         """Return the entry without the columns that take most memory."""
@@ -95,7 +84,7 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
     included when it was read for this decision; None for the entry before this one.
     """
 
-    kind: ClassVar[Kind] = "decision"
+    kind: ClassVar[Literal["arrival", "decision"]] = "decision"
 
     recorded_us: int
     features: bytes | None
@@ -114,74 +103,23 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
         return structs.replace(self, plain=NOT_READ, sealed=None, keys=NOT_READ, features=None)
 
 
-class OutcomeEvent(RecordEntry, frozen=True, gc=False):
-    """An inspection outcome; `at_us` is when it became visible."""
-
-    kind: ClassVar[Kind] = "outcome"
+class RecordEvent(RecordEntry, frozen=True, gc=False):
+    """A record about a consignment; `at_us` is when it happened, of an outcome when it became visible."""
 
     consignment_id: str
+    kind: ConsignmentKind
 
 
-class AlertEvent(RecordEntry, frozen=True, gc=False):
-    """An alert of a partner; `at_us` is when it was issued."""
+class SharedEvent(RecordEntry, frozen=True, gc=False):
+    """A record about no single consignment; `at_us` is when it was issued. A link is encrypted as a whole, and no score reads it."""
 
-    kind: ClassVar[Kind] = "alert"
     consignment_id: ClassVar[None] = None
 
-
-class MessageEvent(RecordEntry, frozen=True, gc=False):
-    """A message of a partner; `at_us` is when it was issued. The alerts that it changed are entries before it."""
-
-    kind: ClassVar[Kind] = "message"
-    consignment_id: ClassVar[None] = None
+    kind: SharedKind
 
 
-class CancellationEvent(RecordEntry, frozen=True, gc=False):
-    """A cancellation of a consignment by its sender; `at_us` is when it was cancelled."""
-
-    kind: ClassVar[Kind] = "cancellation"
-
-    consignment_id: str
-
-
-class SelectionEvent(RecordEntry, frozen=True, gc=False):
-    """A selection of a consignment for inspection; `at_us` is when it was selected."""
-
-    kind: ClassVar[Kind] = "selection"
-
-    consignment_id: str
-
-
-class ActionEvent(RecordEntry, frozen=True, gc=False):
-    """An officer's action on a consignment, for example a release; `at_us` is when it was taken."""
-
-    kind: ClassVar[Kind] = "action"
-
-    consignment_id: str
-
-
-class CustomsStateEvent(RecordEntry, frozen=True, gc=False):
-    """An answer of customs about a consignment, such as a hold; `at_us` is when it was issued. No score reads it."""
-
-    kind: ClassVar[Kind] = "state"
-
-    consignment_id: str
-
-
-class LinkEvent(RecordEntry, frozen=True, gc=False):
-    """The link of a master or a house (`consignments.messages.links.Link`), encrypted as a whole. No score reads it."""
-
-    kind: ClassVar[Kind] = "link"
-    consignment_id: ClassVar[None] = None
-
-    @property
-    def redacted(self) -> bool:
-        """Return whether its content was removed."""
-        return self.plain == EMPTY
-
-
-class MaintenanceEntry(LogEntry, frozen=True, gc=False):
-    """An entry of npsrisk itself about other entries; `plain` is the MessagePack of what was done."""
+class MaintenanceEvent(LogEntry, frozen=True, gc=False):
+    """An entry of npsrisk itself; `plain` is the MessagePack of what was done, of a restore the name that the log has from here on."""
 
     content: ClassVar[bytes] = EMPTY
     consignment_id: ClassVar[None] = None
@@ -189,48 +127,10 @@ class MaintenanceEntry(LogEntry, frozen=True, gc=False):
     asked_by: ClassVar[str] = ""
 
     plain: bytes
+    kind: MaintenanceKind
 
 
-class RedactionEvent(MaintenanceEntry, frozen=True, gc=False):
-    """A removal of the content of entries recorded before `at_us` (`serving.event_log.redactions.Redaction`)."""
-
-    kind: ClassVar[Kind] = "removal"
-
-
-class RestoreEvent(MaintenanceEntry, frozen=True, gc=False):
-    """A restore from a backup; `plain` is the name that the log has in identifiers of decisions from here on."""
-
-    kind: ClassVar[Kind] = "restore"
-
-
-class DowngradeEvent(MaintenanceEntry, frozen=True, gc=False):
-    """The use of an older release than the newest approved one; `plain` is the MessagePack of the two models, `NAME/VERSION`."""
-
-    kind: ClassVar[Kind] = "downgrade"
-
-
-class AccessEvent(MaintenanceEntry, frozen=True, gc=False):
-    """A look at personal data (`serving.maintenance.access_log.PersonalAccess`). No score reads it."""
-
-    kind: ClassVar[Kind] = "access"
-
-
-Event = (
-    ArrivalEvent
-    | DecisionEvent
-    | OutcomeEvent
-    | AlertEvent
-    | MessageEvent
-    | CancellationEvent
-    | SelectionEvent
-    | ActionEvent
-    | CustomsStateEvent
-    | LinkEvent
-    | RedactionEvent
-    | RestoreEvent
-    | DowngradeEvent
-    | AccessEvent
-)
+Event = ArrivalEvent | DecisionEvent | RecordEvent | SharedEvent | MaintenanceEvent
 """Any entry of the log, without the hashes of the chain."""
 
 Columns = tuple[Any, ...]
@@ -298,47 +198,39 @@ def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
     return hashes
 
 
-class _Layout(NamedTuple):
-    """The mapping between the fields of a kind of entry and the columns; `constants` are the values of the columns that it has no fields for."""
-
-    event_type: Callable[..., Event]
-    constants: Columns
-    get_columns: Callable[[Columns], Columns]
-    get_fields: Callable[[Sequence[Any]], Columns]
-
-
-def _lay_out(event_type: Any) -> _Layout:
-    fields = event_type.__struct_fields__
-    constants = {
-        name: getattr(event_type, name, None) for name in NAMES if name not in fields and name != "digest"
-    }
-    places = {name: place for place, name in enumerate((*fields, "digest", *constants))}
-    return _Layout(
-        event_type,
-        tuple(constants.values()),
-        itemgetter(*(places[name] for name in NAMES)),
-        itemgetter(*(PLACES[name] for name in fields)),
+_DIGEST = PLACES["digest"]
+_TYPES: dict[str, Any] = {each.kind: each for each in (ArrivalEvent, DecisionEvent)} | {
+    kind: event_type
+    for event_type, kinds in (
+        (RecordEvent, ConsignmentKind),
+        (SharedEvent, SharedKind),
+        (MaintenanceEvent, MaintenanceKind),
     )
-
-
-_LAYOUTS: dict[str, _Layout] = {each.kind: _lay_out(each) for each in get_args(Event)}
+    for kind in get_args(kinds)
+}
+_READERS = {
+    kind: (event_type, itemgetter(*(PLACES[name] for name in event_type.__struct_fields__)))
+    for kind, event_type in _TYPES.items()
+}
 
 
 def encode_row(event: Event, digest: int | None = None) -> Columns:
     """Return the columns of an entry, with the digest of its identifier."""
-    layout = _LAYOUTS[event.kind]
-    return layout.get_columns((*astuple(event), digest, *layout.constants))
+    row = [getattr(event, name, None) for name in NAMES]
+    row[_DIGEST] = digest
+    return tuple(row)
 
 
 def decode_row(row: Sequence[Any]) -> Event:
     """Return the entry of a row; raise `ServiceFault` if this version does not know its kind."""
-    layout = _LAYOUTS.get(row[1])
-    if layout is None:
+    if row[1] not in _READERS:
         raise ServiceFault(
             "a log entry has an unknown kind",
             where=f"log entry {row[0]}",
             got=str(row[1]),
-            expected=", ".join(_LAYOUTS),
+            expected=", ".join(_READERS),
             todo="run npsrisk verify-log; if the chain is valid, use the version of npsrisk that wrote the log",
         )
-    return layout.event_type(*layout.get_fields(row))
+    event_type, get_fields = _READERS[row[1]]
+    event: Event = event_type(*get_fields(row))
+    return event

@@ -26,7 +26,7 @@ from serving.event_log.databases.database import (
     wipe,
 )
 from serving.event_log.databases.tables import ENTRIES, LOG
-from serving.event_log.events import Columns, Event, RedactionEvent, encode_row, hash_row, hash_rows
+from serving.event_log.events import Columns, Event, MaintenanceEvent, encode_row, hash_row, hash_rows
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader
 from serving.event_log.redactions import RebuiltKeys, Redaction, insert_row, list_content, remove_content
@@ -160,7 +160,7 @@ class EventLog(LogReader):
             with self._writer.transaction() as connection:
                 removal = remove_content(self, connection, removal, keys, concerned)
                 plain = msgspec.msgpack.encode(removal)
-                row = encode_row(RedactionEvent(sequence, removal.before_us, recorded_us, plain))
+                row = encode_row(MaintenanceEvent(sequence, removal.before_us, recorded_us, plain, "removal"))
                 head = hash_row(self._head, row)
                 insert_row(self, connection, row, head)
         self.last_sequence, self._head = sequence, head

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from threading import Condition
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, cast
 
 import sqlalchemy as sa
 
@@ -20,25 +20,19 @@ from serving.event_log.events import (
     NAMES,
     NOT_READ,
     PLACES,
-    AccessEvent,
-    AlertEvent,
     ArrivalEvent,
     Columns,
     DecisionEvent,
     Event,
     Kind,
-    LinkEvent,
-    MessageEvent,
     RecordEntry,
-    RedactionEvent,
-    RestoreEvent,
+    SharedEvent,
     decode_row,
 )
 from serving.event_log.terms import Terms
 
 Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
-E = TypeVar("E", AccessEvent, AlertEvent, MessageEvent, RedactionEvent, RestoreEvent)
 DIGEST_BYTES = 8
 PAGE_ENTRIES = 2_000
 """Entries fetched at a time with all their columns."""
@@ -64,7 +58,7 @@ class LogReader:
         self.terms = Terms(lambda: self.queries.fetch_all(sa.select(TERMS)))
         self._named: dict[frozenset[str], CompiledQuery] = {}
         self.last_sequence = self.read_last_sequence()
-        restores = self.read_entries_of(RestoreEvent)
+        restores = [*self.read_events(kinds=("restore",))]
         self._restored = [event.sequence for event in restores]
         self._given_names = [self.log_id, *(event.plain.decode() for event in restores)]
 
@@ -194,23 +188,18 @@ class LogReader:
         found = self.queries.fetch_among(query, ENTRIES.c.digest, digests)
         return self._choose(sorted(found, key=_get_sequence), set(consignment_ids), until)
 
-    def read_entries_of(self, event_type: type[E], until: int | None = None, after: int = 0) -> list[E]:
-        """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order; `after` is excluded."""
-        found = self.read_events(after, until, (), (event_type.kind,))
-        return [event for event in found if isinstance(event, event_type)]
-
     def list_links(self, after: int = 0, until: int | None = None) -> list[int]:
         """List the sequence numbers of the links of masters and houses in a range, in order; `after` is excluded."""
-        batches = self.read_columns(("sequence",), after, until, (LinkEvent.kind,))
+        batches = self.read_columns(("sequence",), after, until, ("link",))
         return [sequence for (sequences,) in batches for sequence in sequences]
 
-    def read_links(self, places: Sequence[int]) -> Iterator[LinkEvent]:
+    def read_links(self, places: Sequence[int]) -> Iterator[SharedEvent]:
         """Read the links with some sequence numbers, in their order."""
         for start in range(0, len(places), LINKS_PER_READING):
             here = places[start : start + LINKS_PER_READING]
             events = {row[0]: decode_row(row) for row in self.read_places(here)}
             found = (events.get(place) for place in here)
-            yield from (event for event in found if isinstance(event, LinkEvent))
+            yield from (event for event in found if isinstance(event, SharedEvent))
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()

@@ -14,7 +14,6 @@ from serving.event_log.events import (
     CONTENT_KINDS,
     EMPTY,
     Columns,
-    RedactionEvent,
     encode_columns,
 )
 from serving.event_log.reader import IN_LIMIT, PAGE_ENTRIES, LogReader, list_columns, select_entries
@@ -96,7 +95,7 @@ class RebuiltKeys(NamedTuple):
 
 def read_redactions(log: LogReader) -> list[Redaction]:
     """Read the recorded removals of content, in order; raise `msgspec.MsgspecError` if one was changed."""
-    return [_decode(event.plain) for event in log.read_entries_of(RedactionEvent)]
+    return [_decode(event.plain) for event in log.read_events(kinds=("removal",))]
 
 
 def find_redaction_end(log: LogReader) -> int:

@@ -19,12 +19,11 @@ from models.signatures.signed_message import decode_statement
 from serving.event_log.event_codec import CustomsState, EventCodec, Selection, get_spelling
 from serving.event_log.events import (
     ArrivalEvent,
-    CustomsStateEvent,
     DecisionEvent,
     Event,
-    MessageEvent,
-    OutcomeEvent,
-    SelectionEvent,
+    Kind,
+    RecordEvent,
+    SharedEvent,
 )
 from serving.event_log.versions import LateVersionFilter
 from serving.http.inquiries import PastDecision, build_customs_state, build_past_decision
@@ -38,7 +37,7 @@ from serving.scoring.recording import OTHER_OFFICE, OfficeFinder
 EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
 PAGE_REFUSALS = (409, 503)
 CURSOR_DETAIL = "The log has no entry after this one. A backup was restored, or it is another log: read the feed from after=0."
-E = TypeVar("E", DecisionEvent, MessageEvent, CustomsStateEvent, SelectionEvent)
+E = TypeVar("E", DecisionEvent, SharedEvent, RecordEvent)
 EXCLUDED_FROM_STATUS = ("features", "reasons", "sealed")
 
 
@@ -114,7 +113,7 @@ class OpenSelections(FeedPage, frozen=True, kw_only=True):
 @route("/v1/decisions", "decisions", paged=True, refusals=PAGE_REFUSALS)
 async def list_decisions(request: ApiRequest) -> DecisionFeed:
     """Return the decisions recorded after a log entry."""
-    events, end = await asyncio.to_thread(_read_page, request, DecisionEvent, EXCLUDED_FROM_FEEDS)
+    events, end = await asyncio.to_thread(_read_page, request, DecisionEvent, "decision", EXCLUDED_FROM_FEEDS)
     format_id = request.service.log.format_decision_id
     found = [
         FeedDecision(
@@ -132,7 +131,7 @@ async def list_decisions(request: ApiRequest) -> DecisionFeed:
 @route("/v1/messages", "message_feed", tag="partners", paged=True, refusals=PAGE_REFUSALS)
 async def list_messages(request: ApiRequest) -> MessageFeed:
     """Return the messages recorded after a log entry."""
-    events, end = await asyncio.to_thread(_read_page, request, MessageEvent)
+    events, end = await asyncio.to_thread(_read_page, request, SharedEvent, "message")
     entries, found = request.service.active.entries, list[FeedMessage]()
     for event in events:
         envelope = Envelope.read(entries.messages.decode(event).envelope)
@@ -147,7 +146,7 @@ async def list_customs_events(request: ApiRequest) -> EventFeed:
     """Return the answers of customs recorded after a log entry."""
     active, offices = request.service.active, request.caller.offices
     finder = OfficeFinder(active, request.service.log)
-    events, end = await asyncio.to_thread(_read_page, request, CustomsStateEvent, EXCLUDED_FROM_FEEDS)
+    events, end = await asyncio.to_thread(_read_page, request, RecordEvent, "state", EXCLUDED_FROM_FEEDS)
     found = []
     for event in events:
         name = event.consignment_id
@@ -161,12 +160,12 @@ async def list_customs_events(request: ApiRequest) -> EventFeed:
 @route("/v1/selections", "open_selections", paged=True, refusals=PAGE_REFUSALS)
 async def list_open_selections(request: ApiRequest) -> OpenSelections:
     """Return the selected consignments without a final outcome."""
-    events, end = await asyncio.to_thread(_read_page, request, SelectionEvent, EXCLUDED_FROM_FEEDS)
+    events, end = await asyncio.to_thread(_read_page, request, RecordEvent, "selection", EXCLUDED_FROM_FEEDS)
     found = await asyncio.to_thread(_find_open_selections, request, events)
     return OpenSelections(selections=found, **end)
 
 
-def _find_open_selections(request: ApiRequest, events: Sequence[SelectionEvent]) -> list[OpenSelection]:
+def _find_open_selections(request: ApiRequest, events: Sequence[RecordEvent]) -> list[OpenSelection]:
     entries, log = request.service.active.entries, request.service.log
     found = []
     for event in events:
@@ -183,14 +182,14 @@ def _find_open_selections(request: ApiRequest, events: Sequence[SelectionEvent])
 
 
 def _read_page(
-    request: ApiRequest, kind: type[E], without: Sequence[str] = ()
+    request: ApiRequest, event_type: type[E], kind: Kind, without: Sequence[str] = ()
 ) -> tuple[list[E], dict[str, Any]]:
     """Read the log entries of a page, with the fields of its end; a refusal with 409 if it begins after the last entry."""
     page, log = request.page, request.service.log
     if page.after > log.last_sequence and page.after > log.read_last_sequence():
         raise Refusal(409, CURSOR_DETAIL)
-    events = log.read_page(kind.kind, page.after, page.limit + 1, without)
-    shown = [event for event in events[: page.limit] if isinstance(event, kind)]
+    events = log.read_page(kind, page.after, page.limit + 1, without)
+    shown = [event for event in events[: page.limit] if isinstance(event, event_type)]
     last = shown[-1].sequence if shown else page.after
     return shown, {"next": last, "more": len(events) > page.limit, "log": log.name}
 
@@ -202,8 +201,8 @@ def read_status(events: list[Event], entries: EventCodec) -> str | None:
         if event.kind == "cancellation":
             status = None
         elif isinstance(event, ArrivalEvent) and status is None:
-            status = "open" if not any(isinstance(each, OutcomeEvent) for each in events) else None
-        elif isinstance(event, OutcomeEvent):
+            status = "open" if not any(each.kind == "outcome" for each in events) else None
+        elif event.kind == "outcome":
             status = "pending" if entries.outcomes.decode(event).result == "pending" else None
     return status
 

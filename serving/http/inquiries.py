@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
@@ -18,17 +18,16 @@ from serving.event_log.event_codec import (
     CustomsState,
     EntryCodec,
     EventCodec,
+    R,
     RecordedAction,
     Selection,
     get_spelling,
 )
 from serving.event_log.events import (
-    ActionEvent,
-    CustomsStateEvent,
     DecisionEvent,
     Event,
-    OutcomeEvent,
-    SelectionEvent,
+    Kind,
+    RecordEvent,
 )
 from serving.http.asgi import respond, respond_json
 from serving.http.problems import Refusal
@@ -171,25 +170,25 @@ def build_history(
 ) -> ConsignmentHistory:
     """Group the events of a consignment by kind; the result has no personal fields."""
 
-    def decode_all(codec: EntryCodec[Any, Any], kind: type[Any]) -> list[Any]:
-        found = [event for event in events if isinstance(event, kind)]
+    def decode_all(codec: EntryCodec[R, RecordEvent], kind: Kind) -> list[R]:
+        found = [event for event in events if isinstance(event, RecordEvent) and event.kind == kind]
         return [structs.replace(codec.decode(each), consignment_id=get_spelling(each)) for each in found]
 
-    clients = [event.asked_by for event in events if isinstance(event, OutcomeEvent)]
-    outcomes = zip(decode_all(entries.outcomes, OutcomeEvent), clients, strict=True)
+    clients = [event.asked_by for event in events if event.kind == "outcome"]
+    outcomes = zip(decode_all(entries.outcomes, "outcome"), clients, strict=True)
     return ConsignmentHistory(
         name,
         [build_past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)],
         [RecordedOutcome(**structs.asdict(each), recorded_by=client) for each, client in outcomes],
         imported=[to_datetime(event.at_us) for event in events if event.kind == "arrival"],
         cancellations=[to_datetime(event.at_us) for event in events if event.kind == "cancellation"],
-        selections=decode_all(entries.selections, SelectionEvent),
-        actions=decode_all(entries.actions, ActionEvent),
-        events=decode_all(entries.states, CustomsStateEvent),
+        selections=decode_all(entries.selections, "selection"),
+        actions=decode_all(entries.actions, "action"),
+        events=decode_all(entries.states, "state"),
     )
 
 
-def build_customs_state(event: CustomsStateEvent, entries: EventCodec) -> CustomsState:
+def build_customs_state(event: RecordEvent, entries: EventCodec) -> CustomsState:
     """Build the answer's form of a logged answer of customs."""
     return structs.replace(entries.states.decode(event), consignment_id=get_spelling(event))
 

@@ -13,7 +13,7 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file
-from serving.event_log.events import AccessEvent
+from serving.event_log.events import Event, MaintenanceEvent
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
 from serving.process.logging import logger
@@ -82,7 +82,7 @@ class AccessIntake:
         if size == self._size or not service.role.is_active or service.committer.fault is not None:
             return False
         if self._known is None:
-            self._known = {decode_access(event) for event in service.log.read_entries_of(AccessEvent)}
+            self._known = {decode_access(event) for event in service.log.read_events(kinds=("access",))}
         lines = self._path.read_bytes().splitlines(keepends=True)
         found = [_read_line(line) for line in lines if line.endswith(b"\n")]
         new = [each for each in dict.fromkeys(found) if each is not None and each not in self._known]
@@ -93,7 +93,7 @@ class AccessIntake:
         return bool(new)
 
 
-def decode_access(event: AccessEvent) -> PersonalAccess:
+def decode_access(event: Event) -> PersonalAccess:
     """Decode an entry."""
     return msgspec.msgpack.decode(event.plain, type=PersonalAccess)
 
@@ -101,7 +101,9 @@ def decode_access(event: AccessEvent) -> PersonalAccess:
 def _add(active: ActiveModel, access: PersonalAccess) -> CommitGroup:
     active.committer.check()
     now_us = active.clock()
-    event = AccessEvent(active.committer.next_sequence, now_us, now_us, msgspec.msgpack.encode(access))
+    event = MaintenanceEvent(
+        active.committer.next_sequence, now_us, now_us, msgspec.msgpack.encode(access), "access"
+    )
     active.state.apply(event)
     return active.committer.add([event])
 

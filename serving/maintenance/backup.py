@@ -34,7 +34,7 @@ from serving.event_log.copies import (
     get_sqlite_path,
     is_sqlite_url,
 )
-from serving.event_log.events import RestoreEvent
+from serving.event_log.events import MaintenanceEvent
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
@@ -140,7 +140,9 @@ def restore(
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
             identity = secrets.token_hex(4).encode()  # entries after the backup had the old name
-            log.append([RestoreEvent(log.last_sequence + 1, to_us(datetime.now(UTC)), None, identity)])
+            log.append(
+                [MaintenanceEvent(log.last_sequence + 1, to_us(datetime.now(UTC)), None, identity, "restore")]
+            )
             removed = forget_again(log, forgotten, settings.state_dir)
             return RestoreResult(manifest, removed, log.head)
 

@@ -45,14 +45,11 @@ from serving.event_log.event_codec import (
 )
 from serving.event_log.events import (
     ARRIVAL_KINDS,
-    AccessEvent,
     ArrivalEvent,
-    CancellationEvent,
     DecisionEvent,
     Event,
     Kind,
-    OutcomeEvent,
-    SelectionEvent,
+    RecordEvent,
 )
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
@@ -165,18 +162,18 @@ class ExportSchema:
     models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     emptied: int = 0
     names: dict[str, list[str]] = field(default_factory=dict)
-    ended: dict[int, CancellationEvent] = field(default_factory=dict)
+    ended: dict[int, Event] = field(default_factory=dict)
 
     @classmethod
     def scan(cls, log: LogReader, progress: Progress | None) -> "ExportSchema":
         """Read the arrivals, decisions and cancellations of a log without the bytes that take most memory."""
         found, standing = cls(), dict[str, int]()
-        cancellations = log.read_events(until=log.last_sequence, kinds=(CancellationEvent.kind,))
+        cancellations = log.read_events(until=log.last_sequence, kinds=("cancellation",))
         cancelled = {event.consignment_id for event in cancellations}
-        kinds = (*ARRIVAL_KINDS, CancellationEvent.kind)
+        kinds = (*ARRIVAL_KINDS, "cancellation")
         events = log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_SCHEMA, kinds=kinds)
         for event in _report(events, progress, "columns", log.last_sequence):
-            if isinstance(event, CancellationEvent):
+            if event.kind == "cancellation":
                 if event.consignment_id in standing:
                     found.ended[standing.pop(event.consignment_id)] = event
                 continue
@@ -244,8 +241,8 @@ class LogTables:
         self, log: LogReader, entries: EventCodec, folder: Path, schema: ExportSchema, mark: dict[str, Any]
     ) -> None:
         self._entries, self._declared, self._names = entries, schema.declared, schema.names
-        self._ended, self._chosen = schema.ended, dict[str, SelectionEvent]()
-        self._chosen_before: dict[int, SelectionEvent] = {}
+        self._ended, self._chosen = schema.ended, dict[str, RecordEvent]()
+        self._chosen_before: dict[int, RecordEvent] = {}
         self._folder, self._metadata = folder, {METADATA_KEY: msgspec.json.encode(mark)}
         self._files: dict[str, TableFile] = {}
         declared = [(CANCELLED_SEQUENCE, SEQUENCE_TYPE), *sorted(self._declared.items())]
@@ -279,11 +276,11 @@ class LogTables:
     def add(self, event: Event) -> None:
         """Add an entry to its tables; if a consignment can no longer be read, add only its decision."""
         names = [RECORD_TABLES[event.kind][0]] if event.kind in RECORD_TABLES else []
-        if isinstance(event, AccessEvent):
+        if event.kind == "access":
             names.append("accesses")
-        if isinstance(event, SelectionEvent):
+        if event.kind == "selection":
             self._chosen[event.consignment_id] = event
-        if isinstance(event, OutcomeEvent) and event.consignment_id in self._chosen:
+        if event.kind == "outcome" and event.consignment_id in self._chosen:
             self._chosen_before[event.sequence] = self._chosen[event.consignment_id]
         if isinstance(event, ArrivalEvent) and not event.redacted:
             names.append("consignments")
@@ -460,7 +457,7 @@ def _require_replaceable(out: Path) -> None:
         )
 
 
-def _build_accesses(events: list[AccessEvent]) -> Columns:
+def _build_accesses(events: list[Event]) -> Columns:
     accesses = [decode_access(event) for event in events]
     columns: Columns = {name: [getattr(each, name) for each in accesses] for name in ACCESS_COLUMNS}
     return columns | {SEQUENCE: [event.sequence for event in events]}

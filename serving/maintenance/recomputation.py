@@ -30,13 +30,10 @@ from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, decode_issued_us, decode_keys
 from serving.event_log.events import (
-    AlertEvent,
     ArrivalEvent,
-    CancellationEvent,
     DecisionEvent,
     Event,
     Kind,
-    OutcomeEvent,
 )
 from serving.event_log.reader import LogReader
 from serving.scoring.loaded_model import ScoringMethod
@@ -76,14 +73,12 @@ class OutcomeEvents:
         unread: list[tuple[Event, str]] = []
         for event in log.read_events(until=until, kinds=OUTCOME_KINDS):
             try:
-                match event:
-                    case OutcomeEvent():
-                        outcomes[event.sequence] = entries.outcomes.decode(event)
-                    case AlertEvent():
-                        alerts[event.sequence] = entries.alerts.decode(event)
-                    case CancellationEvent():
-                        places = cancelled.setdefault(event.consignment_id, [])
-                        places.append((event.sequence, event.at_us))
+                if event.kind == "outcome":
+                    outcomes[event.sequence] = entries.outcomes.decode(event)
+                elif event.kind == "alert":
+                    alerts[event.sequence] = entries.alerts.decode(event)
+                elif event.kind == "cancellation":
+                    cancelled.setdefault(event.consignment_id, []).append((event.sequence, event.at_us))
             except (ServiceFault, msgspec.MsgspecError) as error:
                 unread.append((event, _reason(error)))
         frame = build_frame(list(outcomes.values()), Outcome).assign(**{SEQUENCE: list(outcomes)})

@@ -17,7 +17,7 @@ from consignments.records import Code, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from models.selection import SelectionRule, select
 from serving.event_log.event_codec import EventCodec, Selection, get_spelling
-from serving.event_log.events import DecisionEvent, Event, SelectionEvent
+from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
@@ -174,7 +174,7 @@ class ScoredConsignments:
         )
 
     def _record_selection(self, event: Event) -> None:
-        if isinstance(event, SelectionEvent):
+        if event.kind == "selection":
             selection = self._entries.selections.decode(event)
             if selection.request == self._request_id:
                 self.drawn.append(structs.replace(selection, consignment_id=get_spelling(event)))

@@ -7,7 +7,7 @@ from msgspec import msgpack
 
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from serving.deployment.releases import find_release_folder
-from serving.event_log.events import DowngradeEvent
+from serving.event_log.events import MaintenanceEvent
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
@@ -129,7 +129,7 @@ class ModelUpdates:
         if model.newer is not None and committer.fault is None:
             plain = msgpack.encode((model.name, f"{model.newer.name}/{model.newer.version}"))
             now_us = active.clock()
-            event = DowngradeEvent(committer.next_sequence, now_us, now_us, plain)
+            event = MaintenanceEvent(committer.next_sequence, now_us, now_us, plain, "downgrade")
             active.state.apply(event)
             committer.add([event])
             logger.warning("an older release is in use", model=model.name, newer=model.newer.version)

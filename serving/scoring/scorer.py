@@ -15,12 +15,12 @@ from consignments.doubts import Doubt
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
-from consignments.timestamps import US_PER_DAY
+from consignments.timestamps import US_PER_DAY, to_us_if_known
 from consignments.versions import is_late
 from features.normalization.normal_forms import DeclaredTexts, get_declared_texts
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
-from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, get_issued_us
+from serving.event_log.event_codec import Cancellation, Keys, Row, Rows
 from serving.event_log.events import ArrivalEvent, DecisionEvent
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.event_log.packed_features import pack_rows
@@ -236,7 +236,7 @@ class Scorer:
         self.model.pipeline.fill_rows(
             consignments, X, keys, counterparts, repeat(self.committer.next_sequence)
         )
-        issued_us = [*map(get_issued_us, consignments)]
+        issued_us = [to_us_if_known(c.issued_at) for c in consignments]
         self.state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X, issued_us)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
@@ -307,4 +307,4 @@ class Scorer:
 
 def _is_renewed(c: Consignment, known: ConsignmentState) -> bool:
     """Check if a cancelled consignment is sent again by a version that was issued later than the cancelled one."""
-    return known.cancellation is not None and is_late(known.issued_us, get_issued_us(c))
+    return known.cancellation is not None and is_late(known.issued_us, to_us_if_known(c.issued_at))

@@ -15,7 +15,6 @@ from consignments.records import Consignment, Target
 from consignments.timestamps import to_datetime
 from consignments.visibility import list_positive_results
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import OutcomeEvent
 from serving.event_log.reader import LogReader
 from serving.shadow.challenger import ShadowCounters, ShadowScore
 from serving.state.consignment_states import rank_outcome
@@ -165,7 +164,6 @@ def _load_results(log: LogReader, target: Target) -> dict[str, bool]:
     codec = EventCodec(None, Consignment, ())
     standing: dict[str, tuple[tuple[int, int, int], str | None]] = {}
     for event in log.read_events(kinds=("outcome",)):
-        assert isinstance(event, OutcomeEvent)
         outcome = codec.outcomes.decode(event)
         stands = rank_outcome(outcome, event)
         known = standing.get(outcome.consignment_id)

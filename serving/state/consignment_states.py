@@ -25,14 +25,9 @@ from features.history.kernels import NO_DAY
 from features.history.states import CountedState, CountedStates, KeyStep
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
-    ActionEvent,
     ArrivalEvent,
-    CancellationEvent,
-    CustomsStateEvent,
     DecisionEvent,
     Event,
-    OutcomeEvent,
-    SelectionEvent,
 )
 from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 from serving.state.history_keys import KeyReader
@@ -273,18 +268,14 @@ class ConsignmentStates(CountedStates):
         """Apply an entry to what a consignment counts in history; return the steps, with the keys of `KeyReader`."""
         dossier.forget(today)
         dossier.met_on, dossier.sequence = today, event.sequence
-        match event:
-            case ArrivalEvent():
-                keys = self.keys.read_handle(event)
-                day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
-                return dossier.record_arrival(keys, day, issued_us, today)
-            case OutcomeEvent():
-                order, result = rank_outcome(self.keys.entries.outcomes.decode(event), event)
-                return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)
-            case CancellationEvent():
-                return dossier.cancel(today)
-            case _:
-                return []
+        if isinstance(event, ArrivalEvent):
+            keys = self.keys.read_handle(event)
+            day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
+            return dossier.record_arrival(keys, day, issued_us, today)
+        if event.kind == "outcome":
+            order, result = rank_outcome(self.keys.entries.outcomes.decode(event), event)
+            return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)
+        return dossier.cancel(today) if event.kind == "cancellation" else []
 
     def _reapply(self, dossier: ConsignmentState, events: Iterable[Event]) -> None:
         for event in events:
@@ -301,7 +292,7 @@ class ConsignmentStates(CountedStates):
             self._awaited.pop(name, None)
 
 
-def rank_outcome(outcome: Outcome, event: OutcomeEvent) -> tuple[tuple[int, int, int], str | None]:
+def rank_outcome(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], str | None]:
     """Return the sort key that decides which outcome counts (known, recorded, sequence), and the result; None if missed."""
     recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
     result = outcome.result if outcome.status == "inspected" else None
@@ -310,21 +301,19 @@ def rank_outcome(outcome: Outcome, event: OutcomeEvent) -> tuple[tuple[int, int,
 
 def apply_event(dossier: ConsignmentState, event: Event) -> None:
     """Apply an entry to what is recorded of a consignment, apart from its counts in history."""
-    match event:
-        case ArrivalEvent():
-            dossier.set_version(event)
-        case OutcomeEvent():
-            dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
-        case CancellationEvent():
-            dossier.cancellation = FirstRecorded(event.recorded_us, event.at_us)
-        case SelectionEvent():
-            dossier.selected = True
-        case ActionEvent():
-            dossier.actions[event.content] = FirstRecorded(event.recorded_us)
-        case CustomsStateEvent():
-            dossier.answers[event.content] = FirstRecorded(event.recorded_us)
-        case _:
-            pass
+    recorded = FirstRecorded(event.recorded_us)
+    if isinstance(event, ArrivalEvent):
+        dossier.set_version(event)
+    elif event.kind == "outcome":
+        dossier.outcomes[event.content] = recorded
+    elif event.kind == "cancellation":
+        dossier.cancellation = FirstRecorded(event.recorded_us, event.at_us)
+    elif event.kind == "selection":
+        dossier.selected = True
+    elif event.kind == "action":
+        dossier.actions[event.content] = recorded
+    elif event.kind == "state":
+        dossier.answers[event.content] = recorded
 
 
 THREADS = 2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import LinkEvent
+from serving.event_log.events import SharedEvent
 from serving.event_log.reader import LogReader
 
 DEFAULT_LINK_DAYS = 30
@@ -77,7 +77,7 @@ class Links:
         """List the houses of a master."""
         return tuple(self._by_master.get(number, ()))
 
-    def apply(self, event: LinkEvent, link: Link | None) -> None:
+    def apply(self, event: SharedEvent, link: Link | None) -> None:
         """Apply an entry; without its content it only counts as applied."""
         assert event.recorded_us is not None
         self.last = event.sequence
@@ -104,10 +104,10 @@ class Links:
             self.apply(event, link)
 
     def _select_newest(
-        self, events: Iterable[LinkEvent], entries: EventCodec
-    ) -> list[tuple[LinkEvent, Link | None]]:
+        self, events: Iterable[SharedEvent], entries: EventCodec
+    ) -> list[tuple[SharedEvent, Link | None]]:
         """Select, newest first, the entries that can count: the latest of each name, within the limits."""
-        found: list[tuple[LinkEvent, Link | None]] = []
+        found: list[tuple[SharedEvent, Link | None]] = []
         names: set[tuple[Kind, str]] = set()
         first_us: int | None = None
         for event in events:
@@ -138,7 +138,7 @@ class Links:
             if name is not None
         ]
 
-    def _keep(self, kind: Kind, name: str, event: LinkEvent) -> None:
+    def _keep(self, kind: Kind, name: str, event: SharedEvent) -> None:
         """Note the entry of a link as the newest."""
         assert event.recorded_us is not None
         self._drop(kind, name)

@@ -7,7 +7,7 @@ consignment. All steps are applied in the order of the log.
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,10 @@ from features.history.kernels import NO_DAY
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import (
     ARRIVAL_KINDS,
-    AlertEvent,
     ArrivalEvent,
     Event,
     Kind,
-    MessageEvent,
+    SharedEvent,
     decode_row,
 )
 from serving.event_log.reader import NOT_IN_HISTORY, LogReader, Progress
@@ -69,10 +68,11 @@ class StateRebuild:
                     progress("history", self.state.sequence, until)
             if counted is not None:
                 counted.result()
-        for event in log.read_entries_of(AlertEvent, until, self.state.last_alert):
-            self.state.record_alert(event)
-        for message in log.read_entries_of(MessageEvent, until, self.state.last_message):
-            self.state.record_message(message)
+        alerts = log.read_events(self.state.last_alert, until, kinds=("alert",))
+        messages = log.read_events(self.state.last_message, until, kinds=("message",))
+        for event in chain(alerts, messages):
+            assert isinstance(event, SharedEvent)
+            self.state.record_shared(event)
         self.state.links.restore(log, self._keys.entries, until)
 
     def _read_chunk(self, log: LogReader, columns: Sequence[Sequence[Any]]) -> EventChunk:

@@ -10,19 +10,7 @@ from features.alerts.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
-from serving.event_log.events import (
-    ActionEvent,
-    AlertEvent,
-    ArrivalEvent,
-    CancellationEvent,
-    CustomsStateEvent,
-    Event,
-    LinkEvent,
-    MaintenanceEntry,
-    MessageEvent,
-    OutcomeEvent,
-    SelectionEvent,
-)
+from serving.event_log.events import ArrivalEvent, Event, RecordEvent, SharedEvent
 from serving.state.consignment_states import (
     ConsignmentState,
     ConsignmentStates,
@@ -104,45 +92,38 @@ class State:
 
     def apply(self, event: Event) -> None:
         """Apply an entry that is not an arrival; if history is full or the log cannot be read, `ServiceFault` is raised and nothing is changed."""
-        match event:
-            case OutcomeEvent():
+        if isinstance(event, RecordEvent):
+            if event.kind == "outcome":
                 (known_us, recorded_us, _), result = rank_outcome(self._entries.outcomes.decode(event), event)
                 outcome = VisibleOutcome(event.at_us, known_us, recorded_us, event.sequence, result)
                 self._ledger.record_outcome(event.consignment_id, outcome)
-                self._note(event)
-            case CancellationEvent():
+            elif event.kind == "cancellation":
                 self._ledger.cancel(event.consignment_id)
-                self._note(event)
-            case AlertEvent():
-                self.record_alert(event)
-                self.dossiers.advance(event.sequence, self.today)
-            case MessageEvent():
-                self.record_message(event)
-                self.dossiers.advance(event.sequence, self.today)
-            case LinkEvent():
-                self.record_link(event, self._entries.decode_link(event))
-            case MaintenanceEntry():
-                self.dossiers.advance(event.sequence, self.today)
-            case _:
-                self._note(event)
+            self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)
+            return
+        if isinstance(event, SharedEvent):
+            self.record_shared(event)
+        self.dossiers.advance(event.sequence, self.today)
 
-    def record_alert(self, event: AlertEvent) -> None:
-        """Apply an alert."""
-        alert = self._entries.alerts.decode(event)
-        self.alerts.add(alert, event.sequence)
-        self.alert_versions[alert.alert_id] = (event.content, FirstRecorded(event.recorded_us))
-        self.last_alert = event.sequence
+    def record_shared(self, event: SharedEvent) -> None:
+        """Apply an alert, a message (the alerts that it changed are entries of their own) or a link."""
+        recorded = event.content, FirstRecorded(event.recorded_us)
+        if event.kind == "alert":
+            alert = self._entries.alerts.decode(event)
+            self.alerts.add(alert, event.sequence)
+            self.alert_versions[alert.alert_id] = recorded
+            self.last_alert = event.sequence
+        elif event.kind == "message":
+            message = self._entries.messages.decode(event)
+            self.messages[message.name] = recorded
+            if message.withdrawn_name is not None:
+                self.withdrawn_messages.add(message.withdrawn_name)
+            self.last_message = event.sequence
+        else:
+            self.links.apply(event, self._entries.decode_link(event))
 
-    def record_message(self, event: MessageEvent) -> None:
-        """Apply a message. The alerts that it changed are entries of their own."""
-        message = self._entries.messages.decode(event)
-        self.messages[message.name] = (event.content, FirstRecorded(event.recorded_us))
-        if message.withdrawn_name is not None:
-            self.withdrawn_messages.add(message.withdrawn_name)
-        self.last_message = event.sequence
-
-    def record_link(self, event: LinkEvent, link: Link | None) -> None:
-        """Apply a link; None if its content was removed."""
+    def record_link(self, event: SharedEvent, link: Link) -> None:
+        """Apply a link that is not encrypted any more."""
         self.links.apply(event, link)
         self.dossiers.advance(event.sequence, self.today)
 
@@ -150,14 +131,3 @@ class State:
         """Set the last entry applied, after history, index and days were updated together."""
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
-
-    def _note(
-        self,
-        event: ArrivalEvent
-        | OutcomeEvent
-        | CancellationEvent
-        | SelectionEvent
-        | ActionEvent
-        | CustomsStateEvent,
-    ) -> None:
-        self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)

@@ -28,13 +28,9 @@ from operation.desk.views.sources import PageNotFound, PageSources
 from operation.desk.views.waterfall import WIDTH, draw_waterfall, explain_decision
 from serving.event_log.event_codec import ActionKind, EventCodec, Proposal, RecordedAction, get_spelling
 from serving.event_log.events import (
-    ActionEvent,
     ArrivalEvent,
-    CancellationEvent,
     DecisionEvent,
     Event,
-    OutcomeEvent,
-    SelectionEvent,
 )
 from serving.event_log.versions import find_counting_version
 from serving.scoring.intake import propose
@@ -188,16 +184,16 @@ def _list_fields(c: Consignment | None, *, personal: bool) -> list[tuple[str, An
 def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
     """Describe an entry of the timeline; None for entries of npsrisk itself."""
     record: Any = None
-    match event:
-        case DecisionEvent():
+    match event.kind:
+        case "decision":
             record = event
-        case ArrivalEvent() | CancellationEvent():
+        case "arrival" | "cancellation":
             pass
-        case OutcomeEvent():
+        case "outcome":
             record = entries.outcomes.decode(event)
-        case SelectionEvent():
+        case "selection":
             record = entries.selections.decode(event)
-        case ActionEvent():
+        case "action":
             record = entries.actions.decode(event)
         case _:
             return None

@@ -19,7 +19,6 @@ from operation.desk.forms import FormFault, build_outcome
 from operation.desk.pages import OfficerPages, check_path
 from operation.desk.sessions import Sessions, format_cookie, read_cookie
 from serving.event_log.event_codec import Action
-from serving.event_log.events import AccessEvent
 from serving.event_log.reader import LogReader
 from serving.maintenance.access_log import PersonalAccess, decode_access
 from serving.scoring.intake import Intake, PendingReceipt
@@ -374,7 +373,7 @@ def test_personal_fields_need_the_scope_and_every_look_is_recorded(
 ) -> None:
     def list_looks() -> list[PersonalAccess]:
         with LogReader.open_to_read(client.service.settings.database_url) as log:
-            return [decode_access(event) for event in log.read_entries_of(AccessEvent)]
+            return [decode_access(event) for event in log.read_events(kinds=("access",))]
 
     before = len(list_looks())
     assert "Orchid Trading" not in officer.get("/consignment?id=RB2").text

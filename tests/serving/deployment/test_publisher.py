@@ -22,7 +22,6 @@ from models.registry import ModelVersion, Registry
 from npsrisk import main
 from serving.deployment.publisher import publish, publish_shadow
 from serving.deployment.releases import find_release_folder
-from serving.event_log.events import DowngradeEvent
 from serving.process.settings import Settings
 
 CHALLENGER = "models:/nps-risk@challenger"
@@ -146,7 +145,7 @@ def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
         assert "older release than version 2" in client.get("/health/ready").json()["warnings"][0]
         assert "npsrisk_model_downgraded 1.0" in client.get("/metrics").text
         assert client.post("/v1/scores", make_consignment()).status_code == 200
-        (recorded,) = client.service.log.read_entries_of(DowngradeEvent)
+        (recorded,) = client.service.log.read_events(kinds=("downgrade",))
         assert msgspec.msgpack.decode(recorded.plain) == ["nps-risk/1", "nps-risk/2"]
         publish(shelf.registry, settings.model, settings)
         client.look()

@@ -9,7 +9,6 @@ from support.examples import make_consignment
 from support.serving_examples import Client, publish, serving, settings_in
 
 from npsrisk import main
-from serving.event_log.events import AccessEvent
 from serving.event_log.reader import LogReader
 from serving.maintenance.access_log import FILE_NAME, decode_access
 
@@ -20,7 +19,7 @@ def list_accesses(client: Client) -> list[str]:
         "/v1/scores", make_consignment("RB9")
     )  # its answer comes when all entries before it are on disk
     with LogReader.open_to_read(client.service.settings.database_url) as log:
-        return [decode_access(event).command for event in log.read_entries_of(AccessEvent)]
+        return [decode_access(event).command for event in log.read_events(kinds=("access",))]
 
 
 def test_an_export_of_personal_data_is_in_the_chain_once(tmp_path: Path, bundle: Path) -> None:
