@@ -23,8 +23,7 @@ from consignments.messages.parsed import (
     MessageContext,
     Parsed,
 )
-from consignments.messages.post.ics2 import read_ics2
-from consignments.messages.post.ics2_responses import read_ics2_response
+from consignments.messages.post.ics2 import read_ics2, read_ics2_response
 from consignments.messages.post.mapped import read_mapped
 from consignments.messages.post.mapping import load_mapping
 from consignments.messages.post.postal import read_postal

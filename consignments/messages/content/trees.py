@@ -42,15 +42,17 @@ HEAD_BYTES = 65_536
 """How much of a message says what it is, envelopes included."""
 TEXT = "#text"
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
-DOCUMENT_TYPE = re.compile(r"<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
+MARKUP = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>|<(?!\?|!--|!DOCTYPE)", re.DOTALL)
+"""An instruction, a comment or a document type that ends, or the beginning of something else."""
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 
 
 def decode_head(head: bytes) -> str:
     """Decode the beginning of a message for detection: without byte-order mark, NUL bytes and leading space."""
     part = head[:HEAD_BYTES]
-    encoding = "utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    encoding = "utf-16" if part.startswith(UTF_16_MARKS) else "utf-8-sig"
     return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
 
 
@@ -70,23 +72,11 @@ def find_root(text: str) -> re.Match[str] | None:
         root = ROOT.match(text, place)
         if root is not None:
             return root
-        end = _find_markup_end(text, place)
-        if end < 0:
+        markup = MARKUP.match(text, place)
+        if markup is None:
             return ROOT.search(text, place)
-        place = text.find("<", end)
+        place = text.find("<", markup.end())
     return None
-
-
-def _find_markup_end(text: str, place: int) -> int:
-    """Find where an instruction, a comment or a document type ends; -1 if it does not."""
-    for start, mark in (("<?", "?>"), ("<!--", "-->")):
-        if text.startswith(start, place):
-            end = text.find(mark, place + len(start))
-            return end if end < 0 else end + len(mark)
-    if text.startswith("<!DOCTYPE", place):
-        found = DOCUMENT_TYPE.match(text, place)
-        return found.end() if found else -1
-    return place + 1
 
 
 def has_name(text: str, name: str) -> bool:
@@ -119,18 +109,15 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     """Check a message and bring it to an encoding in which tags are plain bytes."""
     if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:64]:
+    if content.startswith(UTF_16_MARKS) or b"\0" in content[:64]:
         repaired = repair_xml(content, notes)
-        is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        content = _transcode(content) if is_utf16 and repaired is content else repaired
+        if repaired is content and content.startswith(UTF_16_MARKS):
+            text = content.decode("utf-16", "replace")
+            repaired = re.sub(r"^\ufeff?\s*<\?xml[^>]*\?>", "", text, count=1).encode()
+        content = repaired
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise build_hostile_fault()
     return content
-
-
-def _transcode(content: bytes) -> bytes:
-    text = content.decode("utf-16", "replace")
-    return re.sub(r"^\ufeff?\s*<\?xml[^>]*\?>", "", text, count=1).encode()
 
 
 def find_tag(content: bytes, names: Sequence[str]) -> str | None:
@@ -149,21 +136,19 @@ def stream_records(content: bytes, tag: str) -> Iterator[Node]:
 
 
 def read_frame(content: bytes, tag: str, notes: list[str]) -> tuple[bytes, Node]:
-    """Read all that stands outside the elements of a local name as one tree, and return it with the message."""
-    frame, well_formed = _read_frame(content, tag)
-    repaired = content if well_formed else repair_xml(content, notes)
-    return repaired, frame if repaired is content else _read_frame(repaired, tag)[0]
-
-
-def _read_frame(content: bytes, tag: str) -> tuple[Node, bool]:
-    root: Any = None
-    well_formed = True
-    try:
-        for element in _stream_elements(content, tag):
-            root = element.getroottree().getroot()
-    except MessageFault:
-        well_formed = False
-    return {} if root is None else convert_element(root), well_formed
+    """Read all that stands outside the elements of a local name as one tree, and return it with the message, repaired if it must be."""
+    for repair in (True, False):
+        root: Any = None
+        try:
+            for element in _stream_elements(content, tag):
+                root = element.getroottree().getroot()
+        except MessageFault:
+            repaired = repair_xml(content, notes) if repair else content
+            if repaired is not content:
+                content = repaired
+                continue
+        break
+    return content, {} if root is None else convert_element(root)
 
 
 def read_beginning(content: bytes, size: int) -> Node:
@@ -272,7 +257,7 @@ def decode_json(content: bytes) -> Any:
 
 
 def _decode_text(content: bytes) -> bytes:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if content.startswith(UTF_16_MARKS):
         return content.decode("utf-16").encode()
     return content.removeprefix(b"\xef\xbb\xbf")
 
@@ -288,39 +273,32 @@ def _decode_leniently(content: bytes) -> Any:
         return json.loads(text, parse_int=parse_integer, strict=False)
     except RecursionError as error:
         raise MessageFault("nested too deep") from error
-    except (ValueError, UnicodeError) as error:
-        where = f"character {error.pos:,}" if isinstance(error, json.JSONDecodeError) else ""
-        what = error.msg if isinstance(error, json.JSONDecodeError) else "of no known encoding"
-        raise MessageFault("not JSON", where=where, got=what, todo="fetch it again") from error
+    except json.JSONDecodeError as error:
+        where = f"character {error.pos:,}"
+        raise MessageFault("not JSON", where=where, got=error.msg, todo="fetch it again") from error
+    except ValueError as error:
+        raise MessageFault("not JSON", got="of no known encoding", todo="fetch it again") from error
 
 
 def convert_json(value: Any) -> Node:
     """Convert a decoded JSON value to a tree; a list at the top stands under `#text`."""
     try:
-        found = _convert_value(value)
+        values = _convert_values(value)
     except RecursionError as error:
         raise MessageFault("nested too deep") from error
-    return found if isinstance(found, dict) else {TEXT: _flatten(found)}
+    return values[0] if isinstance(value, dict) else {TEXT: values}
 
 
-def _convert_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        node: Node = {}
-        for name, part in value.items():
-            node.setdefault(str(name).strip().lower(), []).extend(_flatten(_convert_value(part)))
-        return node
+def _convert_values(value: Any) -> list[Any]:
+    """Convert a value, or all values of a list and of lists in it."""
     if isinstance(value, list):
-        return [_convert_value(part) for part in value]
-    return value
-
-
-def _flatten(value: Any) -> list[Any]:
-    if not isinstance(value, list):
+        return [each for part in value for each in _convert_values(part)]
+    if not isinstance(value, dict):
         return [value]
-    flat: list[Any] = []
-    for part in value:
-        flat.extend(_flatten(part))
-    return flat
+    node: Node = {}
+    for name, part in value.items():
+        node.setdefault(str(name).strip().lower(), []).extend(_convert_values(part))
+    return [node]
 
 
 def walk_nodes(node: Any, left_out: Set[int] = frozenset()) -> Iterator[tuple[str, Node]]:

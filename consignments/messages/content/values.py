@@ -7,7 +7,7 @@ those of UN/ECE Recommendation 20; what senders write in their place is read wit
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from math import isclose, isfinite
+from math import isclose
 from typing import Any
 
 from consignments.countries import parse_country
@@ -39,26 +39,23 @@ def read_country(text: str | None, field: str, doubts: Doubts) -> str | None:
     return country
 
 
+# --- numbers and weights ----------------------------------------------------------------------------------------------
+
 DECIMAL = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MAX_NUMBER = 1e12
 """No weight, count or amount of a consignment is larger."""
-POUND = 0.45359237
-KILOGRAMS = {"KGM": 1.0, "LBR": POUND, "GRM": 0.001, "ONZ": 0.028349523125, "TNE": 1000.0}
+POUND, OUNCE = 0.45359237, 0.028349523125
+KILOGRAMS = {"KGM": 1.0, "LBR": POUND, "GRM": 0.001, "ONZ": OUNCE, "TNE": 1000.0}
 """Kilograms in one unit, by its code in UN/ECE Recommendation 20."""
 DOUBTFUL_KILOGRAMS = {
-    **dict.fromkeys(("", "K", "KG", "KGS", "KILO", "KILOS", "KILOGRAM", "KILOGRAMS"), 1.0),
+    **dict.fromkeys(("K", "KG", "KGS", "KILO", "KILOS", "KILOGRAM", "KILOGRAMS"), 1.0),
     **dict.fromkeys(("L", "LB", "LBS", "POUND", "POUNDS"), POUND),
     **dict.fromkeys(("G", "GR", "GRAM", "GRAMS"), 0.001),
-    **dict.fromkeys(("OZ", "OUNCE", "OUNCES"), 0.028349523125),
+    **dict.fromkeys(("OZ", "OUNCE", "OUNCES"), OUNCE),
 }
 """Kilograms in one unit, by what senders write who do not use the code."""
 IMP_KILOGRAMS = {"K": 1.0, "L": POUND}
 """Kilograms in one unit of Cargo-IMP."""
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-FIRST_YEAR_OF_1900 = 69
-SHORT_DATE = re.compile(r"(\d{1,2})([A-Z]{3})(\d{2}|\d{4})", re.ASCII)
-MIN_YEAR, MAX_YEAR = 1900, 2200
-"""A moment outside is a fault of its sender, and would not pass the conversions of zones."""
 
 
 def parse_number(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:
@@ -67,7 +64,7 @@ def parse_number(text: str | None, doubts: Doubts, field: str | None = None) -> 
         return None
     if DECIMAL.fullmatch(text):
         number = float(text)
-        if number <= MAX_NUMBER and isfinite(number):
+        if number <= MAX_NUMBER:
             return number
     doubts.note("number_malformed", field)
     return None
@@ -84,14 +81,33 @@ def parse_kilograms(
     if code in KILOGRAMS:
         return weight * KILOGRAMS[code]
     doubts.note("unit_doubtful", field)
-    factor = DOUBTFUL_KILOGRAMS.get(code)
+    factor = DOUBTFUL_KILOGRAMS.get(code) if code else 1.0
     return None if factor is None else weight * factor
 
 
 def is_weight_unit(unit: str | None) -> bool:
     """Check whether a code is a unit of weight."""
     code = (unit or "").strip().upper()
-    return bool(code) and (code in KILOGRAMS or code in DOUBTFUL_KILOGRAMS)
+    return code in KILOGRAMS or code in DOUBTFUL_KILOGRAMS
+
+
+def get_unit_factor(unit: str | None) -> float | None:
+    """Return the kilograms in a unit of weight, by its code or common abbreviation; None if it is not known."""
+    code = (unit or "").strip().upper().rstrip(".")
+    return KILOGRAMS.get(code) or DOUBTFUL_KILOGRAMS.get(code)
+
+
+# --- moments ----------------------------------------------------------------------------------------------------------
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+FIRST_YEAR_OF_1900 = 69
+SHORT_DATE = re.compile(r"(\d{1,2})([A-Z]{3})(\d{2}|\d{4})", re.ASCII)
+MIN_YEAR, MAX_YEAR = 1900, 2200
+"""A moment outside is a fault of its sender, and would not pass the conversions of zones."""
+DAY = timedelta(days=1)
+DOTNET_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
+COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?(Z?)", re.ASCII)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_moment(text: str | None) -> datetime | None:
@@ -103,6 +119,25 @@ def parse_moment(text: str | None) -> datetime | None:
     if not MIN_YEAR <= moment.year <= MAX_YEAR:
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_time(value: Any) -> datetime | None:
+    """Read a moment as UTC: ISO 8601, 20260310, 202603101200, /Date(…)/, or milliseconds since 1970."""
+    text = clean_text(value)
+    if text is None:
+        return None
+    dotnet = DOTNET_DATE.fullmatch(text)
+    if dotnet or (text.isdigit() and text.isascii() and len(text) == 13):
+        try:
+            moment = EPOCH + timedelta(milliseconds=int(dotnet[1] if dotnet else text))
+        except OverflowError:
+            return None
+        return moment if MIN_YEAR <= moment.year <= MAX_YEAR else None
+    compact = COMPACT_TIME.fullmatch(text)
+    if compact:
+        year, month, day, hour, minute, second, _ = compact.groups("00")
+        text = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
+    return parse_moment(text)
 
 
 def parse_short_date(text: str) -> date | None:
@@ -128,37 +163,29 @@ def complete_moment(day: int, month: int | None, clock: str, reference: datetime
     """Complete a moment that lacks its year, or its month too: the latest one that is not after the next day of `reference`."""
     if reference is None:
         return None
-    year, reference_month = reference.year, reference.month
-    for months_back in range(13):
-        back = reference_month + 1 - months_back
-        candidate_year, candidate_month = (
-            (year, back) if 1 <= back <= 12 else (year + (1 if back > 12 else -1), back % 12 or 12)
-        )
-        if month is not None and candidate_month != month:
-            continue
-        found = build_date(candidate_year, candidate_month, day)
-        if found is None or int(clock[:2]) > 23 or int(clock[2:]) > 59:
-            continue
-        moment = datetime(found.year, found.month, found.day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
-        if (moment - reference).total_seconds() <= 86_400:
+    for months_back in range(-1, 12):
+        moment = _build_moment(reference, -months_back, day, clock)
+        if moment and month in (None, moment.month) and moment - reference <= DAY:
             return moment
     return None
 
 
 def find_moment_from(earliest: date, day: int, clock: str) -> datetime | None:
     """Return the first moment of a day of the month and a clock that is not before a local date, which may be one day ahead of UTC."""
-    if int(clock[:2]) > 23 or int(clock[2:]) > 59:
+    moments = (_build_moment(earliest, ahead, day, clock) for ahead in range(-1, 3))
+    return next((each for each in moments if each and earliest - each.date() <= DAY), None)
+
+
+def _build_moment(reference: date, months: int, day: int, clock: str) -> datetime | None:
+    """Build a moment some months after the month of a date, from a day and a clock such as 1830; None if there is none."""
+    years, month = divmod(reference.month - 1 + months, 12)
+    try:
+        return datetime(reference.year + years, month + 1, day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
+    except ValueError:
         return None
-    for ahead in range(-1, 3):
-        years, month = divmod(earliest.month - 1 + ahead, 12)
-        found = build_date(earliest.year + years, month + 1, day)
-        if found is not None and (earliest - found).days <= 1:
-            return datetime(found.year, found.month, found.day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
-    return None
 
 
-# --- texts and moments of any form ---
-
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 HIDDEN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 """Characters without width that reorder or hide text; joiners stay, scripts need them."""
@@ -167,9 +194,6 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 MAX_TEXT_CHARACTERS = 20_000
 """Nothing reads a longer text; the record cuts at less, with a code."""
-DOTNET_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
-COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?(Z?)", re.ASCII)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def clean_text(value: Any) -> str | None:
@@ -191,51 +215,12 @@ def clean_text(value: Any) -> str | None:
     return SURROGATE.sub("\ufffd", HIDDEN.sub("", CONTROL.sub(" ", text))).strip() or None
 
 
-def parse_any_number(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:
-    """Read a number; an empty text is none, without a doubt."""
-    return parse_number(text.strip() or None, doubts, field) if text else None
-
-
-def get_unit_factor(unit: str | None) -> float | None:
-    """Return the kilograms in a unit of weight, by its code or common abbreviation; None if it is not known."""
-    code = (unit or "").strip().upper().rstrip(".")
-    return KILOGRAMS.get(code) or (DOUBTFUL_KILOGRAMS.get(code) if code else None)
-
-
-def parse_time(value: Any) -> datetime | None:
-    """Read a moment as UTC: ISO 8601, 20260310, 202603101200, /Date(…)/, or milliseconds since 1970."""
-    text = clean_text(value)
-    if text is None:
-        return None
-    dotnet = DOTNET_DATE.fullmatch(text)
-    if dotnet or (text.isdigit() and text.isascii() and len(text) == 13):
-        return _add_milliseconds(int(dotnet[1] if dotnet else text))
-    compact = COMPACT_TIME.fullmatch(text)
-    if compact:
-        year, month, day, hour, minute, second, _ = compact.groups("00")
-        text = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
-    return parse_moment(text)
-
-
-def _add_milliseconds(count: int) -> datetime | None:
-    try:
-        moment = EPOCH + timedelta(milliseconds=count)
-    except OverflowError:
-        return None
-    return moment if MIN_YEAR <= moment.year <= MAX_YEAR else None
-
-
 def join_lines(*lines: str | None, separator: str = ", ") -> str | None:
     """Join the texts that are there, each once."""
     return separator.join(dict.fromkeys(line for line in lines if line)) or None
 
 
-def get_first(items: Iterable[Mapping[str, Any]], name: str) -> Any:
-    """Return the first value of a name that is not None."""
-    return next((item[name] for item in items if item.get(name) is not None), None)
-
-
-# --- amounts of goods: sums in one currency, and units that contradict each other or what post carries ---
+# --- amounts of goods -------------------------------------------------------------------------------------------------
 
 MAX_ITEM_KILOGRAMS = 50.0
 """Posts carry at most 20 or 30 kg, some 50 (UPU Convention, Regulations); more is likely grams read as kilograms."""
@@ -246,20 +231,42 @@ NET_TOLERANCE, NET_TOLERANCE_KG = 1.05, 0.005
 SUM_TOLERANCE = 0.005
 
 
+def get_first(items: Iterable[Mapping[str, Any]], name: str) -> Any:
+    """Return the first value of a name that is not None."""
+    return next((item[name] for item in items if item.get(name) is not None), None)
+
+
 def sum_values(items: list[Fields], doubts: Doubts) -> tuple[float | None, str | None]:
     """Add up the values of items; in several currencies there is no sum, and values in another than the first are dropped."""
-    currencies = list(
-        dict.fromkeys(item["currency"] for item in items if item["value"] is not None and item["currency"])
-    )
-    values = [item["value"] for item in items if item["value"] is not None]
+    valued = [item for item in items if item["value"] is not None]
+    currencies = list(dict.fromkeys(item["currency"] for item in valued if item["currency"]))
     if len(currencies) > 1:
         doubts.add("currency_mixed")
         for item in items:
             if item["currency"] not in (None, currencies[0]):
                 item["value"] = None
         return None, currencies[0]
-    total: Any = round(sum(values), 6) if values else None
+    total = round(sum(item["value"] for item in valued), 6) if valued else None
     return total, currencies[0] if currencies else get_first(items, "currency")
+
+
+def add_goods(fields: Fields, items: list[Fields], postage_currency: str | None, doubts: Doubts) -> None:
+    """Fill what a record leaves to its items, and choose its currency; postage in another one is left out."""
+    total, of_items = sum_values(items, doubts)
+    for name in ("description", "hs_code", "origin_country"):
+        fields[name] = fields.get(name) or get_first(items, name)
+    if fields.get("declared_value") is None:
+        fields["declared_value"] = total
+    own, postage = fields.get("currency"), fields.get("postage")
+    fields["currency"] = own or of_items or postage_currency
+    if own and of_items and own != of_items:
+        doubts.add("currency_mixed")
+    if postage is not None and postage_currency not in (None, fields["currency"]):
+        doubts.add("currency_mixed")
+        fields["postage"] = None
+    counts = [item["quantity"] for item in items]
+    if fields.get("pieces") is None and counts and None not in counts:
+        fields["pieces"] = sum(counts)
 
 
 def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) -> set[str]:
@@ -273,25 +280,22 @@ def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) 
     return {"unit_doubtful"} if implausible or too_heavy else set()
 
 
-def infer_per_unit(items: list[Fields], column: str, total: float | None) -> bool | None:
-    """Decide from a declared total whether the amounts of items are per unit; None if it does not decide."""
-    pairs = [(item[column], item.get("quantity") or 1.0) for item in items if item.get(column) is not None]
-    if total is None or not pairs:
-        return None
-    if isclose(sum(amount for amount, _ in pairs), total, rel_tol=SUM_TOLERANCE, abs_tol=SUM_TOLERANCE):
-        return False
-    multiplied = sum(amount * count for amount, count in pairs)
-    return True if isclose(multiplied, total, rel_tol=SUM_TOLERANCE, abs_tol=SUM_TOLERANCE) else None
+def settle_basis(
+    items: list[Fields], column: str, per_unit: bool | None, total: float | None, doubts: Doubts
+) -> None:
+    """Multiply amounts per unit to those of whole items; if nothing says which they are, a declared total decides, else they are in doubt."""
+    amounts = [(item, item[column], item["quantity"]) for item in items if item[column] is not None]
+    if per_unit is None and amounts and any((item["quantity"] or 1.0) != 1.0 for item in items):
+        plain = sum(amount for _, amount, _ in amounts)
+        multiplied = sum(amount * (count or 1.0) for _, amount, count in amounts)
+        if total is None or not _is_close(total, plain):
+            per_unit = total is not None and _is_close(total, multiplied)
+            if not per_unit:
+                doubts.note("unit_doubtful", f"items.{column}")
+    if per_unit:
+        for item, amount, count in amounts:
+            item[column] = amount if count is None else round(amount * count, 9)
 
 
-def has_several_units(items: list[Fields]) -> bool:
-    """Check whether per unit and total differ for any item."""
-    return any((item.get("quantity") or 1.0) != 1.0 for item in items)
-
-
-def multiply_units(items: list[Fields], column: str) -> None:
-    """Multiply amounts per unit to amounts of the whole item."""
-    for item in items:
-        amount, count = item.get(column), item.get("quantity")
-        if amount is not None and count is not None:
-            item[column] = round(amount * count, 9)
+def _is_close(total: float, amount: float) -> bool:
+    return isclose(amount, total, rel_tol=SUM_TOLERANCE, abs_tol=SUM_TOLERANCE)

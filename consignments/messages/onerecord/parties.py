@@ -8,7 +8,7 @@ from consignments.messages.content.values import (
     clean_text,
     get_unit_factor,
     join_lines,
-    parse_any_number,
+    parse_number,
     read_country,
 )
 from consignments.messages.onerecord.graph import (
@@ -69,7 +69,7 @@ class ObjectReader:
         """Read a number, bare, typed or as text, or of a value object."""
         if isinstance(value, LinkedObject):
             value = next(iter(list_property(value, "numericalvalue")), None)
-        return parse_any_number(clean_text(value), self.doubts, field)
+        return parse_number(clean_text(value), self.doubts, field)
 
     def read_kilograms(self, node: LinkedObject | None, name: str, field: str) -> float | None:
         """Read a weight; one without a unit is kilograms, in doubt."""

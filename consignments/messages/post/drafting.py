@@ -21,7 +21,7 @@ from consignments.messages.content.values import (
     Doubts,
     clean_text,
     get_unit_factor,
-    parse_any_number,
+    parse_number,
     parse_time,
 )
 from consignments.messages.parsed import MessageContext
@@ -385,9 +385,7 @@ class _Drafter:
         if "quantity" not in items:
             return "total"
         values, counts, totals = (
-            [parse_any_number(text, Doubts()) for text in self._samples.values[guess.places[0]]]
-            if guess
-            else []
+            [parse_number(text, Doubts()) for text in self._samples.values[guess.places[0]]] if guess else []
             for guess in (items["value"], items["quantity"], record.get("declared_value"))
         )
         if not totals or None in totals or len(values) != len(counts) or None in values or None in counts:
@@ -503,7 +501,7 @@ def _read_units(place: Place) -> Iterator[str]:
 
 
 def _is_number(text: str) -> bool:
-    return parse_any_number(text, Doubts()) is not None
+    return parse_number(text, Doubts()) is not None
 
 
 SHAPES: dict[str, Callable[[str], Any]] = {

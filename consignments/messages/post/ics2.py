@@ -1,4 +1,4 @@
-"""House data sets of the EU Import Control System 2 (release 3) as declarations: post, express and air cargo.
+"""The EU Import Control System 2 (release 3): house data sets of post, express and air cargo, and the answers of customs to them.
 
 Elements are found by their names in any case and namespace, in any envelope; `ics2.toml` has their paths and codes. A data set of
 99,999 items is read as a stream: what stands outside the items is read first, then one item at a time. A data set without houses
@@ -9,17 +9,19 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
-from consignments.identifiers import format_awb_number
+from consignments.identifiers import format_awb_number, parse_awb
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.configuration import load_table
-from consignments.messages.content.columns import read_columns
-from consignments.messages.content.paths import find_nodes, find_text, find_texts
+from consignments.messages.content.paths import find_nodes, find_text, find_texts, read_columns
 from consignments.messages.content.trees import (
     HEAD_BYTES,
+    TEXT,
     Node,
     decode_head,
     find_tag,
+    parse_xml_tree,
     prepare_xml,
     read_frame,
     stream_records,
@@ -28,15 +30,18 @@ from consignments.messages.content.trees import (
 from consignments.messages.content.values import (
     Doubts,
     Fields,
+    add_goods,
+    clean_text,
     get_first,
     join_lines,
-    parse_any_number,
+    parse_number,
     parse_time,
     read_country,
-    sum_values,
 )
 from consignments.messages.parsed import (
+    CustomsEvent,
     Declaration,
+    EventState,
     Ignored,
     Level,
     MasterDetails,
@@ -45,12 +50,15 @@ from consignments.messages.parsed import (
     Purpose,
     build_count_fault,
     build_goods_fault,
+    build_mapping_fault,
 )
 from consignments.messages.post.receptacles import build_receptacle_fields
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
 DATA_SET = re.compile(r"(?:[a-z]{1,3}_)?ie3[af]\d{2}")
+RESPONSE = re.compile(r"<(?:[\w.\-]+:)?((?:IE3[NQR]\d{2})|(?:IE|CC)(?:351|315|328|316)[A-Z]?)(?=[\s/>])")
+INTERVENTION_CODE = re.compile(r"[A-Z]\d{3}", re.ASCII)
 UN_LOCODE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]{3}")
 HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
@@ -58,6 +66,8 @@ MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
 HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse")
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
 TABLE = load_table("post/ics2")
+NAMES: list[str] = TABLE["numbers"]["names"]
+PATHS: dict[str, str] = TABLE["answer"]
 ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 
 
@@ -70,12 +80,19 @@ def looks_like_ics2(head: bytes) -> bool:
     return text.startswith("<") and CIRCUMSTANCE.search(text) is not None
 
 
+def find_kind(content: bytes) -> tuple[str, Purpose]:
+    """Find the number of the data set, such as F43, and whether the message creates or amends it."""
+    text = content[:HEAD_BYTES].decode("utf-8", "replace")
+    found, indicator = KIND.search(text), CIRCUMSTANCE.search(text)
+    kind = indicator[1].upper() if indicator else f"F{found[1][-2:]}" if found else ""
+    return kind, PURPOSES.get(found[1][3], "create") if found else "create"
+
+
 def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read a data set F20 to F45: a declaration for each house or for a direct waybill, and the receptacles of F44."""
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
-    data_set = TABLE["data_sets"].get(kind)
-    if data_set is None:
+    if kind not in TABLE["data_sets"]:
         raise MessageFault(
             "goods of neither post nor air cargo",
             got=f"ICS2 {kind}".strip(),
@@ -84,39 +101,32 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     house_tag = find_tag(content, HOUSE_TAGS)
     root_tag = find_tag(content, [f"IE3{letter}{kind[1:]}" for letter in PURPOSES])
     tag = house_tag or root_tag or find_tag(content, MASTER)
-    if tag is None:
-        raise _build_missing_fault()
-    content, frame = read_frame(content, tag, context.notes)
-    if house_tag is not None:
-        whole = _DataSet(kind, data_set, purpose, frame)
-        _refuse_several(whole, house_tag)
-        _refuse_outside(frame)
-    place = 0
-    for place, node in enumerate(stream_records(content, tag), start=1):
+    found: Node | None = None
+    if tag is not None:
+        content, frame = read_frame(content, tag, context.notes)
         if house_tag is not None:
-            yield _find_fault(node) or whole.read_house(node, f"house {place}")
-        else:
-            whole = _DataSet(kind, data_set, purpose, node)
+            yield from _read_houses(content, house_tag, _DataSet(kind, purpose, frame))
+            return
+        for found in stream_records(content, tag):
+            data_set = _DataSet(kind, purpose, found)
             if root_tag is not None:
-                _refuse_several(whole, HOUSE_TAGS[0])
-            yield from whole.read_masters()
-    if not place and house_tag is None:
-        raise _build_missing_fault()
+                data_set.refuse_several(HOUSE_TAGS[0])
+            yield from data_set.read_masters()
+    if found is None:
+        raise MessageFault("no consignment in it", expected="consignmentHouseLevel or consignmentMasterLevel")
 
 
-def _build_missing_fault() -> MessageFault:
-    return MessageFault("no consignment in it", expected="consignmentHouseLevel or consignmentMasterLevel")
-
-
-def _refuse_several(whole: "_DataSet", house_tag: str) -> None:
-    """Refuse several data sets or masters in one message, and houses under two names: their houses could not be separated."""
-    names = [name for name, _ in walk_nodes(whole.frame)]
-    data_sets = sum(DATA_SET.fullmatch(name) is not None for name in names)
-    others = sum(name in (tag.lower() for tag in HOUSE_TAGS if tag != house_tag) for name in names)
-    masters = {_read_number(node, "master") for name in MASTER for node in find_nodes(whole.message, name)}
-    for several in (data_sets, len(masters - {None}), 1 + others):
-        if several > 1:
-            raise build_count_fault(several, 1)
+def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Declaration | MessageFault]:
+    data_set.refuse_several(tag)
+    _refuse_outside(data_set.frame)
+    for place, house in enumerate(stream_records(content, tag), start=1):
+        numbers = _list_house_numbers(house)
+        if len(numbers) > 1:
+            yield build_count_fault(len(numbers), 1, numbers)
+        elif numbers and house.keys() <= set(HOUSE_DOCUMENTS):
+            yield build_count_fault(1, 0, numbers)
+        else:
+            yield data_set.read_house(house, f"house {place}")
 
 
 def _refuse_outside(frame: Node) -> None:
@@ -130,43 +140,37 @@ def _refuse_outside(frame: Node) -> None:
         raise build_count_fault(len(numbers), 0, numbers)
 
 
-def _find_fault(house: Node) -> MessageFault | None:
-    """Find the fault of a house with several documents, or with a document alone."""
-    numbers = _list_house_numbers(house)
-    if len(numbers) > 1:
-        return build_count_fault(len(numbers), 1, numbers)
-    return build_count_fault(1, 0, numbers) if numbers and house.keys() <= set(HOUSE_DOCUMENTS) else None
-
-
 def _list_house_numbers(part: Node) -> set[str]:
     """List the different numbers in the documents of houses that stand in a part itself."""
     if part.keys().isdisjoint(HOUSE_DOCUMENTS):
         return set()
-    names = TABLE["numbers"]["names"]
     return {
-        text for each in HOUSE_DOCUMENTS for name in names for text in find_texts([part], f"{each}/{name}")
+        text for each in HOUSE_DOCUMENTS for name in NAMES for text in find_texts([part], f"{each}/{name}")
     }
 
 
-def find_kind(content: bytes) -> tuple[str, Purpose]:
-    """Find the number of the data set, such as F43, and whether the message creates or amends it."""
-    text = content[:HEAD_BYTES].decode("utf-8", "replace")
-    found = KIND.search(text)
-    indicator = CIRCUMSTANCE.search(text)
-    kind = indicator[1].upper() if indicator else f"F{found[1][-2:]}" if found else ""
-    return kind, PURPOSES.get(found[1][3], "create") if found else "create"
-
-
 class _DataSet:
-    """The data that all houses of one message share: its kind, such as F43, the constants of the kind, and what stands outside the houses."""
+    """The data that all houses of one message share: its kind, such as F43, and what stands outside the houses."""
 
-    def __init__(self, kind: str, constants: dict[str, str], purpose: Purpose, frame: Node) -> None:
-        self.kind, self.constants, self.purpose, self.frame = kind, constants, purpose, frame
+    def __init__(self, kind: str, purpose: Purpose, frame: Node) -> None:
+        self.kind, self.purpose, self.frame = kind, purpose, frame
+        self.constants: dict[str, str] = TABLE["data_sets"][kind]
         self.message = _unwrap(frame)
         self.master = next((node for name in MASTER for node in find_nodes(self.message, name)), {})
         number = _read_number(self.master, "master") or _read_number(self.message, "master")
         self.master_number = format_awb_number(number) if number else None
-        self.issued_at = read_issue_time(self.message)
+        self.issued_at = _read_issue_time(self.message)
+
+    def refuse_several(self, house_tag: str) -> None:
+        """Refuse several data sets or masters in one message, and houses under two names: their houses could not be separated."""
+        names = [name for name, _ in walk_nodes(self.frame)]
+        data_sets = sum(DATA_SET.fullmatch(name) is not None for name in names)
+        others = sum(name in (tag.lower() for tag in HOUSE_TAGS if tag != house_tag) for name in names)
+        nodes = [node for name in MASTER for node in find_nodes(self.message, name)]
+        masters = {_read_number(node, "master") for node in nodes} - {None}
+        for several in (data_sets, len(masters), 1 + others):
+            if several > 1:
+                raise build_count_fault(several, 1)
 
     def read_house(self, house: Node, place: str) -> Declaration:
         """Read one house."""
@@ -205,22 +209,23 @@ class _DataSet:
         self, number: str | None, fields: Fields, doubts: Doubts, level: Level, place: str
     ) -> Declaration:
         known = {name: value for name, value in fields.items() if value is not None}
-        identifier = number if number is not None else identify_by_content(fields)
-        known = {"consignment_id": identifier, **known}
+        known = {"consignment_id": identify_by_content(known) if number is None else number, **known}
         return Declaration(known, self.issued_at, level, self.purpose, doubts, place)
 
     def _read_fields(self, house: Node, doubts: Doubts) -> Fields:
         levels = [self.message, self.master, house]
         fields: Fields = self.constants | read_columns(levels, TABLE["house"], doubts)
         items = [_read_item(node, doubts) for name in GOODS for node in find_nodes(house, name)]
-        nature, payment, member_state = (fields.pop(name) for name in ("nature", "payment", "member_state"))
-        fields["nature"] = get_first(items, "nature") or _decode("natures", nature)
-        fields["payment"] = _decode("payments", payment)
+        fields["nature"] = get_first(items, "nature") or _decode("natures", fields["nature"])
+        fields["payment"] = _decode("payments", fields["payment"])
+        fields["description"] = get_first(items, "description") or fields["description"]
+        weights = [item["gross_weight_kg"] for item in items]
+        if fields["gross_weight_kg"] is None and items and None not in weights:
+            fields["gross_weight_kg"] = sum(weights)
+        add_goods(fields, items, fields.pop("postage_currency"), doubts)
+        fields["items"] = [{name: item[name] for name in ITEM_COLUMNS} for item in items] or None
         fields |= _read_parties(house, self.message, doubts)
-        _add_goods(fields, items, doubts)
         _add_journey(fields, levels, doubts)
-        if fields["destination_country"] is None:
-            fields["destination_country"] = read_country(member_state, "destination_country", doubts)
         return fields
 
 
@@ -239,18 +244,21 @@ def _unwrap(frame: Node) -> Node:
     return frame
 
 
-def read_issue_time(message: Node) -> datetime | None:
-    """Read when a message was issued."""
+def _read_issue_time(message: Node) -> datetime | None:
     return parse_time(find_text([message], TABLE["message"]["issued_at"]))
 
 
 def _list_number_paths(level: str) -> list[str]:
-    numbers = TABLE["numbers"]
-    return [" | ".join(f"{document}/{name}" for name in numbers["names"]) for document in numbers[level]]
+    return [" | ".join(f"{document}/{name}" for name in NAMES) for document in TABLE["numbers"][level]]
 
 
 def _read_number(node: Node, level: str) -> str | None:
     return next((text for path in _list_number_paths(level) if (text := find_text([node], path))), None)
+
+
+def _decode(table: str, code: str | None) -> str | None:
+    codes: dict[str, str] = TABLE[table]
+    return codes.get((code or "").upper())
 
 
 def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
@@ -272,9 +280,8 @@ def _read_contacts(party: Node) -> dict[str, str]:
     found: dict[str, str] = {}
     for node in find_nodes(party, "communication"):
         text, code = (find_text([node], path) for path in TABLE["communication"].values())
-        kind = _decode("communications", code) or (
-            "" if code else "email" if "@" in (text or "") else "phone"
-        )
+        by_form = "email" if "@" in (text or "") else "phone"
+        kind = _decode("communications", code) if code else by_form
         if text and kind:
             found.setdefault(kind, text)
     return found
@@ -292,13 +299,14 @@ def _add_journey(fields: Fields, levels: list[Node], doubts: Doubts) -> None:
         named = find_text(levels[:1], TABLE["places"]["countries"])
         departure = read_country(named, "departure_country", doubts)
     fields["departure_country"] = departure or fields["sender_country"]
-    fields["destination_country"] = destination or fields["consignee_country"]
+    destination, state = destination or fields["consignee_country"], fields.pop("member_state")
+    fields["destination_country"] = destination or read_country(state, "destination_country", doubts)
 
 
 def _read_item(node: Node, doubts: Doubts) -> Fields:
     item = read_columns([node], TABLE["item"], doubts, "items.")
     packages = (find_text([package], "numberOfPackages") for package in find_nodes(node, "packaging"))
-    counts = [parse_any_number(text, doubts, "items.quantity") for text in packages]
+    counts = [parse_number(text, doubts, "items.quantity") for text in packages]
     known = [count for count in counts if count is not None]
     heading, detail = item.pop("heading"), item.pop("nomenclature")
     return item | {
@@ -308,23 +316,103 @@ def _read_item(node: Node, doubts: Doubts) -> Fields:
     }
 
 
-def _decode(table: str, code: str | None) -> str | None:
-    codes: dict[str, str] = TABLE[table]
-    return codes.get((code or "").upper())
+# --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def _add_goods(fields: Fields, items: list[Fields], doubts: Doubts) -> None:
-    """Add the sums of items of one currency; postage in another one is left out."""
-    weights, counts = ([item[name] for item in items] for name in ("gross_weight_kg", "quantity"))
-    if fields["gross_weight_kg"] is None and items and None not in weights:
-        fields["gross_weight_kg"] = sum(weights)
-    of_postage = fields.pop("postage_currency")
-    fields["declared_value"], currency = sum_values(items, doubts)
-    fields["currency"] = currency or of_postage
-    if fields["postage"] is not None and of_postage not in (None, fields["currency"]):
-        doubts.add("currency_mixed")
-        fields["postage"] = None
-    fields["pieces"] = sum(counts) if counts and None not in counts else None
-    for name in ("description", "hs_code", "origin_country"):
-        fields[name] = get_first(items, name) or fields.get(name)
-    fields["items"] = [{name: item[name] for name in ITEM_COLUMNS} for item in items] or None
+def looks_like_ics2_response(head: bytes) -> bool:
+    """Check whether a message begins like an answer of ICS2 or of its predecessor."""
+    return RESPONSE.search(decode_head(head)) is not None
+
+
+def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read an answer; a kind without a state is named and ignored."""
+    content = prepare_xml(content, context.notes)
+    root_name, root = parse_xml_tree(content, context.notes)
+    kind, message = _find_message(root_name, root)
+    if kind in TABLE["responses"]:
+        yield from _read_intervention(message) if kind == "IE351" else _read_events(kind, message)
+    elif kind in TABLE["goods"]:
+        raise build_mapping_fault(kind)
+    else:
+        reasons: dict[str, str] = TABLE["ignored"]
+        reason = next((text for name, text in reasons.items() if kind.startswith(name)), "no state known")
+        yield Ignored(kind, reason)
+
+
+def _find_message(root_name: str, root: Node) -> tuple[str, Node]:
+    """Find the message inside its envelopes, and its kind."""
+    for _, node in walk_nodes({root_name.lower(): [root]}):
+        for key, values in node.items():
+            found = RESPONSE.match(f"<{key.upper()} ")
+            if found and values and isinstance(values[0], dict):
+                number = found[1].replace("CC", "IE")
+                return number[:6] if number[3] in "NQR" else number[:5], values[0]
+    return root_name, root
+
+
+def _read_events(kind: str, message: Node) -> Iterator[CustomsEvent]:
+    """Read an event for each consignment that an answer names; without any, for its own reference."""
+    meaning, issued_at = TABLE["responses"][kind], _read_issue_time(message)
+    authority = parse_country(find_text([message], PATHS["authority"])) or "EU"
+    for detail in [node for name in TABLE["details"] for node in find_nodes(message, name)] or [{}]:
+        code, about, reference = (find_text([detail], PATHS[name]) for name in ("code", "about", "reference"))
+        lines = [
+            *find_texts([detail], PATHS["text"]),
+            about and f"at {about}",
+            reference and f"reference {reference}",
+        ]
+        text = join_lines(*lines, separator="; ") or meaning["text"]
+        state: EventState = TABLE["requests"].get((code or "").upper(), meaning["state"])
+        for identifier in _list_identifiers(message, detail):
+            yield CustomsEvent(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
+
+
+def _list_identifiers(message: Node, detail: Node) -> list[str]:
+    """List the houses, else the receptacles, else the master that an answer is about."""
+    master = _read_waybill(detail, "master") or _read_waybill(message, "any_master")
+    nodes = [node for name in TABLE["houses"] for node in find_nodes(detail, name)]
+    numbers = [find_text([node], PATHS["number"]) for node in nodes]
+    houses = list(filter(None, numbers)) or list(filter(None, [_read_waybill(message, "house")]))
+    if houses:  # in air cargo under their master, as their declarations
+        leads = f"{master}/" if master and parse_awb(master) else ""
+        return [house if "/" in house else leads + house for house in houses]
+    found = find_texts([detail], PATHS["receptacle"])
+    found = found or ([master] if master else find_texts([message], PATHS["own"])[:1])
+    if not found:
+        raise _build_missing_fault("an answer that names no consignment")
+    return found
+
+
+def _read_waybill(node: Node, path: str) -> str | None:
+    number = find_text([node], PATHS[path])
+    return format_awb_number(number) if number else number
+
+
+def _read_intervention(message: Node) -> Iterator[CustomsEvent]:
+    """Read the codes of an intervention of the first Import Control System."""
+    meaning = TABLE["responses"]["IE351"]
+    leaves = [
+        (name, text)
+        for _, node in walk_nodes(message)
+        for name, values in node.items()
+        for value in values
+        if (text := clean_text(value))
+    ]
+    given = [text for _, text in leaves if INTERVENTION_CODE.fullmatch(text)]
+    code = next((text for text in given if text in meaning["codes"]), next(iter(given), None))
+    identifier = _find_leaf(leaves, meaning["identifiers"])
+    if identifier is None:
+        raise _build_missing_fault("an intervention without a reference")
+    state: EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
+    issued_at = _read_issue_time(message) or parse_time(_find_leaf(leaves, meaning["times"]))
+    yield CustomsEvent(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
+
+
+def _find_leaf(leaves: list[tuple[str, str]], names: list[str]) -> str | None:
+    """Find the text of the first element whose name begins with one of several names."""
+    found = (text for wanted in names for name, text in leaves if name != TEXT and name.startswith(wanted))
+    return next(found, None)
+
+
+def _build_missing_fault(what: str) -> MessageFault:
+    return MessageFault(what, expected="a transport document, a receptacle or an MRN")

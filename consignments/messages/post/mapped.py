@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from consignments.errors import MessageFault
 from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.configuration import load_table
-from consignments.messages.content.columns import convert_text
-from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
+from consignments.messages.content.paths import DeepIndex, compile_path, convert_text, find_values, list_texts
 from consignments.messages.content.trees import (
     HEAD_BYTES,
     TEXT,
@@ -33,17 +32,13 @@ from consignments.messages.content.values import (
     KILOGRAMS,
     Doubts,
     Fields,
-    clean_text,
+    add_goods,
     find_unit_doubts,
-    get_first,
     get_unit_factor,
-    has_several_units,
-    infer_per_unit,
     join_lines,
-    multiply_units,
-    parse_any_number,
+    parse_number,
     parse_time,
-    sum_values,
+    settle_basis,
 )
 from consignments.messages.parsed import (
     Declaration,
@@ -54,7 +49,7 @@ from consignments.messages.parsed import (
     build_count_fault,
     build_goods_fault,
 )
-from consignments.messages.post.declared_parts import DeclaredPart, PartFinder, count_identifiers
+from consignments.messages.post.declared_parts import DeclaredPart, PartFinder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     LITERAL,
@@ -251,7 +246,7 @@ def _select_segments(message: Node, mapping: MessageMapping) -> Iterator[Record]
     if mapping.each == (".",):
         source = mapping.record.get("consignment_id")
         paths = source.parts[0] if source is not None else ()
-        numbers = max((count_identifiers(find_values([message], path)) for path in paths), default=0)
+        numbers = max((len(set(list_texts(find_values([message], path)))) for path in paths), default=0)
         if numbers > 1:
             raise build_count_fault(numbers, 1)
     yield from _select_records(message, message, (mapping,), searched=False)
@@ -360,11 +355,11 @@ class _RecordReader:
 
     def _list_texts(self, path: str, levels: Levels, *, all_values: bool = False) -> list[str]:
         if path.startswith(LITERAL):
-            return [path[len(LITERAL) :]]
+            return list_texts([path[len(LITERAL) :]])
         values = find_values(levels, path, self.index)
         if not values and levels is self.levels:
             values = find_values(self.around, path, self.index)
-        texts = [text for text in (clean_text(get_leaf(value)) for value in values) if text]
+        texts = list_texts(values)
         return texts if all_values else texts[:1]
 
     def _decode(self, column: str, text: str) -> str | None:
@@ -382,7 +377,7 @@ class _RecordReader:
             return None
         if unit == POUNDS_AND_OUNCES:
             return self._read_pounds(levels, source, of + column)
-        weight = parse_any_number(self._read_text(source, levels=levels), self.doubts, of + column)
+        weight = parse_number(self._read_text(source, levels=levels), self.doubts, of + column)
         if weight is None:
             return None
         named = table.get("weight_unit") or self.mapping.record.get("weight_unit")
@@ -393,7 +388,7 @@ class _RecordReader:
 
     def _read_pounds(self, levels: Levels, source: Source, field: str) -> float | None:
         texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
-        found = [parse_any_number(text, self.doubts, field) for text in texts]
+        found = [parse_number(text, self.doubts, field) for text in texts]
         if all(number is None for number in found):
             return None
         pounds, ounces = (found[0] or 0.0), (found[1] if len(found) > 1 else None) or 0.0
@@ -422,23 +417,17 @@ class _RecordReader:
 
     def _complete(self, fields: Fields, items: list[Fields]) -> None:
         """Fill what the record leaves to its items, and what the units of the mapping leave open."""
-        units = self.mapping.units
-        gross, declared = fields.get("gross_weight_kg"), fields.get("declared_value")
-        self._settle_basis(items, "value", units.value_per_unit, declared)
-        self._settle_basis(items, "net_weight_kg", units.net_weight_per_unit, None)
-        total, currency = sum_values(items, self.doubts)
-        for name in ("description", "hs_code", "origin_country"):
-            fields[name] = fields.get(name) or get_first(items, name)
-        fields["declared_value"] = declared if declared is not None else total
-        fields["currency"] = self._settle_currency(fields, currency)
-        counts = [item["quantity"] for item in items]
-        if fields.get("pieces") is None and counts and None not in counts:
-            fields["pieces"] = sum(counts)
-        written = parse_any_number(self._read_text(self.mapping.record.get("gross_weight_kg")), Doubts())
+        units, record = self.mapping.units, self.mapping.record
+        declared = fields.get("declared_value")
+        settle_basis(items, "value", units.value_per_unit, declared, self.doubts)
+        settle_basis(items, "net_weight_kg", units.net_weight_per_unit, None, self.doubts)
+        add_goods(fields, items, self._read_text(record.get("postage_currency")), self.doubts)
+        fields["currency"] = fields["currency"] and fields["currency"].upper()
+        written = parse_number(self._read_text(record.get("gross_weight_kg")), Doubts())
         if written and written in (fields["declared_value"], fields.get("postage")):
             self.doubts.add("price_equals_weight")
         self._complete_journey(fields)
-        self.doubts |= find_unit_doubts(gross, items, self.mapping.channel)
+        self.doubts |= find_unit_doubts(fields.get("gross_weight_kg"), items, self.mapping.channel)
         if items:
             fields["items"] = [{name: item[name] for name in item if name != "currency"} for item in items]
 
@@ -452,28 +441,6 @@ class _RecordReader:
             ("destination_country", "consignee_country"),
         ):
             fields[column] = fields.get(column) or receptacle.get(column) or fields.get(of_party)
-
-    def _settle_basis(
-        self, items: list[Fields], column: str, per_unit: bool | None, total: float | None
-    ) -> None:
-        if per_unit is None and has_several_units(items):
-            per_unit = infer_per_unit(items, column, total)
-            if per_unit is None and any(item.get(column) is not None for item in items):
-                self.doubts.note("unit_doubtful", f"items.{column}")
-        if per_unit:
-            multiply_units(items, column)
-
-    def _settle_currency(self, fields: Fields, of_items: str | None) -> str | None:
-        """Choose the currency of the record; postage in another one is left out."""
-        own = fields.get("currency")
-        postage = self._read_text(self.mapping.record.get("postage_currency"))
-        currency = own or of_items or postage
-        if own and of_items and own != of_items:
-            self.doubts.add("currency_mixed")
-        if fields.get("postage") is not None and postage not in (None, currency):
-            self.doubts.add("currency_mixed")
-            fields["postage"] = None
-        return currency.upper() if currency else None
 
 
 def _get_separator(column: str, source: Source | None) -> str:
@@ -515,7 +482,6 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
 def list_path_names(mapping: MessageMapping) -> list[str]:
     """List the names that the paths of a mapping end in."""
     sources = (*mapping.record.values(), *mapping.items.values())
-    texts = [text for source in sources for part in source.parts for text in part]
-    paths = [compile_path(text)[0] for text in texts if not text.startswith(LITERAL)]
+    paths = [compile_path(text)[0] for source in sources for text in source.list_paths()]
     ends = [path.steps[-1].name for path in paths if path.steps]
     return list(dict.fromkeys(name.removeprefix("@") for name in ends if name != "*"))

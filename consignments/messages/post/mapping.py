@@ -6,7 +6,7 @@ values are per unit or total. `[codes]` says what the feed's codes mean. docs/fo
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,10 @@ class Source:
 
     parts: tuple[tuple[str, ...], ...]
     join: str | None = None
+
+    def list_paths(self) -> list[str]:
+        """List its paths, without the values that it gives itself."""
+        return [path for part in self.parts for path in part if not path.startswith(LITERAL)]
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,7 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         raise BadSetting(
             "no path of the items", where=f"{where}, items.each", expected="each = path of one kind of goods"
         )
-    columns = [
-        each_field.name for each_field in get_fields(Consignment) if each_field.name not in NOT_FROM_MESSAGE
-    ]
-    item_columns = [each_field.name for each_field in get_fields(Item)]
+    columns = [name for name in _list_columns(Consignment) if name not in NOT_FROM_MESSAGE]
     return MessageMapping(
         name=str(given.get("name", Path(where).stem)),
         channel=_choose(given, "channel", ("postal", "air_cargo"), where),
@@ -134,11 +135,15 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         each=_read_paths(each, f"{where}, record.each"),
         items_each=_read_paths(items_each, f"{where}, items.each") if items_each else (),
         record=_read_sources(record, (*columns, *OWN_RECORD_KEYS), f"{where}, record"),
-        items=_read_sources(items, (*item_columns, *OWN_ITEM_KEYS), f"{where}, items"),
+        items=_read_sources(items, (*_list_columns(Item), *OWN_ITEM_KEYS), f"{where}, items"),
         units=_read_units(_get_table(given, "units", where), f"{where}, units"),
         codes=_read_codes(_get_table(given, "codes", where), columns, f"{where}, codes"),
         segments=_get_table(given, "segments", where),
     )
+
+
+def _list_columns(record: type[Consignment | Item]) -> list[str]:
+    return [field.name for field in get_fields(record)]
 
 
 def _get_table(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
@@ -150,7 +155,7 @@ def _get_table(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, 
     return table
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], kind: str, where: str) -> None:
+def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str], kind: str, where: str) -> None:
     for name in given:
         if name not in known:
             raise UnknownName.from_candidates(name, known, kind=kind, where=where)
@@ -159,12 +164,8 @@ def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], kind: str,
 def _choose(given: Mapping[str, Any], name: str, choices: tuple[str, ...], where: str) -> str:
     value = given.get(name, choices[0])
     if value not in choices:
-        raise BadSetting(
-            f"bad {name}",
-            where=f"{where}, {name}",
-            got=repr(value),
-            expected=f"one of {', '.join(filter(None, choices))}",
-        )
+        expected = f"one of {', '.join(filter(None, choices))}"
+        raise BadSetting(f"bad {name}", where=f"{where}, {name}", got=repr(value), expected=expected)
     return str(value)
 
 

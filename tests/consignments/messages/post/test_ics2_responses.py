@@ -7,7 +7,7 @@ from support.messages import events, read
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import CustomsEvent, Ignored
-from consignments.messages.post.ics2_responses import looks_like_ics2_response, read_ics2_response
+from consignments.messages.post.ics2 import looks_like_ics2_response, read_ics2_response
 
 REFERRAL = b"""<i:IE3Q02 xmlns:i="urn:wco:datamodel:WCO:CIS:1">
   <i:documentIssueDate>2026-03-10T09:15:00Z</i:documentIssueDate><i:MRN>26DE0000000000001A</i:MRN>
