@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from consignments.messages.linking import Row
+from consignments.messages.entries import Version
 from consignments.messages.reading import ReadOptions, link_entries, parse_messages
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import Spool
@@ -84,7 +84,7 @@ def read_all(messages: Sequence[RawMessage]) -> "list[BatchResult]":
     ]
 
 
-def link_all(results: "Sequence[BatchResult]") -> list[Row]:
+def link_all(results: "Sequence[BatchResult]") -> list[Version]:
     """Make rows of entries."""
     spool = Spool(None)
     for result in results:

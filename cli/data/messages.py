@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from cli.options import JOBS, REJECTS, STRICT, out_option
 from cli.verb import Progress, Result, argument, option, verb
-from consignments.errors import BadInput, FileFault, Reject
+from consignments.errors import BadInput, FileFault
 
 if TYPE_CHECKING:
     from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
 
-READING_VERSION = "4"
+READING_VERSION = "5"
 """Version of the temporary file: a run continues only with a file of the same version."""
 
 
@@ -73,11 +73,12 @@ def read(
     npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
     from consignments.files.table_writers import refuse_unwritable, write_chunks, write_table
+    from consignments.messages.parsed import StateRow
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
-    from consignments.messages.reports import build_event_frame, build_table, start_report
+    from consignments.messages.reports import build_table, start_report
     from consignments.messages.spool import Spool
     from consignments.offices import OfficeTable, complete_office
-    from consignments.tables import write_rejects
+    from consignments.tables import build_frame, write_rejects
 
     if (out is None) == (draft_mapping is None):
         raise BadInput(
@@ -93,10 +94,10 @@ def read(
     mappings = _load_mappings(mapping)
     spool = Spool(out.with_name(f".{out.name}.reading"), f"{READING_VERSION} {received_at} {_mark(mappings)}")
     fill_spool(messages, spool, ReadOptions(received_at, jobs, mappings), progress)
-    linked = link_entries(spool, progress)
-    report = start_report(spool, linked)
+    linker, states = link_entries(spool, progress)
+    report = start_report(spool, linker, states)
     if rejects is not None:
-        write_rejects((Reject(place, name, "", why) for place, name, why in spool.read_rejects()), rejects)
+        write_rejects(spool.read_rejects(), rejects)
     something = bool(len(spool.rows) or report.states or report.ignored or report.repeats)
     if report.rejected and (strict or not something):
         what = "invalid messages with --strict" if something else "no valid message"
@@ -104,10 +105,10 @@ def read(
         spool.close(remove=True)
         raise fault
     write_chunks(
-        build_table(spool, linked, report, partial(complete_office, office=office, table=table)), out
+        build_table(spool, linker, report, partial(complete_office, office=office, table=table)), out
     )
     if events is not None:
-        write_table(build_event_frame(linked.states), events)
+        write_table(build_frame(states, StateRow), events)
     spool.close(remove=True)
     return Result(
         {"out": str(out)} | report.to_dict(), _summarize_run(report, out), notes=(report.to_text(),)
@@ -156,11 +157,11 @@ def _summarize_run(report: "MessageReport", out: Path) -> str:
 
 
 def _build_fault(what: str, spool: "Spool", report: "MessageReport", rejects: Path | None) -> FileFault:
-    place, _, reason = next(spool.read_rejects())
+    first = next(spool.read_rejects())
     more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
     return FileFault(
         what,
-        got=f"{report.rejected:,} of {spool.count_messages():,} messages rejected ({place}: {reason}{more})",
+        got=f"{report.rejected:,} of {spool.count_messages():,} messages rejected ({first.place}: {first.reason}{more})",
         todo="add --rejects FILE to see each reason"
         if rejects is None
         else f"see {rejects} for each message and its reason",

@@ -7,7 +7,7 @@ then the codes that follow from the fields are added. An entry knows when its me
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from msgspec import structs
 from consignments.doubts import Doubt
 from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
 from consignments.messages.content.values import Doubts
-from consignments.messages.parsed import EXTRA_COLUMNS, CustomsEvent, Declaration, MasterDetails, Purpose
+from consignments.messages.parsed import EXTRA_COLUMNS, Declaration, MasterDetails, Purpose
 from consignments.messages.quality import find_doubts, sort_codes
 from consignments.records import MAX_ITEMS, Consignment, Field, Item, get_fields
 
@@ -29,39 +29,33 @@ SET_LATER = frozenset(("received_at", "cancelled_at", "issued_at", "level", "qua
 MAX_EXTRA_CHARACTERS = 4000
 
 
-class DeclarationEntry(msgspec.Struct, tag="d", array_like=True):
-    """One version of a consignment."""
+class Version(msgspec.Struct, array_like=True):
+    """One version of a consignment: as a message declares it, then as a row of the table.
+
+    `digest` is of what the message says; `filled` are the columns that only its master gives.
+    """
 
     record: Consignment
-    purpose: Purpose
-    partial: bool
     extras: dict[str, str]
+    warnings: tuple[Doubt, ...]
     digest: bytes
-    source: str
-    warnings: tuple[Doubt, ...] = ()
+    purpose: Purpose = "create"
+    partial: bool = False
+    filled: tuple[str, ...] = ()
+    cancelled: bool = False
 
 
-class MasterEntry(msgspec.Struct, tag="m", array_like=True):
+class MasterEntry(msgspec.Struct, array_like=True):
     """Facts that a master waybill or receptacle adds to its houses."""
 
     number: str
     fields: dict[str, str]
     received_at: datetime
     issued_at: datetime | None
-    declaration: DeclarationEntry | None
-    source: str
+    declaration: Version | None = None
     members: tuple[str, ...] = ()
 
 
-class EventEntry(msgspec.Struct, tag="e", array_like=True):
-    """An answer of customs."""
-
-    event: CustomsEvent
-    received_at: datetime
-    source: str
-
-
-Entry = DeclarationEntry | MasterEntry | EventEntry
 _encode_content = msgspec.msgpack.Encoder().encode
 
 
@@ -76,28 +70,27 @@ def choose_received_at(
     return came_at if came_at is not None else now
 
 
-def build_declaration(declaration: Declaration, received_at: datetime, source: str) -> DeclarationEntry:
+def build_declaration(declaration: Declaration, received_at: datetime) -> Version:
     """Make a record of a declaration, whatever it holds."""
     doubts = Doubts(declaration.doubts)
     fields = limit_fields(declaration.fields, doubts)
-    identifier = fields.get("consignment_id")
-    if not identifier:
+    if not fields.get("consignment_id"):
         doubts.add("identifier_missing")
-        identifier = identify_by_content({name: value for name, value in fields.items() if name != "items"})
-    fields["consignment_id"] = identifier
+        fields["consignment_id"] = identify_by_content(
+            {name: value for name, value in fields.items() if name != "items"}
+        )
     fields["channel"] = "postal" if fields.get("channel") == "postal" else "air_cargo"
-    place = f"{source}, {declaration.place}" if declaration.place else source
-    extras = limit_extras(declaration.extras)
-    return _build_entry(
-        structs.replace(declaration, fields=fields, extras=extras), doubts, received_at, place
-    )
+    return _build_version(declaration, fields, limit_extras(declaration.extras), doubts, received_at)
 
 
-def _build_entry(
-    declaration: Declaration, doubts: Doubts, received_at: datetime, source: str
-) -> DeclarationEntry:
+def _build_version(
+    declaration: Declaration,
+    fields: dict[str, Any],
+    extras: dict[str, str],
+    doubts: Doubts,
+    received_at: datetime | None,
+) -> Version:
     """Make a record of values that it accepts."""
-    fields = declaration.fields
     doubts |= find_doubts(fields, declaration.level)
     items = fields.pop("items", None)
     record = Consignment(
@@ -108,11 +101,9 @@ def _build_entry(
         level=declaration.level if fields["channel"] == "air_cargo" else None,
         quality=sort_codes(doubts) or None,
     )
-    purpose, extras = declaration.purpose, declaration.extras
+    purpose = declaration.purpose
     digest = digest_content(record, purpose, extras)
-    return DeclarationEntry(
-        record, purpose, declaration.partial, extras, digest, source, tuple(doubts.warnings)
-    )
+    return Version(record, extras, tuple(doubts.warnings), digest, purpose, declaration.partial)
 
 
 def digest_content(record: Consignment, purpose: Purpose, extras: Mapping[str, str]) -> bytes:
@@ -122,19 +113,16 @@ def digest_content(record: Consignment, purpose: Purpose, extras: Mapping[str, s
     return hashlib.blake2b(told, digest_size=DIGEST_BYTES).digest()
 
 
-def merge_versions(
-    earlier: Consignment, later: DeclarationEntry, earlier_extras: dict[str, str]
-) -> DeclarationEntry:
+def merge_versions(earlier: Version, later: Version) -> Version:
     """Fill what a partial message leaves out from the version known before."""
     record = later.record
-    fields = _list_given(earlier) | _list_given(record)
+    fields = _list_given(earlier.record) | _list_given(record)
     if fields.get("items"):
         fields["items"] = [structs.asdict(item) for item in fields["items"]]
-    extras = earlier_extras | later.extras
-    merged = Declaration(fields, record.issued_at, record.level or "house", later.purpose, extras=extras)
+    merged = Declaration(issued_at=record.issued_at, level=record.level or "house", purpose=later.purpose)
     doubts = Doubts(code for code in record.quality or () if code not in _DERIVED)
     doubts.warnings |= dict.fromkeys(later.warnings)
-    return _build_entry(merged, doubts, record.received_at or datetime.now(UTC), later.source)
+    return _build_version(merged, fields, earlier.extras | later.extras, doubts, record.received_at)
 
 
 def _list_given(record: Consignment) -> dict[str, Any]:
@@ -151,20 +139,15 @@ _DERIVED = frozenset(_DERIVED_NAMES.split())
 """Codes that follow from the fields, which a merge may heal."""
 
 
-def build_master(details: MasterDetails, received_at: datetime, source: str) -> MasterEntry:
+def build_master(details: MasterDetails, received_at: datetime) -> MasterEntry:
     """Make an entry of a master."""
-    doubts = Doubts()
-    fields = limit_fields(details.fields, doubts)
-    own = details.declaration
-    declaration = None if own is None else build_declaration(own, received_at, source)
-    texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+    fields, own = limit_fields(details.fields, Doubts()), details.declaration
     return MasterEntry(
         clean_identifier(details.number, Doubts()),
-        texts,
+        {name: value for name, value in fields.items() if isinstance(value, str)},
         received_at,
         details.issued_at,
-        declaration,
-        source,
+        None if own is None else build_declaration(own, received_at),
         details.members,
     )
 
@@ -178,18 +161,15 @@ def _index_fields(record: type[Consignment] | type[Item]) -> dict[str, Field]:
 
 
 @cache
-def _list_text_limits(record: type[Consignment] | type[Item]) -> dict[str, int]:
-    """Greatest length of each text."""
-    return {
-        name: field.max_length
-        for name, field in _index_fields(record).items()
-        if field.kind == "string" and field.max_length is not None
-    }
+def _list_text_limits() -> dict[str, int]:
+    """Greatest length of each text of a consignment."""
+    fields = _index_fields(Consignment).values()
+    return {each.name: each.max_length for each in fields if each.kind == "string" and each.max_length}
 
 
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
     """Limit values to those that the record accepts; missing values are left out."""
-    known, text_limits = _index_fields(Consignment), _list_text_limits(Consignment)
+    known, text_limits = _index_fields(Consignment), _list_text_limits()
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or name in SET_LATER:
@@ -232,14 +212,7 @@ def _limit_value(value: Any, field: Field, doubts: Doubts, name: str) -> Any:
     if field.kind == "string":
         return _limit_text(value if isinstance(value, str) else str(value), field, doubts, name)
     if field.kind == "number":
-        if type(value) is float and 0 <= value < math.inf:
-            return value
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-            and value >= 0
-        ):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
             return float(value)
         doubts.note("number_malformed", name)
         return None

@@ -5,7 +5,6 @@ cannot be used becomes None with a quality code. It raises `consignments.errors.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ import msgspec
 
 from consignments.errors import MessageFault
 from consignments.messages.content.values import Doubts
+from consignments.records import Time
 
 _EXTRA_COLUMNS_NAMES = (
     "customs_notes account_name account_issuer account_holder shipping_frequency account_ip pickup_ip transaction_type known_consignor "
@@ -36,15 +36,14 @@ EventState = Literal[
 ]
 
 
-class Declaration(msgspec.Struct, frozen=True):
+class Declaration(msgspec.Struct):
     """One consignment as one message describes it."""
 
-    fields: dict[str, Any]
+    fields: dict[str, Any] = msgspec.field(default_factory=dict)
     issued_at: datetime | None = None
     level: Level = "house"
     purpose: Purpose = "create"
     doubts: Doubts = msgspec.field(default_factory=Doubts)
-    place: str = ""
     partial: bool = False
     extras: dict[str, Any] = msgspec.field(default_factory=dict)
 
@@ -58,8 +57,7 @@ MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country"
 """What a master waybill says of its houses."""
 
 
-@dataclass(frozen=True, slots=True)
-class MasterDetails:
+class MasterDetails(msgspec.Struct, frozen=True):
     """Details that a master waybill or receptacle adds to its houses or items."""
 
     number: str
@@ -69,28 +67,26 @@ class MasterDetails:
     members: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CustomsEvent:
-    """An answer of customs or a carrier about one consignment (columns of `npsrisk read --events`)."""
+class StateRow(msgspec.Struct, frozen=True):
+    """An answer of customs or a carrier about one consignment: a row of the table of states."""
 
     consignment_id: str
     authority: str | None
     state: EventState
     code: str | None
     text: str | None
-    issued_at: datetime | None
+    issued_at: Time | None
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(msgspec.Struct, frozen=True):
     """A message that is known and holds no goods, such as a flight manifest: no consignment and no reject."""
 
     kind: str
     reason: str
 
 
-Parsed = Declaration | MasterDetails | CustomsEvent | Ignored | MessageFault
+Parsed = Declaration | MasterDetails | StateRow | Ignored | MessageFault
 """A fault that is yielded is that of one part; one that is raised is that of the whole message, or of all that follows."""
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from msgspec import structs
 
@@ -26,38 +26,35 @@ from consignments.messages.content.trees import HEAD_BYTES, decode_json
 from consignments.messages.entries import (
     FUTURE_TOLERANCE,
     IN_FUTURE,
-    DeclarationEntry,
-    Entry,
-    EventEntry,
     MasterEntry,
+    Version,
     build_declaration,
     build_master,
     choose_received_at,
     digest_content,
 )
-from consignments.messages.kinds import LINKED, MessageKind, detect_kind, read_message_parts
+from consignments.messages.kinds import LINKED, detect_kind, read_message_parts
 from consignments.messages.linking import Linker, LinkStore
 from consignments.messages.parsed import (
-    CustomsEvent,
     Declaration,
     Ignored,
     MasterDetails,
     MessageContext,
     Parsed,
+    StateRow,
 )
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import UNIDENTIFIED, sort_codes
 from consignments.messages.sources import (
     BLANK,
     RawMessage,
-    Source,
     join_continuations,
     list_files,
     read_file,
     read_parts,
 )
-from consignments.messages.spool import BatchResult, Spool, pack_entry
-from consignments.messages.states import StateRow, resolve_states
+from consignments.messages.spool import BatchResult, Spool
+from consignments.messages.states import resolve_states
 from consignments.workers import pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
@@ -73,7 +70,6 @@ MAX_BATCH_BYTES = 20_000_000
 """Bytes that are held before the first batch is parsed, and in each batch of a process."""
 MAX_LINKED_BYTES = 50_000_000
 """Documents that are read together, at most."""
-NOTE_PREFIX, IGNORED_PREFIX = "note: ", "ignored: "
 MAX_REPORTED_REASON = 500
 MAX_NAMED_REPEATED = 20
 
@@ -88,40 +84,79 @@ class ReadOptions:
     now: datetime | None = None
 
 
-def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
-    """Read messages into packed entries."""
-    result = BatchResult()
-    with pause_garbage_collection():  # nothing here is part of a circle
-        _fill_result(messages, options, result)
-    return result
-
-
-def _fill_result(messages: Sequence[RawMessage], options: ReadOptions, result: BatchResult) -> None:
-    parts = _read_messages(messages, options, result)
-    while group := list(islice(parts, GROUP_PARTS)):
-        for part in group:
-            try:
-                result.entries.append(pack_entry(_build_entry(part, options, result.kinds)))
-            except Exception as error:
-                result.rejects.append((part.raw.source, "", _describe_failure(error)))
+Content = Declaration | MasterDetails | StateRow
 
 
 class _Part(NamedTuple):
-    """A part of a message, and what its entry depends on."""
+    """A part of a message, when it came and was read, and how often each identifier stands in the message."""
 
-    content: Declaration | MasterDetails | CustomsEvent
-    raw: RawMessage
+    content: Content
+    source: str
+    came_at: datetime | None
     now: datetime
     identifiers: Counter[str]
+
+
+def parse_messages(messages: Iterable[RawMessage], options: ReadOptions) -> BatchResult:
+    """Read messages into packed entries."""
+    result = BatchResult()
+    with pause_garbage_collection():  # nothing here is part of a circle
+        _add_entries(_read_messages(messages, options, result), options, result)
+    return result
+
+
+def _add_entries(parts: Iterator[_Part], options: ReadOptions, result: BatchResult) -> None:
+    while group := list(islice(parts, GROUP_PARTS)):
+        for part in group:
+            try:
+                _add_entry(part, options, result)
+            except Exception as error:
+                result.rejects.append((part.source, "", _describe_failure(error)))
+
+
+def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:
+    content, now = part.content, part.now
+    if content.issued_at is not None and content.issued_at > now + FUTURE_TOLERANCE:
+        result.counts["note", IN_FUTURE.text] += 1
+        content = _leave_out_issue_time(content)
+    received_at = choose_received_at(options.received_at, content.issued_at, part.came_at, now)
+    if isinstance(content, StateRow):
+        result.add_entry(content, received_at)
+    elif isinstance(content, MasterDetails):
+        result.add_entry(build_master(content, received_at), received_at)
+    else:
+        entry = build_declaration(content, received_at)
+        result.add_entry(_flag_repeated(entry, part.identifiers), received_at)
+
+
+def _leave_out_issue_time(content: Content) -> Content:
+    if isinstance(content, Declaration):
+        content.doubts.warnings[IN_FUTURE] = None
+    if isinstance(content, MasterDetails) and content.declaration is not None:
+        content = structs.replace(content, declaration=structs.replace(content.declaration, issued_at=None))
+    return structs.replace(content, issued_at=None)
+
+
+def _flag_repeated(entry: Version, identifiers: Counter[str]) -> Version:
+    """Flag an identifier that stands in its message again; declarations that have none stay apart."""
+    identifier = entry.record.consignment_id
+    identifiers[identifier] += 1
+    if identifiers[identifier] == 1:
+        return entry
+    if identifier.startswith(UNIDENTIFIED):
+        other = identify_by_content({"equal to": identifier, "number": identifiers[identifier]})
+        record = structs.replace(entry.record, consignment_id=other)
+        digest = digest_content(record, entry.purpose, entry.extras)
+        return structs.replace(entry, record=record, digest=digest)
+    codes = sort_codes({*(entry.record.quality or ()), "identifier_repeated"})
+    return structs.replace(entry, record=structs.replace(entry.record, quality=codes))
 
 
 def _read_messages(
     messages: Iterable[RawMessage], options: ReadOptions, result: BatchResult
 ) -> Iterator[_Part]:
     """Yield the parts of messages; a fault of a message becomes a reject, and what came before stays."""
-    for raw in chain.from_iterable(
-        _split_array(each, options, result) for each in _count_messages(messages, result)
-    ):
+    for raw in chain.from_iterable(_split_array(each, options, result) for each in messages):
         notes: list[str] = []
         has_read = False
         now = options.now or datetime.now(UTC)
@@ -129,35 +164,48 @@ def _read_messages(
             if raw.fault:
                 raise MessageFault(raw.fault)
             kind = detect_kind(raw.content, options.mappings)
-            result.kinds[kind.name] += 1
+            result.counts["kind", kind.name] += 1
             if kind.name == LINKED:
                 result.documents.append(raw)
                 continue
             context = MessageContext(raw.source, notes, options.received_at or raw.received_at or now)
             identifiers: Counter[str] = Counter()
-            for content in _read_parts(raw.content, context, kind, result.kinds):
-                if isinstance(content, MessageFault):
-                    result.rejects.append((raw.source, "", _describe_failure(content)))
-                else:
+            found: Parsed | None = None
+            adds_only = True
+            for found in read_message_parts(raw.content, context, kind):
+                adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
+                if _has_content(found, raw.source, result):
                     has_read = True
-                    yield _Part(content, raw, now, identifiers)
+                    yield _Part(found, raw.source, raw.received_at, now, identifiers)
+            if found is None:
+                result.counts["ignored", f"{kind.name}: nothing in it"] += 1
+            elif adds_only:
+                result.counts["ignored", f"{kind.name}: it only adds master and route to its items"] += 1
         except Exception as error:
             name = "" if has_read else find_identifier(raw.content)
             result.rejects.append((raw.source, name, _describe_failure(error)))
         for note in dict.fromkeys(notes):
-            result.kinds[NOTE_PREFIX + note] += 1
+            result.counts["note", note] += 1
 
 
-def _count_messages(messages: Iterable[RawMessage], result: BatchResult) -> Iterator[RawMessage]:
-    """Yield messages, and count them and their bytes."""
-    for raw in messages:
-        result.messages.update(raw.paths)
-        result.size += len(raw.content)
-        yield raw
+def _has_content(found: Parsed, source: str, result: BatchResult) -> TypeGuard[Content]:
+    """Check whether a part of a message is for an entry; count or reject it otherwise."""
+    if isinstance(found, Ignored):
+        result.counts["ignored", f"{found.kind}: {found.reason}"] += 1
+    elif isinstance(found, MessageFault):
+        result.rejects.append((source, "", _describe_failure(found)))
+    else:
+        return True
+    return False
 
 
 def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> Iterable[RawMessage]:
-    """Split a JSON array of several kinds of messages into one for each kind; a member that is no message becomes a reject."""
+    """Count a message; split a JSON array of several kinds of messages into one for each kind.
+
+    A member that is no message becomes a reject.
+    """
+    result.messages.update(raw.paths)
+    result.size += len(raw.content)
     if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] != b"[":
         return [raw]
     try:
@@ -182,77 +230,39 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
     return [replace(raw, content=f"[{','.join(each)}]".encode()) for each in by_kind.values()]
 
 
-def _leave_out_issue_time(
-    content: Declaration | MasterDetails | CustomsEvent,
-) -> Declaration | MasterDetails | CustomsEvent:
-    if isinstance(content, Declaration):
-        content.doubts.warnings[IN_FUTURE] = None
-        return structs.replace(content, issued_at=None)
-    if isinstance(content, CustomsEvent) or content.declaration is None:
-        return replace(content, issued_at=None)
-    return replace(content, issued_at=None, declaration=structs.replace(content.declaration, issued_at=None))
-
-
-def _build_entry(part: _Part, options: ReadOptions, notes: Counter[str]) -> Entry:
-    content, raw, now, identifiers = part
-    if content.issued_at is not None and content.issued_at > now + FUTURE_TOLERANCE:
-        notes[f"{NOTE_PREFIX}{IN_FUTURE.text}"] += 1
-        content = _leave_out_issue_time(content)
-    received_at = choose_received_at(options.received_at, content.issued_at, raw.received_at, now)
-    if isinstance(content, CustomsEvent):
-        return EventEntry(content, received_at, raw.source)
-    if isinstance(content, MasterDetails):
-        return build_master(content, received_at, raw.source)
-    entry = build_declaration(content, received_at, raw.source)
-    identifier = entry.record.consignment_id
-    identifiers[identifier] += 1
-    if identifiers[identifier] == 1:
-        return entry
-    if identifier.startswith(UNIDENTIFIED):
-        other = identify_by_content({"equal to": identifier, "number": identifiers[identifier]})
-        record = structs.replace(entry.record, consignment_id=other)
-        return structs.replace(
-            entry, record=record, digest=digest_content(record, entry.purpose, entry.extras)
-        )
-    codes = sort_codes({*(entry.record.quality or ()), "identifier_repeated"})
-    return structs.replace(entry, record=structs.replace(entry.record, quality=codes))
-
-
 def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
     """Read documents whose objects link to each other, as many together as a bound of memory allows."""
     for group in _cut_batches(documents, MAX_LINKED_BYTES, math.inf):
-        yield _link_group(group, options)
+        result = BatchResult()
+        _add_entries(_read_documents(group, options, result), options, result)
+        yield result
 
 
-def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
+def _read_documents(
+    group: Sequence[RawMessage], options: ReadOptions, result: BatchResult
+) -> Iterator[_Part]:
+    """Yield the parts of documents; if their reader fails, each that was not read becomes a reject."""
     from consignments.messages.onerecord.waybills import OneRecordLinker
 
-    result, linker = BatchResult(), OneRecordLinker()
-    came = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
+    linker = OneRecordLinker()
     unread: dict[str, None] = {}
     for raw in group:
         try:
-            linker.add_document(raw.content, MessageContext(raw.source, [], came))
+            linker.add_document(raw.content, raw.source)
             unread[raw.source] = None
         except Exception as error:
             result.rejects.append((raw.source, "", _describe_failure(error)))
+    came_at = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
     now = options.now or datetime.now(UTC)
     identifiers: dict[str, Counter[str]] = {}
     try:
-        for source, content in linker.read_all():
-            if isinstance(content, Ignored):
-                result.kinds[f"{IGNORED_PREFIX}{content.kind}: {content.reason}"] += 1
-            elif isinstance(content, MessageFault):
-                result.rejects.append((source, "", _describe_failure(content)))
-            else:
-                raw = RawMessage(source, b"", came)
-                part = _Part(content, raw, now, identifiers.setdefault(source, Counter()))
-                result.entries.append(pack_entry(_build_entry(part, options, result.kinds)))
+        for source, found in linker.read_all():
             unread.pop(source, None)
+            if _has_content(found, source, result):
+                yield _Part(found, source, came_at, now, identifiers.setdefault(source, Counter()))
     except Exception as error:
         reason = _describe_failure(error)
         result.rejects += [(source, "", reason) for source in unread or (group[0].source,)]
-    return result
 
 
 def _describe_failure(error: Exception) -> str:
@@ -260,23 +270,6 @@ def _describe_failure(error: Exception) -> str:
     if isinstance(error, MessageFault):
         return str(error)[:MAX_REPORTED_REASON]
     return f"the reader failed on it ({type(error).__name__}); report it with the message"
-
-
-def _read_parts(
-    content: bytes, context: MessageContext, kind: MessageKind, kinds: Counter[str]
-) -> Iterator[Declaration | MasterDetails | CustomsEvent | MessageFault]:
-    found: Parsed | None = None
-    adds_only = True
-    for found in read_message_parts(content, context, kind):
-        adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
-        if isinstance(found, Ignored):
-            kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
-        else:
-            yield found
-    if found is None:
-        kinds[f"{IGNORED_PREFIX}{kind.name}: nothing in it"] += 1
-    elif adds_only:
-        kinds[f"{IGNORED_PREFIX}{kind.name}: it only adds master and route to its items"] += 1
 
 
 # --- from files to the spool ------------------------------------------------------------------------------------------
@@ -290,15 +283,30 @@ def fill_spool(
     marks = {name_file(path): _mark_file(path) for path in files}
     total, done = sum(size for _, size in marks.values()), 0
     counts = spool.begin_files({name: mark for name, (mark, _) in marks.items()})
-    messages = join_continuations(_iterate_files(files, counts))
-    for result in _parse_all(messages, options):
-        spool.add_result(result)
+
+    def note(result: BatchResult) -> None:
+        nonlocal done
         for path, number in result.messages.items():
             counts[path] += number
         spool.note_progress({path: counts[path] for path in result.messages})
         done += result.size
         if progress is not None:
             progress("read", min(done, total), total)
+
+    messages = (each for path in files for each in islice(read_file(path), counts[name_file(path)], None))
+    add_messages(messages, spool, options, note)
+
+
+def add_messages(
+    messages: Iterable[RawMessage],
+    spool: Spool,
+    options: ReadOptions,
+    note: Callable[[BatchResult], None] = lambda _: None,
+) -> None:
+    """Read messages into the spool; `note` is called after each batch."""
+    for result in _parse_all(join_continuations(messages), options):
+        spool.add_result(result)
+        note(result)
     for result in link_documents(spool.take_documents(), options):
         spool.add_result(result)
 
@@ -310,11 +318,6 @@ def _mark_file(path: Path) -> tuple[str, int]:
     except OSError:
         return "missing", 0
     return f"{stat.st_size} {stat.st_mtime_ns}", stat.st_size
-
-
-def _iterate_files(files: Sequence[Path], counts: dict[str, int]) -> Iterator[RawMessage]:
-    for path in files:
-        yield from islice(read_file(path), counts[name_file(path)], None)
 
 
 def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
@@ -364,32 +367,20 @@ def _cut_batches(
 # --- from the spool to rows -------------------------------------------------------------------------------------------
 
 
-@dataclass
-class LinkResult:
-    """Results of linking; the rows are in the spool."""
-
-    repeated: bool
-    repeats: int
-    counts: Counter[str]
-    states: list[StateRow]
-    extras: set[str]
-
-
-def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
-    """Make rows of all entries, in the order of their time."""
-    linker, events = Linker(LinkStore(spool.rows)), list[CustomsEvent]()
+def link_entries(spool: Spool, progress: Progress | None = None) -> tuple[Linker, list[StateRow]]:
+    """Make rows of all entries, in the order of their time; return their linker, and the states that customs answered."""
+    linker, answers = Linker(LinkStore(spool.rows)), list[StateRow]()
     total = spool.count_entries() if progress is not None else 0
     for number, entry in enumerate(spool.read_entries(), start=1):
-        if isinstance(entry, DeclarationEntry):
+        if isinstance(entry, Version):
             linker.add_declaration(entry)
         elif isinstance(entry, MasterEntry):
             linker.add_master(entry)
         else:
-            events.append(entry.event)
+            answers.append(entry)
         if progress is not None and number % BATCH_MESSAGES == 0:
             progress("link", number, total)
-    states = list(resolve_states(events))
-    return LinkResult(linker.find_repeated(), linker.repeats, linker.counts, states, linker.extras)
+    return linker, list(resolve_states(answers))
 
 
 # --- all of it in memory ----------------------------------------------------------------------------------------------
@@ -399,7 +390,7 @@ def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
 class MessageEntries:
     """Entries of messages that are not linked yet."""
 
-    entries: tuple[DeclarationEntry | MasterEntry, ...]
+    entries: tuple[Version | MasterEntry, ...]
     states: tuple[StateRow, ...]
     rejects: tuple[Reject, ...]
     ignored: tuple[str, ...]
@@ -410,52 +401,20 @@ def read_entries(
     content: bytes, received_at: datetime, mappings: Sequence[MessageMapping] = ()
 ) -> MessageEntries:
     """Read messages in memory that were received now, without linking them."""
-    options = ReadOptions(received_at, mappings=tuple(mappings), now=received_at)
-    spool = parse_sources([content], options)
+    spool, options = Spool(None), ReadOptions(received_at, mappings=tuple(mappings), now=received_at)
+    add_messages(read_parts("message 1", content), spool, options)
     entries = list(spool.read_entries())
-    events = [each.event for each in entries if isinstance(each, EventEntry)]
-    numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, DeclarationEntry))
+    numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, Version))
     repeated = [f"{count} times in one body: {name}" for name, count in numbers.items() if count > 1]
-    if len(repeated) > MAX_NAMED_REPEATED:
-        repeated[MAX_NAMED_REPEATED:] = [
-            f"{len(repeated) - MAX_NAMED_REPEATED} more identifiers several times"
-        ]
-    rejects, ignored, notes = take_remarks(spool)
-    return MessageEntries(
-        tuple(each for each in entries if not isinstance(each, EventEntry)),
-        tuple(resolve_states(events)),
-        rejects,
-        ignored,
-        (*notes, *repeated),
+    hidden = len(repeated) - MAX_NAMED_REPEATED
+    if hidden > 0:
+        repeated[MAX_NAMED_REPEATED:] = [f"{hidden} more identifiers several times"]
+    found = MessageEntries(
+        tuple(each for each in entries if not isinstance(each, StateRow)),
+        tuple(resolve_states(each for each in entries if isinstance(each, StateRow))),
+        tuple(spool.read_rejects()),
+        tuple(spool.read_counts("ignored")),
+        (*spool.read_counts("note"), *repeated),
     )
-
-
-def parse_sources(sources: Iterable[Source], options: ReadOptions) -> Spool:
-    """Parse messages into a spool in memory."""
-    spool = Spool(None)
-    for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
-        spool.add_result(parse_messages(batch, options))
-    for result in link_documents(spool.take_documents(), options):
-        spool.add_result(result)
-    return spool
-
-
-def take_remarks(spool: Spool) -> tuple[tuple[Reject, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return rejects, ignored messages and notes, and close the spool."""
-    rejects = tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects())
-    counts = spool.read_counts()
     spool.close(remove=True)
-    ignored, notes = (
-        tuple(name.removeprefix(prefix) for name in counts if name.startswith(prefix))
-        for prefix in (IGNORED_PREFIX, NOTE_PREFIX)
-    )
-    return rejects, ignored, notes
-
-
-def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:
-    for number, source in enumerate(sources, start=1):
-        if isinstance(source, bytes):
-            yield from read_parts(f"message {number}", source)
-        else:
-            for path in list_files([source]):
-                yield from read_file(path)
+    return found

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consignments.messages.linking import Row
-from consignments.messages.parsed import EXTRA_COLUMNS
-from consignments.messages.reading import IGNORED_PREFIX, NOTE_PREFIX, LinkResult
-from consignments.messages.spool import Spool
-from consignments.messages.states import EVENT_COLUMNS, StateRow
+from consignments.messages.linking import Linker
+from consignments.messages.parsed import EXTRA_COLUMNS, StateRow
+from consignments.messages.spool import Spool, Topic
 from consignments.records import Consignment, get_fields
 from consignments.tables import build_frame
 from consignments.validation import SEQUENCE
 
 CHUNK_ROWS = 10_000
+TEXT = pd.StringDtype(na_value=np.nan)
 MAX_SHOWN_LINES = 10
 FILLED_COLUMNS = tuple(
     each.name
@@ -102,105 +101,62 @@ def _list_counts(lead: str, counts: dict[str, int]) -> list[str]:
     return [*shown, f"{lead}and {hidden} further kinds"] if hidden > 0 else shown
 
 
-def start_report(spool: Spool, linked: LinkResult) -> MessageReport:
+def start_report(spool: Spool, linker: Linker, states: list[StateRow]) -> MessageReport:
     """Begin the report with all that is known before the table is written."""
-    kinds, ignored, notes = Counter[str](), Counter[str](), Counter[str]()
-    for kind, count in spool.read_counts().items():
-        if kind.startswith(IGNORED_PREFIX):
-            ignored[kind.removeprefix(IGNORED_PREFIX)] += count
-        elif kind.startswith(NOTE_PREFIX):
-            notes[kind.removeprefix(NOTE_PREFIX)] += count
-        else:
-            kinds[kind] += count
-    reasons = Counter(reason.split(";")[0] for _, _, reason in spool.read_rejects())
+
+    def count(topic: Topic) -> dict[str, int]:
+        return dict(Counter(spool.read_counts(topic)).most_common())
+
+    reasons = Counter(reject.reason.split(";")[0] for reject in spool.read_rejects())
     return MessageReport(
-        kinds=dict(kinds.most_common()),
-        repeats=linked.repeats,
-        changes={what: count for what, count in linked.counts.items() if what != "new"},
-        states=dict(Counter(str(state.state) for state in linked.states).most_common()),
-        ignored=dict(ignored.most_common()),
+        kinds=count("kind"),
+        repeats=linker.repeats,
+        changes=dict(linker.changes),
+        states=dict(Counter(str(state.state) for state in states).most_common()),
+        ignored=count("ignored"),
         rejected=reasons.total(),
         reasons=dict(reasons.most_common()),
-        notes=dict(notes.most_common()),
+        notes=count("note"),
     )
 
 
 def build_table(
     spool: Spool,
-    linked: LinkResult,
+    linker: Linker,
     report: MessageReport,
     complete: Callable[[Consignment], Consignment] = lambda record: record,
 ) -> Iterator[pd.DataFrame]:
     """Build the table of all rows in pieces, at least one, each row completed; complete the report with them."""
-    extras = [name for name in EXTRA_COLUMNS if name in linked.extras]
-    counter = _FillCounter()
-    start = 0
-    for rows in _cut_chunks(spool.read_rows()):
-        for row in rows:
-            row.record = complete(row.record)
-        frame = _build_chunk(rows, extras)
-        if linked.repeated:
-            frame[SEQUENCE] = np.arange(start + 1, start + len(frame) + 1)
-        start += len(frame)
-        counter.add(rows, frame)
-        yield frame
-    counter.complete(report)
-
-
-def _cut_chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """Cut rows into chunks, at least one."""
+    extras = [name for name in EXTRA_COLUMNS if name in linker.extras]
+    levels, quality, warnings = Counter[str](), Counter[str](), Counter[str]()
+    months, given = Counter[str](), Counter[tuple[str, str]]()
+    rows, start = spool.read_rows(), 0
     chunk = list(islice(rows, CHUNK_ROWS))
-    yield chunk
-    while chunk := list(islice(rows, CHUNK_ROWS)):
-        yield chunk
-
-
-def _build_chunk(rows: list[Row], extras: list[str]) -> pd.DataFrame:
-    frame = build_frame([row.record for row in rows], Consignment).drop(columns=SEQUENCE, errors="ignore")
-    for name in extras:
-        frame[name] = pd.array([row.extras.get(name) for row in rows], dtype=pd.StringDtype(na_value=np.nan))
-    return frame
-
-
-class _FillCounter:
-    """Counts rows, values and codes of a table in pieces."""
-
-    def __init__(self) -> None:
-        self._rows: Counter[str] = Counter()
-        self._given: Counter[tuple[str, str]] = Counter()
-        self._levels: Counter[str] = Counter()
-        self._quality: Counter[str] = Counter()
-        self._warnings: Counter[str] = Counter()
-
-    def add(self, rows: list[Row], frame: pd.DataFrame) -> None:
-        for row in rows:
-            self._levels[row.record.level or "item"] += 1
-            self._quality.update(row.record.quality or ())
-            self._warnings.update({f"{each.field}: {each.code}" for each in row.warnings})
-        if frame.empty:
-            return
-        months = frame["received_at"].dt.strftime("%Y-%m")
-        self._rows.update(months)
-        given = frame[list(FILLED_COLUMNS)].notna().groupby(months).sum()
-        for month, counts in given.iterrows():
-            for name, count in counts.items():
-                self._given[str(name), str(month)] += int(count)
-
-    def complete(self, report: MessageReport) -> None:
-        report.consignments = self._rows.total()
-        report.levels = dict(self._levels.most_common())
-        report.quality = dict(self._quality.most_common())
-        report.warnings = dict(self._warnings.most_common())
-        report.months = dict(sorted(self._rows.items()))
-        report.filled = {
-            name: {month: self._given[name, month] / rows for month, rows in report.months.items()}
-            for name in FILLED_COLUMNS
-        }
-
-
-def build_event_frame(states: list[StateRow]) -> pd.DataFrame:
-    """Build the table of the states that customs answered."""
-    text = pd.StringDtype(na_value=np.nan)
-    frame = pd.DataFrame({name: [getattr(state, name) for state in states] for name in EVENT_COLUMNS})
-    kinds = {name: "datetime64[us, UTC]" if name == "issued_at" else text for name in EVENT_COLUMNS}
-    return frame.astype(kinds)
+    while chunk or not start:
+        records = [complete(row.record) for row in chunk]
+        frame = build_frame(records, Consignment).drop(columns=SEQUENCE, errors="ignore")
+        for name in extras:
+            frame[name] = pd.array([row.extras.get(name) for row in chunk], dtype=TEXT)
+        if linker.has_several_versions():
+            frame[SEQUENCE] = np.arange(start + 1, start + len(frame) + 1)
+        levels.update(record.level or "item" for record in records)
+        quality.update(code for record in records for code in record.quality or ())
+        for row in chunk:
+            warnings.update(dict.fromkeys(f"{each.field}: {each.code}" for each in row.warnings).keys())
+        if chunk:
+            of_rows = frame["received_at"].dt.strftime("%Y-%m")
+            months.update(of_rows)
+            for month, counts in frame[list(FILLED_COLUMNS)].notna().groupby(of_rows).sum().iterrows():
+                given.update({(str(name), str(month)): int(count) for name, count in counts.items()})
+        yield frame
+        start += max(len(chunk), 1)
+        chunk = list(islice(rows, CHUNK_ROWS))
+    report.consignments = months.total()
+    report.levels, report.quality, report.warnings = (
+        dict(each.most_common()) for each in (levels, quality, warnings)
+    )
+    report.months = dict(sorted(months.items()))
+    report.filled = {
+        name: {month: given[name, month] / number for month, number in report.months.items()}
+        for name in FILLED_COLUMNS
+    }

@@ -12,17 +12,17 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from consignments.errors import BadInput, MessageFault, name_file
 from consignments.messages.content.trees import HEAD_BYTES, find_root
 from consignments.messages.kinds import MAX_STREAM_BYTES, list_kinds
 
-Source = Path | str | bytes
 Buffer = bytes | mmap.mmap
 
 MAX_ARCHIVE_MEMBERS = 2_000_000
@@ -77,30 +77,26 @@ def list_files(paths: Iterable[Path | str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            found = [Path(folder) / name for folder, names in _walk(path) for name in names]
-            _refuse_links(found, path.resolve())
-            files += found
-        else:
-            files.append(path)
+        files += _list_folder(path) if path.is_dir() else [path]
     return files
 
 
-def _refuse_links(files: Iterable[Path], folder: Path) -> None:
-    for path in files:
-        if path.is_symlink() and not path.resolve().is_relative_to(folder):
-            raise BadInput(
-                "a link leads out of the folder",
-                where=name_file(path),
-                expected="messages in the folder itself",
-                todo="remove the link, or name its target on the command line",
-            )
-
-
-def _walk(path: Path) -> Iterator[tuple[str, list[str]]]:
-    for folder, folders, names in os.walk(path):
+def _list_folder(top: Path) -> Iterator[Path]:
+    root = top.resolve()
+    for folder, folders, names in os.walk(top):
         folders.sort()
-        yield folder, sorted(name for name in names if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder) / name
+            if name.startswith("."):
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise BadInput(
+                    "a link leads out of the folder",
+                    where=name_file(path),
+                    expected="messages in the folder itself",
+                    todo="remove the link, or name its target on the command line",
+                )
+            yield path
 
 
 def read_file(path: Path) -> Iterator[RawMessage]:
@@ -109,14 +105,14 @@ def read_file(path: Path) -> Iterator[RawMessage]:
     try:
         stat = path.stat()
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
-        if stat.st_size == 0:
-            yield RawMessage(name, b"", written, (name,))
-            return
         with _map_file(path, stat.st_size) as buffer:
-            if buffer[:4] == ZIP_MARK:
-                yield from _read_archive(path, name, written)
-            else:
-                yield from read_parts(name, buffer, written, (name,))
+            is_archive = buffer[:4] == ZIP_MARK
+            members = _read_archive(path, name, written) if is_archive else [_Member(name, buffer, written)]
+            for member in members:
+                if member.fault:
+                    yield RawMessage(member.name, b"", member.written, (name,), member.fault)
+                else:
+                    yield from read_parts(member.name, member.buffer, member.written, (name,))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
@@ -134,17 +130,27 @@ def _map_file(path: Path, size: int) -> Iterator[Buffer]:
             yield mapped
 
 
-def _read_archive(path: Path, name: str, written: datetime) -> Iterator[RawMessage]:
+class _Member(NamedTuple):
+    """A file, or a file in an archive."""
+
+    name: str
+    buffer: Buffer
+    written: datetime
+    fault: str = ""
+
+
+def _read_archive(path: Path, name: str, written: datetime) -> Iterator[_Member]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > MAX_ARCHIVE_MEMBERS:
                 raise MessageFault("too many files in the archive", got=f"{len(members):,}")
             for member in members:
-                yield from _read_member(archive, member, name, _get_member_time(member, written))
+                content, fault = _unpack(archive, member)
+                moment = _get_member_time(member, written)
+                yield _Member(f"{name}/{member.filename}", content, moment, fault)
     except UNREADABLE as error:
-        fault = f"the archive cannot be read: {type(error).__name__}"
-        yield RawMessage(name, b"", written, (name,), fault)
+        yield _Member(name, b"", written, f"the archive cannot be read: {type(error).__name__}")
 
 
 def _get_member_time(member: zipfile.ZipInfo, latest: datetime) -> datetime:
@@ -157,23 +163,16 @@ def _get_member_time(member: zipfile.ZipInfo, latest: datetime) -> datetime:
         return latest
 
 
-def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_name: str, written: datetime
-) -> Iterator[RawMessage]:
-    name, content, fault = f"{file_name}/{member.filename}", b"", ""
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, str]:
+    """Return the content of a member, and why it cannot be read."""
     try:
         with archive.open(member) as file:
             content = file.read(MAX_STREAM_BYTES + 1)
     except Exception as error:
-        fault = f"cannot be unpacked: {type(error).__name__}"
+        return b"", f"cannot be unpacked: {type(error).__name__}"
     if len(content) > MAX_STREAM_BYTES:
-        fault = f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
-    elif content[:4] == ZIP_MARK:
-        fault = "an archive inside an archive; unpack it first"
-    if fault:
-        yield RawMessage(name, b"", written, (file_name,), fault)
-        return
-    yield from read_parts(name, content, written, (file_name,))
+        return b"", f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
+    return content, "an archive inside an archive; unpack it first" if content[:4] == ZIP_MARK else ""
 
 
 def read_parts(
@@ -342,9 +341,12 @@ def join_continuations(messages: Iterable[RawMessage]) -> Iterator[RawMessage]:
     """Join what a network cut at its greatest length: a Cargo-IMP message, and the part that goes on with it."""
     pending: RawMessage | None = None
     for message in messages:
-        joined = None if pending is None else _join(pending, message)
-        if joined is not None:
-            pending = joined
+        body = None if pending is None else _find_continuation(pending, message)
+        if pending is not None and body is not None:
+            glue = b"" if pending.content.endswith(b"\n") else b"\n"
+            pending = replace(
+                pending, content=pending.content + glue + body, paths=pending.paths + message.paths
+            )
             continue
         if pending is not None:
             yield pending
@@ -353,7 +355,8 @@ def join_continuations(messages: Iterable[RawMessage]) -> Iterator[RawMessage]:
         yield pending
 
 
-def _join(first: RawMessage, second: RawMessage) -> RawMessage | None:
+def _find_continuation(first: RawMessage, second: RawMessage) -> bytes | None:
+    """Return what a second part adds to a message; None if it is a message of its own."""
     if not first.content or second.fault or second.content[:1] in (b"<", b"{", b"["):
         return None
     head = IMP_HEAD.search(first.content[:HEAD_BYTES])
@@ -361,19 +364,10 @@ def _join(first: RawMessage, second: RawMessage) -> RawMessage | None:
         return None
     again = IMP_HEAD.search(second.content[:HEAD_BYTES])
     if again is None:
-        if not IMP_CONTINUATION.match(second.content) or TEXT_START.search(second.content):
-            return None
-        body = second.content
-    else:
-        same = (again[1], again[2], again[3].strip()) == (head[1], head[2], head[3].strip())
-        shared = _list_segments(first.content) & _list_segments(second.content)
-        if not same or shared & ONCE_ONLY or not _list_segments(second.content) - {b"FLT", b"MBI"}:
-            return None
-        body = second.content[again.end() :]
-    glue = b"" if first.content.endswith(b"\n") else b"\n"
-    content = first.content + glue + body
-    return RawMessage(first.source, content, first.received_at, first.paths + second.paths)
-
-
-def _list_segments(content: bytes) -> set[bytes]:
-    return set(IMP_SEGMENTS.findall(content))
+        continues = IMP_CONTINUATION.match(second.content) and not TEXT_START.search(second.content)
+        return second.content if continues else None
+    same = (again[1], again[2], again[3].strip()) == (head[1], head[2], head[3].strip())
+    before, added = (set(IMP_SEGMENTS.findall(each.content)) for each in (first, second))
+    if not same or before & added & ONCE_ONLY or not added - {b"FLT", b"MBI"}:
+        return None
+    return second.content[again.end() :]

@@ -10,48 +10,30 @@ answers that came before tell:
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
+from msgspec import structs
 
-from consignments.messages.parsed import CustomsEvent, EventState
-from consignments.records import Time
+from consignments.messages.parsed import StateRow
 
 HOLDS = frozenset(("request_for_information", "request_for_screening", "do_not_load"))
-EVENT_COLUMNS = ("consignment_id", "authority", "state", "code", "text", "issued_at", "source")
 MAX_TEXT = 4000
 
 
-class StateRow(msgspec.Struct, frozen=True):
-    """One row of the table of states."""
-
-    consignment_id: str
-    authority: str | None
-    state: EventState
-    code: str | None
-    text: str | None
-    issued_at: Time | None
-    source: str
-
-
-def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[StateRow]:
-    """Return the rows of answers given in the order of time; repeated answers are left out."""
+def resolve_states(answers: Iterable[StateRow]) -> Iterator[StateRow]:
+    """Return the states of answers given in the order of time; repeated answers are left out."""
     standing: set[str] = set()
-    seen: set[CustomsEvent] = set()
-    last: dict[str, CustomsEvent] = {}
-    for event in events:
-        name, state = event.consignment_id, event.state
-        repeated = event in seen if event.issued_at is not None else event == last.get(name)
-        seen.add(event)
-        last[name] = event
+    seen: set[StateRow] = set()
+    last: dict[str, StateRow] = {}
+    for answer in answers:
+        name, state = answer.consignment_id, answer.state
+        repeated = answer in seen if answer.issued_at is not None else answer == last.get(name)
+        seen.add(answer)
+        last[name] = answer
         if repeated:
             continue
+        if state == "assessment_complete" and name in standing:
+            state = "resolved"
         if state in HOLDS:
             standing.add(name)
         elif state == "resolved":
             standing.discard(name)
-        elif state == "assessment_complete" and name in standing:
-            standing.discard(name)
-            state = "resolved"
-        yield StateRow(
-            name, event.authority, state, event.code, event.text[:MAX_TEXT] if event.text else None, event.issued_at,
-            event.source,
-        )  # fmt: skip
+        yield structs.replace(answer, state=state, text=answer.text[:MAX_TEXT] if answer.text else None)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from consignments.errors import Reject
-from consignments.messages.states import StateRow
+from consignments.messages.parsed import StateRow
 from serving.http.problems import RecordFault, Refusal
 from serving.messages.reading import read_messages
 

@@ -10,6 +10,7 @@ sends its message again: then the missing decisions are made, and the others are
 """
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,16 +19,8 @@ from msgspec import structs
 
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
-from consignments.messages.entries import DeclarationEntry, MasterEntry, digest_content
-from consignments.messages.linking import (
-    LinkedMaster,
-    LinkedVersion,
-    Linker,
-    LinkStore,
-    Row,
-    enrich_house,
-    mark_version,
-)
+from consignments.messages.entries import MasterEntry, Version, digest_content
+from consignments.messages.linking import LinkedMaster, Linker, LinkStore, enrich_house, mark_version
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
@@ -42,7 +35,7 @@ from serving.scoring.scorer import decode_doubts
 from serving.state.links import Links
 from serving.state.state import State
 
-MessageEntry = DeclarationEntry | MasterEntry
+MessageEntry = Version | MasterEntry
 EXCLUDED_FROM_VERSIONS = ("features", "reasons")
 MAX_LOOKUPS = 1_000
 """Consignments whose states are looked up together."""
@@ -55,18 +48,17 @@ KEPT_MARKS = 16
 COLUMNS = frozenset(each.name for each in structs.fields(Consignment))
 
 
-class KnownRow(NamedTuple):
-    """The version of a consignment that counts: its record under the identifier of messages, and the digest of its content in the log."""
+class KnownVersion(NamedTuple):
+    """The version of a consignment that counts, and whether its link is of it: it came as a message."""
 
-    row: Row
-    content: bytes
-    cancelled: bool
+    row: Version
+    is_linked: bool
 
 
 class LinkedRow(NamedTuple):
     """A consignment to be scored or answered from the log; `own` if a message of this request declares it."""
 
-    row: Row
+    row: Version
     own: bool
 
 
@@ -113,14 +105,14 @@ class MessageLinker:
             group = active.committer.add([event])
         return group
 
-    async def _read_known(self, identifiers: Sequence[str]) -> dict[str, KnownRow]:
+    async def _read_known(self, identifiers: Sequence[str]) -> dict[str, KnownVersion]:
         """Read the versions that count of those consignments that the log has, and whose content can be read."""
-        found: dict[str, KnownRow] = {}
+        found: dict[str, KnownVersion] = {}
         for start in range(0, len(identifiers), MAX_LOOKUPS):
             found |= await self._read_some(identifiers[start : start + MAX_LOOKUPS])
         return found
 
-    async def _read_some(self, identifiers: Sequence[str]) -> dict[str, KnownRow]:
+    async def _read_some(self, identifiers: Sequence[str]) -> dict[str, KnownVersion]:
         for _ in range(MAX_ATTEMPTS):
             await self._active.prefetch(identifiers)
             state, entries = self._active.state, self._active.entries
@@ -160,17 +152,17 @@ class MessageLinker:
         return found
 
 
-def link_alone(entries: Sequence[MessageEntry], now: datetime) -> list[Row]:
+def link_alone(entries: Sequence[MessageEntry], now: datetime) -> list[Version]:
     """Return the rows of the consignments that follow from some messages alone, as if no others had come."""
     return [row for row, _ in LinkingSession(Links(), {}, entries).run(now).rows]
 
 
 def _build_known(
     version: tuple[ArrivalEvent, Consignment], identifier: str, state: State, name: str
-) -> KnownRow | None:
+) -> KnownVersion | None:
     """Build what is known of a consignment; None if another version has come since its entries were read."""
     event, record = version
-    known = state.get_consignment(name)
+    known, link = state.get_consignment(name), state.links.houses.get(identifier)
     if known.version is None or known.version.content != event.content:
         return None
     values: dict[str, Any] = structs.asdict(record)
@@ -178,16 +170,22 @@ def _build_known(
     base = Consignment(**{key: value for key, value in values.items() if key in COLUMNS})
     base = structs.replace(base, consignment_id=identifier)
     warnings = decode_doubts(event.warnings) if isinstance(event, DecisionEvent) else ()
-    return KnownRow(Row(base, extras, tuple(warnings)), event.content, known.cancellation is not None)
+    is_linked = link is not None and link.content == event.content
+    digest = link.digest if link is not None and is_linked else digest_content(base, "update", extras)
+    filled = link.filled if link is not None and is_linked else ()
+    cancelled = known.cancellation is not None
+    row = Version(base, extras, tuple(warnings), digest, filled=filled, cancelled=cancelled)
+    return KnownVersion(row, is_linked)
 
 
 def list_concerned(entries: Sequence[MessageEntry], links: Links) -> list[str]:
     """List the consignments whose earlier versions the rules may need: those of the messages, and those linked to them."""
     concerned: dict[str, None] = {}
     for entry in entries:
-        if isinstance(entry, DeclarationEntry):
+        if isinstance(entry, Version):
             name = entry.record.consignment_id
-            numbers = [entry.record.master_id, links.members.get(name), *_list_masters(links, name)]
+            link = links.houses.get(name)
+            numbers = [entry.record.master_id, links.members.get(name), *(link.masters if link else ())]
         else:
             name = entry.number
             numbers = [entry.number]
@@ -197,90 +195,82 @@ def list_concerned(entries: Sequence[MessageEntry], links: Links) -> list[str]:
     return list(concerned)
 
 
-def _list_masters(links: Links, name: str) -> Sequence[str]:
-    link = links.houses.get(name)
-    return () if link is None else link.masters
+class LogStore(LinkStore):
+    """The store of the messages of one request: what the links and the log say of earlier ones; `listed` are the rows to be scored."""
 
-
-class LogStore(LinkStore, dict[int, Row]):
-    """The store of the messages of one request: what the links and the log say of earlier ones, and the rows to be scored, `listed`."""
-
-    def __init__(self, links: Links, known: dict[str, KnownRow]) -> None:
-        super().__init__(self, self._load_version, self._load_master, links.members.get)
-        self.links, self._known = links, known
-        self._logged: set[int] = set()
+    def __init__(self, links: Links, known: dict[str, KnownVersion]) -> None:
+        super().__init__({})
+        self.links, self.known = links, known
+        self.listings = ChainMap({}, links.members)
         self.listed: dict[int, None] = {}
+        for number, (name, version) in enumerate(known.items(), start=1):
+            self.rows[number], self.versions[name] = version.row, number
+            self.seen.update(links.houses[name].marks if name in links.houses else ())
+        self.last_row = len(known)
 
-    def _load_version(self, name: str) -> LinkedVersion | None:
-        """Return the version that the log has, with what its link says of it."""
-        known, link = self._known.get(name), self.links.houses.get(name)
-        if known is None:
-            return None
-        row, content, cancelled = known
-        number = self.add_row(row)
-        self._logged.add(number)
-        del self.listed[number]
-        if link is not None:
-            self.seen.update(link.marks)
-        if link is None or link.content != content:
-            digest = digest_content(row.record, "update", row.extras)
-            return LinkedVersion(number, digest, row.record.issued_at, cancelled)
-        return LinkedVersion(number, link.digest, row.record.issued_at, cancelled, link.filled)
-
-    def _load_master(self, number: str) -> LinkedMaster:
+    def get_master(self, number: str) -> LinkedMaster:
         """Return a master as its link says, with all its houses."""
-        link, own = self.links.masters.get(number), self.versions[number]
-        master = LinkedMaster(houses=dict.fromkeys(self.links.list_houses(number)))
+        if number in self.masters:
+            return self.masters[number]
+        link, own = self.links.masters.get(number), self.find_version(number)
+        master = self.masters[number] = LinkedMaster(houses=dict.fromkeys(self.links.list_houses(number)))
         if link is not None and link.fields is not None:
-            master.entry = MasterEntry(number, link.fields, to_datetime(0), link.issued_at, None, "")
-        if link is not None and link.stands and own is not None and not own.cancelled:
-            master.row = own.row
+            master.entry = MasterEntry(number, link.fields, to_datetime(0), link.issued_at)
+        if link is not None and link.stands and own is not None and not own[1].cancelled:
+            master.row = own[0]
         return master
 
     def lacks(self, house: str, master: MasterEntry) -> bool:
         """Check whether a house came as a message, and the version that the log has lacks what its master says."""
-        known, link = self._known.get(house), self.links.houses.get(house)
-        if known is None or link is None or link.content != known.content or known.cancelled:
+        known = self.known.get(house)
+        if known is None or not known.is_linked or known.row.cancelled:
             return False
         return enrich_house(known.row.record, master) != known.row.record
 
-    def __setitem__(self, number: int, row: Row) -> None:
+    def set_row(self, number: int, row: Version) -> None:
         """Set a row, which is scored then: a cancelled one that the log has is cancelled there."""
-        super().__setitem__(number, row)
+        super().set_row(number, row)
         self.listed[number] = None
 
-    def __delitem__(self, number: int) -> None:
+    def delete_row(self, number: int) -> None:
         """Delete a row; one that the log has is cancelled."""
-        if number in self._logged:
-            record = structs.replace(self[number].record, cancelled_at=self[number].record.received_at)
-            self[number] = structs.replace(self[number], record=record)
+        if number <= len(self.known):
+            row = self.rows[number]
+            record = structs.replace(row.record, cancelled_at=row.record.received_at)
+            self.set_row(number, structs.replace(row, record=record))
         else:
+            super().delete_row(number)
             del self.listed[number]
 
 
 class LinkingSession:
     """The linking of the messages of one request."""
 
-    def __init__(self, links: Links, known: dict[str, KnownRow], entries: Sequence[MessageEntry]) -> None:
+    def __init__(self, links: Links, known: dict[str, KnownVersion], entries: Sequence[MessageEntry]) -> None:
         self._store, self._entries = LogStore(links, known), entries
-        self._linker = Linker(self._store)
+        self._masters = [entry for entry in entries if isinstance(entry, MasterEntry)]
         self._own: set[str] = set()
         self._marks: dict[str, list[bytes]] = {}
 
     def run(self, now: datetime) -> LinkedMessages:
         """Apply the rules to all entries; what follows is received, or cancelled, at `now`."""
+        linker = Linker(self._store)
         for entry in self._entries:
-            if isinstance(entry, DeclarationEntry):
-                self._add_declaration(entry)
+            if isinstance(entry, Version):
+                linker.add_declaration(entry)
+                self._own.add(entry.record.consignment_id)
+                if (mark := mark_version(entry)) in self._store.seen:
+                    self._marks.setdefault(entry.record.consignment_id, []).append(mark)
             else:
-                self._add_master(entry)
+                self._forget_unfilled(entry)
+                linker.add_master(entry)
         self._answer_again()
         answered = self._list_answered()
-        masters = [entry.number for entry in self._entries if isinstance(entry, MasterEntry)]
         unused = [
-            number
-            for number in masters
-            if number not in answered and answered.isdisjoint(self._store.masters[number].houses)
+            entry.number
+            for entry in self._masters
+            if entry.number not in answered
+            and answered.isdisjoint(self._store.get_master(entry.number).houses)
         ]
         rows = [self._date(self._store.rows[number], now) for number in self._store.listed]
         return LinkedMessages(sorted(rows, key=lambda each: each.own), unused, self)
@@ -293,83 +283,73 @@ class LinkingSession:
             *self._list_master_links(refused),
         ]
 
-    def _add_declaration(self, entry: DeclarationEntry) -> None:
-        name, mark = entry.record.consignment_id, mark_version(entry)
-        self._linker.add_declaration(entry)
-        self._own.add(name)
-        if mark in self._store.seen:
-            self._marks.setdefault(name, []).append(mark)
-
-    def _add_master(self, entry: MasterEntry) -> None:
-        """Add a master; one that could not amend a house for an earlier sender counts as new."""
-        master = self._store.masters[entry.number]
+    def _forget_unfilled(self, entry: MasterEntry) -> None:
+        """Treat a master that could not amend a house for an earlier sender as new."""
+        master = self._store.get_master(entry.number)
         said = None if master.entry is None else master.entry.fields
         if said == entry.fields and any(self._store.lacks(house, entry) for house in master.houses):
             master.entry = None
-        self._linker.add_master(entry)
 
     def _answer_again(self) -> None:
         """Answer what has no new version from its recorded decision: what was sent again, and the houses of a master."""
         answered, wanted = self._list_answered(), dict[str, bool]()
         for entry in self._entries:
-            if isinstance(entry, DeclarationEntry):
+            if isinstance(entry, Version):
                 wanted[entry.record.consignment_id] = True
                 continue
-            houses = self._store.masters[entry.number].houses
+            houses = self._store.get_master(entry.number).houses
             for house in houses:
                 wanted.setdefault(house, False)
             if entry.declaration is not None and not houses:
                 wanted[entry.number] = True
                 self._own.add(entry.number)
         for name, even_if_cancelled in wanted.items():
-            version = self._store.versions[name]
-            if name not in answered and version is not None and (even_if_cancelled or not version.cancelled):
-                self._store.listed[version.row] = None
+            known = self._store.find_version(name)
+            if name not in answered and known is not None and (even_if_cancelled or not known[1].cancelled):
+                self._store.listed[known[0]] = None
 
     def _list_answered(self) -> set[str]:
         return {self._store.rows[number].record.consignment_id for number in self._store.listed}
 
-    def _date(self, row: Row, now: datetime) -> LinkedRow:
+    def _date(self, row: Version, now: datetime) -> LinkedRow:
         cancelled_at = None if row.record.cancelled_at is None else now
         record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
         return LinkedRow(structs.replace(row, record=record), record.consignment_id in self._own)
 
     def _list_house_links(self, state: State) -> Iterator[HouseLink]:
         """Yield the links of the houses whose versions were needed."""
-        links, masters = self._store.links, dict[str, set[str]]()
+        masters: dict[str, set[str]] = {}
         for number, master in self._store.masters.items():
             for house in master.houses:
                 masters.setdefault(house, set()).add(number)
         for name, numbers in masters.items():
-            version, before = self._store.versions.get(name), links.houses.get(name)
+            known, before = self._store.find_version(name), self._store.links.houses.get(name)
             logged = state.get_consignment(normalize_identifier(name)).version
-            if version is None or logged is None:
+            if known is None or logged is None:
                 continue  # its content was removed, or it was refused
-            earlier = () if before is None else before.marks
             numbers |= set(() if before is None else before.masters)
+            earlier = () if before is None else before.marks
             marks = tuple(dict.fromkeys((*earlier, *self._marks.get(name, ()))))[-KEPT_MARKS:]
-            filled, digest = version.filled, version.digest
-            link = HouseLink(name, tuple(sorted(numbers)), digest, logged.content, marks, filled)
+            row = known[1]
+            link = HouseLink(name, tuple(sorted(numbers)), row.digest, logged.content, marks, row.filled)
             if link != before:
                 yield link
 
     def _list_master_links(self, refused: Collection[str]) -> Iterator[Link]:
         links, listed = self._store.links, dict[str, dict[str, None]]()
-        for entry in self._entries:
-            if isinstance(entry, MasterEntry):
-                mine = [name for name in entry.members if self._store.listings[name] == entry.number]
-                listed.setdefault(entry.number, {}).update(dict.fromkeys(mine))
+        for entry in self._masters:
+            mine = [name for name in entry.members if self._store.listings.get(name) == entry.number]
+            listed.setdefault(entry.number, {}).update(dict.fromkeys(mine))
         for number, master in self._store.masters.items():
             before = links.masters.get(number)
             if number not in listed and before is None:
                 continue  # only its houses are known
-            fields = None if master.entry is None else master.entry.fields
-            issued_at = None if master.entry is None else master.entry.issued_at
-            members = tuple(listed.get(number, ()))
+            said = (None, None) if master.entry is None else (master.entry.fields, master.entry.issued_at)
             stands = master.row is not None
             if number in refused:
                 stands = before is not None and before.stands
-            link = MasterLink(number, fields, issued_at, stands, members)
+            members = tuple(listed.get(number, ()))
+            link = MasterLink(number, *said, stands, members)
             is_kept = all(links.members.get(name) == number for name in members)
             if before is None or not is_kept or link != structs.replace(before, members=members):
                 yield link

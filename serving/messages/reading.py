@@ -13,7 +13,7 @@ from consignments.timestamps import to_datetime
 from serving.process.watched_files import WatchedFiles
 
 if TYPE_CHECKING:
-    from consignments.messages.linking import Row
+    from consignments.messages.entries import Version
     from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reading import MessageEntries
     from serving.messages.linking import MessageEntry
@@ -49,7 +49,7 @@ def _clear_future(entry: "MessageEntry") -> "MessageEntry":
     return structs.replace(entry, declaration=declaration, issued_at=None if late else entry.issued_at)
 
 
-def build_records(rows: "Iterable[Row]", record: type[Consignment]) -> list[Consignment]:
+def build_records(rows: "Iterable[Version]", record: type[Consignment]) -> list[Consignment]:
     """Return the consignments of rows, with the extra columns that the model declares."""
     if record is Consignment:
         return [row.record for row in rows]

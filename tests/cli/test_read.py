@@ -175,7 +175,7 @@ def test_a_stopped_run_of_other_or_changed_files_is_not_continued(tmp_path: Path
     def fill(*files: Path) -> tuple[int, list[Any], dict[str, int]]:
         spool = Spool(tmp_path / "spool", "run 1")
         fill_spool(files, spool, ReadOptions())
-        found = spool.count_entries(), list(spool.read_rejects()), spool.read_counts()
+        found = spool.count_entries(), list(spool.read_rejects()), spool.read_counts("kind")
         spool.close(remove=False)
         return found
 

@@ -16,12 +16,12 @@ from consignments.messages.content.trees import decode_head
 from consignments.messages.kinds import find_tested_kind
 from consignments.messages.onerecord.waybills import read_one_record
 from consignments.messages.parsed import (
-    CustomsEvent,
     Declaration,
     Ignored,
     MasterDetails,
     MessageContext,
     Parsed,
+    StateRow,
 )
 from consignments.messages.post.ics2 import read_ics2, read_ics2_response
 from consignments.messages.post.mapped import read_mapped
@@ -170,7 +170,7 @@ def check_parsed(parsed: Parsed) -> None:
     elif isinstance(parsed, MasterDetails):
         assert parsed.number
         check_values(parsed.fields)
-    elif isinstance(parsed, CustomsEvent):
+    elif isinstance(parsed, StateRow):
         assert parsed.consignment_id
         msgspec.json.encode(parsed)
     elif isinstance(parsed, MessageFault):

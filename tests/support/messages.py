@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from consignments.errors import Reject
-from consignments.messages.parsed import CustomsEvent, Declaration, MasterDetails, MessageContext, Parsed
+from consignments.messages.parsed import Declaration, MasterDetails, MessageContext, Parsed, StateRow
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import find_doubts, sort_codes
-from consignments.messages.reading import ReadOptions, link_entries, parse_sources, take_remarks
-from consignments.messages.sources import Source
-from consignments.messages.states import StateRow
+from consignments.messages.reading import ReadOptions, add_messages, link_entries
+from consignments.messages.sources import RawMessage, list_files, read_file, read_parts
+from consignments.messages.spool import Spool
 from consignments.records import Consignment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,17 +50,36 @@ class ParsedMessages(NamedTuple):
 
 
 def read_messages(
-    sources: Iterable[Source],
+    sources: Iterable[Path | str | bytes],
     *,
     received_at: datetime | None = None,
     mappings: Sequence[MessageMapping] = (),
     now: datetime | None = None,
 ) -> ParsedMessages:
     """Read messages in memory; without `received_at` each is received when it was issued."""
-    spool = parse_sources(sources, ReadOptions(received_at, mappings=tuple(mappings), now=now))
-    linked, rows = link_entries(spool), list(spool.read_rows())
-    records, extras = (tuple(row.record for row in rows), tuple(row.extras for row in rows))
-    return ParsedMessages(records, extras, tuple(linked.states), *take_remarks(spool), linked.repeats)
+    spool = Spool(None)
+    add_messages(iterate_sources(sources), spool, ReadOptions(received_at, mappings=tuple(mappings), now=now))
+    (linker, states), rows = link_entries(spool), list(spool.read_rows())
+    found = ParsedMessages(
+        tuple(row.record for row in rows),
+        tuple(row.extras for row in rows),
+        tuple(states),
+        tuple(spool.read_rejects()),
+        tuple(spool.read_counts("ignored")),
+        tuple(spool.read_counts("note")),
+        linker.repeats,
+    )
+    spool.close(remove=True)
+    return found
+
+
+def iterate_sources(sources: Iterable[Path | str | bytes]) -> Iterator[RawMessage]:
+    for number, source in enumerate(sources, start=1):
+        if isinstance(source, bytes):
+            yield from read_parts(f"message {number}", source)
+        else:
+            for path in list_files([source]):
+                yield from read_file(path)
 
 
 def check_quality(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -101,8 +120,8 @@ def declaration(reader: Reader, content: bytes) -> Declaration:
     return found
 
 
-def events(reader: Reader, content: bytes) -> list[CustomsEvent]:
-    return [each for each in read(reader, content) if isinstance(each, CustomsEvent)]
+def events(reader: Reader, content: bytes) -> list[StateRow]:
+    return [each for each in read(reader, content) if isinstance(each, StateRow)]
 
 
 def masters(reader: Reader, content: bytes) -> list[MasterDetails]:

@@ -5,6 +5,7 @@ are read. The functions here say what becomes of their values.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
@@ -12,7 +13,7 @@ from consignments.messages.air.customs_notes import CustomsNote
 from consignments.messages.air.elements import Values, load_reader
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
-from consignments.messages.air.waybills import Header, Waybill, flag_piece_counts
+from consignments.messages.air.waybills import add_notes, finish_waybill, flag_piece_counts
 from consignments.messages.content.values import (
     Doubts,
     Fields,
@@ -23,7 +24,14 @@ from consignments.messages.content.values import (
     parse_number,
     read_country,
 )
-from consignments.messages.parsed import Level, MessageContext, Parsed, Purpose, build_count_fault
+from consignments.messages.parsed import (
+    Declaration,
+    Level,
+    MessageContext,
+    Parsed,
+    Purpose,
+    build_count_fault,
+)
 from consignments.messages.xml_parsing import Element
 
 PURPOSES: dict[str, Purpose] = {
@@ -37,6 +45,19 @@ LEVELS: dict[str | None, Level] = {"740": "direct", "741": "master"}
 CONSOLIDATION_NOTE = "C"
 
 
+class Header(NamedTuple):
+    """Header of a message; `type_code` is UN/EDIFACT 1001: 740 direct waybill, 741 master, 703 house, 785 house manifest, 962 status."""
+
+    type_code: str | None = None
+    issued_at: datetime | None = None
+    purpose: Purpose = "create"
+    sender: str | None = None
+
+    def start_waybill(self, *, partial: bool = False) -> Declaration:
+        """Return the declaration of a waybill, of which only the header is known."""
+        return Declaration(issued_at=self.issued_at, purpose=self.purpose, partial=partial)
+
+
 # --- the three messages -----------------------------------------------------------------------------------------------
 
 
@@ -48,7 +69,7 @@ def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parse
     for place, house in enumerate(houses, start=1):
         own = house.get("number") or house.get("id")
         number = named if named is not None and len(houses) == 1 else own or (named if place == 1 else None)
-        waybill = Waybill(header, "house", f"house {place}")
+        waybill = header.start_waybill()
         totals = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
         freight = _sum_amounts(totals, waybill.doubts) or _read_money(
             house, "freight_by_weight", waybill.doubts
@@ -58,7 +79,7 @@ def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parse
         in_master = master.get("number")  # optional in the element table
         master_number = None if in_master is None else read_waybill_number(in_master, waybill.doubts)
         _identify_house(waybill, master_number, number)
-        yield waybill.build()
+        yield finish_waybill(waybill)
 
 
 def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
@@ -67,8 +88,8 @@ def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Pars
     master, houses = _find_houses(message, "HouseManifest", root)
     named = master.get("number") or message.get("named")
     waybills = []
-    for place, house in enumerate(houses, start=1):
-        waybill = Waybill(header, "house", f"house {place}", partial=True)
+    for house in houses:
+        waybill = header.start_waybill(partial=True)
         weight = "gross_weight" if "gross_weight" in house else "weight"
         _read_parties(waybill, house)
         waybill.fields |= {
@@ -82,14 +103,14 @@ def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Pars
         _identify_house(waybill, read_waybill_number(named, waybill.doubts), number)
         waybills.append(waybill)
     flag_piece_counts(waybills, parse_number(master.get("pieces"), Doubts()), complete=True)
-    yield from (waybill.build() for waybill in waybills)
+    yield from map(finish_waybill, waybills)
 
 
 def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFWB."""
     message, header = read_message("waybill", root, context)
     given = _find_consignment(message, "Waybill")
-    waybill = Waybill(header, "direct")
+    waybill = header.start_waybill()
     number = read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
     lines = [line for rating in given.get("ratings", ()) for line in rating.get("items", ())]
     sums = [each for rating in given.get("totals", ()) for each in rating.get("sums", ())]
@@ -97,24 +118,24 @@ def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]
     _read_body(waybill, given, lines, freight)
     _add_journey(waybill.fields, given, _read_flights(given), {})
     waybill.fields["consignment_id"] = number or identify_by_content(waybill.fields)
-    waybill.level = _find_level(message, waybill, context)
-    yield waybill.build()
+    description = waybill.fields.get("description")
+    waybill.level = _find_level(message, header.type_code, description, context.notes)
+    yield finish_waybill(waybill)
 
 
-def _identify_house(waybill: Waybill, master: str | None, number: str | None) -> None:
+def _identify_house(waybill: Declaration, master: str | None, number: str | None) -> None:
     fields = waybill.fields
     fields["master_id"] = master
     fields["consignment_id"] = identify_house(master, number, fields, waybill.doubts)
 
 
-def _find_level(message: Values, waybill: Waybill, context: MessageContext) -> Level:
+def _find_level(message: Values, code: str | None, description: str | None, notes: list[str]) -> Level:
     """Determine if a waybill is direct or a master: by its type code, else by its header note, else by its description."""
-    code = waybill.header.type_code
     if code in LEVELS:
         return LEVELS[code]
-    context.notes.append("no type of waybill" if code is None else "an unknown type of waybill")
+    notes.append("no type of waybill" if code is None else "an unknown type of waybill")
     noted = message.get("header_note") == CONSOLIDATION_NOTE
-    return "master" if noted or looks_consolidated(waybill.fields.get("description")) else "direct"
+    return "master" if noted or looks_consolidated(description) else "direct"
 
 
 # --- header -----------------------------------------------------------------------------------------------------------
@@ -166,7 +187,7 @@ def _require(values: Values, name: str, kind: str, element: str, expected: str) 
 # --- parties and notes ------------------------------------------------------------------------------------------------
 
 
-def _read_parties(waybill: Waybill, given: Values) -> None:
+def _read_parties(waybill: Declaration, given: Values) -> None:
     """Add sender, consignee, forwarder and account, as the parties themselves say."""
     fields = waybill.fields
     for side in ("sender", "consignee"):
@@ -192,19 +213,19 @@ def _read_party(side: str, party: Values, fields: Fields, doubts: Doubts) -> Non
         fields["account_id"] = party.get("account")
 
 
-def _add_notes(waybill: Waybill, given: Values) -> None:
+def _add_notes(waybill: Declaration, given: Values) -> None:
     """Add what the customs notes of a waybill say."""
     notes = [
         CustomsNote(*[note.get(part) or "" for part in CustomsNote._fields])
         for note in given.get("notes", ())
     ]
-    waybill.add_notes([note for note in notes if any(note)])
+    add_notes(waybill, [note for note in notes if any(note)])
 
 
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
-def _read_body(waybill: Waybill, given: Values, lines: Sequence[Values], freight: "Money | None") -> None:
+def _read_body(waybill: Declaration, given: Values, lines: Sequence[Values], freight: "Money | None") -> None:
     """Add what house and air waybills share: parties, goods, charges and customs notes."""
     _read_parties(waybill, given)
     waybill.fields |= _read_goods(given, lines, waybill.doubts)

@@ -47,21 +47,11 @@ class CustomsNote(NamedTuple):
     code: str
     content: str
 
-    def __str__(self) -> str:
-        return "/".join(self)
 
-
-class DecodedNotes(NamedTuple):
-    """Decoded notes, by column of the record and by extra column."""
-
-    fields: dict[str, Any]
-    extras: dict[str, Any]
-
-
-def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
-    """Decode the notes of one waybill; what they do not say is left out."""
+def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Decode the notes of one waybill, by column of the record and by extra column; what they do not say is left out."""
     if not notes:
-        return DecodedNotes({}, {})
+        return {}, {}
     codes: dict[str, str] = {}
     by_subject: dict[str, dict[str, str]] = {}
     for _, subject, code, content in notes:
@@ -88,7 +78,7 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
         fields[f"{prefix}_email"] = f"{user}@{domain}" if user and domain else None
         extras[f"{prefix}_phone_verified"] = "yes" if "VP" in own else None
         extras[f"{prefix}_email_verified"] = "yes" if own.get("VU") and own.get("VD") else None
-    return DecodedNotes(
+    return (
         {name: value for name, value in fields.items() if value is not None},
         {name: value for name, value in extras.items() if value},
     )

@@ -15,7 +15,7 @@ from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.elements import Values
 from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
 from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_moment
-from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
+from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow
 from consignments.messages.xml_parsing import Element
 
 XML_STATES: dict[str, EventState] = {
@@ -59,7 +59,7 @@ def read_customs_status(root: Element, context: MessageContext) -> Iterator[Pars
         state = "resolved"
     issued_at = parse_moment(message.get("decided_at")) or header.issued_at
     authority = _name_authority(header.sender, text)
-    yield CustomsEvent(_find_subject(message), authority, state, code, text, issued_at, "XCSN")
+    yield StateRow(_find_subject(message), authority, state, code, text, issued_at, "XCSN")
 
 
 def _find_subject(message: Values) -> str:
@@ -109,7 +109,7 @@ def read_response(root: Element, context: MessageContext) -> Iterator[Parsed]:
         failed = code.lower() in ("error", "rejected", "rejection", "failure")
         state: EventState = "error" if failed else "received"
         said = each.get("text") or reason
-        yield CustomsEvent(
+        yield StateRow(
             name, authority, state, reason if failed else code or None, said, header.issued_at, "XFNM"
         )
 
@@ -147,7 +147,7 @@ def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parse
 
 def _build_camir_event(
     status: re.Match[str], subject: str | None, kind: str, reference: datetime | None
-) -> CustomsEvent | Ignored:
+) -> StateRow | Ignored:
     segment, code, day, month, clock, rest = status.groups()
     text = " ".join(rest.split()) or None
     state = "error" if segment == "ERR" else CAMIR_STATES.get(code)
@@ -159,4 +159,4 @@ def _build_camir_event(
     if day is not None and month in MONTHS:
         issued_at = complete_moment(int(day), MONTHS.index(month) + 1, clock, reference)
     own = text.split()[0] if segment == "ERR" and text else code
-    return CustomsEvent(subject, _name_authority(None, text), state, own, text, issued_at, kind)
+    return StateRow(subject, _name_authority(None, text), state, own, text, issued_at, kind)

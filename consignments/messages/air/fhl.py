@@ -1,6 +1,7 @@
 """Cargo-IMP consolidation lists (FHL 1 to 5): each house of a list becomes one declaration."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import pairwise
 
 from consignments.errors import MessageFault
@@ -22,9 +23,9 @@ from consignments.messages.air.cargo_imp import (
 from consignments.messages.air.fwb import group_parties, index_segments
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house
-from consignments.messages.air.waybills import Header, Waybill, flag_piece_counts
+from consignments.messages.air.waybills import add_notes, finish_waybill, flag_piece_counts
 from consignments.messages.content.values import Doubts, Fields, parse_number
-from consignments.messages.parsed import MessageContext, Parsed
+from consignments.messages.parsed import Declaration, MessageContext, Parsed
 
 LEADING_CODES = ("HBS", "MBI")
 TEXT_WIDTH = 65
@@ -36,13 +37,13 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     _refuse_damaged(content)
     message = parse_imp(content)
     context.note_version(f"FHL {message.version}", message.version)
-    header = Header(issued_at=message.complete_issue_time(context.received_at))
+    issued_at = message.complete_issue_time(context.received_at)
     masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
     found = 0
     for start, end in pairwise([0, *masters[1:], len(message.segments)]):
-        houses = _read_list(message.segments[start:end], message.head, header, found, context.notes)
+        houses = _read_list(message.segments[start:end], message.head, issued_at, context.notes)
         found += len(houses)
-        yield from (house.build() for house in houses)
+        yield from map(finish_waybill, houses)
     if not found:
         raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
 
@@ -66,8 +67,8 @@ def _refuse_damaged(content: bytes) -> None:
 
 
 def _read_list(
-    segments: Sequence[Segment], head: str, header: Header, before: int, notes: list[str]
-) -> list[Waybill]:
+    segments: Sequence[Segment], head: str, issued_at: datetime | None, notes: list[str]
+) -> list[Declaration]:
     """Read the houses of one master."""
     starts = [place for place, segment in enumerate(segments) if segment.code == "HBS"]
     if not starts:
@@ -76,10 +77,8 @@ def _read_list(
     named = (each.first for each in segments[: starts[0]] if each.code == "MBI")
     line = read_waybill_line(next(named, head), doubts)
     houses = [
-        _read_house(
-            segments[start:end], line, Waybill(header, "house", f"house {place}", doubts=Doubts(doubts))
-        )
-        for place, (start, end) in enumerate(pairwise([*starts, len(segments)]), start=before + 1)
+        _read_house(segments[start:end], line, Declaration(issued_at=issued_at, doubts=Doubts(doubts)))
+        for start, end in pairwise([*starts, len(segments)])
     ]
     flag_piece_counts(houses, line.pieces, complete=False)
     counts = [house.fields["pieces"] or 0 for house in houses]
@@ -88,7 +87,7 @@ def _read_list(
     return houses
 
 
-def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Waybill) -> Waybill:
+def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declaration) -> Declaration:
     fields, doubts = house.fields, house.doubts
     number, *parts = (part.strip() for part in segments[0].first.split("/"))
     found, ends = _read_house_line(parts, doubts)
@@ -101,7 +100,7 @@ def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Waybill
     text = _join_text([line for segment in by_code.get("TXT", []) for line in segment.lines])
     fields["description"] = text or fields["description"]
     fields |= _read_tariff_codes(by_code.get("HTS", [])) | read_declared_values(by_code, doubts)
-    house.add_notes(read_imp_notes(by_code))
+    add_notes(house, read_imp_notes(by_code))
     fields |= build_journey(join_places(ends[0], master.origin, master.destination, ends[1]), fields)
     fields |= {"channel": "air_cargo", "master_id": master.number}
     fields["consignment_id"] = identify_house(master.number, number or None, fields, doubts)

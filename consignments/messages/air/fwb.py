@@ -17,7 +17,7 @@ from consignments.messages.air.cargo_imp import (
 )
 from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
 from consignments.messages.air.waybill_numbers import identify_by_content
-from consignments.messages.air.waybills import Header, Waybill
+from consignments.messages.air.waybills import add_notes, finish_waybill
 from consignments.messages.content.values import (
     Doubts,
     Fields,
@@ -26,7 +26,7 @@ from consignments.messages.content.values import (
     parse_short_date,
     read_country,
 )
-from consignments.messages.parsed import Level, MessageContext, Parsed
+from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed
 
 PARTY_PARTS = ("NAM", "ADR", "LOC")
 DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
@@ -39,20 +39,20 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     if not message.segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
     by_code = index_segments(message.segments)
-    header = Header(issued_at=_read_issue_time(message, by_code, context))
-    waybill = Waybill(header, "direct", partial=not ({"SHP", "CNE", "RTD"} & by_code.keys()))
+    partial = not ({"SHP", "CNE", "RTD"} & by_code.keys())
+    waybill = Declaration(issued_at=_read_issue_time(message, by_code, context), partial=partial)
     fields, doubts = waybill.fields, waybill.doubts
     line = read_waybill_line(message.head, doubts)
     fields |= _read_parties(message.segments, doubts)
     goods, goods_codes = _read_goods(by_code.get("RTD", []), doubts)
     fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg}
     fields |= _read_charges(by_code, doubts)
-    waybill.add_notes(read_imp_notes(by_code))
+    add_notes(waybill, read_imp_notes(by_code))
     fields |= _read_journey(line, by_code, fields)
     fields["channel"] = "air_cargo"
     fields["consignment_id"] = line.number or identify_by_content(fields)
     waybill.level = _find_level(goods_codes, fields.get("description"))
-    yield waybill.build()
+    yield finish_waybill(waybill)
 
 
 def index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:

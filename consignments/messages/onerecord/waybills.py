@@ -6,15 +6,16 @@ of a run: `OneRecordLinker` collects them first and reads them then.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any
+
+from msgspec import structs
 
 from consignments.identifiers import parse_awb
 from consignments.messages.air.customs_notes import CustomsNote, decode_notes
 from consignments.messages.air.journeys import build_journey, find_airline, join_places
 from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
-from consignments.messages.air.waybills import Header, Waybill
+from consignments.messages.air.waybills import finish_waybill
 from consignments.messages.content.trees import decode_head, decode_json
 from consignments.messages.content.values import Doubts, Fields, parse_time
 from consignments.messages.onerecord.goods import list_pieces, read_goods
@@ -51,7 +52,7 @@ def looks_like_one_record(head: bytes) -> bool:
 def read_one_record(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read one document by itself; what it links to elsewhere is not known."""
     linker = OneRecordLinker()
-    linker.add_document(content, context)
+    linker.add_document(content, context.source)
     for _, parsed in linker.read_all():
         yield parsed
 
@@ -64,13 +65,13 @@ class OneRecordLinker:
         self._sources: dict[int, str] = {}
         self._last_source = ""
 
-    def add_document(self, content: bytes, context: MessageContext) -> None:
+    def add_document(self, content: bytes, source: str) -> None:
         """Add a document."""
         first = len(self.graph.roots)
         self.graph.add_document(decode_json(content))
-        self._last_source = context.source
+        self._last_source = source
         for node in walk_objects(self.graph.roots[first:]):
-            self._sources.setdefault(id(node), context.source)
+            self._sources.setdefault(id(node), source)
 
     def read_all(self) -> Iterator[tuple[str, Parsed]]:
         """Yield what all documents together declare, each with the name of the document it stands in."""
@@ -185,7 +186,7 @@ class _Documents:
 
     def _read_waybill(self, node: LinkedObject, level: Level) -> Parsed:
         issued_at = parse_time(read_property(node, "carrierdeclarationdate"))
-        waybill = Waybill(Header(issued_at=issued_at), level)
+        waybill = Declaration(issued_at=issued_at, level=level)
         reader = ObjectReader(self.graph, waybill.doubts)
         shipment = self.shipment_of.get(id(node))
         if shipment is None and list_property(node, "shipment"):
@@ -197,16 +198,16 @@ class _Documents:
             number = identify_house(fields["master_id"], _read_house_number(node), fields, waybill.doubts)
         else:
             number = read_waybill_number(_read_awb_text(node), waybill.doubts) or identify_by_content(fields)
-        fields["consignment_id"], waybill.place = number, f"waybill {number}"
-        parsed = waybill.build()
+        fields["consignment_id"] = number
+        parsed = finish_waybill(waybill)
         if isinstance(parsed, MasterDetails) and not node.values.keys() - NUMBER_KEYS:
-            return replace(parsed, declaration=None)
+            return structs.replace(parsed, declaration=None)
         return parsed
 
     def _read_loose(self, node: LinkedObject, shipment: LinkedObject) -> Declaration:
         """Read goods that have no waybill."""
         is_piece = has_type(node, "piece")
-        waybill = Waybill(Header(), "house", "shipment" if has_type(node, "shipment") else "piece")
+        waybill = Declaration()
         reader = ObjectReader(self.graph, waybill.doubts)
         reader.list_objects(node, "waybill")
         if is_piece:
@@ -214,13 +215,12 @@ class _Documents:
         self._fill(waybill, reader, None, shipment)
         waybill.doubts.add("identifier_missing")
         waybill.fields["consignment_id"] = identify_by_content(waybill.fields)
-        parsed = waybill.build()
-        assert isinstance(parsed, Declaration)
-        return parsed
+        finish_waybill(waybill)
+        return waybill
 
     def _fill(
         self,
-        filled: Waybill,
+        filled: Declaration,
         reader: ObjectReader,
         waybill: LinkedObject | None,
         shipment: LinkedObject | None,
@@ -232,11 +232,10 @@ class _Documents:
         fields |= _read_charges(reader, waybill)
         fields |= _read_journey(reader, holders, fields)
         pieces = list_pieces(reader, [node for node in (shipment, waybill) if node is not None])
-        notes = decode_notes(self._read_notes(reader, [*holders, *pieces]), reader.doubts)
-        for name, value in notes.fields.items():
+        notes, filled.extras = decode_notes(self._read_notes(reader, [*holders, *pieces]), reader.doubts)
+        for name, value in notes.items():
             if name in ("payment", "service", "nature") or fields.get(name) is None:
                 fields[name] = value
-        filled.extras = notes.extras
 
     def _read_notes(self, reader: ObjectReader, nodes: list[LinkedObject]) -> list[CustomsNote]:
         found: dict[CustomsNote, None] = {}

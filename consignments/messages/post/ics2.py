@@ -39,7 +39,6 @@ from consignments.messages.content.values import (
     read_country,
 )
 from consignments.messages.parsed import (
-    CustomsEvent,
     Declaration,
     EventState,
     Ignored,
@@ -48,6 +47,7 @@ from consignments.messages.parsed import (
     MessageContext,
     Parsed,
     Purpose,
+    StateRow,
     build_count_fault,
     build_goods_fault,
     build_mapping_fault,
@@ -119,14 +119,14 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Declaration | MessageFault]:
     data_set.refuse_several(tag)
     _refuse_outside(data_set.frame)
-    for place, house in enumerate(stream_records(content, tag), start=1):
+    for house in stream_records(content, tag):
         numbers = _list_house_numbers(house)
         if len(numbers) > 1:
             yield build_count_fault(len(numbers), 1, numbers)
         elif numbers and house.keys() <= set(HOUSE_DOCUMENTS):
             yield build_count_fault(1, 0, numbers)
         else:
-            yield data_set.read_house(house, f"house {place}")
+            yield data_set.read_house(house)
 
 
 def _refuse_outside(frame: Node) -> None:
@@ -172,7 +172,7 @@ class _DataSet:
             if several > 1:
                 raise build_count_fault(several, 1)
 
-    def read_house(self, house: Node, place: str) -> Declaration:
+    def read_house(self, house: Node) -> Declaration:
         """Read one house."""
         doubts = Doubts()
         number = _read_number(house, "house")
@@ -180,7 +180,7 @@ class _DataSet:
         if self.constants["channel"] != "postal":
             fields["master_id"] = self.master_number
             number = f"{self.master_number}/{number}" if number and self.master_number else number
-        return self._build(number, fields, doubts, "house", place)
+        return self._build(number, fields, doubts, "house")
 
     def read_masters(self) -> Iterator[Parsed]:
         """Read a message without houses: its receptacles, or the goods of a direct waybill."""
@@ -192,7 +192,7 @@ class _DataSet:
         if any(find_nodes(self.master, name) for name in GOODS):
             doubts = Doubts()
             fields = self._read_fields(self.master, doubts) | {"master_id": None}
-            yield self._build(self.master_number, fields, doubts, "direct", "master")
+            yield self._build(self.master_number, fields, doubts, "direct")
         elif not receptacles:
             yield Ignored(f"ICS2 {self.kind}", "a data set without goods")
 
@@ -205,12 +205,10 @@ class _DataSet:
         members = [text for path in _list_number_paths("house") for text in find_texts([receptacle], path)]
         yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
 
-    def _build(
-        self, number: str | None, fields: Fields, doubts: Doubts, level: Level, place: str
-    ) -> Declaration:
+    def _build(self, number: str | None, fields: Fields, doubts: Doubts, level: Level) -> Declaration:
         known = {name: value for name, value in fields.items() if value is not None}
         known = {"consignment_id": identify_by_content(known) if number is None else number, **known}
-        return Declaration(known, self.issued_at, level, self.purpose, doubts, place)
+        return Declaration(known, self.issued_at, level, self.purpose, doubts)
 
     def _read_fields(self, house: Node, doubts: Doubts) -> Fields:
         levels = [self.message, self.master, house]
@@ -350,7 +348,7 @@ def _find_message(root_name: str, root: Node) -> tuple[str, Node]:
     return root_name, root
 
 
-def _read_events(kind: str, message: Node) -> Iterator[CustomsEvent]:
+def _read_events(kind: str, message: Node) -> Iterator[StateRow]:
     """Read an event for each consignment that an answer names; without any, for its own reference."""
     meaning, issued_at = TABLE["responses"][kind], _read_issue_time(message)
     authority = parse_country(find_text([message], PATHS["authority"])) or "EU"
@@ -364,7 +362,7 @@ def _read_events(kind: str, message: Node) -> Iterator[CustomsEvent]:
         text = join_lines(*lines, separator="; ") or meaning["text"]
         state: EventState = TABLE["requests"].get((code or "").upper(), meaning["state"])
         for identifier in _list_identifiers(message, detail):
-            yield CustomsEvent(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
+            yield StateRow(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
 
 
 def _list_identifiers(message: Node, detail: Node) -> list[str]:
@@ -388,7 +386,7 @@ def _read_waybill(node: Node, path: str) -> str | None:
     return format_awb_number(number) if number else number
 
 
-def _read_intervention(message: Node) -> Iterator[CustomsEvent]:
+def _read_intervention(message: Node) -> Iterator[StateRow]:
     """Read the codes of an intervention of the first Import Control System."""
     meaning = TABLE["responses"]["IE351"]
     leaves = [
@@ -405,7 +403,7 @@ def _read_intervention(message: Node) -> Iterator[CustomsEvent]:
         raise _build_missing_fault("an intervention without a reference")
     state: EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
     issued_at = _read_issue_time(message) or parse_time(_find_leaf(leaves, meaning["times"]))
-    yield CustomsEvent(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
+    yield StateRow(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
 
 
 def _find_leaf(leaves: list[tuple[str, str]], names: list[str]) -> str | None:

@@ -91,9 +91,10 @@ class Record(NamedTuple):
 
 def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Parsed]:
     """Read a message by a mapping."""
-    found = 0
-    for found, record in enumerate(list_records(content, context, (mapping,)), start=1):
-        yield read_described(record, f"item {found}")
+    found = False
+    for record in list_records(content, context, (mapping,)):
+        found = True
+        yield read_described(record)
     if not found:
         raise MessageFault(
             "no declaration where the mapping says",
@@ -279,15 +280,15 @@ def _list_rows(content: bytes, mapping: MessageMapping) -> Iterator[Record]:
 # --- one record -------------------------------------------------------------------------------------------------------
 
 
-def read_described(record: Record, place: str) -> Declaration | MessageFault:
+def read_described(record: Record) -> Declaration | MessageFault:
     """Read one record; an identifier without goods or parties is a fault, unless it is deleted."""
-    found = read_record(record, place)
+    found = read_record(record)
     if found.purpose == "delete" or any(found.fields.get(column) is not None for column in DECLARED):
         return found
     return build_count_fault(1, 0, [found.fields["consignment_id"]])
 
 
-def read_record(record: Record, place: str) -> Declaration:
+def read_record(record: Record) -> Declaration:
     """Read one record; a value that cannot be used is left out with a code."""
     reader = _RecordReader(record)
     fields = reader.read_fields()
@@ -296,7 +297,7 @@ def read_record(record: Record, place: str) -> Declaration:
     identifier = known.pop("consignment_id", None) or identify_by_content(known)
     level: Level = record.mapping.level  # type: ignore[assignment]
     known = {"consignment_id": identifier, **known}
-    return Declaration(known, issued_at, level, purpose, reader.doubts, place)
+    return Declaration(known, issued_at, level, purpose, reader.doubts)
 
 
 class _RecordReader:

@@ -16,12 +16,12 @@ from consignments.messages.content.paths import find_text, find_texts
 from consignments.messages.content.trees import Node, decode_head, has_name, name_content, walk_nodes
 from consignments.messages.content.values import parse_time
 from consignments.messages.parsed import (
-    CustomsEvent,
     EventState,
     Ignored,
     MasterDetails,
     MessageContext,
     Parsed,
+    StateRow,
 )
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
 from consignments.messages.post.mapped import is_declared, list_records, read_described
@@ -71,15 +71,13 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     found = 0
     tops = dict[int, tuple[Node, set[int]]]()
     used = set[int]()
-    for place, record in enumerate(
-        list_records(content, context, mappings or [_build_empty_mapping()]), start=1
-    ):
+    for record in list_records(content, context, mappings or [_build_empty_mapping()]):
         _, inside = tops.setdefault(id(record.root), (record.root, set()))
         inside.add(id(record.scope))
         if mappings and is_declared(record):
             found += 1
             used.add(id(record.root))
-            yield read_described(record, f"item {place}")
+            yield read_described(record)
         for parsed in _read_others(record.scope, set()):
             found += 1
             used.add(id(record.root))
@@ -120,7 +118,7 @@ def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
 # --- answers of customs -----------------------------------------------------------------------------------------------
 
 
-def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[CustomsEvent]:
+def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
     """Yield the answers of customs in the nodes of a record: those with a decision or a state that is known, and an item."""
     names: dict[str, str] = load_table("post/responses")["names"]
     owner = find_text([record], f"//mailobject/id | {names['identifier']}")
@@ -134,7 +132,7 @@ def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[CustomsEvent
         if identifier is None:
             continue
         reason, authority = find_text([node], names["reason_code"]), find_text([node], names["authority"])
-        yield CustomsEvent(
+        yield StateRow(
             identifier,
             authority or customs,
             _find_state(node, code),

@@ -7,7 +7,7 @@ import pytest
 from support.messages import HOUSE
 
 from consignments.messages import reading
-from consignments.messages.entries import DeclarationEntry, build_declaration
+from consignments.messages.entries import Version, build_declaration
 from consignments.messages.onerecord.waybills import OneRecordLinker
 from consignments.messages.parsed import Declaration, Ignored, Parsed
 from consignments.messages.reading import GROUP_PARTS, ReadOptions, link_documents, parse_messages
@@ -31,7 +31,7 @@ def list_records(result: BatchResult) -> list[Consignment]:
     """List the records of the houses in the order of their entries."""
     spool = Spool(None)
     spool.add_result(result)
-    found = [each.record for each in spool.read_entries() if isinstance(each, DeclarationEntry)]
+    found = [each.record for each in spool.read_entries() if isinstance(each, Version)]
     spool.close(remove=True)
     return found
 
@@ -47,7 +47,7 @@ def test_entries_and_rejects_stand_in_the_order_of_their_messages() -> None:
     result = read_batch(contents)
     assert list_houses(result) == [number for number in range(COUNT) if number % 10 != 5]
     assert [place for place, _, _ in result.rejects] == [f"m{number}" for number in range(5, COUNT, 10)]
-    assert result.kinds["XFZB"] == COUNT
+    assert result.counts["kind", "XFZB"] == COUNT
 
 
 def test_a_house_that_comes_again_in_its_message_is_flagged_after_any_number_of_others() -> None:
@@ -61,10 +61,10 @@ def test_a_house_that_comes_again_in_its_message_is_flagged_after_any_number_of_
 def test_a_consignment_that_no_entry_can_be_made_of_is_a_reject_and_the_others_stand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail_on_one(declaration: Declaration, received_at: datetime, source: str) -> DeclarationEntry:
+    def fail_on_one(declaration: Declaration, received_at: datetime) -> Version:
         if declaration.fields["consignment_id"].endswith("/H7"):
             raise ValueError(declaration.fields["consignee_name"])
-        return build_declaration(declaration, received_at, source)
+        return build_declaration(declaration, received_at)
 
     monkeypatch.setattr(reading, "build_declaration", fail_on_one)
     result = read_batch([build_house(number) for number in range(10)])

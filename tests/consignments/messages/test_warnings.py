@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from support.messages import MESSAGES, changed
 
-from consignments.messages.entries import DeclarationEntry
+from consignments.messages.entries import Version
 from consignments.messages.post.mapping import load_mapping
 from consignments.messages.reading import read_entries
 
@@ -42,7 +42,7 @@ def test_what_was_doubted_is_named_with_its_field(
         {
             (each.code, each.field)
             for entry in read_entries(part, NOW, mappings).entries
-            if isinstance(entry, DeclarationEntry)
+            if isinstance(entry, Version)
             for each in entry.warnings
         }
         for part in (content, changed(content, (old, new)))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from support.messages import read_all, read_messages
 
-from consignments.messages.states import StateRow
+from consignments.messages.parsed import StateRow
 
 CAME = datetime(2026, 3, 12, tzinfo=UTC)
 

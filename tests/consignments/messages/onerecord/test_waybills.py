@@ -9,7 +9,7 @@ from support.messages import BROKEN, declaration, declarations, given, masters, 
 
 from consignments.errors import MessageFault
 from consignments.messages.onerecord.waybills import OneRecordLinker, looks_like_one_record, read_one_record
-from consignments.messages.parsed import Declaration, Ignored, MasterDetails, MessageContext
+from consignments.messages.parsed import Declaration, Ignored, MasterDetails
 
 BASE = "https://1r.example.com/logistics-objects/"
 CARGO = "https://onerecord.iata.org/ns/cargo#"
@@ -50,7 +50,7 @@ def encode(*documents: Any) -> bytes:
 def link(*documents: Any) -> list[tuple[str, Any]]:
     linker = OneRecordLinker()
     for number, document in enumerate(documents):
-        linker.add_document(encode(document), MessageContext(f"{number}.json"))
+        linker.add_document(encode(document), f"{number}.json")
     return list(linker.read_all())
 
 

@@ -6,7 +6,7 @@ import pytest
 from support.messages import events, read
 
 from consignments.errors import MessageFault
-from consignments.messages.parsed import CustomsEvent, Ignored
+from consignments.messages.parsed import Ignored, StateRow
 from consignments.messages.post.ics2 import looks_like_ics2_response, read_ics2_response
 
 REFERRAL = b"""<i:IE3Q02 xmlns:i="urn:wco:datamodel:WCO:CIS:1">
@@ -23,7 +23,7 @@ REFERRAL = b"""<i:IE3Q02 xmlns:i="urn:wco:datamodel:WCO:CIS:1">
 
 def test_a_referral_asks_for_information_about_one_element() -> None:
     assert events(read_ics2_response, REFERRAL) == [
-        CustomsEvent(
+        StateRow(
             "180-12345675/SHA0091",
             "DE",
             "request_for_information",
