@@ -49,6 +49,7 @@ ADDRESS_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 TIMEOUT_SECONDS = 30
 """Timeout of a call, unless the environment sets another. MLflow's default is two minutes for each try."""
 MAX_DESCRIPTION_CHARACTERS = 5000
+MAX_LISTED_RUNS = 20
 """Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
 
 
@@ -314,18 +315,18 @@ class Registry:
             self._artifacts[run_id] = get_artifact_repository(place, tracking_uri=self.tracking_uri)
         return self._artifacts[run_id]
 
-    def find_latest_run(self, **tags: str) -> str | None:
-        """Find the latest run with some tags; return None if there is none."""
+    def list_runs(self, **tags: str) -> list[str]:
+        """List the latest runs with some tags, the latest first, at most `MAX_LISTED_RUNS`."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
-            return None
+            return []
         runs = self.client.search_runs(
             [experiment.experiment_id],
             filter_string=" and ".join(f"tags.{name} = '{value}'" for name, value in tags.items()),
             order_by=["attributes.start_time DESC"],
-            max_results=1,
+            max_results=MAX_LISTED_RUNS,
         )
-        return runs[0].info.run_id if runs else None
+        return [run.info.run_id for run in runs]
 
     def _get_model_tags(self, name: str) -> dict[str, str]:
         with self._translate_errors():

@@ -78,11 +78,14 @@ def compare(
     from training.promotion.compared_versions import ComparedVersions
     from training.promotion.comparison import ComparedTraffic, LoggedDecision
     from training.promotion.comparison_report import describe_basis, log_comparison, summarize_comparison
+    from training.promotion.evidence import VersionHistory
     from training.reporting.mlflow_tracking import build_addresses
 
     registry, key = open_registry(), load_key(key_file)
     first, second = (registry.resolve(name, target=target) for name in (a, b))
-    registry.find_champion(target)  # refuses an alias without a record before the work, not after it
+    approvers = read_approvers()
+    # A champion without a signed record is refused before the work, not after it.
+    VersionHistory.read(registry, second, approvers)
     versions = ComparedVersions.fetch(registry, first, second)
     traffic = ComparedTraffic(
         tables.open_sources(versions.bundle.config.build_record_type(), progress, jobs),
@@ -90,7 +93,7 @@ def compare(
         window=ArrivalWindow(begins, until),
     )
     found = versions.compare(traffic, tables.read_table(decisions, LoggedDecision), jobs, progress)
-    run_id, review = log_comparison(registry, found, first, second, key, read_approvers())
+    run_id, review = log_comparison(registry, found, first, second, key, approvers)
     addresses = build_addresses(registry.tracking_uri, run_id)
     values = {
         "run_id": run_id,

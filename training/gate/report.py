@@ -37,10 +37,11 @@ class Recommendation(NamedTuple):
 
 
 class GateReport(NamedTuple):
-    """Every rule of the gate with its result, and the recommendation."""
+    """Every rule of the gate with its result, the recommendation, and the run of the comparison if it was read from one."""
 
     rules: Mapping[str, RuleResult]
     recommendation: Recommendation
+    comparison_run: str = ""
 
     @classmethod
     def from_evidence(cls, evidence: GateEvidence) -> "GateReport":
@@ -48,7 +49,11 @@ class GateReport(NamedTuple):
         rules = run_gate(evidence)
         action, way, sentence = _recommend(rules, evidence)
         facts = [fact for fact in _describe_figures(evidence) if fact not in sentence]
-        return cls(rules, Recommendation(action, way, sentence, (*facts, summarize_rules(rules))))
+        facts.append(summarize_rules(rules))
+        if evidence.goes_back:
+            facts[-1] += " It was champion before, so the other rules are not asked again."
+        recommendation = Recommendation(action, way, sentence, tuple(facts))
+        return cls(rules, recommendation, "" if evidence.comparison is None else evidence.comparison.run_id)
 
     @property
     def passes(self) -> bool:
@@ -79,7 +84,8 @@ class GateReport(NamedTuple):
 def explain_way(evidence: GateEvidence) -> tuple[str, str]:
     """Return by which way a version that passes may become champion, and why in one sentence."""
     if evidence.goes_back:
-        return "goes back", "It was champion before, is unaltered and passes its self-test."
+        repeated = ", and its training was repeated byte for byte" if evidence.refit.held else ""
+        return "goes back", f"It was champion before, is unaltered and passes its self-test{repeated}."
     way = evidence.find_way()
     return ("first", "There is no champion, and every rule holds.") if way is None else way[:2]
 

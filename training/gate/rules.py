@@ -167,7 +167,10 @@ def warn_of_unequal_fits(sources: tuple[ScoreSource, ScoreSource], a: str, b: st
 
 @dataclass(frozen=True)
 class ChampionComparison:
-    """Comparison with the champion (`pair.a`): its run (empty if not logged yet), its first arrivals, and who vouches for its scores."""
+    """Comparison with the champion (`pair.a`): its run (empty if not logged yet), its first arrivals, and who vouches for its scores.
+
+    `later_unsigned` comparisons were made after it and do not count, because only this one is signed.
+    """
 
     run_id: str
     pair: PairedEvaluation
@@ -175,6 +178,7 @@ class ChampionComparison:
     sources: tuple[ScoreSource, ScoreSource]
     finds_per_week: float
     verified: RuleResult
+    later_unsigned: int = 0
 
 
 @dataclass(frozen=True)
@@ -337,7 +341,10 @@ def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     found = {CHECKSUM_RULE: RuleResult(equal, text, expected)}
     if not equal:
         return found
-    rules = BUNDLE_RULES if evidence.goes_back else BUNDLE_RULES | RUN_RULES
+    rules = BUNDLE_RULES | RUN_RULES
+    if evidence.goes_back:
+        repeated = {} if evidence.refit is WITHOUT_TABLES else {REFIT_RULE: RUN_RULES[REFIT_RULE]}
+        rules = BUNDLE_RULES | repeated
     if evidence.candidate is not None and not evidence.goes_back:
         rules = rules | CHAMPION_RULES
     for name, rule in rules.items():
@@ -355,6 +362,8 @@ def _check_rule(name: str, rule: Mapping[str, str], evidence: GateEvidence) -> R
         return _check_verified(evidence)
     if name == COMPARISON_RULE and evidence.candidate is not None:
         text = f"{'no comparison' if compared is None else 'compared'} with version {evidence.candidate.champion}, the champion"
+        if compared is not None and (later := compared.later_unsigned):
+            text += f"; {format_count(later, 'later comparison')} without a signature {'does' if later == 1 else 'do'} not count"
         return RuleResult(compared is not None, text, undecided=compared is None)
     if name in CHAMPION_RULES and (compared is None or way is None):
         return NOT_COMPARED

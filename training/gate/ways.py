@@ -18,6 +18,8 @@ from training.evaluation.difference import (
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 
+VOUCHING = "then its training is repeated, and the record names its configuration"
+"""What the tables of the training run do for a champion whose record names no configuration."""
 POWER = 0.842
 """Quantile of the normal distribution of a chance of 80 %."""
 TARGET_DIFFERENCE = 0.05
@@ -114,7 +116,7 @@ def count_more_finds(gain: Estimate) -> int:
 def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
     """Return why a version is no routine refit; empty if only its training may have to be repeated."""
     obstacles = {
-        "nobody vouched for the configuration of the champion when it was promoted (promote once with the tables and --force)": candidate.same_recipe
+        f"the record of the champion names no configuration (promote {candidate.champion} again with its training tables: {VOUCHING})": candidate.same_recipe
         is None,
         "its configuration is not that of the champion": not candidate.same_recipe,
         "its results are not newer than those of the champion": candidate.newer_days <= 0,
@@ -129,8 +131,10 @@ def _advise_on_difference(gain: Estimate, finds_per_week: float) -> tuple[bool, 
     if judge_difference(gain) == "worse":
         return False, ""
     more = count_more_finds(gain)
+    if gain.is_shown and gain.high < TARGET_DIFFERENCE:
+        return False, " A gain of five points is excluded."
     if not more:
-        return False, " A difference of five points would show, and none does."
+        return False, " A gain of five points would show, and none does."
     advice = advise_on_finds(more, finds_per_week, "compare again")
-    text = f" About {more:,} more finds would show a difference of five points: {advice}."
+    text = f" About {more:,} more finds would show a gain of five points: {advice}."
     return can_arrive(more, finds_per_week), text

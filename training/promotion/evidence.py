@@ -15,9 +15,8 @@ from models.bundle import Bundle
 from models.promotion_record import PromotionRecord
 from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
-from models.signatures.signed_record import SignedRecord
+from models.signatures.signed_record import SignedRecord, verify_signed_chain
 from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
-from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.gate.report import GateReport
 from training.gate.rules import (
@@ -62,9 +61,14 @@ class VersionHistory(NamedTuple):
     champion: ModelVersion | None
 
     @classmethod
-    def read(cls, registry: Registry, version: ModelVersion) -> "VersionHistory":
-        """Read the history; `PromotionRefused` if the alias of the champion was moved or removed without a record."""
+    def read(cls, registry: Registry, version: ModelVersion, approvers: Approvers) -> "VersionHistory":
+        """Read the history; `PromotionRefused` if no approver signed a record, or the alias of the champion was moved or removed without one.
+
+        Without any known approver no signature can be checked; then nothing can be promoted either.
+        """
         records = registry.list_signed_records(version.name)
+        if approvers.approver_count:
+            verify_signed_chain(records, approvers)
         champion = registry.find_version(CHAMPION, version.target)
         last = records[-1].record if records else None
         if last is None or last.version != version.number:
@@ -87,7 +91,7 @@ def review_version(
     registry: Registry, version: ModelVersion, options: EvidenceOptions = DEFAULT_EVIDENCE
 ) -> GateReport:
     """Run the gate on a version as `promote` does, recommend what to do, and change nothing."""
-    history = VersionHistory.read(registry, version)
+    history = VersionHistory.read(registry, version, options.approvers)
     return GateReport.from_evidence(gather_evidence(registry, history, options))
 
 
@@ -102,8 +106,8 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     # Who writes to the registry can change the tag. The record is signed.
     sha256, served = own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, ""), fits and fits.served
     evidence = GateEvidence(version.target, served, refusal, sha256, goes_back=bool(own))
-    # An altered bundle is refused for that alone; a version that was champion before was checked then.
-    if fits is None or fits.served.sha256 != evidence.registered_sha256 or own:
+    # An altered bundle is refused for that alone.
+    if fits is None or fits.served.sha256 != evidence.registered_sha256:
         return evidence
     if options.refit is not None:
         # A table of a file is read once, and both the training and the comparison need it.
@@ -115,6 +119,9 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         if (run := refit.repeated) is not None:
             figures = compute_run_figures(run.deployed.stored, run.settings, run.leaks, run.name_swaps)
             evidence = replace(evidence, figures=figures, verified=REPEATED)
+    if own:
+        # It was checked when it became champion.
+        return evidence
     if evidence.figures is None:
         found = fetch_training_evidence(registry, version, fits.served, options.approvers)
         verified = _describe_signer(found, "the training run")
@@ -134,7 +141,7 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         compared = ComparedVersions(registry, champion, version, (registry.fetch_fits(champion), fits))
     except BundleRefused:
         return replace(evidence, candidate=Candidate(champion.number))
-    comparison = options.measured or _gather_comparison(compared, options)
+    comparison = _gather_comparison(compared, options)
     return replace(evidence, candidate=_describe_candidate(compared, history), comparison=comparison)
 
 
@@ -169,11 +176,33 @@ def _describe_signer(found: RunEvidence, what: str) -> RuleResult:
 
 
 def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> ChampionComparison | None:
-    """Gather the comparison with the champion; None if there is none, or it does not say which scores it holds."""
-    registry, champion, version = compared.registry, compared.a, compared.b
-    run_id = options.comparison or registry.find_latest_run(a=champion.uri, b=version.uri)
-    if run_id is None:
+    """Gather the comparison with the champion: the chosen one, else the latest that is signed, else the latest; None without one."""
+    registry, champion, version, measured = compared.registry, compared.a, compared.b, options.measured
+    if measured is not None and measured.verified.held:
+        return measured
+    named = [options.comparison] if options.comparison else None
+    found = [] if measured is None else [measured]
+    for run_id in named or registry.list_runs(a=champion.uri, b=version.uri):
+        if (read := _read_comparison(compared, options, run_id)) is not None:
+            found.append(read)
+            if read.verified.held:
+                break
+    if not found:
         return None
+    chosen = next((each for each in found if each.verified.held), found[0])
+    if not chosen.verified.held and options.refit is not None:
+        # Who wrote the run may have chosen its first day, so the arrivals are those that neither version has learnt of.
+        refit = options.refit
+        again = compared.compare(ComparedTraffic(refit.tables), None, refit.jobs, refit.progress)
+        return build_champion_comparison(again, REPEATED, chosen.run_id)
+    return replace(chosen, later_unsigned=found.index(chosen))
+
+
+def _read_comparison(
+    compared: ComparedVersions, options: EvidenceOptions, run_id: str
+) -> ChampionComparison | None:
+    """Read a comparison with the champion; None if its evidence does not hold, or does not say which scores it has."""
+    registry, champion, version = compared.registry, compared.a, compared.b
     tags = registry.get_run_tags(run_id)
     named = (tags.get("a"), tags.get("b"))
     if named != (champion.uri, version.uri):
@@ -188,15 +217,11 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
     now = datetime.now(UTC)
     found = fetch_evidence(registry, run_id, about, kind="comparison", approvers=options.approvers, at=now)
     evidence = found.evidence
-    if evidence is None or evidence.begins is None or COMPARED_SCORES not in found.files:
+    if evidence is None or evidence.begins is None or evidence.sources is None:
+        return None
+    if COMPARED_SCORES not in found.files:
         return None
     verified = _describe_signer(found, "the comparison")
-    if options.refit is not None and not verified.held:
-        traffic = ComparedTraffic(options.refit.tables, window=ArrivalWindow(evidence.begins))
-        again = compared.compare(traffic, None, options.refit.jobs, options.refit.progress)
-        return build_champion_comparison(again, REPEATED, run_id)
-    if evidence.sources is None:
-        return None
     sources = []
     for kind, fits in zip(evidence.sources, compared.fits, strict=True):
         # What a fit has learnt from is read from the verified fit.
@@ -214,10 +239,12 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
 def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> Candidate:
     """Describe how a version differs from the champion, by the champion's signed record and its latest drift run."""
     registry, champion, (replaced, fits) = compared.registry, compared.a, compared.fits
-    drift = registry.find_latest_run(kind="drift", model=champion.uri)
-    verdict = "" if drift is None else registry.get_run_tags(drift).get("verdict", "")
+    runs = registry.list_runs(kind="drift", model=champion.uri)
+    verdict = registry.get_run_tags(runs[0]).get("verdict", "") if runs else ""
     recipe = compute_recipe_sha256(registry, compared.b, fits.served)
     approved = history.list_signed(replaced.served.sha256)
     new, old = (datetime.fromisoformat(each.served.card.as_of) for each in (fits, replaced))
     known = approved[-1].recipe_sha256 if approved else ""
-    return Candidate(champion.number, max((new - old).days, 0), known == recipe if known else None, verdict)
+    # What nobody vouched for cannot show that two recipes are the same, but that they differ.
+    same = (known or compute_recipe_sha256(registry, champion, replaced.served)) == recipe
+    return Candidate(champion.number, max((new - old).days, 0), same if known or not same else None, verdict)

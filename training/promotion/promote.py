@@ -14,7 +14,7 @@ from models.promotion_record import GENESIS_SHA256, PromotionRecord, verify_chai
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
-from models.signatures.signed_record import SignedRecord, verify_signed_chain
+from models.signatures.signed_record import SignedRecord
 from training.gate.report import GateReport, explain_way, summarize_rules
 from training.gate.rules import (
     REFIT_RULE,
@@ -24,6 +24,7 @@ from training.gate.rules import (
     build_deployed_figures,
     find_obstacles,
 )
+from training.gate.ways import VOUCHING
 from training.promotion.evidence import (
     DEFAULT_EVIDENCE,
     EvidenceOptions,
@@ -101,19 +102,23 @@ def promote(
     hold, or what is wrong with the approval or the records.
     """
     approval.check()
-    history, approvers = VersionHistory.read(registry, version), approval.approvers
-    verify_signed_chain(history.records, approvers)
+    approvers = approval.approvers
+    history = VersionHistory.read(registry, version, approvers)
     # The signed record by which the version is champion now.
     champion, last = history.champion, history.records[-1] if history.records else None
     own = last is not None and last.record.version == version.number and bool(last.signatures)
     standing = last if own and champion is not None and champion.number == version.number else None
     if standing is not None and len(standing.list_signers(approvers)) >= approvers.signatures:
-        raise PromotionRefused(
-            "this version is champion already, and its record is signed",
-            where=version.title,
-            got=f"record {standing.record.number}",
-            todo="promote another version; a record cannot be replaced by a new one of the same version",
-        )
+        # A new record of the champion may add only that its configuration is known.
+        if standing.record.recipe_sha256 or options.refit is None:
+            missing = "" if standing.record.recipe_sha256 else f", or give its training tables: {VOUCHING}"
+            raise PromotionRefused(
+                "this version is champion already, and its record is signed",
+                where=version.title,
+                got=f"record {standing.record.number}",
+                todo=f"promote another version{missing}",
+            )
+        standing = None
     evidence = gather_evidence(registry, history, options._replace(approvers=approvers))
     report = GateReport.from_evidence(evidence)
     _require_passed(version, report.rules, force=force)
@@ -206,13 +211,14 @@ def _build_record(
 ) -> PromotionRecord:
     """Build the next record, forced if a rule is broken, or if one was for this bundle under any version and not every rule holds now."""
     version, champion, bundle = history.version, history.champion, evidence.require_bundle()
+    is_champion = champion is not None and champion.number == version.number
     of_bundle = [each.record for each in history.records if each.record.bundle_sha256 == bundle.sha256]
     passes = not evidence.goes_back and all(each.held for each in rules.values())
     recipe, figures = "", None
-    if of_bundle and evidence.goes_back:
-        recipe = of_bundle[-1].recipe_sha256
-    elif evidence.verified.held or evidence.refit.held:
+    if evidence.verified.held or evidence.refit.held:
         recipe = compute_recipe_sha256(registry, version, bundle)
+    elif of_bundle and evidence.goes_back:
+        recipe = of_bundle[-1].recipe_sha256
     if evidence.figures is not None:
         figures = build_deployed_figures(evidence.figures.recipe.model)
     elif of_bundle:
@@ -225,7 +231,7 @@ def _build_record(
         number=len(history.records) + 1,
         name=version.name,
         version=version.number,
-        replaces=None if champion is None else champion.number,
+        replaces=of_bundle[-1].replaces if of_bundle and is_champion else champion and champion.number,
         bundle_sha256=bundle.sha256,
         recipe_sha256=recipe,
         approved_by=approval.approved_by,

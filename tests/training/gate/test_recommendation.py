@@ -72,7 +72,7 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         (
             "refuse",
             "",
-            "nobody vouched for the configuration of the champion when it was promoted (promote once with the tables and --force)",
+            "the record of the champion names no configuration (promote 1 again with its training tables: then its training is repeated, and the record names its configuration)",
         ),
     ),
     "a refit on data in doubt": (
@@ -106,7 +106,7 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         (
             "wait",
             "",
-            "About 11 more finds would show a difference of five points: 4 arrive in a week, so compare again in about 3 weeks",
+            "About 11 more finds would show a gain of five points: 4 arrive in a week, so compare again in about 3 weeks",
         ),
     ),
     "a hint that no result in reach can confirm": (
@@ -119,7 +119,13 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         CHANGED,
         {PRIMARY: estimate(0.0, -0.04, 0.04)},
         {},
-        ("refuse", "", "A difference of five points would show, and none does."),
+        ("refuse", "", "A gain of five points is excluded."),
+    ),
+    "an interval that ends below five points": (
+        CHANGED,
+        {PRIMARY: estimate(-0.079, -0.175, 0.0266)},
+        {},
+        ("refuse", "", "at least -15.9 points. A gain of five points is excluded. It is no routine refit: "),
     ),
     "figures of nobody": (
         CHANGED,

@@ -226,8 +226,12 @@ def test_without_the_training_tables_the_refit_is_not_checked_and_does_not_refus
 
 
 def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
-    back = make_evidence(bundle, goes_back=True, figures=None, candidate=Candidate("2"))
+    back = make_evidence(bundle, goes_back=True, figures=None, candidate=Candidate("2"), refit=WITHOUT_TABLES)
     assert list(run_gate(back)) == ["checksums verified", "self-test passed", "reasons present"]
+    report = GateReport.from_evidence(back)
+    assert report.recommendation.facts[-1].endswith(
+        "It was champion before, so the other rules are not asked again."
+    )
 
 
 def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle) -> None:

@@ -140,6 +140,23 @@ def write_run(
     registry.client.log_artifacts(run_id, str(folder))
 
 
+def write_comparison(
+    registry: Registry,
+    folder: Path,
+    stored: StoredScores,
+    key: SigningKey | None,
+    begins: datetime = BEGINS,
+    sources: tuple[str, str] | None = ("final", "evaluation"),
+) -> str:
+    """Write a comparison of version 2 with the champion."""
+    bundles = {
+        name: registry.resolve(number).tags["bundle_sha256"] for name, number in (("a", "1"), ("b", "2"))
+    }
+    run_id, about = create_comparison(registry), {"kind": "comparison", "begins": begins, "sources": sources}
+    write_run(registry, run_id, folder, {COMPARED_SCORES: stored.content}, key, bundles=bundles, **about)
+    return run_id
+
+
 def write_perfect_runs(
     registry: Registry,
     folder: Path,
@@ -148,7 +165,7 @@ def write_perfect_runs(
     sources: tuple[str, str] | None = ("final", "evaluation"),
 ) -> ModelVersion:
     """Write a perfect training run of version 2, and a perfect comparison with the champion."""
-    champion, version = (registry.resolve(number) for number in "12")
+    version = registry.resolve("2")
     leaks = [
         {"look": look, "found": 0.0, "bound": bound, "rows": 900, "where": ""}
         for look, bound in BOUNDS.items()
@@ -170,17 +187,7 @@ def write_perfect_runs(
         kind="training",
         bundles={"bundle": sha256},
     )
-    write_run(
-        registry,
-        create_comparison(registry),
-        folder / "comparison",
-        {COMPARED_SCORES: make_perfect_scores("baseline_a").content},
-        key,
-        kind="comparison",
-        bundles={"a": champion.tags["bundle_sha256"], "b": sha256},
-        begins=begins,
-        sources=sources,
-    )
+    write_comparison(registry, folder / "comparison", make_perfect_scores("baseline_a"), key, begins, sources)
     return version
 
 
@@ -217,6 +224,22 @@ def test_perfect_tables_written_by_hand_promote_nothing(
 def test_the_same_tables_promote_if_an_evaluator_signed_them(registry: Registry, tmp_path: Path) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)
     assert not promote_second(registry).record.forced
+
+
+def test_a_later_comparison_without_a_signature_replaces_no_signed_one(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """One on 7 finds silently took the place of a signed one on 27."""
+    version = write_perfect_runs(registry, tmp_path, SECOND)
+    few = make_perfect_scores("baseline_a").frame
+    few = few.assign(positive=few["positive"] & (few["positive"].cumsum() <= 7))
+    write_comparison(registry, tmp_path / "later", StoredScores(few), None)
+    found = review_version(registry, version, EvidenceOptions(APPROVERS))
+    assert found.rules["compared with the champion"].found == (
+        "compared with version 1, the champion; 1 later comparison without a signature does not count"
+    )
+    assert found.recommendation.facts[0].startswith("Of 160 known NPS")
+    assert promote_second(registry).record.comparison == found.comparison_run
 
 
 @pytest.mark.parametrize("kind", ["stored scores", "evaluation"])

@@ -31,7 +31,7 @@ from models.signatures.signed_record import SignedRecord
 from serving.deployment.publisher import publish
 from training.gate import report
 from training.gate.rules import RuleResult
-from training.promotion.evidence import review_version
+from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import Approval, promote
 
 NAME = "nps-risk"
@@ -301,6 +301,14 @@ def test_who_may_not_approve_is_refused(registry: Registry, approval: Approval, 
     with pytest.raises(PromotionRefused, match=words):
         promote(registry, registry.resolve("3"), approval, force=True)
     assert len([each.record for each in registry.list_signed_records(NAME)]) == 2
+
+
+def test_no_version_is_compared_with_a_champion_of_a_forged_file_of_approvers(registry: Registry) -> None:
+    """Who can write to MLflow promoted with an own file of approvers, and the gate took that version for the champion."""
+    forged = Approvers([*APPROVAL.approvers.members, Approver("a stranger", STRANGER.public.text)])
+    promote(registry, registry.resolve("3"), BY_STRANGER._replace(approvers=forged), force=True)
+    with pytest.raises(PromotionRefused, match=r"record 3 of nps-risk: .*of which holds"):
+        review_version(registry, registry.resolve("2"), EvidenceOptions(APPROVAL.approvers))
 
 
 def test_a_key_that_has_ended_promotes_nothing(registry: Registry) -> None:

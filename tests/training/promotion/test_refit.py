@@ -235,6 +235,27 @@ def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) 
     )
 
 
+@pytest.mark.usefixtures("kept_training")
+def test_the_tables_of_a_champion_make_its_configuration_known_later(
+    shared_run: SharedRun, tmp_path: Path
+) -> None:
+    """Without them no later version of a champion that was promoted without tables could be a routine refit."""
+    store = Store(shared_run.copy_store(tmp_path), tmp_path)
+    version = store.version
+    first = promote(store.registry, version, APPROVAL, force=True).record
+    with pytest.raises(PromotionRefused, match="or give its training tables: then its training is repeated"):
+        promote(store.registry, version, APPROVAL)
+    told = store.refuse(version, replace(store.tables, alerts=None))
+    assert f"{REFIT_RULE}: the tables are not those it was trained on" in told
+    options = EvidenceOptions(refit=RefitOptions(store.tables))
+    again = promote(store.registry, version, APPROVAL, options).record
+    assert (first.recipe_sha256, len(again.recipe_sha256)) == ("", 64)
+    assert (again.version, again.replaces, again.forced) == (first.version, first.replaces, True)
+    assert again.sentence.endswith("its training was repeated byte for byte.")
+    with pytest.raises(PromotionRefused, match=r"promote another version$"):
+        promote(store.registry, version, APPROVAL, options)
+
+
 def test_a_version_that_lost_a_fit_or_its_settings_is_refused(store: Store) -> None:
     folders, options = store.registry.download_fits(store.version), RefitOptions(store.tables)
     card = load_bundle(folders.served).card
