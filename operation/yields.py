@@ -1,25 +1,18 @@
 """Yield of alerts: the consignments that each one matched while it was valid, and what their inspections brought.
 
-Tables and the log of a service are counted by one counter (`operation.logged_yields` reads the log). A match is a match by patterns or by
-indicators at the time of receipt. The yield is the share of detections among the known results.
+One counter counts tables (`operation.table_yields`) and the log of a service (`operation.logged_yields`). A match is a match by patterns
+or by indicators at the time of receipt. The yield is the share of detections among the known results.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import pandas as pd
-
 from consignments.records import Alert, Consignment, Target
-from consignments.tables import to_alerts
 from consignments.timestamps import to_us
-from consignments.validation import SEQUENCE
 from consignments.visibility import FINAL_RESULTS, list_positive_results
 from features.alerts.alerts import Alerts
 from features.indicators.operation_keys import OperationKeys
 from features.normalization.normal_forms import normalize_consignment
-from operation.inspections import estimate_rate
-from training.evaluation.estimate import Estimate
 
 
 class InspectionResult(NamedTuple):
@@ -103,50 +96,3 @@ class MatchCounter:
 def is_active(alert: Alert, at_us: int) -> bool:
     """Check if an alert is in force at a time, in microseconds since the epoch."""
     return to_us(alert.issued_at) <= at_us and (alert.expires_at is None or at_us < to_us(alert.expires_at))
-
-
-class AlertYield(NamedTuple):
-    """Yield of one alert: its counts in a period, and the rate of positives among the known results."""
-
-    alert_id: str
-    operation: str | None
-    text: str | None
-    counts: YieldCounts
-    rate: Estimate
-
-
-def select_valid_alerts(alerts: pd.DataFrame | None, begins: datetime, until: datetime) -> list[Alert]:
-    """Select the alerts that were valid at any time of a period: of several versions of an alert, the last issued before its end."""
-    if alerts is None:
-        return []
-    ordered = alerts.sort_values(SEQUENCE, kind="stable") if SEQUENCE in alerts else alerts
-    last = {each.alert_id: each for each in to_alerts(ordered) if each.issued_at < until}
-    return [each for each in last.values() if each.expires_at is None or each.expires_at > begins]
-
-
-def compute_yields(
-    alerts: Iterable[Alert], consignments: Iterable[Consignment], inspections: pd.DataFrame
-) -> list[AlertYield]:
-    """Compute the yield of each alert, the most positives first."""
-    counter = MatchCounter()
-    for alert in alerts:
-        counter.add_alert(alert)
-    for c in consignments:
-        counter.record(c)
-    results = _read_results(inspections)
-    yields = [build_yield(alert, counter.count(alert.alert_id, results)) for alert in counter.list_alerts()]
-    return sorted(yields, key=lambda each: (-each.counts.positives, -each.counts.matched, each.alert_id))
-
-
-def build_yield(alert: Alert, counts: YieldCounts) -> AlertYield:
-    """Build the yield of an alert from its counts."""
-    rate = estimate_rate(counts.positives, counts.known)
-    return AlertYield(alert.alert_id, alert.operation, alert.text, counts, rate)
-
-
-def _read_results(inspections: pd.DataFrame) -> dict[str, InspectionResult]:
-    presented = inspections[inspections["presented"].to_numpy(bool)]
-    flags = presented[["final", "positive", "offence"]].to_numpy(bool).tolist()
-    return {
-        name: InspectionResult(*each) for name, each in zip(presented["consignment_id"], flags, strict=True)
-    }

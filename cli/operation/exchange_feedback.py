@@ -10,7 +10,7 @@ from consignments.timestamps import to_datetime
 if TYPE_CHECKING:
     from features.batch import Tables
     from features.indicators.operation_keys import OperationKeys
-    from operation.yields import AlertYield
+    from operation.table_yields import AlertYield
 
 REPORTED_DAYS = 90
 """Days after its end for which an alert is still reported from a log, because results come late (assumed)."""
@@ -29,7 +29,7 @@ def count_table_yields(
     """Count the yields of the alerts of tables, of consignments received before `now`."""
     from consignments.tables import to_alerts, to_consignments
     from operation.inspections import find_period, join_inspections
-    from operation.yields import compute_yields
+    from operation.table_yields import compute_yields
 
     period = find_period(tables, begins, now, now)
     arrived = tables.consignments["received_at"]
@@ -49,7 +49,7 @@ def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: 
         There is no log, or its keys are others.
     """
     from operation.logged_yields import LoggedYields
-    from operation.yields import build_yield
+    from operation.table_yields import build_yield
     from serving.event_log.event_codec import EventCodec
     from serving.event_log.log_keys import check_vault
 

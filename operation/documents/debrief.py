@@ -30,7 +30,7 @@ from operation.documents.tallies import (
     count_inspections,
 )
 from operation.inspections import NOT_GIVEN, OperationPeriod, estimate_rate, join_inspections
-from operation.yields import AlertYield, compute_yields, select_valid_alerts
+from operation.table_yields import AlertYield, compute_yields, select_valid_alerts
 from training.evaluation.estimate import Estimate
 
 MAX_NOT_PRESENTED = 0.1

@@ -7,7 +7,7 @@ from typing import Any
 
 from consignments.exchange.alerts import split_alert_id
 from consignments.exchange.documents import Feedback, Sighting
-from operation.yields import AlertYield
+from operation.table_yields import AlertYield
 
 REPORT_ID_DIGITS = 16
 

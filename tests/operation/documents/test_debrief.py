@@ -25,7 +25,7 @@ from operation.documents.document import to_plain
 from operation.documents.pages import build_debrief_document, summarize_debrief
 from operation.documents.tallies import compare_selectors, count_by, estimate_expected, estimate_rate
 from operation.inspections import OperationPeriod, find_period
-from operation.yields import select_valid_alerts
+from operation.table_yields import select_valid_alerts
 from training.evaluation.estimate import Estimate
 
 PERIOD = OperationPeriod(day(0), day(14), day(60))

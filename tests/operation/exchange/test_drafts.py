@@ -21,7 +21,7 @@ from operation.exchange.drafts import (
 )
 from operation.exchange.reports import draft_reports
 from operation.inspections import find_period, join_inspections
-from operation.yields import compute_yields
+from operation.table_yields import compute_yields
 
 KEY = OperationKey("EXAMPLE", bytes(32))
 OPTIONS = DraftOptions("XB", day(20), KEY)
