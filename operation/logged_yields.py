@@ -1,6 +1,6 @@
 """Yields of the alerts of a log, and the messages that it holds. Each entry is read once; later calls read only new ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -67,13 +67,10 @@ class LoggedYields:
                 self._sequence = event.sequence
         return self
 
-    def list_alerts(self) -> list[Alert]:
-        """List the latest version of each alert."""
-        return self._counter.list_alerts()
-
-    def has_alert(self, alert_id: str) -> bool:
-        """Check if the log has an alert."""
-        return self._counter.has_alert(alert_id)
+    @property
+    def alerts(self) -> Mapping[str, Alert]:
+        """Return the latest version of each alert."""
+        return self._counter.alerts
 
     def count(self, alert_id: str) -> YieldCounts:
         """Count the matches of an alert and their results."""

@@ -47,7 +47,7 @@ def compute_yields(
     results = {
         name: InspectionResult(*each) for name, each in zip(presented["consignment_id"], flags, strict=True)
     }
-    yields = [build_yield(alert, counter.count(alert.alert_id, results)) for alert in counter.list_alerts()]
+    yields = [build_yield(alert, counter.count(alert.alert_id, results)) for alert in counter.alerts.values()]
     return sorted(yields, key=lambda each: (-each.counts.positives, -each.counts.matched, each.alert_id))
 
 

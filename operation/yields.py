@@ -45,30 +45,25 @@ class YieldCounts(NamedTuple):
 
 
 class MatchCounter:
-    """A counter of the consignments that alerts match; without keys, the installed ones make their indicators."""
+    """A counter of the consignments that alerts match; without keys, the installed ones make their indicators.
+
+    `alerts` has the latest version of each alert.
+    """
 
     def __init__(self, keys: OperationKeys | None = None) -> None:
         self._every = Alerts(keys=keys)
-        self._current: dict[str, Alert] = {}
+        self.alerts: dict[str, Alert] = {}
         self._matched: dict[str, set[str]] = {}
         self._seen: dict[str, dict[str, str]] = {}
 
     def add_alert(self, alert: Alert, sequence: int | None = None) -> None:
         """Add an alert or a new version; with its sequence number, earlier consignments keep their match with the earlier one."""
-        self._current[alert.alert_id] = alert
+        self.alerts[alert.alert_id] = alert
         self._every.add(alert, sequence)
-
-    def list_alerts(self) -> list[Alert]:
-        """List the latest version of each alert."""
-        return list(self._current.values())
-
-    def has_alert(self, alert_id: str) -> bool:
-        """Check if an alert was added."""
-        return alert_id in self._current
 
     def may_match(self, at_us: int) -> bool:
         """Check if an alert is in force at a time, in microseconds; if none is, the consignment need not be read."""
-        return any(is_active(alert, at_us) for alert in self._current.values())
+        return any(is_active(alert, at_us) for alert in self.alerts.values())
 
     def record(self, c: Consignment, sequence: int | None = None) -> None:
         """Record a consignment that was received, with its sequence number in the log."""

@@ -102,10 +102,9 @@ def _name_rank(within: bool | None) -> str:
 
 
 def _name_truth(row: dict[Hashable, Any], is_selected: bool, within: bool | None) -> str:
-    if not is_selected and within is None:
-        return "not scored, not selected"
     if not is_selected:
-        return "ranked high, not selected" if within else "ranked low, not selected"
+        rank = "not scored" if within is None else "ranked high" if within else "ranked low"
+        return f"{rank}, not selected"
     if not row["presented"]:
         return "not presented"
     if not row["final"]:

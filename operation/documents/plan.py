@@ -1,5 +1,6 @@
 """Plan of an operation: capacity by office, expected detections with their interval, and what one more inspection brings."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,6 @@ import msgspec
 import numpy as np
 import pandas as pd
 from msgspec import Meta
-from numpy.typing import NDArray
 from scipy.stats import poisson
 
 from consignments.errors import BadInput
@@ -24,7 +24,8 @@ from models.selection import (
     select,
 )
 from operation.inspections import OperationPeriod
-from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate
+from training.arrays import Floats, Ints
+from training.evaluation.estimate import INTERVAL_QUANTILES
 
 Count = Annotated[int, Meta(ge=1)]
 MAX_REQUESTS = 5
@@ -125,29 +126,51 @@ def build_plan(
         )
     OperationPeriod(details.begins, details.ends, details.ends).check()
     ids, score, offices, days = _read_checked(scores)
-    names = sorted(set(offices))
-    capacity = {name: _find_capacity(name, capacities) for name in names}
-    cells = _OfficeCells(np.array(offices, dtype=object), score, days, len(np.unique(days)))
-    plans = tuple(cells.plan_office(name, capacity[name], details.explore) for name in names)
-    taken = cells.select_all(capacity, details.explore)
+    observed = len(np.unique(days))
+    place = np.array(offices, dtype=object)
+    rows = {name: np.flatnonzero(place == name) for name in sorted(set(offices))}
+    capacity = {name: _find_capacity(name, capacities) for name in rows}
+
+    def weigh(name: str, amount: int) -> Floats:
+        """Weigh the scores of an office with the probability of selection at a capacity."""
+        mine = rows[name]
+        chances = compute_selection_probabilities(
+            score[mine], [name] * len(mine), days[mine], capacity=amount, explore=details.explore
+        )
+        expected: Floats = chances * score[mine]
+        return expected
+
+    def expect(name: str, amount: int) -> float:
+        return float(weigh(name, amount).sum()) / observed
+
+    plans = []
+    for name, amount in capacity.items():
+        expected, more = expect(name, amount), expect(name, amount + 1)
+        plans.append(
+            OfficePlan(name, amount, len(rows[name]) / observed, expected, max(more - expected, 0.0))
+        )
+    curve = []
+    for factor in CURVE_FACTORS:
+        scaled = {name: max(1, round(factor * amount)) for name, amount in capacity.items()}
+        total = sum(expect(name, amount) for name, amount in scaled.items())
+        curve.append(CurvePoint(sum(scaled.values()), total))
+    weighted = np.zeros(len(score))
+    for name, amount in capacity.items():
+        weighted[rows[name]] = weigh(name, amount)
     length = max((details.ends - details.begins).total_seconds() / 86_400, 1.0)
-    expected = float(sum(each.expected_a_day for each in plans)) * length
-    interval = _estimate_total(expected, level)
+    expected = sum(each.expected_a_day for each in plans) * length
+    low, high = (1.0, 1.0) if level is None else (level.low, level.high)
+    first, last = INTERVAL_QUANTILES
     return InspectionPlan(
-        operation=details.operation,
-        begins=details.begins,
-        ends=details.ends,
-        target=details.target,
+        **details._asdict(),
         model=str(scores["model_version"].iloc[-1]) if "model_version" in scores else "",
-        explore=details.explore,
-        seed=details.seed,
-        observed_days=cells.days_observed,
-        expected=interval.value,
-        expected_low=interval.low,
-        expected_high=interval.high,
-        offices=plans,
-        curve=tuple(cells.draw_curve(capacity, details.explore)),
-        requests=tuple(_find_requests(ids, score * taken, departures or {})),
+        observed_days=observed,
+        expected=expected,
+        expected_low=float(poisson.ppf(first, low * expected)),
+        expected_high=float(poisson.ppf(last, high * expected)),
+        offices=tuple(plans),
+        curve=tuple(curve),
+        requests=tuple(_find_requests(ids, weighted, departures or {})),
     )
 
 
@@ -177,55 +200,11 @@ def select_by_plan(scores: pd.DataFrame, plan: InspectionPlan) -> pd.DataFrame:
     return build_list_table(scores, chosen)
 
 
-def _read_checked(
-    scores: pd.DataFrame,
-) -> tuple[list[str], NDArray[np.float64], list[str], NDArray[np.int64]]:
+def _read_checked(scores: pd.DataFrame) -> tuple[list[str], Floats, list[str], Ints]:
     """Read the columns of a score table, and check its rows of all offices together."""
     columns = read_score_columns(scores)
     check_rows(columns[0], columns[1])
     return columns
-
-
-class _OfficeCells(NamedTuple):
-    """Scores by office and day."""
-
-    offices: NDArray[np.object_]
-    score: NDArray[np.float64]
-    days: NDArray[np.int64]
-    days_observed: int
-
-    def plan_office(self, office: str, capacity: int, explore: float) -> OfficePlan:
-        mine = self.offices == office
-        expected, more = (self._expect(mine, each, explore) for each in (capacity, capacity + 1))
-        return OfficePlan(
-            office, capacity, float(mine.sum()) / self.days_observed, expected, max(more - expected, 0.0)
-        )
-
-    def select_all(self, capacity: Mapping[str, int], explore: float) -> NDArray[np.float64]:
-        """Compute the selection probability of every row."""
-        taken = np.zeros(len(self.score))
-        for office, amount in capacity.items():
-            mine = self.offices == office
-            taken[mine] = self._select(mine, amount, explore)
-        return taken
-
-    def draw_curve(self, capacity: Mapping[str, int], explore: float) -> "Sequence[CurvePoint]":
-        points = []
-        for factor in CURVE_FACTORS:
-            scaled = {office: max(1, round(factor * amount)) for office, amount in capacity.items()}
-            expected = sum(
-                self._expect(self.offices == office, each, explore) for office, each in scaled.items()
-            )
-            points.append(CurvePoint(sum(scaled.values()), expected))
-        return points
-
-    def _expect(self, mine: NDArray[np.bool_], capacity: int, explore: float) -> float:
-        return float((self._select(mine, capacity, explore) * self.score[mine]).sum()) / self.days_observed
-
-    def _select(self, mine: NDArray[np.bool_], capacity: int, explore: float) -> NDArray[np.float64]:
-        return compute_selection_probabilities(
-            self.score[mine], self.offices[mine].tolist(), self.days[mine], capacity=capacity, explore=explore
-        )
 
 
 def _find_capacity(office: str, capacities: Mapping[str, int]) -> int:
@@ -241,27 +220,14 @@ def _find_capacity(office: str, capacities: Mapping[str, int]) -> int:
     return found
 
 
-def _estimate_total(expected: float, level: CalibrationLevel | None) -> Estimate:
-    low, high = (1.0, 1.0) if level is None else (level.low, level.high)
-    first, last = INTERVAL_QUANTILES
-    return Estimate(
-        expected, float(poisson.ppf(first, low * expected)), float(poisson.ppf(last, high * expected))
-    )
-
-
 def _find_requests(
-    ids: Sequence[str], expected: NDArray[np.float64], departures: Mapping[str, str]
+    ids: Sequence[str], expected: Floats, departures: Mapping[str, str]
 ) -> list[PartnerRequest]:
     """Find the departure countries from which most of the expected detections come."""
-    if not departures or not expected.sum():
-        return []
-    countries = pd.Series([departures.get(each) for each in ids], dtype="object")
-    shares = (
-        pd.Series(expected).groupby(countries).sum().sort_values(ascending=False, kind="stable")
-        / expected.sum()
-    )
-    return [
-        PartnerRequest(str(country), float(share))
-        for country, share in shares.items()
-        if share >= MIN_REQUEST_SHARE
-    ][:MAX_REQUESTS]
+    sums, total = Counter[str](), float(expected.sum())
+    for name, each in zip(ids, expected.tolist(), strict=True):
+        if country := departures.get(name):
+            sums[country] += each
+    shares = [PartnerRequest(country, each / total) for country, each in sums.items() if total]
+    largest = sorted(shares, key=lambda each: (-each.share, each.departure_country))[:MAX_REQUESTS]
+    return [each for each in largest if each.share >= MIN_REQUEST_SHARE]

@@ -86,7 +86,7 @@ def compare_selectors(tallies: list[Tally], inspections: pd.DataFrame) -> list[S
     reference = _weigh_random(inspections[random.to_numpy(bool)])
     others = [each for each in tallies if each.part != REFERENCE_SELECTOR and each.known]
     return [
-        SelectorComparison(each.part, _estimate_ratio(_Share(each.positives, each.known), reference))
+        SelectorComparison(each.part, _estimate_ratio((each.positives, each.known), reference))
         for each in others
     ]
 
@@ -130,15 +130,11 @@ def _compare(positives: int, known: int, expected: Estimate) -> str:
     return "fewer" if positives < expected.low else "as expected"
 
 
-class _Share(NamedTuple):
-    """Positives among results: counts, or what weighted results are worth in counts."""
+def _weigh_random(random: pd.DataFrame) -> tuple[float, float]:
+    """Weigh random inspections by the inverse of their probability; NaN if one of several probabilities is missing.
 
-    positives: float
-    known: float
-
-
-def _weigh_random(random: pd.DataFrame) -> _Share:
-    """Weigh random inspections by the inverse of their probability; NaN if one of several probabilities is missing."""
+    Returns positives and results as counts: the rate, and the effective sample size.
+    """
     probability = random["selection_probability"].to_numpy(np.float64)
     weight = np.ones(len(probability))
     # Without a logged probability, or with one for all, each inspection stands for the same number of consignments.
@@ -146,14 +142,16 @@ def _weigh_random(random: pd.DataFrame) -> _Share:
         weight = 1.0 / probability
     rate = float((weight * random["positive"].to_numpy(bool)).sum() / weight.sum())
     size = compute_effective_sample_size(weight)
-    return _Share(rate * size, size)
+    return rate * size, size
 
 
-def _estimate_ratio(share: _Share, reference: _Share) -> Estimate:
-    if not (share.positives > 0 and reference.positives > 0):
+def _estimate_ratio(*shares: tuple[float, float]) -> Estimate:
+    """Estimate the ratio of two shares, each given as positives and results."""
+    (positives, known), (reference, results) = shares
+    if not (positives > 0 and reference > 0):
         return Estimate(np.nan, np.nan, np.nan)
-    ratio = share.positives / share.known / (reference.positives / reference.known)
-    error = sum(1 / each.positives - 1 / each.known for each in (share, reference)) ** 0.5
+    ratio = positives / known / (reference / results)
+    error = sum(1 / each - 1 / size for each, size in shares) ** 0.5
     with np.errstate(over="ignore"):
         factor = float(np.exp(norm.ppf((1 + CONFIDENCE) / 2) * error))
     return Estimate(ratio, ratio / factor, ratio * factor)

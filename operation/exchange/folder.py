@@ -48,6 +48,7 @@ class ExchangeFolder:
         self.path = path
         self.drafts, self.outbox, self.inbox = path / DRAFTS, path / OUTBOX, path / INBOX
         self.received, self.refused = path / RECEIVED, path / REFUSED
+        self.partners_file = path / PARTNERS_FILE
 
     @classmethod
     def open(cls) -> "ExchangeFolder":
@@ -57,11 +58,6 @@ class ExchangeFolder:
     def read_partners(self) -> Partners:
         """Read the partners."""
         return Partners.read(self.partners_file)
-
-    @property
-    def partners_file(self) -> Path:
-        """Return the file of the partners."""
-        return self.path / PARTNERS_FILE
 
     def read_keys(self) -> OperationKeys:
         """Read the keys of the operations."""
@@ -164,9 +160,8 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_MESSAGE_BYTES + 1)
     except OSError as error:
-        raise BadInput(
-            "the file cannot be read", where=str(path), got=error.strerror or str(error)
-        ) from error
+        got = error.strerror or str(error)
+        raise BadInput("the file cannot be read", where=str(path), got=got) from error
     if len(data) > MAX_MESSAGE_BYTES:
         raise BadInput(
             "the file is too large for a message",

@@ -95,7 +95,10 @@ def _post(url: str, envelope: bytes) -> str | None:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
             return None
     except urllib.error.HTTPError as error:
-        detail = _read_detail(error)
+        try:
+            detail = str(json.loads(error.read(10_000)).get("detail", error.reason))
+        except (ValueError, AttributeError):
+            detail = str(error.reason)
         if error.code in REFUSED_STATUSES:
             return detail
         raise ServiceFault(
@@ -104,10 +107,3 @@ def _post(url: str, envelope: bytes) -> str | None:
         ) from error  # fmt: skip
     except OSError as error:
         raise ServiceFault("the service cannot be reached", where=url, got=str(error)) from error
-
-
-def _read_detail(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(json.loads(error.read(10_000)).get("detail", error.reason))
-    except (ValueError, AttributeError):
-        return str(error.reason)

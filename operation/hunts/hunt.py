@@ -10,6 +10,7 @@ hashes of all identifiers at all their resolutions, so other spellings are found
 """
 
 import secrets
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -110,18 +111,15 @@ class Hunt(NamedTuple):
 
     def count_shared(self) -> list[SharedCount]:
         """Count the hits by each kind of identifier that they share with the target, the most frequent first."""
-        every = Counter((name, row.state) for row in self.hits for name in row.shared)
-        totals = Counter(name for row in self.hits for name in row.shared)
-        return [
-            SharedCount(
-                name,
-                total,
-                every[name, IN_HAND],
-                every[name, NOT_INSPECTED] + every[name, RELEASED],
-                every[name, RELEASED],
-            )
-            for name, total in sorted(totals.items(), key=lambda each: (-each[1], each[0]))
+        states: dict[str, Counter[str]] = {}
+        for row in self.hits:
+            for name in row.shared:
+                states.setdefault(name, Counter())[row.state] += 1
+        counts = [
+            SharedCount(name, n.total(), n[IN_HAND], n[NOT_INSPECTED] + n[RELEASED], n[RELEASED])
+            for name, n in states.items()
         ]
+        return sorted(counts, key=lambda each: (-each.total, each.name))
 
     def list_sentences(self) -> list[str]:
         """List one sentence for each kind of shared identifier."""
@@ -154,14 +152,7 @@ def build_consignment_target(c: Consignment, as_of: datetime, text: str = "") ->
 def hunt(target: HuntTarget, limits: HuntLimits, arrivals: Iterable[Found], rescore: Rescore) -> Hunt:
     """Find what shares something with a target, whenever it was valid, and rank again what is in hand.
 
-    Parameters
-    ----------
-    target : HuntTarget
-    limits : HuntLimits
-    arrivals : iterable of (HuntRow, Consignment)
-        The consignments of the period, other than the target, with their states.
-    rescore : callable
-        Scores what is found.
+    `arrivals` are the consignments of the period, other than the target, with their states.
     """
     lasting = structs.replace(target.alert, issued_at=limits.begins, expires_at=None)
     alerts = Alerts([lasting], keys=target.keys)
@@ -177,23 +168,25 @@ def hunt(target: HuntTarget, limits: HuntLimits, arrivals: Iterable[Found], resc
 
 def rank_in_hand(rows: list[HuntRow]) -> list[HuntRow]:
     """Rank what is in hand within its office, by the scores then and now; equal scores have the same rank."""
-    waiting = [row for row in rows if row.state == IN_HAND]
-    then = _rank([(row.office, row.score_then, row.consignment_id) for row in waiting])
-    now = _rank([(row.office, row.score_now, row.consignment_id) for row in waiting])
+    then, now = _rank(rows, "score_then"), _rank(rows, "score_now")
     return [
         row._replace(rank_then=then.get(row.consignment_id), rank_now=now.get(row.consignment_id))
         for row in rows
     ]
 
 
-def _rank(scored: list[tuple[str | None, float | None, str]]) -> dict[str, int]:
-    places: dict[str, int] = {}
-    for office in {each[0] for each in scored}:
-        mine = [(score, name) for place, score, name in scored if place == office and score is not None]
-        first: dict[float, int] = {}
-        for rank, (score, name) in enumerate(sorted(mine, key=lambda each: -each[0]), start=1):
-            places[name] = first.setdefault(score, rank)
-    return places
+def _rank(rows: list[HuntRow], name: str) -> dict[str, int]:
+    """Rank what is in hand and has a score of this name, by identifier."""
+    scores = [
+        (row.consignment_id, row.office, getattr(row, name))
+        for row in rows
+        if row.state == IN_HAND and getattr(row, name) is not None
+    ]
+    ranks: dict[str, int] = {}
+    for office in {each for _, each, _ in scores}:
+        ordered = sorted(-score for _, place, score in scores if place == office)
+        ranks |= {key: 1 + bisect_left(ordered, -score) for key, place, score in scores if place == office}
+    return ranks
 
 
 def _find_shared(alerts: Alerts, c: Consignment) -> tuple[str, ...]:

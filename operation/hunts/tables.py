@@ -48,19 +48,7 @@ def hunt_tables(
 ) -> Hunt:
     """Find in tables what shares something with a target, and rank again what is in hand.
 
-    Parameters
-    ----------
-    tables : Tables
-        Outcomes and alerts that became visible after `limits.as_of` are ignored.
-    target : HuntTarget
-    limits : HuntLimits
-    score : callable, optional
-        Without it there are no scores and ranks.
-
-    Raises
-    ------
-    BadInput
-        If no consignment was received in the period.
+    What became visible after the time of the hunt is ignored. Without `score` there are no scores and ranks.
     """
     known = _select_known(tables, limits)
     frame = known.consignments
@@ -117,8 +105,12 @@ def _read_results(tables: Tables, limits: HuntLimits) -> dict[str, str]:
     if tables.outcomes is None or not len(tables.outcomes):
         return {}
     current = select_current_outcomes(tables.outcomes, to_us(limits.as_of))
-    result = current["result"] if "result" in current else pd.Series(None, index=current.index, dtype=object)
-    states = result.where(current["status"] == "inspected", "missed").fillna("pending")
+    states = (
+        current.reindex(columns=["result"])["result"]
+        .astype(object)
+        .where(current["status"] == "inspected", "missed")
+        .fillna("pending")
+    )
     return dict(zip(current["consignment_id"], states.astype(str), strict=True))
 
 

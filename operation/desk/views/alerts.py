@@ -48,7 +48,7 @@ def view_alerts(sources: PageSources, request: PageRequest, viewer: Viewer) -> d
     if yields is None:
         return None
     personal = bool(request.facts.get("personal")) and viewer.may("personal")
-    rows = [_build_row(alert, yields, request.now_us, personal=personal) for alert in yields.list_alerts()]
+    rows = [_build_row(alert, yields, request.now_us, personal=personal) for alert in yields.alerts.values()]
     rows.sort(key=lambda row: (not row.active, -to_us(row.alert.issued_at), row.alert.alert_id))
     feedback = [each.message for each in yields.messages if isinstance(each.message, Feedback)]
     shown = reversed(yields.messages[-MAX_MESSAGES:])
@@ -76,7 +76,7 @@ def _build_message_row(
     message, counts = recorded.message, None
     if isinstance(message, Warning | Seizure):
         alert_id = build_alert_id(message.author, message.message_id, message.revision)
-        counts = yields.count(alert_id) if yields.has_alert(alert_id) else None
+        counts = yields.count(alert_id) if alert_id in yields.alerts else None
     about = (message.author, message.message_id)
     reported = [each for each in feedback if (each.about_author, each.about) == about]
     text = _describe(message)
