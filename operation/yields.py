@@ -1,6 +1,6 @@
 """Yield of alerts: the consignments that each one matched while it was valid, and what their inspections brought.
 
-One counter counts tables (`operation.table_yields`) and the log of a service (`operation.logged_yields`). A match is a match by patterns
+One counter counts tables (`operation.inspections`) and the log of a service (`operation.logged_yields`). A match is a match by patterns
 or by indicators at the time of receipt. The yield is the share of detections among the known results.
 """
 

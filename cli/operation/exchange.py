@@ -114,7 +114,6 @@ def draft(
     """
     from consignments.tables import to_consignments
     from consignments.versions import select_counting_rows
-    from operation.exchange.confirmed import list_confirmed
     from operation.exchange.drafts import (
         SHARING_DAYS,
         DraftOptions,
@@ -124,6 +123,7 @@ def draft(
         find_common_indicators,
     )
     from operation.exchange.folder import ExchangeFolder, get_administration
+    from operation.exchange.reports import list_confirmed
 
     folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     made_with = folder.read_keys().find(operation, now)

@@ -10,7 +10,7 @@ from consignments.timestamps import to_datetime
 if TYPE_CHECKING:
     from features.batch import Tables
     from features.indicators.operation_keys import OperationKeys
-    from operation.table_yields import AlertYield
+    from operation.inspections import AlertYield
 
 REPORTED_DAYS = 90
 """Days after its end for which an alert is still reported from a log, because results come late (assumed)."""
@@ -28,8 +28,7 @@ def count_table_yields(
 ) -> ReportedYields:
     """Count the yields of the alerts of tables, of consignments received before `now`."""
     from consignments.tables import to_alerts, to_consignments
-    from operation.inspections import find_period, join_inspections
-    from operation.table_yields import compute_yields
+    from operation.inspections import compute_yields, find_period, join_inspections
 
     period = find_period(tables, begins, now, now)
     arrived = tables.consignments["received_at"]
@@ -48,8 +47,8 @@ def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: 
     BadSetting
         There is no log, or its keys are others.
     """
+    from operation.inspections import build_yield
     from operation.logged_yields import LoggedYields
-    from operation.table_yields import build_yield
     from serving.event_log.event_codec import EventCodec
     from serving.event_log.log_keys import check_vault
 
@@ -60,6 +59,6 @@ def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: 
     if found.first_us is None or found.last_us is None:
         return ReportedYields([], begins)
     ended = to_datetime(found.last_us) - timedelta(days=REPORTED_DAYS)
-    current = [each for each in found.list_alerts() if each.expires_at is None or each.expires_at > ended]
+    current = [each for each in found.alerts.values() if each.expires_at is None or each.expires_at > ended]
     yields = [build_yield(alert, found.count(alert.alert_id)) for alert in current]
     return ReportedYields(yields, begins or to_datetime(found.first_us))

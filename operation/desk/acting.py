@@ -1,16 +1,18 @@
 """Answers to the forms of officers: decisions, results, and trials."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
-from consignments.timestamps import to_datetime
+from consignments.timestamps import convert_us_to_day, to_datetime, to_us
+from features.normalization.normal_forms import get_declared_texts
 from operation.desk.acts import find_selected_by, find_selection, is_same_act
 from operation.desk.formats import build_link
 from operation.desk.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from operation.desk.pages import OfficerPages, Visit, redirect
-from operation.desk.trial import score_trial
 from serving.event_log.event_codec import Action
 from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.versions import find_counting_version
@@ -25,6 +27,7 @@ from serving.scoring.batching import yield_to_requests
 from serving.scoring.decisions import find_doubts
 from serving.scoring.intake import REASON_REQUIRED, FieldError, list_faults, propose
 from serving.scoring.recording import ACTIONS, OTHER_OFFICE, OUTCOMES, UNKNOWN_CONSIGNMENT, find_office
+from serving.scoring.scorer import Scorer
 from serving.service import Service
 
 MAX_TRIALS = 50
@@ -53,8 +56,11 @@ async def decide(pages: OfficerPages, call: HttpCall, visit: Visit) -> int:
         ACTIONS if kind == "action" else OUTCOMES, record, visit.caller, check
     )
     if isinstance(taken, FieldError):
+        if taken in (UNKNOWN_CONSIGNMENT, OTHER_OFFICE):
+            raise Refusal(404, NOT_FOUND)
         if taken is not CHANGED:
-            return await _refuse(pages, call, visit, form, taken)
+            why = "act.reason_required" if taken is REASON_REQUIRED else format_reason(taken)
+            return await _show_again(pages, call, visit, form, why, 422)
         await service.active.committer.drain()  # the page shows what is on disk
         last = parse_number(form.get("last", "")) or 0
         later = [each for each in await pages.finder.read_events(name) if each.sequence > last]
@@ -87,13 +93,6 @@ def _check_unchanged(service: Service, form: Form) -> FieldError | None:
     last = parse_number(form.get("last", ""))
     known = service.active.state.get_consignment(normalize_identifier(form.get("id", "")))
     return None if last is not None and known.sequence <= last else CHANGED
-
-
-async def _refuse(pages: OfficerPages, call: HttpCall, visit: Visit, form: Form, error: FieldError) -> int:
-    if error in (UNKNOWN_CONSIGNMENT, OTHER_OFFICE):
-        raise Refusal(404, NOT_FOUND)
-    fault = "act.reason_required" if error is REASON_REQUIRED else format_reason(error)
-    return await _show_again(pages, call, visit, form, fault, 422)
 
 
 async def _show_again(
@@ -143,3 +142,28 @@ async def _read_trials(service: Service, form: Form) -> tuple[list[Consignment],
     if len(records) > MAX_TRIALS:
         notes.append(f"Only the first {MAX_TRIALS} of {len(records)} consignments are scored.")
     return list(records[:MAX_TRIALS]), notes
+
+
+REASONS = 5
+
+
+class TrialScore(NamedTuple):
+    """The score that a consignment would get now."""
+
+    consignment_id: str
+    score: float
+    band: str
+    reasons: list[str]
+
+
+def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
+    """Score a consignment as if it arrived now, without recording it."""
+    model, state, received_at = scorer.model, scorer.state, c.received_at
+    assert received_at is not None
+    if type(c) is not model.record:
+        c = msgspec.convert(c, model.record, from_attributes=True)
+    row, keys, counterparts = model.describe(c, scorer.committer.next_sequence)
+    state.read_arrival(convert_us_to_day(to_us(received_at)), keys, counterparts, row)
+    score = model.score_row(row, c.channel)
+    reasons = [each.text for each in model.risk.explain(row, REASONS, declared=get_declared_texts(c))]
+    return TrialScore(c.consignment_id, score, model.risk.bands.assign(score), reasons)

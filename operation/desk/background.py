@@ -1,11 +1,11 @@
 """Values that take long to read: a thread reads them, and pages use the last one that is complete."""
 
-import threading
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
-from serving.process.threads import reduce_priority
+from serving.process.threads import create_executor
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -13,54 +13,43 @@ REST_RATIO = 5.0
 """A value is read again if a page needs it and it is older than this number of times that reading took."""
 WAIT_SECONDS = 2.0
 """Seconds that a page waits for the first value. Other pages wait meanwhile."""
+MAX_THREADS = 40
+THREADS = create_executor("values", MAX_THREADS)
 
 
 class BackgroundValue(Generic[T]):
-    """A value that a thread reads when a page asks for it."""
+    """A value that a thread reads when a page asks for it; `complete` after the first time."""
 
     def __init__(self, read: Callable[[], T]) -> None:
-        self.read = read
+        self.read, self.complete = read, False
         self._value: T | None = None
-        self._fault: Exception | None = None
-        self._read_at, self._seconds = float("-inf"), 0.0
-        self._thread: threading.Thread | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Return whether the value was read at least once."""
-        return self._read_at > float("-inf")
+        self._reading: Future[T] | None = None
+        self._rests_until = 0.0
 
     @property
     def reading(self) -> bool:
         """Return whether a thread reads the value now."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._reading is not None and not self._reading.done()
 
     def get(self) -> T | None:
         """Return the latest complete value; None if the first one is not complete yet.
 
         An error of the last reading is raised once; the next call reads again.
         """
-        if self._thread is None and time.monotonic() - self._read_at > REST_RATIO * self._seconds:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
-        if self._thread is not None:
-            self._thread.join(WAIT_SECONDS)
-            if not self._thread.is_alive():
-                self._thread = None
-        fault, self._fault = self._fault, None
-        if fault is not None:
-            raise fault
+        if self._reading is None and time.monotonic() > self._rests_until:
+            self._reading = THREADS.submit(self._run)
+        if self._reading is not None:
+            wait([self._reading], WAIT_SECONDS)
+            if self._reading.done():
+                done, self._reading = self._reading, None
+                self._value, self.complete = done.result(), True
         return self._value
 
-    def _run(self) -> None:
-        reduce_priority()
+    def _run(self) -> T:
         begun = time.monotonic()
-        try:
-            self._value = self.read()
-            self._read_at = time.monotonic()
-            self._seconds = self._read_at - begun
-        except Exception as fault:
-            self._fault = fault
+        value = self.read()
+        self._rests_until = time.monotonic() + REST_RATIO * (time.monotonic() - begun)
+        return value
 
 
 class BackgroundValues(Generic[K, T]):

@@ -29,14 +29,9 @@ class FormFault(Exception):
 
 def parse_form(body: bytes) -> Form:
     """Parse the fields of a form; raise a refusal with 400 if it is none, or a field is repeated."""
+    options: dict[str, Any] = {"max_num_fields": MAX_FIELDS, "strict_parsing": bool(body), "errors": "strict"}
     try:
-        pairs = parse_qsl(
-            body.decode(),
-            keep_blank_values=True,
-            max_num_fields=MAX_FIELDS,
-            strict_parsing=bool(body),
-            errors="strict",
-        )
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, **options)
     except ValueError:
         raise Refusal(400, "The body is not a form in UTF-8.") from None
     form = dict(pairs)
@@ -76,7 +71,7 @@ def build_outcome(form: Form, office: str | None, now_us: int) -> Outcome:
     }
     if not missed:
         fields |= {name: form.get(name, "").strip() or None for name in OUTCOME_TEXTS}
-        fields["quantity_g"] = _parse_number(form.get("quantity_g", ""))
+        fields["quantity_g"] = _parse_number(form.get("quantity_g", ""), "outcome.bad_quantity")
     return _convert(fields, Outcome)
 
 
@@ -89,11 +84,7 @@ def build_consignment(form: Mapping[str, str], now_us: int) -> Consignment:
     for name in fields:
         if name.endswith("_country") and fields[name].upper() not in COUNTRIES:
             raise FormFault(f"try.bad_{name}")
-    for name in NUMBERS & fields.keys():
-        try:
-            fields[name] = float(fields[name].replace(",", "."))
-        except ValueError:
-            raise FormFault(f"try.bad_{name}") from None
+    fields |= {name: _parse_number(fields[name], f"try.bad_{name}") for name in NUMBERS & fields.keys()}
     fields.setdefault("consignment_id", TRIAL_NAME)
     return _convert(fields | {"received_at": to_datetime(now_us)}, Consignment)
 
@@ -112,13 +103,12 @@ def _parse_time(text: str) -> datetime:
         raise FormFault("outcome.bad_time") from None
 
 
-def _parse_number(text: str) -> float | None:
-    if not text.strip():
-        return None
+def _parse_number(text: str, fault: str) -> float | None:
+    """Parse a number with a point or a comma; an empty text is None."""
     try:
-        number = float(text.strip().replace(",", "."))
+        number = float(text.strip().replace(",", ".")) if text.strip() else None
     except ValueError:
-        raise FormFault("outcome.bad_quantity") from None
-    if not 0 <= number < float("inf"):
-        raise FormFault("outcome.bad_quantity")
+        raise FormFault(fault) from None
+    if number is not None and not 0 <= number < float("inf"):
+        raise FormFault(fault)
     return number

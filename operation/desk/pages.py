@@ -49,13 +49,12 @@ class Visit(NamedTuple):
     cookie: str
     token: str
 
-    def to_viewer(self) -> Viewer:
+    @property
+    def viewer(self) -> Viewer:
         """Return what the page process needs to know of the person."""
-        offices = self.caller.offices
         scopes = tuple(scope for scope in SCOPES if self.caller.may(scope))
-        return Viewer(
-            self.caller.name, self.person, scopes, None if offices is None else tuple(sorted(offices))
-        )
+        offices = None if self.caller.offices is None else tuple(sorted(self.caller.offices))
+        return Viewer(self.caller.name, self.person, scopes, offices)
 
 
 class SignInRequired(Exception):
@@ -103,16 +102,16 @@ class OfficerPages:
         facts: dict[str, Any] | None = None,
     ) -> int:
         """Send a page."""
-        request = PageRequest(view, query, visit.to_viewer(), visit.token, self.service.clock(), facts or {})
+        request = PageRequest(view, query, visit.viewer, visit.token, self.service.clock(), facts or {})
         return await _send(call, await self.process.render(request))
 
     async def show_sign_in(self, call: HttpCall) -> int:
         """Send the form to sign in; a person who has signed in goes on to the page that was wanted."""
         query = read_parameters(call.query, frozenset({"next", "ended"}))
-        path, cookie = check_path(query.get("next", "/")), find_cookie(call)
-        if self.sessions.find(cookie) is not None:
+        path = check_path(query.get("next", "/"))
+        if self.sessions.find(find_cookie(call)) is not None:
             return await redirect(call, path)
-        return await self._send_sign_in(call, cookie, "expired" if query.get("ended") else "", path, 200)
+        return await self._send_sign_in(call, "expired" if query.get("ended") else "", path, 200)
 
     async def sign_in(self, call: HttpCall) -> int:
         """Open a session for a valid key, and go to the page that was wanted."""
@@ -124,13 +123,11 @@ class OfficerPages:
                 raise
             if self.sessions.find(cookie) is not None:  # signed in meanwhile, in another tab
                 return await redirect(call, "/")
-            return await self._send_sign_in(call, cookie, "stale", "/", 403)
+            return await self._send_sign_in(call, "stale", "/", 403)
         path = check_path(form.get("next", "/"))
         session = self._find_session(form)
         if session is None:
-            return await self._send_sign_in(
-                call, cookie, "nameless" if self._keys.open else "wrong", path, 401
-            )
+            return await self._send_sign_in(call, "nameless" if self._keys.open else "wrong", path, 401)
         return await redirect(call, path, _set_cookie(call, self.sessions.open(*session), SESSION_SECONDS))
 
     async def sign_out(self, call: HttpCall, visit: Visit) -> int:
@@ -148,13 +145,10 @@ class OfficerPages:
         caller = self._keys.find(key)
         return (key, "") if caller is not None and caller.may("read") else None
 
-    async def _send_sign_in(
-        self, call: HttpCall, cookie: str | None, notice: str, next_path: str, status: int
-    ) -> int:
+    async def _send_sign_in(self, call: HttpCall, notice: str, next_path: str, status: int) -> int:
         """Send the form to sign in, whose token belongs to a cookie that other tabs keep."""
-        known = (
-            cookie if cookie is not None and cookie.startswith(SIGN_IN_MARK) else generate_sign_in_cookie()
-        )
+        cookie = find_cookie(call) or ""
+        known = cookie if cookie.startswith(SIGN_IN_MARK) else generate_sign_in_cookie()
         facts = {"notice": notice, "next": next_path, "open": self._keys.open}
         request = PageRequest("login", {}, None, self.sessions.make_token(known), self.service.clock(), facts)
         answer = render_template("login", request, {}, status)
@@ -164,47 +158,34 @@ class OfficerPages:
 PageAnswerer = Callable[[HttpCall, Visit], Awaitable[int]]
 
 
-def for_signed_in(pages: OfficerPages, answer: PageAnswerer) -> Endpoint:
-    """Build the endpoint of a page for people who have signed in; others are sent to the form to sign in."""
-
-    async def answer_visit(call: HttpCall) -> int:
-        visit = None
-        try:
-            visit = pages.greet(call)
-            return await answer(call, visit)
-        except SignInRequired:
-            call.refused = {}
-            cookie = find_cookie(call)
-            ended = {} if cookie is None or cookie.startswith(SIGN_IN_MARK) else {"ended": "1"}
-            return await redirect(call, "/login?" + urlencode({"next": _get_path(call), **ended}))
-        except (Refusal, ServiceFault) as fault:
-            return await show_error(call, pages, visit, fault)
-
-    return answer_visit
-
-
-def for_everybody(pages: OfficerPages, answer: Endpoint) -> Endpoint:
-    """Build the endpoint of a page that everybody may see."""
+def build_endpoint(
+    pages: OfficerPages, *, signed_in: PageAnswerer | None = None, everybody: Endpoint | None = None
+) -> Endpoint:
+    """Build the endpoint of a page for people who have signed in, or for everybody; a fault becomes a page that names no files."""
 
     async def answer_call(call: HttpCall) -> int:
+        viewer, token = None, ""
         try:
-            return await answer(call)
+            if signed_in is None:
+                assert everybody is not None
+                return await everybody(call)
+            visit = pages.greet(call)
+            viewer, token = visit.viewer, visit.token
+            return await signed_in(call, visit)
+        except SignInRequired:
+            call.refused = {}
+            ended = {} if (find_cookie(call) or SIGN_IN_MARK).startswith(SIGN_IN_MARK) else {"ended": "1"}
+            return await redirect(call, "/login?" + urlencode({"next": _get_path(call), **ended}))
         except (Refusal, ServiceFault) as fault:
-            return await show_error(call, pages, None, fault)
+            refusal = fault if isinstance(fault, Refusal) else build_unavailable_refusal(fault)
+            call.refused = {"error": str(fault)} if isinstance(fault, ServiceFault) else {}
+            request = PageRequest("error", {}, viewer, token, pages.service.clock())
+            values = {"title": f"error.title_{refusal.status}", "detail": refusal.detail}
+            return await _send(
+                call, render_template("error", request, values, refusal.status), refusal.headers
+            )
 
     return answer_call
-
-
-async def show_error(
-    call: HttpCall, pages: OfficerPages, visit: Visit | None, fault: Refusal | ServiceFault
-) -> int:
-    """Send a page that says what is wrong; it names no files."""
-    refusal = fault if isinstance(fault, Refusal) else build_unavailable_refusal(fault)
-    call.refused = {"error": str(fault)} if isinstance(fault, ServiceFault) else {}
-    viewer, token = (None, "") if visit is None else (visit.to_viewer(), visit.token)
-    request = PageRequest("error", {}, viewer, token, pages.service.clock())
-    values = {"title": f"error.title_{refusal.status}", "detail": refusal.detail}
-    return await _send(call, render_template("error", request, values, refusal.status), refusal.headers)
 
 
 async def redirect(call: HttpCall, path: str, headers: dict[str, str] | None = None) -> int:
@@ -238,10 +219,8 @@ def check_path(path: str) -> str:
     >>> check_path("/consignment?id=RB1"), check_path("//evil.example"), check_path("/\\\\evil.example")
     ('/consignment?id=RB1', '/', '/')
     """
-    local = (
-        path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and path.isascii()
-    )
-    return path if local else "/"
+    local = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if local and path.isprintable() and path.isascii() else "/"
 
 
 def _get_path(call: HttpCall) -> str:

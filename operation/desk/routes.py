@@ -8,7 +8,7 @@ from operation.day_list import FILTERS
 from operation.desk.acting import decide, try_consignment
 from operation.desk.formats import TEMPLATES
 from operation.desk.model_facts import collect_model_facts
-from operation.desk.pages import OfficerPages, PageAnswerer, Visit, for_everybody, for_signed_in
+from operation.desk.pages import OfficerPages, PageAnswerer, Visit, build_endpoint
 from operation.desk.sending import approve
 from serving.http.asgi import HttpCall, respond
 from serving.http.requests import Door, read_parameters
@@ -44,17 +44,19 @@ def list_page_routes(service: Service, door: Door) -> list[EndpointRoute]:
         *(("GET", "page", name, partial(show_view, pages, name)) for name in PARAMETERS),
         *(("POST", "form", name, answer) for name, answer in forms.items()),
     ]
-    return [
-        *(
-            EndpointRoute(
-                method, "/" if name == "list" else f"/{name}", f"{kind}_{name}", for_signed_in(pages, answer)
-            )
-            for method, kind, name, answer in signed_in
-        ),
-        EndpointRoute("GET", "/login", "page_login", for_everybody(pages, pages.show_sign_in)),
-        EndpointRoute("POST", "/login", "form_login", for_everybody(pages, pages.sign_in)),
-        EndpointRoute("GET", "/style.css", "style", send_style),
+    routes = [
+        EndpointRoute(
+            method,
+            "/" if name == "list" else f"/{name}",
+            f"{kind}_{name}",
+            build_endpoint(pages, signed_in=answer),
+        )
+        for method, kind, name, answer in signed_in
     ]
+    sign_in = {"GET": ("page_login", pages.show_sign_in), "POST": ("form_login", pages.sign_in)}
+    for method, (name, show) in sign_in.items():
+        routes.append(EndpointRoute(method, "/login", name, build_endpoint(pages, everybody=show)))
+    return [*routes, EndpointRoute("GET", "/style.css", "style", send_style)]
 
 
 async def show_view(pages: OfficerPages, view: str, call: HttpCall, visit: Visit) -> int:

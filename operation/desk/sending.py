@@ -45,7 +45,7 @@ async def approve(pages: OfficerPages, call: HttpCall, visit: Visit) -> int:
 
 async def _read_documents(pages: OfficerPages, query: Form, visit: Visit) -> list[AnyMessage]:
     """Read the documents as the page showed them, from the page process."""
-    request = PageRequest(DOCUMENTS, query, visit.to_viewer(), "", pages.service.clock())
+    request = PageRequest(DOCUMENTS, query, visit.viewer, "", pages.service.clock())
     answer = await pages.process.render(request)
     if answer.status == 404:
         raise Refusal(404, "Nothing is recorded for this consignment, or your key may not see its office.")

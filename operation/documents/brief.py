@@ -13,8 +13,15 @@ from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
 from operation.documents.trends import Trend, find_trends
-from operation.inspections import OperationPeriod, fill_missing, find_hs_chapters, join_inspections
-from operation.table_yields import AlertYield, compute_yields, select_valid_alerts
+from operation.inspections import (
+    AlertYield,
+    OperationPeriod,
+    compute_yields,
+    fill_missing,
+    find_hs_chapters,
+    join_inspections,
+    select_valid_alerts,
+)
 from training.config import LABEL_DELAY_DAYS
 
 DIMENSIONS = ("office", "channel", "route", "departure_country", "hs_chapter")

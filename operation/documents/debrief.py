@@ -11,26 +11,31 @@ from consignments.records import Consignment, Target
 from consignments.tables import to_consignments
 from features.batch import Tables
 from models.formats import format_percent
-from operation.documents.missed import (
-    Handling,
-    classify_detections,
-    classify_truth,
-    rank_within_capacity,
-    select_arrivals,
-    select_received,
-)
 from operation.documents.plan import InspectionPlan
 from operation.documents.tallies import (
     DIMENSIONS,
     REFERENCE_SELECTOR,
+    Handling,
     SelectorComparison,
     Tally,
+    classify_detections,
+    classify_truth,
     compare_selectors,
     count_by,
     count_inspections,
+    rank_within_capacity,
+    select_arrivals,
+    select_received,
 )
-from operation.inspections import NOT_GIVEN, OperationPeriod, estimate_rate, join_inspections
-from operation.table_yields import AlertYield, compute_yields, select_valid_alerts
+from operation.inspections import (
+    NOT_GIVEN,
+    AlertYield,
+    OperationPeriod,
+    compute_yields,
+    estimate_rate,
+    join_inspections,
+    select_valid_alerts,
+)
 from training.evaluation.estimate import Estimate
 
 MAX_NOT_PRESENTED = 0.1

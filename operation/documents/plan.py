@@ -132,7 +132,7 @@ def build_plan(
     capacity = {name: _find_capacity(name, capacities) for name in rows}
 
     def weigh(name: str, amount: int) -> Floats:
-        """Weigh the scores of an office with the probability of selection at a capacity."""
+        """Compute the scores of an office, weighted with the probability of selection at a capacity."""
         mine = rows[name]
         chances = compute_selection_probabilities(
             score[mine], [name] * len(mine), days[mine], capacity=amount, explore=details.explore

@@ -20,9 +20,8 @@ from operation.desk.acts import (
     find_state,
     is_detection,
 )
-from operation.desk.formats import format_day
+from operation.desk.formats import format_day, load_texts
 from operation.desk.messages import PageRequest, Viewer
-from operation.desk.texts import load_texts
 from operation.desk.views.list_view import ListQuery, find_place
 from operation.desk.views.sources import PageNotFound, PageSources
 from operation.desk.views.waterfall import WIDTH, draw_waterfall, explain_decision

@@ -7,14 +7,12 @@ from typing import Any
 import msgspec
 
 from consignments.errors import ServiceFault
-from operation.desk.formats import render_template
+from operation.desk.formats import load_texts, render_template
 from operation.desk.messages import DOCUMENTS, PageAnswer, PageRequest, Viewer
-from operation.desk.texts import load_texts
 from operation.desk.views.alerts import view_alerts
 from operation.desk.views.consignment import view_consignment
 from operation.desk.views.drafts import answer_documents, view_draft
-from operation.desk.views.hunt import view_hunt
-from operation.desk.views.links import view_links
+from operation.desk.views.links import view_hunt, view_links
 from operation.desk.views.list_view import view_list
 from operation.desk.views.sources import PageNotFound, PageSources
 from operation.desk.views.traffic import view_model

@@ -10,7 +10,7 @@ from features.normalization.normal_forms import get_declared_texts
 from models.reasons.ranking import Reason
 from models.risk_model import RiskModel
 from operation.desk.acts import PLAIN
-from operation.desk.texts import PageTexts
+from operation.desk.formats import PageTexts
 from serving.event_log.event_codec import decode_features
 from serving.event_log.events import DecisionEvent
 from serving.scoring.loaded_model import PastModels

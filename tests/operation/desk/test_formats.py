@@ -8,8 +8,7 @@ from consignments.records import Consignment, Result, get_fields
 from features.goods.lexicon import SUBSTANCE_FAMILIES
 from features.indicators.values import INDICATORS, SIDES
 from models.formats import format_number
-from operation.desk.formats import TEMPLATES, build_link
-from operation.desk.texts import load_texts
+from operation.desk.formats import TEMPLATES, build_link, load_texts
 from operation.desk.views.drafts import HIDDEN_FACTS
 from operation.hunts.hunt import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind

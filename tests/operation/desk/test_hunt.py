@@ -28,7 +28,7 @@ from models.bundle import load_bundle
 from operation.desk.messages import PageRequest, Viewer
 from operation.desk.views.renderer import PageRenderer
 from operation.hunts.hunt import IN_HAND, HuntLimits, HuntRow, rank_in_hand
-from operation.hunts.second_scores import SecondScorer, score_again
+from operation.hunts.logged import SecondScorer, score_again
 from operation.hunts.tables import find_consignment_target, hunt_tables
 from serving.event_log.reader import LogReader
 from serving.maintenance.export import export_log

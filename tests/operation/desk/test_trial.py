@@ -9,7 +9,7 @@ from support.serving_examples import Client
 
 from features.history.kernels import SCRATCH_BLOCK
 from features.history.table import History
-from operation.desk.trial import score_trial
+from operation.desk.acting import score_trial
 
 SCRATCH_WORDS = 6
 

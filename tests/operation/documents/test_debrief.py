@@ -24,8 +24,7 @@ from operation.documents.debrief import Debrief, build_debrief
 from operation.documents.document import to_plain
 from operation.documents.pages import build_debrief_document, summarize_debrief
 from operation.documents.tallies import compare_selectors, count_by, estimate_expected, estimate_rate
-from operation.inspections import OperationPeriod, find_period
-from operation.table_yields import select_valid_alerts
+from operation.inspections import OperationPeriod, find_period, select_valid_alerts
 from training.evaluation.estimate import Estimate
 
 PERIOD = OperationPeriod(day(0), day(14), day(60))

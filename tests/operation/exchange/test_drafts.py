@@ -10,7 +10,6 @@ from consignments.tables import build_frame, to_consignments
 from features.batch import Tables
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from operation.exchange.confirmed import list_confirmed
 from operation.exchange.drafts import (
     MAX_SHARING,
     ConfirmedSeizure,
@@ -19,9 +18,8 @@ from operation.exchange.drafts import (
     draft_warning,
     find_common_indicators,
 )
-from operation.exchange.reports import draft_reports
-from operation.inspections import find_period, join_inspections
-from operation.table_yields import compute_yields
+from operation.exchange.reports import draft_reports, list_confirmed
+from operation.inspections import compute_yields, find_period, join_inspections
 
 KEY = OperationKey("EXAMPLE", bytes(32))
 OPTIONS = DraftOptions("XB", day(20), KEY)
