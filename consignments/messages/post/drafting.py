@@ -162,6 +162,8 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
                 todo="write its segment map by hand (docs/formats_post.md)",
             )
         for record in list_records(content, MessageContext(name), (whole,)):
+            if isinstance(record, MessageFault):
+                raise record
             found.add(record.scope)
         for spelling in reversed(WRITTEN_NAME.findall(decode_head(content))):
             written[spelling.lower()] = spelling

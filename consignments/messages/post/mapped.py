@@ -1,11 +1,9 @@
 """Declarations read by a mapping: XML, JSON, CSV or EDIFACT of any feed, with the built-in mappings or a file."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from io import BytesIO, TextIOWrapper
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
@@ -13,7 +11,6 @@ from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.configuration import load_table
 from consignments.messages.content.paths import DeepIndex, compile_path, convert_text, find_values, list_texts
 from consignments.messages.content.trees import (
-    HEAD_BYTES,
     TEXT,
     Node,
     convert_json,
@@ -49,6 +46,7 @@ from consignments.messages.parsed import (
     build_count_fault,
     build_goods_fault,
 )
+from consignments.messages.post.csv_rows import read_rows
 from consignments.messages.post.declared_parts import DeclaredPart, PartFinder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
@@ -70,6 +68,7 @@ SEARCHED_BYTES = 1_000_000
 JOINED_BY_COMMA = ("sender_address", "consignee_address")
 JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
+MAX_HEADER_CHARACTERS = 1_000
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
 ITEM_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
@@ -94,7 +93,7 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
     found = False
     for record in list_records(content, context, (mapping,)):
         found = True
-        yield read_described(record)
+        yield record if isinstance(record, MessageFault) else read_described(record)
     if not found:
         raise MessageFault(
             "no declaration where the mapping says",
@@ -107,62 +106,63 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
 
 def find_format(content: bytes, mapping: MessageMapping) -> str:
     """Find the format of a message: the mapping's, else by its first character."""
-    if mapping.format:
-        return mapping.format
-    text = decode_head(content)
-    if text.startswith("<"):
-        return "xml"
-    if text[:1] in ("{", "["):
-        return "json"
-    return "edifact" if looks_like_edifact(content[:64]) else "csv"
+    return mapping.format or _guess_format(content)
+
+
+def _guess_format(content: bytes) -> str:
+    written = {"<": "xml", "{": "json", "[": "json"}.get(decode_head(content)[:1])
+    return written or ("edifact" if looks_like_edifact(content) else "csv")
 
 
 def list_records(
     content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
-) -> Iterator[Record]:
-    """Yield each record of a message."""
+) -> Iterator[Record | MessageFault]:
+    """Yield each record of a message, or the fault of a row of CSV."""
     kind = find_format(content, mappings[0])
-    if kind == "xml":
-        yield from _list_xml_records(prepare_xml(content, context.notes), context, mappings)
-    elif kind == "json":
-        tree = convert_json(decode_json(content))
-        wholes = tree[TEXT] if set(tree) == {TEXT} else [tree]
-        for whole in wholes:
-            if isinstance(whole, dict):
-                yield from _select_records(whole, whole, mappings)
+    if kind == "csv":
+        for row in read_rows(content):
+            yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mappings[0])
     elif kind == "edifact":
         for message in read_interchange(content, mappings[0].segments):
             yield from _select_segments(message, mappings[0])
+    elif kind == "json":
+        tree = convert_json(decode_json(content))
+        for whole in tree[TEXT] if set(tree) == {TEXT} else [tree]:
+            if isinstance(whole, dict):
+                yield from _select_records(whole, whole, mappings)
     else:
-        yield from _list_rows(content, mappings[0])
+        content = prepare_xml(content, context.notes)
+        if len(content) > MAX_PRECISE_BYTES:
+            yield from _stream_records(content, context, mappings)
+        else:
+            name, root = parse_xml_tree(content, context.notes)
+            yield from _select_records({**root, name.lower(): [root]}, root, mappings)
 
 
-def _list_xml_records(
+def _stream_records(
     content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
 ) -> Iterator[Record]:
-    if len(content) <= MAX_PRECISE_BYTES:
-        name, root = parse_xml_tree(content, context.notes)
-        yield from _select_records({**root, name.lower(): [root]}, root, mappings)
-        return
+    """Yield the records of XML too large for one tree: the elements of one name, and what is declared outside of them."""
+    searched = _is_searched(mappings)
     tag = _find_record_tag(content, mappings)
     if tag is None:
         raise MessageFault(
-            "too large", got=f"{len(content):,} bytes", expected="an element that is repeated for each declaration"
-        )  # fmt: skip
+            "too large",
+            got=f"{len(content):,} bytes",
+            expected="an element that is repeated for each declaration",
+        )
     content, frame = read_frame(content, tag, context.notes)
-    if not _is_searched(mappings):
+    if not searched:
         _refuse_others(frame, [], mappings[0])
     for record in stream_records(content, tag):
-        parts = _find_parts(record, mappings) if _is_searched(mappings) else []
+        parts = _find_parts(record, mappings) if searched else []
         if len(parts) > 1:
-            yield from (
-                Record([frame, part.node], frame, part.scope, mapping, True) for part, mapping in parts
-            )
+            yield from (Record([frame, part.node], frame, part.scope, own, True) for part, own in parts)
         else:
-            yield Record([frame, record], frame, record, parts[0][1] if parts else mappings[0], bool(parts))
-    if _is_searched(mappings):
-        for part, mapping in _find_parts(frame, mappings):
-            yield Record([frame, part.node], frame, part.node, mapping, True)
+            own = parts[0][1] if parts else mappings[0]
+            yield Record([frame, record], frame, record, own, bool(parts))
+    for part, own in _find_parts(frame, mappings) if searched else ():
+        yield Record([frame, part.node], frame, part.node, own, True)
 
 
 def _find_record_tag(content: bytes, mappings: Sequence[MessageMapping]) -> str | None:
@@ -172,10 +172,13 @@ def _find_record_tag(content: bytes, mappings: Sequence[MessageMapping]) -> str 
         names = Counter(part.name for part, _ in parts)
         if len(parts) > 1:
             return find_tag(content, [names.most_common(1)[0][0]])
-    names_given = [
-        path.steps[-1].name for each in mappings[0].each for path in compile_path(each) if path.steps
-    ]
-    return find_tag(content, names_given)
+    return find_tag(content, _list_record_names(mappings[0]))
+
+
+def _list_record_names(mapping: MessageMapping) -> list[str]:
+    """List the names of the records that a mapping selects."""
+    paths = [path for each in mapping.each for path in compile_path(each)]
+    return [path.steps[-1].name for path in paths if path.steps]
 
 
 def _is_searched(mappings: Sequence[MessageMapping]) -> bool:
@@ -208,33 +211,26 @@ def _select_records(
 ) -> Iterator[Record]:
     mapping = mappings[0]
     parts = _find_parts(root, mappings) if searched and _is_searched(mappings) else []
-    if len(parts) > 1:
-        yield from (Record([top, part.node], root, part.scope, own, True) for part, own in parts)
-        return
-    if parts:
-        ((part, mapping),) = parts
-        yield Record([top, part.node], root, root, mapping, True)
-        return
-    for each in mapping.each:
+    for part, own in parts:
+        yield Record([top, part.node], root, root if len(parts) == 1 else part.scope, own, True)
+    for each in () if parts else mapping.each:
         if each == ".":
             yield Record([top, root], root, root, mapping)
             return
-        found = [
-            node for node in find_values([root], each) or find_values([top], each) if isinstance(node, dict)
-        ]
+        values = find_values([root], each) or find_values([top], each)
+        found = [node for node in values if isinstance(node, dict)]
+        if found and searched:
+            _refuse_others(root, found, mapping)
+        for record in found:
+            yield Record([top, record], root, root if len(found) == 1 else record, mapping)
         if found:
-            if searched:
-                _refuse_others(root, found, mapping)
-            for record in found:
-                yield Record([top, record], root, root if len(found) == 1 else record, mapping)
             return
 
 
 def _refuse_others(root: Node, records: list[Node], mapping: MessageMapping) -> None:
     """Refuse a message with declarations or goods outside the records that its mapping selects, or with one nested in another."""
     finder = _get_finder((mapping,))
-    names = {path.steps[-1].name for each in mapping.each for path in compile_path(each) if path.steps}
-    extra, goods = finder.find_others(root, names, records)
+    extra, goods = finder.find_others(root, _list_record_names(mapping), records)
     known = {name for record in records for name in finder.read_identifiers(record)}
     if extra - known:
         raise build_count_fault(len(extra | known), len(records), extra - known)
@@ -244,37 +240,12 @@ def _refuse_others(root: Node, records: list[Node], mapping: MessageMapping) -> 
 
 def _select_segments(message: Node, mapping: MessageMapping) -> Iterator[Record]:
     """Select the groups of segments that `each` names, else the whole message, which has one identifier then."""
-    if mapping.each == (".",):
-        source = mapping.record.get("consignment_id")
-        paths = source.parts[0] if source is not None else ()
-        numbers = max((len(set(list_texts(find_values([message], path)))) for path in paths), default=0)
+    source = mapping.record.get("consignment_id")
+    if source is not None and mapping.each == (".",):
+        numbers = max(len(set(list_texts(find_values([message], path)))) for path in source.parts[0])
         if numbers > 1:
             raise build_count_fault(numbers, 1)
     yield from _select_records(message, message, (mapping,), searched=False)
-
-
-def _list_rows(content: bytes, mapping: MessageMapping) -> Iterator[Record]:
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    head = content[:HEAD_BYTES].decode(encoding, "replace").partition("\n")[0]
-    lines = (
-        line.replace("\0", "") for line in TextIOWrapper(BytesIO(content), encoding, "replace", newline="")
-    )
-    rows = csv.DictReader(lines, delimiter=max(",;\t|", key=head.count), strict=True)
-    begin = 1
-    try:
-        for row in rows:
-            if any(row.pop(None, ())):
-                raise csv.Error("more values than columns")
-            node: Node = {name.strip().lower(): [value] for name, value in row.items()}
-            yield Record([node, node], node, node, mapping)
-            begin = rows.line_num + 1
-    except csv.Error as error:
-        raise MessageFault(
-            "not CSV",
-            where=f"line {begin}",
-            got=str(error),
-            todo="correct the line; nothing from there on was read",
-        ) from error
 
 
 # --- one record -------------------------------------------------------------------------------------------------------
@@ -459,28 +430,26 @@ def _get_separator(column: str, source: Source | None) -> str:
 
 def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     """Check whether a message is one that a mapping file is for: by its names in `detect`, else by the names of its paths."""
-    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
-    start = text[:1000].lstrip("\ufeff \t\r\n\0")
-    if mapping.format == "edifact" or looks_like_edifact(head):
-        types = mapping.segments.get("types", ())
-        kinds = (types,) if isinstance(types, str) else types
-        is_read = mapping.format == "edifact" and looks_like_edifact(head)
-        return is_read and (not kinds or find_message_type(head) in kinds)
-    is_xml, is_json = start.startswith("<"), start[:1] in ("{", "[")
-    if (mapping.format == "xml" and not is_xml) or (mapping.format == "json" and not is_json):
+    if looks_like_edifact(head) != (mapping.format == "edifact"):
         return False
-    names = list_path_names(mapping)
-    if mapping.format == "csv" or not (is_xml or is_json):
-        header = start.partition("\n")[0].lower()
+    if mapping.format == "edifact":
+        types = mapping.segments.get("types", ())
+        return not types or find_message_type(head) in ((types,) if isinstance(types, str) else types)
+    text, written = decode_head(head), _guess_format(head)
+    if mapping.format not in ("", "csv", written):
+        return False
+    names = _list_path_names(mapping)
+    if "csv" in (mapping.format, written):
+        header = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower()
         found = sum(name in header for name in names)
-        return mapping.format in ("", "csv") and 0 < found >= len(names) * MIN_SHARE_OF_NAMES
-    if mapping.detect:
+    elif mapping.detect:
         return any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
-    found = sum(has_name(text, name) for name in names)
-    return found > 0 and found >= len(names) * MIN_SHARE_OF_NAMES
+    else:
+        found = sum(has_name(text, name) for name in names)
+    return 0 < found >= len(names) * MIN_SHARE_OF_NAMES
 
 
-def list_path_names(mapping: MessageMapping) -> list[str]:
+def _list_path_names(mapping: MessageMapping) -> list[str]:
     """List the names that the paths of a mapping end in."""
     sources = (*mapping.record.values(), *mapping.items.values())
     paths = [compile_path(text)[0] for source in sources for text in source.list_paths()]

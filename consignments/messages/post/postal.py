@@ -72,6 +72,8 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     tops = dict[int, tuple[Node, set[int]]]()
     used = set[int]()
     for record in list_records(content, context, mappings or [_build_empty_mapping()]):
+        if isinstance(record, MessageFault):
+            raise record
         _, inside = tops.setdefault(id(record.root), (record.root, set()))
         inside.add(id(record.scope))
         if mappings and is_declared(record):

@@ -1,6 +1,7 @@
 """Every record that stands in a damaged or mixed body is scored, or rejected with a word."""
 
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -66,24 +67,43 @@ CSV = 'number,from,goods\n1,A,tea\n2,"B",cups\n3,C,pens\n'
 
 
 @pytest.mark.parametrize(
-    ("change", "read", "reason"),
+    ("change", "read", "reasons"),
     [
-        (('"B"', '"B, of ""C"""'), ["2", "3"], ""),
-        (('"B"', '"B\nof C"'), ["2", "3"], ""),
-        (('"B"', '"B'), [], "line 3: not CSV"),
-        (('"B"', 'B"s'), ["2", "3"], ""),
-        (('"B"', "B, of C"), [], "line 3: not CSV; got more values than columns"),
+        (('"B"', '"B, of ""C"""'), ["2", "3"], []),
+        (('"B"', '"B\nof C"'), ["2", "3"], []),
+        (('"B"', 'B"s'), ["2", "3"], []),
+        (('"B"', '"B'), ["3"], ["line 3: not CSV; got unexpected end of data"]),
+        (('"B"', "B, of C"), ["3"], ["line 3: not CSV; got more values than columns"]),
+        (('"B"', '"B" of C'), ["3"], ["line 3: not CSV; got ',' expected after '\"'"]),
+        (('"B",cups', '"B\nof C" x,cups\n'), ["3"], ["line 3: not CSV", "line 4: not CSV; got a part of a row"]),
+        (('"B",cups\n3', '"B,cups\n3,"C",pens\n4'), ["3", "4"], ["line 3: not CSV"]),
+        (('"B",cups\n3', '"B,cups\n"3,C,pens\n4'), ["4"], ["line 3: not CSV", "line 4: not CSV"]),
+        (("number,from", '"number,from'), [], ["correct the line; nothing from there on was read"]),
     ],
-)
-def test_a_row_that_holds_another_is_rejected_with_its_line(
-    change: tuple[str, str], read: list[str], reason: str
+)  # fmt: skip
+def test_a_row_at_fault_is_rejected_with_its_line_and_those_after_it_are_read(
+    change: tuple[str, str], read: list[str], reasons: list[str]
 ) -> None:
     text = '[record]\nconsignment_id = "number"\nsender_name = "from"\ndescription = "goods"\n'
     content = changed(CSV.replace("1,A", "RR000020016DE,A").encode(), change)
     found = read_messages([content], mappings=[parse_mapping(text, "m.toml")])
-    assert [c.consignment_id for c in found.consignments] == ["RR000020016DE", *read]
-    assert not any(each.identifier for each in found.rejects)
-    assert [reason in str(each) for each in found.rejects] == [True] * bool(reason)
+    first = [] if "nothing" in "".join(reasons) else ["RR000020016DE"]
+    assert [c.consignment_id for c in found.consignments] == [*first, *read]
+    assert not (found.consignments and any(each.identifier for each in found.rejects))
+    assert [reason in str(each) for reason, each in zip(reasons, found.rejects, strict=True)] == [True] * len(
+        reasons
+    )
+
+
+def test_a_table_of_open_quotation_marks_ends_soon() -> None:
+    begun = time.process_time()
+    found = read_messages(
+        [b"number,from\n" + b'a","\n' * 200_000],
+        mappings=[parse_mapping('[record]\nconsignment_id = "number"\n', "m.toml")],
+    )
+    assert time.process_time() - begun < 10
+    assert len(found.rejects) == 1_000
+    assert "nothing from there on was read" in str(found.rejects[-1])
 
 
 def test_each_member_of_an_array_is_read_by_what_it_is_itself() -> None:
