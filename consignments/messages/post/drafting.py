@@ -6,7 +6,7 @@ A guess that rests on one of these alone is marked as not sure, with the reason.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -54,6 +54,7 @@ HS_CODE = re.compile(r"\d[\d. ]{3,13}")
 PLAIN_NAME = re.compile(r"@?\w[\w.: \-]{0,98}\w|@?\w|" + re.escape(TEXT))
 """A name that a path can hold."""
 WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
+BY_HAND = "by hand (docs/formats_post.md)"
 
 
 @dataclass
@@ -103,16 +104,12 @@ class Samples:
 
     def _add_role(self, name: str, node: Node) -> str:
         """Return the name of a party with the condition of its role, if a code says which party it is."""
-        roles = load_words()["roles"]
-        if any(meaning.section == "sides" for meaning in read_name(name)):
+        if _names_side(name):
             return name
         for below, values in node.items():
             role = clean_text(next(iter(values), None))
-            if (
-                role is None
-                or not PLAIN_NAME.fullmatch(role)
-                or not (below in roles["names"] or read_name(below)[-1:] == (QUALIFIER,))
-            ):
+            is_role = below in load_words()["roles"]["names"] or read_name(below)[-1:] == (QUALIFIER,)
+            if role is None or not PLAIN_NAME.fullmatch(role) or not is_role:
                 continue
             sides = read_role(role)
             if sides and _is_party(node):
@@ -122,16 +119,28 @@ class Samples:
                 return found
         return name
 
+    def list_given(self, place: Place) -> list[str]:
+        """List the values of a place that are not empty."""
+        return [value for value in self.values[place] if value]
+
+    def list_numbers(self, guess: Guess | None) -> list[float]:
+        """List the values of a guess as numbers; none if one of them is no number."""
+        texts = self.values[guess.places[0]] if guess else []
+        numbers = [number for text in texts if (number := parse_number(text, Doubts())) is not None]
+        return numbers if len(numbers) == len(texts) else []
+
+
+def _names_side(name: str) -> bool:
+    return any(meaning.section == "sides" for meaning in read_name(name))
+
 
 def _is_party(node: Node) -> bool:
     """Check if at least two facts of a party stand in a node, and no party that is named."""
     below = {
         name for values in node.values() for value in values if isinstance(value, dict) for name in value
     }
-    if any(meaning.section == "sides" for name in node for meaning in read_name(name)):
-        return False
     facts = {each.name for name in {*node, *below} for each in read_name(name) if each.section == "party"}
-    return len(facts & index_columns("party_columns").keys()) > 1
+    return not any(map(_names_side, node)) and len(facts & index_columns("party_columns").keys()) > 1
 
 
 def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
@@ -156,11 +165,7 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     found, written = Samples(), {}
     for name, content in samples:
         if find_format(content, whole) == "edifact":
-            raise MessageFault(
-                "no draft for EDIFACT",
-                where=name,
-                todo="write its segment map by hand (docs/formats_post.md)",
-            )
+            raise MessageFault("no draft for EDIFACT", where=name, todo=f"write its segment map {BY_HAND}")
         for record in list_records(content, MessageContext(name), (whole,)):
             if isinstance(record, MessageFault):
                 raise record
@@ -177,20 +182,21 @@ class _Drafter:
         self._samples, self._written = samples, written
         self._unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(samples.unreadable)]
         self._meanings = {place: read_place([*map(self._write_name, place)]) for place in samples.values}
-        self.items = self._find_items()
+        self._items = self._find_items()
         self._complete_sides()
-        self.each = self._find_each()
+        self._each = self._find_each()
+        self._record: dict[str, Guess] = {}
+        self._goods: dict[str, Guess] = {}
 
     def draft(self) -> Draft:
-        record, items = self._guess_columns()
-        if not record:
+        """Write the file."""
+        self._guess_columns()
+        if not self._record:
             raise MessageFault(
-                "no element looks like one of a declaration",
-                todo="write the mapping by hand (docs/formats_post.md)",
+                "no element looks like one of a declaration", todo=f"write the mapping {BY_HAND}"
             )
-        units, doubts = self._guess_units(record, items)
-        text = "".join(self._write(record, items, units, doubts))
-        return Draft(text, [*record.values()], [*items.values()], self._unused)
+        text = "".join(self._write())
+        return Draft(text, [*self._record.values()], [*self._goods.values()], self._unused)
 
     def _complete_sides(self) -> None:
         """Read facts of a party that is not named as those of the party that lacks them."""
@@ -217,12 +223,12 @@ class _Drafter:
         facts: dict[Place, set[str]] = defaultdict(set)
         parties: set[Place] = set()
         for place, meaning in self._meanings.items():
-            for length in range(1, len(place)):
-                above = place[:length]
-                if meaning.is_of_party:
-                    parties.add(above)
-                elif meaning.fact in columns and meaning.fact not in ("currency", "weight_unit", "country"):
-                    facts[above].add(columns[meaning.fact])
+            above = [place[:length] for length in range(1, len(place))]
+            if meaning.is_of_party:
+                parties.update(above)
+            elif meaning.fact in columns and meaning.fact not in ("currency", "weight_unit", "country"):
+                for each in above:
+                    facts[each].add(columns[meaning.fact])
         groups = {
             place: len(known)
             for place, known in facts.items()
@@ -234,26 +240,17 @@ class _Drafter:
 
     def _find_each(self) -> Place:
         """Find the place of one declaration: the deepest that holds both parties, the goods and the identifier."""
-        needed = [place[:-1] for place, meaning in self._meanings.items() if meaning.is_of_party]
-        consignees = [
-            place[:-1]
-            for place, meaning in self._meanings.items()
-            if meaning.is_of_party and meaning.side == "consignee"
-        ]
-        repeated = [
-            place for place, count in self._samples.repeats.items() if count > 1 and place != self.items
-        ]
-        within = [
-            place
-            for place in repeated
-            if consignees and all(each[: len(place)] == place for each in consignees)
-        ]
-        if within:
+        parties = [(place[:-1], each.side) for place, each in self._meanings.items() if each.is_of_party]
+        consignees = [place for place, side in parties if side == "consignee"]
+        repeats = self._samples.repeats.items()
+        repeated = [place for place, count in repeats if count > 1 and place != self._items]
+        within = [place for place in repeated if all(each[: len(place)] == place for each in consignees)]
+        if consignees and within:
             return min(within, key=len)
-        needed += [self.items[:-1]] if self.items else []
         named = [place for place, meaning in self._meanings.items() if meaning.fact == "identifier"]
         outside = [place[:-1] for place in (*self._find_s10_places(), *named) if not self._is_in_items(place)]
-        needed += outside[:1]
+        goods = [self._items[:-1]] if self._items else []
+        needed = [*(place for place, _ in parties), *goods, *outside[:1]]
         levels = takewhile(lambda names: len(set(names)) == 1, zip(*needed, strict=False))
         return tuple(names[0] for names in levels)
 
@@ -265,67 +262,72 @@ class _Drafter:
         ]
 
     def _is_in_items(self, place: Place) -> bool:
-        return self.items is not None and place[: len(self.items)] == self.items
+        return self._items is not None and place[: len(self._items)] == self._items
 
     # --- columns
 
-    def _guess_columns(self) -> tuple[dict[str, Guess], dict[str, Guess]]:
-        record: dict[str, Guess] = {}
-        items: dict[str, Guess] = {}
+    def _guess_columns(self) -> None:
         for place, meaning in self._meanings.items():
-            values = [value for value in self._samples.values[place] if value]
             inside = self._is_in_items(place)
             column = find_column(meaning, inside=inside)
-            value = values[0] if values else ""
-            if column is None or not fits(column, value) or len(self._spell(place, ())) > MAX_PATH:
-                self._unused.append((self._spell(place, ()), value))
-                continue
-            self._add_guess(items if inside else record, Guess(column, [place], value), meaning)
-        self._choose_identifier(record)
-        for guess in (*record.values(), *items.values()):
-            self._doubt(guess)
-        return record, items
+            value = next(iter(self._samples.list_given(place)), "")
+            if column is None or not fits(column, value) or len(self._spell(place)) > MAX_PATH:
+                self._unused.append((self._spell(place), value))
+            else:
+                self._add_guess(self._goods if inside else self._record, Guess(column, [place], value))
+        self._choose_identifier()
+        for guess in (*self._record.values(), *self._goods.values()):
+            guess.doubt = guess.doubt or self._find_doubt(guess)
 
-    def _add_guess(self, guesses: dict[str, Guess], guess: Guess, meaning: PlaceMeaning) -> None:
+    def _add_guess(self, guesses: dict[str, Guess], guess: Guess) -> None:
         known = guesses.get(guess.column)
         place = guess.places[0]
-        if known and guess.column == "value" and "quantity" not in guesses:
-            counted = guess if AMOUNT in place[-1] else known
-            guesses["value"] = known if counted is guess else guess
-            guesses["quantity"] = Guess("quantity", counted.places, counted.value, "or is it the value?")
-            return
         if known is None:
             guesses[guess.column] = guess
-        elif self._is_joined(known, place) and "contact" not in {
-            meaning.fact,
-            self._meanings[known.places[0]].fact,
-        }:
+        elif guess.column == "value" and "quantity" not in guesses:
+            counted, valued = (guess, known) if AMOUNT in place[-1] else (known, guess)
+            guesses["value"] = valued
+            guesses["quantity"] = Guess("quantity", counted.places, counted.value, "or is it the value?")
+        elif self._is_joined(known, place):
             known.places.append(place)
             known.value = known.value or guess.value
-        elif _rank(guess, meaning, self.each) > _rank(known, self._meanings[known.places[0]], self.each):
-            guesses[guess.column] = guess
-            guess.doubt = f"also {self._spell(known.places[0], self.each)}"
-            self._unused.append((self._spell(known.places[0], ()), known.value))
         else:
-            known.doubt = f"also {self._spell(place, self.each)}"
-            self._unused.append((self._spell(place, ()), guess.value))
+            if self._rank(guess) > self._rank(known):
+                guesses[guess.column] = guess
+                known, guess = guess, known
+            known.doubt = f"also {self._spell(guess.places[0], self._each)}"
+            self._unused.append((self._spell(guess.places[0]), guess.value))
 
     def _is_joined(self, known: Guess, place: Place) -> bool:
         """Check if an element is a further part of a column: a line of one address, a part of one name, or the ounces after the pounds."""
         first = known.places[0]
+        if "contact" in (self._meanings[first].fact, self._meanings[place].fact):
+            return False
         if known.column.endswith(("_name", "_address")):
             return _find_party(first) == _find_party(place)
-        return known.column.endswith("weight_kg") and [*_read_units(first), *_read_units(place)] == [
-            "lb",
-            "oz",
-        ]
+        units = [*_read_units(first), *_read_units(place)]
+        return known.column.endswith("weight_kg") and units == ["lb", "oz"]
 
-    def _choose_identifier(self, record: dict[str, Guess]) -> None:
+    def _rank(self, guess: Guess) -> tuple[bool | int, ...]:
+        """Rank a guess: one with a value, in the declaration, by its own name, and near the top."""
+        place = guess.places[0]
+        meaning = self._meanings[place]
+        return (
+            bool(guess.value),
+            place[: len(self._each)] == self._each,
+            meaning.fact not in ("contact", "reference"),
+            meaning.certain,
+            meaning.fact in ("gross_weight", "total_value", "net_weight"),
+            -len(place),
+        )
+
+    def _choose_identifier(self) -> None:
         """Use an S10 identifier as the consignment's, whatever its element is called."""
         found = [place for place in self._find_s10_places() if not self._is_in_items(place)]
-        known = record.get("consignment_id")
+        known = self._record.get("consignment_id")
         if found and (known is None or known.places[0] not in found):
-            record["consignment_id"] = Guess("consignment_id", found[:1], self._samples.values[found[0]][0])
+            value = self._samples.values[found[0]][0]
+            self._record["consignment_id"] = Guess("consignment_id", found[:1], value)
         elif found and known:
             known.doubt = ""
         elif known and not known.doubt:
@@ -333,120 +335,93 @@ class _Drafter:
             named = meaning.certain and meaning.fact == "identifier"
             known.doubt = "" if named else "is it the parcel's identifier?"
 
-    def _doubt(self, guess: Guess) -> None:
-        """Describe why a guess is not sure."""
-        if not guess.value and not guess.doubt:
-            guess.doubt = "no value in the samples"
-        elif any(part in self._samples.guessed_roles for place in guess.places for part in place):
-            guess.doubt = guess.doubt or "which code is the sender's?"
-        elif guess.column in ("nature", "service", "payment"):
+    def _find_doubt(self, guess: Guess) -> str:
+        """Find why a guess is not sure; empty if it is."""
+        if not guess.value:
+            return "no value in the samples"
+        if any(part in self._samples.guessed_roles for place in guess.places for part in place):
+            return "which code is the sender's?"
+        if guess.column in ("nature", "service", "payment"):
             codes = load_table("post/default_codes")[guess.column]
-            values = {value for place in guess.places for value in self._samples.values[place] if value}
+            values = {value for place in guess.places for value in self._samples.list_given(place)}
             strange = sorted(value for value in values if value.lower() not in codes)
-            if strange and not guess.doubt:
-                guess.doubt = f"what does {strange[0]} mean? see [codes.{guess.column}]"
-        elif (
-            not guess.doubt
-            and not all(self._meanings[place].certain for place in guess.places)
-            and guess.column != "consignment_id"
-        ):
-            guess.doubt = "by its place alone"
+            return f"what does {strange[0]} mean? see [codes.{guess.column}]" if strange else ""
+        is_certain = all(self._meanings[place].certain for place in guess.places)
+        return "" if is_certain or guess.column == "consignment_id" else "by its place alone"
 
     # --- units
 
-    def _guess_units(
-        self, record: Mapping[str, Guess], items: Mapping[str, Guess]
-    ) -> tuple[dict[str, str], list[str]]:
-        """Guess the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
+    def _write_units(self) -> Iterator[str]:
+        """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
+        found = (self._record.get("gross_weight_kg"), self._goods.get("net_weight_kg"))
+        weights = [place for guess in found if guess for place in guess.places]
         units: dict[str, str] = {}
         doubts: list[str] = []
-        weights = [
-            guesses[name]
-            for guesses, name in ((record, "gross_weight_kg"), (items, "net_weight_kg"))
-            if name in guesses
-        ]
-        if weights and "weight_unit" not in record and "weight_unit" not in items:
-            named = {unit for guess in weights for place in guess.places for unit in _read_units(place)}
+        if weights and "weight_unit" not in self._record and "weight_unit" not in self._goods:
+            named = {unit for place in weights for unit in _read_units(place)}
             if len(named) == 1 or named == {"lb", "oz"}:
                 units["weight"] = "+".join(sorted(named))
             else:
                 doubts.append("weight: kg, g, lb or oz?")
-        if "value" in items:
-            basis = self._guess_value_basis(record, items)
+        if "value" in self._goods:
+            basis = self._guess_value_basis()
             if basis:
                 units["value"] = basis
             else:
                 doubts.append("value: total or per unit?")
-        if "net_weight_kg" in items:
+        if "net_weight_kg" in self._goods:
             doubts.append("weight_basis: total or per unit?")
-        return units, doubts
-
-    def _guess_value_basis(self, record: Mapping[str, Guess], items: Mapping[str, Guess]) -> str | None:
-        if self._meanings[items["value"].places[0]].fact == "unit_value":
-            return "per unit"
-        if "quantity" not in items:
-            return "total"
-        values, counts, totals = (
-            [parse_number(text, Doubts()) for text in self._samples.values[guess.places[0]]] if guess else []
-            for guess in (items["value"], items["quantity"], record.get("declared_value"))
-        )
-        if not totals or None in totals or len(values) != len(counts) or None in values or None in counts:
-            return None
-        total = sum(number or 0 for number in totals)
-        each = sum((value or 0) * (count or 0) for value, count in zip(values, counts, strict=True))
-        plain = sum(value or 0 for value in values)
-        if abs(plain - each) <= abs(plain) * SLACK:
-            return None
-        return next(
-            (
-                name
-                for name, amount in (("total", plain), ("per unit", each))
-                if abs(amount - total) < total * SLACK
-            ),
-            None,
-        )
-
-    # --- the file
-
-    def _write(
-        self,
-        record: Mapping[str, Guess],
-        items: Mapping[str, Guess],
-        units: Mapping[str, str],
-        doubts: Sequence[str],
-    ) -> Iterator[str]:
-        yield "# Drafted from samples: read each line, correct it, and remove what stands after `unsure`.\n"
-        yield 'channel = "postal"\n\n[record]\n'
-        if self.each:
-            yield f"each = {_quote('/'.join(map(self._write_name, self.each)))}\n"
-        yield from (self._write_guess(guess, self.each) for guess in record.values())
-        if self.items is not None and items:
-            each = self._spell(self.items, self.each)
-            yield f"\n[items]\neach = {_quote(each)}\n"
-            yield from (self._write_guess(guess, self.items) for guess in items.values())
         yield "\n[units]\n" if units or doubts else ""
         yield from (f"{name} = {_quote(unit)}\n" for name, unit in units.items())
         yield from (f"# unsure: {doubt}\n" for doubt in doubts)
+
+    def _guess_value_basis(self) -> str | None:
+        value, quantity = self._goods["value"], self._goods.get("quantity")
+        if self._meanings[value.places[0]].fact == "unit_value":
+            return "per unit"
+        if quantity is None:
+            return "total"
+        values, counts, totals = map(
+            self._samples.list_numbers, (value, quantity, self._record.get("declared_value"))
+        )
+        if not totals or len(values) != len(counts):
+            return None
+        total, plain = sum(totals), sum(values)
+        each = sum(value * count for value, count in zip(values, counts, strict=True))
+        if abs(plain - each) <= abs(plain) * SLACK:
+            return None
+        amounts = {"total": plain, "per unit": each}
+        return next((name for name, amount in amounts.items() if abs(amount - total) < total * SLACK), None)
+
+    # --- the file
+
+    def _write(self) -> Iterator[str]:
+        yield "# Drafted from samples: read each line, correct it, and remove what stands after `unsure`.\n"
+        yield 'channel = "postal"\n\n[record]\n'
+        if self._each:
+            yield f"each = {_quote('/'.join(map(self._write_name, self._each)))}\n"
+        yield from (self._write_guess(guess, self._each) for guess in self._record.values())
+        if self._items is not None and self._goods:
+            yield f"\n[items]\neach = {_quote(self._spell(self._items, self._each))}\n"
+            yield from (self._write_guess(guess, self._items) for guess in self._goods.values())
+        yield from self._write_units()
         if self._unused:
             yield "\n# Not used:\n"
             yield from (f"# {place}  {_show(value)}\n" for place, value in self._unused)
 
     def _write_guess(self, guess: Guess, base: Place) -> str:
-        paths = [_quote(self._spell(place, base)) for place in guess.places]
-        companies = [
-            path
-            for place, path in zip(guess.places, paths, strict=True)
-            if self._meanings[place].fact == "company"
-        ]
+        paths = {place: _quote(self._spell(place, base)) for place in guess.places}
+        companies = [place for place in paths if self._meanings[place].fact == "company"]
+        source = ", ".join(paths.values())
         if companies and len(paths) > 1:
-            persons = ", ".join(path for path in paths if path != companies[-1])
-            source = f"{{ first = [{companies[-1]}, [{persons}]] }}"
-        else:
-            source = paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
+            company = paths.pop(companies[-1])
+            source = f"{{ first = [{company}, [{', '.join(paths.values())}]] }}"
+        elif len(paths) > 1:
+            source = f"[{source}]"
         doubt = f"  unsure: {guess.doubt}" if guess.doubt else ""
         return f"{guess.column} = {source}  # {_show(guess.value)}{doubt}\n"
 
-    def _spell(self, place: Place, base: Place) -> str:
+    def _spell(self, place: Place, base: Place = ()) -> str:
         """Write a place as a path, relative to another one if it stands within it."""
         if place == base:
             return "."
@@ -456,8 +431,8 @@ class _Drafter:
 
     def _write_name(self, name: str) -> str:
         plain, bracket, role = name.partition("[")
-        mark = "@" if plain.startswith("@") else ""
-        return mark + self._written.get(plain.removeprefix("@"), plain.removeprefix("@")) + bracket + role
+        bare = plain.removeprefix("@")
+        return "@" * plain.startswith("@") + self._written.get(bare, bare) + bracket + role
 
 
 # --- columns -----------------------------------------------------------------------------------------------------------
@@ -473,19 +448,6 @@ def find_column(meaning: PlaceMeaning, *, inside: bool) -> str | None:
     return index_columns("item_columns" if inside else "record_columns").get(meaning.fact)
 
 
-def _rank(guess: Guess, meaning: PlaceMeaning, each: Place) -> tuple[bool | int, ...]:
-    """Rank a guess: one with a value, in the declaration, by its own name, and near the top."""
-    place = guess.places[0]
-    return (
-        bool(guess.value),
-        place[: len(each)] == each,
-        meaning.fact not in ("contact", "reference"),
-        meaning.certain,
-        meaning.fact in ("gross_weight", "total_value", "net_weight"),
-        -len(place),
-    )
-
-
 def _find_party(place: Place) -> Place:
     """Find the element that names the party of a place, else the one just above it."""
     named = [
@@ -499,13 +461,6 @@ def _read_units(place: Place) -> Iterator[str]:
         yield from (each.name for each in read_part(part) if each.section == "units_in_names")
 
 
-# --- shapes of values -------------------------------------------------------------------------------------------------
-
-
-def _is_number(text: str) -> bool:
-    return parse_number(text, Doubts()) is not None
-
-
 SHAPES: dict[str, Callable[[str], Any]] = {
     "country": find_country,
     "hs_code": HS_CODE.fullmatch,
@@ -517,7 +472,7 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     "consignment_id": lambda text: " " not in text and any(map(str.isdigit, text)),
     **dict.fromkeys(
         ("net_weight_kg", "gross_weight_kg", "value", "declared_value", "quantity", "pieces", "postage"),
-        _is_number,
+        lambda text: parse_number(text, Doubts()) is not None,
     ),
 }
 """Form of the values of a column, by its whole name or its end."""
