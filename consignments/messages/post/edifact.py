@@ -21,6 +21,7 @@ START = re.compile(r"\s*(UNA.{6}\s*)?(UNB|UNG|UNH)(?=[^A-Za-z0-9])", re.DOTALL)
 TAG = re.compile(r"[A-Z]{3}", re.ASCII)
 ENVELOPE = ("UNB", "UNG", "UNE", "UNZ")
 """Segments that stand outside of a message."""
+BLANK = "\r\n \t"
 AGAIN = "fetch it again; nothing from there on was read"
 MESSAGE_TYPE = re.compile(r"UNH[^A-Za-z0-9][^+]{0,40}\+([A-Z0-9]{3,6})")
 SEPARATOR_PLACES = {"component": 3, "element": 4, "release": 6, "terminator": 8}
@@ -53,31 +54,24 @@ def find_message_type(head: bytes) -> str | None:
 
 def read_interchange(content: bytes, settings: Mapping[str, Any] | None = None) -> Iterator[Node]:
     """Yield each message of an interchange as a tree."""
-    options = _check_settings(settings or {})
+    groups, until, types = _check_settings(settings or {})
     for segments in _split_messages(content):
         kind = segments[0][2][0] if len(segments[0]) > 2 else ""
-        if not options.types or kind in options.types:
-            yield _group_segments(segments, options.groups, options.until)
+        if not types or kind in types:
+            yield _group_segments(segments, groups, until)
 
 
-class _GroupOptions(NamedTuple):
-    groups: tuple[str, ...]
-    until: frozenset[str]
-    types: frozenset[str]
-
-
-def _check_settings(settings: Mapping[str, Any]) -> _GroupOptions:
-    lists: dict[str, tuple[str, ...]] = {}
+def _check_settings(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the tags of groups, those that end a group, and the types of messages."""
+    tags: dict[str, tuple[str, ...]] = dict.fromkeys(("group", "until", "types"), ())
     for name, value in settings.items():
         values = value if isinstance(value, list) else [value]
-        if name not in ("group", "until", "types"):
+        if name not in tags:
             raise BadSetting("unknown setting", where=f"segments.{name}", expected="group, until or types")
         if not all(isinstance(each, str) and each for each in values):
             raise BadSetting("not a tag", where=f"segments.{name}", got=repr(value))
-        lists[name] = tuple(each.upper() for each in values)
-    return _GroupOptions(
-        lists.get("group", ()), frozenset(lists.get("until", ())), frozenset(lists.get("types", ()))
-    )
+        tags[name] = tuple(each.upper() for each in values)
+    return list(tags.values())
 
 
 def _decode(content: bytes) -> str:
@@ -131,20 +125,31 @@ def split_segments(content: bytes) -> Iterator[Segment]:
     begin = START.match(text)
     if begin is None:
         raise MessageFault("not EDIFACT", expected="UNA, UNB or UNH at the beginning")
-    separators = _read_separators(begin[1]) if begin[1] else Separators()
-    at, count = begin.start(2), 0
-    stop = re.compile(f"{re.escape(separators.release)}.|{re.escape(separators.terminator)}", re.DOTALL)
-    start = at
-    for found in stop.finditer(text, at):
-        if found[0] != separators.terminator:
+    marks = _read_separators(begin[1]) if begin[1] else Separators()
+    component, element, release, terminator = map(re.escape, marks)
+    part = re.compile(
+        f"((?:[^{component}{element}{release}{terminator}]|{release}.)*+)([{component}{element}{terminator}])",
+        re.DOTALL,
+    )
+    released = re.compile(f"{release}(.)", re.DOTALL)
+    start = at = begin.start(2)
+    segment: Segment = [[]]
+    count = 0
+    while found := part.match(text, at):
+        raw = found[1].lstrip(BLANK) if at == start else found[1]
+        at = found.end()
+        if found[2] == marks.terminator:
+            segment[-1].append(released.sub(r"\1", raw.rstrip(BLANK)))
+            count += 1
+            if count > MAX_SEGMENTS:
+                raise MessageFault("too many segments", expected=f"at most {MAX_SEGMENTS:,}")
+            if segment != [[""]]:
+                yield [components[:MAX_PARTS] for components in segment[:MAX_PARTS]]
+            start, segment = at, [[]]
             continue
-        count += 1
-        if count > MAX_SEGMENTS:
-            raise MessageFault("too many segments", expected=f"at most {MAX_SEGMENTS:,}")
-        raw = text[start : found.start()].strip("\r\n \t")
-        start = found.end()
-        if raw:
-            yield _split_segment(raw, separators)
+        segment[-1].append(released.sub(r"\1", raw))
+        if found[2] == marks.element:
+            segment.append([])
     if text[start:].strip():
         raise MessageFault(
             "cut in half: it ends inside a segment", where=f"segment {count + 1}", todo="fetch it again"
@@ -158,31 +163,7 @@ def _read_separators(advice: str) -> Separators:
     return Separators(**characters)
 
 
-def _split_segment(raw: str, separators: Separators) -> Segment:
-    release = separators.release
-    return [
-        [
-            re.sub(f"{re.escape(release)}(.)", r"\1", component, flags=re.DOTALL)
-            for component in _split_escaped(element, separators.component, release)
-        ]
-        for element in _split_escaped(raw, separators.element, release)
-    ]
-
-
-def _split_escaped(text: str, separator: str, release: str) -> list[str]:
-    """Split a text at a separator that no release character stands before."""
-    if release not in text:
-        return text.split(separator)[:MAX_PARTS]
-    parts: list[list[str]] = [[]]
-    for token in re.findall(f"{re.escape(release)}.|.", text, re.DOTALL):
-        if token == separator:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return ["".join(part) for part in parts][:MAX_PARTS]
-
-
-def _group_segments(segments: Sequence[Segment], groups: tuple[str, ...], until: frozenset[str]) -> Node:
+def _group_segments(segments: Sequence[Segment], groups: Sequence[str], until: Sequence[str]) -> Node:
     """Sort each segment into the innermost group that is open."""
     message: Node = {}
     open_nodes: list[Node] = [message]
@@ -192,14 +173,12 @@ def _group_segments(segments: Sequence[Segment], groups: tuple[str, ...], until:
             continue
         node = _build_node(segment)
         if tag in groups:
-            depth = groups.index(tag) + 1
-            del open_nodes[depth:]
-            open_nodes[-1].setdefault(tag.lower(), []).append(node)
-            open_nodes.append(node)
-            continue
-        if tag in until:
+            del open_nodes[groups.index(tag) + 1 :]
+        elif tag in until:
             del open_nodes[1:]
         open_nodes[-1].setdefault(tag.lower(), []).append(node)
+        if tag in groups:
+            open_nodes.append(node)
     return message
 
 
