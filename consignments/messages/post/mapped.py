@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.waybill_numbers import identify_by_content
@@ -26,7 +27,7 @@ from consignments.messages.content.trees import (
     stream_records,
 )
 from consignments.messages.content.values import (
-    KILOGRAMS,
+    POUND,
     Doubts,
     Fields,
     add_goods,
@@ -39,7 +40,6 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import (
     Declaration,
-    Level,
     MessageContext,
     Parsed,
     Purpose,
@@ -65,8 +65,15 @@ MAX_PRECISE_BYTES = 4_000_000
 """Up to this size the path of `each` is followed exactly; in a larger message its last name finds the records."""
 SEARCHED_BYTES = 1_000_000
 """Of a larger message so much is looked through for the element of its records."""
-JOINED_BY_COMMA = ("sender_address", "consignee_address")
-JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
+ADDRESSES = ("sender_address", "consignee_address")
+"""Columns that take all values of a path."""
+SEPARATORS = {
+    **dict.fromkeys(ADDRESSES, ", "),
+    **dict.fromkeys(("consignment_id", "master_id", "account_id", "hs_code"), ""),
+    "route": ">",
+}
+"""Separators of joined texts, if it is not a space."""
+PURPOSES: dict[str, Purpose] = {"create": "create", "update": "update", "delete": "delete"}
 OUNCES_IN_A_POUND = 16.0
 MAX_HEADER_CHARACTERS = 1_000
 MIN_SHARE_OF_NAMES = 0.5
@@ -78,14 +85,152 @@ DECLARED = tuple(_DECLARED_NAMES.split())
 Levels = list[Any]
 
 
-class Record(NamedTuple):
-    """One record of a message; it is `declared` if it was found as a part that declares a consignment."""
+@dataclass(eq=False)
+class Record:
+    """One record of a message, read by a mapping; it is `declared` if it was found as a part that declares a consignment."""
 
     levels: Levels
     root: Node
     scope: Node
     mapping: MessageMapping
     declared: bool = False
+    doubts: Doubts = field(default_factory=Doubts)
+    index: DeepIndex = field(default_factory=DeepIndex)
+
+    def describes(self) -> bool:
+        """Check whether it describes a consignment, and is not only a list of references or an answer."""
+        searched = _is_searched((self.mapping,))
+        return self.declared or not searched or _get_finder((self.mapping,)).is_declared(self.levels[-1])
+
+    def read(self) -> Declaration | MessageFault:
+        """Read it; an identifier without goods or parties is a fault, unless it is deleted."""
+        fields: Fields = {"channel": self.mapping.channel}
+        for column, source in self.mapping.record.items():
+            if column in KINDS and column not in NOT_FROM_MESSAGE:
+                fields[column] = self._read_column(column, source)
+        self._complete(fields, self._read_items())
+        text = self._read_text(self.mapping.record.get("purpose"))
+        purpose = self._decode("purpose", text) if text else None
+        known = {name: value for name, value in fields.items() if value is not None}
+        identifier = known.pop("consignment_id", None) or identify_by_content(known)
+        if purpose != "delete" and known.keys().isdisjoint(DECLARED):
+            return build_count_fault(1, 0, [identifier])
+        return Declaration(
+            {"consignment_id": identifier, **known},
+            self._read_moment("issued_at"),
+            self.mapping.level,
+            PURPOSES.get(purpose or "", "create"),
+            self.doubts,
+        )
+
+    # --- columns
+
+    def _read_column(self, column: str, source: Source) -> Any:
+        if column == "gross_weight_kg":
+            return self._read_weight(self.levels, self.mapping.record, column)
+        if KINDS[column] in ("time", "date"):
+            moment = self._read_moment(column)
+            return moment.date() if moment and KINDS[column] == "date" else moment
+        text = self._read_text(source, column=column)
+        if text and (column in CODED_COLUMNS or column in self.mapping.codes):
+            text = self._decode(column, text)
+        return convert_text(column, text, self.doubts)
+
+    def _read_moment(self, column: str) -> datetime | None:
+        return parse_time(self._read_text(self.mapping.record.get(column)))
+
+    def _read_text(
+        self, source: Source | None, *, column: str = "", levels: Levels | None = None
+    ) -> str | None:
+        """Read the first alternative that gives a text."""
+        for paths in source.parts if source else ():
+            found = [self._list_texts(path, levels or self.levels) for path in paths]
+            texts = [text for each in found for text in (each if column in ADDRESSES else each[:1])]
+            if texts:
+                join = source.join if source else None
+                return join_lines(*texts, separator=SEPARATORS.get(column, " ") if join is None else join)
+        return None
+
+    def _list_texts(self, path: str, levels: Levels) -> list[str]:
+        """List the texts of a path; what the record lacks is read from around it."""
+        if path.startswith(LITERAL):
+            return list_texts([path[len(LITERAL) :]])
+        values = find_values(levels, path, self.index)
+        if not values and levels is self.levels:
+            around = self.levels[0] if self.scope is self.root else self.scope
+            values = find_values([around], path, self.index)
+        return list_texts(values)
+
+    def _decode(self, column: str, text: str) -> str | None:
+        """Translate a code; one that nobody knows stays as it is."""
+        code = text.strip().lower()
+        defaults: Mapping[str, str] = load_table("post/default_codes").get(column, {})
+        return self.mapping.codes.get(column, {}).get(code, defaults.get(code, text)) or None
+
+    def _read_weight(self, levels: Levels, table: Mapping[str, Source], column: str) -> float | None:
+        """Read a weight in kilograms: unit of the message, else of the mapping, else kilograms in doubt."""
+        units, of = self.mapping.units, "items." if table is self.mapping.items else ""
+        unit, source = units.net_weight if of else units.gross_weight, table.get(column)
+        if source is not None and unit == POUNDS_AND_OUNCES:
+            return self._read_pounds(levels, source, of + column)
+        weight = parse_number(self._read_text(source, levels=levels), self.doubts, of + column)
+        if weight is None:
+            return None
+        named = table.get("weight_unit") or self.mapping.record.get("weight_unit")
+        factor = get_unit_factor(self._read_text(named, levels=levels)) or get_unit_factor(unit)
+        if factor is None:
+            self.doubts.note("unit_doubtful", of + column)
+        return weight if factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
+
+    def _read_pounds(self, levels: Levels, source: Source, field: str) -> float | None:
+        texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
+        found = [parse_number(text, self.doubts, field) for text in texts]
+        if all(number is None for number in found):
+            return None
+        pounds, ounces = (*(number or 0.0 for number in found), 0.0)[:2]
+        return round((pounds + ounces / OUNCES_IN_A_POUND) * POUND, 9)
+
+    # --- items
+
+    def _read_items(self) -> list[Fields]:
+        for each in self.mapping.items_each:
+            nodes = [node for node in find_values(self.levels, each, self.index) if isinstance(node, dict)]
+            if nodes:
+                items = [self._read_item(node) for node in nodes]
+                return [item for item in items if any(value is not None for value in item.values())]
+        return []
+
+    def _read_item(self, node: Node) -> Fields:
+        levels, sources = [*self.levels, node], self.mapping.items
+        item: Fields = {}
+        for name in ITEM_COLUMNS:
+            if name == "net_weight_kg":
+                item[name] = self._read_weight(levels, sources, name)
+            else:
+                text = self._read_text(sources.get(name), levels=levels)
+                item[name] = convert_text(name, text, self.doubts, "items.")
+        return item
+
+    def _complete(self, fields: Fields, items: list[Fields]) -> None:
+        """Fill what the record leaves to its items, to its receptacle and to the countries of its parties."""
+        mapping, record = self.mapping, self.mapping.record
+        units, declared = mapping.units, fields.get("declared_value")
+        settle_basis(items, "value", units.value_per_unit, declared, self.doubts)
+        settle_basis(items, "net_weight_kg", units.net_weight_per_unit, None, self.doubts)
+        add_goods(fields, items, self._read_text(record.get("postage_currency")), self.doubts)
+        fields["currency"] = fields["currency"] and fields["currency"].upper()
+        written = parse_number(self._read_text(record.get("gross_weight_kg")), Doubts())
+        if written and written in (fields["declared_value"], fields.get("postage")):
+            self.doubts.add("price_equals_weight")
+        self.doubts |= find_unit_doubts(fields.get("gross_weight_kg"), items, mapping.channel)
+        postal, number = mapping.channel == "postal", fields.get("master_id") or ""
+        receptacle = build_receptacle_fields(number) if postal else {}
+        fields["route"] = fields.get("route") or receptacle.get("route")
+        for column, party in (("departure_country", "sender"), ("destination_country", "consignee")):
+            given = fields.get(column) or receptacle.get(column)
+            fields[column] = given or fields.get(f"{party}_country")
+        if items:
+            fields["items"] = [{name: item[name] for name in item if name != "currency"} for item in items]
 
 
 def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Parsed]:
@@ -93,7 +238,7 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
     found = False
     for record in list_records(content, context, (mapping,)):
         found = True
-        yield record if isinstance(record, MessageFault) else read_described(record)
+        yield record if isinstance(record, MessageFault) else record.read()
     if not found:
         raise MessageFault(
             "no declaration where the mapping says",
@@ -200,12 +345,6 @@ def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[De
     return [(part, max(finders, key=lambda each: each[1].count_names(part.node))[0]) for part in parts]
 
 
-def is_declared(record: Record) -> bool:
-    """Check whether a record describes a consignment, and is not only a list of references or an answer."""
-    finder = _get_finder((record.mapping,))
-    return record.declared or not _is_searched((record.mapping,)) or finder.is_declared(record.levels[-1])
-
-
 def _select_records(
     top: Node, root: Node, mappings: Sequence[MessageMapping], *, searched: bool = True
 ) -> Iterator[Record]:
@@ -246,183 +385,6 @@ def _select_segments(message: Node, mapping: MessageMapping) -> Iterator[Record]
         if numbers > 1:
             raise build_count_fault(numbers, 1)
     yield from _select_records(message, message, (mapping,), searched=False)
-
-
-# --- one record -------------------------------------------------------------------------------------------------------
-
-
-def read_described(record: Record) -> Declaration | MessageFault:
-    """Read one record; an identifier without goods or parties is a fault, unless it is deleted."""
-    found = read_record(record)
-    if found.purpose == "delete" or any(found.fields.get(column) is not None for column in DECLARED):
-        return found
-    return build_count_fault(1, 0, [found.fields["consignment_id"]])
-
-
-def read_record(record: Record) -> Declaration:
-    """Read one record; a value that cannot be used is left out with a code."""
-    reader = _RecordReader(record)
-    fields = reader.read_fields()
-    purpose, issued_at = reader.read_purpose(), reader.read_moment("issued_at")
-    known = {name: value for name, value in fields.items() if value is not None}
-    identifier = known.pop("consignment_id", None) or identify_by_content(known)
-    level: Level = record.mapping.level  # type: ignore[assignment]
-    known = {"consignment_id": identifier, **known}
-    return Declaration(known, issued_at, level, purpose, reader.doubts)
-
-
-class _RecordReader:
-    """Reads the columns of one record."""
-
-    def __init__(self, record: Record) -> None:
-        self.mapping, self.levels = record.mapping, record.levels
-        self.around: Levels = [record.levels[0] if record.scope is record.root else record.scope]
-        self.doubts = Doubts()
-        self.index = DeepIndex()
-
-    def read_fields(self) -> Fields:
-        """Read all columns, items and what follows from them."""
-        fields: Fields = {"channel": self.mapping.channel}
-        for column, source in self.mapping.record.items():
-            if column in KINDS and column not in NOT_FROM_MESSAGE:
-                fields[column] = self._read_column(column, source)
-        items = self._read_items()
-        self._complete(fields, items)
-        return fields
-
-    def read_purpose(self) -> Purpose:
-        """Read whether the message creates, updates or deletes."""
-        text = self._read_text(self.mapping.record.get("purpose"))
-        found = self._decode("purpose", text) if text else None
-        return found if found in ("create", "update", "delete") else "create"  # type: ignore[return-value]
-
-    def read_moment(self, column: str) -> datetime | None:
-        """Read a moment; None if there is none or it cannot be read."""
-        return parse_time(self._read_text(self.mapping.record.get(column)))
-
-    # --- columns
-
-    def _read_column(self, column: str, source: Source) -> Any:
-        if column == "gross_weight_kg":
-            return self._read_weight(self.levels, self.mapping.record, column)
-        if KINDS[column] in ("time", "date"):
-            moment = self.read_moment(column)
-            return moment.date() if moment and KINDS[column] == "date" else moment
-        text = self._read_text(source, column=column)
-        if text and (column in CODED_COLUMNS or column in self.mapping.codes):
-            text = self._decode(column, text)
-        return convert_text(column, text, self.doubts)
-
-    def _read_text(
-        self, source: Source | None, *, column: str = "", levels: Levels | None = None
-    ) -> str | None:
-        """Read the first alternative that gives a text."""
-        all_values = column in JOINED_BY_COMMA
-        for paths in source.parts if source else ():
-            found = (self._list_texts(path, levels or self.levels, all_values=all_values) for path in paths)
-            texts = [text for each in found for text in each]
-            if texts:
-                return join_lines(*texts, separator=_get_separator(column, source))
-        return None
-
-    def _list_texts(self, path: str, levels: Levels, *, all_values: bool = False) -> list[str]:
-        if path.startswith(LITERAL):
-            return list_texts([path[len(LITERAL) :]])
-        values = find_values(levels, path, self.index)
-        if not values and levels is self.levels:
-            values = find_values(self.around, path, self.index)
-        texts = list_texts(values)
-        return texts if all_values else texts[:1]
-
-    def _decode(self, column: str, text: str) -> str | None:
-        """Translate a code; one that nobody knows stays as it is."""
-        code = text.strip().lower()
-        defaults: Mapping[str, str] = load_table("post/default_codes").get(column, {})
-        meaning = self.mapping.codes.get(column, {}).get(code, defaults.get(code, text))
-        return meaning or None
-
-    def _read_weight(self, levels: Levels, table: Mapping[str, Source], column: str) -> float | None:
-        """Read a weight in kilograms: unit of the message, else of the mapping, else kilograms in doubt."""
-        units, of = self.mapping.units, "items." if table is self.mapping.items else ""
-        unit, source = units.net_weight if of else units.gross_weight, table.get(column)
-        if source is None:
-            return None
-        if unit == POUNDS_AND_OUNCES:
-            return self._read_pounds(levels, source, of + column)
-        weight = parse_number(self._read_text(source, levels=levels), self.doubts, of + column)
-        if weight is None:
-            return None
-        named = table.get("weight_unit") or self.mapping.record.get("weight_unit")
-        factor = get_unit_factor(self._read_text(named, levels=levels)) or get_unit_factor(unit)
-        if factor is None:
-            self.doubts.note("unit_doubtful", of + column)
-        return weight if factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
-
-    def _read_pounds(self, levels: Levels, source: Source, field: str) -> float | None:
-        texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
-        found = [parse_number(text, self.doubts, field) for text in texts]
-        if all(number is None for number in found):
-            return None
-        pounds, ounces = (found[0] or 0.0), (found[1] if len(found) > 1 else None) or 0.0
-        return round((pounds + ounces / OUNCES_IN_A_POUND) * KILOGRAMS["LBR"], 9)
-
-    # --- items
-
-    def _read_items(self) -> list[Fields]:
-        for each in self.mapping.items_each:
-            nodes = [node for node in find_values(self.levels, each, self.index) if isinstance(node, dict)]
-            if nodes:
-                items = [self._read_item(node) for node in nodes]
-                return [item for item in items if any(value is not None for value in item.values())]
-        return []
-
-    def _read_item(self, node: Node) -> Fields:
-        levels, sources = [*self.levels, node], self.mapping.items
-        item: Fields = {}
-        for name in ITEM_COLUMNS:
-            if name == "net_weight_kg":
-                item[name] = self._read_weight(levels, sources, name)
-            else:
-                text = self._read_text(sources.get(name), levels=levels)
-                item[name] = convert_text(name, text, self.doubts, "items.")
-        return item
-
-    def _complete(self, fields: Fields, items: list[Fields]) -> None:
-        """Fill what the record leaves to its items, and what the units of the mapping leave open."""
-        units, record = self.mapping.units, self.mapping.record
-        declared = fields.get("declared_value")
-        settle_basis(items, "value", units.value_per_unit, declared, self.doubts)
-        settle_basis(items, "net_weight_kg", units.net_weight_per_unit, None, self.doubts)
-        add_goods(fields, items, self._read_text(record.get("postage_currency")), self.doubts)
-        fields["currency"] = fields["currency"] and fields["currency"].upper()
-        written = parse_number(self._read_text(record.get("gross_weight_kg")), Doubts())
-        if written and written in (fields["declared_value"], fields.get("postage")):
-            self.doubts.add("price_equals_weight")
-        self._complete_journey(fields)
-        self.doubts |= find_unit_doubts(fields.get("gross_weight_kg"), items, self.mapping.channel)
-        if items:
-            fields["items"] = [{name: item[name] for name in item if name != "currency"} for item in items]
-
-    def _complete_journey(self, fields: Fields) -> None:
-        """Fill route and countries from the receptacle, else countries from the parties."""
-        postal = self.mapping.channel == "postal"
-        receptacle = build_receptacle_fields(fields.get("master_id") or "") if postal else {}
-        fields["route"] = fields.get("route") or receptacle.get("route")
-        for column, of_party in (
-            ("departure_country", "sender_country"),
-            ("destination_country", "consignee_country"),
-        ):
-            fields[column] = fields.get(column) or receptacle.get(column) or fields.get(of_party)
-
-
-def _get_separator(column: str, source: Source | None) -> str:
-    if source is not None and source.join is not None:
-        return source.join
-    if column in JOINED_BY_COMMA:
-        return ", "
-    if column in JOINED_WITHOUT_SPACE:
-        return ""
-    return ">" if column == "route" else " "
 
 
 # --- which messages a mapping is for ----------------------------------------------------------------------------------

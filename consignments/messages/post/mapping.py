@@ -14,6 +14,7 @@ from typing import Any, Literal
 from consignments.errors import BadSetting, FileFault, UnknownName
 from consignments.messages.content.paths import compile_path
 from consignments.messages.content.values import get_unit_factor
+from consignments.messages.parsed import Level
 from consignments.records import Consignment, Item, get_fields
 
 Format = Literal["xml", "json", "csv", "edifact", ""]
@@ -58,7 +59,7 @@ class MessageMapping:
 
     name: str
     channel: str
-    level: str
+    level: Level
     format: Format
     detect: tuple[str, ...]
     each: tuple[str, ...]
@@ -129,7 +130,7 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
     return MessageMapping(
         name=str(given.get("name", Path(where).stem)),
         channel=_choose(given, "channel", ("postal", "air_cargo"), where),
-        level=_choose(given, "level", ("house", "direct", "master"), where),
+        level=_choose(given, "level", ("house", "direct", "master"), where),  # type: ignore[arg-type]
         format=_choose(given, "format", ("", "xml", "json", "csv", "edifact"), where),  # type: ignore[arg-type]
         detect=tuple(str(name).lower() for name in given.get("detect", ())),
         each=_read_paths(each, f"{where}, record.each"),

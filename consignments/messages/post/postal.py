@@ -24,7 +24,7 @@ from consignments.messages.parsed import (
     StateRow,
 )
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
-from consignments.messages.post.mapped import is_declared, list_records, read_described
+from consignments.messages.post.mapped import list_records
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 from consignments.messages.post.receptacles import build_receptacle_fields
 
@@ -76,10 +76,10 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             raise record
         _, inside = tops.setdefault(id(record.root), (record.root, set()))
         inside.add(id(record.scope))
-        if mappings and is_declared(record):
+        if mappings and record.describes():
             found += 1
             used.add(id(record.root))
-            yield read_described(record)
+            yield record.read()
         for parsed in _read_others(record.scope, set()):
             found += 1
             used.add(id(record.root))
