@@ -1,7 +1,7 @@
 """Answers to the forms of officers: decisions, results, and trials."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -118,7 +118,7 @@ async def try_consignment(pages: OfficerPages, call: HttpCall, visit: Visit) -> 
         for c in consignments:
             for fault in list_faults(c, active.clock()):
                 raise FormFault(format_reason(fault))
-            results.append(score_trial(active.get_scorer(), find_doubts(c)[0])._asdict())
+            results.append(score_trial(active.get_scorer(), find_doubts(c)[0]))
             await yield_to_requests()
         facts |= {"results": results, "faults": notes}
     except FormFault as fault:
@@ -147,16 +147,7 @@ async def _read_trials(service: Service, form: Form) -> tuple[list[Consignment],
 REASONS = 5
 
 
-class TrialScore(NamedTuple):
-    """The score that a consignment would get now."""
-
-    consignment_id: str
-    score: float
-    band: str
-    reasons: list[str]
-
-
-def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
+def score_trial(scorer: Scorer, c: Consignment) -> dict[str, Any]:
     """Score a consignment as if it arrived now, without recording it."""
     model, state, received_at = scorer.model, scorer.state, c.received_at
     assert received_at is not None
@@ -166,4 +157,5 @@ def score_trial(scorer: Scorer, c: Consignment) -> TrialScore:
     state.read_arrival(convert_us_to_day(to_us(received_at)), keys, counterparts, row)
     score = model.score_row(row, c.channel)
     reasons = [each.text for each in model.risk.explain(row, REASONS, declared=get_declared_texts(c))]
-    return TrialScore(c.consignment_id, score, model.risk.bands.assign(score), reasons)
+    band = model.risk.bands.assign(score)
+    return {"consignment_id": c.consignment_id, "score": score, "band": band, "reasons": reasons}

@@ -1,6 +1,6 @@
 """Alerts and messages of partners with their yield, as a page shows them."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from consignments.exchange.alerts import build_alert_id
 from consignments.exchange.documents import AnyMessage, Feedback, Report, Seizure, Warning, get_kind
@@ -9,7 +9,7 @@ from consignments.timestamps import to_us
 from operation.desk.messages import PageRequest, Viewer
 from operation.desk.views.sources import PageSources
 from operation.logged_yields import LoggedYields, RecordedMessage
-from operation.yields import YieldCounts, is_active
+from operation.yields import is_active
 
 PATTERNS = (
     "description_pattern", "hs_code", "departure_country", "route", "sender_name", "sender_address", "consignee_name",
@@ -20,67 +20,58 @@ MAX_MESSAGES = 200
 """Maximum number of messages that a page shows, the latest ones."""
 
 
-class AlertRow(NamedTuple):
-    """An alert with its patterns and its yield."""
-
-    alert: Alert
-    patterns: list[tuple[str, str | None]]
-    indicators: int
-    active: bool
-    counts: YieldCounts
-
-
-class MessageRow(NamedTuple):
-    """A message of a partner, or an own one, with what it brought."""
-
-    message: AnyMessage
-    kind: str
-    recorded_us: int | None
-    by: str
-    text: str | None
-    counts: YieldCounts | None
-    reported: list[Feedback]
-
-
 def view_alerts(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:
     """Return the values of the page of alerts; None while they are read."""
     yields = sources.yields.get()
     if yields is None:
         return None
     personal = bool(request.facts.get("personal")) and viewer.may("personal")
-    rows = [_build_row(alert, yields, request.now_us, personal=personal) for alert in yields.alerts.values()]
-    rows.sort(key=lambda row: (not row.active, -to_us(row.alert.issued_at), row.alert.alert_id))
+    alerts = [(is_active(alert, request.now_us), alert) for alert in yields.alerts.values()]
+    alerts.sort(key=lambda each: (not each[0], -to_us(each[1].issued_at), each[1].alert_id))
     feedback = [each.message for each in yields.messages if isinstance(each.message, Feedback)]
-    shown = reversed(yields.messages[-MAX_MESSAGES:])
     return {
-        "rows": rows,
-        "messages": [_build_message_row(each, yields, feedback) for each in shown],
+        "rows": [
+            {
+                "alert": alert,
+                "patterns": _list_patterns(alert, personal=personal),
+                "indicators": len(alert.indicators or ()),
+                "active": active,
+                "counts": yields.count(alert.alert_id),
+            }
+            for active, alert in alerts
+        ],
+        "messages": [
+            _describe_message(each, yields, feedback) for each in reversed(yields.messages[-MAX_MESSAGES:])
+        ],
         "key_fault": sources.key_fault,
         "personal": personal,
     }
 
 
-def _build_row(alert: Alert, yields: LoggedYields, now_us: int, *, personal: bool) -> AlertRow:
-    patterns = [
-        (name, value if personal or name not in PERSONAL_PATTERNS else None)
-        for name in PATTERNS
-        if (value := getattr(alert, name))
+def _list_patterns(alert: Alert, *, personal: bool) -> list[tuple[str, str | None]]:
+    """List the patterns of an alert; None in place of one that names a party, unless it may be shown."""
+    given = [(name, getattr(alert, name)) for name in PATTERNS]
+    return [
+        (name, value if personal or name not in PERSONAL_PATTERNS else None) for name, value in given if value
     ]
-    counts = yields.count(alert.alert_id)
-    return AlertRow(alert, patterns, len(alert.indicators or ()), is_active(alert, now_us), counts)
 
 
-def _build_message_row(
+def _describe_message(
     recorded: RecordedMessage, yields: LoggedYields, feedback: list[Feedback]
-) -> MessageRow:
+) -> dict[str, Any]:
+    """Return a message of a partner, or an own one, with what it brought."""
     message, counts = recorded.message, None
     if isinstance(message, Warning | Seizure):
         alert_id = build_alert_id(message.author, message.message_id, message.revision)
         counts = yields.count(alert_id) if alert_id in yields.alerts else None
     about = (message.author, message.message_id)
-    reported = [each for each in feedback if (each.about_author, each.about) == about]
-    text = _describe(message)
-    return MessageRow(message, get_kind(message), recorded.recorded_us, recorded.by, text, counts, reported)
+    return {
+        **recorded._asdict(),
+        "kind": get_kind(message),
+        "text": _describe(message),
+        "counts": counts,
+        "reported": [each for each in feedback if (each.about_author, each.about) == about],
+    }
 
 
 def _describe(message: AnyMessage) -> str | None:

@@ -104,7 +104,7 @@ def view_consignment(sources: PageSources, request: PageRequest, viewer: Viewer)
         "fault": facts.get("fault"),
         "done": _read_done(sources, request, viewer),
         "place": place,
-        "here": place_query.build_query(day, page=place.page),
+        "here": place_query.build_query(day, page=place["page"]),
         "go": "list" in query if form is None else form.get("go") == "1",
         "day": day,
         "sends": sources.settings.administration is not None,

@@ -1,7 +1,7 @@
 """Links of a consignment to others: the trace of the event log, drawn as rings around it, with a table."""
 
 from math import cos, pi, sin
-from typing import Any, NamedTuple
+from typing import Any
 
 from consignments.errors import NpsriskError
 from features.links.identifiers import LINK_IDENTIFIERS
@@ -17,36 +17,10 @@ from serving.event_log.reader import LogReader
 LIMITS = TraceLimits(depth=2, consignments=40, sharing=50)
 MARGIN = 35
 RING_DISTANCE = 100
+MAX_HITS, MAX_IN_HAND = 200, 50
+"""Maximum numbers of consignments that the page of a hunt shows."""
 NODE_DISTANCE = 34
 """Smallest distance between two consignments on a ring, so that their numbers can be read."""
-
-
-class DrawnNode(NamedTuple):
-    """A consignment in the drawing, with its number in the table."""
-
-    number: int
-    x: float
-    y: float
-    consignment: LinkedConsignment
-    kind: str
-
-
-class DrawnLink(NamedTuple):
-    """A line between two consignments, and the names of what they share."""
-
-    source: DrawnNode
-    target: DrawnNode
-    shared: tuple[str, ...]
-
-
-class LinkMap(NamedTuple):
-    """The drawing of a trace."""
-
-    nodes: list[DrawnNode]
-    links: list[DrawnLink]
-    left_out: int
-    as_of_us: int
-    size: int
 
 
 def view_links(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:
@@ -79,34 +53,35 @@ def find_foreign(trace: LinkTrace, table: LinkTable, log: LogReader, viewer: Vie
     return found
 
 
-def draw_links(trace: LinkTrace) -> LinkMap:
-    """Draw a trace: the traced consignment in the middle, linked ones on rings by distance."""
+def draw_links(trace: LinkTrace) -> dict[str, Any]:
+    """Draw a trace: the traced consignment in the middle, linked ones on rings by distance, with their numbers in the table."""
     rings = [[each for each in trace.consignments if each.distance == n] for n in range(LIMITS.depth + 1)]
     radii = [0.0]
     for ring in rings[1:]:
         needed = max(radii[-1] + RING_DISTANCE, len(ring) * NODE_DISTANCE / (2 * pi))
         radii.append(needed if ring else radii[-1])
     middle = radii[-1] + MARGIN
-    nodes: dict[str, DrawnNode] = {}
+    nodes: dict[str, dict[str, Any]] = {}
     for distance, (ring, radius) in enumerate(zip(rings, radii, strict=True)):
         for place, each in enumerate(ring):
             angle = 2 * pi * place / len(ring) - pi / 2 + 0.3 * distance
-            x, y = round(middle + radius * cos(angle), 1), round(middle + radius * sin(angle), 1)
-            kind = "found" if each.found else "clear" if each.result == "clear" else "open"
-            nodes[each.consignment_id] = DrawnNode(len(nodes) + 1, x, y, each, kind)
+            nodes[each.consignment_id] = {
+                "number": len(nodes) + 1,
+                "x": round(middle + radius * cos(angle), 1),
+                "y": round(middle + radius * sin(angle), 1),
+                "consignment": each,
+                "kind": "found" if each.found else "clear" if each.result == "clear" else "open",
+            }
     links = [
-        DrawnLink(
-            nodes[link.source.consignment_id],
-            nodes[link.target.consignment_id],
-            tuple(dict.fromkeys(LINK_IDENTIFIERS[each.target_column].kind for each in link.shared)),
-        )
+        {
+            "source": nodes[link.source.consignment_id],
+            "target": nodes[link.target.consignment_id],
+            "shared": list(dict.fromkeys(LINK_IDENTIFIERS[each.target_column].kind for each in link.shared)),
+        }
         for link in trace.links
     ]
-    return LinkMap(list(nodes.values()), links, trace.left_out, trace.known.moment_us, round(2 * middle))
-
-
-MAX_HITS, MAX_IN_HAND = 200, 50
-"""Maximum numbers of consignments that a page shows."""
+    known = {"left_out": trace.left_out, "as_of_us": trace.known.moment_us, "size": round(2 * middle)}
+    return {"nodes": list(nodes.values()), "links": links, **known}
 
 
 def view_hunt(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:

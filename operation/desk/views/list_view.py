@@ -51,98 +51,68 @@ class ListQuery(NamedTuple):
         return urlencode({name: value for name, value in given.items() if value is not None})
 
 
-class OfficeList(NamedTuple):
-    """The page of a list.
+def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any]:
+    """Return the values of the page of a list.
 
     `total` are the rows of the office, `matching` those that match the filters; `first` is the number of the first row of the page among
     these, from 1. `line_after` is the position on the page after which the capacity line is drawn: 0 is above the first row, and None
     if it is on another page.
     """
-
-    offices: list[str]
-    office: str | None
-    rows: list[ListRow]
-    total: int
-    matching: int
-    page: int
-    pages: int
-    capacity: int
-    line_after: int | None
-    choices: dict[str, list[str]]
-    first: int
-
-
-class ListPlace(NamedTuple):
-    """The place of a consignment on a list: its rank, the page of its row, the number of rows, and the rows before and after it."""
-
-    rank: int | None
-    page: int
-    matching: int
-    previous: ListRow | None
-    next: ListRow | None
-
-
-def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any]:
-    """Return the values of the page of a list."""
     query = ListQuery.parse(request.query, request.now_us)
-    rows = sources.lists.get(query.day)
-    found, day, nearest = build_list(rows, query, viewer), format_day(query.day), None
-    if not found.offices:
+    rows, day, nearest = sources.lists.get(query.day), format_day(query.day), None
+    offices, office = _find_office(rows, query, viewer)
+    if not offices:
         us = sources.log.find_latest_decision_us(query.day * US_PER_DAY)
         nearest = None if us is None else format_day(convert_us_to_day(us))
-    shows_unassigned = viewer.may_see(None) and found.office != WITHOUT_OFFICE
+    found, matching = _select_rows(rows, office, query)
+    capacity = found.selected if query.capacity is None else query.capacity
+    pages = max(1, -(-len(matching) // PAGE_ROWS))
+    page = min(query.page, pages)
+    first = (page - 1) * PAGE_ROWS
+    unassigned = rows.view_office(None).ranked if viewer.may_see(None) and office != WITHOUT_OFFICE else []
+    shown = {
+        "offices": offices,
+        "office": office,
+        "rows": matching[first : first + PAGE_ROWS],
+        "total": len(found.ranked),
+        "matching": len(matching),
+        "page": page,
+        "pages": pages,
+        "capacity": capacity,
+        "line_after": _find_line(matching, first, capacity),
+        "choices": found.choices,
+        "first": first + 1,
+    }
     return {
-        "list": found,
+        "list": shown,
         "query": query,
         "nearest": nearest,
         "day": day,
         "before": format_day(query.day - 1),
         "after": format_day(query.day + 1),
         "today": query.day == convert_us_to_day(request.now_us),
-        "here": query.build_query(day, office=found.office, page=found.page),
-        "unassigned": len(rows.view_office(None).ranked) if shows_unassigned else 0,
+        "here": query.build_query(day, office=office, page=page),
+        "unassigned": len(unassigned),
     }
 
 
-def build_list(day: DayList, query: ListQuery, viewer: Viewer) -> OfficeList:
-    """Build the page of a list that a query asks for, of an office that the viewer may see."""
-    offices, office = _find_office(day, query, viewer)
-    found, matching = _select_rows(day, office, query)
-    capacity = found.selected if query.capacity is None else query.capacity
-    pages = max(1, -(-len(matching) // PAGE_ROWS))
-    page = min(query.page, pages)
-    first = (page - 1) * PAGE_ROWS
-    return OfficeList(
-        offices,
-        office,
-        matching[first : first + PAGE_ROWS],
-        len(found.ranked),
-        len(matching),
-        page,
-        pages,
-        capacity,
-        _find_line(matching, first, capacity),
-        found.choices,
-        first + 1,
-    )
+def find_place(day: DayList, query: ListQuery, viewer: Viewer, name: str) -> dict[str, Any]:
+    """Find the place of a consignment on a list: its rank, the page of its row, the number of rows, and the rows before and after it.
 
-
-def find_place(day: DayList, query: ListQuery, viewer: Viewer, name: str) -> ListPlace:
-    """Find the place of a consignment on a list; if it no longer matches the filters, its neighbours are those of its rank."""
+    If it no longer matches the filters, its neighbours are those of its rank.
+    """
     _, office = _find_office(day, query, viewer)
     _, matching = _select_rows(day, office, query)
     row = day.rows.get(name)
-    if row is None or (row.office or WITHOUT_OFFICE) != office:
-        return ListPlace(None, query.page, len(matching), None, matching[0] if matching else None)
-    before = bisect_left(matching, row.rank, key=attrgetter("rank"))
-    after = bisect_right(matching, row.rank, key=attrgetter("rank"))
-    return ListPlace(
-        row.rank,
-        before // PAGE_ROWS + 1,
-        len(matching),
+    rank, page, before, after = None, query.page, 0, 0
+    if row is not None and (row.office or WITHOUT_OFFICE) == office:
+        rank, before = row.rank, bisect_left(matching, row.rank, key=attrgetter("rank"))
+        page, after = before // PAGE_ROWS + 1, bisect_right(matching, row.rank, key=attrgetter("rank"))
+    previous, following = (
         matching[before - 1] if before else None,
-        matching[after] if after < len(matching) else None,
+        next(iter(matching[after : after + 1]), None),
     )
+    return {"rank": rank, "page": page, "matching": len(matching), "previous": previous, "next": following}
 
 
 def _find_office(day: DayList, query: ListQuery, viewer: Viewer) -> tuple[list[str], str | None]:

@@ -1,7 +1,7 @@
 """Waterfall of a score: how each reason moves it, in log-odds, from the usual consignment to this one."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,24 +22,6 @@ WIDTH = 200.0
 MIN_WIDTH = 1.5
 
 
-class WaterfallBar(NamedTuple):
-    """One bar: a reason with what it adds in log-odds, and the two ends of its bar. The next bar begins where it ends."""
-
-    text: str
-    value: float
-    left: float
-    width: float
-    end: float
-    kind: str
-
-
-class Waterfall(NamedTuple):
-    """The bars of a score from the top; `complete` if they add up to it."""
-
-    bars: list[WaterfallBar]
-    complete: bool
-
-
 def explain_decision(event: DecisionEvent, models: PastModels) -> tuple[list[Reason], float] | None:
     """Compute all reasons of a decision, which add up with the base to its raw score."""
     if event.redacted or event.features is None:
@@ -56,8 +38,11 @@ def explain_decision(event: DecisionEvent, models: PastModels) -> tuple[list[Rea
     return risk.explain(row, ALL_REASONS, lowering=True, declared=declared), base
 
 
-def draw_waterfall(reasons: Sequence[Reason], base: float | None, texts: PageTexts) -> Waterfall:
-    """Draw the strongest reasons as bars, the others as one bar, and the whole."""
+def draw_waterfall(reasons: Sequence[Reason], base: float | None, texts: PageTexts) -> dict[str, Any]:
+    """Draw the strongest reasons as bars, the others as one bar, and the whole; `complete` if the bars add up to the score.
+
+    A bar has its text, what it adds in log-odds, and its two ends. The next bar begins where it ends.
+    """
     ranked = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     shown, others = ranked[:MAX_BARS], ranked[MAX_BARS:]
     steps = [("; ".join(fact.text for fact in each.facts) or each.text, each.contribution) for each in shown]
@@ -66,12 +51,10 @@ def draw_waterfall(reasons: Sequence[Reason], base: float | None, texts: PageTex
     edges = np.cumsum([base or 0.0, *(value for _, value in steps)]).tolist()
     low, factor = min(edges), (WIDTH - MIN_WIDTH) / (max(edges) - min(edges) or 1.0)
 
-    def build_bar(text: str, value: float, begin: float, end: float, kind: str) -> WaterfallBar:
+    def build_bar(text: str, value: float, begin: float, end: float, kind: str) -> dict[str, Any]:
         left, right = sorted(((begin - low) * factor, (end - low) * factor))
-        width = max(right - left, MIN_WIDTH)
-        return WaterfallBar(
-            text, value, round(left, 1), round(width, 1), round((end - low) * factor, 1), kind
-        )
+        drawn = {"left": left, "width": max(right - left, MIN_WIDTH), "end": (end - low) * factor}
+        return {"text": text, "value": value, "kind": kind} | {name: round(x, 1) for name, x in drawn.items()}
 
     bars = [
         build_bar(text, value, begin, end, "raises" if value >= 0 else "lowers")
@@ -80,4 +63,4 @@ def draw_waterfall(reasons: Sequence[Reason], base: float | None, texts: PageTex
     if base is not None:
         bars.insert(0, build_bar(texts("reasons.usual"), base, base, base, "usual"))
         bars.append(build_bar(texts("reasons.this"), edges[-1], base, edges[-1], "whole"))
-    return Waterfall(bars, base is not None)
+    return {"bars": bars, "complete": base is not None}

@@ -33,7 +33,7 @@ def test_a_trial_equals_the_score_that_follows_and_changes_nothing(client: Clien
     for name, array in read_arrays(history).items():
         np.testing.assert_array_equal(array, before[name])
     scored = client.post("/v1/scores?reasons=5", c).json()
-    assert [each.score for each in tried] == [scored["score"]] * 2
-    assert tried[0].band == scored["band"]
-    assert tried[0].reasons == [each["text"] for each in scored["reasons"]]
+    assert [each["score"] for each in tried] == [scored["score"]] * 2
+    assert tried[0]["band"] == scored["band"]
+    assert tried[0]["reasons"] == [each["text"] for each in scored["reasons"]]
     assert client.service.log.last_sequence == 7
