@@ -53,23 +53,19 @@ def read_goods(reader: ObjectReader, waybill: LinkedObject | None, shipment: Lin
     items = _merge_items(_read_pieces(reader, pieces, set(), 0))
     lines = reader.list_objects(waybill, "waybilllineitems")
     described = [read_property(node, "goodsdescription") for node in (*holders, *lines)]
-    counted = _sum_known([reader.read_number(_first(line, "piececountforrate"), "pieces") for line in lines])
+    counted = _sum_known([reader.read_first_number(line, "piececountforrate", "pieces") for line in lines])
     linked = max(len(pieces), count_links(reader, holders))
     if counted is not None and linked and counted != linked:
         reader.doubts.add("piece_count_mismatch")
     return {
         "description": next((text for text in described if text), None) or get_first(items, "description"),
         "hs_code": get_first(items, "hs_code")
-        or next(filter(None, (_read_code(node, "hscode") for node in (*holders, *lines))), None),
+        or next(filter(None, (_read_hs_code(node) for node in (*holders, *lines))), None),
         "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": counted if counted is not None else (float(linked) if linked else None),
         "gross_weight_kg": _read_weight(reader, holders, pieces, lines),
     }
-
-
-def _first(node: LinkedObject, name: str) -> Any:
-    return next(iter(list_property(node, name)), None)
 
 
 def _sum_known(numbers: list[float | None]) -> float | None:
@@ -109,15 +105,14 @@ def _read_piece(reader: ObjectReader, piece: LinkedObject, seen: set[int], depth
     described = read_property(piece, "goodsdescription")
     country = _read_origin(reader, piece)
     items = [_read_item(reader, item) for item in reader.list_objects(piece, "containeditems")]
-    products = reader.list_objects(piece, "contentproducts")
-    items += [_read_product(reader, product) for product in products]
+    items += [_read_product(reader, each) for each in reader.list_objects(piece, "contentproducts")]
     if not items and depth < MAX_PIECE_DEPTH:
         inner = [each for each in reader.list_objects(piece, "containedpieces") if each is not piece]
         if inner and all(id(each) in seen for each in inner):
             return []
         items = _read_pieces(reader, inner, seen, depth + 1)
     if not items:
-        items = [{"description": described, "quantity": 1.0, "hs_code": _read_code(piece, "hscode")}]
+        items = [{"hs_code": _read_hs_code(piece)}]
     for item in items:
         item["description"] = item.get("description") or described
         item["origin_country"] = item.get("origin_country") or country
@@ -128,12 +123,12 @@ def _read_piece(reader: ObjectReader, piece: LinkedObject, seen: set[int], depth
 def _read_item(reader: ObjectReader, item: LinkedObject) -> Fields:
     product = reader.find_object(item, "ofproduct")
     own = _read_product(reader, product) if product is not None else dict.fromkeys(ITEM_FACTS)
-    quantity = reader.read_number(_first(item, "itemquantity"), "items.quantity")
+    quantity = reader.read_first_number(item, "itemquantity", "items.quantity")
     price = reader.read_amount(item, "unitprice", "items.value")
     count = quantity if quantity is not None else 1.0
     return {
         "description": own["description"] or read_property(item, "description", "goodsdescription"),
-        "hs_code": own["hs_code"] or _read_code(item, "hscode"),
+        "hs_code": own["hs_code"] or _read_hs_code(item),
         "quantity": quantity,
         "value": round(price.value * count, 6) if price else None,
         "net_weight_kg": reader.read_kilograms(item, "netweight", "items.net_weight_kg"),
@@ -144,18 +139,19 @@ def _read_item(reader: ObjectReader, item: LinkedObject) -> Fields:
 def _read_product(reader: ObjectReader, product: LinkedObject) -> Fields:
     return {
         "description": read_property(product, "description"),
-        "hs_code": _read_code(product, "hscode"),
+        "hs_code": _read_hs_code(product),
         "origin_country": _read_origin(reader, product),
     }
 
 
-def _read_code(node: LinkedObject, name: str) -> str | None:
-    text = read_property(node, name)
+def _read_hs_code(node: LinkedObject) -> str | None:
+    text = read_property(node, "hscode")
     return get_code(text) if text else None
 
 
 def _read_origin(reader: ObjectReader, node: LinkedObject) -> str | None:
-    return read_country(_read_code(node, "productioncountry"), "items.origin_country", reader.doubts)
+    text = read_property(node, "productioncountry")
+    return read_country(get_code(text) if text else None, "items.origin_country", reader.doubts)
 
 
 def _merge_items(items: list[Fields]) -> list[Fields]:

@@ -64,8 +64,9 @@ class ObjectGraph:
         if not isinstance(document, dict | list):
             raise MessageFault("not JSON-LD", got=type(document).__name__, expected="an object or a list")
         try:
-            for root in _list_roots(document):
-                self.roots.append(self._build_object(root, _read_keywords(document, root)))
+            for root in _flatten(document):
+                if isinstance(root, dict):
+                    self.roots.append(self._build_object(root, _read_keywords(root)))
         except RecursionError as error:
             raise MessageFault("nested too deep") from error
 
@@ -85,22 +86,23 @@ class ObjectGraph:
         return found
 
     def _build_object(self, given: dict[str, Any], words: dict[str, str]) -> LinkedObject:
-        built = LinkedObject(self._read_identifier(given, words))
+        names = (value for key, value in given.items() if words.get(key, key) == "@id")
+        identifier = next((name for name in names if isinstance(name, str)), "")
+        built = LinkedObject(identifier.strip()[:MAX_IDENTIFIER_LENGTH])
         self._count += 1
         if self._count > MAX_OBJECTS:
             raise MessageFault("too many linked objects", expected=f"at most {MAX_OBJECTS:,}")
         for key, value in given.items():
             keyword = words.get(key, key)
+            parts = _flatten(value)
             if keyword == "@type":
-                built.types.update(get_local_name(name) for name in _list_texts(value))
+                built.types.update(get_local_name(name) for name in parts if isinstance(name, str))
             elif keyword == "@graph":
-                for inner in _flatten(value):
+                for inner in parts:
                     if isinstance(inner, dict):
                         self.roots.append(self._build_object(inner, words))
             elif not keyword.startswith("@"):
-                found = [
-                    each for part in _flatten(value) if (each := self._build_value(part, words)) is not None
-                ]
+                found = [each for part in parts if (each := self._build_value(part, words)) is not None]
                 if found:
                     built.values.setdefault(get_local_name(key), []).extend(found)
         return self._register(built) if built.identifier and built.values else built
@@ -110,14 +112,8 @@ class ObjectGraph:
             return value
         plain = {words.get(key, key): part for key, part in value.items()}
         if "@value" in plain:
-            return plain["@value"] if not isinstance(plain["@value"], dict | list) else None
+            return None if isinstance(plain["@value"], dict | list) else plain["@value"]
         return self._build_object(value, words)
-
-    def _read_identifier(self, given: dict[str, Any], words: dict[str, str]) -> str:
-        for key, value in given.items():
-            if words.get(key, key) == "@id" and isinstance(value, str):
-                return value.strip()[:MAX_IDENTIFIER_LENGTH]
-        return ""
 
     def _register(self, built: LinkedObject) -> LinkedObject:
         """Join what several places say of one object; the first value of a key stays first."""
@@ -132,27 +128,11 @@ class ObjectGraph:
         return known
 
 
-def _list_roots(document: Any) -> Iterator[dict[str, Any]]:
-    for part in _flatten(document):
-        if isinstance(part, dict):
-            yield part
-
-
-def _read_keywords(*documents: Any) -> dict[str, str]:
+def _read_keywords(document: dict[str, Any]) -> dict[str, str]:
     """Read the words that contexts give to keywords, such as `id` for `@id`."""
-    words: dict[str, str] = {}
-    for document in documents:
-        context = document.get("@context") if isinstance(document, dict) else None
-        for part in _flatten(context):
-            if isinstance(part, dict):
-                words.update(
-                    {
-                        term: value
-                        for term, value in part.items()
-                        if isinstance(value, str) and value in KEYWORDS
-                    }
-                )
-    return words
+    contexts = [part for part in _flatten(document.get("@context")) if isinstance(part, dict)]
+    words = [(term, value) for context in contexts for term, value in context.items()]
+    return {term: value for term, value in words if isinstance(value, str) and value in KEYWORDS}
 
 
 def _flatten(value: Any) -> Iterator[Any]:
@@ -165,32 +145,26 @@ def _flatten(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _list_texts(value: Any) -> list[str]:
-    return [text for text in _flatten(value) if isinstance(text, str)]
-
-
 # --- reading an object ------------------------------------------------------------------------------------------------
 
 
 def list_property(node: LinkedObject, *names: str) -> list[Any]:
     """List the values of the first of several properties, or of what it is called instead, that has any."""
-    alternatives = KEYS["names"]
     for name in names:
-        for spelling in (name, *alternatives.get(name, ())):
-            values = node.values.get(spelling)
-            if values:
+        for spelling in (name, *KEYS["names"].get(name, ())):
+            if values := node.values.get(spelling):
                 return values
     return []
 
 
-def read_property(node: LinkedObject, *names: str) -> str | None:
-    """Read a text, number or code of a property."""
-    return next((text for value in list_property(node, *names) if (text := read_code(value))), None)
-
-
 def read_all(node: LinkedObject, *names: str) -> list[str]:
-    """Read all texts of a property."""
+    """Read all texts, numbers and codes of a property."""
     return [text for value in list_property(node, *names) if (text := read_code(value))]
+
+
+def read_property(node: LinkedObject, *names: str) -> str | None:
+    """Read the first text, number or code of a property."""
+    return next((text for value in list_property(node, *names) if (text := read_code(value))), None)
 
 
 def read_code(value: Any) -> str | None:
@@ -198,13 +172,7 @@ def read_code(value: Any) -> str | None:
     if isinstance(value, LinkedObject):
         own = next((text for each in list_property(value, "code") if (text := clean_text(each))), None)
         return own or (clean_text(get_code(value.identifier)) if value.identifier else None)
-    text = clean_text(value)
-    return text or None
-
-
-def has_type(node: LinkedObject, *names: str) -> bool:
-    """Check whether an object has one of several types."""
-    return any(name in node.types for name in names)
+    return clean_text(value)
 
 
 def walk_objects(nodes: Iterable[LinkedObject]) -> Iterator[LinkedObject]:
@@ -216,7 +184,5 @@ def walk_objects(nodes: Iterable[LinkedObject]) -> Iterator[LinkedObject]:
             continue
         seen.add(id(node))
         yield node
-        inner = [
-            value for values in node.values.values() for value in values if isinstance(value, LinkedObject)
-        ]
-        stack.extend(reversed(inner))
+        inner = [each for values in node.values.values() for each in values]
+        stack.extend(each for each in reversed(inner) if isinstance(each, LinkedObject))

@@ -34,7 +34,7 @@ PARTS = {"city": "cityname", "postcode": "postalcode"}
 OWN_CONTACTS = {"phonenumber": "phone", "emailaddress": "email", "email": "email", "phone": "phone"}
 """Properties of a party itself that are contacts."""
 ACCOUNT_TYPES = frozenset(("accountid", "accountnumber", "account"))
-MAX_IATA_LENGTH = 5
+UN_LOCODE_LENGTH = 5
 
 
 class Amount(NamedTuple):
@@ -52,10 +52,8 @@ class ObjectReader:
 
     def list_objects(self, node: LinkedObject | None, *names: str) -> list[LinkedObject]:
         """List the objects of a property, links followed, each once."""
-        if node is None:
-            return []
         found: list[LinkedObject] = []
-        for value in list_property(node, *names):
+        for value in list_property(node, *names) if node is not None else ():
             resolved = self.graph.resolve(value, self.doubts)
             if resolved is not None and all(resolved is not each for each in found[-200:]):
                 found.append(resolved)
@@ -70,6 +68,10 @@ class ObjectReader:
         if isinstance(value, LinkedObject):
             value = next(iter(list_property(value, "numericalvalue")), None)
         return parse_number(clean_text(value), self.doubts, field)
+
+    def read_first_number(self, node: LinkedObject, name: str, field: str | None = None) -> float | None:
+        """Read the first value of a property as a number."""
+        return self.read_number(next(iter(list_property(node, name)), None), field)
 
     def read_kilograms(self, node: LinkedObject | None, name: str, field: str) -> float | None:
         """Read a weight; one without a unit is kilograms, in doubt."""
@@ -95,17 +97,19 @@ class ObjectReader:
                 return number, get_code(unit) if unit else None
         return None, None
 
-    # --- places
-
     def read_place(self, node: LinkedObject, name: str) -> str | None:
-        """Read the IATA code of a location."""
+        """Read the IATA code of a location; of a UN/LOCODE the last three letters, as in air transport."""
         for value in list_property(node, name):
             if isinstance(value, str) and not LINK.fullmatch(value.strip()):
-                return _shorten_place(value)
-            location = self.graph.resolve(value, self.doubts)
-            if location is not None:
-                code = read_property(location, "locationcodes")
-                return _shorten_place(get_code(code)) if code else None
+                text = value
+            elif (location := self.graph.resolve(value, self.doubts)) is not None:
+                text = get_code(read_property(location, "locationcodes") or "")
+            else:
+                continue
+            code = (clean_text(text) or "").upper().replace(" ", "")
+            if not code.isascii() or not code.isalnum():
+                return None
+            return code[2:] if len(code) == UN_LOCODE_LENGTH else code
         return None
 
     # --- parties
@@ -159,7 +163,7 @@ class ObjectReader:
         details = self._find_details(party)
         place = self.find_object(details, "basedatlocation")
         holder = self.find_object(place, "address") or self.find_object(details, "address") or place
-        fields: Fields = dict.fromkeys((*PARTS, "address", "country"))
+        fields: Fields = dict.fromkeys(("city", "postcode", "address", "country"))
         if holder is not None:
             fields |= {part: read_property(holder, name) for part, name in PARTS.items()}
             lines, box = read_all(holder, "streetaddresslines"), read_property(holder, "postofficebox")
@@ -184,12 +188,9 @@ class ObjectReader:
     def _read_contacts(self, nodes: list[LinkedObject]) -> dict[str, str]:
         """Read the first telephone number and e-mail address of a party and its contact persons."""
         kinds: dict[str, str] = KEYS["contacts"]
-        holders = [
-            *nodes,
-            *(person for node in nodes for person in self.list_objects(node, "contactpersons")),
-        ]
+        people = [person for node in nodes for person in self.list_objects(node, "contactpersons")]
         found: dict[str, str] = {}
-        for holder in holders:
+        for holder in (*nodes, *people):
             for contact in self.list_objects(holder, "contactdetails"):
                 text = read_property(contact, "textualvalue")
                 kind = kinds.get(get_local_name(read_property(contact, "contactdetailtype") or ""))
@@ -200,11 +201,3 @@ class ObjectReader:
                 if own:
                     found.setdefault(kind, own)
         return found
-
-
-def _shorten_place(text: str) -> str | None:
-    """Return an IATA code; of a UN/LOCODE the last three letters, as in air transport."""
-    code = (clean_text(text) or "").upper().replace(" ", "")
-    if not code.isascii() or not code.isalnum():
-        return None
-    return code[2:] if len(code) == MAX_IATA_LENGTH else code or None

@@ -24,7 +24,6 @@ from consignments.messages.onerecord.graph import (
     ObjectGraph,
     get_code,
     get_local_name,
-    has_type,
     list_property,
     read_property,
     walk_objects,
@@ -40,6 +39,7 @@ MAX_WAYBILLS_OF_A_SHIPMENT = 10
 """A house and its masters share a shipment; links of more waybills to it are not followed."""
 MAX_BOOKING_OBJECTS = 1000
 MAX_KIND_CHARACTERS = 40
+NOTE_CODES = ("country", "subjectcode", "contentcode")
 YES = frozenset(("true", "1", "yes"))
 
 
@@ -75,10 +75,8 @@ class OneRecordLinker:
 
     def read_all(self) -> Iterator[tuple[str, Parsed]]:
         """Yield what all documents together declare, each with the name of the document it stands in."""
-        nodes = [node for node in walk_objects(self.graph.roots) if not node.is_link]
-        documents = _Documents(self.graph, nodes)
         found = False
-        for node, parsed in documents.read_all():
+        for node, parsed in _Documents(self.graph).read_all():
             found = True
             yield self._sources.get(id(node), self._last_source), parsed
         if not found:
@@ -91,10 +89,12 @@ class OneRecordLinker:
 class _Documents:
     """The objects of a run, and what refers to what."""
 
-    def __init__(self, graph: ObjectGraph, nodes: list[LinkedObject]) -> None:
-        self.graph, self.nodes = graph, nodes
+    def __init__(self, graph: ObjectGraph) -> None:
+        nodes = [node for node in walk_objects(graph.roots) if not node.is_link]
+        self.quiet = ObjectReader(graph, Doubts())
         self.waybills = [node for node in nodes if is_waybill(node)]
-        self.shipments = [node for node in nodes if has_type(node, "shipment") and not is_waybill(node)]
+        self.pieces = [node for node in nodes if "piece" in node.types]
+        self.shipments = [node for node in nodes if "shipment" in node.types and not is_waybill(node)]
         self.masters: dict[int, LinkedObject] = {}
         self.referred_masters: set[int] = set()
         self.shipment_of: dict[int, LinkedObject] = {}
@@ -102,7 +102,11 @@ class _Documents:
         self.notes_about: dict[int, list[LinkedObject]] = {}
         self._link_waybills()
         self._link_shipments()
-        self._link_notes()
+        for note in nodes:
+            if "customsinformation" in note.types:
+                for name in ("issuedforpiece", "issuedforshipment", "issuedforwaybill"):
+                    for target in self.quiet.list_objects(note, name):
+                        self.notes_about.setdefault(id(target), []).append(note)
 
     def read_all(self) -> Iterator[tuple[LinkedObject, Parsed]]:
         """Read masters first, then houses and direct waybills, then goods without a waybill."""
@@ -114,7 +118,7 @@ class _Documents:
             if id(shipment) not in used:
                 yield shipment, self._read_loose(shipment, shipment)
         if not self.shipments and not self.waybills:
-            for piece in [node for node in self.nodes if has_type(node, "piece")]:
+            for piece in self.pieces:
                 parsed = self._read_loose(piece, LinkedObject("", {"shipment"}, {"pieces": [piece]}))
                 if parsed.fields.keys() & {"description", "gross_weight_kg"}:
                     yield piece, parsed
@@ -123,49 +127,37 @@ class _Documents:
 
     def _link_waybills(self) -> None:
         for node in self.waybills:
-            for house in self._list_linked(node, "housewaybills"):
+            for house in self.quiet.list_objects(node, "housewaybills"):
                 self.masters.setdefault(id(house), node)
                 self.referred_masters.add(id(node))
-            for master in self._list_linked(node, "masterwaybill"):
+            for master in self.quiet.list_objects(node, "masterwaybill"):
                 if master is not node:
                     self.masters.setdefault(id(node), master)
                     self.referred_masters.add(id(master))
 
     def _link_shipments(self) -> None:
         for node in self.waybills:
-            for shipment in self._list_linked(node, "shipment"):
+            for shipment in self.quiet.list_objects(node, "shipment"):
                 self._assign_shipment(node, shipment)
         for shipment in self.shipments:
-            for waybill in self._list_linked(shipment, "waybill"):
+            for waybill in self.quiet.list_objects(shipment, "waybill"):
                 self._assign_shipment(waybill, shipment)
-            for piece in self._list_linked(shipment, "pieces"):
+            for piece in self.quiet.list_objects(shipment, "pieces"):
                 piece.values.setdefault("ofshipment", [shipment])
-        for piece in self.nodes:
-            if has_type(piece, "piece"):
-                for shipment in self._list_linked(piece, "ofshipment"):
-                    if not list_property(shipment, "pieces"):
-                        shipment.values["linkedpieces"] = [*shipment.values.get("linkedpieces", ()), piece]
+        linked: dict[int, list[LinkedObject]] = {}
+        for piece in self.pieces:
+            for shipment in self.quiet.list_objects(piece, "ofshipment"):
+                if not list_property(shipment, "pieces"):
+                    linked.setdefault(id(shipment), []).append(piece)
         for shipment in self.shipments:
-            linked = shipment.values.pop("linkedpieces", None)
-            if linked:
-                shipment.values["pieces"] = linked
+            if id(shipment) in linked:
+                shipment.values["pieces"] = list[Any](linked[id(shipment)])
 
     def _assign_shipment(self, waybill: LinkedObject, shipment: LinkedObject) -> None:
         """Assign a waybill its shipment, unless the shipment has more waybills than carriage knows."""
         if id(waybill) not in self.shipment_of and self._uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
             self._uses[id(shipment)] += 1
             self.shipment_of[id(waybill)] = shipment
-
-    def _link_notes(self) -> None:
-        for node in self.nodes:
-            if has_type(node, "customsinformation"):
-                for name in ("issuedforpiece", "issuedforshipment", "issuedforwaybill"):
-                    for target in self._list_linked(node, name):
-                        self.notes_about.setdefault(id(target), []).append(node)
-
-    def _list_linked(self, node: LinkedObject, name: str) -> list[LinkedObject]:
-        found = [self.graph.resolve(value) for value in list_property(node, name)]
-        return [each for each in found if each is not None]
 
     def _find_level(self, node: LinkedObject) -> Level:
         """Find the level by the type of the waybill, else by its links and its prefix."""
@@ -185,14 +177,14 @@ class _Documents:
     # --- declarations
 
     def _read_waybill(self, node: LinkedObject, level: Level) -> Parsed:
-        issued_at = parse_time(read_property(node, "carrierdeclarationdate"))
-        waybill = Declaration(issued_at=issued_at, level=level)
-        reader = ObjectReader(self.graph, waybill.doubts)
+        waybill = Declaration(
+            issued_at=parse_time(read_property(node, "carrierdeclarationdate")), level=level
+        )
+        reader, fields = ObjectReader(self.quiet.graph, waybill.doubts), waybill.fields
         shipment = self.shipment_of.get(id(node))
         if shipment is None and list_property(node, "shipment"):
             waybill.doubts.add("link_unresolved")
         self._fill(waybill, reader, node, shipment)
-        fields = waybill.fields
         if level == "house":
             fields["master_id"] = self._read_master_number(reader, node)
             number = identify_house(fields["master_id"], _read_house_number(node), fields, waybill.doubts)
@@ -206,11 +198,10 @@ class _Documents:
 
     def _read_loose(self, node: LinkedObject, shipment: LinkedObject) -> Declaration:
         """Read goods that have no waybill."""
-        is_piece = has_type(node, "piece")
         waybill = Declaration()
-        reader = ObjectReader(self.graph, waybill.doubts)
-        reader.list_objects(node, "waybill")
-        if is_piece:
+        reader = ObjectReader(self.quiet.graph, waybill.doubts)
+        reader.list_objects(node, "waybill")  # for the doubt about a link
+        if "piece" in node.types:
             reader.list_objects(node, "ofshipment")
         self._fill(waybill, reader, None, shipment)
         waybill.doubts.add("identifier_missing")
@@ -231,21 +222,16 @@ class _Documents:
         fields |= read_goods(reader, waybill, shipment)
         fields |= _read_charges(reader, waybill)
         fields |= _read_journey(reader, holders, fields)
-        pieces = list_pieces(reader, [node for node in (shipment, waybill) if node is not None])
-        notes, filled.extras = decode_notes(self._read_notes(reader, [*holders, *pieces]), reader.doubts)
-        for name, value in notes.items():
-            if name in ("payment", "service", "nature") or fields.get(name) is None:
-                fields[name] = value
-
-    def _read_notes(self, reader: ObjectReader, nodes: list[LinkedObject]) -> list[CustomsNote]:
-        found: dict[CustomsNote, None] = {}
-        for node in nodes:
+        notes: dict[CustomsNote, None] = {}
+        for node in (*holders, *list_pieces(reader, holders[::-1])):
             own = reader.list_objects(node, "customsinformation")
             for note in (*own, *self.notes_about.get(id(node), ())):
-                names = ("country", "subjectcode", "contentcode")
-                country, subject, code = (get_code(read_property(note, name) or "").upper() for name in names)
-                found[CustomsNote(country, subject, code, read_property(note, "note") or "")] = None
-        return list(found)
+                codes = (get_code(read_property(note, name) or "").upper() for name in NOTE_CODES)
+                notes[CustomsNote(*codes, read_property(note, "note") or "")] = None
+        decoded, filled.extras = decode_notes(list(notes), reader.doubts)
+        for name, value in decoded.items():
+            if name in ("payment", "service", "nature") or fields.get(name) is None:
+                fields[name] = value
 
     def _read_master_number(self, reader: ObjectReader, node: LinkedObject) -> str | None:
         master = self.masters.get(id(node)) or reader.find_object(node, "masterwaybill")
@@ -261,7 +247,7 @@ def is_waybill(node: LinkedObject) -> bool:
     if any(kind.endswith("waybill") for kind in node.types):
         return True
     numbered = bool(list_property(node, "waybillnumber"))
-    return numbered and (not node.types or has_type(node, "shipment"))
+    return numbered and (not node.types or "shipment" in node.types)
 
 
 def _read_awb_text(node: LinkedObject) -> str | None:
@@ -286,18 +272,13 @@ def _read_charges(reader: ObjectReader, waybill: LinkedObject | None) -> Fields:
         return {}
     nil = (read_property(waybill, "nvdforcustoms") or "").lower() in YES
     declared = None if nil else reader.read_amount(waybill, "declaredvalueforcustoms", "declared_value")
-    lines = [
-        reader.read_amount(line, "chargetotal", "postage")
-        for line in reader.list_objects(waybill, "waybilllineitems")
-    ]
-    others = [
-        reader.read_amount(charge, "otherchargeamount", "postage")
-        for charge in reader.list_objects(waybill, "othercharges")
-    ]
+    lines, others = (
+        [reader.read_amount(each, name, "postage") for each in reader.list_objects(waybill, of)]
+        for of, name in (("waybilllineitems", "chargetotal"), ("othercharges", "otherchargeamount"))
+    )
     amounts = [amount for amount in (*lines, *others) if amount is not None]
     complete = bool(lines) and None not in lines
-    currency = declared.currency if declared and declared.currency else None
-    currency = currency or next((amount.currency for amount in amounts if amount.currency), None)
+    currency = next((each.currency for each in (declared, *amounts) if each and each.currency), None)
     alike = all(amount.currency in (None, currency) for amount in amounts)
     if complete and not alike:
         reader.doubts.add("currency_mixed")
@@ -337,8 +318,7 @@ def _list_legs(reader: ObjectReader, holder: LinkedObject) -> list[LinkedObject]
     for source in (holder, *below):
         legs = quiet.list_objects(source, "transportlegs")
         if legs:
-            numbers = (next(iter(list_property(leg, "sequencenumber")), None) for leg in legs)
-            places = [quiet.read_number(number) or 0.0 for number in numbers]
+            places = [quiet.read_first_number(leg, "sequencenumber") or 0.0 for leg in legs]
             ordered = sorted(range(len(legs)), key=places.__getitem__)
             return [quiet.find_object(legs[place], "activity") or legs[place] for place in ordered]
     return []
