@@ -6,9 +6,9 @@ A line that begins with neither a known segment code nor a slash is the rest of 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.air.customs_notes import CustomsNote
@@ -25,7 +25,7 @@ from consignments.messages.content.values import (
 MAX_BYTES = 1_000_000
 """A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
 LINE_WIDTH = 69
-PARTY_CODES = ("SHP", "CNE", "NFY", "AGT")
+PARTY_CODES, PARTY_PARTS = ("SHP", "CNE", "NFY", "AGT"), ("NAM", "ADR", "LOC")
 _SEGMENT_CODES_NAMES = (
     "ACC ADR AGT ARD CDC CER CNE COI COL COR CVD DES DIM FLT HBS HTS ISU LOC MBI NAM NFY NOM OCI OPI OSI OTH PPD RCP REF RTD RTE RTG "
     "SCI SHP SII SPH SRI SSR TXT UCR ULD"
@@ -43,32 +43,27 @@ PHONE_CODES = frozenset(("TE", "TEL", "PHO", "PH"))
 COUNTRY_LINE = re.compile(r"[A-Z]{2}(?:/.*)?")
 CONTACT_CODES = frozenset(("TE", "TEL", "PHO", "PH", "FX", "FAX", "TL", "TX"))
 """Codes of contacts; a fax or telex is no telephone."""
-ACCOUNT_CHARACTERS = 14
 WAYBILL = re.compile(r"\s*(\d{3})[- ]?(\d{8})\s*/?([A-Z]{3})?([A-Z]{3})?\s*(?:/?(.*))?", re.ASCII | re.DOTALL)
 TOTALS = re.compile(
     r"[A-Z]?\s*(\d*)\s*(?:/?([KL])\s*([-\d.,eE+]*))?\s*(?:(?:MC|CF|CC|CI)[\d.,]*)?.*", re.ASCII | re.DOTALL
 )
 
 
-@dataclass
-class Segment:
-    """One segment."""
+class Segment(NamedTuple):
+    """One segment: its code and its lines."""
 
     code: str
-    first: str
-    rest: list[str] = field(default_factory=list)
+    lines: list[str]
 
     @property
-    def lines(self) -> list[str]:
-        """All lines."""
-        return [self.first, *self.rest]
+    def parts(self) -> list[str]:
+        """The parts of all lines."""
+        return [part for line in self.lines for part in line.split("/")]
 
 
-@dataclass
-class ImpMessage:
-    """One message."""
+class ImpMessage(NamedTuple):
+    """One message; what stands before its first segment is its head."""
 
-    kind: str
     version: int
     head: str
     segments: list[Segment]
@@ -113,13 +108,19 @@ def parse_imp(content: bytes) -> ImpMessage:
     lines = split_lines(unwrap_interchange(decode_text(content)))
     envelope_time = None
     for place, line in enumerate(lines):
-        found = HEAD.fullmatch(line)
-        if found:
-            body = [found[3], *lines[place + 1 :]]
-            head, segments = _gather_segments(_join_wraps(body))
-            return ImpMessage(found[1], int(found[2]), head, segments, envelope_time)
-        time = ENVELOPE_TIME.match(line)
-        envelope_time = (time[1], time[2]) if time else envelope_time
+        if found := HEAD.fullmatch(line):
+            head: list[str] = []
+            segments: list[Segment] = []
+            for whole in _join_wraps([found[3], *lines[place + 1 :]]):
+                if segment := match_segment(whole):
+                    segments.append(Segment(segment[1], [segment[2] or ""]))
+                elif segments:
+                    segments[-1].lines.append(whole.removeprefix("/"))
+                else:
+                    head.append(whole)
+            return ImpMessage(int(found[2]), "".join(head), segments, envelope_time)
+        if time := ENVELOPE_TIME.match(line):
+            envelope_time = (time[1], time[2])
     raise MessageFault("no Cargo-IMP message", expected="a line FWB/16, FHL/4 or of another version")
 
 
@@ -130,7 +131,7 @@ def _join_wraps(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         if not line.strip() or line.strip() in END_MARKS or ENVELOPE_LINE.fullmatch(line):
             continue
-        if starts_segment(line) or line.startswith("/"):
+        if match_segment(line) or line.startswith("/"):
             if parts:
                 yield "".join(parts)
             parts = [line]
@@ -143,41 +144,33 @@ def _join_wraps(lines: Sequence[str]) -> Iterator[str]:
         yield "".join(parts)
 
 
-def starts_segment(line: str) -> bool:
-    """Check whether a line begins a segment."""
+def match_segment(line: str) -> re.Match[str] | None:
+    """Match a line that begins a segment: its code, and what stands behind it."""
     found = SEGMENT.fullmatch(line)
     if found is None or found[1] not in SEGMENT_CODES:
-        return False
-    return found[2] is not None or found[1] in PARTY_CODES
+        return None
+    return found if found[2] is not None or found[1] in PARTY_CODES else None
 
 
-def _gather_segments(lines: Iterator[str]) -> tuple[str, list[Segment]]:
-    head: list[str] = []
-    segments: list[Segment] = []
-    for line in lines:
-        if starts_segment(line):
-            found = SEGMENT.fullmatch(line)
-            assert found is not None
-            segments.append(Segment(found[1], found[2] or ""))
-        elif segments:
-            segments[-1].rest.append(line.removeprefix("/"))
-        else:
-            head.append(line)
-    return "".join(head), segments
+def index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    """Index segments by their code."""
+    found: dict[str, list[Segment]] = {}
+    for segment in segments:
+        found.setdefault(segment.code, []).append(segment)
+    return found
 
 
 # --- parts that both messages have ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class WaybillLine:
+class WaybillLine(NamedTuple):
     """The line that names a waybill: `057-51987552PVGCDG/T12K174.5MC1.2`."""
 
-    number: str | None
-    origin: str | None
-    destination: str | None
-    pieces: float | None
-    weight_kg: float | None
+    number: str | None = None
+    origin: str | None = None
+    destination: str | None = None
+    pieces: float | None = None
+    weight_kg: float | None = None
 
 
 def read_waybill_line(text: str, doubts: Doubts) -> WaybillLine:
@@ -185,7 +178,7 @@ def read_waybill_line(text: str, doubts: Doubts) -> WaybillLine:
     found = WAYBILL.fullmatch(text.strip())
     if found is None:
         doubts.add("identifier_malformed" if text.strip() else "identifier_missing")
-        return WaybillLine(None, None, None, None, None)
+        return WaybillLine()
     pieces, weight = read_totals(found[5] or "", doubts)
     return WaybillLine(f"{found[1]}-{found[2]}", found[3], found[4], pieces, weight)
 
@@ -215,68 +208,62 @@ def read_imp_weight(text: str, doubts: Doubts) -> float | None:
     return weight * IMP_KILOGRAMS[unit]
 
 
-def read_imp_party(segments: Sequence[Segment], prefix: str, doubts: Doubts, *, named_first: bool) -> Fields:
-    """Read the name, address and telephone of a party."""
-    named = {segment.code: segment for segment in segments[1:]}
-    lead = segments[0]
-    bare = [line for line in lead.rest if line.strip()]
-    fields: Fields = {}
-    if lead.first.strip():
-        is_account = (
-            not named_first and len(lead.first) <= ACCOUNT_CHARACTERS and " " not in lead.first.strip()
-        )
-        if is_account:
-            fields["account"] = lead.first.strip()
-        elif "NAM" not in named:
-            bare = [lead.first, *bare]
-    if "LOC" in named:
-        bare += [f"{line}" for line in named["LOC"].rest]
-    places = [
+def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    """Return each party's segment with the name, address and place that follow it."""
+    groups: dict[str, list[Segment]] = {}
+    current: list[Segment] | None = None
+    for segment in segments:
+        if segment.code in PARTY_CODES:
+            current = [segment]
+            groups.setdefault(segment.code, current)
+        elif segment.code in PARTY_PARTS and current is not None:
+            current.append(segment)
+        else:
+            current = None
+    return groups
+
+
+def read_imp_party(segments: Sequence[Segment], prefix: str, doubts: Doubts) -> Fields:
+    """Read the name, address and telephone of a party, whose first line is no account."""
+    named = {segment.code: segment.lines for segment in segments[1:]}
+    bare = [line for line in segments[0].lines[1:] if line.strip()]
+    if segments[0].lines[0].strip() and "NAM" not in named:
+        bare = [segments[0].lines[0], *bare]
+    bare += named.get("LOC", [])[1:]
+    contacts = [line for line in bare if _is_contact(line)]
+    ends = [
         place for place, line in enumerate(bare) if COUNTRY_LINE.fullmatch(line) and not _is_contact(line)
     ]
-    contacts = [line for line in bare if _is_contact(line)]
-    end = places[-1] if places else len(bare)
-    before = [line for line in bare[:end] if not _is_contact(line)]
-    country: list[str] = bare[end].split("/") if places else []
-    name, streets, city = _split_bare_lines(before, has_city="LOC" not in named)
+    country = bare[ends[-1]].split("/") if ends else []
+    name, *streets = [line for line in bare[: ends[-1] if ends else None] if not _is_contact(line)] or [""]
+    city = streets.pop() if "LOC" not in named and len(streets) >= 2 else ""
     if "NAM" in named:
-        name = _join_lines(named["NAM"].lines, " ")
+        name = _join_lines(named["NAM"], " ")
     if "ADR" in named:
-        streets = [line for line in named["ADR"].lines if line.strip()]
+        streets = named["ADR"]
     if "LOC" in named:
-        city = named["LOC"].first
+        city = named["LOC"][0]
     values = {
         "name": name,
         "address": _join_lines(streets, ", "),
-        "city": city.split("/")[0] if city else None,
+        "city": city.split("/")[0],
         "country": read_country(country[0], f"{prefix}_country", doubts) if country else None,
         "postcode": country[1] if len(country) > 1 else None,
         "phone": _find_phone([*country[2:], *(part for line in contacts for part in line.split("/"))]),
     }
-    return fields | {
-        f"{prefix}_{key}": " ".join(value.split()) or None for key, value in values.items() if value
-    }
+    return {f"{prefix}_{key}": " ".join(value.split()) or None for key, value in values.items() if value}
 
 
 def _is_contact(line: str) -> bool:
     return line.split("/")[0] in CONTACT_CODES and "/" in line
 
 
-def _split_bare_lines(lines: Sequence[str], *, has_city: bool) -> tuple[str | None, list[str], str | None]:
-    """Split the lines into name, streets and place by their order."""
-    name, others = (lines[0], list(lines[1:])) if lines else (None, [])
-    if has_city and len(others) >= 2:
-        return name, others[:-1], others[-1]
-    return name, others, None
-
-
-def _join_lines(lines: Sequence[str], glue: str) -> str | None:
-    return glue.join(line.strip() for line in lines if line.strip()) or None
+def _join_lines(lines: Sequence[str], glue: str) -> str:
+    return glue.join(line.strip() for line in lines if line.strip())
 
 
 def _find_phone(parts: Sequence[str]) -> str | None:
-    pairs = pairwise(parts)
-    return next((number for code, number in pairs if code in PHONE_CODES and number), None)
+    return next((number for code, number in pairwise(parts) if code in PHONE_CODES and number), None)
 
 
 def read_imp_notes(by_code: Mapping[str, Sequence[Segment]]) -> list[CustomsNote]:

@@ -9,33 +9,15 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
+from consignments.messages.configuration import load_table
 from consignments.messages.content.values import Doubts, build_date, parse_short_date
 
-PAYMENTS = {
-    "BILL": "account",
-    "CC": "card",
-    "CHQ": "cheque",
-    "CSH": "cash",
-    "CTO": "crypto",
-    "EFT": "transfer",
-    "MBL": "mobile",
-}
-SERVICES = {"01": "general", "02": "express", "03": "ecommerce"}
-NATURES = {"B2B": "sale", "B2C": "sale", "C2B": "returned", "C2C": "other", "P2P": "other"}
+_CODES = load_table("air/customs_codes")
+PAYMENTS: dict[str, str] = _CODES["payments"]
+SERVICES: dict[str, str] = _CODES["services"]
 SUBJECTS = {"sender": "SHP", "consignee": "CNE"}
 CUSTOMER, CONSIGNEE_HOLDS = "CUS", "C"
 """The subject of the account's own notes, and the code of its holder if that is the consignee."""
-RAW_EXTRAS = {
-    "AN": "account_name",
-    "AI": "account_issuer",
-    "AH": "account_holder",
-    "AF": "shipping_frequency",
-    "IA": "account_ip",
-    "IR": "pickup_ip",
-    "RT": "transaction_type",
-}
-"""Columns beyond the record that take a note's content as it is."""
-KNOWN = {"Y": "yes", "N": "no"}
 FULL_DATE_DIGITS = 8
 
 
@@ -62,12 +44,14 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str
         "account_id": codes.get("AR"),
         "account_opened_on": _read_account_date(codes["AE"], doubts) if "AE" in codes else None,
         "service": SERVICES.get(codes.get("FT", "")),
-        "nature": NATURES.get(codes.get("RT", "").upper()),
+        "nature": _CODES["natures"].get(codes.get("RT", "").upper()),
         "payment": PAYMENTS.get(codes.get("BT", "").upper()),
     }
-    extras: dict[str, Any] = {column: codes[code] for code, column in RAW_EXTRAS.items() if code in codes}
+    extras: dict[str, Any] = {
+        column: codes[code] for code, column in _CODES["extras"].items() if code in codes
+    }
     extras["customs_notes"] = "\n".join(map("/".join, notes))
-    extras["known_consignor"] = KNOWN.get(codes.get("KP", "").upper())
+    extras["known_consignor"] = _CODES["known"].get(codes.get("KP", "").upper())
     holder = "consignee" if codes.get("AH", "").upper() == CONSIGNEE_HOLDS else "sender"
     for prefix, subject in SUBJECTS.items():
         own = by_subject.get(subject, {})
@@ -84,15 +68,11 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str
     )
 
 
-def _read_account_date(text: str | None, doubts: Doubts) -> date | None:
+def _read_account_date(text: str, doubts: Doubts) -> date | None:
     """Read the day an account was opened, in either of its two forms: 01202023 and 20JAN23."""
-    if not text:
-        return None
     digits = text.strip()
     if len(digits) == FULL_DATE_DIGITS and digits.isascii() and digits.isdigit():
-        found = (
-            build_date(int(digits[4:]), int(digits[:2]), int(digits[2:4])) if digits[4:] != "0000" else None
-        )
+        found = build_date(int(digits[4:]), int(digits[:2]), int(digits[2:4]))
     else:
         found = parse_short_date(digits)
     if found is None:

@@ -14,25 +14,12 @@ from consignments.messages.air.cargo_imp import decode_text, split_lines
 from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.elements import Values
 from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
+from consignments.messages.configuration import load_table
 from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_moment
 from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow
 from consignments.messages.xml_parsing import Element
 
-XML_STATES: dict[str, EventState] = {
-    "CO": "assessment_complete",
-    "RI": "request_for_information",
-    "RS": "request_for_screening",
-    "CD": "do_not_load",
-    "CB": "do_not_load",
-}
-CAMIR_STATES: dict[str, EventState] = {
-    "SR": "received",
-    "SF": "assessment_complete",
-    **dict.fromkeys(("7H", "7J"), "request_for_information"),
-    **dict.fromkeys(("8H", "8J"), "request_for_screening"),
-    **dict.fromkeys(("6H", "6J"), "do_not_load"),
-    **dict.fromkeys(("6I", "7I", "8I"), "resolved"),
-}
+_CODES = load_table("air/customs_codes")
 AUTHORITIES = ("PACT", "ACAS", "ICS2")
 HOUSE_DOCUMENT = "703"
 WAYBILL_DOCUMENTS = ("740", "741")
@@ -51,7 +38,7 @@ def read_customs_status(root: Element, context: MessageContext) -> Iterator[Pars
     code, text = message.get("code"), message.get("text")
     if code is None:
         raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
-    state = XML_STATES.get(code.upper())
+    state: EventState | None = _CODES["xml_states"].get(code.upper())
     if state is None:
         yield Ignored("XCSN", f"its status {code[:10]!r} is not known")
         return
@@ -74,8 +61,8 @@ def _find_subject(message: Values) -> str:
     house = by_type.get(HOUSE_DOCUMENT) or (houses[0].get("id") if houses else None)
     if named is None and house is None:
         named = next(iter(by_type.values()), None) or message.get("named")
-    if named is None and house is None:
-        raise MessageFault("no waybill", where="AssociatedReferenceDocument", expected="its number")
+        if named is None:
+            raise MessageFault("no waybill", where="AssociatedReferenceDocument", expected="its number")
     return _join_identifier(named, house)
 
 
@@ -105,21 +92,18 @@ def read_response(root: Element, context: MessageContext) -> Iterator[Parsed]:
         return
     name, authority = _split_subject(subject), _name_authority(header.sender, None)
     for each in conditions:
-        code, reason = each.get("code") or "", each.get("reason")
-        failed = code.lower() in ("error", "rejected", "rejection", "failure")
+        condition, reason = each.get("code"), each.get("reason")
+        failed = (condition or "").lower() in ("error", "rejected", "rejection", "failure")
         state: EventState = "error" if failed else "received"
-        said = each.get("text") or reason
-        yield StateRow(
-            name, authority, state, reason if failed else code or None, said, header.issued_at, "XFNM"
-        )
+        code, text = reason if failed else condition, each.get("text") or reason
+        yield StateRow(name, authority, state, code, text, header.issued_at, "XFNM")
 
 
 def _split_subject(text: str) -> str:
     found = CAMIR_WAYBILL.match(text)
     if found is None:
         return clean_identifier(text, Doubts())
-    house = found[2] or (text[found.end() :].lstrip("/_ ") or None)
-    return _join_identifier(found[1], house)
+    return _join_identifier(found[1], found[2] or text[found.end() :].lstrip("/_ ") or None)
 
 
 def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:
@@ -135,22 +119,20 @@ def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parse
         waybill = CAMIR_WAYBILL.match(line)
         if waybill:
             subject = _join_identifier(waybill[1], None if waybill[2] == MASTER_SUFFIX else waybill[2])
-            line = line[waybill.end() :].strip()
-        status = CAMIR_STATUS.match(line.strip())
-        if status is None:
-            continue
-        found_any = True
-        yield _build_camir_event(status, subject, kind, context.received_at)
+            line = line[waybill.end() :]
+        if status := CAMIR_STATUS.match(line.strip()):
+            found_any = True
+            yield _build_camir_state(status, subject, kind, context.received_at)
     if not found_any:
         raise MessageFault("no status", where=kind, expected="a line CSN or ERR")
 
 
-def _build_camir_event(
+def _build_camir_state(
     status: re.Match[str], subject: str | None, kind: str, reference: datetime | None
 ) -> StateRow | Ignored:
     segment, code, day, month, clock, rest = status.groups()
     text = " ".join(rest.split()) or None
-    state = "error" if segment == "ERR" else CAMIR_STATES.get(code)
+    state: EventState | None = "error" if segment == "ERR" else _CODES["camir_states"].get(code)
     if state is None:
         return Ignored(kind, f"its status {code[:10]!r} is not known")
     if subject is None:

@@ -9,6 +9,9 @@ from consignments.messages.air.cargo_imp import (
     Segment,
     WaybillLine,
     decode_text,
+    group_parties,
+    index_segments,
+    match_segment,
     parse_imp,
     read_declared_values,
     read_imp_notes,
@@ -17,10 +20,8 @@ from consignments.messages.air.cargo_imp import (
     read_totals,
     read_waybill_line,
     split_lines,
-    starts_segment,
     unwrap_interchange,
 )
-from consignments.messages.air.fwb import group_parties, index_segments
 from consignments.messages.air.journeys import build_journey, join_places
 from consignments.messages.air.waybill_numbers import identify_house
 from consignments.messages.air.waybills import add_notes, finish_waybill, flag_piece_counts
@@ -58,7 +59,7 @@ def _refuse_damaged(content: bytes) -> None:
             and start not in ("HBS/", "MBI/")
             and start[3:] in ("/", " ")
             and line.count("/") > 1
-            and not starts_segment(line)
+            and match_segment(line) is None
         ):
             raise MessageFault(
                 "a damaged segment", where=f"FHL, line {number}", got=start.strip(), expected="HBS/ or MBI/",
@@ -74,7 +75,7 @@ def _read_list(
     if not starts:
         return []
     doubts = Doubts()
-    named = (each.first for each in segments[: starts[0]] if each.code == "MBI")
+    named = (each.lines[0] for each in segments[: starts[0]] if each.code == "MBI")
     line = read_waybill_line(next(named, head), doubts)
     houses = [
         _read_house(segments[start:end], line, Declaration(issued_at=issued_at, doubts=Doubts(doubts)))
@@ -89,13 +90,13 @@ def _read_list(
 
 def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declaration) -> Declaration:
     fields, doubts = house.fields, house.doubts
-    number, *parts = (part.strip() for part in segments[0].first.split("/"))
+    number, *parts = (part.strip() for part in segments[0].lines[0].split("/"))
     found, ends = _read_house_line(parts, doubts)
     fields |= found
     groups, by_code = group_parties(segments), index_segments(segments[1:])
     for code, side in (("SHP", "sender"), ("CNE", "consignee")):
         if code in groups:
-            fields |= read_imp_party(groups[code], side, doubts, named_first=True)
+            fields |= read_imp_party(groups[code], side, doubts)
     house.partial = not groups.keys() & {"SHP", "CNE"}
     text = _join_text([line for segment in by_code.get("TXT", []) for line in segment.lines])
     fields["description"] = text or fields["description"]
@@ -143,13 +144,7 @@ def _join_text(lines: Sequence[str]) -> str | None:
 
 
 def _read_tariff_codes(segments: Sequence[Segment]) -> Fields:
-    codes = [
-        part.strip()
-        for segment in segments
-        for line in segment.lines
-        for part in line.split("/")
-        if part.strip()
-    ]
+    codes = [part.strip() for segment in segments for part in segment.parts if part.strip()]
     if not codes:
         return {}
     return {"hs_code": codes[0], "items": [{"hs_code": code} for code in codes] if len(codes) > 1 else None}

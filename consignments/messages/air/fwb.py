@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import (
-    PARTY_CODES,
     ImpMessage,
     Segment,
     WaybillLine,
+    group_parties,
+    index_segments,
     parse_imp,
     read_declared_values,
     read_imp_notes,
@@ -28,7 +29,7 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed
 
-PARTY_PARTS = ("NAM", "ADR", "LOC")
+ACCOUNT_CHARACTERS = 14
 DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
 
 
@@ -55,42 +56,25 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     yield finish_waybill(waybill)
 
 
-def index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    """Index segments by their code."""
-    found: dict[str, list[Segment]] = {}
-    for segment in segments:
-        found.setdefault(segment.code, []).append(segment)
-    return found
-
-
-def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    """Return each party's segment with the name, address and place that follow it."""
-    groups: dict[str, list[Segment]] = {}
-    current: list[Segment] | None = None
-    for segment in segments:
-        if segment.code in PARTY_CODES:
-            current = [segment]
-            groups.setdefault(segment.code, current)
-        elif segment.code in PARTY_PARTS and current is not None:
-            current.append(segment)
-        else:
-            current = None
-    return groups
-
-
 def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
     groups = group_parties(segments)
     fields: Fields = {}
     for code, side in (("CNE", "consignee"), ("SHP", "sender")):
         if code in groups:
-            fields |= read_imp_party(groups[code], side, doubts, named_first=False)
-            account = fields.pop("account", None)
-            fields["account_id"] = account if side == "sender" else None
+            (_, (first, *others)), *named = groups[code]
+            account = first.strip()
+            if not account or len(first) > ACCOUNT_CHARACTERS or " " in account:
+                account = ""
+            lines = ["" if account else first, *others]
+            fields |= read_imp_party([Segment(code, lines), *named], side, doubts)
+            if side == "sender":
+                fields["account_id"] = account or None
     if "AGT" in groups:
-        named = next((part.first for part in groups["AGT"] if part.code == "NAM"), None)
-        lines = [line for line in groups["AGT"][0].rest if line.strip()]
-        on_one_line = [part for part in groups["AGT"][0].first.split("/") if not part[:1].isdigit()]
-        fields["declarant"] = (named or next(iter(lines), "") or "".join(on_one_line[1:2])).strip() or None
+        named_as = next((part.lines[0] for part in groups["AGT"] if part.code == "NAM"), None)
+        first, *others = groups["AGT"][0].lines
+        lines = [line for line in others if line.strip()]
+        on_one_line = [part for part in first.split("/") if not part[:1].isdigit()]
+        fields["declarant"] = (named_as or next(iter(lines), "") or "".join(on_one_line[1:2])).strip() or None
     return fields
 
 
@@ -144,7 +128,7 @@ def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts) -> Fields:
     fields = read_declared_values(by_code, doubts)
     totals = [
         parse_number(part[2:], doubts, "postage")
-        for part in _split_parts([*by_code.get("PPD", []), *by_code.get("COL", [])])
+        for part in _list_parts(by_code, "PPD", "COL")
         if part.startswith("CT") and part[2:]
     ]
     given = [total for total in totals if total is not None]
@@ -152,15 +136,15 @@ def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts) -> Fields:
 
 
 def _read_journey(line: WaybillLine, by_code: dict[str, list[Segment]], fields: Fields) -> Fields:
-    routes = [part.strip() for part in _split_parts(by_code.get("RTG", [])) if len(part.strip()) >= 3]
-    flights = _split_parts(by_code.get("FLT", []))[::2]
+    routes = [part.strip() for part in _list_parts(by_code, "RTG") if len(part.strip()) >= 3]
+    flights = _list_parts(by_code, "FLT")[::2]
     named = [(flight, None) for flight in flights] + [(None, route[3:5]) for route in routes]
     places = join_places(line.origin, *(route[:3] for route in routes), line.destination)
     return build_journey(places, fields) | {"carrier": find_airline(named)}
 
 
-def _split_parts(segments: Sequence[Segment]) -> list[str]:
-    return [part for segment in segments for line in segment.lines for part in line.split("/")]
+def _list_parts(by_code: dict[str, list[Segment]], *codes: str) -> list[str]:
+    return [part for code in codes for segment in by_code.get(code, ()) for part in segment.parts]
 
 
 def _find_level(met: set[str], description: str | None) -> Level:
@@ -175,7 +159,7 @@ def _read_issue_time(
     message: ImpMessage, by_code: dict[str, list[Segment]], context: MessageContext
 ) -> datetime | None:
     """Return the time of the envelope, else the day on which the waybill was issued."""
-    days = [parse_short_date(segment.first.split("/")[0]) for segment in by_code.get("ISU", [])]
+    days = [parse_short_date(segment.parts[0]) for segment in by_code.get("ISU", [])]
     day = next((day for day in days if day is not None), None)
     made_out = None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
     return message.complete_issue_time(context.received_at, day) or made_out
