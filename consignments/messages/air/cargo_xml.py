@@ -143,7 +143,7 @@ def _find_level(message: Values, code: str | None, description: str | None, note
 
 def read_message(table: str, root: Element, context: MessageContext) -> tuple[Values, Header]:
     """Read the values of a message and its header; a fault in the header is noted and never refuses the message."""
-    message = load_reader("header", table).read(root)
+    message = load_reader("header", table).read(root, {})
     if "MessageHeaderDocument" not in message:
         context.notes.append("the message has no header")
         return message, Header()
