@@ -43,6 +43,7 @@ PURPOSES: dict[str, Purpose] = {
 LEVELS: dict[str | None, Level] = {"740": "direct", "741": "master"}
 """Level of a waybill by its type code (UN/EDIFACT 1001)."""
 CONSOLIDATION_NOTE = "C"
+TRUE = ("true", "1")
 
 
 class Header(NamedTuple):
@@ -71,9 +72,8 @@ def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parse
         number = named if named is not None and len(houses) == 1 else own or (named if place == 1 else None)
         waybill = header.start_waybill()
         totals = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
-        freight = _sum_amounts(totals, waybill.doubts) or _read_money(
-            house, "freight_by_weight", waybill.doubts
-        )
+        freight = _sum_amounts(totals, waybill.doubts)
+        freight = freight or _read_money(house, "freight_by_weight", waybill.doubts)
         _read_body(waybill, house, house.get("items", ()), freight)
         _add_journey(waybill.fields, house, _read_flights(house) or _read_flights(master), master)
         in_master = master.get("number")  # optional in the element table
@@ -118,24 +118,22 @@ def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]
     _read_body(waybill, given, lines, freight)
     _add_journey(waybill.fields, given, _read_flights(given), {})
     waybill.fields["consignment_id"] = number or identify_by_content(waybill.fields)
-    description = waybill.fields.get("description")
-    waybill.level = _find_level(message, header.type_code, description, context.notes)
+    waybill.level = _find_level(message, header.type_code, waybill, context)
     yield finish_waybill(waybill)
 
 
 def _identify_house(waybill: Declaration, master: str | None, number: str | None) -> None:
-    fields = waybill.fields
-    fields["master_id"] = master
-    fields["consignment_id"] = identify_house(master, number, fields, waybill.doubts)
+    waybill.fields["master_id"] = master
+    waybill.fields["consignment_id"] = identify_house(master, number, waybill.fields, waybill.doubts)
 
 
-def _find_level(message: Values, code: str | None, description: str | None, notes: list[str]) -> Level:
+def _find_level(message: Values, code: str | None, waybill: Declaration, context: MessageContext) -> Level:
     """Determine if a waybill is direct or a master: by its type code, else by its header note, else by its description."""
     if code in LEVELS:
         return LEVELS[code]
-    notes.append("no type of waybill" if code is None else "an unknown type of waybill")
+    context.notes.append("no type of waybill" if code is None else "an unknown type of waybill")
     noted = message.get("header_note") == CONSOLIDATION_NOTE
-    return "master" if noted or looks_consolidated(description) else "direct"
+    return "master" if noted or looks_consolidated(waybill.fields.get("description")) else "direct"
 
 
 # --- header -----------------------------------------------------------------------------------------------------------
@@ -191,35 +189,24 @@ def _read_parties(waybill: Declaration, given: Values) -> None:
     """Add sender, consignee, forwarder and account, as the parties themselves say."""
     fields = waybill.fields
     for side in ("sender", "consignee"):
-        if side in given:
-            _read_party(side, given[side][0], fields, waybill.doubts)
+        for party in given.get(side, ())[:1]:
+            box = party.get("box")
+            lines = [*party.get("lines", ()), box and f"PO Box {box}"]
+            for name in ("name", "city", "postcode"):
+                fields[f"{side}_{name}"] = party.get(name)
+            fields[f"{side}_address"] = ", ".join(filter(None, lines)) or None
+            fields[f"{side}_country"] = read_country(party.get("country"), f"{side}_country", waybill.doubts)
+            for name in ("phone", "email"):
+                fields[f"{side}_{name}"] = get_first(party.get("contacts", ()), name)
+            if side == "sender":
+                fields["account_id"] = party.get("account")
     fields["declarant"] = given.get("declarant")
-
-
-def _read_party(side: str, party: Values, fields: Fields, doubts: Doubts) -> None:
-    lines = [line for line in party.get("lines", ()) if line]
-    box = party.get("box")
-    if box:
-        lines.append(f"PO Box {box}")
-    for name in ("name", "city", "postcode"):
-        fields[f"{side}_{name}"] = party.get(name)
-    fields[f"{side}_address"] = ", ".join(lines) or None
-    fields[f"{side}_country"] = read_country(party.get("country"), f"{side}_country", doubts)
-    for contact in party.get("contacts", ()):
-        for part in ("phone", "email"):
-            if contact.get(part) and not fields.get(f"{side}_{part}"):
-                fields[f"{side}_{part}"] = contact[part]
-    if side == "sender":
-        fields["account_id"] = party.get("account")
 
 
 def _add_notes(waybill: Declaration, given: Values) -> None:
     """Add what the customs notes of a waybill say."""
-    notes = [
-        CustomsNote(*[note.get(part) or "" for part in CustomsNote._fields])
-        for note in given.get("notes", ())
-    ]
-    add_notes(waybill, [note for note in notes if any(note)])
+    parts = ([note.get(part) or "" for part in CustomsNote._fields] for note in given.get("notes", ()))
+    add_notes(waybill, [CustomsNote(*each) for each in parts if any(each)])
 
 
 # --- goods ------------------------------------------------------------------------------------------------------------
@@ -276,12 +263,10 @@ def _read_item(line: Values, pieces: float | None, doubts: Doubts) -> Fields:
 def _read_kilograms(
     values: Values, name: str, doubts: Doubts, field: str | None = "gross_weight_kg"
 ) -> float | None:
-    """Read a weight in kilograms."""
     return parse_kilograms(values.get(name), values.get(f"{name}_unit"), doubts, field)
 
 
 def _check_volume(values: Values, doubts: Doubts) -> None:
-    """Flag a volume that is given in a unit of weight."""
     if is_weight_unit(values.get("volume_unit")):
         doubts.add("volume_in_weight_unit")
 
@@ -316,24 +301,19 @@ def _sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | Non
 
 def _read_charges(given: Values, freight: Money | None, doubts: Doubts) -> Fields:
     """Read the declared value, the freight in the one currency that the record has, and how carriage is paid."""
-    nil = _is_true(given.get("no_value"))
+    nil = str(given.get("no_value")).lower() in TRUE
     declared = None if nil else _read_money(given, "value", doubts, "declared_value")
     currency = (declared and declared.currency) or (freight and freight.currency) or given.get("currency")
-    comparable = freight is not None and freight.currency in (None, currency)
-    if freight is not None and not comparable:
+    if freight is not None and freight.currency not in (None, currency):
         doubts.add("currency_mixed")
-    flag = given.get("prepaid")
+        freight = None
+    prepaid = given.get("prepaid")
     return {
         "declared_value": declared.amount if declared else None,
         "currency": currency,
-        "postage": freight.amount if freight and comparable else None,
-        "payment": None if flag is None else "prepaid" if _is_true(flag) else "collect",
+        "postage": freight.amount if freight else None,
+        "payment": None if prepaid is None else "prepaid" if prepaid.lower() in TRUE else "collect",
     }
-
-
-def _is_true(text: str | None) -> bool:
-    """Check whether the text of an indicator says yes."""
-    return (text or "").lower() in ("true", "1")
 
 
 # --- the journey ------------------------------------------------------------------------------------------------------
