@@ -35,7 +35,6 @@ class MessageKind(NamedTuple):
     codes: tuple[str, ...] = ()
     test: str = ""
     reader: str = ""
-    element_reader: str = ""
     reason: str = ""
     newest: int | None = None
     is_streamed: bool = False
@@ -59,27 +58,21 @@ LEADING_XML = re.compile(
 """The root element, if only a declaration and comments come before it."""
 
 
-class _Registry(NamedTuple):
-    by_root: dict[str, MessageKind]
-    by_code: dict[str, MessageKind]
-    tested: list[MessageKind]
+@cache
+def list_kinds() -> list[MessageKind]:
+    """List the kinds of the registry; of several codes each is one."""
+    given = load_table("kinds")["kind"]
+    return [
+        MessageKind(**{"name": code} | each | {"codes": (code,)})
+        for each in given
+        for code in each.get("codes", ("",))
+    ]
 
 
 @cache
-def _load_registry() -> _Registry:
-    given = load_table("kinds")["kind"]
-    kinds = [MessageKind(**{"name": ""} | each | {"codes": tuple(each.get("codes", ()))}) for each in given]
-    return _Registry(
-        {kind.root: kind for kind in kinds if kind.root},
-        {code: kind._replace(name=code) for kind in kinds for code in kind.codes},
-        [kind for kind in kinds if kind.test],
-    )
-
-
-def list_kinds() -> list[MessageKind]:
-    """List the kinds of the registry."""
-    registry = _load_registry()
-    return list(dict.fromkeys((*registry.by_root.values(), *registry.tested, *registry.by_code.values())))
+def _index_kinds() -> dict[str, MessageKind]:
+    """Index the kinds by their root element or their code."""
+    return {kind.root or kind.codes[0]: kind for kind in list_kinds()}
 
 
 UNKNOWN_KIND = "unknown kind of message"
@@ -98,12 +91,15 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
     for mapping in mappings:
         if matches_mapping(head, mapping):
             return MessageKind(f"mapped by {mapping.name}", is_streamed=True, mapping=mapping)
-    registry = _load_registry()
     near = LEADING_XML.match(head[:ROOT_BYTES].decode("utf-8", "replace"))
-    kind = registry.by_root.get(near[1]) if near else None
-    if kind is not None and kind.element_reader and not kind.shared:
+    kind = _index_kinds().get(near[1]) if near else None
+    if kind is not None and kind.reader and not kind.shared:
         return kind
-    _refuse_compressed(head)
+    for mark, name in COMPRESSIONS.items():
+        if head.startswith(mark):
+            raise MessageFault(
+                "compressed", got=name, expected="a message as it is, or a zip archive", todo="decompress it"
+            )
     text = decode_head(head)
     start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
@@ -113,9 +109,9 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
     if start[0] == "<":
         root = LEADING_XML.match(start) or find_root(start)
         if root is None:
-            return MessageKind("XML", element_reader="kinds:refuse_element")
-        kind = registry.by_root.get(root[1])
-        if kind is not None and kind.element_reader and not kind.shared:
+            return MessageKind("XML", reader="kinds:refuse_unknown")
+        kind = _index_kinds().get(root[1])
+        if kind is not None and kind.reader and not kind.shared:
             return kind
     tested = find_tested_kind(head)
     if tested is not None or kind is not None:
@@ -127,33 +123,22 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
 
 def find_tested_kind(head: bytes) -> MessageKind | None:
     """Find the first kind whose test the beginning of a message passes."""
-    return next((kind for kind in _load_registry().tested if _load_function(kind.test)(head)), None)
+    return next((kind for kind in list_kinds() if kind.test and _load_function(kind.test)(head)), None)
 
 
-def refuse_element(root: Any, context: MessageContext) -> Iterator[Parsed]:
+def refuse_unknown(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Refuse XML whose root could not be found before it was parsed."""
-    del root, context
+    parse_xml(content, context.notes)
     raise _build_unknown_fault("XML without a known root element")
 
 
-def _refuse_compressed(head: bytes) -> None:
-    for mark, name in COMPRESSIONS.items():
-        if head.startswith(mark):
-            raise MessageFault(
-                "compressed", got=name, expected="a message as it is, or a zip archive", todo="decompress it"
-            )
-
-
 def _name_start(text: str) -> str:
-    root = find_root(text)
     if text[0] == "<":
+        root = find_root(text)
         return f"root element {root[1][:60] if root else ''!r}"
-    is_record = '"consignment_id"' in text or '"consignments"' in text
-    return (
-        "a record of the service, which is sent as application/json"
-        if is_record
-        else "JSON without a known key"
-    )
+    if '"consignment_id"' in text or '"consignments"' in text:
+        return "a record of the service, which is sent as application/json"
+    return "JSON without a known key"
 
 
 def _build_unknown_fault(got: str) -> MessageFault:
@@ -171,7 +156,7 @@ def _detect_text(text: str) -> MessageKind:
         if found:
             code = found[1] or found[2]
             other = MessageKind(code, reason="a message of cargo that holds no goods")
-            return _load_registry().by_code.get(code, other)
+            return _index_kinds().get(code, other)
     raise _build_unknown_fault("a text without a known first line")
 
 
@@ -182,8 +167,6 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
     context = structs.replace(context, newest=kind.newest)
     if kind.mapping is not None:
         yield from read_mapped(content, context, kind.mapping)
-    elif kind.element_reader:
-        yield from _load_function(kind.element_reader)(parse_xml(content, context.notes), context)
     elif kind.reader:
         yield from _load_function(kind.reader)(content, context)
     else:

@@ -32,7 +32,7 @@ from consignments.messages.parsed import (
     Purpose,
     build_count_fault,
 )
-from consignments.messages.xml_parsing import Element
+from consignments.messages.xml_parsing import Element, parse_xml
 
 PURPOSES: dict[str, Purpose] = {
     **dict.fromkeys(("creation", "create", "original", "9"), "create"),
@@ -62,9 +62,9 @@ class Header(NamedTuple):
 # --- the three messages -----------------------------------------------------------------------------------------------
 
 
-def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
+def read_house_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFZB."""
-    message, header = read_message("houses", root, context)
+    root, message, header = read_message("houses", content, context)
     master, houses = _find_houses(message, "HouseWaybill", root)
     named = message.get("named")
     for place, house in enumerate(houses, start=1):
@@ -82,9 +82,9 @@ def read_house_waybill(root: Element, context: MessageContext) -> Iterator[Parse
         yield finish_waybill(waybill)
 
 
-def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Parsed]:
+def read_house_manifest(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFHL: one declaration for each house."""
-    message, header = read_message("houses", root, context)
+    root, message, header = read_message("houses", content, context)
     master, houses = _find_houses(message, "HouseManifest", root)
     named = master.get("number") or message.get("named")
     waybills = []
@@ -106,9 +106,9 @@ def read_house_manifest(root: Element, context: MessageContext) -> Iterator[Pars
     yield from map(finish_waybill, waybills)
 
 
-def read_air_waybill(root: Element, context: MessageContext) -> Iterator[Parsed]:
+def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFWB."""
-    message, header = read_message("waybill", root, context)
+    _, message, header = read_message("waybill", content, context)
     given = _find_consignment(message, "Waybill")
     waybill = header.start_waybill()
     number = read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
@@ -139,12 +139,13 @@ def _find_level(message: Values, code: str | None, waybill: Declaration, context
 # --- header -----------------------------------------------------------------------------------------------------------
 
 
-def read_message(table: str, root: Element, context: MessageContext) -> tuple[Values, Header]:
-    """Read the values of a message and its header; a fault in the header is noted and never refuses the message."""
+def read_message(table: str, content: bytes, context: MessageContext) -> tuple[Element, Values, Header]:
+    """Read the root of a message, its values and its header; a fault in the header is noted and never refuses the message."""
+    root = parse_xml(content, context.notes)
     message = load_reader("header", table).read(root, {})
     if "MessageHeaderDocument" not in message:
         context.notes.append("the message has no header")
-        return message, Header()
+        return root, message, Header()
     issued = message.get("issued_at")
     issued_at = parse_moment(issued)
     if issued_at is None:
@@ -155,7 +156,8 @@ def read_message(table: str, root: Element, context: MessageContext) -> tuple[Va
     major = (message.get("version") or "").split(".")[0]
     if major.isascii() and major.isdigit() and len(major) < 4:
         context.note_version(f"version {int(major)}", int(major))
-    return message, Header(message.get("type_code"), issued_at, purpose or "create", message.get("sender"))
+    header = Header(message.get("type_code"), issued_at, purpose or "create", message.get("sender"))
+    return root, message, header
 
 
 def _find_consignment(message: Values, kind: str) -> Values:

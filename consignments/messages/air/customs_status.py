@@ -17,7 +17,6 @@ from consignments.messages.air.waybill_numbers import clean_identifier, read_way
 from consignments.messages.configuration import load_table
 from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_moment
 from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow
-from consignments.messages.xml_parsing import Element
 
 _CODES = load_table("air/customs_codes")
 AUTHORITIES = ("PACT", "ACAS", "ICS2")
@@ -32,9 +31,9 @@ MASTER_SUFFIX = "M"
 """What stands in the place of a house in CAMIR for the master itself."""
 
 
-def read_customs_status(root: Element, context: MessageContext) -> Iterator[Parsed]:
+def read_customs_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XCSN."""
-    message, header = read_message("status", root, context)
+    _, message, header = read_message("status", content, context)
     code, text = message.get("code"), message.get("text")
     if code is None:
         raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
@@ -81,9 +80,9 @@ def _name_authority(sender: str | None, text: str | None) -> str | None:
     return sender
 
 
-def read_response(root: Element, context: MessageContext) -> Iterator[Parsed]:
+def read_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFNM: an acknowledgement, or the errors of a message that was sent."""
-    message, header = read_message("response", root, context)
+    _, message, header = read_message("response", content, context)
     business = message.get("business", [])
     subject = business[0].get("id") if business else None
     conditions = [each for level in (message, *business) for each in level.get("conditions", ())]

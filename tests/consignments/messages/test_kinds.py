@@ -33,5 +33,5 @@ def test_a_sample_is_read(path: object) -> None:
 
 def test_each_kind_names_its_page() -> None:
     for kind in list_kinds():
-        assert bool(kind.page) == bool(kind.reader or kind.element_reader), kind
+        assert bool(kind.page) == bool(kind.reader), kind
         assert not kind.page or kind.name in (ROOT / "docs" / kind.page).read_text(), kind
