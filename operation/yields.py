@@ -1,18 +1,29 @@
 """Yield of alerts: the consignments that each one matched while it was valid, and what their inspections brought.
 
-One counter counts tables (`operation.inspections`) and the log of a service (`operation.logged_yields`). A match is a match by patterns
+One counter counts tables (`operation.inspections`) and the log of a service. A match is a match by patterns
 or by indicators at the time of receipt. The yield is the share of detections among the known results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
+from consignments.errors import PromotionRefused, ServiceFault
+from consignments.exchange.documents import AnyMessage
 from consignments.records import Alert, Consignment, Target
 from consignments.timestamps import to_us
 from consignments.visibility import FINAL_RESULTS, list_positive_results
 from features.alerts.alerts import Alerts
 from features.indicators.operation_keys import OperationKeys
 from features.normalization.normal_forms import normalize_consignment
+from models.signatures.envelope import Envelope
+from models.signatures.signed_message import decode_statement
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ArrivalEvent, Event, Kind, RecordEvent
+from serving.event_log.reader import LogReader
+from serving.state.consignment_states import rank_outcome
 
 
 class InspectionResult(NamedTuple):
@@ -91,3 +102,103 @@ class MatchCounter:
 def is_active(alert: Alert, at_us: int) -> bool:
     """Check if an alert is in force at a time, in microseconds since the epoch."""
     return to_us(alert.issued_at) <= at_us and (alert.expires_at is None or at_us < to_us(alert.expires_at))
+
+
+EXCLUDED_FROM_YIELDS = ("features", "keys", "reasons")
+READ_KINDS: tuple[Kind, ...] = ("decision", "arrival", "alert", "outcome", "message")
+
+
+class RecordedMessage(NamedTuple):
+    """A message of the log, with the time at which the service recorded it, in microseconds, and the API key, or the officer
+    who approved an own message.
+    """
+
+    message: AnyMessage
+    recorded_us: int | None
+    by: str
+
+
+class LoggedYields:
+    """A reader of the yields of the alerts of a log, and of its messages, in the order of the log.
+
+    `open_entries` returns the event codec, with a vault, because alerts and consignments name parties. A key that is added later counts for
+    the consignments that are read after that. Only consignments received since `begins_at` count; the first and the last of them were
+    received at `first_us` and `last_us`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        open_entries: Callable[[], EventCodec],
+        keys: OperationKeys,
+        target: Target = "any_offence",
+        begins_at: datetime | None = None,
+    ) -> None:
+        self._url, self._open_entries, self._sequence = url, open_entries, 0
+        self._target, self._begins_us = target, None if begins_at is None else to_us(begins_at)
+        self._counter = MatchCounter(keys)
+        self._standing: dict[str, tuple[int, int, int]] = {}
+        self._results: dict[str, InspectionResult] = {}
+        self.messages: list[RecordedMessage] = []
+        self.first_us: int | None = None
+        self.last_us: int | None = None
+
+    def read(self) -> "LoggedYields":
+        """Read the entries that are new in the log, and return itself; `ServiceFault` if it cannot be read."""
+        entries = self._open_entries()
+        with LogReader.open_to_read(self._url) as log:
+            for event in log.read_events(self._sequence, log.last_sequence, EXCLUDED_FROM_YIELDS, READ_KINDS):
+                self._apply(event, entries)
+                self._sequence = event.sequence
+        return self
+
+    @property
+    def alerts(self) -> Mapping[str, Alert]:
+        """Return the latest version of each alert."""
+        return self._counter.alerts
+
+    def count(self, alert_id: str) -> YieldCounts:
+        """Count the matches of an alert and their results."""
+        return self._counter.count(alert_id, self._results)
+
+    def _apply(self, event: Event, entries: EventCodec) -> None:
+        if isinstance(event, ArrivalEvent):
+            self._match(event, entries)
+        elif event.kind == "alert":
+            self._counter.add_alert(entries.alerts.decode(event), event.sequence)
+        elif event.kind == "outcome":
+            self._record_outcome(event, entries)
+        elif event.kind == "message":
+            self._record_message(event, entries)
+
+    def _match(self, event: ArrivalEvent, entries: EventCodec) -> None:
+        """Compare a consignment with the alerts that were in force when it was received."""
+        if self._begins_us is not None and event.at_us < self._begins_us:
+            return
+        self.first_us = event.at_us if self.first_us is None else min(self.first_us, event.at_us)
+        self.last_us = max(self.last_us or event.at_us, event.at_us)
+        if event.redacted or not self._counter.may_match(event.at_us):
+            return
+        c = entries.find_consignment(event)
+        if c is not None:
+            self._counter.record(c, event.sequence)
+
+    def _record_outcome(self, event: RecordEvent, entries: EventCodec) -> None:
+        """Record the result, unless a later one is known."""
+        outcome, name = entries.outcomes.decode(event), event.consignment_id
+        rank, _ = rank_outcome(outcome, event)
+        if name in self._standing and rank < self._standing[name]:
+            return
+        self._standing[name] = rank
+        if outcome.status == "inspected":
+            self._results[name] = InspectionResult.from_result(outcome.result, self._target)
+        else:
+            self._results.pop(name, None)
+
+    def _record_message(self, event: Event, entries: EventCodec) -> None:
+        try:
+            envelope = Envelope.read(entries.messages.decode(event).envelope)
+            message = decode_statement(envelope.get_statement())
+        except (ServiceFault, PromotionRefused, msgspec.DecodeError):  # it is of a later version
+            return
+        self.messages.append(RecordedMessage(message, event.recorded_us, event.asked_by))

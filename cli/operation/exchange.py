@@ -218,8 +218,7 @@ def import_(
     Exit code 2 if neither --alerts nor --service is given.
     """
     from consignments.exchange.documents import get_kind
-    from operation.exchange.folder import ExchangeFolder, Refused
-    from operation.exchange.imports import AlertTable, post_messages
+    from operation.exchange.folder import AlertTable, ExchangeFolder, Refused, post_messages
 
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")

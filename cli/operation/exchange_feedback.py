@@ -48,7 +48,7 @@ def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: 
         There is no log, or its keys are others.
     """
     from operation.inspections import build_yield
-    from operation.logged_yields import LoggedYields
+    from operation.yields import LoggedYields
     from serving.event_log.event_codec import EventCodec
     from serving.event_log.log_keys import check_vault
 

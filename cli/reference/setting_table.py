@@ -133,7 +133,7 @@ def _describe_annotation(field: "FieldInfo") -> tuple[str, str]:
 def _list_environment_only() -> list[SettingReference]:
     """Describe the variables that no settings file may set, since they are read before it or hold a secret."""
     from models.signatures.keys import PASSPHRASE_VARIABLE
-    from operation.exchange.imports import API_KEY_VARIABLE
+    from operation.exchange.folder import API_KEY_VARIABLE
     from serving.process.settings import SETTINGS_VARIABLE
 
     passphrase = "Passphrase that encrypts a signing key (`npsrisk keys`)."

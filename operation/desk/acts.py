@@ -6,10 +6,7 @@ from consignments.records import Consignment, Outcome, Selector
 from consignments.visibility import is_final, list_positive_results
 from operation.day_list import name_result
 from serving.event_log.event_codec import Action, EventCodec, Proposal
-from serving.event_log.events import (
-    ArrivalEvent,
-    Event,
-)
+from serving.event_log.events import ArrivalEvent, Event
 from serving.state.consignment_states import rank_outcome
 
 PLAIN = EventCodec(None, Consignment, ())

@@ -2,12 +2,11 @@
 
 from consignments.records import TARGET_NAMES
 from models.formats import format_percent
-from operation.documents.brief import LABEL_DELAY, Brief
+from operation.documents.brief import LABEL_DELAY, NO_CHANGE, Brief, Trend
 from operation.documents.debrief import Debrief
 from operation.documents.document import Document
 from operation.documents.plan import InspectionPlan
 from operation.documents.tallies import Tally
-from operation.documents.trends import NO_CHANGE, Trend
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, set_rows, set_whole_numbers
 
 MAX_ROWS = 20

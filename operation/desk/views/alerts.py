@@ -8,8 +8,7 @@ from consignments.records import Alert
 from consignments.timestamps import to_us
 from operation.desk.messages import PageRequest, Viewer
 from operation.desk.views.sources import PageSources
-from operation.logged_yields import LoggedYields, RecordedMessage
-from operation.yields import is_active
+from operation.yields import LoggedYields, RecordedMessage, is_active
 
 PATTERNS = (
     "description_pattern", "hs_code", "departure_country", "route", "sender_name", "sender_address", "consignee_name",

@@ -26,11 +26,7 @@ from operation.desk.views.list_view import ListQuery, find_place
 from operation.desk.views.sources import PageNotFound, PageSources
 from operation.desk.views.waterfall import WIDTH, draw_waterfall, explain_decision
 from serving.event_log.event_codec import ActionKind, EventCodec, Proposal, RecordedAction, get_spelling
-from serving.event_log.events import (
-    ArrivalEvent,
-    DecisionEvent,
-    Event,
-)
+from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.event_log.versions import find_counting_version
 from serving.scoring.intake import propose
 

@@ -14,7 +14,7 @@ from operation.desk.background import BackgroundValue, BackgroundValues
 from operation.hunts.hunt import Hunt
 from operation.hunts.logged import LogHunter
 from operation.logged_links import LoggedLinks
-from operation.logged_yields import LoggedYields
+from operation.yields import LoggedYields
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.log_keys import check_vault

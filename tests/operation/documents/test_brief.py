@@ -11,10 +11,9 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
-from operation.documents.brief import Brief, build_brief
+from operation.documents.brief import Brief, build_brief, find_trends
 from operation.documents.document import to_plain
 from operation.documents.pages import build_brief_document, summarize_brief
-from operation.documents.trends import find_trends
 
 AS_OF = day(100)
 
