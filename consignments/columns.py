@@ -23,7 +23,7 @@ from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
 INTEGER = pa.int64()
-TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE}
+TYPES = {"string": TEXT, "number": NUMBER, "integer": INTEGER, "time": TIME, "date": DATE}
 ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in get_fields(Item)]))
 CODES_TYPE = pa.list_(pa.string())
 TYPES |= {"items": ITEM_TYPE, "codes": CODES_TYPE}
@@ -83,17 +83,7 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
     return ParsedColumn(read.values, [(reason, rows) for reason, rows in faults if rows.any()], read.unknown)
 
 
-def read_sequence(given: Any, *, required: bool = True) -> ParsedColumn:
-    """Convert sequence numbers to int64; each must be an integer or, if not required, may be missing."""
-    sent, broken = _drop_broken_texts(normalize_array(given))
-    read = _read_integers(sent)
-    values, bad = read.values, combine_masks((rows for _, rows in [*broken, *read.faults]), len(read.values))
-    if required:
-        values, bad = pc.fill_null(values, 0), bad | to_mask(pc.is_null(values))
-    return ParsedColumn(values, [(BAD_SEQUENCE, bad)] if bad.any() else [])
-
-
-def _read_integers(given: Any) -> ParsedColumn:
+def read_integer(given: Any) -> ParsedColumn:
     """Read integers; none goes through a float, which would make neighbouring ones equal."""
     if pa.types.is_decimal(given.type) or pa.types.is_uint64(given.type):
         given = given.cast(TEXT)
@@ -101,16 +91,15 @@ def _read_integers(given: Any) -> ParsedColumn:
         return _read_each(given, INTEGER, _cast_integers, _parse_integer, BAD_SEQUENCE)
     if pa.types.is_integer(given.type):
         return ParsedColumn(given.cast(INTEGER), [])
-    numbers = read_number(given)
-    exact = _convert_exact_floats(numbers.values)
-    inexact = to_mask(pc.and_(pc.is_valid(numbers.values), pc.is_null(exact)))
-    return ParsedColumn(exact, [*numbers.faults, (BAD_SEQUENCE, inexact)])
-
-
-def _convert_exact_floats(numbers: Any) -> Any:
-    """Convert floats to integers; null if they are not whole, or so large that they may stand for another number."""
-    exact = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less_equal(pc.abs(numbers), MAX_EXACT_FLOAT))
-    return pc.if_else(exact, numbers, pa.scalar(None, NUMBER)).cast(INTEGER)
+    read = read_number(given)
+    exact = pc.and_(
+        pc.equal(pc.floor(read.values), read.values), pc.less_equal(pc.abs(read.values), MAX_EXACT_FLOAT)
+    )
+    inexact = to_mask(pc.and_(pc.is_valid(read.values), pc.invert(exact)))
+    bad = combine_masks([inexact, *(rows for _, rows in read.faults)], len(given))
+    return ParsedColumn(
+        pc.if_else(exact, read.values, pa.scalar(None, NUMBER)).cast(INTEGER), [(BAD_SEQUENCE, bad)]
+    )
 
 
 def _cast_integers(texts: Any) -> Any:
@@ -125,6 +114,13 @@ def _parse_integer(text: str) -> int | None:
     number = _parse_number(text)
     is_exact = number is not None and number.is_integer() and abs(number) <= MAX_EXACT_FLOAT
     return int(number) if number is not None and is_exact else None
+
+
+def convert_frame(frame: pd.DataFrame) -> Any:
+    """Convert a frame, whose columns may have any dtype and mixed values, to an Arrow table."""
+    names = [str(column) for column in frame.columns]
+    columns = [to_arrow(frame.iloc[:, place], name) for place, name in enumerate(names)]
+    return pa.Table.from_arrays(columns, names=names)
 
 
 def to_arrow(values: Any, name: str = "") -> Any:
@@ -259,12 +255,14 @@ def _find_limit_faults(values: Any, field: Field) -> ColumnFaults:
     if field.max_length is not None and _measure_texts(values)[1] > field.max_length:
         too_long = to_mask(pc.greater(pc.utf8_length(values), field.max_length))
         faults.append((f"longer than {field.max_length} characters", too_long))
-    if field.lowest is not None:
-        faults.append((f"below {field.lowest:g}", to_mask(pc.less(values, field.lowest))))
-    if field.above is not None:
-        faults.append((f"not above {field.above:g}", to_mask(pc.less_equal(values, field.above))))
-    if field.highest is not None:
-        faults.append((f"above {field.highest:g}", to_mask(pc.greater(values, field.highest))))
+    limits = (
+        (pc.less, field.lowest, "below"),
+        (pc.less_equal, field.above, "not above"),
+        (pc.greater, field.highest, "above"),
+    )
+    for compare, limit, words in limits:
+        if limit is not None:
+            faults.append((f"{words} {limit:g}", to_mask(compare(values, limit))))
     return faults
 
 
@@ -397,6 +395,7 @@ def _parse_time(text: str) -> datetime | None:
 READERS: dict[str, ColumnReader] = {
     "string": read_text,
     "number": read_number,
+    "integer": read_integer,
     "time": read_time,
     "date": read_date,
 }

@@ -66,12 +66,7 @@ YEAR = RangeRule(
     datetime(LAST_YEAR, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
     f"the year is before {FIRST_YEAR} or after {LAST_YEAR}",
 )
-FIRST_DAY_YEAR = 1900
-DAY = RangeRule(
-    date(FIRST_DAY_YEAR, 1, 1),
-    date(LAST_YEAR, 12, 31),
-    f"the year is before {FIRST_DAY_YEAR} or after {LAST_YEAR}",
-)
+DAY = RangeRule(date(1900, 1, 1), date(LAST_YEAR, 12, 31), f"the year is before 1900 or after {LAST_YEAR}")
 OPENED_LATER = "the account was opened after the consignment was received"
 NUMBERS = {
     "gross_weight_kg": RangeRule(0.0, 1e6, "the value is more than 1,000,000 kg"),
@@ -81,22 +76,18 @@ NUMBERS = {
 """Largest numbers that can be. An aircraft carries 250,000 kg at most."""
 
 
+RULES: dict[str, Rule] = {"time": YEAR, "date": DAY, "currency": CURRENCY, **NUMBERS}
+"""Rules by kind or name of a field."""
+
+
 @cache
 def list_rules(record: type[msgspec.Struct]) -> dict[str, Rule]:
     """List the rules of a record type, by field."""
-    rules: dict[str, Rule] = {}
-    for field in get_fields(record):
-        if field.kind == "time":
-            rules[field.name] = YEAR
-        elif field.kind == "date":
-            rules[field.name] = DAY
-        elif field.kind == "string" and field.name.endswith("country"):
-            rules[field.name] = COUNTRY
-        elif field.kind == "string" and field.name == "currency":
-            rules[field.name] = CURRENCY
-        elif field.name in NUMBERS:
-            rules[field.name] = NUMBERS[field.name]
-    return rules
+    rules = {
+        each.name: COUNTRY if each.name.endswith("country") else RULES.get(each.name, RULES.get(each.kind))
+        for each in get_fields(record)
+    }
+    return {name: rule for name, rule in rules.items() if rule is not None}
 
 
 def correct_consignment(c: ConsignmentT) -> tuple[ConsignmentT, list[Doubt]]:
@@ -149,14 +140,11 @@ def correct_fields(
             doubts[_build_doubt(rule.code, doubt, name)] = None
     items = fields.get("items") or ()
     pairs = [_correct_item(item) for item in items]
-    if any(found for _, found in pairs):
-        changes["items"] = (
-            [item for item, _ in pairs] if isinstance(items, list) else tuple(item for item, _ in pairs)
-        )
-        doubts |= {
-            structs.replace(each, field=f"items.{each.field}"): None for _, found in pairs for each in found
-        }
-    return changes, list(doubts)
+    found = {structs.replace(each, field=f"items.{each.field}"): None for _, own in pairs for each in own}
+    if found:
+        corrected = [item for item, _ in pairs]
+        changes["items"] = corrected if isinstance(items, list) else tuple(corrected)
+    return changes, list(doubts | found)
 
 
 def _correct_item(item: Any) -> tuple[Any, list[Doubt]]:

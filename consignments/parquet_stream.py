@@ -6,7 +6,7 @@ invalid rows are known before the others are processed, and the chunks contain v
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,6 @@ class TableStream:
     _good: Mask
     _piece_rows: int
     _order: pd.DataFrame | None
-    _places: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of valid rows."""
@@ -108,12 +107,14 @@ class TableStream:
 
     def slice_rows(self, first: int, last: int) -> TableChunk:
         """Return the valid rows from `first` up to `last`, which is not included; they are read from the files when they are needed."""
-        if self._places is None:
-            self._places = np.flatnonzero(self._good)
         places = self._places[first:last]
         begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
         read = partial(self._table.read_parts, CHUNK_ROWS, begin, end)
         return TableChunk(read, self._table.columns, self._good[begin:end])
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self._good)
 
 
 def stream_table(

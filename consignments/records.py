@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 from msgspec import inspect as types
 
-FieldKind = Literal["string", "number", "time", "date", "items", "codes"]
+FieldKind = Literal["string", "number", "integer", "time", "date", "items", "codes"]
 
 Channel = Literal["postal", "air_cargo"]
 Selector = Literal["model", "random", "rule", "officer", "intelligence"]
@@ -197,6 +197,17 @@ class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: Annotated[Code | None, about("kind of trafficking network")] = None
 
 
+class LogColumns(msgspec.Struct, frozen=True):
+    """Additional columns of tables from `npsrisk export`."""
+
+    sequence: Annotated[
+        int, about("position in the service's log; it is the order of history in every table that has it")
+    ]
+    cancelled_sequence: Annotated[
+        int | None, about("position in the log at which the consignment was cancelled")
+    ] = None
+
+
 class ScoreRow(msgspec.Struct, frozen=True):
     """One row of a score table; a column `reasons` with JSON text is kept unchecked."""
 
@@ -252,6 +263,15 @@ def create_consignment_type(numeric: Sequence[str] = (), category: Sequence[str]
 # --- schema ------------------------------------------------------------------------------------------------------------
 
 
+KINDS: dict[type[types.Type], FieldKind] = {
+    types.FloatType: "number",
+    types.IntType: "integer",
+    types.DateTimeType: "time",
+    types.DateType: "date",
+    types.VarTupleType: "items",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """The schema of one column: `required` means that each row has a value, `personal` that it is never unencrypted in logs, state, MLflow or errors.
@@ -297,31 +317,18 @@ def describe_type(kind: types.Type) -> tuple[types.Type, bool, str, dict[str, An
 
 def _build_field(part: types.Field) -> Field:
     inner, _, meaning, extra = describe_type(part.type)
+    kind = KINDS.get(type(inner), "string")
+    if isinstance(inner, types.VarTupleType) and isinstance(describe_type(inner.item_type)[0], types.StrType):
+        kind = "codes"
     return Field(
         name=part.name,
-        kind=_infer_kind(inner),
+        kind=kind,
         required=part.required or bool(extra.get("required")),
         personal=bool(extra.get("personal")),
-        choices=tuple(str(value) for value in inner.values) if isinstance(inner, types.LiteralType) else (),
+        choices=tuple(map(str, inner.values)) if isinstance(inner, types.LiteralType) else (),
         max_length=inner.max_length if isinstance(inner, types.StrType) else None,
         lowest=inner.ge if isinstance(inner, types.FloatType) else None,
         above=inner.gt if isinstance(inner, types.FloatType) else None,
         highest=inner.le if isinstance(inner, types.FloatType) else None,
         meaning=meaning,
     )
-
-
-def _strip_metadata(inner: types.Type) -> types.Type:
-    return _strip_metadata(inner.type) if isinstance(inner, types.Metadata) else inner
-
-
-def _infer_kind(inner: types.Type) -> FieldKind:
-    if isinstance(inner, types.FloatType):
-        return "number"
-    if isinstance(inner, types.DateTimeType):
-        return "time"
-    if isinstance(inner, types.DateType):
-        return "date"
-    if isinstance(inner, types.VarTupleType):
-        return "codes" if isinstance(_strip_metadata(inner.item_type), types.StrType) else "items"
-    return "string"

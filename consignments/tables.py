@@ -17,19 +17,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from consignments.columns import TYPES, Mask, normalize_array, normalize_names
+from consignments.columns import TYPES, Mask, convert_frame, normalize_array, normalize_names
 from consignments.errors import FileFault, Reject, RejectLimit
 from consignments.files.parquet_files import ParquetTable
-from consignments.files.raw_tables import RawTable, TablePart, wrap_frame
+from consignments.files.raw_tables import RawTable, TablePart, number_rows
 from consignments.files.table_files import read_files
+from consignments.files.table_limits import refuse_bad_columns
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.lists import build_item_lists, to_code_lists, to_item_lists, to_items
-from consignments.records import Alert, Consignment, Field, Outcome, ScoreRow, get_fields
+from consignments.records import Alert, Consignment, Field, LogColumns, Outcome, ScoreRow, get_fields
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
     NEAR_NAME,
     SEQUENCE,
-    SEQUENCE_COLUMNS,
     FieldFault,
     PartCheck,
     build_rejects,
@@ -220,7 +220,10 @@ def check_frame(
     name : str
         Name of the table in messages.
     """
-    table = _check_table(wrap_frame(frame, name), record)
+    given = convert_frame(frame)
+    refuse_bad_columns(given.column_names, name)
+    part = TablePart(given, name, "row", number_rows(len(given)))
+    table = _check_table(RawTable(name, (part,)), record)
     if strict:
         refuse_rejects(table.rejects)
     return table
@@ -237,7 +240,7 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
     write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
 
 
-def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
+def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct]) -> Table:
     refuse_missing_columns(given.columns, record, given.name)
     checks = [check_part(part, given.columns, record) for part in given.parts]
     repeats = _drop_repeated_outcomes(checks, record) if issubclass(record, Outcome) else 0
@@ -252,18 +255,17 @@ def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) 
         check.kept.select([name for name in columns if name in check.kept.column_names]) for check in checks
     ]
     repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
-    _drop_rows(checks, repeats)
-    for check in checks:
-        check.given, check.repeated = count_given(check.kept, record), None
+    for check, mine in _split_rows(checks, repeats):
+        check.drop_rows(mine)
+        check.given, check.is_counted = count_given(check.kept, record), True
     return int(repeats.sum())
 
 
-def _drop_rows(checks: Sequence[PartCheck], gone: Mask) -> None:
-    """Drop some of the valid rows of all parts."""
+def _split_rows(checks: Sequence[PartCheck], marked: Mask) -> Iterator[tuple[PartCheck, Mask]]:
+    """Split the mask of some kept rows of a table into those of its parts that have any."""
     ends = np.cumsum([len(check.kept) for check in checks])
-    for check, mine in zip(checks, np.split(gone, ends[:-1]), strict=True):
-        if mine.any():
-            check.drop_repeated(mine)
+    pairs = zip(checks, np.split(marked, ends[:-1]), strict=True)
+    return ((check, mine) for check, mine in pairs if mine.any())
 
 
 def finish_check(
@@ -279,10 +281,8 @@ def finish_check(
     if any(check.faults for check in checks):
         for check, part in zip(checks, parts, strict=True):
             rejects += build_rejects(part, check.faults, record, limit)
-            if check.repeated is not None:
-                check.given = (
-                    check.given - check_part(part.select(check.repeated), given.columns, record).given
-                )
+            if not check.is_counted:
+                check.given = check_part(part.select(check.good), given.columns, record).given
     reasons = Counter(reject.reason for reject in given.rejects)
     for fault in (fault for check in checks for fault in check.faults):
         reasons[f"{fault.column}: {fault.reason}"] += int(fault.rows.sum())
@@ -306,19 +306,14 @@ def finish_check(
 def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgspec.Struct]) -> None:
     """Drop the rows whose identifier occurs in an earlier valid row of any part, as a fault of theirs."""
     identifier = get_fields(record)[0].name
-    names = normalize_array(
-        pa.chunked_array([normalize_array(check.kept.column(identifier)) for check in checks])
-    )
+    columns = [normalize_array(check.kept.column(identifier)) for check in checks]
+    names = normalize_array(pa.chunked_array(columns))
     # Dictionary codes are numbered in the order of first occurrence.
-    codes = (
-        (names if issubclass(record, Alert) else normalize_names(names))
-        .dictionary_encode()
-        .indices.to_numpy()
-    )
-    _drop_rows(checks, codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1])
-    for check in checks:
-        if check.repeated is not None:
-            check.faults.append(FieldFault(identifier, f"repeated {identifier}", check.repeated))
+    unified = names if issubclass(record, Alert) else normalize_names(names)
+    codes = unified.dictionary_encode().indices.to_numpy()
+    repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+    for check, mine in _split_rows(checks, repeats):
+        check.faults.append(FieldFault(identifier, f"repeated {identifier}", check.drop_rows(mine)))
 
 
 def refuse_rejects(rejects: Sequence[Reject]) -> None:
@@ -390,13 +385,8 @@ def to_records(rows: pd.DataFrame | pa.Table, record: type[RecordT]) -> list[Rec
 
 def to_arrow_rows(frame: pd.DataFrame, record: type[msgspec.Struct]) -> pa.Table:
     """Convert rows of a checked frame to an Arrow table in canonical form, with all columns of the record and sequence numbers."""
-    columns = {each.name: _build_arrow_column(frame, each) for each in get_fields(record)}
-    columns |= {
-        name: pa.array(frame[name], pa.int64(), from_pandas=True)
-        for name in SEQUENCE_COLUMNS
-        if name in frame
-    }
-    return pa.table(columns)
+    fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in frame))
+    return pa.table({field.name: _build_arrow_column(frame, field) for field in fields})
 
 
 def _build_arrow_column(frame: pd.DataFrame, field: Field) -> Any:
@@ -407,23 +397,20 @@ def _build_arrow_column(frame: pd.DataFrame, field: Field) -> Any:
         times = get_time_column_us(frame, field.name)
         return pa.array(times, mask=times == NO_TIME).cast(kind)
     values = normalize_array(pa.array(frame[field.name], from_pandas=True))
-    to_lists = {"items": to_item_lists, "codes": to_code_lists}.get(field.kind)
-    return values.cast(kind) if to_lists is None else to_lists(values)
+    convert = {"items": to_item_lists, "codes": to_code_lists}.get(field.kind)
+    return values.cast(kind) if convert is None else convert(values)
 
 
 def _convert_values(column: Any, field: Field) -> list[Any]:
+    if field.kind == "items":
+        return to_items(column)
     if field.kind == "time":
         since = column.cast(pa.int64()).cast(pa.duration("us")).to_numpy(zero_copy_only=False).tolist()
         return [None if delta is None else EPOCH + delta for delta in since]
-    if field.kind == "date":
-        days: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
-        return days
-    if field.kind == "items":
-        return to_items(column)
-    values: list[Any] = column.to_pylist()
-    if field.kind == "codes":
-        return [None if codes is None else tuple(codes) for codes in values]
-    return values
+    values: list[Any] = (
+        column.to_numpy(zero_copy_only=False).tolist() if field.kind == "date" else column.to_pylist()
+    )
+    return [None if each is None else tuple(each) for each in values] if field.kind == "codes" else values
 
 
 def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) -> pd.DataFrame:

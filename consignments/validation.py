@@ -33,7 +33,6 @@ from consignments.columns import (
     mark_rows,
     normalize_array,
     read_column,
-    read_sequence,
     to_mask,
     to_text_column,
 )
@@ -41,14 +40,12 @@ from consignments.doubts import CodeRule, Rule, correct_value, list_rules
 from consignments.errors import FileFault, Reject, RejectLimit
 from consignments.files.raw_tables import TablePart
 from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
-from consignments.records import Alert, Consignment, Item, Outcome, Truth, get_fields
+from consignments.records import Alert, Consignment, Item, LogColumns, Outcome, Truth, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 
-SEQUENCE, CANCELLED_SEQUENCE = "sequence", "cancelled_sequence"
-SEQUENCE_COLUMNS = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
-"""Columns of sequence numbers in the service's log, of rows and of cancellations, and whether every row must have one."""
-SEQUENCE_TYPE = INTEGER
+SEQUENCE, CANCELLED_SEQUENCE = SEQUENCE_COLUMNS = LogColumns.__struct_fields__
+"""Columns of sequence numbers in the service's log, of rows and of cancellations."""
 ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
 """Columns of times that advance the days of history."""
 OUTCOME_COLUMNS = ["status", "result", "known_at", "inspected_at"]
@@ -99,14 +96,15 @@ class PartCheck:
     good: Mask
     kept: Any
     given: NDArray[np.int64]
-    repeated: Mask | None = None
+    is_counted: bool = True
 
-    def drop_repeated(self, gone: Mask) -> None:
-        """Drop some of the valid rows, which repeat earlier ones."""
-        self.repeated = np.zeros(len(self.good), dtype=bool)
-        self.repeated[self.good] = gone
-        self.good = self.good & ~self.repeated
-        self.kept = keep_rows(self.kept, ~gone)
+    def drop_rows(self, gone: Mask) -> Mask:
+        """Drop some of the kept rows, and return them as a mask of all rows; then the values must be counted again."""
+        dropped = np.zeros(len(self.good), dtype=bool)
+        dropped[self.good] = gone
+        self.good = self.good & ~dropped
+        self.kept, self.is_counted = keep_rows(self.kept, ~gone), False
+        return dropped
 
 
 def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
@@ -171,18 +169,14 @@ def check_part(
 
     `names` are the columns of the whole table, which a part may lack.
     """
-    fields = get_fields(record)
+    fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in names))
     reads = {
         field.name: read_column(
             _get_column(part.table, field.name, TYPES[field.kind]), field, NESTED_READERS.get(field.kind)
         )
         for field in fields
     }
-    for name in (name for name in SEQUENCE_COLUMNS if name in names):
-        given = _get_column(part.table, name, SEQUENCE_TYPE)
-        reads[name] = read_sequence(given, required=SEQUENCE_COLUMNS[name])
-    known = {field.name for field in fields} | SEQUENCE_COLUMNS.keys()
-    others = [name for name in names if name not in known]
+    others = [name for name in names if name not in {*reads, *SEQUENCE_COLUMNS}]
     table = pa.table(
         {name: read.values for name, read in reads.items()}
         | {name: _get_column(part.table, name, pa.null()) for name in others}
@@ -217,7 +211,7 @@ def to_frame(table: Any) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas(types_mapper=DTYPES.get)
     if CANCELLED_SEQUENCE in frame:  # with missing values it would become a float, which is not exact
         frame[CANCELLED_SEQUENCE] = table.column(CANCELLED_SEQUENCE).to_pandas(
-            types_mapper={SEQUENCE_TYPE: pd.Int64Dtype()}.get
+            types_mapper={INTEGER: pd.Int64Dtype()}.get
         )
     return frame
 
@@ -353,19 +347,24 @@ def build_rejects(
     fields = get_fields(record)
     hidden = {field.name for field in fields if field.personal or field.kind == "items"}
     bad = np.flatnonzero(combine_masks((fault.rows for fault in faults), len(part.table)))
-    rejects = []
+    rejects: list[Reject] = []
     for begin in range(0, len(bad), REJECT_ROWS):
         rows = bad[begin : begin + REJECT_ROWS]
-        built = [
-            _build_reject(
-                part.locate_row(row),
-                values,
-                [each for each in faults if each.rows[row]],
-                fields[0].name,
-                hidden,
+        built = []
+        for row, given in zip(rows.tolist(), _list_rows(part.table.take(rows)), strict=True):
+            mine = [fault for fault in faults if fault.rows[row]]
+            reject = Reject(
+                place=part.locate_row(row),
+                identifier=format_value(given.get(fields[0].name)) or "",
+                column=", ".join(fault.column for fault in mine),
+                reason="; ".join(
+                    fault.reason + _format_shown_value(given, fault.column, hidden) for fault in mine
+                ),
+                row=msgspec.json.encode(
+                    {name: value for name, value in given.items() if value is not None}, enc_hook=str
+                ).decode(),
             )
-            for row, values in zip(rows.tolist(), _list_rows(part.table.take(rows)), strict=True)
-        ]
+            built.append(reject)
         limit.add(built, part.name)
         rejects += built
     return rejects
@@ -373,13 +372,8 @@ def build_rejects(
 
 def _list_rows(table: Any) -> list[dict[str, Any]]:
     """Convert rows as they were given to values; a text that is not UTF-8 is shown with replaced bytes."""
-    try:
-        rows: list[dict[str, Any]] = table.to_pylist()
-    except UnicodeDecodeError:
-        names = table.column_names
-        columns = [map(_show_value, table.column(name)) for name in names]
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return rows
+    columns = [[_show_value(value) for value in column] for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _show_value(value: Any) -> Any:
@@ -388,20 +382,6 @@ def _show_value(value: Any) -> Any:
     except UnicodeDecodeError:
         is_text = get_type_family(value.type) == "text"
         return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else BAD_TEXT
-
-
-def _build_reject(
-    place: str, given: dict[str, Any], faults: Sequence[FieldFault], identifier: str, hidden: set[str]
-) -> Reject:
-    reasons = [fault.reason + _format_shown_value(given, fault.column, hidden) for fault in faults]
-    row = {name: value for name, value in given.items() if value is not None}
-    return Reject(
-        place=place,
-        identifier=format_value(given.get(identifier)) or "",
-        column=", ".join(fault.column for fault in faults),
-        reason="; ".join(reasons),
-        row=msgspec.json.encode(row, enc_hook=str).decode(),
-    )
 
 
 def _format_shown_value(given: dict[str, Any], column: str, hidden: set[str]) -> str:

@@ -4,7 +4,7 @@ Inspected on 5 March, laboratory result on 14 March, recorded by npsrisk on 15 M
 March and pending since then: visible, as pending, from 5 March.
 """
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FINAL_RESULTS = frozenset(get_args(Result)) - {"pending"}
-MISSED_WITH_RESULT = ("result", "a missed consignment cannot have a final result")
-FINAL_WITHOUT_KNOWN_AT = ("known_at", "required for a final result")
-KNOWN_BEFORE_INSPECTED = ("known_at", "before inspected_at")
 
 
 def list_positive_results(target: Target) -> frozenset[str]:
@@ -34,25 +31,24 @@ def is_final(outcome: Outcome) -> bool:
 
 def find_outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
     """Find a contradiction in an outcome."""
-    if outcome.status == "missed" and outcome.result in FINAL_RESULTS:
-        return MISSED_WITH_RESULT
-    if is_final(outcome) and outcome.known_at is None:
-        return FINAL_WITHOUT_KNOWN_AT
-    known, inspected = outcome.known_at, outcome.inspected_at
-    if known is not None and inspected is not None and known < inspected:
-        return KNOWN_BEFORE_INSPECTED
-    return None
+    times = to_us_if_known(outcome.known_at), to_us_if_known(outcome.inspected_at)
+    faults = _find_faults(outcome.result in FINAL_RESULTS, outcome.status == "missed", *times)
+    return next(((column, reason) for column, reason, holds in faults if holds), None)
 
 
 def find_outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.bool_]]]:
     """Find the contradictory rows of an outcome table."""
-    final = _has_final_result(frame)
-    missed = _equals(frame, "status", "missed")
-    known, inspected = get_time_column_us(frame, "known_at"), get_time_column_us(frame, "inspected_at")
+    times = get_time_column_us(frame, "known_at"), get_time_column_us(frame, "inspected_at")
+    return _find_faults(_has_final_result(frame), _is_missed(frame), *times)
+
+
+def _find_faults(final: Any, missed: Any, known_us: Any, inspected_us: Any) -> list[tuple[str, str, Any]]:
+    """Find contradictions: of one outcome, given as plain values, or of many, given as arrays."""
+    both = (known_us != NO_TIME) & (inspected_us != NO_TIME)
     return [
-        (*MISSED_WITH_RESULT, final & missed),
-        (*FINAL_WITHOUT_KNOWN_AT, final & ~missed & (known == NO_TIME)),
-        (*KNOWN_BEFORE_INSPECTED, (known != NO_TIME) & (inspected != NO_TIME) & (known < inspected)),
+        ("result", "a missed consignment cannot have a final result", final & missed),
+        ("known_at", "required for a final result", final & (missed ^ True) & (known_us == NO_TIME)),
+        ("known_at", "before inspected_at", both & (known_us < inspected_us)),
     ]
 
 
@@ -62,13 +58,10 @@ def get_known_us(outcome: Outcome) -> int:
     It is `known_at`; for missed and pending outcomes `inspected_at`, else `selected_at`. If such an outcome has neither, it
     is `NO_TIME`, which is before all times. Of several outcomes the last known one counts.
     """
-    if is_final(outcome):
-        known = outcome.known_at
-        if known is None:
-            raise _build_missing_known_at(f"outcome of {outcome.consignment_id}")
-    else:
-        known = outcome.inspected_at or outcome.selected_at
-    return to_us_if_known(known)
+    final, known = is_final(outcome), outcome.known_at
+    if final and known is None:
+        raise _build_missing_known_at(f"outcome of {outcome.consignment_id}")
+    return to_us_if_known(known if final else outcome.inspected_at or outcome.selected_at)
 
 
 def get_visible_us(outcome: Outcome) -> int:
@@ -78,13 +71,12 @@ def get_visible_us(outcome: Outcome) -> int:
 
 def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
     """Compute `get_known_us` for every row of an outcome table as read by `consignments.tables`."""
-    final = _has_final_result(frame) & ~_equals(frame, "status", "missed")
+    final = _has_final_result(frame) & ~_is_missed(frame)
     known = get_time_column_us(frame, "known_at")
     if (final & (known == NO_TIME)).any():
         raise _build_missing_known_at("outcome table")
     inspected, selected = get_time_column_us(frame, "inspected_at"), get_time_column_us(frame, "selected_at")
-    otherwise = np.where(inspected != NO_TIME, inspected, selected)
-    return np.where(final, known, otherwise)
+    return np.where(final, known, np.where(inspected != NO_TIME, inspected, selected))
 
 
 def compute_visible_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
@@ -93,9 +85,8 @@ def compute_visible_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
 
 
 def _build_missing_known_at(where: str) -> BadInput:
-    return BadInput(
-        "a final result has no known_at", where=where, todo="check the table with read_table first"
-    )
+    todo = "check the table with read_table first"
+    return BadInput("a final result has no known_at", where=where, todo=todo)
 
 
 def _has_final_result(frame: "pd.DataFrame") -> NDArray[np.bool_]:
@@ -104,5 +95,5 @@ def _has_final_result(frame: "pd.DataFrame") -> NDArray[np.bool_]:
     return frame["result"].isin(FINAL_RESULTS).to_numpy(dtype=bool)
 
 
-def _equals(frame: "pd.DataFrame", column: str, value: str) -> NDArray[np.bool_]:
-    return frame[column].eq(value).to_numpy(dtype=bool, na_value=False)
+def _is_missed(frame: "pd.DataFrame") -> NDArray[np.bool_]:
+    return frame["status"].eq("missed").to_numpy(dtype=bool, na_value=False)

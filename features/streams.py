@@ -372,10 +372,7 @@ def stream_features(
 ) -> Iterator[FeatureChunk]:
     """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory."""
     options = options or ComputeOptions()
-    describe, progress = (
-        RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of)),
-        options.progress,
-    )
+    describe = RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of))
     pipeline, tables = describe.build_pipeline(), EventTables.from_inputs(inputs)
     marks, run = tables.mark_wanted(wanted), inputs.state_run
     fold = tables.start_fold(inputs, marks if second else None)
@@ -400,13 +397,13 @@ def stream_features(
             for begin in range(0, len(X), limit):
                 yield FeatureChunk(mark_rows(X[begin : begin + limit]), context.slice(begin, limit))
                 is_empty = False
-            if progress is not None:
-                progress("features" if len(X) else "history", block.stop, total)
+            if options.progress is not None:
+                options.progress("features" if len(X) else "history", block.stop, total)
     if is_empty:
         nothing = describe((inputs.consignments.slice_rows(0, 0), np.zeros(0, dtype=bool)))
         yield FeatureChunk(mark_rows(allocate_rows(0, len(pipeline.spec))), nothing.context)
     if run is not None:
-        with report_progress(progress, "state"):
+        with report_progress(options.progress, "state"):
             run.finish()
 
 

@@ -16,7 +16,7 @@ KIND_NAMES = {
     "date": "date",
     "items": "list of items",
     "codes": "list of codes",
-    "sequence": "whole number",
+    "integer": "whole number",
 }
 INTRODUCTION = """\
 # Columns of all tables
@@ -31,7 +31,16 @@ encrypted in the service's log, and do not appear in logs, MLflow or errors. A m
 
 def build_column_reference() -> list[ReferenceTable]:
     """Build the reference of all tables that npsrisk reads and writes."""
-    from consignments.records import Alert, Consignment, Item, Outcome, ScoreRow, SelectionRow, Truth
+    from consignments.records import (
+        Alert,
+        Consignment,
+        Item,
+        LogColumns,
+        Outcome,
+        ScoreRow,
+        SelectionRow,
+        Truth,
+    )
 
     return [
         _build_table("consignments", Consignment),
@@ -39,7 +48,7 @@ def build_column_reference() -> list[ReferenceTable]:
         _build_table("outcomes", Outcome),
         _build_table("alerts", Alert),
         _build_table("truth", Truth),
-        ReferenceTable("sequence", "Additional columns of tables from `npsrisk export`.", _list_sequences()),
+        _build_table("sequence", LogColumns),
         _build_table("scores", ScoreRow, "Written by `npsrisk score` and read by `npsrisk select`. "),
         _build_table("selection", SelectionRow, "Written by `npsrisk select`. "),
     ]
@@ -68,18 +77,3 @@ def _describe_field(field: "Field") -> dict[str, Any]:
         "meaning": field.meaning,
         "allowed": "; ".join(part for part in limits if part),
     }
-
-
-def _list_sequences() -> list[dict[str, Any]]:
-    """Describe the columns of sequence numbers, which belong to no record type."""
-    from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE, SEQUENCE_COLUMNS
-
-    meanings = {
-        SEQUENCE: "position in the service's log; it is the order of history in every table that has it",
-        CANCELLED_SEQUENCE: "position in the log at which the consignment was cancelled",
-    }
-    whole, rest = {"type": KIND_NAMES["sequence"]}, {"personal": False}
-    return [
-        {"column": name, **whole, "required": required, **rest, "meaning": meanings[name], "allowed": ""}
-        for name, required in SEQUENCE_COLUMNS.items()
-    ]

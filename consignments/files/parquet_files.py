@@ -6,69 +6,49 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from consignments.columns import TEXT, get_type_family
+from consignments.columns import TEXT, get_type_family, normalize_array
 from consignments.errors import FileFault, Reject, name_file
 from consignments.files.file_listing import is_hidden, list_table_files
 from consignments.files.part_manifest import MANIFEST_NAME, check_parts
-from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
-from consignments.files.table_limits import ExpansionLimit, refuse_long_texts, refuse_many_columns
+from consignments.files.raw_tables import READABLE_FORMATS, TablePart, number_rows
+from consignments.files.table_limits import limit_expansion, refuse_bad_columns, refuse_long_texts
 from consignments.timestamps import to_datetime
 
 PARQUET_SUFFIX = ".parquet"
 PARQUET_BUFFER_BYTES = 1 << 20
 """Bytes of a Parquet column read at a time."""
-READ_ROWS = 10_000
+READ_ROWS = 20_000
 """Rows of a whole table read at a time."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-class FileMark(NamedTuple):
-    """The size and time of a file, in microseconds, which stay the same until it is written again, on all machines that share it."""
-
-    size: int
-    written_us: int
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read the mark of a file."""
-        found = path.stat()
-        return cls(found.st_size, found.st_mtime_ns // 1_000)
-
-    def __str__(self) -> str:
-        """Return the mark for messages."""
-        return f"{self.size:,} bytes of {to_datetime(self.written_us):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A file of a Parquet table: its name in messages, the folders above it, and its mark, of which it must not change."""
+    """A file of a Parquet table: its name in messages, the folders above it, and its mark, with which it must not change."""
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
-    mark: FileMark | None = None
+    mark: str = ""
 
     def remember(self) -> "_ParquetFile":
         """Return the file with its mark of now: from then on it must not change."""
         with self._explain_failure():
-            return replace(self, mark=FileMark.read(self.path))
+            return replace(self, mark=self._read_mark())
 
     def read(self, rows: int, first: int, last: int) -> Iterator[TablePart]:
         """Read the rows from `first` up to `last` in parts of at most `rows`, of which there is one at least; other row groups are not read."""
         with self.open() as file:
-            metadata = file.metadata
-            ends = list(
-                accumulate(metadata.row_group(each).num_rows for each in range(metadata.num_row_groups))
-            )
             if first >= last:
                 yield self.build_part(file.schema_arrow.empty_table(), first)
                 return
+            ends = list(accumulate(_list_group_rows(file)))
             groups = range(bisect_right(ends, first), bisect_left(ends, last) + 1)
             start = ends[groups[0] - 1] if groups[0] else 0
             for batch in file.iter_batches(rows, row_groups=list(groups), use_threads=False):
@@ -78,8 +58,15 @@ class _ParquetFile:
                 start += len(batch)
 
     def build_part(self, table: Any, first: int) -> TablePart:
-        """Build a table part from rows of the file, after `first` other ones."""
-        table = _add_partition_columns(table, self.folders)
+        """Build a table part from rows of the file, after `first` other ones, with the columns of its folders (`office=Incheon`)."""
+        for place, column in enumerate(table.columns):
+            if pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type):
+                table = table.set_column(place, table.column_names[place], normalize_array(column))
+        for folder in self.folders:
+            name, equals, value = folder.partition("=")
+            if equals and name not in table.column_names:
+                text = None if value == HIVE_NULL else unquote(value)
+                table = table.append_column(name, pa.array([text] * len(table), type=TEXT))
         return TablePart(table, self.name, "row", number_rows(len(table), first + 1))
 
     @contextmanager
@@ -89,20 +76,24 @@ class _ParquetFile:
             self._refuse_change()
             # With pre-buffering, everything read from the file would stay in memory until its end.
             with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
-                refuse_many_columns(len(file.schema_arrow.names), str(self.path))
-                refuse_repeats(file.schema_arrow.names, str(self.path))
+                refuse_bad_columns(file.schema_arrow.names, str(self.path))
                 yield file
             self._refuse_change()
 
+    def _read_mark(self) -> str:
+        """Return the size and the time of the file, which stay the same until it is written again, on all machines that share it."""
+        found = self.path.stat()
+        written = to_datetime(found.st_mtime_ns // 1_000)
+        return f"{found.st_size:,} bytes of {written:%Y-%m-%dT%H:%M:%S.%fZ}"
+
     def _refuse_change(self) -> None:
-        """Raise `FileFault` if the file was written again since its mark was read."""
-        found = self.mark and FileMark.read(self.path)
+        found = self.mark and self._read_mark()
         if found != self.mark:
             raise FileFault(
                 "a table has other rows than when it was checked",
                 where=str(self.path),
-                got=str(found),
-                expected=str(self.mark),
+                got=found,
+                expected=self.mark,
                 todo="run the command again, and do not change tables meanwhile",
             )
 
@@ -138,18 +129,19 @@ class ParquetTable:
     rejects: tuple[Reject, ...] = ()
 
     @property
-    def file_rows(self) -> tuple[int, ...]:
-        """Return the number of rows of each file."""
-        return tuple(map(sum, self.group_rows))
-
-    @property
     def rows(self) -> int:
         """Return the number of rows."""
-        return sum(self.file_rows)
+        return sum(map(sum, self.group_rows))
+
+    @property
+    def parts(self) -> Iterator[TablePart]:
+        """Read the whole table, unless it is too large for the memory."""
+        size = sum(file.path.stat().st_size for file in self.files)
+        return limit_expansion(self.read_parts(READ_ROWS), size, self.name)
 
     @classmethod
     def open(cls, path: Path) -> "ParquetTable":
-        """Open the table without reading rows; raise the same errors as `read_files`, except for damaged rows."""
+        """Open the table without reading rows."""
         if not path.exists():
             raise FileFault("no such file", where=str(path), todo="check the path")
         files, empty, rows = [file.remember() for file in _list_parquet_files(path)], [], []
@@ -157,8 +149,7 @@ class ParquetTable:
             with each.open() as file:
                 refuse_long_texts(each.path, file.metadata, each.name)
                 empty.append(each.build_part(file.schema_arrow.empty_table(), 0))
-                groups = range(file.metadata.num_row_groups)
-                rows.append(tuple(file.metadata.row_group(group).num_rows for group in groups))
+                rows.append(_list_group_rows(file))
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
@@ -183,11 +174,11 @@ class ParquetTable:
         if first >= last:
             yield from self.files[0].read(rows, 0, 0)
         start = 0
-        for file, held in zip(self.files, self.file_rows, strict=True):
-            begin, end = max(first - start, 0), min(last - start, held)
+        for file, groups in zip(self.files, self.group_rows, strict=True):
+            begin, end = max(first - start, 0), min(last - start, sum(groups))
             if begin < end:
                 yield from file.read(rows, begin, end)
-            start += held
+            start += sum(groups)
 
     def list_sections(self, rows: int) -> list[tuple[int, int]]:
         """Split the table at ends of row groups into sections, from a row up to another, of at least `rows` rows; the last may have fewer."""
@@ -204,19 +195,9 @@ def is_parquet(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() == PARQUET_SUFFIX
 
 
-def read_parquet_table(path: Path) -> RawTable:
-    """Read a whole Parquet table; a hive partition of a directory becomes a column."""
-    table = ParquetTable.open(path)
-    limit = ExpansionLimit(sum(file.path.stat().st_size for file in table.files), table.name)
-    parts = []
-    for file, rows in zip(table.files, table.file_rows, strict=True):
-        tables = []
-        for part in file.read(READ_ROWS, 0, rows):
-            tables.append(_decode_dictionaries(part.table))
-            limit.add(tables[-1].nbytes)
-        whole = pa.concat_tables(tables)
-        parts.append(replace(part, table=whole, numbers=number_rows(len(whole))))
-    return RawTable(table.name, tuple(parts))
+def _list_group_rows(file: Any) -> tuple[int, ...]:
+    groups = range(file.metadata.num_row_groups)
+    return tuple(file.metadata.row_group(group).num_rows for group in groups)
 
 
 def _list_parquet_files(path: Path) -> list[_ParquetFile]:
@@ -240,24 +221,6 @@ def _check_manifests(path: Path, listed: Sequence[Path], inside: Iterable[Path])
             parts[folder].append(file.relative_to(folder))
     for folder, files in parts.items():
         check_parts(path / folder, files)
-
-
-def _decode_dictionaries(table: Any) -> Any:
-    """Decode columns in which each distinct text is stored once, so that the size of the table is that of its rows."""
-    for place, column in enumerate(table.columns):
-        if pa.types.is_dictionary(column.type):
-            table = table.set_column(place, table.column_names[place], column.cast(column.type.value_type))
-    return table
-
-
-def _add_partition_columns(table: Any, folders: Sequence[str]) -> Any:
-    """Add the columns in folder names, for example `office=Incheon`, as text to keep leading zeros."""
-    for folder in folders:
-        name, equals, value = folder.partition("=")
-        if equals and name not in table.column_names:
-            text = None if value == HIVE_NULL else unquote(value)
-            table = table.append_column(name, pa.array([text] * len(table), type=TEXT))
-    return table
 
 
 def _refuse_other_schema(first: TablePart, other: TablePart) -> None:

@@ -62,7 +62,10 @@ class PartFolder:
             folder.manifest = _read_finished(out, inputs)
             yield folder
             return
-        folder._create()
+        if not out.absolute().parent.is_dir():
+            raise FileFault("cannot be written", where=str(out), got="no such folder", todo="make it first")
+        with folder._explain_failure(folder.work):
+            folder.work.mkdir(exist_ok=True)
         with lock_folder(folder.work, "table"):
             folder._continue(inputs)
             yield folder
@@ -81,21 +84,13 @@ class PartFolder:
             flush_folder(self.out.absolute().parent)
         return self.manifest.rows
 
-    def _create(self) -> None:
-        if not self.out.absolute().parent.is_dir():
-            raise FileFault(
-                "cannot be written", where=str(self.out), got="no such folder", todo="make it first"
-            )
-        with self._explain_failure(self.work):
-            self.work.mkdir(exist_ok=True)
-
     def _continue(self, inputs: Mapping[str, str]) -> None:
         """Read the finished parts of an interrupted run, and remove what it left unfinished."""
         if any(self.work.glob("*.parquet")):
             self.manifest = Manifest.read(self.work)
             what = "an interrupted run with other inputs wrote parts of this table"
             todo = "repeat that command to finish it, or remove this folder"
-            _refuse_other_inputs(self.manifest, inputs, what, self.work, todo)
+            self.manifest.refuse_other_inputs(inputs, what, self.work, todo)
         kept = {part.name for part in self.manifest.parts}
         for left_over in self.work.glob("*.parquet*"):
             if left_over.name not in kept:
@@ -108,16 +103,15 @@ class PartFolder:
         path = self.work / f"part-{len(self.manifest.parts):05d}.parquet"
         draft = path.with_name(f"{path.name}.draft")
         tables = map(self._adopt_schema, map(convert_lists, groups))
-        table = next(tables)
-        rows = write_tables(
-            chain([table], tables), partial(open_parquet_writer, draft), partial(self._explain_failure, path)
-        )
+        open_writer, explain = partial(open_parquet_writer, draft), partial(self._explain_failure, path)
+        rows = write_tables(tables, open_writer, explain)
         with self._explain_failure(path):
             with draft.open("rb") as file:
                 flush_file(file)
             entry = PartEntry(path.name, rows, draft.stat().st_size, compute_sha256(draft))
+            schema = parquet.read_schema(draft)
             draft.replace(path)
-            columns = tuple(ColumnEntry(field.name, str(field.type)) for field in table.schema)
+            columns = tuple(ColumnEntry(field.name, str(field.type)) for field in schema)
             self._set_manifest(columns=columns, parts=(*self.manifest.parts, entry))
 
     def _adopt_schema(self, table: Any) -> Any:
@@ -157,19 +151,6 @@ class PartFolder:
             ) from error
 
 
-def list_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """List the names of inputs whose values differ."""
-    return [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
-
-
-def _refuse_other_inputs(
-    manifest: Manifest, inputs: Mapping[str, str], what: str, where: Path, todo: str
-) -> None:
-    differing = list_differences(manifest.inputs, inputs)
-    if differing:
-        raise BadInput(what, where=str(where), got=f"other {', '.join(differing)}", todo=todo)
-
-
 def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
     """Return the manifest of a finished table with these inputs; raise `BadInput` for anything else in its place."""
     if not out.is_dir() or not list(out.glob("part-*.parquet")):
@@ -180,6 +161,6 @@ def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
         )
     manifest = Manifest.read(out)
     what, todo = "this folder holds a table with other inputs", "choose another --out, or remove the folder"
-    _refuse_other_inputs(manifest, inputs, what, out, todo)
+    manifest.refuse_other_inputs(inputs, what, out, todo)
     manifest.check_files(out, [file.name for file in out.glob("*.parquet")])
     return manifest

@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from consignments.errors import FileFault, explain_failure, name_file
+from consignments.errors import BadInput, FileFault, explain_failure, name_file
 from consignments.files.file_listing import list_table_files
 from consignments.files.whole_files import flush_folder, write_file
 
@@ -67,6 +67,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         return manifest
 
+    def refuse_other_inputs(self, inputs: Mapping[str, str], what: str, where: Path, todo: str) -> None:
+        """Raise `BadInput` if the table was computed from other inputs."""
+        if differing := list_differences(self.inputs, inputs):
+            raise BadInput(what, where=str(where), got=f"other {', '.join(differing)}", todo=todo)
+
     def write(self, folder: Path) -> None:
         """Write the manifest into a folder, atomically and flushed to disk."""
         draft = folder / f".{MANIFEST_NAME}"
@@ -88,6 +93,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for part in self.parts:
             path, by = folder / part.name, f", by {MANIFEST_NAME}"
             check_file(path, part.bytes, part.sha256, "a part of the table", todo, by)
+
+
+def list_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """List the names of inputs whose values differ."""
+    return [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
 
 
 def read_manifest(path: Path, kind: type[T], what: str, todo: str) -> T:
@@ -144,14 +154,10 @@ def identify_tables(paths: Mapping[str, Path | None]) -> dict[str, str]:
 
 def _identify_table(path: Path) -> str:
     if not path.is_dir():
-        return _identify_file(path)
+        with explain_failure("cannot be read", path):
+            return compute_sha256(path)
     whole = hashlib.sha256()
     for file in list_table_files(path):
         if (path / file).is_file():
-            whole.update(os.fsencode(file) + f"\n{_identify_file(path / file)}\n".encode())
+            whole.update(os.fsencode(file) + f"\n{_identify_table(path / file)}\n".encode())
     return whole.hexdigest()
-
-
-def _identify_file(path: Path) -> str:
-    with explain_failure("cannot be read", path):
-        return compute_sha256(path)

@@ -1,19 +1,14 @@
 """Raw tables: the parts, row numbers and column names of a table before its columns are checked."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import to_arrow
-from consignments.errors import FileFault, Reject
-
-if TYPE_CHECKING:
-    import pandas as pd
+from consignments.errors import Reject
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 READABLE_FORMATS = f"a {', '.join(SUFFIXES)} file, or a directory of Parquet files"
@@ -39,7 +34,7 @@ class TablePart:
 
 @dataclass(frozen=True)
 class RawTable:
-    """An unconverted table: its parts, and the rows that could not be parsed."""
+    """An unconverted table in memory: its parts, and the rows that could not be parsed."""
 
     name: str
     parts: tuple[TablePart, ...]
@@ -49,27 +44,6 @@ class RawTable:
     def columns(self) -> tuple[str, ...]:
         """Return the columns of all parts."""
         return tuple(dict.fromkeys(name for part in self.parts for name in part.table.column_names))
-
-
-def wrap_frame(frame: "pd.DataFrame", name: str) -> RawTable:
-    """Wrap a frame in memory as a table; its columns may have any dtype and mixed values."""
-    names = [str(column) for column in frame.columns]
-    refuse_repeats(names, name)
-    columns = [to_arrow(frame.iloc[:, place], name) for place, name in enumerate(names)]
-    table = pa.Table.from_arrays(columns, names=names)
-    return RawTable(name, (TablePart(table, name, "row", number_rows(len(frame))),))
-
-
-def refuse_repeats(names: Sequence[str], where: str) -> None:
-    """Raise `FileFault` if a column name occurs twice."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise FileFault(
-            "a column name occurs twice",
-            where=where,
-            got=", ".join(repeated),
-            todo="rename or drop one of them",
-        )
 
 
 def number_rows(rows: int, first: int = 1) -> Any:

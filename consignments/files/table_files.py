@@ -7,8 +7,7 @@ row is truncated. Because an unknown number of rows is missing, it is refused as
 import codecs
 import csv
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ import pyarrow.csv as arrow_csv
 
 from consignments.columns import TEXT, to_arrow
 from consignments.errors import FileFault, Reject, explain_failure
-from consignments.files.parquet_files import read_parquet_table
-from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
+from consignments.files.parquet_files import ParquetTable
+from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows
 from consignments.files.spreadsheet_cells import unquote_formulas
-from consignments.files.table_limits import read_lines, refuse_large_text_file, refuse_many_columns
+from consignments.files.table_limits import MAX_TEXT_FILE_BYTES, read_lines, refuse_bad_columns
 from consignments.workers import pause_garbage_collection
 
 SCAN_BYTES = 1 << 20
@@ -41,38 +40,38 @@ CONVERT_TO_UTF8 = (
 TRUNCATED_FILE = "the file is truncated: it ends in the middle of a row"
 
 
-def read_files(path: Path) -> RawTable:
-    """Read a table without converting its columns."""
+def read_files(path: Path) -> RawTable | ParquetTable:
+    """Read a table without converting its columns; open one in Parquet, whose rows are read later."""
     if not path.exists():
         raise FileFault("no such file", where=str(path), todo="check the path")
-    if path.is_dir():
-        return read_parquet_table(path)
-    readers = {".csv": _read_csv, ".parquet": read_parquet_table, ".jsonl": _read_jsonl}
-    if path.suffix.lower() not in readers:
+    read = ParquetTable.open if path.is_dir() else READERS.get(path.suffix.lower())
+    if read is None:
         raise FileFault(
             "unknown table format", where=str(path), got=repr(path.suffix), expected=READABLE_FORMATS
         )
-    with explain_failure("cannot be read", path), _explain_damage(path):
+    with explain_failure("cannot be read", path):
         if path.stat().st_size == 0:
             raise FileFault("the file is empty", where=str(path), todo="write it again")
-        return readers[path.suffix.lower()](path)
-
-
-@contextmanager
-def _explain_damage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise FileFault(
-            "cannot be read", where=str(path), got=str(error).splitlines()[0], todo="write it again"
-        ) from error
+        if path.stat().st_size > MAX_TEXT_FILE_BYTES and read is not ParquetTable.open:
+            raise FileFault(
+                "the file is too large",
+                where=str(path),
+                got=f"{path.stat().st_size:,} bytes",
+                expected=f"at most {MAX_TEXT_FILE_BYTES:,}",
+                todo="convert it to Parquet, which is read in chunks, or split it",
+            )
+        try:
+            return read(path)
+        except pa.ArrowException as error:
+            raise FileFault(
+                "cannot be read", where=str(path), got=str(error).splitlines()[0], todo="write it again"
+            ) from error
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 
 def _read_csv(path: Path) -> RawTable:
-    refuse_large_text_file(path)
     ends_in_line = _scan_text(path)
     names, delimiter = _read_csv_header(path)
     bad: list[arrow_csv.InvalidRow] = []
@@ -108,8 +107,7 @@ def _read_csv(path: Path) -> RawTable:
         raise FileFault(
             TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="copy the whole file again"
         )
-    last_value = table.column(table.num_columns - 1)[-1].as_py() or "" if len(table) else ""
-    if len(table) and _has_open_quote(path, last_value, delimiter):
+    if len(table) and _has_open_quote(path, table.column(table.num_columns - 1)[-1].as_py(), delimiter):
         raise FileFault(
             "an opening quote has no closing quote: the file is truncated, or a quote is missing",
             where=f"{path} row {last}",
@@ -134,8 +132,7 @@ def _read_csv_header(path: Path) -> tuple[list[str], str]:
     except csv.Error as error:
         raise FileFault("the header cannot be read", where=str(path), got=str(error)) from error
     names, delimiter = max(found, key=lambda each: len(each[0]))
-    refuse_many_columns(len(names), str(path))
-    refuse_repeats(names, str(path))
+    refuse_bad_columns(names, str(path))
     return names, delimiter
 
 
@@ -144,14 +141,12 @@ def _parse_header(path: Path, delimiter: str) -> list[str]:
         return next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
 
 
-def _has_open_quote(path: Path, last_value: str, delimiter: str) -> bool:
-    ending = '"' + last_value.replace('"', '""')
+def _has_open_quote(path: Path, last_value: str | None, delimiter: str) -> bool:
+    ending = '"' + (last_value or "").replace('"', '""')
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - len(ending.encode()) - 1))
-        tail = file.read()
-    openings = tuple(mark + ending.encode() for mark in (delimiter.encode(), b"\n"))
-    return tail.endswith(openings)
+        return file.read().endswith(((delimiter + ending).encode(), ("\n" + ending).encode()))
 
 
 def _scan_text(path: Path) -> bool:
@@ -163,29 +158,17 @@ def _scan_text(path: Path) -> bool:
             block = more
             try:
                 decoder.decode(block)
+                found, at = "the file contains NUL bytes", block.find(b"\0")
+                expected, todo = "UTF-8 text", "write it again"
             except UnicodeDecodeError as error:
-                line += block[: error.start].count(b"\n")
-                raise FileFault(
-                    "the file is not UTF-8",
-                    where=f"{path} line {line}",
-                    expected="UTF-8",
-                    todo=CONVERT_TO_UTF8,
-                ) from error
-            if b"\0" in block:
-                line += block[: block.index(b"\0")].count(b"\n")
-                raise FileFault(
-                    "the file contains NUL bytes",
-                    where=f"{path} line {line}",
-                    expected="UTF-8 text",
-                    todo="write it again",
-                )
+                found, at = "the file is not UTF-8", error.start
+                expected, todo = "UTF-8", CONVERT_TO_UTF8
+            if at >= 0:
+                line += block[:at].count(b"\n")
+                raise FileFault(found, where=f"{path} line {line}", expected=expected, todo=todo)
             line += block.count(b"\n")
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise FileFault(
-            TRUNCATED_FILE, where=f"{path} line {line}", todo="copy the whole file again"
-        ) from error
+    if decoder.getstate()[0]:
+        raise FileFault(TRUNCATED_FILE, where=f"{path} line {line}", todo="copy the whole file again")
     return block.endswith(b"\n")
 
 
@@ -193,7 +176,6 @@ def _scan_text(path: Path) -> bool:
 
 
 def _read_jsonl(path: Path) -> RawTable:
-    refuse_large_text_file(path)
     ends_in_line = _scan_text(path)
     decoder = msgspec.json.Decoder(dict[str, Any])
     tables: list[Any] = []
@@ -244,12 +226,18 @@ def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:
 def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(name for row in rows[:1] for name in row))
     columns: list[Sequence[Any]]
-    refuse_many_columns(len(names), "a line of JSON")
     if all(list(row) == names for row in rows):  # all lines have the same fields: much faster
         columns = list(zip(*(row.values() for row in rows), strict=True))
     else:
         names = list(dict.fromkeys(name for row in rows for name in row))
-        refuse_many_columns(len(names), "the lines of JSON together")
         columns = [[row.get(name) for row in rows] for name in names]
+    refuse_bad_columns(names, "the lines of JSON together")
     arrays = [to_arrow(column, name) for column, name in zip(columns, names, strict=True)]
     return pa.Table.from_arrays(arrays, names=names)
+
+
+READERS: dict[str, Callable[[Path], RawTable | ParquetTable]] = {
+    ".csv": _read_csv,
+    ".parquet": ParquetTable.open,
+    ".jsonl": _read_jsonl,
+}

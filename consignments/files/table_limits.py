@@ -1,6 +1,7 @@
 """Limits of tables that are read, so that a small hostile file cannot use up memory or time."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from consignments.errors import FileFault
+from consignments.files.raw_tables import TablePart
 
 MAX_COLUMNS = 5_000
 MAX_LINE_BYTES = 1 << 24
@@ -23,28 +25,23 @@ MIN_EXPANDED_BYTES = 1 << 29
 """A Parquet table that expands by more than this factor, to more than these bytes, repeats long texts in every row."""
 
 
-def refuse_many_columns(columns: int, where: str) -> None:
-    """Raise `FileFault` if a table has too many columns."""
-    if columns > MAX_COLUMNS:
+def refuse_bad_columns(names: Sequence[str], where: str) -> None:
+    """Raise `FileFault` if a table has too many columns, or two of the same name."""
+    if len(names) > MAX_COLUMNS:
         raise FileFault(
             "the table has too many columns",
             where=where,
-            got=f"{columns:,}",
+            got=f"{len(names):,}",
             expected=f"at most {MAX_COLUMNS:,}",
             todo="keep the columns that npsrisk reads (npsrisk columns)",
         )
-
-
-def refuse_large_text_file(path: Path) -> None:
-    """Raise `FileFault` if a CSV or JSON Lines file is too large to be read whole."""
-    size = path.stat().st_size
-    if size > MAX_TEXT_FILE_BYTES:
+    if len(set(names)) < len(names):
+        repeated = sorted(name for name, times in Counter(names).items() if times > 1)
         raise FileFault(
-            "the file is too large",
-            where=str(path),
-            got=f"{size:,} bytes",
-            expected=f"at most {MAX_TEXT_FILE_BYTES:,}",
-            todo="convert it to Parquet, which is read in chunks, or split it",
+            "a column name occurs twice",
+            where=where,
+            got=", ".join(repeated),
+            todo="rename or drop one of them",
         )
 
 
@@ -74,25 +71,21 @@ def refuse_long_texts(path: Path, metadata: Any, where: str) -> None:
             _refuse_long_dictionary(path, group, name, where)
 
 
-class ExpansionLimit:
-    """The size in memory that a Parquet table may reach while it is read."""
-
-    def __init__(self, file_bytes: int, where: str) -> None:
-        self._where = where
-        self._limit = min(MAX_TABLE_BYTES, max(MIN_EXPANDED_BYTES, MAX_EXPANSION * file_bytes))
-        self._bytes = 0
-
-    def add(self, size: int) -> None:
-        """Count bytes that were read; raise `FileFault` if the table becomes too large."""
-        self._bytes += size
-        if self._bytes > self._limit:
+def limit_expansion(parts: Iterable[TablePart], file_bytes: int, where: str) -> Iterator[TablePart]:
+    """Yield the parts of a Parquet table; raise `FileFault` if they become too large in memory."""
+    limit = min(MAX_TABLE_BYTES, max(MIN_EXPANDED_BYTES, MAX_EXPANSION * file_bytes))
+    size = 0
+    for part in parts:
+        size += part.table.nbytes
+        if size > limit:
             raise FileFault(
                 "the table is too large in memory",
-                where=self._where,
-                got=f"more than {self._limit:,} bytes",
+                where=where,
+                got=f"more than {limit:,} bytes",
                 expected=f"at most {MAX_TABLE_BYTES:,}, and at most {MAX_EXPANSION:,} times the size of the file",
                 todo="split it, and shorten or drop long texts that repeat",
             )
+        yield part
 
 
 def _list_text_columns(group: Any) -> Sequence[str]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
-from consignments.columns import TIME, get_type_family, to_arrow, to_text_column
+from consignments.columns import TIME, convert_frame, get_type_family, to_text_column
 from consignments.errors import FileFault, explain_failure
 from consignments.files.raw_tables import SUFFIXES
 from consignments.files.spreadsheet_cells import quote_formulas
@@ -79,22 +79,10 @@ def refuse_unwritable(path: Path) -> None:
 
 def split_row_groups(frames: Iterable["pd.DataFrame | pa.Table"]) -> Iterator[Any]:
     """Convert chunks of a table to Arrow tables of ROW_GROUP_ROWS rows, all with the schema of the first; the last may be smaller."""
-    return _rechunk(map(_convert_frame, frames))
-
-
-def _convert_frame(frame: "pd.DataFrame | pa.Table") -> Any:
-    if isinstance(frame, pa.Table):
-        return frame
-    names = [str(column) for column in frame.columns]
-    columns = [to_arrow(frame.iloc[:, place], name) for place, name in enumerate(names)]
-    return pa.Table.from_arrays(columns, names=names)
-
-
-def _rechunk(tables: Iterable[Any]) -> Iterator[Any]:
-    """Split a table again into chunks of one size, all with the schema of the first."""
     waiting: Any = None
     first = True
-    for table in tables:
+    for frame in frames:
+        table = frame if isinstance(frame, pa.Table) else convert_frame(frame)
         waiting = table if waiting is None else pa.concat_tables([waiting, table.cast(waiting.schema)])
         while len(waiting) >= ROW_GROUP_ROWS:
             yield waiting.slice(0, ROW_GROUP_ROWS)

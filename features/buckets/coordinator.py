@@ -53,10 +53,8 @@ def stream_buckets(
     buckets: int | None = None,
 ) -> Iterator[T]:
     """Compute the bits of `features.streams.stream_features` in tasks, with an empty folder that all workers see, and yield what `finish` makes of each chunk."""
-    describe, state_run = (
-        RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of)),
-        inputs.state_run,
-    )
+    describe = RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of))
+    state_run = inputs.state_run
     tables = EventTables.from_inputs(inputs)
     marks = tables.mark_wanted(wanted)
     partitions, sources = _list_partitions(tables, marks, partition_rows)

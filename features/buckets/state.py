@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from features.buckets.work_files import compute_bucket, write_array
 from features.history.kept_state import KeptState
-from features.history.kept_table import HistoryArrays, create_empty, join_parts, select_keys, sort_table
+from features.history.kept_table import create_empty, join_parts, select_keys, sort_table
+from features.history.kernels import HistoryArrays
 from features.history.keys import KeyKind
 from features.history.state_files import load_table
 from features.history.table import History

@@ -93,9 +93,8 @@ def write_keys(job: BucketJob, partition: Partition, keys: Keys, counterparts: K
     """Write the keys of a partition, sorted by kind and bucket."""
     ordered, offsets = _sort_keys(keys, counterparts, job.buckets)
     write_array(job.locate("keys", partition.number), ordered)
-    write_array(
-        job.locate("offsets", partition.number), offsets
-    )  # the last file: it says that the partition is finished
+    # The last file says that the partition is finished.
+    write_array(job.locate("offsets", partition.number), offsets)
 
 
 def read_keys(job: BucketJob, numbers: NDArray[np.int64]) -> Keys:
@@ -105,10 +104,7 @@ def read_keys(job: BucketJob, numbers: NDArray[np.int64]) -> Keys:
         mine = np.flatnonzero((numbers >= partition.first) & (numbers < partition.first + partition.rows))
         if not len(mine):
             continue
-        keys, offsets = (
-            np.load(job.locate("keys", partition.number)),
-            np.load(job.locate("offsets", partition.number)),
-        )
+        keys, offsets = (np.load(job.locate(name, partition.number)) for name in ("keys", "offsets"))
         whole = np.zeros((partition.rows, len(job.kinds)), dtype=np.uint64)
         for kind, (first, last) in enumerate(offsets[:, [0, -1]].tolist()):
             whole[keys["row"][first:last], kind] = keys["key"][first:last]
@@ -129,9 +125,8 @@ def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
     places = _write_readings(job, job.locate("readings", kind, bucket), _run_slices(job, history, keys))
     if job.state is not None:
         job.state.write_counted(kind, bucket, history, taken)
-    write_array(
-        job.locate("places", kind, bucket), places
-    )  # the last file: it says that the bucket is finished
+    # The last file says that the bucket is finished.
+    write_array(job.locate("places", kind, bucket), places)
     return met
 
 

@@ -54,20 +54,12 @@ MAX_GAP_SEPARATORS = 3  # separators inside a name: "4 - CMC"
 MIN_TOUCHING_LETTERS = 4  # letters of a name that may touch digits: "etizolam10mg"
 MIN_SPACED_LETTERS = 4  # letters of a name that may be spaced out: "4 C M C"
 MIN_SWAPPED_LETTERS = 6  # letters of a name that may have digits for letters: "k3tamine"
-MAX_SWAPPED_DIGIT = ord(
-    "1"
-)  # O for 0 and l for 1 are digits in letters; others would find 4-PrO-MPT in "a prompt"
+# O for 0 and l for 1 are digits in letters; others would find 4-PrO-MPT in "a prompt".
+MAX_SWAPPED_DIGIT = ord("1")
 MIN_PARTED_LETTERS = 6  # letters of a name that may have marks anywhere: "etizo.lam"
 MIN_BLANK_PARTED_LETTERS = 8  # letters of a name that may have blanks anywhere: "etizo lam"
-MAX_HINT_LETTERS = (
-    4  # letters of a code that is only a hint if it is written like words: "3 MMC cards", "THCO"
-)
-NO_GAP, GAP_OF_BLANKS, GAP_OF_MARKS, GAP_BREAKS = (
-    0,
-    1,
-    2,
-    4,
-)  # separators before a letter; 3 is blanks and marks
+MAX_HINT_LETTERS = 4  # letters of a code that is a hint if it is written like words: "3 MMC cards", "THCO"
+NO_GAP, GAP_OF_BLANKS, GAP_OF_MARKS, GAP_BREAKS = 0, 1, 2, 4  # separators before a letter, as bits
 NO_MATCH, PLAIN, DISGUISED, HINT = range(4)
 
 # --- The features of the goods: their positions in the row, in the order of `features.csv` ---

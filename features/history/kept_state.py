@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
-from features.history.kept_table import HistoryArrays, sort_table
-from features.history.kernels import REMEMBERED_DAYS, RESULTS
+from features.history.kept_table import sort_table
+from features.history.kernels import REMEMBERED_DAYS, RESULTS, HistoryArrays
 from features.history.keys import KEYS_VERSION, KeyKind
 from features.history.ordering import (
     CANCELLATION,
@@ -51,32 +51,14 @@ Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Rows = NDArray[Any]
 
-STATE = np.dtype(
-    [
-        ("day", "<i4"),
-        ("result_day", "<i4"),
-        ("result", "i1"),
-        ("arrived", "?"),
-        ("cancelled", "?"),
-        ("standing", "?"),
-        ("standing_result", "i1"),
-        ("known_us", "<i8"),
-        ("recorded_us", "<i8"),
-        ("sequence", "<i8"),
-        ("issued_us", "<i8"),
-    ]
+STATE = np.dtype("<i4,<i4,i1,?,?,?,i1,<i8,<i8,<i8,<i8")
+STATE.names = (
+    *("day", "result_day", "result", "arrived", "cancelled", "standing", "standing_result"),
+    *("known_us", "recorded_us", "sequence", "issued_us"),
 )
 """Type of the state of a consignment, see `CountedState`."""
-WAITING_OUTCOME = np.dtype(
-    [
-        ("number", "<u8"),
-        ("visible_us", "<i8"),
-        ("known_us", "<i8"),
-        ("recorded_us", "<i8"),
-        ("sequence", "<i8"),
-        ("result", "i1"),
-    ]
-)
+WAITING_OUTCOME = np.dtype("<u8,<i8,<i8,<i8,<i8,i1")
+WAITING_OUTCOME.names = "number", "visible_us", "known_us", "recorded_us", "sequence", "result"
 """Type of an outcome that waits; `number` is the keyed number of its consignment."""
 WAITING_CANCELLATION = np.dtype([("number", "<u8"), ("cancelled_us", "<i8"), ("cancelled_sequence", "<i8")])
 """Type of a cancellation that waits."""
@@ -264,9 +246,8 @@ class StateRun:
 
     def _start(self, earlier: EarlierEvents) -> TableFold:
         self._fold = TableFold(self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals)
-        self._arrivals = replace(
-            self._arrivals, consignment_id=[]
-        )  # identifiers are needed for the order only
+        # identifiers are needed for the order only
+        self._arrivals = replace(self._arrivals, consignment_id=[])
         return self._fold
 
     def _finish(self, parts: Iterable[HistoryArrays]) -> None:
@@ -358,10 +339,8 @@ class StateRun:
         """Sort and write a segment, whose keys may still have to be read."""
         assert self._read_keys is not None
         segment = segment.select(np.argsort(segment.number, kind="stable"))
-        keys, arrived = (
-            np.zeros((len(segment.number), len(self.kinds)), dtype=np.uint64),
-            segment.state["arrived"],
-        )
+        arrived = segment.state["arrived"]
+        keys = np.zeros((len(segment.number), len(self.kinds)), dtype=np.uint64)
         keys[arrived] = self._read_keys(segment.keys[arrived])
         self._segments.append(self._store.write_segment(replace(segment, keys=keys)))
 
@@ -454,11 +433,10 @@ def _prepend_cancellations(waiting: Rows, arrivals: ArrivalEvents) -> ArrivalEve
     def prepend(column: Longs | None, value: int) -> Longs | None:
         return None if column is None else np.concatenate([np.full(carried, value), column])
 
+    names = [pa.array([""] * carried, pa.large_string()), to_arrow_strings(arrivals.consignment_id)]
     cancelled_sequence = _fill_missing(arrivals.cancelled_sequence, rows, NO_SEQUENCE)
     return ArrivalEvents(
-        consignment_id=pa.concat_arrays(
-            [pa.array([""] * carried, pa.large_string()), to_arrow_strings(arrivals.consignment_id)]
-        ),
+        consignment_id=pa.concat_arrays(names),
         received_us=np.concatenate([np.full(carried, NO_TIME), arrivals.received_us]),
         cancelled_us=np.concatenate([waiting["cancelled_us"], arrivals.cancelled_us]),
         sequence=prepend(arrivals.sequence, NO_SEQUENCE),

@@ -6,14 +6,14 @@ bytes, in whatever order the events came. Keys are hashes, so those of a bucket,
 
 import mmap
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from features.history import kernels
-from features.history.kernels import Keys, Words
+from features.history.kernels import HistoryArrays, Words
 
 FORMAT_VERSION = 3
 """3: one form for snapshots, states and buckets."""
@@ -26,36 +26,11 @@ MAX_STORE_SIZE = 2**31 - 1
 Longs = NDArray[np.int64]
 
 
-class HistoryArrays(NamedTuple):
-    """The arrays of a table of history, or of some of its keys: used sizes with the lists of free blocks, a head for each key, and blocks of days and of counterparts."""
-
-    state: Longs
-    heads: Words
-    days: Words
-    counterparts: Keys
-
-    @property
-    def keys(self) -> Keys:
-        """Return a view of the keys."""
-        keys: Keys = self.heads.view(np.uint64)[:, 0]
-        return keys
-
-    @property
-    def today(self) -> int:
-        """Return the latest day of any event."""
-        return int(self.state[kernels.TODAY])
-
-
 def build_state(today: int, heads: int, days: int, counterparts: int) -> Longs:
     """Build the state of a table from its latest day and its used sizes, without free blocks."""
     state = np.zeros(kernels.STATE_SIZE, dtype=np.int64)
-    state[[kernels.FORMAT, kernels.TODAY, kernels.HEADS_USED, kernels.DAYS_USED, kernels.OTHERS_USED]] = (
-        FORMAT_VERSION,
-        today,
-        heads,
-        days,
-        counterparts,
-    )
+    used = kernels.FORMAT, kernels.TODAY, kernels.HEADS_USED, kernels.DAYS_USED, kernels.OTHERS_USED
+    state[[*used]] = FORMAT_VERSION, today, heads, days, counterparts
     return state
 
 
@@ -63,31 +38,29 @@ def create_empty() -> HistoryArrays:
     """Create the arrays of a table without events."""
     heads = np.zeros((1, kernels.HEAD_WORDS), dtype=np.int32)
     heads[0, kernels.FIRST_ARRIVAL] = kernels.NO_DAY
-    days, counterparts = (
-        np.zeros(kernels.FIRST_BLOCK, dtype=np.int32),
-        np.zeros(kernels.FIRST_BLOCK, dtype=np.uint64),
-    )
-    return HistoryArrays(
-        build_state(kernels.NO_DAY, 1, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK), heads, days, counterparts
-    )
+    return allocate_table(kernels.NO_DAY, heads, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK)
+
+
+def allocate_table(today: int, heads: Words, days: int, counterparts: int) -> HistoryArrays:
+    """Allocate the blocks of a table, given its heads."""
+    state = build_state(today, len(heads), days, counterparts)
+    return HistoryArrays(state, heads, np.zeros(days, np.int32), np.zeros(counterparts, np.uint64))
 
 
 def select_keys(table: HistoryArrays, places: Longs, today: int) -> HistoryArrays:
     """Copy some keys as of a day, in this order; all but the totals must be remembered on it."""
     ends = np.full(2, kernels.FIRST_BLOCK, dtype=np.int64)
-    none = np.zeros((0, kernels.HEAD_WORDS), dtype=np.int32)
-    given = places, today, table.heads, table.days, table.counterparts
-    kernels.copy_keys(*given, none, table.days, table.counterparts, ends)
     heads = np.zeros((len(places), kernels.HEAD_WORDS), dtype=np.int32)
-    days, counterparts = np.zeros(ends[0], dtype=np.int32), np.zeros(ends[1], dtype=np.uint64)
-    kernels.copy_keys(*given, heads, days, counterparts, np.full(2, kernels.FIRST_BLOCK, dtype=np.int64))
-    return HistoryArrays(build_state(today, len(heads), *ends.tolist()), heads, days, counterparts)
+    kernels.copy_keys(places, today, table, table._replace(heads=heads[:0]), ends)
+    copied = allocate_table(today, heads, *ends.tolist())
+    kernels.copy_keys(places, today, table, copied, np.full_like(ends, kernels.FIRST_BLOCK))
+    return copied
 
 
 def sort_table(table: HistoryArrays, today: int, part_keys: int = PART_KEYS) -> Iterator[HistoryArrays]:
     """Yield the remembered keys as of a day in ascending order, in parts, so that only one of them needs memory besides the table."""
     marks = np.zeros(len(table.heads), dtype=bool)
-    kernels.mark_remembered(table.heads, table.days, today, marks)
+    kernels.mark_remembered(table, today, marks)
     marks |= table.keys == TOTALS_KEY
     places = np.flatnonzero(marks)
     places = places[np.argsort(table.keys[places])]
@@ -116,9 +89,8 @@ def join_parts(parts: Iterable[HistoryArrays], today: int) -> HistoryArrays:
     """Join parts to one table as of a day; at least one."""
     _, *columns = zip(*lay_parts(parts), strict=True)
     heads, days, counterparts = map(np.concatenate, columns)
-    return HistoryArrays(
-        build_state(today, len(heads), len(days), len(counterparts)), heads, days, counterparts
-    )
+    state = build_state(today, len(heads), len(days), len(counterparts))
+    return HistoryArrays(state, heads, days, counterparts)
 
 
 def require_addressable(*sizes: int) -> None:

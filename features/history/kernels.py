@@ -6,7 +6,7 @@ changes.
 
 from itertools import accumulate, repeat
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -44,50 +44,16 @@ COMMON_DAY, COMMON_TODAY = TARGETS, TARGETS + 1
 RESULTS = {"nps": NPS, "controlled_drug": CONTROLLED_DRUG, "other_offence": OTHER_OFFENCE, "clear": CLEAR}
 
 # Positions of the readings (features.history.readings) in their block of the row.
-(
-    NEW,
-    ARRIVALS_IN,
-    _,
-    _,
-    _,
-    _,
-    ARRIVALS_EVER,
-    SINCE_FIRST,
-    SINCE_LAST,
-    DECAYED,
-    _,
-    VELOCITY,
-    COUNTERPARTS,
-    INSPECTIONS,
-    _,
-    FINDS,
-    _,
-    _,
-    _,
-    _,
-    _,
-    SINCE_FIND,
-    RATES,
-    _,
-    _,
-) = range(25)
-WIDTH = 25
+NEW, ARRIVALS_IN, ARRIVALS_EVER, SINCE_FIRST, SINCE_LAST, DECAYED, VELOCITY = 0, 1, 6, 7, 8, 9, 11
+COUNTERPARTS, INSPECTIONS, FINDS, SINCE_FIND, RATES, WIDTH = 12, 13, 15, 21, 22, 25
 SIDE_COUNT = 2
 EITHER = SIDE_COUNT
 SIDES_WIDTH = (SIDE_COUNT + 1) * TARGETS
 """Number of readings of each side and of either side. They follow the readings of all keys."""
 NO_SIDE = -1
 
-STEP = np.dtype(
-    [
-        ("change", "<i4"),
-        ("counter", "<i4"),
-        ("row", "<i8"),
-        ("out_row", "<i8"),
-        ("day", "<i4"),
-        ("today", "<i4"),
-    ]
-)
+STEP = np.dtype("<i4,<i4,<i8,<i8,<i4,<i4")
+STEP.names = "change", "counter", "row", "out_row", "day", "today"
 """Type of a step: a change of a counter, for the keys in `row`. An arrival is first read into `out_row`, unless that is -1."""
 REMOVE, READ_ONLY, ADD, RESTORE = range(-1, 3)
 """Changes of a step: -1, nothing, +1, and +1 again after a `REMOVE` of the same event. `RESTORE` leaves no trace: it needs no
@@ -146,12 +112,28 @@ def _compute_decay_table() -> NDArray[np.float64]:
 DECAY = _compute_decay_table()
 
 
-# The compiled kernel checks no bounds. Its arrays have the same names everywhere:
-#     slots   uint32: slot of a key -> its place + 1; 0 if free
-#     heads   int32 (places, HEAD_WORDS): place of a key -> its head
-#     days    int32: tiles, in blocks
-#     others  uint64: counterparts, in blocks
-#     state   int64: used size of these
+class HistoryArrays(NamedTuple):
+    """The arrays of a table of history, or of some of its keys; the compiled kernel checks no bounds.
+
+    `state` has the used sizes and the lists of free blocks, `heads` a head for each place of a key. `days` has tiles and `counterparts`
+    the numbers of counterparts, both in blocks.
+    """
+
+    state: State
+    heads: Words
+    days: Words
+    counterparts: Keys
+
+    @property
+    def keys(self) -> Keys:
+        """Return a view of the keys."""
+        keys: Keys = self.heads.view(np.uint64)[:, 0]
+        return keys
+
+    @property
+    def today(self) -> int:
+        """Return the latest day of any event."""
+        return int(self.state[TODAY])
 
 
 @entry_point
@@ -163,10 +145,7 @@ def apply_steps(
     out: Rows,
     at: Number,
     slots: Slots,
-    heads: Words,
-    days: Words,
-    others: Keys,
-    state: State,
+    table: HistoryArrays,
     sides: NDArray[np.int64],
     ahead: NDArray[np.int64],
     touched: NDArray[np.int64],
@@ -177,33 +156,33 @@ def apply_steps(
     for number in range(start, len(steps)):
         turn = (number - start) % PREFETCH_STEPS
         if turn == 0:
-            _prefetch_places(steps, number, keys, slots, heads, days, others, ahead, touched)
+            _prefetch_places(steps, number, keys, slots, table, ahead, touched)
         places = ahead[turn]
         step = steps[number]
         row, out_row = step.row, step.out_row
         # No literals and of one width, so that each helper is compiled once.
         day, today = np.int64(step.day), np.int64(step.today)
         counter, change = np.int64(step.counter), np.int64(step.change)
-        if today < day or today < state[TODAY] or row < 0 or row >= len(keys) or out_row >= len(out):
+        if today < day or today < table.state[TODAY] or row < 0 or row >= len(keys) or out_row >= len(out):
             return -1 - number
         new = 0
         for kind in range(kinds):
             if places[kind] == NO_PLACE and turn > 0:  # it may have been added since
-                places[kind] = _find_place(slots, heads, keys[row, kind])
+                places[kind] = _find_place(slots, table, keys[row, kind])
             new += keys[row, kind] != 0 and places[kind] == NO_PLACE
-        if change == ADD and not _has_room(slots, heads, days, others, state, new, kinds):
+        if change == ADD and not _has_room(slots, table, new, kinds):
             return number
         if change != READ_ONLY:
-            state[TODAY] = today
+            table.state[TODAY] = today
         arrival = counter == ARRIVALS and READ_ONLY <= change <= ADD
         if arrival and out_row >= 0:
-            _read_common(heads, days, day, today, common)
+            _read_common(table, day, today, common)
             for kind in range(kinds):
                 column = at + kind * WIDTH
                 if keys[row, kind] == 0:
                     out[out_row, column : column + WIDTH] = np.nan
                 else:
-                    _read_key(heads, days, places[kind], day, today, common, out[out_row], column)
+                    _read_key(table, places[kind], day, today, common, out[out_row], column)
             _read_sides(sides, out[out_row], at)
         if change == READ_ONLY or day < today - REMEMBERED_DAYS:
             continue
@@ -211,12 +190,12 @@ def apply_steps(
             if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change != ADD):
                 continue
             if places[kind] == NO_PLACE:
-                places[kind] = _add_key(slots, heads, state, keys[row, kind])
-            _update_count(heads, days, others, state, places[kind], day, counter, change)
+                places[kind] = _add_key(slots, table, keys[row, kind])
+            _update_count(table, places[kind], day, counter, change)
             if arrival and counterparts[row, kind] != 0:
-                _add_counterpart(heads, others, state, places[kind], counterparts[row, kind])
+                _add_counterpart(table, places[kind], counterparts[row, kind])
         if counter != ARRIVALS:
-            _update_count(heads, days, others, state, np.int64(TOTALS_PLACE), day, counter, change)
+            _update_count(table, np.int64(TOTALS_PLACE), day, counter, change)
             common[COMMON_DAY] = np.nan
     return len(steps)
 
@@ -227,9 +206,7 @@ def _prefetch_places(
     first: Number,
     keys: Keys,
     slots: Slots,
-    heads: Words,
-    days: Words,
-    others: Keys,
+    table: HistoryArrays,
     places: NDArray[np.int64],
     touched: NDArray[np.int64],
 ) -> None:
@@ -244,26 +221,24 @@ def _prefetch_places(
     for turn in range(count):
         for kind in range(kinds):
             place = max(touched[turn, kind] - 1, TOTALS_PLACE)
-            touched[turn, kind] = heads[place, KEY_LOW] + heads[place, OTHERS]
+            touched[turn, kind] = table.heads[place, KEY_LOW] + table.heads[place, OTHERS]
     for turn in range(count):
         for kind in range(kinds):
-            place = _find_place(slots, heads, keys[steps[first + turn].row, kind])
+            place = _find_place(slots, table, keys[steps[first + turn].row, kind])
             places[turn, kind] = place
             if place != NO_PLACE:
-                touched[turn, kind] = _get_last_day(heads, days, place, OF_ARRIVALS)
-                touched[turn, kind] += np.int64(others[heads[place, OTHERS_BLOCK]])
+                touched[turn, kind] = _get_last_day(table, place, OF_ARRIVALS)
+                touched[turn, kind] += np.int64(table.counterparts[table.heads[place, OTHERS_BLOCK]])
 
 
 @kernel
-def _has_room(
-    slots: Slots, heads: Words, days: Words, others: Keys, state: State, new: Number, kinds: Number
-) -> Number:
+def _has_room(slots: Slots, table: HistoryArrays, new: Number, kinds: Number) -> Number:
     """Check if there is room for the new keys, and for the most that the blocks of all keys of a step can need."""
     return (
-        state[HEADS_USED] + new <= len(heads)
-        and 2 * (state[HEADS_USED] + new) <= len(slots)
-        and state[DAYS_USED] + (kinds + 1) * MAX_DAYS_WORDS <= len(days)
-        and state[OTHERS_USED] + kinds * MAX_EXACT_COUNTERPARTS <= len(others)
+        table.state[HEADS_USED] + new <= len(table.heads)
+        and 2 * (table.state[HEADS_USED] + new) <= len(slots)
+        and table.state[DAYS_USED] + (kinds + 1) * MAX_DAYS_WORDS <= len(table.days)
+        and table.state[OTHERS_USED] + kinds * MAX_EXACT_COUNTERPARTS <= len(table.counterparts)
     )
 
 
@@ -271,12 +246,12 @@ def _has_room(
 
 
 @kernel
-def _find_place(slots: Slots, heads: Words, key: Number) -> Number:
+def _find_place(slots: Slots, table: HistoryArrays, key: Number) -> Number:
     low, high = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
     slot = _compute_first_slot(slots, key)
     while slots[slot] != 0:
         place = np.int64(slots[slot]) - 1
-        if heads[place, KEY_LOW] == low and heads[place, KEY_HIGH] == high:
+        if table.heads[place, KEY_LOW] == low and table.heads[place, KEY_HIGH] == high:
             return place
         slot = (slot + 1) & (len(slots) - 1)
     return NO_PLACE
@@ -288,14 +263,15 @@ def _compute_first_slot(slots: Slots, key: Number) -> Number:
 
 
 @kernel
-def _add_key(slots: Slots, heads: Words, state: State, key: Number) -> Number:
+def _add_key(slots: Slots, table: HistoryArrays, key: Number) -> Number:
     """Add a key at a new place, or return the place that it got within the same step."""
-    place = _find_place(slots, heads, key)
+    place = _find_place(slots, table, key)
     if place == NO_PLACE:
-        place = state[HEADS_USED]
-        state[HEADS_USED] += 1
-        heads[place, :] = 0
-        heads[place, KEY_LOW], heads[place, KEY_HIGH] = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
+        place = table.state[HEADS_USED]
+        table.state[HEADS_USED] += 1
+        table.heads[place, :] = 0
+        table.heads[place, KEY_LOW] = np.int32(key & LOW_WORD)
+        table.heads[place, KEY_HIGH] = np.int32(key >> WORD_BITS)
         _fill_slot(slots, key, place)
     return place
 
@@ -309,38 +285,38 @@ def _fill_slot(slots: Slots, key: Number, place: Number) -> None:
 
 
 @kernel
-def _is_remembered(heads: Words, days: Words, place: Number, today: Number) -> Number:
+def _is_remembered(table: HistoryArrays, place: Number, today: Number) -> Number:
     """Check if a remembered day has an event of a key."""
     oldest = today - REMEMBERED_DAYS
     return (
-        _get_last_day(heads, days, place, OF_ARRIVALS) >= oldest
-        or _get_last_day(heads, days, place, OF_RESULTS) >= oldest
+        _get_last_day(table, place, OF_ARRIVALS) >= oldest
+        or _get_last_day(table, place, OF_RESULTS) >= oldest
     )
 
 
 @kernel
-def _get_last_day(heads: Words, days: Words, place: Number, series: Number) -> Number:
+def _get_last_day(table: HistoryArrays, place: Number, series: Number) -> Number:
     """Return the latest day of a series."""
-    block, used, room = _get_series(heads, place, series)
+    block, used, room = _get_series(table, place, series)
     if used == 0:
         return NO_DAY
-    return block if room == 0 else np.int64(days[block + (used - 1) * _get_tile_words(series)])
+    return block if room == 0 else np.int64(table.days[block + (used - 1) * _get_tile_words(series)])
 
 
 @kernel
-def _get_series(heads: Words, place: Number, series: Number) -> Any:
+def _get_series(table: HistoryArrays, place: Number, series: Number) -> Any:
     """Return the block of a series (its day if it has no room), the number of used tiles, and its room."""
-    size = np.int64(heads[place, SERIES + 2 * series + SIZE])
-    block = np.int64(heads[place, SERIES + 2 * series + BLOCK])
+    size = np.int64(table.heads[place, SERIES + 2 * series + SIZE])
+    block = np.int64(table.heads[place, SERIES + 2 * series + BLOCK])
     return block, size >> ROOM_BITS, size & (1 << ROOM_BITS) - 1
 
 
 @kernel
 def _set_series(
-    heads: Words, place: Number, series: Number, block: Number, used: Number, room: Number
+    table: HistoryArrays, place: Number, series: Number, block: Number, used: Number, room: Number
 ) -> None:
-    heads[place, SERIES + 2 * series + BLOCK] = block
-    heads[place, SERIES + 2 * series + SIZE] = used << ROOM_BITS | room
+    table.heads[place, SERIES + 2 * series + BLOCK] = block
+    table.heads[place, SERIES + 2 * series + SIZE] = used << ROOM_BITS | room
 
 
 @kernel
@@ -350,63 +326,54 @@ def _get_tile_words(series: Number) -> Number:
 
 
 @kernel
-def _reset_key(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
+def _reset_key(table: HistoryArrays, place: Number) -> None:
     """Reset a key to the state of a new key."""
-    _free_blocks(heads, days, others, state, place)
-    heads[place, FIRST_ARRIVAL:] = 0
-    heads[place, FIRST_ARRIVAL] = NO_DAY
+    _free_blocks(table, place)
+    table.heads[place, FIRST_ARRIVAL:] = 0
+    table.heads[place, FIRST_ARRIVAL] = NO_DAY
 
 
 @kernel
-def _free_blocks(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
+def _free_blocks(table: HistoryArrays, place: Number) -> None:
     for series in range(2):
-        block, _, room = _get_series(heads, place, series)
+        block, _, room = _get_series(table, place, series)
         if room > 0:
-            _free_tiles(days, state, series, block, room)
-    count = np.int64(heads[place, OTHERS])
+            _free_tiles(table, series, block, room)
+    count = np.int64(table.heads[place, OTHERS])
     if 0 < count < COUNTERPARTS_CAP:
-        _free_others(others, state, np.int64(heads[place, OTHERS_BLOCK]), _compute_room(count))
+        _free_others(table, np.int64(table.heads[place, OTHERS_BLOCK]), _compute_room(count))
 
 
 # Counting.
 
 
 @kernel
-def _update_count(
-    heads: Words,
-    days: Words,
-    others: Keys,
-    state: State,
-    place: Number,
-    day: Number,
-    counter: Number,
-    change: Number,
-) -> None:
+def _update_count(table: HistoryArrays, place: Number, day: Number, counter: Number, change: Number) -> None:
     """Apply a change to the counter of a day."""
     series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
-    if change != RESTORE and not _is_remembered(heads, days, place, state[TODAY]):
+    if change != RESTORE and not _is_remembered(table, place, table.state[TODAY]):
         if change == REMOVE:
             return
-        _reset_key(heads, days, others, state, place)
+        _reset_key(table, place)
     amount = min(change, np.int64(ADD))
-    block, used, room = _get_series(heads, place, series)
+    block, used, room = _get_series(table, place, series)
     if used == 0 and room == 0 and change > 0:
         block, used = day, 1
-        _set_series(heads, place, series, day, 1, 0)
+        _set_series(table, place, series, day, 1, 0)
     if room == 0 and used > 0 and block == day:
-        heads[place, EVER + counter] += amount
-        if _is_empty(heads[place], EVER + series, _get_tile_words(series) - 1):
-            _set_series(heads, place, series, 0, 0, 0)
+        table.heads[place, EVER + counter] += amount
+        if _is_empty(table.heads[place], EVER + series, _get_tile_words(series) - 1):
+            _set_series(table, place, series, 0, 0, 0)
     else:
-        tile = _find_tile(heads, days, state, place, series, day, change > 0)
+        tile = _find_tile(table, place, series, day, change > 0)
         if tile == NO_PLACE:
             return
-        heads[place, EVER + counter] += amount
-        days[tile + 1 + counter - series] += amount
-        if _is_empty(days, tile + 1, _get_tile_words(series) - 1):
-            _drop_tile(heads, days, place, series, tile)
+        table.heads[place, EVER + counter] += amount
+        table.days[tile + 1 + counter - series] += amount
+        if _is_empty(table.days, tile + 1, _get_tile_words(series) - 1):
+            _drop_tile(table, place, series, tile)
     if counter == ARRIVALS:
-        _update_first_day(heads, days, place, day, change)
+        _update_first_day(table, place, day, change)
 
 
 @kernel
@@ -418,144 +385,144 @@ def _is_empty(words: Words, start: Number, length: Number) -> Number:
 
 
 @kernel
-def _find_tile(
-    heads: Words, days: Words, state: State, place: Number, series: Number, day: Number, make: Number
-) -> Number:
+def _find_tile(table: HistoryArrays, place: Number, series: Number, day: Number, make: Number) -> Number:
     """Find the tile of a day by search from the newest. Insert a new tile in order if there is none."""
     words = _get_tile_words(series)
-    block, used, room = _get_series(heads, place, series)
+    block, used, room = _get_series(table, place, series)
     if room == 0:
         if not make:
             return NO_PLACE
-        block, used, room = _expand_series(heads, days, state, place, series)
+        block, used, room = _expand_series(table, place, series)
     tile = block + used * words
-    while tile > block and days[tile - words] > day:
+    while tile > block and table.days[tile - words] > day:
         tile -= words
-    if tile > block and days[tile - words] == day:
+    if tile > block and table.days[tile - words] == day:
         return tile - words
     if not make:
         return NO_PLACE
     if used == 1 << room:
         tile -= block
-        tile -= words * _widen_block(heads, days, state, place, series)
-        block, used, room = _get_series(heads, place, series)
+        tile -= words * _widen_block(table, place, series)
+        block, used, room = _get_series(table, place, series)
         tile += block
     for word in range(block + used * words - 1, tile - 1, -1):
-        days[word + words] = days[word]
-    days[tile] = day
-    days[tile + 1 : tile + words] = 0
-    _set_series(heads, place, series, block, used + 1, room)
+        table.days[word + words] = table.days[word]
+    table.days[tile] = day
+    table.days[tile + 1 : tile + words] = 0
+    _set_series(table, place, series, block, used + 1, room)
     return tile
 
 
 @kernel
-def _expand_series(heads: Words, days: Words, state: State, place: Number, series: Number) -> Any:
+def _expand_series(table: HistoryArrays, place: Number, series: Number) -> Any:
     """Write the tile of a series of one day, and return the new series."""
-    day, _, _ = _get_series(heads, place, series)
-    block = _allocate_tiles(days, state, series, 1)
-    _write_tile(heads, days, place, series, day, block)
-    _set_series(heads, place, series, block, 1, 1)
+    day, _, _ = _get_series(table, place, series)
+    block = _allocate_tiles(table, series, 1)
+    _write_tile(table, place, series, day, block)
+    _set_series(table, place, series, block, 1, 1)
     return block, 1, 1
 
 
 @kernel
-def _write_tile(heads: Words, days: Words, place: Number, series: Number, day: Number, tile: Number) -> None:
+def _write_tile(table: HistoryArrays, place: Number, series: Number, day: Number, tile: Number) -> None:
     """Write the tile that a head implies."""
-    days[tile] = day
+    table.days[tile] = day
     for counter in range(_get_tile_words(series) - 1):
-        days[tile + 1 + counter] = heads[place, EVER + series + counter]
+        table.days[tile + 1 + counter] = table.heads[place, EVER + series + counter]
 
 
 @kernel
-def _widen_block(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
+def _widen_block(table: HistoryArrays, place: Number, series: Number) -> Number:
     """Drop days that are no longer remembered from a full block, or double it (the largest has room for all); return how many were dropped."""
     words = _get_tile_words(series)
-    old, used, room = _get_series(heads, place, series)
-    gone = _count_old_days(days, series, old, used, state[TODAY])
-    new = old if gone > 0 else _allocate_tiles(days, state, series, room + 1)
+    old, used, room = _get_series(table, place, series)
+    gone = _count_old_days(table, series, old, used, table.state[TODAY])
+    new = old if gone > 0 else _allocate_tiles(table, series, room + 1)
     for word in range((used - gone) * words):
-        days[new + word] = days[old + gone * words + word]
+        table.days[new + word] = table.days[old + gone * words + word]
     if gone == 0:
-        _free_tiles(days, state, series, old, room)
+        _free_tiles(table, series, old, room)
         room += 1
-    _set_series(heads, place, series, new, used - gone, room)
+    _set_series(table, place, series, new, used - gone, room)
     return gone
 
 
 @kernel
-def _count_old_days(days: Words, series: Number, block: Number, used: Number, today: Number) -> Number:
+def _count_old_days(
+    table: HistoryArrays, series: Number, block: Number, used: Number, today: Number
+) -> Number:
     """Count the days of a series that are no longer remembered."""
     gone = 0
-    while gone < used and days[block + gone * _get_tile_words(series)] < today - REMEMBERED_DAYS:
+    while gone < used and table.days[block + gone * _get_tile_words(series)] < today - REMEMBERED_DAYS:
         gone += 1
     return gone
 
 
 @kernel
-def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: Number) -> None:
+def _drop_tile(table: HistoryArrays, place: Number, series: Number, tile: Number) -> None:
     words = _get_tile_words(series)
-    block, used, room = _get_series(heads, place, series)
+    block, used, room = _get_series(table, place, series)
     for word in range(tile, block + (used - 1) * words):
-        days[word] = days[word + words]
-    _set_series(heads, place, series, block, used - 1, room)
+        table.days[word] = table.days[word + words]
+    _set_series(table, place, series, block, used - 1, room)
 
 
 @kernel
-def _update_first_day(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
+def _update_first_day(table: HistoryArrays, place: Number, day: Number, change: Number) -> None:
     """Update the day of the first arrival. An arrival that can be removed is remembered, and so are all later ones."""
-    first = np.int64(heads[place, FIRST_ARRIVAL])
+    first = np.int64(table.heads[place, FIRST_ARRIVAL])
     if change > 0 and (first == NO_DAY or day < first):
-        heads[place, FIRST_ARRIVAL] = day
+        table.heads[place, FIRST_ARRIVAL] = day
     elif change < 0 and day == first:
-        begin, end = _get_tiles(heads, days, place, OF_ARRIVALS, day + REMEMBERED_DAYS)
-        heads[place, FIRST_ARRIVAL] = days[begin] if begin < end else NO_DAY
+        begin, end = _get_tiles(table, place, OF_ARRIVALS, day + REMEMBERED_DAYS)
+        table.heads[place, FIRST_ARRIVAL] = table.days[begin] if begin < end else NO_DAY
 
 
 @kernel
-def _add_counterpart(heads: Words, others: Keys, state: State, place: Number, counterpart: Number) -> None:
+def _add_counterpart(table: HistoryArrays, place: Number, counterpart: Number) -> None:
     """Add a counterpart, unless it is known or the cap is reached."""
-    count = np.int64(heads[place, OTHERS])
+    count = np.int64(table.heads[place, OTHERS])
     if count == COUNTERPARTS_CAP:
         return
-    block = np.int64(heads[place, OTHERS_BLOCK])
+    block = np.int64(table.heads[place, OTHERS_BLOCK])
     for rank in range(count):
-        if others[block + rank] == counterpart:
+        if table.counterparts[block + rank] == counterpart:
             return
-    heads[place, OTHERS] += 1
+    table.heads[place, OTHERS] += 1
     if count == MAX_EXACT_COUNTERPARTS:
-        _free_others(others, state, block, _compute_room(count))
+        _free_others(table, block, _compute_room(count))
         return
     if count & (count - 1) == 0:  # none yet, or a full block of 1, 2 or 4
-        wider = _allocate_others(others, state, _compute_room(count + 1))
+        wider = _allocate_others(table, _compute_room(count + 1))
         for rank in range(count):
-            others[wider + rank] = others[block + rank]
+            table.counterparts[wider + rank] = table.counterparts[block + rank]
         if count > 0:
-            _free_others(others, state, block, _compute_room(count))
-        heads[place, OTHERS_BLOCK] = wider
+            _free_others(table, block, _compute_room(count))
+        table.heads[place, OTHERS_BLOCK] = wider
         block = wider
-    others[block + count] = counterpart
+    table.counterparts[block + count] = counterpart
 
 
 # Blocks of 1 << room tiles or counterparts. A free block holds the position of the next free block.
 
 
 @kernel
-def _allocate_tiles(days: Words, state: State, series: Number, room: Number) -> Number:
+def _allocate_tiles(table: HistoryArrays, series: Number, room: Number) -> Number:
     free = FREE_TILES + series * (MAX_ROOM + 1) + room
-    block = state[free]
+    block = table.state[free]
     if block != NO_BLOCK:
-        state[free] = days[block]
+        table.state[free] = table.days[block]
         return block
-    block = state[DAYS_USED]
-    state[DAYS_USED] += _get_tile_words(series) << room
+    block = table.state[DAYS_USED]
+    table.state[DAYS_USED] += _get_tile_words(series) << room
     return block
 
 
 @kernel
-def _free_tiles(days: Words, state: State, series: Number, block: Number, room: Number) -> None:
+def _free_tiles(table: HistoryArrays, series: Number, block: Number, room: Number) -> None:
     free = FREE_TILES + series * (MAX_ROOM + 1) + room
-    days[block] = state[free]
-    state[free] = block
+    table.days[block] = table.state[free]
+    table.state[free] = block
 
 
 @kernel
@@ -568,70 +535,69 @@ def _compute_room(count: Number) -> Number:
 
 
 @kernel
-def _allocate_others(others: Keys, state: State, room: Number) -> Number:
-    block = state[FREE_OTHERS + room]
+def _allocate_others(table: HistoryArrays, room: Number) -> Number:
+    block = table.state[FREE_OTHERS + room]
     if block != NO_BLOCK:
-        state[FREE_OTHERS + room] = np.int64(others[block])
+        table.state[FREE_OTHERS + room] = np.int64(table.counterparts[block])
         return block
-    block = state[OTHERS_USED]
-    state[OTHERS_USED] += 1 << room
+    block = table.state[OTHERS_USED]
+    table.state[OTHERS_USED] += 1 << room
     return block
 
 
 @kernel
-def _free_others(others: Keys, state: State, block: Number, room: Number) -> None:
-    others[block] = np.uint64(state[FREE_OTHERS + room])
-    state[FREE_OTHERS + room] = block
+def _free_others(table: HistoryArrays, block: Number, room: Number) -> None:
+    table.counterparts[block] = np.uint64(table.state[FREE_OTHERS + room])
+    table.state[FREE_OTHERS + room] = block
 
 
 # Reading.
 
 
 @kernel
-def _get_tiles(heads: Words, days: Words, place: Number, series: Number, today: Number) -> Any:
+def _get_tiles(table: HistoryArrays, place: Number, series: Number, today: Number) -> Any:
     """Return start and end of the remembered tiles of a series. A single day is written to the scratch block."""
-    block, used, room = _get_series(heads, place, series)
+    block, used, room = _get_series(table, place, series)
     if used > 0 and room == 0:
-        _write_tile(heads, days, place, series, block, SCRATCH_BLOCK)
+        _write_tile(table, place, series, block, SCRATCH_BLOCK)
         block = SCRATCH_BLOCK
     words = _get_tile_words(series)
-    return block + words * _count_old_days(days, series, block, used, today), block + words * used
+    return block + words * _count_old_days(table, series, block, used, today), block + words * used
 
 
 @kernel
-def _read_common(heads: Words, days: Words, day: Number, today: Number, common: NDArray[np.float64]) -> None:
+def _read_common(table: HistoryArrays, day: Number, today: Number, common: NDArray[np.float64]) -> None:
     """Compute the common detection rate of each target as known now, unless it was computed already."""
     if common[COMMON_DAY] == day and common[COMMON_TODAY] == today:
         return
     common[COMMON_DAY], common[COMMON_TODAY] = day, today
-    known, nps, drugs, offences, _ = _sum_results(heads, days, np.int64(TOTALS_PLACE), day, today)
+    known, nps, drugs, offences, _ = _sum_results(table, np.int64(TOTALS_PLACE), day, today)
     common[0] = (nps + PRIOR_STRENGTH * PRIOR_RATES[0]) / (known + PRIOR_STRENGTH)
     common[1] = (drugs + PRIOR_STRENGTH * PRIOR_RATES[1]) / (known + PRIOR_STRENGTH)
     common[2] = (offences + PRIOR_STRENGTH * PRIOR_RATES[2]) / (known + PRIOR_STRENGTH)
 
 
 @kernel
-def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: Number) -> Any:
+def _sum_results(table: HistoryArrays, place: Number, day: Number, today: Number) -> Any:
     """Sum inspections and detections of each target within the longest window, and find the day of the last detection."""
-    begin, end = _get_tiles(heads, days, place, OF_RESULTS, today)
+    begin, end = _get_tiles(table, place, OF_RESULTS, today)
     nps = drugs = offences = clears = 0
     last_find = np.int64(NO_DAY)
     for tile in range(begin, end, _get_tile_words(OF_RESULTS)):
-        finds = days[tile + NPS] + days[tile + CONTROLLED_DRUG] + days[tile + OTHER_OFFENCE]
+        finds = table.days[tile + NPS] + table.days[tile + CONTROLLED_DRUG] + table.days[tile + OTHER_OFFENCE]
         if finds > 0:
-            last_find = np.int64(days[tile])
-        if day - days[tile] < WINDOW_DAYS[-1]:
-            nps += days[tile + NPS]
-            drugs += days[tile + CONTROLLED_DRUG]
+            last_find = np.int64(table.days[tile])
+        if day - table.days[tile] < WINDOW_DAYS[-1]:
+            nps += table.days[tile + NPS]
+            drugs += table.days[tile + CONTROLLED_DRUG]
             offences += finds
-            clears += days[tile + CLEAR]
+            clears += table.days[tile + CLEAR]
     return offences + clears, nps, drugs, offences, last_find
 
 
 @kernel
 def _read_key(
-    heads: Words,
-    days: Words,
+    table: HistoryArrays,
     place: Number,
     day: Number,
     today: Number,
@@ -640,12 +606,12 @@ def _read_key(
     column: Number,
 ) -> None:
     """Write the readings of one key."""
-    if place == NO_PLACE or not _is_remembered(heads, days, place, today):
+    if place == NO_PLACE or not _is_remembered(table, place, today):
         _read_new(common, out, column)
         return
-    _read_ever(heads[place], day, out, column)
-    _read_arrivals(heads, days, place, day, today, out, column)
-    known, nps, drugs, offences, last_find = _sum_results(heads, days, place, day, today)
+    _read_ever(table.heads[place], day, out, column)
+    _read_arrivals(table, place, day, today, out, column)
+    known, nps, drugs, offences, last_find = _sum_results(table, place, day, today)
     out[column + INSPECTIONS] = known
     out[column + FINDS] = nps
     out[column + FINDS + 2] = drugs
@@ -685,21 +651,21 @@ def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
 
 @kernel
 def _read_arrivals(
-    heads: Words, days: Words, place: Number, day: Number, today: Number, out: Rows, column: Number
+    table: HistoryArrays, place: Number, day: Number, today: Number, out: Rows, column: Number
 ) -> None:
     """Write windows, decayed counts, and the readings derived from them, from the newest tile to the oldest."""
-    begin, end = _get_tiles(heads, days, place, OF_ARRIVALS, today)
+    begin, end = _get_tiles(table, place, OF_ARRIVALS, today)
     words = _get_tile_words(OF_ARRIVALS)
-    out[column + SINCE_LAST] = _compute_age(np.int64(days[end - words]), day) if end > begin else np.nan
+    out[column + SINCE_LAST] = _compute_age(np.int64(table.days[end - words]), day) if end > begin else np.nan
     tile = end - words
     arrivals = pace = norm = 0
     fast = slow = 0.0
     for window in range(len(WINDOW_DAYS)):
-        while tile >= begin and day - days[tile] < WINDOW_DAYS[window]:
-            age = max(day - days[tile], 0)
-            arrivals += days[tile + 1]
-            fast += DECAY[age, 0] * days[tile + 1]
-            slow += DECAY[age, 1] * days[tile + 1]
+        while tile >= begin and day - table.days[tile] < WINDOW_DAYS[window]:
+            age = max(day - table.days[tile], 0)
+            arrivals += table.days[tile + 1]
+            fast += DECAY[age, 0] * table.days[tile + 1]
+            slow += DECAY[age, 1] * table.days[tile + 1]
             tile -= words
         out[column + ARRIVALS_IN + window] = arrivals
         if WINDOW_DAYS[window] == PACE_DAYS:
@@ -708,7 +674,7 @@ def _read_arrivals(
             norm = arrivals
     out[column + DECAYED] = fast
     out[column + DECAYED + 1] = slow
-    out[column + VELOCITY] = _compute_velocity(pace, norm, np.int64(heads[place, FIRST_ARRIVAL]), day)
+    out[column + VELOCITY] = _compute_velocity(pace, norm, np.int64(table.heads[place, FIRST_ARRIVAL]), day)
 
 
 @kernel
@@ -752,75 +718,77 @@ def _compute_velocity(pace: Number, norm: Number, first: Number, day: Number) ->
 
 
 @entry_point
-def purge_keys(slots: Slots, heads: Words, days: Words, others: Keys, state: State) -> None:
+def purge_keys(slots: Slots, table: HistoryArrays) -> None:
     """Free the memory of forgotten keys, and close the gaps."""
     kept = TOTALS_PLACE + 1
-    for place in range(TOTALS_PLACE + 1, state[HEADS_USED]):
-        if _is_remembered(heads, days, place, state[TODAY]):
+    for place in range(TOTALS_PLACE + 1, table.state[HEADS_USED]):
+        if _is_remembered(table, place, table.state[TODAY]):
             for word in range(HEAD_WORDS):
-                heads[kept, word] = heads[place, word]
+                table.heads[kept, word] = table.heads[place, word]
             kept += 1
         else:
-            _free_blocks(heads, days, others, state, place)
-    state[HEADS_USED] = kept
-    fill_slots(slots, heads, kept)
+            _free_blocks(table, place)
+    table.state[HEADS_USED] = kept
+    fill_slots(slots, table)
 
 
 @entry_point
-def mark_remembered(heads: Words, days: Words, today: Number, marks: NDArray[np.bool_]) -> None:
+def mark_remembered(table: HistoryArrays, today: Number, marks: NDArray[np.bool_]) -> None:
     """Mark the keys of which a remembered day has an event."""
     for place in range(len(marks)):
-        marks[place] = _is_remembered(heads, days, place, today)
+        marks[place] = _is_remembered(table, place, today)
 
 
 @entry_point
 def copy_keys(
     places: NDArray[np.int64],
     today: Number,
-    heads: Words,
-    days: Words,
-    others: Keys,
-    new_heads: Words,
-    new_days: Words,
-    new_others: Keys,
+    table: HistoryArrays,
+    new: HistoryArrays,
     ends: NDArray[np.int64],
 ) -> None:
-    """Copy keys in this order without forgotten days, in the smallest blocks that end at `ends`; without `new_heads` only move the ends."""
-    copies = len(new_heads) > 0
+    """Copy keys in this order without forgotten days, in the smallest blocks that end at `ends`; without new heads only move the ends."""
+    copies = len(new.heads) > 0
     for row in range(len(places)):
         place = places[row]
         for word in range(HEAD_WORDS if copies else 0):
-            new_heads[row, word] = heads[place, word]
-        if not _is_remembered(heads, days, place, today):
+            new.heads[row, word] = table.heads[place, word]
+        if not _is_remembered(table, place, today):
             if copies:
-                new_heads[row, FIRST_ARRIVAL:] = 0
-                new_heads[row, FIRST_ARRIVAL] = NO_DAY
+                new.heads[row, FIRST_ARRIVAL:] = 0
+                new.heads[row, FIRST_ARRIVAL] = NO_DAY
             continue
         for series in range(2):
-            begin, end = _get_tiles(heads, days, place, series, today)
+            begin, end = _get_tiles(table, place, series, today)
             words = _get_tile_words(series)
-            room = _compute_series_room(heads, days, place, series, begin, end)
+            room = _compute_series_room(table, place, series, begin, end)
             if copies:
                 block = ends[0]
                 for word in range(end - begin if room > 0 else 0):
-                    new_days[block + word] = days[begin + word]
+                    new.days[block + word] = table.days[begin + word]
                 if room == 0:
-                    block = days[begin] if end > begin else 0
-                _set_series(new_heads, row, series, block, (end - begin) // words, room)
+                    block = table.days[begin] if end > begin else 0
+                _set_series(new, row, series, block, (end - begin) // words, room)
             ends[0] += words << room if room > 0 else 0
-        count = np.int64(heads[place, OTHERS])
+        count = np.int64(table.heads[place, OTHERS])
         exact = count if count < COUNTERPARTS_CAP else 0
         if copies:
-            new_heads[row, OTHERS_BLOCK] = ends[1] if exact > 0 else 0
-            _copy_sorted(others, np.int64(heads[place, OTHERS_BLOCK]), new_others, ends[1], exact)
+            new.heads[row, OTHERS_BLOCK] = ends[1] if exact > 0 else 0
+            _copy_sorted(
+                table.counterparts,
+                np.int64(table.heads[place, OTHERS_BLOCK]),
+                new.counterparts,
+                ends[1],
+                exact,
+            )
         ends[1] += 1 << _compute_room(exact) if exact > 0 else 0
     for word in range(FIRST_BLOCK):
-        days[SCRATCH_BLOCK + word] = 0
+        table.days[SCRATCH_BLOCK + word] = 0
 
 
 @kernel
 def _compute_series_room(
-    heads: Words, days: Words, place: Number, series: Number, begin: Number, end: Number
+    table: HistoryArrays, place: Number, series: Number, begin: Number, end: Number
 ) -> Number:
     """Compute the room of the smallest block for tiles; 0 if the head implies them: a single day that has all counts, or no counts."""
     words = _get_tile_words(series)
@@ -828,8 +796,8 @@ def _compute_series_room(
     if used <= 1:
         implied = True
         for counter in range(words - 1):
-            count = days[begin + 1 + counter] if used == 1 else 0
-            implied = implied and count == heads[place, EVER + series + counter]
+            count = table.days[begin + 1 + counter] if used == 1 else 0
+            implied = implied and count == table.heads[place, EVER + series + counter]
         if implied:
             return 0
     return max(_compute_room(used), 1)
@@ -847,19 +815,19 @@ def _copy_sorted(others: Keys, begin: Number, new_others: Keys, block: Number, c
 
 
 @entry_point
-def count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> Number:
+def count_forgotten(table: HistoryArrays, today: Number) -> Number:
     """Count the keys that are forgotten on the day `today`."""
     forgotten = 0
-    for place in range(TOTALS_PLACE + 1, used):
-        forgotten += not _is_remembered(heads, days, place, today)
+    for place in range(TOTALS_PLACE + 1, table.state[HEADS_USED]):
+        forgotten += not _is_remembered(table, place, today)
     return forgotten
 
 
 @entry_point
-def fill_slots(slots: Slots, heads: Words, used: Number) -> None:
+def fill_slots(slots: Slots, table: HistoryArrays) -> None:
     """Fill the slots from the keys of the heads."""
     slots[:] = 0
-    for place in range(TOTALS_PLACE + 1, used):
-        low = np.uint64(heads[place, KEY_LOW]) & LOW_WORD
-        key = low | (np.uint64(heads[place, KEY_HIGH]) & LOW_WORD) << WORD_BITS
+    for place in range(TOTALS_PLACE + 1, table.state[HEADS_USED]):
+        low = np.uint64(table.heads[place, KEY_LOW]) & LOW_WORD
+        key = low | (np.uint64(table.heads[place, KEY_HIGH]) & LOW_WORD) << WORD_BITS
         _fill_slot(slots, key, place)

@@ -39,9 +39,7 @@ class ArrivalEvents:
     received_us: Longs
     cancelled_us: Longs  # NO_TIME without a cancellation
     sequence: Longs | None = None
-    cancelled_sequence: Longs | None = (
-        None  # negative: just before the first event at which the times of the log reach it
-    )
+    cancelled_sequence: Longs | None = None  # negative: before the first event whose time reaches it
     issued_us: Longs | None = None
     identity: Names | None = None  # in place of the identifiers in normal form
     carried: int = 0  # first rows that arrived before this table: only their cancellations are events
@@ -96,10 +94,9 @@ def order_events(
     shown = np.flatnonzero(outcomes.visible_us <= last_us)
     cancelled = np.flatnonzero((arrivals.cancelled_us != NO_TIME) & (arrivals.cancelled_us <= last_us))
     arrived = np.arange(arrivals.carried, len(arrivals.consignment_id))
-    what = np.repeat(
-        np.array([OUTCOME, CANCELLATION, ARRIVAL], dtype=np.int8), [len(shown), len(cancelled), len(arrived)]
-    )
-    events = HistoryEvents(what, np.concatenate([shown, cancelled, arrived]).astype(np.int64))
+    rows = shown, cancelled, arrived
+    what = np.repeat(np.array([OUTCOME, CANCELLATION, ARRIVAL], dtype=np.int8), [*map(len, rows)])
+    events = HistoryEvents(what, np.concatenate(rows).astype(np.int64))
     if arrivals.sequence is not None and (outcomes.sequence is not None or len(shown) == 0):
         return _order_by_sequence(events, arrivals, outcomes, clock_us)
     return _order_by_time(events, arrivals, outcomes)
@@ -113,9 +110,8 @@ def _order_by_time(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Out
     received[cancelling] = arrivals.received_us[events.row[cancelling]]
     never = cancelling & (moment <= received)
     moment = np.where(never, received, moment)
-    return _sort_events(
-        events, (moment, (events.what == ARRIVAL) | never), arrivals, outcomes, after_own=never
-    )
+    keys = moment, (events.what == ARRIVAL) | never
+    return _sort_events(events, keys, arrivals, outcomes, after_own=never)
 
 
 def _order_by_sequence(
@@ -127,9 +123,8 @@ def _order_by_sequence(
     late, fixed = events.select(loose), events.select(~loose)
     fixed = _sort_events(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
     clock = np.maximum(np.maximum.accumulate(get_event_times(fixed, arrivals, outcomes)), clock_us)
-    own = np.full(
-        len(arrivals.consignment_id), -1, dtype=np.int64
-    )  # carried rows arrived before the first event
+    # Carried rows arrived before the first event.
+    own = np.full(len(arrivals.consignment_id), -1, dtype=np.int64)
     own[fixed.row[fixed.what == ARRIVAL]] = np.flatnonzero(fixed.what == ARRIVAL)
     before = np.maximum(np.searchsorted(clock, arrivals.cancelled_us[late.row]), own[late.row] + 1)
     # Event p has position 2p + 1. What comes between it and the event before has 2p.
@@ -194,17 +189,17 @@ def _get_tie_breakers(
     is_outcome = events.what == OUTCOME
     rows = events.row[is_outcome]
     ranks = np.zeros((4, len(is_outcome)), dtype=np.int64)
-    ranks[0, is_outcome], ranks[1, is_outcome], ranks[2, is_outcome] = get_outcome_order(outcomes, rows)
-    results = [outcomes.result[row] or "" for row in rows.tolist()]
-    ranks[3, is_outcome] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
+    results = np.array([outcomes.result[row] or "" for row in rows.tolist()], dtype=str)
+    columns = *get_outcome_order(outcomes, rows), np.unique(results, return_inverse=True)[1]
+    for rank, column in zip(ranks, columns, strict=True):
+        rank[is_outcome] = column
     return (_rank_names(events, arrivals, outcomes), after_own, events.what, *ranks)
 
 
 def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
     """Return numbers that sort like the identifiers of events: by code points."""
-    names = join_names(
-        events, to_arrow_strings(arrivals.consignment_id), to_arrow_strings(outcomes.consignment_id)
-    ).dictionary_encode()
+    both = to_arrow_strings(arrivals.consignment_id), to_arrow_strings(outcomes.consignment_id)
+    names = join_names(events, *both).dictionary_encode()
     rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
     ranks: Longs = rank_of[names.indices.to_numpy()]
     return ranks
@@ -213,21 +208,19 @@ def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcom
 def join_names(events: HistoryEvents, arrivals: Any, outcomes: Any) -> Any:
     """Return the names of events, in order, from Arrow arrays of the names of both tables."""
     is_outcome = events.what == OUTCOME
-    names = pa.concat_arrays(
-        [outcomes.take(pa.array(events.row[is_outcome])), arrivals.take(pa.array(events.row[~is_outcome]))]
+    parts = (
+        outcomes.take(pa.array(events.row[is_outcome])),
+        arrivals.take(pa.array(events.row[~is_outcome])),
     )
-    place = np.empty(len(is_outcome), dtype=np.int64)
-    place[np.concatenate([np.flatnonzero(is_outcome), np.flatnonzero(~is_outcome)])] = np.arange(
-        len(is_outcome)
-    )
-    return names.take(pa.array(place))
+    place = np.argsort(np.argsort(~is_outcome, kind="stable"))
+    return pa.concat_arrays(parts).take(pa.array(place))
 
 
 def get_identity(table: ArrivalEvents | Outcomes) -> Any:
     """Return what identifies the consignments of a table, as an Arrow array: `identity`, or the identifiers in normal form."""
-    return (
-        normalize_names(to_arrow_strings(table.consignment_id)) if table.identity is None else table.identity
-    )
+    if table.identity is not None:
+        return table.identity
+    return normalize_names(to_arrow_strings(table.consignment_id))
 
 
 def to_arrow_strings(names: Names) -> Any:

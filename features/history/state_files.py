@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, FileFault, explain_failure
 from consignments.files.folders import lock_folder
-from consignments.files.part_folder import list_differences
-from consignments.files.part_manifest import check_file, compute_sha256, read_manifest
+from consignments.files.part_manifest import check_file, compute_sha256, list_differences, read_manifest
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder, write_file
 from features.history.kept_state import (
     SEGMENT_ARRAYS,
@@ -36,7 +35,8 @@ from features.history.kept_state import (
     StateHeader,
     StateSegment,
 )
-from features.history.kept_table import HistoryArrays, build_state, join_parts, lay_parts
+from features.history.kept_table import build_state, join_parts, lay_parts
+from features.history.kernels import HistoryArrays
 
 MANIFEST_NAME = "manifest.json"
 RESTORE = "restore the folder from a backup, or remove it to use the state before"

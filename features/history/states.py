@@ -40,9 +40,7 @@ class CountedState(msgspec.Struct, gc=False):  # there are many, and none refers
     keys: bytes | None = None  # None if only outcomes arrived so far
     day: int = NO_DAY
     cancelled: bool = False
-    standing: tuple[int, int, int, int] | None = (
-        None  # known, recorded, sequence and result of the valid outcome
-    )
+    standing: tuple[int, int, int, int] | None = None  # known, recorded, sequence, result: the valid outcome
     result: int = NOT_FINAL
     result_day: int = NO_DAY
     last_day: int = NO_DAY

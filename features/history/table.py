@@ -19,14 +19,8 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, ServiceFault
 from features.history import kernels
-from features.history.kept_table import (
-    FORMAT_VERSION,
-    HistoryArrays,
-    build_state,
-    release_pages,
-    require_addressable,
-)
-from features.history.kernels import Keys, Rows, Steps, Words
+from features.history.kept_table import FORMAT_VERSION, build_state, release_pages, require_addressable
+from features.history.kernels import HistoryArrays, Keys, Rows, Steps
 from features.history.keys import KeyKind
 from features.history.readings import SIDES, build_history_features
 
@@ -56,20 +50,21 @@ class History:
         self.max_keys = max_keys
         self._most_heads = None if max_keys is None else max_keys + kernels.TOTALS_PLACE + 1
         self._swept_on = self._full_on = kernels.NO_DAY
-        self._state = build_state(
-            kernels.NO_DAY, kernels.TOTALS_PLACE + 1, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK
-        )
         places = np.zeros((2, kernels.PREFETCH_STEPS, len(kinds)), dtype=np.int64)
         self._scratch = places[0], places[1], np.full(kernels.COMMON_TODAY + 1, np.nan)
         heads = _limit_size(max(capacity, len(kinds)) + kernels.TOTALS_PLACE + 1, self._most_heads)
-        self._heads = np.zeros((heads, kernels.HEAD_WORDS), dtype=np.int32)
         self._slots = np.zeros(_compute_slots_needed(heads), dtype=np.uint32)
-        self._days = np.zeros(self._days_needed, dtype=np.int32)
-        self._others = np.zeros(self._others_needed, dtype=np.uint64)
+        self._table = HistoryArrays(
+            build_state(kernels.NO_DAY, kernels.TOTALS_PLACE + 1, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK),
+            np.zeros((heads, kernels.HEAD_WORDS), dtype=np.int32),
+            np.zeros(kernels.FIRST_BLOCK, dtype=np.int32),
+            np.zeros(kernels.FIRST_BLOCK, dtype=np.uint64),
+        )
+        self._grow_blocks()
 
     def __len__(self) -> int:
         """Return the number of keys in the table, including forgotten keys that are not purged yet."""
-        return int(self._state[kernels.HEADS_USED]) - 1
+        return self._used_heads - 1
 
     @property
     def width(self) -> int:
@@ -79,16 +74,16 @@ class History:
     @property
     def today(self) -> int:
         """Return the latest day of any event so far."""
-        return int(self._state[kernels.TODAY])
+        return int(self._table.state[kernels.TODAY])
 
     @property
     def nbytes(self) -> int:
         """Return the bytes of memory that the table uses, including room to grow."""
-        return sum(part.nbytes for part in (self._slots, *self._parts))
+        return sum(part.nbytes for part in (self._slots, *self._table[1:]))
 
     @property
-    def _parts(self) -> tuple[Words, Words, Keys]:
-        return self._heads, self._days, self._others
+    def _used_heads(self) -> int:
+        return int(self._table.state[kernels.HEADS_USED])
 
     def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None) -> None:
         """Apply steps and write the readings of arrivals to the last columns of `out`; a full table raises `ServiceFault` after the steps before."""
@@ -97,7 +92,7 @@ class History:
         self._check_arrays(steps, keys, counterparts, rows)
         done = 0
         while done < len(steps):
-            table = self._slots, *self._parts, self._state, self._sides, *self._scratch
+            table = self._slots, self._table, self._sides, *self._scratch
             reached = kernels.apply_steps(steps, done, keys, counterparts, rows, at, *table)
             if reached < 0:
                 raise ValueError(f"bad step {-reached - 1}: {steps[-reached - 1]}")
@@ -107,28 +102,24 @@ class History:
 
     def reserve(self, today: int) -> None:
         """Make room for the keys of one more consignment on the day `today`; if there is none, raise `ServiceFault` and change nothing."""
-        if self._state[kernels.HEADS_USED] + len(self.kinds) > len(self._heads):
+        if self._used_heads + len(self.kinds) > len(self._table.heads):
             self._make_room_for_heads(today)
 
     def has_room(self, consignments: int) -> bool:
         """Check if the keys of this many more consignments are sure to fit within `max_keys`."""
-        needed = int(self._state[kernels.HEADS_USED]) + consignments * len(self.kinds)
+        needed = self._used_heads + consignments * len(self.kinds)
         return self._most_heads is None or needed <= self._most_heads
 
     def purge_forgotten(self) -> None:
         """Purge forgotten keys, so that the table can reuse their memory. Readings do not change."""
-        kernels.purge_keys(self._slots, *self._parts, self._state)
+        kernels.purge_keys(self._slots, self._table)
         self._swept_on = self.today
 
     def get_arrays(self) -> HistoryArrays:
         """Return the arrays of the table without a copy. They are valid only until its next change."""
-        state = self._state
-        return HistoryArrays(
-            state,
-            self._heads[: state[kernels.HEADS_USED]],
-            self._days[: state[kernels.DAYS_USED]],
-            self._others[: state[kernels.OTHERS_USED]],
-        )
+        state, heads, days, counterparts = self._table
+        used = state[kernels.DAYS_USED], state[kernels.OTHERS_USED]
+        return HistoryArrays(state, heads[: self._used_heads], days[: used[0]], counterparts[: used[1]])
 
     @classmethod
     def from_arrays(
@@ -142,10 +133,9 @@ class History:
             raise _make_arrays_fault("its arrays do not belong together")
         require_addressable(*sizes[1:])
         history = cls(kinds, capacity=len(arrays.heads), max_keys=max_keys)
-        history._state[:] = state
-        history._heads = _restore_store(arrays.heads, history._heads)
-        history._days = _restore_store(arrays.days, history._days)
-        history._others = _restore_store(arrays.counterparts, history._others)
+        history._table.state[:] = state
+        for used, store in zip(arrays[1:], history._table[1:], strict=True):
+            _restore_store(used, store)
         history._fill_slots()
         return history
 
@@ -171,54 +161,51 @@ class History:
         if out is not _NO_ROWS and out.shape[1] < self.width:
             raise ValueError(f"no room for {self.width} readings in {out.shape[1]} columns")
 
-    @property
-    def _days_needed(self) -> int:
-        """Return the maximum number of words of tiles that one step can need."""
-        return int(self._state[kernels.DAYS_USED]) + (len(self.kinds) + 1) * kernels.MAX_DAYS_WORDS
-
-    @property
-    def _others_needed(self) -> int:
-        return int(self._state[kernels.OTHERS_USED]) + len(self.kinds) * kernels.MAX_EXACT_COUNTERPARTS
-
     def _make_room(self, today: int) -> None:
         """Make room for one step on the day `today`: for its tiles and counterparts or, if they have room, for keys."""
-        if len(self._days) >= self._days_needed and len(self._others) >= self._others_needed:
+        if not self._grow_blocks():
             self._make_room_for_heads(today)
-        self._days = _grow_store(self._days, self._days_needed)
-        self._others = _grow_store(self._others, self._others_needed)
-        require_addressable(len(self._days), len(self._others))
+        require_addressable(len(self._table.days), len(self._table.counterparts))
+
+    def _grow_blocks(self) -> bool:
+        """Make room for the most tiles and counterparts that one step can need; return False if there was enough."""
+        table, kinds = self._table, len(self.kinds)
+        days = int(table.state[kernels.DAYS_USED]) + (kinds + 1) * kernels.MAX_DAYS_WORDS
+        others = int(table.state[kernels.OTHERS_USED]) + kinds * kernels.MAX_EXACT_COUNTERPARTS
+        if len(table.days) >= days and len(table.counterparts) >= others:
+            return False
+        _grow_store(table.days, days)
+        _grow_store(table.counterparts, others)
+        return True
 
     def _make_room_for_heads(self, today: int) -> None:
         """Purge the keys that are forgotten on the day `today`, and then grow. Raise before anything is changed."""
-        needed = int(self._state[kernels.HEADS_USED]) + len(self.kinds)
+        needed = self._used_heads + len(self.kinds)
         bounded = self._most_heads is not None and needed > self._most_heads
         if bounded and not self._would_make_room(needed, today):
             raise self._make_full_fault()
         if bounded or today - self._swept_on >= SWEEP_DAYS:
-            self._state[kernels.TODAY] = max(today, self.today)
+            self._table.state[kernels.TODAY] = max(today, self.today)
             self.purge_forgotten()
-            needed = int(self._state[kernels.HEADS_USED]) + len(self.kinds)
-        if not bounded and needed + _compute_growth(self._heads) > len(self._heads):
-            self._heads = _grow_store(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
-            if len(self._slots) < _compute_slots_needed(len(self._heads)):
+            needed = self._used_heads + len(self.kinds)
+        if not bounded and needed + _compute_growth(self._table.heads) > len(self._table.heads):
+            _grow_store(self._table.heads, max(needed, len(self._table.heads) + 1), self._most_heads)
+            if len(self._slots) < _compute_slots_needed(len(self._table.heads)):
                 self._fill_slots()
 
     def _would_make_room(self, needed: int, today: int) -> bool:
         """Check if a purge on a day makes enough room. A day is tried once."""
         if today <= self._full_on:
             return False
-        forgotten = kernels.count_forgotten(
-            self._heads, self._days, int(self._state[kernels.HEADS_USED]), today
-        )
-        if needed - forgotten <= len(self._heads):
+        if needed - kernels.count_forgotten(self._table, today) <= len(self._table.heads):
             return True
         self._full_on = today
         return False
 
     def _fill_slots(self) -> None:
-        if len(self._slots) < _compute_slots_needed(len(self._heads)):
-            self._slots = np.zeros(_compute_slots_needed(len(self._heads)), dtype=np.uint32)
-        kernels.fill_slots(self._slots, self._heads, int(self._state[kernels.HEADS_USED]))
+        if len(self._slots) < _compute_slots_needed(len(self._table.heads)):
+            self._slots = np.zeros(_compute_slots_needed(len(self._table.heads)), dtype=np.uint32)
+        kernels.fill_slots(self._slots, self._table)
 
     def _make_full_fault(self) -> ServiceFault:
         return ServiceFault(
@@ -258,19 +245,17 @@ def _compute_growth(store: Any) -> int:
     return int(min(GROWTH_RATIO * len(store), MAX_GROWTH_BYTES // store.strides[0]))
 
 
-def _grow_store(store: Any, needed: int, most: int | None = None) -> Any:
-    """Return a store with room for `needed` elements, grown in place to at most `most`, because a copy would need the memory of both."""
+def _grow_store(store: Any, needed: int, most: int | None = None) -> None:
+    """Grow a store to room for `needed` elements, in place and to at most `most`, because a copy would need the memory of both."""
     if needed > len(store):
         size = _limit_size(max(int(needed), len(store) + _compute_growth(store)), most)
         store.resize((size, *store.shape[1:]), refcheck=False)
-    return store
 
 
-def _restore_store(used: Any, store: Any) -> Any:
+def _restore_store(used: Any, store: Any) -> None:
     """Copy a kept array, which may be on disk, to the start of a store."""
-    store = _grow_store(store, len(used))
+    _grow_store(store, len(used))
     for begin in range(0, len(used), COPIED_ROWS):
         piece = used[begin : begin + COPIED_ROWS]
         store[begin : begin + len(piece)] = piece
         release_pages(used)
-    return store

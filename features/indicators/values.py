@@ -49,16 +49,10 @@ class Indicator(NamedTuple):
 
 def get_party(c: Consignment, forms: NormalForms, side: str) -> PartyForms:
     """Return the normal forms of the sender or the consignee."""
-    if side == "sender":
-        account = fold_to_ascii(c.account_id) if c.account_id else ""
-        return PartyForms(
-            forms.sender_name, forms.sender_address, forms.sender_phone, forms.sender_email, account,
-            (c.sender_country or "").strip().upper(),
-        )  # fmt: skip
-    return PartyForms(
-        forms.consignee_name, forms.consignee_address, forms.consignee_phone, forms.consignee_email, "",
-        (c.consignee_country or "").strip().upper(),
-    )  # fmt: skip
+    own = (getattr(forms, f"{side}_{name}") for name in ("name", "address", "phone", "email"))
+    account = fold_to_ascii(c.account_id) if c.account_id and side == "sender" else ""
+    country = c.sender_country if side == "sender" else c.consignee_country
+    return PartyForms._make([*own, account, (country or "").strip().upper()])
 
 
 @lru_cache(CACHE_SIZE)

@@ -38,9 +38,7 @@ class TraceLimits(NamedTuple):
 
     depth: int = 2
     consignments: int = 200
-    sharing: int = (
-        50  # an identifier that more consignments had in the last 365 days is no link, such as a forwarder
-    )
+    sharing: int = 50  # an identifier that more consignments had in the last 365 days is no link
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
-from features.history.kept_table import HistoryArrays
+from features.history.kernels import HistoryArrays
 from features.history.table import History
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog

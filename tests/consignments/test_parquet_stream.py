@@ -113,6 +113,19 @@ def test_a_text_that_is_not_utf_8_is_a_reject_with_its_place(tmp_path: Path) -> 
     assert whole(stream)["consignment_id"].tolist() == ["C2"]
 
 
+def test_texts_of_any_arrow_type_may_have_rows_at_fault(tmp_path: Path) -> None:
+    write_table(with_faults(frame(24)), tmp_path / "t.parquet")
+    table = parquet.read_table(tmp_path / "t.parquet")
+    for name, kind in (("sender_name", pa.string_view()), ("note", pa.dictionary(pa.int32(), pa.string()))):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table.column(name).cast(pa.string()).cast(kind))
+    parquet.write_table(table, tmp_path / "u.parquet")
+    plain, found = (read_table(tmp_path / f"{name}.parquet", Consignment) for name in "tu")
+    pd.testing.assert_frame_equal(found.frame, plain.frame)
+    assert [reject.row for reject in found.rejects] == [reject.row for reject in plain.rejects]
+    assert stream_table(tmp_path / "u.parquet", Consignment).rejects == found.rejects
+
+
 def test_items_may_be_lists_in_one_part_and_of_no_type_in_another(tmp_path: Path) -> None:
     items = ['[{"description":"shirt","value":2.0}]', None, "[]", '[{"value":1.0},{"hs_code":"61"}]']
     (tmp_path / "t").mkdir()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.history_oracle import US_PER_DAY, Arrival, Outcome
 
 from consignments.timestamps import NO_TIME
-from features.history.kept_table import HistoryArrays, join_parts, sort_table
-from features.history.kernels import FIRST_BLOCK, TODAY
+from features.history.kept_table import join_parts, sort_table
+from features.history.kernels import FIRST_BLOCK, TODAY, HistoryArrays
 from features.history.keys import KeyKind
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table import History

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from features.history.kept_state import SegmentSource, StateSegment
-from features.history.kept_table import HistoryArrays, join_parts
+from features.history.kept_table import join_parts
+from features.history.kernels import HistoryArrays
 
 
 class MemoryStore:

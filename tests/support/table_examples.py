@@ -10,7 +10,7 @@ from consignments.files.table_files import read_files
 
 
 def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    parts = read_files(path).parts
+    parts = list(read_files(path).parts)
     return parts[0].table.column_names, [row for part in parts for row in part.table.to_pylist()]
 
 

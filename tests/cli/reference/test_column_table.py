@@ -67,4 +67,4 @@ def test_score_and_selection_tables_have_the_columns_of_the_reference(
 
 
 def test_every_kind_of_column_has_a_name() -> None:
-    assert set(KIND_NAMES) == {*get_args(FieldKind), "sequence"}
+    assert set(KIND_NAMES) == set(get_args(FieldKind))
