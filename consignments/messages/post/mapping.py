@@ -25,7 +25,7 @@ OWN_ITEM_KEYS = ("each", "currency", "weight_unit")
 NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issued_at")
 POUNDS_AND_OUNCES = "lb+oz"
 WEIGHT_KEYS = ("weight", "gross_weight", "net_weight")
-UNIT_KEYS = (*WEIGHT_KEYS, "value", "weight_basis")
+BASES_OF = ("weight_basis", "value")
 BASES = {"per unit": True, "total": False}
 MAX_FILE_BYTES = 1_000_000
 LITERAL = "="
@@ -85,9 +85,8 @@ def load_mapping(path: Path | str) -> MessageMapping:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise FileFault(
-            "cannot be read", where=str(file), got=error.strerror or "an error of the system"
-        ) from error
+        got = error.strerror or "an error of the system"
+        raise FileFault("cannot be read", where=str(file), got=got) from error
     if len(content) > MAX_FILE_BYTES:
         raise FileFault("too large", where=str(file), expected=f"at most {MAX_FILE_BYTES:,} bytes")
     return parse_mapping(content.decode("utf-8-sig", "replace"), str(file))
@@ -123,9 +122,8 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
     items = dict(_get_table(given, "items", where))
     each, items_each = record.pop("each", "."), items.pop("each", None)
     if items and items_each is None:
-        raise BadSetting(
-            "no path of the items", where=f"{where}, items.each", expected="each = path of one kind of goods"
-        )
+        expected = "each = path of one kind of goods"
+        raise BadSetting("no path of the items", where=f"{where}, items.each", expected=expected)
     columns = [name for name in _list_columns(Consignment) if name not in NOT_FROM_MESSAGE]
     return MessageMapping(
         name=str(given.get("name", Path(where).stem)),
@@ -150,9 +148,8 @@ def _list_columns(record: type[Consignment | Item]) -> list[str]:
 def _get_table(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     table = given.get(name, {})
     if not isinstance(table, dict):
-        raise BadSetting(
-            "not a table", where=f"{where}, {name}", got=type(table).__name__, expected=f"[{name}]"
-        )
+        place = f"{where}, {name}"
+        raise BadSetting("not a table", where=place, got=type(table).__name__, expected=f"[{name}]")
     return table
 
 
@@ -197,14 +194,13 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
     paths = value if isinstance(value, list) else [value]
     if not paths or not all(isinstance(path, str) and path for path in paths):
         raise BadSetting("not a path", where=where, got=repr(value), expected="a text, or a list of texts")
-    for path in paths:
-        if not path.startswith(LITERAL):
-            try:
+    try:
+        for path in paths:
+            if not path.startswith(LITERAL):
                 compile_path(path)
-            except BadSetting as error:
-                raise BadSetting(
-                    error.what, where=where, got=error.got, expected=error.expected, todo=error.todo
-                ) from error
+    except BadSetting as error:
+        parts = {"got": error.got, "expected": error.expected, "todo": error.todo}
+        raise BadSetting(error.what, where=where, **parts) from error
     return tuple(paths)
 
 
@@ -213,41 +209,24 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
 
 def _read_units(given: Mapping[str, Any], where: str) -> Units:
     """Read the units of weights, and whether values and net weights are per unit."""
-    _refuse_unknown(given, UNIT_KEYS, "unit", where)
-    units = {name: _read_unit(given.get(name), f"{where}.{name}") for name in WEIGHT_KEYS}
-    return Units(
-        gross_weight=units["gross_weight"] or units["weight"],
-        net_weight=units["net_weight"] or units["weight"],
-        net_weight_per_unit=_read_basis(given.get("weight_basis"), f"{where}.weight_basis"),
-        value_per_unit=_read_basis(given.get("value"), f"{where}.value"),
-    )
-
-
-def _read_unit(value: Any, where: str) -> str | None:
-    if value is not None and value != POUNDS_AND_OUNCES and get_unit_factor(str(value)) is None:
-        raise BadSetting(
-            "unknown unit of weight", where=where, got=repr(value), expected="kg, g, lb, oz or lb+oz"
-        )
-    return None if value is None else str(value)
-
-
-def _read_basis(value: Any, where: str) -> bool | None:
-    if value not in (None, *BASES):
-        raise BadSetting("unknown basis", where=where, got=repr(value), expected="total or per unit")
-    return BASES.get(value)
+    _refuse_unknown(given, (*WEIGHT_KEYS, *BASES_OF), "unit", where)
+    for name, value in given.items():
+        place = f"{where}.{name}"
+        if name in BASES_OF and value not in (*BASES,):
+            raise BadSetting("unknown basis", where=place, got=repr(value), expected="total or per unit")
+        if name in WEIGHT_KEYS and value != POUNDS_AND_OUNCES and get_unit_factor(str(value)) is None:
+            expected = "kg, g, lb, oz or lb+oz"
+            raise BadSetting("unknown unit of weight", where=place, got=repr(value), expected=expected)
+    gross, net = (given.get(name) or given.get("weight") for name in ("gross_weight", "net_weight"))
+    return Units(gross, net, *(BASES.get(given.get(name, "")) for name in BASES_OF))
 
 
 def _read_codes(given: Mapping[str, Any], columns: list[str], where: str) -> dict[str, dict[str, str]]:
-    known = (*columns, "purpose", "items")
-    _refuse_unknown(given, known, "column", where)
+    _refuse_unknown(given, (*columns, "purpose", "items"), "column", where)
     codes: dict[str, dict[str, str]] = {}
     for name, table in given.items():
         if not isinstance(table, dict):
-            raise BadSetting(
-                "not a table of codes",
-                where=f"{where}.{name}",
-                got=repr(table),
-                expected="{ code = meaning }",
-            )
+            place, expected = f"{where}.{name}", "{ code = meaning }"
+            raise BadSetting("not a table of codes", where=place, got=repr(table), expected=expected)
         codes[name] = {str(code).lower(): str(meaning) for code, meaning in table.items()}
     return codes

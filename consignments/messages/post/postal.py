@@ -4,11 +4,13 @@ Each interface is a mapping in `mappings/`, chosen by the names in the message. 
 customs in the same systems are read here too.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from itertools import islice
+from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
@@ -34,6 +36,7 @@ MEMBER_LISTS = ("item", "items", "mailitem", "mailitems")
 """Names of the list of items in a receptacle; in a declaration its receptacle is no more than a number."""
 MEMBERS = "item/itemid | items/item/itemid | items/itemid | mailitem/itemid | itemid"
 MAX_EVENTS = 100_001
+TABLE: dict[str, Any] = load_table("post/responses")
 
 
 def looks_like_postal(head: bytes) -> bool:
@@ -68,28 +71,26 @@ def load_built_in() -> tuple[MessageMapping, ...]:
 def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read a postal message of a form that is built in."""
     mappings = list_built_in(content)
-    found = 0
-    tops = dict[int, tuple[Node, set[int]]]()
-    used = set[int]()
+    tops: dict[int, Node] = {}
+    inside: dict[int, set[int]] = defaultdict(set)
+    found = Counter[int]()
     for record in list_records(content, context, mappings or [_build_empty_mapping()]):
         if isinstance(record, MessageFault):
             raise record
-        _, inside = tops.setdefault(id(record.root), (record.root, set()))
-        inside.add(id(record.scope))
+        top = id(record.root)
+        tops[top] = record.root
+        inside[top].add(id(record.scope))
         if mappings and record.describes():
-            found += 1
-            used.add(id(record.root))
+            found[top] += 1
             yield record.read()
         for parsed in _read_others(record.scope, set()):
-            found += 1
-            used.add(id(record.root))
+            found[top] += 1
             yield parsed
-    for number, (top, inside) in enumerate(tops.values(), start=1):
-        for parsed in _read_others(top, inside):
-            found += 1
-            used.add(id(top))
+    for number, (top, root) in enumerate(tops.items(), start=1):
+        for parsed in _read_others(root, inside[top]):
+            found[top] += 1
             yield parsed
-        if found and id(top) not in used:
+        if found and not found[top]:
             yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
     if not tops:
         raise MessageFault("no declaration in it", got=name_content(content))
@@ -106,14 +107,12 @@ def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
     """Read receptacles and answers of customs in a part of a message, without the parts that were read."""
     nodes = [node for _, node in walk_nodes(part, read_already)]
     for node in nodes:
-        if node.keys().isdisjoint(RECEPTACLE_NAMES):
+        if node.keys().isdisjoint(RECEPTACLE_NAMES) or node.keys().isdisjoint(MEMBER_LISTS):
             continue
         number = find_text([node], " | ".join(RECEPTACLE_NAMES))
-        if number and any(name in node for name in MEMBER_LISTS):
-            members = find_texts([node], MEMBERS)
-            yield MasterDetails(
-                number, build_receptacle_fields(number), _read_moment(node), members=tuple(members)
-            )
+        if number:
+            members = tuple(find_texts([node], MEMBERS))
+            yield MasterDetails(number, build_receptacle_fields(number), _read_moment(node), members=members)
     yield from read_responses(part, nodes)
 
 
@@ -122,7 +121,7 @@ def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
 
 def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
     """Yield the answers of customs in the nodes of a record: those with a decision or a state that is known, and an item."""
-    names: dict[str, str] = load_table("post/responses")["names"]
+    names: dict[str, str] = TABLE["names"]
     owner = find_text([record], f"//mailobject/id | {names['identifier']}")
     customs = find_text([record], f"{names['authority']} | //custorganizationcd")
     codes = names["code"].split(" | ")
@@ -133,11 +132,13 @@ def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
         identifier = find_text([node], f"mailobject/id | {names['identifier']}") or owner
         if identifier is None:
             continue
-        reason, authority = find_text([node], names["reason_code"]), find_text([node], names["authority"])
+        reason = find_text([node], names["reason_code"])
+        state: EventState | None = TABLE["states"].get(code.upper()) or TABLE["decisions"].get(code)
+        cleared: EventState = "assessment_complete" if find_text([node], "clearancedt") else "received"
         yield StateRow(
             identifier,
-            authority or customs,
-            _find_state(node, code),
+            find_text([node], names["authority"]) or customs,
+            state or cleared,
             code if reason is None else f"{code}/{reason}",
             find_text([node], names["text"]),
             _read_moment(node),
@@ -146,20 +147,11 @@ def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
 
 
 def _is_response(node: Node, code: str) -> bool:
-    states: dict[str, EventState] = load_table("post/responses")["states"]
-    return any(mark in node for mark in RESPONSE_MARKS) or (
-        code.upper() in states and "contentpieces" not in node and "sendername" not in node
-    )
-
-
-def _find_state(node: Node, code: str) -> EventState:
-    table = load_table("post/responses")
-    state: EventState | None = table["states"].get(code.upper()) or table["decisions"].get(code)
-    if state is not None:
-        return state
-    return "assessment_complete" if find_text([node], "clearancedt") else "received"
+    if not node.keys().isdisjoint(RESPONSE_MARKS):
+        return True
+    return code.upper() in TABLE["states"] and node.keys().isdisjoint(("contentpieces", "sendername"))
 
 
 def _read_moment(node: Node) -> datetime | None:
-    names: str = load_table("post/responses")["names"]["time"]
-    return next(filter(None, (parse_time(find_text([node], name)) for name in names.split(" | "))), None)
+    names = TABLE["names"]["time"].split(" | ")
+    return next(filter(None, (parse_time(find_text([node], name)) for name in names)), None)
