@@ -4,7 +4,7 @@ A part is a declaration if it has an identifier and, in it or below it, a party 
 references: the items of a receptacle, the subjects of an answer. A message whose structure and identifiers disagree is a fault.
 """
 
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import Path, Step, compile_path, follow_steps, list_texts
 from consignments.messages.content.trees import Node, walk_nodes
 from consignments.messages.parsed import build_count_fault, build_goods_fault
-from consignments.messages.post.mapping import MessageMapping
+from consignments.messages.post.mapping import LITERAL, MessageMapping
 
 SENDER, CONSIGNEE, GOODS, ITEMS, AMOUNTS = 1, 2, 4, 8, 16
 """What stands in a part."""
@@ -69,17 +69,15 @@ class PartFinder:
     def __init__(self, mappings: Iterable[MessageMapping]) -> None:
         self._marks: dict[str, int] = {}
         self._goods: set[str] = set()
-        self._identifiers: list[tuple[Step, ...]] = []
+        self._identifiers: list[list[tuple[Step, ...]]] = []
         for mapping in mappings:
             for column, source in mapping.record.items():
                 side = column.partition("_")[0]
                 mark = {"sender": SENDER, "consignee": CONSIGNEE}.get(side, MARKS.get(column, 0))
-                paths = self._add_marks(source.list_paths(), mark)
-                if column == "consignment_id":
-                    steps = [path.steps for path in paths if path.levels_up == 0 and path.steps]
-                    self._identifiers += [
-                        tuple(each._replace(any_depth=False) for each in path) for path in steps
-                    ]
+                self._add_marks(source.list_paths(), mark)
+            identifier = mapping.record.get("consignment_id")
+            for part in identifier.parts if identifier is not None else ():
+                self._add_identifier([compile_path(text) for text in part if not text.startswith(LITERAL)])
             goods = self._add_marks(mapping.items_each, ITEMS)
             self._goods.update(path.steps[0].name for path in goods if path.steps)
 
@@ -89,6 +87,16 @@ class PartFinder:
             if path.levels_up == 0 and path.steps and path.steps[0].name != "*":
                 self._marks[path.steps[0].name] = self._marks.get(path.steps[0].name, 0) | mark
         return paths
+
+    def _add_identifier(self, paths: Sequence[Sequence[Path]]) -> None:
+        """Add the alternatives of one path, or the paths of texts that are joined to one identifier."""
+        ways = [[path] for path in paths[0]] if len(paths) == 1 else [[each[0] for each in paths]]
+        for joined in ways:
+            here = [path.steps for path in joined if path.levels_up == 0 and path.steps]
+            if here:
+                self._identifiers.append(
+                    [tuple(step._replace(any_depth=False) for step in steps) for steps in here]
+                )
 
     def find(self, root: Node) -> list[DeclaredPart]:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
@@ -198,13 +206,13 @@ class PartFinder:
         """Read the identifiers that stand in a node itself, and whether it has another value under a weak name."""
         found: set[str] = set()
         weak = False
-        for steps in self._identifiers:
-            if steps[0].name in node:
-                for text in list_texts(follow_steps(node, steps)):
-                    if steps[0].name not in WEAK_NAMES or parse_s10(text) or parse_awb(text):
-                        found.add(text)
-                    else:
-                        weak = True
+        for joined in self._identifiers:
+            texts = [list_texts(follow_steps(node, steps)) for steps in joined if steps[0].name in node]
+            for text in map("".join, zip(*filter(None, texts), strict=False)):
+                if joined[0][0].name not in WEAK_NAMES or parse_s10(text) or parse_awb(text):
+                    found.add(text)
+                else:
+                    weak = True
         return found, weak
 
 

@@ -69,38 +69,33 @@ CSV = 'number,from,goods\n1,A,tea\n2,"B",cups\n3,C,pens\n'
 @pytest.mark.parametrize(
     ("change", "read", "reasons"),
     [
-        (('"B"', '"B, of ""C"""'), ["2", "3"], []),
-        (('"B"', '"B\nof C"'), ["2", "3"], []),
-        (('"B"', 'B"s'), ["2", "3"], []),
-        (('"B"', '"B'), ["3"], ["line 3: not CSV; got unexpected end of data"]),
-        (('"B"', "B, of C"), ["3"], ["line 3: not CSV; got more values than columns"]),
-        (('"B"', '"B" of C'), ["3"], ["line 3: not CSV; got ',' expected after '\"'"]),
-        (('"B",cups', '"B\nof C" x,cups\n'), ["3"], ["line 3: not CSV", "line 4: not CSV; got a part of a row"]),
-        (('"B",cups\n3', '"B,cups\n3,"C",pens\n4'), ["3", "4"], ["line 3: not CSV"]),
-        (('"B",cups\n3', '"B,cups\n"3,C,pens\n4'), ["4"], ["line 3: not CSV", "line 4: not CSV"]),
-        (("number,from", '"number,from'), [], ["correct the line; nothing from there on was read"]),
+        (('"B"', '"B, of ""C"""'), "R 2 3", []),
+        (('"B"', '"B\nof C"'), "R 2 3", []),
+        (('"B"', 'B"s'), "R 2 3", []),
+        (('"B"', '"B'), "R 3", ["line 3: not CSV; got unexpected end of data"]),
+        (('"B"', "B, of C"), "R 3", ["line 3: not CSV; got more values than columns"]),
+        (('"B"', '"B" of C'), "R 3", ["line 3: not CSV; got ',' expected after '\"'"]),
+        (('"B",cups', '"B\nof C" x,cups\n'), "R 3", ["line 3: not CSV", "line 4: not CSV; got a part of"]),
+        (('"B",cups\n3', '"B,cups\n3,"C",pens\n4'), "R 3 4", ["line 3: not CSV"]),
+        (('"B",cups\n3', '"B,cups\n"3,C,pens\n4'), "R 4", ["line 3: not CSV", "line 4: not CSV"]),
+        (("number,from", '"number,from'), "", ["nothing from there on was read"]),
     ],
-)  # fmt: skip
+)
 def test_a_row_at_fault_is_rejected_with_its_line_and_those_after_it_are_read(
-    change: tuple[str, str], read: list[str], reasons: list[str]
+    change: tuple[str, str], read: str, reasons: list[str]
 ) -> None:
     text = '[record]\nconsignment_id = "number"\nsender_name = "from"\ndescription = "goods"\n'
-    content = changed(CSV.replace("1,A", "RR000020016DE,A").encode(), change)
+    content = changed(CSV.replace("1,A", "R,A").encode(), change)
     found = read_messages([content], mappings=[parse_mapping(text, "m.toml")])
-    first = [] if "nothing" in "".join(reasons) else ["RR000020016DE"]
-    assert [c.consignment_id for c in found.consignments] == [*first, *read]
-    assert not (found.consignments and any(each.identifier for each in found.rejects))
-    assert [reason in str(each) for reason, each in zip(reasons, found.rejects, strict=True)] == [True] * len(
-        reasons
-    )
+    assert [c.consignment_id for c in found.consignments] == read.split()
+    for reason, reject in zip(reasons, found.rejects, strict=True):
+        assert reason in str(reject)
+        assert not (read and reject.identifier)
 
 
 def test_a_table_of_open_quotation_marks_ends_soon() -> None:
-    begun = time.process_time()
-    found = read_messages(
-        [b"number,from\n" + b'a","\n' * 200_000],
-        mappings=[parse_mapping('[record]\nconsignment_id = "number"\n', "m.toml")],
-    )
+    begun, content = time.process_time(), b"number,from\n" + b'a","\n' * 200_000
+    found = read_messages([content], mappings=[parse_mapping('[record]\nconsignment_id = "number"\n', "m")])
     assert time.process_time() - begun < 10
     assert len(found.rejects) == 1_000
     assert "nothing from there on was read" in str(found.rejects[-1])

@@ -1,72 +1,65 @@
-"""Data sets of ICS2: houses, direct waybills and receptacles by element names, as a stream."""
+"""Data sets of ICS2 become houses, direct waybills and receptacles, as a stream; answers become states of what they name."""
 
 import tracemalloc
 
 import pytest
-from support.messages import changed, declaration, declarations, load, masters, read
+from support.messages import changed, declaration, declarations, events, load, masters, read
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Declaration, Ignored, MessageContext
-from consignments.messages.post.ics2 import find_kind, looks_like_ics2, read_ics2
+from consignments.messages.post.ics2 import read_ics2, read_ics2_response
 
 F43, F26 = load("ics2_f43.xml"), load("ics2_f26.xml")
+NUMBER = "<documentNumber>SHA0091</documentNumber>"
+HOUSE_DOCUMENT = f"<TransportDocumentHouseLevel>{NUMBER}<type>N703</type></TransportDocumentHouseLevel>"
+NO_HOUSE = (("<ConsignmentHouseLevel>", ""), ("</ConsignmentHouseLevel>", ""))
+DIRECT = changed(F26, *NO_HOUSE, (HOUSE_DOCUMENT, ""), ("IE3F26", "IE3F28"))
+AMPERSAND = changed(F26, *NO_HOUSE, ("optical lenses", "lenses & frames"))
+HIDDEN = changed(F43, ("Erika Musterfrau", "Erika\u202e Muster\u200bfrau\n   Dr."))
+MASS = "<cis:totalGrossMass>0.45<"
+BAG = "CNPVGADEFRAAAUN60001001100123"
 
 
-def test_express_is_a_service_of_its_own_data_sets() -> None:
-    express = declaration(read_ics2, changed(F26, ("IE3F26", "IE3F32")))
-    assert express.fields["service"] == "express"
-
-
-def test_an_amendment_updates() -> None:
-    assert {each.purpose for each in declarations(read_ics2, changed(F43, ("IE3F43", "IE3A43")))} == {
-        "update"
-    }
-
-
-def test_goods_at_the_level_of_the_master_are_a_direct_waybill() -> None:
-    direct = changed(
-        F26,
-        ("IE3F26", "IE3F28"),
-        ("<ConsignmentHouseLevel>", ""),
-        ("</ConsignmentHouseLevel>", ""),
-        (
-            "<TransportDocumentHouseLevel><documentNumber>SHA0091</documentNumber><type>N703</type></TransportDocumentHouseLevel>",
-            "",
-        ),
-    )
-    found = declaration(read_ics2, direct)
-    assert (found.level, found.fields["consignment_id"]) == ("direct", "180-12345675")
-    assert found.fields["description"] == "optical lenses"
+@pytest.mark.parametrize(
+    ("content", "kind", "column", "value"),
+    [
+        (changed(F26, ("IE3F26", "IE3F32")), "create house", "service", "express"),
+        (changed(F43, ("IE3F43", "IE3A43")), "update house", "consignment_id", "LX123456785CN"),
+        (DIRECT, "create direct", "consignment_id", "180-12345675"),
+        (DIRECT, "create direct", "description", "optical lenses"),
+        (AMPERSAND, "create direct", "description", "lenses & frames"),
+        (HIDDEN, "create house", "consignee_name", "Erika Musterfrau Dr."),
+    ],
+)
+def test_a_data_set_becomes_declarations_of_its_kind(
+    content: bytes, kind: str, column: str, value: str
+) -> None:
+    found = declarations(read_ics2, content)[0]
+    assert f"{found.purpose} {found.level}" == kind
+    assert found.fields[column] == value
 
 
 def test_receptacles_add_route_and_members() -> None:
-    message = b"""<IE3F44><documentIssueDate>2026-03-10T08:00:00Z</documentIssueDate><consignmentMasterLevel>
-      <receptacle><receptacleIdentificationNumber>CNPVGADEFRAAAUN60001001100123</receptacleIdentificationNumber>
+    message = f"""<IE3F44><documentIssueDate>2026-03-10T08:00:00Z</documentIssueDate><consignmentMasterLevel>
+      <receptacle><receptacleIdentificationNumber>{BAG}</receptacleIdentificationNumber>
         <transportDocument><documentNumber>LX123456785CN</documentNumber></transportDocument></receptacle>
       </consignmentMasterLevel><declarant><name>China Post</name></declarant></IE3F44>"""
-    (bag,) = masters(read_ics2, message)
-    assert bag.number == "CNPVGADEFRAAAUN60001001100123"
-    assert bag.fields == {
-        "route": "CNPVGA>DEFRAA",
-        "departure_country": "CN",
-        "destination_country": "DE",
-        "declarant": "China Post",
-    }
-    assert bag.members == ("LX123456785CN",)
+    (bag,) = masters(read_ics2, message.encode())
+    countries = {"departure_country": "CN", "destination_country": "DE"}
+    assert bag.fields == {"route": "CNPVGA>DEFRAA", "declarant": "China Post"} | countries
+    assert (bag.number, bag.members) == (BAG, ("LX123456785CN",))
 
 
 def test_a_house_without_a_number_has_one_made_of_its_content() -> None:
-    nameless = changed(F26, ("<documentNumber>SHA0091</documentNumber>", ""))
+    nameless = changed(F26, (NUMBER, ""))
     first, again = (declaration(read_ics2, nameless).fields["consignment_id"] for _ in range(2))
     assert first.startswith("unidentified:")
     assert first == again
 
 
 def test_amounts_in_two_currencies_have_no_sum() -> None:
-    mixed = changed(
-        F43, ("<cis:value>4</cis:value><cis:currency>USD", "<cis:value>4</cis:value><cis:currency>EUR")
-    )
-    found = declarations(read_ics2, mixed)[0]
+    price = "<cis:value>4</cis:value><cis:currency>"
+    found = declarations(read_ics2, changed(F43, (f"{price}USD", f"{price}EUR")))[0]
     assert "declared_value" not in found.fields
     assert found.quality == ("currency_mixed",)
     assert [item["value"] for item in found.fields["items"]] == [12.5, None]
@@ -74,9 +67,7 @@ def test_amounts_in_two_currencies_have_no_sum() -> None:
 
 @pytest.mark.parametrize("value", ["174,5", "-3", "1e999", "25 PCS", "NaN"])
 def test_a_number_that_cannot_be_used_is_left_out_with_a_code(value: str) -> None:
-    found = declarations(
-        read_ics2, changed(F43, ("<cis:totalGrossMass>0.45<", f"<cis:totalGrossMass>{value}<"))
-    )[0]
+    found = declarations(read_ics2, changed(F43, (MASS, MASS.replace("0.45", value))))[0]
     assert "gross_weight_kg" not in found.fields
     assert found.quality == ("number_malformed",)
 
@@ -87,11 +78,6 @@ def test_a_number_that_cannot_be_used_is_left_out_with_a_code(value: str) -> Non
 def test_an_impossible_time_of_issue_is_missing(moment: str) -> None:
     found = declarations(read_ics2, changed(F43, ("2026-03-10T08:42:00Z", moment)))
     assert [each.issued_at for each in found] == [None, None]
-
-
-def test_what_deceives_the_eye_is_taken_out_of_names() -> None:
-    hidden = changed(F43, ("Erika Musterfrau", "Erika\u202e Muster\u200bfrau\n   Dr."))
-    assert declarations(read_ics2, hidden)[0].fields["consignee_name"] == "Erika Musterfrau Dr."
 
 
 def test_every_encoding_and_envelope_reads_alike() -> None:
@@ -111,17 +97,31 @@ def test_houses_before_a_cut_are_read_and_the_cut_is_a_fault() -> None:
         next(reader)
 
 
+def test_a_bare_ampersand_in_a_late_house_loses_no_house() -> None:
+    context = MessageContext("test")
+    spoilt = changed(F43, ("gift</cis", "gift & card</cis"))
+    houses = [each for each in read_ics2(spoilt, context) if isinstance(each, Declaration)]
+    assert [house.fields["description"] for house in houses] == ["cotton shirt", "gift & card"]
+    assert context.notes == ["repaired: bare ampersands were read as text"]
+
+
+HOSTILE = b'<!DOCTYPE a [<!ENTITY b "c">]><IE3F43><consignmentHouseLevel>&b;</consignmentHouseLevel></IE3F43>'
+LARGE = b"<IE3F43><consignmentHouseLevel>" + b"<x/>" * 1_200_000 + b"</consignmentHouseLevel></IE3F43>"
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("content", "what"),
     [
-        b"",
-        b"\0\0\0",
-        b'<!DOCTYPE a [<!ENTITY b "c">]><IE3F43><consignmentHouseLevel>&b;</consignmentHouseLevel></IE3F43>',
-        b"<IE3F43>" + b"<consignmentHouseLevel>" * 300,
+        (b"", "empty"),
+        (b"\0\0\0", "empty"),
+        (HOSTILE, "document type"),
+        (b"<IE3F43>" + b"<consignmentHouseLevel>" * 300, "nested too deep"),
+        (LARGE, "one consignment is too large"),
     ],
+    ids=["empty", "NUL", "entity", "deep", "large"],
 )
-def test_hostile_and_empty_messages_are_faults(content: bytes) -> None:
-    with pytest.raises(MessageFault):
+def test_hostile_and_empty_messages_are_faults(content: bytes, what: str) -> None:
+    with pytest.raises(MessageFault, match=what):
         read(read_ics2, content)
 
 
@@ -130,31 +130,16 @@ def test_a_data_set_without_goods_is_named_and_ignored() -> None:
     assert found == Ignored("ICS2 F43", "a data set without goods")
 
 
-def test_a_consignment_larger_than_its_bound_is_a_fault() -> None:
-    padding = b"<x/>" * 1_200_000
-    content = b"<IE3F43><consignmentHouseLevel>" + padding + b"</consignmentHouseLevel></IE3F43>"
-    with pytest.raises(MessageFault, match="one consignment is too large"):
-        read(read_ics2, content)
-
-
 def test_attached_files_do_not_hide_a_consignment() -> None:
     files = "<cis:attachment><cis:content>" + "QUJD" * 500_000 + "</cis:content></cis:attachment>"
-    attached = changed(
-        F43,
-        (
-            "<cis:totalGrossMass>0.45</cis:totalGrossMass>",
-            files * 4 + "<cis:totalGrossMass>0.45</cis:totalGrossMass>",
-        ),
-    )
-    assert declarations(read_ics2, attached)[0].fields["gross_weight_kg"] == 0.45
+    found = declarations(read_ics2, changed(F43, (MASS, files * 4 + MASS)))
+    assert found[0].fields["gross_weight_kg"] == 0.45
 
 
 def test_memory_does_not_grow_with_the_number_of_items() -> None:
+    start, end = F43.index(b"    <cis:consignmentHouseLevel>"), F43.index(b"  </cis:consignmentMasterLevel>")
+
     def measure_peak(times: int) -> int:
-        start, end = (
-            F43.index(b"    <cis:consignmentHouseLevel>"),
-            F43.index(b"  </cis:consignmentMasterLevel>"),
-        )
         content = F43[:start] + F43[start:end] * times + F43[end:]
         tracemalloc.start()
         count = sum(1 for _ in read_ics2(content, MessageContext("test")))
@@ -167,26 +152,65 @@ def test_memory_does_not_grow_with_the_number_of_items() -> None:
     assert measure_peak(120) < 1.5 * measure_peak(40)
 
 
-def test_kinds_are_found_by_their_elements() -> None:
-    assert find_kind(F43) == ("F43", "create")
-    assert looks_like_ics2(F43[:400])
-    assert not looks_like_ics2(b"<IE3Q02/>")
-    assert not looks_like_ics2(b"<HouseWaybill/>")
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+RECEPTACLE = (
+    f"<receptacle><receptacleIdentificationNumber>{BAG}\n</receptacleIdentificationNumber></receptacle>"
+)
 
 
-def test_a_bare_ampersand_in_a_late_house_loses_no_house() -> None:
-    context = MessageContext("test")
-    spoilt = changed(F43, ("gift</cis", "gift & card</cis"))
-    houses = [each for each in read_ics2(spoilt, context) if isinstance(each, Declaration)]
-    assert [house.fields["description"] for house in houses] == ["cotton shirt", "gift & card"]
-    assert context.notes == ["repaired: bare ampersands were read as text"]
+def document(number: str) -> str:
+    return f"<transportDocument><documentNumber>{number}</documentNumber></transportDocument>"
 
 
-def test_a_bare_ampersand_in_a_direct_waybill_is_repaired() -> None:
-    direct = changed(
-        F26,
-        ("<ConsignmentHouseLevel>", ""),
-        ("</ConsignmentHouseLevel>", ""),
-        ("optical lenses", "lenses & frames"),
+def answer(kind: str, part: str, *content: str) -> bytes:
+    return f"<{kind}><MRN>26DE1</MRN><{part}>{''.join(content)}</{part}></{kind}>".encode()
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (answer("IE3Q01", "doNotLoadDetails", RECEPTACLE, document("LX1")), ["LX1 do_not_load IE3Q01"]),
+        (answer("IE3Q01", "doNotLoadDetails", RECEPTACLE), [f"{BAG} do_not_load IE3Q01"]),
+        (
+            answer("IE3N03", "assessmentComplete", document("LX1"), document("LX2")),
+            ["LX1 assessment_complete IE3N03", "LX2 assessment_complete IE3N03"],
+        ),
+        (answer("IE3N99", "error", "<validationCode>R3052</validationCode>"), ["26DE1 error R3052"]),
+        (answer("CC351A", "X", "<Code>A001</Code>"), ["26DE1 do_not_load A001"]),
+        (answer("CC351A", "X", "<Code>A002</Code>"), ["26DE1 request_for_screening A002"]),
+    ],
+)
+def test_an_answer_is_a_state_of_each_that_it_names(message: bytes, expected: list[str]) -> None:
+    found = events(read_ics2_response, message)
+    assert [f"{each.consignment_id} {each.state} {each.code}" for each in found] == expected
+    assert {each.authority for each in found} == {"EU"}
+
+
+def test_a_referral_asks_about_one_element() -> None:
+    more = (
+        "</requestType><referralRequestReference>REF77</referralRequestReference>"
+        "<pointer><messageElementPath>goodsItem/commodity</messageElementPath></pointer>"
+        "<transportDocumentMaster><documentNumber>18012345675</documentNumber></transportDocumentMaster>"
     )
-    assert declaration(read_ics2, direct).fields["description"] == "lenses & frames"
+    content = changed(load("ics2_referral.xml"), ("</requestType>", more))
+    (asked,) = events(read_ics2_response, content)
+    assert (asked.consignment_id, asked.authority) == ("180-12345675/RB123456785GB", "DE")
+    assert (asked.state, asked.code) == ("request_for_information", "RFI")
+    assert asked.text == "describe the goods; at goodsItem/commodity; reference REF77"
+    for time in ("notificationDate", "completionDate"):
+        assert events(read_ics2_response, changed(content, ("documentIssueDate", time))) == [asked]
+    (screened,) = events(read_ics2_response, changed(content, ("Q02", "Q03"), ("RFI", "RFS")))
+    assert (screened.state, screened.source) == ("request_for_screening", "ICS2 IE3Q03")
+
+
+@pytest.mark.parametrize("kind", ["IE3R02", "IE3Q05"])
+def test_kinds_without_a_state_are_ignored_by_name(kind: str) -> None:
+    (found,) = read(read_ics2_response, f"<{kind}><MRN>1</MRN></{kind}>".encode())
+    assert isinstance(found, Ignored)
+    assert found.kind == kind
+
+
+def test_an_answer_about_nothing_is_a_fault() -> None:
+    with pytest.raises(MessageFault, match="names no consignment"):
+        read(read_ics2_response, b"<IE3Q02><referralRequestDetails/></IE3Q02>")
