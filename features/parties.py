@@ -14,7 +14,12 @@ from typing import NamedTuple
 from consignments.records import Consignment
 from consignments.timestamps import EPOCH, to_day
 from features.normalization.letters import clean_country, fold_to_ascii, make_letter_table
-from features.normalization.names import BUSINESS_WORDS, LEGAL_FORM_PHRASES, normalize_name
+from features.normalization.names import (
+    ENDING_FORMS,
+    FIRM_WORDS,
+    LEGAL_FORM_PHRASES,
+    normalize_name,
+)
 from features.normalization.normal_forms import NormalForms
 from features.normalization.phones import check_phone
 from features.normalization.word_lists import WORD_LISTS
@@ -36,7 +41,7 @@ NON_LETTERS = " .,;:-_/\\\\|*+#?!'\"()[]{}<>&%$@=~^`0123456789"
 MIN_REPEATS = 3
 MIN_LINE_LENGTH = 6
 
-_KIND_WORDS = BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS
+_KIND_WORDS = FIRM_WORDS | frozenset(_LISTS["firm"].split()) | CHEMICAL_WORDS | FORWARDER_WORDS
 _FIRM_IN_SCRIPTS = re.compile("|".join(map(re.escape, FIRM_PHRASES)))
 _CHEMICALS_IN_SCRIPTS = re.compile("|".join(map(re.escape, CHEMICAL_PHRASES)))
 _LETTERS, _OMITTED_SIGNS = make_letter_table(), b".'`"
@@ -113,7 +118,8 @@ def classify_party(name: str | None) -> PartyKind:
         return UNKNOWN_KIND
     plain = name if name.isascii() else fold_to_ascii(name)
     words = plain.encode().translate(_LETTERS, _OMITTED_SIGNS).decode().split()
-    known = not _KIND_WORDS.isdisjoint(words)
+    # B.V. and the like end the name of a firm; elsewhere they are initials or names.
+    known = not _KIND_WORDS.isdisjoint(words) or (len(words) > 1 and words[-1] in ENDING_FORMS)
     if plain is name and not known:
         return PERSON
     business = known or _FIRM_IN_SCRIPTS.search(name) is not None

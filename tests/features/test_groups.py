@@ -15,7 +15,7 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import ExtraColumns, FeatureConfig
 from features.currency import ExchangeRates
-from features.parties import is_filler
+from features.parties import classify_party, is_filler
 from features.value import MIN_CONSIGNMENTS_FOR_NORM, fit_norms
 
 RATES = ExchangeRates(
@@ -89,6 +89,17 @@ def test_what_came_as_a_table_has_no_quality_and_each_code_has_a_flag():
 def test_short_and_foreign_names_are_no_filler(text):
     assert not is_filler(text)
     assert is_filler("#$% 12")
+
+
+@pytest.mark.parametrize(
+    ("names", "business"),
+    [
+        (("Ulsan Crystal Toys", "Star Imp & Exp", "Volvo AB", "K.K. Meridian Goods", "Jade Outlet V.O.F."), 1),
+        (("B.V. Rao", "Kim Doo Na", "A.G. Smith", "Zao Wou-Ki", "Co Jaime", "Kim Min-su"), 0),
+    ],
+)
+def test_initials_and_names_like_a_legal_form_are_those_of_persons(names, business):
+    assert [classify_party(name).business for name in names] == [business] * len(names)
 
 
 @pytest.mark.parametrize("name", ["Orchid Fine Chemicals Ltd", "Kim Min-su", "n/a", None])
