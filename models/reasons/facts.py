@@ -2,21 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
 from features.history.kernels import ADDED_ARRIVALS
 from features.history.keys import COMMON_KINDS
 from features.history.readings import READINGS
-from features.normalization.normal_forms import DeclaredTexts
-from features.route import list_hubs
 from features.spec import Spec
 from models.formats import format_number, format_rate
+from models.reasons.row_view import RowView, SpecTables
 from models.reasons.sentences import ReasonContext, Sentence, Statement
 from models.reasons.texts import load_text_table
 from models.reasons.usual import Usual, UsualLookup
@@ -43,13 +40,9 @@ MIN_SHARE_OF_FINDS = 0.05
 """Smallest share of detections among the consignments of a party that comes first, if it is also MIN_RATE_RATIO times the usual one."""
 MIN_INSPECTIONS = 10
 """A product or route has known finds only after so many inspections."""
-MANY_OF_NAME = 50
-"""A name without a mark of a firm that so many earlier consignments have is that of many persons."""
 MAX_DETAILS = 5
-SAYS_MORE = ("goods.names_", "goods.name_tier", "goods.context_", "goods.pretext_")
-"""Features that say more of a word than that the description has it: given even if the word was quoted."""
-SAMPLES = "amostra"
-"""A word for a sample that `goods.sample_words` does not count."""
+
+Describe = Callable[[RowView, Sequence[int]], Statement | None]
 
 
 class Fact(NamedTuple):
@@ -58,152 +51,18 @@ class Fact(NamedTuple):
     code: str
     theme: str
     columns: list[int]
-    describe: Callable[["RowView", Sequence[int]], Statement | None]
-
-
-class RowView:
-    """One row, with all that its facts need; `raises` says whether the theme that is described raises the score."""
-
-    def __init__(self, row: NDArray[np.float32], declared: DeclaredTexts, tables: "FactTables") -> None:
-        self.values: list[float] = row.tolist()
-        self.raises = True
-        self._declared, self._tables = declared, tables
-        self.goods, self._quoted = shorten_text(declared.goods), list[str]()
-        self.told: set[str] = set()
-
-    def get(self, name: str) -> float:
-        """Return the value of a feature, NaN if the spec lacks it."""
-        at = self._tables.places.get(name)
-        return math.nan if at is None else self.values[at]
-
-    def find_usual(self, at: int) -> Usual | None:
-        """Find what is usual for a feature of this row."""
-        return self._tables.usual.find(at, self.values)
-
-    def find_usual_of(self, name: str) -> Usual | None:
-        """Find what is usual for a feature; None if the spec lacks it."""
-        return self.find_usual(self._tables.places[name]) if name in self._tables.places else None
-
-    def is_common_name(self, kind: str) -> bool:
-        """Check if a key is a name that so many consignments have that it is that of many persons."""
-        return (
-            self.get(f"parties.{kind}_business") == 0
-            and self.get(f"history.{kind}.arrivals_ever") >= MANY_OF_NAME
-        )
-
-    def describe_feature(self, name: str) -> Statement | None:
-        """Describe the value of a feature; None if the spec lacks it."""
-        at = self._tables.places.get(name)
-        return None if at is None else self.describe(at)
-
-    def describe(self, at: int) -> Statement:
-        """Describe the value of a feature by its sentence, with words of the declaration."""
-        sentence = self._tables.sentences[at]
-        found, template = sentence.describe(self.values[at], self.find_usual(at)), sentence.template
-        if any(self.get(name) >= least for name, least in template.unless.items()):
-            found = found._replace(notable=False)
-        shown, words, phrases = template.shown, list[str](), load_text_table()
-        if sentence.name == "goods.vague_whole" and found.notable and self._is_sample():
-            shown, found = phrases.phrases["sample"], found._replace(rank="words")
-        if sentence.name in QUOTED_FEATURES and found.notable and found.rank != "last":
-            words = self.words.list_words(sentence.name)
-        fresh = [word for word in words if not any(word in text for text in self._quoted)]
-        says_more, goods = sentence.name.startswith(SAYS_MORE), self.goods
-        stands_out = found.notable and bool(words or not template.otherwise)
-        if any(word not in goods for word in words):
-            shown = ""
-        text = self._quote_declaration(shown if stands_out else template.otherwise)
-        if template.otherwise:
-            found = found._replace(notable=bool(text), rank=found.rank if stands_out else "last")
-        elif words and not fresh and not says_more:
-            found = found._replace(notable=False)
-        # A text that quotes the goods quotes words of them only if they explain it, and are few.
-        is_few = (says_more or template.otherwise) and 2 * len(" ".join(fresh)) <= len(goods)
-        found = found._replace(text=text or found.text)
-        if fresh and (goods not in text or is_few):
-            self._quoted += fresh
-            quoted = ", ".join(phrases.say("quote", word=word) for word in fresh)
-            found = found._replace(text=found.text + phrases.say("words", words=quoted))
-        if found.notable and "hs" not in self.told:
-            found = found._replace(text=found.text + self._quote_declaration(template.also))
-        return found._replace(text=self.fill(found.text))
-
-    def fill(self, text: str) -> str:
-        """Fill currency, declared amount and route into a text; they have words even if they are not given."""
-        if "{" not in text:
-            return text
-        say, currency = load_text_table().say, self._declared.currency
-        is_foreign = self.amount and currency not in ("", "USD")
-        text = text.replace("{currency}", currency or say("currency"))
-        text = text.replace("{in_currency}", say("in_currency", declared=self.amount) if is_foreign else "")
-        route = say("the_route", route=self.route) if self.route else say("this_route")
-        return text.replace("{route}", route)
-
-    def name_route_once(self, text: str) -> str:
-        """Return a text without the places of the route if one before it has them."""
-        if not self.route or self.route not in text:
-            return text
-        if "route" in self.told:
-            phrases = load_text_table()
-            return text.replace(phrases.say("the_route", route=self.route), phrases.say("this_route"))
-        self.told.add("route")
-        return text
-
-    def _is_sample(self) -> bool:
-        return self.get("goods.sample_words") > 0 or SAMPLES in self._declared.goods.casefold()
-
-    @cached_property
-    def amount(self) -> str:
-        """The declared value with its currency; '' if none is given."""
-        value = self.get("value.declared")
-        return "" if math.isnan(value) else f"{format_number(value)} {self._declared.currency}".rstrip()
-
-    @cached_property
-    def route(self) -> str:
-        """The places of the route."""
-        return " > ".join(filter(None, map(str.strip, self._declared.route.split(">"))))
-
-    @cached_property
-    def words(self) -> GoodsWords:
-        """The words of the goods."""
-        return GoodsWords(self._declared.goods, self._tables.context.text_weights)
-
-    def _quote_declaration(self, text: str) -> str:
-        """Fill the words of the declaration into a text; '' if one is not given, or the goods are quoted already."""
-        if "{" not in text:
-            return text
-        goods, name_code, phrases = self.goods, self._tables.context.name_code, load_text_table()
-        codes = (("hs_family", "goods"), ("text_family", "goods"), ("name_tier", "tier"))
-        declared = self._declared
-        ends = declared.departure_country, declared.destination_country
-        words = {
-            **declared._asdict(),
-            **{name: name_code(name, self.get(f"goods.{name}"), table) for name, table in codes},
-            "goods": phrases.say("quote", word=goods) if goods and not self._quoted else "",
-            "route": self.route,
-            "hub": phrases.say("and").join(list_hubs(declared.route, *ends)) if "{hub}" in text else "",
-            "declared": self.amount,
-        }
-        used = [name for name in words if f"{{{name}}}" in text]
-        if not all(words[name] for name in used):
-            return ""
-        for name in used:
-            text = text.replace(f"{{{name}}}", words[name])
-        if "hs" in used:
-            self.told.add("hs")
-        if "goods" in used:
-            self._quoted.append(goods)
-        return text
+    describe: Describe
 
 
 class FactTables:
     """All facts of a spec, and what their sentences need; prepared when a model is loaded."""
 
     def __init__(self, spec: Spec, context: ReasonContext) -> None:
-        self.context, self._texts = context, load_text_table()
+        self._texts = load_text_table()
         self.places = {name: at for at, name in enumerate(spec.names)}
         self.sentences = [Sentence(feature, context) for feature in spec]
-        self.usual = UsualLookup(spec, context.usual)
+        usual = UsualLookup(spec, context.usual)
+        self.of_spec = SpecTables(self.places, self.sentences, usual, context)
         told_by = (self.places.get(sentence.template.told_by) for sentence in self.sentences)
         self._told_by = [at if other is None else other for at, other in enumerate(told_by)]
         self._details = [at for at, sentence in enumerate(self.sentences) if sentence.template.lacks]
@@ -238,11 +97,16 @@ class FactTables:
         side = KINDS[kind].side if kind in KINDS else None
         return f"{side or ('pair' if kind in PAIRS else kind.replace('+', '_'))}_{meaning}"
 
-    def _choose(self, code: str, columns: list[int]) -> Callable[[RowView, Sequence[int]], Statement | None]:
-        if code in ("missing", "party_finds"):
-            return self._describe_missing if code == "missing" else self._describe_party_finds
-        if not self.sentences[columns[0]].name.startswith("history."):
-            return self._describe_detour if code == "detour" else self._describe_plain
+    def _choose(self, code: str, columns: list[int]) -> Describe:
+        own: dict[str, Describe] = {
+            "missing": self._describe_missing,
+            "party_finds": self._describe_party_finds,
+            "detour": self._describe_detour,
+            "value_for_product": self._describe_amount,
+            "weight_for_product": self._describe_amount,
+        }
+        if code in own or not self.sentences[columns[0]].name.startswith("history."):
+            return own.get(code, self._describe_plain)
         return {
             "finds": self._describe_finds,
             "activity": self._describe_activity,
@@ -254,12 +118,18 @@ class FactTables:
         first = None
         leading = (at for at in columns if self.sentences[at].template.leads and view.values[at] >= 1)
         for at in dict.fromkeys((*leading, *(self._told_by[each] for each in columns))):
+            if view.raises and not view.may_be_said(at):
+                continue
             found = view.describe(at)
             if found.notable:
                 return found
             if first is None and not math.isnan(view.values[at]):
                 first = found
         return None if view.raises else first
+
+    def _describe_amount(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe what a counted piece weighs and is worth if that is too little, else the amount."""
+        return (view.describe_pieces() if view.raises else None) or self._describe_plain(view, columns)
 
     def _describe_detour(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe a detour; on a route that is as busy as others from its country it comes last."""
@@ -305,41 +175,43 @@ class FactTables:
 
     def _describe_party_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the gravest detection of a key of the parties, by the key that had the largest share."""
-        found = [
-            each
-            for target in TARGETS
-            for kind in OF_PARTIES
-            if (each := self._describe_finds_of_party(view, kind, target))
-        ]
-        if found:
-            *_, key, strongest = max(found, key=itemgetter(0, 1, 2))
-            view.told.add(key)
-            return strongest
+        ranked = (self._rank_finds(view, kind, target) for target in TARGETS for kind in OF_PARTIES)
+        strongest = max(filter(None, ranked), default=None, key=itemgetter(slice(3)))
+        if strongest:
+            is_first, _, _, kind, target = strongest
+            view.told.add(f"history.{kind}")
+            return self._describe_finds_of_party(view, kind, target)._replace(
+                rank="find" if is_first else "last"
+            )
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
                 return view.describe(at)._replace(notable=True, rank="find")
         return None if view.raises else self._describe_plain(view, columns)
 
-    def _describe_finds_of_party(
-        self, view: RowView, kind: str, target: str
-    ) -> tuple[bool, int, float, str, Statement] | None:
-        """Describe the detections of a key of a party; before it what orders them (whether they come first, gravity, share), and the key."""
+    def _rank_finds(self, view: RowView, kind: str, target: str) -> tuple[bool, int, float, str, str] | None:
+        """Return what orders the detections of a key of a party: whether they come first, gravity and share; then the key and what was found."""
         finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
         if not 0 < finds <= arrivals:
             return None
-        text = self._say_finds("found_once" if arrivals == 1 else "found", target, kind, finds, arrivals)
-        days, is_common = view.get(f"history.{kind}.days_since_find"), view.is_common_name(kind)
-        if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
-            text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
-        text += self._texts.say("common_name") if is_common else ""
         usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), MIN_SHARE_OF_FINDS
         if usual:
             least = max(least, MIN_RATE_RATIO * usual.middle)
-            text += self._say_usual_rate(usual) if arrivals > 1 else ""
-        is_first = not is_common and finds / arrivals >= least
-        found = Statement(text, finds, usual and usual.middle, True, "find" if is_first else "last")
-        share = finds / (arrivals + ADDED_ARRIVALS)
-        return is_first, -TARGETS.index(target), share, f"history.{kind}", found
+        is_first = not view.is_common_name(kind) and finds / arrivals >= least
+        return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
+
+    def _describe_finds_of_party(self, view: RowView, kind: str, target: str) -> Statement:
+        """Describe the detections of a key of a party."""
+        finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
+        text = self._say_finds("found_once" if arrivals == 1 else "found", target, kind, finds, arrivals)
+        days, usual = (
+            view.get(f"history.{kind}.days_since_find"),
+            view.find_usual_of(f"history.{kind}.{target}_rate"),
+        )
+        if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
+            text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
+        text += self._texts.say("common_name") if view.is_common_name(kind) else ""
+        text += self._say_usual_rate(usual) if usual and arrivals > 1 else ""
+        return Statement(text, finds, usual and usual.middle, True)
 
     def _say_finds(self, phrase: str, target: str, kind: str, finds: float, among: float) -> str:
         words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}
@@ -365,12 +237,10 @@ class FactTables:
         return None if view.raises else self._describe_plain(view, columns)
 
     def _describe_missing(self, view: RowView, _columns: Sequence[int]) -> Statement | None:
-        """List once which details are missing that others give."""
-        named = {}
-        for at in self._details:
-            usual = view.find_usual(at) if self._lacks(at, view.values[at]) else None
-            if self._lacks(at, view.values[at]) and (usual is None or not self._lacks(at, usual.middle)):
-                named[self.sentences[at].name] = self.sentences[at].template.lacks
+        """List once which details are missing that others give, with the goods if nothing quoted them."""
+        lacking = {at: view.find_usual(at) for at in self._details if self._lacks(at, view.values[at])}
+        unusual = {at: each for at, each in lacking.items() if not each or not self._lacks(at, each.middle)}
+        named = {self.sentences[at].name: self.sentences[at].template.lacks for at in unusual}
         for side in ("sender", "consignee"):
             address = [f"parties.{side}_{part}_missing" for part in ("address", "city", "postcode")]
             if named.keys() >= set(address):
@@ -382,8 +252,13 @@ class FactTables:
         if len(listed) > MAX_DETAILS + 1:
             listed[MAX_DETAILS:] = [self._texts.say("more", count=str(len(listed) - MAX_DETAILS))]
         *others, last = listed
-        text = ", ".join(others) + self._texts.say("and") + last if others else last
-        return Statement(self._texts.say("not_given", details=text), float(len(named)), None, True, "last")
+        details = ", ".join(others) + self._texts.say("and") + last if others else last
+        usual = [each for each in unusual.values() if each]
+        like = self.sentences[self._details[0]].name_like(usual[0]) if len(usual) == len(unusual) else ""
+        text = self._texts.say("not_given_like" if like else "not_given", like=like, details=details)
+        if view.raises and (goods := view.quote_goods_once()):
+            text += self._texts.say("described", goods=goods)
+        return Statement(text, float(len(named)), None, True, "last")
 
     def _lacks(self, at: int, value: float) -> bool:
         return value == (1.0 if self.sentences[at].name.endswith("missing") else 0.0)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from consignments.records import about
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import THEMES, Spec
-from models.reasons.facts import Fact, FactTables, RowView
+from models.reasons.facts import Fact, FactTables
+from models.reasons.row_view import RowView
 from models.reasons.sentences import NO_CONTEXT, ReasonContext, capitalize
 from models.reasons.texts import get_template, load_text_table
 
@@ -149,7 +150,7 @@ class ReasonRanker:
         sums = np.bincount(np.where(absent, MISSING, self._theme), weights=shares, minlength=len(THEMES))
         own = np.where(absent, 0.0, shares)
         by_fact = np.bincount(self._fact, weights=own, minlength=len(self._tables.facts)).tolist()
-        view, weights = RowView(row, declared, self._tables), own.tolist()
+        view, weights = RowView(row, declared, self._tables.of_spec), own.tolist()
         themes = [
             self._describe_theme(place, total, view, weights, by_fact)
             for place, total in enumerate(sums.tolist())

@@ -67,58 +67,71 @@ class Sentence:
 
     def describe(self, value: float, usual: Usual | None = None) -> Statement:
         """Describe a value, compared with what is usual."""
-        template = self.template
         if math.isnan(value):
-            return Statement(capitalize(template.missing))
+            return Statement(capitalize(self.template.missing))
         middle = None if usual is None or self.unit == "flag" else usual.middle
         shown = None if self.unit == "code" or math.isinf(value) else float(str(np.float32(value)))
-        text, notable = self._say(value, usual)
-        is_vague = template.rank == "value" and (usual is None or usual.like == CHANNEL)
-        notable = notable and template.notable != "never"
-        return Statement(capitalize(text), shown, middle, notable, "last" if is_vague else template.rank)
+        is_vague = self.template.rank == "value" and (usual is None or usual.like == CHANNEL)
+        rank = "last" if is_vague else self.template.rank
+        text = capitalize(self._say(value, usual))
+        return Statement(text, shown, middle, self.stands_out(value, usual), rank)
 
-    def _say(self, value: float, usual: Usual | None) -> tuple[str, bool]:
+    def stands_out(self, value: float, usual: Usual | None) -> bool:
+        """Check if a value is worth saying: a flag that holds, or a number that is not usual."""
+        template = self.template
+        if math.isnan(value) or template.notable == "never":
+            return False
+        if template.steps:
+            return value > template.steps[0][0]
+        if template.codes:
+            return bool(self._name_code(value)) != (template.codes == COLUMN_CODES)
+        if self.unit == "flag" and template.true:
+            return (usual is None or usual.middle != value) and (value != 0) != (template.notable == "false")
+        if template.true:
+            return value > (usual.high if usual else 0.0)
+        if usual is None or not template.compare:
+            return value > 0 and not (self.unit == "ratio" and template.compare)
+        if self.unit == "count" and usual.middle == 0 < value:
+            return value > 2 * usual.high
+        added = 1.0 if self.unit in ("count", "days") else 0.0
+        ratio = (value + added) / (usual.middle + added) if usual.middle + added > 0 else math.inf
+        least = MIN_RATIO_OF_CHANNEL if template.rank == "value" and usual.like == CHANNEL else MIN_RATIO
+        return not usual.low <= value <= usual.high and not 1 / least < ratio < least
+
+    def _say(self, value: float, usual: Usual | None) -> str:
         template = self.template
         if template.steps:
-            text = next(text for bound, text in template.steps if value <= bound)
-            return text, value > template.steps[0][0]
+            return next(text for bound, text in template.steps if value <= bound)
         if template.codes:
-            name = self._context.name_code(self.name, value, template.codes)
-            text = name.join(self._parts["other"]) if name else template.zero
-            return text, bool(name) != (template.codes == COLUMN_CODES)
+            name = self._name_code(value)
+            return name.join(self._parts["other"]) if name else template.zero
         if not template.true:
             return self._say_number(value, usual)
-        if self.unit == "flag":
-            is_unusual = not usual or usual.middle != value
-            notable = is_unusual and (value != 0) != (template.notable == "false")
-            return template.true if value else template.false, notable
-        text = template.true if value > (usual.middle if usual else 0.0) else template.false
-        return text, value > (usual.high if usual else 0.0)
+        least = usual.middle if usual and self.unit != "flag" else 0.0
+        return template.true if value > least else template.false
 
-    def _say_number(self, value: float, usual: Usual | None) -> tuple[str, bool]:
+    def _say_number(self, value: float, usual: Usual | None) -> str:
         shown = self._show(value)
         case = "zero" if value == 0 else "one" if shown == "1" else "under_one" if 0 < value < 1 else "other"
         text = shown.join(self._parts.get(case) or self._parts["other"])
         if usual is None or not self.template.compare:
-            return text, value > 0 and not (self.unit == "ratio" and self.template.compare)
+            return text
         middle, say = self._show(usual.middle), load_text_table().say
         if self.unit == "count" and usual.middle == 0 < value:
             case = "usual_at_most" if usual.high > 0 else "usual_none"
-            text += say(case, like=self._name_like(usual), high=self._show(usual.high))
-            return text, value > 2 * usual.high
-        if middle != shown:
-            unit = UNITS_OF_USUAL.get(self.unit, "")
-            if self.unit == "ratio" and usual.middle >= 1:
-                unit = " times"
-            unit = unit.rstrip("s") if middle == "1" else unit
-            text += say("usual", like=self._name_like(usual), usual=middle + unit)
-        added = 1.0 if self.unit in ("count", "days") else 0.0
-        ratio = (value + added) / (usual.middle + added) if usual.middle + added > 0 else math.inf
-        outside = not usual.low <= value <= usual.high
-        least = MIN_RATIO_OF_CHANNEL if self.template.rank == "value" and usual.like == CHANNEL else MIN_RATIO
-        return text, outside and not 1 / least < ratio < least
+            return text + say(case, like=self.name_like(usual), high=self._show(usual.high))
+        if middle == shown:
+            return text
+        unit = UNITS_OF_USUAL.get(self.unit, "")
+        if self.unit == "ratio" and usual.middle >= 1:
+            unit = " times"
+        unit = unit.rstrip("s") if middle == "1" else unit
+        return text + say("usual", like=self.name_like(usual), usual=middle + unit)
 
-    def _name_like(self, usual: Usual) -> str:
+    def _name_code(self, value: float) -> str:
+        return self._context.name_code(self.name, value, self.template.codes)
+
+    def name_like(self, usual: Usual) -> str:
         """Return the words for those among which it is usual."""
         name, table = usual.like.partition(".")[2], load_text_table().like
         codes = get_template_codes(usual.like)

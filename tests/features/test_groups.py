@@ -94,7 +94,10 @@ def test_short_and_foreign_names_are_no_filler(text):
 @pytest.mark.parametrize(
     ("names", "business"),
     [
-        (("Ulsan Crystal Toys", "Star Imp & Exp", "Volvo AB", "K.K. Meridian Goods", "Jade Outlet V.O.F."), 1),
+        (
+            ("Ulsan Crystal Toys", "Star Imp & Exp", "Volvo AB", "K.K. Meridian Goods", "Jade Outlet V.O.F."),
+            1,
+        ),
         (("B.V. Rao", "Kim Doo Na", "A.G. Smith", "Zao Wou-Ki", "Co Jaime", "Kim Min-su"), 0),
     ],
 )

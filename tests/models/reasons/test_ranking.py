@@ -26,6 +26,7 @@ USUAL = {
         "value.usd": [5.0, 20.0, 90.0],
         "parties.sender_email_missing": [0.0, 1.0, 1.0],
         "goods.described": [1.0, 1.0, 1.0],
+        "goods.hs_present": [1.0, 1.0, 1.0],
     },
     "2 parties.consignee_business 0": {"history.consignee_phone.arrivals_30d": [0.0, 0.0, 1.0]},
     "2 category.departure_country 2": {"history.route.new": [0.0, 0.0, 1.0], "history.route.arrivals_30d": [3.0, 9.0, 30.0]},
@@ -138,6 +139,9 @@ COVER = {"goods.text_score": (2.0, 0.9), "goods.powder_words": (1.0, 0.4)}
 TOKEN = {"value.zero_or_one": (1.0, 0.2), "value.usd": (1.1, 0.3), "value.declared": (1.0, 0.0)}
 TOKEN |= {"category.hs_heading": (1.0, 0.0)}
 
+LIGHT = {"value.usd": (0.86, 0.9), "value.gross_weight_kg": (0.257, 0.0)}
+LACKING = {"goods.hs_present": (0.0, 0.6)}
+
 
 @pytest.mark.parametrize(
     ("facts", "declared", "texts"),
@@ -181,6 +185,11 @@ TOKEN |= {"category.hs_heading": (1.0, 0.0)}
          ["Description has a use that serves as a pretext, like bath salts or research chemical", "Neither name has a mark of a firm"]),
         ({"goods.hs_typical": (1.0, 0.6), "goods.hs_family": (1.0, 0.0)}, DeclaredTexts("", "0901"),
          ["The HS code 0901 (food) is also that of some NPS"]),
+        (LIGHT, DeclaredTexts("ladies blouse 99 pcs"), ["99 pieces are described: 2.6 g and 0.00869 USD each"]),
+        (LIGHT | {"value.usd": (math.nan, 0.0), "value.gross_weight_kg": (0.257, 0.4)}, DeclaredTexts("cables x268"), ["268 pieces are described: 0.959 g each"]),
+        (LIGHT, DeclaredTexts("blouse 99 pcs | wool scarf"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
+        (LIGHT, DeclaredTexts("frame 4 x 100 cm, set of 20 g"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
+        (LACKING, DeclaredTexts("gel pens"), ["Usually given for postal items, but not here: HS code; described as “gel pens”"]),
     ],
 )  # fmt: skip
 def test_what_an_officer_reads(

@@ -11,7 +11,8 @@ from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import DeclaredTexts
 from features.pipeline import Pipeline
 from features.spec import Feature
-from models.reasons.facts import FactTables, RowView
+from models.reasons.facts import FactTables
+from models.reasons.row_view import RowView
 from models.reasons.sentences import ReasonContext, Sentence
 from models.reasons.texts import ReasonTemplate, get_template, load_text_table
 from models.reasons.usual import Usual
@@ -60,7 +61,7 @@ def test_every_feature_reads_well_at_every_value(middle: float | None, declared:
         for value in VALUES:
             row = np.full(len(SPEC), np.nan, dtype=np.float32)
             row[at] = value
-            view = RowView(row, declared, tables)
+            view = RowView(row, declared, tables.of_spec)
             said[name, value] = view.fill(tables.sentences[at].describe(value, usual).text)
             said[name, value, "shown"] = view.describe(at).text
     assert {key: text for key, text in said.items() if REFUSED.search(text) or not text.strip()} == {}
@@ -127,7 +128,7 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
 def test_what_some_features_say(name: str, value: float, expected: str) -> None:
     tables = FactTables(SPEC, CONTEXT)
     sentence = tables.sentences[SPEC.get_column(name)]
-    view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), tables)
+    view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), tables.of_spec)
     assert view.fill(sentence.describe(value, Usual("category.channel", 2, 50, 60, 70)).text) == expected
 
 
