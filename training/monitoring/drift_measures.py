@@ -63,7 +63,10 @@ WATCHED_KEYS = tuple(
     f"history.{key}.new" for key in ("sender", "sender_address", "consignee", "consignee_address", "account")
 )
 UNKNOWN_ESTIMATE = Estimate(np.nan, np.nan, np.nan)
-BEYOND, WITHIN, NOT_EVALUATED = "beyond limit", "within limit", "not evaluated"
+BEYOND, UNCLEAR, WITHIN, NOT_EVALUATED = (
+    *("beyond limit", "not clearly beyond limit"),
+    *("within limit", "not evaluated"),
+)
 FORMATS = {"number": format_number, "percent": format_percent, "points": format_points}
 
 
@@ -126,21 +129,21 @@ class ResampledTraffic:
         """Compute the interval of a distance, centred on its value, because resampling alone adds distance."""
         found = compute_interval(values)
         shift = found.value - float(values[1:].mean()) if len(values) > 1 else 0.0
-        wide = self.widen(Estimate(found.value, found.low + shift, found.high + shift))
-        return Estimate(wide.value, float(np.maximum(wide.low, 0.0)), wide.high)
+        return self.widen(Estimate(found.value, found.low + shift, found.high + shift))
 
     def estimate_rise(self, then: float, part: Floats, whole: Floats, *, by_counts: bool) -> Estimate:
         """Compute by how much a share rose; a single day has an interval only if counts alone may give it."""
         found = compute_interval(divide(part, whole))
         if self.days == 1 and by_counts:
             found = estimate_count(float(part[0]), float(whole[0]))
-        now = self.widen(found)
+        now = self.widen(found, highest=1.0)
         return Estimate(now.value - then, now.low - then, now.high - then)
 
-    def widen(self, estimate: Estimate) -> Estimate:
-        """Widen an interval by the spread of the reference."""
+    def widen(self, estimate: Estimate, highest: float = np.inf) -> Estimate:
+        """Widen an interval by the spread of the reference, between 0 and the highest possible value."""
         value, by = estimate.value, self._widening
-        return Estimate(value, value - by * (value - estimate.low), value + by * (estimate.high - value))
+        ends = value - by * (value - estimate.low), value + by * (estimate.high - value)
+        return Estimate(value, *np.clip(ends, 0.0, highest).tolist())
 
 
 def list_measures(
@@ -213,7 +216,9 @@ def build_row(
     """Build the row of a measure of a kind of `LIMITS`; with too few consignments (`rows`), or no interval, it is not evaluated."""
     limit, result = LIMITS[kind], NOT_EVALUATED
     if estimate.has_interval and rows >= MIN_ROWS:
-        result = BEYOND if limit.is_exceeded(estimate) else WITHIN
+        far = limit.compare(estimate.value)
+        is_beyond = far >= 1 or (far <= -1 and limit.side in ("either", "factor"))
+        result = BEYOND if limit.is_exceeded(estimate) else UNCLEAR if is_beyond else WITHIN
     row: Row = {"kind": kind, "name": name, "part": part, "then": np.nan, "now": np.nan}
     row |= {"rows": rows if np.isfinite(rows) else np.nan, "value": estimate.value}
     row |= {"low": estimate.low, "high": estimate.high, "limit": limit.bound, "result": result, "detail": ""}
@@ -234,7 +239,8 @@ def _list_sources(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator
             estimate, gap = (traffic.widen(estimate_count(*each)) for each in ((came, expected), (0, owed)))
             detail = f"{came:,} received, about {expected:,.0f} expected"
             if came and gap.high < estimate.high:
-                estimate, detail = gap, f"in a gap of {format_count(silence, 'day')}; in all days {detail}"
+                none = f"none in a gap of {format_count(silence, 'day')}, about {owed:,.0f} expected beyond the usual gap"
+                estimate, detail = gap, f"{none}; in all days {detail}"
             row = build_row("source", column, value, estimate, then=expected, now=came, detail=detail)
             if source.longest_silence_days > MAX_REGULAR_SILENCE_SHARE * then.days:
                 row["result"] = NOT_EVALUATED
@@ -263,7 +269,7 @@ def _list_units(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
         row = build_row("unit", column, part.replace(":", " "), estimate, then=old[middle], now=new[middle])
         if row["result"] == BEYOND:
             if max(high / factor, factor / low) > MAX_UNIT_SPREAD:
-                row["result"] = WITHIN
+                row["result"] = UNCLEAR
             for name, known in UNIT_FACTORS.items():
                 if 1 / UNIT_TOLERANCE <= factor / known <= UNIT_TOLERANCE and row["result"] == BEYOND:
                     row["detail"] = f"as if it were in {name}"
@@ -346,7 +352,7 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     expected = compute_interval(divide(*sums))
     before = np.nan if then.expected_precision is None else then.expected_precision
     detail = f"{format_percent(expected.value)}, reference {format_percent(before)}"
-    row = _build_precision_row("expected precision", traffic.widen(expected), before, detail)
+    row = _build_precision_row("expected precision", traffic.widen(expected, 1.0), before, detail)
     kind, seen = "observed precision", traffic.seen
     if labels is None:
         return [row, _build_precision_row(kind, UNKNOWN_ESTIMATE, np.nan, "no known results")]

@@ -41,7 +41,6 @@ from training.monitoring.drift_measures import (
     MIN_EXPECTED_POSITIVES,
     MIN_ROWS,
     NOT_EVALUATED,
-    WITHIN,
     DriftVerdict,
     ResampledTraffic,
     build_row,
@@ -236,7 +235,7 @@ def test_a_fall_of_precision_whose_interval_reaches_the_limit_is_no_reason() -> 
     """Expected precision fell from 10.5 % to 6.48 % (4.19 % to 9.66 %): 62 % of the reference, but 40 % to 92 %."""
     fell = Estimate(6.48 / 10.5, 4.19 / 10.5, 9.66 / 10.5)
     row = build_row("expected precision", "precision", "capacity", fell, detail="6.48 %, reference 10.5 %")
-    assert row["result"] == WITHIN
+    assert row["result"] == "not clearly beyond limit", "within limit stood beside a point beyond the line"
     assert list_reasons([row]) == []
     assert decide_verdict([row, build_row("score", "score", "all", Estimate(0.1, 0.0, 0.2))]) == "stable"
     clear = build_row("expected precision", "precision", "capacity", Estimate(0.4, 0.3, 0.6), detail="4 %")
@@ -263,8 +262,11 @@ def test_a_short_reference_widens_every_interval(watched: Watched) -> None:
     )
     widths = []
     for days_then in (7, 14, 1000):
-        found = ResampledTraffic(seen, days_then).widen(Estimate(0.5, 0.4, 0.6))
+        short = ResampledTraffic(seen, days_then)
+        found = short.widen(Estimate(0.5, 0.4, 0.6))
         widths.append(found.high - found.low)
+        few = short.widen(Estimate(0.1, 0.0, 0.999), highest=1.0)
+        assert (few.low, few.high) == (0.0, 1.0), "arrivals of -24 % of the expected number"
     assert widths == pytest.approx([0.2 * np.sqrt(3), 0.2 * np.sqrt(2), 0.2 * np.sqrt(1.014)])
 
 
@@ -344,6 +346,23 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
         "Arrivals from carrier Daily Post are 0 % of the expected number"
     ]
     assert found.reasons[0]["text"].endswith(": 0 received, about 60 expected")
+
+
+def test_a_gap_says_what_was_expected_in_it_next_to_its_ratio(watched: Watched) -> None:
+    """0 % stood next to 22 of 43 received."""
+    assert watched.bundle.reference is not None
+    carriers = {"Gap Post": SourceActivity(60, 1)}
+    sources = watched.bundle.reference.sources | {"carrier": carriers}
+    reference = msgspec.structs.replace(watched.bundle.reference, sources=sources)
+    begun = watched.later["received_at"] < watched.later["received_at"].min() + pd.Timedelta(hours=20)
+    later = watched.later.assign(
+        carrier=watched.later["carrier"].mask(begun & (begun.cumsum() <= 22), "Gap Post")
+    )
+    given = Watched(watched.world, replace(watched.bundle, reference=reference), watched.as_of)
+    (row,) = [row for row in given.watch(later).select_kind("source") if row["part"] == "Gap Post"]
+    assert row["detail"] == (
+        "none in a gap of 13 days, about 51 expected beyond the usual gap; in all days 22 received, about 60 expected"
+    )
 
 
 def test_versions_after_the_inspection_and_withdrawn_consignments_are_not_watched(watched: Watched) -> None:
