@@ -195,7 +195,7 @@ class CalibrationLevel(NamedTuple):
         interval = f"predicted positives are {least} to {most} times the real ones (95 % interval)"
         if self.is_anchored:
             return f"The level of the scores is anchored on {found}: {interval}."
-        return f"The level of the scores is known from selected inspections only, with {found}: {interval}."
+        return f"The level of the scores is known from selected inspections only. Random ones alone do not tell it ({found}): by them, {interval}."
 
 
 def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> CalibrationLevel:

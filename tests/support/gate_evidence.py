@@ -88,5 +88,5 @@ def make_challenger(
     bundle: Bundle, pair: PairedEvaluation, candidate: Candidate = REPLACING, **changes: Any
 ) -> GateEvidence:
     """Make the evidence of a version that was compared with the champion, version 1."""
-    compared = ChampionComparison("run", pair, BEGINS, SOURCES, 4.0, VOUCHED)
+    compared = ChampionComparison("run", pair, BEGINS, SOURCES, VOUCHED)
     return make_evidence(bundle, candidate=candidate, comparison=compared, **changes)

@@ -130,7 +130,9 @@ def gather_dossier_evidence(
 def _describe_run(run: RunEvidence) -> str:
     if run.evidence is None:
         return f"No figure is taken from the training run, because its files do not agree with its evidence: {run.doubt}."
-    vouched = f"Nobody vouches for them: {run.doubt}." if run.signer is None else f"{run.signer} signed it."
+    vouched = (
+        f"They have no valid signature: {run.doubt}." if run.signer is None else f"{run.signer} signed it."
+    )
     return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
 
 
@@ -238,11 +240,10 @@ def list_mix(reference: ReferenceProfile) -> Rows:
 
 
 def list_counts(evidence: DossierEvidence) -> Rows:
-    """Count the known finds that the model and its strongest baseline rank high."""
+    """Count the known finds that the model, the fixed rules and the strongest baseline rank high."""
     if (recipe := evidence.recipe) is None:
         return []
-    rival = {recipe.rival.replace("_", " "): recipe.baselines[recipe.rival]}
-    sides = {f"version {evidence.version.number}": recipe.model} | rival
+    sides = recipe.name_sides(f"version {evidence.version.number}")
     return [{"text": describe_counts(sides, evidence.served.card.target)}]
 
 

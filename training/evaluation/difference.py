@@ -43,7 +43,8 @@ def judge_difference(gain: Estimate) -> Verdict:
 def state_difference(gain: Estimate, a: str, b: str) -> str:
     """Return in one sentence how `b` differs from `a` in the primary measure."""
     verdict = judge_difference(gain)
-    found = gain.explain_missing()
+    # How many more are needed is said by the advice, for the difference that is to be shown.
+    found = f"too few results, {gain.known or 0:,} known"
     if gain.is_shown:
         low = format_points(compute_one_sided_low(gain))
         found = f"{describe_gain(PRIMARY_MEASURE, gain)}, with 95 % certainty at least {low}"

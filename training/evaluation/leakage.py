@@ -9,6 +9,7 @@ A parcel received on 10 June at noon, inspected on the 11th, its result known on
 """
 
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from consignments.records import Consignment, get_fields
-from consignments.timestamps import get_time_column_us, to_datetime
+from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, get_sequence
@@ -109,8 +110,9 @@ def check_later_changes(
     return _build_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)
 
 
-def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
-    """Check how many results were visible when their consignment arrived, or before."""
+def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame, as_of: datetime) -> Row:
+    """Check how many of the results visible at a date were visible when their consignment arrived, or before."""
+    outcomes = outcomes[compute_visible_us(outcomes) <= to_us(as_of)]
     inspected = frame["consignment_id"].isin(outcomes["consignment_id"]).to_numpy(dtype=bool)
     ids = frame["consignment_id"].to_numpy()[inspected]
     received = pd.Series(get_time_column_us(frame, "received_at")[inspected]).groupby(ids)
@@ -129,13 +131,14 @@ def check_leakage(
     traffic: ScoredPeriod,
     frame: pd.DataFrame,
     parameters: FeatureParameters,
+    as_of: datetime,
     options: ComputeOptions | None = None,
 ) -> list[Row]:
-    """Run all four checks."""
+    """Run all four checks on what was visible at a date."""
     assert inputs.outcomes is not None
     return [
         check_later_changes(inputs, judged, parameters, options),
-        check_early_results(inputs.consignments.take_order(), inputs.outcomes),
+        check_early_results(inputs.consignments.take_order(), inputs.outcomes, as_of),
         check_predictive_column(judged, traffic),
         check_filled_columns(frame, traffic.labelled, parameters.config.build_record_type()),
     ]

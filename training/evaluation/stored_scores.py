@@ -28,7 +28,7 @@ from training.evaluation.metrics import (
     evaluate,
     evaluate_pair,
 )
-from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts, fix_capacity
+from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, extract_slices, extract_texts, fix_capacity
 
 RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"
@@ -143,9 +143,22 @@ class RecipeEvaluation:
 
     @property
     def rival(self) -> str:
-        """Name of the strongest baseline; of equally good ones the last, which costs most."""
-        values = {name: each[PRIMARY_MEASURE].value for name, each in self.baselines.items()}
-        return max(reversed(list(values)), key=lambda name: np.nan_to_num(values[name], nan=-1.0))
+        """Name of the strongest baseline: it ranks most known finds within capacity, or is better by the primary measure; of equal ones the last, which costs most."""
+        ranked = {
+            name: (each.counts.found[AT_CAPACITY], np.nan_to_num(each[PRIMARY_MEASURE].value, nan=-1.0))
+            for name, each in self.baselines.items()
+        }
+        return max(reversed(list(ranked)), key=ranked.__getitem__)
+
+    def name_sides(self, model: str) -> dict[str, Evaluation]:
+        """Name what is counted side by side: the model, the fixed rules, which an operation would have without it, and the strongest baseline."""
+        sides = {model: self.model, "the fixed rules": self.baselines[RULES]}
+        return sides if self.rival == RULES else sides | {self.rival_title: self.baselines[self.rival]}
+
+    @property
+    def rival_title(self) -> str:
+        """The strongest baseline in words."""
+        return f"the strongest baseline ({self.rival.replace('_', ' ')})"
 
     def list_metrics(self) -> dict[str, float | None]:
         """List the metrics by their logged names, `deployed/…`; None for what may not be shown."""
@@ -209,15 +222,10 @@ class EvaluationVerdict(NamedTuple):
 
 def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
     """Compare the deployed recipe with its strongest baseline by inspection results, and write the verdict."""
-    model, rival = recipe.model, recipe.rival
-    strongest = f"the strongest baseline ({rival.replace('_', ' ')})"
-    gain = estimate_difference(model, recipe.baselines[rival], PRIMARY_MEASURE)
-    # The rules are what an operation would have without a model.
-    known = {"the model": model, "the fixed rules": recipe.baselines[RULES]}
-    if rival != RULES:
-        known[strongest] = recipe.baselines[rival]
+    model, strongest = recipe.model, recipe.rival_title
+    gain = estimate_difference(model, recipe.baselines[recipe.rival], PRIMARY_MEASURE)
     estimated = f"{METRIC_TITLES[PRIMARY_MEASURE]}: {describe_estimate(model[PRIMARY_MEASURE])}."
-    counted = describe_counts(known, target)
+    counted = describe_counts(recipe.name_sides("the model"), target)
     difference = state_difference(gain, strongest, "the model")
     sentences = (counted, f"{estimated} {difference}", RULE_PRIOR_SENTENCE)
     return EvaluationVerdict(judge_difference(gain), sentences)

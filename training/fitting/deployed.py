@@ -342,9 +342,9 @@ def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
         return (described,)
     text = (
         f"Calibration is measured on {format_count(calibrated, 'window')} of {len(fits)}: at the other dates too few results of earlier weeks "
-        "were settled to calibrate the scores."
+        "were known to calibrate the scores."
     )
-    unknown = "Calibration is unknown: at no date were enough results of earlier weeks settled."
+    unknown = "Calibration is unknown: at no date were enough results of earlier weeks known."
     return described, text if calibrated else unknown
 
 

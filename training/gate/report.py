@@ -118,7 +118,7 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
     if undecided:
         text = "Too few results were known when it was trained, and its figures stay as they are."
         return "wait", "", f"{text} {'; '.join(undecided)}."
-    text = "Nobody vouches for the figures. Give the tables that it was trained on, or let an evaluator sign the runs (--key)."
+    text = "No approver or evaluator signed the figures. Give the tables that it was trained on, or let one sign the runs (--key)."
     return "wait", "", f"{text} {rules[VERIFIED_RULE].found}."
 
 

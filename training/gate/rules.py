@@ -93,8 +93,8 @@ MAX_SLICE_LOSS = 0.05
 
 ScoreKind = Literal["final", "evaluation", "decisions", "stored scores", "refitted recipe"]
 SOURCE_TEXTS: dict[ScoreKind, str] = {
-    "final": "its final fit",
-    "evaluation": "its evaluation fit",
+    "final": "its final fit, which is served",
+    "evaluation": "its evaluation fit, without the last weeks",
     "decisions": "the decisions of the service",
     "stored scores": "the stored scores of its training run, by fits at earlier dates on the weeks after each",
     "refitted recipe": "its recipe, fitted again on the features of today at earlier dates, on the weeks after each",
@@ -140,10 +140,10 @@ class ScoreSource(NamedTuple):
         if self.unseen_from is None:
             return SOURCE_TEXTS[self.kind]
         first = f"{self.unseen_from:%Y-%m-%d}"
-        learnt = f"which learnt from arrivals before {self.learnt_until or first}"
+        learnt = f"trained on arrivals before {self.learnt_until or first}"
         if self.positives is not None:
             learnt += f" ({format_count(self.positives, 'positive')})"
-        unseen = "" if self.learnt_until in ("", first) else f" and saw none from {first} on"
+        unseen = "" if self.learnt_until in ("", first) else f", not on any from {first} on"
         return f"{SOURCE_TEXTS[self.kind]}, {learnt}{unseen}"
 
 
@@ -160,7 +160,7 @@ def warn_of_unequal_fits(sources: tuple[ScoreSource, ScoreSource], a: str, b: st
     if one is None or other is None or 2 * min(one, other) >= max(one, other):
         return ""
     return (
-        f"The compared fit of {a} learnt from {format_count(one, 'positive')}, that of {b} from {other:,}. "
+        f"The compared fit of {a} was trained on {format_count(one, 'positive')}, that of {b} on {other:,}. "
         "So the difference may come from the number of results, and not from the model."
     )
 
@@ -176,7 +176,6 @@ class ChampionComparison:
     pair: PairedEvaluation
     begins: datetime
     sources: tuple[ScoreSource, ScoreSource]
-    finds_per_week: float
     verified: RuleResult
     later_unsigned: int = 0
 
@@ -205,8 +204,8 @@ class GateEvidence:
         """Find the way by which the version may replace the champion; None if it was not compared with one."""
         if self.candidate is None or self.comparison is None:
             return None
-        compared = self.comparison
-        return find_way(self.candidate, compared.pair, compared.finds_per_week, self.refit.held)
+        rate = math.nan if self.figures is None else self.figures.finds_per_week
+        return find_way(self.candidate, self.comparison.pair, rate, self.refit.held)
 
 
 def _check_self_test(bundle: Bundle) -> RuleResult:
@@ -400,7 +399,7 @@ def _name_uncalibrated(model: Evaluation) -> str:
     return (
         ""
         if model[CALIBRATION_RATIO].known == model.counts.known
-        else " (only finds with calibrated scores count)"
+        else " (only finds of weeks in which the scores could be calibrated count)"
     )
 
 

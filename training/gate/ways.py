@@ -79,8 +79,8 @@ def explain_too_few(estimate: Estimate, finds_per_week: float, step: str) -> str
 
 def advise_on_finds(finds: int, finds_per_week: float, step: str) -> str:
     """Return when to repeat a step, after so many more finds have arrived; or say that they cannot in reasonable time."""
-    if finds_per_week <= 0:
-        return "none arrive"
+    if not finds_per_week > 0:
+        return "none arrive" if finds_per_week == 0 else "how many arrive in a week is not known"
     rounded = float(f"{finds_per_week:.2g}")
     pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a week"
     if not can_arrive(finds, finds_per_week):

@@ -26,7 +26,6 @@ from training.gate.rules import (
     RunFigures,
     ScoreSource,
     compute_run_figures,
-    count_finds_per_week,
 )
 from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
@@ -157,8 +156,7 @@ def compute_figures(found: RunEvidence, served: Bundle) -> RunFigures | None:
 
 def build_champion_comparison(found: Comparison, verified: RuleResult, run: str = "") -> ChampionComparison:
     """Build what the gate needs of a comparison with the champion."""
-    rate = count_finds_per_week(found.stored)
-    return ChampionComparison(run, found.pair, found.begins, found.sources, rate, verified)
+    return ChampionComparison(run, found.pair, found.begins, found.sources, verified)
 
 
 def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bundle) -> str:
@@ -172,7 +170,7 @@ def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bun
 def _describe_signer(found: RunEvidence, what: str) -> RuleResult:
     if found.signer is not None:
         return RuleResult(True, f"{what} is signed by {found.signer}")
-    return RuleResult(None, f"nobody vouches for {what}: {found.doubt}")
+    return RuleResult(None, f"{what} has no valid signature: {found.doubt}")
 
 
 def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> ChampionComparison | None:

@@ -53,7 +53,6 @@ def render_report(
             "data": trained.data_sha256[:12],
             "code": installed_version("npsrisk"),
             "features": f"{len(spec)} ({spec.compute_digest()[:12]})",
-            "trees": str(len(trained.final.model.trees)),
             "tested traffic": format_number(trained.deployed.stored.frame["stands_for"].sum()),
         },
         all_metrics=tuple(METRIC_TITLES),

@@ -201,6 +201,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         test_traffic,
         source.frame.iloc[matrix.rows],
         FeatureParameters(features, evaluated.fitted),
+        data.evaluation.split.as_of,
         options,
     )
     return TrainingResult(

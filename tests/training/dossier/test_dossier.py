@@ -75,6 +75,8 @@ def test_figures_are_those_of_the_deployed_recipe_with_intervals(approved: Appro
         f"{format_number(area.value)} ({format_number(area.low)} to "
     )
     assert "calibration_error" not in page
+    (counts,) = list_rows(made, "reasons_for_use", "counts")
+    assert "the fixed rules rank " in counts["text"], "what an operation would have without a model"
     (calibration,) = list_rows(made, "calibration")
     assert calibration["value"] == recipe.model["calibration_ratio"].value
 
@@ -110,7 +112,7 @@ def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved) 
     assert found.recipe is not None
     assert found.recipe.flatten_metrics() == expected.flatten_metrics()
     page = render_dossier(build_dossier(found, DAY))
-    assert "files of the training run that agree with its evidence.json. Nobody vouches for them" in page
+    assert "files of the training run that agree with its evidence.json. They have no valid signature" in page
 
 
 @pytest.mark.parametrize("name", [STORED_SCORES, "tables/data.json"])

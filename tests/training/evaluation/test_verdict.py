@@ -56,7 +56,23 @@ def test_few_finds_give_no_number_and_no_word_but_that():
     assert found.name == "too few results"
     assert found.sentences[0].startswith("Of 3 known NPS among arrivals from ")
     assert "too few results: 3 known" in found.sentences[1]
+    assert found.sentences[1].count("more needed") == 1
     assert "%" not in found.sentences[1].replace("5 % of traffic", "")
+
+
+def test_the_strongest_baseline_is_the_one_that_ranks_most_of_the_counted_finds():
+    """The logistic regression was called the strongest with 8 finds within capacity, next to the rules with 11.5."""
+    first = STORED.frame["positive"].cumsum().mod(2).eq(1) & STORED.frame["positive"]
+    frame = STORED.frame.assign(baseline_rules=STORED.frame["rank"].where(~STORED.frame["positive"], 0.9))
+    frame["baseline_logistic"] = frame["rank"].where(~first, 1.0).where(~frame["positive"] | first, 0.0)
+    recipe = evaluate_recipe(StoredScores(frame), QUICK)
+    found = {name: side.counts.found["capacity"] for name, side in recipe.baselines.items()}
+    assert found["rules"] > found["logistic"]
+    assert (
+        recipe.baselines["rules"]["recall_averaged"].value
+        < recipe.baselines["logistic"]["recall_averaged"].value
+    )
+    assert recipe.rival == "rules"
 
 
 def test_of_equal_baselines_the_one_that_costs_most_is_named():

@@ -87,6 +87,12 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         {},
         ("refuse", "", "its results are not newer than those of the champion. Keep the champion."),
     ),
+    "too few finds": (
+        CHANGED,
+        {PRIMARY: FEW},
+        {},
+        ("refuse", "", "is not known: too few results, 4 known. About 160 more finds would show"),
+    ),
     "a refit that was not repeated": (
         REFIT,
         {},
@@ -131,7 +137,7 @@ CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str
         CHANGED,
         {PRIMARY: CLEAR},
         {"verified": RuleResult(None, "the run is not signed")},
-        ("wait", "", "Nobody vouches for the figures."),
+        ("wait", "", "No approver or evaluator signed the figures."),
     ),
 }
 
@@ -175,7 +181,7 @@ def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
     found = "recall averaged over capacities 0 points (-4 to +4), with 95 % certainty at least -3.36 points"
     assert difference == f"This version is neither clearly better nor clearly worse than version 1: {found}."
     assert scores.startswith(
-        "Scores of version 1: its final fit, which learnt from arrivals before 2024-06-01. Scores of this"
+        "Scores of version 1: its final fit, which is served, trained on arrivals before 2024-06-01. Scores of this"
     )
     ratio = "predicted positives are 1.1 times the observed ones (0.8 to 1.4)"
     assert calibration == f"As deployed, on {arrivals}, {ratio}."
@@ -202,7 +208,7 @@ def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle) -> Non
     sentence = recommend(make_evidence(bundle, figures=make_figures(recipe=few))).sentence
     assert "Too few results were known when it was trained, and its figures stay as they are." in sentence
     assert sentence.endswith(
-        "about 3 more needed; 4 arrive in a week, so train again in about 1 week (only finds with calibrated scores count)."
+        "about 3 more needed; 4 arrive in a week, so train again in about 1 week (only finds of weeks in which the scores could be calibrated count)."
     )
 
 

@@ -94,12 +94,12 @@ def test_fits_of_unequal_experience_are_named_with_a_warning(bundle: Bundle) -> 
     """A champion's fit with 1 positive was compared with a fit that had 6, without a word."""
     sources = tuple(ScoreSource("evaluation", BEGINS, "2029-12-01", positives) for positives in (1, 6))
     found = replace(compare_blurred(4.0, 0.3), sources=sources)
-    learnt = "which learnt from arrivals before 2029-12-01 (1 positive) and saw none from 2030-01-01 on"
+    learnt = "trained on arrivals before 2029-12-01 (1 positive), not on any from 2030-01-01 on"
     for other, gate in (("version 2", None), ("this version", review(bundle, found))):
         page = read_first_screen(render_comparison(found, A, B, gate))
-        assert page.count(f"Scores of version 1: its evaluation fit, {learnt}.") == 1
+        assert page.count(f"Scores of version 1: its evaluation fit, without the last weeks, {learnt}.") == 1
         assert (
-            page.count(f"The compared fit of version 1 learnt from 1 positive, that of {other} from 6.") == 1
+            page.count(f"The compared fit of version 1 was trained on 1 positive, that of {other} on 6.") == 1
         )
 
 

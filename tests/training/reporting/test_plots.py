@@ -29,8 +29,8 @@ FAIRNESS = draw_fairness(
 
 
 DRAWN = {
-    "precision": (CURVES["precision"], ["Precision", "rules", "0.1 %", "capacity in use"]),
-    "recall": (CURVES["recall"], ["Recall (gain curve)", "model", "95 % interval"]),
+    "precision": (CURVES["precision"], ["Precision over capacity", "rules", "0.1 %", "capacity in use"]),
+    "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
     "calibration": (draw_calibration(MODEL.calibration), ["mean score of the bin", "10 %", "1 %"]),
     "daily": (
         draw_daily_detections(TRAFFIC),
