@@ -5,7 +5,7 @@ features, and its scores come, in this order, from the service's decisions, from
 its recipe fitted again on the features of today.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -17,6 +17,8 @@ from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits
 from models.signatures.key_holders import Approvers
+from training.evaluation.difference import state_difference
+from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts
 from training.evaluation.stored_scores import StoredScores
 from training.gate.rules import ScoreKind
 from training.promotion.comparison import (
@@ -83,9 +85,10 @@ class ComparedVersions:
             first = old.first_unseen if logged is None else logged.begins
             begins = compared.window.begins or max(first, new.first_unseen)
             side = logged or FitScores(old.choose(begins))
-            return compare(side, FitScores(new.choose(begins)), compared, progress=progress)
+            found = compare(side, FitScores(new.choose(begins)), compared, progress=progress)
+            return replace(found, notes=(*self._describe_deployed(found), *found.notes))
         kind: ScoreKind = "stored scores"
-        stored, tested = map(_find_scores, (self.registry,) * 2, (self.a, self.b), self.fits)
+        stored, tested = self._find_scores()
         if tested is None:
             raise BadInput(
                 "the training run has no stored scores that agree with its evidence",
@@ -109,6 +112,38 @@ class ComparedVersions:
             stored, kind = train_model(task, jobs, progress).deployed.stored, "refitted recipe"
         return compare_stored(stored, tested, self.b.target, kind)
 
+    def _find_scores(self) -> tuple[StoredScores | None, StoredScores | None]:
+        """Read the out-of-time scores of both training runs; None of a run that stored none, or none that agree with its evidence."""
+        first, second = (
+            None
+            if content is None
+            else StoredScores.from_bytes(content, f"run {version.run_id}, {STORED_SCORES}")
+            for version, fits in zip((self.a, self.b), self.fits, strict=True)
+            for content in [
+                fetch_training_evidence(self.registry, version, fits.served).files.get(STORED_SCORES)
+            ]
+        )
+        return first, second
+
+    def _describe_deployed(self, found: Comparison) -> tuple[str, ...]:
+        """Describe both recipes as deployed, on the weeks that both reports have, if evaluation fits were compared: they know fewer results."""
+        if all(each.kind != "evaluation" for each in found.sources):
+            return ()
+        stored, tested = self._find_scores()
+        if stored is None or tested is None:
+            return ()
+        try:
+            pair = compare_stored(stored, tested, self.b.target, config=found.settings).pair
+        except BadInput:
+            # They have no weeks in common.
+            return ()
+        counted = describe_counts({self.a.title: pair.a, self.b.title: pair.b}, self.b.target)
+        difference = state_difference(pair.gains[PRIMARY_MEASURE], self.a.title, self.b.title)
+        return (
+            "Evaluation fits were compared, which lack the results of the last weeks. So the reports, with the recipes as deployed, may have "
+            f"them in another order. As deployed, on the weeks of both reports: {counted} {difference} This decides nothing.",
+        )
+
 
 def fetch_training_evidence(
     registry: Registry, version: ModelVersion, bundle: Bundle, approvers: Approvers = NOBODY
@@ -126,10 +161,3 @@ def can_compute(bundle: Bundle) -> bool:
     except BundleRefused:
         return False
     return True
-
-
-def _find_scores(registry: Registry, version: ModelVersion, fits: VersionFits) -> StoredScores | None:
-    """Read the out-of-time scores of a training run; None if it stored none, or they do not agree with its evidence."""
-    content = fetch_training_evidence(registry, version, fits.served).files.get(STORED_SCORES)
-    where = f"run {version.run_id}, {STORED_SCORES}"
-    return None if content is None else StoredScores.from_bytes(content, where)

@@ -233,6 +233,11 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     described = ruled.read_version(good)
     assert described.startswith("**PROMOTE.** This version is better than version 1: ")
     assert "all rules of the gate, charts, explanations" in described
+    compared = ruled.registry.get_run_tags(better)[NOTE_TAG]
+    assert "Evaluation fits were compared" in compared
+    assert "As deployed, on the weeks of both reports: Of " in compared, (
+        "reports had the two in another order"
+    )
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)
     assert record.sentence in record.to_markdown()
