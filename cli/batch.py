@@ -68,10 +68,8 @@ class Batch:
             return map(count, rows) if work.counted else rows
 
         if self.state is None:
-            rows, continued = (
-                self._write_table(work.identify_inputs() if self.is_in_parts else {}, compute),
-                False,
-            )
+            inputs = work.identify_inputs() if self.is_in_parts else {}
+            rows, continued = self._write_table(inputs, compute), False
         else:
             rows, continued = self._write_with_state(self.state, work, compute)
         if work.counted and self.is_in_parts:  # an earlier run has written some of them

@@ -38,6 +38,14 @@ class ReferenceTable(NamedTuple):
         return entries
 
 
+def format_page(introduction: str, tables: Sequence[ReferenceTable], titles: Sequence[str] | None) -> str:
+    """Format tables as a page in Markdown or, with titles, as lists for a terminal."""
+    if titles is None:
+        return "\n\n".join([introduction, *(table.format_markdown() for table in tables)])
+    pairs = zip(titles, tables, strict=True)
+    return "\n\n".join("\n".join([title, *table.list_entries()]) for title, table in pairs)
+
+
 def format_cell(key: str, value: Any) -> str:
     """Format a value for a cell in Markdown.
 

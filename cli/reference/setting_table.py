@@ -1,8 +1,7 @@
 """The settings of a training configuration and of the environment, from their types: name, default, limits, meaning."""
 
-import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from cli.reference.page import ReferenceTable, format_value
 
@@ -32,33 +31,16 @@ ENVIRONMENT_TEXT = """\
 These are environment variables. `NPSRISK_SETTINGS` can name a file with lines of `NAME=value`; the environment has priority over it."""
 
 
-class SettingReference(NamedTuple):
-    """The reference of one setting: `table.name` or the environment variable, its type, default, limits and meaning."""
-
-    name: str
-    kind: str
-    default: Any
-    allowed: str
-    meaning: str
-
-    def to_plain(self) -> dict[str, Any]:
-        """Convert the setting to plain values for JSON."""
-        is_text = isinstance(self.default, Path | datetime.date) or hasattr(self.default, "_fields")
-        return self._asdict() | ({"default": str(self.default)} if is_text else {})
-
-
-def build_setting_tables(
-    training: list[SettingReference], environment: list[SettingReference]
-) -> list[ReferenceTable]:
+def build_setting_tables() -> list[ReferenceTable]:
     """Build the two tables of the page of settings."""
     return [
-        ReferenceTable("Training configuration", TRAINING_TEXT, [each._asdict() for each in training]),
-        ReferenceTable("Environment", ENVIRONMENT_TEXT, [each._asdict() for each in environment]),
+        ReferenceTable("Training configuration", TRAINING_TEXT, list_training_settings()),
+        ReferenceTable("Environment", ENVIRONMENT_TEXT, list_environment_settings()),
     ]
 
 
-def build_training_reference() -> list[SettingReference]:
-    """Build the reference of the settings of a training run, in the order of the file."""
+def list_training_settings() -> list[dict[str, Any]]:
+    """List the settings of a training run, in the order of the file."""
     import msgspec
 
     from consignments.records import describe_type
@@ -74,21 +56,35 @@ def build_training_reference() -> list[SettingReference]:
             inner, _, meaning, _ = describe_type(field.type)
             meaning = meaning or DESCRIPTIONS[table.name][field.name]
             name, allowed = f"{table.name}.{field.name}", _describe_limits([inner])
-            found.append(SettingReference(name, _name_type(inner), defaults[name], allowed, meaning))
+            found.append(_build_row(name, _name_type(inner), defaults[name], allowed, meaning))
     return found
 
 
-def build_environment_reference() -> list[SettingReference]:
-    """Build the reference of the environment variables: the settings of an installation, then those read from the environment only."""
-    from serving.process.settings import Settings
+def list_environment_settings() -> list[dict[str, Any]]:
+    """List the environment variables: the settings of an installation, then those that no settings file may set."""
+    from models.signatures.keys import PASSPHRASE_VARIABLE
+    from operation.exchange.folder import API_KEY_VARIABLE
+    from serving.process.settings import SETTINGS_VARIABLE, Settings
 
     defaults = Settings.model_construct()
     settings = []
     for name, field in Settings.model_fields.items():
         kind, allowed = _describe_annotation(field)
         default, meaning = getattr(defaults, name), field.description or ""
-        settings.append(SettingReference(str(field.alias), kind, default, allowed, meaning))
-    return [*settings, *_list_environment_only()]
+        settings.append(_build_row(str(field.alias), kind, default, allowed, meaning))
+    passphrase = "Passphrase that encrypts a signing key (`npsrisk keys`)."
+    api_key = "Key of `npsrisk exchange import --service` for the service."
+    only = "Read from the environment only."
+    return [
+        *settings,
+        _build_row(SETTINGS_VARIABLE, "path", None, "", f"File of settings. {only}"),
+        _build_row(PASSPHRASE_VARIABLE, "text", None, "", f"{passphrase} {only}"),
+        _build_row(API_KEY_VARIABLE, "text", None, "", f"{api_key} {only}"),
+    ]
+
+
+def _build_row(name: str, kind: str, default: Any, allowed: str, meaning: str) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "default": default, "allowed": allowed, "meaning": meaning}
 
 
 def list_differences(config: "TrainConfig") -> dict[str, dict[str, Any]]:
@@ -128,20 +124,3 @@ def _describe_annotation(field: "FieldInfo") -> tuple[str, str]:
     names: dict[Any, str] = {str: "text", bool: "true or false", Path: "path", **numbers}
     kinds = [each for each in get_args(field.annotation) if each is not type(None)]
     return names[kinds[0] if kinds else field.annotation], _describe_limits(field.metadata)
-
-
-def _list_environment_only() -> list[SettingReference]:
-    """Describe the variables that no settings file may set, since they are read before it or hold a secret."""
-    from models.signatures.keys import PASSPHRASE_VARIABLE
-    from operation.exchange.folder import API_KEY_VARIABLE
-    from serving.process.settings import SETTINGS_VARIABLE
-
-    passphrase = "Passphrase that encrypts a signing key (`npsrisk keys`)."
-    api_key = "Key of `npsrisk exchange import --service` for the service."
-    rows: list[tuple[str, str, str | None, str, str]] = [
-        (SETTINGS_VARIABLE, "path", None, "", "File of settings."),
-        (PASSPHRASE_VARIABLE, "text", None, "", passphrase),
-        (API_KEY_VARIABLE, "text", None, "", api_key),
-    ]
-    only = "Read from the environment only."
-    return [SettingReference(*row[:-1], f"{row[-1]} {only}") for row in rows]

@@ -22,14 +22,12 @@ def columns(markdown: bool = MARKDOWN) -> Result:
     npsrisk columns --json
     """
     from cli.reference.column_table import INTRODUCTION, build_column_reference
+    from cli.reference.page import format_page
 
     tables = build_column_reference()
-    if markdown:
-        text = "\n\n".join([INTRODUCTION, *(each.format_markdown() for each in tables)])
-    else:
-        lists = ["\n".join([f"{each.title}: {each.text}", *each.list_entries()]) for each in tables]
-        text = "\n\n".join(lists)
-    return Result({"tables": {table.title: table.rows for table in tables}}, text)
+    titles = None if markdown else [f"{each.title}: {each.text}" for each in tables]
+    values = {"tables": {table.title: table.rows for table in tables}}
+    return Result(values, format_page(INTRODUCTION, tables, titles))
 
 
 @verb
@@ -51,26 +49,15 @@ def config(
     npsrisk config
     npsrisk config --file config.toml
     """
-    from cli.reference.setting_table import (
-        INTRODUCTION,
-        build_environment_reference,
-        build_setting_tables,
-        build_training_reference,
-    )
+    from cli.reference.page import format_page
+    from cli.reference.setting_table import INTRODUCTION, build_setting_tables
 
     if file is not None:
         return _check_configuration(file)
-    training, environment = build_training_reference(), build_environment_reference()
-    tables = build_setting_tables(training, environment)
-    if markdown:
-        text = "\n\n".join([INTRODUCTION, *(each.format_markdown() for each in tables)])
-    else:
-        text = "\n\n".join("\n".join([each.title.lower(), *each.list_entries()]) for each in tables)
-    values = {
-        "training": [each.to_plain() for each in training],
-        "environment": [each.to_plain() for each in environment],
-    }
-    return Result(values, text)
+    tables = build_setting_tables()
+    titles = None if markdown else [each.title.lower() for each in tables]
+    values = dict(zip(("training", "environment"), (table.rows for table in tables), strict=True))
+    return Result(values, format_page(INTRODUCTION, tables, titles))
 
 
 def _check_configuration(file: Path) -> Result:

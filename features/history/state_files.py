@@ -258,9 +258,8 @@ def _load_array(path: Path) -> NDArray[Any]:
             large = path.stat().st_size > MIN_MAPPED_BYTES
             array: NDArray[Any] = np.load(path, mmap_mode="c" if large else None, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise FileFault(
-            "a file of the state is not an array", where=str(path), got=str(error).splitlines()[0]
-        ) from error
+        got = str(error).splitlines()[0]
+        raise FileFault("a file of the state is not an array", where=str(path), got=got) from error
     return array
 
 
@@ -276,9 +275,8 @@ def write_table(folder: Path, name: str, parts: Iterable[HistoryArrays], today: 
         paths = (folder / f"{name}.{array}.npy" for array in HistoryArrays._fields[1:])
         writers = [stack.enter_context(_open_array_writer(path)) for path in paths]
         for part in lay_parts(parts):
-            arrays: tuple[NDArray[Any], ...] = (part.heads, part.days, part.counterparts)
-            for place, (write, array) in enumerate(zip(writers, arrays, strict=True)):
-                write(array)
+            for place, array in enumerate(part[1:]):
+                writers[place](array)
                 sizes[place] += len(array)
     _write_array(folder / f"{name}.state.npy", build_state(today, *sizes))
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.reference.column_table import build_column_reference
-from cli.reference.setting_table import build_environment_reference, build_training_reference
+from cli.reference.setting_table import build_setting_tables
 from npsrisk import main
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -34,11 +34,9 @@ def test_columns_prints_every_column_as_text_and_as_json() -> None:
 
 def test_config_prints_every_setting_as_text_and_as_json() -> None:
     text, found = run("config"), json.loads(run("config", "--json"))
-    settings = [*build_training_reference(), *build_environment_reference()]
-    assert [each["name"] for each in (*found["training"], *found["environment"])] == [
-        s.name for s in settings
-    ]
-    assert [name for name in (each.name for each in settings) if f"\n  {name}  (" not in text] == []
+    names = [row["name"] for table in build_setting_tables() for row in table.rows]
+    assert [each["name"] for each in (*found["training"], *found["environment"])] == names
+    assert [name for name in names if f"\n  {name}  (" not in text] == []
 
 
 def test_config_prints_no_value_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
