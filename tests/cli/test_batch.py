@@ -1,12 +1,8 @@
 """Features and scores in a folder are those in a file, and an interrupted run of the verbs is continued."""
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -67,53 +63,6 @@ def test_an_interrupted_run_is_continued_with_the_same_bytes(
         one, other = (json.loads(each.stdout.splitlines()[-1])["bands"] for each in (whole, again))
         assert one == other
         assert sum(one.values()) == 56
-
-
-KILLED_AT_BLOCK = """
-import os, signal, sys
-import consignments.files.part_folder, consignments.files.table_writers, features.streams
-from features.history.table_fold import TableFold
-from npsrisk import main
-
-consignments.files.table_writers.ROW_GROUP_ROWS = 4
-consignments.files.part_folder.PART_ROW_GROUPS = 2
-features.streams.stream_features.__kwdefaults__["piece_rows"] = 3
-fold, blocks = TableFold.process_arrivals, iter(range(int(sys.argv.pop(1))))
-
-def fold_or_die(*given):
-    if next(blocks, None) is None:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return fold(*given)
-
-TableFold.process_arrivals = fold_or_die
-main(sys.argv[1:])
-"""
-"""A verb that writes small parts, and kills itself after a number of blocks."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_scores_of_a_run_killed_at_five_random_points_have_the_same_bytes(
-    model_folder: Path, tmp_path: Path, seed: int
-) -> None:
-    assert run("score", model_folder, tmp_path / "whole", *SCORE).exit_code == 0
-    words = [
-        "score",
-        "--consignments",
-        str(model_folder / "past.parquet"),
-        "--out",
-        str(tmp_path / "t"),
-        *SCORE,
-    ]
-    for block in np.random.default_rng(seed).integers(1, 19, 5).tolist():
-        killed = subprocess.run(
-            [sys.executable, "-c", KILLED_AT_BLOCK, str(block), *words], check=False, capture_output=True
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert not (tmp_path / "t").exists(), "nothing half-written has the name of the table"
-    assert run("score", model_folder, tmp_path / "t", *SCORE).exit_code == 0
-    for path in (tmp_path / "whole").iterdir():
-        assert (tmp_path / "t" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_folder_of_other_inputs_is_refused(model_folder: Path, tmp_path: Path) -> None:

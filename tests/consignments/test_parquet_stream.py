@@ -84,14 +84,6 @@ def test_a_table_without_rows_is_one_empty_piece(tmp_path: Path) -> None:
     assert len(stream) == 0
 
 
-def test_strict_refuses_rows_at_fault_as_a_whole_table_does(path: Path) -> None:
-    with pytest.raises(FileFault) as told:
-        stream_table(path, Consignment, strict=True, piece_rows=2)
-    with pytest.raises(FileFault) as expected:
-        read_table(path, Consignment, strict=True)
-    assert str(told.value) == str(expected.value)
-
-
 def test_a_text_that_is_not_utf_8_is_a_reject_with_its_place(tmp_path: Path) -> None:
     write_table(frame(3).drop(columns=["items", "quality"]), tmp_path / "t.parquet")
     table = parquet.read_table(tmp_path / "t.parquet")

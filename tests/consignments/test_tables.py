@@ -220,11 +220,6 @@ def test_an_outcome_that_contradicts_itself_is_rejected(
     assert table.frame["consignment_id"].tolist() == ["X2"]
 
 
-def test_a_bad_known_at_is_not_called_missing_too(tmp_path: Path) -> None:
-    text = "consignment_id,selected_by,status,result,known_at\nX1,model,inspected,clear,soon\n"
-    assert len(read_csv(tmp_path, text, Outcome).report.reasons) == 1
-
-
 def test_an_identical_outcome_is_a_repeat_and_a_correction_is_not() -> None:
     found = make_outcome("X1", result="nps")
     corrected = make_outcome("X1", result="clear", known_at=day(12))

@@ -87,18 +87,3 @@ def test_a_table_and_its_records_have_the_same_faults(records: list[Outcome]) ->
         found = [(column, reason) for column, reason, rows in faults if rows[place]]
         expected = find_outcome_fault(record)
         assert (expected in found) if expected else not found
-
-
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({}, None),
-        ({"known_at": None}, ("known_at", "required for a final result")),
-        ({"known_at": day(0.5)}, ("known_at", "before inspected_at")),
-        ({"known_at": day(1)}, None),
-        ({"status": "missed"}, ("result", "a missed consignment cannot have a final result")),
-        ({"status": "missed", "result": "pending"}, None),
-    ],
-)
-def test_an_outcome_may_not_contradict_itself(changes: dict[str, Any], fault: tuple[str, str] | None) -> None:
-    assert find_outcome_fault(make_outcome(**changes)) == fault

@@ -13,7 +13,7 @@ from features.batch import FeatureParameters, Tables
 from features.history.kept_state import KeptState, StateRun
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureInputs, InMemoryTable, compute_feature_matrix, stream_features
+from features.streams import FeatureInputs, InMemoryTable, stream_features
 
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 Rows = NDArray[np.float32]
@@ -22,11 +22,6 @@ Rows = NDArray[np.float32]
 @pytest.fixture(scope="module")
 def tables() -> Tables:
     return simulate_ordered(days=25, per_day=20)
-
-
-@pytest.fixture(scope="module")
-def expected(tables: Tables) -> Rows:
-    return compute_feature_matrix(tables, PARAMETERS).X
 
 
 def start_run(before: KeptState | None) -> StateRun:
@@ -49,27 +44,6 @@ def compute(rows: pd.DataFrame, tables: Tables, run: StateRun, first_row: int = 
     wanted = np.arange(len(rows)) >= first_row
     chunks = list(stream_features(inputs, PARAMETERS, piece_rows=40, wanted=wanted))
     return np.concatenate([chunk.X for chunk in chunks])
-
-
-def test_days_one_after_the_other_are_the_whole_world(tables: Tables, expected: Rows) -> None:
-    state, read = None, []
-    for _, rows in tables.consignments.groupby(tables.consignments["received_at"].dt.floor("D")):
-        run = start_run(state)
-        read.append(compute(rows, tables, run))
-        state = run.state
-    assert len(read) == 25
-    assert np.concatenate(read).tobytes() == expected.tobytes()
-
-
-def test_a_batch_that_begins_at_a_row_leaves_the_same_state(tables: Tables, expected: Rows) -> None:
-    half = tables.consignments.iloc[:300]
-    whole, late = start_run(None), start_run(None)
-    compute(half, tables, whole)
-    assert compute(half, tables, late, first_row=120).tobytes() == expected[120:300].tobytes()
-    for one, other in zip(whole.state.table, late.state.table, strict=True):
-        assert one.tobytes() == other.tobytes()
-    for one, other in zip(whole.state.segments, late.state.segments, strict=True):
-        assert one.open().state.tobytes() == other.open().state.tobytes()
 
 
 def test_a_batch_in_another_order_is_refused(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:

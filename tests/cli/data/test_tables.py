@@ -5,48 +5,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.examples import day, make_consignment
 
-from consignments.files.table_writers import write_table
-from consignments.records import Consignment
-from consignments.tables import build_frame
 from npsrisk import main
 
 ENTITIES = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
-BOMB = f'<?xml version="1.0"?><!DOCTYPE b [<!ENTITY e0 "x">{ENTITIES}]><HouseWaybill>&e9;</HouseWaybill>'
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (BOMB.encode(), "entit"),
-        (b"<HouseWaybill><MessageHeader", "well-formed|well formed|cut"),
-        (b"<HouseWaybill>" + b" " * 100_000_000, "10,000,000|too large|bytes"),
-    ],
-    ids=["xml bomb", "cut in half", "100 MB"],
-)
-def test_a_hostile_message_is_refused_with_its_reason(tmp_path: Path, content: bytes, told: str) -> None:
-    (tmp_path / "message.xml").write_bytes(content)
-    out = tmp_path / "out.csv"
-    done = CliRunner().invoke(main, ["read", str(tmp_path / "message.xml"), "--out", str(out)])
-    assert done.exit_code == 2
-    assert re.search(told, done.output, re.IGNORECASE), done.output
-    assert not out.exists()
-
-
-def test_messages_of_which_none_is_left_are_counted_with_the_first_reason_and_kept(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.xml").write_text("<HouseWaybill><MessageHeader")
-    messages = [str(tmp_path / f"{name}.xml") for name in ("a", "b")]
-    rejects = tmp_path / "rejects.csv"
-    options = ["--out", str(tmp_path / "out.csv"), "--rejects", str(rejects)]
-    done = CliRunner().invoke(main, ["read", *messages, *options])
-    assert done.exit_code == 2
-    last = done.stderr.splitlines()[-1]
-    assert f"no valid message; got 2 of 2 messages rejected ({messages[0]}" in last
-    assert last.endswith(f"and 1 more); see {rejects} for each message and its reason")
-    assert len(rejects.read_text().splitlines()) == 3
-    assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -97,21 +59,3 @@ def test_a_file_at_fault_writes_nothing(tmp_path: Path, content: bytes, told: st
     assert re.search(told, done.output), done.output
     assert len(done.output.strip().splitlines()) == 1
     assert not out.exists()
-
-
-def test_a_table_read_piece_by_piece_gives_the_features_of_one_read_whole(tmp_path: Path) -> None:
-    rows = [make_consignment(f"C{n:03}", received_at=day(n / 9), pieces=n % 4) for n in range(60)]
-    frame = build_frame(rows, Consignment).assign(sequence=range(60))
-    frame.loc[7, "pieces"] = -1
-    written = []
-    for suffix in ("parquet", "jsonl"):
-        write_table(frame, tmp_path / f"t.{suffix}")
-        options = ["--consignments", str(tmp_path / f"t.{suffix}"), "--out", str(tmp_path / f"{suffix}.csv")]
-        done = CliRunner().invoke(
-            main, ["features", *options, "--rejects", str(tmp_path / f"{suffix}_r.csv")]
-        )
-        assert done.exit_code == 0, done.output
-        written.append((tmp_path / f"{suffix}.csv").read_bytes())
-        assert "below 0" in (tmp_path / f"{suffix}_r.csv").read_text()
-    assert written[0] == written[1]
-    assert written[0].count(b"\n") == 60

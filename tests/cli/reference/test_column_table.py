@@ -1,15 +1,14 @@
 """The reference of columns says what the checks of tables do, and names the columns that the verbs write."""
 
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 from click.testing import CliRunner
 from support.registered_model import make_new_consignments
 
-from cli.reference.column_table import KIND_NAMES, build_column_reference
+from cli.reference.column_table import build_column_reference
 from consignments.files.table_writers import write_table
-from consignments.records import Consignment, FieldKind, Outcome, get_fields
+from consignments.records import Consignment
 from consignments.tables import check_frame
 from npsrisk import main
 
@@ -36,21 +35,6 @@ def test_exactly_the_columns_called_required_make_a_table_without_them_invalid()
             assert len(read.frame) == len(given)
 
 
-def test_the_allowed_values_are_those_that_a_table_may_have() -> None:
-    row = next(row for row in TABLES["outcomes"] if row["column"] == "selected_by")
-    for name in row["allowed"].split(", "):
-        frame = pd.DataFrame({"consignment_id": ["A1"], "selected_by": [name], "status": ["missed"]})
-        assert check_frame(frame, Outcome).rejects == ()
-    frame = pd.DataFrame({"consignment_id": ["A1"], "selected_by": ["nobody"], "status": ["missed"]})
-    assert len(check_frame(frame, Outcome).rejects) == 1
-
-
-def test_personal_columns_are_those_of_the_schema() -> None:
-    personal = {row["column"] for row in TABLES["consignments"] if row["personal"]}
-    assert personal == {field.name for field in get_fields(Consignment) if field.personal}
-    assert {"sender_name", "consignee_phone", "account_id"} <= personal
-
-
 def test_score_and_selection_tables_have_the_columns_of_the_reference(
     model_folder: Path, tmp_path: Path
 ) -> None:
@@ -64,7 +48,3 @@ def test_score_and_selection_tables_have_the_columns_of_the_reference(
         assert done.exit_code == 0, done.output
     assert set(pd.read_parquet(scores)) == {row["column"] for row in TABLES["scores"]} | {"reasons"}
     assert set(pd.read_parquet(chosen)) == {row["column"] for row in TABLES["selection"]} | {"reasons"}
-
-
-def test_every_kind_of_column_has_a_name() -> None:
-    assert set(KIND_NAMES) == set(get_args(FieldKind))

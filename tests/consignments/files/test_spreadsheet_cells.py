@@ -8,20 +8,9 @@ from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_table
 
 TEXTS = [
-    "=HYPERLINK(1)",
-    "+1",
-    "-1",
-    "@SUM(1)",
+    *["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "'=1", "''@", "'plain", "a=1", "RB1", "-", "'", "日本"],
     "\tx",
-    "'=1",
-    "''@",
-    "'plain",
-    "a=1",
-    "RB1",
-    "-",
-    "'",
     None,
-    "日本",
     "=1\n=2",
 ]
 

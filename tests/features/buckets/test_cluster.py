@@ -1,20 +1,18 @@
 """Scores and features on Dask workers have the bytes of one machine, also if a worker is killed; its faults name task or address."""
 
-import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from support.registered_model import make_past_consignments, register_small_model
 
 from consignments.errors import BadInput, NpsriskError, ServiceFault
 from consignments.files.table_writers import write_table
-from features.buckets.cluster import WAIT_SECONDS, DaskRunner, connect
+from features.buckets.cluster import DaskRunner, connect
 from npsrisk import main
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
@@ -71,46 +69,6 @@ def test_a_result_of_two_workers_has_the_bytes_of_one_machine(
         assert done.exit_code == 0, done.output
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     assert not list(tmp_path.glob(".*")), "the working folder is removed"
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize(
-    ("verb", "options", "stage"),
-    [("score", ("--model", "1"), "history"), ("features", (), "keys"), ("features", (), "state")],
-)
-def test_days_from_a_state_leave_the_files_of_one_machine_if_a_worker_is_killed(
-    runner: DaskRunner,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    verb: str,
-    options: tuple[str, ...],
-    stage: str,
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-    monkeypatch.setenv("NPSRISK_STATE_DIR", str(tmp_path / "service"))
-    monkeypatch.setattr("features.buckets.coordinator.PARTITION_ROWS", 3)
-    monkeypatch.setattr("features.buckets.coordinator.BUCKET_ARRIVALS", 4)
-    monkeypatch.setattr("features.history.kept_state.SEGMENT_ROWS", 6)
-    past = pd.read_parquet(folder / "past.parquet")
-    days = [rows for _, rows in past.groupby(pd.to_datetime(past["received_at"]).dt.floor("D"))]
-    killed = kill_one_at(monkeypatch, stage, 1, lambda runner: os.kill(list_pids(runner)[0], signal.SIGKILL))
-    for way, dask in (("one", ()), ("two", ("--dask", runner.client.scheduler.address))):
-        for number, rows in enumerate(days[:3]):
-            path = tmp_path / f"day{number}.parquet"
-            rows.to_parquet(path, index=False)
-            more = ("--without-history",) if number == 0 and verb == "score" else ()
-            words = ["--consignments", str(path), "--out", str(tmp_path / f"{way}{number}.parquet"), *options, *more]  # fmt: skip
-            run_verb(verb, *words, "--state", str(tmp_path / way), *dask)
-    assert len(killed) >= 2
-    for number in range(3):
-        one, two = (tmp_path / f"{way}{number}.parquet" for way in ("one", "two"))
-        assert one.read_bytes() == two.read_bytes()
-    files = [path.relative_to(tmp_path / "one") for path in sorted((tmp_path / "one").rglob("*.*"))]
-    assert len(files) > 20
-    assert files == [path.relative_to(tmp_path / "two") for path in sorted((tmp_path / "two").rglob("*.*"))]
-    for name in files:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
 def square(number: int) -> int:
@@ -170,70 +128,6 @@ def test_an_address_that_leads_nowhere_is_named(
     monkeypatch.setattr("features.buckets.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(kind, match=told), connect(address):
         raise AssertionError
-
-
-def run_verb(verb: str, *words: str) -> dict[str, Any]:
-    done = CliRunner().invoke(main, [verb, *words])
-    assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if "--json" in words else {}
-    return found
-
-
-def kill_one_at(
-    monkeypatch: pytest.MonkeyPatch, name: str, done: int, kill: Callable[[DaskRunner], None]
-) -> list[str]:
-    """Let something happen when so many tasks of a name are done."""
-    real, killed = DaskRunner.map, []
-
-    def mapped(self: DaskRunner, what: str, work: Any, arguments: Any) -> Iterator[Any]:
-        for place, result in enumerate(real(self, what, work, arguments)):
-            if what == name and place == done:
-                killed.append(what)
-                kill(self)
-            yield result
-
-    monkeypatch.setattr(DaskRunner, "map", mapped)
-    return killed
-
-
-def test_a_process_of_this_machine_that_is_slow_to_start_again_is_not_given_up(runner: DaskRunner) -> None:
-    waits = dask.config.get("distributed.deploy.lost-worker-timeout")
-    assert dask.utils.parse_timedelta(waits) > WAIT_SECONDS
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["keys", "history", "rows"])
-def test_a_million_rows_have_the_same_hash_if_a_worker_is_killed(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
-) -> None:
-    rows = int(os.environ.get("NPSRISK_TEST_SCALE_ROWS", "1000000"))
-    base = tmp_path_factory.getbasetemp() / "million"
-    if not base.exists():
-        run_verb("simulate", "--days", "50", "--per-day", str(rows // 50), "--out", str(base))
-        tables = (
-            "--consignments",
-            str(base / "consignments.parquet"),
-            "--outcomes",
-            str(base / "outcomes.parquet"),
-        )
-        run_verb("features", *tables, "--out", str(base / "features"))
-    tables = (
-        "--consignments",
-        str(base / "consignments.parquet"),
-        "--outcomes",
-        str(base / "outcomes.parquet"),
-    )
-    killed = kill_one_at(monkeypatch, stage, 1, lambda runner: os.kill(list_pids(runner)[0], signal.SIGKILL))
-    run_verb("features", *tables, "--out", str(tmp_path / "f"), "--dask", "local:2")
-    assert killed == [stage]
-    one, two = (
-        json.loads((path / "_manifest.json").read_text()) for path in (base / "features", tmp_path / "f")
-    )
-    assert one == two
-    assert sum(part["rows"] for part in one["parts"]) > 0
-    assert pd.read_parquet(tmp_path / "f", columns=["consignment_id"]).shape[0] == sum(
-        p["rows"] for p in one["parts"]
-    )
 
 
 class FailedTask:

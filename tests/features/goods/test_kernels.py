@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ from features.goods.kernels import (
     score_text,
     write_goods,
 )
-from features.goods.lexicon import load_text_tables, read_names, read_words
+from features.goods.lexicon import read_names, read_words
 from features.goods.tables import load_goods_tables
 from features.goods.texts import encode_text
 from features.normalization.normal_forms import MAX_CHARACTERS
@@ -162,39 +159,3 @@ def test_arrays_of_another_size_are_refused() -> None:
     assert locate_terms(long, tables, np.zeros((1, HIT_COLUMNS), np.int32)) == REFUSED
     assert isnan(score_text(long, tables, WEIGHTS))
     assert count_buckets(long, tables, np.zeros(TEXT_BUCKETS), 1.0) == REFUSED
-
-
-CHECKED = """
-import random
-from support.hostile_rows import GOODS_TEXTS, make_text
-from support.described import build_pipeline, describe_by_name
-from support.examples import make_consignment
-from features.goods.lexicon import read_names
-
-draws, pipeline = random.Random(3), build_pipeline()
-names = [term.spelling for term in read_names()]
-for row in range(5000):
-    text = make_text(draws, draws.choice((*GOODS_TEXTS, *names)))
-    describe_by_name(pipeline, make_consignment(description=text and text * draws.choice((1, 1, 2, 200))))
-"""
-
-
-@pytest.mark.slow
-def test_the_compiled_kernel_leaves_no_array(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CHECKED],
-        env=os.environ
-        | {
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "NUMBA_BOUNDSCHECK": "1",
-            "NUMBA_CACHE_DIR": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_tables_are_built_once() -> None:
-    assert load_text_tables() is load_text_tables()

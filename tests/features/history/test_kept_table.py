@@ -1,6 +1,5 @@
 """A sorted table has the same bytes for the same counts, and history goes on from it as if it had never been sorted."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from support.history_worlds import list_bytes, sort_history
 
 from consignments.errors import ServiceFault
-from features.history.kept_table import create_empty, join_parts, select_keys, sort_table
+from features.history.kept_table import join_parts, sort_table
 from features.history.kernels import ARRIVALS, CLEAR, NPS, STEP
 from features.history.keys import KeyKind
 from features.history.state_files import load_table, write_table
@@ -43,24 +42,6 @@ def run(history: History, steps: np.ndarray, keys: np.ndarray, others: np.ndarra
         history.run(np.array([step], STEP), keys, others.copy(), out)
 
 
-@settings(max_examples=60)
-@given(days, st.integers(0, 2**32 - 1), st.integers(0, 30))
-def test_history_goes_on_from_a_sorted_table(gaps: list[int], seed: int, cut: int) -> None:
-    steps, keys, others = make_steps(gaps, np.random.default_rng(seed))
-    expected = np.zeros((len(steps), History(KINDS).width), dtype=np.float32)
-    read = expected.copy()
-    whole = History(KINDS, capacity=2)
-    run(whole, steps, keys, others.copy(), expected)
-    half = History(KINDS, capacity=2)
-    run(half, steps[:cut], keys, others.copy(), read)
-    today = max(half.today, START)
-    again = History.from_arrays(KINDS, sort_history(half, today))
-    run(again, steps[cut:], keys, others + np.uint64(len(steps[:cut])), read)
-    assert read.tobytes() == expected.tobytes()
-    end = max(whole.today, START)
-    assert list_bytes(sort_history(whole, end)) == list_bytes(sort_history(again, end))
-
-
 @settings(max_examples=50)
 @given(days, st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 200, 366, 367, 900]))
 def test_a_table_as_of_a_later_day_is_that_of_the_history(gaps: list[int], seed: int, later: int) -> None:
@@ -71,20 +52,6 @@ def test_a_table_as_of_a_later_day_is_that_of_the_history(gaps: list[int], seed:
     table = sort_history(history, today)
     later_table = join_parts(sort_table(table, today + later), today + later)
     assert list_bytes(later_table) == list_bytes(sort_history(history, today + later))
-
-
-def test_parts_of_a_table_are_put_together_again() -> None:
-    history = History(KINDS)
-    steps, keys, others = make_steps([0, 1] * 15, np.random.default_rng(1))
-    run(history, steps, keys, others, np.zeros((len(steps), history.width), dtype=np.float32))
-    today = history.today
-    table = sort_history(history, today)
-    for ends in ([0, 1, 2, 5], [0, 0, 3, 3, 5], [0, 5]):
-        parts = [select_keys(table, np.arange(*pair), today) for pair in pairwise(ends)]
-        assert list_bytes(join_parts(parts, today)) == list_bytes(table)
-        mixed = join_parts(parts[::-1], today)
-        assert list_bytes(join_parts(sort_table(mixed, today), today)) == list_bytes(table)
-    assert list_bytes(create_empty())[1:] == list_bytes(sort_history(History(KINDS), START))[1:]
 
 
 def test_parts_of_any_size_give_the_same_table_and_the_same_history(tmp_path: Path) -> None:

@@ -437,11 +437,6 @@ def test_thousands_of_arrivals_agree_in_every_way_and_with_the_definition() -> N
     check_large_world(6_000, seed=3, sampled=60)
 
 
-@pytest.mark.slow
-def test_a_million_arrivals_agree_in_every_way_and_with_the_definition() -> None:
-    check_large_world(1_000_000, seed=4, sampled=60)
-
-
 def test_many_outcomes_before_an_arrival_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = [Outcome(f"o{number}", START * US_PER_DAY, "clear") for number in range(3_000)]
     arrivals = [Arrival("a", (START + 1) * US_PER_DAY, (1, 2), (1, 1))]

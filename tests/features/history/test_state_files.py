@@ -98,11 +98,6 @@ def test_a_batch_that_is_repeated_starts_again_from_the_state_before_it(tmp_path
         run(tmp_path, "tuesday")
 
 
-def test_the_first_batch_may_be_repeated(tmp_path: Path) -> None:
-    assert run(tmp_path, "monday") == run(tmp_path, "monday")
-    assert list_names(tmp_path) == ["00000001"]
-
-
 def test_a_batch_whose_earlier_state_is_gone_is_not_counted_twice(tmp_path: Path) -> None:
     run(tmp_path, "monday")
     run(tmp_path, "tuesday")

@@ -12,14 +12,11 @@ from features.history.kernels import (
     FINDS,
     HEAD_WORDS,
     NPS,
-    SIDES_WIDTH,
     SINCE_FIND,
     STEP,
-    WIDTH,
 )
 from features.history.keys import KeyKind
 from features.history.table import History
-from features.spec import Spec
 
 KINDS = tuple(KeyKind(name, name, None, (), side=name) for name in ("sender", "consignee"))
 
@@ -169,12 +166,6 @@ def test_a_restored_table_grows_on_within_its_bound() -> None:
     read_all(restored, more, np.zeros_like(more), np.zeros(1, dtype=np.int64))
     with pytest.raises(ServiceFault, match="history is full"):
         read_all(restored, more + np.uint64(2), np.zeros_like(more), np.zeros(1, dtype=np.int64))
-
-
-def test_the_features_are_all_readings_of_all_kinds() -> None:
-    features = History(KINDS).features
-    assert len(Spec(features)) == len(KINDS) * WIDTH + SIDES_WIDTH == History(KINDS).width
-    assert features[WIDTH].name == "history.consignee.new"
 
 
 def test_a_key_of_one_day_fits_in_eighty_bytes() -> None:
