@@ -18,7 +18,7 @@ from consignments.doubts import Doubt
 from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
 from consignments.messages.content.values import Doubts
 from consignments.messages.parsed import EXTRA_COLUMNS, Declaration, MasterDetails, Purpose
-from consignments.messages.quality import find_doubts, sort_codes
+from consignments.messages.quality import DERIVED_CODES, find_doubts, sort_codes
 from consignments.records import MAX_ITEMS, Consignment, Field, Item, get_fields
 
 FUTURE_TOLERANCE = timedelta(days=1)
@@ -57,17 +57,6 @@ class MasterEntry(msgspec.Struct, array_like=True):
 
 
 _encode_content = msgspec.msgpack.Encoder().encode
-
-
-def choose_received_at(
-    given: datetime | None, issued_at: datetime | None, came_at: datetime | None, now: datetime
-) -> datetime:
-    """Return when a message was received: as given, else when it was issued, else when its file was written, else now."""
-    if given is not None:
-        return given
-    if issued_at is not None and issued_at <= now + FUTURE_TOLERANCE:
-        return issued_at
-    return came_at if came_at is not None else now
 
 
 def build_declaration(declaration: Declaration, received_at: datetime) -> Version:
@@ -120,7 +109,7 @@ def merge_versions(earlier: Version, later: Version) -> Version:
     if fields.get("items"):
         fields["items"] = [structs.asdict(item) for item in fields["items"]]
     merged = Declaration(issued_at=record.issued_at, level=record.level or "house", purpose=later.purpose)
-    doubts = Doubts(code for code in record.quality or () if code not in _DERIVED)
+    doubts = Doubts(code for code in record.quality or () if code not in DERIVED_CODES)
     doubts.warnings |= dict.fromkeys(later.warnings)
     return _build_version(merged, fields, earlier.extras | later.extras, doubts, record.received_at)
 
@@ -129,14 +118,6 @@ def _list_given(record: Consignment) -> dict[str, Any]:
     """List what a message itself gave."""
     values = structs.asdict(record).items()
     return {name: value for name, value in values if name not in SET_LATER and value is not None}
-
-
-_DERIVED_NAMES = (
-    "description_vague description_missing description_admin_text repeated_letters hs_missing hs_invalid postcode_missing "
-    "address_missing sender_missing consignee_missing price_equals_weight"
-)
-_DERIVED = frozenset(_DERIVED_NAMES.split())
-"""Codes that follow from the fields, which a merge may heal."""
 
 
 def build_master(details: MasterDetails, received_at: datetime) -> MasterEntry:

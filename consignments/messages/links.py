@@ -4,6 +4,7 @@ A master that has come is kept for the houses that follow; a house is kept for t
 of what is known of one master or one house, so the latest link of each counts.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -31,18 +32,5 @@ class MasterLink(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False
 
 
 Link = HouseLink | MasterLink
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Link).decode
-
-
-def pack_link(link: Link) -> bytes:
-    """Return a link as MessagePack."""
-    return _encode(link)
-
-
-def unpack_link(packed: bytes) -> Link:
-    """Return the link of its MessagePack."""
-    link: Link = _decode(packed)
-    return link
+pack_link: Callable[[Link], bytes] = msgspec.msgpack.Encoder().encode
+unpack_link: Callable[[bytes], Link] = msgspec.msgpack.Decoder(Link).decode

@@ -14,11 +14,11 @@ from consignments.errors import MessageFault
 from consignments.messages.content.values import Doubts
 from consignments.records import Time
 
-_EXTRA_COLUMNS_NAMES = (
+_NAMES = (
     "customs_notes account_name account_issuer account_holder shipping_frequency account_ip pickup_ip transaction_type known_consignor "
     "sender_phone_verified sender_email_verified consignee_phone_verified consignee_email_verified"
 )
-EXTRA_COLUMNS = tuple(_EXTRA_COLUMNS_NAMES.split())
+EXTRA_COLUMNS = tuple(_NAMES.split())
 """Columns beyond the record that messages may give; a table has those that are used."""
 
 MAX_NAMED = 5

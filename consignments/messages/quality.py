@@ -19,6 +19,8 @@ _TABLE = load_table("quality")
 QUALITY_CODES: dict[str, str] = _TABLE["codes"]
 """All codes, each with one sentence; their order is the order in `quality`."""
 
+DERIVED_CODES = frozenset(_TABLE["derived_codes"].split())
+"""Codes that follow from the fields, which a further message may heal."""
 COUNTRIES_WITHOUT_POSTCODES = frozenset(_TABLE["countries_without_postcodes"].split())
 _ORDER = {code: place for place, code in enumerate(QUALITY_CODES)}
 PARTIES = ("sender", "consignee")
@@ -54,7 +56,8 @@ Fields = Mapping[str, Any]
 
 def find_doubts(fields: Fields, level: str | None) -> set[str]:
     """Return the quality codes that follow from the fields of a declaration."""
-    items = _list_items(fields)
+    given = fields.get("items") or ()
+    items = [item for item in given[:MAX_CHECKED_ITEMS] if isinstance(item, Mapping)]
     descriptions = _list_descriptions(fields, items)
     found: set[str] = set()
     _check_identifiers(fields, found)
@@ -74,49 +77,29 @@ def sort_codes(codes: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(codes), key=_ORDER.__getitem__))
 
 
-def _list_items(fields: Fields) -> list[Fields]:
-    items = fields.get("items") or ()
-    return [item for item in items[:MAX_CHECKED_ITEMS] if isinstance(item, Mapping)]
-
-
 # --- identifiers ------------------------------------------------------------------------------------------------------
 
 
 def _check_identifiers(fields: Fields, found: set[str]) -> None:
-    """UPU S10 and IATA Resolution 600a give form and check digit."""
-    identifier = fields.get("consignment_id") or ""
+    """UPU S10 and IATA Resolution 600a give form and check digit; a house without a master may have any number."""
+    identifier, master = fields.get("consignment_id") or "", fields.get("master_id") or ""
     if not identifier or identifier.startswith(UNIDENTIFIED):
         found.add("identifier_missing")
         identifier = ""
+    numbers = [identifier]
     if fields.get("channel") == "postal":
-        _check_item(identifier, found)
+        is_malformed = parse_s10(identifier.replace("-", "")) is None
+    elif not master:
+        attempted = AWB_ATTEMPT.fullmatch(identifier.partition("/")[0])
+        is_malformed = attempted is not None and parse_awb(identifier) is None
     else:
-        _check_waybill(identifier, fields.get("master_id") or "", found)
-
-
-def _check_item(identifier: str, found: set[str]) -> None:
-    if has_valid_check_digit(identifier) is False:
-        found.add("check_digit")
-    if identifier and parse_s10(identifier.replace("-", "")) is None:
+        parts = parse_awb(master)
+        is_malformed = parts is None
+        is_below = parts is not None and parts.number == master and identifier.startswith(f"{master}/")
+        numbers = [master] if is_below else [identifier, master]  # a house has no check digit of its own
+    if identifier and is_malformed:
         found.add("identifier_malformed")
-
-
-def _check_waybill(identifier: str, master: str, found: set[str]) -> None:
-    """Check a house without a master, which may have any number, or a house of a master, whose number has three and eight digits."""
-    if not master:
-        if has_valid_check_digit(identifier) is False:
-            found.add("check_digit")
-        attempted = AWB_ATTEMPT.fullmatch(identifier.partition("/")[0]) is not None
-        if attempted and parse_awb(identifier) is None:
-            found.add("identifier_malformed")
-        return
-    parts = parse_awb(master)
-    if identifier and parts is None:
-        found.add("identifier_malformed")
-    if parts is not None and parts.number == master and identifier.startswith(f"{master}/"):
-        if not parts.check_holds:  # the house has no check digit of its own
-            found.add("check_digit")
-    elif has_valid_check_digit(identifier) is False or has_valid_check_digit(master) is False:
+    if any(has_valid_check_digit(number) is False for number in numbers):
         found.add("check_digit")
 
 
@@ -186,10 +169,8 @@ def _check_text(text: str) -> tuple[str, ...]:
     return tuple(code for code, check in checks if check(text))
 
 
-@lru_cache(maxsize=16_384)
-def _check_short_text(text: str) -> tuple[str, ...]:
-    """The same description comes again and again."""
-    return _check_text(text)
+_check_short_text = lru_cache(maxsize=16_384)(_check_text)
+"""The same description comes again and again."""
 
 
 def is_vague_list(description: str) -> bool:

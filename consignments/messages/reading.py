@@ -30,7 +30,6 @@ from consignments.messages.entries import (
     Version,
     build_declaration,
     build_master,
-    choose_received_at,
     digest_content,
 )
 from consignments.messages.kinds import LINKED, detect_kind, read_message_parts
@@ -64,10 +63,10 @@ BATCH_MESSAGES = 200
 GROUP_PARTS = 32
 """Parts of messages that are read before entries are made of them. By turns for each part, both take longer: the code of one leaves
 little of the other in the caches of the processor."""
-MIN_PARALLEL_MESSAGES = 2_000
-"""Fewer are read sooner than further processes are started."""
+MIN_PARALLEL_BYTES = 5_000_000
+"""Files of fewer bytes are read sooner than further processes are started."""
 MAX_BATCH_BYTES = 20_000_000
-"""Bytes that are held before the first batch is parsed, and in each batch of a process."""
+"""Bytes of the messages that one process reads at a time, unless one message is larger."""
 MAX_LINKED_BYTES = 50_000_000
 """Documents that are read together, at most."""
 MAX_REPORTED_REASON = 500
@@ -76,12 +75,13 @@ MAX_NAMED_REPEATED = 20
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Options of a run."""
+    """Options of a run; `is_live` if the messages come now, so that none was issued later."""
 
     received_at: datetime | None = None
     jobs: int = 1
     mappings: tuple[MessageMapping, ...] = ()
     now: datetime | None = None
+    is_live: bool = False
 
 
 Content = Declaration | MasterDetails | StateRow
@@ -119,10 +119,17 @@ def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:
     if content.issued_at is not None and content.issued_at > now + FUTURE_TOLERANCE:
         result.counts["note", IN_FUTURE.text] += 1
         content = _leave_out_issue_time(content)
-    received_at = choose_received_at(options.received_at, content.issued_at, part.came_at, now)
+        if isinstance(content, Declaration):
+            content.doubts.warnings[IN_FUTURE] = None
+    received_at = options.received_at or content.issued_at or part.came_at or now
     if isinstance(content, StateRow):
         result.add_entry(content, received_at)
-    elif isinstance(content, MasterDetails):
+        return
+    if options.is_live and content.issued_at is not None and content.issued_at > received_at:
+        content = _leave_out_issue_time(
+            content
+        )  # a wrong clock of the sender would make later versions look late
+    if isinstance(content, MasterDetails):
         result.add_entry(build_master(content, received_at), received_at)
     else:
         entry = build_declaration(content, received_at)
@@ -130,10 +137,8 @@ def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:
 
 
 def _leave_out_issue_time(content: Content) -> Content:
-    if isinstance(content, Declaration):
-        content.doubts.warnings[IN_FUTURE] = None
     if isinstance(content, MasterDetails) and content.declaration is not None:
-        content = structs.replace(content, declaration=structs.replace(content.declaration, issued_at=None))
+        content = structs.replace(content, declaration=_leave_out_issue_time(content.declaration))
     return structs.replace(content, issued_at=None)
 
 
@@ -294,7 +299,8 @@ def fill_spool(
             progress("read", min(done, total), total)
 
     messages = (each for path in files for each in islice(read_file(path), counts[name_file(path)], None))
-    add_messages(messages, spool, options, note)
+    jobs = options.jobs if total >= MIN_PARALLEL_BYTES else 1
+    add_messages(messages, spool, replace(options, jobs=jobs), note)
 
 
 def add_messages(
@@ -320,38 +326,24 @@ def _mark_file(path: Path) -> tuple[str, int]:
     return f"{stat.st_size} {stat.st_mtime_ns}", stat.st_size
 
 
-def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
-    """Parse messages in batches: in this process, or in several if there is much to read."""
-    batches = _cut_batches(messages)
-    ahead, is_much = _look_ahead(batches) if options.jobs > 1 else ([], False)
-    parse = partial(parse_messages, options=options)
-    if not is_much:
-        yield from map(parse, chain(ahead, batches))
+def _parse_all(messages: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
+    """Parse messages in batches: in this process, or in several."""
+    batches, parse = (
+        _cut_batches(messages, MAX_BATCH_BYTES, BATCH_MESSAGES),
+        partial(parse_messages, options=options),
+    )
+    if options.jobs == 1:
+        yield from map(parse, batches)
         return
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=options.jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
-    yield from pool(delayed(parse)(batch) for batch in chain(ahead, batches))
-
-
-def _look_ahead(batches: Iterator[list[RawMessage]]) -> tuple[list[list[RawMessage]], bool]:
-    """Read the first batches, until they are worth the start of further processes; say whether they are."""
-    ahead: list[list[RawMessage]] = []
-    number = size = 0
-    for batch in batches:
-        ahead.append(batch)
-        number += len(batch)
-        size += sum(len(message.content) for message in batch)
-        if number >= MIN_PARALLEL_MESSAGES or (size >= MAX_BATCH_BYTES and len(ahead) > 1):
-            return ahead, True
-    return ahead, False
+    yield from pool(delayed(parse)(batch) for batch in batches)
 
 
 def _cut_batches(
-    messages: Iterable[RawMessage], max_bytes: int | None = None, max_messages: float | None = None
+    messages: Iterable[RawMessage], max_bytes: int, max_messages: float
 ) -> Iterator[list[RawMessage]]:
-    """Cut messages into batches of at most `MAX_BATCH_BYTES`, unless one message is larger."""
-    max_bytes, max_messages = max_bytes or MAX_BATCH_BYTES, max_messages or BATCH_MESSAGES
     batch: list[RawMessage] = []
     size = 0
     for message in messages:
@@ -400,9 +392,12 @@ class MessageEntries:
 def read_entries(
     content: bytes, received_at: datetime, mappings: Sequence[MessageMapping] = ()
 ) -> MessageEntries:
-    """Read messages in memory that were received now, without linking them."""
-    spool, options = Spool(None), ReadOptions(received_at, mappings=tuple(mappings), now=received_at)
-    add_messages(read_parts("message 1", content), spool, options)
+    """Read messages that are received now, without linking them."""
+    spool, options = (
+        Spool(None),
+        ReadOptions(received_at, mappings=tuple(mappings), now=received_at, is_live=True),
+    )
+    add_messages(read_parts("", content), spool, options)
     entries = list(spool.read_entries())
     numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, Version))
     repeated = [f"{count} times in one body: {name}" for name, count in numbers.items() if count > 1]

@@ -178,13 +178,12 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, s
 def read_parts(
     name: str, buffer: Buffer, written: datetime | None = None, paths: tuple[str, ...] = ()
 ) -> Iterator[RawMessage]:
-    """Yield the messages of a file or of bytes in memory."""
-    first, *others = split = list(islice(parts := split_messages(buffer), 2)) or [b""]
-    if not others:
-        yield RawMessage(name, first, written, paths)
-        return
+    """Yield the messages of a file, or of bytes in memory without a name."""
+    parts = split_messages(buffer)
+    split = list(islice(parts, 2)) or [b""]
     for number, part in enumerate(chain(split, parts), start=1):
-        yield RawMessage(f"{name} message {number}", part, written, paths)
+        is_named = bool(name) and len(split) == 1
+        yield RawMessage(name if is_named else f"{name} message {number}".lstrip(), part, written, paths)
 
 
 # --- several messages in one file -------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from msgspec import Meta
 
 from consignments.errors import Reject
 from consignments.messages.parsed import StateRow
+from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
-from serving.messages.reading import read_messages
 
 if TYPE_CHECKING:
     from consignments.messages.post.mapping import MessageMapping
@@ -29,8 +29,6 @@ MESSAGE_TYPES = {
 """Media types of messages."""
 MAX_LISTED_REJECTS = 20
 """Rejects that an answer describes; the others are counted."""
-ONLY_BODY = "message 1 "
-"""Place of the body, before those of the messages in it."""
 
 
 class MessageResult(msgspec.Struct, frozen=True):
@@ -58,7 +56,9 @@ async def read_message_body(
     """Read messages that come now, with some mappings; raise a refusal with 422 if nothing can be read."""
     if not content.strip():
         raise Refusal(422, "The body is empty. Send at least one message.")
-    found = await asyncio.to_thread(read_messages, content, now_us, mappings)
+    from consignments.messages.reading import read_entries  # loads what only messages need
+
+    found = await asyncio.to_thread(read_entries, content, to_datetime(now_us), mappings)
     if found.rejects and not (found.entries or found.states or found.ignored):
         from consignments.messages.kinds import UNKNOWN_KIND
 
@@ -84,8 +84,8 @@ def describe_messages(
 
 def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
     """Describe the first rejects by number, identifier and reason, and name the numbers of the others."""
-    listed = [str(reject).removeprefix(ONLY_BODY) for reject in rejects[:MAX_LISTED_REJECTS]]
-    others = [reject.place.rpartition(" ")[2] for reject in rejects[MAX_LISTED_REJECTS:]]
+    listed = list(map(str, rejects[:MAX_LISTED_REJECTS]))
+    others = [reject.place.removeprefix("message ") for reject in rejects[MAX_LISTED_REJECTS:]]
     if others:
         listed.append(f"{len(others):,} more of which nothing could be read, messages {', '.join(others)}")
     return listed

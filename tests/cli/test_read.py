@@ -187,7 +187,7 @@ def test_a_stopped_run_of_other_or_changed_files_is_not_continued(tmp_path: Path
 
 def test_several_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_many(tmp_path / "in", 40)
-    monkeypatch.setattr(reading, "MIN_PARALLEL_MESSAGES", 20)
+    monkeypatch.setattr(reading, "MIN_PARALLEL_BYTES", 1)
     monkeypatch.setattr(reading, "BATCH_MESSAGES", 7)
     for jobs in (1, 2):
         assert (

@@ -73,28 +73,6 @@ def test_a_consignment_that_no_entry_can_be_made_of_is_a_reject_and_the_others_s
     assert (place, reason) == ("m7", "the reader failed on it (ValueError); report it with the message")
 
 
-def test_large_messages_are_not_all_held_before_the_first_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_BATCH_BYTES", 1_000)
-    taken: list[int] = []
-
-    def iterate_messages() -> Iterator[RawMessage]:
-        for number in range(100):
-            taken.append(number)
-            yield RawMessage(f"m{number}", b"x" * 300)
-
-    ahead, is_much = reading._look_ahead(reading._cut_batches(iterate_messages()))
-    assert is_much
-    assert [len(batch) for batch in ahead] == [3, 3]
-    assert len(taken) == 7
-
-
-def test_few_small_messages_are_not_worth_further_processes() -> None:
-    messages = [RawMessage(f"m{number}", b"x") for number in range(500)]
-    ahead, is_much = reading._look_ahead(reading._cut_batches(iter(messages)))
-    assert not is_much
-    assert [message for batch in ahead for message in batch] == messages
-
-
 def test_a_reader_that_fails_on_linked_documents_rejects_each_that_is_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

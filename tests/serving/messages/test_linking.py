@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from click.testing import CliRunner
 from msgspec import structs
@@ -35,7 +34,6 @@ from support.serving_examples import Client, publish, running, serving, settings
 from support.serving_past import APPROVAL
 
 from consignments.identifiers import normalize_identifier
-from consignments.messages.links import HouseLink, unpack_link
 from consignments.timestamps import to_datetime, to_us
 from npsrisk import main
 from serving.event_log.events import ArrivalEvent
@@ -191,11 +189,6 @@ def test_a_corrected_master_corrects_the_houses_of_earlier_requests(world: World
     assert list_scores(world.post(corrected, 3)) == [(HOUSE_ID, False, False)]
     declarants = [each.get("declarant") for each in world.read_versions()]
     assert declarants == [None, "BRIGHT HARBOUR LOGISTICS", "BRIGHTER HARBOUR"]
-
-
-def test_a_link_of_an_earlier_release_is_read() -> None:
-    earlier = msgspec.msgpack.encode(["h", HOUSE_ID, [NUMBER], b"1", b"2", []])
-    assert unpack_link(earlier) == HouseLink(HOUSE_ID, (NUMBER,), b"1", b"2", ())
 
 
 def test_a_house_that_comes_again_after_its_master_is_a_repeat(world: World) -> None:
