@@ -21,7 +21,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from consignments.messages.entries import Version
 from consignments.messages.reading import ReadOptions, link_entries, parse_messages
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import Spool
@@ -29,6 +28,7 @@ from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame, to_consignments
 
 if TYPE_CHECKING:
+    from consignments.messages.entries import Version
     from consignments.messages.spool import BatchResult
 
 MEASURE = "--measure"
@@ -84,7 +84,7 @@ def read_all(messages: Sequence[RawMessage]) -> "list[BatchResult]":
     ]
 
 
-def link_all(results: "Sequence[BatchResult]") -> list[Version]:
+def link_all(results: "Sequence[BatchResult]") -> "list[Version]":
     """Make rows of entries."""
     spool = Spool(None)
     for result in results:
