@@ -1,6 +1,5 @@
 """Mapping files: what they say is checked, and the messages they are for are read by it."""
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -219,23 +218,6 @@ def test_errors_of_a_mapping_file_say_where_and_what_was_expected(
 def test_a_mapping_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileFault, match="cannot be read"):
         load_mapping(tmp_path / "none.toml")
-
-
-def test_the_mappings_of_the_page_of_formats_are_right() -> None:
-    pages = "".join(page.read_text() for page in MESSAGES.parent.glob("formats*.md"))
-    blocks = re.findall(r"```toml\n(.*?)```", pages, re.DOTALL)
-    (feed,) = (parse_mapping(block, "page") for block in blocks)
-    assert feed.units.value_per_unit is True
-    content = b"""<Feed><Head><Currency>EUR</Currency></Head><Parcel no="RB123456785GB"><Kind>V</Kind><Weight unit="kg">1</Weight>
-      <From><First>Ann</First><Last>Smith</Last></From><Goods><Line><What>tea</What><Count>2</Count><Net>100</Net><Price>3</Price></Line></Goods></Parcel></Feed>"""
-    (found,) = read_mapped(content, MessageContext("test"), feed)
-    assert isinstance(found, Declaration)
-    assert (found.fields["sender_name"], found.fields["gross_weight_kg"], found.fields["declared_value"]) == (
-        "Ann Smith",
-        1.0,
-        6.0,
-    )
-    assert found.fields["items"][0]["net_weight_kg"] == 0.1
 
 
 def test_what_is_held_as_a_whole_is_bounded() -> None:
