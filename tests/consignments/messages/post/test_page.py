@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from support.pages import FENCE, REPOSITORY, commands
 
 from consignments.records import Consignment
-from consignments.tables import read_table
+from consignments.tables import read_table, to_consignments
 from npsrisk import main
 
 PAGE = (REPOSITORY / "docs" / "formats_post.md").read_text()
@@ -24,7 +24,7 @@ def test_each_command_prints_what_the_page_shows(tmp_path: Path, monkeypatch: py
     for command, lines in zip(commands(PAGE), printed, strict=True):
         done = CliRunner().invoke(main, command.split()[1:])
         assert set(lines.splitlines()) <= set(done.output.splitlines()), command
-    (row,) = read_table(tmp_path / "own.parquet", Consignment).frame.to_dict("records")
-    assert (row["sender_name"], row["carrier"], row["nature"]) == ("Ann Smith", "Our Post", "sale")
-    assert (row["gross_weight_kg"], row["declared_value"], row["currency"]) == (1.0, 6.0, "EUR")
-    assert row["items"][0]["net_weight_kg"] == 0.1
+    (row,) = to_consignments(read_table(tmp_path / "own.parquet", Consignment).frame, Consignment)
+    assert (row.sender_name, row.carrier, row.nature) == ("Ann Smith", "Our Post", "sale")
+    assert (row.gross_weight_kg, row.declared_value, row.currency) == (1.0, 6.0, "EUR")
+    assert [item.net_weight_kg for item in row.items or ()] == [0.1]
