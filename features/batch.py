@@ -110,9 +110,8 @@ class Tables:
     def __repr__(self) -> str:
         """Return the numbers of rows."""
         tables = (("consignments", self.consignments), ("outcomes", self.outcomes), ("alerts", self.alerts))
-        return (
-            f"<Tables {', '.join(f'{name} {len(table):,}' for name, table in tables if table is not None)}>"
-        )
+        sizes = (f"{name} {len(table):,}" for name, table in tables if table is not None)
+        return f"<Tables {', '.join(sizes)}>"
 
     def __post_init__(self) -> None:
         """Check the columns whose type `consignments.tables` changes."""
@@ -199,12 +198,8 @@ def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.boo
     return ~given_too
 
 
-def get_sequence(frame: pd.DataFrame) -> NDArray[np.int64] | None:
-    """Return the sequence number of each row; None if the table has no `sequence`."""
-    return _read_integers(frame, SEQUENCE)
-
-
-def _read_integers(frame: pd.DataFrame, column: str) -> NDArray[np.int64] | None:
+def get_sequence(frame: pd.DataFrame, column: str = SEQUENCE) -> NDArray[np.int64] | None:
+    """Return the sequence number of each row; None if the table has no such column."""
     if column not in frame:
         return None
     return frame[column].fillna(MISSING_SEQUENCE).to_numpy(dtype=np.int64)
@@ -217,7 +212,7 @@ def build_arrival_events(frame: pd.DataFrame) -> ArrivalEvents:
         received_us=get_time_column_us(frame, "received_at"),
         cancelled_us=get_time_column_us(frame, "cancelled_at"),
         sequence=get_sequence(frame),
-        cancelled_sequence=_read_integers(frame, CANCELLED_SEQUENCE),
+        cancelled_sequence=get_sequence(frame, CANCELLED_SEQUENCE),
         issued_us=get_time_column_us(frame, "issued_at"),
     )
 

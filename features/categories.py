@@ -49,9 +49,8 @@ class CategoryFeatures:
         columns = list_category_columns(config)
         self._get_values = _make_getter(columns)
         self._codes = [_CodeTable(vocabularies.get(name, ())) for name in columns]
-        self._products = [
-            (digits, _CodeTable(vocabularies.get(name, ()))) for name, digits in HS_LEVELS.items()
-        ]
+        levels = HS_LEVELS.items()
+        self._products = [(digits, _CodeTable(vocabularies.get(name, ()))) for name, digits in levels]
         self._numeric = config.columns.numeric
 
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:

@@ -350,13 +350,9 @@ def compute_feature_matrix(
     inputs = given if isinstance(given, FeatureInputs) else FeatureInputs.from_tables(given, as_of=as_of)
     rows = len(inputs.consignments)
     keep = np.ones(rows, dtype=bool) if keep is None else keep
+    all_rows = rows + sum(map(len, inputs.history))
     (chunk,) = stream_features(
-        inputs,
-        parameters,
-        options=options,
-        piece_rows=rows + sum(map(len, inputs.history)),
-        wanted=keep,
-        second=second,
+        inputs, parameters, options=options, piece_rows=all_rows, wanted=keep, second=second
     )
     return FeatureMatrix(chunk.X, np.flatnonzero(keep), parameters.build_pipeline().spec)
 

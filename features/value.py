@@ -149,9 +149,8 @@ def _compute_measures(c: Consignment, rates: ExchangeRates, declared: float) -> 
         if usd == usd:
             unit, value = DOLLAR, usd
     weight, pieces = _to_float(c.gross_weight_kg), _to_float(c.pieces)
-    return ValueMeasures(
-        unit, _limit(value), _divide(value, weight), _divide(value, pieces), _divide(weight, pieces)
-    )
+    ratios = _divide(value, weight), _divide(value, pieces), _divide(weight, pieces)
+    return ValueMeasures(unit, _limit(value), *ratios)
 
 
 def _sum_items(items: Sequence[Item]) -> _ItemSums:

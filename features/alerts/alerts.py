@@ -11,6 +11,7 @@ of them, and have their own features. They count less with every day since the s
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from math import nan
 from typing import NamedTuple
 
@@ -57,14 +58,12 @@ class Alerts:
         keys: OperationKeys | None = None,
     ) -> None:
         self._index = AlertIndex()
-        self._indicators: IndicatorIndex[AlertVersion] = IndicatorIndex(
-            get_installed_keys() if keys is None else keys
-        )
+        installed = get_installed_keys() if keys is None else keys
+        self._indicators: IndicatorIndex[AlertVersion] = IndicatorIndex(installed)
         self._current: dict[str, AlertVersion] = {}
         self._first_issue, self._last_end = MAX_TIME, MIN_TIME
-        places = iter(sequences) if sequences is not None else None
-        for alert in alerts:
-            self.add(alert, next(places) if places is not None else None)
+        for alert, sequence in zip(alerts, repeat(None) if sequences is None else sequences, strict=False):
+            self.add(alert, sequence)
 
     def __len__(self) -> int:
         return len(self._current)
@@ -124,9 +123,8 @@ class Alerts:
         moment = c.received_at
         if moment is None or not self.may_match(c):
             return NO_MATCH
-        patterns = _describe_patterns(
-            self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence), moment
-        )
+        found = self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence)
+        patterns = _describe_patterns(found, moment)
         if not self._indicators:
             return patterns + NO_INDICATOR
         return patterns + _describe_indicators(self._find_by_indicator(c, forms, moment, sequence), moment)

@@ -6,6 +6,7 @@ no normal form, such as "***" for a name: without it, the others would match too
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from consignments.records import Alert, Consignment
@@ -46,14 +47,8 @@ class AlertPattern(NamedTuple):
 
 
 ALERT_CRITERIA = (
-    "sender_name",
-    "consignee_name",
-    "sender_address",
-    "consignee_address",
-    "description_pattern",
-    "hs_code",
-    "departure_country",
-    "route",
+    *("sender_name", "consignee_name", "sender_address", "consignee_address"),
+    *("description_pattern", "hs_code", "departure_country", "route"),
 )
 """Fields of an alert that are compared with consignments, in the order of `AlertPattern`."""
 
@@ -107,61 +102,45 @@ def match_word(word: Word, text: str) -> bool:
 class ComparedConsignment:
     """A consignment with the values that alerts are compared with. Its words are split on first use."""
 
-    __slots__ = ("_words", "c", "departure", "forms", "places")
-
     def __init__(self, c: Consignment, forms: NormalForms) -> None:
         self.c, self.forms = c, forms
         self.places = join_places(c.route) if c.route else ""
         self.departure = c.departure_country.strip().upper() if c.departure_country else ""
-        self._words: list[str] | None = None
 
-    @property
+    @cached_property
     def words(self) -> list[str]:
         """The words of the goods text."""
-        if self._words is None:
-            self._words = _split_words(self.forms.text, _LETTERS)
-        return self._words
+        return _split_words(self.forms.text, _LETTERS)
 
 
 def match_pattern(pattern: AlertPattern, seen: ComparedConsignment) -> bool:
     """Check if all patterns of an alert match a consignment; an empty one matches."""
     c, forms = seen.c, seen.forms
-    if pattern.sender and pattern.sender != forms.sender_name:
-        return False
-    if pattern.consignee and pattern.consignee != forms.consignee_name:
-        return False
-    if pattern.departure and pattern.departure != seen.departure:
-        return False
-    if pattern.hs and not forms.hs.startswith(pattern.hs):
-        return False
-    if pattern.places not in seen.places:
-        return False
-    if pattern.sender_street and not _is_same_street(
-        pattern.sender_street, forms.sender_address, c.sender_city, c.sender_postcode
-    ):
-        return False
-    if pattern.consignee_street and not _is_same_street(
-        pattern.consignee_street, forms.consignee_address, c.consignee_city, c.consignee_postcode
-    ):
-        return False
-    return not pattern.words or _contains_phrase(pattern.words, seen.words)
+    sender_place, consignee_place = (
+        (c.sender_city, c.sender_postcode),
+        (c.consignee_city, c.consignee_postcode),
+    )
+    return (
+        pattern.sender in ("", forms.sender_name)
+        and pattern.consignee in ("", forms.consignee_name)
+        and pattern.departure in ("", seen.departure)
+        and forms.hs.startswith(pattern.hs)
+        and pattern.places in seen.places
+        and _is_same_street(pattern.sender_street, forms.sender_address, *sender_place)
+        and _is_same_street(pattern.consignee_street, forms.consignee_address, *consignee_place)
+        and (not pattern.words or _contains_phrase(pattern.words, seen.words))
+    )
 
 
-def _is_same_street(street: StreetWords, address: str, city: str | None, postcode: str | None) -> bool:
-    """Check if an address has the street line of an alert, with or without city, postcode and country."""
-    if not address:
-        return False
+def _is_same_street(street: StreetWords | None, address: str, city: str | None, postcode: str | None) -> bool:
+    """Check if an address has the street line of an alert, if it names one, with or without city, postcode and country."""
+    if not street or not address:
+        return not street
     home, code, line = address.rsplit("|", 2)
     asked = street.korean if home == KOREA else street.other
     words = set(line.split())
-    if not words <= asked:
-        return False
-    return asked - words <= {
-        code,
-        home.lower(),
-        *split_place_words(city),
-        *fold_to_ascii(postcode or "").split(),
-    }
+    place = {code, home.lower(), *split_place_words(city), *fold_to_ascii(postcode or "").split()}
+    return words <= asked and asked - words <= place
 
 
 def _contains_phrase(phrase: tuple[Word, ...], words: Sequence[str]) -> bool:

@@ -149,10 +149,8 @@ def _drop_accents(char: str) -> str:
 
 def _encode_entry(char: str, lookalike: bool) -> int:
     kind = _classify(char)
-    code = ord(char) & CODE_MASK
-    return (
-        code | (kind << KIND_AT) | (_choose_symbol(char, kind) << SYMBOL_AT) | (LOOKALIKE if lookalike else 0)
-    )
+    symbol = _choose_symbol(char, kind) << SYMBOL_AT
+    return ord(char) & CODE_MASK | (kind << KIND_AT) | symbol | (LOOKALIKE if lookalike else 0)
 
 
 def _classify(char: str) -> int:

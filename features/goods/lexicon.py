@@ -42,9 +42,7 @@ class TextTables(NamedTuple):
 
     fold: NDArray[np.uint32]
     goto: NDArray[np.uint16]  # Aho-Corasick automaton: the next state by symbol; state 0 is the start
-    states: NDArray[
-        np.int32
-    ]  # first term that ends in a state, next shorter state in which terms end; -1: none
+    states: NDArray[np.int32]  # first term that ends in a state, next shorter state with terms; -1: none
     terms: NDArray[np.int32]
     spelling: NDArray[np.int32]  # letters of all terms; MAY_PART: the term has a separator before the letter
     vague: NDArray[np.uint64]  # hash table: hash and flags (0: empty slot)
@@ -72,9 +70,8 @@ class LexiconTerm:
 def load_text_tables() -> TextTables:
     """Read and compile the lists of the package, once per process."""
     goto, states, terms, spelling = compile_terms([*read_names(), *read_words()])
-    return TextTables(
-        build_fold_table(), goto, states, terms, spelling, _build_hash_table(read_vague_terms())
-    )
+    vague = _build_hash_table(read_vague_terms())
+    return TextTables(build_fold_table(), goto, states, terms, spelling, vague)
 
 
 def read_names() -> Iterator[LexiconTerm]:
@@ -88,9 +85,8 @@ def read_names() -> Iterator[LexiconTerm]:
 @cache
 def list_substances() -> tuple[str, ...]:
     """List the substances of lexicon.csv by their names in Latin letters."""
-    return tuple(
-        sorted({row["substance"] for row in _read_rows("lexicon.csv") if row["substance"].isascii()})
-    )
+    names = {row["substance"] for row in _read_rows("lexicon.csv")}
+    return tuple(sorted(filter(str.isascii, names)))
 
 
 def read_words() -> Iterator[LexiconTerm]:
@@ -156,9 +152,8 @@ def strip_separators(spelling: str) -> list[tuple[int, int]]:
         if (entry >> kernel.KIND_AT) & kernel.KIND_MASK < kernel.LETTER:
             parted = kernel.MAY_PART if letters else 0
             continue
-        letters.append(
-            ((entry & kernel.CODE_MASK) | parted, (entry >> kernel.SYMBOL_AT) & kernel.SYMBOL_MASK)
-        )
+        symbol = (entry >> kernel.SYMBOL_AT) & kernel.SYMBOL_MASK
+        letters.append(((entry & kernel.CODE_MASK) | parted, symbol))
         parted = 0
     return letters
 

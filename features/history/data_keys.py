@@ -101,9 +101,8 @@ def rotate_sealing_key(path: Path) -> SealingKey:
         replace_file(path, encode_data_keys(changed))
         flush_folder(path.parent)
     except OSError as error:
-        raise ServiceFault(
-            "the data key cannot be written", where=str(path), got=error.strerror or str(error)
-        ) from error
+        got = error.strerror or str(error)
+        raise ServiceFault("the data key cannot be written", where=str(path), got=got) from error
     return new
 
 
@@ -129,9 +128,8 @@ def _create_file(path: Path) -> None:
         create_key_file(draft, encode_data_keys(DataKeys.create()))
         _link_once(draft, path)
     except OSError as error:
-        raise BadSetting(
-            "the data key cannot be created", where=str(path), got=error.strerror or str(error)
-        ) from error
+        got = error.strerror or str(error)
+        raise BadSetting("the data key cannot be created", where=str(path), got=got) from error
 
 
 def _link_once(draft: Path, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -60,20 +61,13 @@ class LiveHistory:
     ) -> None:
         """Record arrivals of different consignments on a day that `begin_event` began, and write what each reads to the end of its row of `X`."""
         handles, size = keys.tobytes(), keys.itemsize * keys.shape[1]
-        self._apply(
-            (
-                partial(
-                    state.record_arrival,
-                    handles[size * place : size * (place + 1)],
-                    day,
-                    issued_us[place] if issued_us else NO_TIME,
-                )
-                for place, state in enumerate(states)
-            ),
-            keys,
-            counterparts,
-            X,
+        owns = (handles[size * place : size * (place + 1)] for place in range(len(states)))
+        times = issued_us or repeat(NO_TIME)
+        changes = (
+            partial(state.record_arrival, own, day, issued)
+            for state, own, issued in zip(states, owns, times, strict=False)
         )
+        self._apply(changes, keys, counterparts, X)
 
     def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Rows) -> None:
         """Read the history of a consignment to the end of a row, as if it arrived on a day on which events may still come, and change nothing."""

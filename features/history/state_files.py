@@ -275,7 +275,8 @@ def write_table(folder: Path, name: str, parts: Iterable[HistoryArrays], today: 
         paths = (folder / f"{name}.{array}.npy" for array in HistoryArrays._fields[1:])
         writers = [stack.enter_context(_open_array_writer(path)) for path in paths]
         for part in lay_parts(parts):
-            for place, array in enumerate(part[1:]):
+            arrays: tuple[NDArray[Any], ...] = (part.heads, part.days, part.counterparts)
+            for place, array in enumerate(arrays):
                 writers[place](array)
                 sizes[place] += len(array)
     _write_array(folder / f"{name}.state.npy", build_state(today, *sizes))

@@ -90,16 +90,13 @@ class IndicatorIndex(Generic[Entry]):
         return found
 
     def _compute_tokens(self, party: PartyForms) -> list[_Token]:
-        found: list[_Token] = []
-        for key_id, domains in self._domains.items():
-            key = self._keys.get(key_id)
-            if key is not None:
-                found += [
-                    (kind, weight, key.compute(kind, resolution, value))
-                    for kind, resolution, weight, read in INDICATORS
-                    if (kind, resolution) in domains and (value := read(party))
-                ]
-        return found
+        return [
+            (kind, weight, key.compute(kind, resolution, value))
+            for key_id, domains in self._domains.items()
+            if (key := self._keys.get(key_id)) is not None
+            for kind, resolution, weight, read in INDICATORS
+            if (kind, resolution) in domains and (value := read(party))
+        ]
 
     def _warn_without_key(self, key_id: str) -> None:
         if self._keys.get(key_id) is None:

@@ -99,10 +99,8 @@ class _IdentifierCodes:
         """Return the number of the consignment of each event."""
         is_outcome = events.what == OUTCOME
         codes = np.empty(len(events.row), dtype=np.int64)
-        codes[is_outcome], codes[~is_outcome] = (
-            self.of_outcomes[events.row[is_outcome]],
-            self.of_arrivals[events.row[~is_outcome]],
-        )
+        codes[is_outcome] = self.of_outcomes[events.row[is_outcome]]
+        codes[~is_outcome] = self.of_arrivals[events.row[~is_outcome]]
         return codes
 
 

@@ -41,8 +41,7 @@ class TraceLimits(NamedTuple):
     sharing: int = 50  # an identifier that more consignments had in the last 365 days is no link
 
 
-@dataclass(frozen=True)
-class LinkedConsignment:
+class LinkedConsignment(NamedTuple):
     """A consignment of a trace."""
 
     consignment_id: str
@@ -58,8 +57,7 @@ class LinkedConsignment:
         return self.result in OFFENCES
 
 
-@dataclass(frozen=True)
-class SharedIdentifier:
+class SharedIdentifier(NamedTuple):
     """An identifier that two consignments share."""
 
     identifier: int  # position in `LinkTrace.identifiers`
@@ -67,8 +65,7 @@ class SharedIdentifier:
     target_column: int
 
 
-@dataclass(frozen=True)
-class ConsignmentLink:
+class ConsignmentLink(NamedTuple):
     """A link between two consignments, with all identifiers that they share and that were followed."""
 
     source: LinkedConsignment
@@ -76,8 +73,7 @@ class ConsignmentLink:
     shared: tuple[SharedIdentifier, ...]
 
 
-@dataclass(frozen=True)
-class TracedIdentifier:
+class TracedIdentifier(NamedTuple):
     """An identifier that the trace met, without its value, which is personal data."""
 
     row: int
@@ -125,11 +121,8 @@ class _NumberIndex:
         return places // self._width, places % self._width
 
 
-Pair = tuple[int, int]
-"""Positions of two consignments."""
-
-
-SharedOfPairs = dict[Pair, list[SharedIdentifier]]
+SharedOfPairs = dict[tuple[int, int], list[SharedIdentifier]]
+"""Shared identifiers by the positions of two consignments."""
 
 
 class _LinkSearch:
@@ -196,9 +189,8 @@ class _LinkSearch:
         sharing = len(np.unique(rows[self._recent[rows]]))
         followed = sharing <= self._limits.sharing
         identifier = len(self._identifiers)
-        self._identifiers.append(
-            TracedIdentifier(int(self._known.rows[place]), column, sharing, followed=followed)
-        )
+        row = int(self._known.rows[place])
+        self._identifiers.append(TracedIdentifier(row, column, sharing, followed=followed))
         if not followed:
             return
         for mine in columns[~others].tolist():
