@@ -1,6 +1,6 @@
 """Study estimators of recall from selected results, and replay the gate, in simulated worlds of which the truth is known.
 
-    python -m benchmarks.estimators --keep DIR [--held-out] [--draws 24] [--only estimators figures gate days]
+    python -m benchmarks.estimators --keep DIR [--held-out] [--draws 24] [--only estimators figures gate]
     python -m benchmarks.estimators --keep DIR --short      # one small world, to see that it runs
 
 Each world is simulated and trained on once, in several variants of the recipe; their out-of-time scores are kept in DIR (about a
@@ -10,18 +10,15 @@ estimators   on the results as they came: each estimator of recall at 1 % of tra
 figures      recall and precision of single scores, with their intervals, on the same results
 gate         days drawn with replacement and results thinned, to every number of finds: how often each pair of variants passes as better,
              each refit as not demonstrably worse, and how often the interval of a difference contains the truth
-days         the same pairs on the finds of one or a few weeks, each taken for one day
 
 The held-out worlds are run only with `--held-out`, after every choice was made.
 """
 
-import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,10 +26,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.skill import tables_of
-from benchmarks.world import table
+from benchmarks.script import format_table, parse_options
+from benchmarks.worlds import World, read_tables
 from consignments.records import Target
-from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime, to_us
+from consignments.timestamps import US_PER_DAY
 from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.streams import FeatureInputs
 from models.fitting.baselines import fit_baselines
@@ -40,7 +37,7 @@ from models.fitting.boosting import grow_trees
 from training.config import EvaluationConfig, TrainConfig, parse_config
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
-from training.data.training_set import ObservedTables, build_data_set, get_true_labels
+from training.data.training_set import build_data_set, get_true_labels
 from training.evaluation.difference import MEASURES, judge_difference
 from training.evaluation.estimate import Estimate, attach_finds, draw_days
 from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, estimate_mean, weigh_finds
@@ -48,8 +45,6 @@ from training.evaluation.traffic import ScoredPeriod, compute_daily_capacity, ex
 from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
 from training.fitting.rolling_origin import compute_shares_above
 from training.runs.task import find_day_after_last_event
-from training.simulation.operation import simulate
-from training.simulation.parameters import load_parameters
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -57,40 +52,37 @@ Ints = NDArray[np.int64]
 Groups = Sequence[tuple[str, ...]]
 
 
-class World(NamedTuple):
-    """A simulated world: preset, seed, days, consignments a day, target, share that is inspected, and how, as TOML."""
-
-    preset: str
-    seed: int
-    days: int
-    per_day: int
-    target: Target
-    opened: float
-    inspection: str = ""
+def make_world(
+    preset: str, seed: int, size: tuple[int, int], target: Target, opened: float, inspection: str = ""
+) -> tuple[World, Target]:
+    """Return a world of some days and consignments a day, of which a share is inspected, and its target."""
+    name = preset.partition(":")[0]
+    changes = f"[prevalence.{name}]\nopened = {opened}\n[inspection]\n{inspection}\n"
+    return World(preset, seed, *size, changes), target
 
 
 BLIND = "xray_share = 0.0\ntips = {nps = 0.0, controlled_drug = 0.0, other_offence = 0.0, clear = 0.0}"
 WORLDS = {
-    "operation 1": World("operation", 201, 140, 700, "nps", 0.02),
-    "operation 2": World("operation", 202, 130, 400, "nps", 0.05, "rules_only_days = 50"),
-    "operation 3": World("operation", 209, 120, 400, "nps", 0.05, "random_share = 0.5"),
-    "enriched 1": World("enriched", 203, 140, 500, "nps", 0.06, "rules_only_days = 60"),
-    "enriched 2": World("enriched", 204, 110, 300, "any_offence", 0.03),
-    "enriched 3": World("enriched", 210, 130, 500, "controlled_drug", 0.06, BLIND),
-    "sweden": World("hard:sweden", 205, 140, 450, "nps", 0.05, "rules_only_days = 60"),
-    "brazil": World("hard:brazil", 206, 140, 450, "nps", 0.05),
-    "japan": World("hard:japan", 207, 130, 450, "nps", 0.05, "rules_only_days = 50"),
+    "operation 1": make_world("operation", 201, (140, 700), "nps", 0.02),
+    "operation 2": make_world("operation", 202, (130, 400), "nps", 0.05, "rules_only_days = 50"),
+    "operation 3": make_world("operation", 209, (120, 400), "nps", 0.05, "random_share = 0.5"),
+    "enriched 1": make_world("enriched", 203, (140, 500), "nps", 0.06, "rules_only_days = 60"),
+    "enriched 2": make_world("enriched", 204, (110, 300), "any_offence", 0.03),
+    "enriched 3": make_world("enriched", 210, (130, 500), "controlled_drug", 0.06, BLIND),
+    "sweden": make_world("hard:sweden", 205, (140, 450), "nps", 0.05, "rules_only_days = 60"),
+    "brazil": make_world("hard:brazil", 206, (140, 450), "nps", 0.05),
+    "japan": make_world("hard:japan", 207, (130, 450), "nps", 0.05, "rules_only_days = 50"),
 }
 POOLS: Groups = (("operation 1", "operation 2", "operation 3"), ("sweden", "brazil", "japan", "enriched 1"))
 """Worlds whose traffic is also judged together, as that of one larger operation, for more finds."""
 HELD_OUT = {
-    "operation 5": World("operation", 301, 130, 400, "nps", 0.05, "rules_only_days = 70"),
-    "kazakhstan": World("hard:kazakhstan", 302, 140, 450, "nps", 0.05, "rules_only_days = 60"),
-    "new zealand": World("hard:newzealand", 303, 130, 450, "nps", 0.05),
-    "enriched 4": World("enriched", 304, 110, 300, "any_offence", 0.03, "rules_only_days = 50"),
+    "operation 5": make_world("operation", 301, (130, 400), "nps", 0.05, "rules_only_days = 70"),
+    "kazakhstan": make_world("hard:kazakhstan", 302, (140, 450), "nps", 0.05, "rules_only_days = 60"),
+    "new zealand": make_world("hard:newzealand", 303, (130, 450), "nps", 0.05),
+    "enriched 4": make_world("enriched", 304, (110, 300), "any_offence", 0.03, "rules_only_days = 50"),
 }
 HELD_OUT_POOLS: Groups = (("operation 5", "kazakhstan", "new zealand"),)
-SHORT = {"short": World("operation", 1, 100, 150, "any_offence", 0.06, "rules_only_days = 40")}
+SHORT = {"short": make_world("operation", 1, (100, 150), "any_offence", 0.06, "rules_only_days = 40")}
 WINDOWS, WINDOW_DAYS = 3, 28
 LAG_DAYS = 14
 """A stale variant was fitted this many days earlier, or one or two windows earlier."""
@@ -111,7 +103,6 @@ MAX_REPEATS = 1.6
 FIND_EDGES, CELLS = (10, 30, 75, 150, np.inf), ("10-30", "30-75", "75-150", "over 150")
 EDGES = (-1.0, -0.1, -0.05, -0.03, -0.01, 0.01, 0.03, 0.05, 0.1, 1.0)
 STEPS = ("worse >10", "5-10", "3-5", "1-3", "equal ±1", "better 1-3", "3-5 ", "5-10 ", ">10 ")
-WEEKS = (1, 2, 3, 5, 8, 12)
 AT, RECALL = 0.01, "recall_at_1pct"
 WRONG_FROM = 0.03
 CANDIDATES = (*MEASURES, "average_precision", "roc_auc")
@@ -120,65 +111,45 @@ RESAMPLES = 200
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    options = parse_options(
+        __doc__, keep=Path("estimators"), held_out=False, short=False, draws=24, only=list(STUDIES)
     )
-    keep_help = "folder for the scores of each world; existing ones are reused"
-    parser.add_argument("--keep", type=Path, required=True, help=keep_help)
-    parser.add_argument("--held-out", action="store_true", help="the held-out worlds instead")
-    parser.add_argument("--short", action="store_true", help="one small world and few draws")
-    parser.add_argument("--draws", type=int, default=24, help="draws of each world for each number of finds")
-    parser.add_argument("--only", nargs="+", choices=list(STUDIES), default=list(STUDIES))
-    arguments = parser.parse_args()
-    worlds, pools = (HELD_OUT, HELD_OUT_POOLS) if arguments.held_out else (WORLDS, POOLS)
-    worlds, pools = (SHORT, ()) if arguments.short else (worlds, pools)
-    arguments.keep.mkdir(parents=True, exist_ok=True)
-    for name, world in worlds.items():
-        path = arguments.keep / f"{name}.parquet"
+    worlds, pools = (HELD_OUT, HELD_OUT_POOLS) if options.held_out else (WORLDS, POOLS)
+    worlds, pools = (SHORT, ()) if options.short else (worlds, pools)
+    options.keep.mkdir(parents=True, exist_ok=True)
+    for name, (world, target) in worlds.items():
+        path = options.keep / f"{name}.parquet"
         if not path.exists():
-            score_world(world).to_parquet(path)
+            score_world(world, target).to_parquet(path)
             print(f"{name}: scores kept", flush=True)
     groups = [(name,) for name in worlds] + list(pools)
-    draws = 2 if arguments.short else arguments.draws
-    for study in arguments.only:
-        print(f"\n**{study}**\n\n{STUDIES[study](arguments.keep, groups, draws)}", flush=True)
+    draws = 2 if options.short else options.draws
+    for study in options.only:
+        print(f"\n**{study}**\n\n{STUDIES[study](options.keep, groups, draws)}", flush=True)
 
 
-def score_world(world: World) -> pd.DataFrame:
+def score_world(world: World, target: Target) -> pd.DataFrame:
     """Simulate a world, train the variants before each window, and return its traffic with scores, results and truth."""
-    with TemporaryDirectory() as folder:
-        changes = Path(folder) / "changes.toml"
-        preset = world.preset.partition(":")[0]
-        changes.write_text(
-            f"[prevalence.{preset}]\nopened = {world.opened}\n[inspection]\n{world.inspection}\n"
-        )
-        parameters = load_parameters(changes, world.preset)
-    made = simulate(
-        parameters, days=world.days, per_day=world.per_day, prevalence=world.preset, seed=world.seed
-    )
-    tables, config = tables_of(made), parse_config({"weights": {"background_share": 0.12}})
-    frame, outcomes = tables.consignments, tables.outcomes
-    assert outcomes is not None
-    as_of = find_day_after_last_event(FeatureInputs.from_tables(Tables(frame, outcomes)))
-    received = get_time_column_us(frame, "received_at")
-    true = get_true_labels(frame["consignment_id"], made.truth, world.target)
-    source = TableFeatures.from_tables(tables, config.features, as_of)
+    made, config = world.simulate(), parse_config({"weights": {"background_share": 0.12}})
+    given = read_tables(made)
+    frame = given.frame
+    as_of = find_day_after_last_event(FeatureInputs.from_tables(Tables(frame, given.outcomes)))
+    true = get_true_labels(frame["consignment_id"], made.truth, target)
+    source = TableFeatures.from_tables(given.tables, config.features, as_of)
     spec = FeatureParameters(config.features).build_pipeline().spec
     matrix = FeatureMatrix(source.X, np.arange(len(source.X)), spec)
-    final = build_data_set(ObservedTables(frame, outcomes, as_of), world.target, config, held_out="nothing")
-    ends = to_datetime((int(received.max()) // US_PER_DAY + 1) * US_PER_DAY)
-    begins = [ends - timedelta(days=WINDOW_DAYS * (place + 1)) for place in range(WINDOWS)]
+    final = build_data_set(given.observe(as_of), target, config, held_out="nothing")
+    windows = list(given.iterate_windows(WINDOWS, WINDOW_DAYS))
     window = np.full(len(frame), -1)
-    for place, start in enumerate(begins):
-        window[(received >= to_us(start)) & (window < 0)] = place
+    for place, (_, inside) in enumerate(windows):
+        window[inside] = place
     weight, scores = np.zeros(len(frame)), dict[str, Floats]()
     parts, one_each = SplitFeatures(final, matrix), np.ones(len(frame))
-    for place, start in enumerate(begins):
-        inside = window == place
+    for place, (start, inside) in enumerate(windows):
         weight[inside] = parts.estimate_result_weights(inside, 1, one_each)[inside]
         for lag in (0, LAG_DAYS) if place < WINDOWS - 1 else (0,):
-            observed = ObservedTables(frame, outcomes, start - timedelta(days=lag))
-            data = build_data_set(observed, world.target, config, held_out="nothing")
+            observed = given.observe(start - timedelta(days=lag))
+            data = build_data_set(observed, target, config, held_out="nothing")
             tested = (window >= 0) & (window <= place)
             own = fit_recipe(Recipe(source, config), data, tested, matrix).matrix
             for name, raw in _score_variants(SplitFeatures(data, own), config, true.positive, world.seed):
@@ -189,15 +160,10 @@ def score_world(world: World) -> pd.DataFrame:
                 if lag:
                     break
     columns = {
-        "window": window,
-        "day": received // US_PER_DAY,
-        "office": extract_texts(frame, "office"),
-        "known": final.labels.known,
-        "positive": final.labels.positive,
-        "truth": true.positive,
-        "logged": final.labels.probability,
-        "weight": weight,
-    }
+        "window": window, "day": given.received_us // US_PER_DAY, "office": extract_texts(frame, "office"),
+        "known": final.labels.known, "positive": final.labels.positive, "truth": true.positive,
+        "logged": final.labels.probability, "weight": weight,
+    }  # fmt: skip
     return pd.DataFrame(columns | scores)[window >= 0].reset_index(drop=True)
 
 
@@ -458,13 +424,14 @@ def _contains(frame: pd.DataFrame) -> "pd.Series":
 
 def render(frame: pd.DataFrame) -> str:
     """Render a table with three significant digits."""
-    lines = [
-        f"| {' '.join(map(str, np.atleast_1d(np.array(name, dtype=object))))} | "
-        + " | ".join("" if np.isnan(each) else f"{each:.3g}" for each in row)
-        + " |"
+    rows = [
+        [
+            " ".join(map(str, np.atleast_1d(np.array(name, dtype=object)))),
+            *("" if np.isnan(each) else f"{each:.3g}" for each in row),
+        ]
         for name, row in zip(frame.index, frame.to_numpy(dtype=float), strict=True)
     ]
-    return table(["", *map(str, frame.columns)], lines)
+    return format_table(["", *map(str, frame.columns)], rows)
 
 
 def iterate_draws(traffic: Traffic, draws: int) -> Iterator[tuple[Ints, Ints]]:
@@ -482,16 +449,6 @@ def iterate_draws(traffic: Traffic, draws: int) -> Iterator[tuple[Ints, Ints]]:
             kept = rng.random(len(finds)) < min(share, 1.0)
             if kept.sum() >= MIN_DRAWN_FINDS:
                 yield finds[kept], day[kept]
-
-
-def iterate_weeks(traffic: Traffic, draws: int) -> Iterator[tuple[Ints, Ints]]:
-    """Yield the known finds of a few weeks drawn without replacement, each week taken for one day."""
-    rng, week = np.random.default_rng(7), traffic.day[traffic.finds] // 7
-    for count in WEEKS:
-        for _ in range(draws if count <= len(np.unique(week)) else 0):
-            finds = np.flatnonzero(np.isin(week, rng.choice(np.unique(week), count, replace=False)))
-            if len(finds) >= FIND_EDGES[0]:
-                yield finds, week[finds]
 
 
 def study_figures(folder: Path, groups: Groups, draws: int) -> str:  # noqa: ARG001
@@ -535,55 +492,34 @@ def _describe_coverage(frame: pd.DataFrame, by: list[str]) -> str:
 
 def study_gate(folder: Path, groups: Groups, draws: int) -> str:
     """Replay the gate on every pair of variants, in both directions, by the number of known finds."""
-    frame, differences = _replay(folder, groups, lambda traffic: iterate_draws(traffic, draws), by_days=False)
-    models = frame[(frame["old"] != RULES) & (frame["new"] != RULES)]
-    steps = [_render_steps(models, "cell", primary) for primary in CANDIDATES]
-    covered = _describe_coverage(differences[differences["size"] >= FIND_EDGES[0]], ["measure", "cell"])
-    return "\n\n".join([f"{len(models):,} decisions", *steps, _render_refits(frame), covered])
-
-
-def study_days(folder: Path, groups: Groups, draws: int) -> str:
-    """Replay it on the finds of a few weeks, each taken for one day: few days show little of how much days differ."""
-    frame, differences = _replay(folder, groups, lambda traffic: iterate_weeks(traffic, draws), by_days=True)
-    models = frame[(frame["old"] != RULES) & (frame["new"] != RULES)]
-    primary = differences[differences["measure"] == MEASURES[0]]
-    return "\n\n".join(
-        [_render_steps(models, "size", MEASURES[0]), _describe_coverage(primary, ["measure", "size"])]
-    )
-
-
-def _replay(
-    folder: Path, groups: Groups, sample: Callable[[Traffic], Iterator[tuple[Ints, Ints]]], *, by_days: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the decisions, by the gate's rule for each primary measure, and the differences, with the number of finds or days."""
     rows, differences = list[Any](), list[Any]()
     for traffic in iterate_traffic(folder, groups):
-        for finds, day in sample(traffic):
-            size = len(np.unique(day)) if by_days else len(finds)
+        for finds, day in iterate_draws(traffic, draws):
             for a, b in traffic.list_pairs():
                 gains = traffic.estimate_gains(a, b, finds, day)
                 true = {name: traffic.get_true_difference(a, b, name) for name in gains}
-                differences += [(name, size, gain, true[name]) for name, gain in gains.items()]
+                differences += [(name, len(finds), gain, true[name]) for name, gain in gains.items()]
                 for sign, old, new in ((1, a, b), (-1, b, a)):
                     mine = gains if sign > 0 else {name: _reverse(gain) for name, gain in gains.items()}
                     not_worse = all(mine[name].sign >= 0 for name in MEASURES)
                     better = [not_worse and judge_difference(mine[name]) == "better" for name in CANDIDATES]
-                    rows.append((old, new, size, sign * true[RECALL], not_worse, *better))
+                    rows.append((old, new, len(finds), sign * true[RECALL], not_worse, *better))
     frame = pd.DataFrame(rows, columns=["old", "new", "size", "true", "not worse", *CANDIDATES])
-    cell = pd.cut(frame["size"], FIND_EDGES, right=False, labels=CELLS)
-    return frame.assign(cell=cell, step=pd.cut(frame["true"], EDGES, labels=STEPS)), _build_coverage(
-        differences
-    )
+    frame["cell"] = pd.cut(frame["size"], FIND_EDGES, right=False, labels=CELLS)
+    frame["step"] = pd.cut(frame["true"], EDGES, labels=STEPS)
+    models = frame[(frame["old"] != RULES) & (frame["new"] != RULES)]
+    coverage = _build_coverage(differences)
+    covered = _describe_coverage(coverage[coverage["size"] >= FIND_EDGES[0]], ["measure", "cell"])
+    steps = [
+        f"By {primary}, %:\n\n"
+        + render(100 * models.groupby(["cell", "step"], observed=False)[primary].mean().unstack())
+        for primary in CANDIDATES
+    ]
+    return "\n\n".join([f"{len(models):,} decisions", *steps, _render_refits(frame), covered])
 
 
 def _reverse(gain: Estimate) -> Estimate:
     return replace(gain, value=-gain.value, low=-gain.high, high=-gain.low)
-
-
-def _render_steps(frame: pd.DataFrame, by: str, primary: str) -> str:
-    """Render the share that passes as better, in percent, by the true difference of recall at 1 %."""
-    share = 100 * frame.groupby([by, "step"], observed=False)[primary].mean().unstack()
-    return f"By {primary}, %:\n\n{render(share)}"
 
 
 def _render_refits(frame: pd.DataFrame) -> str:
@@ -612,7 +548,6 @@ STUDIES: dict[str, Callable[[Path, Groups, int], str]] = {
     "estimators": study_estimators,
     "figures": study_figures,
     "gate": study_gate,
-    "days": study_days,
 }
 
 if __name__ == "__main__":

@@ -51,21 +51,7 @@ ROUNDS = 200
 
 @dataclass(frozen=True)
 class Past:
-    """Data that both models may use.
-
-    Attributes
-    ----------
-    frame : DataFrame, (n rows)
-        All consignments.
-    known, positive : bool array, (n,)
-        Results visible at the beginning of the test period.
-    background : int64 array
-        Rows drawn from the uninspected ones before it.
-    test : int64 array
-        Rows of the test period.
-    outcomes : DataFrame
-        All outcomes; the counts use each from the time it was visible.
-    """
+    """What both models may use: results visible when the test period begins, rows drawn from the uninspected ones before it, and its rows."""
 
     frame: pd.DataFrame
     known: NDArray[np.bool_]
@@ -75,15 +61,15 @@ class Past:
     outcomes: pd.DataFrame
 
 
-def hour_form(past: Past) -> Floats:
+def score_by_hour_form(past: Past) -> Floats:
     """Score the test rows: labelled rows, n-gram SVD of the description, codes, value per kilogram, counts by name."""
     rows = np.flatnonzero(past.known)
     X = _plain_columns(past.frame, rows)
     return _fitted(X, rows, past, np.ones(len(rows)))
 
 
-def strong_form(past: Past) -> Floats:
-    """Score the test rows as `hour_form`, with counts and rates by raw keys, and uninspected rows as weak negatives."""
+def score_by_strong_form(past: Past) -> Floats:
+    """Score the test rows as `score_by_hour_form`, with counts and rates by raw keys, and uninspected rows as weak negatives."""
     labelled = np.flatnonzero(past.known)
     rows = np.concatenate([labelled, past.background])
     X = np.hstack([_plain_columns(past.frame, labelled), _counted_columns(past)])
@@ -139,60 +125,26 @@ def count_arrivals_before(key: "pd.Series", by_time: Ints) -> NDArray[np.float32
 
 def _counted_columns(past: Past) -> NDArray[np.float32]:
     """Count earlier arrivals, results and positives for each raw key, and a smoothed rate; float32 (n, 4 keys)."""
-    frame = past.frame
-    lane = frame["hs_code"].str[:6] + "|" + frame["departure_country"]
-    results = KnownResults.read(frame, past.outcomes)
-    return np.hstack([results.count_by_key(key) for key in [*(frame[name] for name in PARTIES), lane]])
-
-
-@dataclass(frozen=True)
-class KnownResults:
-    """Final results and the times at which each was visible, for counting by any key.
-
-    Attributes
-    ----------
-    received, by_time : int64 array, (n,)
-        Seconds of arrival, and the rows in that order.
-    row, visible : int64 array, (results,)
-        Rows with a result, and the second from which it was known.
-    found : bool array, (results,)
-        Results that are NPS.
-    """
-
-    received: Ints
-    by_time: Ints
-    row: Ints
-    visible: Ints
-    found: NDArray[np.bool_]
-
-    @classmethod
-    def read(cls, frame: pd.DataFrame, outcomes: pd.DataFrame) -> "KnownResults":
-        """Read the last final result of each consignment."""
-        received = frame["received_at"].astype("datetime64[us, UTC]").astype(np.int64).to_numpy() // SECONDS
-        final = outcomes[outcomes["result"].isin(["nps", "controlled_drug", "other_offence", "clear"])]
-        final = final.assign(visible=compute_visible_us(final) // SECONDS)
-        final = final.sort_values("visible").drop_duplicates("consignment_id", keep="last")
-        place = pd.Series(np.arange(len(frame)), index=frame["consignment_id"])
-        row = place.reindex(final["consignment_id"])
-        final = final[row.notna().to_numpy()]
-        return cls(
-            received,
-            np.argsort(received, kind="stable"),
-            row.dropna().to_numpy(dtype=np.int64),
-            final["visible"].to_numpy(),
-            (final["result"] == "nps").to_numpy(),
-        )
-
-    def count_by_key(self, key: "pd.Series") -> NDArray[np.float32]:
-        """Count earlier arrivals, results and positives of each consignment, and the smoothed rate; float32 (n, 4)."""
+    frame, outcomes = past.frame, past.outcomes
+    received = frame["received_at"].astype("datetime64[us, UTC]").astype(np.int64).to_numpy() // SECONDS
+    by_time = np.argsort(received, kind="stable")
+    final = outcomes[outcomes["result"].isin(["nps", "controlled_drug", "other_offence", "clear"])]
+    final = final.assign(visible=compute_visible_us(final) // SECONDS)
+    final = final.sort_values("visible").drop_duplicates("consignment_id", keep="last")
+    place = pd.Series(np.arange(len(frame)), index=frame["consignment_id"]).reindex(final["consignment_id"])
+    final, row = final[place.notna().to_numpy()], place.dropna().to_numpy(dtype=np.int64)
+    visible, found = final["visible"].to_numpy(), (final["result"] == "nps").to_numpy()
+    columns: list[Floats] = []
+    for key in (
+        *(frame[name] for name in PARTIES),
+        frame["hs_code"].str[:6] + "|" + frame["departure_country"],
+    ):
         code = pd.factorize(key)[0].astype(np.int64)
-        found, visible = self.found, self.visible
-        opened = count_events_before(code, self.received, self.row, visible)
-        finds = count_events_before(code, self.received, self.row[found], visible[found])
+        opened = count_events_before(code, received, row, visible)
+        finds = count_events_before(code, received, row[found], visible[found])
         rate = (finds + RATE_STRENGTH * found.mean()) / (opened + RATE_STRENGTH)
-        return np.column_stack([count_arrivals_before(key, self.by_time), opened, finds, rate]).astype(
-            np.float32
-        )
+        columns += [count_arrivals_before(key, by_time), opened, finds, rate]
+    return np.column_stack(columns).astype(np.float32)
 
 
 def count_events_before(code: Ints, received: Ints, row: Ints, visible: Ints) -> Floats:
