@@ -7,7 +7,8 @@ however late answers are, and latency counts from the scheduled time.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -18,17 +19,7 @@ LENGTH = b"content-length: "
 
 
 class LoadResult(NamedTuple):
-    """Result of a run under load.
-
-    Attributes
-    ----------
-    seconds : float64 array, (answers,)
-        From each request to its answer.
-    faults : int
-        Answers with another status than 200.
-    lasted : float
-        Seconds from the first request to the last answer.
-    """
+    """Result of a load: seconds from each request to its answer, answers with another status than 200, and how long it lasted."""
 
     seconds: NDArray[np.float64]
     faults: int
@@ -92,12 +83,20 @@ class _Run:
         self._over = asyncio.Event()
         self._open = False
 
-    async def connect(self, port: int, connections: int) -> None:
+    @asynccontextmanager
+    async def connect(self, port: int, connections: int) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         for _ in range(connections):
             _, made = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
             self._all.append(made)
         self._free = deque(self._all)
+        try:
+            yield
+        finally:
+            self._over.set()
+            for connection in self._all:
+                assert connection.transport is not None
+                connection.transport.close()
 
     async def closed(self) -> LoadResult:
         """Keep every connection busy."""
@@ -161,21 +160,12 @@ class _Run:
         elif not self._busy:
             self._over.set()
 
-    def close(self) -> None:
-        self._over.set()
-        for connection in self._all:
-            assert connection.transport is not None
-            connection.transport.close()
-
 
 async def closed_loop(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> LoadResult:
     """Keep some connections busy for a time, or until there are no more requests."""
     run = _Run(requests, time.perf_counter() + seconds)
-    await run.connect(port, connections)
-    try:
+    async with run.connect(port, connections):
         return await run.closed()
-    finally:
-        run.close()
 
 
 async def open_loop(
@@ -183,8 +173,5 @@ async def open_loop(
 ) -> LoadResult:
     """Send at a rate for a time; there must be more connections than are ever busy at once."""
     run = _Run(requests, time.perf_counter() + seconds)
-    await run.connect(port, connections)
-    try:
+    async with run.connect(port, connections):
         return await run.opened(per_second)
-    finally:
-        run.close()

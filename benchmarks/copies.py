@@ -27,16 +27,7 @@ WORLD_DAYS = 300
 
 @dataclass(frozen=True)
 class Copies:
-    """Copies of a world.
-
-    Attributes
-    ----------
-    name : str
-        Part of the identifiers of consignments.
-    count : int
-    first_day, days : float
-        The days into which the 300 days of the world are stretched or pressed.
-    """
+    """Copies of a world; `name` is part of their identifiers, and its 300 days are stretched or pressed into `days` from `first_day` on."""
 
     name: str
     count: int

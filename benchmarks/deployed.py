@@ -9,39 +9,40 @@ from typing import NamedTuple
 
 import numpy as np
 from mlflow import MlflowClient
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from benchmarks.approval import create_approver, sign_record
-from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, to_consignments
+from benchmarks.worlds import read_tables
+from consignments.records import Consignment
+from consignments.tables import to_consignments
 from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from features.streams import compute_feature_matrix
 from models.bundle import Bundle, ModelCard, SelfTestExamples, write_bundle
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
+from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.registry import Registry
 from models.risk_model import RiskModel
+from models.signatures.key_holders import Approver, Approvers
+from models.signatures.keys import SigningKey
+from models.signatures.signed_record import SignedRecord
 from serving.deployment.publisher import publish
+from serving.event_log.events import ArrivalEvent, DecisionEvent
 from serving.process.settings import Settings
 from training.simulation.operation import simulate
 
 PARAMS = TreeParams(trees=300, leaves=31, depth=8, rows_in_leaf=20)
 PER_DAY = 1000
+APPROVER = "a benchmark"
+NO_REASONS = b"\x90"
 FITTING_ROWS = 8_000
 WEIGHTIEST = 40
 """Features of the artificial target; the more, the more different ones are on the paths of trees."""
 
 
 class SimulatedStream(NamedTuple):
-    """A simulated stream of consignments.
-
-    Attributes
-    ----------
-    tables : Tables
-    records : list of Consignment
-        Consignments of `tables`, in their order.
-    """
+    """A simulated stream: tables, and their consignments in order."""
 
     tables: Tables
     records: list[Consignment]
@@ -49,12 +50,7 @@ class SimulatedStream(NamedTuple):
 
 def make_world(rows: int, seed: int = 1) -> SimulatedStream:
     """Simulate at least `rows` consignments."""
-    made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=seed)
-    tables = Tables(
-        check_frame(made.consignments, Consignment).frame,
-        check_frame(made.outcomes, Outcome).frame,
-        check_frame(made.alerts, Alert).frame,
-    )
+    tables = read_tables(simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=seed)).tables
     return SimulatedStream(tables, to_consignments(tables.consignments, Consignment))
 
 
@@ -93,32 +89,35 @@ def _made_up_risk(X: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 
 
 def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
-    """Register, promote and publish the model as a user does, and return the settings of a service.
+    """Register, promote and publish versions of the model that score alike, and return the settings of a service.
 
-    Parameters
-    ----------
-    folder : Path
-        For MLflow's store and for the service's state directory, `state`.
-    versions : int
-        Number of versions that score alike, each with its own card. The last one scores.
+    MLflow's store and the state directory of the service, `state`, are in the folder. The last version scores.
     """
     registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
     client = MlflowClient(tracking_uri=registry.tracking_uri)
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
     state_dir = folder / "state"
     state_dir.mkdir()
-    key = create_approver(state_dir)
+    key = SigningKey.create(state_dir / "approver.key")
+    Approvers([Approver(APPROVER, key.public.text)]).write(state_dir / "approvers.toml")
     settings = Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)})
     example = make_world(1).tables.consignments.head(2)
     for number in range(1, versions + 1):
-        sha256 = write_benchmark_bundle(grown, folder / f"bundle-{number}", number)
+        bundle = folder / f"bundle-{number}"
+        sha256 = write_benchmark_bundle(grown, bundle, number)
         run = client.create_run(experiment)
         version = registry.register(
-            run.info.run_id, folder / f"bundle-{number}",
-            example=example, description="of a benchmark", tags={"target": "nps"},
-        )  # fmt: skip
+            run.info.run_id, bundle, example=example, description="of a benchmark", tags={"target": "nps"}
+        )
         records = [each.record for each in registry.list_signed_records(version.name)]
-        registry.append_record(sign_record(key, version.number, sha256, datetime.now(UTC), records))
+        record = PromotionRecord(
+            number=len(records) + 1, name="nps-risk", version=version.number,
+            replaces=records[-1].version if records else None, bundle_sha256=sha256, recipe_sha256="",
+            approved_by=APPROVER, why="to measure", approved_at=datetime.now(UTC), way="forced",
+            sentence="Forced, to measure.", rules={}, comparison=None, forced=True, figures=None,
+            previous_sha256=records[-1].compute_sha256() if records else GENESIS_SHA256,
+        )  # fmt: skip
+        registry.append_record(SignedRecord(record).sign(key))
         publish(registry, f"models:/{version.name}@champion", settings)
     return settings
 
@@ -136,11 +135,14 @@ def write_benchmark_bundle(grown: GrownModel, directory: Path, number: int) -> s
     )
     examples = SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16])
     bundle = Bundle(
-        card=card,
-        config=FeatureConfig(),
-        fitted=values,
-        arrays=arrays,
-        model=grown.risk,
-        examples=examples,
+        card=card, config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk, examples=examples
     )
     return write_bundle(directory, bundle)
+
+
+def build_decision(
+    arrival: ArrivalEvent, features: bytes, model: tuple[str, str, str], score: float = 0.01
+) -> DecisionEvent:
+    """Build the entry of a routine decision; `model` is its name, and the SHA-256 of its bundle and of its features."""
+    judged = features, score, "routine", NO_REASONS, *model
+    return DecisionEvent(*(*astuple(arrival), *judged))

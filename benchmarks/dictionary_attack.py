@@ -7,11 +7,11 @@ keys as well, so the dictionary is of no use. With the key, the indicators of a 
 The times are for one core; an attacker with n cores needs an n-th of them.
 """
 
-import argparse
 import secrets
 import time
 from typing import NamedTuple
 
+from benchmarks.script import parse_options
 from features.indicators.operation_keys import SECRET_BYTES, OperationKey
 from features.normalization.names import normalize_name
 from features.normalization.phones import normalize_phone
@@ -66,11 +66,7 @@ def format_time(seconds: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--guesses", type=int, default=300_000)
-    guesses = parser.parse_args().guesses
+    guesses = parse_options(__doc__, guesses=300_000).guesses
     key = OperationKey("EXAMPLE", secrets.token_bytes(SECRET_BYTES))
     with_key, without = recover(key, guesses)
     print(

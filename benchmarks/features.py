@@ -5,14 +5,15 @@
 On a simulated world, one thread; kernels are compiled before anything is measured. Figures are CPU time.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, to_consignments
+from benchmarks.script import parse_options
+from benchmarks.worlds import read_tables
+from consignments.records import Consignment
+from consignments.tables import to_consignments
 from consignments.timestamps import to_day
 from features.batch import Tables, build_arrival_events, build_outcome_events
 from features.config import FeatureConfig
@@ -31,17 +32,8 @@ WARM_ROWS = 500
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=20_000, help="number of consignments")
-    rows = parser.parse_args().rows
-    made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1)
-    tables = Tables(
-        check_frame(made.consignments, Consignment).frame,
-        check_frame(made.outcomes, Outcome).frame,
-        check_frame(made.alerts, Alert).frame,
-    )
+    rows = parse_options(__doc__, rows=20_000).rows
+    tables = read_tables(simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1)).tables
     few = Tables(tables.consignments.head(WARM_ROWS), tables.outcomes, tables.alerts)
     compute_feature_matrix(few)
 
@@ -61,9 +53,8 @@ def main() -> None:
     def arrive() -> None:
         for place, record in enumerate(records):
             assert record.received_at is not None
-            ledger.record_arrival(
-                record.consignment_id, to_day(record.received_at), keys[place], counterparts[place], X[place],
-            )  # fmt: skip
+            key = keys[place], counterparts[place]
+            ledger.record_arrival(record.consignment_id, to_day(record.received_at), *key, X[place])
 
     def count_table() -> None:
         fold = TableFold(arrivals, outcomes)
@@ -75,16 +66,8 @@ def main() -> None:
     tell("normal forms", count, lambda: [normalize_consignment(record) for record in records])
     tell("everything but history (normal forms included)", count, describe)
     tell("history, one at a time (read and count)", count, arrive)
-    tell(
-        "history, the whole table in one fold",
-        count,
-        count_table,
-    )
-    tell(
-        "batch: table to feature matrix, all of it",
-        count,
-        lambda: compute_feature_matrix(tables),
-    )
+    tell("history, the whole table in one fold", count, count_table)
+    tell("batch: table to feature matrix, all of it", count, lambda: compute_feature_matrix(tables))
 
 
 def tell(piece: str, count: int, work: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ The held-out sets are run by `--held-out`. Without `--sets`, all sets that are n
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def main() -> None:
         for seed in options.seeds:
             world = World(f"hard:{name}", seed, options.days, options.per_day)
             path = options.keep and options.keep / f"final-{name}-{seed}-{world.days}-{world.per_day}.json"
-            found[f"{name} {seed}"] = read_or_measure(path, Found, lambda world=world: measure(world))
+            found[f"{name} {seed}"] = read_or_measure(path, Found, partial(measure, world))
     print(render(found))
 
 

@@ -1,21 +1,23 @@
 """Measure the cost of history, in batch and live, and compare it with pandas.
 
-    python -m benchmarks.history [speed live pandas] [--rows 200000]
+    python -m benchmarks.history [--rows 200000]
 
 Rows and keys are synthetic: 12 keys for each consignment, drawn from populations that grow with the rows (1.9 keys of a consignment
 are new), two outcomes in a hundred consignments, 25 readings for each key. Figures are CPU time of one thread, without creating the
 rows; kernels are compiled before.
 """
 
-import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.script import parse_options
 from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
@@ -35,9 +37,7 @@ POPULATIONS = {
 SKEW = 1.6
 """Key number = population x u ** skew: the first tenth of a population gets a quarter of the rows."""
 KINDS = tuple(
-    KeyKind(
-        name, name, None, lambda _, __: "", side=next((side for side in SIDES if name.startswith(side)), None)
-    )
+    KeyKind(name, name, None, (), side=next((side for side in SIDES if name.startswith(side)), None))
     for name in POPULATIONS
 )
 START, DAYS = 19_783, 300
@@ -61,26 +61,17 @@ class SyntheticTraffic:
         return START * US_PER_DAY + np.arange(self.rows) * (DAYS * US_PER_DAY // self.rows)
 
     def arrivals(self) -> ArrivalEvents:
-        import pyarrow as pa
-
         names = pa.array(np.arange(self.rows)).cast(pa.large_string())
         return ArrivalEvents(names, self.received_us, np.full(self.rows, NO_TIME))
 
     def outcomes(self) -> Outcomes:
-        import pyarrow as pa
-
         random = np.random.default_rng(1)
         opened = np.sort(random.choice(self.rows, int(OUTCOME_SHARE * self.rows), replace=False))
         known = self.received_us[opened] + DELAY_DAYS * US_PER_DAY + 1
         found = random.random(len(opened)) < FIND_SHARE
-        return Outcomes(
-            pa.array(opened).cast(pa.large_string()),
-            known,
-            known,
-            np.full(len(opened), NO_TIME),
-            None,
-            ["nps" if find else "clear" for find in found.tolist()],
-        )
+        results = ["nps" if find else "clear" for find in found.tolist()]
+        names = pa.array(opened).cast(pa.large_string())
+        return Outcomes(names, known, known, np.full(len(opened), NO_TIME), None, results)
 
     def keys(self, begin: int, end: int) -> Keys:
         """Return the keys of some rows, (rows, kinds)."""
@@ -121,28 +112,27 @@ def fold(world: SyntheticTraffic, out: NDArray[np.float32] | None = None) -> tup
     return seconds, history
 
 
-def speed(options: argparse.Namespace) -> None:
-    seconds, history = fold(SyntheticTraffic(options.rows))
+def measure_batch(rows: int) -> None:
+    """Measure the batch, and the memory of its table."""
+    seconds, history = fold(SyntheticTraffic(rows))
     arrays = history.get_arrays()
     slots, keys = history.nbytes - sum(part.nbytes for part in history._parts), len(history)
     used = arrays.heads.nbytes + arrays.days.nbytes + slots
-    print(f"| batch, events/s/core | {options.rows * (1 + OUTCOME_SHARE) / seconds:,.0f} |")
-    print(f"| keys | {keys:,} |")
-    print(f"| bytes a key, in use, counterparts apart | {used / keys:.0f} |")
+    print(f"| batch, events/s/core | {rows * (1 + OUTCOME_SHARE) / seconds:,.0f} |")
+    print(f"| bytes a key of {keys:,}, in use, counterparts apart | {used / keys:.0f} |")
     print(f"| bytes a key, in use, counterparts | {arrays.counterparts.nbytes / keys:.0f} |")
     print(f"| bytes a key, held (room to grow included) | {history.nbytes / keys:.0f} |")
 
 
-def live(options: argparse.Namespace) -> None:
-    world = SyntheticTraffic(options.rows)
-    ledger = LiveHistory(fold(world)[1])
-    day = START + DAYS
+def measure_live(rows: int) -> None:
+    """Measure one event at a time."""
+    world = SyntheticTraffic(rows)
+    ledger, day = LiveHistory(fold(world)[1]), START + DAYS
     keys = np.concatenate([world.keys(begin, begin + 1_000) for begin in range(0, LIVE_EVENTS, 1_000)])
-    names = [f"live {number}" for number in range(LIVE_EVENTS)]
     row = np.zeros(History(KINDS).width, dtype=np.float32)
     begin = time.process_time()
-    for number, name in enumerate(names):
-        ledger.record_arrival(name, day, keys[number], keys[number], row)
+    for number in range(LIVE_EVENTS):
+        ledger.record_arrival(f"live {number}", day, keys[number], keys[number], row)
     took = (time.process_time() - begin) / LIVE_EVENTS
     print(f"| live, one event, read and counted, µs | {took * 1e6:.1f} |")
 
@@ -157,33 +147,26 @@ FIRST_GUESS = {"nps": 0.01, "controlled_drug": 0.01, "any_offence": 0.05}
 FOUND = tuple(FIRST_GUESS)
 TOLERANCE = 1e-6
 """Tolerance of shares and ratios, which are not computed in the same order of operations everywhere."""
-Frame = dict[str, Any]
+Columns = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class EventColumns:
-    """A world as columns: consignments with `us`, `day` and a key of each kind; results with `us`, `day`, keys, positives."""
-
-    rows: dict[str, NDArray[np.int64]]
-    result_rows: dict[str, NDArray[np.int64]]
-
-    @classmethod
-    def of(cls, world: SyntheticTraffic) -> "EventColumns":
-        outcomes = world.outcomes()
-        keys = np.concatenate([keys for keys, _ in world.pieces()]).view(np.int64)
-        opened = np.asarray(outcomes.consignment_id.cast("int64"))
-        rows = {"us": world.received_us, "day": world.received_us // US_PER_DAY}
-        result_rows = {"us": outcomes.visible_us, "day": outcomes.visible_us // US_PER_DAY}
-        for target in FOUND:
-            wanted = {"nps", "controlled_drug"} if target == "any_offence" else {target}
-            result_rows[target] = np.array([result in wanted for result in outcomes.result], np.int64)
-        for kind, name in enumerate(POPULATIONS):
-            rows[name] = np.ascontiguousarray(keys[:, kind])
-            result_rows[name] = rows[name][opened]
-        return cls(rows, result_rows)
+def list_columns(world: SyntheticTraffic) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return consignments with `us`, `day` and a key of each kind, and results with the same and the positives of each target."""
+    outcomes = world.outcomes()
+    keys = np.concatenate([keys for keys, _ in world.pieces()]).view(np.int64)
+    opened = np.asarray(outcomes.consignment_id.cast("int64"))
+    rows = {"us": world.received_us, "day": world.received_us // US_PER_DAY}
+    results = {"us": outcomes.visible_us, "day": outcomes.visible_us // US_PER_DAY}
+    for target in FOUND:
+        wanted = {"nps", "controlled_drug"} if target == "any_offence" else {target}
+        results[target] = np.array([result in wanted for result in outcomes.result], np.int64)
+    for kind, name in enumerate(POPULATIONS):
+        rows[name] = np.ascontiguousarray(keys[:, kind])
+        results[name] = rows[name][opened]
+    return pd.DataFrame(rows), pd.DataFrame(results)
 
 
-def readings_from(counts: Frame, common: Frame) -> list[Any]:
+def compute_readings(counts: Columns, common: Columns) -> list[Any]:
     """Compute the readings `SAME` from the counts of a kind; columns of any library with array operations.
 
     `counts` has ever, in_1 to in_90, since_first and since_last (missing for a new key), known, the positives of each target,
@@ -210,10 +193,8 @@ def readings_from(counts: Frame, common: Frame) -> list[Any]:
     return [values[name] for name in SAME]
 
 
-def by_pandas(given: EventColumns) -> list[Any]:
-    import pandas as pd
-
-    rows, result_rows = pd.DataFrame(given.rows), pd.DataFrame(given.result_rows)
+def compute_by_pandas(rows: pd.DataFrame, result_rows: pd.DataFrame) -> list[Any]:
+    """Compute the readings `SAME` of each kind of keys."""
 
     def results(kind: str | None) -> Any:
         """Sum the results in order, and join to each row the last one that it may see."""
@@ -243,21 +224,21 @@ def by_pandas(given: EventColumns) -> list[Any]:
         seen = results(kind)
         counts["since_find"] = (rows["day"] - seen["found"]).to_numpy()
         counts |= {name: seen[name].fillna(0).to_numpy() for name in ("known", *FOUND)}
-        columns += readings_from(counts, everybody)
+        columns += compute_readings(counts, everybody)
     return columns
 
 
-def compare(options: argparse.Namespace) -> None:
+def compare_with_pandas(rows: int) -> None:
     """Compare with pandas: CPU time of each, and the values that differ."""
-    world = SyntheticTraffic(options.rows)
-    X = np.zeros((options.rows, History(KINDS).width), dtype=np.float32)
+    world = SyntheticTraffic(rows)
+    X = np.zeros((rows, History(KINDS).width), dtype=np.float32)
     ours, _ = fold(world, X)
     print(f"| npsrisk, all {WIDTH} readings of {len(KINDS)} keys and those of the sides, s | {ours:.2f} |")
     names = [reading.name for reading in READINGS]
     places = [kind * WIDTH + names.index(name) for kind in range(len(KINDS)) for name in SAME]
-    given = EventColumns.of(world)
+    given = list_columns(world)
     begin = time.process_time()
-    columns = by_pandas(given)
+    columns = compute_by_pandas(*given)
     took = time.process_time() - begin
     differ = {
         names[place % WIDTH]
@@ -268,20 +249,13 @@ def compare(options: argparse.Namespace) -> None:
     print(f"| pandas, {len(SAME)} of these readings, s | {took:.2f}, {compared} |")
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], None]] = {"speed": speed, "live": live, "pandas": compare}
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
-    parser.add_argument("--rows", type=int, default=200_000)
-    options = parser.parse_args(arguments)
+def main() -> None:
+    rows = parse_options(__doc__, rows=200_000).rows
     fold(SyntheticTraffic(2_000))
-    for part in options.parts or PARTS:
-        print(f"\n{part}, {options.rows:,} rows\n\n| what | |\n|---|---|", flush=True)
-        PARTS[part](options)
+    print(f"\n| {rows:,} rows | |\n|---|---|", flush=True)
+    measure_batch(rows)
+    measure_live(rows)
+    compare_with_pandas(rows)
 
 
 if __name__ == "__main__":

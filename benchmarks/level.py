@@ -8,6 +8,7 @@ interval in bundle and page is of true NPS for one predicted. About 45 seconds o
 """
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def main() -> None:
             world = World(preset, seed, options.days, options.per_day)
             path = options.keep and options.keep / f"level-{preset}-{seed}-{world.days}-{world.per_day}.json"
             try:
-                levels.append(read_or_measure(path, Level, lambda world=world: measure(world)))
+                levels.append(read_or_measure(path, Level, partial(measure, world)))
                 print(preset, seed, levels[-1], flush=True)
             except BadInput as error:  # such a world gives no model
                 print(preset, seed, error, flush=True)

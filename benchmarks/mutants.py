@@ -11,7 +11,6 @@ clone that nobody uses. `--out` is written after each mutant, and the same comma
 the mutants of some rooms first, for example of those whose tests have been measured.
 """
 
-import argparse
 import ast
 import json
 import random
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coverage import CoverageData
+
+from benchmarks.script import parse_options
 
 SWAPS: dict[type[ast.AST], str] = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
@@ -66,30 +67,16 @@ def iterate_mutants(file: str) -> Iterator[Mutant]:
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         for node in (each for statement in function.body for each in ast.walk(statement)):
+            sign: ast.AST | None = None
             if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPS:
-                yield Mutant(
-                    file,
-                    node.lineno,
-                    locate(node.left, end=True),
-                    locate(node.comparators[0]),
-                    f" {SWAPS[type(node.ops[0])]} ",
-                )
+                sign, left, right = node.ops[0], node.left, node.comparators[0]
             elif isinstance(node, ast.BinOp) and type(node.op) in SWAPS:
-                yield Mutant(
-                    file,
-                    node.lineno,
-                    locate(node.left, end=True),
-                    locate(node.right),
-                    f" {SWAPS[type(node.op)]} ",
-                )
+                sign, left, right = node.op, node.left, node.right
             elif isinstance(node, ast.BoolOp):
-                yield Mutant(
-                    file,
-                    node.lineno,
-                    locate(node.values[0], end=True),
-                    locate(node.values[1]),
-                    f" {SWAPS[type(node.op)]} ",
-                )
+                sign, left, right = node.op, node.values[0], node.values[1]
+            if sign is not None:
+                places = locate(left, end=True), locate(right)
+                yield Mutant(file, node.lineno, *places, f" {SWAPS[type(sign)]} ")
             elif isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
                 changed = (not node.value) if isinstance(node.value, bool) else node.value + 1
                 yield Mutant(file, node.lineno, locate(node), locate(node, end=True), repr(changed))
@@ -163,19 +150,10 @@ def try_mutant(mutant: Mutant, tests: list[str], seconds: float) -> str:
 
 def main() -> None:
     """Draw the mutants, try each, and write the counts of each package."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--mutants", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--coverage", type=Path, default=Path(".coverage"))
-    parser.add_argument("--tests", type=int, default=25, help="most tests of a mutant")
-    parser.add_argument("--seconds", type=float, default=180.0, help="most seconds of a mutant")
-    parser.add_argument(
-        "--within", nargs="*", default=[""], metavar="ROOM", help="try only mutants of these rooms"
-    )
-    parser.add_argument("--out", type=Path, default=Path("mutants.json"))
-    options = parser.parse_args()
+    options = parse_options(
+        __doc__, mutants=300, seed=1, coverage=Path(".coverage"), tests=25, seconds=180.0, within=[""],
+        out=Path("mutants.json"),
+    )  # fmt: skip
     data = CoverageData(str(options.coverage))
     data.read()
     drawn = draw_mutants(options.mutants, options.seed)
@@ -183,7 +161,7 @@ def main() -> None:
     rows = json.loads(options.out.read_text()) if options.out.is_file() else []
     tried = {Mutant(*(row[name] for name in Mutant._fields)) for row in rows}
     if not tried <= set(drawn):
-        parser.error(f"{options.out} has other mutants; give another file")
+        raise SystemExit(f"{options.out} has other mutants; give another file")
     left = [each for each in drawn if each not in tried and each.file.startswith(tuple(options.within))]
     for number, mutant in enumerate(left, start=1):
         tests = list_tests(data, mutant, options.tests)

@@ -7,9 +7,7 @@ because both contain the start-up cost of a process. Reported are CPU time and p
 one at a time.
 """
 
-import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -17,108 +15,68 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-import numpy as np
-import pandas as pd
 
-from benchmarks.approval import create_approver, sign_record
-from consignments.records import Consignment, Outcome
-from consignments.tables import check_frame, to_consignments, to_outcomes
+from benchmarks.deployed import SimulatedStream, deploy, grow, make_world
+from benchmarks.script import NPSRISK, format_table, parse_options
+from consignments.tables import to_outcomes
 from consignments.timestamps import to_us
-from features.batch import FeatureParameters, Tables, build_arrival_events, build_outcome_events
-from features.config import FeatureConfig
-from features.fitted import FittedParameters
+from features.batch import build_arrival_events, build_outcome_events
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
-from features.streams import compute_feature_matrix
-from models.bundle import Bundle, ModelCard, SelfTestExamples, load_bundle, write_bundle
-from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.process.settings import Settings
 from serving.scoring.scorer import ScoreRequest
 from serving.service import Service
-from training.simulation.operation import simulate
 
-PER_DAY = 500
 SMALLER = 8
-MODEL_ROWS = 2_000
 DRAINED_ENTRIES = 500
-NPSRISK = Path(sys.executable).with_name("npsrisk")
+RUN = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+"""Runs a command and prints its CPU seconds and MB, from a small process, because a child starts with its parent's size."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=16_000, help="number of consignments")
-    rows = parser.parse_args().rows
-    few, many = (measure_world(size) for size in (rows // SMALLER, rows))
-    print(
-        "| verb | CPU s of the small log | of the large one | decisions a CPU second | peak MB, small | large |"
-    )
-    print("|---|---|---|---|---|---|")
+    rows = parse_options(__doc__, rows=16_000).rows
+    world = make_world(rows)
+    with TemporaryDirectory() as folder:
+        sizes = rows // SMALLER, rows
+        few, many = (measure(world, size, Path(folder) / str(size)) for size in sizes)
+    table = []
     for verb, (seconds, small_mb) in few.items():
         more, large_mb = many[verb]
-        rate = (rows - rows // SMALLER) / (more - seconds)
-        print(
-            f"| `npsrisk {verb}` | {seconds:.1f} | {more:.1f} | {rate:,.0f} | {small_mb:,.0f} | {large_mb:,.0f} |"
-        )
+        rate = (sizes[1] - sizes[0]) / (more - seconds)
+        cells = f"{seconds:.1f}", f"{more:.1f}", f"{rate:,.0f}", f"{small_mb:,.0f}", f"{large_mb:,.0f}"
+        table.append([f"`npsrisk {verb}`", *cells])
+    heads = ["verb", "CPU s of the small log", "of the large one", "decisions a CPU second"]
+    print(format_table([*heads, "peak MB, small", "large"], table))
 
 
-def measure_world(rows: int) -> dict[str, tuple[float, float]]:
+def measure(world: SimulatedStream, rows: int, folder: Path) -> dict[str, tuple[float, float]]:
     """Measure CPU seconds and peak memory (MB) of each command over a log of `rows` decisions."""
-    made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1)
-    consignments = check_frame(made.consignments.head(rows), Consignment).frame
-    with TemporaryDirectory() as folder:
-        state_dir = Path(folder) / "state"
-        publish_a_model(state_dir, consignments.head(MODEL_ROWS))
-        asyncio.run(live(state_dir, consignments, check_frame(made.outcomes, Outcome).frame))
-        verbs = (("parity",), ("export", "--personal", "--out", f"{folder}/out"), ("verify-log",))
-        return {words[0]: measure(words, state_dir) for words in verbs}
+    folder.mkdir()
+    settings = deploy(grow(world), folder)
+    asyncio.run(live(settings, world, rows))
+    found = {}
+    for words in (("parity",), ("export", "--personal", "--out", f"{folder}/out"), ("verify-log",)):
+        environment = os.environ | {"NPSRISK_STATE_DIR": str(settings.state_dir)}
+        command = [sys.executable, "-c", RUN, NPSRISK, *words]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+        seconds, peak_mb = map(float, done.stdout.split())
+        found[words[0]] = seconds, peak_mb
+    return found
 
 
-def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
-    """Publish a model of the default size for the service; its scores have no meaning."""
-    config = FeatureConfig()
-    matrix = compute_feature_matrix(Tables(frame), FeatureParameters(config))
-    # A model refuses rows of features that were not fitted, which does not matter here.
-    X = np.asarray(matrix.X)
-    channels = frame["channel"].tolist()
-    y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
-    fit = LabelledRows(X, y, np.ones(len(y)), channels)
-    model = fit_risk_model(fit, fit, matrix.spec, TreeParams(trees=300, leaves=31, depth=8), seed=0)
-    values, arrays = FittedParameters.create_empty().to_plain()
-    card = ModelCard(
-        name="nps-risk",
-        target="nps",
-        as_of="2024-01-01T00:00:00Z",
-        data_sha256="0" * 64,
-        code_version="0",
-        feature_spec_sha256=model.spec.compute_digest(),
-    )
-    folder = state_dir / "models" / "nps-risk-1"
-    examples = SelfTestExamples.compute(model, X[:8], channels[:8])
-    write_bundle(
-        folder / "bundle",
-        Bundle(card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples),
-    )
-    sha256 = load_bundle(folder / "bundle").sha256
-    moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()
-    signed = sign_record(create_approver(state_dir), "1", sha256, moment, [])
-    note = {
-        "name": "nps-risk",
-        "version": "1",
-        "bundle_sha256": sha256,
-        "envelope": signed.to_envelope(),
-    }
-    folder = folder.rename(folder.with_name(f"nps-risk-1-{sha256[:12]}"))
-    (folder / "release.json").write_text(json.dumps(note))
-    (state_dir / "models" / "current.json").write_text(json.dumps({"folder": folder.name}))
-
-
-async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFrame) -> None:
+async def live(settings: Settings, world: SimulatedStream, rows: int) -> None:
     """Process everything in the order of history with a service."""
-    events = order_events(build_arrival_events(consignments), build_outcome_events(outcomes))
-    arrived, results = to_consignments(consignments, Consignment), to_outcomes(outcomes)
-    now_us = 0
-    service = Service(Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)}), lambda: now_us)
+    arrived, outcomes = world.records[:rows], world.tables.outcomes
+    assert outcomes is not None
+    results, now_us = to_outcomes(outcomes), 0
+    events = order_events(
+        build_arrival_events(world.tables.consignments.head(rows)), build_outcome_events(outcomes)
+    )
+    service = Service(settings, lambda: now_us)
     service.open()
     await service.start()
     last = max(to_us(c.received_at) for c in arrived if c.received_at is not None)
@@ -134,26 +92,6 @@ async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFra
         if number % DRAINED_ENTRIES == 0:
             await service.committer.drain()
     await service.stop()
-
-
-RUN = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-"""
-"""Runs a command and prints its CPU seconds and MB, from a small process, because a child starts with its parent's size."""
-
-
-def measure(words: tuple[str, ...], state_dir: Path) -> tuple[float, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(NPSRISK), *words],
-        env=os.environ | {"NPSRISK_STATE_DIR": str(state_dir)},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    seconds, peak_mb = map(float, done.stdout.split())
-    return seconds, peak_mb
 
 
 if __name__ == "__main__":

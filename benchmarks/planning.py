@@ -6,9 +6,10 @@ Prints the tables of docs/sizing.md. Costs are measured: each says by what. Pric
 Replace a cost when it is measured again; nothing in the page is written by hand.
 """
 
-import argparse
 from math import ceil
 from typing import NamedTuple
+
+from benchmarks.script import format_table, parse_options
 
 YEAR_DAYS = 366
 DAY_SECONDS, HOUR_SECONDS = 86_400, 3_600
@@ -18,58 +19,32 @@ MONTH_DAYS = 30
 
 
 class Costs(NamedTuple):
-    """Measured costs.
+    """Measured costs; memory and disk in bytes. The comments say by what."""
 
-    Attributes
-    ----------
-    feature_rows, score_rows : float
-        Rows a CPU second of `npsrisk features` and of `npsrisk score`, one machine (`benchmarks.features --rows 20000`, `benchmarks.batch --rows 10000`).
-    dask_ratio : float
-        CPU time of `--dask local:2` in multiples of one machine, of ten million rows (`benchmarks.scale --days 300 --per-day 3334 slope`).
-        It contains the start of the worker, which weighs less in large tables.
-    plan_bytes : float
-        Memory for each row in the process that plans and joins (docs/scale.md, many machines).
-    scratch_bytes, result_bytes : float
-        Bytes a row of the working folder of Dask (docs/scale.md, many machines), and of features with 550 columns (`benchmarks.history files`, of
-        25 November; 605 now, so some tenth more).
-    keys : float
-        New history keys a consignment, within 30 days (`benchmarks.scale … state`). Over a year there are fewer.
-    state_key_bytes, state_row_bytes : float
-        Bytes of a batch's state for each key, and for each consignment of the last 366 days (`benchmarks.scale … state`).
-    table_key_bytes, identifier_bytes : float
-        Memory of the service for each key, with room to grow, and for each consignment (docs/service.md, memory).
-    snapshot_ratio : float
-        Memory of history while a snapshot is written, in multiples of history: all arrays are copied (docs/service.md, memory).
-    process_bytes : float
-        Memory of a process without history.
-    decisions : float
-        Single decisions a CPU second of the service, 64 connections (`benchmarks.serving --seconds 4 --mlserver`).
-    postgres_ratio, database_us : float
-        CPU time of the service with PostgreSQL, in multiples of that with SQLite, and CPU microseconds a decision of PostgreSQL itself
-        (`benchmarks.databases`).
-    log_bytes : float
-        Bytes of the log in PostgreSQL for a decision (`.ci/with-postgres python -m benchmarks.log`).
-    training_row_bytes, training_kept_bytes : float
-        Memory of a training for each row of its table, and for each kept row: sums of types (docs/scale.md, memory).
-    """
-
+    # Rows a CPU second, one machine: `benchmarks.features --rows 20000`, and `npsrisk score` of 10,000 rows.
     feature_rows: float = 4_200
     score_rows: float = 3_400
+    # CPU time of `--dask local:2` in multiples of one machine, of ten million rows: `benchmarks.scale`, slope. The start of the worker is in it.
     dask_ratio: float = 1.51
+    # A row in the process that plans and joins, in the working folder of Dask, and in a table of 550 features.
     plan_bytes: float = 130
     scratch_bytes: float = 400
     result_bytes: float = 238
+    # New history keys a consignment within 30 days, and a batch's state for a key and a consignment: `benchmarks.scale`, state.
     keys: float = 4.43
     state_key_bytes: float = 59
     state_row_bytes: float = 145
+    # Memory of the service: docs/service.md. While a snapshot is written, all arrays are copied.
     table_key_bytes: float = 150
     identifier_bytes: float = 25
     snapshot_ratio: float = 2
     process_bytes: float = 300e6
+    # Single decisions a CPU second with 64 connections: `benchmarks.serving`. PostgreSQL: `benchmarks.databases` and `benchmarks.log`.
     decisions: float = 1_527
     postgres_ratio: float = 1.1
     database_us: float = 20
     log_bytes: float = 2_048
+    # A row of a training's table, and a kept row: sums of types, docs/scale.md.
     training_row_bytes: float = 280
     training_kept_bytes: float = 6_000
 
@@ -83,18 +58,7 @@ class Prices(NamedTuple):
 
 
 class Volume(NamedTuple):
-    """A volume, and the room that it needs.
-
-    Attributes
-    ----------
-    name : str
-    rows : float
-        Consignments a day.
-    peak : float
-        Consignments a second in the busiest minute, in multiples of the mean.
-    use : float
-        Share of a core that a service may use at the peak, so that answers do not wait.
-    """
+    """Consignments a day, in the busiest minute in multiples of the mean, and the share of a core that a service may use then."""
 
     name: str
     rows: float
@@ -102,11 +66,7 @@ class Volume(NamedTuple):
     use: float = 0.6
 
 
-VOLUMES = (
-    Volume("1 M a day", 1e6),
-    Volume("12 M a day", 12e6),
-    Volume("4.6 bn a year", 4.6e9 / 365),
-)
+VOLUMES = (Volume("1 M a day", 1e6), Volume("12 M a day", 12e6), Volume("4.6 bn a year", 4.6e9 / 365))
 DAY_MINUTES = 60
 """Minutes in which a day's batch has to be done."""
 TRAINING_DAYS = 90
@@ -194,24 +154,13 @@ def format_tables(costs: Costs, prices: Prices) -> str:
     parts = []
     for title, plan in (("batch", plan_batch), ("service", plan_service)):
         columns = [plan(volume, costs, prices) for volume in VOLUMES]
-        lines = [
-            f"| {title} | {' | '.join(volume.name for volume in VOLUMES)} |",
-            "|---" * (1 + len(VOLUMES)) + "|",
-        ]
-        lines += [f"| {name} | {' | '.join(column[name] for column in columns)} |" for name in columns[0]]
-        parts.append("\n".join(lines))
+        rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+        parts.append(format_table([title, *(volume.name for volume in VOLUMES)], rows))
     return "\n\n".join(parts)
 
 
 def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for kind in (Prices(), Costs()):
-        for name, value in kind._asdict().items():
-            parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
-    given = vars(parser.parse_args())
+    given = vars(parse_options(__doc__, **Prices()._asdict(), **Costs()._asdict()))
     prices, costs = ({name: given[name] for name in kind._fields} for kind in (Prices, Costs))
     print(format_tables(Costs(**costs), Prices(**prices)))
 

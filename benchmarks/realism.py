@@ -34,13 +34,7 @@ SECONDS_PER_DAY = 86_400
 
 @dataclass
 class SimulationRecorder:
-    """Recorder of what was really sent, day by day; passed to `Simulation.run`.
-
-    Attributes
-    ----------
-    days : list of dict of arrays
-        For each day: `day`, `network`, `sender`, `consignee`, `ware`, `result`, and a flag for each sign of the spec.
-    """
+    """Recorder of what was really sent, day by day, with a flag for each sign of the spec; passed to `Simulation.run`."""
 
     context: SimulationContext
     days: list[dict[str, NDArray[Any]]] = field(default_factory=list)
@@ -103,33 +97,9 @@ class SimulationRecorder:
         return np.asarray(by_place | by_phone)
 
 
-SIGN_NAMES = (
-    "hs_description_mismatch",
-    "value_per_kg_out_of_class",
-    "powder_cover_to_private_person",
-    "new_shipper_lt_30d",
-    "consignee_name_address_mismatch",
-    "po_box_or_virtual_or_forwarder",
-    "repeat_same_shipper_cluster",
-    "split_shipments_same_day",
-    "origin_route_detour_via_hub",
-    "shared_phone_or_address_across_names",
-    "tracked_premium_for_low_value",
-)
-"""Signs of the simulator's parametric specification, by their names there."""
-
-
 @dataclass(frozen=True)
 class SimulatedPeriod:
-    """A simulated world, and what was really sent.
-
-    Attributes
-    ----------
-    tables : SimulatedTables
-    sent : DataFrame
-        From the recorder, in the order of the consignments.
-    context : SimulationContext
-    """
+    """A simulated world, and what was really sent, in the order of the consignments."""
 
     tables: SimulatedTables
     sent: pd.DataFrame
@@ -178,7 +148,7 @@ def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[st
     )
     return {
         name: SignStrength(float(later.loc[positive, name].mean()), float(later.loc[negative, name].mean()))
-        for name in SIGN_NAMES
+        for name in sent.select_dtypes(bool)
     }
 
 
@@ -189,11 +159,7 @@ def compute_look_alike_ratio(world: SimulatedPeriod) -> float:
 
 
 def measure_field_aucs(consignments: pd.DataFrame, positive: Flags) -> dict[str, float]:
-    """Measure how well each raw field alone separates positives, best first.
-
-    A number is used as it is, in either direction. A text, a date or a time is replaced by the rate of positives for the same
-    value in the first half of the table, and evaluated in the second.
-    """
+    """Measure how well each raw field alone separates positives, best first: a text, date or time by its rate in the first half of the table."""
     aucs = {
         name: _measure_field_auc(consignments[name], positive)
         for name in consignments.columns
@@ -232,17 +198,7 @@ def list_substance_names(world: SimulationParameters) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class InspectionResults:
-    """Results of inspections.
-
-    Attributes
-    ----------
-    opened : DataFrame
-        Each inspected consignment, once: `selected_by`, `day`, `held` (the truth).
-    final : DataFrame
-        Those with a final result, by the last one: also `result`, `known_at`, `inspected_at`.
-    submitted : DataFrame
-        Those of `final` that the laboratory examined.
-    """
+    """Results of inspections: each inspected consignment once, with the truth in `held`; those with a final result; those that the laboratory examined."""
 
     opened: pd.DataFrame
     final: pd.DataFrame
@@ -290,14 +246,7 @@ def compute_shares_by_period(day: Numbers, part: Flags, whole: Flags, days: int)
 
 
 def measure_kept_senders(world: SimulatedPeriod, weeks: range) -> dict[int, float]:
-    """Measure how long networks keep their sender names after a seizure.
-
-    Returns
-    -------
-    dict of int to float
-        By weeks since the seizure: the share of the network's parcels under names that it used in the 30 days
-        before. Seizures are frequent, so weeks after one may contain others.
-    """
+    """Measure the share of a network's parcels under names of the 30 days before a seizure, by weeks since it; seizures are frequent."""
     sent = world.sent[world.sent["network"] >= 0]
     used = {
         number: (own["day"].to_numpy(), own["sender"].to_numpy()) for number, own in sent.groupby("network")

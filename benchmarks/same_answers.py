@@ -48,16 +48,7 @@ ANSWERS_FILE = "answers.jsonl"
 REASONS, CONTRIBUTION = "reasons", "contribution"
 PATHS_APART = ("/v1/model", "/openapi.json")
 FIELDS_APART = frozenset(
-    [
-        "decision_id",
-        "scored_at",
-        "recorded_at",
-        "loaded_at",
-        "approved_at",
-        "code_version",
-        "digest",
-        "request",
-    ]
+    ["decision_id", "scored_at", "recorded_at", "loaded_at", "approved_at", "code_version", "digest", "request"]
 )
 MEDIA_TYPES = {
     ".xml": "application/xml",
@@ -328,24 +319,15 @@ def build_requests(folder: Path) -> Iterator[tuple[str, str, bytes | None, str]]
             yield "POST", "/v1/scores", path.read_bytes(), MEDIA_TYPES[path.suffix]
     for row in rows[:5]:
         result = {"selected_by": "model", "status": "inspected", "result": "clear", "known_at": NOW}
-        yield (
-            "POST",
-            "/v1/outcomes",
-            json.dumps({"consignment_id": row["consignment_id"], **result}).encode(),
-            "",
-        )
+        outcome = {"consignment_id": row["consignment_id"], **result}
+        yield "POST", "/v1/outcomes", json.dumps(outcome).encode(), ""
         yield "POST", scores, json.dumps({**row, "description": "amended"}).encode(), ""
     # Without a random share, whose draw depends on the data key.
     wanted = {"office": rows[0]["office"], "capacity": 5, "explore": 0}
     period = {"from": f"{first_day}T00:00:00Z", "until": NOW}
     yield "POST", "/v1/selections", json.dumps(wanted | period).encode(), ""
-    for path in (
-        "/v1/reasons",
-        f"/v1/consignments/{rows[0]['consignment_id']}",
-        "/v1/model",
-        "/openapi.json",
-    ):
-        yield "GET", path, None, ""
+    for name in ("/v1/reasons", f"/v1/consignments/{rows[0]['consignment_id']}", *PATHS_APART):
+        yield "GET", name, None, ""
 
 
 def record_reading(tree: Tree, samples: Path) -> Answers:

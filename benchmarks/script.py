@@ -43,8 +43,8 @@ def read_or_measure(path: Path | None, kind: type[T], measure: Callable[[], T]) 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Format a table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+    head, *lines = (f"| {' | '.join(map(str, cells))} |" for cells in (columns, *rows))
+    return "\n".join([head, "|" + "---|" * len(columns), *lines])
 
 
 def run_verb(settings: Mapping[str, str], *words: str, folder: Path | None = None) -> None:

@@ -8,6 +8,7 @@ training period, with the same features and history: the upper bound. The truth 
 intervals come from resampled whole days, the same days for all.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from benchmarks.ordinary import Past, score_by_hour_form, score_by_strong_form
 from benchmarks.script import format_table, parse_options, read_or_measure
 from benchmarks.worlds import (
+    Bools,
     Floats,
     World,
     WorldTables,
@@ -49,7 +51,7 @@ def main() -> None:
     for seed in options.seeds:
         world = World("enriched", seed, options.days, options.per_day)
         path = options.keep and options.keep / f"skill-{seed}-{options.days}-{options.per_day}.json"
-        results.append(read_or_measure(path, Found, lambda world=world: measure(world)))
+        results.append(read_or_measure(path, Found, partial(measure, world)))
         print_recall(f"seed {seed}", results[-1:])
     print_recall(f"{len(results)} seeds together", results)
 
@@ -75,7 +77,7 @@ def measure(world: World) -> Found:
     days, place = np.unique(trained.test_traffic.day, return_inverse=True)
     draws, positive = draw_days(len(days), RESAMPLES, world.seed), true.positive[trained.test_rows]
 
-    def count(positives: "np.ndarray") -> list[float]:
+    def count(positives: Bools) -> list[float]:
         counted: list[float] = (draws @ np.bincount(place, positives, len(days))).tolist()
         return counted
 
@@ -111,7 +113,7 @@ def print_recall(title: str, results: list[Found]) -> None:
     """Print the recall of each model, and the ratio of ours to theirs, over one or more worlds."""
 
     def add(name: str, share: str) -> Floats:
-        return np.sum([result[name][share] for result in results], axis=0)
+        return np.asarray(np.sum([result[name][share] for result in results], axis=0))
 
     there, rows = add(THERE, THERE), []
     for name in results[0]:

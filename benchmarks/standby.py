@@ -7,7 +7,6 @@ and snapshots, and write no further snapshot. In each round the active one is ki
 last round it is stopped as for an update: it writes a snapshot first.
 """
 
-import argparse
 import os
 import shutil
 import signal
@@ -16,67 +15,45 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.databases import make_schema
-from benchmarks.restart import EntryWriter, ServiceProcess, open_log, place_model
+from benchmarks.deployed import deploy, grow, make_world
+from benchmarks.restart import MODEL_ROWS, write_log
+from benchmarks.script import format_table, parse_options
+from benchmarks.service import Server, build_settings
+
+LIVE = "/health/live"
+SELDOM = {"NPSRISK_SNAPSHOT_ENTRIES": "1000000000", "NPSRISK_SNAPSHOT_SECONDS": "86400"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--entries", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
+    options = parse_options(__doc__, entries=300_000, rounds=3)
     with TemporaryDirectory(prefix="npsrisk-standby-") as name:
         folder = Path(name)
-        place_model(folder)
-        services = prepare(folder, args.entries)
-        print(f"{args.entries:,} entries since the snapshot\n\n| the active service is | s |\n|---|---|")
-        for number in range(args.rounds + 1):
-            active, waiting = services if number % 2 == 0 else services[::-1]
-            how, what = (
-                (signal.SIGKILL, "killed") if number < args.rounds else (signal.SIGTERM, "stopped in order")
-            )
-            print(f"| {what} | {take_over(active, waiting, how):.2f} |", flush=True)
-        for service in services:
-            service.stop(signal.SIGKILL)
-    print(f"load {os.getloadavg()[0]:.1f}")
-
-
-def prepare(folder: Path, entries: int) -> list[ServiceProcess]:
-    """Write the log and its snapshot, and start both services; the first is active."""
-    url = make_schema("takeover")
-    shared = {
-        "NPSRISK_DATABASE_URL": url,
-        "NPSRISK_STANDBY": "true",
-        "NPSRISK_SNAPSHOTS_DIR": str(folder / "snapshots"),
-        "NPSRISK_DATA_KEY_FILE": str(folder / "state" / "data.key"),
-    }
-    seldom = {"NPSRISK_SNAPSHOT_ENTRIES": "1000000000", "NPSRISK_SNAPSHOT_SECONDS": "86400"}
-    log, model = open_log(folder, url)
-    writer = EntryWriter(log, model)
-    writer.write(entries // 10)
-    log.close()
-    ServiceProcess(folder, shared).run().stop()
-    writer.log, _ = open_log(folder, url)
-    writer.write(entries)
-    writer.log.close()
-    shutil.copytree(folder / "state", folder / "other")
-    other = shared | seldom | {"NPSRISK_STATE_DIR": str(folder / "other")}
-    return [
-        ServiceProcess(folder, shared | seldom).run(),
-        ServiceProcess(folder, other).run("/health/live"),
-    ]
-
-
-def take_over(active: ServiceProcess, waiting: ServiceProcess, how: int) -> float:
-    """End the active service by a signal; return the seconds until the other one is ready. Then start the first one, which waits."""
-    begun = time.monotonic()
-    active.process.send_signal(how)
-    waiting.wait("/health/ready")
-    lasted = time.monotonic() - begun
-    active.process.wait(60)
-    active.run("/health/live")
-    return lasted
+        state_dir = deploy(grow(make_world(MODEL_ROWS)), folder).state_dir
+        url = make_schema("takeover")
+        shared = build_settings(state_dir) | {
+            "NPSRISK_DATABASE_URL": url,
+            "NPSRISK_STANDBY": "true",
+            "NPSRISK_SNAPSHOTS_DIR": str(folder / "snapshots"),
+            "NPSRISK_DATA_KEY_FILE": str(state_dir / "data.key"),
+        }
+        write_log(state_dir, options.entries, Server(shared), url)
+        shutil.copytree(state_dir, folder / "other")
+        active = Server(shared | SELDOM).start()
+        waiting = Server(shared | SELDOM | {"NPSRISK_STATE_DIR": str(folder / "other")}).start(LIVE)
+        rows = []
+        for number in range(options.rounds + 1):
+            is_last = number == options.rounds
+            begun = time.monotonic()
+            active.process.send_signal(signal.SIGTERM if is_last else signal.SIGKILL)
+            waiting.wait()
+            rows.append(["stopped in order" if is_last else "killed", f"{time.monotonic() - begun:.2f}"])
+            active.process.wait(60)
+            active.start(LIVE)
+            active, waiting = waiting, active
+        for server in (active, waiting):
+            server.stop(signal.SIGKILL)
+    print(f"{options.entries:,} entries since the snapshot, load {os.getloadavg()[0]:.1f}\n")
+    print(format_table(["the active service is", "s"], rows))
 
 
 if __name__ == "__main__":

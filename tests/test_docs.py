@@ -73,6 +73,16 @@ def test_pages_settings_and_plan_have_one_number_of_bytes_for_a_history_key() ->
         assert any(size in line for line in text.splitlines() if "key" in line), name
 
 
+def test_the_pages_name_every_benchmark_and_no_other() -> None:
+    text = "\n".join(page.read_text() for page in (*PAGES, REPOSITORY / "CONTRIBUTING.md"))
+    scripts = {
+        path.stem for path in (REPOSITORY / "benchmarks").glob("*.py") if "__main__" in path.read_text()
+    }
+    named = set(re.findall(r"python -m benchmarks\.(\w+)", text))
+    assert named <= scripts
+    assert {name for name in scripts - named if not re.search(rf"`{name}[` ]", text)} == set()
+
+
 def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text().split()) <= 700
 

@@ -5,11 +5,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from support.examples import day, make_consignment, make_outcome
 
-from benchmarks.exchange import SharingHistory
-from consignments.records import Consignment, Outcome
-from consignments.tables import build_frame, to_outcomes
+from consignments.records import Outcome
+from consignments.tables import to_outcomes
 from consignments.timestamps import get_time_column_us
 from consignments.visibility import compute_visible_us
 from features.batch import Tables
@@ -149,19 +147,3 @@ def test_frames_without_cancellations_are_taken(world):
     frame = world.consignments.drop(columns="cancelled_at").head(20)
     knowledge.add_arrivals(frame, [], np.ones(20, dtype=bool))
     assert pd.Timestamp(MIDWAY) > knowledge.get_state(MIDWAY).consignments["received_at"].max()
-
-
-def test_what_a_partner_shares_counts_in_the_history_and_is_no_row_of_the_own_tables():
-    known = SharingHistory(FeatureConfig(), background=0.0, seed=1)
-    shared = make_consignment("XB/1", received_at=day(-1))
-    found = make_outcome("XB/1", result="nps", inspected_at=day(-1), known_at=day(-1))
-    known.add_shared([shared], [found])
-    frame = build_frame([make_consignment("OWN", received_at=day(0))], Consignment)
-    X = known.add_arrivals(frame, [], np.ones(1, dtype=bool))
-    read = {
-        name: X[0, known.spec.get_column(f"history.sender.{name}")] for name in ("arrivals_7d", "nps_365d")
-    }
-    assert read == {"arrivals_7d": 1, "nps_365d": 1}
-    state = known.get_state(day(5))
-    assert state.consignments["consignment_id"].tolist() == ["OWN"]
-    assert len(state.outcomes) == 0
