@@ -51,7 +51,7 @@ ROUNDS = 200
 
 @dataclass(frozen=True)
 class Past:
-    """What both models may use: results visible when the test period begins, rows drawn from the uninspected ones before it, and its rows."""
+    """Data of both models: results visible when the test period begins, rows drawn from the uninspected ones before it, and its rows."""
 
     frame: pd.DataFrame
     known: NDArray[np.bool_]

@@ -48,7 +48,16 @@ ANSWERS_FILE = "answers.jsonl"
 REASONS, CONTRIBUTION = "reasons", "contribution"
 PATHS_APART = ("/v1/model", "/openapi.json")
 FIELDS_APART = frozenset(
-    ["decision_id", "scored_at", "recorded_at", "loaded_at", "approved_at", "code_version", "digest", "request"]
+    [
+        "decision_id",
+        "scored_at",
+        "recorded_at",
+        "loaded_at",
+        "approved_at",
+        "code_version",
+        "digest",
+        "request",
+    ]
 )
 MEDIA_TYPES = {
     ".xml": "application/xml",

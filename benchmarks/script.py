@@ -1,4 +1,4 @@
-"""What every script of the benchmarks shares: its options, results that are kept, tables in Markdown, and verbs of npsrisk."""
+"""Options, kept results, tables in Markdown and calls of npsrisk, which all scripts of the benchmarks share."""
 
 import argparse
 import os
