@@ -1,7 +1,6 @@
-"""Batch scoring of consignment tables, with the same pipeline, trees and calibration as the service.
+"""Batch scoring of consignment tables as the service scores, and facts of consignments for pages.
 
-The given consignments count for history, in its order. Without outcomes, history has no results. Without a history table, it
-has only the given consignments.
+The given consignments count for history, in its order; without outcomes it has no results.
 """
 
 from collections.abc import Iterator
@@ -17,22 +16,24 @@ from consignments.records import HistoryUse
 from consignments.validation import to_frame
 from features.batch import BATCH_KEY, ComputeOptions, FeatureParameters, Progress
 from features.fitted import FittedParameters
+from features.goods.naming import shorten_text
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
 from features.streams import FeatureChunk, FeatureInputs, Mask, list_declared_texts, stream_features
 from models.bundle import UNREGISTERED, Bundle
+from models.formats import UNKNOWN, format_number
 from models.risk_model import RiskModel
 
 TEXT = pd.StringDtype(na_value=np.nan)
 SHOWN_COLUMNS = ("consignment_id", "channel", "office", "received_at")
+COUNTRIES = ("departure_country", "destination_country", "origin_country")
+FACT_COLUMNS = (*COUNTRIES, "gross_weight_kg", "declared_value", "currency")
+MAX_GOODS_CHARACTERS = 160
 
 
 @dataclass(frozen=True)
 class ScoreColumns:
-    """The optional columns of a score table: reasons as JSON text (0 to 10 a row), and the number of the version.
-
-    `lowering` also gives reasons that lower the score.
-    """
+    """The optional columns of a score table: reasons as JSON text (0 to 10 a row), also of what lowers the score, and the version."""
 
     reasons: int = 0
     version: str = UNREGISTERED
@@ -80,11 +81,7 @@ def score_table(
     options: ComputeOptions | None = None,
     wanted: Mask | None = None,
 ) -> pd.DataFrame:
-    """Compute the score table of the given consignments with the arguments of `score_chunks`.
-
-    Its columns are `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, `history` (`given` or
-    `none`), and `reasons` if requested; one row per wanted consignment, in order.
-    """
+    """Compute the score table of the wanted consignments, in order, with the arguments of `score_chunks`."""
     scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=options, wanted=wanted)
     return pd.concat(scored, ignore_index=True)
 
@@ -98,10 +95,7 @@ def score_chunks(
     options: ComputeOptions | None = None,
     wanted: Mask | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Score consignments in chunks of the table of `score_table`, at least one, in memory that does not grow with the rows.
-
-    Rows that are not `wanted` only count for history. Without past consignments every sender looks new and the scores change.
-    """
+    """Score consignments in chunks, at least one; rows that are not `wanted` only count for history."""
     parameters = build_feature_parameters(bundle, pseudonyms)
     scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
     for piece in stream_features(inputs, parameters, options=options, wanted=wanted):
@@ -153,3 +147,30 @@ class ChunkScorer:
             encoded = [msgspec.json.encode(each).decode() for each in explained]
             result["reasons"] = pd.array(encoded, dtype=TEXT)
         return result
+
+
+class ConsignmentFacts(NamedTuple):
+    """Facts of a consignment for a page, without its parties; '–' for what is not given."""
+
+    goods: str
+    route: str
+    weight: str
+    value: str
+
+
+def describe_consignments(frame: pd.DataFrame) -> list[ConsignmentFacts]:
+    """Describe each row of a consignment table; (n,) in the order of the rows."""
+    given = frame.reindex(columns=list(FACT_COLUMNS)).astype(object)
+    rows = given.where(given.notna(), None).itertuples(index=False)
+    found = []
+    for declared, (departure, destination, origin, weight, value, currency) in zip(
+        list_declared_texts(frame), rows, strict=True
+    ):
+        goods = shorten_text(declared.goods, MAX_GOODS_CHARACTERS) or UNKNOWN
+        route = f"{departure or '?'} → {destination or '?'}" if departure or destination else UNKNOWN
+        if origin and origin != departure:
+            route = f"{route}, goods from {origin}"
+        mass = UNKNOWN if weight is None else f"{format_number(weight)} kg"
+        price = UNKNOWN if value is None else f"{format_number(value)} {currency or ''}".rstrip()
+        found.append(ConsignmentFacts(goods, route, mass, price))
+    return found

@@ -1,7 +1,6 @@
-"""The bundle: a model as a directory of data files. `manifest.json` lists every file with its SHA-256.
+"""The bundle: a model as a directory of text, JSON and plain arrays, without pickle; files are verified before they are parsed.
 
-A bundle has text, JSON and plain arrays, and neither pickle nor names of modules. Files are read once, verified, and only then
-parsed. The SHA-256 of the manifest is the SHA-256 of the bundle.
+`manifest.json` lists every file with its SHA-256. The SHA-256 of the manifest is that of the bundle.
 """
 
 import hashlib
@@ -57,12 +56,7 @@ T = TypeVar("T")
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The card of a model. It has no metrics and no time of training, so that equal inputs give equal bytes.
-
-    `as_of` is the time whose knowledge it was trained on, and `learnt_until` the end of the arrivals in its training data, both ISO 8601
-    UTC. The evaluation fit is tested on later time. The final fit is the same recipe with all labels known at `as_of`. `positives`
-    counts the positive labels in the training data, and `level` is the uncertainty of the level of its scores.
-    """
+    """The card of a model, without metrics and time of training, so that equal inputs give equal bytes; times are ISO 8601 UTC."""
 
     name: str
     target: Target
@@ -96,12 +90,7 @@ class SelfTestExamples(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Bundle:
-    """A model with all that scoring needs, as it is in a bundle.
-
-    `config` has the declared columns and history keys, `fitted` and `arrays` the plain values and arrays of the fitted features.
-    `reference` is the profile of the traffic of the test period, which does not affect scores. `sha256` is that of the manifest, and so
-    of the whole bundle; it is empty until the bundle is written.
-    """
+    """A model with all that scoring needs; `sha256` is empty until it is written, and `reference` does not affect scores."""
 
     card: ModelCard
     config: FeatureConfig
@@ -148,11 +137,7 @@ class Bundle:
 
 
 def write_bundle(directory: Path, bundle: Bundle) -> str:
-    """Write a bundle as a new directory, completely or not at all, after it was loaded again and passed its self-test.
-
-    Returns its SHA-256: equal inputs give equal bytes. Raises `FileFault` if the directory exists, and `BundleRefused` if the parts do
-    not fit together or the examples do not get the scores of LightGBM.
-    """
+    """Write a bundle as a new directory, completely or not at all, after it passed its self-test, and return its SHA-256."""
     if directory.exists():
         raise FileFault(
             "the directory of the bundle exists already",
@@ -176,10 +161,7 @@ def write_bundle(directory: Path, bundle: Bundle) -> str:
 
 
 def load_bundle(directory: Path) -> Bundle:
-    """Load a bundle after verifying the SHA-256 of every file.
-
-    Raises `BundleRefused` if a file is missing, unknown, altered, too large or not a plain file, or its content is invalid.
-    """
+    """Load a bundle after verifying the SHA-256 of every file; `BundleRefused` if anything is not as it was written."""
     files = _read_verified_files(directory)
     card = _decode(files[CARD], ModelCard, CARD)
     features = _decode(files[FEATURES], _Features, FEATURES)

@@ -1,13 +1,7 @@
-"""Calibration: it maps the log-odds of the trees to a probability, which is the score, for each channel.
+"""Calibration: Platt scaling of the log-odds of the trees to a probability, with an intercept per channel shrunk to the pooled one.
 
-The method is Platt scaling: one slope for all channels, and an intercept per channel that is shrunk to the pooled one. The
-exponential is implemented here with exactly rounded operations only. So a probability has the same bits for one row, for many, and on
-any machine.
-
-The level of the scores is anchored on random inspections. Other inspections are selected for more reasons than the columns show. A
-calibration on these alone may predict several times the real number of positives. The shift of all scores, in log-odds, has a normal
-prior around zero, and the results of random inspections update it. If they have few positives, the prior keeps the shift small and
-the interval wide.
+The level of the scores is anchored on random inspections, because others are selected for more reasons than the columns show. The
+shift of all scores, in log-odds, has a normal prior around zero, which random inspections update.
 """
 
 import math
@@ -94,10 +88,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @njit(cache=True)
 def _exp(x: float) -> float:
-    """Compute e**x for |x| < 100, by x = k ln 2 + r and the Taylor polynomial of r.
-
-    The last bit of `math.exp` and of numpy's exponential differs between machines. Sums, products and powers of two do not.
-    """
+    """Compute e**x for |x| < 100 by sums, products and powers of two only, whose last bit is the same on all machines."""
     k = np.rint(x / (LN2_HIGH + LN2_LOW))
     r = (x - k * LN2_HIGH) - k * LN2_LOW
     value = 0.0
@@ -172,10 +163,7 @@ def _sigmoid(margin: Floats) -> Floats:
 
 
 class CalibrationLevel(NamedTuple):
-    """The level of the scores: their shift in log-odds, and its uncertainty from random inspections.
-
-    `low` and `high` are real positives per positive that the shifted scores predict: the ends of the 95 % interval.
-    """
+    """The shift of the scores in log-odds, and the 95 % interval of real positives per positive that the shifted scores predict."""
 
     shift: float
     low: float
@@ -199,11 +187,7 @@ class CalibrationLevel(NamedTuple):
 
 
 def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> CalibrationLevel:
-    """Estimate the shift of scores from random inspections.
-
-    The posterior of the shift s is proportional to exp(-s^2 / (2 sd^2)) times the product of the Bernoulli probabilities at
-    logit(p) + s, on a grid. The shift is its median. The interval is that of the positives which the shifted scores predict.
-    """
+    """Estimate the shift of scores as the median of its posterior, on a grid, given the results of random inspections."""
     grid = np.arange(-MAX_LEVEL_SHIFT, MAX_LEVEL_SHIFT + LEVEL_STEP / 2, LEVEL_STEP)
     if not len(probability):
         density = np.exp(-0.5 * (grid / SHIFT_PRIOR_SD) ** 2)
@@ -229,18 +213,7 @@ MATCHED_QUANTILES = np.linspace(0.5, 0.995, 100)
 
 
 def fit_raw_scale(raw: Floats, reference: Floats) -> tuple[float, float]:
-    """Fit the line `ratio * raw + offset` that maps the raw scores of one fit to the scale of another fit of the same recipe.
-
-    Both are for the same consignments, which are in the training data of neither. They are matched by a line through their quantiles
-    (`MATCHED_QUANTILES`, least squares), with a ratio from 0.25 to 4. So a calibration of one fit on later time also applies to the
-    other.
-
-    Examples
-    --------
-    >>> scores = np.linspace(-5.0, 1.0, 1000)
-    >>> fit_raw_scale(scores, 2.0 * scores + 3.0)
-    (2.0, 3.0)
-    """
+    """Fit the line `ratio * raw + offset` through the quantiles of two fits' raw scores of consignments that neither has seen."""
     if not len(raw):
         return 1.0, 0.0
     mine, theirs = np.quantile(raw, MATCHED_QUANTILES), np.quantile(reference, MATCHED_QUANTILES)

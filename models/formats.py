@@ -12,15 +12,7 @@ MIN_SHOWN_SHARE, MIN_SHOWN_SCORE = 1e-3, 1e-4
 
 
 def format_number(value: float | None, sign: str = "") -> str:
-    """Format a number with three significant digits; whole numbers and those from 1,000 on have no decimals.
-
-    None and NaN are unknown. With the sign "+", for a difference, a number too small to be shown is "0".
-
-    Examples
-    --------
-    >>> format_number(1234.5), format_number(0.12345), format_number(0.456, "+"), format_number(None)
-    ('1,234', '0.123', '+0.456', '–')
-    """
+    """Format a number with three significant digits; with the sign "+", for a difference, one too small to be shown is "0"."""
     if value is None or math.isnan(value):
         return UNKNOWN
     if math.isinf(value):
@@ -33,13 +25,7 @@ def format_number(value: float | None, sign: str = "") -> str:
 
 
 def format_percent(value: float | None, sign: str = "", least: float = MIN_SHOWN_SHARE) -> str:
-    """Format a share, 0 to 1, as a percentage with three significant digits; `least` is the smallest written as a number.
-
-    Examples
-    --------
-    >>> format_percent(0.4531), format_percent(0.38), format_percent(7.22e-6)
-    ('45.3 %', '38.0 %', '< 0.1 %')
-    """
+    """Format a share, 0 to 1, as a percentage with three significant digits; `least` is the smallest written as a number."""
     if value is None or not math.isfinite(value):
         return format_number(value)
     if value == 0:

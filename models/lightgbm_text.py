@@ -55,10 +55,7 @@ def parse_trees(text: str, where: str) -> tuple[list[str], list[Tree]]:
 
 
 def strip_parameters(text: str) -> str:
-    """Remove the parameters that LightGBM writes after the trees, including the number of threads.
-
-    LightGBM can still load the rest, because sizes in the header refer to the trees only.
-    """
+    """Remove the parameters that LightGBM writes after the trees; it can still load the rest."""
     start, end = text.find("\nparameters:\n"), text.find("\nend of parameters\n")
     if start < 0 or end < start:
         return text

@@ -259,11 +259,7 @@ class Registry:
             self.client.set_registered_model_tag(signed.record.name, key, value)
 
     def append_record(self, signed: SignedRecord) -> None:
-        """Write a signed promotion record, then move the aliases; the champion becomes `previous`.
-
-        MLflow cannot compare and write at once. So the record is read again before the aliases move. Raises `PromotionRefused` if the
-        chain is broken, or another reviewer wrote a record meanwhile.
-        """
+        """Write a signed promotion record, then move the aliases; `PromotionRefused` if the chain is broken or was overtaken."""
         record = signed.record
         records = [each.record for each in self.list_signed_records(record.name)]
         # Two who give the last signature of a waiting record at once write the same record.
@@ -274,6 +270,7 @@ class Registry:
         self.client.set_registered_model_tag(
             record.name, f"{RECORD_TAG}{record.number:06d}", record.to_json()
         )
+        # MLflow cannot compare and write at once.
         if self.list_signed_records(record.name)[-1].record != record:
             raise _make_overtaken_refusal(record)
         self.client.set_registered_model_tag(record.name, PENDING_TAG, "")

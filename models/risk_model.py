@@ -1,7 +1,4 @@
-"""The risk model: trees, calibration and bands over the features of one spec; scores are calibrated probabilities.
-
-One row and many give the same bits.
-"""
+"""The risk model: trees, calibration and bands over the features of one spec; one row and many give the same bits."""
 
 from collections.abc import Sequence
 from functools import cached_property

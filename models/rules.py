@@ -1,7 +1,6 @@
-"""The rules: points for signs that an officer would look for first.
+"""The rules: points for signs that an officer would look for first, a baseline and the prior of the trees.
 
-They are a baseline, and the prior of the trees of a model (`models.fitting.rule_prior`). They also score alone if the service has no model.
-Their scores then give an order, but no calibrated probability.
+They also score alone if the service has no model: an order, but no calibrated probability.
 """
 
 import hashlib

@@ -54,10 +54,7 @@ class SelectedConsignment(NamedTuple):
 
 
 class SelectionRule(NamedTuple):
-    """The rule of selection: inspections per office and day, the share of them for random ones, and the seed of all draws.
-
-    If the share is not a whole number of inspections, the fraction is the probability of one more.
-    """
+    """The rule of selection: inspections per office and day, the share of them for random ones, and the seed of all draws."""
 
     capacity: int
     explore: float
@@ -124,10 +121,7 @@ def read_score_columns(scores: "pd.DataFrame") -> tuple[list[str], Floats, list[
 
 
 def build_list_table(scores: "pd.DataFrame", rows: Sequence[SelectedConsignment]) -> "pd.DataFrame":
-    """Build the selection table of the selected rows of a score table.
-
-    `selected_at` is the time of the last arrival of the office and day, at which its list can be drawn first.
-    """
+    """Build the selection table of the selected rows; `selected_at` is the last arrival of the office and day."""
     import pandas as pd
 
     _, _, offices, days = read_score_columns(scores)

@@ -1,8 +1,4 @@
-"""The reference profile: counts of the traffic of the test period, so that later traffic can be compared with it.
-
-It is part of the bundle and has neither consignments nor personal data. It counts the values of each feature by bins, the codes of
-offices, carriers and countries, and missing values. It also has the mean score at capacity.
-"""
+"""The reference profile of a bundle: counts of the traffic of the test period, with which later traffic is compared."""
 
 from typing import Annotated
 
@@ -29,11 +25,8 @@ class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The profile of the traffic of a period, as counts.
 
-    `capacity` is inspections per office and UTC day, and `expected_precision` the mean score within it. `edges` are those of the bins of
-    each feature: bin k has values from edge k-1 on and below edge k, and the missing values are counted last. `features`, `means`,
-    `spreads` and `missing` are by channel; None if a feature has no values. `scores` are by part of the traffic, for
-    example `channel:postal`. `mix` counts the values of columns ('' is missing). `sizes` are quantiles of values above zero
-    (`training.monitoring.traffic_profile.QUANTILES`), `sources` the activity by column and value. `usual` is what reasons compare with.
+    Bin k of `edges` has values from edge k-1 on and below edge k; the missing ones are counted last. `features`, `means`, `spreads` and
+    `missing` are by channel, `scores` by part of the traffic such as `channel:postal`, `mix` and `sources` by column and value.
     """
 
     first_day: str

@@ -1,7 +1,6 @@
-"""Numba kernels of boosted trees: the walk, and exact Shapley values.
+"""Numba kernels of boosted trees, which check no bounds: `models.lightgbm_text` has checked every index, `models.trees` the rows.
 
-Kernels check no bounds: `models.lightgbm_text` has checked every index, and `models.trees` the rows. Their constants are
-defined here, because numba rebuilds its cache of compiled kernels only if this file changes.
+Their constants are defined here, because numba compiles them again only if this file changes.
 """
 
 from typing import Any

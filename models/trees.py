@@ -54,10 +54,7 @@ class Trees:
         return out
 
     def compute_disagreement(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
-        """Compute the standard deviation of the raw scores of a committee (query by committee, Seung et al. 1992), in log-odds.
-
-        Every `parts`-th tree belongs to one member, which scores with its trees, times `parts`.
-        """
+        """Compute the standard deviation of the raw scores of a committee of every `parts`-th tree (Seung et al. 1992), in log-odds."""
         X = self._check_rows(X)
         votes = np.empty((parts, len(X)))
         for part in range(parts):
@@ -108,11 +105,7 @@ class FlatNodes(NamedTuple):
 
 
 class LeafPaths(NamedTuple):
-    """The paths to the leaves of all trees with splits: a path has distinct features, and each feature has steps.
-
-    `first` and `step` have the first feature of each path and the first step of each feature, and the end. `share` is the share of the
-    training rows that pass all steps of a feature, `side` True if the path goes to the right of a split.
-    """
+    """The paths to the leaves: the first feature of each path, the first step of each feature, and the share of rows that pass them."""
 
     value: Floats
     first: Ints

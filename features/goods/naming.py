@@ -124,11 +124,11 @@ def _quote_slot(slot: int) -> Finder:
     return lambda words: words.quote_slot(slot)
 
 
-def shorten_text(text: str) -> str:
+def shorten_text(text: str, longest: int = MAX_QUOTED_CHARACTERS) -> str:
     """Shorten a text, without contact details and characters that are invisible or break the line, for example control and bidi characters."""
-    shown = CONTACT_DETAILS.sub(REMOVED, text[: 10 * MAX_QUOTED_CHARACTERS])
+    shown = CONTACT_DETAILS.sub(REMOVED, text[: 10 * longest])
     shown = "".join(char for char in shown if char.isprintable()).strip(" \"'.,;:|/()[]")
-    return shown if len(shown) <= MAX_QUOTED_CHARACTERS else f"{shown[:MAX_QUOTED_CHARACTERS].rstrip()}…"
+    return shown if len(shown) <= longest else f"{shown[:longest].rstrip()}…"
 
 
 _FINDERS: dict[str, Finder] = {

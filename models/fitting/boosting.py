@@ -26,12 +26,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The parameters of the trees.
-
-    The trees are small, because positives are few. On three simulated worlds with 57 to 98 positives each, 8 to 12 leaves detected
-    59 to 60 % of the NPS in the top 1 % of traffic, 31 leaves 54 %. Early stopping on the few positives of a validation period ended
-    at a random number of trees.
-    """
+    """The parameters of the trees, which are small because positives are few (`benchmarks/learners.py`)."""
 
     trees: Annotated[
         int,
@@ -172,11 +167,7 @@ def _build_progress_callback(progress: Progress, kind: int, kinds: int) -> Calla
 
 
 def _build_lightgbm_params(params: TreeParams, seed: int) -> dict[str, Any]:
-    """Build the parameters of LightGBM.
-
-    Column by column, a histogram reads only the features offered to the tree: two thirds of the time of row by row. With two
-    threads, each small loop of a tree waits for the slower core, which took ten times as long on a busy machine.
-    """
+    """Build the parameters of LightGBM: column by column reads only the features offered, and more threads wait for each other."""
     return {
         "objective": "binary",
         "metric": "binary_logloss",

@@ -1,8 +1,6 @@
 """The linear part of a model: ridge logistic regression, written as trees of one feature each.
 
-Positives are few, and many are recognized by a sum of weak signs, each too weak for a split. A linear model adds them
-up. Written as trees, it needs no separate code for scores and reasons, and no separate file. The line of each feature becomes a step
-function over the training values. The height of a step is the value of the line at the mean of its rows.
+It adds up signs that are each too weak for a split. As trees, it needs no separate code for scores and reasons.
 """
 
 import re
@@ -27,10 +25,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StepFunction:
-    """The step function of one feature, added to the raw score: a value up to a threshold is on the step before it.
-
-    `height` is in log-odds, `rows` counts the training rows on each step, and `missing` is the step of missing values.
-    """
+    """The step function of one feature, in log-odds, with the training rows on each step and the step of missing values."""
 
     feature: int
     threshold: Floats

@@ -1,8 +1,4 @@
-"""The rule prior: the initial log-odds from which the trees are trained, computed from the rules.
-
-Positives are few, and officers know more than a few dozen positives show. Trees without a prior must first learn what
-officers know. With the prior they learn what the rules miss, and in which cases the rules are wrong.
-"""
+"""The rule prior: the initial log-odds of the trees, by which they learn only what the rules miss and where they are wrong."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,8 +1,7 @@
 """The folder of a model in MLflow's format: bundle, signature, input example, column table, and how to install.
 
-MLflow checks a table against the signature before `predict`. Its checks are stricter than those of `consignments.tables`: it refuses
-zoned times as text, whole numbers where a number is expected, and empty columns of another type. So only the required columns have a
-type, and all others let every value through to our own checks. Columns that the signature does not name are dropped by MLflow.
+MLflow's checks before `predict` refuse values that `consignments.tables` reads. So only the required columns have a type in the
+signature, and all others let every value through. MLflow drops columns that the signature does not name.
 """
 
 import logging
@@ -45,10 +44,7 @@ SCORE_SCHEMA = Schema(
 
 
 def build_signature(record: type[Consignment]) -> ModelSignature:
-    """Build the signature: a consignment table with all columns of a record type in, a score table out.
-
-    The parameter `reasons` is the number of reasons of each score; 0 keeps the number that was set at loading.
-    """
+    """Build the signature: consignment table in, score table out, and the number of reasons, 0 for that set at loading."""
     declared = list_declared_columns(record)
     columns: list[Any] = [
         ColSpec(

@@ -26,11 +26,7 @@ WITHOUT_HISTORY = (
 
 
 class ScoringModel:
-    """The registered model as MLflow loads it, with options as in `MODEL_CONFIG`.
-
-    Without a path of past consignments it scores like `npsrisk score --without-history`, and warns. Other features than this version
-    of npsrisk computes are refused (`BundleRefused`).
-    """
+    """The registered model as MLflow loads it, with options as in `MODEL_CONFIG`; without past consignments it warns."""
 
     def __init__(self, bundle: Bundle, version: str, config: dict[str, Any]) -> None:
         self.bundle = bundle

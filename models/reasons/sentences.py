@@ -25,10 +25,7 @@ NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
 class ReasonContext(NamedTuple):
-    """Knowledge of a model beyond its spec: what is usual, values by code, and weights of n-grams of goods texts.
-
-    The code of a value is its place in its vocabulary, from 1.
-    """
+    """Knowledge of a model beyond its spec: what is usual, values by code (their place, from 1), and weights of n-grams of goods."""
 
     usual: Mapping[str, Mapping[str, list[float]]] = NOTHING_KNOWN
     vocabularies: Mapping[str, Sequence[str]] = NOTHING_KNOWN

@@ -63,11 +63,7 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The texts of reasons.
-
-    `feature` has templates of single features, `reading` and `side_reading` of history, `declared` of declared columns by kind.
-    `party` and `key` are filled into templates. `like` follows "usual". `codes` and `column` name codes and columns.
-    """
+    """The texts of reasons: templates by feature, reading of history and kind of column, and the words that are filled into them."""
 
     phrases: dict[str, str]
     theme: dict[str, str]

@@ -20,9 +20,14 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
-from models.batch_scoring import ScoreColumns, ScoredFeatures, score_features, score_table
+from models.batch_scoring import (
+    ScoreColumns,
+    ScoredFeatures,
+    describe_consignments,
+    score_features,
+    score_table,
+)
 from models.bundle import Bundle
-from models.consignment_facts import describe_consignments
 from models.formats import format_count
 from models.registry import ModelVersion
 from training.arrays import Bools, Floats, Ints

@@ -16,8 +16,8 @@ import numpy as np
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Feature
 from features.streams import list_declared_texts
+from models.batch_scoring import describe_consignments
 from models.calibration import fit_raw_scale
-from models.consignment_facts import describe_consignments
 from models.formats import format_count, format_number, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
