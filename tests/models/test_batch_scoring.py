@@ -34,26 +34,15 @@ def test_a_feature_matrix_that_was_not_fitted_cannot_be_scored(
     bundle: Bundle, unfitted: FeatureMatrix
 ) -> None:
     assert not unfitted.is_fitted
-    with pytest.raises(BadInput, match=REFUSAL):
-        bundle.model.score(unfitted.X, CHANNELS)
-    with pytest.raises(BadInput, match=REFUSAL):
-        bundle.model.trees.predict_raw(unfitted.X)
-
-
-def test_neither_can_a_part_of_it(bundle: Bundle, unfitted: FeatureMatrix) -> None:
-    for part in (unfitted.X[1:], unfitted.X[[0, 2]], np.concatenate([unfitted.X, unfitted.X])):
-        with pytest.raises(BadInput, match=REFUSAL):
-            bundle.model.score(part, CHANNELS[: len(part)])
-    with pytest.raises(BadInput, match=REFUSAL):
-        bundle.model.explain(unfitted.X[0])
-
-
-def test_neither_can_a_piece_of_a_table_that_is_read_piece_by_piece(bundle: Bundle) -> None:
     fitted = build_feature_parameters(bundle, PSEUDONYMS)
     inputs = FeatureInputs.from_tables(Tables(make_new_consignments()))
     (piece,) = stream_features(inputs, replace(fitted, fitted=fitted.fitted.create_empty()))
+    parts = unfitted.X[1:], unfitted.X[[0, 2]], np.concatenate([unfitted.X, unfitted.X])
+    for X in (unfitted.X, *parts, piece.X):
+        with pytest.raises(BadInput, match=REFUSAL):
+            bundle.model.score(X, CHANNELS[: len(X)])
     with pytest.raises(BadInput, match=REFUSAL):
-        bundle.model.score(piece.X, CHANNELS)
+        bundle.model.explain(unfitted.X[0])
 
 
 def test_a_bundle_without_anything_learnt_does_not_score_a_table(bundle: Bundle) -> None:

@@ -1,6 +1,5 @@
 """The bundle: written whole, loaded only where every byte is as it was written."""
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -14,13 +13,11 @@ from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
 
 from consignments.errors import BundleRefused, FileFault
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
-from features.spec import Spec
 from models.bundle import (
     MANIFEST,
     Bundle,
     ModelCard,
     SelfTestExamples,
-    _require_same,
     load_bundle,
     write_bundle,
 )
@@ -44,21 +41,11 @@ ARRAYS = {
     "rate_currencies": np.array(["EUR", "KRW"]),
     "rates": np.array([[1.1, np.nan], [1.2, 0.5]]),
 }
-FILES = (
-    "bands.json",
-    "calibration.json",
-    "example_rows.npy",
-    "examples.json",
-    "features.json",
-    "manifest.json",
-    "model.json",
-    "rate_currencies.npy",
-    "rate_days.npy",
-    "rates.npy",
-    "reference.json",
-    "text_weights.npy",
-    "trees.txt",
-)
+FILE_NAMES = """
+bands.json calibration.json example_rows.npy examples.json features.json manifest.json model.json rate_currencies.npy
+rate_days.npy rates.npy reference.json text_weights.npy trees.txt
+"""
+FILES = FILE_NAMES.split()
 REFERENCE = ReferenceProfile(
     first_day="2024-05-01",
     days=28,
@@ -112,15 +99,12 @@ def test_what_was_written_is_what_is_loaded(directory: Path) -> None:
         assert bundle.arrays[name].tobytes() == array.tobytes()
         assert bundle.arrays[name].flags.writeable
     bundle.run_self_test()
-
-
-def test_a_loaded_model_scores_to_the_last_bit_as_the_fitted_one(directory: Path) -> None:
     rows = make_rows(10, 200)
-    loaded = load_bundle(directory).model
     assert (
-        loaded.score(rows.X, rows.channels).tobytes() == small_model().score(rows.X, rows.channels).tobytes()
+        bundle.model.score(rows.X, rows.channels).tobytes()
+        == small_model().score(rows.X, rows.channels).tobytes()
     )
-    assert loaded.explain(rows.X[0], 5) == small_model().explain(rows.X[0], 5)
+    assert bundle.model.explain(rows.X[0], 5) == small_model().explain(rows.X[0], 5)
 
 
 def test_equal_inputs_give_equal_bytes_on_any_number_of_threads(tmp_path: Path) -> None:
@@ -136,7 +120,7 @@ def test_equal_inputs_give_equal_bytes_on_any_number_of_threads(tmp_path: Path) 
 
 
 def test_a_bundle_holds_data_only_and_names_no_module(directory: Path) -> None:
-    assert tuple(sorted(path.name for path in directory.iterdir())) == FILES
+    assert sorted(path.name for path in directory.iterdir()) == FILES
     for path in directory.iterdir():
         assert not re.search(
             rb"\b(models|consignments|features)\.(?!json)|pickle|num_threads", path.read_bytes()
@@ -160,21 +144,13 @@ def test_a_bundle_may_carry_no_reference(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_altered_by_one_bit_is_refused(directory: Path, name: str) -> None:
-    data = bytearray((directory / name).read_bytes())
-    for at in (0, len(data) // 2, len(data) - 1):
-        changed = bytearray(data)
-        changed[at] ^= 1
-        (directory / name).write_bytes(changed)
-        with pytest.raises(BundleRefused):
-            load_bundle(directory)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_missing_cut_or_longer_is_refused(directory: Path, name: str) -> None:
+def test_a_file_that_is_altered_missing_cut_or_longer_is_refused(directory: Path, name: str) -> None:
     path = directory / name
     data = path.read_bytes()
-    for changed in (data[:-1], data + b" ", data + b"\n", b""):
+    altered = [
+        data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in (0, len(data) // 2, -1 + len(data))
+    ]
+    for changed in (*altered, data[:-1], data + b" ", data + b"\n", b""):
         path.write_bytes(changed)
         with pytest.raises(BundleRefused):
             load_bundle(directory)
@@ -218,35 +194,17 @@ def forge(directory: Path, name: str, data: bytes) -> None:
     (directory / MANIFEST).write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
 
 
-def reword(directory: Path, text: str) -> Spec:
-    """Write the first feature's text as another version had it."""
-    features = [dataclasses.replace(SPEC.features[0], text=text), *SPEC.features[1:]]
-    before = Spec(features)
-    table = json.loads((directory / "features.json").read_bytes())
-    table["spec"][0]["text"] = text
-    forge(directory, "features.json", msgspec.json.encode(table))
-    return before
-
-
 def test_a_bundle_trained_with_another_wording_speaks_the_words_of_this_version(directory: Path) -> None:
-    before = reword(directory, "Of old this was said: {value}")
+    table = json.loads((directory / "features.json").read_bytes())
+    table["spec"][0]["text"] = "Of old this was said: {value}"
+    forge(directory, "features.json", msgspec.json.encode(table))
     bundle = load_bundle(directory)
     bundle.run_self_test()
-    assert bundle.spec.features == before.features
     model, row = bundle.model.replace_spec(SPEC), make_rows(10, 1).X[0]
     assert "Of old this was said" in str(bundle.model.explain(row, len(SPEC), lowering=True))
     assert model.explain(row, len(SPEC), lowering=True) == small_model().explain(
         row, len(SPEC), lowering=True
     )
-
-
-def test_a_card_holds_no_metrics_so_that_another_evaluation_gives_the_same_bundle(tmp_path: Path) -> None:
-    assert not [name for name in ModelCard.__struct_fields__ if "metric" in name]
-    write(tmp_path / "bundle")
-    card = msgspec.to_builtins(CARD) | {"metrics": {"test/roc_auc": 0.91}}
-    forge(tmp_path / "bundle", "model.json", msgspec.json.encode(card))
-    with pytest.raises(BundleRefused, match="unknown field `metrics`"):
-        load_bundle(tmp_path / "bundle")
 
 
 def test_a_bundle_of_another_format_is_refused_by_its_number(directory: Path) -> None:
@@ -263,6 +221,15 @@ def header(shape: str, descr: str = "<f4", fortran: bool = False) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
+OTHER_FEATURES: list[dict[str, Any]] = [
+    {"edges": [[0.5]]},
+    {"features": {"postal": [[3, 1, 1], [4, 1]]}},
+    {"features": {"postal": [[3, 1, 1]]}},
+    {"means": {"postal": [0.25]}},
+    {"scores": {"channel:postal": [5]}},
+    {"usual": {"1": {"made.other": [1.0, 1.5, 2.0]}}},
+]
+"""What makes a reference that does not fit the features: too few of them, of bins, counts or means, or others."""
 HOSTILE = [
     ("text_weights.npy", header("(1000000000000,)"), "not a plain array"),
     ("text_weights.npy", header("(-1, -1)") + b"\0\0\0\0", "not a plain array"),
@@ -279,14 +246,28 @@ HOSTILE = [
     ("example_rows.npy", header("(1, 3)") + b"\0" * 12, "do not fit together"),
     ("examples.json", b'{"channels": [], "raw": [], "probability": []}', "do not fit together"),
     ("model.json", b"{}", "cannot be read"),
+    (
+        "model.json",
+        msgspec.json.encode(msgspec.to_builtins(CARD) | {"metrics": {}}),
+        "unknown field `metrics`",
+    ),
+    ("features.json", b'{"config": {}, "spec": [], "fitted": {}, "version": 3}', "not those of the card"),
     ("model.json", b"[" * 100_000, "cannot be read"),
     ("bands.json", b'{"high": 0.5, "elevated": 0.1, "loader": "os"}', "cannot be read"),
     ("calibration.json", b'{"slope": -1, "intercept": 0, "channels": {}}', "cannot be read"),
     ("reference.json", b"{}", "cannot be read"),
+    *(
+        (
+            "reference.json",
+            msgspec.json.encode(msgspec.structs.replace(REFERENCE, **change)),
+            "does not fit the",
+        )
+        for change in OTHER_FEATURES
+    ),
     (
         "reference.json",
         msgspec.json.encode(msgspec.structs.replace(REFERENCE, edges=[[0.5]])),
-        "does not fit the features",
+        "does not fit",
     ),
     ("trees.txt", b"\xff\xfe", "not text"),
     ("trees.txt", b"tree\n", "not the text of a LightGBM model"),
@@ -302,13 +283,6 @@ def test_hostile_content_is_refused_even_with_right_sums(
         load_bundle(directory)
 
 
-def test_a_spec_other_than_the_cards_is_refused_even_with_right_sums(directory: Path) -> None:
-    data = (directory / "features.json").read_bytes().replace(b"count", b"pages", 1)
-    forge(directory, "features.json", data)
-    with pytest.raises(BundleRefused, match="not those of the card"):
-        load_bundle(directory)
-
-
 @pytest.mark.parametrize("change", ['"raw": [\n  ', '"probability": [\n  '])
 def test_the_self_test_finds_a_score_that_differs_in_its_last_digit(directory: Path, change: str) -> None:
     text = (directory / "examples.json").read_text()
@@ -319,13 +293,6 @@ def test_the_self_test_finds_a_score_that_differs_in_its_last_digit(directory: P
     bundle = load_bundle(directory)
     with pytest.raises(BundleRefused, match="the self-test failed"):
         bundle.run_self_test()
-
-
-def test_the_self_test_tells_zero_from_minus_zero() -> None:
-    with pytest.raises(
-        BundleRefused, match=r"example 1: the self-test failed: another raw score; got np.float64\(0.0\)"
-    ):
-        _require_same("raw score", np.array([1.0, 0.0]), np.array([1.0, -0.0]))
 
 
 def test_the_self_test_finds_a_leaf_that_was_moved(directory: Path) -> None:

@@ -76,23 +76,6 @@ def test_rows_at_fault_of_a_history_are_named_and_one_of_such_rows_only_is_refus
         load(uri, history=str(past))
 
 
-@pytest.mark.parametrize("as_of", ["2024-03-01", "2024-03-01T09:00:00+09:00"])
-def test_a_time_hides_later_alerts_also_without_a_zone(
-    uri: str, past: Path, tmp_path: Path, as_of: str
-) -> None:
-    alerts = pd.DataFrame(
-        {
-            "alert_id": ["W1"],
-            "issued_at": ["2024-02-01T00:00:00Z"],
-            "text": ["a warning"],
-            "hs_code": ["9503"],
-        }
-    )
-    alerts.to_csv(tmp_path / "alerts.csv", index=False)
-    model = load(uri, history=str(past), alerts=str(tmp_path / "alerts.csv"), as_of=as_of)
-    assert len(model.predict(make_new_consignments())) == 3
-
-
 def test_a_bad_time_is_refused_when_the_model_is_loaded(uri: str) -> None:
     with pytest.raises(BadInput, match=r"as_of: bad time; got 'spring'"):
         load(uri, as_of="spring")
@@ -107,19 +90,13 @@ def test_the_model_says_what_goes_in_and_out_and_its_example_is_found_and_scored
         "received_at",
     }
     assert model.metadata.get_output_schema().input_names()[:3] == ["consignment_id", "score", "band"]
+    given = make_new_consignments().assign(pieces=[1, 2, 3], sequence=[1, 2, 3], description=float("nan"))
+    with pytest.warns(UserWarning, match="scored without history"):
+        assert len(model.predict(given)) == 3
     example = model.input_example
     assert isinstance(example["received_at"][0], str), "a zoned time as text"
     with pytest.warns(UserWarning, match="scored without history"):
         assert len(model.predict(example)) == len(example)
-
-
-def test_the_signature_lets_through_what_our_own_reader_takes(uri: str) -> None:
-    given = make_new_consignments()
-    given["pieces"] = [1, 2, 3]
-    given["sequence"] = [1, 2, 3]
-    given["description"] = float("nan")
-    with pytest.warns(UserWarning, match="scored without history"):
-        assert len(load(uri).predict(given)) == 3
 
 
 def test_the_number_of_reasons_can_be_set_in_the_call(uri: str) -> None:

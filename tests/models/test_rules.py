@@ -21,6 +21,15 @@ def test_points_add_up() -> None:
     assert Rules(REAL).compute_scores(row[None]).tolist() == [5 + 1]
 
 
+@pytest.mark.parametrize(("strength", "points", "codes"), [(0.8, 4, ["finds"]), (0.2, 0, [])])
+def test_a_match_with_indicators_gives_points_and_a_name_alone_none(
+    strength: float, points: float, codes: list[str]
+) -> None:
+    row = row_with(alerts__sender_indicators=2, alerts__indicator_strength=strength)
+    assert Rules(REAL).compute_scores(row[None]).tolist() == [points]
+    assert [reason.code for reason in Rules(REAL).explain(row)] == codes
+
+
 def test_who_would_fire_on_everything_is_struck_off() -> None:
     rules = Rules(REAL)
     watched, busy = (
@@ -61,13 +70,6 @@ def test_rules_of_one_theme_are_one_reason() -> None:
     reasons = Rules(REAL).explain(row_with(goods__names_specific=1, goods__names_class=2), 9)
     assert [reason.code for reason in reasons] == ["goods"]
     assert reasons[0].contribution == pytest.approx(0.8 * (5 + 4))
-
-
-def test_the_rules_score_a_row_alone_as_among_others() -> None:
-    rules = Rules(REAL)
-    X = np.random.default_rng(1).integers(0, 3, (50, len(REAL))).astype(np.float32)
-    singly = [rules.score(X[i : i + 1], ["postal"])[0] for i in range(50)]
-    assert np.array(singly).tobytes() == rules.score(X, ["postal"] * 50).tobytes()
 
 
 def test_rules_refuse_other_features() -> None:

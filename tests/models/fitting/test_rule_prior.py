@@ -1,6 +1,5 @@
 """Where the trees start from: the points of the rules, as log-odds."""
 
-import lightgbm
 import numpy as np
 from msgspec import structs
 from support.real_rows import REAL
@@ -10,7 +9,6 @@ from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from models.fitting.linear_trees import blend_trees
 from models.fitting.rule_prior import RulePrior
 from models.risk_model import RiskModel
-from models.rules import Rules
 from models.trees import Trees
 
 NAMED, VAGUE = REAL.get_column("goods.names_specific"), REAL.get_column("goods.vague_whole")
@@ -87,24 +85,5 @@ def test_the_raw_score_is_the_weighted_mean_of_trees_from_the_rules_and_plain_tr
     assert np.allclose(mean, 0.4 * guided + 0.6 * plain, rtol=0, atol=1e-9)
 
 
-def test_plain_trees_start_from_an_even_chance() -> None:
-    rows = rows_where_rules_are(right=True)
-    plain = fit(rows, structs.replace(FEW, plain_share=1, trees=1, learning_rate=0.1)).trees
-    assert np.abs(plain.predict_raw(rows.X)).max() <= 0.2
-
-
-def test_lightgbm_explains_a_model_that_starts_from_the_rules_alike() -> None:
-    rows = rows_where_rules_are(right=True)
-    model = fit(rows)
-    booster = lightgbm.Booster(model_str=model.trees.text)
-    assert model.trees.predict_raw(rows.X).tobytes() == booster.predict(rows.X, raw_score=True).tobytes()
-    told = booster.predict(rows.X[:50], pred_contrib=True)
-    assert np.abs(model.trees.compute_contributions(rows.X[:50]) - told).max() < 1e-9
-
-
 def fit(rows: LabelledRows, params: TreeParams = FEW) -> RiskModel:
     return fit_risk_model(rows, rows, REAL, params)
-
-
-def test_the_prior_holds_the_rules_of_its_spec() -> None:
-    assert prior_of(rows_where_rules_are(right=True)).rules.rules == Rules(REAL).rules

@@ -140,6 +140,7 @@ TOKEN = {"value.zero_or_one": (1.0, 0.2), "value.usd": (1.1, 0.3), "value.declar
 TOKEN |= {"category.hs_heading": (1.0, 0.0)}
 
 LIGHT = {"value.usd": (0.86, 0.9), "value.gross_weight_kg": (0.257, 0.0)}
+MATCH = {"alerts.sender_indicators": (2.0, 0.0), "alerts.days_since_sender_indicator": (12.0, 0.0)}
 LACKING = {"goods.hs_present": (0.0, 0.6)}
 
 
@@ -189,6 +190,12 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
         (LIGHT | {"value.usd": (math.nan, 0.0), "value.gross_weight_kg": (0.257, 0.4)}, DeclaredTexts("cables x268"), ["268 pieces are described: 0.959 g each"]),
         (LIGHT, DeclaredTexts("blouse 99 pcs | wool scarf"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
         (LIGHT, DeclaredTexts("frame 4 x 100 cm, set of 20 g"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
+        (MATCH | {"alerts.days_since_sender_indicator": (12.0, 1.5)}, NO_TEXTS,
+         ["Sender matches a partner's seizure or warning of 12 days ago"]),
+        (MATCH | {"alerts.sender_indicators": (2.0, 1.5)}, NO_TEXTS,
+         ["2 identifiers of the sender are among the indicators of partners"]),
+        (MATCH | {"alerts.indicator_strength": (0.8, 1.5)}, NO_TEXTS,
+         ["Sender or consignee matches a partner's seizure or warning"]),
         (LACKING, DeclaredTexts("gel pens"), ["Usually given for postal items, but not here: HS code; described as “gel pens”"]),
     ],
 )  # fmt: skip
