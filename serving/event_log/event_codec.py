@@ -30,13 +30,7 @@ from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
-from serving.event_log.events import (
-    ArrivalEvent,
-    DecisionEvent,
-    Event,
-    RecordEvent,
-    SharedEvent,
-)
+from serving.event_log.events import ArrivalEvent, DecisionEvent, Event, RecordEvent, SharedEvent
 from serving.event_log.packed_features import unpack_row
 
 Keys = NDArray[np.uint64]

@@ -199,15 +199,10 @@ def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
 
 
 _DIGEST = PLACES["digest"]
-_TYPES: dict[str, Any] = {each.kind: each for each in (ArrivalEvent, DecisionEvent)} | {
-    kind: event_type
-    for event_type, kinds in (
-        (RecordEvent, ConsignmentKind),
-        (SharedEvent, SharedKind),
-        (MaintenanceEvent, MaintenanceKind),
-    )
-    for kind in get_args(kinds)
-}
+_TYPES: dict[str, Any] = dict.fromkeys(get_args(ConsignmentKind), RecordEvent)
+_TYPES |= dict.fromkeys(get_args(SharedKind), SharedEvent)
+_TYPES |= dict.fromkeys(get_args(MaintenanceKind), MaintenanceEvent)
+_TYPES |= {each.kind: each for each in (ArrivalEvent, DecisionEvent)}
 _READERS = {
     kind: (event_type, itemgetter(*(PLACES[name] for name in event_type.__struct_fields__)))
     for kind, event_type in _TYPES.items()

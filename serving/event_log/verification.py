@@ -83,11 +83,7 @@ class ChainVerifier:
     """A verifier of the hash chain, which checks entry after entry after `entries` of them, whose hash is `origin`; `kept` is a hash that was stored elsewhere."""
 
     def __init__(
-        self,
-        origin: bytes,
-        removals: Iterable[Redaction],
-        kept: str = "",
-        entries: int = 0,
+        self, origin: bytes, removals: Iterable[Redaction], kept: str = "", entries: int = 0
     ) -> None:
         self._previous, self._kept = origin, kept
         self._removals = {

@@ -50,9 +50,7 @@ class App:
         ]
         self._scores = routes[0].endpoint
         self._rest = Starlette(
-            routes=routes,
-            exception_handlers={HTTPException: _refuse_route},
-            lifespan=self._lifespan,
+            routes=routes, exception_handlers={HTTPException: _refuse_route}, lifespan=self._lifespan
         )
         self._rest.router.redirect_slashes = (
             False  # behind a proxy, a redirect would name another scheme and port
@@ -61,7 +59,8 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; score requests bypass the framework."""
         if scope["type"] == "http":
-            if not self.door.accepts_host(_get_host(scope)):
+            host = next((value for name, value in scope["headers"] if name == b"host"), None)
+            if not self.door.accepts_host(host):
                 refusal = Refusal(
                     421,
                     "No API keys are configured, so the service answers requests to localhost only. "
@@ -88,10 +87,6 @@ class App:
 def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
     """List the routes of the interface with their endpoints, scores first."""
     return [each.build_endpoint(service, door) for each in (*ROUTES, send_page)]
-
-
-def _get_host(scope: Scope) -> bytes | None:
-    return next((value for name, value in scope["headers"] if name == b"host"), None)
 
 
 async def _refuse_route(_request: Request, error: Exception) -> Any:

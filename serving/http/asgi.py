@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from itertools import count
 from typing import Any
@@ -66,20 +66,15 @@ class HttpCall:
         self.caller: tuple[str, str | None] | None = None
         self.refused: dict[str, Any] | None = None
         self.at_end: Callable[[], None] | None = None
-        self.request_id = _read_request_id(self.headers)
+        given = self.headers.get(REQUEST_ID)
+        valid = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
+        self.request_id = given if given is not None and valid else generate_request_id()
 
     @property
     def query(self) -> bytes:
         """Return the query string, without the question mark."""
         query: bytes = self.scope["query_string"]
         return query
-
-
-def _read_request_id(headers: Mapping[bytes, bytes]) -> bytes:
-    """Return the value of the header `X-Request-Id` if it is valid, else a generated identifier."""
-    given = headers.get(REQUEST_ID)
-    good = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
-    return given if given is not None and good else generate_request_id()
 
 
 def generate_request_id() -> bytes:
@@ -175,10 +170,9 @@ class AsgiEndpoint:
         elif isinstance(error, ServiceFault):
             refusal, details = build_unavailable_refusal(error), {"error": str(error)}
         else:
-            refusal, details = (
-                _internal_error(),
-                {"error": error.__class__.__name__, "where": format_location(error)},
-            )
+            words = "Internal error. See the service log (request_id in this response)."
+            refusal = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, words)
+            details = {"error": error.__class__.__name__, "where": format_location(error)}
         kinds = [fault.kind for fault in refusal.faults]
         self._log_refusal(call, refusal.status, {"kinds": kinds} | details if kinds else details)
         return await refuse(call, refusal)
@@ -203,10 +197,4 @@ def build_unavailable_refusal(fault: ServiceFault) -> Refusal:
     """Build the refusal of a request because of a fault."""
     return Refusal(
         HTTPStatus.SERVICE_UNAVAILABLE, fault.format_public(), headers={"retry-after": str(RETRY_SECONDS)}
-    )
-
-
-def _internal_error() -> Refusal:
-    return Refusal(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. See the service log (request_id in this response)."
     )

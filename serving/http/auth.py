@@ -74,7 +74,7 @@ class TokenBucket:
 
 
 class Caller:
-    """An authenticated client with its scopes and rate limit, bound to the consignments of some offices or None for all.
+    """An authenticated client with its scopes and rate limit, until `expires_us`, bound to the consignments of some offices or None for all.
 
     `only_office` is the office of consignments that name none, if the key is bound to one office.
     """
@@ -83,11 +83,7 @@ class Caller:
         self.name, self.person, self._scopes, self.bucket = key.name, key.person, key.scopes, bucket
         self.offices = None if key.offices is None else frozenset(key.offices)
         self.only_office = key.offices[0] if key.offices and len(set(key.offices)) == 1 else None
-        self._expires_us = math.inf if key.expires_at is None else to_us(key.expires_at)
-
-    def is_expired(self, now_us: int) -> bool:
-        """Check whether the key has expired."""
-        return now_us >= self._expires_us
+        self.expires_us = math.inf if key.expires_at is None else to_us(key.expires_at)
 
     def require(self, scope: Scope) -> None:
         """Raise a refusal with status 403 if the key lacks a scope."""
@@ -159,7 +155,7 @@ class Authenticator:
         if self.path is None:
             return self._local
         caller = self._callers.get(sha256)
-        return None if caller is None or caller.is_expired(self._clock()) else caller
+        return None if caller is None or self._clock() >= caller.expires_us else caller
 
     def _new_bucket(self) -> TokenBucket | None:
         return None if self.rate is None else TokenBucket(self.rate)

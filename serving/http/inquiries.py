@@ -23,12 +23,7 @@ from serving.event_log.event_codec import (
     Selection,
     get_spelling,
 )
-from serving.event_log.events import (
-    DecisionEvent,
-    Event,
-    Kind,
-    RecordEvent,
-)
+from serving.event_log.events import DecisionEvent, Event, Kind, RecordEvent
 from serving.http.asgi import respond, respond_json
 from serving.http.problems import Refusal
 from serving.http.routing import ApiRequest, route

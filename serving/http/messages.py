@@ -75,10 +75,7 @@ def describe_messages(
     """Describe contents other than goods, with the masters that no consignment follows from."""
     kept = (f"master {number}: it is kept for its houses" for number in dict.fromkeys(unused))
     return MessageResult(
-        list(found.states),
-        [*found.ignored, *kept],
-        [*found.notes, *notes],
-        _describe_rejects(found.rejects),
+        list(found.states), [*found.ignored, *kept], [*found.notes, *notes], _describe_rejects(found.rejects)
     )
 
 

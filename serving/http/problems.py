@@ -53,12 +53,7 @@ class RowFault(RecordFault, frozen=True, kw_only=True):
         first = faults[0]
         errors = faults if len(faults) > 1 else UNSET
         return cls(
-            first.detail,
-            first.pointer,
-            first.kind,
-            index=index,
-            consignment_id=consignment_id,
-            errors=errors,
+            first.detail, first.pointer, first.kind, index=index, consignment_id=consignment_id, errors=errors
         )
 
 

@@ -16,12 +16,7 @@ from models.bands import Band
 from models.reasons.ranking import Reason
 from serving.event_log.group_commit import CommitGroup
 from serving.http.asgi import HttpCall
-from serving.http.messages import (
-    MESSAGE_TYPES,
-    MessageResult,
-    describe_messages,
-    read_message_body,
-)
+from serving.http.messages import MESSAGE_TYPES, MessageResult, describe_messages, read_message_body
 from serving.http.problems import Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, get_reader
 from serving.http.requests import JSON_TYPES, read_parameters

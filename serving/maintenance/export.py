@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
-from consignments.errors import BundleRefused, FileFault, ServiceFault
+from consignments.errors import BundleRefused, FileFault, ServiceFault, explain_failure
 from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file, flush_folder
 from consignments.records import Alert, Consignment, Field, Outcome, get_fields
@@ -36,21 +36,8 @@ from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import (
-    CustomsState,
-    EventCodec,
-    RecordedAction,
-    Selection,
-    decode_features,
-)
-from serving.event_log.events import (
-    ARRIVAL_KINDS,
-    ArrivalEvent,
-    DecisionEvent,
-    Event,
-    Kind,
-    RecordEvent,
-)
+from serving.event_log.event_codec import CustomsState, EventCodec, RecordedAction, Selection, decode_features
+from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, DecisionEvent, Event, Kind, RecordEvent
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
@@ -412,7 +399,7 @@ def _replace_folder(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     earlier = out.with_name(f".{out.name}.old")
-    try:
+    with explain_failure("the output folder cannot be written", out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with open_work_folder(out.with_name(f".{out.name}.draft"), "export") as made:
             if earlier.exists() and not out.exists():
@@ -429,10 +416,6 @@ def _replace_folder(out: Path) -> Iterator[Path]:
             made.rename(out)
             flush_folder(out.parent)
             shutil.rmtree(earlier, ignore_errors=True)
-    except OSError as error:
-        raise FileFault(
-            "the output folder cannot be written", where=str(out), got=error.strerror or str(error)
-        ) from error
 
 
 def _require_replaceable(out: Path) -> None:

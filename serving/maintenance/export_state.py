@@ -36,9 +36,7 @@ def export_state(
     with states.begin(inputs) as draft:
         if draft.before is not None:
             raise BadInput(
-                "the folder has another state of history already",
-                where=str(folder),
-                todo="give a new folder",
+                "the folder has another state of history already", where=str(folder), todo="give a new folder"
             )
         if not draft.done:
             run = StateRun(None, keys.pipeline.kinds, pseudonyms, draft)

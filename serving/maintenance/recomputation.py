@@ -29,12 +29,7 @@ from features.history.table_fold import TableFold
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, decode_issued_us, decode_keys
-from serving.event_log.events import (
-    ArrivalEvent,
-    DecisionEvent,
-    Event,
-    Kind,
-)
+from serving.event_log.events import ArrivalEvent, DecisionEvent, Event, Kind
 from serving.event_log.reader import LogReader
 from serving.scoring.loaded_model import ScoringMethod
 

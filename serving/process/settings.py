@@ -161,12 +161,7 @@ SETTINGS_VARIABLE = "NPSRISK_SETTINGS"
 SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
 
 
-OTHER_NAMES = (
-    SETTINGS_VARIABLE,
-    "NPSRISK_API_KEY",
-    "NPSRISK_KEY_PASSPHRASE",
-    "NPSRISK_TEST_POSTGRES",
-)
+OTHER_NAMES = (SETTINGS_VARIABLE, "NPSRISK_API_KEY", "NPSRISK_KEY_PASSPHRASE", "NPSRISK_TEST_POSTGRES")
 """Names that are read elsewhere than in `Settings`."""
 
 

@@ -22,14 +22,7 @@ from serving.event_log.log import EventLog
 from serving.event_log.versions import find_counting_version
 from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel
-from serving.scoring.intake import (
-    FieldError,
-    Intake,
-    PendingReceipt,
-    RecordWarning,
-    WarningKind,
-    list_faults,
-)
+from serving.scoring.intake import FieldError, Intake, PendingReceipt, RecordWarning, WarningKind, list_faults
 from serving.telemetry.metrics import Metrics
 
 Offices = frozenset[str]

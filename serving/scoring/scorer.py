@@ -192,12 +192,7 @@ class Scorer:
         return PendingConsignment(c, packed, known, asked)
 
     def _score_and_log(
-        self,
-        arriving: Sequence[PendingConsignment],
-        now_us: int,
-        X: Rows,
-        keys: Keys,
-        counterparts: Keys,
+        self, arriving: Sequence[PendingConsignment], now_us: int, X: Rows, keys: Keys, counterparts: Keys
     ) -> list[ScoreResult | Exception]:
         """Score consignments that history has counted, and add them to the log, even if the model fails."""
         begun = time.perf_counter()

@@ -24,11 +24,7 @@ from consignments.visibility import get_known_us
 from features.history.kernels import NO_DAY
 from features.history.states import CountedState, CountedStates, KeyStep
 from serving.event_log.event_codec import decode_issued_us
-from serving.event_log.events import (
-    ArrivalEvent,
-    DecisionEvent,
-    Event,
-)
+from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Words

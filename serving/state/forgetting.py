@@ -9,7 +9,8 @@ date, for example because RB1 was sent again, stays.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -262,20 +263,17 @@ def forget(
     After an interruption, the next run continues where the last one stopped. Raises `BadInput` if history still needs entries before the
     date, and `ServiceFault` if the state directory is in use, the log is damaged, or the log or the list cannot be written.
     """
-    with StateLock(settings.state_dir):
-        vault = Vault.load(settings.data_key_file)
-        with EventLog.open(settings.database_url, vault) as log:
-            require_valid_chain(log)
-            _require_past(log, before)
-            after, up_to = find_redaction_end(log), find_end(log, to_us(before))
-            count, steps = count_unredacted(log, after, up_to), 0
-            if count and not dry_run:
-                record = ForgottenRecord(to_datetime(read_clock_us()), before=before)
-                ForgottenList(settings.data_key_file).add([record])
-                keys = build_key_reader(settings.state_dir, vault)
-                steps = remove_before(log, to_us(before), approval, keys, progress)
-                log.wipe()
-            return RetentionResult(before, up_to, count, steps, log.head)
+    with _open_checked(settings) as log:
+        _require_past(log, before)
+        after, up_to = find_redaction_end(log), find_end(log, to_us(before))
+        count, steps = count_unredacted(log, after, up_to), 0
+        if count and not dry_run:
+            record = ForgottenRecord(to_datetime(read_clock_us()), before=before)
+            ForgottenList(settings.data_key_file).add([record])
+            keys = build_key_reader(settings.state_dir, log.vault)
+            steps = remove_before(log, to_us(before), approval, keys, progress)
+            log.wipe()
+        return RetentionResult(before, up_to, count, steps, log.head)
 
 
 def forget_consignment(
@@ -286,25 +284,32 @@ def forget_consignment(
     Identifier, times, history keys, score, band and model stay, so history and decisions about others do not change. Raises `BadInput` if
     the log has no content of such a consignment, and `ServiceFault` as `forget` does.
     """
+    with _open_checked(settings) as log:
+        places = list_content(log, consignment_id)
+        if not places:
+            raise BadInput(
+                "there is no content of this consignment in the log",
+                where="--consignment",
+                got=repr(consignment_id),
+                todo="check the identifier; content that was deleted before needs nothing",
+            )
+        if not dry_run:
+            record = ForgottenRecord.of_consignment(log, consignment_id, read_clock_us())
+            ForgottenList(settings.data_key_file).add([record])
+            keys = build_key_reader(settings.state_dir, log.vault)
+            remove_consignment(log, consignment_id, places, approval, keys)
+            log.wipe()
+        return ConsignmentErasure(consignment_id, len(places), log.head)
+
+
+@contextmanager
+def _open_checked(settings: Settings) -> Iterator[EventLog]:
+    """Open the log of a state directory that nobody else uses, and check its hash chain."""
     with StateLock(settings.state_dir):
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
             require_valid_chain(log)
-            places = list_content(log, consignment_id)
-            if not places:
-                raise BadInput(
-                    "there is no content of this consignment in the log",
-                    where="--consignment",
-                    got=repr(consignment_id),
-                    todo="check the identifier; content that was deleted before needs nothing",
-                )
-            if not dry_run:
-                record = ForgottenRecord.of_consignment(log, consignment_id, read_clock_us())
-                ForgottenList(settings.data_key_file).add([record])
-                keys = build_key_reader(settings.state_dir, vault)
-                remove_consignment(log, consignment_id, places, approval, keys)
-                log.wipe()
-            return ConsignmentErasure(consignment_id, len(places), log.head)
+            yield log
 
 
 def _require_past(log: EventLog, before: datetime) -> None:

@@ -18,14 +18,7 @@ from consignments.workers import pause_garbage_collection
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
 from features.history.kernels import NO_DAY
 from serving.event_log.event_codec import decode_issued_us
-from serving.event_log.events import (
-    ARRIVAL_KINDS,
-    ArrivalEvent,
-    Event,
-    Kind,
-    SharedEvent,
-    decode_row,
-)
+from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, Event, Kind, SharedEvent, decode_row
 from serving.event_log.reader import NOT_IN_HISTORY, LogReader, Progress
 from serving.state.identifier_index import Tags
 from serving.state.state import State

@@ -276,7 +276,7 @@ def _load_newest(
             here = log.read_hash(about.sequence)
             if about.log_id == log.log_id and (here is None or here.hex() != about.chain):
                 snapshots.lost = max(snapshots.lost, about.sequence)
-            _require_fit(about, log, keys.entries.kinds)
+            _require_fit(about, log, here, keys.entries.kinds)
             state = build_state(arrays, about.sequence, log, keys, max_keys, limits)
         except (ServiceFault, KeyError) as fault:
             logger.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
@@ -289,8 +289,8 @@ def _load_newest(
     return None
 
 
-def _require_fit(about: SnapshotHeader, log: LogReader, kinds: str) -> None:
-    """Check that a snapshot belongs to this log, to an entry in it, and to the same history keys."""
+def _require_fit(about: SnapshotHeader, log: LogReader, here: bytes | None, kinds: str) -> None:
+    """Check that a snapshot belongs to this log, to its entry with the hash `here`, and to the same history keys."""
     if about.log_id != log.log_id:
         raise ServiceFault("the snapshot belongs to another log", got=about.log_id, expected=log.log_id)
     if about.sequence > log.last_sequence:
@@ -300,7 +300,6 @@ def _require_fit(about: SnapshotHeader, log: LogReader, kinds: str) -> None:
             expected=f"at most {log.last_sequence}",
             todo="check whether the log was restored from a backup: then later entries are missing",
         )
-    here = log.read_hash(about.sequence)
     if here is None or here.hex() != about.chain:
         raise ServiceFault(
             "the snapshot belongs to another log: the hash chain differs",
@@ -321,12 +320,7 @@ class SnapshotSchedule:
     """The schedule of one log's snapshots."""
 
     def __init__(
-        self,
-        log: EventLog,
-        committer: Committer,
-        snapshots: Snapshots,
-        settings: Settings,
-        metrics: Metrics,
+        self, log: EventLog, committer: Committer, snapshots: Snapshots, settings: Settings, metrics: Metrics
     ) -> None:
         self.snapshots = snapshots
         self._log, self._committer, self._settings, self._metrics = log, committer, settings, metrics

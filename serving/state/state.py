@@ -11,12 +11,7 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import ArrivalEvent, Event, RecordEvent, SharedEvent
-from serving.state.consignment_states import (
-    ConsignmentState,
-    ConsignmentStates,
-    FirstRecorded,
-    rank_outcome,
-)
+from serving.state.consignment_states import ConsignmentState, ConsignmentStates, FirstRecorded, rank_outcome
 from serving.state.links import Links
 
 

@@ -43,18 +43,11 @@ def _derive_column(field: msgspec.structs.FieldInfo) -> sa.Column[Any]:
     # A choice of texts is a text.
     (kind,) = {str if isinstance(each, str) else each for each in kinds} - {type(None)}
     is_term = field.name in TERM_NAMES
-    return sa.Column(
-        field.name,
-        sa.Integer if is_term else _TYPES[kind],
-        nullable=type(None) in kinds,
-    )
+    return sa.Column(field.name, sa.Integer if is_term else _TYPES[kind], nullable=type(None) in kinds)
 
 
 ENTRIES = sa.Table(
-    "entries",
-    METADATA,
-    *map(_derive_column, _FIELDS),
-    sa.Column("hash", sa.LargeBinary, nullable=False),
+    "entries", METADATA, *map(_derive_column, _FIELDS), sa.Column("hash", sa.LargeBinary, nullable=False)
 )
 IS_DECISION = ENTRIES.c.kind == sa.literal_column("'decision'")
 IS_OTHER = ENTRIES.c.kind != sa.literal_column("'decision'")
