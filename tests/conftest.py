@@ -22,7 +22,7 @@ def _own_log_lines() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-SHARED = ("shared_run", "lived_lane")
+SHARED = ("shared_run", "lived_lane", "lived_world")
 """What takes long to make and is made once: the files of the tests that ask for one of them run in one process."""
 
 

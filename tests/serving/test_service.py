@@ -17,18 +17,13 @@ from serving.event_log.events import Event
 from serving.event_log.verification import verify_chain
 
 
-def score(client: Client, name: str, query: str = "?features=true", **changes: Any) -> dict[str, Any]:
-    response = client.post(f"/v1/scores{query}", make_consignment(name, **changes))
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
-
-
 def live_through_much(client: Client) -> None:
     """Arrivals, an amendment, finds, a correction, a cancellation, an alert."""
     for place in range(8):
-        score(client, f"RB{place}", received_at=day(place), sender_name=f"Sender {place % 3}")
-    score(client, "RB3", description="shoes")
+        client.score(
+            f"RB{place}", "?features=true", received_at=day(place), sender_name=f"Sender {place % 3}"
+        )
+    client.score("RB3", "?features=true", description="shoes")
     outcomes = [make_outcome("RB1", result="nps"), make_outcome("RB2"), make_outcome("RB9", result="nps")]
     client.post("/v1/outcomes", {"outcomes": outcomes})
     client.post("/v1/outcomes", make_outcome("RB2", result="controlled_drug", known_at=day(11)))
@@ -45,10 +40,10 @@ def test_a_restart_changes_no_reading(tmp_path: Path, bundle: Path) -> None:
         with serving(settings) as client:
             live_through_much(client)
             if not restart:
-                told.append([score(client, f"P{n}", **probe)["features"] for n, probe in enumerate(probes)])
+                told.append([client.compute_features(f"P{n}", **probe) for n, probe in enumerate(probes)])
         if restart:
             with serving(settings) as client:
-                told.append([score(client, f"P{n}", **probe)["features"] for n, probe in enumerate(probes)])
+                told.append([client.compute_features(f"P{n}", **probe) for n, probe in enumerate(probes)])
     assert told[0] == told[1]
     assert [features["history.sender.arrivals_30d"] for features in told[0]] == [2, 2, 2]
     assert [features["history.sender.nps_ever"] for features in told[0]] == [0, 1, 0]
@@ -56,9 +51,9 @@ def test_a_restart_changes_no_reading(tmp_path: Path, bundle: Path) -> None:
 
 
 def test_a_result_that_was_known_long_ago_counts_from_the_day_the_service_was_told(client: Client) -> None:
-    score(client, "RB1")
+    client.score("RB1", "?features=true")
     assert client.post("/v1/outcomes", make_outcome("RB1", result="nps", known_at=day(2))).status_code == 200
-    read = score(client, "RB2", received_at=day(20))["features"]
+    read = client.compute_features("RB2", received_at=day(20))
     assert read["history.sender.days_since_find"] == 0
     assert read["history.sender.nps_ever"] == 1
 
@@ -80,7 +75,7 @@ def test_what_is_sent_again_days_later_changes_nothing(tmp_path: Path, bundle: P
         first[3]["cancelled"] = True  # by the last call
         assert again == [{**each, "repeated": True} for each in first]
         assert verify_chain(client.service.log).entries == len(sent)
-        read = score(client, "RB3", received_at=day(18))["features"]
+        read = client.compute_features("RB3", received_at=day(18))
         assert read["history.sender.arrivals_ever"] == 1
         assert read["history.sender.nps_ever"] == 1
         assert read["history.sender.days_since_find"] == 6
@@ -90,12 +85,12 @@ def test_after_a_restart_what_was_answered_is_answered_again(tmp_path: Path, bun
     publish(tmp_path, bundle, "1")
     settings = settings_in(tmp_path)
     with serving(settings) as client:
-        first = score(client, "RB1", "?reasons=4&features=true", description="research chemical powder")
+        first = client.score("RB1", "?reasons=4&features=true", description="research chemical powder")
         client.post("/v1/outcomes", make_outcome("RB1"))
         client.post("/v1/alerts", Alert("A1", day(0), hs_code="2939"))
         client.post("/v1/cancellations", {"consignment_id": "RB1"})
     with serving(settings) as client:
-        again = score(client, "RB1", "?reasons=4&features=true", description="research chemical powder")
+        again = client.score("RB1", "?reasons=4&features=true", description="research chemical powder")
         assert again == first | {"repeated": True, "cancelled": True}
         for path, body in (
             ("/v1/outcomes", make_outcome("RB1")),
@@ -108,12 +103,12 @@ def test_after_a_restart_what_was_answered_is_answered_again(tmp_path: Path, bun
 
 
 def test_a_new_model_scores_as_soon_as_it_is_published(client: Client, tmp_path: Path, bundle: Path) -> None:
-    first = score(client, "RB1")
+    first = client.score("RB1", "?features=true")
     publish(tmp_path, bundle, "2")
     client.look()
     assert client.get("/v1/model").json()["version"] == "2"
-    assert score(client, "RB2")["model"] == {"name": "nps-risk", "version": "2"}
-    again = score(client, "RB1", "")
+    assert client.score("RB2", "?features=true")["model"] == {"name": "nps-risk", "version": "2"}
+    again = client.score("RB1", "")
     assert again | {"features": first["features"]} == first | {"repeated": True}
 
 
@@ -121,16 +116,14 @@ def test_a_model_with_further_keys_of_history_sees_the_past_in_them(
     client: Client, tmp_path: Path, other_bundle: Path
 ) -> None:
     live_through_much(client)
-    score(client, "RB20", received_at=day(8))
+    client.score("RB20", "?features=true", received_at=day(8))
     publish(tmp_path, other_bundle, "2")
     client.look()
-    features = score(client, "RB21", received_at=day(9))["features"]
+    features = client.compute_features("RB21", received_at=day(9))
     assert features["history.office+carrier.arrivals_30d"] == 8
     assert features["history.sender.arrivals_30d"] == 2
     with serving_again(client, tmp_path) as again:
-        assert (
-            score(again, "RB22", received_at=day(9))["features"]["history.office+carrier.arrivals_30d"] == 9
-        )
+        assert again.compute_features("RB22", received_at=day(9))["history.office+carrier.arrivals_30d"] == 9
 
 
 def serving_again(client: Client, tmp_path: Path) -> Any:
@@ -153,7 +146,7 @@ def test_a_bad_model_is_refused_and_the_old_one_stays(
     (warning,) = ready.json()["warnings"]
     assert reason in warning
     assert "npsrisk_model_refused 1.0" in client.get("/metrics").text
-    assert score(client, "RB1")["model"]["version"] == "1"
+    assert client.score("RB1", "?features=true")["model"]["version"] == "1"
     point_to(tmp_path, good)
     client.look()
     assert client.get("/health/ready").json()["warnings"] == []
@@ -198,7 +191,7 @@ def test_a_history_that_is_nearly_empty_is_a_warning_until_consignments_fill_it(
     client.service.active.model.daily_arrivals = 10.0
     (warning,) = client.get("/health/ready").json()["warnings"]
     assert "history is nearly empty (0 keys; the model has learnt from 10 consignments a day)" in warning
-    score(client, "RB1")
+    client.score("RB1", "?features=true")
     assert client.get("/health/ready").json()["warnings"] == []
 
 
@@ -207,7 +200,7 @@ def test_a_release_that_leads_elsewhere_is_refused(client: Client, tmp_path: Pat
     (tmp_path / "models" / "current.json").write_text(content)
     client.look()
     assert "not a release that can be served" in client.get("/health/ready").json()["warnings"][0]
-    assert score(client, "RB1")["model"]["version"] == "1"
+    assert client.score("RB1", "?features=true")["model"]["version"] == "1"
 
 
 def test_a_service_that_starts_with_a_bad_model_waits_for_a_good_one(tmp_path: Path, bundle: Path) -> None:
@@ -218,14 +211,14 @@ def test_a_service_that_starts_with_a_bad_model_waits_for_a_good_one(tmp_path: P
         publish(tmp_path, bundle, "2")
         client.look()
         assert client.get("/health/ready").status_code == 200
-        score(client, "RB1")
-        assert score(client, "RB2")["features"]["history.sender.nps_ever"] == 1
+        client.score("RB1", "?features=true")
+        assert client.compute_features("RB2")["history.sender.nps_ever"] == 1
 
 
 def test_while_the_log_cannot_be_written_nothing_is_answered_and_then_it_goes_on(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = score(client, "RB1")
+    first = client.score("RB1", "?features=true")
     with monkeypatch.context() as broken:
 
         def fail(events: Sequence[Event]) -> None:
@@ -246,22 +239,6 @@ def test_while_the_log_cannot_be_written_nothing_is_answered_and_then_it_goes_on
         assert "npsrisk_log_usable 0.0" in client.get("/metrics").text
     client.look()
     assert client.get("/health/ready").status_code == 200
-    assert score(client, "RB1") == first | {"repeated": True}
-    assert score(client, "RB4")["features"]["history.sender.arrivals_7d"] == 1
+    assert client.score("RB1", "?features=true") == first | {"repeated": True}
+    assert client.compute_features("RB4")["history.sender.arrivals_7d"] == 1
     assert [event.consignment_id for event in client.service.log.read_events()] == ["RB1", "RB4"]
-
-
-def test_keys_may_change_while_it_runs(tmp_path: Path, bundle: Path) -> None:
-    path = tmp_path / "keys.toml"
-    table = '[[keys]]\nname = "a"\nsha256 = "{}"\nscopes = ["read"]\n'
-    path.write_text(table.format("0" * 64))
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path, NPSRISK_API_KEYS_FILE=str(path))) as client:
-        header = {"authorization": "Bearer one"}
-        assert client.get("/v1/model", headers=header).status_code == 401
-        path.write_text(table.format("7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"))
-        client.look()
-        assert client.get("/v1/model", headers=header).status_code == 200
-        path.write_text("nonsense")
-        client.look()
-        assert client.get("/v1/model", headers=header).status_code == 200

@@ -1,6 +1,7 @@
 """A small model, published as the publisher does, and a service over it."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -33,7 +34,7 @@ from features.fitted import FittedParameters
 from features.history.data_keys import DataKeys, SealingKey, encode_data_keys
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from models.bundle import Bundle, ModelCard, SelfTestExamples, load_bundle, write_bundle
+from models.bundle import Bundle, ModelCard, SelfTestExamples, write_bundle
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.encryption.vault import Vault
 from serving.http.app import App, FurtherRoutes
@@ -81,7 +82,7 @@ def _train_bundle(config: FeatureConfig, seed: int, target: str) -> dict[str, by
     X[:, pipeline.spec.get_column("history.sender.arrivals_7d")] += 3 * y
     channels = ["postal", "air_cargo"] * (ROWS // 2)
     rows = LabelledRows(X, y, np.ones(ROWS), channels)
-    params = TreeParams(trees=20, leaves=6, depth=8, rows_in_leaf=5)
+    params = TreeParams(trees=20, leaves=6, depth=8, rows_in_leaf=5, linear_share=0.0)
     model = fit_risk_model(rows, rows, pipeline.spec, params, seed=seed)
     known = fit_vocabularies(
         (), config
@@ -111,7 +112,7 @@ def publish(state_dir: Path, bundle: Path, version: str, *, approved: bool = Tru
 
 def place(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
     """Place a bundle beside those that are there; gives its folder. Without a promotion record it cannot decide."""
-    sha256 = load_bundle(bundle).sha256
+    sha256 = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
     folder = state_dir / "models" / f"nps-risk-{version}-{sha256[:12]}"
     shutil.copytree(bundle, folder / "bundle")
     note = {
@@ -197,6 +198,23 @@ class Client:
         options.setdefault("headers", {"content-type": "application/json"})
         return self.portal.call(partial(self.http.post, path, content=content, **options))
 
+    def read(self, path: str, **options: Any) -> dict[str, Any]:
+        """Get a path; give the good answer."""
+        return _get_good(self.get(path, **options))
+
+    def send(self, path: str, body: Any, **options: Any) -> dict[str, Any]:
+        """Post as `post` does; give the good answer."""
+        return _get_good(self.post(path, body, **options))
+
+    def score(self, name: str, query: str = "", **changes: Any) -> dict[str, Any]:
+        """Score a consignment of the examples; give the good answer."""
+        return self.send(f"/v1/scores{query}", make_consignment(name, **changes))
+
+    def compute_features(self, name: str, **changes: Any) -> dict[str, Any]:
+        """Score a consignment of the examples; give its features."""
+        found: dict[str, Any] = self.score(name, "?features=true", **changes)["features"]
+        return found
+
     def post_at_once(self, path: str, bodies: Sequence[Any]) -> list[httpx.Response]:
         """Post records as JSON by calls that come in together, in their order."""
         headers = {"content-type": "application/json"}
@@ -217,6 +235,24 @@ class Client:
     def look(self) -> None:
         """Let the service look now for a new model, new keys, or a log that can be used again."""
         self.portal.call(self.service.poll)
+
+
+def _get_good(response: httpx.Response) -> dict[str, Any]:
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def describe_key(name: str, *scopes: str, more: str = "") -> str:
+    """Give the section of a key file for a key that is its own name."""
+    digest, listed = hashlib.sha256(name.encode()).hexdigest(), json.dumps(scopes or ["score"])
+    return f'[[keys]]\nname = "{name}"\nsha256 = "{digest}"\nscopes = {listed}\n{more}\n'
+
+
+def bear(name: str, **more: str) -> dict[str, str]:
+    """Give the headers of a request with a key."""
+    given = {each.replace("_", "-"): value for each, value in more.items()}
+    return {"content-type": "application/json", "authorization": f"Bearer {name}"} | given
 
 
 @contextmanager

@@ -16,17 +16,17 @@ def lines(captured: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("given", ["a", "6f1c-77", "trace/1:2@x=+", "x" * 100])
-def test_a_request_that_has_an_identifier_keeps_it(client: Client, given: str) -> None:
+def test_a_request_that_has_an_identifier_keeps_it(shared_client: Client, given: str) -> None:
     for path in ("/health/live", "/v1/model", "/nowhere"):
-        assert client.get(path, headers={"x-request-id": given}).headers["x-request-id"] == given
-    response = client.post("/v1/scores", make_consignment(), headers=JSON | {"x-request-id": given})
+        assert shared_client.get(path, headers={"x-request-id": given}).headers["x-request-id"] == given
+    response = shared_client.post("/v1/scores", make_consignment(), headers=JSON | {"x-request-id": given})
     assert (response.status_code, response.headers["x-request-id"]) == (200, given)
 
 
 @pytest.mark.parametrize("given", [None, "", "x" * 101, "a b", 'a"b', "é".encode()])
-def test_any_other_request_gets_one_of_its_own(client: Client, given: Any) -> None:
+def test_any_other_request_gets_one_of_its_own(shared_client: Client, given: Any) -> None:
     headers = {} if given is None else {"x-request-id": given}
-    made = [client.get("/health/live", headers=headers).headers["x-request-id"] for _ in range(2)]
+    made = [shared_client.get("/health/live", headers=headers).headers["x-request-id"] for _ in range(2)]
     assert made[0] != made[1]
     assert given not in made
     assert all(name.isascii() and 0 < len(name) < 30 for name in made)
@@ -59,8 +59,8 @@ def test_a_fault_of_ours_tells_its_request_and_nothing_of_the_consignment(
     assert "Kim" not in told
 
 
-def test_what_is_refused_before_any_call_is_named_too(client: Client) -> None:
+def test_what_is_refused_before_any_call_is_named_too(shared_client: Client) -> None:
     for headers, path, status in (({"host": "attacker.example"}, "/health/live", 421), ({}, "/nowhere", 404)):
-        response = client.get(path, headers=headers)
+        response = shared_client.get(path, headers=headers)
         assert response.status_code == status
         assert json.loads(response.content)["request_id"] == response.headers["x-request-id"]

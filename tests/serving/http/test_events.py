@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from click.testing import CliRunner
 from support.databases import state_environment
-from support.examples import day, make_consignment, make_outcome
+from support.examples import day, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from npsrisk import main
@@ -22,49 +22,33 @@ HELD = {
 }
 
 
-def send(client: Client, body: Any, path: str = "/v1/events") -> dict[str, Any]:
-    response = client.post(path, body)
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
-
-
-def read(client: Client, path: str) -> dict[str, Any]:
-    response = client.get(path)
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
-
-
-def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
-    return send(client, make_consignment(name, **changes), "/v1/scores?features=true")
-
-
 def test_an_answer_is_recorded_once_and_without_its_words(client: Client) -> None:
-    score(client, "RB1")
-    receipts = [send(client, HELD) for _ in range(2)]
+    client.score("RB1", "?features=true")
+    receipts = [client.send("/v1/events", HELD) for _ in range(2)]
     assert [(told["repeated"], told["known"]) for told in receipts] == [(False, True), (True, True)]
     assert receipts[0]["recorded_at"] == receipts[1]["recorded_at"]
-    again = send(client, HELD | {"issued_at": day(4)})
+    again = client.send("/v1/events", HELD | {"issued_at": day(4)})
     assert again["repeated"] is False
-    shown = read(client, "/v1/consignments/RB1")["events"]
+    shown = client.read("/v1/consignments/RB1")["events"]
     assert [(each["state"], each["code"], each["authority"], "text" in each) for each in shown] == [
         ("request_for_information", "RI", "PACT", False)
     ] * 2
-    page = read(client, "/v1/events?limit=1")
+    page = client.read("/v1/events?limit=1")
     assert page["more"] is True
     assert page["events"][0]["consignment_id"] == "RB1"
-    rest = read(client, f"/v1/events?after={page['next']}")
+    rest = client.read(f"/v1/events?after={page['next']}")
     assert [(each["issued_at"], rest["more"]) for each in rest["events"]] == [("2024-03-08T09:00:00Z", False)]
 
 
 def test_answers_come_in_lists_and_before_their_consignment(client: Client) -> None:
     unknown = HELD | {"consignment_id": "180-48103826/H1"}
-    told = send(client, {"events": [unknown, HELD | {"state": "perhaps"}, HELD | {"issued_at": day(90)}]})
+    told = client.send(
+        "/v1/events", {"events": [unknown, HELD | {"state": "perhaps"}, HELD | {"issued_at": day(90)}]}
+    )
     assert [receipt["known"] for receipt in told["events"]] == [False]
     assert [error["pointer"] for error in told["errors"]] == ["#/events/1/state", "#/events/2/issued_at"]
-    assert score(client, "180-48103826/H1", channel="air_cargo")["repeated"] is False
-    assert len(read(client, "/v1/consignments/180-48103826/H1")["events"]) == 1
+    assert client.score("180-48103826/H1", "?features=true", channel="air_cargo")["repeated"] is False
+    assert len(client.read("/v1/consignments/180-48103826/H1")["events"]) == 1
 
 
 def test_the_states_of_a_message_can_be_sent_on(client: Client) -> None:
@@ -74,7 +58,7 @@ def test_the_states_of_a_message_can_be_sent_on(client: Client) -> None:
     assert (response.status_code, told["scores"]) == (200, [])
     (event,) = told["messages"]["events"]
     assert event["state"] == "request_for_information"
-    assert send(client, {"events": [event]})["errors"] == []
+    assert client.send("/v1/events", {"events": [event]})["errors"] == []
 
 
 def test_answers_survive_a_restart_and_change_no_score(tmp_path: Path, bundle: Path) -> None:
@@ -86,17 +70,17 @@ def test_answers_survive_a_restart_and_change_no_score(tmp_path: Path, bundle: P
         publish(folder, bundle, "1")
         found = []
         with serving(settings_in(folder)) as client:
-            found.append(score(client, "RB1", received_at=day(1)))
+            found.append(client.score("RB1", "?features=true", received_at=day(1)))
             if answered:
-                send(client, HELD)
-                send(client, HELD | {"consignment_id": "RB2"})
-            send(client, make_outcome("RB1", result="nps"), "/v1/outcomes")
+                client.send("/v1/events", HELD)
+                client.send("/v1/events", HELD | {"consignment_id": "RB2"})
+            client.send("/v1/outcomes", make_outcome("RB1", result="nps"))
         with serving(settings_in(folder)) as client:
             if answered:
-                assert send(client, HELD)["repeated"] is True
-                assert send(client, HELD | {"consignment_id": "RB2"})["known"] is False
-            found.append(score(client, "RB2", received_at=day(16)))
-            found.append(score(client, "RB1", received_at=day(17), description="boots"))
+                assert client.send("/v1/events", HELD)["repeated"] is True
+                assert client.send("/v1/events", HELD | {"consignment_id": "RB2"})["known"] is False
+            found.append(client.score("RB2", "?features=true", received_at=day(16)))
+            found.append(client.score("RB1", "?features=true", received_at=day(17), description="boots"))
         scores.append([(each["score"], each["features"], each["repeated"]) for each in found])
     assert scores[0] == scores[1]
     for command in (["parity", "--json"], ["verify-log"]):

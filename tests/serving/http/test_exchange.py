@@ -47,19 +47,9 @@ def client(tmp_path: Path, bundle: Path, partner: ExchangePartner) -> Iterator[C
 
 
 def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
-    response = client.post(
+    return client.send(
         "/v1/scores?features=true&reasons=10", make_consignment(name, received_at=None, **changes)
     )
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
-
-
-def send(client: Client, message: Any) -> dict[str, Any]:
-    response = client.post("/v1/messages", message)
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
 
 
 def strength(client: Client, name: str, **changes: Any) -> float:
@@ -71,24 +61,26 @@ def test_a_seizure_matches_from_its_receipt_to_its_withdrawal(
     client: Client, partner: ExchangePartner
 ) -> None:
     assert strength(client, "RB1") == 0
-    assert [send(client, partner.seizure())["repeated"] for _ in range(2)] == [False, True]
+    assert [client.send("/v1/messages", partner.seizure())["repeated"] for _ in range(2)] == [False, True]
     assert strength(client, "RB2") > 1
-    send(client, partner.withdrawal("S-1"))
+    client.send("/v1/messages", partner.withdrawal("S-1"))
     assert strength(client, "RB3") == 0
-    assert send(client, partner.seizure())["repeated"]
+    assert client.send("/v1/messages", partner.seizure())["repeated"]
     assert strength(client, "RB4") == 0
 
 
 def test_a_message_whose_withdrawal_came_first_matches_nothing(
     client: Client, partner: ExchangePartner
 ) -> None:
-    send(client, partner.withdrawal("S-1"))
-    send(client, partner.seizure())
+    client.send("/v1/messages", partner.withdrawal("S-1"))
+    client.send("/v1/messages", partner.seizure())
     assert strength(client, "RB1") == 0
 
 
 def test_a_list_is_recorded_and_read_back_in_order(client: Client, partner: ExchangePartner) -> None:
-    found = send(client, {"messages": [partner.seizure(), partner.warning(), partner.warning(author="XB")]})
+    found = client.send(
+        "/v1/messages", {"messages": [partner.seizure(), partner.warning(), partner.warning(author="XB")]}
+    )
     assert [receipt["id"] for receipt in found["messages"]] == ["XA/S-1", "XA/W-1"]
     assert [error["index"] for error in found["errors"]] == [2]
     feed = client.get("/v1/messages?limit=1").json()
@@ -110,9 +102,9 @@ def test_a_forged_message_is_refused_and_changes_nothing(client: Client, partner
 def test_another_content_under_a_known_identifier_needs_a_higher_revision(
     client: Client, partner: ExchangePartner
 ) -> None:
-    send(client, partner.warning())
+    client.send("/v1/messages", partner.warning())
     assert client.post("/v1/messages", partner.warning(hs_code="62")).status_code == 422
-    send(client, partner.warning(hs_code="62", revision=2))
+    client.send("/v1/messages", partner.warning(hs_code="62", revision=2))
     assert score(client, "RB1")["features"]["alerts.matching"] == 0
 
 
@@ -126,7 +118,7 @@ def test_the_indicators_of_an_unknown_operation_are_refused_until_its_key_comes(
     assert "its indicators cannot be compared" in refused.text
     (tmp_path / "other.operation").rename(partner.exchange / "keys" / "other.operation")
     client.service.exchange.refresh()
-    send(client, message)
+    client.send("/v1/messages", message)
     assert strength(client, "RB1") > 1
 
 
@@ -134,20 +126,20 @@ def test_messages_survive_a_restart(tmp_path: Path, bundle: Path, partner: Excha
     publish(tmp_path, bundle, "1")
     settings = settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange))
     with serving(settings, CLOCK) as first:
-        send(first, partner.seizure())
+        first.send("/v1/messages", partner.seizure())
         before = strength(first, "RB1")
     with serving(settings, CLOCK) as second:
         assert strength(second, "RB2") == pytest.approx(before, abs=0.01)
-        assert send(second, partner.seizure())["repeated"]
-        send(second, partner.withdrawal("S-1"))
+        assert second.send("/v1/messages", partner.seizure())["repeated"]
+        second.send("/v1/messages", partner.withdrawal("S-1"))
         assert strength(second, "RB3") == 0
 
 
 def test_no_personal_data_is_in_the_log_in_plain(
     client: Client, partner: ExchangePartner, tmp_path: Path
 ) -> None:
-    send(client, partner.seizure())
-    send(client, partner.warning())
+    client.send("/v1/messages", partner.seizure())
+    client.send("/v1/messages", partner.warning())
     score(client, "RB1")
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.suffix in (".db", ".db-wal", ".log", ".toml", ".operation"):
@@ -162,9 +154,9 @@ def test_decisions_with_indicators_are_recomputed_bit_for_bit(
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange)), CLOCK) as client:
         score(client, "RB1")
-        send(client, {"messages": [partner.seizure(), partner.warning()]})
+        client.send("/v1/messages", {"messages": [partner.seizure(), partner.warning()]})
         assert strength(client, "RB2") > 1
-        send(client, partner.withdrawal("S-1"))
+        client.send("/v1/messages", partner.withdrawal("S-1"))
         score(client, "RB3")
     environment = state_environment(tmp_path) | {"NPSRISK_EXCHANGE_DIR": str(partner.exchange)}
     found = CliRunner().invoke(main, ["parity", "--json"], env=environment)
@@ -185,7 +177,7 @@ def test_feedback_from_the_log_states_what_a_message_brought(
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange)), CLOCK) as client:
         score(client, "RB1")
-        send(client, partner.seizure())
+        client.send("/v1/messages", partner.seizure())
         score(client, "RB2")
         score(client, "RB3", sender_name=None)
         found = make_outcome("RB2", result="nps", inspected_at=day(11), known_at=day(12))

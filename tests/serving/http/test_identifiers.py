@@ -1,7 +1,6 @@
 """Identifiers are compared in normal form and given back as they came."""
 
 import unicodedata
-from typing import Any
 
 import numpy as np
 import pytest
@@ -36,19 +35,12 @@ def test_the_normal_form(identifier: str, normal: str) -> None:
     assert normalize_identifier(normal) == normal
 
 
-def post(client: Client, path: str, body: Any) -> dict[str, Any]:
-    response = client.post(path, body)
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
-
-
 def test_an_outcome_finds_its_consignment_in_any_spelling(client: Client) -> None:
-    post(client, "/v1/scores", make_consignment("RB999999999GB"))
+    client.send("/v1/scores", make_consignment("RB999999999GB"))
     for name in ("rb999999999gb", "RB 999 999 999 GB"):
-        receipt = post(client, "/v1/outcomes", make_outcome(name, result="nps", quantity_g=float(len(name))))
+        receipt = client.send("/v1/outcomes", make_outcome(name, result="nps", quantity_g=float(len(name))))
         assert (receipt["id"], receipt["known"], receipt["repeated"]) == (name, True, False)
-    assert post(client, "/v1/outcomes", make_outcome("RB888888888GB"))["known"] is False
+    assert client.send("/v1/outcomes", make_outcome("RB888888888GB"))["known"] is False
     told = client.get("/v1/consignments/RB-999999999-GB").json()
     assert [each["consignment_id"] for each in told["outcomes"]] == ["rb999999999gb", "RB 999 999 999 GB"]
 
@@ -63,40 +55,40 @@ def test_outcomes_that_wait_for_their_consignment_are_counted_until_it_arrives(c
         ]
 
     waiting = [make_outcome("RB1"), make_outcome("RB1", result="nps"), make_outcome("RB2")]
-    post(client, "/v1/outcomes", {"outcomes": waiting})
-    post(client, "/v1/outcomes", waiting[0])
+    client.send("/v1/outcomes", {"outcomes": waiting})
+    client.send("/v1/outcomes", waiting[0])
     answer = {"consignment_id": "RB3", "state": "resolved", "authority": "KCS", "source": "XCSN"}
-    assert post(client, "/v1/events", answer)["known"] is False
+    assert client.send("/v1/events", answer)["known"] is False
     assert counts() == ["npsrisk_unmatched_outcomes_total 3.0", "npsrisk_joined_outcomes_total 0.0"]
-    post(client, "/v1/scores", make_consignment("RB1"))
-    post(client, "/v1/scores", make_consignment("RB1", description="amended"))
-    post(client, "/v1/outcomes", make_outcome("RB1", result="controlled_drug"))
+    client.send("/v1/scores", make_consignment("RB1"))
+    client.send("/v1/scores", make_consignment("RB1", description="amended"))
+    client.send("/v1/outcomes", make_outcome("RB1", result="controlled_drug"))
     assert counts() == ["npsrisk_unmatched_outcomes_total 3.0", "npsrisk_joined_outcomes_total 2.0"]
 
 
 def test_a_consignment_in_another_spelling_is_a_repeat(client: Client) -> None:
-    answers = [post(client, "/v1/scores", make_consignment(name)) for name in SPELLINGS]
+    answers = [client.send("/v1/scores", make_consignment(name)) for name in SPELLINGS]
     assert [each["consignment_id"] for each in answers] == SPELLINGS
     assert len({each["decision_id"] for each in answers}) == 1
     assert [each["repeated"] for each in answers] == [False, True, True]
     both = {"consignments": [make_consignment(name, pieces=9.0) for name in SPELLINGS]}
-    scores = post(client, "/v1/scores", both)["scores"]
+    scores = client.send("/v1/scores", both)["scores"]
     assert [each["consignment_id"] for each in scores] == SPELLINGS
     assert [each["repeated"] for each in scores] == [False, True, True]
-    receipt = post(client, "/v1/cancellations", {"consignment_id": SPELLINGS[2]})
+    receipt = client.send("/v1/cancellations", {"consignment_id": SPELLINGS[2]})
     assert receipt["id"] == SPELLINGS[2]
-    assert post(client, "/v1/scores", make_consignment(SPELLINGS[0], pieces=9.0))["cancelled"] is True
+    assert client.send("/v1/scores", make_consignment(SPELLINGS[0], pieces=9.0))["cancelled"] is True
 
 
 def test_a_selection_and_the_feed_give_the_spelling_back(client: Client) -> None:
     c = make_consignment(SPELLINGS[0])
-    post(client, "/v1/scores", c)
+    client.send("/v1/scores", c)
     wanted = {
         "office": "Incheon", "capacity": 1, "explore": 0,
         "from": "2024-03-01T00:00:00Z", "until": "2024-03-10T00:00:00Z",
     }  # fmt: skip
     for _ in range(2):
-        (chosen,) = post(client, "/v1/selections", wanted)["selections"]
+        (chosen,) = client.send("/v1/selections", wanted)["selections"]
         assert chosen["consignment_id"] == SPELLINGS[0]
     (decision,) = client.get("/v1/decisions").json()["decisions"]
     assert decision["consignment_id"] == SPELLINGS[0]

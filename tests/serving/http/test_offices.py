@@ -1,6 +1,5 @@
 """A key that is bound to offices reaches only their consignments; faults name the key, and details need a key."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,17 @@ import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.linked_messages import write_house, write_master
-from support.listening import JSON
 from support.messages import MESSAGES
-from support.serving_examples import Client, publish, serving, settings_in
+from support.serving_examples import Client, bear, describe_key, publish, serving, settings_in
 
 from consignments.errors import BadSetting
 from serving.http.auth import read_keys
 
-KEY = """
-[[keys]]
-name = "{name}"
-sha256 = "{sha256}"
-scopes = ["score", "outcome", "read", "metrics"]
-{more}
-"""
+SCOPES = ("score", "outcome", "read", "metrics")
 
 
 def key(name: str, more: str = "") -> str:
-    return KEY.format(name=name, sha256=hashlib.sha256(name.encode()).hexdigest(), more=more)
+    return describe_key(name, *SCOPES, more=more)
 
 
 @pytest.fixture
@@ -43,7 +35,7 @@ def client(tmp_path: Path, bundle: Path) -> Iterator[Client]:
 
 
 def post(client: Client, name: str, path: str, body: Any) -> httpx.Response:
-    return client.post(path, body, headers=JSON | {"authorization": f"Bearer {name}"})
+    return client.post(path, body, headers=bear(name))
 
 
 def send(client: Client, name: str, body: bytes, office: str = "") -> dict[str, Any]:
@@ -55,7 +47,7 @@ def send(client: Client, name: str, body: bytes, office: str = "") -> dict[str, 
 
 
 def get(client: Client, name: str, path: str) -> httpx.Response:
-    return client.get(path, headers={"authorization": f"Bearer {name}"})
+    return client.get(path, headers=bear(name))
 
 
 def test_a_bound_key_scores_amends_and_reads_its_own_consignments(client: Client) -> None:
@@ -127,10 +119,9 @@ def test_an_office_stays_with_a_repeat_and_an_amendment(client: Client, tmp_path
 
 def test_the_header_names_the_office_and_a_foreign_or_contradicting_one_is_refused(client: Client) -> None:
     c = make_consignment("RB1", office=None)
-    headers = JSON | {"authorization": "Bearer both"}
 
     def send(office: str, query: str = "") -> int:
-        return client.post(f"/v1/scores{query}", c, headers=headers | {"x-office": office}).status_code
+        return client.post(f"/v1/scores{query}", c, headers=bear("both", x_office=office)).status_code
 
     assert [send("Busan"), send("Incheon", "?office=Gimpo"), send("x" * 101)] == [403, 422, 422]
     unnamed = post(client, "both", "/v1/scores", c)  # no place and no single office
@@ -238,7 +229,7 @@ def test_details_of_health_need_a_key(client: Client) -> None:
 
 
 def test_a_key_without_a_scope_or_an_office_is_refused(tmp_path: Path) -> None:
-    for text in (key("a").replace('["score", "outcome", "read", "metrics"]', "[]"), key("a", "offices = []")):
+    for text in (key("a").replace('"score", "outcome", "read", "metrics"', ""), key("a", "offices = []")):
         (tmp_path / "keys.toml").write_text(text)
         with pytest.raises(BadSetting, match="the API key file cannot be used"):
             read_keys(tmp_path / "keys.toml")

@@ -1,10 +1,8 @@
 """Requests on one connection: answered in order, wherever they are cut, and never lost when a client leaves or the service stops."""
 
-import hashlib
 import re
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +10,12 @@ import msgspec
 import pytest
 from support.examples import day, make_consignment
 from support.listening import HEAD, Running, all_of, listening, send_for_long, status_of, until
+from support.serving_examples import describe_key
 
 from serving.event_log.log import EventLog
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CLOSING_GET = GET[:-2] + b"Connection: close\r\n\r\n"
-KEY = """
-[[keys]]
-name = "{name}"
-sha256 = "{sha256}"
-scopes = ["{scope}"]
-{more}
-"""
-
-
-@pytest.fixture
-def running(tmp_path: Path, bundle: Path) -> Iterator[Running]:
-    with listening(tmp_path, bundle) as made:
-        yield made
 
 
 def post(name: str, head: bytes = HEAD, **fields: Any) -> bytes:
@@ -70,11 +56,11 @@ def logged(running: Running) -> list[str | None]:
 # Order and parts
 
 
-def test_pipelined_requests_of_all_kinds_are_answered_in_their_order(running: Running) -> None:
+def test_pipelined_requests_of_all_kinds_are_answered_in_their_order(shared_running: Running) -> None:
     lists = post_body(b'{"consignments":[]}')
     sent = [post("RB1"), post("RB2"), GET, post("RB1"), lists, post("RB3")]
     for _ in range(3):
-        with running.connected() as connection:
+        with shared_running.connected() as connection:
             connection.sendall(b"".join(sent))
             assert read_names(connection, len(sent)) == ["RB1", "RB2", "alive", "RB1", "alive", "RB3"]
             connection.sendall(post("RB4") + CLOSING_GET)
@@ -82,9 +68,9 @@ def test_pipelined_requests_of_all_kinds_are_answered_in_their_order(running: Ru
             assert connection.recv(1) == b""
 
 
-def test_a_request_is_answered_wherever_its_parts_are_cut(running: Running) -> None:
+def test_a_request_is_answered_wherever_its_parts_are_cut(shared_running: Running) -> None:
     one, two = post("RB1"), post("RB2", description="two")
-    with running.connected() as connection:
+    with shared_running.connected() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for cut in range(1, len(one + two), 17):
             connection.sendall((one + two)[:cut])
@@ -120,16 +106,11 @@ REFUSED: list[tuple[int, bytes, str, bytes]] = [
 def keys(tmp_path: Path) -> Path:
     path = tmp_path / "keys.toml"
     more = {"office": 'offices = ["Incheon"]', "expired": "expires_at = 2020-01-01T00:00:00Z"}
-    sections = (
-        KEY.format(
-            name=name,
-            sha256=hashlib.sha256(name.encode()).hexdigest(),
-            scope="outcome" if name == "lab" else "score",
-            more=more.get(name, ""),
-        )
-        for name in ("all", "office", "expired", "lab")
+    scopes = {"lab": "outcome"}
+    names = ("all", "office", "expired", "lab")
+    path.write_text(
+        "".join(describe_key(name, scopes.get(name, "score"), more=more.get(name, "")) for name in names)
     )
-    path.write_text("".join(sections))
     return path
 
 

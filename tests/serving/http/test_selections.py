@@ -25,19 +25,13 @@ def fill(client: Client, many: int = 20, office: str = "Incheon", first: int = 0
     assert client.post("/v1/scores", {"consignments": rows}).json()["errors"] == []
 
 
-def score(client: Client, name: str, **changes: Any) -> None:
-    assert client.post("/v1/scores", make_consignment(name, **changes)).status_code == 200
-
-
 def request(**changes: Any) -> dict[str, Any]:
     body = {"office": "Incheon", "capacity": 5, "explore": 0.2, "from": "2024-03-04T00:00:00Z"}
     return body | {"until": "2024-03-05T00:00:00Z"} | changes
 
 
 def chosen(client: Client, **changes: Any) -> list[dict[str, Any]]:
-    response = client.post("/v1/selections", request(**changes))
-    assert response.status_code == 200, response.text
-    found: list[dict[str, Any]] = response.json()["selections"]
+    found: list[dict[str, Any]] = client.send("/v1/selections", request(**changes))["selections"]
     return found
 
 
@@ -121,15 +115,15 @@ def test_a_list_that_would_be_too_long_is_refused_and_selects_nothing(
 def test_a_late_version_brings_no_cancelled_consignment_back(client: Client) -> None:
     fill(client, 1)
     for name in ("RB1", "RB2"):
-        score(client, name, issued_at=day(0), description="shoes")
+        client.score(name, issued_at=day(0), description="shoes")
         client.post("/v1/cancellations", {"consignment_id": name})
-        score(client, name, issued_at=day(-1), description="boots")
-    score(client, "RB2", issued_at=day(0.1), description="hats")
+        client.score(name, issued_at=day(-1), description="boots")
+    client.score("RB2", issued_at=day(0.1), description="hats")
     assert {each["consignment_id"] for each in chosen(client)} == {"Incheon0", "RB2"}
 
 
-def test_where_nothing_was_scored_the_list_is_empty(client: Client) -> None:
-    assert chosen(client) == []
+def test_where_nothing_was_scored_the_list_is_empty(shared_client: Client) -> None:
+    assert chosen(shared_client, office="Nowhere") == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +138,9 @@ def test_where_nothing_was_scored_the_list_is_empty(client: Client) -> None:
         ({"seed": 1}, "#/seed"),
     ],
 )
-def test_a_request_that_cannot_be_is_refused(client: Client, changes: dict[str, Any], pointer: str) -> None:
-    response = client.post("/v1/selections", request(**changes))
+def test_a_request_that_cannot_be_is_refused(
+    shared_client: Client, changes: dict[str, Any], pointer: str
+) -> None:
+    response = shared_client.post("/v1/selections", request(**changes))
     assert response.status_code == 422
     assert response.json()["errors"][0]["pointer"] == pointer

@@ -13,12 +13,11 @@ import pytest
 from support.databases import database_in
 from support.serving_examples import DATA_KEYS, environment, publish, running, settings_in
 
-from consignments.errors import BadSetting, ServiceFault
+from consignments.errors import BadSetting
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
 from serving.event_log.verification import verify_chain
 from serving.http.server import serve
-from serving.process.state_directory import StateLock
 
 OPEN = """
 import asyncio, sys
@@ -107,14 +106,6 @@ def test_the_scoring_process_loads_nothing_heavy(tmp_path: Path, bundle: Path) -
         [sys.executable, "-c", OPEN], env=environment(tmp_path), capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_a_second_service_on_the_same_directory_is_refused(tmp_path: Path) -> None:
-    with (
-        StateLock(tmp_path),
-        pytest.raises(ServiceFault, match="another process uses this state directory"),
-    ):
-        serve("127.0.0.1", 0, settings_in(tmp_path))
 
 
 def test_without_keys_it_listens_on_loopback_only(tmp_path: Path) -> None:

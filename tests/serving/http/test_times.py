@@ -1,12 +1,11 @@
 """Times at the ends of what a datetime can hold are refused with the field and the reason, whatever their zone."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import Client, publish, serving, settings_in
+from support.serving_examples import Client
 
 FIRST, LAST = "0001-01-01T03:00:00+03:05", "9999-12-31T23:30:00-03:05"
 """The first is before the year 1 in UTC, the last after the year 9999."""
@@ -30,22 +29,13 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Any:
-    folder = tmp_path_factory.mktemp("times")
-    publish(folder, bundle, "1")
-    with serving(settings_in(folder)) as opened:
-        opened.post("/v1/scores", CONSIGNMENT)
-        yield opened
-
-
 @pytest.mark.parametrize("time", [FIRST, LAST])
 @pytest.mark.parametrize(
     ("path", "record", "field"), [(path, record, field) for path, record, fields in CASES for field in fields]
 )
 def test_a_time_beyond_the_calendar_is_refused(
-    client: Client, path: str, record: dict[str, Any], field: str, time: str
+    shared_client: Client, path: str, record: dict[str, Any], field: str, time: str
 ) -> None:
-    answer = client.post(path, {**record, field: time})
+    answer = shared_client.post(path, {**record, field: time})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"#/{field}"

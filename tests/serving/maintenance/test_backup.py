@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from support.databases import database_in, execute, reader_of, state_environment
+from support.databases import copy_state, database_in, execute, reader_of, state_environment
 from support.examples import make_consignment
 from support.serving_examples import publish, scored, serving, settings_in
 
@@ -19,6 +19,11 @@ from serving.maintenance import backup
 from serving.maintenance.backup import back_up, restore
 from serving.process.settings import Settings
 
+KNOWN = make_consignment(
+    "RB3", sender_name="Marker Personname", description="marker goods", gross_weight_kg=1.0
+)
+"""The last of `few_decisions`."""
+
 
 def empty_settings(folder: Path) -> Settings:
     folder.mkdir()
@@ -27,13 +32,10 @@ def empty_settings(folder: Path) -> Settings:
 
 
 @pytest.fixture
-def origin(tmp_path: Path, bundle: Path) -> Settings:
-    """A stopped installation with three decisions."""
-    publish(tmp_path / "origin", bundle, "1")
-    settings = settings_in(tmp_path / "origin")
-    with serving(settings) as client:
-        assert [scored(client, f"RB{number}") for number in range(3)] == [200] * 3
-    return settings
+def origin(few_decisions: Path, tmp_path: Path) -> Settings:
+    """A stopped installation with four decisions."""
+    copy_state(few_decisions, tmp_path / "origin")
+    return settings_in(tmp_path / "origin")
 
 
 def run(folder: Path, *words: str) -> Any:
@@ -70,14 +72,14 @@ def test_an_identifier_of_a_decision_is_never_given_again_after_a_restore(
     back_up(origin, tmp_path / "copy")
     with serving(origin) as client:
         lost = client.post("/v1/scores", make_consignment("RB8")).json()["decision_id"]
-        kept = client.post("/v1/scores", make_consignment("RB1")).json()["decision_id"]
+        kept = client.post("/v1/scores", KNOWN).json()["decision_id"]
         before = client.get("/v1/decisions").json()
     settings = empty_settings(tmp_path / "new")
     restore(settings, tmp_path / "copy")
     with serving(settings) as client:
         assert client.get(f"/v1/decisions?after={before['next'] + 1}").status_code == 409
         new = client.post("/v1/scores", make_consignment("RB9")).json()["decision_id"]
-        again = client.post("/v1/scores", make_consignment("RB1")).json()["decision_id"]
+        again = client.post("/v1/scores", KNOWN).json()["decision_id"]
         after = client.get("/v1/decisions").json()
     assert again == kept
     assert new.partition("-")[0] != lost.partition("-")[0]
@@ -86,15 +88,12 @@ def test_an_identifier_of_a_decision_is_never_given_again_after_a_restore(
 
 def test_keys_may_be_kept_apart(tmp_path: Path, origin: Settings) -> None:
     back_up(origin, tmp_path / "log", tmp_path / "keys")
-    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == [
-        "approvers.toml",
-        "data.key",
-    ]
+    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["approvers.toml", "data.key"]
     assert not list((tmp_path / "log").rglob("*.key*"))
     with pytest.raises(FileFault, match="cannot be read"):
         restore(empty_settings(tmp_path / "without"), tmp_path / "log")
     restored = restore(empty_settings(tmp_path / "with"), tmp_path / "log", tmp_path / "keys")
-    assert restored.manifest.last_sequence == 3
+    assert restored.manifest.last_sequence == 4
 
 
 @pytest.mark.parametrize("name", ["events.db", "keys/data.key"])
@@ -134,7 +133,7 @@ def test_neither_replaces_anything(tmp_path: Path, origin: Settings) -> None:
     with pytest.raises(FileFault, match="already a file"):
         restore(origin, tmp_path / "copy")
     with reader_of(tmp_path / "origin") as log:
-        assert log.last_sequence == 3
+        assert log.last_sequence == 4
 
 
 def test_a_damaged_log_is_not_backed_up(tmp_path: Path, origin: Settings) -> None:

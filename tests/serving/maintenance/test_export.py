@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from support.databases import copy_state, execute, reader_of, state_environment
 from support.examples import day, make_consignment
 from support.serving_examples import KEY_ID, publish, serving, settings_in, vault_in
-from support.serving_world import live_through_a_world
 
 from consignments.files.folders import open_work_folder
 from consignments.records import Alert, Consignment, Outcome, get_fields
@@ -37,16 +36,10 @@ PERSONAL = {field.name for record in (Consignment, Alert) for field in get_field
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bundle: Path) -> Path:
-    """The state directory of a service that lived through much, with two models of other keys of history."""
-    return live_through_a_world(tmp_path_factory.mktemp("world") / "state", bundle, other_bundle)
-
-
-@pytest.fixture(scope="module")
-def exported(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(lived_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its export with personal columns."""
     out = tmp_path_factory.mktemp("exported") / "tables"
-    export(world, out, "--personal")
+    export(lived_world, out, "--personal")
     return out
 
 
@@ -69,8 +62,8 @@ def entries(state_dir: Path, kind: str = "") -> list[Event]:
     return found
 
 
-def test_the_world_holds_what_this_is_about(world: Path) -> None:
-    found = entries(world)
+def test_the_world_holds_what_this_is_about(lived_world: Path) -> None:
+    found = entries(lived_world)
     kinds = pd.Series([event.kind for event in found]).value_counts()
     assert set(kinds.index) == {"decision", "arrival", "outcome", "alert", "cancellation", "selection"}
     arrived = [event for event in found if event.kind in ("decision", "arrival")]
@@ -81,7 +74,7 @@ def test_the_world_holds_what_this_is_about(world: Path) -> None:
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_features_of_the_exported_tables_are_the_logged_ones_to_the_last_bit(
-    world: Path, exported: Path, bundle: Path, other_bundle: Path, shuffled: bool
+    lived_world: Path, exported: Path, bundle: Path, other_bundle: Path, shuffled: bool
 ) -> None:
     compared = 0
     for folder in (bundle, other_bundle):
@@ -94,22 +87,22 @@ def test_features_of_the_exported_tables_are_the_logged_ones_to_the_last_bit(
         parameters = build_feature_parameters(model, Pseudonyms(b"any key"))
         matrix = compute_feature_matrix(tables, parameters)
         rows = dict(zip(tables.consignments["sequence"].tolist(), matrix.X, strict=True))
-        for event in entries(world, "decision"):
+        for event in entries(lived_world, "decision"):
             if event.model_sha256 == model.sha256:
                 differing = np.flatnonzero(
                     rows[event.sequence].view("i4") != decode_features(event).view("i4")
                 )
                 assert [model.spec.names[place] for place in differing] == [], event.sequence
                 compared += 1
-    assert compared == len(entries(world, "decision"))
+    assert compared == len(entries(lived_world, "decision"))
 
 
 def test_the_command_computes_the_same_features_of_an_export(
-    world: Path, exported: Path, bundle: Path, tmp_path: Path
+    lived_world: Path, exported: Path, bundle: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "f.parquet"
     options = [f"--{name}={exported / name}.parquet" for name in ("consignments", "outcomes", "alerts")]
-    code, told = run(world, "features", *options, "--out", str(out))
+    code, told = run(lived_world, "features", *options, "--out", str(out))
     assert code == 0, told
     assert "unknown columns" not in told
     computed = pd.read_parquet(out).set_index("sequence")
@@ -121,20 +114,20 @@ def test_the_command_computes_the_same_features_of_an_export(
 
 
 def test_logged_features_have_a_file_for_each_spec_with_their_names(
-    world: Path, exported: Path, bundle: Path, other_bundle: Path
+    lived_world: Path, exported: Path, bundle: Path, other_bundle: Path
 ) -> None:
     for folder in (bundle, other_bundle):
         model = load_bundle(folder)
         table = pd.read_parquet(exported / f"features-{model.card.feature_spec_sha256[:12]}.parquet")
         assert list(table.columns) == ["sequence", "consignment_id", *model.spec.names]
-        mine = [event for event in entries(world, "decision") if event.model_sha256 == model.sha256]
+        mine = [event for event in entries(lived_world, "decision") if event.model_sha256 == model.sha256]
         assert table["sequence"].tolist() == [event.sequence for event in mine]
         values = np.ascontiguousarray(table[list(model.spec.names)].to_numpy(dtype=np.float32))
         assert values.tobytes() == b"".join(decode_features(event).tobytes() for event in mine)
 
 
 def test_an_export_imported_into_a_new_log_is_the_same_history(
-    world: Path, exported: Path, tmp_path: Path
+    lived_world: Path, exported: Path, tmp_path: Path
 ) -> None:
     new = settings_in(tmp_path / "new").state_dir
     options = [f"--{name}={exported / name}.parquet" for name in ("consignments", "outcomes", "alerts")]
@@ -142,7 +135,7 @@ def test_an_export_imported_into_a_new_log_is_the_same_history(
     assert code == 0, told
     counts = json.loads(told.splitlines()[-1])
     assert (counts["known"], counts["refused"]) == (0, 0)
-    assert history(new) == history(world)
+    assert history(new) == history(lived_world)
     again = json.loads(run(new, "import", *options, "--json")[1].splitlines()[-1])
     assert [again[name] for name in ("consignments", "outcomes", "alerts", "cancellations")] == [0] * 4
 
@@ -157,9 +150,9 @@ def history(state_dir: Path) -> tuple[bytes, ...]:
     return tuple(array.tobytes() for array in arrays)
 
 
-def test_decisions_stand_as_they_were_answered(world: Path, exported: Path) -> None:
+def test_decisions_stand_as_they_were_answered(lived_world: Path, exported: Path) -> None:
     decisions = pd.read_parquet(exported / "decisions.parquet")
-    logged = entries(world, "decision")
+    logged = entries(lived_world, "decision")
     assert decisions["sequence"].tolist() == [event.sequence for event in logged]
     assert decisions["score"].tolist() == [event.score for event in logged]
     assert decisions["band"].tolist() == [event.band for event in logged]
@@ -170,7 +163,7 @@ def test_decisions_stand_as_they_were_answered(world: Path, exported: Path) -> N
 
 
 def test_an_outcome_that_came_without_its_probability_has_the_one_of_its_selection(
-    world: Path, exported: Path
+    lived_world: Path, exported: Path
 ) -> None:
     outcomes = pd.read_parquet(exported / "outcomes.parquet")
     selections = pd.read_parquet(exported / "selections.parquet").set_index("consignment_id")
@@ -186,10 +179,10 @@ def test_an_outcome_that_came_without_its_probability_has_the_one_of_its_selecti
 
 
 def test_without_the_flag_nothing_personal_is_written_and_the_tables_say_so(
-    world: Path, tmp_path: Path
+    lived_world: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    copy_state(world, state)
+    copy_state(lived_world, state)
     (state / "data.key").unlink()
     told = export(state, tmp_path / "out")
     assert not told["personal"]
@@ -205,9 +198,9 @@ def test_without_the_flag_nothing_personal_is_written_and_the_tables_say_so(
     assert "data key cannot be read" in told_
 
 
-def test_another_data_key_is_refused(world: Path, tmp_path: Path) -> None:
+def test_another_data_key_is_refused(lived_world: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    copy_state(world, state)
+    copy_state(lived_world, state)
     (state / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
     code, told = run(state, "export", "--out", str(tmp_path / "out"), "--personal")
     assert code == 2
@@ -216,10 +209,10 @@ def test_another_data_key_is_refused(world: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_gone_leaves_values_without_names_and_says_so(
-    world: Path, tmp_path: Path, other_bundle: Path
+    lived_world: Path, tmp_path: Path, other_bundle: Path
 ) -> None:
     state = tmp_path / "state"
-    copy_state(world, state)
+    copy_state(lived_world, state)
     model = load_bundle(other_bundle)
     shutil.rmtree(next((state / "models").glob(f"*-{model.sha256[:12]}")))
     told = export(state, tmp_path / "out")
@@ -230,15 +223,15 @@ def test_a_model_that_is_gone_leaves_values_without_names_and_says_so(
     assert {len(row) for row in table["values"]} == {len(model.spec)}
 
 
-def test_an_earlier_export_is_replaced_and_other_things_are_not(world: Path, tmp_path: Path) -> None:
+def test_an_earlier_export_is_replaced_and_other_things_are_not(lived_world: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    export(world, out)
+    export(lived_world, out)
     first = json.loads((out / "export.json").read_text())
-    export(world, out, "--personal")
+    export(lived_world, out, "--personal")
     assert json.loads((out / "export.json").read_text())["personal"]
     assert not first["personal"]
     (out / "notes.txt").write_text("mine")
-    code, told = run(world, "export", "--out", str(out))
+    code, told = run(lived_world, "export", "--out", str(out))
     assert code == 2
     assert "contains other files; got notes.txt" in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
@@ -249,9 +242,9 @@ def test_what_is_written_is_readable_by_its_owner_alone(exported: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in exported.iterdir()} == {0o600}
 
 
-def test_an_entry_that_cannot_be_opened_leaves_what_was_there(world: Path, tmp_path: Path) -> None:
+def test_an_entry_that_cannot_be_opened_leaves_what_was_there(lived_world: Path, tmp_path: Path) -> None:
     state, out = tmp_path / "state", tmp_path / "out"
-    copy_state(world, state)
+    copy_state(lived_world, state)
     export(state, out, "--personal")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     execute(state, "UPDATE events SET sealed = :noise WHERE sequence = 5", noise=KEY_ID + os.urandom(60))
@@ -298,19 +291,19 @@ def test_an_empty_log_has_empty_tables(tmp_path: Path) -> None:
     assert len(read_table(tmp_path / "out" / "consignments.parquet", Consignment).frame) == 0
 
 
-def test_what_a_killed_export_left_is_removed_or_restored(world: Path, tmp_path: Path) -> None:
+def test_what_a_killed_export_left_is_removed_or_restored(lived_world: Path, tmp_path: Path) -> None:
     out, earlier, draft = (tmp_path / name for name in ("out", ".out.old", ".out.draft"))
-    export(world, out)
+    export(lived_world, out)
     out.rename(earlier)
     (earlier / "notes.txt").write_text("mine")
     draft.mkdir()
     (draft / "consignments.parquet").write_text("names")
-    code, told = run(world, "export", "--out", str(out))
+    code, told = run(lived_world, "export", "--out", str(out))
     assert (code, "contains other files; got notes.txt" in told) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "the earlier export is back"
     (out / "notes.txt").unlink()
     with open_work_folder(draft, "export"):
-        code, told = run(world, "export", "--out", str(out))
+        code, told = run(lived_world, "export", "--out", str(out))
     assert (code, "another run is writing this export" in told) == (2, True)
-    export(world, out, "--personal")
+    export(lived_world, out, "--personal")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

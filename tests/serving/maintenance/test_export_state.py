@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 from support.databases import state_environment
 from support.serving_examples import DATA_KEY
-from support.serving_world import live_through_a_world
 
 from consignments.records import Alert, Outcome
 from consignments.tables import read_table
@@ -24,25 +23,15 @@ from models.bundle import load_bundle
 from npsrisk import main
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bundle: Path) -> Path:
-    """The state directory of a service that lived through much, with two models of other keys of history."""
-    return live_through_a_world(tmp_path_factory.mktemp("world") / "state", bundle, other_bundle)
-
-
-def run(world: Path, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(main, words, env=state_environment(world))
+def run(lived_world: Path, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, words, env=state_environment(lived_world))
     return done.exit_code, done.output
 
 
 def run_batch(exported: Path, folder: Path, bundle: Path) -> StoredState:
     """Leave the state of a batch over exported tables."""
     config = load_bundle(bundle).config
-    kinds: dict[str, Any] = {
-        "consignments": config.build_record_type(),
-        "outcomes": Outcome,
-        "alerts": Alert,
-    }
+    kinds: dict[str, Any] = {"consignments": config.build_record_type(), "outcomes": Outcome, "alerts": Alert}
     tables = Tables(
         *(read_table(exported / f"{name}.parquet", kind, strict=True).frame for name, kind in kinds.items())
     )
@@ -58,13 +47,13 @@ def run_batch(exported: Path, folder: Path, bundle: Path) -> StoredState:
 
 @pytest.mark.parametrize("entries", [4096, 1])
 def test_the_state_of_a_log_is_that_of_a_batch_over_its_tables(
-    world: Path, other_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
+    lived_world: Path, other_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     monkeypatch.setattr("serving.maintenance.recomputation.CHUNK_ARRIVALS", entries)
-    code, told = run(world, "export", "--out", str(tmp_path / "tables"), "--personal")
+    code, told = run(lived_world, "export", "--out", str(tmp_path / "tables"), "--personal")
     assert code == 0, told
     expected = run_batch(tmp_path / "tables", tmp_path / "batch", other_bundle)
-    code, told = run(world, "export", "--state", str(tmp_path / "state"), "--json")
+    code, told = run(lived_world, "export", "--state", str(tmp_path / "state"), "--json")
     assert code == 0, told
     found = StoredState.read(tmp_path / "state" / "00000001")
     assert found.manifest.header == expected.manifest.header
@@ -79,18 +68,18 @@ def test_the_state_of_a_log_is_that_of_a_batch_over_its_tables(
 
 
 def test_the_same_log_is_exported_once_and_another_state_is_left_alone(
-    world: Path, other_bundle: Path, tmp_path: Path
+    lived_world: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
     words = ("export", "--state", str(tmp_path / "state"))
-    assert run(world, *words)[0] == 0
+    assert run(lived_world, *words)[0] == 0
     before = [(path, path.stat().st_mtime_ns) for path in sorted((tmp_path / "state").rglob("*.npy"))]
-    assert run(world, *words)[0] == 0
+    assert run(lived_world, *words)[0] == 0
     assert [(path, path.stat().st_mtime_ns) for path in sorted((tmp_path / "state").rglob("*.npy"))] == before
-    assert run(world, "export", "--out", str(tmp_path / "tables"), "--personal")[0] == 0
+    assert run(lived_world, "export", "--out", str(tmp_path / "tables"), "--personal")[0] == 0
     run_batch(tmp_path / "tables", tmp_path / "batch", other_bundle)
-    code, told = run(world, "export", "--state", str(tmp_path / "batch"))
+    code, told = run(lived_world, "export", "--state", str(tmp_path / "batch"))
     assert code == 2
     assert "another state of history already" in told
-    code, told = run(world, *words, "--out", str(tmp_path / "tables"))
+    code, told = run(lived_world, *words, "--out", str(tmp_path / "tables"))
     assert code == 2
     assert "--out DIR [--personal], or --state DIR" in told

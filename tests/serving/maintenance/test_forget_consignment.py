@@ -7,32 +7,20 @@ from typing import Any
 import pytest
 from support.databases import execute, reader_of, stored_bytes
 from support.examples import day, make_consignment
-from support.serving_examples import publish, serving, settings_in
-from support.serving_past import APPROVAL, WHO, WHY, forget_old, make_past, run
+from support.serving_examples import serving, settings_in
+from support.serving_past import APPROVAL, WHO, WHY, forget_old, run
 
 from consignments.errors import BadInput
 from serving.event_log.verification import verify_chain
 from serving.state.forgetting import forget_consignment
 
-NAME = "Marker Personname"
-TEXT = "marker goods"
+NAME, TEXT = "Marker Personname", "marker goods"
+"""Sender and goods of `few_decisions`."""
 
 
 @pytest.fixture
-def state(tmp_path: Path, bundle: Path) -> Path:
-    """A log with a consignment in two versions, between others of the same sender."""
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
-        for number, weight in ((1, 1.0), (2, 1.0), (1, 2.0), (3, 1.0)):
-            c = make_consignment(
-                f"RB{number}",
-                received_at=day(number),
-                sender_name=NAME,
-                description=TEXT,
-                gross_weight_kg=weight,
-            )
-            assert client.post("/v1/scores", c).status_code == 200
-    return tmp_path
+def state(few: Path) -> Path:
+    return few
 
 
 def score_another(state: Path) -> dict[str, Any]:
@@ -102,9 +90,8 @@ def test_a_dry_run_changes_nothing_and_one_of_both_options_is_needed(state: Path
         assert (code, "either --before or --consignment" in output) == (2, True)
 
 
-def test_it_goes_together_with_removal_by_date_in_either_order(tmp_path: Path, bundle: Path) -> None:
-    state = make_past(tmp_path / "state", bundle)
-    settings = settings_in(state)
+def test_it_goes_together_with_removal_by_date_in_either_order(past: Path) -> None:
+    state, settings = past, settings_in(past)
     forget_consignment(settings, "RB3", APPROVAL)  # old
     forget_consignment(settings, "RB101", APPROVAL)  # recent
     forget_old(state)

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from support.databases import database_in, execute, reader_of, state_environment, stored_bytes
 from support.examples import day, make_consignment
-from support.serving_examples import publish, serving, settings_in
-from support.serving_past import APPROVAL, LATER, OLD, RECENT, Clock, forget_old, make_past
+from support.serving_examples import serving, settings_in
+from support.serving_past import APPROVAL, LATER, OLD, RECENT, Clock, forget_old
 
 from consignments.errors import BadSetting, ServiceFault
 from features.history.data_keys import read_data_keys
@@ -25,15 +25,8 @@ TEXT = "marker goods"
 
 
 @pytest.fixture
-def state(tmp_path: Path, bundle: Path) -> Path:
-    """A log with two consignments, one of them in two versions."""
-    folder = tmp_path / "state"
-    publish(folder, bundle, "1")
-    with serving(settings_in(folder)) as client:
-        for number, weight in ((1, 1.0), (2, 1.0), (1, 2.0)):
-            c = make_consignment(f"RB{number}", description=TEXT, gross_weight_kg=weight)
-            assert client.post("/v1/scores", c).status_code == 200
-    return folder
+def state(few: Path) -> Path:
+    return few
 
 
 def restore_to(folder: Path, copy: Path, known: Path | None) -> RestoreResult:
@@ -57,8 +50,8 @@ def test_a_backup_from_before_is_restored_without_what_was_forgotten_since(
     back_up(settings_in(state), tmp_path / "copy")
     forget_consignment(settings_in(state), "RB1", APPROVAL)
     restored = restore_to(tmp_path / "new", tmp_path / "copy", state)
-    assert (restored.manifest.last_sequence, restored.removed) == (3, 1)
-    assert list_emptied(tmp_path / "new") == [True, False, True]
+    assert (restored.manifest.last_sequence, restored.removed) == (4, 1)
+    assert list_emptied(tmp_path / "new") == [True, False, True, False]
     assert stored_bytes(tmp_path / "new").count(TEXT.encode()) == stored_bytes(state).count(TEXT.encode()) > 0
     with reader_of(tmp_path / "new") as log:
         assert log.head == restored.head
@@ -66,23 +59,23 @@ def test_a_backup_from_before_is_restored_without_what_was_forgotten_since(
         assert removal.why.startswith("forgotten (20")
     with serving(settings_in(tmp_path / "new")) as client:
         assert client.get("/v1/consignments/RB1").json()["decisions"][0]["reasons"] == []
-    assert list_emptied(tmp_path / "new") == [True, False, True]
+    assert list_emptied(tmp_path / "new") == [True, False, True, False]
     with reader_of(tmp_path / "new") as log:
-        assert log.last_sequence == 5, "it is removed once, after the entry of the restore"
+        assert log.last_sequence == 6, "it is removed once, after the entry of the restore"
 
 
 def test_a_start_removes_it_where_the_list_came_after_the_restore(state: Path, tmp_path: Path) -> None:
     back_up(settings_in(state), tmp_path / "copy")
     forget_consignment(settings_in(state), "RB2", APPROVAL)
     assert restore_to(tmp_path / "new", tmp_path / "copy", None).removed == 0
-    assert list_emptied(tmp_path / "new") == [False] * 3
+    assert list_emptied(tmp_path / "new") == [False] * 4
     shutil.copy(state / LIST_NAME, tmp_path / "new")
     with serving(settings_in(tmp_path / "new")):
-        assert list_emptied(tmp_path / "new") == [False, True, False]
+        assert list_emptied(tmp_path / "new") == [False, True, False, False]
 
 
-def test_old_content_of_a_copy_goes_again_and_history_stays(tmp_path: Path, bundle: Path) -> None:
-    state = make_past(tmp_path / "state", bundle)
+def test_old_content_of_a_copy_goes_again_and_history_stays(past: Path, tmp_path: Path) -> None:
+    state = past
     back_up(settings_in(state), tmp_path / "copy")
     forget_old(state)
     assert restore_to(tmp_path / "new", tmp_path / "copy", state).removed == 1
@@ -106,7 +99,7 @@ def test_what_is_sent_again_after_it_was_forgotten_stays(state: Path, tmp_path: 
         assert client.post("/v1/scores", c).status_code == 200
     back_up(settings_in(state), tmp_path / "copy")
     assert restore_to(tmp_path / "new", tmp_path / "copy", state).removed == 0
-    assert list_emptied(tmp_path / "new") == [False, True, False, False]
+    assert list_emptied(tmp_path / "new") == [False, True, False, False, False]
 
 
 def test_the_list_names_nobody_and_is_private_and_in_the_backup(state: Path, tmp_path: Path) -> None:
@@ -132,9 +125,9 @@ def test_a_removal_that_was_killed_after_the_list_is_completed_by_the_next_start
         killed.setattr(EventLog, "redact", die)
         with pytest.raises(KeyboardInterrupt):
             forget_consignment(settings_in(state), "RB1", APPROVAL)
-    assert list_emptied(state) == [False] * 3
+    assert list_emptied(state) == [False] * 4
     with serving(settings_in(state)):
-        assert list_emptied(state) == [True, False, True]
+        assert list_emptied(state) == [True, False, True, False]
 
 
 def test_nothing_is_removed_where_the_list_cannot_be_written(
@@ -148,7 +141,7 @@ def test_nothing_is_removed_where_the_list_cannot_be_written(
         ServiceFault, match=r"list of what was forgotten cannot be written.*nothing was removed"
     ):
         forget_consignment(settings_in(state), "RB1", APPROVAL)
-    assert list_emptied(state) == [False] * 3
+    assert list_emptied(state) == [False] * 4
 
 
 def test_a_list_that_cannot_be_read_lets_nothing_start(state: Path) -> None:
@@ -164,7 +157,7 @@ def test_a_list_that_cannot_be_read_lets_nothing_start(state: Path) -> None:
 
 def test_damage_is_told_before_anything_is_removed(state: Path, tmp_path: Path) -> None:
     forget_consignment(settings_in(state), "RB1", APPROVAL)
-    execute(state, "DELETE FROM events WHERE sequence = 4")
+    execute(state, "DELETE FROM events WHERE sequence = 5")
     execute(state, "UPDATE events SET plain = content, score = 0.5 WHERE sequence = 1")
     with (
         pytest.raises(ServiceFault, match="log entry 1: the event log is damaged"),
@@ -206,7 +199,7 @@ def test_a_later_file_of_data_keys_is_kept_by_a_restore(state: Path, tmp_path: P
         "NPSRISK_STATE_DIR": str(tmp_path / "new"), "NPSRISK_DATABASE_URL": database_in(tmp_path / "new"),
         "NPSRISK_DATA_KEY_FILE": str(tmp_path / "data.key"),
     })  # fmt: skip
-    assert restore(settings, tmp_path / "copy").manifest.last_sequence == 3
+    assert restore(settings, tmp_path / "copy").manifest.last_sequence == 4
     assert new in (tmp_path / "data.key").read_text()
     assert not (tmp_path / "new" / "data.key").exists()
 

@@ -1,18 +1,16 @@
 """Import: past tables are history of the log, in the order of history; doing it twice adds nothing."""
 
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from support.databases import database_in, stored_bytes
-from support.examples import MONDAY, day, make_consignment, make_outcome
-from support.serving_examples import DATA_KEYS, Client, publish, serving, settings_in
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import DATA_KEYS, publish, serving, settings_in
 
 from consignments.errors import BadInput, ServiceFault
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import build_frame
+from consignments.tables import build_frame, to_consignments
 from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
@@ -75,16 +73,12 @@ def test_the_log_has_the_past_in_the_order_of_history(tmp_path: Path) -> None:
     ]
 
 
-def test_importing_again_adds_nothing(tmp_path: Path) -> None:
+def test_importing_again_adds_only_what_is_new(tmp_path: Path) -> None:
     take(tmp_path, PAST)
     counts = take(tmp_path, PAST)
     assert (counts["consignments"], counts["outcomes"], counts["alerts"], counts["known"]) == (0, 0, 0, 9)
     assert len(logged(tmp_path)) == 9
-
-
-def test_what_is_new_in_a_longer_table_is_added(tmp_path: Path) -> None:
-    take(tmp_path, tables([make_consignment("RB1")]))
-    counts = take(tmp_path, tables([make_consignment("RB1"), make_consignment("RB2")], [make_outcome("RB1")]))
+    counts = take(tmp_path, tables([make_consignment("RB1"), make_consignment("RB5")], [make_outcome("RB5")]))
     assert (counts["consignments"], counts["outcomes"], counts["known"]) == (1, 1, 1)
 
 
@@ -93,8 +87,12 @@ def test_the_service_sees_the_imported_past_as_a_batch_does(tmp_path: Path, bund
     publish(tmp_path, bundle, "1")
     probe = make_consignment("RB9", received_at=day(14))
     with serving(settings_in(tmp_path)) as client:
-        told = client.post("/v1/scores?features=true", probe).json()["features"]
-    whole = Tables(build_frame([*records(PAST), probe], Consignment), PAST.outcomes, PAST.alerts)
+        told = client.compute_features("RB9", received_at=day(14))
+    whole = Tables(
+        build_frame([*to_consignments(PAST.consignments, Consignment), probe], Consignment),
+        PAST.outcomes,
+        PAST.alerts,
+    )
     keep = np.arange(5) == 4
     parameters = FeatureParameters(
         FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(b"another key")
@@ -106,46 +104,24 @@ def test_the_service_sees_the_imported_past_as_a_batch_does(tmp_path: Path, bund
     assert told["alerts.matching"] == 2
 
 
-def records(past: Tables) -> list[Consignment]:
-    from consignments.tables import to_consignments
-
-    return to_consignments(past.consignments, Consignment)
-
-
 def test_an_imported_consignment_that_is_announced_live_is_scored_and_counted_once(
     tmp_path: Path, bundle: Path
 ) -> None:
     take(tmp_path, tables([make_consignment("RB1")]))
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
-        first = scored(client, "RB1")
+        first = client.compute_features("RB1")
         assert first["history.sender.arrivals_7d"] == 0
-        assert scored(client, "RB2")["history.sender.arrivals_7d"] == 1
+        assert client.compute_features("RB2")["history.sender.arrivals_7d"] == 1
         imported = client.get("/v1/consignments/RB1").json()["imported"]
         assert imported == ["2024-03-04T09:00:00Z"]
-
-
-def scored(client: Client, name: str, received_at: datetime = MONDAY) -> dict[str, Any]:
-    probe = make_consignment(name, received_at=received_at)
-    found: dict[str, Any] = client.post("/v1/scores?features=true", probe).json()["features"]
-    return found
 
 
 def test_what_the_service_decided_is_not_imported_again(tmp_path: Path, bundle: Path) -> None:
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
-        client.post("/v1/scores", make_consignment("RB1"))
+        client.score("RB1")
     assert take(tmp_path, tables([make_consignment("RB1")]))["known"] == 1
-
-
-def test_a_moment_in_the_future_is_refused_and_the_rest_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    future = day(400_000)
-    counts = take(tmp_path, tables([make_consignment("RB1", received_at=future), make_consignment("RB2")]))
-    assert (counts["consignments"], counts["refused"]) == (1, 1)
-    told = capsys.readouterr()
-    assert "is in the future" in told.out + told.err
 
 
 def test_a_newsletter_without_a_criterion_is_past_information_and_an_unusable_criterion_is_rejected(
@@ -160,20 +136,24 @@ def test_a_newsletter_without_a_criterion_is_past_information_and_an_unusable_cr
     assert (counts["alerts"], counts["refused"], counts["notices"]) == (2, 1, 1)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
-        assert scored(client, "RB2", day(14))["alerts.matching"] == 1
+        assert client.compute_features("RB2", received_at=day(14))["alerts.matching"] == 1
 
 
-def test_a_table_of_which_every_row_is_refused_is_an_error_and_the_others_are_imported(
-    tmp_path: Path,
+def test_a_moment_in_the_future_is_refused_and_a_table_of_nothing_else_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     future = day(400_000)
+    counts = take(tmp_path, tables([make_consignment("RB1", received_at=future), make_consignment("RB4")]))
+    assert (counts["consignments"], counts["refused"]) == (1, 1)
+    told = capsys.readouterr()
+    assert "is in the future" in told.out + told.err
     given = tables(
         [make_consignment("RB1", received_at=future), make_consignment("RB2", received_at=future)],
         [make_outcome("RB3")],
     )
     with pytest.raises(BadInput, match="consignments: all rows were rejected; got 2 of 2 rows rejected"):
         take(tmp_path, given)
-    assert logged(tmp_path) == [("outcome", "RB3")]
+    assert logged(tmp_path) == [("arrival", "RB4"), ("outcome", "RB3")]
 
 
 def test_a_table_with_a_sequence_is_taken_in_its_order(tmp_path: Path) -> None:

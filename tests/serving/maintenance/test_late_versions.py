@@ -20,10 +20,7 @@ from npsrisk import main
 def post(client: Client, **changes: Any) -> dict[str, Any]:
     fields = msgspec.to_builtins(make_consignment(**changes))
     body = {name: value for name, value in fields.items() if value is not None}
-    response = client.post("/v1/scores?features=true", body)
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
+    return client.send("/v1/scores?features=true", body)
 
 
 FIRST = {"description": "socks", "issued_at": day(1), "received_at": day(3)}

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,14 @@ from models.bundle import Bundle, load_bundle
 from npsrisk import main
 from serving.event_log.event_codec import decode_features
 from serving.event_log.packed_features import pack_rows, unpack_row
-from serving.maintenance.parity import (
-    DecisionFilter,
-    Difference,
-    ParityCheck,
-    ParityReport,
-)
+from serving.maintenance.parity import DecisionFilter, Difference, ParityCheck, ParityReport
 from serving.scoring.loaded_model import PastModels
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bundle: Path) -> Path:
-    """The state directory of a service that lived through much, with two models of other keys of history."""
-    return live_through_a_world(tmp_path_factory.mktemp("world") / "state", bundle, other_bundle)
-
-
 @pytest.fixture
-def state(world: Path, tmp_path: Path) -> Path:
+def state(lived_world: Path, tmp_path: Path) -> Path:
     """A copy of it, to be damaged."""
-    copy_state(world, tmp_path / "state")
+    copy_state(lived_world, tmp_path / "state")
     return tmp_path / "state"
 
 
@@ -65,18 +53,11 @@ def read(state_dir: Path, what: str, where: str) -> Any:
     return execute(state_dir, f"SELECT {what} FROM events WHERE {where}")[0][0]
 
 
-def a_decision(state_dir: Path, more: str = "1 = 1") -> int:
-    """One from the middle of the log."""
-    return int(
-        read(state_dir, "sequence", f"kind = 'decision' AND sequence > 90 AND {more} ORDER BY sequence")
-    )
-
-
-def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(world: Path) -> None:
-    code, told = run(world)
+def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(lived_world: Path) -> None:
+    code, told = run(lived_world)
     assert (code, told["equal"], told["differences"], told["not_compared"]) == (0, True, {}, {})
     assert told["decisions"] == told["compared"] > 100
-    log = reader_of(world)
+    log = reader_of(lived_world)
     decisions = list(log.read_decisions())
     log.close()
     assert {event.model for event in decisions} == {"nps-risk/1", "nps-risk/2"}
@@ -85,93 +66,60 @@ def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(world: Path) -> N
     assert told["values"] == expected
 
 
-def test_however_the_log_is_cut_into_pieces_it_is_equal(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_however_the_log_is_cut_into_pieces_it_is_equal(
+    lived_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serving.maintenance.recomputation.CHUNK_ARRIVALS", 7)
-    assert run(world)[0] == 0
+    assert run(lived_world)[0] == 0
 
 
-def test_one_bit_of_a_logged_feature_is_found_and_named(state: Path, bundle: Path, tmp_path: Path) -> None:
-    place = load_bundle(bundle).spec.get_column("history.sender.arrivals_7d")
-    sequence = a_decision(state, "model = 'nps-risk/1'")
-    row = unpack_row(read(state, "features", f"sequence = {sequence}")).copy()
+def test_whatever_is_changed_in_a_decision_is_found_and_named(
+    state: Path, bundle: Path, tmp_path: Path
+) -> None:
+    names = load_bundle(bundle).spec.names
+    rows = execute(
+        state,
+        "SELECT sequence FROM events WHERE kind = 'decision' AND model = 'nps-risk/1' AND sequence > 40 ORDER BY sequence",
+    )
+    one_bit, other_nan, missing, score, band, key, unread = (row[0] for row in rows[:14:2])
+
+    def change(at: int, column: str, value: Any) -> None:
+        damage(state, f"UPDATE events SET {column} = :value WHERE sequence = :at", value=value, at=at)
+
+    def read_row(at: int) -> Any:
+        return unpack_row(read(state, "features", f"sequence = {at}")).copy()
+
+    row, place = read_row(one_bit), list(names).index("history.sender.arrivals_7d")
     before = row[place]
     row[place : place + 1].view(np.uint32)[:] ^= 1
-    damage(
-        state,
-        "UPDATE events SET features = :row WHERE sequence = :at",
-        row=pack_rows(row[None])[0],
-        at=sequence,
-    )
-    code, told = run(state, "--out", str(tmp_path / "d.parquet"))
-    assert (code, told["differences"]) == (1, {"history.sender.arrivals_7d": 1})
-    example = told["examples"][0]
-    assert (example["sequence"], example["logged"], example["recomputed"]) == (
-        sequence,
-        str(row[place]),
-        str(before),
-    )
-    table = pd.read_parquet(tmp_path / "d.parquet")
-    assert table.to_dict("records") == told["examples"]
-    assert example["decision_id"].endswith(f"-{sequence}")
-
-
-def test_a_missing_value_equals_a_missing_value_alone(state: Path, bundle: Path) -> None:
-    sequence = a_decision(state, "model = 'nps-risk/1'")
-    row = unpack_row(read(state, "features", f"sequence = {sequence}")).copy()
-    missing, given = np.flatnonzero(np.isnan(row))[0], np.flatnonzero(row == 0)[0]
-    row[missing : missing + 1].view(np.uint32)[:] = 0xFFC12345  # another NaN
-    damage(
-        state,
-        "UPDATE events SET features = :row WHERE sequence = :at",
-        row=pack_rows(row[None])[0],
-        at=sequence,
-    )
-    assert run(state)[0] == 0
-    row[missing], row[given] = 0.0, np.nan
-    damage(
-        state,
-        "UPDATE events SET features = :row WHERE sequence = :at",
-        row=pack_rows(row[None])[0],
-        at=sequence,
-    )
-    names = load_bundle(bundle).spec.names
-    assert run(state)[1]["differences"] == {names[missing]: 1, names[given]: 1}
-
-
-def next_float(value: float) -> float:
-    found: float = struct.unpack(
-        "<d", struct.pack("<q", struct.unpack("<q", struct.pack("<d", value))[0] + 1)
-    )[0]
-    return found
-
-
-def test_one_bit_of_a_score_and_another_band_are_found(state: Path) -> None:
-    sequence = a_decision(state)
-    score = float(read(state, "score", f"sequence = {sequence}"))
-    damage(
-        state, "UPDATE events SET score = :score WHERE sequence = :at", score=next_float(score), at=sequence
-    )
-    code, told = run(state)
-    assert (code, told["differences"]) == (1, {"score": 1})
-    damage(
-        state,
-        "UPDATE events SET score = :score, band = 'high?' WHERE sequence = :at",
-        score=score,
-        at=sequence,
-    )
-    assert run(state)[1]["differences"] == {"band": 1}
-
-
-def test_a_key_that_is_not_that_of_its_consignment_is_found(state: Path) -> None:
-    sequence = a_decision(state)
-    keys = np.frombuffer(read(state, "keys", f"sequence = {sequence}"), dtype=np.uint64).copy()
+    change(one_bit, "features", pack_rows(row[None])[0])
+    nan = read_row(other_nan)
+    nan[np.flatnonzero(np.isnan(nan))[:1]] = np.array([0xFFC12345], np.uint32).view(
+        np.float32
+    )  # no difference
+    change(other_nan, "features", pack_rows(nan[None])[0])
+    hole = read_row(missing)
+    filled, emptied = np.flatnonzero(np.isnan(hole))[0], np.flatnonzero(hole == 0)[0]
+    hole[filled], hole[emptied] = 0.0, np.nan
+    change(missing, "features", pack_rows(hole[None])[0])
+    change(score, "score", float(np.nextafter(read(state, "score", f"sequence = {score}"), 2)))
+    change(band, "band", "high?")
+    keys = np.frombuffer(read(state, "keys", f"sequence = {key}"), dtype=np.uint64).copy()
     keys[0] ^= np.uint64(1)
-    keys[-1] ^= np.uint64(1)
-    damage(state, "UPDATE events SET keys = :keys WHERE sequence = :at", keys=keys.tobytes(), at=sequence)
-    told = run(state)[1]
-    assert len(told["differences"]) == 2
-    assert told["differences"]["key sender"] == 1
-    assert any(name.startswith("counterpart of ") for name in told["differences"])
+    keys[len(keys) // 2] ^= np.uint64(1)
+    change(key, "keys", keys.tobytes())
+    change(unread, "sealed", KEY_ID + os.urandom(80))
+    code, told = run(state, "--out", str(tmp_path / "d.parquet"))
+    expected = {names[place]: 1, names[filled]: 1, names[emptied]: 1, "score": 1, "band": 1}
+    assert (code, told["differences"]) == (1, expected | {"key sender": 1, "counterpart of sender": 1})
+    example = told["examples"][0]
+    assert (example["sequence"], example["value"]) == (one_bit, names[place])
+    assert (example["logged"], example["recomputed"]) == (str(row[place]), str(before))
+    assert example["decision_id"].endswith(f"-{one_bit}")
+    assert pd.read_parquet(tmp_path / "d.parquet").to_dict("records") == told["examples"]
+    assert told["not_compared"] == {"personal fields cannot be decrypted": 1}
+    assert told["not_compared_examples"][0].endswith(f"-{unread}")
+    assert told["unread"] == {"decision: personal fields cannot be decrypted": 1}
 
 
 def test_an_arrival_taken_out_is_found_in_those_that_came_after(state: Path) -> None:
@@ -182,16 +130,15 @@ def test_an_arrival_taken_out_is_found_in_those_that_came_after(state: Path) -> 
     assert any(value.startswith("history.") for value in told["differences"])
 
 
-def test_an_outcome_or_an_alert_moved_in_the_log_is_found(state: Path) -> None:
-    for kind, group in (("alert", "alerts."), ("outcome", "history.")):
-        last = read(state, "max(sequence)", "1 = 1")
+def test_an_outcome_and_an_alert_moved_in_the_log_are_found(state: Path) -> None:
+    last = read(state, "max(sequence)", "1 = 1")
+    for number, kind in enumerate(("alert", "outcome"), start=1):
         first = read(state, "sequence", f"kind = '{kind}' ORDER BY sequence")
-        damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=last + 1, at=first)
-        code, told = run(state)
-        assert code == 1
+        damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=last + number, at=first)
+    code, told = run(state)
+    assert code == 1
+    for group in ("alerts.", "history."):
         assert any(value.startswith(group) for value in told["differences"])
-        damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=first, at=last + 1)
-        assert run(state)[0] == 0
 
 
 def test_a_missing_bundle_leaves_its_decisions_out_with_the_reason(state: Path, other_bundle: Path) -> None:
@@ -248,23 +195,6 @@ def findings(state_dir: Path, bundles: PastModels) -> ParityReport:
     return comparison.findings
 
 
-def test_fields_that_cannot_be_decrypted_leave_their_decision_out_and_the_others_are_compared(
-    state: Path,
-) -> None:
-    sequence = a_decision(state, "model = 'nps-risk/2'")
-    damage(
-        state,
-        "UPDATE events SET sealed = :noise WHERE sequence = :at",
-        noise=KEY_ID + os.urandom(80),
-        at=sequence,
-    )
-    code, told = run(state)
-    assert (code, told["differences"]) == (1, {})
-    assert told["not_compared"] == {"personal fields cannot be decrypted": 1}
-    assert told["not_compared_examples"][0].endswith(f"-{sequence}")
-    assert told["unread"] == {"decision: personal fields cannot be decrypted": 1}
-
-
 def test_another_data_key_is_refused(state: Path) -> None:
     (state / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
     code, told = call(state)
@@ -272,20 +202,22 @@ def test_another_data_key_is_refused(state: Path) -> None:
     assert "written with another data key" in told
 
 
-def test_a_part_of_the_decisions_is_compared_with_all_the_history_before_it(world: Path, state: Path) -> None:
-    half = read(world, "recorded_us", "kind = 'decision' AND sequence > 150 ORDER BY sequence")
+def test_a_part_of_the_decisions_is_compared_with_all_the_history_before_it(
+    lived_world: Path, state: Path
+) -> None:
+    half = read(lived_world, "recorded_us", "kind = 'decision' AND sequence > 150 ORDER BY sequence")
     moment = pd.Timestamp(half, unit="us", tz="UTC").isoformat()
-    first, second = run(world, "--until", moment)[1], run(world, "--from", moment)[1]
+    first, second = run(lived_world, "--until", moment)[1], run(lived_world, "--from", moment)[1]
     assert first["equal"]
     assert second["equal"]
-    assert first["decisions"] + second["decisions"] == run(world)[1]["decisions"]
+    assert first["decisions"] + second["decisions"] == run(lived_world)[1]["decisions"]
     # what is broken before the part shows in the part
     execute(state, "DELETE FROM events WHERE kind = 'arrival'")
     assert run(state, "--from", moment)[0] == 1
 
 
-def test_a_model_that_never_decided_is_named_with_the_nearest(world: Path) -> None:
-    code, told = call(world, "--model", "nps-risk/3")
+def test_a_model_that_never_decided_is_named_with_the_nearest(lived_world: Path) -> None:
+    code, told = call(lived_world, "--model", "nps-risk/3")
     assert code == 2
     assert "did you mean 'nps-risk/2'" in told
 
@@ -312,5 +244,5 @@ def test_models_of_one_configuration_share_a_history(
 
     config = FeatureConfig(history=HistoryKeys((("office", "carrier"),)))
     twin = make_bundle(tmp_path / "twin", config, seed=9)
-    world = live_through_a_world(tmp_path / "state", other_bundle, twin, arrivals=40, seed=8)
-    assert run(world)[0] == 0
+    lived_world = live_through_a_world(tmp_path / "state", other_bundle, twin, arrivals=40, seed=8)
+    assert run(lived_world)[0] == 0

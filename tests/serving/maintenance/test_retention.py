@@ -7,26 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from msgspec import structs
-from support.databases import copy_state, database_in, execute, reader_of, stored_bytes
+from support.databases import copy_state, execute, reader_of, stored_bytes
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import publish, serving, settings_in
-from support.serving_past import (
-    APPROVAL,
-    LATER,
-    OLD,
-    RECENT,
-    WHO,
-    WHY,
-    Clock,
-    forget_old,
-    live,
-    make_past,
-    run,
-    told,
-)
+from support.serving_past import APPROVAL, LATER, OLD, RECENT, WHO, WHY, Clock, forget_old, live, run, told
 
 from consignments.errors import BadInput, ServiceFault
-from serving.encryption.vault import Vault
 from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.log import EventLog
 from serving.event_log.redactions import read_redactions
@@ -35,8 +21,18 @@ from serving.state.forgetting import forget
 
 
 @pytest.fixture
-def state(tmp_path: Path, bundle: Path) -> Path:
-    return make_past(tmp_path / "state", bundle)
+def state(past: Path) -> Path:
+    return past
+
+
+@pytest.fixture(scope="module")
+def forgotten(lived_past: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that log without its old content."""
+    folder = tmp_path_factory.mktemp("forgotten") / "state"
+    copy_state(lived_past, folder)
+    done = forget_old(folder)
+    assert (done.consignments, done.up_to, done.steps) == (OLD, 2 * OLD, 1)
+    return folder
 
 
 def next_features(folder: Path) -> dict[str, float]:
@@ -51,22 +47,22 @@ def next_features(folder: Path) -> dict[str, float]:
     return found
 
 
-def test_content_is_gone_and_what_history_needs_is_left(state: Path) -> None:
-    reader = reader_of(state)
-    before = list(reader.read_events())
-    reader.close()
-    done = forget_old(state)
-    assert (done.consignments, done.up_to, done.steps) == (OLD, 2 * OLD, 1)
-    reader = reader_of(state)
-    after = list(reader.read_events())
+def test_content_is_gone_also_from_the_files_and_what_history_needs_is_left(
+    lived_past: Path, forgotten: Path
+) -> None:
+    with reader_of(lived_past) as reader:
+        before = list(reader.read_events())
+    with reader_of(forgotten) as reader:
+        after, (removal,) = list(reader.read_events()), read_redactions(reader)
     assert len(after) == len(before) + 1  # that content was removed
     for old, new in zip(before, after, strict=False):
         gone = {"plain": b"", "sealed": None, "features": None, "reasons": None}
-        is_old = new.kind in ARRIVAL_KINDS and new.sequence <= done.up_to
+        is_old = new.kind in ARRIVAL_KINDS and new.sequence <= 2 * OLD
         assert new == (structs.replace(old, **gone) if is_old else old)
-    (removal,) = read_redactions(reader)
     assert (removal.approved_by, removal.why, removal.emptied) == (WHO, WHY, OLD)
-    reader.close()
+    assert len(before[0].sealed or b"") > 60
+    for content in (before[0].sealed or b"", before[0].plain):
+        assert content not in stored_bytes(forgotten)
 
 
 def test_history_that_is_built_anew_reads_what_it_read(state: Path, tmp_path: Path) -> None:
@@ -91,13 +87,12 @@ def test_a_model_with_other_keys_still_counts_what_was_forgotten_after_it_was_pu
     assert expected["history.office+carrier.arrivals_ever"] == OLD + RECENT
 
 
-def test_the_chain_holds_and_heads_that_were_kept_are_still_found(state: Path) -> None:
-    head = told(state, "verify-log")["head"]
-    forget_old(state)
-    found = told(state, "verify-log", "--head", head)
+def test_the_chain_holds_and_heads_that_were_kept_are_still_found(lived_past: Path, forgotten: Path) -> None:
+    head = told(lived_past, "verify-log")["head"]
+    found = told(forgotten, "verify-log", "--head", head)
     assert (found["emptied"], found["fault"]) == (OLD, "")
     assert found["kept_at"] == found["entries"] - 1
-    assert "12 of them without content" in run(state, "verify-log")[1]
+    assert "12 of them without content" in run(forgotten, "verify-log")[1]
 
 
 @pytest.mark.parametrize(
@@ -114,24 +109,25 @@ def test_the_chain_holds_and_heads_that_were_kept_are_still_found(state: Path) -
         ("DELETE FROM events WHERE kind = 'removal'", 1),
     ],
 )
-def test_what_is_left_cannot_be_changed_unseen(state: Path, statement: str, broken_at: int) -> None:
-    forget_old(state)
+def test_what_is_left_cannot_be_changed_unseen(
+    forgotten: Path, tmp_path: Path, statement: str, broken_at: int
+) -> None:
+    state = tmp_path / "copy"
+    copy_state(forgotten, state)
     execute(state, statement)
     code, output = run(state, "verify-log", "--json")
     assert code == 1
     assert json.loads(output.splitlines()[-1])["broken_at"] == broken_at
 
 
-def test_later_decisions_come_out_equal_and_the_forgotten_ones_are_told(state: Path) -> None:
-    forget_old(state)
-    found = told(state, "parity")
+def test_later_decisions_come_out_equal_and_the_forgotten_ones_are_told(forgotten: Path) -> None:
+    found = told(forgotten, "parity")
     assert (found["equal"], found["compared"], found["forgotten"]) == (True, RECENT, OLD)
-    assert "12 more cannot be recomputed" in run(state, "parity")[1]
+    assert "12 more cannot be recomputed" in run(forgotten, "parity")[1]
 
 
-def test_an_export_has_what_is_left_and_says_what_is_not(state: Path, tmp_path: Path) -> None:
-    forget_old(state)
-    found = told(state, "export", "--out", str(tmp_path / "out"), "--personal")
+def test_an_export_has_what_is_left_and_says_what_is_not(forgotten: Path, tmp_path: Path) -> None:
+    found = told(forgotten, "export", "--out", str(tmp_path / "out"), "--personal")
     assert found["tables"]["consignments"] == RECENT
     assert found["tables"]["decisions"] == OLD + RECENT
     assert "12 consignments (all up to entry 24) are not exported" in found["notes"][0]
@@ -191,29 +187,21 @@ def test_counting_first_changes_nothing(state: Path) -> None:
     assert stored_rows(state) == before
 
 
-def test_what_history_remembers_is_not_forgotten(state: Path) -> None:
+def test_neither_what_history_remembers_nor_the_log_of_a_service_that_runs_is_touched(
+    lived_past: Path,
+) -> None:
     with pytest.raises(BadInput, match=r"--before: history still needs .*expected 2024-04-2\d or earlier"):
-        forget(settings_in(state), day(LATER - 300), APPROVAL)
+        forget(settings_in(lived_past), day(LATER - 300), APPROVAL)
+    with (
+        StateLock(lived_past),
+        pytest.raises(ServiceFault, match="another process uses this state directory"),
+    ):
+        forget(settings_in(lived_past), day(40), APPROVAL)
 
 
-def test_a_service_that_runs_is_not_disturbed(state: Path) -> None:
-    settings = settings_in(state)
-    with StateLock(state), pytest.raises(ServiceFault, match="another process uses this state directory"):
-        forget(settings, day(40), APPROVAL)
-
-
-def test_fields_that_stood_in_the_database_are_overwritten(state: Path, vault: Vault) -> None:
-    with EventLog.open(database_in(state), vault) as log:
-        sealed = log.read_event(1).sealed or b""
-        plain = log.read_event(1).plain
-    assert len(sealed) > 60
-    forget_old(state)
-    assert sealed not in stored_bytes(state)
-    assert plain not in stored_bytes(state)
-
-
-def test_a_consignment_that_was_forgotten_is_answered_for(state: Path) -> None:
-    forget_old(state)
+def test_a_consignment_that_was_forgotten_is_answered_for(forgotten: Path, tmp_path: Path) -> None:
+    state = tmp_path / "copy"
+    copy_state(forgotten, state)
     clock = Clock()
     clock.date = day(LATER + 20)
     with serving(settings_in(state), clock) as client:

@@ -174,44 +174,64 @@ def test_a_master_of_which_no_consignment_follows_is_named(world: World) -> None
     assert gone["messages"]["ignored"] == [f"master {NUMBER}: it is kept for its houses"]
 
 
-def test_an_older_version_of_a_master_amends_nothing_and_a_newer_one_amends_again(world: World) -> None:
-    world.post(write_house(at(0)), 1)
-    world.post(write_master(at(1)), 2)
-    assert list_scores(world.post(write_master(at(0), stop="TPE"), 3)) == [(HOUSE_ID, True, False)]
-    world.post(write_master(at(2), stop="TPE"), 4)
-    assert [each["route"] for each in world.read_versions()] == ["PVG>ICN", "PVG>HKG>ICN", "PVG>TPE>ICN"]
+FRESH, AGAIN = [(HOUSE_ID, False, False)], [(HOUSE_ID, True, False)]
+ROUTE, OTHER_ROUTE = "PVG>HKG>ICN", "PVG>TPE>ICN"
+DECLARANTS = [None, "BRIGHT HARBOUR LOGISTICS", "BRIGHTER HARBOUR"]
+STORIES: dict[str, tuple[list[tuple[bytes, Any]], str, list[str | None]]] = {
+    "an older version of a master amends nothing, and a newer one amends again": (
+        [
+            (write_house(at(0)), FRESH),
+            (write_master(at(1)), FRESH),
+            (write_master(at(0), stop="TPE"), AGAIN),
+            (write_master(at(2), stop="TPE"), FRESH),
+        ],
+        "route",
+        ["PVG>ICN", ROUTE, OTHER_ROUTE],
+    ),
+    "a corrected master corrects the houses of earlier requests": (
+        [
+            (write_house(at(0)), FRESH),
+            (write_master(at(1)), FRESH),
+            (write_master(at(2), forwarder="BRIGHTER HARBOUR"), FRESH),
+        ],
+        "declarant",
+        DECLARANTS,
+    ),
+    "a house that comes again after its master is a repeat": (
+        [(write_house(at(0)), FRESH), (write_master(at(0)), FRESH), (write_house(at(0)), AGAIN)],
+        "route",
+        ["PVG>ICN", ROUTE],
+    ),
+    "a master and a house of one body withdraw the consolidation of an earlier one": (
+        [
+            (write_master(at(0)), [(NUMBER, False, False)]),
+            (write_master(at(0)) + write_house(at(1)), [(NUMBER, True, True), *FRESH]),
+        ],
+        "route",
+        [ROUTE],
+    ),
+    "a withdrawn house is not amended, and counts again when it is issued again": (
+        [
+            (write_house(at(0)), FRESH),
+            (write_house(at(1), purpose="Deletion"), None),
+            (write_master(at(1)), []),
+            (write_house(at(0)), [(HOUSE_ID, True, True)]),
+            (write_house(at(5)), FRESH),
+        ],
+        "route",
+        ["PVG>ICN", ROUTE],
+    ),
+}
 
 
-def test_a_corrected_master_corrects_the_houses_of_earlier_requests(world: World) -> None:
-    world.post(write_house(at(0)), 1)
-    world.post(write_master(at(1)), 2)
-    corrected = write_master(at(2), forwarder="BRIGHTER HARBOUR")
-    assert list_scores(world.post(corrected, 3)) == [(HOUSE_ID, False, False)]
-    declarants = [each.get("declarant") for each in world.read_versions()]
-    assert declarants == [None, "BRIGHT HARBOUR LOGISTICS", "BRIGHTER HARBOUR"]
-
-
-def test_a_house_that_comes_again_after_its_master_is_a_repeat(world: World) -> None:
-    world.post(write_house(at(0)), 1)
-    world.post(write_master(at(0)), 2)
-    assert list_scores(world.post(write_house(at(0)), 3)) == [(HOUSE_ID, True, False)]
-    assert len(world.read_versions()) == 2
-
-
-def test_a_master_and_a_house_of_one_body_withdraw_the_consolidation_of_an_earlier_one(world: World) -> None:
-    world.post(write_master(at(0)), 1)
-    answer = world.post(write_master(at(0)) + write_house(at(1)), 2)
-    assert list_scores(answer) == [(NUMBER, True, True), (HOUSE_ID, False, False)]
-
-
-def test_a_withdrawn_house_is_not_amended_and_counts_again_when_it_is_issued_again(world: World) -> None:
-    world.post(write_house(at(0)), 1)
-    world.post(write_house(at(1), purpose="Deletion"), 2)
-    assert list_scores(world.post(write_master(at(1)), 3)) == []
-    assert list_scores(world.post(write_house(at(0)), 4)) == [(HOUSE_ID, True, True)]
-    assert list_scores(world.post(write_house(at(5)), 6)) == [(HOUSE_ID, False, False)]
-    known = world.client.get(f"/v1/consignments/{HOUSE_ID}").json()
-    assert len(known["decisions"]) == 2
+@pytest.mark.parametrize(("posted", "column", "versions"), STORIES.values(), ids=STORIES)
+def test_what_follows_from_masters_and_houses_in_turn(
+    world: World, posted: list[tuple[bytes, Any]], column: str, versions: list[str | None]
+) -> None:
+    for hour, (message, scores) in enumerate(posted, start=1):
+        answer = world.post(message, hour)
+        assert scores is None or list_scores(answer) == scores
+    assert [each.get(column) for each in world.read_versions()] == versions
 
 
 def test_lists_of_houses_gain_from_a_master_and_keep_what_a_waybill_said(world: World) -> None:
@@ -246,10 +266,7 @@ def test_a_receptacle_that_comes_later_amends_the_items_it_lists(world: World) -
         assert list_scores(world.post(bag, 2)) == [("LX123456785CN", repeated, False)]
     assert (
         world.read_versions("LX123456785CN")[-1].items()
-        >= {
-            "master_id": "CNPVGADEFRAAAUN60001001100123",
-            "declarant": "China Post",
-        }.items()
+        >= {"master_id": "CNPVGADEFRAAAUN60001001100123", "declarant": "China Post"}.items()
     )
     late = changed(bag, ("2026-03-10T00", "2026-03-09T00"), ("LX123456785CN", "LX123456799CN"))
     assert list_scores(world.post(late, 3)) == [("LX123456785CN", True, False)]

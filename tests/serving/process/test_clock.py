@@ -24,13 +24,10 @@ class Hands:
         return self.us
 
 
-def test_it_stands_still_until_the_other_has_caught_up() -> None:
+def test_it_stands_still_until_the_other_has_caught_up_and_tells_how_far_that_is_behind() -> None:
     times = iter([10, 20, 15, 19, 21])
     clock = SteadyClock(lambda: next(times))
     assert [clock() for _ in range(5)] == [10, 20, 20, 20, 21]
-
-
-def test_it_tells_how_far_the_other_is_behind() -> None:
     hands = Hands(20)
     clock = SteadyClock(hands)
     clock()
@@ -120,18 +117,13 @@ def test_a_jump_is_not_followed_and_ends_when_the_clock_is_back(days: int) -> No
     assert clock() - begun == 3_000 + MAX_JUMP_US
 
 
-def test_slow_drift_is_followed() -> None:
+def test_slow_drift_is_followed_and_a_small_step_back_and_setting_it_right_are_no_jumps() -> None:
     times = Times()
     clock = times.make_clock()
     for _ in range(10):
         times.pass_by(1_000, jump=MAX_JUMP_US // 2)
         assert clock() == times.system
     assert clock.get_fault() is None
-
-
-def test_a_small_step_back_stands_still_and_setting_it_right_is_no_jump() -> None:
-    times = Times()
-    clock = times.make_clock()
     begun = clock()
     times.pass_by(1_000, jump=-MAX_JUMP_US)
     assert clock() == begun

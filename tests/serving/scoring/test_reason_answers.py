@@ -41,10 +41,7 @@ def test_http_batch_and_the_registered_model_give_the_same_reasons(tmp_path: Pat
         ]
     bundle, frame = load_bundle(folder), build_frame(CONSIGNMENTS, Consignment)
     table = score_table(
-        bundle,
-        FeatureInputs.from_tables(Tables(frame)),
-        Pseudonyms(DATA_KEY),
-        columns=ScoreColumns(4, "1"),
+        bundle, FeatureInputs.from_tables(Tables(frame)), Pseudonyms(DATA_KEY), columns=ScoreColumns(4, "1")
     )
     assert table["reasons"].tolist() == sent
     with warnings.catch_warnings():

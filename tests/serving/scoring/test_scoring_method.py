@@ -23,17 +23,10 @@ from serving.scoring.loaded_model import LoadedModel, ScoringMethod, build_rules
 NAMED = "research chemical powder 3-CMC"
 
 
-def score(client: Client, name: str, query: str = "", **changes: Any) -> dict[str, Any]:
-    response = client.post(f"/v1/scores{query}", make_consignment(name, **changes))
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
-
-
 def test_without_a_model_the_rules_score_and_the_answer_says_so(tmp_path: Path) -> None:
     rules = build_rules_method().judge
     with serving(settings_in(tmp_path)) as client:
-        plain, named = score(client, "RB1", "?features=true"), score(client, "RB2", description=NAMED)
+        plain, named = client.score("RB1", "?features=true"), client.score("RB2", description=NAMED)
         X = np.array(
             [[np.nan if value is None else value for value in plain["features"].values()]], np.float32
         )
@@ -71,11 +64,11 @@ def test_by_setting_nothing_is_answered_without_a_model(tmp_path: Path) -> None:
 
 def test_a_model_takes_over_with_all_that_the_rules_saw(tmp_path: Path, bundle: Path) -> None:
     with serving(settings_in(tmp_path)) as client:
-        first = score(client, "RB1")
+        first = client.score("RB1")
         publish(tmp_path, bundle, "1")
         client.look()
-        assert score(client, "RB1") == first | {"repeated": True}
-        second = score(client, "RB2", "?features=true")
+        assert client.score("RB1") == first | {"repeated": True}
+        second = client.score("RB2", "?features=true")
         assert second["model"] == {"name": "nps-risk", "version": "1"}
         assert second["features"]["history.sender.arrivals_7d"] == 1
         assert (client.get("/health/ready").json()["degraded"], client.get("/v1/model").status_code) == (
@@ -90,7 +83,7 @@ def test_a_model_that_is_refused_later_leaves_the_loaded_one_and_not_the_rules(
 ) -> None:
     (tmp_path / "models" / "current.json").write_text("{")
     client.look()
-    assert score(client, "RB1")["model"]["name"] == "nps-risk"
+    assert client.score("RB1")["model"]["name"] == "nps-risk"
     assert client.get("/health/ready").json()["degraded"] is False
 
 
@@ -98,12 +91,12 @@ def test_a_model_that_is_refused_later_leaves_the_loaded_one_and_not_the_rules(
 def log_of_both(tmp_path: Path, bundle: Path) -> Path:
     """A state directory in which the rules scored, and then a model."""
     with serving(settings_in(tmp_path)) as client:
-        score(client, "RB1", description=NAMED)
+        client.score("RB1", description=NAMED)
         client.post("/v1/outcomes", make_outcome("RB1", result="nps"))
-        score(client, "RB2")
+        client.score("RB2")
         publish(tmp_path, bundle, "1")
         client.look()
-        score(client, "RB3")
+        client.score("RB3")
     return tmp_path
 
 
@@ -156,6 +149,6 @@ def test_a_log_of_the_rules_restarts_to_the_same_answers(log_of_both: Path) -> N
     log.close()
     with serving(settings_in(log_of_both)) as client:
         again = [
-            score(client, f"RB{n}", **({"description": NAMED} if n == 1 else {}))["score"] for n in (1, 2, 3)
+            client.score(f"RB{n}", **({"description": NAMED} if n == 1 else {}))["score"] for n in (1, 2, 3)
         ]
     assert again == before

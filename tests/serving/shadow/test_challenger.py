@@ -11,15 +11,7 @@ import pytest
 from click.testing import CliRunner
 from support.databases import reader_of, state_environment
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import (
-    Client,
-    make_bundle,
-    point_to,
-    publish,
-    serving,
-    settings_in,
-    vault_in,
-)
+from support.serving_examples import Client, make_bundle, point_to, publish, serving, settings_in, vault_in
 
 from consignments.errors import BundleRefused
 from consignments.records import Alert

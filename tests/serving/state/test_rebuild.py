@@ -318,38 +318,6 @@ def awaiting(log: EventLog, name: str) -> tuple[Life, dict[str, PendingLookup], 
     return life, awaited, dossiers.read_events(awaited, dossiers.sequence)
 
 
-def test_what_was_read_beside_is_not_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with new_log() as log:
-        life, awaited, found = awaiting(log, NAMES[0])
-        life.state.dossiers.complete_lookups(awaited, found)
-        monkeypatch.setattr(log, "read_consignment_events", None)
-        assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])
-
-
-def test_who_is_in_memory_or_unknown_is_not_awaited() -> None:
-    with new_log() as log:
-        life, _, _ = awaiting(log, NAMES[0])
-        assert life.state.dossiers.request_lookups([NAMES[-1], "RB-new"], life.state.today) == {}
-
-
-def test_arrivals_recorded_together_give_the_state_of_one_by_one() -> None:
-    with new_log() as log, new_log() as other:
-        script = [Act("arrival", name, 0, number % 3, False) for number, name in enumerate(NAMES)]
-        singly, together = lived(log, script, recent=9), Life(other, recent=9)
-        known = []
-        for event in singly.events:
-            together.arrive(event)
-            known.append(together.state.get_consignment(event.consignment_id))
-        together.state.record_versions(singly.events, known)
-        together.events = singly.events
-        for name in NAMES:
-            assert known_of(together.state, name) == known_of(singly.state, name)
-        one, many = singly.state.dossiers, together.state.dossiers
-        assert one.index.words.tobytes() == many.index.words.tobytes()
-        assert one.days.to_array().tolist() == many.days.to_array().tolist()
-        assert (one.sequence, one.get(NAMES[0], 0)) == (many.sequence, many.get(NAMES[0], 0))
-
-
 @pytest.mark.parametrize("first_fails", [False, True])
 def test_two_who_wait_for_the_same_need_one_reading(
     first_fails: bool, monkeypatch: pytest.MonkeyPatch
@@ -372,16 +340,6 @@ def test_what_was_read_before_an_entry_came_does_not_hide_it(dropped: bool) -> N
         life.live(Act("outcome", NAMES[0], 0, 0, True))
         if dropped:
             life.live(Act("arrival", NAMES[1], 0, 0, True))
-        life.state.dossiers.complete_lookups(awaited, found)
-        assert len(known_of(life.state, NAMES[0])[2]) == 1
-
-
-def test_what_was_read_first_does_not_stand_for_what_was_read_later() -> None:
-    with new_log() as log:
-        life, awaited, found = awaiting(log, NAMES[0])
-        for act in (Act("outcome", NAMES[0], 0, 0, True), Act("arrival", NAMES[1], 0, 0, True)):
-            life.live(act)
-        life.live(Act("arrival", NAMES[2], 0, 0, True, asked=NAMES[0]))
         life.state.dossiers.complete_lookups(awaited, found)
         assert len(known_of(life.state, NAMES[0])[2]) == 1
 

@@ -33,14 +33,17 @@ def of_entry(sequence: int) -> SnapshotHeader:
     return SnapshotHeader(FORMAT, "a log", sequence, "00", "kinds")
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_what_was_written_is_read_also_if_it_has_many_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.state.snapshots.CHUNK_BYTES", 7)
+    arrays = ARRAYS | {"table": np.arange(12.0).reshape(3, 4), "words": np.arange(5, dtype="<u4")}
     snapshots = Snapshots(tmp_path / "snapshots")
-    path = snapshots.write(ABOUT, ARRAYS)
-    about, arrays = snapshots.read(path)
-    assert about == ABOUT
-    assert {name: array.tolist() for name, array in arrays.items()} == {
-        name: array.tolist() for name, array in ARRAYS.items()
-    }
+    path = snapshots.write(ABOUT, arrays)
+    about, found = snapshots.read(path)
+    assert (about, found.keys()) == (ABOUT, arrays.keys())
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].tolist()) == (array.dtype, array.tolist())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -141,53 +144,37 @@ def rename(path: Path) -> None:
     path.rename(path.with_name(f"{'9' * 16}-{'0' * 64}.state"))
 
 
-@pytest.mark.parametrize("damage", [flip, cut, rename])
-def test_a_damaged_one_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def put_objects(path: Path) -> None:
+    content = msgspec.json.encode([ABOUT, [("evil", "|O", (1,))]]) + b"\n" + b"\0" * 8
+    path.write_bytes(content)
+    path.rename(path.with_name(f"{ABOUT.sequence:016d}-{hashlib.sha256(content).hexdigest()}.state"))
+
+
+def put_another_format(path: Path) -> None:
+    path.unlink()
+    Snapshots(path.parent).write(SnapshotHeader(FORMAT + 1, "a log", 7, "00", "kinds"), ARRAYS)
+
+
+CHANGED = "the snapshot is corrupt: its content does not match its SHA-256"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (flip, CHANGED),
+        (cut, CHANGED),
+        (rename, CHANGED),
+        (put_objects, "the snapshot is corrupt: it cannot be read"),
+        (put_another_format, f"has another format; got format {FORMAT + 1}; expected format {FORMAT}"),
+    ],
+)
+def test_a_damaged_or_foreign_one_is_refused(
+    tmp_path: Path, damage: Callable[[Path], None], reason: str
+) -> None:
     snapshots = Snapshots(tmp_path)
     damage(snapshots.write(ABOUT, ARRAYS))
-    with pytest.raises(ServiceFault, match="the snapshot is corrupt: its content does not match its SHA-256"):
+    with pytest.raises(ServiceFault, match=reason):
         snapshots.read(snapshots.list_newest_first()[0])
-
-
-def test_one_of_another_format_is_refused(tmp_path: Path) -> None:
-    snapshots = Snapshots(tmp_path)
-    path = snapshots.write(SnapshotHeader(FORMAT + 1, "a log", 7, "00", "kinds"), ARRAYS)
-    with pytest.raises(
-        ServiceFault, match=f"has another format; got format {FORMAT + 1}; expected format {FORMAT}"
-    ):
-        snapshots.read(path)
-
-
-def test_objects_are_never_loaded(tmp_path: Path) -> None:
-    listed = [ABOUT, [("evil", "|O", (1,))]]
-    content = msgspec.json.encode(listed) + b"\n" + b"\0" * 8
-    path = tmp_path / f"{ABOUT.sequence:016d}-{hashlib.sha256(content).hexdigest()}.state"
-    path.write_bytes(content)
-    with pytest.raises(ServiceFault, match="the snapshot is corrupt: it cannot be read"):
-        Snapshots(tmp_path).read(path)
-
-
-def test_arrays_of_many_pieces_come_back_as_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.state.snapshots.CHUNK_BYTES", 7)
-    arrays = {
-        "table": np.arange(12.0).reshape(3, 4),
-        "words": np.arange(5, dtype="<u4"),
-        "none": np.zeros(0, dtype=np.uint64),
-    }
-    snapshots = Snapshots(tmp_path)
-    _, found = snapshots.read(snapshots.write(ABOUT, arrays))
-    assert found.keys() == arrays.keys()
-    for name, array in arrays.items():
-        assert (found[name].dtype, found[name].tolist()) == (array.dtype, array.tolist())
-
-
-def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
-    response = client.post("/v1/scores?features=true", make_consignment(name, **changes))
-    assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
 
 
 @pytest.fixture
@@ -197,12 +184,12 @@ def stopped(tmp_path: Path, bundle: Path) -> Path:
     for names in (("RB1", "RB2", "RB3"), ("RB4", "RB5")):
         with serving(settings_in(tmp_path)) as client:
             for name in names:
-                score(client, name)
+                client.score(name)
     with serving(settings_in(tmp_path)) as client:
         for snapshot in list(tmp_path.glob("snapshots/*7-*")):
             snapshot.unlink()
-        score(client, "RB6", sender_name="Lotus")
-        score(client, "RB1", description="socks")
+        client.score("RB6", sender_name="Lotus")
+        client.score("RB1", description="socks")
         client.service.snapshots.last = 7  # nothing is written at the stop
     return tmp_path
 
@@ -210,7 +197,7 @@ def stopped(tmp_path: Path, bundle: Path) -> Path:
 def restarted(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Start a service; give what it logged, and the features of a consignment."""
     with capture_logs() as told, serving(settings_in(folder)) as client:
-        found = score(client, "RB9", received_at=day(1))["features"]
+        found = client.compute_features("RB9", received_at=day(1))
     return told, found
 
 
@@ -242,7 +229,7 @@ def test_where_the_newest_is_corrupt_the_one_before_is_taken_and_then_the_log(
         flip(newest(stopped, place))
     told, features = restarted(stopped)
     assert sequences(told, "snapshot loaded") == ([3] if damaged == 1 else [])
-    assert reasons(told) == ["the snapshot is corrupt: its content does not match its SHA-256"] * damaged
+    assert reasons(told) == [CHANGED] * damaged
     assert features["history.sender.arrivals_7d"] == 5
 
 
@@ -250,7 +237,7 @@ def test_one_of_another_log_is_refused(stopped: Path) -> None:
     remove_log(stopped)
     with capture_logs() as told, serving(settings_in(stopped)) as client:
         for number in range(6):
-            score(client, f"RC{number}")
+            client.score(f"RC{number}")
     assert [reason.split(";")[0] for reason in reasons(told)] == ["the snapshot belongs to another log"] * 2
     told, features = restarted(stopped)
     assert sequences(told, "snapshot loaded") == [6]
@@ -290,13 +277,13 @@ def test_a_log_that_went_on_without_entries_of_a_snapshot_scores_nothing_either(
     content = kept.read_bytes()
     with serving(settings_in(stopped), accept_loss=True) as client:
         for number in range(3):
-            score(client, f"RC{number}")
+            client.score(f"RC{number}")
         client.service.snapshots.last = 7
     kept.write_bytes(content)
     with serving(settings_in(stopped)) as client:
         assert "lacks acknowledged entries" in refused(client, "RB9")
     with capture_logs() as told, serving(settings_in(stopped), accept_loss=True) as client:
-        assert score(client, "RB9", received_at=day(1))["features"]["history.sender.arrivals_7d"] == 7
+        assert client.compute_features("RB9", received_at=day(1))["history.sender.arrivals_7d"] == 7
     assert reasons(told)[0].startswith("the snapshot belongs to another log: the hash chain differs")
 
 
@@ -310,31 +297,30 @@ def test_one_of_other_keys_is_refused_and_the_next_one_fits(stopped: Path, other
     assert sequences(restarted(stopped)[0], "snapshot loaded") == [8]
 
 
-def test_a_snapshot_is_written_after_so_many_entries_and_only_then(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    with capture_logs() as told, serving(settings_in(tmp_path, NPSRISK_SNAPSHOT_ENTRIES="3")) as client:
-        for number in range(7):
-            score(client, f"RB{number}")
-            client.look()
-    assert sequences(told, "snapshot written") == [3, 6, 7]
-
-
-def test_a_snapshot_is_written_after_so_long_where_there_is_anything_new(
-    tmp_path: Path, bundle: Path
+@pytest.mark.parametrize(
+    ("setting", "written"), [("ENTRIES=3", [3, 6, 7]), ("SECONDS=1e-9", [1, 2, 3, 4, 5, 6, 7])]
+)
+def test_a_snapshot_is_written_after_so_many_entries_or_so_long_where_there_is_anything_new(
+    tmp_path: Path, bundle: Path, setting: str, written: list[int]
 ) -> None:
     publish(tmp_path, bundle, "1")
-    with capture_logs() as told, serving(settings_in(tmp_path, NPSRISK_SNAPSHOT_SECONDS="1e-9")) as client:
+    name, _, value = setting.partition("=")
+    with (
+        capture_logs() as told,
+        serving(settings_in(tmp_path, **{f"NPSRISK_SNAPSHOT_{name}": value})) as client,
+    ):
         client.look()
-        score(client, "RB1")
-        for _ in range(3):
-            client.look()
-    assert sequences(told, "snapshot written") == [1]
+        for number in range(7):
+            client.score(f"RB{number}")
+            for _ in range(2):
+                client.look()
+    assert sequences(told, "snapshot written") == written
 
 
 def test_where_none_can_be_written_the_service_goes_on_and_says_so(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score(client, "RB1")
+    client.score("RB1")
 
     def fail(*_given: Any) -> None:
         raise OSError("no space left on device")
@@ -344,14 +330,14 @@ def test_where_none_can_be_written_the_service_goes_on_and_says_so(
         client.portal.call(client.service.write_snapshot)
         assert [line["reason"] for line in told] == ["no space left on device"]
         assert "npsrisk_snapshot_failed 1.0" in client.get("/metrics").text
-    score(client, "RB2")
+    client.score("RB2")
     client.portal.call(client.service.write_snapshot)
     assert "npsrisk_snapshot_failed 0.0" in client.get("/metrics").text
     assert "npsrisk_snapshot_sequence 2.0" in client.get("/metrics").text
 
 
 def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None:
-    score(client, "RB123456785GB")
+    client.score("RB123456785GB")
     client.post("/v1/outcomes", make_outcome("RB123456785GB", result="nps"))
     client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid"})
     client.portal.call(client.service.write_snapshot)
@@ -362,12 +348,12 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
 
 
 def test_a_copy_into_memory_taken_before_is_that_of_now_and_stays_so(client: Client) -> None:
-    score(client, "RB1")
+    client.score("RB1")
     state = client.service.active.state
     room = allocate_copy(state)
-    score(client, "RB2")
+    client.score("RB2")
     copy, plain = copy_arrays(state, room), copy_arrays(state)
-    score(client, "RB3", sender_name="Somebody else")
+    client.score("RB3", sender_name="Somebody else")
     assert {name: array.tobytes() for name, array in copy.items()} == {
         name: array.tobytes() for name, array in plain.items()
     }
@@ -448,13 +434,13 @@ def test_a_model_whose_keys_find_no_room_is_refused_once_and_the_old_one_stays(
 def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
     client: Client, tmp_path: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score(client, "RB1")
+    client.score("RB1")
     restore, late = ModelUpdates.rebuild, iter(["RB2", "RB3"])
 
     def restore_while_calls_come_in(*given: Any) -> Any:
         state = restore(*given)
         for name in late:
-            score(client, name)
+            client.score(name)
         client.post(
             "/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid Trading Ltd"}
         )
@@ -464,6 +450,6 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
     monkeypatch.setattr("serving.scoring.model_updates.MAX_BLOCKING_ENTRIES", 0)
     publish(tmp_path, other_bundle, "2")
     client.look()
-    features = score(client, "RB4", received_at=day(2))["features"]
+    features = client.compute_features("RB4", received_at=day(2))
     assert features["history.office+carrier.arrivals_7d"] == 3
     assert features["alerts.matching"] == 1

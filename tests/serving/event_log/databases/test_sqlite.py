@@ -38,15 +38,17 @@ def wal_of(log: EventLog) -> Path:
 
 @pytest.mark.parametrize(("groups", "size"), [(50, 5), (1, 1_000)])
 def test_the_write_ahead_log_does_not_grow_with_what_is_written(
-    open_log: Open, entry: Entry, few: int, groups: int, size: int
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch, groups: int, size: int
 ) -> None:
     log = open_log()
     written(log, entry, groups, size)
-    one = wal_of(log).stat().st_size
+    one = wal_of(log).stat().st_size  # nothing was copied yet
+    monkeypatch.setattr("serving.event_log.databases.sqlite.CHECKPOINT_BYTES", 90_000)
     for _ in range(20):
         written(log, entry, groups, size)
-        log._writer._checkpoints.wait()  # type: ignore[attr-defined]
-    assert wal_of(log).stat().st_size < 5 * one
+        if (running := log._writer._checkpoints._running) is not None:  # type: ignore[attr-defined]
+            running.result(60)  # on a busy machine it may take longer than all writes of a round
+    assert wal_of(log).stat().st_size < 4 * one
     assert verify_chain(log).entries == 21 * groups * size
     log.close()
 
