@@ -25,6 +25,7 @@ from consignments.messages.content.trees import (
     read_beginning,
     read_frame,
     stream_records,
+    walk_nodes,
 )
 from consignments.messages.content.values import (
     POUND,
@@ -193,12 +194,17 @@ class Record:
     # --- items
 
     def _read_items(self) -> list[Fields]:
+        items = [self._read_item(node) for node in self._find_goods()]
+        return [item for item in items if any(value is not None for value in item.values())]
+
+    def _find_goods(self) -> list[Node]:
+        """Find the kinds of goods; if the mapping leaves open where declarations stand, under a name that it does not know, too."""
         for each in self.mapping.items_each:
             nodes = [node for node in find_values(self.levels, each, self.index) if isinstance(node, dict)]
             if nodes:
-                items = [self._read_item(node) for node in nodes]
-                return [item for item in items if any(value is not None for value in item.values())]
-        return []
+                return nodes
+        parts = walk_nodes(self.levels[-1]) if _is_searched((self.mapping,)) else ()
+        return [node for name, node in parts if name and _is_goods(node, self.mapping)]
 
     def _read_item(self, node: Node) -> Fields:
         levels, sources = [*self.levels, node], self.mapping.items
@@ -329,6 +335,22 @@ def _list_record_names(mapping: MessageMapping) -> list[str]:
 def _is_searched(mappings: Sequence[MessageMapping]) -> bool:
     """Check whether a mapping leaves open where its declarations stand."""
     return "." in mappings[0].each
+
+
+def _is_goods(node: Node, mapping: MessageMapping) -> bool:
+    """Check whether a part has the names of a description or tariff code of goods and of one fact more."""
+    found = [column for column, names in _index_item_names(mapping).items() if not names.isdisjoint(node)]
+    return len(found) > 1 and not {"description", "hs_code"}.isdisjoint(found)
+
+
+@lru_cache(maxsize=64)
+def _index_item_names(mapping: MessageMapping) -> dict[str, set[str]]:
+    return {
+        column: {
+            path.steps[0].name for text in source.list_paths() for path in compile_path(text) if path.steps
+        }
+        for column, source in mapping.items.items()
+    }
 
 
 @lru_cache(maxsize=64)

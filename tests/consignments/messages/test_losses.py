@@ -208,6 +208,19 @@ def test_an_identifier_or_goods_that_no_record_has_are_rejected(
     assert [reason in str(each) for each in found.rejects] == [True] * bool(reason), found.rejects
 
 
+def test_goods_under_a_name_that_no_mapping_knows_are_those_of_their_declaration() -> None:
+    goods = [{"Description": f"goods {n}", "Amount": "5", "CurrencyCd": "EUR"} for n in (1, 2)]
+    fee = {"Amount": "9", "CurrencyCd": "EUR"}
+    one, two = (
+        {"ItemId": name, "SenderName": "S", "RecipientName": "R", "Fee": fee, **lines}
+        for name, lines in ((A, {"Lines": goods}), (B, {"Waren": {"Ware": goods[:1]}}))
+    )
+    found = read_messages([json.dumps({"Parcels": [one, two]}).encode()])
+    described = [[item.description for item in c.items or ()] for c in found.consignments]
+    assert described == [["goods 1", "goods 2"], ["goods 1"]]
+    assert [c.declared_value for c in found.consignments] == [10.0, 5.0]
+
+
 LIST = "FHL/4\nMBI/180-12345675PVGICN/T3K3\nHBS/H1/PVGICN/1/K1//TEA\nTXT/TEA\nHBS/H2/PVGICN/1/K1//CUPS\nTXT/CUPS\n"
 
 
