@@ -19,6 +19,7 @@ from serving.process.settings import SETTING_NAMES
 from serving.scoring.intake import FaultKind
 
 PAGE = (REPOSITORY / "docs" / "inspection-system.md").read_text(encoding="utf-8")
+CLIENT = (REPOSITORY / "docs" / "client.py").read_text(encoding="utf-8")
 SHOWN = "http://127.0.0.1:8080"
 
 
@@ -37,9 +38,9 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[str]
 def client_of(url: str) -> Any:
     """Run the client of the page, and the calls below it."""
     names: dict[str, Any] = {}
-    client, calls = shown("python")
-    exec(client, names)
-    exec(calls.replace(SHOWN, url), names)
+    (calls,) = shown("python")
+    exec(CLIENT, names)
+    exec(calls.replace("from client import NpsRisk\n", "").replace(SHOWN, url), names)
     return names
 
 
@@ -83,7 +84,7 @@ class Flaky(httpx.BaseTransport):
 
 def test_the_client_sends_the_same_again_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
-    exec(shown("python")[0], names)
+    exec(CLIENT, names)
     waits: list[float] = []
     monkeypatch.setattr("time.sleep", waits.append)
     npsrisk, flaky = names["NpsRisk"](SHOWN), Flaky()
