@@ -291,7 +291,7 @@ def run_operation(offices: list[Office], run: ExchangeRun) -> None:
 
 def run_day(offices: list[Office], run: ExchangeRun, day: int, now: datetime) -> dict[str, int]:
     """Score, select and inspect the arrivals of a day; record the results that became known."""
-    frame, _ = run.world.receive_round(day)
+    frame, _ = run.world.receive_day(day)
     owners, tips = divide(run.world.arrivals.shipments.consignee), run.world.flag_intelligence()
     place = {name: row for row, name in enumerate(frame["consignment_id"])}
     picks: list[InspectionChoice] = []
