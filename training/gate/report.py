@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 
 from models.promotion_record import BROKEN, HOLDS, RESULTS
 from training.evaluation.difference import state_difference
-from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts
+from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
     COMPARISON_RULE,
+    TRAIN_AGAIN,
     VERIFIED_RULE,
     WAY_RULE,
     GateEvidence,
@@ -22,9 +23,12 @@ from training.gate.rules import (
     run_gate,
     warn_of_unequal_fits,
 )
+from training.gate.ways import advise_on_finds
 
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
+DECIDING = ("roc_auc", CALIBRATION_RATIO)
+"""Metrics of a run of which too few results leave a rule undecided."""
 
 
 class Recommendation(NamedTuple):
@@ -114,12 +118,27 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
         return "wait", "", text
     if WAY_RULE in obstacles:
         return "wait", "", rules[WAY_RULE].found
-    undecided = [f"{name}: {rule.found}" for name, rule in obstacles.items() if rule.undecided]
+    undecided = [name for name, rule in obstacles.items() if rule.undecided]
     if undecided:
-        text = "Too few results were known when it was trained, and its figures stay as they are."
-        return "wait", "", f"{text} {'; '.join(undecided)}."
+        text = f"Too few results were known when it was trained ({', '.join(undecided)}), and its figures stay as they are."
+        return "wait", "", f"{text} {_advise_on_training(evidence)}".rstrip()
     text = "No approver or evaluator signed the figures. Give the tables that it was trained on, or let one sign the runs (--key)."
     return "wait", "", f"{text} {rules[VERIFIED_RULE].found}."
+
+
+def _advise_on_training(evidence: GateEvidence) -> str:
+    """Return how many more finds all figures of the run need, and when to train again."""
+    if (figures := evidence.figures) is None:
+        return ""
+    needed = [
+        figures.recipe.model[name].count_missing()
+        for name in DECIDING
+        if not figures.recipe.model[name].is_shown
+    ]
+    if not needed:
+        return "Train again on more results."
+    advice = advise_on_finds(max(needed), figures.finds_per_week, TRAIN_AGAIN)
+    return f"About {max(needed):,} more finds are needed: {advice}."
 
 
 def _describe_figures(evidence: GateEvidence) -> list[str]:

@@ -165,6 +165,8 @@ def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, f
     if not obstacles or (force and not UNFORCEABLE_RULES & set(obstacles)):
         return
     todo = "improve the model or its data; --force promotes it anyway, and the record contains this"
+    if REFIT_RULE in rules and rules[REFIT_RULE].held is None:
+        todo = f"give the tables that it was trained on, which repeats the training, or {todo}"
     if REFIT_RULE in obstacles:
         todo = "provide the tables that it was trained on, or train again; "
         todo += "a version that its own tables do not reproduce is never promoted, even with --force"

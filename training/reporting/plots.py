@@ -11,7 +11,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from consignments.timestamps import EPOCH
-from models.formats import format_number
 from training.arrays import Floats, Rows
 from training.config import EvaluationConfig
 from training.evaluation.estimate import ENDS
@@ -182,17 +181,14 @@ def draw_beeswarm(titles: Sequence[str], X: Rows, contributions: Floats) -> Char
 
 
 def draw_dependence(
-    title: str, values: Floats, effect: Floats, missing: float, *, is_flag: bool = False
+    title: str, values: Floats, effect: Floats, missing: float, names: Sequence[str], *, is_number: bool
 ) -> Chart:
-    """Draw the partial dependence of the score on one feature."""
+    """Draw the partial dependence of the score on one feature, whose values have names; only those of a number are joined."""
     chart = charts.open_chart("dependence", title=title)
     size = len(values)
-    form, points = ("o", 6) if size <= MAX_FEW_VALUES else (".-", 4)
+    form, points = (".-", 4) if is_number and size > MAX_FEW_VALUES else ("o", 6)
     at = np.unique(np.linspace(0, size - 1, min(size, MAX_TICKS)).round()).astype(np.int64)
-    names = [format_number(float(f"{value:.2g}")) for value in values[at]]
-    if is_flag:
-        names = ["yes" if value else "no" for value in values[at]]
-    ticks = list(zip(at.tolist(), names, strict=True))
+    ticks = [(place, names[place]) for place in at.tolist()]
     with chart.draw() as axes:
         axes.axhline(0, color=charts.GREY, linewidth=0.8)
         axes.plot(range(size), effect, form, color=charts.BLUE, linewidth=1.8, markersize=points)

@@ -75,7 +75,7 @@ def build_training_record(
     charts = {
         **_draw_evaluation(trained, fairness),
         "importance": plots.draw_importance(importance),
-        **draw_explanations(trained.final.model, sample),
+        **draw_explanations(bundles[BUNDLE_FOLDER].model, sample),
     }
     facts = describe_run(trained, gate, address)
     page = render_report(trained, gate, bundles[BUNDLE_FOLDER].model, charts, importance, fairness)

@@ -18,7 +18,7 @@ from features.spec import Feature
 from features.streams import list_declared_texts
 from models.batch_scoring import describe_consignments
 from models.calibration import fit_raw_scale
-from models.formats import format_count, format_number, format_score
+from models.formats import format_count, format_number, format_percent, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_template
@@ -81,11 +81,31 @@ def draw_explanations(model: RiskModel, sample: ExplainedSample) -> dict[str, Ch
     titles = [name_feature(model.spec.features[column]) for column in columns]
     charts = {"beeswarm": draw_beeswarm(titles, sample.X[:, columns], sample.contributions[:, columns])}
     for number, (column, title) in enumerate(zip(columns, titles, strict=True), start=1):
-        is_flag = model.spec.features[column].unit == "flag"
+        feature, (values, effect, missing) = (
+            model.spec.features[column],
+            compute_dependence(model, sample.X, column),
+        )
+        names = [name_value(feature, value, model.reasons.context) for value in values.tolist()]
         charts[f"dependence_{number:02d}"] = draw_dependence(
-            f"{number}. {title}", *compute_dependence(model, sample.X, column), is_flag=is_flag
+            f"{number}. {title}",
+            values,
+            effect,
+            missing,
+            names,
+            is_number=feature.unit not in ("flag", "code"),
         )
     return charts
+
+
+def name_value(feature: Feature, value: float, context: ReasonContext) -> str:
+    """Name a value of a feature on the axis of a chart: yes or no, the name of a code, a share in percent, or a number."""
+    if feature.unit == "flag":
+        return "yes" if value else "no"
+    if feature.unit == "code":
+        name = context.name_code(feature.name, value, get_template(feature).codes)
+        return name.replace("_", " ") or "other"
+    rounded = float(f"{value:.2g}")
+    return format_percent(rounded) if feature.unit == "share" else format_number(rounded)
 
 
 def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, Floats, float]:

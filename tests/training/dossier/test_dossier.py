@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.approved_model import SETTING, Approved
+from support.browser import browsing, find_chromium
 from support.signing import APPROVERS
 from support.trained_run import CONFIG
 from support.training_judged import build_stored_scores
@@ -330,3 +331,18 @@ def test_the_page_is_written_with_its_json_or_the_fault_is_named(
     page, data = write_dossier(made, tmp_path / "dossier.html")
     assert page.read_text() == render_dossier(made)
     assert json.loads(data.read_text()) == json.loads(encode_dossier(made))
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
+def test_no_table_is_wider_than_a_telephone(approved: Approved, tmp_path: Path) -> None:
+    """The table of the burden was five pixels wider than its card."""
+    page, _ = write_dossier(build_dossier(approved.evidence, DAY), tmp_path / "dossier.html")
+    with browsing() as browser:
+        browser.set_width(390)
+        browser.open(page.as_uri())
+        wide = "e => e.scrollWidth > e.clientWidth && e.querySelector('.cards')"
+        found = browser.run(
+            f"[...document.querySelectorAll('.scroll')].filter({wide}).map(e => e.innerText.slice(0, 80))"
+        )
+        assert found == []
+        assert browser.run("document.documentElement.scrollWidth") == 390

@@ -1,5 +1,6 @@
 """The recommendation: each way up and each reason against it in one sentence, on the facts that decide, counts first."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +207,21 @@ def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle) -> Non
         make_evaluation(calibration_ratio=estimate(1, 0.2, 9, finds=7, is_share=False)), {}
     )
     sentence = recommend(make_evidence(bundle, figures=make_figures(recipe=few))).sentence
-    assert "Too few results were known when it was trained, and its figures stay as they are." in sentence
-    assert sentence.endswith(
-        "about 3 more needed; 4 arrive in a week, so train again in about 1 week (only finds of weeks in which the scores could be calibrated count)."
+    assert sentence.startswith(
+        "Too few results were known when it was trained (calibrated), and its figures stay"
     )
+    assert sentence.endswith(
+        "About 3 more finds are needed: 4 arrive in a week, so train again in about 1 week."
+    )
+
+
+def test_two_figures_with_too_few_results_have_one_need(bundle: Bundle) -> None:
+    """About 3 and about 65 more finds stood in one sentence."""
+    few = {"roc_auc": estimate(0.8, 0.4, 0.95, finds=6), "calibration_ratio": estimate(1, 0.2, 9, finds=7)}
+    figures = make_figures(recipe=RecipeEvaluation(make_evaluation(**few), {}))
+    sentence = recommend(make_evidence(bundle, figures=figures)).sentence
+    assert "(better than chance, calibrated)" in sentence
+    assert len(re.findall(r"more finds? ", sentence)) == 1
 
 
 def test_a_difference_is_stated_once_by_the_word_of_the_gate(bundle: Bundle) -> None:

@@ -47,8 +47,10 @@ DRAWN = {
         ["Sender is new", "Goods are vague"],
     ),
     "dependence": (
-        draw_dependence("Age", np.array([0.0, 2.5]), np.array([-0.5, 1.0]), 0.2),
-        ["0", "2.5", "missing", "+1"],
+        draw_dependence(
+            "Service", np.array([1.0, 2.0]), np.array([-0.5, 1.0]), 0.2, ["ems", "parcel"], is_number=False
+        ),
+        ["ems", "parcel", "missing", "+1"],
     ),
 }
 

@@ -8,10 +8,11 @@ import pytest
 from support.real_rows import REAL
 
 from models.bundle import load_bundle
+from models.reasons.sentences import ReasonContext
 from training.gate.rules import COMPARISON_RULE
 from training.reporting.html import MAX_PAGE_BYTES
 from training.runs.artifacts import STORED_SCORES, build_training_record, check_gate, write_run_bundles
-from training.runs.explanations import ExplainedSample, compute_dependence, name_feature
+from training.runs.explanations import ExplainedSample, compute_dependence, name_feature, name_value
 
 TABLES = {
     "deployed",
@@ -168,6 +169,19 @@ def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_
     charts = [path.read_text() for path in (runs["with"][1] / "plots").glob("dependence_*.svg")]
     assert len(charts) == 10
     assert not [chart for chart in charts if "{" in re.sub("<style.*?</style>", "", chart, flags=re.DOTALL)]
+
+
+def test_the_axis_of_a_chart_names_codes_and_shares() -> None:
+    """The axis of the channel had 1 and 2 on it."""
+    context = ReasonContext(vocabularies={"channel": ["air_cargo", "postal"]})
+    features = {feature.name: feature for feature in REAL.features}
+    channel = [name_value(features["category.channel"], code, context) for code in (0.0, 1.0, 2.0)]
+    assert channel == ["other", "air cargo", "postal"]
+    (share, *_), (flag, *_), (count, *_) = (
+        [each for each in REAL.features if each.unit == unit] for unit in ("share", "flag", "count")
+    )
+    named = [name_value(each, value, context) for each, value in ((share, 0.125), (flag, 1.0), (count, 3.0))]
+    assert named == ["12.0 %", "yes", "3"]
 
 
 def test_the_title_of_a_chart_names_a_feature_without_a_blank_and_not_by_its_missing_value() -> None:
