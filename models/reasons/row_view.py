@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from features.goods.kernels import HS_DIGITS_READ, MAX_HS_DIGITS, ODD_HS_DIGITS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
 from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
 from features.route import list_hubs
@@ -152,9 +153,8 @@ class RowView:
             return None
         say, known = load_text_table().say, [(grams, "g"), (dollars, "USD")]
         each = say("and").join(f"{format_number(value)} {unit}" for value, unit in known if value > 0)
-        return Statement(
-            say("pieces", count=format_number(count), each=each), None, None, True, "contradiction"
-        )
+        text = say("pieces", count=format_number(count), each=each)
+        return Statement(text, None, None, notable=True, rank="words")
 
     def quote_goods_once(self) -> str:
         """Quote the goods; '' if they are not given, or quoted already."""
@@ -219,10 +219,20 @@ class RowView:
         if name == "hub":
             ends = declared.departure_country, declared.destination_country
             return say("and").join(list_hubs(declared.route, *ends))
+        if name == "hs_fault":
+            return load_text_table().phrases[self._find_hs_fault()]
         if name in ("route", "declared"):
             return self.route if name == "route" else self.amount
         return str(getattr(declared, name))
 
+    def _find_hs_fault(self) -> str:
+        digits = self.get("goods.hs_digits")
+        if digits < HS_DIGITS_READ:
+            return "hs_short"
+        return (
+            "hs_count" if digits > MAX_HS_DIGITS or (digits % 2 and digits != ODD_HS_DIGITS) else "hs_heading"
+        )
 
-DECLARED = {*DeclaredTexts._fields, "hub", "declared"}
+
+DECLARED = {*DeclaredTexts._fields, "hub", "declared", "hs_fault"}
 """Words that the declaration has."""

@@ -186,6 +186,12 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
          ["Description has a use that serves as a pretext, like bath salts or research chemical", "Neither name has a mark of a firm"]),
         ({"goods.hs_typical": (1.0, 0.6), "goods.hs_family": (1.0, 0.0)}, DeclaredTexts("", "0901"),
          ["The HS code 0901 (food) is also that of some NPS"]),
+        *(
+            ({"goods.hs_valid": (0.0, 0.6), "goods.hs_digits": (len(hs), 0.0)}, DeclaredTexts(hs=hs),
+             [f"The HS code {hs} is not valid: {fault}"])
+            for hs, fault in (("7318", "it has fewer than six digits"), ("9933110", "a digit is missing, or one too many"),
+                              ("990000", "its heading does not exist"))
+        ),
         (LIGHT, DeclaredTexts("ladies blouse 99 pcs"), ["99 pieces are described: 2.6 g and 0.00869 USD each"]),
         (LIGHT | {"value.usd": (math.nan, 0.0), "value.gross_weight_kg": (0.257, 0.4)}, DeclaredTexts("cables x268"), ["268 pieces are described: 0.959 g each"]),
         (LIGHT, DeclaredTexts("blouse 99 pcs | wool scarf"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
