@@ -1,13 +1,12 @@
-"""Study estimators of recall from selected results, and replay the gate, in simulated worlds of which the truth is known.
+"""Study the estimates of recall from selected results, and replay the gate, in simulated worlds of which the truth is known.
 
-    python -m benchmarks.estimators --keep DIR [--held-out] [--draws 24] [--only estimators figures gate]
+    python -m benchmarks.estimators --keep DIR [--held-out] [--draws 24] [--only figures gate]
     python -m benchmarks.estimators --keep DIR --short      # one small world, to see that it runs
 
 Each world is simulated and trained on once, in several variants of the recipe; their out-of-time scores are kept in DIR (about a
 minute of one core for each). Then:
 
-estimators   on the results as they came: each estimator of recall at 1 % of traffic, and of the difference of two variants
-figures      recall and precision of single scores, with their intervals, on the same results
+figures      recall and precision of single scores, with their intervals, on the results as they came
 gate         days drawn with replacement and results thinned, to every number of finds: how often each pair of variants passes as better,
              each refit as not demonstrably worse, and how often the interval of a difference contains the truth
 
@@ -19,7 +18,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -39,7 +38,7 @@ from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import build_data_set, get_true_labels
 from training.evaluation.difference import MEASURES, judge_difference
-from training.evaluation.estimate import Estimate, attach_finds, draw_days
+from training.evaluation.estimate import Estimate, attach_finds
 from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, estimate_mean, weigh_finds
 from training.evaluation.traffic import ScoredPeriod, compute_daily_capacity, extract_texts
 from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
@@ -103,11 +102,10 @@ MAX_REPEATS = 1.6
 FIND_EDGES, CELLS = (10, 30, 75, 150, np.inf), ("10-30", "30-75", "75-150", "over 150")
 EDGES = (-1.0, -0.1, -0.05, -0.03, -0.01, 0.01, 0.03, 0.05, 0.1, 1.0)
 STEPS = ("worse >10", "5-10", "3-5", "1-3", "equal ±1", "better 1-3", "3-5 ", "5-10 ", ">10 ")
-AT, RECALL = 0.01, "recall_at_1pct"
+RECALL = "recall_at_1pct"
 WRONG_FROM = 0.03
 CANDIDATES = (*MEASURES, "average_precision", "roc_auc")
 """Measures of the gate, and those tried as the primary one."""
-RESAMPLES = 200
 
 
 def main() -> None:
@@ -214,8 +212,7 @@ class Traffic:
             frame[name].to_numpy(dtype=bool) for name in ("known", "positive", "truth")
         )
         self.window, self.day = frame["window"].to_numpy(), frame["day"].to_numpy()
-        self.weight, logged = frame["weight"].to_numpy(), frame["logged"].to_numpy()
-        self.logged_weight = np.where(np.isnan(logged), 1.0, 1.0 / np.where(logged > 0, logged, 1.0))
+        self.weight = frame["weight"].to_numpy()
         self.finds = np.flatnonzero(self.known & self.positive)
         raw = {str(name): frame[name].to_numpy(dtype=float) for name in frame.columns[8:]}
         self.score = {name: self._rank(each) for name, each in raw.items() if not np.isnan(each).any()}
@@ -223,7 +220,6 @@ class Traffic:
         self.values: dict[str, dict[str, Floats]] = {}
         self.estimates: dict[str, dict[str, Estimate]] = {}
         self.true: dict[str, dict[str, float]] = {}
-        self.within: dict[str, Floats] = {}
         opened = int(self.known.sum()) / frame.groupby(["office", "day"]).ngroups
         config, office = EvaluationConfig(capacity=max(1, round(opened))), frame["office"].to_numpy(object)
         every, results = np.ones(len(frame), dtype=bool), np.where(self.known, self.weight, 0.0)
@@ -235,7 +231,6 @@ class Traffic:
             there = KnownFinds.locate(whole, within).estimate_measures()
             self.values[name], self.estimates[name] = finds.values, finds.estimate_measures()
             self.true[name] = {measure: each.value for measure, each in there.items()}
-            self.within[name] = ranked.select_within(AT)
 
     def _rank(self, score: Floats) -> Floats:
         ranks = np.empty(len(score))
@@ -279,143 +274,6 @@ def iterate_traffic(folder: Path, groups: Groups) -> Iterator[Traffic]:
     for group in groups:
         for windows in range(WINDOWS, 0, -1):
             yield Traffic(folder, group, windows)
-
-
-class Results(NamedTuple):
-    """Known results of some traffic with one score, and how often each resample (row of `drawn`) holds them; `above` is a share of the traffic."""
-
-    positive: Bools
-    within: Floats
-    above: Floats
-    drawn: Floats
-
-
-def _cap(weight: Floats) -> Floats:
-    """Cap weights at three times their mean."""
-    for _ in range(100):
-        weight = np.minimum(weight, 3.0 * weight.mean())
-    return weight
-
-
-def _divide(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
-
-
-def estimate_both_sides(results: Results, weight: Floats) -> Floats:
-    """Estimate recall from the weighted rate of each side of the cut, times its traffic (Hájek 1971)."""
-    found, missed = (
-        size * _divide(results.drawn @ (weight * side * results.positive), results.drawn @ (weight * side))
-        for size, side in ((AT, results.within), (1 - AT, 1 - results.within))
-    )
-    return _divide(found, found + missed)
-
-
-def estimate_from_finds(results: Results, weight: Floats) -> Floats:
-    """Estimate recall from the weighted finds alone."""
-    weight = weight * results.positive
-    return _divide(results.drawn @ (weight * results.within), results.drawn @ weight)
-
-
-def estimate_by_strata(results: Results, weight: Floats) -> Floats:
-    """Estimate recall from the rates of strata of the score, times their traffic."""
-    stratum = np.searchsorted(STRATA, results.above, side="right") - 1
-    member = np.eye(len(STRATA) - 1)[np.clip(stratum, 0, len(STRATA) - 2)]
-    hits = results.drawn @ (member * (weight * results.positive)[:, None])
-    found = np.diff(STRATA) * _divide(hits, results.drawn @ (member * weight[:, None]))
-    return _divide(found[:, : STRATA.index(AT)].sum(axis=1), found.sum(axis=1))
-
-
-def estimate_doubly_robust(results: Results, weight: Floats) -> Floats:
-    """Estimate recall from expectations, a power of the rank fitted to the results, and the weighted residuals of the results."""
-    raised = np.log(results.above + 1e-6)
-    slope, rate = 0.5, 0.0
-    for _ in range(50):  # scoring steps of a Poisson regression
-        expected = np.exp(np.clip(rate - slope * raised, -20, 0))
-        X = np.column_stack([np.ones_like(raised), -raised])
-        step = np.linalg.solve(
-            (X * (weight * expected)[:, None]).T @ X + 1e-6 * np.eye(2),
-            X.T @ (weight * (results.positive - expected)),
-        )
-        rate, slope = rate + float(np.clip(step[0], -1, 1)), slope + float(np.clip(step[1], -1, 1))
-    grid = (np.arange(10_000) + 0.5) / 10_000
-    there = np.exp(np.clip(rate - slope * np.log(grid), -20, 0)) / len(grid)
-    residual = weight * (results.positive - expected) / weight.sum()
-    found, missed = (
-        np.maximum(there[rows].sum() + results.drawn @ (residual * side), 0.0)
-        for rows, side in ((grid < AT, results.within), (grid >= AT, 1 - results.within))
-    )
-    return _divide(found, found + missed)
-
-
-STRATA = [0.0, 0.003, AT, 0.03, 0.1, 0.3, 1.0]
-LOGGED_ONLY = "the same, results without a logged probability count 1 (comparison until now)"
-Weigh = Callable[[Floats], Floats]
-ESTIMATORS: dict[str, tuple[Callable[[Results, Floats], Floats], Weigh]] = {
-    "both sides of the cut, inverse probability (training until now)": (estimate_both_sides, np.asarray),
-    LOGGED_ONLY: (estimate_both_sides, np.asarray),
-    "both sides, at most 3 times the mean": (estimate_both_sides, _cap),
-    "finds, inverse probability": (estimate_from_finds, np.asarray),
-    "finds, at most 3 times the mean": (estimate_from_finds, _cap),
-    "finds, one each": (estimate_from_finds, np.ones_like),
-    "**finds, root, at most twice the mean**": (estimate_from_finds, weigh_finds),
-    "strata of the score, one each": (estimate_by_strata, np.ones_like),
-    "doubly robust, at most 3 times the mean": (estimate_doubly_robust, _cap),
-}
-
-
-def study_estimators(folder: Path, groups: Groups, draws: int) -> str:  # noqa: ARG001
-    """Compare the estimators of recall at 1 % on the results as they came, by the truth."""
-    errors, moves, pairs = list[Any](), list[Any](), list[Any]()
-    for traffic in iterate_traffic(folder, groups):
-        rows, finds = np.flatnonzero(traffic.known), len(traffic.finds)
-        days, day = np.unique(traffic.day[rows], return_inverse=True)
-        drawn, hits = draw_days(len(days), RESAMPLES, seed=1)[:, day], traffic.positive[rows]
-        for name, (estimate, weigh) in ESTIMATORS.items() if finds >= FIND_EDGES[0] else ():
-            weight = (traffic.logged_weight if name == LOGGED_ONLY else traffic.weight)[rows]
-            used = hits if estimate is estimate_from_finds else np.ones_like(hits)
-            weight[used] = weigh(weight[used])
-            found = {}
-            for variant, score in traffic.score.items():
-                results = Results(hits, traffic.within[variant][rows], 1.0 - score[rows], drawn)
-                found[variant] = estimate(results, weight)
-                if variant != RULES:
-                    errors.append((name, float(found[variant][0]) - traffic.true[variant][RECALL]))
-                if variant == DEFAULT:
-                    moves.append((name, _find_largest_move(estimate, results, weight)))
-            for a, b in traffic.list_pairs():
-                gain, true = found[b] - found[a], traffic.get_true_difference(a, b, RECALL)
-                pairs.append((name, finds, float(gain[0]), *np.quantile(gain[1:], (0.025, 0.975)), true))
-    off = pd.DataFrame(errors, columns=["name", "off"]).groupby("name")["off"]
-    move = pd.DataFrame(moves, columns=["name", "move"]).groupby("name")["move"]
-    pair = pd.DataFrame(pairs, columns=["name", "finds", "gain", "low", "high", "true"])
-    large = pair[pair["true"].abs() >= WRONG_FROM]
-    wrong = np.sign(large["gain"]) != np.sign(large["true"])
-    certain = ((pair["low"] > 0) & (pair["true"] < 0)) | ((pair["high"] < 0) & (pair["true"] > 0))
-    by_finds = {
-        f"wrong of two that differ by 3 points, {low:.0f} to {high:.0f} finds, %": wrong[
-            large["finds"].between(low, high, inclusive="left")
-        ]
-        for low, high in ((10, 30), (30, 75), (75, np.inf))
-    }
-    columns = {
-        "mean error, points": off.mean(),
-        "root mean square error, points": off.apply(lambda each: np.sqrt((each**2).mean())),
-        **{title: each.groupby(large["name"]).mean() for title, each in by_finds.items()},
-        "interval on the wrong side of zero, %": certain.groupby(pair["name"]).mean(),
-        "interval of the difference contains the truth, %": _contains(pair).groupby(pair["name"]).mean(),
-        "largest move by one result, points: median": move.median(),
-        "maximum": move.max(),
-    }
-    return render(100 * pd.DataFrame(columns).reindex(list(ESTIMATORS)))
-
-
-def _find_largest_move(
-    estimate: Callable[[Results, Floats], Floats], results: Results, weight: Floats
-) -> float:
-    """Compute by how much the removal of one result moves recall, at most."""
-    without = np.vstack([1.0 - np.eye(len(weight)), np.ones(len(weight))])
-    found = estimate(results._replace(drawn=without), weight)
-    return float(np.abs(found - found[-1]).max())
 
 
 def _contains(frame: pd.DataFrame) -> "pd.Series":
@@ -545,7 +403,6 @@ def _render_refits(frame: pd.DataFrame) -> str:
 
 
 STUDIES: dict[str, Callable[[Path, Groups, int], str]] = {
-    "estimators": study_estimators,
     "figures": study_figures,
     "gate": study_gate,
 }

@@ -1,6 +1,6 @@
 """Measure what exchange between administrations brings: keyed indicators, plain sharing, and neither, in one simulated world.
 
-    python -m benchmarks.exchange --seed 1 [--seed 2 …] [--days 180 --per-day 300]
+    python -m benchmarks.exchange --seeds 1 2 [--days 42 --per-day 300]
 
 Three administrations divide the arrivals of one world by their consignees (60, 25 and 15 %). Networks send to all three and react to
 seizures. Each administration inspects a share of its arrivals each day: in the warm-up by the rules, then by a model that it
@@ -14,12 +14,10 @@ trained on its own results. What differs is what the others learn of a confirmed
 Every way runs in a world of its own with the same seed, because the networks react to what is seized.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +27,8 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
+from benchmarks.script import format_table, parse_options
+from benchmarks.worlds import describe_interval
 from consignments.errors import BadInput
 from consignments.exchange.alerts import list_alert_changes
 from consignments.exchange.documents import AnyMessage, Withdrawal
@@ -65,7 +65,6 @@ EXPLORE = 0.1
 TARGET = "nps"
 BACKGROUND = 0.05
 RESAMPLES = 1000
-QUANTILES = (2.5, 97.5)
 
 
 class SharingHistory(ObservedHistory):
@@ -77,13 +76,11 @@ class SharingHistory(ObservedHistory):
         They are no rows of the own tables.
         """
         _, keys, counterparts = self._describe(list(records), np.zeros(len(records), dtype=bool))
-        for at, record in enumerate(records):
+        for record, *both in zip(records, keys, counterparts, strict=True):
             assert record.received_at is not None
             now = to_us(record.received_at)
             self._apply_events_until(now)
-            self._ledger.record_arrival(
-                record.consignment_id, now // US_PER_DAY, keys[at], counterparts[at], None, NO_TIME
-            )
+            self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, *both, None, NO_TIME)
         self._schedule_results(outcomes)
 
 
@@ -256,20 +253,10 @@ class ExchangeRun:
             for c in to_consignments(frame.iloc[hits], Consignment):
                 member.records[c.consignment_id] = c
             if day >= self.plan.warm_up_days:
-                self.rows.append(
-                    DayCounts(
-                        self.way,
-                        self.seed,
-                        day,
-                        member.name,
-                        len(rows),
-                        int(positive[rows].sum()),
-                        len(by_owner[number]),
-                        int(sum(positive[row] for row in hits)),
-                        int(member.matched.sum()),
-                        int(positive[rows[member.matched]].sum()),
-                    )
-                )
+                found_here = int(sum(positive[row] for row in hits))
+                counts = len(rows), int(positive[rows].sum()), len(by_owner[number]), found_here
+                matches = int(member.matched.sum()), int(positive[rows[member.matched]].sum())
+                self.rows.append(DayCounts(self.way, self.seed, day, member.name, *counts, *matches))
 
     def _choose(
         self, member: Administration, frame: pd.DataFrame, alerts: list[Alert], tips: "np.ndarray[Any, Any]"
@@ -369,90 +356,34 @@ def run_ways(plan: Plan, seed: int, ways: Sequence[Way] = WAYS) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def compare(table: pd.DataFrame, way: str, name: str | None = None, seed: int = 0) -> dict[str, Any]:
-    """Compare detections with those of `alone`, with 95 % intervals from resampled whole days of each seed.
-
-    Returns
-    -------
-    dict
-        `found`, `alone`, and the ratio with its bounds.
-    """
-    chosen = table if name is None else table[table["administration"] == name]
-    days = chosen.pivot_table(
-        index=["seed", "day"], columns="way", values="found", aggfunc="sum", fill_value=0
-    )
-    pairs = days[[way, "alone"]].to_numpy(dtype=float)
-    draws = np.random.default_rng(seed)
-    sums = pairs[draws.integers(0, len(pairs), (RESAMPLES, len(pairs)))].sum(axis=1)
-    ratios = sums[:, 0] / np.maximum(sums[:, 1], 1)
-    low, high = np.percentile(ratios, QUANTILES)
-    found, alone = pairs.sum(axis=0)
-    return {
-        "way": way, "administration": name or "all", "found": int(found), "alone": int(alone),
-        "ratio": found / alone if alone else float("nan"), "low": float(low), "high": float(high),
-    }  # fmt: skip
-
-
-def summarize(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Compare each way with `alone`, for all administrations together and for each."""
-    ways = [way for way in WAYS if way != "alone" and way in set(table["way"])]
-    return [compare(table, way, name) for way in ways for name in (None, *SHARES)]
-
-
-def _format_ratio(row: dict[str, Any]) -> str:
-    """Format a ratio and its interval as two cells; without a detection alone there is none."""
-    if not row["alone"]:
-        return "– | –"
-    return f"{row['ratio']:.2f} | {row['low']:.2f} to {row['high']:.2f}"
+def compare(table: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield detections of each way and those of `alone`, and their ratio with a 95 % interval from resampled whole days of each seed."""
+    for way in WAYS[1:]:
+        for name in ("all", *SHARES):
+            chosen = table if name == "all" else table[table["administration"] == name]
+            days = chosen.pivot_table(
+                index=["seed", "day"], columns="way", values="found", aggfunc="sum", fill_value=0
+            )
+            pairs = days[[way, "alone"]].to_numpy(dtype=float)
+            drawn = np.random.default_rng(0).integers(0, len(pairs), (RESAMPLES, len(pairs)))
+            sums = np.vstack([pairs.sum(axis=0), pairs[drawn].sum(axis=1)])
+            ratio = describe_interval(sums[:, 0] / np.maximum(sums[:, 1], 1))
+            yield [way, name, f"{sums[0, 0]:.0f}", f"{sums[0, 1]:.0f}", ratio if sums[0, 1] else "–"]
 
 
 def format_summary(table: pd.DataFrame) -> str:
     """Format the comparison as a table for people."""
     positives = table[table["way"] == "alone"]["positives"].sum()
     inspected = table.groupby("way")["inspected"].sum().to_dict()
-    lines = [
-        f"{positives:,} consignments with NPS arrive in the operation; inspected: {inspected}",
-        "| way | administration | detections | alone | ratio | 95 % interval |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['way']} | {row['administration']} | {row['found']} | {row['alone']} | {_format_ratio(row)} |"
-        for row in summarize(table)
-    ]
-    return "\n".join(lines)
+    heads = ["way", "administration", "detections", "alone", "ratio and 95 % interval"]
+    title = f"{positives:,} consignments with NPS arrive in the operation; inspected: {inspected}"
+    return f"{title}\n{format_table(heads, compare(table))}"
 
 
-def build_plan(arguments: argparse.Namespace) -> Plan:
-    """Build the plan of the command line."""
-    return Plan(
-        arguments.warm_up,
-        arguments.days,
-        arguments.per_day,
-        arguments.prevalence,
-        LOOP_CONFIG,
-        not arguments.rules,
-        arguments.inspected_share,
-    )
-
-
-def main(words: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seed", type=int, action="append")
-    parser.add_argument("--warm-up", type=int, default=120)
-    parser.add_argument("--days", type=int, default=42, help="days of the operation")
-    parser.add_argument("--per-day", type=int, default=300)
-    parser.add_argument("--prevalence", default="operation")
-    parser.add_argument("--inspected-share", type=float, default=0.05)
-    parser.add_argument("--rules", action="store_true", help="select by the rules alone, without a model")
-    parser.add_argument("--out", type=Path, help="JSON Lines file for the counts of each day, appended")
-    arguments = parser.parse_args(None if words is None else list(words))
-    plan = build_plan(arguments)
-    table = pd.concat([run_ways(plan, seed) for seed in arguments.seed or [1]], ignore_index=True)
-    if arguments.out is not None:
-        with arguments.out.open("a") as file:
-            file.writelines(f"{json.dumps(row)}\n" for row in table.to_dict("records"))
+def main() -> None:
+    options = parse_options(__doc__, seeds=[1], warm_up=120, days=42, per_day=300, prevalence="operation")
+    plan = Plan(options.warm_up, options.days, options.per_day, options.prevalence, LOOP_CONFIG)
+    table = pd.concat([run_ways(plan, seed) for seed in options.seeds], ignore_index=True)
     print(format_summary(table))
 
 

@@ -1,4 +1,4 @@
-"""Measure the cost of history, in batch and live, and compare it with pandas.
+"""Measure the cost of history, in batch and live.
 
     python -m benchmarks.history [--rows 200000]
 
@@ -10,20 +10,17 @@ rows; kernels are compiled before.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.script import parse_options
 from consignments.timestamps import NO_TIME, US_PER_DAY
-from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory
 from features.history.ordering import ArrivalEvents, Outcomes
-from features.history.readings import READINGS, SIDES
+from features.history.readings import SIDES
 from features.history.table import History
 from features.history.table_fold import TableFold
 from features.pipeline import EXPECTED_NEW_KEYS
@@ -97,18 +94,17 @@ def _mixed(number: Keys) -> Keys:
     return number ^ number >> np.uint64(31)
 
 
-def fold(world: SyntheticTraffic, out: NDArray[np.float32] | None = None) -> tuple[float, History]:
-    """Fold a world and return CPU seconds and the table; readings are kept if `out` is given."""
+def fold(world: SyntheticTraffic) -> tuple[float, History]:
+    """Fold a world and return CPU seconds and the table."""
     arrivals, outcomes = world.arrivals(), world.outcomes()
     room = np.zeros((PIECE_ROWS, History(KINDS).width), dtype=np.float32)
     begin = time.process_time()
     history, folding = History(KINDS, capacity=EXPECTED_NEW_KEYS * world.rows), TableFold(arrivals, outcomes)
-    seconds, done = time.process_time() - begin, 0
+    seconds = time.process_time() - begin
     for keys, counterparts in world.pieces():
-        rows = room if out is None else out[done:]
         begin = time.process_time()
-        folding.process_arrivals(history, keys, counterparts, rows, np.arange(len(keys)))
-        seconds, done = seconds + time.process_time() - begin, done + len(keys)
+        folding.process_arrivals(history, keys, counterparts, room, np.arange(len(keys)))
+        seconds += time.process_time() - begin
     return seconds, history
 
 
@@ -137,125 +133,12 @@ def measure_live(rows: int) -> None:
     print(f"| live, one event, read and counted, µs | {took * 1e6:.1f} |")
 
 
-# The same readings as a user of pandas would write them, on one thread. All 25 except the decayed counts and the counterparts, which
-# are included in our time. The world has 300 days and nothing is deleted, so no window of 365 days is needed.
-
-LEFT_OUT = {"decayed_7d", "decayed_30d", "counterparts"}
-SAME = tuple(reading.name for reading in READINGS if reading.name not in LEFT_OUT)
-WINDOWS = (1, 7, 30, 90)
-FIRST_GUESS = {"nps": 0.01, "controlled_drug": 0.01, "any_offence": 0.05}
-FOUND = tuple(FIRST_GUESS)
-TOLERANCE = 1e-6
-"""Tolerance of shares and ratios, which are not computed in the same order of operations everywhere."""
-Columns = dict[str, Any]
-
-
-def list_columns(world: SyntheticTraffic) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return consignments with `us`, `day` and a key of each kind, and results with the same and the positives of each target."""
-    outcomes = world.outcomes()
-    keys = np.concatenate([keys for keys, _ in world.pieces()]).view(np.int64)
-    opened = np.asarray(outcomes.consignment_id.cast("int64"))
-    rows = {"us": world.received_us, "day": world.received_us // US_PER_DAY}
-    results = {"us": outcomes.visible_us, "day": outcomes.visible_us // US_PER_DAY}
-    for target in FOUND:
-        wanted = {"nps", "controlled_drug"} if target == "any_offence" else {target}
-        results[target] = np.array([result in wanted for result in outcomes.result], np.int64)
-    for kind, name in enumerate(POPULATIONS):
-        rows[name] = np.ascontiguousarray(keys[:, kind])
-        results[name] = rows[name][opened]
-    return pd.DataFrame(rows), pd.DataFrame(results)
-
-
-def compute_readings(counts: Columns, common: Columns) -> list[Any]:
-    """Compute the readings `SAME` from the counts of a kind; columns of any library with array operations.
-
-    `counts` has ever, in_1 to in_90, since_first and since_last (missing for a new key), known, the positives of each target,
-    and since_find; `common` has the known results and positives of all keys.
-    """
-    known = counts["known"]
-    age = np.clip(np.nan_to_num(counts["since_first"], nan=0.0) + 1, 7, 90)
-    values = {
-        "new": counts["ever"] == 0,
-        **{f"arrivals_{days}d": counts[f"in_{days}"] for days in WINDOWS},
-        "arrivals_365d": counts["ever"],
-        "arrivals_ever": counts["ever"],
-        "days_since_first": counts["since_first"],
-        "days_since_last": counts["since_last"],
-        "velocity": (counts["in_7"] + 1) / (counts["in_90"] * 7 / age + 1),
-        "days_since_find": counts["since_find"],
-    }
-    for when in ("365d", "ever"):
-        values[f"inspections_{when}"] = known
-        values |= {f"{target}_{when}": counts[target] for target in FOUND}
-    for target in FOUND:
-        share = (common[target] + 100 * FIRST_GUESS[target]) / (common["known"] + 100)
-        values[f"{target}_rate"] = (counts[target] + 10 * share) / (known + 10)
-    return [values[name] for name in SAME]
-
-
-def compute_by_pandas(rows: pd.DataFrame, result_rows: pd.DataFrame) -> list[Any]:
-    """Compute the readings `SAME` of each kind of keys."""
-
-    def results(kind: str | None) -> Any:
-        """Sum the results in order, and join to each row the last one that it may see."""
-        seen = result_rows[["us", *([kind] if kind else [])]].copy()
-        groups = result_rows.groupby(kind, sort=False) if kind else result_rows
-        seen["known"] = groups.cumcount() + 1 if kind else np.arange(1, len(result_rows) + 1)
-        for target in FOUND:
-            seen[target] = groups[target].cumsum()
-        if kind:
-            seen["found"] = result_rows["day"].where(result_rows["any_offence"] > 0)
-            seen["found"] = seen.groupby(kind, sort=False)["found"].ffill()
-        return pd.merge_asof(rows[["us", *([kind] if kind else [])]], seen, on="us", by=kind)
-
-    everybody = results(None).fillna(0)
-    columns = []
-    for kind in POPULATIONS:
-        days = rows.groupby(kind, sort=False)["day"]
-        ever = days.cumcount()
-        counts = {"ever": ever.to_numpy()}
-        earlier = pd.DataFrame({kind: rows[kind], "day": rows["day"], "count": ever + 1})
-        for window in WINDOWS:
-            before = pd.DataFrame({kind: rows[kind], "day": rows["day"] - window})
-            gone = pd.merge_asof(before, earlier, on="day", by=kind)["count"].fillna(0)
-            counts[f"in_{window}"] = (ever - gone).to_numpy()
-        counts["since_first"] = (rows["day"] - days.transform("first")).where(ever > 0).to_numpy()
-        counts["since_last"] = (rows["day"] - days.shift()).to_numpy()
-        seen = results(kind)
-        counts["since_find"] = (rows["day"] - seen["found"]).to_numpy()
-        counts |= {name: seen[name].fillna(0).to_numpy() for name in ("known", *FOUND)}
-        columns += compute_readings(counts, everybody)
-    return columns
-
-
-def compare_with_pandas(rows: int) -> None:
-    """Compare with pandas: CPU time of each, and the values that differ."""
-    world = SyntheticTraffic(rows)
-    X = np.zeros((rows, History(KINDS).width), dtype=np.float32)
-    ours, _ = fold(world, X)
-    print(f"| npsrisk, all {WIDTH} readings of {len(KINDS)} keys and those of the sides, s | {ours:.2f} |")
-    names = [reading.name for reading in READINGS]
-    places = [kind * WIDTH + names.index(name) for kind in range(len(KINDS)) for name in SAME]
-    given = list_columns(world)
-    begin = time.process_time()
-    columns = compute_by_pandas(*given)
-    took = time.process_time() - begin
-    differ = {
-        names[place % WIDTH]
-        for place, column in zip(places, columns, strict=True)
-        if not np.allclose(X[:, place], column, rtol=TOLERANCE, atol=0, equal_nan=True)
-    }
-    compared = f"{took / ours:.1f} times" if not differ else f"differs in {', '.join(sorted(differ))}"
-    print(f"| pandas, {len(SAME)} of these readings, s | {took:.2f}, {compared} |")
-
-
 def main() -> None:
     rows = parse_options(__doc__, rows=200_000).rows
     fold(SyntheticTraffic(2_000))
     print(f"\n| {rows:,} rows | |\n|---|---|", flush=True)
     measure_batch(rows)
     measure_live(rows)
-    compare_with_pandas(rows)
 
 
 if __name__ == "__main__":
