@@ -113,8 +113,10 @@ def prepare_pages(port: int, records: Sequence[Consignment]) -> tuple[str, list[
         paths = [f"/?office={OFFICE}&page={page}" for page in range(1, LISTED // 100 + 1)]
         chosen = random.Random(1).sample(records, len(paths))
         paths += [f"/consignment?id={quote(c.consignment_id, safe='')}" for c in chosen]
-        for path in (paths[0], paths[-1]):
-            http.get(path).raise_for_status()
+        for _ in range(100):  # the process of the pages starts with the first session
+            if all(http.get(path).status_code == 200 for path in (paths[0], paths[-1])):
+                break
+            time.sleep(0.5)
         return f"npsrisk_session={http.cookies['npsrisk_session']}", paths
 
 
