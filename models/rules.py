@@ -4,14 +4,15 @@ They also score alone if the service has no model: an order, but no calibrated p
 """
 
 import hashlib
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history.kernels import ADDED_ARRIVALS
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Spec
 from models.bands import Band, Bands
@@ -31,50 +32,12 @@ class Rule:
     points: float
 
 
-MIN_DETECTION_RATE = float(np.float32(1 / (25 + ADDED_ARRIVALS)))
-"""Minimum detection rate of a party: one in 25 consignments of its name, address or phone. A lower one fits too many parties."""
-MIN_INDICATOR_STRENGTH = 0.3
-"""Minimum strength of the matches with partners' indicators: a phone or an address within seven weeks; a name alone never."""
-RULES = (
-    Rule("history.sender_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
-    Rule("history.consignee_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
-    Rule("history.sender_side.any_offence_a_consignment", MIN_DETECTION_RATE, 2),
-    Rule("history.consignee_side.any_offence_a_consignment", MIN_DETECTION_RATE, 2),
-    Rule("history.product_route.nps_365d", 3, 1),
-    Rule("goods.names_specific", 1, 5),
-    Rule("goods.names_class", 1, 4),
-    Rule("goods.names_disguised", 1, 3),
-    Rule("goods.context_supported", 1, 2),
-    Rule("goods.names_medicine", 1, 1),
-    Rule("goods.cas_numbers", 1, 2),
-    Rule("goods.unknown_chemical", 1, 2),
-    Rule("goods.pretext_words", 1, 2),
-    Rule("goods.hs_typical", 1, 1),
-    Rule("goods.hs_cover", 1, 0.5),
-    Rule("goods.hs_text_mismatch", 1, 1),
-    Rule("goods.vague_whole", 1, 1),
-    Rule("alerts.party", 1, 4),
-    Rule("alerts.goods", 1, 2),
-    Rule("alerts.route", 1, 0.5),
-    Rule("alerts.indicator_strength", MIN_INDICATOR_STRENGTH, 4),
-    Rule("parties.chemical_to_person", 1, 2),
-    Rule("parties.sender_email_untraceable", 1, 1),
-    Rule("parties.consignee_email_untraceable", 1, 1),
-    Rule("parties.sender_virtual_office", 1, 0.5),
-    Rule("parties.consignee_virtual_office", 1, 0.5),
-    Rule("parties.consignee_post_box", 1, 0.5),
-    Rule("parties.sender_name_invalid", 1, 1),
-    Rule("parties.consignee_name_invalid", 1, 1),
-    Rule("parties.sender_missing", 4, 0.5),
-    Rule("parties.consignee_missing", 4, 0.5),
-    Rule("history.sender.new", 1, 0.5),
-    Rule("history.consignee_address.counterparts", 5, 1),
-    Rule("route.departure_is_hub", 1, 0.5),
-    Rule("route.check_digit_wrong", 1, 1),
-    Rule("value.zero_or_one", 1, 0.5),
+RULES = tuple(
+    Rule(feature, *line)
+    for feature, line in tomllib.loads(
+        files("models").joinpath("rules.toml").read_text(encoding="utf-8")
+    ).items()
 )
-"""The rules: earlier detections, names of substances, alerts, and inconsistent declarations."""
-
 LOG_ODDS_WITHOUT_POINTS = -7.0
 LOG_ODDS_PER_POINT = 0.8
 POINTS_FOR_HIGH, POINTS_FOR_ELEVATED = 5.0, 3.0

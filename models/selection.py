@@ -29,16 +29,8 @@ Ints = NDArray[np.int64]
 
 
 GOODS_COLUMNS = (
-    "channel",
-    "service",
-    "description",
-    "hs_code",
-    "origin_country",
-    "departure_country",
-    "pieces",
-    "gross_weight_kg",
-    "declared_value",
-    "currency",
+    *("channel", "service", "description", "hs_code", "origin_country", "departure_country"),
+    *("pieces", "gross_weight_kg", "declared_value", "currency"),
 )
 """Columns of a consignment that an inspection list shows."""
 

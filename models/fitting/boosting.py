@@ -6,10 +6,10 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.records import about
 from features.spec import Spec
 from models.bands import Bands
 from models.calibration import Calibration
@@ -28,41 +28,15 @@ Progress = Callable[[str, int, int], None]
 class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The parameters of the trees, which are small because positives are few (`benchmarks/learners.py`)."""
 
-    trees: Annotated[
-        int,
-        about(
-            "Number of trees of each kind: those that start from the rules, and plain ones. It is fixed, because there are too few positives for early stopping on later rows.",
-            ge=1,
-            le=4000,
-        ),
-    ] = 60
-    leaves: Annotated[
-        int, about("Maximum number of leaves of a tree. Small trees suit few positives.", ge=2, le=255)
-    ] = 12
-    depth: Annotated[
-        int,
-        about("Maximum number of levels of a tree. Exact reasons take longer with deep trees.", ge=1, le=16),
-    ] = 5
-    learning_rate: Annotated[float, about("Share of each tree in the sum of the trees.", gt=0, le=1)] = 0.1
-    rows_in_leaf: Annotated[int, about("Minimum number of training rows in a leaf.", ge=1)] = 20
-    feature_share: Annotated[float, about("Share of the features offered to each tree.", gt=0, le=1)] = 0.25
-    l2: Annotated[float, about("L2 penalty on the values of leaves.", ge=0)] = 5.0
-    linear_share: Annotated[
-        float,
-        about(
-            "Share of a linear model (logistic regression) in the raw score. The trees have the rest.",
-            ge=0,
-            le=1,
-        ),
-    ] = 0.15
-    plain_share: Annotated[
-        float,
-        about(
-            "Share of plain trees among the trees. They do not start from the rules, so their errors differ.",
-            ge=0,
-            le=1,
-        ),
-    ] = 0.6
+    trees: Annotated[int, Meta(ge=1, le=4000)] = 60
+    leaves: Annotated[int, Meta(ge=2, le=255)] = 12
+    depth: Annotated[int, Meta(ge=1, le=16)] = 5
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    rows_in_leaf: Annotated[int, Meta(ge=1)] = 20
+    feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
+    l2: Annotated[float, Meta(ge=0)] = 5.0
+    linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.15
+    plain_share: Annotated[float, Meta(ge=0, le=1)] = 0.6
 
 
 class LabelledRows(NamedTuple):

@@ -80,19 +80,6 @@ def test_all_themes_add_up_whatever_is_missing() -> None:
         assert all((each.direction == "raises") == (each.contribution > 0) for each in reasons)
 
 
-def test_known_finds_come_first_and_name_the_key_with_the_largest_share() -> None:
-    found = {
-        "history.sender.nps_ever": (1.0, 0.0), "history.sender.arrivals_ever": (20.0, 0.0),
-        "history.sender_phone.nps_ever": (2.0, 0.2), "history.sender_phone.arrivals_ever": (4.0, 0.0),
-        "history.sender_phone.any_offence_ever": (2.0, 0.0), "history.sender_phone.days_since_find": (12.0, 0.0),
-    }  # fmt: skip
-    first, second = rank(PRETEXT | found)
-    assert (first.code, second.code) == ("finds", "goods")
-    assert first.text == (
-        "NPS was found in 2 of 4 earlier consignments with this sender's telephone number, the last 12 days ago"
-    )
-
-
 KNOWN = {"history.consignee.new": (0.0, 0.0), "parties.consignee_business": (0.0, 0.0)}
 
 
@@ -140,6 +127,24 @@ TOKEN = {"value.zero_or_one": (1.0, 0.2), "value.usd": (1.1, 0.3), "value.declar
 TOKEN |= {"category.hs_heading": (1.0, 0.0)}
 
 LIGHT = {"value.usd": (0.86, 0.9), "value.gross_weight_kg": (0.257, 0.0)}
+OF_PHONE = PRETEXT | {
+    "history.sender.nps_ever": (1.0, 0.0), "history.sender.arrivals_ever": (20.0, 0.0),
+    "history.sender_phone.nps_ever": (2.0, 0.2), "history.sender_phone.arrivals_ever": (4.0, 0.0),
+    "history.sender_phone.any_offence_ever": (2.0, 0.0), "history.sender_phone.days_since_find": (12.0, 0.0),
+}  # fmt: skip
+RENAMED = {
+    "history.sender.new": (1.0, 0.0), "history.sender_phone.counterparts": (1.0, 0.2),
+    "history.sender_phone.arrivals_ever": (7.0, 0.0),
+}  # fmt: skip
+BUSY = {
+    "history.consignee_phone.new": (0.0, 0.0), "history.consignee_phone.arrivals_7d": (2.0, 0.2),
+    "history.consignee_phone.arrivals_30d": (4.0, 0.6), "parties.consignee_business": (0.0, 0.0),
+}  # fmt: skip
+QUIET = {
+    "history.route.new": (0.0, 0.0), "history.route.arrivals_30d": (1.0, 0.6), "category.departure_country": (2.0, 0.0),
+}  # fmt: skip
+VALUE = {"value.usd": (2.0, 0.3), "value.usd_z": (-2.5, 0.4)}
+WAY = {"route.via_hub": (1.0, 0.3), "route.legs": (2.0, 0.2), "route.departure_not_sender": (1.0, 0.3)}
 MATCH = {"alerts.sender_indicators": (2.0, 0.0), "alerts.days_since_sender_indicator": (12.0, 0.0)}
 LACKING = {"goods.hs_present": (0.0, 0.6)}
 
@@ -202,6 +207,34 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
          ["2 identifiers of the sender are among the indicators of partners"]),
         (MATCH | {"alerts.indicator_strength": (0.8, 1.5)}, NO_TEXTS,
          ["Sender or consignee matches a partner's seizure or warning"]),
+        (OF_PHONE, NO_TEXTS,
+         ["NPS was found in 2 of 4 earlier consignments with this sender's telephone number, the last 12 days ago",
+          "Description has a use that serves as a pretext, like bath salts or research chemical"]),
+        (RENAMED | {"history.sender_phone.nps_ever": (2.0, 0.5)}, NO_TEXTS,
+         ["NPS was found in 2 of 7 earlier consignments with this sender's telephone number",
+          "Sender's name is new in consignments with this sender's telephone number"]),
+        (PRETEXT | RENAMED, NO_TEXTS,
+         ["Sender's name is new, but 7 consignments came earlier with this sender's telephone number",
+          "Description has a use that serves as a pretext, like bath salts or research chemical"]),
+        (BUSY, NO_TEXTS,
+         ["4 consignments with this consignee's telephone number in the last 30 days; usual for consignees without a mark of a firm: 1 or fewer"]),
+        (QUIET, DeclaredTexts(route="AMS>ICN"),
+         ["1 consignment on the route AMS > ICN in the last 30 days; usual for routes from NL: 9"]),
+        (VALUE | {"category.hs_heading": (1.0, 0.0)}, NO_TEXTS, ["Declared value is 2 USD; usual for HS heading 6109: 15 USD"]),
+        (VALUE, NO_TEXTS, ["Declared value is 2 USD; usual for postal items: 20 USD"]),
+        (WAY, DeclaredTexts(route="PEK>DXB>ICN", departure_country="CN", sender_country="US"),
+         ["Sent by way of the transit hub AE (PEK > DXB > ICN)", "Dispatched from CN, but the sender's address is in US"]),
+        (WAY, NO_TEXTS, ["The route passes a transit hub", "Dispatched from another country than the sender's address"]),
+        ({"history.route.new": (1.0, 0.5), "history.route.counterparts": (0.0, 0.5), "route.via_hub": (1.0, 0.1)}, NO_TEXTS,
+         ["The route passes a transit hub", "No earlier consignment on this route is known"]),
+        ({"goods.names_specific": (1.0, 2.0), "goods.names_disguised": (1.0, 1.0)}, DeclaredTexts("pure 4 - C M C"),
+         ["Description names a known NPS: “pure 4 - C M C”",
+          "A substance name is written in disguise: spaced out, or with digits or letters of other scripts"]),
+        *(
+            (ONLY_GOODS, DeclaredTexts(goods), [f"Described only as “{quoted}”, which does not say what it is"])
+            for goods, quoted in (("call +44 20 7946 0958", "call …"), ("a.b@mail.example resin", "… resin"),
+                                  ("CAS 71368-80-4", "CAS 71368-80-4"), ("GOODS", "GOODS"))
+        ),
         (LACKING, DeclaredTexts("gel pens"), ["Usually given for postal items, but not here: HS code; described as “gel pens”"]),
     ],
 )  # fmt: skip
@@ -227,41 +260,6 @@ def test_volume_is_not_first_while_something_else_is_near(volume: float, codes: 
     assert [each.code for each in rank(PRETEXT | new)] == codes
 
 
-def test_a_party_is_compared_with_its_like() -> None:
-    busy = {
-        "history.consignee_phone.new": (0.0, 0.0), "history.consignee_phone.arrivals_7d": (2.0, 0.2),
-        "history.consignee_phone.arrivals_30d": (4.0, 0.6), "parties.consignee_business": (0.0, 0.0),
-    }  # fmt: skip
-    (reason,) = rank(busy)
-    assert (reason.text, reason.value, reason.usual) == (
-        "4 consignments with this consignee's telephone number in the last 30 days; usual for consignees without a mark of a firm: 1 or fewer",
-        4.0, 0.0,
-    )  # fmt: skip
-
-
-def test_a_route_is_compared_with_routes_of_its_country_and_a_busy_one_is_no_reason() -> None:
-    route, country = DeclaredTexts(route="AMS>ICN"), {"category.departure_country": (2.0, 0.0)}
-    quiet = {"history.route.new": (0.0, 0.0), "history.route.arrivals_30d": (1.0, 0.6)} | country
-    assert give_texts(quiet, declared=route) == [
-        "1 consignment on the route AMS > ICN in the last 30 days; usual for routes from NL: 9"
-    ]
-    (busy,) = rank(quiet | {"history.route.arrivals_30d": (64.0, 0.6)})
-    assert busy.code == MANY_SMALL
-
-
-def test_a_value_is_compared_with_its_heading_and_both_numbers_are_given() -> None:
-    value = {"value.usd": (2.0, 0.3), "value.usd_z": (-2.5, 0.4)}
-    assert give_texts(value | {"category.hs_heading": (1.0, 0.0)}) == [
-        "Declared value is 2 USD; usual for HS heading 6109: 15 USD"
-    ]
-    (reason,) = rank(value)
-    assert (reason.text, reason.contribution) == (
-        "Declared value is 2 USD; usual for postal items: 20 USD",
-        0.7,
-    )
-    assert rank(value | {"value.usd": (18.0, 0.3)})[0].code == MANY_SMALL
-
-
 def test_what_is_missing_is_said_once_and_what_others_lack_too_is_not_said() -> None:
     missing = {
         "goods.described": (0.0, 0.2), "goods.names_specific": (math.nan, 0.3), "goods.characters": (math.nan, 0.1),
@@ -283,59 +281,17 @@ def test_missing_details_are_behind_what_can_be_checked() -> None:
     ]  # fmt: skip
 
 
-def test_a_detour_and_a_contradiction_name_their_places() -> None:
-    way = {"route.via_hub": (1.0, 0.3), "route.legs": (2.0, 0.2), "route.departure_not_sender": (1.0, 0.3)}
-    declared = DeclaredTexts(route="PEK>DXB>ICN", departure_country="CN", sender_country="US")
-    assert give_texts(way, declared=declared) == [
-        "Sent by way of the transit hub AE (PEK > DXB > ICN)",
-        "Dispatched from CN, but the sender's address is in US",
-    ]
-    assert give_texts(way) == [
-        "The route passes a transit hub",
-        "Dispatched from another country than the sender's address",
-    ]
-
-
-def test_a_new_name_with_a_known_telephone_number_is_a_link() -> None:
-    renamed = {
-        "history.sender.new": (1.0, 0.0), "history.sender_phone.counterparts": (1.0, 0.2),
-        "history.sender_phone.arrivals_ever": (7.0, 0.0),
-    }  # fmt: skip
-    first, _ = rank(PRETEXT | renamed)
-    assert (first.code, first.text) == (
-        "links", "Sender's name is new, but 7 consignments came earlier with this sender's telephone number",
-    )  # fmt: skip
-
-
-def test_a_number_of_earlier_consignments_is_given_once() -> None:
-    known = {
-        "history.sender.new": (1.0, 0.0), "history.sender_phone.counterparts": (1.0, 0.2),
-        "history.sender_phone.arrivals_ever": (7.0, 0.0), "history.sender_phone.nps_ever": (2.0, 0.5),
-    }  # fmt: skip
-    assert give_texts(known) == [
-        "NPS was found in 2 of 7 earlier consignments with this sender's telephone number",
-        "Sender's name is new in consignments with this sender's telephone number",
-    ]
-
-
-def test_that_a_key_is_new_is_said_once() -> None:
-    new = {
-        "history.route.new": (1.0, 0.5),
-        "history.route.counterparts": (0.0, 0.5),
-        "route.via_hub": (1.0, 0.1),
-    }
-    assert give_texts(new) == [
-        "The route passes a transit hub",
-        "No earlier consignment on this route is known",
-    ]
-
-
 def test_what_contributes_much_without_a_fact_that_stands_out_is_many_small_reasons() -> None:
     small = {
         "value.usd": (18.0, 0.9),
         "history.route.arrivals_90d": (60.0, 0.4),
         "goods.pretext_words": (1.0, 0.1),
     }
+    for ordinary in (
+        {**QUIET, "history.route.arrivals_30d": (64.0, 0.6)},
+        {**VALUE, "value.usd": (18.0, 0.3)},
+    ):
+        assert rank(ordinary)[0].code == MANY_SMALL
     (reason,) = rank(small)
     assert (reason.code, reason.text) == (
         MANY_SMALL, "No single reason: many small ones (value and weight, route and identifiers, goods as described)",
@@ -351,37 +307,6 @@ def test_no_more_reasons_than_asked_for_and_none_without_a_contribution() -> Non
     two = PRETEXT | {"route.via_hub": (1.0, 0.5)}
     assert [len(rank(two, top)) for top in (0, 1, 2, 9)] == [0, 1, 2, 2]
     assert rank({"goods.pretext_words": (1.0, 0.0)}) == []
-
-
-def test_the_words_of_the_goods_are_quoted_once() -> None:
-    goods = {"goods.names_specific": (1.0, 2.0), "goods.names_disguised": (1.0, 1.0)}
-    assert give_texts(goods, declared=DeclaredTexts("pure 4 - C M C")) == [
-        "Description names a known NPS: “pure 4 - C M C”",
-        "A substance name is written in disguise: spaced out, or with digits or letters of other scripts",
-    ]
-    assert give_texts({"goods.vague_whole": (1.0, 0.4)}, declared=DeclaredTexts("GOODS")) == [
-        "Described only as “GOODS”, which does not say what it is"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("goods", "quoted"),
-    [
-        ("call +44 20 7946 0958", "call …"),
-        ("a.b@mail.example resin", "… resin"),
-        ("CAS 71368-80-4", "CAS 71368-80-4"),
-    ],
-)
-def test_no_contact_details_are_quoted(goods: str, quoted: str) -> None:
-    text = give_texts({"goods.vague_whole": (1.0, 0.4)}, declared=DeclaredTexts(goods))
-    assert text == [f"Described only as “{quoted}”, which does not say what it is"]
-
-
-def test_an_amount_names_its_currency() -> None:
-    row = {"value.zero_or_one": (1.0, 0.5), "value.declared": (1.0, 0.0)}
-    assert give_texts(row, declared=DeclaredTexts("socks", currency="KRW")) == [
-        "Declared value is only 1 KRW"
-    ]
 
 
 def test_all_themes_are_listed_with_the_texts_of_their_features() -> None:
