@@ -1,0 +1,41 @@
+"""The commands of docs/operation.md run as they stand there, one after the other."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import serving, settings_in
+
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import build_frame, write_table
+from npsrisk import main
+
+PAGE = Path(__file__).parents[3] / "docs" / "operation.md"
+MODEL = ["--model", "models:/nps-risk@champion"]
+"""Left out here: it needs a registered model."""
+
+
+def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = settings_in(tmp_path)
+    with serving(settings):
+        pass  # feedback reads the log of a service
+    monkeypatch.setenv("NPSRISK_STATE_DIR", str(settings.state_dir))
+    monkeypatch.setenv("NPSRISK_DATABASE_URL", settings.database_url)
+    rows = [make_consignment("RB123456785GB"), make_consignment("RB2", received_at=day(2))]
+    found = [make_outcome("RB123456785GB", result="nps", inspected_at=day(1), known_at=day(1.5))]
+    alert = Alert("XA/S-7", day(0), hs_code=rows[0].hs_code)
+    for name, records, kind in (("c", rows, Consignment), ("o", found, Outcome), ("alerts", [alert], Alert)):
+        write_table(build_frame(records, kind), tmp_path / f"{name}.parquet")
+    commands = [shlex.split(line) for line in PAGE.read_text().splitlines() if line.startswith("    ")]
+    assert len(commands) == 10
+    for words in commands:
+        if words[0] == "export":
+            monkeypatch.setenv(*words[1].split("=", 1))
+            continue
+        given = [word for word in words[1:] if word not in MODEL]
+        done = CliRunner().invoke(main, given)
+        assert done.exit_code == 0, (words, done.output)
+    assert len(list((settings.exchange_dir / "outbox").iterdir())) == 2
