@@ -264,6 +264,24 @@ def test_every_service_reaches_pods_that_exist_by_a_port_that_they_have() -> Non
             assert each["spec"]["selector"]["matchLabels"] == labels
 
 
+def test_pods_are_drained_one_at_a_time_and_only_the_service_reaches_the_database() -> None:
+    kinds = {each["kind"]: each for _, each in read_manifests()}
+    budget, policy = kinds["PodDisruptionBudget"]["spec"], kinds["NetworkPolicy"]["spec"]
+    assert (budget["maxUnavailable"], budget["selector"]["matchLabels"]) == (1, {"app": "npsrisk"})
+    assert policy["podSelector"]["matchLabels"] == {"app": "npsrisk-postgres"}
+    (rule,) = policy["ingress"]
+    assert rule == {"from": [{"podSelector": {"matchLabels": {"app": "npsrisk"}}}], "ports": [{"port": 5432}]}
+    assert (policy["policyTypes"], policy.get("egress", [])) == (["Ingress", "Egress"], [])
+
+
+def test_an_image_is_built_from_a_base_that_the_builder_can_fix() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    assert [line for line in lines if line.startswith("FROM")] == [
+        "FROM ${PYTHON} AS build",
+        "FROM ${PYTHON}",
+    ]
+
+
 def test_every_mounted_volume_exists() -> None:
     for _, each in read_manifests():
         pod = each["spec"].get("template", {}).get("spec", {})
