@@ -16,6 +16,8 @@ from consignments.errors import ServiceFault
 from consignments.timestamps import to_datetime, to_us
 from models.formats import format_score
 from operation.desk.forms import FormFault, build_outcome
+from operation.desk.messages import PageAnswer
+from operation.desk.page_process import PageProcess
 from operation.desk.pages import OfficerPages, check_path
 from operation.desk.sessions import Sessions, format_cookie, read_cookie
 from serving.event_log.event_codec import Action
@@ -311,6 +313,11 @@ def test_the_list_is_ranked_and_shows_goods_value_weight_and_reasons(officer: Of
     assert first is not None
     assert "Orchid" not in page.text
     assert 'class="reason"' in first[0] or "none recorded" in first[0]
+    shown = re.search(r'class="score">([\d.]+ %)', page.text)
+    assert shown is not None
+    assert shown[1] in read_text(officer.get(f"/consignment?id={names[0]}")), (
+        "the list and the page round alike"
+    )
 
 
 @pytest.mark.parametrize(
@@ -678,11 +685,19 @@ def test_a_country_in_words_is_refused_with_a_hint(officer: Officer, field: str)
 
 def test_an_alert_that_nothing_can_match_says_so(client: Client, officer: Officer) -> None:
     alert = {"alert_id": "A-9", "issued_at": "2024-03-01T00:00:00Z", "substance_family": "nitazene"}
-    answer = client.post("/v1/alerts", alert, headers=bearer("all"))
-    if answer.status_code == 200:
-        assert "names nothing that a consignment could match" in read_text(
-            officer.get_until("/alerts", "A-9")
-        )
+    assert client.post("/v1/alerts", alert, headers=bearer("all")).status_code == 200
+    text = read_text(officer.get_until("/alerts", "A-9"))
+    assert "names nothing that a consignment could match" in text
+
+
+def test_a_page_that_is_being_prepared_comes_again_by_itself(
+    officer: Officer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prepare(*_: Any) -> PageAnswer:
+        return PageAnswer(200, b"", preparing=True)
+
+    monkeypatch.setattr(PageProcess, "render", prepare)
+    assert officer.get("/hunt?id=RB1").headers["refresh"] == "2"
 
 
 def test_with_tls_the_cookie_is_that_of_this_host_alone() -> None:
