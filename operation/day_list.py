@@ -4,7 +4,6 @@ Monday   scored, selected, found: it is in Monday's list with its result
 Tuesday  amended: it is in Tuesday's list with that selection and result, and in Monday's no more
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -66,12 +65,6 @@ class ListRow:
     outcome: tuple[int, int, int] | None = None
     rank: int = 0
 
-    def set_version(self, event: DecisionEvent) -> None:
-        """Set the version that counts and its decision."""
-        self.sequence, self.score, self.band = event.sequence, event.score, event.band
-        self.spelling, self.office, self.packed_reasons = get_spelling(event), event.office, event.reasons
-        self.fields = NO_FIELDS if event.redacted else _decode_fields(event.plain)
-
     @property
     def state(self) -> str:
         """Return what is known of it last: cancelled, result, action, selected or open."""
@@ -125,7 +118,6 @@ class DayList:
         self._followed: dict[str, ListRow] = {}
         self._versions = LateVersionFilter()
         self._entries = entries
-        self._offices = Counter[str | None]()
         self._viewed: dict[str | None, OfficeDay] = {}
 
     def read(self, log: LogReader, until: int) -> None:
@@ -154,8 +146,7 @@ class DayList:
 
     def list_offices(self) -> list[str | None]:
         """List the offices of the day; None comes last, if a consignment has none."""
-        found = [office for office, rows in self._offices.items() if rows]
-        return sorted(found, key=lambda office: (office is None, office))
+        return sorted({row.office for row in self.rows.values()}, key=lambda office: (office is None, office))
 
     def view_office(self, office: str | None) -> OfficeDay:
         """Return the consignments of an office; equal scores are in the order of identifiers."""
@@ -181,17 +172,15 @@ class DayList:
 
     def _apply_arrival(self, row: ListRow, event: ArrivalEvent) -> None:
         """Apply a version that counts: one of another day moves the consignment there."""
-        if self.rows.pop(row.name, None) is not None:
-            self._count(row, -1)
+        self.rows.pop(row.name, None)
+        self._viewed.pop(row.office, None)
         row.cancelled = False
         if self._is_of_day(event) and not event.redacted:
-            row.set_version(event)
+            row.sequence, row.score, row.band = event.sequence, event.score, event.band
+            row.spelling, row.office, row.packed_reasons = get_spelling(event), event.office, event.reasons
+            row.fields = _decode_fields(event.plain)
             self.rows[row.name] = row
-            self._count(row, 1)
-
-    def _count(self, row: ListRow, change: int) -> None:
-        self._offices[row.office] += change
-        self._viewed.pop(row.office, None)
+            self._viewed.pop(row.office, None)
 
     def _apply_to(self, row: ListRow, event: Event) -> None:
         match event.kind:

@@ -39,7 +39,7 @@ class OperationPeriod:
     ends: datetime
     as_of: datetime
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Check the order of the dates."""
         if not self.begins < self.ends:
             raise BadInput(
@@ -76,11 +76,7 @@ def find_period(
 def join_inspections(
     tables: Tables, scores: pd.DataFrame | None, period: OperationPeriod, target: Target
 ) -> pd.DataFrame:
-    """Join the selections of a period with their consignments, results, and scores at arrival, one row for each.
-
-    `presented`: it was inspected; `final`: its result is known; `positive`, `offence`: the target, and any offence, was found.
-    """
-    period.check()
+    """Join the selections of a period with their consignments, results (`final`: known; `positive`: the target), and scores at arrival."""
     assert tables.outcomes is not None
     known = select_current_outcomes(tables.outcomes, to_us(period.as_of))
     selected_us = _find_selection_times(known)
@@ -120,13 +116,7 @@ def join_inspections(
 
 
 def estimate_rate(positives: int, known: int) -> Estimate:
-    """Estimate a share with its exact interval; NaN without any result.
-
-    Examples
-    --------
-    >>> [round(each, 3) for each in (estimate_rate(1, 10).low, estimate_rate(1, 10).high)]
-    [0.003, 0.445]
-    """
+    """Estimate a share with its exact interval; NaN without any result."""
     if not known:
         return Estimate(np.nan, np.nan, np.nan)
     interval = binomtest(positives, known).proportion_ci(CONFIDENCE, method="exact")

@@ -25,11 +25,7 @@ REDACTED, UNREADABLE = ("content was removed by npsrisk forget", "fields cannot 
 
 
 class LoggedLinks:
-    """A reader of the link table of a log up to its `last_sequence`, and of some of its consignments.
-
-    `unread` is the number of consignments whose identifiers cannot be read, by reason; they link nothing. Raises `BadSetting` if the log was
-    written with another data key, and `ServiceFault` if a sealing key is missing.
-    """
+    """A reader of the link table of a log up to its `last_sequence`; `unread` counts the consignments that cannot be read, by reason."""
 
     def __init__(self, log: LogReader, vault: Vault, pseudonyms: Pseudonyms) -> None:
         check_vault(log, vault)

@@ -1,8 +1,4 @@
-"""Yield of alerts: the consignments that each one matched while it was valid, and what their inspections brought.
-
-One counter counts tables (`operation.inspections`) and the log of a service. A match is a match by patterns
-or by indicators at the time of receipt. The yield is the share of detections among the known results.
-"""
+"""Yield of alerts: the consignments that each one matched while it was valid, and what their inspections brought, in tables and in logs."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -56,10 +52,7 @@ class YieldCounts(NamedTuple):
 
 
 class MatchCounter:
-    """A counter of the consignments that alerts match; without keys, the installed ones make their indicators.
-
-    `alerts` has the latest version of each alert.
-    """
+    """A counter of the consignments that alerts match; `alerts` has the latest version of each, and without keys the installed ones count."""
 
     def __init__(self, keys: OperationKeys | None = None) -> None:
         self._every = Alerts(keys=keys)
@@ -109,9 +102,7 @@ READ_KINDS: tuple[Kind, ...] = ("decision", "arrival", "alert", "outcome", "mess
 
 
 class RecordedMessage(NamedTuple):
-    """A message of the log, with the time at which the service recorded it, in microseconds, and the API key, or the officer
-    who approved an own message.
-    """
+    """A message of the log, with the time at which it was recorded, and the API key, or the officer who approved an own message."""
 
     message: AnyMessage
     recorded_us: int | None
@@ -119,12 +110,7 @@ class RecordedMessage(NamedTuple):
 
 
 class LoggedYields:
-    """A reader of the yields of the alerts of a log, and of its messages, in the order of the log.
-
-    `open_entries` returns the event codec, with a vault, because alerts and consignments name parties. A key that is added later counts for
-    the consignments that are read after that. Only consignments received since `begins_at` count; the first and the last of them were
-    received at `first_us` and `last_us`.
-    """
+    """A reader of the yields of alerts of a log since `begins_at`, and of its messages; `open_entries` returns a codec with a vault."""
 
     def __init__(
         self,

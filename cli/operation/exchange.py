@@ -86,7 +86,7 @@ def trust(
         path = key_file or folder.path / OFFICER_KEY
         found = SigningKey.load(path) if path.exists() else SigningKey.create(path)
         public_key = found.public.text
-    partners = folder.read_partners()
+    partners = Partners.read(folder.partners_file)
     member = Partner(name, VerifyingKey(public_key).text)
     if member.public_key not in {each.public_key for each in partners.members}:
         Partners([*partners.members, member], str(folder.partners_file)).write(folder.partners_file)
@@ -231,11 +231,11 @@ def import_(
     refused = [each for _, each in found if isinstance(each, Refused)]
     changed = 0
     if alerts is not None:
-        table = AlertTable.read(alerts)
+        table = AlertTable(alerts)
         table.withdrawn |= folder.read_withdrawn()
         administration = read_settings().administration
         changed = sum(table.apply(signed.message, now, administration) for _, signed in accepted)
-        table.write(alerts)
+        table.write()
     elif service is not None:
         refused += post_messages(service, accepted)
     faulty = {each.path: each for each in refused}

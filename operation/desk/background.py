@@ -32,10 +32,7 @@ class BackgroundValue(Generic[T]):
         return self._reading is not None and not self._reading.done()
 
     def get(self) -> T | None:
-        """Return the latest complete value; None if the first one is not complete yet.
-
-        An error of the last reading is raised once; the next call reads again.
-        """
+        """Return the latest complete value, or None before the first; an error of a reading is raised once, and the next call reads again."""
         if self._reading is None and time.monotonic() > self._rests_until:
             self._reading = THREADS.submit(self._run)
         if self._reading is not None:
@@ -60,10 +57,7 @@ class BackgroundValues(Generic[K, T]):
         self._values: dict[K, BackgroundValue[T]] = {}
 
     def start(self, key: K, read: Callable[[], T]) -> BackgroundValue[T] | None:
-        """Return the value of a key, which `read` reads from now on.
-
-        None if there is no room for a new one, because all values that are kept are being read.
-        """
+        """Return the value of a key, which `read` reads from now on; None if there is no room, because all that are kept are being read."""
         found = self._values.pop(key, None) or BackgroundValue(read)
         if len(self._values) >= self._most:
             oldest = next((name for name, value in self._values.items() if not value.reading), None)

@@ -25,13 +25,7 @@ def format_time(value: datetime | int | None) -> str:
 
 
 def format_day(day: int) -> str:
-    """Format a number of days since 1970-01-01 as YYYY-MM-DD.
-
-    Examples
-    --------
-    >>> format_day(19786), parse_day("2024-03-04"), parse_day("tomorrow")
-    ('2024-03-04', 19786, None)
-    """
+    """Format a number of days since 1970-01-01 as YYYY-MM-DD."""
     return (EPOCH + timedelta(days=day)).date().isoformat()
 
 

@@ -61,11 +61,7 @@ async def _read_documents(pages: OfficerPages, query: Form, visit: Visit) -> lis
 
 
 async def _send(service: Service, documents: list[AnyMessage], visit: Visit) -> list[str]:
-    """Sign the documents, record them, and put them into the outbox.
-
-    A document is first in the log and then in the outbox. If the service was killed in between, the next approval puts the
-    recorded message there.
-    """
+    """Sign documents, record them, then put them into the outbox; after a kill in between, the next approval puts them there."""
     waiting: list[tuple[str, Path, bytes, bool]] = []
     folder = service.settings.exchange_dir
     for document in documents:  # all are checked and signed before the first one is recorded
@@ -79,7 +75,13 @@ async def _send(service: Service, documents: list[AnyMessage], visit: Visit) -> 
         if new:
             await _record(service, envelope, visit)
             logger.info("message approved", message=name, person=visit.person, key=visit.caller.name)
-        await asyncio.to_thread(_write, path, envelope)
+        try:
+            await asyncio.to_thread(replace_file, path, envelope)
+        except OSError as error:
+            raise ServiceFault(
+                "the message is recorded, and cannot be put into the outbox", where=str(path), got=error.strerror or "",
+                todo="make the exchange directory writable for the service, and approve again",
+            ) from error  # fmt: skip
     if not waiting:
         raise FormFault("draft.already_sent")
     return [name for name, *_ in waiting]
@@ -113,13 +115,3 @@ async def _record(service: Service, envelope: bytes, visit: Visit) -> None:
         raise FormFault(format_reason(taken))
     if taken.group is not None:
         await taken.group.wait_until_durable()
-
-
-def _write(path: Path, envelope: bytes) -> None:
-    try:
-        replace_file(path, envelope)
-    except OSError as error:
-        raise ServiceFault(
-            "the message is recorded, and cannot be put into the outbox", where=str(path), got=error.strerror or "",
-            todo="make the exchange directory writable for the service, and approve again",
-        ) from error  # fmt: skip

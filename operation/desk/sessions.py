@@ -1,8 +1,4 @@
-"""Sessions of the pages: the service keeps them, for eight hours or until the person signs out; a restart ends them all.
-
-The cookie is a random text. A session names the SHA-256 of the API key, which must still be in the key file with every request, so
-removing it there ends its sessions. Each form has a token that belongs to the cookie, against forged requests.
-"""
+"""Sessions of the pages, for eight hours or until the person signs out; they end with their API key, and a restart ends them all."""
 
 import hmac
 import secrets
@@ -63,11 +59,6 @@ class Sessions:
     def check_token(self, cookie: str, token: str) -> bool:
         """Check the token that a form sent."""
         return hmac.compare_digest(self.make_token(cookie).encode(), token.encode())
-
-
-def generate_sign_in_cookie() -> str:
-    """Generate the cookie of a person who is about to sign in."""
-    return SIGN_IN_MARK + secrets.token_urlsafe(32)
 
 
 def _digest(cookie: str) -> bytes:

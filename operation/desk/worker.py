@@ -1,7 +1,4 @@
-"""Process that renders pages: answers the requests that come over standard input, a socket, until the service ends.
-
-It only reads the log, and gives way to the service.
-"""
+"""Process that renders pages: answers the requests that come over standard input, a socket; it only reads the log, and gives way to the service."""
 
 import sys
 from contextlib import suppress
@@ -18,20 +15,19 @@ FAILED = PageAnswer(
 )
 
 
-def answer(renderer: PageRenderer, message: bytes) -> PageAnswer:
-    """Render the page of a request. A failure is logged without texts of the request, which may contain personal data."""
-    try:
-        return renderer.render(decode_request(message))
-    except Exception as error:
-        logger.error("page failed", error=error.__class__.__name__, where=format_location(error))
-        return FAILED
-
-
 def main() -> None:
-    """Answer requests until the connection closes, which happens whenever the service ends."""
+    """Answer requests until the connection closes, which happens whenever the service ends.
+
+    A failure is logged without texts of the request, which may contain personal data.
+    """
     configure_logging()
     with suppress(EOFError, ConnectionError), Connection(sys.stdin.fileno()) as pipe:
         renderer = PageRenderer(Settings.model_validate_json(pipe.recv_bytes()))
         install_keys(renderer.sources.keys)
         while True:
-            pipe.send_bytes(encode(answer(renderer, pipe.recv_bytes())))
+            request, answer = decode_request(pipe.recv_bytes()), FAILED
+            try:
+                answer = renderer.render(request)
+            except Exception as error:
+                logger.error("page failed", error=error.__class__.__name__, where=format_location(error))
+            pipe.send_bytes(encode(answer))

@@ -90,10 +90,7 @@ class QualityChange(NamedTuple):
 
 @dataclass(frozen=True)
 class Brief:
-    """Numbers of a brief: earlier results lie between `begins` and `recent_from`, recent ones between it and `ends`.
-
-    Trends leave out the results of arrivals younger than `LABEL_DELAY`, of which `unsettled` is the number.
-    """
+    """Numbers of a brief; `unsettled` are the results of arrivals younger than `LABEL_DELAY`, which trends leave out."""
 
     begins: datetime
     recent_from: datetime

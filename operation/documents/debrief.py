@@ -9,6 +9,8 @@ import pandas as pd
 
 from consignments.records import Consignment, Target
 from consignments.tables import to_consignments
+from consignments.timestamps import get_time_column_us, to_us
+from consignments.versions import select_counting_rows
 from features.batch import Tables
 from models.formats import format_percent
 from operation.documents.plan import InspectionPlan
@@ -24,8 +26,6 @@ from operation.documents.tallies import (
     count_by,
     count_inspections,
     rank_within_capacity,
-    select_arrivals,
-    select_received,
 )
 from operation.inspections import (
     NOT_GIVEN,
@@ -47,6 +47,13 @@ MIN_MATCHED = 10
 MAX_PENDING = 0.1
 MAX_BELOW_PLAN = 0.25
 """Share of the planned selections that an office may lack before a change is suggested."""
+
+
+EXPECTATIONS = {
+    "fewer": "Look at how {} inspects, and whether its traffic has changed",
+    "more": "Train again: {} had more detections than the scores expected",
+}
+"""Changes that a verdict of a tally suggests."""
 
 
 class FamilyTally(NamedTuple):
@@ -116,9 +123,9 @@ def build_debrief(
 ) -> Debrief:
     """Compute the debrief of an operation; `scores` are those at arrival, and `capacity` is for each office and day."""
     inspections = join_inspections(tables, scores, period, target)
-    arrivals = select_arrivals(tables.consignments, period)
+    received = tables.consignments[select_counting_rows(tables.consignments, to_us(period.ends))]
+    arrivals = received[get_time_column_us(received, "received_at") >= to_us(period.begins)]
     capacity = capacity or _compute_capacity(inspections, arrivals)
-    received = select_received(tables.consignments, period.ends)
     within = {} if scores is None else rank_within_capacity(received, scores, capacity)
     tallies = {name: count_by(inspections, name) for name in DIMENSIONS}
     alerts = select_valid_alerts(tables.alerts, period.begins, period.ends)
@@ -145,9 +152,23 @@ def build_debrief(
 
 def suggest_changes(debrief: Debrief) -> Iterator[Suggestion]:
     """Find changes to suggest, each with the numbers behind it."""
-    yield from _suggest_presentation(debrief.by_office)
-    yield from _suggest_expectations("office", debrief.by_office)
-    yield from _suggest_expectations("channel", debrief.by_channel)
+    for each in debrief.by_office:
+        lost = each.selected - each.presented
+        share = estimate_rate(lost, each.selected)
+        if each.selected >= MIN_SELECTED and share.low > MAX_NOT_PRESENTED:
+            value, low, high = (format_percent(end) for end in (share.value, share.low, share.high))
+            yield Suggestion(
+                f"Find out why office {each.part} does not present what is selected",
+                f"{lost} of {each.selected} selected consignments were not presented ({value}, {low} to {high})",
+            )
+    for name, tallies in (("office", debrief.by_office), ("channel", debrief.by_channel)):
+        for each in tallies:
+            if each.verdict in EXPECTATIONS:
+                yield Suggestion(
+                    EXPECTATIONS[each.verdict].format(f"{name} {each.part}"),
+                    f"{each.scored_positives} detections; the scores expected {each.expected.value:.1f} "
+                    f"({each.expected.low:.0f} to {each.expected.high:.0f})",
+                )
     known = next((each.known for each in debrief.by_selected_by if each.part == REFERENCE_SELECTOR), 0)
     if known < MIN_RANDOM:
         yield Suggestion(
@@ -155,11 +176,11 @@ def suggest_changes(debrief: Debrief) -> Iterator[Suggestion]:
             f"{known} random inspections have a result; with fewer than {MIN_RANDOM} nobody knows the rate in the rest of the traffic",
         )
     counts = {each.name: each.positives for each in debrief.handled}
-    low, within = counts.get("ranked low", 0), counts.get("ranked within capacity", 0)
-    if low > within:
+    low_ranks, within = counts.get("ranked low", 0), counts.get("ranked within capacity", 0)
+    if low_ranks > within:
         yield Suggestion(
             "Train on the results of this operation before the next one",
-            f"{low} detections ranked below the capacity, {within} within it",
+            f"{low_ranks} detections ranked below the capacity, {within} within it",
         )
     yield from _suggest_alerts(debrief.alerts)
     total, pending = debrief.total, debrief.total.presented - debrief.total.known
@@ -168,37 +189,11 @@ def suggest_changes(debrief: Debrief) -> Iterator[Suggestion]:
             "Repeat this debrief when the laboratory has answered",
             f"{pending} of {total.presented} inspections have no result yet",
         )
-    for each in [] if debrief.plan is None else debrief.plan.offices:
-        if each.planned is not None and each.made < (1 - MAX_BELOW_PLAN) * each.planned:
+    for office in [] if debrief.plan is None else debrief.plan.offices:
+        if office.planned is not None and office.made < (1 - MAX_BELOW_PLAN) * office.planned:
             yield Suggestion(
-                f"Give office {each.office} the capacity that it has, or the inspectors that the plan counts on",
-                f"{each.made:.1f} selections a day; the plan had {each.planned}",
-            )
-
-
-def _suggest_presentation(offices: Sequence[Tally]) -> Iterator[Suggestion]:
-    for each in offices:
-        lost = each.selected - each.presented
-        share = estimate_rate(lost, each.selected)
-        if each.selected >= MIN_SELECTED and share.low > MAX_NOT_PRESENTED:
-            yield Suggestion(
-                f"Find out why office {each.part} does not present what is selected",
-                f"{lost} of {each.selected} selected consignments were not presented ({format_percent(share.value)}, "
-                f"{format_percent(share.low)} to {format_percent(share.high)})",
-            )
-
-
-def _suggest_expectations(name: str, tallies: Sequence[Tally]) -> Iterator[Suggestion]:
-    changes = {
-        "fewer": "Look at how {} inspects, and whether its traffic has changed",
-        "more": "Train again: {} had more detections than the scores expected",
-    }
-    for each in tallies:
-        if each.verdict in changes:
-            yield Suggestion(
-                changes[each.verdict].format(f"{name} {each.part}"),
-                f"{each.scored_positives} detections; the scores expected {each.expected.value:.1f} "
-                f"({each.expected.low:.0f} to {each.expected.high:.0f})",
+                f"Give office {office.office} the capacity that it has, or the inspectors that the plan counts on",
+                f"{office.made:.1f} selections a day; the plan had {office.planned}",
             )
 
 

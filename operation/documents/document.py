@@ -45,10 +45,7 @@ class Document(NamedTuple):
         return beside
 
     def to_record(self) -> RunRecord:
-        """Build the record of the run, with the kind as the tag `kind` and the first part of the names of metrics.
-
-        Each list of objects becomes `tables/NAME.json`, each number a metric, and each text a parameter. The page becomes `report.html`.
-        """
+        """Build the record of the run: lists of objects as tables, numbers as metrics under the kind, texts as parameters, the page as `report.html`."""
         kind, numbers = self.kind, self.numbers
         end = numbers.get("ends")
         return RunRecord(
@@ -89,13 +86,7 @@ def to_plain(value: Any) -> Any:
 
 
 def flatten_numbers(numbers: Mapping[str, Any]) -> dict[str, float]:
-    """Return the finite numbers of a document by name, those of an object inside it under `OBJECT/NAME`.
-
-    Examples
-    --------
-    >>> flatten_numbers({"known": 4, "total": {"positives": 2, "rate": None}, "alerts": [{"matched": 1}], "target": "nps"})
-    {'known': 4.0, 'total/positives': 2.0}
-    """
+    """Return the finite numbers of a document by name, those of an object inside it under `OBJECT/NAME`."""
     found: dict[str, float] = {}
     for name, value in numbers.items():
         if isinstance(value, Mapping):

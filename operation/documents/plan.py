@@ -60,10 +60,7 @@ class CurvePoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InspectionPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Plan of an operation, with the 95 % interval of its expected detections.
-
-    `npsrisk select --plan` follows it, and `npsrisk debrief --plan` compares results with it.
-    """
+    """Plan of an operation, with the 95 % interval of its expected detections; `npsrisk select` and `npsrisk debrief` read it."""
 
     format: Literal[1] = 1
     operation: str
@@ -112,10 +109,7 @@ def build_plan(
     level: CalibrationLevel | None = None,
     departures: Mapping[str, str] | None = None,
 ) -> InspectionPlan:
-    """Build a plan from the scores of recent days, which the operation is expected to resemble.
-
-    `capacities` are inspections a day by office, '*' for any other. Without `level` the interval holds chance alone.
-    """
+    """Build a plan from the scores of recent days, with inspections a day by office, '*' for any other; without `level` the interval holds chance alone."""
     if not len(scores):
         raise BadInput(
             "no score to plan with",
@@ -124,7 +118,7 @@ def build_plan(
             expected="the scores of recent days",
             todo="score them with npsrisk score",
         )
-    OperationPeriod(details.begins, details.ends, details.ends).check()
+    OperationPeriod(details.begins, details.ends, details.ends)  # checks the dates
     ids, score, offices, days = _read_checked(scores)
     observed = len(np.unique(days))
     place = np.array(offices, dtype=object)

@@ -1,7 +1,6 @@
 """Tallies of an operation: inspections, detections and what the scores expected, by office, channel, route, week and selector."""
 
 from collections.abc import Hashable
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,8 @@ from scipy.signal import fftconvolve
 from scipy.stats import norm
 
 from consignments.records import Target
-from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
-from consignments.versions import select_counting_rows
-from operation.inspections import CONFIDENCE, NOT_GIVEN, OperationPeriod, estimate_rate
+from consignments.timestamps import US_PER_DAY, get_time_column_us
+from operation.inspections import CONFIDENCE, NOT_GIVEN, estimate_rate
 from training.data.training_set import compute_effective_sample_size, is_positive
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate
 from training.evaluation.traffic import index_office_days, select_at_capacity
@@ -48,10 +46,7 @@ class Tally(NamedTuple):
 
 
 class SelectorComparison(NamedTuple):
-    """Rate of a selector over the rate of random inspections, with the interval of Katz et al. (1978).
-
-    The rate of random inspections counts each with the inverse of its logged probability, and the interval their effective sample size. It is NaN if a side has no positive, or if some of several probabilities are missing.
-    """
+    """Rate of a selector over that of random inspections, weighted by probability, with the interval of Katz et al. (1978); NaN without detections."""
 
     selector: str
     ratio: Estimate
@@ -98,13 +93,7 @@ def compare_selectors(tallies: list[Tally], inspections: pd.DataFrame) -> list[S
 
 
 def estimate_expected(scores: NDArray[np.float64]) -> Estimate:
-    """Estimate how many positives calibrated scores expect; NaN without any score.
-
-    Examples
-    --------
-    >>> estimate_expected(np.array([0.5, 0.5, 0.1]))
-    Estimate(value=1.1, low=0.0, high=2.0)
-    """
+    """Estimate how many positives calibrated scores expect; NaN without any score."""
     if not len(scores):
         return Estimate(np.nan, np.nan, np.nan)
     below = np.cumsum(_compute_count_probabilities(np.clip(scores, 0.0, 1.0)))
@@ -113,10 +102,7 @@ def estimate_expected(scores: NDArray[np.float64]) -> Estimate:
 
 
 def _compute_count_probabilities(chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the Poisson binomial distribution: the probability of 0, 1, … successes (scipy's has at most 63 trials).
-
-    Joined halves have an error below 1e-15 in each probability (measured up to 100,000 trials).
-    """
+    """Compute the Poisson binomial distribution (scipy's has at most 63 trials); joined halves have an error below 1e-15."""
     if len(chances) > DIRECT_TRIALS:
         middle = len(chances) // 2
         halves = (_compute_count_probabilities(each) for each in (chances[:middle], chances[middle:]))
@@ -137,10 +123,7 @@ def _compare(positives: int, known: int, expected: Estimate) -> str:
 
 
 def _weigh_random(random: pd.DataFrame) -> tuple[float, float]:
-    """Weigh random inspections by the inverse of their probability; NaN if one of several probabilities is missing.
-
-    Returns positives and results as counts: the rate, and the effective sample size.
-    """
+    """Weigh random inspections by the inverse of their probability, as positives and results; NaN if one of several is missing."""
     probability = random["selection_probability"].to_numpy(np.float64)
     weight = np.ones(len(probability))
     # Without a logged probability, or with one for all, each inspection stands for the same number of consignments.
@@ -229,18 +212,6 @@ def classify_truth(
         for row in rows.to_dict("records")
     ]
     return _collect(rows.assign(handling=names))
-
-
-def select_received(consignments: pd.DataFrame, until: datetime) -> pd.DataFrame:
-    """Select the consignments that arrived before a time: of several versions the one that counts at this time."""
-    return consignments[select_counting_rows(consignments, to_us(until))]
-
-
-def select_arrivals(consignments: pd.DataFrame, period: OperationPeriod) -> pd.DataFrame:
-    """Select the consignments that arrived in a period: of several versions the one that counts at its end."""
-    received = select_received(consignments, period.ends)
-    received_us: NDArray[np.int64] = get_time_column_us(received, "received_at")
-    return received[received_us >= to_us(period.begins)]
 
 
 def _name_rank(within: bool | None) -> str:

@@ -1,7 +1,4 @@
-"""Drafts of messages from a detection: a seizure with indicators, and a warning from its facts.
-
-A draft has no signature. An officer who approves it signs it, and only then does it leave.
-"""
+"""Drafts of messages from a detection, without a signature: a seizure with indicators, and a warning from its facts."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,15 +20,10 @@ MAX_SHARING = 50
 VALID_DAYS = 90
 """Default validity of a warning, and of the indicators of a seizure."""
 MAX_COVER_CHARACTERS = 100
-GRAMS_PER_KILOGRAM = 1000
 
 
 class DraftOptions(NamedTuple):
-    """Values that all drafts of one call have in common.
-
-    Outcomes that are visible at `issued_at` count. `key` makes the indicators, and names the operation. `common` are the indicators
-    that are not sent, because many share them.
-    """
+    """Values that all drafts of one call have in common; `common` are the indicators that are not sent, because many share them."""
 
     author: str
     issued_at: datetime
@@ -61,10 +53,7 @@ def compute_case_reference(own: Pseudonyms, consignment_id: str) -> str:
 def find_common_indicators(
     consignments: Iterable[Consignment], found: Iterable[ConfirmedSeizure], key: OperationKey
 ) -> frozenset[str]:
-    """Find the indicators of seizures that more than `MAX_SHARING` own consignments have.
-
-    They belong to platforms, forwarders and frequent names. They would match honest traffic, and say nothing of a trafficker.
-    """
+    """Find the indicators that more than `MAX_SHARING` own consignments have: those of platforms, forwarders and frequent names."""
     wanted = {token for each in found for token in compute_indicators(each.consignment, key)}
     counts: Counter[str] = Counter()
     for c in consignments if wanted else ():
@@ -99,10 +88,7 @@ def draft_seizure(found: ConfirmedSeizure, options: DraftOptions, reference: str
 
 
 def draft_warning(seizure: Seizure) -> Warning | None:
-    """Draft a warning from the facts of a seizure: departure, HS code and cover. None if it has none of them.
-
-    It has no indicators, which the seizure sends already.
-    """
+    """Draft a warning from the facts of a seizure, without its indicators; None if it has no departure, HS code or cover."""
     if not (seizure.departure_country or seizure.hs_code or seizure.cover):
         return None
     return Warning(
@@ -122,14 +108,11 @@ def draft_warning(seizure: Seizure) -> Warning | None:
 
 def _describe_seizure(seizure: Seizure) -> str:
     what = (seizure.substance or seizure.substance_family or "substance").replace("_", " ")
-    grams = seizure.quantity_g
-    amount = "" if grams is None else f"{_format_grams(grams)} of "
+    grams, amount = seizure.quantity_g, ""
+    if grams is not None:
+        amount = f"{grams / 1000:.3g} kg of " if grams >= 1000 else f"{grams:.3g} g of "
     parts = [f"{amount}{what}"]
     parts += [f"from {seizure.departure_country}"] if seizure.departure_country else []
     parts += [f"declared as {seizure.cover}"] if seizure.cover else []
     parts += [f"concealed in {seizure.concealment.replace('_', ' ')}"] if seizure.concealment else []
     return f"{', '.join(parts)}, seized on {seizure.occurred_at:%Y-%m-%d}"
-
-
-def _format_grams(grams: float) -> str:
-    return f"{grams / GRAMS_PER_KILOGRAM:.3g} kg" if grams >= GRAMS_PER_KILOGRAM else f"{grams:.3g} g"

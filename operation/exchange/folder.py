@@ -4,7 +4,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from consignments.exchange.folder import (
 )
 from consignments.files.whole_files import replace_file
 from consignments.records import Alert
+from consignments.tables import build_frame, read_table, to_alerts, write_table
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.envelope import Envelope
 from models.signatures.key_holders import Partners
@@ -60,10 +61,6 @@ class ExchangeFolder:
     def open(cls) -> "ExchangeFolder":
         """Open the directory that the settings name; it need not exist."""
         return cls(Settings.read().exchange_dir)
-
-    def read_partners(self) -> Partners:
-        """Read the partners."""
-        return Partners.read(self.partners_file)
 
     def read_keys(self) -> OperationKeys:
         """Read the keys of the operations."""
@@ -103,7 +100,7 @@ class ExchangeFolder:
 
     def read_messages(self, folder: Path, now: datetime) -> Iterator[tuple[Path, SignedMessage | Refused]]:
         """Read the messages of a folder, each checked."""
-        partners, keys = self.read_partners(), self.read_keys()
+        partners, keys = Partners.read(self.partners_file), self.read_keys()
         paths = sorted(folder.glob(f"*{MESSAGE_SUFFIX}"))
         if len(paths) > MAX_FILES:
             raise BadInput(
@@ -186,24 +183,15 @@ REFUSED_STATUSES = (400, 413, 422)
 class AlertTable:
     """An alert table that messages change; columns that an alert does not have would be lost, so nothing is written then."""
 
-    def __init__(
-        self, alerts: Iterable[Alert] = (), further: Sequence[str] = (), where: str = "alerts"
-    ) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path, self._changed = path, not path.exists()
+        self._alerts: dict[str, Alert] = {}
+        self._further: list[str] = []
         self.withdrawn: set[str] = set()
-        self._alerts = {alert.alert_id: alert for alert in alerts}
-        self._further, self._where = further, where
-        self._changed = False
-
-    @classmethod
-    def read(cls, path: Path) -> "AlertTable":
-        """Read the table; there are no alerts if it does not exist."""
-        from consignments.tables import read_table, to_alerts
-
-        if not path.exists():
-            return cls()
-        frame = read_table(path, Alert, strict=True).frame
-        further = sorted(set(frame.columns) - set(Alert.__struct_fields__))
-        return cls(to_alerts(frame), further, str(path))
+        if path.exists():
+            frame = read_table(path, Alert, strict=True).frame
+            self._alerts = {alert.alert_id: alert for alert in to_alerts(frame)}
+            self._further = sorted(set(frame.columns) - set(Alert.__struct_fields__))
 
     def apply(self, message: AnyMessage, received_at: datetime, administration: str | None) -> int:
         """Apply a message that an administration received; return how many alerts changed."""
@@ -216,21 +204,19 @@ class AlertTable:
         self._alerts.update((alert.alert_id, alert) for alert in changes)
         return len(changes)
 
-    def write(self, path: Path) -> None:
+    def write(self) -> None:
         """Write the table, if it does not exist or an alert changed."""
-        from consignments.tables import build_frame, write_table
-
-        if not self._changed and path.exists():
+        if not self._changed:
             return
         if self._further:
             raise BadInput(
                 "messages cannot change a table with further columns",
-                where=self._where,
+                where=str(self._path),
                 got=", ".join(self._further),
                 expected="an alert table of your own",
                 todo="use --service for the alerts of a service, or name another table",
             )
-        write_table(build_frame(list(self._alerts.values()), Alert), path)
+        write_table(build_frame(list(self._alerts.values()), Alert), self._path)
 
 
 def post_messages(service: str, accepted: Iterable[tuple[Path, SignedMessage]]) -> list[Refused]:

@@ -47,10 +47,7 @@ def draft_reports(
 
 
 def list_confirmed(tables: Tables, as_of: datetime, target: Target) -> list[ConfirmedSeizure]:
-    """List the detections that are confirmed at a time, in the order in which they became known.
-
-    A result that was later withdrawn is not listed: the last visible one stands.
-    """
+    """List the detections whose last visible result stands at a time, in the order in which they became known."""
     assert tables.outcomes is not None
     current = select_current_outcomes(tables.outcomes, to_us(as_of))
     result = current["result"] if "result" in current else pd.Series(None, index=current.index, dtype=object)

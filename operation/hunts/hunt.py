@@ -62,10 +62,7 @@ class HuntLimits(NamedTuple):
 
 
 class HuntRow(NamedTuple):
-    """A consignment of a hunt, what it shares with the target, its scores, and its ranks among what is in hand in its office.
-
-    The state is `in hand`, `not inspected`, `release`, a result, `pending` or `missed`.
-    """
+    """A consignment of a hunt: its state, what it shares with the target, its scores, and its ranks among what is in hand in its office."""
 
     consignment_id: str
     spelling: str
@@ -150,10 +147,7 @@ def build_consignment_target(c: Consignment, as_of: datetime, text: str = "") ->
 
 
 def hunt(target: HuntTarget, limits: HuntLimits, arrivals: Iterable[Found], rescore: Rescore) -> Hunt:
-    """Find what shares something with a target, whenever it was valid, and rank again what is in hand.
-
-    `arrivals` are the consignments of the period, other than the target, with their states.
-    """
+    """Find what shares something with a target, whenever it was valid, among the arrivals of the period, and rank again what is in hand."""
     lasting = structs.replace(target.alert, issued_at=limits.begins, expires_at=None)
     alerts = Alerts([lasting], keys=target.keys)
     found = [(row._replace(shared=_find_shared(alerts, c)), c) for row, c in arrivals]

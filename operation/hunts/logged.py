@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from consignments.errors import NpsriskError
-from consignments.records import Alert, Consignment
+from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, convert_us_to_day, to_datetime, to_us
 from operation.day_list import DayList
 from operation.hunts.hunt import (
@@ -50,7 +50,7 @@ class LogHunter:
         """Find what shares something with a consignment, or with an alert; None if there is no such target, or its content was deleted."""
         limits = HuntLimits(to_datetime(now_us))
         with self._turn, LogReader.open_to_read(self._url) as log:
-            target = find_alert(log, entries, name) if alert else _find_target(log, entries, name, limits)
+            target = find_target(log, entries, name, limits, alert=alert)
             if target is None:
                 return None
             arrivals = _read_arrivals(log, entries, target.name, limits)
@@ -72,19 +72,17 @@ class LogHunter:
         return [*scored, *rows[len(scored) :]], ""
 
 
-def find_alert(log: LogReader, entries: EventCodec, alert_id: str) -> HuntTarget | None:
-    """Find the latest version of an alert as a target; None if there is none."""
-    found: Alert | None = None
-    for event in log.read_events(until=log.last_sequence, kinds=("alert",)):
-        alert = entries.alerts.decode(event)
-        found = alert if alert.alert_id == alert_id else found
-    return None if found is None else HuntTarget(alert_id, "", found, None)
-
-
-def _find_target(log: LogReader, entries: EventCodec, name: str, limits: HuntLimits) -> HuntTarget | None:
-    latest = find_counting_version(log.read_consignment_events(name))
-    c = None if latest is None else entries.find_consignment(latest)
-    return None if c is None else build_consignment_target(c, limits.as_of)
+def find_target(
+    log: LogReader, entries: EventCodec, name: str, limits: HuntLimits, *, alert: bool
+) -> HuntTarget | None:
+    """Find a consignment, or the latest version of an alert, as a target; None if there is none, or its content was deleted."""
+    if not alert:
+        latest = find_counting_version(log.read_consignment_events(name))
+        c = None if latest is None else entries.find_consignment(latest)
+        return None if c is None else build_consignment_target(c, limits.as_of)
+    alerts = map(entries.alerts.decode, log.read_events(until=log.last_sequence, kinds=("alert",)))
+    found = [each for each in alerts if each.alert_id == name]
+    return HuntTarget(name, "", found[-1], None) if found else None
 
 
 def _read_arrivals(log: LogReader, entries: EventCodec, target: str, limits: HuntLimits) -> Iterator[Found]:

@@ -46,12 +46,12 @@ def find_alert_target(tables: Tables, alert_id: str) -> HuntTarget:
 def hunt_tables(
     tables: Tables, target: HuntTarget, limits: HuntLimits, score: ScoreRows | None = None
 ) -> Hunt:
-    """Find in tables what shares something with a target, and rank again what is in hand.
-
-    What became visible after the time of the hunt is ignored. Without `score` there are no scores and ranks.
-    """
-    known = _select_known(tables, limits)
-    frame = known.consignments
+    """Find in tables what shares something with a target, without what became visible after the time of the hunt; without `score` there are no scores and ranks."""
+    frame, alerts = tables.consignments, tables.alerts
+    frame = frame[frame["received_at"] < limits.as_of].reset_index(drop=True)
+    known = Tables(
+        frame, tables.outcomes, None if alerts is None else alerts[alerts["issued_at"] <= limits.as_of]
+    )
     others = (frame["consignment_id"] != target.name) & (frame["received_at"] >= limits.begins)
     inside = np.flatnonzero(others.to_numpy(bool) & select_counting_rows(frame))
     if not len(inside):
@@ -63,7 +63,11 @@ def hunt_tables(
             todo="look further back with --days, or choose another --as-of",
         )
     results = _read_results(known, limits)
-    arrivals = [_describe(c, results, limits) for c in to_consignments(frame.iloc[inside], Consignment)]
+    arrivals = []
+    for c in to_consignments(frame.iloc[inside], Consignment):
+        assert c.received_at is not None
+        state = limits.find_state(results.get(c.consignment_id), c.received_at)
+        arrivals.append((HuntRow(c.consignment_id, c.consignment_id, c.office, c.received_at, state), c))
     places = {row.consignment_id: place for place, (row, _) in zip(inside.tolist(), arrivals, strict=True)}
 
     def rescore(found: list[Found]) -> tuple[list[HuntRow], str]:
@@ -82,22 +86,6 @@ def hunt_tables(
         ], ""
 
     return hunt(target, limits, arrivals, rescore)
-
-
-def _describe(c: Consignment, results: dict[str, str], limits: HuntLimits) -> Found:
-    assert c.received_at is not None
-    state = limits.find_state(results.get(c.consignment_id), c.received_at)
-    return HuntRow(c.consignment_id, c.consignment_id, c.office, c.received_at, state), c
-
-
-def _select_known(tables: Tables, limits: HuntLimits) -> Tables:
-    """Drop what became known after the time of the hunt."""
-    frame, alerts = tables.consignments, tables.alerts
-    return Tables(
-        frame[frame["received_at"] < limits.as_of].reset_index(drop=True),
-        tables.outcomes,
-        None if alerts is None else alerts[alerts["issued_at"] <= limits.as_of],
-    )
 
 
 def _read_results(tables: Tables, limits: HuntLimits) -> dict[str, str]:

@@ -111,18 +111,6 @@ def test_a_withdrawn_result_lowers_the_score_again() -> None:
     assert max(row.score_now for row in found.in_hand) == 0
 
 
-def test_the_hunt_of_a_log_gives_the_same_scores() -> None:
-    tables = make_tables(CLEAR)
-    rows = tables.consignments.sort_values("received_at").reset_index(drop=True)
-    rows["sequence"] = 10 * np.arange(1, len(rows) + 1)
-    outcomes = tables.outcomes.assign(sequence=[75, 35])
-    found = run(Tables(rows, outcomes), score=score_by_detections).hits
-    assert frame(found).set_index("consignment_id").loc["WAITING", ["score_then", "score_now"]].tolist() == [
-        0,
-        1,
-    ]
-
-
 def make_log(tables: Tables) -> Tables:
     """Number the rows of both tables in the order of their times, as in the log of a service."""
     arrivals = tables.consignments.sort_values("received_at").reset_index(drop=True)
@@ -187,10 +175,3 @@ def test_unknown_names_and_empty_periods_are_refused() -> None:
         find_alert_target(tables, "A")
     with pytest.raises(BadInput, match=r"no consignment was received.*2024-03-07 to 2024-03-08.*--days"):
         run(tables, HuntLimits(day(4.5), days=1))
-
-
-def test_the_plain_form_is_json() -> None:
-    plain = run(make_tables(CLEAR)).to_plain()
-    assert plain["hits"][0]["consignment_id"] == "WAITING"
-    assert plain["hits"][0]["score_now"] is None
-    assert pd.Timestamp(plain["hits"][0]["received_at"]) == pd.Timestamp(day(5))

@@ -50,11 +50,7 @@ class TimelineEntry(NamedTuple):
 
 
 class ConsignmentView(NamedTuple):
-    """A consignment with all that a page shows of it.
-
-    `latest` is the version that counts, `decision` the same if it was scored. `personal` is None if personal fields are not shown, and
-    `personal_fault` says why they cannot be. The timeline begins with the latest entry; `left_out` are those before it. `outcome` is the valid one.
-    """
+    """A consignment with all that a page shows of it; `decision` is its latest version if it was scored, `personal` None if it is not shown."""
 
     name: str
     spelling: str

@@ -1,8 +1,4 @@
-"""Draft messages of a confirmed detection, for an officer to approve: a seizure with indicators, and a warning from its facts.
-
-The page shows the documents as they would leave. The service asks for the same documents when they are approved, and signs them
-only if nothing has changed.
-"""
+"""Draft messages of a confirmed detection as they would leave; the service asks for the same again when an officer approves them."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -52,12 +52,7 @@ class ListQuery(NamedTuple):
 
 
 def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any]:
-    """Return the values of the page of a list.
-
-    `total` are the rows of the office, `matching` those that match the filters; `first` is the number of the first row of the page among
-    these, from 1. `line_after` is the position on the page after which the capacity line is drawn: 0 is above the first row, and None
-    if it is on another page.
-    """
+    """Return the values of the page of a list; `line_after` is the row after which the line of the capacity is drawn, None if on another page."""
     query = ListQuery.parse(request.query, request.now_us)
     rows, day, nearest = sources.lists.get(query.day), format_day(query.day), None
     offices, office = _find_office(rows, query, viewer)
@@ -97,10 +92,7 @@ def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dic
 
 
 def find_place(day: DayList, query: ListQuery, viewer: Viewer, name: str) -> dict[str, Any]:
-    """Find the place of a consignment on a list: its rank, the page of its row, the number of rows, and the rows before and after it.
-
-    If it no longer matches the filters, its neighbours are those of its rank.
-    """
+    """Find rank, page and neighbours of a consignment on a list; if it no longer matches the filters, the neighbours are those of its rank."""
     _, office = _find_office(day, query, viewer)
     _, matching = _select_rows(day, office, query)
     row = day.rows.get(name)

@@ -31,10 +31,7 @@ class PageNotFound(Exception):
 
 
 class PageSources:
-    """The sources of all pages; `BadSetting` or `ServiceFault` if the log or its keys cannot be used.
-
-    `keys` are those of the exchange directory; more come when an alert or a hunt is read. `key_fault` says why they could not be read again.
-    """
+    """The sources of all pages; `keys` are those of the exchange directory, and `key_fault` says why they could not be read again."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, url = settings, settings.database_url

@@ -39,10 +39,7 @@ def explain_decision(event: DecisionEvent, models: PastModels) -> tuple[list[Rea
 
 
 def draw_waterfall(reasons: Sequence[Reason], base: float | None, texts: PageTexts) -> dict[str, Any]:
-    """Draw the strongest reasons as bars, the others as one bar, and the whole; `complete` if the bars add up to the score.
-
-    A bar has its text, what it adds in log-odds, and its two ends. The next bar begins where it ends.
-    """
+    """Draw the strongest reasons as bars, the others as one, and the whole; `complete` if the bars add up to the score."""
     ranked = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     shown, others = ranked[:MAX_BARS], ranked[MAX_BARS:]
     steps = [("; ".join(fact.text for fact in each.facts) or each.text, each.contribution) for each in shown]

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.examples import make_consignment, make_outcome
+from support.examples import day, make_consignment, make_outcome
 from support.officer import Officer, read_text, serving_desk
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, settings_in
+
+from consignments.records import Alert
+from operation.desk.formats import render_template
+from operation.desk.messages import PageRequest, Viewer
+from operation.yields import YieldCounts
 
 pytestmark = pytest.mark.usefixtures("own_keys")
 HOSTILE = "<script>alert(1)</script>"
@@ -71,3 +76,17 @@ def test_a_damaged_key_file_is_named_and_stops_nothing(officer: Officer, partner
     text = read_text(officer.get_until("/alerts", "cannot be read"))
     assert "the file holds no operation key" in text
     assert "XA/W-1" in text
+
+
+def test_an_imported_alert_that_nothing_can_match_says_so() -> None:
+    row = {
+        "alert": Alert("A-9", issued_at=day(0), substance_family="nitazene"),
+        "patterns": [],
+        "indicators": 0,
+        "active": True,
+        "counts": YieldCounts(0, 0, None, 0, 0, 0, 0),
+    }
+    request = PageRequest("alerts", {}, Viewer("key", "K. Lee", ("read",)), "", 0)
+    values = {"rows": [row], "messages": [], "key_fault": "", "personal": False}
+    page = render_template("alerts", request, values, 200).html.decode()
+    assert "names nothing that a consignment could match" in page

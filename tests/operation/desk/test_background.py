@@ -8,25 +8,6 @@ from operation.desk import background
 from operation.desk.background import BackgroundValue, BackgroundValues
 
 
-def test_a_slow_value_is_missing_at_first_and_there_when_it_is_complete(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(background, "WAIT_SECONDS", 0.01)
-    complete, reads = threading.Event(), list[int]()
-
-    def read() -> str:
-        reads.append(1)
-        complete.wait(10)
-        return "value"
-
-    value = BackgroundValue(read)
-    assert [value.get(), value.get()] == [None, None]
-    complete.set()
-    monkeypatch.setattr(background, "WAIT_SECONDS", 10.0)
-    assert value.get() == "value"
-    assert len(reads) == 1
-
-
 def test_a_fault_is_raised_and_the_next_page_reads_again() -> None:
     results = iter([ValueError("damaged"), None])
 

@@ -110,31 +110,6 @@ def test_an_officer_decides_by_clicks(browser: Browser, url: str) -> None:
     assert browser.run("document.cookie") == ""
 
 
-def test_a_wrong_key_and_an_expired_key_stay_outside(chromium: Browser, url: str) -> None:
-    for key in ("wrong", "old"):
-        sign_in(chromium, url, key)
-        assert "unknown or has expired" in chromium.text("[role=alert]")
-        chromium.open(f"{url}/model")
-        assert chromium.text("h1") == "Sign in"
-
-
-@pytest.mark.slow
-def test_an_override_asks_for_its_reason(browser: Browser, url: str) -> None:
-    browser.open(f"{url}/?band=routine")
-    if not browser.run("!!document.querySelector('tbody th a')"):
-        browser.open(f"{url}/?band=high")
-    routine = "band=routine" in browser.run("location.href")
-    browser.click("tbody th a", loads=True)
-    against = f'button[value="{"inspect" if routine else "release"}"]'
-    browser.click(against, loads=True)
-    assert "Give the reason" in browser.text("[role=alert]")
-    assert browser.run("document.activeElement.id") == "reason"
-    browser.type("#reason", "tip of a partner")
-    browser.click("section[aria-labelledby=decide] input[name=go]")
-    browser.click(against, loads=True)
-    assert "overrides the proposal" in browser.text(".timeline")
-
-
 def read_proposal(browser: Browser) -> str:
     """Return the access key of what the page proposes."""
     return "i" if "proposes to inspect" in browser.text("section[aria-labelledby=decide]") else "r"
@@ -185,21 +160,6 @@ def test_the_table_of_items_breaks_no_word_on_a_telephone(browser: Browser, url:
     browser.open(f"{url}/consignment?id=RB060")
     wide = "[...document.querySelectorAll('table td, table th')].every(e => e.offsetWidth === 0 || e.offsetWidth > 60)"
     assert browser.run(wide)
-
-
-@pytest.mark.slow
-def test_a_result_is_recorded_and_filtered_by_its_family(browser: Browser, url: str) -> None:
-    browser.open(f"{url}/consignment?id=RB050")
-    browser.click("input[value=nps]")
-    browser.type("#substance", "4-CMC")
-    browser.run("document.querySelector('#substance_family').value = 'cathinone'")
-    browser.type("#quantity_g", "12.5")
-    browser.click("section[aria-labelledby=result-title] button", loads=True)
-    assert "4-CMC, 12.5 g" in browser.text(".timeline")
-    browser.open(f"{url}/")
-    browser.run("document.querySelector('#family').value = 'cathinone'")
-    browser.click(".filters button", loads=True)
-    assert browser.run("[...document.querySelectorAll('tbody th a')].map(a => a.textContent)") == ["RB050"]
 
 
 @pytest.mark.slow
@@ -262,16 +222,6 @@ def test_hostile_texts_run_nothing(browser: Browser, url: str) -> None:
     assert "Scores, not recorded" in browser.text("main")
     assert "owned" not in browser.run("document.title")
     assert browser.errors == []
-
-
-@pytest.mark.slow
-def test_a_reader_of_another_office_sees_an_empty_list(chromium: Browser, url: str) -> None:
-    sign_in(chromium, url, "jeju")
-    assert "No consignment was scored for your offices" in chromium.text("main")
-    chromium.open(f"{url}/consignment?id=RB001")
-    assert chromium.text("h1") == "Not found"
-    chromium.click(".out button", loads=True)
-    assert chromium.text("h1") == "Sign in"
 
 
 PAGES = (

@@ -1,14 +1,16 @@
 """The process of the pages: it is started again if it ends, ends with the service, and never holds up a score."""
 
 import os
+import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.examples import make_consignment
-from support.officer import Officer, serving_desk
+from support.officer import Officer, read_text, serving_desk
 from support.serving_examples import Client, publish, settings_in
 
 from consignments.errors import ServiceFault
@@ -39,55 +41,61 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_a_process_that_was_killed_is_started_again_and_ends_with_the_service(
-    tmp_path: Path, bundle: Path
-) -> None:
-    publish(tmp_path, bundle, "1")
-    with serving_desk(settings_in(tmp_path)) as client:
-        client.post("/v1/scores", make_consignment("RB1"))
-        person, pages = Officer(client), find_process(client)
-        assert person.get("/login").status_code == 200
-        assert person.get("/").status_code == 303
-        assert pages._process is None, "nobody has signed in"
-        assert person.sign_in(person="K. Lee").status_code == 200
-        first = get_pid(pages)
-        os.kill(first, signal.SIGKILL)
-        answers = [person.get("/alerts").status_code for _ in range(2)]
-        assert answers[1] == 200
-        second = get_pid(pages)
-        assert second != first
-        assert os.getsid(second) == os.getsid(0)
-        assert os.getpgid(second) == second
-        assert client.post("/v1/scores", make_consignment("RB2")).status_code == 200
-    end = time.monotonic() + 10
-    while is_running(second) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not is_running(second)
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Client]:
+    """A service without API keys."""
+    folder = tmp_path_factory.mktemp("process")
+    publish(folder, bundle, "1")
+    with serving_desk(settings_in(folder)) as opened:
+        assert opened.post("/v1/scores", make_consignment("RB1")).status_code == 200
+        yield opened
 
 
-def test_too_many_pages_at_once_are_refused(
-    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(tmp_path, bundle, "1")
+def test_the_process_starts_for_a_person_with_a_name_and_not_before(client: Client) -> None:
+    person = Officer(client)
+    assert person.get("/login").status_code == 200
+    assert person.get("/").status_code == 303
+    assert person.sign_in(person=" ").status_code == 401
+    assert find_process(client)._process is None, "nobody has signed in"
+    assert person.sign_in(person="K. Lee").status_code == 200
+    page = person.get("/consignment?id=RB1").text
+    last = re.search(r'name="last" value="(\d+)"', page)
+    assert last is not None
+    sent = {"form": "action", "id": "RB1", "last": last[1], "action": "request_screening"}
+    assert "by K. Lee" in read_text(person.send("/consignment", **sent))
+
+
+def test_too_many_pages_at_once_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = Officer(client)
     monkeypatch.setattr(page_process, "MAX_WAITING", 0)
-    with serving_desk(settings_in(tmp_path)) as client:
-        person = Officer(client)
-        assert person.sign_in(person="K. Lee").status_code == 503
-        assert client.post("/v1/scores", make_consignment("RB1")).status_code == 200
+    assert person.sign_in(person="K. Lee").status_code == 503
+    assert client.post("/v1/scores", make_consignment("RB3")).status_code == 200
 
 
 def test_the_service_gets_the_whole_fault_of_a_page_for_its_log(
-    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_sources: PageSources, request: PageRequest, _viewer: Viewer) -> dict[str, Any]:
         raise ServiceFault("the log cannot be read", where=request.view)
 
-    publish(tmp_path, bundle, "1")
-    with serving_desk(settings_in(tmp_path)) as client:
-        renderer = PageRenderer(client.service.settings)
-        monkeypatch.setitem(VIEWS, "/etc/secret", fail)
-        answer = renderer.render(PageRequest("/etc/secret", {}, Viewer("key", "K. Lee", ("read",)), "", 0))
-        renderer.close()
-    assert answer.status == 503
-    assert "/etc/secret" in answer.error
-    assert b"/etc/secret" not in answer.html
+    monkeypatch.setitem(VIEWS, "/etc/secret", fail)
+    renderer = PageRenderer(client.service.settings)
+    answer = renderer.render(PageRequest("/etc/secret", {}, Viewer("key", "K. Lee", ("read",)), "", 0))
+    renderer.close()
+    assert (answer.status, "/etc/secret" in answer.error, b"/etc/secret" in answer.html) == (503, True, False)
+
+
+def test_a_process_that_was_killed_is_started_again_and_ends_with_the_service(client: Client) -> None:
+    person, pages = Officer(client), find_process(client)
+    assert person.sign_in(person="K. Lee").status_code == 200
+    first = get_pid(pages)
+    os.kill(first, signal.SIGKILL)
+    assert [person.get("/alerts").status_code for _ in range(2)][1] == 200
+    second = get_pid(pages)
+    assert (second != first, os.getsid(second), os.getpgid(second)) == (True, os.getsid(0), second)
+    assert client.post("/v1/scores", make_consignment("RB2")).status_code == 200
+    client.portal.call(pages.stop)
+    end = time.monotonic() + 10
+    while is_running(second) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_running(second)
