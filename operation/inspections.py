@@ -88,6 +88,8 @@ def join_inspections(
     described = described.reset_index(drop=True)
     presented = rows["status"].eq("inspected").to_numpy(bool)
     final = presented & (rows["result"].notna() & rows["result"].ne("pending")).to_numpy(bool)
+    days = pd.to_datetime(selected_us[inside], unit="us", utc=True).normalize()
+    mondays = days - pd.to_timedelta(days.day_of_week, unit="D")
     score = np.full(len(rows), np.nan)
     if scores is not None:
         latest = scores.drop_duplicates("consignment_id", keep="last").set_index("consignment_id")
@@ -101,7 +103,7 @@ def join_inspections(
             "departure_country": fill_missing(described["departure_country"]),
             "hs_chapter": fill_missing(find_hs_chapters(described)),
             "received_at": described["received_at"],
-            "week": _find_weeks(selected_us[inside]),
+            "week": [f"{day:%Y-%m-%d}" for day in mondays],
             "selected_by": rows["selected_by"],
             "selection_probability": rows["selection_probability"].astype(np.float64),
             "presented": presented,
@@ -146,12 +148,6 @@ def _find_selection_times(outcomes: pd.DataFrame) -> NDArray[np.int64]:
         given = get_time_column_us(outcomes, name)
         times = np.where(given == NO_TIME, times, given)
     return times
-
-
-def _find_weeks(times_us: NDArray[np.int64]) -> list[str]:
-    """Find the Monday of each time's UTC week, as ISO date."""
-    days = pd.to_datetime(times_us, unit="us", utc=True).normalize()
-    return [str(day.date()) for day in days - pd.to_timedelta(days.day_of_week, unit="D")]
 
 
 class AlertYield(NamedTuple):

@@ -13,8 +13,7 @@ REST_RATIO = 5.0
 """A value is read again if a page needs it and it is older than this number of times that reading took."""
 WAIT_SECONDS = 2.0
 """Seconds that a page waits for the first value. Other pages wait meanwhile."""
-MAX_THREADS = 40
-THREADS = create_executor("values", MAX_THREADS)
+THREADS = create_executor("values", 40)
 
 
 class BackgroundValue(Generic[T]):

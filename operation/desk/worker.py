@@ -16,10 +16,7 @@ FAILED = PageAnswer(
 
 
 def main() -> None:
-    """Answer requests until the connection closes, which happens whenever the service ends.
-
-    A failure is logged without texts of the request, which may contain personal data.
-    """
+    """Answer requests until the service closes the connection; a failure is logged without texts of the request."""
     configure_logging()
     with suppress(EOFError, ConnectionError), Connection(sys.stdin.fileno()) as pipe:
         renderer = PageRenderer(Settings.model_validate_json(pipe.recv_bytes()))

@@ -10,7 +10,7 @@ from operation.desk.acts import PLAIN
 from operation.desk.messages import PageRequest, Viewer
 from operation.desk.views.consignment import read_view
 from operation.desk.views.sources import PageSources
-from operation.hunts.hunt import HUNT_DAYS, IN_HAND_DAYS, Hunt
+from operation.hunts.hunt import HUNT_DAYS, IN_HAND_DAYS
 from serving.event_log.events import ArrivalEvent
 from serving.event_log.reader import LogReader
 
@@ -95,9 +95,13 @@ def view_hunt(sources: PageSources, request: PageRequest, viewer: Viewer) -> dic
     found = None if reading is None else reading.get()
     if reading is None or (found is None and not reading.complete):
         return None
-    linked, hidden = (
-        ([], set()) if alert or found is None else _list_linked(sources, name, found, now_us, viewer)
-    )
+    linked, hidden = list[LinkedConsignment](), set[str]()  # and not named by the hunt
+    table = None if found is None or alert else sources.links.get()
+    if found is not None and table is not None and (trace := find_trace(table, name, now_us)):
+        named = {row.consignment_id for row in found.hits}
+        near = (each for each in trace.consignments if each.distance == 1)
+        linked = [each for each in near if each.consignment_id not in named]
+        hidden = find_foreign(trace, table, sources.log, viewer)
     hits, in_hand = (
         [row for row in rows if viewer.may_see(row.office)]
         for rows in (([], []) if found is None else (found.hits, found.in_hand))
@@ -116,16 +120,3 @@ def view_hunt(sources: PageSources, request: PageRequest, viewer: Viewer) -> dic
         "in_hand": in_hand[:MAX_IN_HAND],
         "in_hand_count": len(in_hand),
     }
-
-
-def _list_linked(
-    sources: PageSources, name: str, found: Hunt, now_us: int, viewer: Viewer
-) -> tuple[list[LinkedConsignment], set[str]]:
-    """List the linked consignments that a hunt does not name, and those of other offices among them."""
-    table = sources.links.get()
-    trace = None if table is None else find_trace(table, name, now_us)
-    if table is None or trace is None:
-        return [], set()
-    named = {row.consignment_id for row in found.hits}
-    linked = [each for each in trace.consignments if each.distance == 1 and each.consignment_id not in named]
-    return linked, find_foreign(trace, table, sources.log, viewer)

@@ -47,10 +47,6 @@ class PageRenderer:
     def __init__(self, settings: Settings) -> None:
         self.sources = PageSources(settings)
 
-    def close(self) -> None:
-        """Close the log."""
-        self.sources.log.close()
-
     def render(self, request: PageRequest) -> PageAnswer:
         """Render a page; a fault becomes a page that says what is wrong."""
         texts = load_texts()

@@ -83,7 +83,7 @@ def renderer(client: Client) -> Iterator[PageRenderer]:
     """The renderer of the page process, in this process, which is not of low priority."""
     made = PageRenderer(client.service.settings)
     yield made
-    made.close()
+    made.sources.log.close()
 
 
 def render(renderer: PageRenderer, offices: tuple[str, ...] | None = None, **query: str) -> tuple[int, str]:

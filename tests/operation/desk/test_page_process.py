@@ -81,7 +81,7 @@ def test_the_service_gets_the_whole_fault_of_a_page_for_its_log(
     monkeypatch.setitem(VIEWS, "/etc/secret", fail)
     renderer = PageRenderer(client.service.settings)
     answer = renderer.render(PageRequest("/etc/secret", {}, Viewer("key", "K. Lee", ("read",)), "", 0))
-    renderer.close()
+    renderer.sources.log.close()
     assert (answer.status, "/etc/secret" in answer.error, b"/etc/secret" in answer.html) == (503, True, False)
 
 
