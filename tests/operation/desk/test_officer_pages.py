@@ -86,6 +86,16 @@ def bearer(key: str) -> dict[str, str]:
     return {"content-type": "application/json", "authorization": f"Bearer {key}"}
 
 
+def score(client: Client, name: str, **changes: Any) -> None:
+    assert (
+        client.post("/v1/scores", make_consignment(name, **changes), headers=bearer("all")).status_code == 200
+    )
+
+
+def read_json(client: Client, path: str) -> Any:
+    return client.get(path, headers=bearer("all")).json()
+
+
 @pytest.fixture
 def officer(client: Client) -> Officer:
     HOUR.now_us = max(HOUR.now_us, to_us(day(20)))
@@ -96,15 +106,7 @@ def officer(client: Client) -> Officer:
 
 def test_without_a_session_every_page_leads_to_the_form_to_sign_in(client: Client) -> None:
     person = Officer(client)
-    for path in (
-        "/",
-        "/consignment?id=RB1",
-        "/links?id=RB1",
-        "/draft?id=RB1",
-        "/alerts",
-        "/model",
-        "/try",
-    ):
+    for path in ("/", "/consignment?id=RB1", "/links?id=RB1", "/draft?id=RB1", "/alerts", "/model", "/try"):
         page = person.get(path)
         assert (page.status_code, page.headers["location"].partition("?")[0]) == (303, "/login")
     assert person.get(page.headers["location"]).status_code == 200
@@ -440,7 +442,7 @@ def decide(officer: Officer, name: str, action: str, reason: str = "", **further
 
 
 def test_a_decision_is_in_the_log_with_who_and_why(client: Client, officer: Officer) -> None:
-    client.post("/v1/scores", make_consignment("RB30"), headers=bearer("all"))
+    score(client, "RB30")
     assert decide(officer, "RB30", "request_information", "value & goods <differ>").status_code == 200
     assert decide(officer, "RB30", "release", "opened by mistake").status_code == 200
     assert "released" in read_text(officer.get(LIST))
@@ -453,14 +455,14 @@ def test_a_decision_is_in_the_log_with_who_and_why(client: Client, officer: Offi
         "opened by mistake",
     ):
         assert shown in text
-    given = client.get("/v1/consignments/RB30", headers=bearer("all")).json()["actions"]
+    given = read_json(client, "/v1/consignments/RB30")["actions"]
     assert [(each["action"], each["by"]) for each in given] == [
         ("request_information", "K. Lee"), ("release", "K. Lee"),
     ]  # fmt: skip
 
 
 def test_an_override_asks_for_its_reason_and_says_so_in_the_history(client: Client, officer: Officer) -> None:
-    client.post("/v1/scores", make_consignment("RB7", office="Jeju"), headers=bearer("all"))
+    score(client, "RB7", office="Jeju")
     wanted = SELECT | {"office": "Jeju"}
     assert len(client.post("/v1/selections", wanted, headers=bearer("all")).json()["selections"]) == 1
     page = decide(officer, "RB7", "release", "   ")
@@ -474,7 +476,7 @@ def test_an_override_asks_for_its_reason_and_says_so_in_the_history(client: Clie
 
 
 def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Officer) -> None:
-    client.post("/v1/scores", make_consignment("RB8"), headers=bearer("all"))
+    score(client, "RB8")
     last = re.search(r'name="last" value="(\d+)"', officer.get("/consignment?id=RB8").text)[1]  # type: ignore[index]
     client.post(
         "/v1/actions",
@@ -499,7 +501,7 @@ def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Offic
 def test_a_decision_of_another_officer_that_comes_while_this_one_is_checked_counts_as_new(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.post("/v1/scores", make_consignment("RB41", office="Busan"), headers=bearer("all"))
+    score(client, "RB41", office="Busan")
     person, active, record = Officer(client), client.service.active, Intake.record_action
     person.sign_in("busan")
 
@@ -517,7 +519,7 @@ def test_a_decision_of_another_officer_that_comes_while_this_one_is_checked_coun
 def test_a_consignment_that_is_not_on_disk_yet_can_be_decided(
     client: Client, officer: Officer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.post("/v1/scores", make_consignment("RB42"), headers=bearer("all"))
+    score(client, "RB42")
     waiting = client.service.log.read_consignment_events("RB42")
     monkeypatch.setattr(client.service.active.committer, "list_pending", lambda: waiting)
     monkeypatch.setattr(client.service.log, "read_consignment_events", lambda *_: [])
@@ -527,7 +529,7 @@ def test_a_consignment_that_is_not_on_disk_yet_can_be_decided(
 
 
 def test_a_result_goes_the_way_of_the_interface(client: Client, officer: Officer) -> None:
-    client.post("/v1/scores", make_consignment("RB9"), headers=bearer("all"))
+    score(client, "RB9")
     sent = {
         "form": "outcome", "id": "RB9", "result": "nps",
         "inspected_at": "2024-03-05T10:00", "substance": "4-CMC", "substance_family": "cathinone", "quantity_g": "12,5",
@@ -547,7 +549,7 @@ def test_a_result_goes_the_way_of_the_interface(client: Client, officer: Officer
     page = officer.send("/consignment", **sent)
     assert page.status_code == 200
     assert "4-CMC, 12.5 g" in read_text(page)
-    (told,) = client.get("/v1/consignments/RB9", headers=bearer("all")).json()["outcomes"]
+    (told,) = read_json(client, "/v1/consignments/RB9")["outcomes"]
     assert (told["result"], told["substance"], told["quantity_g"], told["office"]) == (
         "nps",
         "4-CMC",
@@ -593,10 +595,8 @@ def test_after_an_act_the_page_says_what_was_recorded_and_offers_the_next_one(
 def test_no_result_is_chosen_beforehand_and_a_second_click_records_nothing(
     client: Client, officer: Officer
 ) -> None:
-    client.post("/v1/scores", make_consignment("RB54"), headers=bearer("all"))
-    client.post(
-        "/v1/scores", make_consignment("RB55", description="research chemical powder"), headers=bearer("all")
-    )
+    score(client, "RB54")
+    score(client, "RB55", description="research chemical powder")
     page = officer.get("/consignment?id=RB54")
     form = page.text.partition('name="form" value="outcome"')[2].partition("</form>")[0]
     assert not re.search(r'type="radio"[^>]*checked|<option[^>]*selected', form)
@@ -609,17 +609,14 @@ def test_no_result_is_chosen_beforehand_and_a_second_click_records_nothing(
     assert officer.send("/consignment", **sent, result="nps").status_code == 409, (
         "another result is no repeat"
     )
-    bands = {
-        name: client.get(f"/v1/consignments/{name}", headers=bearer("all")).json()
-        for name in ("RB54", "RB55")
-    }
+    bands = {name: read_json(client, f"/v1/consignments/{name}") for name in ("RB54", "RB55")}
     assert len(bands["RB54"]["outcomes"]) == 1
     last = read_last(officer.get("/consignment?id=RB55"))
     officer.send(
         "/consignment", form="outcome", id="RB55", last=last, result="clear", inspected_at="2024-03-05T10:00"
     )
     for name in ("RB54", "RB55"):
-        (outcome,) = client.get(f"/v1/consignments/{name}", headers=bearer("all")).json()["outcomes"]
+        (outcome,) = read_json(client, f"/v1/consignments/{name}")["outcomes"]
         high = bands[name]["decisions"][-1]["band"] == "high"
         assert outcome["selected_by"] == ("model" if high else "officer")
 
@@ -627,8 +624,7 @@ def test_no_result_is_chosen_beforehand_and_a_second_click_records_nothing(
 def test_history_has_the_time_at_which_it_was_scored_and_words_for_codes(
     client: Client, officer: Officer
 ) -> None:
-    c = make_consignment("RB56", received_at=day(-3), service="small_packet", nature="sale", payment="crypto")
-    client.post("/v1/scores", c, headers=bearer("all"))
+    score(client, "RB56", received_at=day(-3), service="small_packet", nature="sale", payment="crypto")
     page = officer.get("/consignment?id=RB56")
     history = read_text(page).partition("History")[2].partition("Data")[0]
     assert history.split()[0] == f"{to_datetime(HOUR.now_us):%Y-%m-%d}"
@@ -642,7 +638,7 @@ def test_history_has_the_time_at_which_it_was_scored_and_words_for_codes(
 def test_families_and_substances_come_from_lists_and_partners_are_told_only_with_a_name(
     client: Client, officer: Officer
 ) -> None:
-    client.post("/v1/scores", make_consignment("RB57"), headers=bearer("all"))
+    score(client, "RB57")
     client.post("/v1/outcomes", make_outcome("RB57", result="nps"), headers=bearer("all"))
     page = officer.get("/consignment?id=RB57")
     assert '<option value="nitazene">nitazenes</option>' in page.text
@@ -654,8 +650,7 @@ def test_families_and_substances_come_from_lists_and_partners_are_told_only_with
 def test_the_list_names_consignments_without_an_office_and_separates_reasons(
     client: Client, officer: Officer
 ) -> None:
-    c = make_consignment("RB58", received_at=day(-1), office="Gimhae", description="research chemical powder")
-    client.post("/v1/scores", c, headers=bearer("all"))
+    score(client, "RB58", received_at=day(-1), office="Gimhae", description="research chemical powder")
     page = officer.get("/?day=2024-03-03&office=Gimhae")
     assert "Consignments of this day that name no office: 1." in read_text(page)
     assert 'href="/?day=2024-03-03&amp;office=-"' in page.text
@@ -738,7 +733,7 @@ def test_alerts_show_their_yield_and_hide_parties(client: Client, officer: Offic
     }  # fmt: skip
     assert client.post("/v1/alerts", alert, headers=bearer("all")).status_code == 200
     for name, result in (("RB20", "nps"), ("RB21", "clear"), ("RB22", None)):
-        client.post("/v1/scores", make_consignment(name, description="ketones"), headers=bearer("all"))
+        score(client, name, description="ketones")
         if result:
             client.post("/v1/outcomes", make_outcome(name, result=result), headers=bearer("all"))
     page = officer.get_until("/alerts", ">2</td>")
