@@ -134,7 +134,6 @@ def find_text(levels: Sequence[Any], text: str) -> str | None:
 
 
 def _follow(levels: Sequence[Any], path: Path, index: DeepIndex | None) -> list[Any]:
-    """Find the values of one alternative."""
     if path.levels_up >= len(levels):
         return []
     return follow_steps(levels[0 if path.levels_up < 0 else -1 - path.levels_up], path.steps, index)

@@ -67,6 +67,11 @@ HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse")
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
 TABLE = load_table("post/ics2")
 NAMES: list[str] = TABLE["numbers"]["names"]
+NUMBERS = {
+    level: [" | ".join(f"{document}/{name}" for name in NAMES) for document in TABLE["numbers"][level]]
+    for level in ("house", "master")
+}
+"""Paths of the number of a house or a master, one for each document that may hold it."""
 PATHS: dict[str, str] = TABLE["answer"]
 ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 
@@ -202,7 +207,7 @@ class _DataSet:
             return
         declarant = find_text([self.message], TABLE["house"]["declarant"])
         fields = build_receptacle_fields(number) | ({"declarant": declarant} if declarant else {})
-        members = [text for path in _list_number_paths("house") for text in find_texts([receptacle], path)]
+        members = [text for path in NUMBERS["house"] for text in find_texts([receptacle], path)]
         yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
 
     def _build(self, number: str | None, fields: Fields, doubts: Doubts, level: Level) -> Declaration:
@@ -246,12 +251,8 @@ def _read_issue_time(message: Node) -> datetime | None:
     return parse_time(find_text([message], TABLE["message"]["issued_at"]))
 
 
-def _list_number_paths(level: str) -> list[str]:
-    return [" | ".join(f"{document}/{name}" for name in NAMES) for document in TABLE["numbers"][level]]
-
-
 def _read_number(node: Node, level: str) -> str | None:
-    return next((text for path in _list_number_paths(level) if (text := find_text([node], path))), None)
+    return next((text for path in NUMBERS[level] if (text := find_text([node], path))), None)
 
 
 def _decode(table: str, code: str | None) -> str | None:
@@ -387,7 +388,6 @@ def _read_waybill(node: Node, path: str) -> str | None:
 
 
 def _read_intervention(message: Node) -> Iterator[StateRow]:
-    """Read the codes of an intervention of the first Import Control System."""
     meaning = TABLE["responses"]["IE351"]
     leaves = [
         (name, text)

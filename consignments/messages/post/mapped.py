@@ -143,7 +143,6 @@ class Record:
     def _read_text(
         self, source: Source | None, *, column: str = "", levels: Levels | None = None
     ) -> str | None:
-        """Read the first alternative that gives a text."""
         for paths in source.parts if source else ():
             found = [self._list_texts(path, levels or self.levels) for path in paths]
             texts = [text for each in found for text in (each if column in ADDRESSES else each[:1])]
@@ -327,7 +326,6 @@ def _find_record_tag(content: bytes, mappings: Sequence[MessageMapping]) -> str 
 
 
 def _list_record_names(mapping: MessageMapping) -> list[str]:
-    """List the names of the records that a mapping selects."""
     paths = [path for each in mapping.each for path in compile_path(each)]
     return [path.steps[-1].name for path in paths if path.steps]
 

@@ -208,7 +208,6 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _read_units(given: Mapping[str, Any], where: str) -> Units:
-    """Read the units of weights, and whether values and net weights are per unit."""
     _refuse_unknown(given, (*WEIGHT_KEYS, *BASES_OF), "unit", where)
     for name, value in given.items():
         place = f"{where}.{name}"
