@@ -98,7 +98,8 @@ class Samples:
                     counts[below] += 1
                     self.add(value, below)
                 else:
-                    self.values[place if name == TEXT else (*place, name)].append(clean_text(value) or "")
+                    at = place if name == TEXT and place else (*place, name)
+                    self.values[at].append(clean_text(value) or "")
             for below, count in counts.items():
                 self.repeats[below] = max(self.repeats[below], count)
 

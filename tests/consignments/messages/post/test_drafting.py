@@ -32,20 +32,15 @@ def read(draft: Draft, content: bytes) -> list[Declaration]:
 def test_a_list_of_declarations_with_french_names_is_read_whole_by_its_draft() -> None:
     first, second = read(draft_mapping([("one", FRENCH)]), FRENCH)
     assert first.fields["sender_name"] == "Dupont Anne"
-    expected = {
-        "consignment_id": "RB123456785FR",
-        "sender_address": "2 rue du Port",
-        "sender_city": "Nantes",
-        "sender_postcode": "44000",
-        "sender_country": "FR",
-        "sender_email": "anne@poste.example",
-        "consignee_name": "Han & Co",
-        "consignee_address": "Sejong-daero 110",
-        "consignee_country": "KR",
-        "currency": "EUR",
-        "declared_value": 11.0,
-    }
-    assert {name: first.fields[name] for name in expected} == expected
+    expected = (
+        "RB123456785FR|2 rue du Port|Nantes|44000|FR|anne@poste.example|Han & Co|Sejong-daero 110|KR|EUR"
+    )
+    columns = (
+        "consignment_id sender_address sender_city sender_postcode sender_country sender_email "
+        "consignee_name consignee_address consignee_country currency"
+    )
+    assert "|".join(first.fields[name] for name in columns.split()) == expected
+    assert first.fields["declared_value"] == 11.0
     assert [item["description"] for item in first.fields["items"]] == ["cahier", "stylo"]
     assert [item["value"] for item in first.fields["items"]] == [8.0, 3.0], "the total says: per unit"
     assert second.fields["consignment_id"] == "RB987654321FR"
@@ -79,20 +74,22 @@ def test_parties_told_apart_by_a_code_are_marked_if_the_code_does_not_spell_it()
     assert all(guess.doubt for guess in draft.record if guess.column.startswith(("sender", "consignee")))
 
 
-def test_every_guess_stands_beside_the_value_of_the_sample_and_what_is_not_used_is_listed() -> None:
-    content = FRENCH.replace(b"<ValeurTotale>11", b"<Humeur>bonne</Humeur><ValeurTotale>11")
-    draft = draft_mapping([("one", content)])
-    assert 'consignee_city = "Destinataire/Ville"  # "Seoul"' in draft.text
-    assert '# Envoi/Humeur  "bonne"' in draft.text
-    assert "unsure: weight: kg, g, lb or oz?" in draft.text
-
-
-def test_a_unit_in_a_name_or_an_element_of_its_own_is_taken() -> None:
-    grams = draft_mapping([("one", FRENCH.replace(b"PoidsNet", b"PoidsGrammes"))])
-    assert 'weight = "g"' in grams.text
-    told = draft_mapping([("one", FRENCH.replace(b"<Quantite>", b"<weightUnit>g</weightUnit><Quantite>"))])
-    assert 'weight_unit = "weightUnit"' in told.text
-    assert "kg, g, lb" not in told.text
+@pytest.mark.parametrize(
+    ("old", "new", "written"),
+    [
+        ("", "", 'consignee_city = "Destinataire/Ville"  # "Seoul"'),
+        ("", "", "unsure: weight: kg, g, lb or oz?"),
+        ("<ValeurTotale>11", "<Humeur>bonne</Humeur><ValeurTotale>11", '# Envoi/Humeur  "bonne"'),
+        ("PoidsNet", "PoidsGrammes", 'weight = "g"'),
+        ("<Quantite>", "<weightUnit>g</weightUnit><Quantite>", 'weight_unit = "weightUnit"'),
+    ],
+)
+def test_a_draft_shows_each_guess_with_its_value_its_unit_and_what_is_open(
+    old: str, new: str, written: str
+) -> None:
+    text = draft_mapping([("one", FRENCH.replace(old.encode(), new.encode()) if old else FRENCH)]).text
+    assert written in text
+    assert ("kg, g, lb" in text) == ("unit" not in written and "weight =" not in written)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +97,7 @@ def test_a_unit_in_a_name_or_an_element_of_its_own_is_taken() -> None:
     [
         (b"<a><b>1</b></a>", "no element looks like one of a declaration"),
         (b"UNA:+.? 'UNB+UNOC:3+A+B'", "no draft for EDIFACT"),
+        (b'<a b="1">text</a>', "no element looks like one of a declaration"),
         (b"   ", "no element looks like one of a declaration"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "document type"),
     ],
@@ -109,37 +107,30 @@ def test_what_cannot_be_drafted_is_told(content: bytes, what: str) -> None:
         draft_mapping([("one", content)])
 
 
-NAMES = some.sampled_from(
-    [
-        "Sender",
-        "recipient",
-        "Name",
-        "zip",
-        "Items",
-        "hs code",
-        "Weight",
-        "a/b",
-        "..",
-        "@type",
-        "x[1]",
-        "\n",
-        "é",
-    ]
-) | some.text(max_size=6)
-VALUES = (
-    some.none()
-    | some.booleans()
-    | some.floats()
-    | some.text(max_size=12)
-    | some.sampled_from(["KR", "RB123456785GB", "12.5", "cz"])
-)
+WORDS = [
+    "hs code",
+    "Sender",
+    "recipient",
+    "Name",
+    "zip",
+    "Items",
+    "Weight",
+    "a/b",
+    "..",
+    "@type",
+    "x[1]",
+    "#TEXT",
+]
+ANY_NAME = some.sampled_from(WORDS) | some.text(max_size=6)
+TEXTS = some.text(max_size=12) | some.sampled_from(["KR", "RB123456785GB", "12.5", "cz"])
+VALUES = some.none() | some.booleans() | some.floats() | TEXTS
 
 
 @settings(max_examples=150)
 @given(
     some.recursive(
         VALUES,
-        lambda below: some.lists(below, max_size=3) | some.dictionaries(NAMES, below, max_size=4),
+        lambda below: some.lists(below, max_size=3) | some.dictionaries(ANY_NAME, below, max_size=4),
         max_leaves=25,
     )
 )

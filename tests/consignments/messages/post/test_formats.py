@@ -1,7 +1,7 @@
 """Formats are told apart by their content, and those that are only named are named."""
 
 import pytest
-from support.messages import load, read
+from support.messages import Reader, load, read
 
 from consignments.errors import BadSetting, MessageFault
 from consignments.messages.kinds import find_tested_kind
@@ -41,11 +41,20 @@ def test_byte_order_marks_do_not_hide_a_message() -> None:
     assert find_tested_kind(load("predes.json").decode().encode("utf-16")) is not None
 
 
-def test_edifact_and_the_wco_data_model_are_named() -> None:
-    assert [each.kind for each in read(read_wco, WCO) if isinstance(each, Ignored)] == ["WCO DM"]
-    (invoice,) = read(read_edifact, b"UNH+1+INVOIC:D:96A:UN'")
-    assert isinstance(invoice, Ignored)
-    assert "not of post" in invoice.reason
+@pytest.mark.parametrize(
+    ("reader", "content", "kind", "reason"),
+    [
+        (read_wco, WCO, "WCO DM", "without goods"),
+        (read_edifact, b"UNH+1+INVOIC:D:96A:UN'", "EDIFACT INVOIC", "not of post"),
+    ],
+)
+def test_edifact_and_the_wco_data_model_are_named(
+    reader: Reader, content: bytes, kind: str, reason: str
+) -> None:
+    (found,) = read(reader, content)
+    assert isinstance(found, Ignored)
+    assert found.kind == kind
+    assert reason in found.reason
 
 
 def test_segments_are_split_with_their_own_separators_and_released_ones() -> None:
@@ -65,15 +74,21 @@ def test_segments_group_under_their_leaders() -> None:
     assert message["ftx"][0]["1"][0]["1"] == ["end"]
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"UNH+1+ITMATT", b"UNA+++++'UNH+1'"])
-def test_what_is_no_interchange_is_a_fault(content: bytes) -> None:
-    with pytest.raises(MessageFault):
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "not EDIFACT"),
+        (b"hello", "not EDIFACT"),
+        (b"UNH+1+ITMATT", "cut in half"),
+        (b"UNA+++++'UNH+1'", "separators are not different"),
+        (b"UNH+1'" + (b"FTX" + b"+1" * 199 + b"'") * 1_100, "one message is too large"),
+        (b"UNH+1'" + b"A" * 9_000_000, "cut in half"),
+    ],
+    ids=["empty", "text", "cut", "advice", "large", "endless"],
+)
+def test_what_is_no_interchange_is_a_fault(content: bytes, what: str) -> None:
+    with pytest.raises(MessageFault, match=what):
         list(read_interchange(content))
-
-
-def test_a_message_of_too_many_components_is_a_fault() -> None:
-    with pytest.raises(MessageFault, match="too large"):
-        list(read_interchange(b"UNH+1'" + (b"FTX" + b"+1" * 199 + b"'") * 1_100))
 
 
 def test_a_bad_segment_map_is_refused() -> None:
