@@ -200,22 +200,30 @@ class FactTables:
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
     def _describe_finds_of_party(self, view: RowView, kind: str, target: str) -> Statement:
-        """Describe the detections of a key of a party."""
-        finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
-        text = self._say_finds("found_once" if arrivals == 1 else "found", target, kind, finds, arrivals)
-        days, usual = (
-            view.get(f"history.{kind}.days_since_find"),
-            view.find_usual_of(f"history.{kind}.{target}_rate"),
+        """Describe the detections of a key of a party, compared with inspections if it is known how many there were."""
+        key, names = (
+            f"history.{kind}",
+            (f"{target}_ever", "inspections_ever", "arrivals_ever", "days_since_find"),
         )
-        if finds == view.get(f"history.{kind}.any_offence_ever") and days > 1:
+        finds, inspected, arrivals, days = (view.get(f"{key}.{name}") for name in names)
+        usual = view.find_usual_of(f"{key}.{target}_rate") if inspected >= finds and arrivals > 1 else None
+        phrase = "found_once" if arrivals == 1 else "found"
+        if finds <= inspected < arrivals:
+            phrase = "found_at_once" if inspected == 1 else "found_of_inspected"
+        text = self._say_finds(phrase, target, kind, finds, arrivals, inspected)
+        if finds == view.get(f"{key}.any_offence_ever") and days > 1:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
         text += self._texts.say("common_name") if view.is_common_name(kind) else ""
-        text += self._say_usual_rate(usual) if usual and arrivals > 1 else ""
+        text += self._say_usual_rate(usual) if usual else ""
         return Statement(text, finds, usual and usual.middle, True)
 
-    def _say_finds(self, phrase: str, target: str, kind: str, finds: float, among: float) -> str:
+    def _say_finds(
+        self, phrase: str, target: str, kind: str, finds: float, among: float, inspected: float = math.nan
+    ) -> str:
         words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}
-        return self._texts.say(phrase, finds=format_number(finds), among=format_number(among), **words)
+        numbers = {"finds": finds, "among": among, "inspected": inspected}
+        words |= {name: format_number(value) for name, value in numbers.items()}
+        return self._texts.say(phrase, **words)
 
     def _say_usual_rate(self, usual: Usual) -> str:
         """Return the words for a usual share of finds, as one in a whole number."""

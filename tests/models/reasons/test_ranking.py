@@ -86,16 +86,16 @@ KNOWN = {"history.consignee.new": (0.0, 0.0), "parties.consignee_business": (0.0
 @pytest.mark.parametrize(
     ("finds", "arrivals", "text", "is_first"),
     [
-        (3.0, 9.0, "NPS was found in 3 of 9 earlier consignments to this consignee's name; usual: 1 in 20", True),
-        (2.0, 30.0, "NPS was found in 2 of 30 earlier consignments to this consignee's name; usual: 1 in 20", False),
-        (9.0, 60.0, "NPS was found in 9 of 60 earlier consignments to this consignee's name, but the name is common; usual: 1 in 20", False),
+        (3.0, 9.0, "NPS was found in 3 of 5 inspections of 9 earlier consignments to this consignee's name; usual: 1 in 20", True),
+        (2.0, 30.0, "NPS was found in 2 of 5 inspections of 30 earlier consignments to this consignee's name; usual: 1 in 20", False),
+        (5.0, 60.0, "NPS was found in 5 of 5 inspections of 60 earlier consignments to this consignee's name, but the name is common; usual: 1 in 20", False),
     ],
 )  # fmt: skip
 def test_finds_that_are_usual_or_of_a_common_name_are_not_first(
     finds: float, arrivals: float, text: str, is_first: bool
 ) -> None:
     found = {"history.consignee.nps_ever": (finds, 0.3), "history.consignee.arrivals_ever": (arrivals, 0.0)}
-    reasons = rank(PRETEXT | KNOWN | found)
+    reasons = rank(PRETEXT | KNOWN | found | {"history.consignee.inspections_ever": (5.0, 0.0)})
     assert [each.code for each in reasons] == (["finds", "goods"] if is_first else ["goods", "finds"])
     assert text in [each.text for each in reasons]
 
@@ -207,6 +207,9 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
          ["2 identifiers of the sender are among the indicators of partners"]),
         (MATCH | {"alerts.indicator_strength": (0.8, 1.5)}, NO_TEXTS,
          ["Sender or consignee matches a partner's seizure or warning"]),
+        ({"history.sender.nps_ever": (1.0, 0.4), "history.sender.arrivals_ever": (7.0, 0.0),
+          "history.sender.inspections_ever": (1.0, 0.0)}, NO_TEXTS,
+         ["NPS was found in the only inspection of 7 earlier consignments under this sender's name"]),
         (OF_PHONE, NO_TEXTS,
          ["NPS was found in 2 of 4 earlier consignments with this sender's telephone number, the last 12 days ago",
           "Description has a use that serves as a pretext, like bath salts or research chemical"]),
