@@ -1,7 +1,4 @@
-"""Settings of a training run: named values with defaults, read from a TOML file. Unknown names are refused.
-
-The tables [columns] and [history] are `features.config`; the others decide how the model is fitted and evaluated.
-"""
+"""Settings of a training run: named values with defaults, read from a TOML file. Unknown names are refused."""
 
 import datetime
 import hashlib

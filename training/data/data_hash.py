@@ -1,9 +1,4 @@
-"""Hash of the data of a run, over every row and every column, in the order of the rows.
-
-It does not depend on the order of the columns, nor on how pandas stores a column: numbers as int or float, strings as
-objects, Arrow or categories, times in nanoseconds or microseconds. It changes with any value, row or column. A table is hashed
-column by column in blocks of rows, so it may be read in chunks of any size.
-"""
+"""Hash of the data of a run, over every row and column in the order of the rows, whatever the order and storage of columns."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,9 +1,4 @@
-"""Propensity: the probability that a consignment gets a known result, estimated if none was logged.
-
-A model of "has a known result" is fitted on all traffic of the period and applied to days that it was not fitted on. It corrects for
-choices explained by the features, and for nothing else: an X-ray image that is not in the table leaves the estimates too high. Rows chosen
-by intelligence are left out and stand for themselves, since nothing in the data shows which other consignments had intelligence.
-"""
+"""Propensity: the probability that a consignment gets a known result, estimated on other days if none was logged."""
 
 from concurrent.futures import ThreadPoolExecutor
 

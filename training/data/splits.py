@@ -1,21 +1,6 @@
-"""Splits by time: training, validation and test, counted back from the last label, separated by the label delay.
+"""Splits by time: training, validation and test, counted back from the last label, separated by the label delay (docs/data-scientist.md).
 
-The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 days each of validation and test
-(days are UTC; `from` is included, `until` is not):
-
-    period       arrivals from   until      labels that are visible by
-    training     the first       25 March   20 May: the day the test begins
-    gap          25 March         8 April
-    validation    8 April         6 May     20 May: the day the test begins
-    gap           6 May          20 May
-    test         20 May          17 June     1 July: as of
-    too young    17 June          1 July
-
-Training and validation labels are read on one day, the day the test begins: on that day this very model could have been trained and
-deployed. A parcel received on 20 March whose laboratory result comes on 21 May is no training row. One that its sender cancels or amends
-on 21 May is a training row as it was on 20 May. A parcel received on 7 May is in the gap even if its result was known the next day: of
-that day only the quick results, mostly `clear`, are known. The gap before validation keeps the parcels of one campaign in one period.
-"""
+Training and validation labels are those visible on the day the test begins: on that day this very model could have been deployed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta

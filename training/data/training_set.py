@@ -1,9 +1,4 @@
-"""The training set as of a date: labels, row weights, and a report of the rows left out and why.
-
-The times are defined in `training.data.splits`: a row of the training period has the label that was visible on the day
-the test begins, even if more became known later. `pending` is never a label, `missed` is never a negative, and a later
-correction is not seen.
-"""
+"""The training set as of a date: labels, row weights, and a report of the rows left out and why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

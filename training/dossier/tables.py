@@ -1,7 +1,4 @@
-"""Everything that is known of a version, and the rows of the tables of its dossier.
-
-`list_NAME` returns the rows of the table NAME of `fields.toml`, from what its `of` names.
-"""
+"""Everything that is known of a version, and the rows of the tables of its dossier: `list_NAME` returns those of the table NAME."""
 
 import re
 from collections import Counter

@@ -1,8 +1,4 @@
-"""The statement of a difference between two scores of the same traffic: one word and one sentence, on every page and in every record.
-
-Better: the difference of the primary measure is above zero, and the lower end of its one-sided 95 % interval is above -2 points.
-Worse: its entire two-sided 95 % interval is below zero. The gate decides by the same word.
-"""
+"""The statement of a difference between two scores of the same traffic: one word and one sentence, by which the gate decides too."""
 
 from typing import Literal
 

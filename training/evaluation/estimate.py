@@ -1,8 +1,4 @@
-"""An estimate: its 95 % interval, on how many known finds it rests, and whether it may be shown as a number.
-
-Sums over all traffic, as drift compares them, get their intervals from resampled whole days, since parcels of one day are not
-independent. What rests on known finds has the intervals of `training.evaluation.finds`.
-"""
+"""An estimate: its 95 % interval, on how many known finds it rests, and whether it may be shown as a number."""
 
 import math
 from collections.abc import Callable

@@ -1,9 +1,4 @@
-"""Inspection burden by group: selection rate, hit rate, and unsuccessful inspections per 1,000 consignments.
-
-Computed at the daily capacity of each office, by departure country, channel and kind of consignee. A group that is
-chosen more often, with fewer detections, bears more than the others. What burden is acceptable is not a statistical
-question, so the figures are shown without a limit. The groups come from the declared data; no person's name is used.
-"""
+"""Inspection burden by group: selection rate, hit rate, and unsuccessful inspections per 1,000 consignments, without a limit."""
 
 from collections.abc import Iterator
 

@@ -1,12 +1,6 @@
-"""Estimates from known finds alone: weighted means over the finds of where a score ranks them in the traffic.
+"""Estimates from known finds alone: weighted means over the finds of where a score ranks them in the traffic (docs/estimates.md).
 
-Results without a find only serve to compute what a find stands for. So one more clear parcel moves no recall, and moves a precision only
-through the weights of the finds. A find stands at least for itself, and at most for its inverse selection probability, because estimated
-probabilities leave out what the selectors saw beyond the data. Its weight is the geometric mean of both bounds, and at most
-`MAX_MULTIPLE` times the mean weight. docs/estimates.md has the study that chose it. If every row is labelled, the weights are exact.
-
-Two finds that stand for 16 and 1 have weights 4 and 1. If a score ranks the first within the top 1 % and the second not, recall is 80 %.
-"""
+A find stands at least for itself, and at most for its inverse selection probability: its weight is the geometric mean of both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,12 +1,4 @@
-"""Leakage checks: four tests of whether later data leaked into a model or its metrics, on the rows of the evaluation.
-
-A parcel received on 10 June at noon, inspected on the 11th, its result known on the 20th, and a model trained as of 1 July:
-
-    the row of 10 June has the same bits when computed from tables cut at noon   else a feature used later data
-    its result became visible after 10 June, noon                                else the outcome timestamps are wrong
-    no column alone separates positives from the others                          else a column was filled from results
-    no column is filled for inspected consignments and missing for the others    else it was filled at the inspection
-"""
+"""Leakage checks: four tests of whether later data leaked into a model or its metrics, on the rows of the evaluation."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,8 +1,4 @@
-"""Metrics of a score at the inspection capacity of an operation: what was counted, then estimates with 95 % intervals.
-
-Capacity is a share of all traffic, inspected or not, so the cut is made over all of it. The known finds above it are counted. What they
-say of all positives is estimated by `training.evaluation.finds`; if every row is labelled, the finds are all positives.
-"""
+"""Metrics of a score at the inspection capacity of an operation: what was counted, then estimates with 95 % intervals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

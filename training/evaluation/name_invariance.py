@@ -1,10 +1,6 @@
 """Name invariance: how much a score changes if personal names are replaced by names from another language.
 
-Every person's name of a sample of the test traffic, on both sides, is replaced by an invented one from another
-language, and the pipeline that serves recomputes the features. Data about the exact name stay as they were: its history,
-and alerts that contain it. Firms keep their names: what they trade in is read from them on purpose. A column of coded identifiers
-(`0VKY2BR`) holds no names, and nothing in it is replaced.
-"""
+Data about the exact name stay as they were: its history, and alerts that contain it. Firms keep their names."""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence

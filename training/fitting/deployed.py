@@ -1,15 +1,6 @@
 """Evaluation of the recipe as deployed: fits at earlier dates on all data known then, each tested on the weeks after it.
 
-With a test period from 20 May to 17 June, and three origins:
-
-    fitted as of    tested on
-    20 May          20 May to 17 June: the test period
-    22 April        22 April to 20 May
-    25 March        25 March to 22 April
-
-The windows together are the traffic of one longer period, ranked within each window. Results are those known today.
-Nothing of a window is used by the fit that is tested on it, and no window is used to choose anything.
-"""
+The windows together are the traffic of one longer period, ranked within each window. No window is used to choose anything."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,8 +1,4 @@
-"""Fits of one recipe: the evaluation fit, which is tested on later time, fits of earlier dates, and the final fit, which is served.
-
-Feature parameters are learnt from the fitted rows, then trees, then calibration and bands from scores of later time. The number of
-trees, the shares and the weights are fixed beforehand (`training.config`); no period chooses them.
-"""
+"""Fits of one recipe: the evaluation fit, fits of earlier dates, and the final fit; no period chooses a setting."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed

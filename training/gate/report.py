@@ -1,8 +1,4 @@
-"""Report of the gate: every rule with its result, and what the reviewer should do: promote, wait or refuse, with the facts that decide.
-
-Wait means that something can be done or will arrive: a comparison, the training tables, a signature, or results within a quarter of a
-year. Otherwise a version that does not pass is refused.
-"""
+"""Report of the gate: every rule with its result, and what the reviewer should do: promote, wait or refuse."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple

@@ -1,8 +1,4 @@
-"""Promotion gate: all rules, each checked on evidence, with what was found and expected (`rules.toml`).
-
-A version may become champion if every rule holds. The first version needs the rules of the bundle and of its run. A later one is also
-compared with the champion, and needs a way up (`training.gate.ways`). A former champion goes back by the rules of the bundle.
-"""
+"""Promotion gate: all rules, each checked on evidence, with what was found and expected (`rules.toml`)."""
 
 import math
 import tomllib

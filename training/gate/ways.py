@@ -1,8 +1,4 @@
-"""The ways in which a version may replace the champion: it is clearly better, or a routine refit.
-
-Better is the word of `training.evaluation.difference`; that no measure is demonstrably worse is a rule of its own. A routine refit is
-the configuration of the champion on newer results, reproduced byte for byte: nothing was chosen, so it needs no proof that it is better.
-"""
+"""The ways in which a version may replace the champion: it is clearly better, or a routine refit."""
 
 import math
 from typing import Literal, NamedTuple

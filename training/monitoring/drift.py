@@ -1,9 +1,4 @@
-"""Monitoring without labels: compares later traffic with the reference, and recommends an action.
-
-The verdicts have different causes. `investigate data`: a source is silent, codes are unknown, a column is empty, or a
-unit changed; a model trained on such data would learn the fault. `retrain`: scores, mix or senders changed. `stable`:
-neither. `insufficient data`: neither, but there is too little traffic to tell. All measures are effect sizes, not p-values, since with much traffic every difference has a small p-value.
-"""
+"""Monitoring without labels: compares later traffic with the reference, and recommends an action by effect sizes."""
 
 import hashlib
 import math

@@ -1,14 +1,7 @@
-"""Drift measures: one table of changes between a reference profile and later traffic, each with its interval and its limit.
+"""Drift measures: changes between a reference profile and later traffic, each with its interval from resampled days, and its limit.
 
-A measure is beyond its limit only if its entire 95 % interval is. Intervals come from resampled whole days of the later
-traffic. The reference has counts of its whole period, not of days; its spread over days is taken to be that of the later
-traffic, so every half of an interval is widened by sqrt(1 + days now / days of the reference).
-
-The population stability index (PSI) of shares p and q over bins is the sum of (p - q) ln(p / q). Its bands (little below
-0.1, much from 0.25 on) are a rule of thumb (Siddiqi, Credit Risk Scorecards, 2006). The value expected by chance,
-(bins - 1) (1/n + 1/m), is subtracted (Yurdakul, Statistical Properties of Population Stability Index, 2018). The other
-limits are our choice.
-"""
+PSI: sum of (p - q) ln(p / q), minus the value by chance (bins - 1) (1/n + 1/m) (Yurdakul 2018); bands by Siddiqi (2006). The spread of the
+reference over days is taken to be that of the later traffic, so each half of an interval is widened by sqrt(1 + days now / days then)."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,4 @@
-"""Two registered versions, and the source of the scores that are compared.
-
-The final or evaluation fits score the same tables, if the installed features are those of both. Else version `a` has other
-features, and its scores come, in this order, from the service's decisions, from the stored scores of both training runs, or from
-its recipe fitted again on the features of today.
-"""
+"""Two registered versions, and the source of the scores that are compared."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

@@ -1,8 +1,4 @@
-"""Paired comparison of two versions: the same consignments, the same known finds.
-
-Each side scores every consignment of the period by something that learnt nothing of it. The evidence of the comparison names
-the source of the scores of each side, and the gate checks it.
-"""
+"""Paired comparison of two versions, on consignments of which neither side learnt anything."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,4 @@
-"""Evidence for the gate, gathered once for `gate`, `promote`, the review of a comparison and the dossier.
-
-Every figure is computed here, from the stored scores and tables of a run, or from a repeated training. No metric of MLflow is
-read: a user who can write to MLflow can write any of them.
-"""
+"""Evidence for the gate, gathered once for `gate`, `promote`, the review of a comparison and the dossier; no metric of MLflow is read."""
 
 import hashlib
 from dataclasses import replace

@@ -1,8 +1,4 @@
-"""Promotion: run the gate on the gathered evidence and write the signed record; or refuse.
-
-`force` promotes although a rule does not hold, and the record contains this. An altered bundle is refused even then, and so are
-fits that a repeated training run does not reproduce. A version that was champion before needs no comparison.
-"""
+"""Promotion: run the gate on the gathered evidence and write the signed record; or refuse."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,8 +1,4 @@
-"""One way to draw a chart of a page: a style, one axis, its legend below, and a caption that says how to read it.
-
-All charts have one width, so that two stand side by side on a wide screen and one fills a narrow one. Colours are those of
-Okabe and Ito (2008), which colour-blind readers can distinguish. The same values give the same bytes.
-"""
+"""One way to draw a chart of a page, in the colours of Okabe and Ito (2008); the same values give the same bytes."""
 
 import io
 import tomllib

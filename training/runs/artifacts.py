@@ -1,15 +1,4 @@
-"""Artifacts of a training run: its bundles, and the record of all else.
-
-bundle/                   the final fit as data, which is served
-evaluation/               the evaluation fit as data
-scores/deployed.parquet   the scores that the figures are computed from
-config.json               every setting of the run, to repeat it
-report.html               the page with all results
-description.md            its facts, for the descriptions in MLflow
-tables/*.json             the same names and columns in every run
-plots/*.svg               the charts of the page
-evidence.json             the hashes of scores, settings and tables, which `evidence.sig.json` signs
-"""
+"""Artifacts of a training run: both bundles, stored scores, settings, page, tables, charts and evidence (docs/data-scientist.md)."""
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version as installed_version

@@ -1,11 +1,4 @@
-"""Evidence of a run: the stored tables behind its figures, with their hashes, and optionally a signature.
-
-    evidence.json        what the run is about: bundles, settings, tables, each by its SHA-256
-    evidence.sig.json    the same, signed by who ran it (DSSE)
-
-Who can write to MLflow can write any metric, tag or table of a run. So the gate computes its figures from these tables, and believes them
-only if they are signed by an approver or evaluator, or repeated from the training tables.
-"""
+"""Evidence of a run: `evidence.json` with the hashes of its bundles, settings and tables, and optionally its signature (DSSE)."""
 
 import re
 from collections.abc import Mapping

@@ -1,9 +1,4 @@
-"""Explanations of a model: exact contributions of features to scores, of a sample and of single consignments.
-
-A contribution is a Shapley value of the trees in log-odds. The contributions of a row and the expected value add up to its
-raw score. The sample explains the served fit. The examples come from the latest fit that had not seen their weeks, converted to
-the scale of the served fit.
-"""
+"""Explanations of a model: exact contributions of features to scores (Shapley values of the trees, in log-odds)."""
 
 import math
 import re

@@ -1,8 +1,4 @@
-"""Training run, from tables to an evaluated model, in the order of its steps.
-
-Only visible data are used: feature parameters are learnt from the training fold, trees from training, the
-calibration from validation, and the test period only evaluates. `training.runs.registered_run` writes what `train_model` returns.
-"""
+"""Training run, from tables to an evaluated model, in the order of its steps; only visible data are used."""
 
 import platform
 from collections.abc import Iterator
