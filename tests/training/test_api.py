@@ -145,11 +145,6 @@ def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run:
         api.evaluate_learner(run, ModelsOwnScores(np.where(np.arange(len(scores)) == 0, np.nan, 0.5)))
 
 
-def test_a_run_is_no_version(run: RegisteredRun, store: str) -> None:
-    with pytest.raises(BadInput, match="this is a run, not a version"):
-        Registry(store).resolve(str(run.run_id))
-
-
 def test_a_loaded_model_names_its_version_in_its_scores(
     run: RegisteredRun, tables: Tables, store: str
 ) -> None:
@@ -169,11 +164,6 @@ def test_what_the_calls_return_is_shown_in_one_line(run: RegisteredRun, tables: 
     for each in shown:
         assert len(repr(each)) < 400, type(each)
         assert "\n" not in repr(each), type(each)
-
-
-def test_a_missing_file_of_truth_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput):
-        api.read_truth(tmp_path / "truth.parquet")
 
 
 def test_every_call_in_the_page_fits_to_its_function() -> None:

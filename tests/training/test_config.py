@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from consignments.errors import BadSetting, FileFault, UnknownName
-from training.config import TrainConfig, parse_config, read_config
+from training.config import parse_config, read_config
 
 KOREA = """
 [columns]
@@ -25,10 +25,6 @@ def test_a_file_with_declared_columns_is_read(tmp_path):
     assert config.features.columns.numeric == ("tax_rate",)
     assert config.features.history.keys == (("hs_code", "departure_country", "tax_type"),)
     assert config.split.test_from == date(2021, 1, 1)
-
-
-def test_without_a_file_the_defaults_hold():
-    assert read_config(None) == TrainConfig()
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name():
@@ -90,7 +86,3 @@ def test_every_setting_has_a_flat_name():
         "weights",
         "evaluation",
     }
-
-
-def test_the_number_of_trees_is_what_was_set() -> None:
-    assert parse_config({"model": {"trees": 120}}).model.trees == 120

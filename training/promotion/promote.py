@@ -107,12 +107,12 @@ def promote(
     if standing is not None and len(standing.list_signers(approvers)) >= approvers.signatures:
         # A new record of the champion may add only that its configuration is known.
         if standing.record.recipe_sha256 or options.refit is None:
-            missing = "" if standing.record.recipe_sha256 else f", or give its training tables: {VOUCHING}"
+            tables = "" if standing.record.recipe_sha256 else f", or give its training tables: {VOUCHING}"
             raise PromotionRefused(
                 "this version is champion already, and its record is signed",
                 where=version.title,
                 got=f"record {standing.record.number}",
-                todo=f"promote another version{missing}",
+                todo=f"promote another version{tables}",
             )
         standing = None
     evidence = gather_evidence(registry, history, options._replace(approvers=approvers))
@@ -209,8 +209,10 @@ def _build_record(
 ) -> PromotionRecord:
     """Build the next record, forced if a rule is broken, or if one was for this bundle under any version and not every rule holds now."""
     version, champion, bundle = history.version, history.champion, evidence.require_bundle()
-    is_champion = champion is not None and champion.number == version.number
     of_bundle = [each.record for each in history.records if each.record.bundle_sha256 == bundle.sha256]
+    replaces = None if champion is None else champion.number
+    if of_bundle and replaces == version.number:
+        replaces = of_bundle[-1].replaces
     passes = not evidence.goes_back and all(each.held for each in rules.values())
     recipe, figures = "", None
     if evidence.verified.held or evidence.refit.held:
@@ -229,7 +231,7 @@ def _build_record(
         number=len(history.records) + 1,
         name=version.name,
         version=version.number,
-        replaces=of_bundle[-1].replaces if of_bundle and is_champion else champion and champion.number,
+        replaces=replaces,
         bundle_sha256=bundle.sha256,
         recipe_sha256=recipe,
         approved_by=approval.approved_by,

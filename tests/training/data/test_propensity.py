@@ -47,19 +47,6 @@ def test_the_probabilities_add_up_to_about_the_number_of_results_also_if_some_ar
     assert found.sum() == pytest.approx(one_sided.sum(), rel=0.15)
 
 
-def test_without_traffic_there_is_nothing_to_estimate():
-    nothing = estimate(X=X[:0], known=KNOWN[:0], traffic=np.ones(0), day=DAY[:0])
-    assert len(nothing) == 0
-
-
-def test_folds_fitted_at_the_same_time_give_the_same_bits():
-    assert estimate(jobs=3).tobytes() == estimate().tobytes()
-
-
-def test_where_every_result_is_known_the_probability_is_one():
-    assert estimate(known=np.ones(ROWS, dtype=bool)).tolist() == [1.0] * ROWS
-
-
 def test_a_logged_probability_is_used_as_it_is():
     logged = np.array([0.5, 0.25, np.nan])
     assert compute_result_weights(np.array([True, True, False]), logged, None).tolist() == [2.0, 4.0, 0.0]
@@ -69,7 +56,3 @@ def test_of_a_logged_and_an_estimated_probability_the_larger_holds():
     logged = np.array([0.001, np.nan, 0.5])
     estimated = np.array([0.2, 0.1, 0.1])
     assert compute_result_weights(np.ones(3, dtype=bool), logged, estimated).tolist() == [5.0, 10.0, 2.0]
-
-
-def test_the_same_seed_gives_the_same_estimate():
-    assert (estimate() == estimate()).all()

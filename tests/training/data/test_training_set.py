@@ -12,8 +12,6 @@ from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION
 from training.data.training_set import (
     ObservedTables,
     build_data_set,
-    compute_effective_sample_size,
-    compute_inverse_propensity,
     get_labels_as_of,
     get_true_labels,
     select_current_outcomes,
@@ -111,26 +109,11 @@ def test_a_parcel_that_waits_for_the_laboratory_counts_as_chosen():
     assert (seen.known.tolist(), seen.chosen.tolist()) == ([False, False], [True, False])
 
 
-def test_truth_labels_every_consignment():
-    truth = pd.DataFrame({"consignment_id": ["B", "A"], "result": ["nps", "clear"]})
-    seen = get_true_labels(frame(TWO)["consignment_id"], truth, "nps")
-    assert (seen.known.tolist(), seen.positive.tolist()) == ([True, True], [False, True])
-
-
 def test_truth_of_another_world_is_refused():
     with pytest.raises(BadInput, match="another simulated world"):
         get_true_labels(
             frame(TWO)["consignment_id"], pd.DataFrame({"consignment_id": ["Z"], "result": ["nps"]}), "nps"
         )
-
-
-def test_a_row_without_a_logged_probability_stands_for_itself():
-    assert compute_inverse_propensity(np.array([0.01, 0.25, np.nan]), clip=10).tolist() == [10.0, 4.0, 1.0]
-
-
-def test_one_heavy_row_makes_the_effective_sample_small():
-    assert compute_effective_sample_size(np.array([1.0, 1.0, 1.0, 1.0])) == 4
-    assert compute_effective_sample_size(np.array([100.0, 1.0, 1.0, 1.0])) == pytest.approx(1.06, abs=0.01)
 
 
 PERIODS = {TRAIN: "2024-02", VALIDATION: "2024-04", TEST: "2024-06"}
@@ -185,12 +168,6 @@ def test_background_is_drawn_of_what_was_kept_and_stands_for_all_of_it():
     assert data.traffic_weight[row_of(parcels, "2024-04u1")] == pytest.approx(10 / 3)
 
 
-def test_all_traffic_of_the_test_period_is_kept_opened_or_not():
-    parcels, outcomes = world()
-    data = build(parcels, outcomes)
-    assert (data.keep & (data.part == TEST)).sum() == 12
-
-
 def test_a_training_parcel_whose_result_came_after_the_test_began_has_no_label():
     parcels, outcomes = world(
         [parcel("L", "2024-03-20")], [outcome("L", "nps", "2024-05-21", inspected="2024-03-22")]
@@ -210,12 +187,6 @@ def test_the_opened_are_never_taken_for_background():
     )
     data = build(parcels, outcomes, background_share=1.0)
     assert not data.background[parcels["consignment_id"].str.startswith("W")].any()
-
-
-def test_an_arrival_in_a_gap_is_not_used():
-    parcels, outcomes = world([parcel("G", "2024-03-26")], [outcome("G", "nps", "2024-03-27")])
-    data = build(parcels, outcomes)
-    assert data.part[row_of(parcels, "G")] == OUTSIDE
 
 
 def test_what_arrives_after_the_date_does_not_exist():
@@ -310,11 +281,6 @@ def test_the_background_is_drawn_within_its_limit_and_stands_for_its_traffic():
     drawn = data.background & (data.part == TRAIN)
     assert data.background.sum() in (6, 7, 8)
     assert data.traffic_weight[drawn].sum() == pytest.approx(11)
-
-
-def test_the_same_seed_draws_the_same_background():
-    parcels, outcomes = world()
-    assert (build(parcels, outcomes).background == build(parcels, outcomes).background).all()
 
 
 @pytest.mark.parametrize("month", [PERIODS[TRAIN], PERIODS[TEST]])

@@ -32,12 +32,6 @@ def test_capacity_is_what_was_opened_unless_configured():
     assert evaluate(seen, EvaluationConfig(capacity=1)).counts.found["capacity"] == 2
 
 
-def test_where_everything_is_labelled_the_capacity_is_one_percent():
-    everything = traffic(np.linspace(1.0, 0.1, 800), np.arange(800) < 9, day=np.repeat([1, 2], 400))
-    assert compute_daily_capacity(everything, QUICK) == 4
-    assert evaluate(everything, QUICK)["precision_at_capacity"].value == 0.5
-
-
 def test_the_share_that_a_capacity_inspects_is_given_for_all_offices_and_each():
     """Capacity 2 for each office and day: Incheon gets 4 on one day, Busan 1 on each of two days."""
     given = traffic(

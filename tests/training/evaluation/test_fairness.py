@@ -7,7 +7,7 @@ import pytest
 
 from features.spec import Feature, Spec
 from training.config import EvaluationConfig
-from training.evaluation.fairness import COLUMNS, classify_consignee, compute_fairness_rows
+from training.evaluation.fairness import classify_consignee, compute_fairness_rows
 from training.evaluation.traffic import ScoredPeriod
 
 DAYS, A_DAY = 10, 100
@@ -44,21 +44,10 @@ def test_a_group_that_fills_the_list_bears_it_all():
     assert rows["all"]["selection_rate"] == pytest.approx(0.05)
 
 
-def test_the_interval_holds_the_value_and_what_is_counted_has_none():
-    row = rows_of(world(positive=lambda place: place == 0))["AA"]
-    assert row["hit_rate_low"] < row["hit_rate"] < row["hit_rate_high"]
-    assert row["selection_rate_low"] == row["selection_rate"] == row["selection_rate_high"]
-    assert row["false_opens_per_1000_low"] < row["false_opens_per_1000"] < row["false_opens_per_1000_high"]
-
-
 def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
     row = rows_of(world())["AA"]
     assert row["hit_rate"] == row["hit_rate_low"] == 0
     assert row["hit_rate_high"] == pytest.approx(3.69 / 50, abs=0.001)
-
-
-def test_every_row_has_the_same_columns():
-    assert {tuple(row) for row in compute_fairness_rows(world(), QUICK, "truth")} == {COLUMNS}
 
 
 def test_small_groups_are_told_together():

@@ -8,7 +8,6 @@ import pytest
 
 from consignments.errors import BadInput
 from tests.support.training_judged import QUICK, build_stored_scores
-from training.evaluation.metrics import describe_counts
 from training.evaluation.stored_scores import RecipeEvaluation, StoredScores, evaluate_recipe
 
 
@@ -64,20 +63,6 @@ def test_a_score_gains_over_another_what_their_own_figures_differ_by(
     assert {row["kind"] for row in pair.slices} == kinds
     mirrored = stored.compare(QUICK, score="baseline_rules", base="rank")
     assert mirrored.gains["roc_auc"].value == -pair.gains["roc_auc"].value
-
-
-def test_counts_come_before_estimates(recipe: RecipeEvaluation) -> None:
-    sides = {"the model": recipe.model, "the rules": recipe.baselines["rules"]}
-    counts = recipe.model.counts
-    said = describe_counts(sides, "nps")
-    daily, within = recipe.model.daily_capacity, counts.found["capacity"]
-    ranked = f"the model ranks {within:.3g} within the capacity of {daily} a day in each office, "
-    assert said.startswith(f"Of {counts.known} known NPS among {recipe.model.arrivals.describe()}, {ranked}")
-    assert counts.found["1pct"] <= counts.found["5pct"] <= counts.found["10pct"] <= counts.known
-
-
-def test_the_rival_is_the_strongest_baseline(recipe: RecipeEvaluation) -> None:
-    assert recipe.rival == "rules"
 
 
 @pytest.mark.parametrize(

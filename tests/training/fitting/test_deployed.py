@@ -10,8 +10,6 @@ from training.config import parse_config
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
-from training.evaluation.metrics import compute_capacity_curve
-from training.evaluation.stored_scores import BASELINE, RANK, StoredScores, evaluate_recipe
 from training.fitting.deployed import (
     build_training_data,
     calibrate_origins,
@@ -140,15 +138,6 @@ def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(worl
     }
     assert with_truth.recipe.truth.model.counts.known > with_truth.recipe.model.counts.known
     assert (with_truth.origins, with_truth.ages) == (without.origins, without.ages)
-
-
-def test_stored_figures_are_those_of_the_run_and_curves_agree_with_them(deployed):
-    again = evaluate_recipe(StoredScores.from_bytes(deployed.stored.content), CONFIG.evaluation)
-    assert again.flatten_metrics() == deployed.recipe.flatten_metrics()
-    for column, evaluation in ((RANK, again.model), (BASELINE + "rules", again.baselines["rules"])):
-        traffic = deployed.stored.to_period(column)
-        (point,) = compute_capacity_curve(traffic, np.array([0.01]))["recall"]
-        assert point.value == evaluation["recall_at_1pct"].value
 
 
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):

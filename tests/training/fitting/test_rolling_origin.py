@@ -7,12 +7,11 @@ import pytest
 from support.made_origins import CONFIG, made_origins
 
 from features.goods.text_weights import fit_text_weights
-from training.config import SplitConfig, WeightsConfig
+from training.config import SplitConfig
 from training.data.splits import split_by_time
 from training.fitting.rolling_origin import (
     DetectionRanks,
     _iterate_windows,
-    compute_shares_above,
     compute_text_scores,
     estimate_gain,
     evaluate_origins,
@@ -27,11 +26,6 @@ def found(*above: float) -> DetectionRanks:
 def test_a_find_is_worth_one_at_the_top_and_nothing_at_the_bottom() -> None:
     worth = found(0.0005, 0.001, 0.0316227766, 1.0).worth
     assert worth.tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0])
-
-
-def test_equal_scores_share_their_place_and_weights_are_traffic() -> None:
-    shares = compute_shares_above(np.array([1.0, 2.0, 2.0]), np.array([8.0, 1.0, 1.0]))
-    assert shares.tolist() == pytest.approx([0.6, 0.1, 0.1])
 
 
 def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less() -> None:
@@ -51,15 +45,6 @@ def test_a_gain_on_a_single_day_has_no_interval() -> None:
         for above in (0.1, 0.5)
     )
     assert np.isnan(estimate_gain(one, one.worth - other.worth).low)
-
-
-def test_the_weight_of_the_background_can_be_changed_afterwards() -> None:
-    origin = made_origins(1)[0]
-    for wanted in (0.5, 3.0):
-        weight = origin.compute_weights(WeightsConfig(background_weight=wanted))
-        known = weight[~origin.background].sum()
-        assert weight[origin.background].sum() == pytest.approx(wanted * known)
-        assert (weight[~origin.background] == origin.train.weight[~origin.background]).all()
 
 
 def test_windows_walk_back_from_a_gap_before_a_moment_as_long_as_training_is_left() -> None:

@@ -57,18 +57,8 @@ def test_a_search_that_was_killed_in_its_first_trial_begins_with_the_given_confi
     assert {name: first[name] for name in SEARCH_SPACE} == {name: flat[name] for name in SEARCH_SPACE}
 
 
-def test_the_given_configuration_is_tried_even_without_time() -> None:
-    assert len(searched(5, minutes=0.0)[1]) == 1
-
-
 @pytest.mark.parametrize("name", ["model.l2", "weights.background_weight"])
 def test_a_search_from_zero_on_a_logarithmic_scale_is_refused_by_name(name: str) -> None:
     given = replace_parameters(CONFIG, {name: 0.0})
     with pytest.raises(BadSetting, match=name):
         search(ORIGINS, given, SearchBudget(1), name="of a test")
-
-
-def test_parameters_go_to_their_tables() -> None:
-    changed = replace_parameters(TrainConfig(), {"model.leaves": 5, "weights.background_weight": 0.7})
-    assert (changed.model.leaves, changed.weights.background_weight) == (5, 0.7)
-    assert changed.split == TrainConfig().split

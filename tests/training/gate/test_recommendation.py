@@ -21,7 +21,7 @@ from training.evaluation.difference import MEASURES, judge_difference, state_dif
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport, Recommendation
 from training.gate.rules import WITHOUT_TABLES, GateEvidence, RuleResult
-from training.gate.ways import Candidate, advise_on_finds, count_more_finds
+from training.gate.ways import Candidate, count_more_finds
 
 PRIMARY = MEASURES[0]
 CHANGED = Candidate("1", newer_days=14)
@@ -231,16 +231,3 @@ def test_a_difference_is_stated_once_by_the_word_of_the_gate(bundle: Bundle) -> 
     assert judge_difference(gain) == "better"
     assert report.recommendation.sentence == state_difference(gain, "version 1", "this version")
     assert report.to_markdown().count("+13.3 points") == 1
-
-
-def test_an_arrival_is_told_in_weeks() -> None:
-    assert advise_on_finds(1, 4.0, "train again").endswith("train again in about 1 week")
-    assert advise_on_finds(53, 4.0, "train again").endswith("cannot be decided in reasonable time")
-
-
-def test_the_report_names_each_rule_that_does_not_hold(bundle: Bundle) -> None:
-    refused = GateReport.from_evidence(make_evidence(bundle, figures=make_figures(name_swap=0.5)))
-    text = refused.to_markdown()
-    assert text.startswith("**REFUSE.** The gate does not hold (names have no effect).")
-    assert "| names have no effect | does not hold | 95 % of scores change by at most 0.5 log-odds | " in text
-    assert "Rules that hold: checksums verified, " in text

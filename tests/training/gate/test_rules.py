@@ -197,15 +197,6 @@ def test_how_far_a_column_reveals_inspection_is_given_in_percentage_points(bundl
     assert result.expected.startswith("at most 50 percentage points: ")
 
 
-def test_a_rule_that_was_not_checked_says_so_once(bundle: Bundle) -> None:
-    rows = {
-        row["rule"]: row
-        for row in GateReport.from_evidence(make_evidence(bundle, refit=WITHOUT_TABLES)).to_rows()
-    }
-    assert rows[REFIT_RULE]["result"] == "not checked"
-    assert rows[REFIT_RULE]["found"] == "no tables were given"
-
-
 def test_of_an_altered_or_exchanged_bundle_only_that_is_said(bundle: Bundle) -> None:
     altered = make_evidence(bundle, bundle=None, refusal="trees.txt: the file was altered")
     assert find_broken(altered) == {"checksums verified": "trees.txt: the file was altered"}

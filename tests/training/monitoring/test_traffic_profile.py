@@ -15,7 +15,6 @@ from training.monitoring.traffic_profile import (
     build_traffic_profile,
     compute_bin_edges,
     count_values,
-    find_longest_silence,
 )
 
 COUNT = Feature("made.count", "count", "c", "C is {value}")
@@ -42,21 +41,11 @@ def test_a_feature_of_few_values_has_a_bin_for_each_and_for_what_was_never_there
     assert places.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_feature_of_one_value_still_tells_another_one() -> None:
-    edges = compute_bin_edges(COUNT, np.zeros(5, dtype=F32))
-    assert len(set(assign_bins(np.array([-1, 0, 1], dtype=F32), edges).tolist())) == 3
-
-
 def test_a_feature_of_many_values_has_bins_of_equal_counts() -> None:
     values = np.random.default_rng(1).lognormal(size=5000).astype(F32)
     counts = np.bincount(assign_bins(values, compute_bin_edges(COUNT, values)))
     assert counts.min() >= 499
     assert counts.max() <= 501
-
-
-def test_the_unknown_code_has_a_bin_of_its_own() -> None:
-    edges = compute_bin_edges(SPEC.features[1], np.zeros(0, dtype=F32))
-    assert assign_bins(np.array([0, 1, 2, 500, np.nan], dtype=F32), edges).tolist() == [0, 1, 2, 10, 11]
 
 
 def test_a_portrait_counts_what_is_there() -> None:
@@ -73,12 +62,6 @@ def test_a_portrait_counts_what_is_there() -> None:
     portrait.require_fit(SPEC, "here")
 
 
-def test_later_traffic_is_counted_in_the_same_bins() -> None:
-    first = build_traffic_profile(small(), capacity=1)
-    again = build_traffic_profile(small(), capacity=1, like=first)
-    assert again == first
-
-
 def test_a_portrait_names_no_person() -> None:
     told = str(build_traffic_profile(small(), capacity=1))
     assert "Kim" not in told
@@ -92,8 +75,3 @@ def test_rare_values_are_counted_together() -> None:
     assert mix["A"] == 3
     assert mix[OTHERS] == 303 - 3 - 199
     assert sum(mix.values()) == 303
-
-
-def test_silence_counts_from_the_first_day_to_the_last() -> None:
-    assert find_longest_silence(np.array([5, 5]), 1, 6) == 4
-    assert find_longest_silence(np.arange(1, 7), 1, 6) == 0

@@ -131,13 +131,6 @@ def test_the_difference_is_b_minus_a_and_turns_with_them(
         assert gain == pytest.approx(-back.pair.gains[name].value)
 
 
-def test_disagreements_name_no_person(compared: Comparison) -> None:
-    found = compared
-    told = str(found.disagreements)
-    assert "Orchid" not in told
-    assert "Kim" not in told
-
-
 def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_same_history(
     bundle: FitScores, other: FitScores, compared: Comparison
 ) -> None:

@@ -15,8 +15,7 @@ from support.stores import create_store
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
 from consignments.tables import check_frame
-from features.batch import BATCH_KEY, Tables
-from features.history.pseudonyms import Pseudonyms
+from features.batch import Tables
 from features.streams import FeatureChunk, FeatureInputs, stream_features
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
@@ -48,7 +47,6 @@ LONG = CONFIG | {
 """Settings for a world with enough finds to tell two good models apart."""
 OPENED = 0.33
 LATER = pd.Timedelta(days=7)
-PSEUDONYMS = Pseudonyms(BATCH_KEY)
 
 
 @dataclass(frozen=True)

@@ -75,15 +75,3 @@ def test_charts_are_narrow_enough_to_be_read_on_a_telephone():
 def test_ticks_of_the_calibration_do_not_cover_each_other():
     texts = ElementTree.fromstring(DRAWN["calibration"][0].svg).iter("{http://www.w3.org/2000/svg}text")
     assert 4 <= sum(text.text is not None and text.text.endswith(" %") for text in texts) <= 16
-
-
-def test_a_calibration_table_without_finds_can_be_drawn():
-    bins = [
-        row | {"rate": 0.0, "rate_low": float("nan"), "rate_high": float("nan")} for row in MODEL.calibration
-    ]
-    assert "no positive in the bin" in draw_calibration(bins).svg.replace("\n", " ")
-
-
-def test_the_legend_of_the_calibration_names_empty_bins_only_if_there_are_some():
-    full = [row for row in MODEL.calibration if row["rate"] > 0]
-    assert "no positive in the bin" not in draw_calibration(full).svg.replace("\n", " ")

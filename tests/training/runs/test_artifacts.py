@@ -9,7 +9,6 @@ from support.real_rows import REAL
 
 from models.bundle import load_bundle
 from models.reasons.sentences import ReasonContext
-from training.gate.rules import COMPARISON_RULE
 from training.reporting.html import MAX_PAGE_BYTES
 from training.runs.artifacts import STORED_SCORES, build_training_record, check_gate, write_run_bundles
 from training.runs.explanations import ExplainedSample, compute_dependence, name_feature, name_value
@@ -135,26 +134,12 @@ def test_the_page_is_light_and_names_no_person(runs):
             assert not [value for value in shown[column].dropna() if value in page]
 
 
-def test_the_importance_of_features_adds_up_to_one(runs):
-    trained = runs["with"][0]
-    features = trained.final.model.spec.features
-    importance = ExplainedSample.from_result(trained).compute_importance(features)
-    assert sum(row["share"] for row in importance) == pytest.approx(1.0)
-    assert importance[0]["share"] >= importance[-1]["share"]
-
-
 def test_the_gate_of_a_run_is_in_its_table_and_on_its_page(runs):
     for name in ("with", "without"):
         folder, gate = runs[name][1], runs[f"gate {name}"]
         assert {row["rule"] for row in read(folder, "gate")} == set(gate.rules)
         page = (folder / "report.html").read_text()
         assert all(f">{rule}</td>" in page for rule in gate.rules)
-
-
-def test_with_a_champion_the_gate_of_a_run_waits_for_the_comparison(runs):
-    trained, folder = runs["without"]
-    assert COMPARISON_RULE not in runs["gate without"].rules
-    assert check_gate(trained, folder, champion="1").rules[COMPARISON_RULE].undecided
 
 
 def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_served_fit(runs):
