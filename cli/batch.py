@@ -77,10 +77,7 @@ class Batch:
         return WrittenResult(rows, continued, counts)
 
     def _write_with_state(
-        self,
-        folder: Path,
-        work: "BatchWork",
-        compute: "Callable[[int, StateRun | None], Frames]",
+        self, folder: Path, work: "BatchWork", compute: "Callable[[int, StateRun | None], Frames]"
     ) -> tuple[int, bool]:
         """Write the result and the state after it; return the rows, and whether the batch continued a state."""
         from features.history.kept_state import StateRun

@@ -24,18 +24,23 @@ class OfficeTable(NamedTuple):
     @classmethod
     def read(cls, path: Path, where: str = "NPSRISK_OFFICES_FILE") -> "OfficeTable":
         """Read a CSV file in UTF-8 with the columns `place` and `office`, each place once; `where` is the setting or option that names it."""
+        found: dict[str, str] = {}
         try:
             with path.open(encoding="utf-8-sig", newline="") as lines:
                 rows = [[value.strip() for value in row] for row in csv.reader(lines) if row]
+            fault = "" if rows[:1] == [COLUMNS] else ": the first line is not place,office"
+            for number, row in enumerate(rows[1:], start=2):
+                fault = fault or _find_fault(row, found, number)
+                found[row[0].upper()] = row[-1]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise _build_fault(where, f"{path}: {getattr(error, 'strerror', None) or error}") from error
-        if not rows or rows[0] != COLUMNS:
-            raise _build_fault(where, f"{path}: the first line is not place,office")
-        found: dict[str, str] = {}
-        for number, row in enumerate(rows[1:], start=2):
-            if fault := _find_fault(row, found):
-                raise _build_fault(where, f"{path} line {number}: {fault}")
-            found[row[0].upper()] = row[1]
+            fault = f": {getattr(error, 'strerror', None) or error}"
+        if fault:
+            raise BadSetting(
+                "the table of offices cannot be used",
+                where=where,
+                got=f"{path}{fault}",
+                expected="CSV with the columns place,office, each place once",
+            )
         return cls(found)
 
     def find_office(self, c: Consignment) -> str | None:
@@ -57,17 +62,9 @@ def complete_office(c: Consignment, office: str | None, table: OfficeTable) -> C
     return c if found in (None, c.office) else structs.replace(c, office=found)
 
 
-def _find_fault(row: list[str], found: dict[str, str]) -> str | None:
+def _find_fault(row: list[str], found: dict[str, str], number: int) -> str:
     if len(row) != len(COLUMNS) or not all(row) or not row[1].isprintable():
-        return "not a place and an office"
+        return f" line {number}: not a place and an office"
     if len(row[1]) > MAX_OFFICE_CHARACTERS:
-        return "an office of more than 100 characters"
-    return f"{row[0]} occurs twice" if row[0].upper() in found else None
-
-
-def _build_fault(where: str, got: str) -> BadSetting:
-    what, expected = (
-        "the table of offices cannot be used",
-        "CSV with the columns place,office, each place once",
-    )
-    return BadSetting(what, where=where, got=got, expected=expected)
+        return f" line {number}: an office of more than 100 characters"
+    return f" line {number}: {row[0]} occurs twice" if row[0].upper() in found else ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,21 +119,20 @@ class ReadReport:
             lines.append(f"  warning: {rows:,} x {doubt}" + (f" ({shown})" if shown else ""))
         if self.unknown_columns:
             lines.append(f"  unknown columns: {', '.join(map(self._suggest_name, self.unknown_columns))}")
-        partly = {name: share for name, share in self.missing.items() if 0 < share < 1}
-        if partly:
-            some = (
-                f"{name} {partly[name]:.0%}" for name in sorted(partly, key=partly.__getitem__, reverse=True)
-            )
+        ranked = sorted(self.missing.items(), key=itemgetter(1), reverse=True)
+        if some := [f"{name} {share:.0%}" for name, share in ranked if 0 < share < 1]:
             lines.append(f"  partly missing: {', '.join(some)}")
-        never = [name for name, share in self.missing.items() if share == 1]
-        if never:
-            lines.append(f"  always missing: {', '.join(never)}")
+        if self._absent:
+            lines.append(f"  always missing: {', '.join(self._absent)}")
         return "\n".join(lines)
+
+    @property
+    def _absent(self) -> list[str]:
+        return [name for name, share in self.missing.items() if share == 1]
 
     def _suggest_name(self, unknown: str) -> str:
         """Add the nearest column of the record that the table does not have, if there is one."""
-        absent = [name for name, share in self.missing.items() if share == 1]
-        near = get_close_matches(unknown, absent, n=1, cutoff=NEAR_NAME)
+        near = get_close_matches(unknown, self._absent, n=1, cutoff=NEAR_NAME)
         return f"{unknown} (did you mean {near[0]}?)" if near else unknown
 
     def summarize_reasons(self) -> str:

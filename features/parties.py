@@ -14,12 +14,7 @@ from typing import NamedTuple
 from consignments.records import Consignment
 from consignments.timestamps import EPOCH, to_day
 from features.normalization.letters import clean_country, fold_to_ascii, make_letter_table
-from features.normalization.names import (
-    ENDING_FORMS,
-    FIRM_WORDS,
-    LEGAL_FORM_PHRASES,
-    normalize_name,
-)
+from features.normalization.names import ENDING_FORMS, FIRM_WORDS, LEGAL_FORM_PHRASES, normalize_name
 from features.normalization.normal_forms import NormalForms
 from features.normalization.phones import check_phone
 from features.normalization.word_lists import WORD_LISTS

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
     from training.config import TrainConfig
 
 LIMIT_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-NAMES_OF_TYPES = {
-    "IntType": "whole number",
-    "FloatType": "number",
-    "StrType": "text",
-    "DateType": "date",
-}
+NAMES_OF_TYPES = {"IntType": "whole number", "FloatType": "number", "StrType": "text", "DateType": "date"}
 INTRODUCTION = """\
 # Settings
 

@@ -106,8 +106,7 @@ def _check_history(
     """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
     if continued and without_history:
         raise options.build_exclusion(
-            "--without-history, and --state with a state in it",
-            "--without-history only for the first batch",
+            "--without-history, and --state with a state in it", "--without-history only for the first batch"
         )
     if history is not None and without_history:
         raise options.build_exclusion("--history and --without-history")
@@ -189,7 +188,6 @@ def _select_by_plan(path: Path, scored: "pd.DataFrame", given: list[str]) -> "pd
 
     if given:
         raise options.build_exclusion(
-            f"--plan and {', '.join(given)}",
-            "--plan alone; the plan has capacities and exploration share",
+            f"--plan and {', '.join(given)}", "--plan alone; the plan has capacities and exploration share"
         )
     return select_by_plan(scored, read_plan(path))

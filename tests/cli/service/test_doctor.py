@@ -98,10 +98,7 @@ def test_approvers_of_root_outside_the_state_directory_are_right(folder: Path, t
     os.chown(folder, 54_321, 54_321)
     keys = tmp_path / "keys.toml"
     keys.write_text(f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\n')
-    outside = {
-        "NPSRISK_API_KEYS_FILE": str(keys),
-        "NPSRISK_APPROVERS_FILE": str(tmp_path / "approvers.toml"),
-    }
+    outside = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_APPROVERS_FILE": str(tmp_path / "approvers.toml")}
     assert find_wrong(folder, **outside) == {}
 
 

@@ -5,16 +5,7 @@ import pytest
 from support.history_worlds import copy_arrays
 
 from consignments.errors import BadSetting, ServiceFault
-from features.history.kernels import (
-    ARRIVALS,
-    ARRIVALS_EVER,
-    CLEAR,
-    FINDS,
-    HEAD_WORDS,
-    NPS,
-    SINCE_FIND,
-    STEP,
-)
+from features.history.kernels import ARRIVALS, ARRIVALS_EVER, CLEAR, FINDS, HEAD_WORDS, NPS, SINCE_FIND, STEP
 from features.history.keys import KeyKind
 from features.history.table import History
 
