@@ -73,7 +73,7 @@ ColumnReader = Callable[[Any], ParsedColumn]
 
 def read_column(given: Any, field: Field, reader: ColumnReader | None = None) -> ParsedColumn:
     """Convert a column of any type to its canonical one and check it against its field; lists need a reader of their own."""
-    texts, broken = _drop_broken_texts(normalize_array(given))
+    texts, broken = drop_broken_texts(normalize_array(given))
     read = (reader or READERS[field.kind])(texts)
     if field.name == HS_CODE and get_type_family(texts.type) == "numbers":
         read = replace(read, values=_restore_zeros(read.values))
@@ -228,7 +228,7 @@ def mask_values(values: Any, bad: Mask) -> Any:
     return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values) if bad.any() else values
 
 
-def _drop_broken_texts(given: Any) -> tuple[Any, ColumnFaults]:
+def drop_broken_texts(given: Any) -> tuple[Any, ColumnFaults]:
     """Replace texts that are not UTF-8 by null. Parquet files may contain them, and Arrow does not look."""
     try:
         given.validate(full=True)

@@ -28,6 +28,7 @@ from consignments.columns import (
     TYPES,
     Mask,
     combine_masks,
+    drop_broken_texts,
     format_value,
     get_type_family,
     mark_rows,
@@ -179,7 +180,7 @@ def check_part(
     others = [name for name in names if name not in {*reads, *SEQUENCE_COLUMNS}]
     table = pa.table(
         {name: read.values for name, read in reads.items()}
-        | {name: _get_column(part.table, name, pa.null()) for name in others}
+        | {name: drop_broken_texts(_get_column(part.table, name, pa.null()))[0] for name in others}
     )
     table, doubts = _correct_table(table, record)
     faults = [FieldFault(name, *fault) for name, read in reads.items() for fault in read.faults]
