@@ -56,15 +56,7 @@ def install_operation_keys() -> None:
 
 
 def load_pseudonyms() -> "Pseudonyms":
-    """Load the pseudonyms of the service, which are those of its data key.
-
-    If there is no key yet, it is created as the service does: only in the state directory, and only for a new log.
-
-    Raises
-    ------
-    BadSetting
-        There is no key and none may be created, or the file is not a key.
-    """
+    """Load the pseudonyms of the service, whose data key is created if there is none: only in the state directory, and for a new log."""
     from features.history.data_keys import load_data_key
     from features.history.pseudonyms import Pseudonyms
 

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -48,11 +49,8 @@ class DoctorFinding(NamedTuple):
 
 
 Results = Iterator[DoctorFinding]
-
-
-def build_fault(found: str, todo: str = "", check: str = "") -> DoctorFinding:
-    """Build the result of a check that failed; without a name it has that of its group of checks."""
-    return DoctorFinding(found, todo, check, ok=False)
+build_fault = partial(DoctorFinding, ok=False)
+"""Builds the result of a check that failed; without a name it has that of its group of checks."""
 
 
 def examine(settings: Settings) -> Iterator[DoctorFinding]:

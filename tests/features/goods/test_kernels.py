@@ -61,34 +61,8 @@ def test_a_text_has_these_values(line: str) -> None:
 
 SPELLINGS = [term.spelling for term in [*read_names(), *read_words()]]
 ORDINARY = [
-    "tea",
-    "gift",
-    "shirt",
-    "500g",
-    "3",
-    "MMC",
-    "card",
-    "meow",
-    "box",
-    "|",
-    "of",
-    "대마",
-    "粉末",
-    "XXX",
-    "silica",
-    "africa",
-    "-",
-    "--",
-    ".",
-    "4",
-    "1",
-    "l",
-    "s",
-    "58-08-2",
-    "4-methyl",
-    "2,5-dim",
-    "(",
-    "WPX",
+    *("tea", "gift", "shirt", "500g", "3", "MMC", "card", "meow", "box", "|", "of", "대마", "粉末", "XXX"),
+    *("silica", "africa", "-", "--", ".", "4", "1", "l", "s", "58-08-2", "4-methyl", "2,5-dim", "(", "WPX"),
 ]
 TO_CYRILLIC = str.maketrans("aeopcxyTMHK", "аеорсхуТМНК")
 TO_DIGITS = str.maketrans("oieastb", "0134578")
