@@ -35,7 +35,6 @@ VERBS = {
     "train": (["consignments", "outcomes", "alerts", "truth"], []),
     "compare": (["consignments", "outcomes", "alerts", "truth"], ["1", "2"]),
     "drift": (["consignments", "history", "outcomes", "alerts", "reference"], ["--model", "1"]),
-    "replay": (["consignments", "outcomes", "alerts", "truth"], ["--capacity", "1"]),
     "import": (["consignments", "outcomes", "alerts"], []),
 }
 """Of each verb the tables that it reads, and what else it must be given."""

