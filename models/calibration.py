@@ -49,10 +49,7 @@ Intercept = Annotated[
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))), with an intercept for each channel.
-
-    The slope is above 0, so that the order of the raw scores is kept. `intercept` is that of other channels.
-    """
+    """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))), with the intercept of the channel if it has one."""
 
     slope: Annotated[float, Meta(ge=SLOPE_RANGE[0], le=SLOPE_RANGE[1])]
     intercept: Intercept
@@ -65,13 +62,10 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":
-        """Fit the calibration on rows of a later time than the training rows of the trees.
+        """Fit the calibration on later rows than those of the trees: the posterior mode under the priors of slope and intercepts.
 
-        The fit is the posterior mode under log slope ~ N(0, `SLOPE_PRIOR_SD`) and channel intercept - pooled ~
-        N(0, `CHANNEL_PRIOR_SD`). The weights, usually inverse selection probabilities, are scaled so that the positives have the weight
-        of their effective number (Kish: square of the sum over sum of squares), because they must not count as that many detections.
-        With fewer than `MIN_SLOPE_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
-        is the observed share with half a positive added. Without rows the raw score is not changed.
+        The weights are scaled so that the positives count as their effective number (Kish). With fewer than `MIN_SLOPE_POSITIVES`
+        only the pooled intercept is fitted, to the observed share with half a positive added.
         """
         y, weight = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
         positives = int(((y == 1) & (weight > 0)).sum())

@@ -105,10 +105,7 @@ class VersionFits(NamedTuple):
         return min(fit.unseen_from for fit in self if fit is not None)
 
     def choose(self, begins: datetime) -> Bundle:
-        """Return the newest fit without arrivals from a time on in its training data; else the fit with the oldest data.
-
-        So a champion of last month is compared as deployed, and a new version by its evaluation fit.
-        """
+        """Return the newest fit without arrivals from a time on in its training data; else the fit with the oldest data."""
         fits = [fit for fit in self if fit is not None]
         oldest = min(fits, key=lambda fit: fit.unseen_from)
         unseen = [fit for fit in fits if fit.unseen_from <= begins]
@@ -132,11 +129,7 @@ class Registry:
     def register(
         self, run_id: str, bundle_dir: Path, *, example: pd.DataFrame, description: str, tags: dict[str, str]
     ) -> ModelVersion:
-        """Log the bundle as the model of a run and register it as a new version, the challenger.
-
-        If the folder `evaluation` is next to that of the bundle, the version also has that fit. `example` is a few invented
-        consignments, `description` Markdown for the page of the version.
-        """
+        """Log the bundle, and the fit in the folder `evaluation` next to it, as the model of a run, and register it as the challenger."""
         bundle = load_bundle(bundle_dir)
         name = get_model_name(bundle.card.target)
         evaluation_dir, evaluation_tags = bundle_dir.with_name(EVALUATION), {}
@@ -165,10 +158,7 @@ class Registry:
         return self.resolve(f"models:/{name}/{made.version}")
 
     def resolve(self, uri: str, *, target: str = "nps") -> ModelVersion:
-        """Find a version by `models:/NAME/3`, `models:/NAME@champion`, or a number or alias of the model of `target`.
-
-        Raises `BadInput` if there is no such version, and `ServiceFault` if MLflow does not answer.
-        """
+        """Find a version by `models:/NAME/3`, `models:/NAME@champion`, or a number or alias of the model of `target`; `BadInput` if there is none."""
         if RUN_ID.fullmatch(run_id := uri.removeprefix("runs:/").partition("/")[0]):
             self.get_run_tags(run_id)
             raise self._make_refusal(

@@ -44,10 +44,7 @@ POINTS_FOR_HIGH, POINTS_FOR_ELEVATED = 5.0, 3.0
 
 
 class Rules:
-    """The scorer that adds up the points of the rules that hold.
-
-    It has the interface of `RiskModel`, so that the service can score with it if there is no model.
-    """
+    """The scorer that adds up the points of the rules that hold, with the interface of `RiskModel`."""
 
     name = "rules"
 

@@ -1,7 +1,4 @@
-"""Boosted trees without LightGBM: its model text becomes flat arrays, which numba kernels traverse.
-
-The raw scores equal `booster.predict(X, raw_score=True)` bit for bit. The contributions are exact Shapley values.
-"""
+"""Boosted trees without LightGBM: raw scores with its bits, and exact Shapley values."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -64,11 +61,9 @@ class Trees:
     def compute_contributions(self, X: NDArray[np.float32]) -> Floats:
         """Compute the contribution of each feature to the raw score of each row: exact path-dependent Shapley values.
 
-        The last column is `expected`, and the sum of a row is its raw score. The values follow Lundberg et al., "Consistent
-        individualized feature attribution for tree ensembles" (2018). On the path to a leaf of value v, let z_i be the share of
-        training rows that pass the splits on feature i, and let o_i be 1 if the row passes them, else 0. Then
-        phi_i = (o_i - z_i) v ∫ prod_{j≠i} (t o_j + (1-t) z_j) dt over t in [0, 1], a polynomial that Gauss-Legendre quadrature
-        integrates exactly.
+        The last column is `expected` (Lundberg et al., "Consistent individualized feature attribution for tree ensembles", 2018). On the
+        path to a leaf of value v, let z_i be the share of training rows that pass the splits on feature i, and o_i be 1 if the row does.
+        Then phi_i = (o_i - z_i) v ∫ prod_{j≠i} (t o_j + (1-t) z_j) dt over [0, 1], which Gauss-Legendre quadrature integrates exactly.
         """
         X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))

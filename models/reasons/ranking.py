@@ -138,12 +138,10 @@ class ReasonRanker:
         lowering: bool = False,
         declared: DeclaredTexts = NO_TEXTS,
     ) -> list[Reason]:
-        """Return the `top` reasons in the order that helps an officer; `contributions` are in log-odds, and what follows the features is not looked at.
+        """Return the `top` reasons in the order that helps an officer, from contributions in log-odds.
 
-        A theme's contribution is the exact sum over its features. A feature that is missing because the declaration lacks a detail counts
-        under the theme `missing`. Given are the themes that raise the score and have a fact that stands out; if none does, one reason
-        `many_small` with all that raise. With `lowering`, all themes are given: their contributions and the expected value then add up to
-        the raw score. `declared` are the words of the declaration that are quoted.
+        A theme has the exact sum over its features; one that is missing with a detail of the declaration counts under `missing`. Given are
+        the themes that raise the score and have a fact that stands out, else one reason `many_small`; with `lowering` all themes.
         """
         shares = contributions[: len(self._spec)]
         absent = np.isnan(row[self._companions]) & self._may_lack

@@ -1,8 +1,6 @@
-"""Usual values: the low, middle and high value of each feature among consignments that are alike.
+"""Usual values: the low, middle and high value of each feature among consignments that are alike (`LIKE`), else of the channel.
 
-A party is compared with private persons or with firms, a route with those from its country, an amount with goods of its HS heading or
-of its kind, and everything else with its channel. In history each key counts once: a median over consignments would be that of large
-senders and busy routes. A consignment of a key with n others in 30 days therefore weighs 1 / (n + 1).
+In history each key counts once: a consignment of a key with n others in 30 days weighs 1 / (n + 1).
 """
 
 from collections.abc import Mapping
