@@ -161,3 +161,12 @@ def test_an_answer_of_the_postal_system_is_no_cargo_xml_although_its_root_has_th
     assert [(row.consignment_id, row.state) for row in found.states] == [
         ("RB123456785GB", "assessment_complete")
     ]
+
+
+CUT = (MESSAGES / "content_pieces.json").read_bytes()[:300]
+
+
+def test_a_cut_json_document_takes_the_rest_of_its_file_with_it_as_one_reject() -> None:
+    (reject,) = (found := read_messages([CUT + FWB])).rejects
+    assert not found.consignments
+    assert "not JSON" in reject.reason

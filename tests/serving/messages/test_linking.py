@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,38 +129,86 @@ def describe_links(links: Links) -> Any:
 
 # --- a master before and after its houses ---
 
-
-def test_a_house_gains_at_once_what_an_earlier_master_says_and_withdraws_its_consolidation(
-    world: World,
-) -> None:
-    assert list_scores(world.post(write_master(at(0)), 1)) == [(NUMBER, False, False)]
-    answer = world.post(write_house(at(1)), 2)
-    assert list_scores(answer) == [(NUMBER, True, True), (HOUSE_ID, False, False)]
-    (version,) = world.read_versions()
-    assert version.items() >= ENRICHED.items()
-    known = world.client.get(f"/v1/consignments/{NUMBER}").json()
-    assert known["cancellations"] == ["2026-03-10T02:00:00Z"]
+Write = Callable[[str, datetime], bytes]
 
 
-def test_a_later_master_amends_each_known_house_at_its_own_arrival(world: World) -> None:
-    first = world.post(write_house(at(0)), 1)["scores"][0]
-    other = world.post(write_house(at(0), name="H2"), 2)["scores"][0]
-    answer = world.post(write_master(at(0)), 3)
-    assert list_scores(answer) == [(HOUSE_ID, False, False), (f"{NUMBER}/H2", False, False)]
-    assert {each["decision_id"] for each in answer["scores"]}.isdisjoint(
-        (first["decision_id"], other["decision_id"])
+def house(issued: float = 0, **values: str) -> Write:
+    return lambda number, start: write_house(start + timedelta(hours=issued), number, **values)
+
+
+def master(issued: float = 0, **values: str) -> Write:
+    return lambda number, start: write_master(start + timedelta(hours=issued), number, **values)
+
+
+def both(first: Write, second: Write) -> Write:
+    return lambda number, start: first(number, start) + second(number, start)
+
+
+def house_list(*names: str) -> Write:
+    return lambda number, _: write_house_list(number, names)
+
+
+def manifest(issued: float, *names: str, goods: str) -> Write:
+    return lambda number, start: write_manifest(start + timedelta(hours=issued), number, names, goods)
+
+
+def show_scores(answer: dict[str, Any], number: str) -> str:
+    """Show the scores of an answer: M the master, H the house, `=` if repeated, `x` if cancelled."""
+    names = {number: "M", f"{number}/{NAME}": "H"}
+    return " ".join(
+        names.get(name, name.rpartition("/")[2]) + "=" * repeated + "x" * cancelled
+        for name, repeated, cancelled in list_scores(answer)
     )
-    before, after = world.read_versions()
-    assert (before["route"], before["received_at"]) == ("PVG>ICN", at(1))
-    assert after.items() >= (ENRICHED | {"received_at": at(3)}).items()
-    assert world.client.get(f"/v1/consignments/{NUMBER}").status_code == 404  # no consignment of its own
 
 
-def test_a_master_that_comes_again_gets_the_earlier_scores_of_its_houses_and_amends_nothing(
-    world: World,
-) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[World]:
+    """One service for all cases, each with a master of its own."""
+    folder = tmp_path_factory.mktemp("shared")
+    publish(folder, bundle, "1")
+    made = World(folder)
+    with made.serve():
+        yield made
+
+
+CASES: list[tuple[list[tuple[Write, str]], list[str]]] = [
+    # a house gains at once what an earlier master says, and withdraws its consolidation
+    ([(master(), "M"), (house(1), "M=x H")], ["PVG>HKG>ICN LOGISTICS"]),
+    ([(master(), "M"), (both(master(), house(1)), "M=x H")], ["PVG>HKG>ICN LOGISTICS"]),
+    # a later master amends each known house; sent again it amends nothing, and a house sent again is a repeat
+    ([(house(), "H"), (house(name="H2"), "H2"), (master(), "H H2"), (master(), "H= H2="), (house(), "H=")], ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS"]),
+    # an older version of a master amends nothing, and a newer one amends again
+    ([(house(), "H"), (master(1), "H"), (master(0, stop="TPE"), "H="), (master(2, stop="TPE"), "H")],
+     ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS", "PVG>TPE>ICN LOGISTICS"]),
+    ([(house(), "H"), (master(1), "H"), (master(2, forwarder="BRIGHTER HARBOUR"), "H")],
+     ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS", "PVG>HKG>ICN HARBOUR"]),
+    # a withdrawn house is not amended, and counts again when it is issued again
+    ([(house(), "H"), (house(1, purpose="Deletion"), "H=x"), (master(1), ""), (house(), "H=x"), (house(5), "H")],
+     ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS"]),
+    # lists of houses gain from a master, and keep what a waybill said
+    ([(house_list("H2"), "H2"), (house(), "H"), (master(), "H2 H"), (manifest(4, NAME, "H3", goods="TEA"), "H H3")],
+     ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS", "PVG>HKG>ICN LOGISTICS"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", range(len(CASES)))
+def test_masters_and_houses_of_several_requests_are_joined(shared: World, place: int) -> None:
+    steps, versions = CASES[place]
+    number, first = f"160-481038{place}{(4810380 + place) % 7}", 20 * place
+    start, shown = at(first), []
+    for hour, (write, _) in enumerate(steps, start=1):
+        shown.append(show_scores(shared.post(write(number, start), first + hour), number))
+    assert shown == [scores for _, scores in steps]
+    found = shared.read_versions(f"{number}/{NAME}")
+    assert [f"{c['route']} {c.get('declarant', '-').split()[-1]}" for c in found] == versions
+    is_consolidation = any("M" in scores for scores in shown)
+    assert (shared.client.get(f"/v1/consignments/{number}").status_code == 200) == is_consolidation
+
+
+def test_a_master_sent_again_is_answered_from_the_log_and_changes_nothing(world: World) -> None:
     world.post(write_house(at(0)), 1)
     first = world.post(write_master(at(0)), 2)["scores"][0]
+    assert world.read_versions()[-1].items() >= (ENRICHED | {"received_at": at(2)}).items()
     last = world.client.service.log.last_sequence
     (again,) = world.post(write_master(at(0)), 3)["scores"]
     assert (again.pop("repeated"), first.pop("repeated")) == (True, False)
@@ -172,82 +220,6 @@ def test_a_master_of_which_no_consignment_follows_is_named(world: World) -> None
     gone = world.post(write_master(at(1), purpose="Deletion"), 1)
     assert gone["scores"] == []
     assert gone["messages"]["ignored"] == [f"master {NUMBER}: it is kept for its houses"]
-
-
-FRESH, AGAIN = [(HOUSE_ID, False, False)], [(HOUSE_ID, True, False)]
-ROUTE, OTHER_ROUTE = "PVG>HKG>ICN", "PVG>TPE>ICN"
-DECLARANTS = [None, "BRIGHT HARBOUR LOGISTICS", "BRIGHTER HARBOUR"]
-STORIES: dict[str, tuple[list[tuple[bytes, Any]], str, list[str | None]]] = {
-    "an older version of a master amends nothing, and a newer one amends again": (
-        [
-            (write_house(at(0)), FRESH),
-            (write_master(at(1)), FRESH),
-            (write_master(at(0), stop="TPE"), AGAIN),
-            (write_master(at(2), stop="TPE"), FRESH),
-        ],
-        "route",
-        ["PVG>ICN", ROUTE, OTHER_ROUTE],
-    ),
-    "a corrected master corrects the houses of earlier requests": (
-        [
-            (write_house(at(0)), FRESH),
-            (write_master(at(1)), FRESH),
-            (write_master(at(2), forwarder="BRIGHTER HARBOUR"), FRESH),
-        ],
-        "declarant",
-        DECLARANTS,
-    ),
-    "a house that comes again after its master is a repeat": (
-        [(write_house(at(0)), FRESH), (write_master(at(0)), FRESH), (write_house(at(0)), AGAIN)],
-        "route",
-        ["PVG>ICN", ROUTE],
-    ),
-    "a master and a house of one body withdraw the consolidation of an earlier one": (
-        [
-            (write_master(at(0)), [(NUMBER, False, False)]),
-            (write_master(at(0)) + write_house(at(1)), [(NUMBER, True, True), *FRESH]),
-        ],
-        "route",
-        [ROUTE],
-    ),
-    "a withdrawn house is not amended, and counts again when it is issued again": (
-        [
-            (write_house(at(0)), FRESH),
-            (write_house(at(1), purpose="Deletion"), None),
-            (write_master(at(1)), []),
-            (write_house(at(0)), [(HOUSE_ID, True, True)]),
-            (write_house(at(5)), FRESH),
-        ],
-        "route",
-        ["PVG>ICN", ROUTE],
-    ),
-}
-
-
-@pytest.mark.parametrize(("posted", "column", "versions"), STORIES.values(), ids=STORIES)
-def test_what_follows_from_masters_and_houses_in_turn(
-    world: World, posted: list[tuple[bytes, Any]], column: str, versions: list[str | None]
-) -> None:
-    for hour, (message, scores) in enumerate(posted, start=1):
-        answer = world.post(message, hour)
-        assert scores is None or list_scores(answer) == scores
-    assert [each.get(column) for each in world.read_versions()] == versions
-
-
-def test_lists_of_houses_gain_from_a_master_and_keep_what_a_waybill_said(world: World) -> None:
-    world.post(write_house_list(names=("H2",)), 1, TEXT)
-    world.post(write_house(at(0)), 2)
-    world.post(write_master(at(0)), 3)
-    world.post(write_manifest(at(4), names=(NAME, "H3"), goods="TEA"), 5)
-    last = world.read_versions()[-1]
-    assert (last["description"], last["consignee_name"], last["route"]) == (
-        "TEA",
-        "PARK JI HO",
-        "PVG>HKG>ICN",
-    )
-    assert [world.read_versions(f"{NUMBER}/{name}")[-1]["route"] for name in ("H2", "H3")] == [
-        "PVG>HKG>ICN"
-    ] * 2
 
 
 def test_a_receptacle_that_comes_later_amends_the_items_it_lists(world: World) -> None:
@@ -266,7 +238,10 @@ def test_a_receptacle_that_comes_later_amends_the_items_it_lists(world: World) -
         assert list_scores(world.post(bag, 2)) == [("LX123456785CN", repeated, False)]
     assert (
         world.read_versions("LX123456785CN")[-1].items()
-        >= {"master_id": "CNPVGADEFRAAAUN60001001100123", "declarant": "China Post"}.items()
+        >= {
+            "master_id": "CNPVGADEFRAAAUN60001001100123",
+            "declarant": "China Post",
+        }.items()
     )
     late = changed(bag, ("2026-03-10T00", "2026-03-09T00"), ("LX123456785CN", "LX123456799CN"))
     assert list_scores(world.post(late, 3)) == [("LX123456785CN", True, False)]
