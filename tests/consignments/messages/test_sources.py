@@ -163,7 +163,7 @@ def test_an_answer_of_the_postal_system_is_no_cargo_xml_although_its_root_has_th
     ]
 
 
-CUT = (MESSAGES / "content_pieces.json").read_bytes()[:300]
+CUT = (MESSAGES / "one_record_house.json").read_bytes()[:3000]
 
 
 def test_a_cut_json_document_takes_the_rest_of_its_file_with_it_as_one_reject() -> None:
