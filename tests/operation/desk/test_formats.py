@@ -14,17 +14,9 @@ from operation.hunts.hunt import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind
 
 SOURCES = "".join(path.read_text() for path in sorted(TEMPLATES.glob("*.html")))
+STATES = ("open", "selected", "cancelled", "missed")
 CODES = {
-    "state": (
-        *get_args(ActionKind),
-        *get_args(Result),
-        "open",
-        "selected",
-        "cancelled",
-        "missed",
-        IN_HAND,
-        NOT_INSPECTED,
-    ),
+    "state": (*get_args(ActionKind), *get_args(Result), *STATES, IN_HAND, NOT_INSPECTED),
     "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
     "message": tuple(kind.__struct_config__.tag for kind in get_args(AnyMessage)),
     "document": tuple(
@@ -33,7 +25,7 @@ CODES = {
         for field in message.__struct_fields__
         if field not in HIDDEN_FACTS
     ),
-    "draft": (
+    "draft": [
         "no_administration",
         "no_detection",
         "no_key",
@@ -41,7 +33,7 @@ CODES = {
         "changed",
         "nothing_chosen",
         "already_sent",
-    ),
+    ],
     "action": get_args(ActionKind),
     "result": (*get_args(Result), "missed"),
     "family": SUBSTANCE_FAMILIES,
