@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.joined_tables import join_history
+from support.memory_store import MemoryStore
 from support.ordered_world import simulate_ordered
 
 from consignments.errors import BadInput
@@ -19,6 +20,8 @@ from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
 from consignments.tables import read_table
 from features.batch import ComputeOptions, FeatureParameters, Tables
+from features.history.kept_state import StateRun
+from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.streams import (
     FeatureChunk,
@@ -236,3 +239,13 @@ def test_a_warning_names_the_rows_that_are_held_in_memory(
     assert_same(iter(pieces), expected[::-1], backwards.consignments["consignment_id"])
     assert max(len(piece.X) for piece in pieces) <= 50
     assert f"{len(expected)} rows are not in the order of history" in caplog.text
+
+
+def test_a_batch_from_a_state_in_another_order_is_refused(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 50)
+    run = StateRun(None, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms, MemoryStore())
+    rows = InMemoryTable(tables.consignments.iloc[::-1].reset_index(drop=True), 64)
+    with pytest.raises(BadInput, match="not in the order of history"):
+        list(stream_features(FeatureInputs(rows, state_run=run), PARAMETERS, piece_rows=40))

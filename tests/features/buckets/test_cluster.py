@@ -54,15 +54,8 @@ def test_a_result_of_two_workers_has_the_bytes_of_one_machine(
     monkeypatch.setattr("features.buckets.coordinator.PARTITION_ROWS", 20)
 
     def run(name: str, *more: str) -> Result:
-        words = [
-            verb,
-            "--consignments",
-            str(folder / "past.parquet"),
-            "--out",
-            str(tmp_path / name),
-            *options,
-        ]
-        return CliRunner().invoke(main, [*words, *more])
+        words = ["--consignments", str(folder / "past.parquet"), "--out", str(tmp_path / name)]
+        return CliRunner().invoke(main, [verb, *words, *options, *more])
 
     for name, more in (("one.parquet", ()), ("two.parquet", ("--dask", runner.client.scheduler.address))):
         done = run(name, *more)
