@@ -109,11 +109,6 @@ def test_a_certificate_that_has_ended_or_soon_ends_is_found(folder: Path, tmp_pa
         assert find_wrong(folder, **files).keys() == wrong
 
 
-def test_another_data_key_is_found(folder: Path) -> None:
-    (folder / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
-    assert "data key" in find_wrong(folder)["keys"]
-
-
 def test_the_model_store_of_the_settings_file_is_checked(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "npsrisk.env"
     file.write_text(f"MLFLOW_TRACKING_URI=sqlite:///{tmp_path}/none.db\n")
