@@ -37,7 +37,7 @@ from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime, to_us
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from models.rules import MIN_INDICATOR_STRENGTH, Rules
+from models.rules import RULES, Rules
 from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey
 from models.signatures.signed_message import read_signed_message, sign_message
@@ -56,6 +56,7 @@ from training.policy_replay.replay import clamp_times, train_model
 from training.simulation.inspection_outcomes import InspectionChoice
 from training.simulation.parameters import load_parameters
 
+MIN_INDICATOR_STRENGTH = next(each.at_least for each in RULES if each.feature == "alerts.indicator_strength")
 Way = Literal["alone", "exchange", "plain"]
 WAYS: tuple[Way, ...] = ("alone", "exchange", "plain")
 SHARES = {"XA": 0.60, "XB": 0.25, "XC": 0.15}

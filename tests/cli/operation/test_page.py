@@ -1,6 +1,7 @@
 """The commands of docs/operation.md run as they stand there, one after the other."""
 
 import shlex
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,13 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
         done = CliRunner().invoke(main, given)
         assert done.exit_code == 0, (words, done.output)
     assert len(list((settings.exchange_dir / "outbox").iterdir())) == 2
+
+
+def test_the_script_of_the_page_uses_what_exists() -> None:
+    """`make operation` runs it, which takes too long here."""
+    found = spec_from_file_location("operation_example", PAGE.with_suffix(".py"))
+    assert found is not None
+    assert found.loader is not None
+    script = module_from_spec(found)
+    found.loader.exec_module(script)
+    assert callable(script.main)
