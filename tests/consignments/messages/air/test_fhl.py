@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import pytest
 from support.messages import MESSAGES, read_all, read_messages
 
 from consignments.records import Consignment
@@ -53,8 +52,3 @@ def test_a_house_without_a_number_or_a_master() -> None:
 def test_a_list_without_a_house_is_rejected() -> None:
     (reject,) = read_messages([b"FHL/4\nMBI/160-48103823PVGICN/T87K412.5\n"]).rejects
     assert reject.reason.startswith("FHL: no house waybill")
-
-
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
-def test_all_versions_are_read(version: int) -> None:
-    assert houses_of(HOUSES.replace(b"FHL/4", f"FHL/{version}".encode())) == houses_of(HOUSES)

@@ -76,15 +76,6 @@ def test_goods_under_several_tariff_codes_are_several_items() -> None:
     assert found.hs_code == "841370"
 
 
-def test_a_second_rate_line_is_a_second_item() -> None:
-    found = read_one(DIRECT.replace(b"/3/NH/841370", b"/3/NH/841370\n/4/P3/L10/CQ/W10\n/5/NG/SEALS"))
-    assert found.items is not None
-    assert [(item.description, item.quantity) for item in found.items] == [
-        ("CENTRIFUGAL PUMPS NEW", 2.0),
-        ("SEALS", 3.0),
-    ]
-
-
 def test_a_message_cut_at_1600_bytes_and_its_rest_are_one() -> None:
     for place in (DIRECT.index(b"RTD/"), DIRECT.index(b"/3/NH"), DIRECT.index(b"CVD/")):
         rest = DIRECT[place:]
@@ -113,13 +104,6 @@ def test_a_newer_version_is_read_with_a_note() -> None:
 def test_an_empty_waybill_is_rejected() -> None:
     (reject,) = read_messages([b"FWB/16\n"]).rejects
     assert reject.reason.startswith("FWB: no waybill")
-
-
-@pytest.mark.parametrize("code", ["FFM/8", "FSU/12", "FMA", "FNA", "FFR/8", "UCM/3"])
-def test_other_messages_of_cargo_are_named_and_no_reject(code: str) -> None:
-    found = read_messages([f"{code}\nXX123/10MAR\n".encode()])
-    assert (found.consignments, found.rejects) == ((), ())
-    assert found.ignored[0].startswith(code[:3])
 
 
 @pytest.mark.parametrize("answer", [b"FMA\nACK/FWB RECEIVED\n", b"FNA\nACK/UNKNOWN AIRPORT\n"])

@@ -8,7 +8,7 @@ import pytest
 from support.messages import BROKEN, declaration, declarations, given, masters, read
 
 from consignments.errors import MessageFault
-from consignments.messages.onerecord.waybills import OneRecordLinker, looks_like_one_record, read_one_record
+from consignments.messages.onerecord.waybills import OneRecordLinker, read_one_record
 from consignments.messages.parsed import Declaration, Ignored, MasterDetails
 
 BASE = "https://1r.example.com/logistics-objects/"
@@ -296,9 +296,3 @@ def test_a_piece_that_stands_in_another_and_in_the_shipment_is_one_line() -> Non
 def test_broken_and_deeply_nested_documents_are_faults(content: bytes) -> None:
     with pytest.raises(MessageFault):
         read(read_one_record, content)
-
-
-def test_documents_are_told_by_their_keys() -> None:
-    assert looks_like_one_record(encode(HOUSE))
-    assert not looks_like_one_record(b'{"consignment_id": "1"}')
-    assert not looks_like_one_record(b"<HouseWaybill/>")
