@@ -146,7 +146,7 @@ def test_every_version_and_spelling_of_fhl(message: str, changes: dict[str, Any]
     check(message, HOUSE_FIELDS | changes)
 
 
-@pytest.mark.parametrize("kind", ["FFM/8", "FSU/15", "FBL/4", "FFR/6", "FMA", "FNA"])
+@pytest.mark.parametrize("kind", ["FFM/8", "FSU/15", "FBL/4", "FFR/6", "FMA", "FNA", "UCM/3"])
 def test_messages_without_goods_are_named(kind: str) -> None:
     found = read(f"{kind}\n1/LH712/11MAR/FRA\nICN\n180-12345675HAMICN/T4K12.5\n")
     assert (found.consignments, found.rejects) == ((), ())
@@ -296,38 +296,6 @@ def test_one_record_2_0_with_a_shipment_of_pieces() -> None:
             },
         },
         OR_FIELDS,
-    )
-
-
-@pytest.mark.parametrize("style", ["prefix", "iri", "bare"])
-def test_one_record_3_in_each_style_of_keys(style: str) -> None:
-    lead = {"prefix": "cargo:", "iri": CARGO, "bare": ""}[style]
-    context: dict[str, Any] = {"@context": {"cargo": CARGO} if style != "bare" else CARGO}
-    master = {"@type": f"{lead}Waybill", f"{lead}waybillPrefix": "180", f"{lead}waybillNumber": "12345675"}
-    check(
-        context
-        | {
-            "@type": f"{lead}Waybill",
-            f"{lead}waybillType": {"@id": f"{CARGO}HOUSE"},
-            f"{lead}waybillNumber": "H77",
-            f"{lead}isInvolvedInActions": [],
-            f"{lead}referredBookingOption": None,
-            f"{lead}masterWaybill": master,
-            f"{lead}shipment": {
-                "@type": f"{lead}Shipment",
-                f"{lead}goodsDescription": "silicone moulds",
-                f"{lead}totalGrossWeight": {
-                    "@type": f"{lead}Value",
-                    f"{lead}numericalValue": {
-                        "@type": "http://www.w3.org/2001/XMLSchema#double",
-                        "@value": "7.5",
-                    },
-                    f"{lead}unit": {"@id": "https://vocabulary.uncefact.org/WeightUnitMeasureCode#KGM"},
-                },
-                f"{lead}pieces": [{"@type": f"{lead}Piece"}, {"@type": f"{lead}Piece"}],
-            },
-        },
-        OR_FIELDS | {"pieces": 2.0},
     )
 
 

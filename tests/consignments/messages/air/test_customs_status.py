@@ -45,8 +45,9 @@ def test_a_request_about_a_waybill_and_one_about_a_house() -> None:
         issued_at=datetime(2026, 3, 10, 9, 33, 48, tzinfo=UTC),
         source="XCSN",
     )
-    (house,) = states_of(xcsn("CD", house=HOUSE))
-    assert (house.consignment_id, house.state) == ("160-48103823/H1", "do_not_load")
+    for code in ("CD", "CB"):
+        (house,) = states_of(xcsn(code, house=HOUSE))
+        assert (house.consignment_id, house.state) == ("160-48103823/H1", "do_not_load")
 
 
 def test_a_completion_is_a_resolution_while_a_hold_stands() -> None:
