@@ -189,13 +189,6 @@ def test_the_opened_are_never_taken_for_background():
     assert not data.background[parcels["consignment_id"].str.startswith("W")].any()
 
 
-def test_what_arrives_after_the_date_does_not_exist():
-    parcels, outcomes = world([parcel("F", "2024-07-02")], [outcome("F", "nps", "2024-07-03")])
-    data = build(parcels, outcomes)
-    assert data.part[row_of(parcels, "F")] == OUTSIDE
-    assert data.report[-1]["arrived"] == 1
-
-
 def test_only_the_latest_version_of_an_amended_consignment_is_used():
     parcels, outcomes = world([parcel("V", "2024-06-10"), parcel("V", "2024-06-11")])
     parcels["sequence"] = np.arange(len(parcels))
@@ -267,14 +260,6 @@ def test_what_happens_to_a_parcel_after_the_test_begins_changes_no_row_that_is_l
     assert data.background[-5:].tolist() == [True, True, False, False, False]
 
 
-def test_the_background_together_weighs_as_configured():
-    parcels, outcomes = world()
-    data = build(parcels, outcomes, background_weight=0.5)
-    mine = data.part == TRAIN
-    labelled = data.weight[mine & data.labels.known].sum()
-    assert data.weight[mine & data.background].sum() == pytest.approx(0.5 * labelled)
-
-
 def test_the_background_is_drawn_within_its_limit_and_stands_for_its_traffic():
     parcels, outcomes = world()
     data = build(parcels, outcomes, background_share=1.0, background_rows=7)
@@ -317,9 +302,3 @@ def test_without_any_visible_result_the_error_says_why(change, told):
     parcels, outcomes = world()
     with pytest.raises(BadInput, match=told):
         build(parcels, outcomes.assign(**change))
-
-
-def test_an_outcome_of_an_unknown_consignment_changes_nothing():
-    parcels, outcomes = world(extra_outcomes=[outcome("elsewhere", "nps", "2024-03-01")])
-    plain = build(*world())
-    assert (build(parcels, outcomes).weight == plain.weight).all()

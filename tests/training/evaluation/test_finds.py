@@ -78,15 +78,6 @@ def test_no_find_counts_more_than_a_multiple_of_the_mean(stands_for):
     ) or weights.max() == pytest.approx(weights[np.argmax(stands_for)])
 
 
-def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
-    found = estimate_mean(np.ones(30), np.zeros(30), np.arange(30), SHARE_ENDS)
-    assert found.value == 0.0
-    assert 0.08 < found.high < 0.12
-    nothing = estimate_rate(np.zeros(0), np.zeros(0, dtype=int), 10, 1000.0)
-    assert (nothing.value, nothing.low) == (0.0, 0.0)
-    assert nothing.high == pytest.approx(0.00369, abs=1e-5)
-
-
 def test_finds_of_one_day_count_together():
     values = np.repeat([0.0, 1.0], 10)
     apart = estimate_mean(np.ones(20), values, np.arange(20), SHARE_ENDS)

@@ -73,12 +73,6 @@ def test_a_score_that_reads_something_of_a_name_moves_by_what_it_reads():
     assert find_worst_move(rows) > MAX_LOG_ODDS_CHANGE
 
 
-def test_without_people_nothing_is_measured():
-    rows = measured("value.declared", [make_consignment(consignee_name=None)])
-    assert rows[0]["rows"] == 0
-    assert find_worst_move(rows) == 0.0
-
-
 def test_coded_identifiers_in_place_of_names_are_not_replaced():
     codes = [make_consignment(f"C{n}", sender_name=None, consignee_name=name) for n, name in enumerate(CODES)]
     rows = measured("parties.consignee_name_digits", codes)

@@ -10,7 +10,7 @@ import pytest
 from support.approval import APPROVAL
 from support.trained_run import AT_ONE_DATE, CONFIG, TARGET, SharedRun
 
-from consignments.errors import BadSetting, PromotionRefused
+from consignments.errors import PromotionRefused
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
@@ -35,7 +35,6 @@ from training.promotion.refit import (
     LOST_SETTINGS,
     Refit,
     RefitOptions,
-    read_run_config,
     refit_version,
 )
 from training.reporting.mlflow_tracking import NOTE_TAG
@@ -263,13 +262,3 @@ def test_a_version_that_lost_a_fit_or_its_settings_is_refused(store: Store) -> N
     assert refit_version(store.registry, store.version, card, alone, options).result == LOST_EVALUATION_FIT
     bare = replace(store.version, run_id=store.registry.client.create_run("0").info.run_id)
     assert refit_version(store.registry, bare, card, folders, options).result == LOST_SETTINGS
-
-
-def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:
-    kept = read_run_config(store.registry, store.version.run_id)
-    assert kept == CONFIG
-    bare = store.registry.client.create_run("0").info.run_id
-    assert read_run_config(store.registry, bare) is None
-    store.registry.client.log_text(bare, '{"model": {"forest": 3}}', "config.json")
-    with pytest.raises(BadSetting, match=r"config\.json: the settings recorded by the run cannot be read"):
-        read_run_config(store.registry, bare)

@@ -3,9 +3,8 @@
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 
-from training.reporting.charts import Chart, draw_intervals, format_share_tick, set_rows
+from training.reporting.charts import Chart, draw_intervals, set_rows
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 LONG = "Area under the ROC curve, difference between the version in service and the new one, by office"
@@ -44,12 +43,3 @@ def test_the_first_and_the_last_row_of_intervals_keep_off_the_edges():
         low, high = axes.get_ylim()
     assert low < -0.5
     assert high > 1.5
-
-
-@pytest.mark.parametrize("scale", ["log", "symlog"])
-def test_a_logarithmic_axis_shows_no_markup_of_formulas(scale):
-    chart = Chart("Line", "Read so.", x_format=format_share_tick, y_format=format_share_tick)
-    with chart.draw() as axes:
-        axes.plot([0.001, 1.0], [0.001, 1.0])
-        axes.set(xscale=scale, yscale=scale)
-    assert "mathdefault" not in chart.svg

@@ -104,13 +104,6 @@ def test_studies_have_their_tables_a_chart_and_a_section_of_the_page(runs):
     assert all(read(plain, name) == [] for name in ("ablation", "search"))
 
 
-def test_without_truth_its_tables_are_empty(runs):
-    assert read(runs["without"][1], "deployed_truth") == []
-    assert len(read(runs["with"][1], "deployed_truth")) > 10
-    assert {row["judged_by"] for row in read(runs["with"][1], "fairness")} == {"outcomes", "truth"}
-    assert {row["judged_by"] for row in read(runs["without"][1], "fairness")} == {"outcomes"}
-
-
 def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(runs):
     trained, folder = runs["with"]
     bundle = load_bundle(folder / "bundle")
@@ -132,14 +125,6 @@ def test_the_page_is_light_and_names_no_person(runs):
     for column in ("sender_name", "sender_address", "consignee_name", "consignee_address", "consignee_phone"):
         if column in shown:
             assert not [value for value in shown[column].dropna() if value in page]
-
-
-def test_the_gate_of_a_run_is_in_its_table_and_on_its_page(runs):
-    for name in ("with", "without"):
-        folder, gate = runs[name][1], runs[f"gate {name}"]
-        assert {row["rule"] for row in read(folder, "gate")} == set(gate.rules)
-        page = (folder / "report.html").read_text()
-        assert all(f">{rule}</td>" in page for rule in gate.rules)
 
 
 def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_served_fit(runs):

@@ -67,21 +67,6 @@ class Run:
         return fetch_evidence(self.registry, run_id, about, kind="training", approvers=approvers, at=AT)
 
 
-@pytest.mark.parametrize("key", [REVIEWER, SECOND], ids=["an approver", "an evaluator"])
-def test_evidence_that_an_approver_or_evaluator_signed_is_believed(tmp_path: Path, key: SigningKey) -> None:
-    run = Run(tmp_path, key)
-    found = run.fetch()
-    assert (found.signer, found.doubt) == ("a reviewer" if key is REVIEWER else "an evaluator", "")
-    assert found.evidence == run.evidence
-    assert found.files == {"scores/deployed.parquet": b"scores", "tables/leaks.json": b"{}"}
-
-
-def test_unsigned_evidence_gives_its_files_and_no_signer(tmp_path: Path) -> None:
-    found = Run(tmp_path, key=None).fetch()
-    assert (found.signer, found.doubt) == (None, "the evidence is not signed")
-    assert found.files["scores/deployed.parquet"] == b"scores"
-
-
 def test_a_run_without_evidence_is_told_so(tmp_path: Path) -> None:
     run = Run(tmp_path)
     (run.folder / EVIDENCE_FILE).unlink()
@@ -168,13 +153,6 @@ def test_forged_evidence_has_no_signer(tmp_path: Path, forgery: str) -> None:
 def test_evidence_of_another_bundle_vouches_for_nothing(tmp_path: Path) -> None:
     found = Run(tmp_path).fetch(about={"bundle": "3" * 64})
     assert (found.evidence, found.files, found.signer) == (None, {}, None)
-
-
-def test_the_signature_of_a_retired_key_no_longer_counts(tmp_path: Path) -> None:
-    retired = [msgspec.structs.replace(each, until=AT) for each in APPROVERS.members]
-    found = Run(tmp_path).fetch(Approvers(retired))
-    assert found.signer is None
-    assert "no signature" in found.doubt
 
 
 def test_a_swapped_file_of_approvers_takes_the_right_away(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -131,22 +130,6 @@ def test_the_reference_profile_counts_the_traffic_that_the_sample_stands_for(
     assert sum(one.channels.values()) == pytest.approx(sum(other.channels.values()), rel=0.01)
     assert one.channels["postal"] == pytest.approx(other.channels["postal"], rel=0.1)
     assert one.expected_precision == pytest.approx(other.expected_precision, rel=0.4)
-
-
-def test_a_run_on_a_sample_says_so(sampled: TrainingResult, whole: TrainingResult) -> None:
-    assert (sampled.tags["traffic"], whole.tags["traffic"]) == ("sample", "all")
-    assert "a uniform sample stands for all of them" in sampled.sentences[-1]
-    assert not any("sample stands" in sentence for sentence in whole.sentences)
-
-
-def test_the_folder_of_features_is_used_again(
-    world: SimulatedTables, folder: Path, sampled: TrainingResult
-) -> None:
-    written = {path.name: path.stat().st_mtime_ns for path in (folder / "work").iterdir()}
-    assert "part-00000.parquet" in written
-    again = train_in_folder(world, folder)
-    assert {path.name: path.stat().st_mtime_ns for path in (folder / "work").iterdir()} == written
-    np.testing.assert_array_equal(again.test_scores, sampled.test_scores)
 
 
 @pytest.mark.quick

@@ -148,14 +148,6 @@ def test_examples_come_from_a_fit_that_had_not_seen_them_on_the_scale_of_the_ser
     assert "converted to the scale of the served fit" in text
 
 
-def test_reasons_say_what_is_usual_and_name_the_currency(run):
-    reasons = [
-        reason for each in explain_highest_scores(run.trained, run.served) for reason in each["reasons"]
-    ]
-    assert any("usual" in reason for reason in reasons)
-    assert not [reason for reason in reasons if "units of its currency" in reason]
-
-
 def test_a_waterfall_adds_up_exactly_to_the_score_that_is_shown(run, page):
     for each in explain_highest_scores(run.trained, run.served):
         first, *steps, last = each["waterfall"]

@@ -77,12 +77,3 @@ def test_the_page_of_the_run_and_its_table_of_rules_are_replaced(reviewed):
     assert page.endswith("<p>The facts.</p>")
     table = json.loads(registry.read_run_artifact(run_id, "tables/gate.json"))
     assert table["data"] == [["reasons present", "holds", "reasons: 3", "at least one"]]
-
-
-def test_a_page_that_somebody_deleted_is_left_out(reviewed):
-    registry, _, comparison = reviewed
-    run_id = log_run(RunRecord("bare", FIRST, {"kind": "training"}), tracking_uri=registry.tracking_uri)
-    write_review(
-        registry, SimpleNamespace(name="nps-risk", number="1", run_id=run_id), build_report(), comparison
-    )
-    assert registry.read_run_artifact(run_id, "report.html") is None

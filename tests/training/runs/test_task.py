@@ -1,7 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pandas as pd
 import pytest
 
@@ -34,11 +33,6 @@ def test_the_default_date_is_the_midnight_after_the_last_event(tables):
     assert find_day_after_last_event(arrivals) == find_midnight_after(last)
     last = tables.outcomes["known_at"].max()
     assert find_day_after_last_event(FeatureInputs.from_tables(tables)) == find_midnight_after(last)
-
-
-def test_the_date_of_the_command_line_can_be_encoded_in_the_evidence_of_a_run(tables):
-    task = TrainingTask(tables, pd.Timestamp("2024-05-05", tz="UTC"))
-    assert msgspec.json.encode(task.find_as_of()) == b'"2024-05-05T00:00:00Z"'
 
 
 def test_a_run_is_named_by_what_was_requested(tables, world):
