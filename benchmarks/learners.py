@@ -1,6 +1,6 @@
 """Compare recipes of the trees in unlike worlds, by the truth of the four weeks after each of three dates.
 
-    python -m benchmarks.learners --keep DIR [--held-out] [--worlds NAME...]
+    python -m benchmarks.learners --keep DIR [--held-out] [--short] [--worlds NAME...]
 
 In each world the recipes learn from the same rows, everything known at a date, and rank the four weeks after it, with history as
 the service has it. The parameters of the recipe were chosen on the first worlds. The held-out ones were run once, after that.

@@ -53,6 +53,8 @@ def main() -> None:
                 print(preset, seed, levels[-1], flush=True)
             except BadInput as error:  # such a world gives no model
                 print(preset, seed, error, flush=True)
+        if not levels:
+            continue
         low, high, predicted, true = np.array(levels).T
         ratio = predicted / np.maximum(true, 1)
         rows.append([
