@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard, TypeVar
 
 from msgspec import structs
 
@@ -85,6 +85,7 @@ class ReadOptions:
 
 
 Content = Declaration | MasterDetails | StateRow
+Dated = TypeVar("Dated", bound=Declaration | MasterDetails | StateRow)
 
 
 class _Part(NamedTuple):
@@ -126,9 +127,8 @@ def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:
         result.add_entry(content, received_at)
         return
     if options.is_live and content.issued_at is not None and content.issued_at > received_at:
-        content = _leave_out_issue_time(
-            content
-        )  # a wrong clock of the sender would make later versions look late
+        # A wrong clock of the sender would make later versions look late.
+        content = _leave_out_issue_time(content)
     if isinstance(content, MasterDetails):
         result.add_entry(build_master(content, received_at), received_at)
     else:
@@ -136,7 +136,7 @@ def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:
         result.add_entry(_flag_repeated(entry, part.identifiers), received_at)
 
 
-def _leave_out_issue_time(content: Content) -> Content:
+def _leave_out_issue_time(content: Dated) -> Dated:
     if isinstance(content, MasterDetails) and content.declaration is not None:
         content = structs.replace(content, declaration=_leave_out_issue_time(content.declaration))
     return structs.replace(content, issued_at=None)

@@ -344,12 +344,13 @@ class LinkingSession:
             before = links.masters.get(number)
             if number not in listed and before is None:
                 continue  # only its houses are known
-            said = (None, None) if master.entry is None else (master.entry.fields, master.entry.issued_at)
+            fields = None if master.entry is None else master.entry.fields
+            issued_at = None if master.entry is None else master.entry.issued_at
             stands = master.row is not None
             if number in refused:
                 stands = before is not None and before.stands
             members = tuple(listed.get(number, ()))
-            link = MasterLink(number, *said, stands, members)
+            link = MasterLink(number, fields, issued_at, stands, members)
             is_kept = all(links.members.get(name) == number for name in members)
             if before is None or not is_kept or link != structs.replace(before, members=members):
                 yield link

@@ -226,8 +226,10 @@ class _Documents:
         for node in (*holders, *list_pieces(reader, holders[::-1])):
             own = reader.list_objects(node, "customsinformation")
             for note in (*own, *self.notes_about.get(id(node), ())):
-                codes = (get_code(read_property(note, name) or "").upper() for name in NOTE_CODES)
-                notes[CustomsNote(*codes, read_property(note, "note") or "")] = None
+                country, subject, code = (
+                    get_code(read_property(note, name) or "").upper() for name in NOTE_CODES
+                )
+                notes[CustomsNote(country, subject, code, read_property(note, "note") or "")] = None
         decoded, filled.extras = decode_notes(list(notes), reader.doubts)
         for name, value in decoded.items():
             if name in ("payment", "service", "nature") or fields.get(name) is None:
