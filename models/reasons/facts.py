@@ -196,7 +196,8 @@ class FactTables:
         usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), MIN_SHARE_OF_FINDS
         if usual:
             least = max(least, MIN_RATE_RATIO * usual.middle)
-        is_first = not view.is_common_name(kind) and finds / arrivals >= least
+        is_doubtful = view.is_common_name(kind) or view.has_other_contacts(kind)
+        is_first = not is_doubtful and finds / arrivals >= least
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
     def _describe_finds_of_party(self, view: RowView, kind: str, target: str) -> Statement:
@@ -213,6 +214,7 @@ class FactTables:
         text = self._say_finds(phrase, target, kind, finds, arrivals, inspected)
         if finds == view.get(f"{key}.any_offence_ever") and days > 1:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
+        text += self._texts.say("other_contacts") if view.has_other_contacts(kind) else ""
         text += self._texts.say("common_name") if view.is_common_name(kind) else ""
         text += self._say_usual_rate(usual) if usual else ""
         return Statement(text, finds, usual and usual.middle, True)

@@ -13,6 +13,7 @@ from features.goods.kernels import HS_DIGITS_READ, MAX_HS_DIGITS, ODD_HS_DIGITS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
 from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
 from features.route import list_hubs
+from features.table import SIDES
 from models.formats import format_number
 from models.reasons.sentences import ReasonContext, Sentence, Statement
 from models.reasons.texts import load_text_table
@@ -73,6 +74,12 @@ class RowView:
         return (
             self.get(f"parties.{kind}_business") == 0
             and self.get(f"history.{kind}.arrivals_ever") >= MANY_OF_NAME
+        )
+
+    def has_other_contacts(self, kind: str) -> bool:
+        """Check if a name came before, but neither its address nor its telephone number: it may be that of another person."""
+        return kind in SIDES and all(
+            self.get(f"history.{kind}_{part}.new") == 1 for part in ("address", "phone")
         )
 
     def describe_feature(self, name: str) -> Statement | None:

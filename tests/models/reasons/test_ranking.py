@@ -210,6 +210,11 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
         ({"history.sender.nps_ever": (1.0, 0.4), "history.sender.arrivals_ever": (7.0, 0.0),
           "history.sender.inspections_ever": (1.0, 0.0)}, NO_TEXTS,
          ["NPS was found in the only inspection of 7 earlier consignments under this sender's name"]),
+        (PRETEXT | {"history.sender.nps_ever": (1.0, 0.4), "history.sender.arrivals_ever": (2.0, 0.0),
+                    "history.sender_address.new": (1.0, 0.0), "history.sender_phone.new": (1.0, 0.0)}, NO_TEXTS,
+         ["Description has a use that serves as a pretext, like bath salts or research chemical",
+          "NPS was found in 1 of 2 earlier consignments under this sender's name, but its address and telephone number were other ones"]),
+        (ONLY_GOODS | {"goods.text_family": (1.0, 0.0), "goods.text_score": (1.0, 0.9)}, DeclaredTexts("rice"), ["Described as “rice”"]),
         (OF_PHONE, NO_TEXTS,
          ["NPS was found in 2 of 4 earlier consignments with this sender's telephone number, the last 12 days ago",
           "Description has a use that serves as a pretext, like bath salts or research chemical"]),
@@ -238,7 +243,7 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
             for goods, quoted in (("call +44 20 7946 0958", "call …"), ("a.b@mail.example resin", "… resin"),
                                   ("CAS 71368-80-4", "CAS 71368-80-4"), ("GOODS", "GOODS"))
         ),
-        (LACKING, DeclaredTexts("gel pens"), ["Usually given for postal items, but not here: HS code; described as “gel pens”"]),
+        (LACKING, DeclaredTexts("gel pens"), ["Missing, though usual for postal items: HS code; described as “gel pens”"]),
     ],
 )  # fmt: skip
 def test_what_an_officer_reads(
