@@ -23,8 +23,6 @@ MANY_OF_NAME = 50
 """A name without a mark of a firm that so many earlier consignments have is that of many persons."""
 SAYS_MORE = ("goods.names_", "goods.name_tier", "goods.context_", "goods.pretext_")
 """Features that say more of a word than that the description has it: given even if the word was quoted."""
-SAMPLES = "amostra"
-"""A word for a sample that `goods.sample_words` does not count."""
 WORD = re.compile(r"\{(\w+)\}")
 CODES = {"hs_family": "goods", "text_family": "goods", "name_tier": "tier"}
 """Words that name the code of a feature of the goods, with the table of codes."""
@@ -78,9 +76,8 @@ class RowView:
 
     def has_other_contacts(self, kind: str) -> bool:
         """Check if a name came before, but neither its address nor its telephone number: it may be that of another person."""
-        return kind in SIDES and all(
-            self.get(f"history.{kind}_{part}.new") == 1 for part in ("address", "phone")
-        )
+        contacts = (f"history.{kind}_{part}.new" for part in ("address", "phone"))
+        return kind in SIDES and all(self.get(name) == 1 for name in contacts)
 
     def describe_feature(self, name: str) -> Statement | None:
         """Describe the value of a feature; None if the spec lacks it."""
@@ -189,7 +186,7 @@ class RowView:
         return text
 
     def _is_sample(self) -> bool:
-        return self.get("goods.sample_words") > 0 or SAMPLES in self._declared.goods.casefold()
+        return self.get("goods.sample_words") > 0 or "amostra" in self._declared.goods.casefold()
 
     @cached_property
     def amount(self) -> str:
@@ -227,7 +224,7 @@ class RowView:
             ends = declared.departure_country, declared.destination_country
             return say("and").join(list_hubs(declared.route, *ends))
         if name == "hs_fault":
-            return load_text_table().phrases[self._find_hs_fault()]
+            return say(self._find_hs_fault())
         if name in ("route", "declared"):
             return self.route if name == "route" else self.amount
         return str(getattr(declared, name))
@@ -236,9 +233,8 @@ class RowView:
         digits = self.get("goods.hs_digits")
         if digits < HS_DIGITS_READ:
             return "hs_short"
-        return (
-            "hs_count" if digits > MAX_HS_DIGITS or (digits % 2 and digits != ODD_HS_DIGITS) else "hs_heading"
-        )
+        is_odd = digits % 2 == 1 and digits != ODD_HS_DIGITS
+        return "hs_count" if is_odd or digits > MAX_HS_DIGITS else "hs_heading"
 
 
 DECLARED = {*DeclaredTexts._fields, "hub", "declared", "hs_fault"}
