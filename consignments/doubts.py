@@ -76,18 +76,17 @@ NUMBERS = {
 """Largest numbers that can be. An aircraft carries 250,000 kg at most."""
 
 
-RULES: dict[str, Rule] = {"time": YEAR, "date": DAY, "currency": CURRENCY, **NUMBERS}
-"""Rules by kind or name of a field."""
-
-
 @cache
 def list_rules(record: type[msgspec.Struct]) -> dict[str, Rule]:
-    """List the rules of a record type, by field."""
-    rules = {
-        each.name: COUNTRY if each.name.endswith("country") else RULES.get(each.name, RULES.get(each.kind))
-        for each in get_fields(record)
-    }
-    return {name: rule for name, rule in rules.items() if rule is not None}
+    """List the rules of a record type, by field; a declared column may have any name, so the kind decides too."""
+    rules: dict[str, Rule] = {}
+    kinds: dict[str, Rule] = {"time": YEAR, "date": DAY}
+    for field in get_fields(record):
+        codes = COUNTRY if field.name.endswith("country") else {"currency": CURRENCY}.get(field.name)
+        rule = codes if field.kind == "string" else kinds.get(field.kind, NUMBERS.get(field.name))
+        if rule is not None:
+            rules[field.name] = rule
+    return rules
 
 
 def correct_consignment(c: ConsignmentT) -> tuple[ConsignmentT, list[Doubt]]:

@@ -50,13 +50,14 @@ def read_files(path: Path) -> RawTable | ParquetTable:
             "unknown table format", where=str(path), got=repr(path.suffix), expected=READABLE_FORMATS
         )
     with explain_failure("cannot be read", path):
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0 and not path.is_dir():
             raise FileFault("the file is empty", where=str(path), todo="write it again")
-        if path.stat().st_size > MAX_TEXT_FILE_BYTES and read is not ParquetTable.open:
+        if size > MAX_TEXT_FILE_BYTES and read in (_read_csv, _read_jsonl):
             raise FileFault(
                 "the file is too large",
                 where=str(path),
-                got=f"{path.stat().st_size:,} bytes",
+                got=f"{size:,} bytes",
                 expected=f"at most {MAX_TEXT_FILE_BYTES:,}",
                 todo="convert it to Parquet, which is read in chunks, or split it",
             )
@@ -226,12 +227,13 @@ def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:
 def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(name for row in rows[:1] for name in row))
     columns: list[Sequence[Any]]
-    if all(list(row) == names for row in rows):  # all lines have the same fields: much faster
+    is_alike = all(list(row) == names for row in rows)
+    names = names if is_alike else list(dict.fromkeys(name for row in rows for name in row))
+    refuse_bad_columns(names, "the lines of JSON together")
+    if is_alike:  # much faster
         columns = list(zip(*(row.values() for row in rows), strict=True))
     else:
-        names = list(dict.fromkeys(name for row in rows for name in row))
         columns = [[row.get(name) for row in rows] for name in names]
-    refuse_bad_columns(names, "the lines of JSON together")
     arrays = [to_arrow(column, name) for column, name in zip(columns, names, strict=True)]
     return pa.Table.from_arrays(arrays, names=names)
 

@@ -71,8 +71,8 @@ def list_kinds() -> list[MessageKind]:
 
 @cache
 def _index_kinds() -> dict[str, MessageKind]:
-    """Index the kinds by their root element or their code."""
-    return {kind.root or kind.codes[0]: kind for kind in list_kinds()}
+    """Index the kinds by their root element behind a `<`, or by their code."""
+    return {f"<{kind.root}" if kind.root else kind.codes[0]: kind for kind in list_kinds()}
 
 
 UNKNOWN_KIND = "unknown kind of message"
@@ -92,7 +92,7 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
         if matches_mapping(head, mapping):
             return MessageKind(f"mapped by {mapping.name}", is_streamed=True, mapping=mapping)
     near = LEADING_XML.match(head[:ROOT_BYTES].decode("utf-8", "replace"))
-    kind = _index_kinds().get(near[1]) if near else None
+    kind = _index_kinds().get(f"<{near[1]}") if near else None
     if kind is not None and kind.reader and not kind.shared:
         return kind
     for mark, name in COMPRESSIONS.items():
@@ -110,12 +110,12 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
         root = LEADING_XML.match(start) or find_root(start)
         if root is None:
             return MessageKind("XML", reader="kinds:refuse_unknown")
-        kind = _index_kinds().get(root[1])
+        kind = _index_kinds().get(f"<{root[1]}")
         if kind is not None and kind.reader and not kind.shared:
             return kind
-    tested = find_tested_kind(head)
-    if tested is not None or kind is not None:
-        return tested or kind or _detect_text(text)
+    found = find_tested_kind(head) or kind
+    if found is not None:
+        return found
     if start[0] in "<{[":
         raise _build_unknown_fault(_name_start(start))
     return _detect_text(text)

@@ -118,9 +118,8 @@ class Linker:
         cancelled = record.cancelled_at is not None
         number = self.store.add_row(structs.replace(entry, record=record, filled=filled, cancelled=cancelled))
         if known is None or not _is_older(record.issued_at, known[1].record.issued_at):
-            self.store.versions[record.consignment_id] = (
-                number  # a late retry is recorded, and the newer version stays
-            )
+            # A late retry is recorded, and the newer version stays.
+            self.store.versions[record.consignment_id] = number
 
     def add_master(self, entry: MasterEntry) -> None:
         """Add a master: amend the known houses, and keep it for those that follow."""

@@ -23,7 +23,7 @@ from consignments.doubts import (
 )
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
-from consignments.records import Alert, Consignment, Item
+from consignments.records import Alert, Consignment, Item, create_consignment_type
 from consignments.tables import build_frame, check_frame, read_table, to_consignments
 
 DOUBTFUL = [
@@ -45,6 +45,17 @@ DOUBTFUL = [
     ("account_opened_on", date(1899, 12, 31), date(1899, 12, 31), DAY.text),
 ]
 """Column, value as it is sent, value as it is read, text of the doubt."""
+
+
+@pytest.mark.parametrize(
+    ("numeric", "category"), [(["time"], []), (["items_per_country"], []), ([], ["date"])]
+)
+def test_declared_columns_may_have_names_of_kinds_and_countries(
+    numeric: list[str], category: list[str]
+) -> None:
+    values = dict.fromkeys(numeric, 1.0) | dict.fromkeys(category, "a")
+    record = create_consignment_type(numeric, category)("RB123456785GB", "postal", **values)
+    assert correct_consignment(record) == (record, [])
 
 
 def build_frames(*changes: dict[str, object]) -> pd.DataFrame:

@@ -42,7 +42,7 @@ HEAD_BYTES = 65_536
 """How much of a message says what it is, envelopes included."""
 TEXT = "#text"
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
-MARKUP = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>|<(?!\?|!--|!DOCTYPE)", re.DOTALL)
+MARKUP = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|<(?!\?|!--|!DOCTYPE)", re.DOTALL)
 """An instruction, a comment or a document type that ends, or the beginning of something else."""
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")

@@ -1,5 +1,7 @@
 """Tables that would use up memory or time are refused in one line."""
 
+import json
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,6 +70,21 @@ def test_long_lines_and_large_files_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(table_files, "MAX_TEXT_FILE_BYTES", 50)
     with pytest.raises(FileFault, match="the file is too large"):
         read_files(path)
+    parquet.write_table(pa.table({"consignment_id": ["A"]}), tmp_path / "large.parquet")
+    assert read_files(tmp_path / "large.parquet").columns == ("consignment_id",)
+
+
+def test_lines_with_columns_of_their_own_are_refused_before_they_make_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text(
+        "".join(json.dumps(dict.fromkeys(range(n, n + 100), n)) + "\n" for n in range(0, 50_000, 100))
+    )
+    tracemalloc.start()
+    with pytest.raises(FileFault, match="too many columns; got 50,000"):
+        read_files(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000  # 200 MB with a cell for each line and column
 
 
 def write_bomb(path: Path, rows: int, identifiers: list[str]) -> None:

@@ -229,6 +229,7 @@ REFUSALS: list[tuple[Callable[[], bytes], str]] = [
     (lambda: b"<HouseWaybill><b></HouseWaybill>", "not well-formed XML"),
     (lambda: b"<Waybill>" + b"<a>" * 300 + b"</a>" * 300 + b"</Waybill>", "nested too deep"),
     (lambda: sized(MAX_TAGS), "too many elements"),
+    (lambda: b"<FWB>16</FWB>", "unknown kind of message; got root element 'FWB'"),
     (lambda: b"<Something/>", "unknown kind of message; got root element 'Something'; expected Cargo-XML"),
     (lambda: gzip.compress(HOUSE.read_bytes()), "compressed; got gzip; expected a message as it is, or a zip archive; decompress it"),
     (lambda: b'{"a": 1}', "unknown kind of message; got JSON without a known key"),
