@@ -80,7 +80,7 @@ class MatchCounter:
     def count(self, alert_id: str, results: Mapping[str, InspectionResult]) -> YieldCounts:
         """Count the matches of an alert, and the results of those that were presented to inspection, by identifier."""
         matched, seen = self._matched.get(alert_id, set()), self._seen.get(alert_id, {})
-        mine = [results[name] for name in matched if name in results]
+        mine = [results[name] for name in list(matched) if name in results]
         return YieldCounts(
             len(matched),
             len(seen),

@@ -25,7 +25,8 @@ def view_alerts(sources: PageSources, request: PageRequest, viewer: Viewer) -> d
     if yields is None:
         return None
     personal = bool(request.facts.get("personal")) and viewer.may("personal")
-    alerts = [(is_active(alert, request.now_us), alert) for alert in yields.alerts.values()]
+    # A thread may add alerts meanwhile.
+    alerts = [(is_active(alert, request.now_us), alert) for alert in list(yields.alerts.values())]
     alerts.sort(key=lambda each: (not each[0], -to_us(each[1].issued_at), each[1].alert_id))
     feedback = [each.message for each in yields.messages if isinstance(each.message, Feedback)]
     return {

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from support.examples import day, make_consignment, make_outcome
@@ -10,12 +12,18 @@ from support.officer import Officer, read_text, serving_desk
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, publish, settings_in
 
-from consignments.records import Alert
+from consignments.records import Alert, Consignment
+from consignments.timestamps import to_us
+from features.indicators.operation_keys import OperationKeys
 from operation.desk.formats import render_template
 from operation.desk.messages import PageRequest, Viewer
-from operation.yields import YieldCounts
+from operation.desk.views.alerts import view_alerts
+from operation.desk.views.sources import PageSources
+from operation.yields import LoggedYields, YieldCounts, is_active
+from serving.event_log.event_codec import EventCodec
 
 pytestmark = pytest.mark.usefixtures("own_keys")
+READER = Viewer("key", "K. Lee", ("read",))
 HOSTILE = "<script>alert(1)</script>"
 CELLS = re.compile(r'class="number" data-label="[^"]+">([^<]+)<')
 
@@ -78,6 +86,22 @@ def test_a_damaged_key_file_is_named_and_stops_nothing(officer: Officer, partner
     assert "XA/W-1" in text
 
 
+def test_alerts_that_are_read_meanwhile_stop_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = LoggedYields("", lambda: EventCodec(None, Consignment, ()), OperationKeys())
+
+    def add_meanwhile(alert: Alert, now_us: int) -> bool:
+        found._counter.add_alert(Alert(f"{alert.alert_id}+", issued_at=day(0)))
+        return is_active(alert, now_us)
+
+    found._counter.add_alert(Alert("A-1", issued_at=day(0), hs_code="2922"))
+    monkeypatch.setattr("operation.desk.views.alerts.is_active", add_meanwhile)
+    sources = SimpleNamespace(yields=SimpleNamespace(get=lambda: found), key_fault="")
+    request = PageRequest("alerts", {}, READER, "", to_us(day(1)))
+    values = view_alerts(cast(PageSources, sources), request, READER)
+    assert values is not None
+    assert [each["alert"].alert_id for each in values["rows"]] == ["A-1"]
+
+
 def test_an_imported_alert_that_nothing_can_match_says_so() -> None:
     row = {
         "alert": Alert("A-9", issued_at=day(0), substance_family="nitazene"),
@@ -86,7 +110,7 @@ def test_an_imported_alert_that_nothing_can_match_says_so() -> None:
         "active": True,
         "counts": YieldCounts(0, 0, None, 0, 0, 0, 0),
     }
-    request = PageRequest("alerts", {}, Viewer("key", "K. Lee", ("read",)), "", 0)
+    request = PageRequest("alerts", {}, READER, "", 0)
     values = {"rows": [row], "messages": [], "key_fault": "", "personal": False}
     page = render_template("alerts", request, values, 200).html.decode()
     assert "names nothing that a consignment could match" in page
