@@ -1,11 +1,12 @@
 """Values that take long to read: a thread reads them, and pages use the last one that is complete."""
 
+import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
-from serving.process.threads import create_executor
+from serving.process.threads import reduce_priority
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -13,11 +14,10 @@ REST_RATIO = 5.0
 """A value is read again if a page needs it and it is older than this number of times that reading took."""
 WAIT_SECONDS = 2.0
 """Seconds that a page waits for the first value. Other pages wait meanwhile."""
-THREADS = create_executor("values", 40)
 
 
 class BackgroundValue(Generic[T]):
-    """A value that a thread reads when a page asks for it; `complete` after the first time."""
+    """A value that a thread reads when a page asks for it, for which the process waits at no exit; `complete` after the first time."""
 
     def __init__(self, read: Callable[[], T]) -> None:
         self.read, self.complete = read, False
@@ -33,7 +33,8 @@ class BackgroundValue(Generic[T]):
     def get(self) -> T | None:
         """Return the latest complete value, or None before the first; an error of a reading is raised once, and the next call reads again."""
         if self._reading is None and time.monotonic() > self._rests_until:
-            self._reading = THREADS.submit(self._run)
+            self._reading = Future()
+            threading.Thread(target=self._run, args=(self._reading,), daemon=True).start()
         if self._reading is not None:
             wait([self._reading], WAIT_SECONDS)
             if self._reading.done():
@@ -41,11 +42,15 @@ class BackgroundValue(Generic[T]):
                 self._value, self.complete = done.result(), True
         return self._value
 
-    def _run(self) -> T:
+    def _run(self, reading: "Future[T]") -> None:
+        reduce_priority()
         begun = time.monotonic()
-        value = self.read()
-        self._rests_until = time.monotonic() + REST_RATIO * (time.monotonic() - begun)
-        return value
+        try:
+            value = self.read()
+            self._rests_until = time.monotonic() + REST_RATIO * (time.monotonic() - begun)
+            reading.set_result(value)
+        except Exception as fault:
+            reading.set_exception(fault)
 
 
 class BackgroundValues(Generic[K, T]):

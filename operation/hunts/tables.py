@@ -93,12 +93,8 @@ def _read_results(tables: Tables, limits: HuntLimits) -> dict[str, str]:
     if tables.outcomes is None or not len(tables.outcomes):
         return {}
     current = select_current_outcomes(tables.outcomes, to_us(limits.as_of))
-    states = (
-        current.reindex(columns=["result"])["result"]
-        .astype(object)
-        .where(current["status"] == "inspected", "missed")
-        .fillna("pending")
-    )
+    result = current.reindex(columns=["result"])["result"].astype(object)
+    states = result.where(current["status"] == "inspected", "missed").fillna("pending")
     return dict(zip(current["consignment_id"], states.astype(str), strict=True))
 
 

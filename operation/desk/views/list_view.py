@@ -100,10 +100,8 @@ def find_place(day: DayList, query: ListQuery, viewer: Viewer, name: str) -> dic
     if row is not None and (row.office or WITHOUT_OFFICE) == office:
         rank, before = row.rank, bisect_left(matching, row.rank, key=attrgetter("rank"))
         page, after = before // PAGE_ROWS + 1, bisect_right(matching, row.rank, key=attrgetter("rank"))
-    previous, following = (
-        matching[before - 1] if before else None,
-        next(iter(matching[after : after + 1]), None),
-    )
+    previous = matching[before - 1] if before else None
+    following = next(iter(matching[after : after + 1]), None)
     return {"rank": rank, "page": page, "matching": len(matching), "previous": previous, "next": following}
 
 

@@ -3,6 +3,9 @@
 import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +66,24 @@ def test_the_process_starts_for_a_person_with_a_name_and_not_before(client: Clie
     assert last is not None
     sent = {"form": "action", "id": "RB1", "last": last[1], "action": "request_screening"}
     assert "by K. Lee" in read_text(person.send("/consignment", **sent))
+
+
+def test_the_process_does_not_wait_for_its_readings_after_the_service_was_killed() -> None:
+    code = """
+import time
+from operation.desk import background, worker
+background.WAIT_SECONDS = 0.1
+background.BackgroundValue(lambda: time.sleep(60)).get()
+worker.main()
+"""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        started = subprocess.Popen([sys.executable, "-c", code], stdin=theirs.fileno())
+    ours.close()
+    try:
+        assert started.wait(30) == 0
+    finally:
+        started.kill()
 
 
 def test_too_many_pages_at_once_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
