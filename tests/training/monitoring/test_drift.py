@@ -37,6 +37,7 @@ from training.monitoring.drift import (
 )
 from training.monitoring.drift_measures import (
     BEYOND,
+    LIMITS,
     MIN_EXPECTED_POSITIVES,
     MIN_ROWS,
     NOT_EVALUATED,
@@ -236,6 +237,9 @@ def test_a_fall_of_precision_whose_interval_reaches_the_limit_is_no_reason() -> 
     assert row["result"] == "not clearly beyond limit", "within limit stood beside a point beyond the line"
     assert list_reasons([row]) == []
     assert decide_verdict([row, build_row("score", "score", "all", Estimate(0.1, 0.0, 0.2))]) == "stable"
+    unknown = [build_row(kind, "name", "part", Estimate(9.0, np.nan, np.nan)) for kind in LIMITS]
+    assert {each["result"] for each in unknown} == {NOT_EVALUATED}
+    assert list_reasons(unknown) == []
     clear = build_row("expected precision", "precision", "capacity", Estimate(0.4, 0.3, 0.6), detail="4 %")
     (reason,) = list_reasons([clear])
     assert reason["text"] == (

@@ -1,5 +1,6 @@
 """Two versions on the same consignments: counted finds first, only what they rank differently moves a difference, nothing personal."""
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -153,6 +154,7 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models_by_the_sa
     assert row["goods"] == given["description"]
     assert row["route"].split(" ")[0] == given["departure_country"]
     assert set(row) == set(DISAGREEMENT_COLUMNS)
+    assert not re.search("Orchid|Kim", str(found.disagreements)), "they name no person"
 
 
 def test_a_period_without_arrivals_is_refused_and_says_what_to_do(
