@@ -17,7 +17,7 @@ WAIT_SECONDS = 2.0
 
 
 class BackgroundValue(Generic[T]):
-    """A value that a thread reads when a page asks for it, for which the process waits at no exit; `complete` after the first time."""
+    """A value that a daemon thread reads when a page asks for it; `complete` after the first time."""
 
     def __init__(self, read: Callable[[], T]) -> None:
         self.read, self.complete = read, False
@@ -42,7 +42,7 @@ class BackgroundValue(Generic[T]):
                 self._value, self.complete = done.result(), True
         return self._value
 
-    def _run(self, reading: "Future[T]") -> None:
+    def _run(self, reading: Future[T]) -> None:
         reduce_priority()
         begun = time.monotonic()
         try:
