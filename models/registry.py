@@ -49,8 +49,8 @@ ADDRESS_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 TIMEOUT_SECONDS = 30
 """Timeout of a call, unless the environment sets another. MLflow's default is two minutes for each try."""
 MAX_DESCRIPTION_CHARACTERS = 5000
-MAX_LISTED_RUNS = 20
 """Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
+MAX_LISTED_RUNS = 20
 
 
 @dataclass(frozen=True)

@@ -295,13 +295,12 @@ class StateRun:
                 expected="`sequence`" if header.by_sequence else "times without `sequence`",
                 todo="begin a new state from --history",
             )
-        early, end = (
-            arrivals.received_us <= header.last_us,
-            f"{to_datetime(header.last_us):%Y-%m-%dT%H:%M:%SZ}",
-        )
-        if arrivals.sequence is not None:
-            early, end = arrivals.sequence <= header.last_sequence, str(header.last_sequence)
+        if arrivals.sequence is None:
+            early = arrivals.received_us <= header.last_us
+        else:
+            early = arrivals.sequence <= header.last_sequence
         if early.any():
+            end = header.last_sequence if by_sequence else f"{to_datetime(header.last_us):%Y-%m-%dT%H:%M:%SZ}"
             raise BadInput(
                 "these consignments belong before the end of the state of history",
                 where="consignments",

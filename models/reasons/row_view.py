@@ -27,8 +27,8 @@ WORD = re.compile(r"\{(\w+)\}")
 CODES = {"hs_family": "goods", "text_family": "goods", "name_tier": "tier"}
 """Words that name the code of a feature of the goods, with the table of codes."""
 COUNTED_PIECES = re.compile(
-    r"(?<![\w.,])(?:x ?|set of |pack of )(\d{2,6})(?![\w.,]|\s?(?:[mk]?g|m?l|[cm]?m|w|v|%))"
-    r"|(?<![\w.,-])(\d{2,6}) ?(?:pcs?|pieces|units|ea|st(?:ü|ue)ck|stk|stuks|piezas|unidades|[개個个件只])(?!\w)",
+    r"(?<![\w.,])(?:x ?|set of |pack of )([1-9]\d{1,5})(?![\w.,]|\s?(?:[mk]?g|m?l|[cm]?m|w|v|%))"
+    r"|(?<![\w.,-])([1-9]\d{1,5}) ?(?:pcs?|pieces|units|ea|st(?:ü|ue)ck|stk|stuks|piezas|unidades|[개個个件只])(?!\w)",
     re.IGNORECASE,
 )
 MIN_GRAMS_A_PIECE, MIN_DOLLARS_A_PIECE = 1.0, 0.02

@@ -127,29 +127,30 @@ def split_segments(content: bytes) -> Iterator[Segment]:
         raise MessageFault("not EDIFACT", expected="UNA, UNB or UNH at the beginning")
     marks = _read_separators(begin[1]) if begin[1] else Separators()
     component, element, release, terminator = map(re.escape, marks)
-    part = re.compile(
-        f"((?:[^{component}{element}{release}{terminator}]|{release}.)*+)([{component}{element}{terminator}])",
-        re.DOTALL,
-    )
+    parts = [  # up to the end of a component, of an element that has too many, and of a segment that has too many
+        re.compile(f"((?:[^{stops}{release}]|{release}.)*+)([{stops}])", re.DOTALL)
+        for stops in (component + element + terminator, element + terminator, terminator)
+    ]
     released = re.compile(f"{release}(.)", re.DOTALL)
     start = at = begin.start(2)
     segment: Segment = [[]]
     count = 0
-    while found := part.match(text, at):
+    while found := parts[2 if len(segment) > MAX_PARTS else len(segment[-1]) >= MAX_PARTS].match(text, at):
         raw = found[1].lstrip(BLANK) if at == start else found[1]
         at = found.end()
         if found[2] == marks.terminator:
-            segment[-1].append(released.sub(r"\1", raw.rstrip(BLANK)))
+            raw = raw.rstrip(BLANK)
+        if len(segment[-1]) < MAX_PARTS:
+            segment[-1].append(released.sub(r"\1", raw))
+        if found[2] == marks.element:
+            segment.append([])
+        elif found[2] == marks.terminator:
             count += 1
             if count > MAX_SEGMENTS:
                 raise MessageFault("too many segments", expected=f"at most {MAX_SEGMENTS:,}")
             if segment != [[""]]:
-                yield [components[:MAX_PARTS] for components in segment[:MAX_PARTS]]
+                yield segment[:MAX_PARTS]
             start, segment = at, [[]]
-            continue
-        segment[-1].append(released.sub(r"\1", raw))
-        if found[2] == marks.element:
-            segment.append([])
     if text[start:].strip():
         raise MessageFault(
             "cut in half: it ends inside a segment", where=f"segment {count + 1}", todo="fetch it again"

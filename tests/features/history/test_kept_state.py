@@ -153,6 +153,17 @@ def test_arrivals_that_belong_before_the_state_are_refused(again: list[Arrival],
         run(state, again, [])
 
 
+def test_a_state_without_arrivals_is_continued() -> None:
+    batch = StateRun(None, KINDS, PSEUDONYMS, MemoryStore())
+    fold = batch.start_fold(replace(arrivals_of([]), sequence=None), outcomes_of([]))
+    process_table(
+        fold, batch.history, numbers([]), numbers([]), np.empty((0, ROW), dtype=np.float32), np.arange(0)
+    )
+    batch.finish()
+    continued, _ = run(batch.state, [arrive("a", 2)], [])
+    assert continued.tobytes() == run(None, [arrive("a", 2)], [])[0].tobytes()
+
+
 def test_outcomes_without_a_sequence_do_not_join_arrivals_with_one() -> None:
     with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
         run(None, [arrive("a", 0, sequence=1)], [find("a", 1)])

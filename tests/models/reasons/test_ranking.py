@@ -200,6 +200,7 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
         (LIGHT, DeclaredTexts("ladies blouse 99 pcs"), ["99 pieces are described: 2.6 g and 0.00869 USD each"]),
         (LIGHT | {"value.usd": (math.nan, 0.0), "value.gross_weight_kg": (0.257, 0.4)}, DeclaredTexts("cables x268"), ["268 pieces are described: 0.959 g each"]),
         (LIGHT, DeclaredTexts("blouse 99 pcs | wool scarf"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
+        (LIGHT, DeclaredTexts("blouse 000 pcs"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
         (LIGHT, DeclaredTexts("frame 4 x 100 cm, set of 20 g"), ["Declared value is 0.86 USD; usual for postal items: 20 USD"]),
         (MATCH | {"alerts.days_since_sender_indicator": (12.0, 1.5)}, NO_TEXTS,
          ["Sender matches a partner's seizure or warning of 12 days ago"]),
