@@ -25,7 +25,10 @@ REFUSED = (
 )
 """The page says so."""
 NOT_RUN = {
+    "make install": "installs the repository, which the tests run in",
     "mlflow ui": "runs until it is stopped",
+    "mlflow models": "runs until it is stopped; needs a file of consignments: tests/models/test_registry.py",
+    "npsrisk keys trust": "needs the public key of another machine: tests/cli/model/test_keys.py",
     "npsrisk export": "needs the service's log: tests/test_loop.py",
     "npsrisk train --consignments exported": "needs the export: tests/test_loop.py",
 }
