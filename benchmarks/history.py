@@ -112,8 +112,7 @@ def measure_batch(rows: int) -> None:
     """Measure the batch, and the memory of its table."""
     seconds, history = fold(SyntheticTraffic(rows))
     arrays = history.get_arrays()
-    slots, keys = history.nbytes - sum(part.nbytes for part in history._parts), len(history)
-    used = arrays.heads.nbytes + arrays.days.nbytes + slots
+    keys, used = len(history), arrays.heads.nbytes + arrays.days.nbytes + history._slots.nbytes
     print(f"| batch, events/s/core | {rows * (1 + OUTCOME_SHARE) / seconds:,.0f} |")
     print(f"| bytes a key of {keys:,}, in use, counterparts apart | {used / keys:.0f} |")
     print(f"| bytes a key, in use, counterparts | {arrays.counterparts.nbytes / keys:.0f} |")
