@@ -42,6 +42,12 @@ def load(uri: str, **config: str) -> ScoringModel:
         mlflow.set_tracking_uri(before)
 
 
+def test_a_run_is_no_version(uri: str) -> None:
+    registry = Registry(uri)
+    with pytest.raises(BadInput, match="this is a run, not a version"):
+        registry.resolve(registry.resolve("1").run_id)
+
+
 def test_with_history_it_scores_without_a_warning(uri: str, past: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

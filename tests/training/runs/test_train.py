@@ -23,6 +23,7 @@ from models.registry import Registry
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
+from training.evaluation.name_invariance import find_worst_move
 from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, SearchBudget
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.runs.artifacts import write_run_bundles
@@ -56,6 +57,16 @@ def as_of(shared_run):
 
 def train_again(tables, as_of):
     return train_model(TrainingTask(tables, as_of, TARGET, CONFIG))
+
+
+def test_without_outcomes_there_is_nothing_to_learn_from(tables):
+    with pytest.raises(BadInput, match="no results to train on"):
+        train_model(TrainingTask(Tables(tables.consignments)))
+
+
+def test_names_of_another_language_move_no_score(trained):
+    assert find_worst_move(trained.name_swaps) == 0.0
+    assert sum(row["rows"] for row in trained.name_swaps) > 0
 
 
 def learnt(trained):
