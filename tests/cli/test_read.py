@@ -83,10 +83,16 @@ def test_a_link_in_a_folder_does_not_lead_out_of_it(tmp_path: Path) -> None:
 
 
 def test_a_run_of_rejects_alone_fails_and_writes_nothing(tmp_path: Path) -> None:
-    done = run(BROKEN / "xfzb_cut.xml", "--out", tmp_path / "c.csv", "--jobs", "1")
+    cut, rejects = BROKEN / "xfzb_cut.xml", tmp_path / "r.csv"
+    words = ("--out", tmp_path / "c.csv", "--jobs", "1")
+    done = run(cut, *words)
     assert done.exit_code == 2
     assert "no valid message" in done.stderr
     assert list(tmp_path.iterdir()) == []
+    last = run(cut, cut, *words, "--rejects", rejects).stderr.splitlines()[-1]
+    assert f"got 2 of 2 messages rejected ({cut}: " in last
+    assert last.endswith(f"and 1 more); see {rejects} for each message and its reason")
+    assert len(rejects.read_text().splitlines()) == 3
 
 
 def test_any_reject_fails_a_strict_run(tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ def test_pieces_are_the_table_with_its_rejects_and_its_report(path: Path, piece_
     assert len(stream) == len(table.frame)
 
 
+def test_strict_refuses_rows_at_fault_as_a_whole_table_does(path: Path) -> None:
+    with pytest.raises(FileFault) as refused:
+        stream_table(path, Consignment, strict=True, piece_rows=2)
+    with pytest.raises(FileFault) as expected:
+        read_table(path, Consignment, strict=True)
+    assert str(refused.value) == str(expected.value)
+
+
 def test_a_later_row_amends_where_there_is_a_sequence(tmp_path: Path) -> None:
     table = with_faults(frame(24)).assign(sequence=np.arange(24))
     write_table(table, tmp_path / "t.parquet")

@@ -62,6 +62,8 @@ def test_with_few_positives_only_the_intercept_is_fitted() -> None:
     assert (found.slope, found.channels) == (1.0, {})
     expected = (MIN_SLOPE_POSITIVES - 0.5) / (len(raw) + 1)
     assert found.calibrate(raw, channel).mean() == pytest.approx(expected, rel=1e-6)
+    without = Calibration.fit(raw, 0 * y, np.ones(len(raw)), channel).calibrate(raw, channel)
+    assert 0 < without.mean() < 1e-3
 
 
 def test_without_rows_or_weight_the_raw_score_is_taken_as_it_is() -> None:

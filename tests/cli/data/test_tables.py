@@ -9,6 +9,19 @@ from click.testing import CliRunner
 from npsrisk import main
 
 
+def test_a_file_at_fault_ends_the_verb_in_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    table, out = tmp_path / "t.csv", tmp_path / "f.csv"
+    for content, fault in (
+        (b"channel,received_at\npostal,2024-01-01T00:00:00Z\n", "consignment_id"),
+        (b'consignment_id,channel,received_at\nA,postal,"2024-01-01', "the file is truncated"),
+        (b"", "the file is empty"),
+    ):
+        table.write_bytes(content)
+        done = CliRunner().invoke(main, ["features", "--consignments", str(table), "--out", str(out)])
+        assert (done.exit_code, len(done.output.strip().splitlines()), out.exists()) == (2, 1, False)
+        assert fault in done.output
+
+
 @pytest.mark.parametrize(
     ("rows", "column", "told"),
     [

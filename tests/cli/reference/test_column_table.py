@@ -17,6 +17,9 @@ TABLES = {table.title: table.rows for table in build_column_reference()}
 
 def test_every_column_has_a_meaning() -> None:
     assert [row["column"] for rows in TABLES.values() for row in rows if not row["meaning"]] == []
+    personal = {row["column"] for row in TABLES["consignments"] if row["personal"]}
+    assert {"sender_name", "consignee_phone", "account_id"} <= personal
+    assert personal.isdisjoint({"consignment_id", "channel", "declared_value"})
 
 
 def test_exactly_the_columns_called_required_make_a_table_without_them_invalid() -> None:

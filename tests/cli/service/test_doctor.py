@@ -102,6 +102,11 @@ def test_approvers_of_root_outside_the_state_directory_are_right(folder: Path, t
     assert find_wrong(folder, **outside) == {}
 
 
+def test_a_data_key_of_another_log_is_found(folder: Path) -> None:
+    (folder / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
+    assert "data key" in find_wrong(folder)["keys"]
+
+
 def test_a_certificate_that_has_ended_or_soon_ends_is_found(folder: Path, tmp_path: Path) -> None:
     for days, wrong in ((90, set()), (20, {"TLS"}), (-20, {"TLS"})):
         crt, key = make_certificate(tmp_path, days=days)
