@@ -102,8 +102,7 @@ class FactTables:
             "missing": self._describe_missing,
             "party_finds": self._describe_party_finds,
             "detour": self._describe_detour,
-            "value_for_product": self._describe_amount,
-            "weight_for_product": self._describe_amount,
+            **dict.fromkeys(("wording", "value_for_product", "weight_for_product"), self._describe_pieces),
         }
         if code in own or not self.sentences[columns[0]].name.startswith("history."):
             return own.get(code, self._describe_plain)
@@ -127,15 +126,15 @@ class FactTables:
                 first = found
         return None if view.raises else first
 
-    def _describe_amount(self, view: RowView, columns: Sequence[int]) -> Statement | None:
-        """Describe what a counted piece weighs and is worth if that is too little, else the amount."""
+    def _describe_pieces(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+        """Describe what a counted piece weighs and is worth if that is too little, else the feature."""
         return (view.describe_pieces() if view.raises else None) or self._describe_plain(view, columns)
 
     def _describe_detour(self, view: RowView, columns: Sequence[int]) -> Statement | None:
-        """Describe a detour; on a route that is as busy as others from its country it comes last."""
+        """Describe a detour; on a route that is as busy as others from its country it is never first."""
         found, usual = self._describe_plain(view, columns), view.find_usual_of(BUSY_ROUTE)
         is_busy = usual is not None and view.get(BUSY_ROUTE) >= max(usual.middle, 1.0)
-        return found._replace(rank="last") if found and is_busy else found
+        return found._replace(rank="context") if found and is_busy else found
 
     def _describe_activity(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe how new or how busy the key is that weighs most."""
@@ -143,7 +142,7 @@ class FactTables:
         is_link = kind in PAIRS or kind == "figures"
         if view.get(f"{key}.new") == 1:
             found = None if is_link and view.raises else view.describe_feature(f"{key}.new")
-            return found and found._replace(rank="last")
+            return found and found._replace(rank="context")
         week, found = (view.describe_feature(f"{key}.arrivals_{days}d") for days in (7, 30))
         if found and is_link:
             return found._replace(notable=view.get(f"{key}.arrivals_30d") >= MIN_REPEATS)
@@ -217,7 +216,7 @@ class FactTables:
         text += self._texts.say("other_contacts") if view.has_other_contacts(kind) else ""
         text += self._texts.say("common_name") if view.is_common_name(kind) else ""
         text += self._say_usual_rate(usual) if usual else ""
-        return Statement(text, finds, usual and usual.middle, True)
+        return Statement(text, finds, usual and usual.middle, not usual or finds / arrivals > usual.middle)
 
     def _say_finds(
         self, phrase: str, target: str, kind: str, finds: float, among: float, inspected: float = math.nan

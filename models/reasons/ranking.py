@@ -31,18 +31,11 @@ MIN_CONTRIBUTION = 0.02
 MIN_FIRST = 0.1
 """In log-odds: known finds and links come first if they contribute at least this."""
 MIN_OUTSTANDING = 0.25
-"""In log-odds: if no theme that has a fact contributes this, nothing stands out; twice this if its facts are of rank `last`."""
-HEAD_STARTS = {
-    "find": 200.0,
-    "link": 100.0,
-    "words": 1.5,
-    "contradiction": 0.4,
-    "value": 0.3,
-    "": 0.2,
-    "vague": 0.2,
-    "last": -1.0,
-}
+"""In log-odds: if no theme that has a fact contributes this, nothing stands out; facts of rank `context` never do."""
+HEAD_STARTS = {"find": 200.0, "link": 100.0, "words": 1.5, "contradiction": 0.4, "value": 0.3, "": 0.2}
+HEAD_STARTS |= {"vague": 0.2, "last": -100.0, "context": -200.0}
 """In log-odds, by the rank of a fact: what is added to its contribution in the order of facts and themes."""
+LATE = ("last", "context")
 VAGUE_LAG = 0.5
 """In log-odds: by so much a vague description comes after other facts of its theme."""
 NO_TEXTS = DeclaredTexts()
@@ -102,10 +95,8 @@ class _Theme(NamedTuple):
     @property
     def stands_out(self) -> bool:
         """Check if the theme is a reason of its own."""
-        least = {"find": MIN_FIRST, "link": MIN_FIRST, "last": 2 * MIN_OUTSTANDING}.get(
-            self.rank, MIN_OUTSTANDING
-        )
-        return bool(self.facts) and self.contribution >= least
+        least = MIN_FIRST if self.rank in ("find", "link") else MIN_OUTSTANDING
+        return bool(self.facts) and self.rank != "context" and self.contribution >= least
 
     def get_weight(self) -> tuple[bool, float]:
         """Return what orders it: first what stands out."""
@@ -193,7 +184,7 @@ class ReasonRanker:
             if weight < least or len(said) == MAX_SAID:
                 continue
             found = fact.describe(view, sorted(fact.columns, key=lambda at: -sign * weights[at]))
-            is_repeated = fact.code == "wording" and found is not None and found.rank == "last" and bool(said)
+            is_repeated = fact.code == "wording" and found is not None and bool(said) and found.rank in LATE
             if found is not None and (found.notable or not view.raises) and not is_repeated:
                 order = weight + HEAD_STARTS[found.rank] - VAGUE_LAG * (found.rank == "vague")
                 shown = ReasonFact(fact.code, found.text, found.value, found.usual)

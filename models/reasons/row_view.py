@@ -16,13 +16,14 @@ from features.route import list_hubs
 from features.table import SIDES
 from models.formats import format_number
 from models.reasons.sentences import ReasonContext, Sentence, Statement
-from models.reasons.texts import load_text_table
+from models.reasons.texts import find_vague_meaning, load_text_table
 from models.reasons.usual import Usual, UsualLookup
 
 MANY_OF_NAME = 50
 """A name without a mark of a firm that so many earlier consignments have is that of many persons."""
 SAYS_MORE = ("goods.names_", "goods.name_tier", "goods.context_", "goods.pretext_")
 """Features that say more of a word than that the description has it: given even if the word was quoted."""
+COVERS = tuple(f"goods.cover_{kind}" for kind in ("industrial", "cosmetic", "supplement", "plant", "feed"))
 WORD = re.compile(r"\{(\w+)\}")
 CODES = {"hs_family": "goods", "text_family": "goods", "name_tier": "tier"}
 """Words that name the code of a feature of the goods, with the table of codes."""
@@ -96,12 +97,16 @@ class RowView:
         sentence = self._tables.sentences[at]
         found = sentence.describe(self.values[at], self.find_usual(at))
         found = found._replace(notable=found.notable and self.may_be_said(at))
-        if sentence.name == "goods.vague_whole" and found.notable and self._is_sample():
-            found = found._replace(rank="words")
         words = self._find_words(sentence.name, found)
         fresh = [word for word in words if not any(word in text for text in self._quoted)]
-        quotation = self._quote_goods(sentence, found, words)
-        found = self._judge(sentence, found, words, fresh, quotation)
+        if sentence.template.otherwise:
+            shown, rank = self._choose_wording(sentence, found, words)
+            quotation = self._quote(shown)
+            found = found._replace(notable=bool(quotation), rank=rank)
+        else:
+            quotation = self._quote_goods(sentence, found, words)
+            is_repeated = words and not fresh and not sentence.name.startswith(SAYS_MORE)
+            found = found._replace(notable=found.notable and not is_repeated)
         text = self._add_words(sentence, quotation or found.text, fresh)
         if found.notable and "hs" not in self.told:
             text += self._quote(sentence.template.also)
@@ -116,22 +121,20 @@ class RowView:
     def _quote_goods(self, sentence: Sentence, found: Statement, words: Sequence[str]) -> str:
         """Quote the declaration as the template of a feature does; '' if it does not, or the words are not in what is quoted."""
         template = sentence.template
-        if not found.notable or (template.otherwise and not words):
-            return self._quote(template.otherwise)
-        if any(word not in self._goods for word in words):
+        if not found.notable or any(word not in self._goods for word in words):
             return ""
-        is_sample = sentence.name == "goods.vague_whole" and self._is_sample()
-        return self._quote(load_text_table().phrases["sample"] if is_sample else template.shown)
+        return self._quote(template.shown)
 
-    def _judge(
-        self, sentence: Sentence, found: Statement, words: Sequence[str], fresh: Sequence[str], quotation: str
-    ) -> Statement:
-        """Decide notability and rank: words that were quoted are no news, and the goods without such words come last."""
-        if sentence.template.otherwise:
-            rank = found.rank if found.notable and words else "last"
-            return found._replace(notable=bool(quotation), rank=rank)
-        is_repeated = words and not fresh and not sentence.name.startswith(SAYS_MORE)
-        return found._replace(notable=found.notable and not is_repeated)
+    def _choose_wording(self, sentence: Sentence, found: Statement, words: Sequence[str]) -> tuple[str, str]:
+        """Choose what is said of the goods as a whole, and its rank: what they are comes before what their words are like."""
+        if find_vague_meaning(self._goods):
+            return load_text_table().phrases["vague"], "vague"
+        for name in COVERS:
+            if self.get(name) > 0:
+                return self._tables.sentences[self._tables.places[name]].template.shown, ""
+        if found.notable and words:
+            return sentence.template.shown, found.rank
+        return sentence.template.otherwise, "context"
 
     def _add_words(self, sentence: Sentence, text: str, fresh: Sequence[str]) -> str:
         """Add words of the goods; to a text that quotes the goods only if they explain it, and are few."""
@@ -153,11 +156,13 @@ class RowView:
             return None
         count = int(counted[1] or counted[2])
         grams, dollars = 1000 * self.get("value.gross_weight_kg") / count, self.get("value.usd") / count
-        if not (0 < grams < MIN_GRAMS_A_PIECE or 0 < dollars < MIN_DOLLARS_A_PIECE):
+        is_too_little = 0 < grams < MIN_GRAMS_A_PIECE or 0 < dollars < MIN_DOLLARS_A_PIECE
+        if not is_too_little or "pieces" in self.told:
             return None
+        self.told.add("pieces")
         say, known = load_text_table().say, [(grams, "g"), (dollars, "USD")]
         each = say("and").join(f"{format_number(value)} {unit}" for value, unit in known if value > 0)
-        text = say("pieces", count=format_number(count), each=each)
+        text = say("pieces", count=format_number(count), each=each, goods=self._quote(" ({goods})"))
         return Statement(text, None, None, notable=True, rank="words")
 
     def quote_goods_once(self) -> str:
@@ -184,9 +189,6 @@ class RowView:
             return text.replace(phrases.say("the_route", route=self.route), phrases.say("this_route"))
         self.told.add("route")
         return text
-
-    def _is_sample(self) -> bool:
-        return self.get("goods.sample_words") > 0 or "amostra" in self._declared.goods.casefold()
 
     @cached_property
     def amount(self) -> str:
@@ -219,7 +221,9 @@ class RowView:
         if name in CODES:
             return self._tables.context.name_code(name, self.get(f"goods.{name}"), CODES[name])
         if name == "goods":
-            return say("quote", word=self._goods) if self._goods and not self._quoted else ""
+            meaning = find_vague_meaning(self._goods)
+            quotation = say("translated" if meaning else "quote", word=self._goods, meaning=meaning)
+            return quotation if self._goods and not self._quoted else ""
         if name == "hub":
             ends = declared.departure_country, declared.destination_country
             return say("and").join(list_hubs(declared.route, *ends))

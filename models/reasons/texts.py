@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from functools import cache
+from difflib import get_close_matches
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from features.table import SIDES, read_texts
 CASES = ("true", "false", "zero", "under_one", "one", "other", "missing")
 """Fields of a template that are its text in one case."""
 TEXT_FIELDS = (*CASES, "shown", "otherwise", "also", "lacks", "fact")
+MIN_SLIP_LETTERS, MIN_LIKENESS = 6, 0.83
+"""A text of so many letters that is so much like a vague word is that word with a slip (assumed)."""
 DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
 COLUMN_CODES = "column"
@@ -45,7 +48,7 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lacks: str = ""
     notable: Literal["", "false", "never"] = ""
     leads: bool = False
-    rank: Literal["", "words", "contradiction", "value", "vague", "last"] = ""
+    rank: Literal["", "words", "contradiction", "value", "vague", "last", "context"] = ""
 
     def fill(self, words: Mapping[str, str]) -> "ReasonTemplate":
         """Return it with `{word}` replaced by each of the words; others, such as `{value}`, stay."""
@@ -77,6 +80,7 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: dict[str, dict[str, str]] = {}
     codes: dict[str, dict[str, str]] = {}
     column: dict[str, str] = {}
+    vague: dict[str, tuple[str, ...]] = {}
 
     def find_template(self, name: str) -> ReasonTemplate | None:
         """Find the template of a feature, its words filled in; None if the table lacks it."""
@@ -137,6 +141,15 @@ def load_text_table() -> TextTable:
             template = msgspec.convert(fields, ReasonTemplate).fill(table.party[side])
             table.feature[name.replace("{side}", side)] = template
     return table
+
+
+@lru_cache(4096)
+def find_vague_meaning(goods: str) -> str:
+    """Return what a vague word of another language, or one with a slip, says in English; '' of any other text."""
+    meanings = {word: each for each, words in load_text_table().vague.items() for word in (each, *words)}
+    likeness = MIN_LIKENESS if len(goods) >= MIN_SLIP_LETTERS else 1.0
+    found = get_close_matches(goods.casefold(), meanings, 1, likeness)
+    return "" if not found or goods.casefold() == meanings[found[0]] else meanings[found[0]]
 
 
 @cache

@@ -28,17 +28,8 @@ LIKE = {
     **dict.fromkeys(("value.usd", "value.per_kg_usd", "value.gross_weight_kg"), OF_GOODS),
 }
 """By kind of key, or feature: the features of what is alike, the closest first."""
-COMPARED_READINGS = frozenset(
-    (
-        "new",
-        "arrivals_7d",
-        "arrivals_30d",
-        "counterparts",
-        "nps_rate",
-        "controlled_drug_rate",
-        "any_offence_rate",
-    )
-)
+RATES = ("nps_rate", "controlled_drug_rate", "any_offence_rate")
+COMPARED_READINGS = frozenset(("new", "arrivals_7d", "arrivals_30d", "counterparts", *RATES))
 
 
 class Usual(NamedTuple):

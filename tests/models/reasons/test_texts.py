@@ -116,7 +116,7 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
          "So far 9 or more different senders in consignments to this consignee's address"),
         ("value.usd", 12.5, "Declared value is 12.50 USD; usual for postal items: 60 USD"),
         ("value.postage_share", 0.0705, "Postage is 7.05 % of the declared value; usual for postal items: 60 times"),
-        ("parties.person_to_person", 1.0, "Neither name has a mark of a firm"),
+        ("parties.person_to_person", 1.0, "Sender and consignee are private"),
         ("goods.hs_family", 3.0, "The HS code belongs to plants, herbs or seeds"),
         ("goods.name_family", 3.0, "The substance named belongs to the cathinones"),
         ("category.departure_country", 1.0, "Country of departure: KR"),
