@@ -202,7 +202,8 @@ class EntryCodec(Generic[R, E]):
         self._build, self._columns = build, columns or {}
         self._get_us, self._named_by = get_us, named_by
         aside = [name for name in self._columns if name not in dated_by]
-        self._packer = RecordPacker(record, vault, (*["consignment_id"] * self._has_identifier, *aside))
+        named = ["consignment_id"] if self._has_identifier else []
+        self._packer = RecordPacker(record, vault, (*named, *aside))
 
     def encode(self, sequence: int, record: R, recorded_us: int | None, asked_by: str) -> E:
         """Encode a record; `recorded_us` is None if it was imported."""
@@ -348,10 +349,8 @@ class EventCodec:
         """Return the office of a consignment; None if it has none, or it was imported and its content was removed."""
         if isinstance(event, DecisionEvent):
             return event.office
-        office: str | None = (
-            not event.redacted and self.consignments.unpack_plain(event.plain).get("office")
-        ) or None
-        return office
+        fields = {} if event.redacted else self.consignments.unpack_plain(event.plain)
+        return fields.get("office") or None
 
     def decode_link(self, event: SharedEvent) -> Link | None:
         """Decode a link; return None if its content was removed, or there is no vault."""

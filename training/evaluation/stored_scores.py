@@ -33,10 +33,8 @@ from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, extract_slice
 RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"
 """Beginning of the name of a column with the ranks of a baseline."""
-TEXTS = (
-    *("consignment_id", "window", "office", "channel", "service", "departure_country", "consignee"),
-    "chosen_by",
-)
+DECLARED = ("consignment_id", "office", "channel", "service", "departure_country", "consignee")
+TEXTS = (*DECLARED, "window", "chosen_by")
 NUMBERS = ("day", "stands_for", "weight", RANK, PROBABILITY)
 FLAGS = ("labelled", "positive", "guessed", "true_positive")
 KINDS = {"text": TEXTS, "number": NUMBERS, "flag": FLAGS}
@@ -55,7 +53,7 @@ def build_stored_frame(
 ) -> pd.DataFrame:
     """Build the columns of stored scores of one window, with their ranks, probabilities and truth; `rows` have the kind of consignee too."""
     return pd.DataFrame(
-        {name: extract_texts(rows, name) for name in TEXTS if name not in ("window", "chosen_by")}
+        {name: extract_texts(rows, name) for name in DECLARED}
         | {
             "window": window,
             "day": get_time_column_us(rows, "received_at") // US_PER_DAY,

@@ -56,10 +56,8 @@ WATCHED_KEYS = tuple(
     f"history.{key}.new" for key in ("sender", "sender_address", "consignee", "consignee_address", "account")
 )
 UNKNOWN_ESTIMATE = Estimate(np.nan, np.nan, np.nan)
-BEYOND, UNCLEAR, WITHIN, NOT_EVALUATED = (
-    *("beyond limit", "not clearly beyond limit"),
-    *("within limit", "not evaluated"),
-)
+BEYOND, UNCLEAR = "beyond limit", "not clearly beyond limit"
+WITHIN, NOT_EVALUATED = "within limit", "not evaluated"
 FORMATS = {"number": format_number, "percent": format_percent, "points": format_points}
 
 
