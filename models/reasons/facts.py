@@ -40,7 +40,7 @@ MIN_SHARE_OF_FINDS = 0.05
 """Smallest share of detections among the consignments of a party that comes first, if it is also MIN_RATE_RATIO times the usual one."""
 MIN_INSPECTIONS = 10
 """A product or route has known finds only after so many inspections."""
-MAX_DETAILS = 5
+PARTY_DETAILS = ("address", "city", "postcode", "name", "phone")
 
 Describe = Callable[[RowView, Sequence[int]], Statement | None]
 
@@ -251,15 +251,15 @@ class FactTables:
         unusual = {at: each for at, each in lacking.items() if not each or not self._lacks(at, each.middle)}
         named = {self.sentences[at].name: self.sentences[at].template.lacks for at in unusual}
         for side in ("sender", "consignee"):
-            address = [f"parties.{side}_{part}_missing" for part in ("address", "city", "postcode")]
-            if named.keys() >= set(address):
-                named[address[0]] = self._texts.say("address", side=side)
-                del named[address[1]], named[address[2]]
+            parts = [f"parties.{side}_{part}_missing" for part in PARTY_DETAILS]
+            for phrase, number in (("whole_party", 5), ("address", 3)):
+                if named.keys() >= set(parts[:number]):
+                    named[parts[0]] = self._texts.say(phrase, side=side)
+                    for each in parts[1:number]:
+                        del named[each]
         listed = [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
         if not listed:
             return None
-        if len(listed) > MAX_DETAILS + 1:
-            listed[MAX_DETAILS:] = [self._texts.say("more", count=str(len(listed) - MAX_DETAILS))]
         *others, last = listed
         details = ", ".join(others) + self._texts.say("and") + last if others else last
         usual = [each for each in unusual.values() if each]

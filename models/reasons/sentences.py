@@ -120,8 +120,8 @@ class Sentence:
         if middle == shown:
             return text
         unit = UNITS_OF_USUAL.get(self.unit, "")
-        if self.unit == "ratio" and usual.middle >= 1:
-            unit = " times"
+        if self.unit == "ratio" and max(value, usual.middle) >= 1:
+            middle, unit = format_number(usual.middle), " times"
         unit = unit.rstrip("s") if middle == "1" else unit
         return text + say("usual", like=self.name_like(usual), usual=middle + unit)
 

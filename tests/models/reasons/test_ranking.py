@@ -295,6 +295,14 @@ def test_what_is_missing_is_said_once_and_what_others_lack_too_is_not_said() -> 
     )  # fmt: skip
 
 
+def test_a_party_of_which_nothing_is_given_is_one_missing_detail() -> None:
+    parts = ("name", "address", "city", "postcode", "phone")
+    missing = {f"parties.sender_{part}_missing": (1.0, 0.2) for part in parts}
+    assert give_texts(missing | LACKING) == [
+        "Not given: HS code and the sender (name, address and telephone number)"
+    ]
+
+
 def test_missing_details_are_behind_what_can_be_checked() -> None:
     missing = {"goods.hs_present": (0.0, 1.5)}
     assert [each.code for each in rank(PRETEXT | missing)] == ["goods", "missing"]
