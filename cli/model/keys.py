@@ -55,7 +55,7 @@ def keys() -> None:
     \b
     Examples:
     npsrisk keys create --name "your name"
-    npsrisk keys trust "another name" MCowBQ...=
+    npsrisk keys trust "another name" PUBLIC_KEY
     npsrisk keys require 2
     """
 

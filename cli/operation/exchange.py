@@ -39,7 +39,7 @@ def exchange() -> None:
     \b
     Examples:
     npsrisk exchange key EXAMPLE
-    npsrisk exchange trust XB MCowBQ...=
+    npsrisk exchange trust XB PUBLIC_KEY
     npsrisk exchange draft --consignments T --outcomes T
     npsrisk exchange export
     npsrisk exchange import --alerts alerts.parquet
