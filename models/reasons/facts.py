@@ -127,7 +127,9 @@ class FactTables:
         return None if view.raises else first
 
     def _describe_pieces(self, view: RowView, columns: Sequence[int]) -> Statement | None:
-        """Describe what a counted piece weighs and is worth if that is too little, else the feature."""
+        """Describe what a counted piece weighs and is worth if that is too little, in place of weight and value; else the feature."""
+        if view.raises and "pieces" in view.told:
+            return None
         return (view.describe_pieces() if view.raises else None) or self._describe_plain(view, columns)
 
     def _describe_detour(self, view: RowView, columns: Sequence[int]) -> Statement | None:
@@ -195,7 +197,7 @@ class FactTables:
         usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), MIN_SHARE_OF_FINDS
         if usual:
             least = max(least, MIN_RATE_RATIO * usual.middle)
-        is_doubtful = view.is_common_name(kind) or view.has_other_contacts(kind)
+        is_doubtful = view.is_common_name(kind) or view.has_other_contacts(kind, target)
         is_first = not is_doubtful and finds / arrivals >= least
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
@@ -213,7 +215,7 @@ class FactTables:
         text = self._say_finds(phrase, target, kind, finds, arrivals, inspected)
         if finds == view.get(f"{key}.any_offence_ever") and days > 1:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
-        text += self._texts.say("other_contacts") if view.has_other_contacts(kind) else ""
+        text += self._texts.say("other_contacts") if view.has_other_contacts(kind, target) else ""
         text += self._texts.say("common_name") if view.is_common_name(kind) else ""
         text += self._say_usual_rate(usual) if usual else ""
         return Statement(text, finds, usual and usual.middle, not usual or finds / arrivals > usual.middle)

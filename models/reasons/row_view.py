@@ -75,10 +75,10 @@ class RowView:
             and self.get(f"history.{kind}.arrivals_ever") >= MANY_OF_NAME
         )
 
-    def has_other_contacts(self, kind: str) -> bool:
-        """Check if a name came before, but neither its address nor its telephone number: it may be that of another person."""
-        contacts = (f"history.{kind}_{part}.new" for part in ("address", "phone"))
-        return kind in SIDES and all(self.get(name) == 1 for name in contacts)
+    def has_other_contacts(self, kind: str, target: str) -> bool:
+        """Check if what was found under a name was found with neither this address nor this telephone number."""
+        finds = (f"history.{kind}_{part}.{target}_ever" for part in ("address", "phone"))
+        return kind in SIDES and all(self.get(name) == 0 for name in finds)
 
     def describe_feature(self, name: str) -> Statement | None:
         """Describe the value of a feature; None if the spec lacks it."""
@@ -156,8 +156,7 @@ class RowView:
             return None
         count = int(counted[1] or counted[2])
         grams, dollars = 1000 * self.get("value.gross_weight_kg") / count, self.get("value.usd") / count
-        is_too_little = 0 < grams < MIN_GRAMS_A_PIECE or 0 < dollars < MIN_DOLLARS_A_PIECE
-        if not is_too_little or "pieces" in self.told:
+        if not (0 < grams < MIN_GRAMS_A_PIECE or 0 < dollars < MIN_DOLLARS_A_PIECE):
             return None
         self.told.add("pieces")
         say, known = load_text_table().say, [(grams, "g"), (dollars, "USD")]
