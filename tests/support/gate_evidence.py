@@ -52,7 +52,7 @@ def make_evaluation(
     counts = FindCounts(known, {"1pct": found, "capacity": found / 2}, float(known), 1 / known)
     finds = KnownFinds(*(np.zeros(0) for _ in range(4)), 0, {}, {})
     return Evaluation(
-        arrivals=ArrivalWindow(BEGINS, BEGINS + timedelta(days=28)),
+        arrivals=ArrivalWindow(BEGINS, BEGINS + timedelta(days=105)),
         daily_capacity=3,
         metrics=good | metrics,
         counts=counts,

@@ -8,7 +8,6 @@ from training.evaluation.difference import state_difference
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
     COMPARISON_RULE,
-    TRAIN_AGAIN,
     VERIFIED_RULE,
     WAY_RULE,
     GateEvidence,
@@ -19,7 +18,7 @@ from training.gate.rules import (
     run_gate,
     warn_of_unequal_fits,
 )
-from training.gate.ways import advise_on_finds
+from training.gate.ways import REPEAT, advise_on_finds
 
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
@@ -105,18 +104,21 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
     if certain == [WAY_RULE]:
         return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."
     if certain:
-        text = (
-            f"The gate does not hold ({', '.join(certain)}). Correct the model or its data, and train again."
-        )
-        return "refuse", "", text
+        todo = "Correct the model or its data, and train again."
+        if evidence.may_be_refit:
+            todo = "Keep the champion, and find out what changed in the data."
+        return "refuse", "", f"The gate does not hold ({', '.join(certain)}). {todo}"
     if COMPARISON_RULE in obstacles:
         text = "First compare it with the champion, on the same consignments (npsrisk compare). Then read the recommendation again."
         return "wait", "", text
+    undecided = [name for name, rule in obstacles.items() if rule.undecided and name != WAY_RULE]
     if WAY_RULE in obstacles:
-        return "wait", "", rules[WAY_RULE].found
-    undecided = [name for name, rule in obstacles.items() if rule.undecided]
+        more = f" Also undecided: {', '.join(undecided)}." if undecided else ""
+        return "wait", "", f"{rules[WAY_RULE].found}{more}"
     if undecided:
         text = f"Too few results were known when it was trained ({', '.join(undecided)}), and its figures stay as they are."
+        if evidence.may_be_refit and not evidence.refit.held:
+            return "wait", "", f"{text} {REPEAT}"
         return "wait", "", f"{text} {_advise_on_training(evidence)}".rstrip()
     text = "No approver or evaluator signed the figures. Give the tables that it was trained on, or let one sign the runs (--key)."
     return "wait", "", f"{text} {rules[VERIFIED_RULE].found}."
@@ -133,8 +135,8 @@ def _advise_on_training(evidence: GateEvidence) -> str:
     ]
     if not needed:
         return "Train again on more results."
-    advice = advise_on_finds(max(needed), figures.finds_per_week, TRAIN_AGAIN)
-    return f"About {max(needed):,} more finds are needed: {advice}."
+    advice = advise_on_finds(max(needed), figures.finds_per_week, "train again")
+    return f"About {max(needed):,} more finds are needed to decide this: {advice}."
 
 
 def _describe_figures(evidence: GateEvidence) -> list[str]:

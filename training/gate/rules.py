@@ -21,7 +21,7 @@ from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import CALIBRATION_RATIO, LOGGED_METRICS, Evaluation, PairedEvaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE, find_worst_move
 from training.evaluation.stored_scores import BASELINE, RULES, RecipeEvaluation, StoredScores, evaluate_recipe
-from training.gate.ways import Candidate, Way, explain_too_few, find_way
+from training.gate.ways import Candidate, Way, find_refit_obstacle, find_way
 
 Row = Mapping[str, Any]
 
@@ -113,8 +113,6 @@ class RuleResult(NamedTuple):
 
 WITHOUT_TABLES = RuleResult(None, "no tables were given")
 UNSIGNED = RuleResult(None, "the run is not signed, and no tables were given")
-TRAIN_AGAIN = "train again"
-"""Step that changes the figures of a run: they rest on what was known when it was trained."""
 NOT_COMPARED = RuleResult(None, "no comparison")
 
 
@@ -200,8 +198,12 @@ class GateEvidence:
         """Find the way by which the version may replace the champion; None if it was not compared with one."""
         if self.candidate is None or self.comparison is None:
             return None
-        rate = math.nan if self.figures is None else self.figures.finds_per_week
-        return find_way(self.candidate, self.comparison.pair, rate, self.refit.held)
+        return find_way(self.candidate, self.comparison.pair, self.refit.held)
+
+    @property
+    def may_be_refit(self) -> bool:
+        """True if it is a routine refit of the champion, or its training only has to be repeated."""
+        return self.candidate is not None and not find_refit_obstacle(self.candidate, self.refit.held)
 
 
 def _check_self_test(bundle: Bundle) -> RuleResult:
@@ -239,7 +241,7 @@ def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
 def _check_better_than_chance(figures: RunFigures) -> RuleResult:
     area = figures.recipe.model["roc_auc"]
     if not area.is_shown:
-        return RuleResult(False, explain_too_few(area, figures.finds_per_week, TRAIN_AGAIN), undecided=True)
+        return RuleResult(False, area.explain_missing(), undecided=True)
     value, low, high = map(format_number, (area.value, area.low, area.high))
     found = f"area under the ROC curve {value} ({low} to {high})"
     return RuleResult(area.low > 0.5, found, undecided=area.low <= 0.5 < area.high)
@@ -250,15 +252,15 @@ def _check_not_worse(pair: PairedEvaluation) -> RuleResult:
     gains = {name: pair.gains[name] for name in MEASURES}
     worse = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown and gain.sign < 0]
     shown = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown]
-    found = "; ".join(worse or shown[:1]) or f"nothing shows a loss: {gains[MEASURES[0]].explain_missing()}"
+    few = f"nothing shows a loss: too few results, {gains[MEASURES[0]].known or 0} known"
+    found = "; ".join(worse or shown[:1]) or few
     return RuleResult(not worse, found)
 
 
 def _check_calibration(figures: RunFigures) -> RuleResult:
     model, ratio = figures.recipe.model, figures.recipe.model[CALIBRATION_RATIO]
     if not ratio.is_shown:
-        found = explain_too_few(ratio, figures.finds_per_week, TRAIN_AGAIN)
-        return RuleResult(False, f"{found}{_name_uncalibrated(model)}", undecided=True)
+        return RuleResult(False, f"{ratio.explain_missing()}{_name_uncalibrated(model)}", undecided=True)
     wrong = ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
     return RuleResult(not wrong, describe_calibration(model))
 
@@ -344,6 +346,12 @@ def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
         rules = rules | CHAMPION_RULES
     for name, rule in rules.items():
         found[name] = _check_rule(name, rule, evidence)._replace(expected=rule["expected"])
+    way, candidate = evidence.find_way(), evidence.candidate
+    if way and candidate and evidence.may_be_refit and (evidence.refit.held or not way.name):
+        # What too few results leave open closes no way for a recipe in use, unless the champion broke the rule.
+        for name in RUN_RULES.keys() - candidate.faults:
+            if found[name].undecided:
+                found[name] = found[name]._replace(held=None)
     return found
 
 

@@ -16,6 +16,7 @@ from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 
 VOUCHING = "then its training is repeated, and the record names its configuration"
 """What the tables of the training run do for a champion whose record names no configuration."""
+REPEAT = "Give the tables that it was trained on, to repeat the training: if both fits are equal byte for byte, this is a routine refit."
 POWER = 0.842
 """Quantile of the normal distribution of a chance of 80 %."""
 TARGET_DIFFERENCE = 0.05
@@ -29,12 +30,13 @@ WayName = Literal["better", "routine refit", ""]
 
 
 class Candidate(NamedTuple):
-    """Difference of a version from the champion, `drift` being the latest verdict on it; `same_recipe` is None if its record names no recipe."""
+    """Difference of a version from the champion, whose record may name no recipe (`same_recipe` is None) and broken rules (`faults`)."""
 
     champion: str
     newer_days: int = 0
     same_recipe: bool | None = False
     drift: str = ""
+    faults: frozenset[str] = frozenset()
 
 
 class Way(NamedTuple):
@@ -45,38 +47,29 @@ class Way(NamedTuple):
     can_wait: bool = False
 
 
-def find_way(
-    candidate: Candidate, pair: PairedEvaluation, finds_per_week: float, reproduced: bool | None
-) -> Way:
+def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | None) -> Way:
     """Find the way by which a version may replace the champion; `reproduced` is None if its training was not repeated."""
     gain, rival = pair.gains[PRIMARY_MEASURE], f"version {candidate.champion}"
     difference = state_difference(gain, rival, "this version")
     if judge_difference(gain) == "better":
         return Way("better", difference)
-    obstacle = _find_refit_obstacle(candidate, reproduced)
+    obstacle = find_refit_obstacle(candidate, reproduced)
     if obstacle:
-        can_wait, more = _advise_on_difference(gain, finds_per_week)
+        begins, ends = pair.b.arrivals
+        days = (ends - begins).days if begins and ends else 0
+        can_wait, more = _advise_on_difference(gain, 7 * pair.b.counts.known / max(days, 1))
         return Way("", f"{difference}{more} It is no routine refit: {obstacle}.", can_wait)
     if reproduced is None:
-        text = (
-            f"The configuration is that of {rival}, on newer results. Give the tables that it was trained on, to repeat the training: "
-            "if both fits are equal byte for byte, this is a routine refit."
-        )
-        return Way("", text, can_wait=True)
+        return Way("", f"The configuration is that of {rival}, on newer results. {REPEAT}", can_wait=True)
     newer, reason = format_count(candidate.newer_days, "day"), ". The latest drift run asks for it"
     text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte"
     return Way("routine refit", f"{text}{reason if candidate.drift == RETRAIN else ''}.")
 
 
-def explain_too_few(estimate: Estimate, finds_per_week: float, step: str) -> str:
-    """Explain why an estimate is not shown, and when to repeat the step that measures it."""
-    return f"{estimate.explain_missing()}; {advise_on_finds(estimate.count_missing(), finds_per_week, step)}"
-
-
 def advise_on_finds(finds: int, finds_per_week: float, step: str) -> str:
     """Return when to repeat a step, after so many more finds have arrived; or say that they cannot in reasonable time."""
-    if not finds_per_week > 0:
-        return "none arrive" if finds_per_week == 0 else "how many arrive in a week is not known"
+    if not finds_per_week:
+        return "none arrive"
     rounded = float(f"{finds_per_week:.2g}")
     pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a week"
     if not can_arrive(finds, finds_per_week):
@@ -109,7 +102,7 @@ def count_more_finds(gain: Estimate) -> int:
     return math.ceil(round(more / digit, 6)) * digit
 
 
-def _find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
+def find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
     """Return why a version is no routine refit; empty if only its training may have to be repeated."""
     obstacles = {
         f"the record of the champion names no configuration (promote {candidate.champion} again with its training tables: {VOUCHING})": candidate.same_recipe

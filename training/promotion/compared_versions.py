@@ -109,16 +109,13 @@ class ComparedVersions:
 
     def _find_scores(self) -> tuple[StoredScores | None, StoredScores | None]:
         """Read the out-of-time scores of both training runs; None of a run that stored none, or none that agree with its evidence."""
-        first, second = (
-            None
-            if content is None
-            else StoredScores.from_bytes(content, f"run {version.run_id}, {STORED_SCORES}")
-            for version, fits in zip((self.a, self.b), self.fits, strict=True)
-            for content in [
-                fetch_training_evidence(self.registry, version, fits.served).files.get(STORED_SCORES)
-            ]
-        )
-        return first, second
+
+        def read(version: ModelVersion, served: Bundle) -> StoredScores | None:
+            content = fetch_training_evidence(self.registry, version, served).files.get(STORED_SCORES)
+            where = f"run {version.run_id}, {STORED_SCORES}"
+            return None if content is None else StoredScores.from_bytes(content, where)
+
+        return read(self.a, self.fits[0].served), read(self.b, self.fits[1].served)
 
     def _describe_deployed(self, found: Comparison) -> tuple[str, ...]:
         """Describe both recipes as deployed, on the weeks that both reports have, if evaluation fits were compared: they know fewer results."""

@@ -53,7 +53,9 @@ def summarize_comparison(found: Comparison, a: str, b: str) -> str:
 
 
 def describe_difference(gain: Estimate, metric: str) -> str:
-    """Return a difference with its interval and what it rests on; else why it is not shown."""
+    """Return a difference with its interval and what it rests on; how many more finds decide it is said by the gate alone."""
+    if not gain.is_shown:
+        return f"too few results: {gain.known or 0:,} known"
     return describe_estimate(gain, lambda value: format_gain(value, metric))
 
 
@@ -176,7 +178,6 @@ def log_comparison(
 def _build_record(
     found: Comparison, a: ModelVersion, b: ModelVersion, gate: GateReport | None, key: SigningKey | None
 ) -> RunRecord:
-
     tables = {
         "differences": RunTable(build_difference_rows(found.pair)),
         "disagreements": RunTable(found.disagreements, DISAGREEMENT_COLUMNS),

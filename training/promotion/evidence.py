@@ -8,7 +8,7 @@ from typing import NamedTuple
 from consignments.errors import BundleRefused, PromotionRefused
 from features.streams import FeatureInputs
 from models.bundle import Bundle
-from models.promotion_record import PromotionRecord
+from models.promotion_record import BROKEN, PromotionRecord
 from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
@@ -241,4 +241,7 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     known = approved[-1].recipe_sha256 if approved else ""
     # What nobody vouched for cannot show that two recipes are the same, but that they differ.
     same = (known or compute_recipe_sha256(registry, champion, replaced.served)) == recipe
-    return Candidate(champion.number, max((new - old).days, 0), same if known or not same else None, verdict)
+    same_recipe = same if known or not same else None
+    results = approved[-1].name_results() if approved else {}
+    broken = frozenset(name for name, result in results.items() if result == BROKEN)
+    return Candidate(champion.number, max((new - old).days, 0), same_recipe, verdict, broken)

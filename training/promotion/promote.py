@@ -13,7 +13,6 @@ from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord
 from training.gate.report import GateReport, explain_way, summarize_rules
 from training.gate.rules import (
-    REFIT_RULE,
     UNFORCEABLE_RULES,
     GateEvidence,
     RuleResult,
@@ -117,7 +116,7 @@ def promote(
         standing = None
     evidence = gather_evidence(registry, history, options._replace(approvers=approvers))
     report = GateReport.from_evidence(evidence)
-    _require_passed(version, report.rules, force=force)
+    _require_passed(version, report, force=force)
     new = _build_record(registry, history, approval, report.rules, evidence)
     signed = standing or _find_pending(registry, history, new.bundle_sha256, approvers) or SignedRecord(new)
     record, is_unforced = signed.record, signed is standing and not force
@@ -156,20 +155,15 @@ def _find_pending(
     return pending if about == (history.version.number, bundle_sha256) else None
 
 
-def _require_passed(version: ModelVersion, rules: Mapping[str, RuleResult], *, force: bool) -> None:
-    obstacles = find_obstacles(rules)
+def _require_passed(version: ModelVersion, report: GateReport, *, force: bool) -> None:
+    obstacles = find_obstacles(report.rules)
     if not obstacles or (force and not UNFORCEABLE_RULES & set(obstacles)):
         return
-    todo = "improve the model or its data; --force promotes it anyway, and the record contains this"
-    if REFIT_RULE in rules and rules[REFIT_RULE].held is None:
-        todo = f"give the tables that it was trained on, which repeats the training, or {todo}"
-    if REFIT_RULE in obstacles:
-        todo = "provide the tables that it was trained on, or train again; "
-        todo += "a version that its own tables do not reproduce is never promoted, even with --force"
-    elif UNFORCEABLE_RULES & set(obstacles):
-        todo = "train again; such a bundle is never promoted, even with --force"
+    todo = f"{report.recommendation.sentence} --force promotes it anyway, and the record contains this."
+    if UNFORCEABLE_RULES & set(obstacles):
+        todo = "Give the tables that it was trained on, or train again. Such a version is never promoted, even with --force."
     lines = [f"  {name}: {each.found}\n    expected: {each.expected}" for name, each in obstacles.items()]
-    title = f"{version.uri} does not pass the gate: {summarize_rules(rules)}"
+    title = f"{version.uri} does not pass the gate: {summarize_rules(report.rules)}"
     raise PromotionRefused("\n".join([title, *lines, todo]))
 
 

@@ -1,11 +1,14 @@
 """The recommendation: each way up and each reason against it in one sentence, on the facts that decide, counts first."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.gate_evidence import (
+    NO_LEAK,
+    REPRODUCED,
     estimate,
     make_challenger,
     make_evaluation,
@@ -18,10 +21,12 @@ from support.serving_examples import make_bundle
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
 from training.evaluation.difference import MEASURES, judge_difference, state_difference
+from training.evaluation.leakage import PREDICTIVE_COLUMN
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport, Recommendation
-from training.gate.rules import WITHOUT_TABLES, GateEvidence, RuleResult
+from training.gate.rules import WITHOUT_TABLES, GateEvidence, RuleResult, find_obstacles, run_gate
 from training.gate.ways import Candidate, count_more_finds
+from training.promotion.comparison_report import describe_difference
 
 PRIMARY = MEASURES[0]
 CHANGED = Candidate("1", newer_days=14)
@@ -159,6 +164,21 @@ def test_the_advice_never_names_results_that_cannot_arrive(bundle: Bundle) -> No
         assert ("compare again in about" in found.sentence) == (found.action == "wait")
 
 
+def test_the_advice_to_compare_again_has_the_pace_of_the_compared_weeks(bundle: Bundle) -> None:
+    """The page said that 1.9 arrive in a week, the pace of other weeks, where its own had 5 in 6.5."""
+    pair = make_pair(**{PRIMARY: FEW})
+    slow = replace(pair, b=replace(pair.b, counts=pair.b.counts._replace(known=12)))
+    assert "0.8 arrive in a week" in recommend(make_challenger(bundle, slow, CHANGED)).sentence
+
+
+def test_a_page_with_too_few_finds_names_one_need(bundle: Bundle) -> None:
+    """About 8, about 84 and about 9 more finds stood on one page, none said for what."""
+    pair = make_pair(**dict.fromkeys(MEASURES, FEW))
+    said = GateReport.from_evidence(make_challenger(bundle, pair, CHANGED)).to_markdown()
+    assert re.findall(r"[Aa]bout [0-9,]+ more", said) == ["About 160 more"] * 2
+    assert "more" not in describe_difference(pair.gains[PRIMARY], PRIMARY)
+
+
 def test_a_first_version_needs_no_comparison(bundle: Bundle) -> None:
     found = recommend(make_evidence(bundle))
     assert (found.action, found.way) == ("promote", "first")
@@ -176,7 +196,7 @@ def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
     counted, difference, scores, calibration, rules = recommend(
         make_challenger(bundle, make_pair(**even), REFIT)
     ).facts
-    arrivals = "arrivals from 2024-06-01 until before 2024-06-29"
+    arrivals = "arrivals from 2024-06-01 until before 2024-09-14"
     ranked = f"Of 60 known NPS among {arrivals}, version 1 ranks 10 within the capacity of 3 a day in each office, this version ranks 11.5"
     assert counted.startswith(f"{ranked} (top 1 %: 20 and 23).")
     found = "recall averaged over capacities 0 points (-4 to +4), with 95 % certainty at least -3.36 points"
@@ -211,7 +231,7 @@ def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle) -> Non
         "Too few results were known when it was trained (calibrated), and its figures stay"
     )
     assert sentence.endswith(
-        "About 3 more finds are needed: 4 arrive in a week, so train again in about 1 week."
+        "About 3 more finds are needed to decide this: 4 arrive in a week, so train again in about 1 week."
     )
 
 
@@ -222,6 +242,59 @@ def test_two_figures_with_too_few_results_have_one_need(bundle: Bundle) -> None:
     sentence = recommend(make_evidence(bundle, figures=figures)).sentence
     assert "(better than chance, calibrated)" in sentence
     assert len(re.findall(r"more finds? ", sentence)) == 1
+
+
+UNDECIDED = ("no column is the result", "better than chance", "calibrated")
+OPEN_FIGURES = make_figures(
+    recipe=RecipeEvaluation(
+        make_evaluation(
+            roc_auc=estimate(0.8, 0.4, 0.95, finds=6),
+            calibration_ratio=estimate(1, 0.2, 9, finds=7, is_share=False),
+        ),
+        {},
+    ),
+    looks=NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": "3 positives"}},
+)
+
+
+def test_a_routine_refit_passes_rules_that_only_too_few_results_leave_open(bundle: Bundle) -> None:
+    """A refit that its tables reproduced was refused because its figures, like those of the champion, were undecided."""
+    refit = make_challenger(bundle, make_pair(**{PRIMARY: FEW}), REFIT, figures=OPEN_FIGURES)
+    report = GateReport.from_evidence(refit)
+    assert (report.passes, *report.recommendation[:2]) == (True, "promote", "routine refit")
+    assert report.recommendation.facts[-1].endswith(f"undecided: {', '.join(UNDECIDED)}.")
+    changed = replace(refit, candidate=CHANGED)
+    assert not GateReport.from_evidence(changed).passes
+
+
+def test_a_refit_does_not_pass_what_is_broken_or_what_its_champion_broke(bundle: Bundle) -> None:
+    broken = replace(OPEN_FIGURES, name_swap=1.0)
+    refit = make_challenger(bundle, make_pair(), REFIT, figures=broken)
+    found = recommend(refit)
+    assert found.sentence == (
+        "The gate does not hold (names have no effect). Keep the champion, and find out what changed in the data."
+    )
+    faulty = REFIT._replace(faults=frozenset({"no column is the result"}))
+    open_still = make_challenger(bundle, make_pair(), faulty, figures=OPEN_FIGURES)
+    assert list(find_obstacles(run_gate(open_still))) == ["no column is the result"]
+
+
+def test_the_announced_way_of_a_refit_names_what_stays_open(bundle: Bundle) -> None:
+    announced = make_challenger(bundle, make_pair(), REFIT, figures=OPEN_FIGURES, refit=WITHOUT_TABLES)
+    found = recommend(announced)
+    assert found.action == "wait"
+    assert found.sentence.endswith("this is a routine refit.")
+    faulty = replace(announced, candidate=REFIT._replace(faults=frozenset({"calibrated"})))
+    assert recommend(faulty).sentence.endswith(" Also undecided: calibrated.")
+
+
+def test_a_better_refit_is_told_that_its_tables_settle_what_is_undecided(bundle: Bundle) -> None:
+    pair = make_pair(**{PRIMARY: CLEAR})
+    without = make_challenger(bundle, pair, REFIT, figures=OPEN_FIGURES, refit=WITHOUT_TABLES)
+    assert recommend(without).action == "wait"
+    assert "Give the tables that it was trained on" in recommend(without).sentence
+    given = replace(without, refit=REPRODUCED)
+    assert recommend(given)[:2] == ("promote", "better")
 
 
 def test_a_difference_is_stated_once_by_the_word_of_the_gate(bundle: Bundle) -> None:

@@ -198,7 +198,7 @@ def test_other_tables_are_refused_before_anything_is_trained(
     told = store.refuse(store.version, replace(store.tables, alerts=None))
     assert f"{REFIT_RULE}: the tables are not those it was trained on: hash " in told
     assert f"expected {store.run.trained.data_sha256[:12]}; provide the original tables" in told
-    assert "provide the tables that it was trained on, or train again" in told
+    assert "Give the tables that it was trained on, or train again" in told
 
 
 def test_an_altered_bundle_is_refused_also_with_force(store: Store) -> None:
