@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, to_us
 from training.arrays import Bools, Ints
-from training.config import LABEL_DELAY_DAYS, SplitConfig
+from training.config import SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
 """The part a consignment is assigned to; `OUTSIDE` is in a gap, before the first or after the last period."""
@@ -145,11 +145,6 @@ def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
     train = Period("training", truncate_to_day(first_arrival), as_of, as_of)
     validation, test = (Period(name, as_of, as_of, as_of) for name in ("validation", "test"))
     return Split(train, validation, test, timedelta(0), as_of)
-
-
-def compute_settled_end(last_visible: datetime) -> datetime:
-    """Return the day until which most results of arrivals are known, if the last outcome became visible at a given time."""
-    return truncate_to_day(last_visible - timedelta(days=LABEL_DELAY_DAYS))
 
 
 def truncate_to_day(moment: datetime) -> datetime:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from consignments.versions import select_counting_rows
 from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us, list_positive_results
 from models.fitting.baselines import RandomOrder
 from training.arrays import Bools, Floats, Ints
-from training.config import TrainConfig, WeightsConfig
+from training.config import LABEL_DELAY_DAYS, TrainConfig, WeightsConfig
 from training.data.splits import (
     OUTSIDE,
     TEST,
@@ -27,6 +27,7 @@ from training.data.splits import (
     split_by_time,
     split_nothing,
     split_without_test,
+    truncate_to_day,
 )
 
 
@@ -69,6 +70,13 @@ def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
 def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
     """Return the time when the last outcome became visible."""
     return to_datetime(int(compute_visible_us(outcomes).max()))
+
+
+def find_settled_end(outcomes: pd.DataFrame) -> datetime:
+    """Return the day until which most results of arrivals are known: pending rows become visible later than the last result."""
+    final = outcomes[outcomes["result"].isin(FINAL_RESULTS)]
+    last = find_last_visible_time(outcomes if final.empty else final)
+    return truncate_to_day(last - timedelta(days=LABEL_DELAY_DAYS))
 
 
 def get_labels_as_of(

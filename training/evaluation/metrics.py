@@ -106,7 +106,9 @@ def describe_counts(sides: Mapping[str, Evaluation], target: Target) -> str:
     counted = f"Of {known:,} known {one if known == 1 else several} among {first.arrivals.describe()}"
     tied = any(each % 1 for pair in found for each in pair)
     equal = " Finds with equal scores share the last places." if tied else ""
-    return f"{counted}, {', '.join(ranked)} (top 1 %: {best}).{equal}"
+    lists = " Capacity is a list for each office and day, the top 1 % one list of all arrivals."
+    differs = lists if any(at_capacity < top for at_capacity, top in found) else ""
+    return f"{counted}, {', '.join(ranked)} (top 1 %: {best}).{differs}{equal}"
 
 
 def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:

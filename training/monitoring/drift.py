@@ -21,11 +21,12 @@ from models.formats import format_count
 from models.traffic_profile import ReferenceProfile
 from training.arrays import Bools, Ints
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
-from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.data.table_features import read_kept_rows
 from training.data.training_set import (
     Labels,
     find_last_visible_time,
+    find_settled_end,
     get_labels_as_of,
     sample_traffic,
     select_counted_consignments,
@@ -212,7 +213,7 @@ def _read_labels(
         return None, []
     moment = find_last_visible_time(outcomes)
     labels = get_labels_as_of(seen.frame["consignment_id"], outcomes, moment, target)
-    end = compute_settled_end(moment)
+    end = find_settled_end(outcomes)
     settled = get_time_column_us(seen.frame, "received_at") < to_us(end)
     young = int((labels.known & ~settled).sum())
     note = (

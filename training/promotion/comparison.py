@@ -30,12 +30,13 @@ from training.arrays import Bools, Floats, Ints
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
 from training.data.propensity import estimate_result_weights
-from training.data.splits import ALL_ARRIVALS, ArrivalWindow, compute_settled_end
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.data.table_features import read_kept_rows
 from training.data.training_set import (
     Labels,
     TrafficSample,
     find_last_visible_time,
+    find_settled_end,
     get_labels_as_of,
     get_true_labels,
     sample_traffic,
@@ -294,7 +295,7 @@ def compare(
         )
     order, known_by = inputs.consignments.take_order(), find_last_visible_time(outcomes)
     begins = _resolve_begin(a, b, compared.window.begins)
-    ends = compared.window.ends or compute_settled_end(known_by)
+    ends = compared.window.ends or find_settled_end(outcomes)
     ids, received = order["consignment_id"], get_time_column_us(order, "received_at")
     young = 0 if compared.window.ends else int(ArrivalWindow(ends).select(received).sum())
     inside = ArrivalWindow(begins, ends).select(received) & a.select_scored(ids)

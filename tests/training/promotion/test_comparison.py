@@ -196,6 +196,11 @@ def test_arrivals_whose_results_are_not_known_yet_are_left_out(bundle: FitScores
     whole = tables()
     early = Tables(whole.consignments, whole.outcomes.assign(known_at=pd.Timestamp(day(72)).as_unit("us")))
     found = compare(bundle, other, ComparedTraffic(early), SETTINGS)
+    # A pending row that becomes visible later moves nothing: it has no result.
+    pending = make_outcome("C0299", result="pending", known_at=None, inspected_at=day(95))
+    late = pd.concat([early.outcomes, check_frame(build_frame([pending], Outcome), Outcome).frame])
+    moved = compare(bundle, other, ComparedTraffic(Tables(early.consignments, late)), SETTINGS)
+    assert moved.notes[0] == found.notes[0]
     settled = early.consignments["received_at"] < pd.Timestamp(day(72)).floor("D") - pd.Timedelta(days=21)
     assert found.consignments == settled.sum() < 300
     assert found.notes[0].startswith(f"{300 - found.consignments} arrivals from ")

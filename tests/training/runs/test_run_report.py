@@ -193,6 +193,8 @@ def test_what_comes_from_data_is_escaped(run, page):
 
 def test_the_description_has_the_counts_and_then_the_estimates_and_fits_into_a_field_of_mlflow(run):
     text = describe_run(run.trained, run.gate, "#/experiments/1/runs/2/artifacts/report.html")
+    # "Better than the fixed rules" once stood over "No clear difference from its baselines".
+    assert f"{run.trained.deployed.recipe.rival_title}.** " in text
     assert text.index(run.trained.verdict.sentences[0]) < text.index("estimated from inspection results,")
     assert "truth" not in text
     assert "[the report](#/experiments/1/runs/2/artifacts/report.html)" in text
