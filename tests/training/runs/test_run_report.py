@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from support.trained_run import GOODS
@@ -184,6 +185,14 @@ def test_the_page_needs_nothing_from_elsewhere(page):
     parser = Outside()
     parser.feed(page)
     assert parser.found == []
+
+
+def test_the_page_says_how_far_the_estimated_recall_was_from_the_truth(page):
+    """Both intervals of a report missed the truth by 20 points, and no word said that recall is usually too high."""
+    said, study = read_text(page), Path("docs/estimates.md").read_text("utf-8")
+    assert "3 to 8 points too high on average, at capacity 14," in said
+    assert "too high by 3 to 8 points on average" in study
+    assert "Recall at capacity is too high by 14 points" in study
 
 
 def test_what_comes_from_data_is_escaped(run, page):
