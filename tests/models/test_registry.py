@@ -60,7 +60,7 @@ def test_without_history_it_warns_and_the_table_says_none(uri: str, past: Path) 
         table = load(uri).predict(make_new_consignments())
     assert set(table["history"]) == {"none"}
     known = load(uri, history=str(past)).predict(make_new_consignments())
-    assert (table["score"] != known["score"]).all()
+    assert (table["score"] != known["score"]).any()
 
 
 def test_a_history_without_rows_is_none(uri: str, past: Path) -> None:
