@@ -196,20 +196,6 @@ def test_a_bad_row_does_not_sink_the_good_ones(shared_client: Client) -> None:
     ]  # fmt: skip
 
 
-def test_a_fault_of_the_service_says_nothing_of_the_consignment(
-    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(*_: Any) -> None:
-        raise ValueError("could not read Kim Min-su")
-
-    assert client.service.active.scorer is not None
-    monkeypatch.setattr(client.service.active.scorer.model.pipeline, "fill_rows", fail)
-    response, printed = client.post("/v1/scores", fields()), capsys.readouterr()
-    assert response.status_code == 500
-    assert "ValueError" in printed.out + printed.err
-    assert "Kim" not in response.text + printed.out + printed.err
-
-
 def test_received_at_left_out_is_now_by_the_services_clock(shared_client: Client) -> None:
     body = fields(consignment_id="RB-now")
     del body["received_at"]
