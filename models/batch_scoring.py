@@ -59,11 +59,9 @@ def score_features(
     bundle: Bundle, inputs: FeatureInputs, wanted: Mask, progress: Progress | None = None
 ) -> ScoredFeatures:
     """Compute the features and probabilities of the wanted consignments, in order; the others only count for history."""
-    parameters, options = (
-        build_feature_parameters(bundle, Pseudonyms(BATCH_KEY)),
-        ComputeOptions(progress=progress),
-    )
-    model = bundle.model.replace_spec(parameters.build_pipeline().spec)
+    parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
+    model = ChunkScorer.from_bundle(bundle, inputs, parameters).model
+    options = ComputeOptions(progress=progress)
     chunks = [
         (each.X, model.score(each.X, to_frame(each.context.select(["channel"]))["channel"].tolist()))
         for each in stream_features(inputs, parameters, options=options, wanted=wanted)

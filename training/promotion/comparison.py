@@ -312,9 +312,9 @@ def compare(
     truth = None if compared.truth is None else get_true_labels(ids, compared.truth, target)
     always = inside & (labels.chosen if truth is None else labels.chosen | truth.positive)
     sample = sample_traffic(ids, always, [inside], config.traffic_rows, seed=1)
-    scores = [a.compute(inputs, sample, progress)]
+    other_score = a.compute(inputs, sample, progress)
     X, spec, score = b.compute_features(inputs, sample, progress)
-    scores.append(score)
+    scores = [other_score, score]
     table = TableHash()
     rows = read_kept_rows(inputs.consignments, b.fit.config, sample.rows, table)
     labels, arrived = labels.select_rows(sample.rows), sample.stands_for
@@ -323,10 +323,10 @@ def compare(
     rows = rows.assign(**{CONSIGNEE: classify_consignee(X, spec)})
     true = [pd.NA] * len(rows) if truth is None else truth.positive[sample.rows]
     ranks: dict[str, Any] = {
-        name: 1.0 - compute_shares_above(score, arrived)
-        for name, score in zip((OTHER_RANK, RANK), scores, strict=True)
+        name: 1.0 - compute_shares_above(each, arrived)
+        for name, each in zip((OTHER_RANK, RANK), scores, strict=True)
     }
-    ranks |= {PROBABILITY: scores[1], "true_positive": pd.array(true, dtype="boolean")}
+    ranks |= {PROBABILITY: score, "true_positive": pd.array(true, dtype="boolean")}
     named = {"outcomes": outcomes, "alerts": inputs.alerts, "truth": compared.truth}
     return Comparison(
         # All are ranked in one window.
