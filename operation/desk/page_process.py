@@ -27,6 +27,7 @@ class PageProcess:
         self._turns = ThreadPoolExecutor(1, "pages")
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
+        self._stopped = False
 
     async def render(self, request: PageRequest) -> PageAnswer:
         """Render a page."""
@@ -40,8 +41,10 @@ class PageProcess:
 
     async def stop(self) -> None:
         """End the process, which only reads, if there is one."""
-        if self._process is not None:
-            self._process.kill()
+        self._stopped = True
+        running = self._process  # the other thread may end it now
+        if running is not None:
+            running.kill()
         self._turns.shutdown(cancel_futures=True)
         self._end()
 
@@ -66,6 +69,8 @@ class PageProcess:
             with theirs:
                 self._process = subprocess.Popen(COMMAND, stdin=theirs.fileno())
             self._pipe = Connection(ours.detach())
+            if self._stopped:  # while it was started
+                raise EOFError
             self._pipe.send_bytes(self._settings.model_dump_json(by_alias=True).encode())
             logger.info("page process started", pid=self._process.pid)
         return self._pipe

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -84,6 +85,33 @@ worker.main()
         assert started.wait(30) == 0
     finally:
         started.kill()
+
+
+def test_a_process_that_starts_while_the_service_stops_is_not_waited_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages, starting, stopping = PageProcess(client.service.settings), Event(), Event()
+    started = list[subprocess.Popen[bytes]]()
+
+    def start(_command: Any, **options: Any) -> "subprocess.Popen[bytes]":
+        starting.set()
+        stopping.wait(30)
+        started.append(Popen([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        return started[0]
+
+    Popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    shut_down = pages._turns.shutdown
+    monkeypatch.setattr(pages._turns, "shutdown", lambda **how: (stopping.set(), shut_down(**how)))
+    request = PageRequest("/", {}, None, "", 0)
+    page = client.portal.start_task_soon(pages.render, request)
+    starting.wait(30)
+    begun = time.monotonic()
+    client.portal.call(pages.stop)
+    assert time.monotonic() - begun < 30
+    assert started[0].wait(30) == -signal.SIGKILL
+    with pytest.raises(ServiceFault):
+        page.result(30)
 
 
 def test_too_many_pages_at_once_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
