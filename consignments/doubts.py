@@ -109,9 +109,7 @@ def correct_consignment(c: ConsignmentT) -> tuple[ConsignmentT, list[Doubt]]:
 
 def correct_record(record: RecordT) -> tuple[RecordT, list[Doubt]]:
     """Return a record of any type with countries as their codes, and the doubts about its values, each once for a field."""
-    names = (*list_rules(type(record)), "items")
-    fields = {name: value for name in names if (value := getattr(record, name, None)) is not None}
-    changes, doubts = correct_fields(fields, type(record))
+    changes, doubts = correct_fields(structs.asdict(record), type(record))
     return (structs.replace(record, **changes) if changes else record), doubts
 
 

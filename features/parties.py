@@ -102,8 +102,11 @@ def _describe_party(party: _Party) -> Values:
 
 
 def _check_completeness(party: _Party) -> Values:
-    missing = [1.0 if not part or part.isspace() else 0.0 for part in party[: len(PARTS)]]
-    return {**dict(zip(_MISSING_PARTS, missing, strict=True)), "missing": sum(missing)}
+    missing = {
+        name: 1.0 if not part or part.isspace() else 0.0
+        for name, part in zip(_MISSING_PARTS, party, strict=False)
+    }
+    return {**missing, "missing": sum(missing.values())}
 
 
 @lru_cache(_CACHED_NAMES)

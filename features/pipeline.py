@@ -88,8 +88,7 @@ class Pipeline:
         for records, part in _split(consignments):
             forms = self._fill_block(records, rest, X[part])
             if keys is not None and counterparts is not None:
-                for c, normal, *both in zip(records, forms, keys[part], counterparts[part], strict=True):
-                    self._keys.fill(c, normal, *both)
+                self._keys.fill(records, forms, keys[part], counterparts[part])
 
     def _fill_block(
         self, records: Sequence[Consignment], sequences: Iterable[int | None], X: Rows
@@ -105,8 +104,9 @@ class Pipeline:
             list(map(compute_quality_values, records)),
             list(map(self.alerts.compute, records, forms, sequences)),
         )
-        for row, values in zip(X, zip(*groups, strict=True), strict=True):
-            row[: self._goods_at] = np.fromiter(chain.from_iterable(values), np.float32, self._goods_at)
+        values = chain.from_iterable(chain.from_iterable(zip(*groups, strict=True)))
+        size = len(records), self._goods_at
+        X[:, : self._goods_at] = np.fromiter(values, np.float32, size[0] * size[1]).reshape(size)
         for c, normal, goods in zip(records, forms, X[:, self._goods_at : self.history_at], strict=True):
             self._goods.fill(c, normal, goods)
         return forms
@@ -121,7 +121,7 @@ class Pipeline:
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""
-        self._keys.fill(c, normalize_consignment(c), keys, counterparts)
+        self._keys.fill([c], [normalize_consignment(c)], keys[None], counterparts[None])
 
 
 def _split(consignments: Iterable[Consignment]) -> Iterator[tuple[list[Consignment], slice]]:

@@ -21,15 +21,18 @@ class FeatureGroup:
     def __init__(self, prefix: str, features: tuple[Feature, ...]) -> None:
         self.prefix, self.features = prefix, features
         names = tuple(feature.name.removeprefix(prefix) for feature in features)
-        self._known = frozenset(names)
+        self._names = names
         self._pick = itemgetter(*names)
 
     def arrange(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """Return the values in the order of the row; raise `KeyError` if their names are not those of the table."""
-        if values.keys() == self._known:
+        try:
             arranged: tuple[float, ...] = self._pick(values)
+        except KeyError:
+            arranged = ()
+        if len(arranged) == len(values):
             return arranged
-        lacking, unknown = self._known - values.keys(), values.keys() - self._known
+        lacking, unknown = set(self._names) - values.keys(), values.keys() - set(self._names)
         problems = [f"{self.prefix}{name} has no value" for name in sorted(lacking)]
         problems += [f"{self.prefix}{name} has no line in features.toml" for name in sorted(unknown)]
         raise KeyError("; ".join(problems))

@@ -7,7 +7,6 @@ its columns may be empty by design ("no tax type"). It is missing only if all it
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
-from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import FeatureConfig
-from features.history.pseudonyms import MISSING, Pseudonyms
+from features.history.pseudonyms import Pseudonyms
 from features.normalization.letters import fold_to_ascii
 from features.normalization.normal_forms import NormalForms
 
@@ -87,9 +86,10 @@ class KeyBuilder:
         self._parts = [self._place_parts(kind) for kind in kinds]
         places = {kind.name: place for place, kind in enumerate(kinds)}
         self._kinds = [kind.name for kind in kinds]
-        self._pick_counterparts = itemgetter(
-            *(places.get(kind.counterpart or "", len(kinds)) for kind in kinds), len(kinds)
-        )
+        pairs = [
+            (places[kind.name], places[kind.counterpart]) for kind in kinds if kind.counterpart in places
+        ]
+        self._paired, self._counterparts = map(list, zip(*pairs, strict=True)) if pairs else ([], [])
 
     def _place_parts(self, kind: KeyKind) -> _KeyParts:
         places = [
@@ -103,18 +103,27 @@ class KeyBuilder:
         ]
         return _KeyParts(tuple(places), tuple(required))
 
-    def fill(self, c: Consignment, forms: NormalForms, keys: Keys, counterparts: Keys) -> None:
-        """Write the keys of a consignment, and their counterparts, into two rows of a number for each kind; 0 if missing."""
+    def fill(
+        self,
+        consignments: Sequence[Consignment],
+        forms: Sequence[NormalForms],
+        keys: Keys,
+        counterparts: Keys,
+    ) -> None:
+        """Write the keys of consignments, and their counterparts, into two rows of each with a number for each kind; 0 if missing."""
+        digests = [digest for each in map(self._compute_digests, consignments, forms) for digest in each]
+        keys[:] = np.frombuffer(b"".join(digests), _NUMBER).reshape(keys.shape)
+        counterparts[:] = 0
+        counterparts[:, self._paired] = keys[:, self._counterparts]
+
+    def _compute_digests(self, c: Consignment, forms: NormalForms) -> list[bytes]:
         texts = [*forms[: len(_FORMS) - 1], forms.hs[:PRODUCT_DIGITS]]
         texts += [_read_column(getattr(c, name, None), optional) for name, optional in self._columns]
         values = [
             texts[places[0]] if len(places) == 1 else _join_parts(texts, places, required)
             for places, required in self._parts
         ]
-        digests = self._pseudonyms.compute_digests(self._kinds, values)
-        keys[:] = np.frombuffer(b"".join(digests), _NUMBER)
-        digests.append(MISSING)
-        counterparts[:] = np.frombuffer(b"".join(self._pick_counterparts(digests)), _NUMBER)[:-1]
+        return self._pseudonyms.compute_digests(self._kinds, values)
 
 
 def _join_parts(texts: list[str], places: tuple[int, ...], required: tuple[int, ...]) -> str:

@@ -81,7 +81,5 @@ class LinkNumberBuilder:
         """Build one row of numbers per consignment."""
         records = list(consignments)
         numbers = np.zeros((len(records), len(LINK_IDENTIFIERS)), np.uint64)
-        unused = np.zeros(len(LINK_IDENTIFIERS), np.uint64)
-        for row, c in zip(numbers, records, strict=True):
-            self._keys.fill(c, normalize_consignment(c), row, unused)
+        self._keys.fill(records, list(map(normalize_consignment, records)), numbers, np.zeros_like(numbers))
         return numbers

@@ -272,7 +272,7 @@ def find_repeated_key(body: bytes | memoryview) -> str | None:
     (None, 'b')
     """
     try:
-        _check_keys(str(body, "utf-8"))
+        _check_keys(str(body, "utf-8").lstrip())
     except _RepeatedKey as found:
         return str(found)
     return None
@@ -284,7 +284,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
         raise _RepeatedKey(next(name for place, name in enumerate(names) if name in names[:place]))
 
 
-_check_keys = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str).decode
+_check_keys = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str).raw_decode
 """Numbers stay text: nobody needs them, and Python refuses long ones."""
 
 

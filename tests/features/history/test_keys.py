@@ -28,7 +28,7 @@ def keys_of(c: Consignment, config: FeatureConfig | None = None) -> dict[str, in
 def both_of(c: Consignment, config: FeatureConfig | None = None) -> tuple[dict[str, int], dict[str, int]]:
     kinds = list_key_kinds(config or FeatureConfig())
     both = np.zeros((2, len(kinds)), np.uint64)
-    KeyBuilder(kinds, PSEUDONYMS).fill(c, normalize_consignment(c), *both)
+    KeyBuilder(kinds, PSEUDONYMS).fill([c], [normalize_consignment(c)], *both[:, None])
     names = [kind.name for kind in kinds]
     keys, counterparts = (dict(zip(names, each, strict=True)) for each in both.tolist())
     return keys, counterparts
