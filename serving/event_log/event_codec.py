@@ -25,6 +25,7 @@ from consignments.records import (
     Selector,
     Text,
     Time,
+    about,
 )
 from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
 from consignments.visibility import get_visible_us
@@ -45,25 +46,21 @@ KINDS_DIGEST_CHARACTERS = 16
 class Cancellation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The cancellation of a consignment by its sender: from then on the consignment no longer counts."""
 
-    consignment_id: Annotated[
-        Identifier, Meta(description="identifier of a consignment that was scored or imported")
-    ]
-    cancelled_at: Annotated[Time | None, Meta(description="when it was cancelled; default: now")] = None
+    consignment_id: Annotated[Identifier, about("identifier of a consignment that was scored or imported")]
+    cancelled_at: Annotated[Time | None, about("when it was cancelled; default: now")] = None
 
 
 class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The selection of a consignment for inspection."""
 
-    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
-    office: Annotated[
-        str | None, Meta(description="customs office that inspects; null if it is not known")
-    ] = None
-    selected_by: Annotated[Selector, Meta(description="`model`, or `random` for a random selection")]
+    consignment_id: Annotated[Identifier, about("identifier of the consignment")]
+    office: Annotated[str | None, about("customs office that inspects; null if it is not known")] = None
+    selected_by: Annotated[Selector, about("`model`, or `random` for a random selection")]
     selection_probability: Annotated[
-        Probability, Meta(description="probability that the whole policy selects this consignment")
+        Probability, about("probability that the whole policy selects this consignment")
     ]
-    selected_at: Annotated[Time, Meta(description="when it was selected")]
-    request: Annotated[str, Meta(description="digest of the selection request")] = ""
+    selected_at: Annotated[Time, about("when it was selected")]
+    request: Annotated[str, about("digest of the selection request")] = ""
 
 
 class LoggedMessage(msgspec.Struct, frozen=True):
@@ -116,32 +113,26 @@ MAX_REASON_CHARACTERS = 2000
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An officer's action on a consignment."""
 
-    consignment_id: Annotated[
-        Identifier, Meta(description="identifier of a consignment that was scored or imported")
-    ]
+    consignment_id: Annotated[Identifier, about("identifier of a consignment that was scored or imported")]
     action: Annotated[
-        ActionKind,
-        Meta(description="request_information, request_screening, do_not_load, inspect or release"),
+        ActionKind, about("request_information, request_screening, do_not_load, inspect or release")
     ]
     reason: Annotated[
         Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS, extra={"personal": True})] | None,
-        Meta(description="why; required if the action overrides the proposal. It is stored encrypted"),
+        about("why; required if the action overrides the proposal. It is stored encrypted"),
     ] = None
     by: Annotated[
         Code | None,
-        Meta(
-            description="person who decided; the person of the API key, if it names one, else the name of the key"
-        ),
+        about("person who decided; the person of the API key, if it names one, else the name of the key"),
     ] = None
-    acted_at: Annotated[Time | None, Meta(description="when it was decided; default: now")] = None
+    acted_at: Annotated[Time | None, about("when it was decided; default: now")] = None
 
 
 class RecordedAction(Action, frozen=True, forbid_unknown_fields=True):
     """An action as the log has it, with what the score proposed at that time."""
 
     proposal: Annotated[
-        Proposal | None,
-        Meta(description="what the score proposed: inspect, check or release; null without a score"),
+        Proposal | None, about("what the score proposed: inspect, check or release; null without a score")
     ] = None
 
     @property
@@ -154,23 +145,20 @@ class CustomsState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An answer of customs about a consignment."""
 
     consignment_id: Annotated[
-        Identifier,
-        Meta(description="identifier of the consignment; may be unknown until the consignment arrives"),
+        Identifier, about("identifier of the consignment; may be unknown until the consignment arrives")
     ]
-    state: Annotated[EventState, Meta(description="what customs says")]
-    authority: Annotated[Code | None, Meta(description="who says so")] = None
-    code: Annotated[Code | None, Meta(description="code of the state in the message")] = None
-    issued_at: Annotated[Time | None, Meta(description="when it was issued")] = None
-    source: Annotated[Code | None, Meta(description="kind of the message, for example XCSN")] = None
-    recorded_at: Annotated[Time | None, Meta(description="when npsrisk recorded it; set by the service")] = (
-        None
-    )
+    state: Annotated[EventState, about("what customs says")]
+    authority: Annotated[Code | None, about("who says so")] = None
+    code: Annotated[Code | None, about("code of the state in the message")] = None
+    issued_at: Annotated[Time | None, about("when it was issued")] = None
+    source: Annotated[Code | None, about("kind of the message, for example XCSN")] = None
+    recorded_at: Annotated[Time | None, about("when npsrisk recorded it; set by the service")] = None
 
 
 class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
     """An answer of customs as a client sends it. Its words may name people and are not recorded."""
 
-    text: Annotated[Text | None, Meta(description="words of the message; not recorded")] = None
+    text: Annotated[Text | None, about("words of the message; not recorded")] = None
 
 
 def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:

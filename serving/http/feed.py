@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from consignments.exchange.documents import AnyMessage
-from consignments.records import Time
+from consignments.records import Time, about
 from consignments.timestamps import to_datetime
 from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
@@ -37,12 +36,12 @@ EXCLUDED_FROM_STATUS = ("features", "reasons", "sealed")
 class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a page of a feed."""
 
-    next: Annotated[int, Meta(description="sequence number to send as `after` the next time")]
-    more: Annotated[bool, Meta(description="true if further entries are recorded already")]
+    next: Annotated[int, about("sequence number to send as `after` the next time")]
+    more: Annotated[bool, about("true if further entries are recorded already")]
     log: Annotated[
         str,
-        Meta(
-            description="name of the log. If it is another one than before, a backup was restored: read the feed again from its beginning"
+        about(
+            "name of the log. If it is another one than before, a backup was restored: read the feed again from its beginning"
         ),
     ]
 
@@ -50,10 +49,10 @@ class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
 class FeedMessage(msgspec.Struct, frozen=True):
     """A message of a partner, or an own one, in the feed."""
 
-    sequence: Annotated[int, Meta(description="sequence number of its log entry")]
-    recorded_at: Annotated[Time | None, Meta(description="when it arrived")]
+    sequence: Annotated[int, about("sequence number of its log entry")]
+    recorded_at: Annotated[Time | None, about("when it arrived")]
     message: AnyMessage
-    envelope: Annotated[Envelope, Meta(description="as it was signed")]
+    envelope: Annotated[Envelope, about("as it was signed")]
 
 
 class MessageFeed(FeedPage, frozen=True, kw_only=True):
@@ -65,9 +64,9 @@ class MessageFeed(FeedPage, frozen=True, kw_only=True):
 class FeedDecision(PastDecision, frozen=True):
     """A decision in the feed."""
 
-    sequence: Annotated[int, Meta(description="sequence number of its log entry")]
-    consignment_id: Annotated[str, Meta(description="identifier as its sender spelled it")]
-    office: Annotated[str | None, Meta(description="customs office of arrival")]
+    sequence: Annotated[int, about("sequence number of its log entry")]
+    consignment_id: Annotated[str, about("identifier as its sender spelled it")]
+    office: Annotated[str | None, about("customs office of arrival")]
 
 
 class DecisionFeed(FeedPage, frozen=True, kw_only=True):
@@ -79,7 +78,7 @@ class DecisionFeed(FeedPage, frozen=True, kw_only=True):
 class FeedEvent(CustomsState, frozen=True):
     """An answer of customs in the feed."""
 
-    sequence: Annotated[int, Meta(description="sequence number of its log entry")] = 0
+    sequence: Annotated[int, about("sequence number of its log entry")] = 0
 
 
 class EventFeed(FeedPage, frozen=True, kw_only=True):
@@ -91,10 +90,8 @@ class EventFeed(FeedPage, frozen=True, kw_only=True):
 class OpenSelection(Selection, frozen=True):
     """A selected consignment without a final outcome."""
 
-    sequence: Annotated[int, Meta(description="sequence number of the selection's log entry")] = 0
-    pending: Annotated[bool, Meta(description="true if an outcome with the result `pending` is recorded")] = (
-        False
-    )
+    sequence: Annotated[int, about("sequence number of the selection's log entry")] = 0
+    pending: Annotated[bool, about("true if an outcome with the result `pending` is recorded")] = False
 
 
 class OpenSelections(FeedPage, frozen=True, kw_only=True):

@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType, structs
+from msgspec import UNSET, UnsetType, structs
 
 from consignments.doubts import Doubt
 from consignments.identifiers import normalize_identifier
-from consignments.records import Outcome, Time
+from consignments.records import Outcome, Time, about
 from consignments.timestamps import to_datetime
 from models.promotion_record import Figure
 from models.reasons.ranking import Reason, ReasonCode
@@ -48,13 +48,13 @@ class PastDecision(msgspec.Struct, frozen=True):
     reasons: list[Reason]
     model: ModelName
     asked_by: str
-    warnings: Annotated[list[Doubt], Meta(description="what was doubtful in the consignment")]
+    warnings: Annotated[list[Doubt], about("what was doubtful in the consignment")]
 
 
 class RecordedOutcome(Outcome, frozen=True):
     """An outcome as it was recorded."""
 
-    recorded_by: Annotated[str, Meta(description="name of the API key that sent it")] = ""
+    recorded_by: Annotated[str, about("name of the API key that sent it")] = ""
 
 
 class ConsignmentHistory(msgspec.Struct, frozen=True):
@@ -63,21 +63,20 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     consignment_id: str
     decisions: list[PastDecision]
     outcomes: list[RecordedOutcome]
-    imported: Annotated[list[Time], Meta(description="when it was received, if it was imported")]
-    cancellations: Annotated[list[Time], Meta(description="when it was cancelled")]
+    imported: Annotated[list[Time], about("when it was received, if it was imported")]
+    cancellations: Annotated[list[Time], about("when it was cancelled")]
     selections: list[Selection]
-    actions: Annotated[list[RecordedAction], Meta(description="actions of officers")]
-    events: Annotated[list[CustomsState], Meta(description="answers of customs")]
+    actions: Annotated[list[RecordedAction], about("actions of officers")]
+    events: Annotated[list[CustomsState], about("answers of customs")]
     next: Annotated[
-        int | UnsetType,
-        Meta(description="sequence number to send as `after` for the next page; missing on the last"),
+        int | UnsetType, about("sequence number to send as `after` for the next page; missing on the last")
     ] = UNSET
 
 
 class ShadowModelInfo(ModelName, frozen=True):
     """A model in shadow: `npsrisk shadow` reports what it would have answered."""
 
-    approved: Annotated[bool, Meta(description="whether a promotion record names it")]
+    approved: Annotated[bool, about("whether a promotion record names it")]
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -86,30 +85,28 @@ class ModelInfo(msgspec.Struct, frozen=True):
     name: str
     version: str
     target: str
-    as_of: Annotated[str, Meta(description="the model was trained on what was known at this time")]
+    as_of: Annotated[str, about("the model was trained on what was known at this time")]
     bundle_sha256: str
     feature_spec_sha256: str
     code_version: str
     metrics: Annotated[
         dict[str, Figure],
-        Meta(
-            description="estimates of the recipe as deployed, from the promotion record: shares and ratios with their 95 % intervals; "
+        about(
+            "estimates of the recipe as deployed, from the promotion record: shares and ratios with their 95 % intervals; "
             "`value` is null and `reason` says why if too few results are known"
         ),
     ]
     known_finds: Annotated[
-        int | None, Meta(description="known finds that the metrics rest on; null if nothing was measured")
+        int | None, about("known finds that the metrics rest on; null if nothing was measured")
     ]
-    effective_finds: Annotated[
-        float | None, Meta(description="equally weighted finds that would tell as much")
-    ]
+    effective_finds: Annotated[float | None, about("equally weighted finds that would tell as much")]
     found: Annotated[
-        dict[str, float], Meta(description="known finds ranked within `1pct` of the traffic, `capacity`, …")
+        dict[str, float], about("known finds ranked within `1pct` of the traffic, `capacity`, …")
     ]
     approved_by: str
     approved_at: Time
     loaded_at: Time
-    challenger: Annotated[ShadowModelInfo | None, Meta(description="the model in shadow")]
+    challenger: Annotated[ShadowModelInfo | None, about("the model in shadow")]
 
 
 class ReasonCodes(msgspec.Struct, frozen=True):
@@ -123,16 +120,13 @@ class Health(msgspec.Struct, frozen=True):
     """Readiness of the service."""
 
     ready: bool
-    reasons: Annotated[list[str], Meta(description="why the service cannot score now")]
-    warnings: Annotated[list[str], Meta(description="problems that do not prevent scoring")]
-    degraded: Annotated[bool, Meta(description="true if the rules score because no model is loaded")]
-    model: Annotated[
-        ModelName | None, Meta(description="model that scores, or `rules`; null if nothing can score")
-    ]
-    log_sequence: Annotated[int, Meta(description="sequence number of the last durable log entry")]
+    reasons: Annotated[list[str], about("why the service cannot score now")]
+    warnings: Annotated[list[str], about("problems that do not prevent scoring")]
+    degraded: Annotated[bool, about("true if the rules score because no model is loaded")]
+    model: Annotated[ModelName | None, about("model that scores, or `rules`; null if nothing can score")]
+    log_sequence: Annotated[int, about("sequence number of the last durable log entry")]
     role: Annotated[
-        Literal["active", "standby"],
-        Meta(description="whether this service scores, or waits for the one that does"),
+        Literal["active", "standby"], about("whether this service scores, or waits for the one that does")
     ]
 
 

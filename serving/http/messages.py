@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import Meta
 
 from consignments.errors import Reject
 from consignments.messages.parsed import StateRow
+from consignments.records import about
 from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
 
@@ -34,18 +34,18 @@ MAX_LISTED_REJECTS = 20
 class MessageResult(msgspec.Struct, frozen=True):
     """Contents of messages other than goods."""
 
-    events: Annotated[list[StateRow], Meta(description="answers of customs")]
+    events: Annotated[list[StateRow], about("answers of customs")]
     ignored: Annotated[
         list[str],
-        Meta(
-            description="kind of each message without goods, and why it is none; masters that are kept for their houses"
+        about(
+            "kind of each message without goods, and why it is none; masters that are kept for their houses"
         ),
     ]
-    notes: Annotated[list[str], Meta(description="what was odd")]
+    notes: Annotated[list[str], about("what was odd")]
     rejected: Annotated[
         list[str],
-        Meta(
-            description="messages of which nothing could be read: the place in the body, from 1, an identifier, and why; the first 20, and the places of the others"
+        about(
+            "messages of which nothing could be read: the place in the body, from 1, an identifier, and why; the first 20, and the places of the others"
         ),
     ]
 

@@ -7,8 +7,9 @@ from typing import Annotated, Self
 from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
+from consignments.records import about
 from serving.scoring.intake import FaultKind
 
 MEDIA_TYPE = b"application/problem+json"
@@ -19,30 +20,25 @@ MAX_NAME_CHARACTERS = 100
 class RecordFault(msgspec.Struct, frozen=True):
     """One validation error of a record."""
 
-    detail: Annotated[str, Meta(description="what is wrong")]
+    detail: Annotated[str, about("what is wrong")]
     pointer: Annotated[
         str | UnsetType,
-        Meta(
-            description="JSON pointer (RFC 6901) from the root of the body to the field; missing if the body is no JSON"
+        about(
+            "JSON pointer (RFC 6901) from the root of the body to the field; missing if the body is no JSON"
         ),
     ] = UNSET
-    kind: Annotated[FaultKind, Meta(description="machine-readable code of the error")] = "bad_value"
+    kind: Annotated[FaultKind, about("machine-readable code of the error")] = "bad_value"
 
 
 class RowFault(RecordFault, frozen=True, kw_only=True):
     """A record of a list that was rejected."""
 
     index: Annotated[
-        int,
-        Meta(
-            description="position in the list, from 0; of messages: among the consignments that they declare"
-        ),
+        int, about("position in the list, from 0; of messages: among the consignments that they declare")
     ]
-    consignment_id: Annotated[
-        str | UnsetType, Meta(description="of messages: the consignment that is rejected")
-    ] = UNSET
+    consignment_id: Annotated[str | UnsetType, about("of messages: the consignment that is rejected")] = UNSET
     errors: Annotated[
-        list[RecordFault] | UnsetType, Meta(description="all faults of the record, if it has more than one")
+        list[RecordFault] | UnsetType, about("all faults of the record, if it has more than one")
     ] = UNSET
 
     @classmethod
@@ -60,16 +56,12 @@ class RowFault(RecordFault, frozen=True, kw_only=True):
 class Problem(msgspec.Struct, frozen=True):
     """A problem document (RFC 9457)."""
 
-    title: Annotated[str, Meta(description="short name of the HTTP status")]
-    status: Annotated[int, Meta(description="HTTP status code")]
-    detail: Annotated[str, Meta(description="what is wrong, and what to do")]
-    type: Annotated[str, Meta(description="always `about:blank`: the status identifies the problem")] = (
-        "about:blank"
-    )
-    errors: Annotated[list[RecordFault] | UnsetType, Meta(description="the invalid fields")] = UNSET
-    request_id: Annotated[
-        str, Meta(description="request identifier, as in the response header X-Request-Id")
-    ] = ""
+    title: Annotated[str, about("short name of the HTTP status")]
+    status: Annotated[int, about("HTTP status code")]
+    detail: Annotated[str, about("what is wrong, and what to do")]
+    type: Annotated[str, about("always `about:blank`: the status identifies the problem")] = "about:blank"
+    errors: Annotated[list[RecordFault] | UnsetType, about("the invalid fields")] = UNSET
+    request_id: Annotated[str, about("request identifier, as in the response header X-Request-Id")] = ""
 
 
 class Refusal(Exception):

@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from consignments.doubts import Doubt
 from consignments.offices import MAX_OFFICE_CHARACTERS
-from consignments.records import Consignment, Time
+from consignments.records import Consignment, Time, about
 from consignments.timestamps import to_datetime
 from models.bands import Band
 from models.reasons.ranking import Reason
@@ -68,30 +68,28 @@ class Score(msgspec.Struct, frozen=True):
     """The score of one consignment."""
 
     consignment_id: str
-    score: Annotated[float, Meta(ge=0, le=1, description="calibrated probability")]
-    band: Annotated[Band, Meta(description="risk band; its share of traffic is set in training")]
-    reasons: Annotated[list[Reason], Meta(description="reasons of the score, strongest first")]
+    score: Annotated[float, about("calibrated probability", ge=0, le=1)]
+    band: Annotated[Band, about("risk band; its share of traffic is set in training")]
+    reasons: Annotated[list[Reason], about("reasons of the score, strongest first")]
     model: Annotated[
         ModelName,
-        Meta(
-            description="model that scored; `rules` if no model was loaded: then the score is not calibrated"
-        ),
+        about("model that scored; `rules` if no model was loaded: then the score is not calibrated"),
     ]
     scored_at: Time
     decision_id: str
     repeated: Annotated[
-        bool, Meta(description="true if the consignment equals its latest version, whose decision this is")
+        bool, about("true if the consignment equals its latest version, whose decision this is")
     ]
-    cancelled: Annotated[bool, Meta(description="true if the consignment is cancelled")]
+    cancelled: Annotated[bool, about("true if the consignment is cancelled")]
     warnings: Annotated[
-        Sequence[Doubt], Meta(description="what was doubtful in the consignment, or read otherwise than sent")
+        Sequence[Doubt], about("what was doubtful in the consignment, or read otherwise than sent")
     ]
-    quality: Annotated[
-        Sequence[str] | UnsetType, Meta(description="of a message: quality codes of its declaration")
-    ] = UNSET
+    quality: Annotated[Sequence[str] | UnsetType, about("of a message: quality codes of its declaration")] = (
+        UNSET
+    )
     features: Annotated[
         dict[str, float | None] | UnsetType | None,
-        Meta(description="feature values used; null if another model than the loaded one scored"),
+        about("feature values used; null if another model than the loaded one scored"),
     ] = UNSET
 
 
@@ -101,7 +99,7 @@ class Scores(msgspec.Struct, frozen=True):
     scores: list[Score]
     errors: list[RowFault]
     messages: Annotated[
-        MessageResult | UnsetType, Meta(description="of a body of messages: what they held besides goods")
+        MessageResult | UnsetType, about("of a body of messages: what they held besides goods")
     ] = UNSET
 
 

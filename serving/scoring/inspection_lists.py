@@ -11,9 +11,9 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Meta, structs
+from msgspec import structs
 
-from consignments.records import Code, Time
+from consignments.records import Code, Time, about
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from models.selection import SelectionRule, select
 from serving.event_log.event_codec import EventCodec, Selection, get_spelling
@@ -39,29 +39,21 @@ EXCLUDED_FROM_SELECTIONS = ("sealed", "features", "reasons")
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A request of an office for an inspection list."""
 
-    office: Annotated[
-        Code | None, Meta(description="customs office of arrival; null: the consignments without one")
-    ]
+    office: Annotated[Code | None, about("customs office of arrival; null: the consignments without one")]
     capacity: Annotated[
         int,
-        Meta(
+        about(
+            f"number of inspections for each UTC day; a list has at most {MAX_SELECTIONS:,} consignments",
             ge=1,
             le=100_000,
-            description=f"number of inspections for each UTC day; a list has at most {MAX_SELECTIONS:,} consignments",
         ),
     ]
-    explore: Annotated[
-        float, Meta(ge=0, le=1, description="share of the inspections that is selected at random")
-    ]
+    explore: Annotated[float, about("share of the inspections that is selected at random", ge=0, le=1)]
     from_: Annotated[
         Time,
-        Meta(
-            description=f"select consignments received at or after this time, at most {MAX_DAYS} days before `until`"
-        ),
+        about(f"select consignments received at or after this time, at most {MAX_DAYS} days before `until`"),
     ] = msgspec.field(name="from")
-    until: Annotated[
-        Time, Meta(description="select consignments received before this time; not in the future")
-    ]
+    until: Annotated[Time, about("select consignments received before this time; not in the future")]
 
 
 def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:

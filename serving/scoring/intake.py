@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType, structs
+from msgspec import UNSET, UnsetType, structs
 
 from consignments.errors import MessageFault
 from consignments.identifiers import normalize_identifier
-from consignments.records import Alert, Consignment, Outcome, Time
+from consignments.records import Alert, Consignment, Outcome, Time, about
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from consignments.visibility import find_outcome_fault
 from features.alerts.patterns import ALERT_CRITERIA, list_unusable_criteria
@@ -75,29 +75,25 @@ without an offence, of an outcome that became known before the valid one, of a s
 class RecordWarning(msgspec.Struct, frozen=True):
     """Something doubtful in a record that was recorded all the same."""
 
-    kind: Annotated[WarningKind, Meta(description="machine-readable code of the warning")]
-    detail: Annotated[str, Meta(description="what is doubtful")]
+    kind: Annotated[WarningKind, about("machine-readable code of the warning")]
+    detail: Annotated[str, about("what is doubtful")]
 
 
 class Receipt(msgspec.Struct, frozen=True):
     """The receipt of a record."""
 
-    id: Annotated[
-        str, Meta(description="`consignment_id`; for an alert `alert_id`, for a message `author/message_id`")
-    ]
-    recorded_at: Annotated[
-        Time | None, Meta(description="when the service first recorded it; null if it was imported")
-    ]
-    repeated: Annotated[bool, Meta(description="true if it was already recorded; then nothing changed")]
+    id: Annotated[str, about("`consignment_id`; for an alert `alert_id`, for a message `author/message_id`")]
+    recorded_at: Annotated[Time | None, about("when the service first recorded it; null if it was imported")]
+    repeated: Annotated[bool, about("true if it was already recorded; then nothing changed")]
     known: Annotated[
         bool | UnsetType,
-        Meta(
-            description="of an outcome or an event: false if no consignment with this identifier was scored or imported yet"
+        about(
+            "of an outcome or an event: false if no consignment with this identifier was scored or imported yet"
         ),
     ] = UNSET
-    warnings: Annotated[
-        list[RecordWarning] | UnsetType, Meta(description="what is doubtful; missing if nothing is")
-    ] = UNSET
+    warnings: Annotated[list[RecordWarning] | UnsetType, about("what is doubtful; missing if nothing is")] = (
+        UNSET
+    )
 
 
 class PendingReceipt(NamedTuple):
