@@ -102,10 +102,8 @@ def _describe_party(party: _Party) -> Values:
 
 
 def _check_completeness(party: _Party) -> Values:
-    missing = {
-        name: 1.0 if not part or part.isspace() else 0.0
-        for name, part in zip(_MISSING_PARTS, party, strict=False)
-    }
+    named = zip(_MISSING_PARTS, party, strict=False)
+    missing = {name: 1.0 if not part or part.isspace() else 0.0 for name, part in named}
     return {**missing, "missing": sum(missing.values())}
 
 

@@ -105,8 +105,8 @@ class Pipeline:
             list(map(self.alerts.compute, records, forms, sequences)),
         )
         values = chain.from_iterable(chain.from_iterable(zip(*groups, strict=True)))
-        size = len(records), self._goods_at
-        X[:, : self._goods_at] = np.fromiter(values, np.float32, size[0] * size[1]).reshape(size)
+        flat = np.fromiter(values, np.float32, len(records) * self._goods_at)
+        X[:, : self._goods_at] = flat.reshape(-1, self._goods_at)
         for c, normal, goods in zip(records, forms, X[:, self._goods_at : self.history_at], strict=True):
             self._goods.fill(c, normal, goods)
         return forms

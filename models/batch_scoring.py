@@ -1,9 +1,10 @@
-"""Batch scoring of consignment tables as the service scores, and facts of consignments for pages.
+"""Batch scoring of consignment tables as the service scores, inspection lists from them, and facts of consignments for pages.
 
 The given consignments count for history, in its order; without outcomes it has no results.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,8 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from consignments.columns import normalize_column
 from consignments.records import HistoryUse
+from consignments.timestamps import US_PER_DAY
 from consignments.validation import to_frame
+from consignments.versions import select_counting_rows
 from features.batch import BATCH_KEY, ComputeOptions, FeatureParameters, Progress
 from features.fitted import FittedParameters
 from features.goods.naming import shorten_text
@@ -23,6 +27,7 @@ from features.streams import FeatureChunk, FeatureInputs, Mask, list_declared_te
 from models.bundle import UNREGISTERED, Bundle
 from models.formats import UNKNOWN, format_number
 from models.risk_model import RiskModel
+from models.selection import Floats, Ints, SelectedConsignment, SelectionRule, select
 
 TEXT = pd.StringDtype(na_value=np.nan)
 SHOWN_COLUMNS = ("consignment_id", "channel", "office", "received_at")
@@ -172,3 +177,63 @@ def describe_consignments(frame: pd.DataFrame) -> list[ConsignmentFacts]:
         price = UNKNOWN if value is None else f"{format_number(value)} {currency or ''}".rstrip()
         found.append(ConsignmentFacts(goods, route, mass, price))
     return found
+
+
+GOODS_COLUMNS = (
+    *("channel", "service", "description", "hs_code", "origin_country", "departure_country"),
+    *("pieces", "gross_weight_kg", "declared_value", "currency"),
+)
+"""Columns of a consignment that an inspection list shows."""
+
+
+def build_selection_table(scores: pd.DataFrame, *, capacity: int, explore: float, seed: int) -> pd.DataFrame:
+    """Build the inspection lists from a score table; columns as in `build_list_table`."""
+    ids, score, offices, days = read_score_columns(scores)
+    return build_list_table(scores, select(ids, score, offices, days, SelectionRule(capacity, explore, seed)))
+
+
+def read_score_columns(scores: pd.DataFrame) -> tuple[list[str], Floats, list[str], Ints]:
+    """Read the arguments of `select` from a score table: identifiers, scores, offices ('' if unknown) and UTC days."""
+    days = scores["received_at"].dt.floor("D").astype("datetime64[us, UTC]").astype("int64").to_numpy()
+    offices = scores["office"].astype(object).where(scores["office"].notna(), "").tolist()
+    score = scores["score"].to_numpy(dtype=np.float64)
+    return scores["consignment_id"].tolist(), score, offices, days // US_PER_DAY
+
+
+def build_list_table(scores: pd.DataFrame, rows: Sequence[SelectedConsignment]) -> pd.DataFrame:
+    """Build the selection table of the selected rows; `selected_at` is the last arrival of the office and day."""
+    _, _, offices, days = read_score_columns(scores)
+    received = scores["received_at"]
+    drawn_at = received.groupby([pd.Series(offices, index=received.index), days]).transform("max")
+    return pd.DataFrame(
+        {
+            "consignment_id": [row.consignment_id for row in rows],
+            "office": [row.office or None for row in rows],
+            "selected_by": [row.selected_by for row in rows],
+            "selection_probability": np.array([row.selection_probability for row in rows], dtype=np.float64),
+            "selected_at": drawn_at.iloc[[row.place for row in rows]].array,
+        }
+    )
+
+
+def add_work_columns(
+    chosen: pd.DataFrame, scores: pd.DataFrame, consignments: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Add what an officer needs to find and judge a consignment: score, band, reasons, and goods if a table is given."""
+    scored = scores.set_index("consignment_id").loc[chosen["consignment_id"].tolist()].reset_index(drop=True)
+    added = {"score": scored["score"], "band": scored["band"]}
+    if "reasons" in scored:
+        added["reasons"] = scored["reasons"].map(_read_reason_texts, na_action="ignore")
+    if consignments is not None:
+        counting = consignments[select_counting_rows(consignments)]
+        counting = counting.set_index(pd.Index(normalize_column(counting["consignment_id"]).to_pandas()))
+        goods = counting.reindex(normalize_column(chosen["consignment_id"]).to_pylist()).reset_index(
+            drop=True
+        )
+        added |= {name: goods[name] for name in GOODS_COLUMNS if name in goods}
+    return chosen.assign(**{name: pd.Series(values.array, chosen.index) for name, values in added.items()})
+
+
+def _read_reason_texts(reasons: str) -> str:
+    """Return the texts of the reasons of a score table, without codes and numbers."""
+    return "; ".join(str(reason["text"]) for reason in json.loads(reasons))

@@ -159,7 +159,7 @@ def select(
     from consignments.files.table_writers import write_table
     from consignments.records import Consignment
     from consignments.tables import read_scores, read_table
-    from models.selection import add_work_columns, build_selection_table
+    from models.batch_scoring import add_work_columns, build_selection_table
 
     scored = read_scores(scores)
     alone = int((scored["history"] == "none").sum())

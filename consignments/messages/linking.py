@@ -21,8 +21,7 @@ from consignments.messages.air.journeys import splice_stops
 from consignments.messages.entries import IN_FUTURE, MasterEntry, Version, digest_content, merge_versions
 from consignments.messages.quality import sort_codes
 from consignments.records import Consignment
-from consignments.timestamps import to_us_if_known
-from consignments.versions import is_late
+from consignments.timestamps import is_late, to_us_if_known
 
 ROUTE_JOINT = ">"
 MAX_ROUTE = 100

@@ -7,7 +7,6 @@ its columns may be empty by design ("no tax type"). It is missing only if all it
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -70,13 +69,6 @@ def _build_declared_kind(columns: tuple[str, ...]) -> KeyKind:
     return KeyKind("+".join(columns), noun, "sender", columns, frozenset(columns))
 
 
-class _KeyParts(NamedTuple):
-    """The parts of a kind of key: where they are in the texts of a consignment, and which of them must not be missing."""
-
-    places: tuple[int, ...]
-    required: tuple[int, ...]
-
-
 class KeyBuilder:
     """A builder of the history keys of consignments."""
 
@@ -91,7 +83,8 @@ class KeyBuilder:
         ]
         self._paired, self._counterparts = map(list, zip(*pairs, strict=True)) if pairs else ([], [])
 
-    def _place_parts(self, kind: KeyKind) -> _KeyParts:
+    def _place_parts(self, kind: KeyKind) -> tuple[list[int], list[int]]:
+        """Return where the parts of a kind are in the texts of a consignment, and which of them must not be missing."""
         places = [
             _FORMS[name]
             if name in _FORMS
@@ -101,7 +94,7 @@ class KeyBuilder:
         required = [
             place for place, name in zip(places, kind.parts, strict=True) if name not in kind.optional
         ]
-        return _KeyParts(tuple(places), tuple(required))
+        return places, required
 
     def fill(
         self,
@@ -126,7 +119,7 @@ class KeyBuilder:
         return self._pseudonyms.compute_digests(self._kinds, values)
 
 
-def _join_parts(texts: list[str], places: tuple[int, ...], required: tuple[int, ...]) -> str:
+def _join_parts(texts: list[str], places: list[int], required: list[int]) -> str:
     """Join the parts of a key into one value; '' if a required part is missing, or all are."""
     if not all(map(texts.__getitem__, required)):
         return ""

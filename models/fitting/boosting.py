@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from features.spec import Spec
 from models.bands import Bands
-from models.calibration import Calibration
+from models.fitting.calibration import fit_calibration
 from models.fitting.linear import LogisticRegression
 from models.fitting.linear_trees import blend_trees, fit_linear_part
 from models.fitting.rule_prior import RulePrior
@@ -75,7 +75,7 @@ def fit_risk_model(
     trees, _ = grow_trees(rows, spec, params, **options)
     later = later.check(spec, "later rows")
     raw = trees.predict_raw(later.X)
-    calibration = Calibration.fit(raw, later.y, later.weight, later.channels)
+    calibration = fit_calibration(raw, later.y, later.weight, later.channels)
     bands = Bands.from_scores(calibration.calibrate(raw, later.channels))
     return RiskModel(trees, calibration, bands, spec)
 

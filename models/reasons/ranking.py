@@ -48,8 +48,7 @@ class ReasonFact(msgspec.Struct, frozen=True, gc=False):
     text: str
     value: Annotated[float | None, about("null if it is missing or a code")] = None
     usual: Annotated[
-        float | None,
-        about("what is usual among consignments that are alike; null if it is not known"),
+        float | None, about("what is usual among consignments that are alike; null if it is not known")
     ] = None
 
 

@@ -23,11 +23,10 @@ class PageProcess:
     """The process that renders pages, one after the other. A thread waits for it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._waiting = settings, 0
+        self._settings, self._waiting, self._stopped = settings, 0, False
         self._turns = ThreadPoolExecutor(1, "pages")
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
-        self._stopped = False
 
     async def render(self, request: PageRequest) -> PageAnswer:
         """Render a page."""
@@ -41,8 +40,7 @@ class PageProcess:
 
     async def stop(self) -> None:
         """End the process, which only reads, if there is one."""
-        self._stopped = True
-        running = self._process  # the other thread may end it now
+        self._stopped, running = True, self._process  # the other thread may end it now
         if running is not None:
             running.kill()
         self._turns.shutdown(cancel_futures=True)

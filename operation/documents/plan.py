@@ -13,14 +13,13 @@ from msgspec import Meta
 from scipy.stats import poisson
 
 from consignments.errors import BadInput
+from models.batch_scoring import build_list_table, read_score_columns
 from models.calibration import CalibrationLevel
 from models.selection import (
     SelectedConsignment,
     SelectionRule,
-    build_list_table,
     check_rows,
     compute_selection_probabilities,
-    read_score_columns,
     select,
 )
 from operation.inspections import OperationPeriod

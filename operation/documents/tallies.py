@@ -17,6 +17,7 @@ from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate
 from training.evaluation.traffic import index_office_days, select_at_capacity
 
 DIMENSIONS = ("office", "channel", "route", "week", "selected_by")
+RANK_NAMES = {None: "not scored", True: "ranked within capacity", False: "ranked low"}
 MIN_KNOWN = 5
 """Known results from which on a part is compared with what was expected."""
 REFERENCE_SELECTOR = "random"
@@ -186,7 +187,7 @@ def rank_within_capacity(consignments: pd.DataFrame, scores: pd.DataFrame, capac
 def classify_detections(inspections: pd.DataFrame, within: dict[str, bool]) -> list[Handling]:
     """Classify the detected positives by their rank, and count selections that were not presented."""
     positive = inspections[inspections["positive"].to_numpy(bool)]
-    names = [_name_rank(within.get(each)) for each in positive["consignment_id"]]
+    names = [RANK_NAMES[within.get(each)] for each in positive["consignment_id"]]
     lost = inspections[~inspections["presented"].to_numpy(bool)]
     return _collect(
         pd.concat([positive.assign(handling=names), lost.assign(handling="not presented")], ignore_index=True)
@@ -214,12 +215,6 @@ def classify_truth(
     return _collect(rows.assign(handling=names))
 
 
-def _name_rank(within: bool | None) -> str:
-    if within is None:
-        return "not scored"
-    return "ranked within capacity" if within else "ranked low"
-
-
 def _name_truth(row: dict[Hashable, Any], is_selected: bool, within: bool | None) -> str:
     if not is_selected:
         rank = "not scored" if within is None else "ranked high" if within else "ranked low"
@@ -228,7 +223,7 @@ def _name_truth(row: dict[Hashable, Any], is_selected: bool, within: bool | None
         return "not presented"
     if not row["final"]:
         return "result pending"
-    return _name_rank(within) if row["positive"] else "inspected without detection"
+    return RANK_NAMES[within] if row["positive"] else "inspected without detection"
 
 
 def _collect(rows: pd.DataFrame) -> list[Handling]:

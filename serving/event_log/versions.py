@@ -1,12 +1,11 @@
-"""Versions of consignments in the log: which one counts, by the rule of `consignments.versions`.
+"""Versions of consignments in the log: which one counts, by the rule of `consignments.timestamps.is_late`.
 
 Selections, feeds, pages and the office of a key all ask here, so that a late version changes none of them.
 """
 
 from collections.abc import Iterable, Iterator
 
-from consignments.timestamps import NO_TIME
-from consignments.versions import is_late
+from consignments.timestamps import NO_TIME, is_late
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import NOT_READ, ArrivalEvent, Event
 

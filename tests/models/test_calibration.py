@@ -13,10 +13,10 @@ from models.calibration import (
     LN2_HIGH,
     LN2_LOW,
     MAX_LOG_ODDS,
-    MIN_SLOPE_POSITIVES,
     Calibration,
     compute_logistic,
 )
+from models.fitting.calibration import MIN_SLOPE_POSITIVES, fit_calibration
 
 TRUE_SLOPE, TRUE_INTERCEPTS = 1.5, {"postal": 0.5, "air_cargo": -0.5}
 
@@ -32,7 +32,7 @@ def made(count: int, seed: int = 1) -> tuple[Any, Any, list[str]]:
 
 def test_slope_and_intercepts_are_found_again_where_there_are_many_rows() -> None:
     raw, y, channel = made(60_000)
-    found = Calibration.fit(raw, y, np.ones(len(raw)), channel)
+    found = fit_calibration(raw, y, np.ones(len(raw)), channel)
     assert found.slope == pytest.approx(TRUE_SLOPE, abs=0.05)
     assert found.channels == pytest.approx(TRUE_INTERCEPTS, abs=0.1)
 
@@ -40,7 +40,7 @@ def test_slope_and_intercepts_are_found_again_where_there_are_many_rows() -> Non
 def test_the_mean_probability_is_the_weighted_share_of_positives() -> None:
     raw, y, channel = made(20_000)
     weight = np.where(y == 1, 1.0, 7.0)
-    mean = np.average(Calibration.fit(raw, y, weight, channel).calibrate(raw, channel), weights=weight)
+    mean = np.average(fit_calibration(raw, y, weight, channel).calibrate(raw, channel), weights=weight)
     assert mean == pytest.approx(np.average(y, weights=weight), rel=1e-3)
 
 
@@ -49,7 +49,7 @@ def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
     few = [i for i, name in enumerate(channel) if name == "air_cargo"][40:]
     kept = np.setdiff1d(np.arange(len(raw)), few)
     names = [channel[i] for i in kept]
-    found = Calibration.fit(raw[kept], y[kept], np.ones(len(kept)), names)
+    found = fit_calibration(raw[kept], y[kept], np.ones(len(kept)), names)
     gap_of = {name: abs(value - found.intercept) for name, value in found.channels.items()}
     assert gap_of["air_cargo"] < abs(TRUE_INTERCEPTS["air_cargo"] - TRUE_INTERCEPTS["postal"]) / 2
 
@@ -58,18 +58,18 @@ def test_with_few_positives_only_the_intercept_is_fitted() -> None:
     raw, _, channel = made(2000)
     y = np.zeros(len(raw))
     y[: MIN_SLOPE_POSITIVES - 1] = 1
-    found = Calibration.fit(raw, y, np.ones(len(raw)), channel)
+    found = fit_calibration(raw, y, np.ones(len(raw)), channel)
     assert (found.slope, found.channels) == (1.0, {})
     expected = (MIN_SLOPE_POSITIVES - 0.5) / (len(raw) + 1)
     assert found.calibrate(raw, channel).mean() == pytest.approx(expected, rel=1e-6)
-    without = Calibration.fit(raw, 0 * y, np.ones(len(raw)), channel).calibrate(raw, channel)
+    without = fit_calibration(raw, 0 * y, np.ones(len(raw)), channel).calibrate(raw, channel)
     assert 0 < without.mean() < 1e-3
 
 
 def test_without_rows_or_weight_the_raw_score_is_taken_as_it_is() -> None:
     as_it_is = Calibration(1.0, 0.0, {})
-    assert Calibration.fit(np.zeros(0), np.zeros(0), np.zeros(0), []) == as_it_is
-    assert Calibration.fit(np.ones(3), np.ones(3), np.zeros(3), ["postal"] * 3) == as_it_is
+    assert fit_calibration(np.zeros(0), np.zeros(0), np.zeros(0), []) == as_it_is
+    assert fit_calibration(np.ones(3), np.ones(3), np.zeros(3), ["postal"] * 3) == as_it_is
 
 
 @pytest.mark.parametrize("separation", [-1.0, 1.0])
@@ -78,7 +78,7 @@ def test_raw_scores_that_part_the_labels_fully_or_invert_them_give_a_slope_in_bo
 ) -> None:
     y = np.array([0.0] * 500 + [1.0] * 50)
     raw = separation * np.where(y == 1, 3.0, -3.0) + np.linspace(0, 0.1, len(y))
-    found = Calibration.fit(raw, y, np.ones(len(y)), ["postal"] * len(y))
+    found = fit_calibration(raw, y, np.ones(len(y)), ["postal"] * len(y))
     assert 0 < found.slope <= 20
     assert np.isfinite(found.intercept)
 

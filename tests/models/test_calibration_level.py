@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.calibration import MIN_RANDOM_POSITIVES, Calibration, anchor_calibration, estimate_level
+from models.calibration import MIN_RANDOM_POSITIVES, Calibration
+from models.fitting.calibration import anchor_calibration, estimate_level
 
 
 def draw(rng: np.random.Generator, count: int, true_over_promised: float) -> tuple[np.ndarray, np.ndarray]:

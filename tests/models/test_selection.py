@@ -13,11 +13,10 @@ from support.examples import make_consignment, make_late_versions
 from consignments.errors import BadInput
 from consignments.records import Consignment
 from consignments.tables import build_frame
+from models.batch_scoring import add_work_columns, build_selection_table
 from models.selection import (
     SelectedConsignment,
     SelectionRule,
-    add_work_columns,
-    build_selection_table,
     compute_selection_probabilities,
     select,
 )

@@ -16,8 +16,9 @@ from features.batch import ComputeOptions, FeatureMatrix, Progress, report_progr
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
-from models.calibration import Calibration, CalibrationLevel, anchor_calibration, fit_raw_scale
+from models.calibration import CalibrationLevel
 from models.fitting.boosting import LabelledRows, grow_trees
+from models.fitting.calibration import anchor_calibration, fit_calibration, fit_raw_scale
 from models.fitting.linear import LogisticRegression
 from models.risk_model import RiskModel
 from models.trees import Trees
@@ -236,11 +237,10 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     raw, weight = (np.concatenate(each) for each in zip(*parts_of, strict=True))
     known = weight > 0
     at, raw, weight = np.concatenate(places)[known], raw[known], weight[known]
-    channels, positive = parts.get_channels(at), parts.labels.positive[at]
-    drawn = parts.labels.selected_by[at] == "random"
-    chosen = Calibration.fit(raw, positive.astype(np.float64), weight, channels)
-    drawn_channels = [channels[place] for place in np.flatnonzero(drawn)]
-    calibration, level = anchor_calibration(chosen, raw[drawn], drawn_channels, positive[drawn])
+    positive, drawn = parts.labels.positive[at], parts.labels.selected_by[at] == "random"
+    chosen = fit_calibration(raw, positive.astype(np.float64), weight, parts.get_channels(at))
+    random = raw[drawn], parts.get_channels(at[drawn]), positive[drawn]
+    calibration, level = anchor_calibration(chosen, *random)
     even = unseen[-1].even
     usual = places[-1][even]
     scores = calibration.calibrate(unseen[-1].raw[even], parts.get_channels(usual))

@@ -12,7 +12,7 @@ from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Feature
 from features.streams import list_declared_texts
 from models.batch_scoring import describe_consignments
-from models.calibration import fit_raw_scale
+from models.fitting.calibration import fit_raw_scale
 from models.formats import format_count, format_number, format_percent, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext

@@ -10,8 +10,8 @@ from scipy.stats import poisson
 from support.examples import day
 
 from consignments.errors import BadInput
+from models.batch_scoring import build_selection_table
 from models.calibration import CalibrationLevel
-from models.selection import build_selection_table
 from operation.documents.pages import build_plan_document, summarize_plan
 from operation.documents.plan import PlanDetails, build_plan, read_plan, select_by_plan
 
