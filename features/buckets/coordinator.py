@@ -65,7 +65,7 @@ def stream_buckets(
         (shared, each, rows, marks[each.first : each.first + each.rows])
         for each, rows in zip(partitions, sources, strict=True)
     ]
-    counts = [(shared, kind, bucket) for kind in range(len(job.kinds)) for bucket in range(job.buckets)]
+    counts = [(shared, *task) for task in job.tasks]
     chosen = [part for part in job.given if marks[part.first : part.first + part.rows].any()]
     rows = [(shared, part) for part in chosen or job.given[-1:]]
     prepare_kernel()

@@ -1,7 +1,7 @@
 """The kept state of history in buckets: each bucket starts from its part of the state before, and gives its part of the next.
 
 before-0003.*        keys of the state before in bucket 3, of all kinds
-counted-05-0003.*    keys of kind 5 in bucket 3 that the batch met, after it; `taken` are their rows in `before-0003`
+counted-05-0003.*    keys of group 5 in bucket 3 that the batch met, after it; `taken` are their rows in `before-0003`
 after-0003.*         keys of the next state in bucket 3
 
 The state does not say of which kind a key is. So a task looks up the keys that it meets, and the others of the bucket are merged in afterwards.
@@ -39,12 +39,13 @@ class BucketState:
     before_day: int
     today: int
     totals: HistoryArrays
+    buckets: int
 
     @classmethod
     def split(cls, before: KeptState | None, today: int, folder: Path, buckets: int) -> "BucketState":
         """Write the table of a state in buckets."""
         table = create_empty() if before is None else before.table
-        state = cls(folder, table.today, today, select_keys(table, TOTALS, table.today))
+        state = cls(folder, table.today, today, select_keys(table, TOTALS, table.today), buckets)
         keys = table.keys
         ends = [
             bisect_left(keys, bucket, key=lambda key: int(compute_bucket(key, buckets)))
@@ -54,30 +55,46 @@ class BucketState:
             state._write(f"before-{bucket:04d}", select_keys(table, np.arange(begin, end), table.today))
         return state
 
-    def start_history(self, kind: KeyKind, bucket: int, keys: Keys) -> tuple[History, Longs]:
-        """Start the history of some ascending, distinct keys; return it, and the rows of these keys in the state before."""
-        before = load_table(self.folder, f"before-{bucket:04d}")
-        rows = np.searchsorted(before.keys, keys)
-        rows = rows[rows < len(before.keys)]
-        taken = rows[before.keys[rows] == keys[: len(rows)]]
-        parts = [self.totals, select_keys(before, taken, self.before_day)]
-        return History.from_arrays((kind,), join_parts(parts, self.before_day)), taken
+    def start_history(
+        self, kinds: tuple[KeyKind, ...], buckets: range, keys: Keys
+    ) -> tuple[History, list[Longs]]:
+        """Start the history of some ascending, distinct keys and their networks; return it, and their rows in each bucket of the state before."""
+        known = -1
+        while len(keys) > known:
+            known = len(keys)
+            parts, taken = zip(*self._take(buckets, keys), strict=True)
+            keys = np.unique(np.concatenate([keys, *(part.links for part in parts)]))
+            keys = keys[keys > 0]
+        table = join_parts([self.totals, *parts], self.before_day)
+        return History.from_arrays(kinds, table), list(taken)
 
-    def write_counted(self, kind: int, bucket: int, history: History, taken: Longs) -> None:
-        """Write the keys that the batch met."""
-        name = f"counted-{kind:02d}-{bucket:04d}"
-        write_array(self.folder / f"{name}.{TAKEN}.npy", taken)
-        parts = sort_table(history.get_arrays(), self.today)
-        self._write(name, join_parts(parts, self.today))
+    def _take(self, buckets: range, keys: Keys) -> Iterator[tuple[HistoryArrays, Longs]]:
+        """Yield what each bucket of the state before has of some ascending, distinct keys, and their rows."""
+        for bucket in buckets:
+            before = load_table(self.folder, f"before-{bucket:04d}")
+            rows = np.searchsorted(before.keys, keys)
+            rows = rows[rows < len(before.keys)]
+            taken = rows[before.keys[rows] == keys[: len(rows)]]
+            yield select_keys(before, taken, self.before_day), taken
 
-    def merge(self, kinds: int, bucket: int) -> None:
+    def write_counted(self, group: int, buckets: range, history: History, taken: list[Longs]) -> None:
+        """Write the keys that the batch met, each bucket apart after the totals."""
+        table = join_parts(sort_table(history.get_arrays(), self.today), self.today)
+        numbers = compute_bucket(table.keys[1:], self.buckets)
+        for bucket, rows in zip(buckets, taken, strict=True):
+            name = f"counted-{group:02d}-{bucket:04d}"
+            write_array(self.folder / f"{name}.{TAKEN}.npy", rows)
+            places = np.append(TOTALS, np.flatnonzero(numbers == bucket) + 1)
+            self._write(name, select_keys(table, places, self.today))
+
+    def merge(self, groups: int, bucket: int) -> None:
         """Merge the keys that the batch met with the others of a bucket."""
         before, parts = load_table(self.folder, f"before-{bucket:04d}"), []
         others = np.ones(len(before.keys), dtype=bool)
-        for kind in range(kinds):
-            name = f"counted-{kind:02d}-{bucket:04d}"
+        for group in range(groups):
+            name = f"counted-{group:02d}-{bucket:04d}"
             met = load_table(self.folder, name)
-            first = 0 if bucket == 0 and kind == 0 else 1  # all tasks count the same totals
+            first = 0 if bucket == 0 and group == 0 else 1  # all tasks count the same totals
             parts.append(select_keys(met, np.arange(first, len(met.keys)), self.today))
             others[np.load(self.folder / f"{name}.{TAKEN}.npy")] = False
         if bucket == 0:

@@ -1,13 +1,14 @@
 """The tasks of features on several machines. Each reads and writes files of one folder, and can be repeated at any time.
 
 describe_partition    rows of a table       ─► features except history; keys, sorted by kind and bucket
-count_bucket          one kind and bucket   ─► readings of its keys: the history function of one machine over a part of the plan
+count_bucket          one group and bucket  ─► readings of its keys: the history function of one machine over a part of the plan
 join_partition        a partition of rows   ─► whole rows, and what is made of them
 merge_state           a bucket of all kinds ─► the keys of the next state in it, if a state is kept
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,16 +26,50 @@ from features.buckets.work_files import (
     write_array,
     write_arrow,
 )
-from features.history.kernels import ARRIVALS, WIDTH, read_sides
+from features.history.kernels import (
+    ARRIVALS,
+    NO_SIDE,
+    SIDE_COUNT,
+    WIDTH,
+    read_sides,
+)
 from features.history.keys import KeyKind
-from features.history.table import History, number_sides
+from features.history.table import History, number_joins, number_sides
 from features.streams import FeatureChunk, Mask, RowChunk, RowDescriber
 
 KEY_ROW = np.dtype([("row", "<i4"), ("key", "<u8"), ("counterpart", "<u8")])
 Keys = NDArray[np.uint64]
 X = "features"
 """Column of the features except history."""
-READINGS = pa.schema([("row", pa.int32()), ("readings", pa.binary(WIDTH * 4))])
+
+
+@dataclass(frozen=True)
+class KeyGroup:
+    """Kinds of keys that are counted together: those that join the network of a side, in all buckets at once, or one kind in buckets."""
+
+    number: int
+    kinds: tuple[int, ...]
+    side: int = NO_SIDE
+
+    def list_blocks(self, kinds: int) -> Iterator[tuple[slice, slice]]:
+        """Yield where a row of its readings has the blocks of a row of all kinds that are read, and where they are in that row."""
+        read = [kind for kind in self.kinds if kind < kinds]
+        for place, kind in enumerate(read):
+            yield _slice_block(place), _slice_block(kind)
+        if self.side != NO_SIDE:
+            yield _slice_block(len(read) + self.side), _slice_block(kinds + self.side)
+
+
+def _slice_block(place: int) -> slice:
+    return slice(place * WIDTH, (place + 1) * WIDTH)
+
+
+def list_groups(kinds: Sequence[KeyKind]) -> tuple[KeyGroup, ...]:
+    """List the groups of kinds: those of the networks, then each other kind."""
+    joins = number_joins(tuple(kinds))
+    members = [(tuple(np.flatnonzero(joins == side).tolist()), side) for side in range(SIDE_COUNT)]
+    members += [((kind,), NO_SIDE) for kind in np.flatnonzero(joins == NO_SIDE).tolist()]
+    return tuple(KeyGroup(number, *each) for number, each in enumerate(filter(itemgetter(0), members)))
 
 
 @dataclass(frozen=True)
@@ -64,6 +99,15 @@ class BucketJob:
     arrivals: int
     finish: Callable[[FeatureChunk], Any]
     state: BucketState | None = None
+
+    @property
+    def tasks(self) -> tuple[tuple[KeyGroup, int], ...]:
+        """Return the groups with their buckets; that of a network has all keys in one."""
+        buckets = range(self.buckets)
+        groups = list_groups(self.kinds)
+        return tuple(
+            (group, bucket) for group in groups for bucket in buckets if group.side == NO_SIDE or bucket == 0
+        )
 
     @property
     def given(self) -> tuple[Partition, ...]:
@@ -112,21 +156,25 @@ def read_keys(job: BucketJob, numbers: NDArray[np.int64]) -> Keys:
     return found
 
 
-def count_bucket(job: BucketJob, kind: int, bucket: int) -> int:
-    """Read and count the keys of one kind and bucket, and return their number."""
-    keys = _read_bucket(job, kind, bucket)
-    met = len(keys.key) - 1
-    if job.locate("places", kind, bucket).exists():
+def count_bucket(job: BucketJob, group: KeyGroup, bucket: int) -> int:
+    """Read and count the keys of one group and bucket, and return the number of arrivals that have some."""
+    buckets = range(bucket, bucket + 1) if group.side == NO_SIDE else range(job.buckets)
+    keys = _read_bucket(job, group, buckets)
+    met = len(keys.row)
+    if job.locate("places", group.number, bucket).exists():
         return met
+    kinds = tuple(job.kinds[kind] for kind in group.kinds)
     if job.state is None:
-        history = History((job.kinds[kind],))
+        history = History(kinds)
     else:
-        history, taken = job.state.start_history(job.kinds[kind], bucket, np.unique(keys.key[:met]))
-    places = _write_readings(job, job.locate("readings", kind, bucket), _run_slices(job, history, keys))
+        history, taken = job.state.start_history(kinds, buckets, np.unique(keys.key[keys.key > 0]))
+    width = WIDTH if group.side == NO_SIDE else history.width
+    parts = _run_slices(job, history, keys, width)
+    places = _write_readings(job, job.locate("readings", group.number, bucket), parts, width)
     if job.state is not None:
-        job.state.write_counted(kind, bucket, history, taken)
+        job.state.write_counted(group.number, buckets, history, taken)
     # The last file says that the bucket is finished.
-    write_array(job.locate("places", kind, bucket), places)
+    write_array(job.locate("places", group.number, bucket), places)
     return met
 
 
@@ -134,12 +182,12 @@ def join_partition(job: BucketJob, partition: Partition) -> Any:
     """Join the rows of a partition with their readings, and return what `finish` makes of the wanted ones."""
     values, context = _read_rows(job, partition)
     at, place = job.describe.build_pipeline().history_at, partition.number - job.given[0].number
-    for kind in range(len(job.kinds)):
-        block = values[:, at + kind * WIDTH : at + (kind + 1) * WIDTH]
-        for bucket in range(job.buckets):
-            for rows, readings in _open_readings(job, kind, bucket, place):
-                block[rows] = readings
-    read_sides(number_sides(job.kinds), values, at)
+    history, sides = values[:, at:], number_sides(job.kinds)
+    for group, bucket in job.tasks:
+        for rows, readings in _open_readings(job, group, bucket, place):
+            for own, whole in group.list_blocks(len(sides)):
+                history[rows, whole] = readings[:, own]
+    read_sides(sides, values, at)
     result = job.finish(FeatureChunk(job.describe.parameters.fitted.mark_rows(values), context))
     return PackedTable.pack(result) if isinstance(result, pa.Table) else result
 
@@ -156,11 +204,11 @@ def _read_rows(job: BucketJob, partition: Partition) -> tuple[NDArray[np.float32
 
 
 def _open_readings(
-    job: BucketJob, kind: int, bucket: int, place: int
+    job: BucketJob, group: KeyGroup, bucket: int, place: int
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """Yield wanted rows of a given partition, and the readings that a kind and bucket have of them."""
-    batches = np.flatnonzero(np.load(job.locate("places", kind, bucket)) == place)
-    with pa.memory_map(str(job.locate("readings", kind, bucket))) as source:
+    """Yield wanted rows of a given partition, and the readings that a group and bucket have of them."""
+    batches = np.flatnonzero(np.load(job.locate("places", group.number, bucket)) == place)
+    with pa.memory_map(str(job.locate("readings", group.number, bucket))) as source:
         file = pa.ipc.open_file(source)
         for number in batches.tolist():
             batch = file.get_batch(number)
@@ -168,9 +216,9 @@ def _open_readings(
 
 
 def merge_state(job: BucketJob, bucket: int) -> None:
-    """Merge the keys of all kinds of a bucket into its part of the next state."""
+    """Merge the keys of all groups of a bucket into its part of the next state."""
     assert job.state is not None
-    job.state.merge(len(job.kinds), bucket)
+    job.state.merge(len(list_groups(job.kinds)), bucket)
 
 
 def _sort_keys(keys: Keys, counterparts: Keys, buckets: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -191,7 +239,7 @@ def _sort_keys(keys: Keys, counterparts: Keys, buckets: int) -> tuple[NDArray[An
 
 
 class _BucketKeys(NamedTuple):
-    """The keys of a kind and bucket: the arrivals that have one, ascending, and keys and counterparts, of which the last one is a missing key."""
+    """The keys of a group in buckets: the arrivals that have some, ascending, and keys and counterparts (rows, kinds), of which the last row is missing keys."""
 
     row: NDArray[np.int64]
     held: NDArray[
@@ -207,29 +255,34 @@ class _BucketKeys(NamedTuple):
         return places
 
 
-def _read_bucket(job: BucketJob, kind: int, bucket: int) -> _BucketKeys:
-    """Read the keys of a kind and bucket from all partitions."""
-    spans = [
-        np.load(job.locate("offsets", partition.number))[kind, bucket : bucket + 2]
-        for partition in job.partitions
-    ]
-    count = int(np.diff(spans).sum())
-    row, key = np.empty(count, dtype=np.int64), np.zeros(count + 1, dtype=np.uint64)
-    counterpart, held, begin = np.zeros_like(key), np.zeros(job.arrivals, dtype=bool), 0
-    for partition, (first, last) in zip(job.partitions, spans, strict=True):
-        part = np.load(job.locate("keys", partition.number), mmap_mode="r" if first < last else None)[
-            first:last
-        ]
-        mine = slice(begin, begin + len(part))
-        row[mine] = partition.first + part["row"].astype(np.int64)
-        key[mine], counterpart[mine] = part["key"], part["counterpart"]
-        begin = mine.stop
-    held[row] = True
-    return _BucketKeys(row, held, key, counterpart)
+def _read_bucket(job: BucketJob, group: KeyGroup, buckets: range) -> _BucketKeys:
+    """Read the keys of a group in some buckets from all partitions."""
+    held = np.zeros(job.arrivals, dtype=bool)
+    for _, row, _ in _read_parts(job, group, buckets):
+        held[row] = True
+    rows = np.flatnonzero(held)
+    key, counterpart = np.zeros((2, len(rows) + 1, len(group.kinds)), dtype=np.uint64)
+    for column, row, part in _read_parts(job, group, buckets):
+        places = np.searchsorted(rows, row)
+        key[places, column], counterpart[places, column] = part["key"], part["counterpart"]
+    return _BucketKeys(rows, held, key, counterpart)
+
+
+def _read_parts(
+    job: BucketJob, group: KeyGroup, buckets: range
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[Any]]]:
+    """Yield the keys of each kind and partition, with the place of the kind in the group, and their arrivals."""
+    for partition in job.partitions:
+        offsets = np.load(job.locate("offsets", partition.number))
+        spans = offsets[np.array(group.kinds)][:, [buckets.start, buckets.stop]].tolist()
+        for column, (first, last) in enumerate(spans):
+            if first < last:
+                part = np.load(job.locate("keys", partition.number), mmap_mode="r")[first:last]
+                yield column, partition.first + part["row"].astype(np.int64), part
 
 
 def _run_slices(
-    job: BucketJob, history: History, keys: _BucketKeys
+    job: BucketJob, history: History, keys: _BucketKeys, width: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Apply the steps of the arrivals of a bucket, and all results, from which the common rates are computed; yield given rows and readings."""
     for steps, own in read_plan(job.folder):
@@ -242,17 +295,18 @@ def _run_slices(
         rows = np.sort(given)
         steps["out_row"][wanted] = np.searchsorted(rows, given)
         out = np.empty((len(rows), history.width), dtype=np.float32)
-        others = np.where(own, keys.counterpart[mine], np.uint64(0))
-        history.run(steps, keys.key[mine][:, np.newaxis], others[:, np.newaxis], out)
-        yield rows, out[:, :WIDTH]
+        others = np.where(own[:, np.newaxis], keys.counterpart[mine], np.uint64(0))
+        history.run(steps, keys.key[mine], others, out)
+        yield rows, out[:, :width]
 
 
 def _write_readings(
-    job: BucketJob, path: Path, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
+    job: BucketJob, path: Path, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], width: int
 ) -> NDArray[np.int32]:
     """Write the readings of each part in one batch for each of its partitions, and return the partition of each batch."""
     places: list[int] = []
     first_rows = np.array([partition.first_row for partition in job.given])
+    schema = pa.schema([("row", pa.int32()), ("readings", pa.binary(width * 4))])
 
     def cut_batches() -> Iterator[pa.RecordBatch]:
         for rows, readings in parts:
@@ -262,8 +316,8 @@ def _write_readings(
                 numbers = (rows[mine] - first_rows[place]).astype(np.int32)
                 places.append(place)
                 yield pa.RecordBatch.from_arrays(
-                    [pa.array(numbers), to_column(readings[mine])], schema=READINGS
+                    [pa.array(numbers), to_column(readings[mine])], schema=schema
                 )
 
-    write_arrow(path, READINGS, cut_batches())
+    write_arrow(path, schema, cut_batches())
     return np.array(places, dtype=np.int32)

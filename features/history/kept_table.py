@@ -15,8 +15,8 @@ from consignments.errors import ServiceFault
 from features.history import kernels
 from features.history.kernels import HistoryArrays, Words
 
-FORMAT_VERSION = 3
-"""3: one form for snapshots, states and buckets."""
+FORMAT_VERSION = 4
+"""4: keys are linked to networks."""
 TOTALS_KEY = 0
 """Key of the row that counts every known result. It is the first of a whole table."""
 PART_KEYS = 1 << 20
@@ -26,9 +26,10 @@ MAX_STORE_SIZE = 2**31 - 1
 Longs = NDArray[np.int64]
 
 
-def build_state(today: int, heads: int, days: int, counterparts: int) -> Longs:
-    """Build the state of a table from its latest day and its used sizes, without free blocks."""
+def build_state(today: int, heads: int, days: int, counterparts: int, founded: Longs | int = 0) -> Longs:
+    """Build the state of a table from its latest day, its used sizes and the networks founded on each side, without free blocks."""
     state = np.zeros(kernels.STATE_SIZE, dtype=np.int64)
+    state[kernels.FOUNDED :] = founded
     used = kernels.FORMAT, kernels.TODAY, kernels.HEADS_USED, kernels.DAYS_USED, kernels.OTHERS_USED
     state[[*used]] = FORMAT_VERSION, today, heads, days, counterparts
     return state
@@ -41,9 +42,11 @@ def create_empty() -> HistoryArrays:
     return allocate_table(kernels.NO_DAY, heads, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK)
 
 
-def allocate_table(today: int, heads: Words, days: int, counterparts: int) -> HistoryArrays:
+def allocate_table(
+    today: int, heads: Words, days: int, counterparts: int, founded: Longs | int = 0
+) -> HistoryArrays:
     """Allocate the blocks of a table, given its heads."""
-    state = build_state(today, len(heads), days, counterparts)
+    state = build_state(today, len(heads), days, counterparts, founded)
     return HistoryArrays(state, heads, np.zeros(days, np.int32), np.zeros(counterparts, np.uint64))
 
 
@@ -52,7 +55,7 @@ def select_keys(table: HistoryArrays, places: Longs, today: int) -> HistoryArray
     ends = np.full(2, kernels.FIRST_BLOCK, dtype=np.int64)
     heads = np.zeros((len(places), kernels.HEAD_WORDS), dtype=np.int32)
     kernels.copy_keys(places, today, table, table._replace(heads=heads[:0]), ends)
-    copied = allocate_table(today, heads, *ends.tolist())
+    copied = allocate_table(today, heads, *ends.tolist(), table.state[kernels.FOUNDED :])
     kernels.copy_keys(places, today, table, copied, np.full_like(ends, kernels.FIRST_BLOCK))
     return copied
 
@@ -77,7 +80,9 @@ def lay_parts(parts: Iterable[HistoryArrays]) -> Iterator[HistoryArrays]:
             column = kernels.SERIES + 2 * series
             stored = heads[:, column + kernels.SIZE] & (1 << kernels.ROOM_BITS) - 1 > 0
             heads[stored, column + kernels.BLOCK] += max(days - kernels.FIRST_BLOCK, 0)
-        exact = (heads[:, kernels.OTHERS] > 0) & (heads[:, kernels.OTHERS] < kernels.COUNTERPARTS_CAP)
+        exact = (heads[:, kernels.OTHERS_BLOCK] != kernels.NO_BLOCK) & (
+            heads[:, kernels.OTHERS] < kernels.COUNTERPARTS_CAP
+        )
         heads[exact, kernels.OTHERS_BLOCK] += max(counterparts - kernels.FIRST_BLOCK, 0)
         laid = part._replace(heads=heads, days=part.days[first:], counterparts=part.counterparts[first:])
         days, counterparts = days + len(laid.days), counterparts + len(laid.counterparts)
@@ -87,9 +92,10 @@ def lay_parts(parts: Iterable[HistoryArrays]) -> Iterator[HistoryArrays]:
 
 def join_parts(parts: Iterable[HistoryArrays], today: int) -> HistoryArrays:
     """Join parts to one table as of a day; at least one."""
-    _, *columns = zip(*lay_parts(parts), strict=True)
+    states, *columns = zip(*lay_parts(parts), strict=True)
     heads, days, counterparts = map(np.concatenate, columns)
-    state = build_state(today, len(heads), len(days), len(counterparts))
+    founded = np.max(states, axis=0)[kernels.FOUNDED :]
+    state = build_state(today, len(heads), len(days), len(counterparts), founded)
     return HistoryArrays(state, heads, days, counterparts)
 
 

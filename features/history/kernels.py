@@ -30,6 +30,10 @@ RATE_STRENGTH = 10.0
 """Number of known inspections after which the detection rate of a key weighs as much as the common rate (assumed)."""
 PRIOR_STRENGTH = 100.0
 """Number of known inspections after which the common detection rate weighs as much as the prior rate (assumed)."""
+HUB_ARRIVALS = 50
+"""Number of arrivals up to which a key joins its network. More consignments share only what strangers share: a forwarder, a hotel."""
+NETWORK_ARRIVALS = 1000
+"""Number of arrivals up to which two networks are merged: chance joins ever more of them as traffic grows."""
 ADDED_ARRIVALS = 5.0
 """Added to the consignments of a key when its detections are divided by them: one in one is no certainty (assumed)."""
 PRIOR_RATES = (0.01, 0.01, 0.05)
@@ -48,8 +52,10 @@ NEW, ARRIVALS_IN, ARRIVALS_EVER, SINCE_FIRST, SINCE_LAST, DECAYED, VELOCITY = 0,
 COUNTERPARTS, INSPECTIONS, FINDS, SINCE_FIND, RATES, WIDTH = 12, 13, 15, 21, 22, 25
 SIDE_COUNT = 2
 EITHER = SIDE_COUNT
+NETWORKS_WIDTH = SIDE_COUNT * WIDTH
+"""Number of readings of the networks of the sides. They follow the readings of all keys."""
 SIDES_WIDTH = (SIDE_COUNT + 1) * TARGETS
-"""Number of readings of each side and of either side. They follow the readings of all keys."""
+"""Number of readings of each side and of either side. They follow those of the networks."""
 NO_SIDE = -1
 
 STEP = np.dtype("<i4,<i4,<i8,<i8,<i4,<i4")
@@ -59,14 +65,16 @@ REMOVE, READ_ONLY, ADD, RESTORE = range(-1, 3)
 """Changes of a step: -1, nothing, +1, and +1 again after a `REMOVE` of the same event. `RESTORE` leaves no trace: it needs no
 room, and a key without another event is not a new one."""
 
-# The head of a key: 14 int32. Its arrivals and its results are two *series* of day tiles. A series of a single day needs no
+# The head of a key: 16 int32. Its arrivals and its results are two *series* of day tiles. A series of a single day needs no
 # tile: the head has the counts of that day, and the day in place of the block.
 KEY_LOW, KEY_HIGH, FIRST_ARRIVAL, EVER = range(4)
 SERIES = EVER + COUNTERS
 BLOCK, SIZE = 0, 1
 OTHERS_BLOCK = SERIES + 4
 OTHERS = OTHERS_BLOCK + 1
-HEAD_WORDS = OTHERS + 1
+LINK_LOW, LINK_HIGH = OTHERS + 1, OTHERS + 2
+"""Words of the number of the network that a key belongs to, or into which a network was merged; 0 for none."""
+HEAD_WORDS = LINK_HIGH + 1
 OF_ARRIVALS, OF_RESULTS = 0, 1
 ROOM_BITS = 4
 """Bits of the room in SIZE. SIZE is the number of used tiles times 16, plus the room: 0 for no block, r for a block of 1 << r tiles."""
@@ -79,7 +87,7 @@ NO_BLOCK = 0
 FIRST_BLOCK = COUNTERS
 
 NO_DAY = -(2**31)
-NO_PLACE = -1
+NO_PLACE, NO_KEY = -1, -2
 TOTALS_PLACE = 0
 """Place of the key that counts every known result. The common rates are computed from it."""
 HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -89,7 +97,9 @@ LOW_WORD, WORD_BITS = np.uint64(0xFFFFFFFF), np.uint64(32)
 # The state of the table: the used size of each store, and the heads of the lists of free blocks, by room.
 FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED, FREE_TILES = range(6)
 FREE_OTHERS = FREE_TILES + 2 * (MAX_ROOM + 1)
-STATE_SIZE = FREE_OTHERS + 4
+FOUNDED = FREE_OTHERS + 4
+"""Position of the number of networks founded so far, for each side."""
+STATE_SIZE = FOUNDED + SIDE_COUNT
 
 PREFETCH_STEPS = 16
 """Number of steps whose keys are looked up together."""
@@ -131,6 +141,12 @@ class HistoryArrays(NamedTuple):
         return keys
 
     @property
+    def links(self) -> Keys:
+        """Return a view of the numbers of the networks to which the keys are linked, 0 for none."""
+        links: Keys = self.heads.view(np.uint64)[:, LINK_LOW // 2]
+        return links
+
+    @property
     def today(self) -> int:
         """Return the latest day of any event."""
         return int(self.state[TODAY])
@@ -147,12 +163,14 @@ def apply_steps(
     slots: Slots,
     table: HistoryArrays,
     sides: NDArray[np.int64],
+    joins: NDArray[np.int64],
     ahead: NDArray[np.int64],
     touched: NDArray[np.int64],
+    removed: Keys,
     common: NDArray[np.float64],
 ) -> Number:
     """Apply the steps from `start` on. Return the number of the step that was reached, or -1 - number of a bad step."""
-    kinds = keys.shape[1]
+    kinds, networks = keys.shape[1], count_networks(joins)
     for number in range(start, len(steps)):
         turn = (number - start) % PREFETCH_STEPS
         if turn == 0:
@@ -165,7 +183,7 @@ def apply_steps(
         counter, change = np.int64(step.counter), np.int64(step.change)
         if today < day or today < table.state[TODAY] or row < 0 or row >= len(keys) or out_row >= len(out):
             return -1 - number
-        new = 0
+        new = networks
         for kind in range(kinds):
             if places[kind] == NO_PLACE and turn > 0:  # it may have been added since
                 places[kind] = _find_place(slots, table, keys[row, kind])
@@ -177,15 +195,24 @@ def apply_steps(
         arrival = counter == ARRIVALS and READ_ONLY <= change <= ADD
         if arrival and out_row >= 0:
             _read_common(table, day, today, common)
-            for kind in range(kinds):
+            for kind in range(len(sides)):
                 column = at + kind * WIDTH
                 if keys[row, kind] == 0:
                     out[out_row, column : column + WIDTH] = np.nan
                 else:
                     _read_key(table, places[kind], day, today, common, out[out_row], column)
+            _find_networks(slots, table, joins, places, today, touched[turn])
+            for side in range(SIDE_COUNT):
+                column = at + (len(sides) + side) * WIDTH
+                network = _choose_network(table, joins, np.int64(side), keys[row], touched[turn])
+                if network == NO_KEY:
+                    out[out_row, column : column + WIDTH] = np.nan
+                else:
+                    _read_key(table, network, day, today, common, out[out_row], column)
             _read_sides(sides, out[out_row], at)
         if change == READ_ONLY or day < today - REMEMBERED_DAYS:
             continue
+        _find_networks(slots, table, joins, places, today, touched[turn])
         for kind in range(kinds):
             if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change != ADD):
                 continue
@@ -194,6 +221,18 @@ def apply_steps(
             _update_count(table, places[kind], day, counter, change)
             if arrival and counterparts[row, kind] != 0:
                 _add_counterpart(table, places[kind], counterparts[row, kind])
+        if arrival:
+            for side in range(SIDE_COUNT):
+                _join_networks(slots, table, joins, np.int64(side), places, day, touched[turn])
+        else:
+            series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
+            if change == RESTORE:
+                _find_removed(slots, table, removed[series], touched[turn])
+            elif change == REMOVE:
+                _keep_removed(table, removed[series], touched[turn])
+            for kind in range(kinds):
+                if touched[turn, kind] != NO_PLACE:
+                    _update_count(table, touched[turn, kind], day, counter, change)
         if counter != ARRIVALS:
             _update_count(table, np.int64(TOTALS_PLACE), day, counter, change)
             common[COMMON_DAY] = np.nan
@@ -231,15 +270,201 @@ def _prefetch_places(
                 touched[turn, kind] += np.int64(table.counterparts[table.heads[place, OTHERS_BLOCK]])
 
 
+@entry_point
+def count_networks(joins: NDArray[np.int64]) -> Number:
+    """Count the networks that an arrival can found: one for each side that a kind joins."""
+    count = 0
+    for side in range(SIDE_COUNT):
+        for kind in range(len(joins)):
+            if joins[kind] == side:
+                count += 1
+                break
+    return count
+
+
+@entry_point
+def compute_room_of_step(kinds: Number) -> Number:
+    """Compute the most words of tiles that a step can need: a wider block for each key and the totals, and for the networks that it merges."""
+    return (3 * kinds + 1) * MAX_DAYS_WORDS
+
+
 @kernel
 def _has_room(slots: Slots, table: HistoryArrays, new: Number, kinds: Number) -> Number:
     """Check if there is room for the new keys, and for the most that the blocks of all keys of a step can need."""
     return (
         table.state[HEADS_USED] + new <= len(table.heads)
         and 2 * (table.state[HEADS_USED] + new) <= len(slots)
-        and table.state[DAYS_USED] + (kinds + 1) * MAX_DAYS_WORDS <= len(table.days)
+        and table.state[DAYS_USED] + compute_room_of_step(kinds) <= len(table.days)
         and table.state[OTHERS_USED] + kinds * MAX_EXACT_COUNTERPARTS <= len(table.counterparts)
     )
+
+
+# Networks: the keys of a side that consignments have in common, one after the other. A network is a key itself, with a number for a name. Its
+# members, and the networks that were merged into it, link to it. Those keep their counts, so that they are remembered as long as a member.
+
+
+@kernel
+def _find_networks(
+    slots: Slots,
+    table: HistoryArrays,
+    joins: NDArray[np.int64],
+    places: NDArray[np.int64],
+    today: Number,
+    networks: NDArray[np.int64],
+) -> None:
+    """Find the network of each key of a step that joins one; NO_PLACE if it has none, or an earlier key has the same."""
+    for kind in range(len(joins)):
+        networks[kind] = NO_PLACE
+        if joins[kind] == NO_SIDE or places[kind] == NO_PLACE or not _joins(table, places[kind], today):
+            continue
+        network = _follow_links(slots, table, places[kind], today)
+        for earlier in range(kind):
+            if networks[earlier] == network:
+                network = np.int64(NO_PLACE)
+        networks[kind] = network
+
+
+@kernel
+def _joins(table: HistoryArrays, place: Number, today: Number) -> Number:
+    """Check if a key is remembered, and shared by few enough to join a network."""
+    return table.heads[place, EVER + ARRIVALS] <= HUB_ARRIVALS and _is_remembered(table, place, today)
+
+
+@kernel
+def _follow_links(slots: Slots, table: HistoryArrays, place: Number, today: Number) -> Number:
+    """Return the network that a key, or a merged network, belongs to; NO_PLACE if there is none, or it is forgotten."""
+    network = np.int64(NO_PLACE)
+    while True:
+        link = _get_number(table, place, LINK_LOW)
+        if link == 0:
+            return network
+        place = _find_place(slots, table, link)
+        if place == NO_PLACE or not _is_remembered(table, place, today):
+            return np.int64(NO_PLACE)
+        network = place
+
+
+@kernel
+def _get_number(table: HistoryArrays, place: Number, low: Number) -> Number:
+    """Return the key of a head, or its link, from two of its words."""
+    word = np.uint64(table.heads[place, low]) & LOW_WORD
+    return word | (np.uint64(table.heads[place, low + 1]) & LOW_WORD) << WORD_BITS
+
+
+@kernel
+def _set_link(table: HistoryArrays, place: Number, network: Number) -> None:
+    table.heads[place, LINK_LOW] = table.heads[network, KEY_LOW]
+    table.heads[place, LINK_HIGH] = table.heads[network, KEY_HIGH]
+
+
+@kernel
+def _choose_network(
+    table: HistoryArrays, joins: NDArray[np.int64], side: Number, keys: Keys, networks: NDArray[np.int64]
+) -> Number:
+    """Choose the network of a side that is read: the one with the most NPS, then other finds, then arrivals; NO_KEY if no key joins one."""
+    chosen = np.int64(NO_KEY)
+    for kind in range(len(joins)):
+        if joins[kind] == side and keys[kind] != 0:
+            chosen = max(chosen, np.int64(NO_PLACE))
+            if networks[kind] != NO_PLACE and _has_more(table, networks[kind], chosen):
+                chosen = networks[kind]
+    return chosen
+
+
+@kernel
+def _has_more(table: HistoryArrays, network: Number, other: Number) -> Number:
+    for counter in (NPS, CONTROLLED_DRUG, OTHER_OFFENCE, ARRIVALS):
+        if other == NO_PLACE or table.heads[network, EVER + counter] > table.heads[other, EVER + counter]:
+            return True
+        if table.heads[network, EVER + counter] < table.heads[other, EVER + counter]:
+            return False
+    return False
+
+
+@kernel
+def _join_networks(
+    slots: Slots,
+    table: HistoryArrays,
+    joins: NDArray[np.int64],
+    side: Number,
+    places: NDArray[np.int64],
+    day: Number,
+    networks: NDArray[np.int64],
+) -> None:
+    """Merge the networks of the keys of an arrival on a side, or found one; count the arrival in them, and link the keys that have none."""
+    today, root, joined = table.state[TODAY], np.int64(NO_PLACE), False
+    for kind in range(len(joins)):
+        if joins[kind] == side and places[kind] != NO_PLACE and _joins(table, places[kind], today):
+            root, joined = (
+                _merge_networks(table, root, _follow_links(slots, table, places[kind], today)),
+                True,
+            )
+    if not joined:
+        return
+    if root == NO_PLACE:
+        table.state[FOUNDED + side] += 1
+        number = SIDE_COUNT * table.state[FOUNDED + side] + side
+        root = _add_key(slots, table, np.uint64(number) * HASH_FACTOR)
+    _update_count(table, root, day, np.int64(ARRIVALS), np.int64(ADD))
+    _find_networks(slots, table, joins, places, today, networks)
+    for kind in range(len(joins)):
+        if joins[kind] != side or places[kind] == NO_PLACE or not _joins(table, places[kind], today):
+            continue
+        network = _follow_links(slots, table, places[kind], today)
+        if network == NO_PLACE:
+            table.heads[root, OTHERS] = min(table.heads[root, OTHERS] + 1, COUNTERPARTS_CAP)
+            network = root
+        _set_link(table, places[kind], network)
+        if networks[kind] != NO_PLACE and network != root:
+            _update_count(table, network, day, np.int64(ARRIVALS), np.int64(ADD))
+
+
+@kernel
+def _merge_networks(table: HistoryArrays, root: Number, other: Number) -> Number:
+    """Add the counts of the smaller of two networks to the larger one and link it, unless they are too large; return the larger one."""
+    if other in (root, NO_PLACE):
+        return root
+    if root == NO_PLACE:
+        return other
+    if table.heads[other, EVER + ARRIVALS] > table.heads[root, EVER + ARRIVALS]:
+        root, other = other, root
+    if table.heads[root, EVER + ARRIVALS] + table.heads[other, EVER + ARRIVALS] > NETWORK_ARRIVALS:
+        return root
+    for series in range(2):
+        _expand_series(table, root, series)
+        block, used, _ = _expand_series(table, other, series)
+        words = _get_tile_words(series)
+        gone = _count_old_days(table, series, block, used, table.state[TODAY])
+        for old in range(block + gone * words, block + used * words, words):
+            new = _find_tile(table, root, series, np.int64(table.days[old]), True)
+            for word in range(1, words):
+                table.days[new + word] += table.days[old + word]
+    for counter in range(COUNTERS):
+        table.heads[root, EVER + counter] += table.heads[other, EVER + counter]
+    first = np.int64(table.heads[other, FIRST_ARRIVAL])
+    if first != NO_DAY:
+        _update_first_day(table, root, first, np.int64(ADD))
+    table.heads[root, OTHERS] = min(table.heads[root, OTHERS] + table.heads[other, OTHERS], COUNTERPARTS_CAP)
+    _set_link(table, other, root)
+    return root
+
+
+@kernel
+def _keep_removed(table: HistoryArrays, removed: Keys, networks: NDArray[np.int64]) -> None:
+    """Keep the networks from which an event was removed, because the event may be restored."""
+    for kind in range(len(networks)):
+        removed[kind] = 0
+        if networks[kind] != NO_PLACE:
+            removed[kind] = _get_number(table, networks[kind], KEY_LOW)
+
+
+@kernel
+def _find_removed(slots: Slots, table: HistoryArrays, removed: Keys, networks: NDArray[np.int64]) -> None:
+    """Find the networks from which the event that is restored was removed."""
+    for kind in range(len(networks)):
+        networks[kind] = NO_PLACE
+        if removed[kind] != 0:
+            networks[kind] = _find_place(slots, table, removed[kind])
 
 
 # Places of keys.
@@ -339,9 +564,9 @@ def _free_blocks(table: HistoryArrays, place: Number) -> None:
         block, _, room = _get_series(table, place, series)
         if room > 0:
             _free_tiles(table, series, block, room)
-    count = np.int64(table.heads[place, OTHERS])
-    if 0 < count < COUNTERPARTS_CAP:
-        _free_others(table, np.int64(table.heads[place, OTHERS_BLOCK]), _compute_room(count))
+    count, block = np.int64(table.heads[place, OTHERS]), np.int64(table.heads[place, OTHERS_BLOCK])
+    if block != NO_BLOCK and count < COUNTERPARTS_CAP:
+        _free_others(table, block, _compute_room(count))
 
 
 # Counting.
@@ -361,12 +586,14 @@ def _update_count(table: HistoryArrays, place: Number, day: Number, counter: Num
         block, used = day, 1
         _set_series(table, place, series, day, 1, 0)
     if room == 0 and used > 0 and block == day:
+        if amount < 0 and table.heads[place, EVER + counter] == 0:  # a network never counted the event
+            return
         table.heads[place, EVER + counter] += amount
         if _is_empty(table.heads[place], EVER + series, _get_tile_words(series) - 1):
             _set_series(table, place, series, 0, 0, 0)
     else:
         tile = _find_tile(table, place, series, day, change > 0)
-        if tile == NO_PLACE:
+        if tile == NO_PLACE or (amount < 0 and table.days[tile + 1 + counter - series] == 0):
             return
         table.heads[place, EVER + counter] += amount
         table.days[tile + 1 + counter - series] += amount
@@ -415,12 +642,15 @@ def _find_tile(table: HistoryArrays, place: Number, series: Number, day: Number,
 
 @kernel
 def _expand_series(table: HistoryArrays, place: Number, series: Number) -> Any:
-    """Write the tile of a series of one day, and return the new series."""
-    day, _, _ = _get_series(table, place, series)
-    block = _allocate_tiles(table, series, 1)
-    _write_tile(table, place, series, day, block)
-    _set_series(table, place, series, block, 1, 1)
-    return block, 1, 1
+    """Return a series, with a block for its tiles."""
+    block, used, room = _get_series(table, place, series)
+    if room > 0:
+        return block, used, room
+    day, block = block, _allocate_tiles(table, series, 1)
+    if used > 0:
+        _write_tile(table, place, series, day, block)
+    _set_series(table, place, series, block, used, 1)
+    return block, used, np.int64(1)
 
 
 @kernel
@@ -680,7 +910,7 @@ def _read_arrivals(
 @kernel
 def _read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
     """Write the most detections per consignment of any key of each side, and of either side, for each target."""
-    first = at + len(sides) * WIDTH
+    first = at + len(sides) * WIDTH + NETWORKS_WIDTH
     out[first : first + SIDES_WIDTH] = np.nan
     for kind in range(len(sides)):
         column = at + kind * WIDTH
@@ -771,7 +1001,8 @@ def copy_keys(
                 _set_series(new, row, series, block, (end - begin) // words, room)
             ends[0] += words << room if room > 0 else 0
         count = np.int64(table.heads[place, OTHERS])
-        exact = count if count < COUNTERPARTS_CAP else 0
+        listed = table.heads[place, OTHERS_BLOCK] != NO_BLOCK and count < COUNTERPARTS_CAP
+        exact = count if listed else 0
         if copies:
             new.heads[row, OTHERS_BLOCK] = ends[1] if exact > 0 else 0
             _copy_sorted(
@@ -828,6 +1059,4 @@ def fill_slots(slots: Slots, table: HistoryArrays) -> None:
     """Fill the slots from the keys of the heads."""
     slots[:] = 0
     for place in range(TOTALS_PLACE + 1, table.state[HEADS_USED]):
-        low = np.uint64(table.heads[place, KEY_LOW]) & LOW_WORD
-        key = low | (np.uint64(table.heads[place, KEY_HIGH]) & LOW_WORD) << WORD_BITS
-        _fill_slot(slots, key, place)
+        _fill_slot(slots, _get_number(table, place, KEY_LOW), place)

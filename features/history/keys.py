@@ -16,10 +16,11 @@ from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
+from features.normalization.addresses import find_door
 from features.normalization.letters import fold_to_ascii
 from features.normalization.normal_forms import NormalForms
 
-KEYS_VERSION = 3
+KEYS_VERSION = 4
 """Version of normal forms and keys. Increase it when one of them changes: the service then recomputes the keys of its log."""
 
 PRODUCT, PRODUCT_DIGITS = "hs_code[:6]", 6
@@ -29,7 +30,8 @@ _PART_SEPARATOR = "\x1f"
 _POSITIVE_ZERO = 0.0
 """Added to a number, it turns -0.0 into 0.0."""
 _NUMBER = np.dtype("<u8")
-_FORMS = {name: place for place, name in enumerate((*NormalForms._fields[:8], "hs_code", PRODUCT))}
+_DOORS = ("sender_door", "consignee_door")
+_FORMS = {name: place for place, name in enumerate((*NormalForms._fields[:8], "hs_code", PRODUCT, *_DOORS))}
 """Parts whose normal form joins several columns or corrects their spelling, and their place in the texts of a consignment."""
 
 
@@ -38,16 +40,19 @@ class KeyKind(msgspec.Struct, frozen=True):
 
     name: str
     noun: str
-    counterpart: str | None
-    parts: tuple[str, ...]
+    counterpart: str | None = None
+    parts: tuple[str, ...] = ()
     optional: frozenset[str] = frozenset()
     side: str | None = None
+    joins: bool = False
+    read: bool = True
     theme: str = "goods"
 
 
 def list_key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
-    """List the kinds of keys: the built-in kinds, then the kinds of the configuration, in order."""
-    kinds = COMMON_KINDS + tuple(_build_declared_kind(columns) for columns in config.history.keys)
+    """List the kinds of keys: the built-in kinds, the kinds of the configuration in order, and those that are not read."""
+    declared = (_build_declared_kind(columns) for columns in config.history.keys)
+    kinds = tuple(sorted((*COMMON_KINDS, *declared), key=lambda kind: not kind.read))
     names = [kind.name for kind in kinds]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
@@ -110,7 +115,7 @@ class KeyBuilder:
         counterparts[:, self._paired] = keys[:, self._counterparts]
 
     def _compute_digests(self, c: Consignment, forms: NormalForms) -> list[bytes]:
-        texts = [*forms[: len(_FORMS) - 1], forms.hs[:PRODUCT_DIGITS]]
+        texts = [*forms[:8], forms.hs, forms.hs[:PRODUCT_DIGITS], *map(find_door, forms[1:6:4])]
         texts += [_read_column(getattr(c, name, None), optional) for name, optional in self._columns]
         values = [
             texts[places[0]] if len(places) == 1 else _join_parts(texts, places, required)

@@ -36,16 +36,24 @@ SIDE_READINGS = _read_readings("side")
 """Readings over all keys of a side, and of both sides: the most known detections per consignment of any key."""
 SIDES = ("sender", "consignee")
 """Parties that are identified by several keys: a name is changed more easily than name, address and phone together."""
+NETWORKS = tuple(f"{side}_network" for side in SIDES)
+"""The parties that share a house, phone, e-mail or account with a side, or with others who do."""
 EITHER = "either"
 """The party with the higher value."""
 
 
 def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
-    """Build the history features: every reading of each kind of key, then the readings of the sides."""
+    """Build the history features: every reading of each kind of key and of the networks, then the readings of the sides."""
     return (
         *(
             Feature(f"history.{kind.name}.{name}", unit, _choose_theme(kind, meaning))
             for kind in kinds
+            if kind.read
+            for name, unit, meaning in READINGS
+        ),
+        *(
+            Feature(f"history.{network}.{name}", unit, "finds" if meaning == "finds" else "links")
+            for network in NETWORKS
             for name, unit, meaning in READINGS
         ),
         *(

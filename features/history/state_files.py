@@ -36,7 +36,7 @@ from features.history.kept_state import (
     StateSegment,
 )
 from features.history.kept_table import build_state, join_parts, lay_parts
-from features.history.kernels import HistoryArrays
+from features.history.kernels import FOUNDED, SIDE_COUNT, HistoryArrays
 
 MANIFEST_NAME = "manifest.json"
 RESTORE = "restore the folder from a backup, or remove it to use the state before"
@@ -270,16 +270,17 @@ def load_table(folder: Path, name: str) -> HistoryArrays:
 
 def write_table(folder: Path, name: str, parts: Iterable[HistoryArrays], today: int) -> None:
     """Write the arrays of a table of history as of a day, which is given in parts; at least one."""
-    sizes = [0, 0, 0]
+    sizes, founded = [0, 0, 0], np.zeros(SIDE_COUNT, dtype=np.int64)
     with ExitStack() as stack:
         paths = (folder / f"{name}.{array}.npy" for array in HistoryArrays._fields[1:])
         writers = [stack.enter_context(_open_array_writer(path)) for path in paths]
         for part in lay_parts(parts):
+            founded = np.maximum(founded, part.state[FOUNDED:])
             arrays: tuple[NDArray[Any], ...] = (part.heads, part.days, part.counterparts)
             for place, array in enumerate(arrays):
                 writers[place](array)
                 sizes[place] += len(array)
-    _write_array(folder / f"{name}.state.npy", build_state(today, *sizes))
+    _write_array(folder / f"{name}.state.npy", build_state(today, *sizes, founded))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:

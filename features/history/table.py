@@ -38,21 +38,23 @@ class History:
     def __init__(
         self, kinds: tuple[KeyKind, ...], *, capacity: int = 1 << 16, max_keys: int | None = None
     ) -> None:
-        if max_keys is not None and max_keys < len(kinds):
+        self._joins, self._sides = number_joins(kinds), number_sides(kinds)
+        self._new_keys = len(kinds) + kernels.count_networks(self._joins)
+        if max_keys is not None and max_keys < self._new_keys:
             raise BadSetting(
                 "history has no room for a single consignment",
                 got=f"max_keys {max_keys}",
-                expected=f"at least {len(kinds)}; a million or more is usual",
+                expected=f"at least {self._new_keys}; a million or more is usual",
             )
         self.kinds = kinds
         self.features = build_history_features(kinds)
-        self._sides = number_sides(kinds)
         self.max_keys = max_keys
         self._most_heads = None if max_keys is None else max_keys + kernels.TOTALS_PLACE + 1
         self._swept_on = self._full_on = kernels.NO_DAY
         places = np.zeros((2, kernels.PREFETCH_STEPS, len(kinds)), dtype=np.int64)
-        self._scratch = places[0], places[1], np.full(kernels.COMMON_TODAY + 1, np.nan)
-        heads = _limit_size(max(capacity, len(kinds)) + kernels.TOTALS_PLACE + 1, self._most_heads)
+        removed = np.zeros((2, len(kinds)), dtype=np.uint64)
+        self._scratch = places[0], places[1], removed, np.full(kernels.COMMON_TODAY + 1, np.nan)
+        heads = _limit_size(max(capacity, self._new_keys) + kernels.TOTALS_PLACE + 1, self._most_heads)
         self._slots = np.zeros(_compute_slots_needed(heads), dtype=np.uint32)
         self._table = HistoryArrays(
             build_state(kernels.NO_DAY, kernels.TOTALS_PLACE + 1, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK),
@@ -69,7 +71,7 @@ class History:
     @property
     def width(self) -> int:
         """Return the number of readings of one consignment."""
-        return len(self.kinds) * kernels.WIDTH + kernels.SIDES_WIDTH
+        return len(self._sides) * kernels.WIDTH + kernels.NETWORKS_WIDTH + kernels.SIDES_WIDTH
 
     @property
     def today(self) -> int:
@@ -92,7 +94,7 @@ class History:
         self._check_arrays(steps, keys, counterparts, rows)
         done = 0
         while done < len(steps):
-            table = self._slots, self._table, self._sides, *self._scratch
+            table = self._slots, self._table, self._sides, self._joins, *self._scratch
             reached = kernels.apply_steps(steps, done, keys, counterparts, rows, at, *table)
             if reached < 0:
                 raise ValueError(f"bad step {-reached - 1}: {steps[-reached - 1]}")
@@ -102,12 +104,12 @@ class History:
 
     def reserve(self, today: int) -> None:
         """Make room for the keys of one more consignment on the day `today`; if there is none, raise `ServiceFault` and change nothing."""
-        if self._used_heads + len(self.kinds) > len(self._table.heads):
+        if self._used_heads + self._new_keys > len(self._table.heads):
             self._make_room_for_heads(today)
 
     def has_room(self, consignments: int) -> bool:
         """Check if the keys of this many more consignments are sure to fit within `max_keys`."""
-        needed = self._used_heads + consignments * len(self.kinds)
+        needed = self._used_heads + consignments * self._new_keys
         return self._most_heads is None or needed <= self._most_heads
 
     def purge_forgotten(self) -> None:
@@ -170,7 +172,7 @@ class History:
     def _grow_blocks(self) -> bool:
         """Make room for the most tiles and counterparts that one step can need; return False if there was enough."""
         table, kinds = self._table, len(self.kinds)
-        days = int(table.state[kernels.DAYS_USED]) + (kinds + 1) * kernels.MAX_DAYS_WORDS
+        days = int(table.state[kernels.DAYS_USED]) + kernels.compute_room_of_step(kinds)
         others = int(table.state[kernels.OTHERS_USED]) + kinds * kernels.MAX_EXACT_COUNTERPARTS
         if len(table.days) >= days and len(table.counterparts) >= others:
             return False
@@ -180,14 +182,14 @@ class History:
 
     def _make_room_for_heads(self, today: int) -> None:
         """Purge the keys that are forgotten on the day `today`, and then grow. Raise before anything is changed."""
-        needed = self._used_heads + len(self.kinds)
+        needed = self._used_heads + self._new_keys
         bounded = self._most_heads is not None and needed > self._most_heads
         if bounded and not self._would_make_room(needed, today):
             raise self._make_full_fault()
         if bounded or today - self._swept_on >= SWEEP_DAYS:
             self._table.state[kernels.TODAY] = max(today, self.today)
             self.purge_forgotten()
-            needed = self._used_heads + len(self.kinds)
+            needed = self._used_heads + self._new_keys
         if not bounded and needed + _compute_growth(self._table.heads) > len(self._table.heads):
             _grow_store(self._table.heads, max(needed, len(self._table.heads) + 1), self._most_heads)
             if len(self._slots) < _compute_slots_needed(len(self._table.heads)):
@@ -211,15 +213,24 @@ class History:
         return ServiceFault(
             "history is full",
             got=f"{len(self)} keys in use",
-            expected=f"room for the {len(self.kinds)} keys of one more consignment"
+            expected=f"room for the {self._new_keys} keys of one more consignment"
             + ("" if self.max_keys is None else f" within {self.max_keys}"),
             todo="raise NPSRISK_MAX_HISTORY_KEYS if memory allows; a key takes about 120 bytes",
         )
 
 
 def number_sides(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
-    """Return the number of the side of each kind, NO_SIDE if it has none."""
-    return np.array([kernels.NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
+    """Return the number of the side of each kind that is read, NO_SIDE if it has none."""
+    return np.array([_number_side(kind) for kind in kinds if kind.read], np.int64)
+
+
+def number_joins(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
+    """Return the number of the side whose network each kind joins, NO_SIDE if it joins none."""
+    return np.array([_number_side(kind) if kind.joins else kernels.NO_SIDE for kind in kinds], np.int64)
+
+
+def _number_side(kind: KeyKind) -> int:
+    return kernels.NO_SIDE if kind.side is None else SIDES.index(kind.side)
 
 
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)

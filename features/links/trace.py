@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, US_PER_DAY, convert_us_to_day
+from features.history.kernels import HUB_ARRIVALS
 from features.history.ordering import ArrivalEvents, Outcomes, to_arrow_strings
 from features.links.identifiers import ADDRESS, LINK_IDENTIFIERS, NAME_AND_ADDRESS, LinkNumbers
 from features.links.known import NONE, KnownConsignments, find_known
@@ -38,7 +39,7 @@ class TraceLimits(NamedTuple):
 
     depth: int = 2
     consignments: int = 200
-    sharing: int = 50  # an identifier that more consignments had in the last 365 days is no link
+    sharing: int = HUB_ARRIVALS  # an identifier that more consignments had in the last 365 days is no link
 
 
 class LinkedConsignment(NamedTuple):

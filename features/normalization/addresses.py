@@ -28,7 +28,9 @@ _STREET_ENDINGS = ("strasse", "straat", "str")
 _KOREAN_ENDINGS = ("daero", "ro", "gil", "gu")
 _KOREAN_FLAT = re.compile(r"\b(?:(\d+)dong[ ,]+)?(\d+)ho\b")
 _ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)?")
-_NUMBERED_WORDS = frozenset(("apt", "fl", "bldg", "blk"))
+_IN_A_BUILDING = ("apt", "fl", "bldg", "blk")
+_NUMBERED_WORDS = frozenset(_IN_A_BUILDING)
+_DIGITS = re.compile(r"\d+")
 _EXCLUDED_WORDS = frozenset(("", ","))
 _US_ZIP_LENGTH = 5
 _CACHED_CITIES = 1 << 14
@@ -71,6 +73,28 @@ def normalize_address(
         repeated.update(postcode.lower().split())
     kept = words - repeated or words
     return f"{home}|{code or ''.join(town)}|{' '.join(sorted(kept))}"
+
+
+def find_door(address: str) -> str:
+    """Reduce a normal form to country, postcode (else city), numbers without flat and floor, and two letters of the street's longest word.
+
+    Examples
+    --------
+    >>> find_door("GB|e16an|12 apt3 harbour st")
+    'GB|e16an|12|ha'
+    """
+    if not address:
+        return ""
+    home, code, words = address.split("|", 2)
+    numbers: list[str] = []
+    name = ""
+    for word in words.split():
+        found = _DIGITS.findall(word)
+        if found and not word.startswith(_IN_A_BUILDING):
+            numbers += found
+        elif not found and len(word) > len(name):
+            name = word
+    return f"{home}|{code}|{' '.join(sorted(numbers))}|{name[:2]}" if numbers else address
 
 
 def split_street_words(address: str, home: str) -> set[str]:

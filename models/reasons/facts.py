@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.history.kernels import ADDED_ARRIVALS
 from features.history.keys import COMMON_KINDS
-from features.history.readings import READINGS
+from features.history.readings import NETWORKS, READINGS
 from features.spec import Spec
 from models.formats import format_number, format_rate
 from models.reasons.row_view import RowView, SpecTables
@@ -23,7 +23,8 @@ TARGETS = ("nps", "controlled_drug", "any_offence")
 MEANINGS = {reading.name: reading.meaning for reading in READINGS}
 KINDS = {kind.name: kind for kind in COMMON_KINDS}
 PAIRS = ("pair", "address_pair")
-OF_PARTIES = [kind.name for kind in COMMON_KINDS if kind.side or kind.name in PAIRS]
+OF_PARTIES = [kind.name for kind in COMMON_KINDS if kind.read and (kind.side or kind.name in PAIRS)]
+OF_PARTIES += NETWORKS
 NEVER_ABSENT = (
     *("alerts.", "quality.", "route.identifier", "route.check_digit", "route.master_differs"),
     *("goods.name_family", "goods.text_family", "goods.hs_family"),

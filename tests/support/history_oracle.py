@@ -5,6 +5,7 @@ It reads the same worlds as the product (rows of arrivals and outcomes) and know
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
@@ -18,6 +19,9 @@ REMEMBERED_DAYS = 366
 FINDS = {"nps", "controlled_drug", "other_offence"}
 FINAL = FINDS | {"clear"}
 EVERYBODY = ("everybody", 0)
+MOST_ARRIVALS = 50
+"""A key of more arrivals joins no network."""
+LARGEST_NETWORK = 1000
 NAMES = tuple(reading.name for reading in READINGS)
 TARGETS = ({"nps"}, {"controlled_drug"}, FINDS)
 
@@ -122,6 +126,30 @@ class Known:
     days: list[int] = field(default_factory=list)
 
 
+class Network:
+    """The parties that share keys one after the other: what is counted of them by day, and into which network it was merged."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[int, str]] = Counter()
+        self.members = 0
+        self.into: Network | None = None
+
+    @property
+    def events(self) -> "Events":
+        return {("", number, *event): event for number, event in enumerate(self.counts.elements())}
+
+    @property
+    def counterparts(self) -> set[int]:
+        return set(range(self.members))
+
+    def count(self, *finds: str) -> int:
+        return sum(count for (_, what), count in self.counts.items() if what in finds)
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        return tuple(self.count(what) for what in ("nps", "controlled_drug", "other_offence", "arrival"))
+
+
 @dataclass
 class Life:
     """One key from its first event on: what stands of it."""
@@ -129,6 +157,7 @@ class Life:
     events: Events = field(default_factory=dict)
     """-> (day, "arrival" or the result)."""
     counterparts: set[int] = field(default_factory=set)
+    network: Network | None = None
 
 
 class PlainHistory:
@@ -136,16 +165,19 @@ class PlainHistory:
 
     Parameters
     ----------
-    sides : tuple of str or None
-        The side of each kind of key.
+    sides, joins : tuple of str or None
+        The side of each kind of key, and the side whose network it joins.
     wanted : callable
         Which arrivals are read; the others are only counted.
     """
 
     def __init__(
-        self, sides: tuple[str | None, ...], wanted: Callable[[Arrival], bool] = lambda arrival: True
+        self,
+        sides: tuple[str | None, ...],
+        wanted: Callable[[Arrival], bool] = lambda arrival: True,
+        joins: tuple[str | None, ...] = (),
     ) -> None:
-        self.sides, self.wanted = sides, wanted
+        self.sides, self.wanted, self.joins = sides, wanted, joins
         self.lives: dict[tuple[Any, int], Life] = {}
         self.consignments: dict[str, Known] = {}
         self.today = -(10**9)
@@ -167,9 +199,9 @@ class PlainHistory:
         self.today = max(self.today, day)
         known = self.known(arrival.name)
         if is_late(arrival, known):
-            before = self.copied_lives(known)
+            before = deepcopy(self.lives)
             self.read_without(known, arrival, day)
-            self.lives.update(before)
+            self.lives = before
             return
         self.read_without(known, arrival, day)
         self.versions += 1
@@ -185,11 +217,6 @@ class PlainHistory:
         self.take_out(self.standing(known), known)
         if self.wanted(arrival):
             self.read.append((arrival, self.readings(arrival, day)))
-
-    def copied_lives(self, known: Known) -> dict[tuple[Any, int], Life]:
-        """The lives of all keys of a consignment, as they are now."""
-        keys = {key for what in self.standing(known) for key in self.keys_of(known, what)} & self.lives.keys()
-        return {key: Life(dict(self.lives[key].events), set(self.lives[key].counterparts)) for key in keys}
 
     def conclude(self, outcome: Outcome) -> None:
         day = outcome.visible_us // US_PER_DAY
@@ -234,16 +261,73 @@ class PlainHistory:
         self.put_in({what: event for what, event in after.items() if before.get(what) != event}, known)
 
     def put_in(self, events: Events, known: Known) -> None:
-        for what, event in events.items():
+        for what, event in self.remembered(events, known):
+            networks = self.networks_of(known)
             for key in self.keys_of(known, what):
-                if event[0] >= self.today - REMEMBERED_DAYS:
-                    self.life(key).events[what] = event
+                self.life(key).events[what] = event
+            if what[-1] == "arrival":
+                for side in ("sender", "consignee"):
+                    self.join(self.joining(known.arrival, side), event)
+            else:
+                for network in networks:
+                    network.counts[event] += 1
 
     def take_out(self, events: Events, known: Known) -> None:
-        for what, event in events.items():
+        for what, event in self.remembered(events, known):
+            for network in self.networks_of(known):
+                network.counts[event] = max(network.counts[event] - 1, 0)
             for key in self.keys_of(known, what):
-                if event[0] >= self.today - REMEMBERED_DAYS:
-                    assert self.life(key).events.pop(what) == event
+                assert self.life(key).events.pop(what) == event
+
+    def remembered(self, events: Events, known: Known) -> list[tuple[EventName, tuple[int, str]]]:
+        assert known.arrival is not None or not events
+        return [(what, event) for what, event in events.items() if event[0] >= self.today - REMEMBERED_DAYS]
+
+    def joining(self, arrival: Arrival | None, side: str) -> list[tuple[Any, int]]:
+        """The keys of a consignment that join the network of a side, if few share them."""
+        keys = () if arrival is None else arrival.keys
+        return [
+            (kind, key) for kind, key in enumerate(keys) if key and self.joins[kind : kind + 1] == (side,)
+        ]
+
+    def networks_of(self, known: Known) -> list[Network]:
+        keys = [key for side in ("sender", "consignee") for key in self.joining(known.arrival, side)]
+        return list(dict.fromkeys(network for key in keys if (network := self.network_of(key))))
+
+    def shares_with_few(self, key: tuple[Any, int]) -> bool:
+        life = self.lives.get(key, Life())
+        arrivals = sum(what == "arrival" for _, what in life.events.values())
+        return self.is_remembered(life) and arrivals <= MOST_ARRIVALS
+
+    def network_of(self, key: tuple[Any, int]) -> Network | None:
+        if not self.shares_with_few(key):
+            return None
+        network = self.lives[key].network
+        while network is not None and self.is_remembered(network):
+            if network.into is None:
+                return network
+            network = network.into
+        return None
+
+    def join(self, keys: list[tuple[Any, int]], event: tuple[int, str]) -> None:
+        """Count an arrival in the networks of its keys of a side, which become one, and link its other keys to it."""
+        keys = [key for key in keys if self.shares_with_few(key)]
+        root = None
+        for key in keys:
+            root = merge(root, self.network_of(key))
+        if not keys:
+            return
+        root = root or Network()
+        root.counts[event] += 1
+        counted = {root}
+        for key in keys:
+            network = self.network_of(key)
+            if network is None:
+                root.members = min(root.members + 1, 9)
+            network = self.lives[key].network = network or root
+            if network not in counted:
+                network.counts[event] += 1
+                counted.add(network)
 
     def keys_of(self, known: Known, what: EventName) -> list[tuple[Any, int]]:
         assert known.arrival is not None
@@ -253,10 +337,13 @@ class PlainHistory:
     def life(self, key: tuple[Any, int]) -> Life:
         """A key lives as long as a remembered day holds an event of it."""
         life = self.lives.get(key)
-        oldest = self.today - REMEMBERED_DAYS
-        if life is None or not any(day >= oldest for day, _ in reversed(life.events.values())):
+        if life is None or not self.is_remembered(life):
             life = self.lives[key] = Life()
         return life
+
+    def is_remembered(self, life: "Life | Network") -> bool:
+        oldest = self.today - REMEMBERED_DAYS
+        return any(day >= oldest for day, _ in reversed(life.events.values()))
 
     def readings(self, arrival: Arrival, day: int) -> list[float]:
         common = self.shares(self.counted(self.life(EVERYBODY), day), (0.01, 0.01, 0.05), 100.0)
@@ -267,6 +354,12 @@ class PlainHistory:
                 values += [reading[name] for name in NAMES]
             else:
                 values += [float("nan")] * len(NAMES)
+        for side in ("sender", "consignee"):
+            joining = self.joining(arrival, side)
+            networks = [network for key in joining if (network := self.network_of(key))]
+            found = max(networks, key=lambda network: network.rank, default=Life())
+            reading = self.reading(found, day, common)
+            values += [reading[name] if joining else float("nan") for name in NAMES]
         for sides in ({"sender"}, {"consignee"}, {"sender", "consignee"}):
             mine = [place for place in enumerate(arrival.keys) if place[1] and self.sides[place[0]] in sides]
             lives = [[what for _, what in self.life(place).events.values()] for place in mine]
@@ -274,7 +367,7 @@ class PlainHistory:
                 values.append(max((share(events, finds) for events in lives), default=float("nan")))
         return values
 
-    def counted(self, life: Life, day: int) -> list[str]:
+    def counted(self, life: Life | Network, day: int) -> list[str]:
         """The results known in the last 365 days."""
         oldest = self.today - REMEMBERED_DAYS
         return [
@@ -294,7 +387,7 @@ class PlainHistory:
             for find, share in zip(finds, common, strict=True)
         )
 
-    def reading(self, life: Life, day: int, common: tuple[float, ...]) -> dict[str, float]:
+    def reading(self, life: Life | Network, day: int, common: tuple[float, ...]) -> dict[str, float]:
         oldest = self.today - REMEMBERED_DAYS
         ever = list(life.events.values())
         remembered = [event for event in ever if event[0] >= oldest]
@@ -330,6 +423,17 @@ class PlainHistory:
         shares = self.shares(results, common, 10.0)
         values |= zip(("nps_rate", "controlled_drug_rate", "any_offence_rate"), shares, strict=True)
         return values
+
+
+def merge(root: Network | None, other: Network | None) -> Network | None:
+    """Add the counts of the smaller of two networks to the larger one, unless they are too large together."""
+    if root is None or other is None or root is other:
+        return root or other
+    small, large = sorted((other, root), key=lambda network: network.count("arrival"))
+    if small.count("arrival") + large.count("arrival") <= LARGEST_NETWORK:
+        large.counts.update(small.counts)
+        large.members, small.into = min(large.members + small.members, 9), large
+    return large
 
 
 def is_late(arrival: Arrival, known: Known) -> bool:

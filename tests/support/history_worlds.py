@@ -49,8 +49,10 @@ def moments(values: "Sequence[int | None] | object") -> "np.ndarray[tuple[int], 
     return np.array([NO_TIME if value is None else value for value in values], dtype=np.int64)  # type: ignore[attr-defined]
 
 
-def numbers(rows: Sequence[tuple[int, ...]]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
-    return np.array(rows, dtype=np.uint64).reshape(-1, len(KINDS))
+def numbers(
+    rows: Sequence[tuple[int, ...]], kinds: int = len(KINDS)
+) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
+    return np.array(rows, dtype=np.uint64).reshape(-1, kinds)
 
 
 def get_counted(history: History) -> dict[str, bytes]:

@@ -16,8 +16,8 @@ TODAY, BUCKETS = 19_783, 12
 def test_the_buckets_of_the_next_table_are_opened_one_at_a_time(tmp_path: Path) -> None:
     state = BucketState.split(None, TODAY, tmp_path, BUCKETS)
     for bucket in range(BUCKETS):
-        history, taken = state.start_history(KIND, bucket, np.empty(0, dtype=np.uint64))
-        state.write_counted(0, bucket, history, taken)
+        history, taken = state.start_history((KIND,), range(bucket, bucket + 1), np.empty(0, dtype=np.uint64))
+        state.write_counted(0, range(bucket, bucket + 1), history, taken)
         state.merge(1, bucket)
     files = []
     keys = []

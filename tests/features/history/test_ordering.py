@@ -1,7 +1,7 @@
 """History never sees the future, and batch, one by one and the plain definition agree to the last bit."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, as_floats, in_order
+from support.history_runs import batch, list_sides, one_by_one, oracle, restarted, same
 from support.history_worlds import (
     GAPS,
     KINDS,
     ROW,
     START,
     arrivals_of,
-    copy_arrays,
-    get_counted,
     numbers,
     outcomes_of,
     process_table,
@@ -26,93 +25,16 @@ from support.history_worlds import (
 )
 
 from consignments.timestamps import NO_TIME
-from features.history.kernels import WIDTH
+from features.history.kernels import NETWORKS_WIDTH, WIDTH
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.ordering import ARRIVAL, CANCELLATION, OUTCOME, order_events
 from features.history.readings import READINGS
 from features.history.table import History
 from features.history.table_fold import TableFold
 
-SIDES_AT = len(KINDS) * WIDTH
-SIDES_OF_KINDS = tuple(kind.side for kind in KINDS)
+SIDES_AT = len(KINDS) * WIDTH + NETWORKS_WIDTH
 NAMES = tuple(reading.name for reading in READINGS)
 CASES = (Path(__file__).parents[2] / "data" / "history_readings.jsonl").read_text().splitlines()
-
-
-def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, **options):
-    """Readings of every arrival, in the order of `arrivals`."""
-    out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
-    history = History(KINDS, capacity=options.pop("capacity", 4))
-    process_table(
-        TableFold(arrivals_of(arrivals), outcomes_of(outcomes), as_of_us),
-        history,
-        numbers([row.keys for row in arrivals]),
-        numbers([row.counterparts for row in arrivals]),
-        out,
-        np.arange(len(arrivals)),
-        **options,
-    )
-    return out
-
-
-def one_by_one(
-    arrivals: Sequence[Arrival],
-    outcomes: Sequence[Outcome],
-    restart_every: int = 0,
-    kills: Collection[int] = (),
-    *,
-    compare: bool = False,
-):
-    """The same through the ledger, event by event, with a restart from a snapshot now and then, and before `kills`.
-
-    To compare is to check that no late version changes a bit of the table. It then has room, so that no forgotten key is purged.
-    """
-    ledger = LiveHistory(History(KINDS, capacity=64 if compare else 4))
-    out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
-    keys = numbers([row.keys for row in arrivals])
-    counterparts = numbers([row.counterparts for row in arrivals])
-    events = order_events(arrivals_of(arrivals), outcomes_of(outcomes))
-    for place, (what, row) in enumerate(zip(events.what, events.row, strict=True)):
-        if (restart_every and place % restart_every == 0) or place in kills:
-            ledger = restarted(ledger)
-        if what == ARRIVAL:
-            day = arrivals[row].received_us // US_PER_DAY
-            issued_us = NO_TIME if arrivals[row].issued_us is None else arrivals[row].issued_us
-            before = get_counted(ledger.history) if compare else {}
-            ledger.record_arrival(arrivals[row].name, day, keys[row], counterparts[row], out[row], issued_us)
-            if compare and ledger.states.get(arrivals[row].name, ledger.today).is_late(issued_us):
-                assert get_counted(ledger.history) == before
-        elif what == OUTCOME:
-            told = outcomes[row]
-            ledger.record_outcome(
-                told.name,
-                VisibleOutcome(
-                    told.visible_us,
-                    NO_TIME if told.known_us is None else told.known_us,
-                    NO_TIME if told.recorded_us is None else told.recorded_us,
-                    told.sequence,
-                    told.result,
-                ),
-            )
-        else:
-            ledger.cancel(arrivals[row].name)
-    return out
-
-
-def restarted(ledger: LiveHistory) -> LiveHistory:
-    """The table from a snapshot; what is known of each consignment is kept elsewhere."""
-    history = History.from_arrays(KINDS, copy_arrays(ledger.history))
-    return LiveHistory(history, ledger.states, ledger.today)
-
-
-def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None):
-    read = PlainHistory(SIDES_OF_KINDS).fold(in_order(list(arrivals), list(outcomes), as_of_us))
-    rows = {id(arrival): values for arrival, values in read}
-    return as_floats([rows[id(arrival)] for arrival in arrivals])
-
-
-def same(left, right) -> bool:
-    return left.shape == right.shape and left.tobytes() == right.tobytes()
 
 
 any_world = st.booleans().flatmap(worlds)
@@ -425,7 +347,7 @@ def another_future(arrivals: list[Arrival], outcomes: list[Outcome], cut: int):
 
 def check_by_definition(arrivals: list[Arrival], outcomes: list[Outcome], read, sampled: range) -> None:
     rows = {id(arrivals[row]): row for row in sampled}
-    plain = PlainHistory(SIDES_OF_KINDS, wanted=lambda row: id(row) in rows).fold(
+    plain = PlainHistory(list_sides(KINDS), wanted=lambda row: id(row) in rows).fold(
         in_order(arrivals, outcomes)
     )
     assert len(plain) == len(rows)

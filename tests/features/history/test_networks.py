@@ -1,0 +1,214 @@
+"""Networks: the parties that share a house, phone, mail or account one after the other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.history_oracle import LARGEST_NETWORK, MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome
+from support.history_runs import batch, one_by_one, oracle, same
+from support.history_worlds import START, gaps, worlds
+
+from features.history.kernels import WIDTH
+from features.history.keys import KeyKind
+from features.history.readings import READINGS, SIDES
+
+SIDE_OF_KIND = {
+    "sender": "sender",
+    "sender_phone": "sender",
+    "account": "sender",
+    "consignee": "consignee",
+    "consignee_phone": "consignee",
+    "route": None,
+}
+KINDS = tuple(
+    KeyKind(name, name, None, (), side=side, joins=name.endswith(("phone", "account")))
+    for name, side in SIDE_OF_KIND.items()
+)
+NO_OTHERS = (0,) * len(KINDS)
+NAMES = [f"{side}.{reading.name}" for side in SIDES for reading in READINGS]
+
+
+@st.composite
+def joined_worlds(draw, sequenced: bool):
+    """A world whose identities come together in many ways; in a crowd, one phone has new accounts all the time, and is shared by too many."""
+    arrivals, outcomes = draw(worlds(sequenced))
+    crowd = draw(st.booleans())
+    joined = []
+    for number, arrival in enumerate(arrivals):
+        keys = [draw(st.sampled_from([0, 1, 1, 2, 3])) for _ in KINDS]
+        if crowd and draw(st.integers(0, 3)):
+            keys[:3] = 10 + number, 1, 10 + number
+        own = tuple(100 * kind + key if key else 0 for kind, key in enumerate(keys, 1))
+        joined.append(replace(arrival, keys=own, counterparts=own[::-1]))
+    if crowd:
+        day, size = START - draw(gaps), draw(st.integers(MOST_ARRIVALS - 4, MOST_ARRIVALS + 2))
+        for number in range(size):
+            moment, sequence = day * US_PER_DAY + number, number - 100 if sequenced else None
+            own = (draw(st.sampled_from([0, 101, 102])), 201, draw(st.sampled_from([0, 0, 301])), 401, 0, 0)
+            joined.append(Arrival(f"d{number}", moment, own, NO_OTHERS, sequence))
+    return joined, outcomes
+
+
+any_world = st.booleans().flatmap(joined_worlds)
+
+
+@settings(max_examples=120)
+@given(any_world)
+def test_the_batch_reads_what_the_definition_says(world) -> None:
+    assert same(batch(*world, kinds=KINDS), oracle(*world, kinds=KINDS))
+
+
+@settings(max_examples=60)
+@given(any_world, st.integers(0, 3))
+def test_one_by_one_with_restarts_reads_what_the_batch_reads(world, restart_every: int) -> None:
+    assert same(one_by_one(*world, restart_every, kinds=KINDS), batch(*world, kinds=KINDS))
+
+
+@settings(max_examples=60)
+@given(joined_worlds(sequenced=True))
+def test_a_late_version_changes_no_bit_of_the_table(world) -> None:
+    one_by_one(*world, compare=True, kinds=KINDS)
+
+
+@settings(max_examples=60)
+@given(any_world, st.integers(1, 5), st.randoms(use_true_random=False))
+def test_neither_the_split_nor_the_order_of_the_rows_matters(world, rows: int, random) -> None:
+    arrivals, outcomes = world
+    expected = batch(arrivals, outcomes, kinds=KINDS)
+    assert same(batch(arrivals, outcomes, kinds=KINDS, piece_rows=rows), expected)
+    order = list(range(len(arrivals)))
+    random.shuffle(order)
+    random.shuffle(outcomes)
+    assert same(batch([arrivals[place] for place in order], outcomes, kinds=KINDS), expected[order])
+
+
+@settings(max_examples=60)
+@given(joined_worlds(sequenced=True), st.integers(1, 60))
+def test_what_comes_later_changes_nothing_that_was_read(world, past: int) -> None:
+    """Everything after an arrival is left out, with what it cancels and makes known."""
+    arrivals, outcomes = sorted(world[0], key=lambda row: row.sequence), world[1]
+    kept = [replace(row, cancelled_us=None) for row in arrivals[:past]]
+    last = kept[-1].sequence
+    known = [row for row in outcomes if row.sequence < last]
+    other = [replace(row, keys=row.keys[::-1], cancelled_us=None) for row in arrivals[past:]]
+    whole = [replace(row, cancelled_us=None) for row in arrivals]
+    read = batch(whole, outcomes, kinds=KINDS)[: len(kept)]
+    assert same(batch(kept, known, kinds=KINDS), read)
+    assert same(batch(kept + other, known, kinds=KINDS)[: len(kept)], read)
+
+
+# By hand: keys are (sender, its phone, its account, consignee, its phone, route).
+
+
+def arrive(name: str, day: float, *keys: int, **rest) -> Arrival:
+    own = (*keys, *NO_OTHERS)[: len(KINDS)]
+    return Arrival(name, int((START + day) * US_PER_DAY), own, NO_OTHERS, **rest)
+
+
+def find(name: str, day: float, result: str = "nps", sequence: int | None = None) -> Outcome:
+    return Outcome(name, int((START + day) * US_PER_DAY), result, sequence=sequence)
+
+
+def read(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome] = ()) -> dict[str, float]:
+    """What the last arrival reads of its networks, by the batch, the ledger and the definition."""
+    values = batch(arrivals, outcomes, kinds=KINDS)
+    assert same(values, one_by_one(arrivals, outcomes, kinds=KINDS))
+    assert same(values, oracle(arrivals, outcomes, kinds=KINDS))
+    begin = len(KINDS) * WIDTH
+    return dict(zip(NAMES, values[-1, begin : begin + 2 * WIDTH].tolist(), strict=True))
+
+
+CHAIN = [arrive("a", 0, 1, 7), arrive("b", 1, 2, 7, 9), arrive("c", 1, 3, 0, 9)]
+"""Sender 1 had the phone of sender 2, whose account sender 3 has."""
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (find("a", 3), {"nps_ever": 1, "any_offence_ever": 1, "days_since_find": 2}),
+        (find("c", 4, "clear"), {"nps_ever": 0, "inspections_ever": 1, "days_since_find": np.nan}),
+        (find("c", 4, "controlled_drug"), {"controlled_drug_ever": 1, "days_since_find": 1}),
+    ],
+)
+def test_a_network_has_the_events_of_all_who_share_keys_one_after_the_other(found: Outcome, expected) -> None:
+    told = read([*CHAIN, arrive("z", 5, 4, 0, 9)], [found])
+    assert (told["sender.arrivals_ever"], told["sender.counterparts"]) == (3, 2)
+    assert {name: told[f"sender.{name}"] for name in expected} == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(told["consignee.new"]), "a side without a key that joins is missing"
+
+
+def test_an_arrival_reads_the_network_with_the_most_finds_and_merges_both() -> None:
+    apart = [arrive("a", 0, 1, 7), arrive("b", 0, 1, 7), arrive("c", 0, 2, 0, 9), arrive("d", 2, 3, 7, 9)]
+    found = [find("c", 1)]
+    assert read(apart, found)["sender.arrivals_ever"] == 1, "that of the account, which has the find"
+    merged = read([*apart, arrive("z", 3, 4, 7)], found)
+    assert (merged["sender.arrivals_ever"], merged["sender.nps_ever"], merged["sender.counterparts"]) == (
+        4,
+        1,
+        2,
+    )
+
+
+def test_the_sides_and_the_names_are_apart() -> None:
+    told = read([arrive("a", 0, 1, 7, 0, 4, 5), arrive("z", 1, 1, 8, 0, 4, 6)], [find("a", 0.5)])
+    assert (told["sender.new"], told["consignee.new"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("arrivals", "joins"), [(MOST_ARRIVALS, True), (MOST_ARRIVALS + 1, False)])
+def test_a_key_that_too_many_share_joins_nobody(arrivals: int, joins: bool) -> None:
+    """The phone of sender 1, and of many others, is that of the last consignment."""
+    crowd = [arrive(f"b{n:02}", 0, 10 + n, 7) for n in range(arrivals - 1)]
+    told = read([arrive("a", 0, 1, 7), *crowd, arrive("z", 2, 2, 7)], [find("a", 1)])
+    assert told["sender.nps_ever"] == joins
+
+
+def test_networks_that_are_too_large_together_stay_apart_and_count_both() -> None:
+    half = LARGEST_NETWORK // 2 // (MOST_ARRIVALS - 5)
+    crowd = [
+        arrive(f"{side}{n:03}{m:02}", 0, 1, 1000 * side + n, 1000 * side + 500 + n + (m == 0))
+        for side in (1, 2)
+        for n in range(half + 1)
+        for m in range(MOST_ARRIVALS - 5)
+    ]
+    joint = arrive("b", 1, 1, 1000, 2500)
+    told = read([*crowd, joint, arrive("z", 3, 2, 1000)], [find("b", 2)])
+    assert (told["sender.arrivals_ever"], told["sender.nps_ever"]) == (len(crowd) // 2 + 1, 1)
+
+
+@pytest.mark.parametrize(("day", "known"), [(366, 3), (367, 0)])
+def test_a_network_is_remembered_as_long_as_an_event_of_it(day: int, known: int) -> None:
+    arrivals = [
+        arrive("a", 0, 1, 7),
+        arrive("b", 0, 2, 7, 9),
+        arrive("c", 0, 2, 0, 9),
+        arrive("z", day, 3, 7),
+    ]
+    assert read(arrivals)["sender.arrivals_ever"] == known
+
+
+def test_a_forgotten_identity_belongs_to_no_network_any_more() -> None:
+    arrivals = [*CHAIN, arrive("d", 300, 3, 0, 9), arrive("z", 400, 4, 7)]
+    assert read(arrivals)["sender.new"] == 1
+    assert read([*arrivals[:-1], arrive("z", 400, 4, 0, 9)])["sender.arrivals_ever"] == 4
+
+
+def test_a_correction_takes_the_find_away_and_a_cancellation_all_but_the_link() -> None:
+    corrected = read([*CHAIN, arrive("z", 5, 4, 0, 9)], [find("a", 3), find("a", 4, "clear")])
+    assert (corrected["sender.nps_ever"], corrected["sender.inspections_ever"]) == (0, 1)
+    cancelled = replace(CHAIN[1], cancelled_us=int((START + 2) * US_PER_DAY))
+    told = read([CHAIN[0], cancelled, CHAIN[2], arrive("z", 5, 4, 0, 9)], [find("a", 1.5), find("b", 1.7)])
+    assert (told["sender.arrivals_ever"], told["sender.nps_ever"]) == (2, 1)
+
+
+@pytest.mark.parametrize(("issued_us", "arrivals"), [(3, 2), (1, 1)])
+def test_an_amendment_counts_once_and_a_late_version_joins_nobody(issued_us: int, arrivals: int) -> None:
+    before = [
+        arrive("a", 0, 1, 7, sequence=1, issued_us=2),
+        arrive("b", 0, 2, 0, 9, sequence=2),
+    ]
+    again = arrive("a", 1, 1, 7, 9, sequence=4, issued_us=issued_us)
+    told = read([*before, again, arrive("z", 2, 3, 0, 9, sequence=5)])
+    assert told["sender.arrivals_ever"] == arrivals
