@@ -48,19 +48,19 @@ def test_a_run_is_no_version(uri: str) -> None:
         registry.resolve(registry.resolve("1").run_id)
 
 
-def test_with_history_it_scores_without_a_warning(uri: str, past: Path) -> None:
+def predict(uri: str, given: pd.DataFrame | None = None, **options: Any) -> pd.DataFrame:
+    """Score without history."""
+    with pytest.warns(UserWarning, match="scored without history.*model_config"):
+        return load(uri).predict(make_new_consignments() if given is None else given, **options)
+
+
+def test_with_history_it_scores_without_a_warning_and_otherwise(uri: str, past: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = load(uri, history=str(past)).predict(make_new_consignments())
-    assert set(table["history"]) == {"given"}
-
-
-def test_without_history_it_warns_and_the_table_says_none(uri: str, past: Path) -> None:
-    with pytest.warns(UserWarning, match="scored without history.*model_config"):
-        table = load(uri).predict(make_new_consignments())
-    assert set(table["history"]) == {"none"}
-    known = load(uri, history=str(past)).predict(make_new_consignments())
-    assert (table["score"] != known["score"]).any()
+        known = load(uri, history=str(past)).predict(make_new_consignments())
+    unknown = predict(uri)
+    assert (set(known["history"]), set(unknown["history"])) == ({"given"}, {"none"})
+    assert (known["score"] != unknown["score"]).any()
 
 
 def test_a_history_without_rows_is_none(uri: str, past: Path) -> None:
@@ -89,28 +89,21 @@ def test_a_bad_time_is_refused_when_the_model_is_loaded(uri: str) -> None:
 
 def test_the_model_says_what_goes_in_and_out_and_its_example_is_found_and_scored(uri: str) -> None:
     model = load(uri)
-    inputs = model.metadata.get_input_schema()
-    assert {column.name for column in inputs.inputs if column.required} == {
-        "consignment_id",
-        "channel",
-        "received_at",
-    }
+    required = {column.name for column in model.metadata.get_input_schema().inputs if column.required}
+    assert required == {"consignment_id", "channel", "received_at"}
     assert model.metadata.get_output_schema().input_names()[:3] == ["consignment_id", "score", "band"]
     given = make_new_consignments().assign(pieces=[1, 2, 3], sequence=[1, 2, 3], description=float("nan"))
-    with pytest.warns(UserWarning, match="scored without history"):
-        assert len(model.predict(given)) == 3
     example = model.input_example
     assert isinstance(example["received_at"][0], str), "a zoned time as text"
-    with pytest.warns(UserWarning, match="scored without history"):
-        assert len(model.predict(example)) == len(example)
+    for each in (given, example):
+        assert len(predict(uri, each)) == len(each)
 
 
 def test_the_number_of_reasons_can_be_set_in_the_call(uri: str) -> None:
     given = build_frame([make_consignment("N0", description="metonitazene powder")], Consignment)
-    with pytest.warns(UserWarning, match="scored without history"):
-        table, plain = load(uri).predict(given, params={"reasons": 1}), load(uri).predict(given)
+    table = predict(uri, given, params={"reasons": 1})
     assert [reason["code"] for reason in json.loads(table["reasons"][0])] == ["goods"]
-    assert "reasons" not in plain
+    assert "reasons" not in predict(uri, given)
 
 
 def test_declared_columns_are_in_the_signature_and_required() -> None:

@@ -47,16 +47,18 @@ def test_bands_are_shares_of_the_traffic() -> None:
     assert bands.count("elevated") == 60  # the next 2 %
 
 
-def test_ties_at_a_cut_off_stay_in_the_lower_band() -> None:
-    scores = np.array([0.9] * 10 + [0.1] * 990)
-    bands = Bands.from_scores(scores)
-    assert [bands.assign(0.9), bands.assign(0.1)] == ["elevated", "routine"]
-
-
-def test_in_little_traffic_nothing_seen_so_far_is_high() -> None:
-    bands = Bands.from_scores(np.array([0.2, 0.4]))
-    assert bands.assign(0.4) == "routine"
-    assert bands.assign(0.41) == "high"
+@pytest.mark.parametrize(
+    ("traffic", "score", "band"),
+    [
+        ([0.9] * 10 + [0.1] * 990, 0.9, "elevated"),
+        ([0.9] * 10 + [0.1] * 990, 0.1, "routine"),
+        ([0.2, 0.4], 0.4, "routine"),
+        ([0.2, 0.4], 0.41, "high"),
+    ],
+    ids=["ties at a cut-off stay lower", "the rest", "seen in little traffic", "above all seen so far"],
+)
+def test_the_band_of_a_score_follows_from_the_traffic(traffic: list[float], score: float, band: str) -> None:
+    assert Bands.from_scores(np.array(traffic)).assign(score) == band
 
 
 def test_reasons_and_the_expected_value_add_up_to_the_raw_score() -> None:
@@ -98,17 +100,11 @@ def test_a_model_takes_the_words_of_another_spec_and_refuses_other_features() ->
     model, row = small_model(), HELD_OUT.X[0]
     first, *others = SPEC.features
     reworded = model.replace_spec(Spec([dataclasses.replace(first, text="Reworded: {value}"), *others]))
-    assert (reworded.trees, reworded.calibration, reworded.bands) == (
-        model.trees,
-        model.calibration,
-        model.bands,
-    )
+    for part in ("trees", "calibration", "bands"):
+        assert getattr(reworded, part) == getattr(model, part)
     reasons = reworded.explain(row, len(SPEC), lowering=True)
     assert any(fact.text.startswith("Reworded: ") for reason in reasons for fact in reason.facts)
-    for other in (
-        dataclasses.replace(first, unit="kg"),
-        dataclasses.replace(first, fitted=True),
-    ):
+    for other in (dataclasses.replace(first, unit="kg"), dataclasses.replace(first, fitted=True)):
         with pytest.raises(BundleRefused, match="trained on features that this version"):
             model.replace_spec(Spec([other, *others]))
 

@@ -24,23 +24,23 @@ from models.selection import (
 SCORES = [0.9, 0.8, 0.5, 0.5, 0.5, 0.1, 0.1]
 """The example of the module, whose probabilities for four inspections, a quarter of them random, are these."""
 EXAMPLE = [1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
-SEEDS = 1500
+SEEDS = 800
 # Four standard errors of a share over so many seeds.
 NOISE = 4 * 0.5 / SEEDS**0.5
 
 
+ONE_DAY = np.zeros(100, dtype=np.int64)
+
+
 def one_office(scores: list[float], seed: int = 1, **policy: Any) -> list[SelectedConsignment]:
-    count = len(scores)
-    ids = [f"RB{i}" for i in range(count)]
-    rule = SelectionRule(**policy, seed=seed)
-    return select(ids, np.array(scores), ["ICN"] * count, np.zeros(count, dtype=np.int64), rule)
+    count, rule = len(scores), SelectionRule(**policy, seed=seed)
+    return select([f"RB{i}" for i in range(count)], np.array(scores), ["ICN"] * count, ONE_DAY[:count], rule)
 
 
 def stated(scores: list[float], **policy: Any) -> list[float]:
     count = len(scores)
-    return compute_selection_probabilities(
-        np.array(scores), ["ICN"] * count, np.zeros(count, dtype=np.int64), **policy
-    ).tolist()
+    found = compute_selection_probabilities(np.array(scores), ["ICN"] * count, ONE_DAY[:count], **policy)
+    return found.tolist()
 
 
 POLICIES = [
@@ -85,12 +85,8 @@ def test_each_office_and_day_has_its_own_capacity() -> None:
     offices = ["ICN", "ICN", "ICN", "PUS", "ICN", ""]
     days = np.array([5, 5, 5, 5, 6, 5])
     rows = select(list("abcdef"), np.linspace(0.1, 0.6, 6), offices, days, SelectionRule(1, 0.0, 1))
-    assert [(row.consignment_id, row.office) for row in rows] == [
-        ("f", ""),
-        ("c", "ICN"),
-        ("d", "PUS"),
-        ("e", "ICN"),
-    ]
+    chosen = [(row.consignment_id, row.office) for row in rows]
+    assert chosen == [("f", ""), ("c", "ICN"), ("d", "PUS"), ("e", "ICN")]
 
 
 def test_the_highest_scores_are_chosen_by_the_model_and_others_at_random() -> None:
@@ -99,12 +95,9 @@ def test_the_highest_scores_are_chosen_by_the_model_and_others_at_random() -> No
     assert [row.place for row in rows[:15]] == list(range(99, 84, -1))
     assert [row.selected_by for row in rows] == ["model"] * 15 + ["random"] * 5
     assert {row.selection_probability for row in rows[15:]} == {5 / 85}
-
-
-def test_the_random_sample_spreads_over_all_scores() -> None:
-    rows = one_office([i / 100 for i in range(100)], capacity=20, explore=0.5)
-    places = [row.place for row in rows if row.selected_by == "random"]
-    assert [place // 9 for place in sorted(places)] == list(range(10))
+    spread = one_office([i / 100 for i in range(100)], capacity=20, explore=0.5)
+    places = [row.place for row in spread if row.selected_by == "random"]
+    assert [place // 9 for place in sorted(places)] == list(range(10)), "over all scores"
 
 
 def test_the_list_does_not_depend_on_the_order_of_the_rows() -> None:
@@ -113,8 +106,8 @@ def test_the_list_does_not_depend_on_the_order_of_the_rows() -> None:
     ids = np.array([f"RB{i}" for i in range(60)])
     lists = []
     for order in (np.arange(60), rng.permutation(60)):
-        days = np.zeros(60, dtype=np.int64)
-        rows = select(ids[order].tolist(), scores[order], ["ICN"] * 60, days, SelectionRule(9, 0.3, 4))
+        given = ids[order].tolist(), scores[order], ["ICN"] * 60, ONE_DAY[:60]
+        rows = select(*given, SelectionRule(9, 0.3, 4))
         lists.append([row[1:] for row in rows])
     assert lists[0] == lists[1]
 
@@ -135,15 +128,10 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "said"), BAD, ids=[said for _, said in BAD])
 def test_what_cannot_be_selected_from_is_named(change: Any, said: str) -> None:
-    given: dict[str, Any] = {"ids": ["a", "b"], "scores": [0.1, 0.2], "capacity": 1, "explore": 0.1} | change
+    given = {"ids": ["a", "b"], "scores": [0.1, 0.2], "capacity": 1, "explore": 0.1} | change
+    rule = SelectionRule(given["capacity"], given["explore"], 1)
     with pytest.raises(BadInput, match=said):
-        select(
-            given["ids"],
-            np.array(given["scores"]),
-            ["", ""],
-            np.zeros(2, dtype=np.int64),
-            SelectionRule(given["capacity"], given["explore"], 1),
-        )
+        select(given["ids"], np.array(given["scores"]), ["", ""], ONE_DAY[:2], rule)
 
 
 def test_a_score_table_becomes_a_selection_table() -> None:
@@ -166,18 +154,16 @@ def test_a_score_table_becomes_a_selection_table() -> None:
     assert len(build_selection_table(scores[:0], capacity=1, explore=0.1, seed=1)) == 0
 
 
-def test_the_list_shows_the_goods_of_the_version_that_counts() -> None:
-    goods = build_frame(make_late_versions("A", 0, description="powder"), Consignment)
-    chosen = pd.DataFrame({"consignment_id": ["A"]})
-    scores = pd.DataFrame({"consignment_id": ["A"], "score": [0.5], "band": ["high"]})
-    assert add_work_columns(chosen, scores, goods)["description"].tolist() == ["cotton t-shirts"]
+def show_goods(name: str, goods: pd.DataFrame) -> list[str]:
+    chosen = pd.DataFrame({"consignment_id": [name]})
+    shown: list[str] = add_work_columns(chosen, chosen.assign(score=0.5, band="high"), goods)["description"]
+    return [*shown]
 
 
-def test_the_list_shows_the_version_that_counts_in_any_spelling() -> None:
+def test_the_list_shows_the_goods_of_the_version_that_counts_in_any_spelling() -> None:
+    late = build_frame(make_late_versions("A", 0, description="powder"), Consignment)
+    assert show_goods("A", late) == ["cotton t-shirts"]
     names = ("057-51987552", "05751987552")
-    goods = build_frame([make_consignment(name, description=name) for name in names], Consignment)
+    spelt = build_frame([make_consignment(name, description=name) for name in names], Consignment)
     for name in names:
-        chosen = pd.DataFrame({"consignment_id": [name]})
-        scores = pd.DataFrame({"consignment_id": [name], "score": [0.5], "band": ["high"]})
-        shown = add_work_columns(chosen, scores, goods.assign(sequence=[1, 2]))
-        assert shown["description"].tolist() == ["05751987552"]
+        assert show_goods(name, spelt.assign(sequence=[1, 2])) == ["05751987552"]

@@ -5,58 +5,55 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.examples import day
 from support.signing import APPROVERS, PAIR, REVIEWER, SECOND, STRANGER, sign_record
 
 from consignments.errors import BadInput, BadSetting, PromotionRefused
 from models.signatures.envelope import Signature, sign_statement
-from models.signatures.key_holders import Approver, Approvers, Partners
+from models.signatures.key_holders import Approver, Approvers, Partner, Partners
 from models.signatures.signed_record import SignedRecord
 
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 STATEMENT = b'{"a":1}'
+EVALUATOR = Approver("an evaluator", SECOND.public.text, role="evaluator")
+ENTRY = f"name = 'x'\npublic_key = '{REVIEWER.public.text}'\n"
 
 
-def test_the_file_gives_back_what_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "approvers.toml"
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    assert Partners.read(path).members == ()
     members = [
         Approver('A "quoted" name\\', REVIEWER.public.text, AT),
-        Approver("이름", SECOND.public.text),
-        Approver("an evaluator", STRANGER.public.text, role="evaluator"),
+        Approver("이름", STRANGER.public.text),
+        EVALUATOR,
     ]
     Approvers(members, 2).write(path)
     read = Approvers.read(path)
     assert (list(read.members), read.signatures, read.where) == (members, 2, str(path))
-
-
-def test_without_a_file_nobody_may_approve(tmp_path: Path) -> None:
-    approvers = Approvers.read(tmp_path / "none.toml")
-    with pytest.raises(PromotionRefused, match="nobody may approve"):
-        sign_record().require_approval(approvers)
+    Partners([Partner("XA", REVIEWER.public.text, day(3))]).write(path)
+    assert Partners.read(path).members == (Partner("XA", REVIEWER.public.text, day(3)),)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("kind", "text"),
     [
-        "signatures = 0",
-        "signatures = 2",
-        "signers = 1",
-        "[[approver]]\nname = 'a'",
-        "[[approver]]\nname = ''\npublic_key = 'x'",
-        "not toml",
-        "approver = 3",
-        "[[partner]]\nname = 'XA'\npublic_key = 'x'",
+        (Approvers, "signatures = 0"),
+        (Approvers, f"signatures = 2\n[[approver]]\n{ENTRY}"),
+        (Approvers, "signers = 1"),
+        (Approvers, "[[approver]]\nname = 'a'"),
+        (Approvers, "[[approver]]\nname = ''\npublic_key = 'x'"),
+        (Approvers, "not toml"),
+        (Approvers, "approver = 3"),
+        (Approvers, f"[[partner]]\n{ENTRY}"),
+        (Partners, f"[[partner]]\n{ENTRY}role = 'approver'"),
+        (Partners, "[[partner]]\nname = 'a b'\npublic_key = ''"),
     ],
 )
-def test_a_file_at_fault_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "approvers.toml"
-    key = (
-        f"\n[[approver]]\nname = 'x'\npublic_key = '{REVIEWER.public.text}'"
-        if text == "signatures = 2"
-        else ""
-    )
-    path.write_text(text + key)
+def test_a_file_at_fault_is_refused(tmp_path: Path, kind: type[Approvers | Partners], text: str) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text(text)
     with pytest.raises(BadSetting) as refused:
-        Approvers.read(path)
+        kind.read(path)
     assert str(path) in str(refused.value)
 
 
@@ -66,11 +63,18 @@ def test_a_bad_key_in_the_file_is_refused(tmp_path: Path) -> None:
         Approvers.read(tmp_path / "approvers.toml")
 
 
-def test_one_person_has_one_key_and_one_key_one_person() -> None:
-    for first, second in ((REVIEWER, REVIEWER), (REVIEWER, SECOND)):
-        names = ("a", "b") if first is second else ("a", "a")
-        with pytest.raises(BadSetting, match="share"):
-            Approvers([Approver(names[0], first.public.text), Approver(names[1], second.public.text)])
+@pytest.mark.parametrize(
+    ("kind", "holders"),
+    [
+        (Approvers, [Approver(name, REVIEWER.public.text) for name in "ab"]),
+        (Approvers, [Approver("a", key.public.text) for key in (REVIEWER, SECOND)]),
+        (Partners, [Partner(name, REVIEWER.public.text) for name in ("XA", "XB")]),
+    ],
+    ids=["one key of two approvers", "two keys of one approver", "one key of two partners"],
+)
+def test_one_person_has_one_key_and_one_key_one_person(kind: type, holders: list[Approver]) -> None:
+    with pytest.raises(BadSetting, match="share"):
+        kind(holders)
 
 
 def test_only_signatures_of_approvers_over_the_very_statement_count() -> None:
@@ -97,25 +101,19 @@ def test_a_key_that_has_ended_approves_nothing_later() -> None:
     assert ended.list_signers(STATEMENT, signed, AT) == []
 
 
-def test_an_evaluator_signs_evidence_and_no_promotion() -> None:
-    both = Approvers([*APPROVERS.members, Approver("an evaluator", SECOND.public.text, role="evaluator")])
-    signed = [sign_statement(STATEMENT, SECOND)]
+def test_an_evaluator_signs_evidence_and_no_promotion_and_does_not_count_among_those_who_must_sign() -> None:
+    both, signed = Approvers([*APPROVERS.members, EVALUATOR]), [sign_statement(STATEMENT, SECOND)]
     assert both.list_signers(STATEMENT, signed, AT) == []
     assert both.list_signers(STATEMENT, signed, AT, ("approver", "evaluator")) == ["an evaluator"]
+    record = SignedRecord(sign_record().record).sign(SECOND)
     with pytest.raises(PromotionRefused, match="not signed by those who may approve"):
-        SignedRecord(sign_record().record).sign(SECOND).require_approval(both)
-
-
-def test_an_evaluator_does_not_count_among_those_who_must_sign() -> None:
-    evaluator = Approver("an evaluator", SECOND.public.text, role="evaluator")
+        record.require_approval(both)
     with pytest.raises(BadSetting, match="more signatures are required"):
-        Approvers([*APPROVERS.members, evaluator], 2)
+        Approvers([*APPROVERS.members, EVALUATOR], 2)
+
+
+@pytest.mark.parametrize("holders", [[], [EVALUATOR]], ids=["without a file", "with an evaluator alone"])
+def test_without_an_approver_nobody_may_approve(tmp_path: Path, holders: list[Approver]) -> None:
+    approvers = Approvers(holders) if holders else Approvers.read(tmp_path / "none.toml")
     with pytest.raises(PromotionRefused, match="nobody may approve"):
-        sign_record().sign(SECOND).require_approval(Approvers([evaluator]))
-
-
-def test_a_partner_has_no_role(tmp_path: Path) -> None:
-    path = tmp_path / "partners.toml"
-    path.write_text(f"[[partner]]\nname = 'XA'\npublic_key = '{REVIEWER.public.text}'\nrole = 'approver'\n")
-    with pytest.raises(BadSetting, match="file of partners cannot be read"):
-        Partners.read(path)
+        sign_record().sign(SECOND).require_approval(approvers)

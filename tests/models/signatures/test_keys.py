@@ -10,24 +10,20 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from consignments.errors import BadInput
 from models.signatures.keys import PASSPHRASE_VARIABLE, SigningKey, VerifyingKey
 
+PLAIN = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 
-def test_a_created_key_is_private_and_signs_after_loading(tmp_path: Path) -> None:
+
+def test_a_created_key_is_private_never_replaced_and_signs_after_loading(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "approver.key"
     created = SigningKey.create(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(BadInput, match="there is a key already"):
+        SigningKey.create(path)
     signature = SigningKey.load(path).sign(b"a record")
     assert created.public.verifies(signature, b"a record")
     assert not created.public.verifies(signature, b"another record")
     assert not created.public.verifies(b"", b"a record")
     assert VerifyingKey(created.public.text).key_id == created.public.key_id
-
-
-def test_a_key_is_never_replaced(tmp_path: Path) -> None:
-    SigningKey.create(tmp_path / "a.key")
-    before = (tmp_path / "a.key").read_bytes()
-    with pytest.raises(BadInput, match="there is a key already"):
-        SigningKey.create(tmp_path / "a.key")
-    assert (tmp_path / "a.key").read_bytes() == before
 
 
 def test_a_key_with_a_passphrase_opens_with_it_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,22 +37,22 @@ def test_a_key_with_a_passphrase_opens_with_it_only(tmp_path: Path, monkeypatch:
             SigningKey.load(tmp_path / "a.key")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a key", b"-----BEGIN PRIVATE KEY-----\n!!!\n"])
-def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.key").write_bytes(content)
-    with pytest.raises(BadInput, match="cannot be opened"):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "npsrisk keys create"),
+        (b"", "cannot be opened"),
+        (b"not a key", "cannot be opened"),
+        (b"-----BEGIN PRIVATE KEY-----\n!!!\n", "cannot be opened"),
+        (generate_private_key(SECP256R1()).private_bytes(*PLAIN), "not a signing key of npsrisk"),
+    ],
+    ids=["no file", "empty", "no key", "broken", "another kind"],
+)
+def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "a.key").write_bytes(content)
+    with pytest.raises(BadInput, match=said):
         SigningKey.load(tmp_path / "a.key")
-
-
-def test_a_missing_file_and_another_kind_of_key_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="npsrisk keys create"):
-        SigningKey.load(tmp_path / "none.key")
-    other = generate_private_key(SECP256R1()).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "ec.key").write_bytes(other)
-    with pytest.raises(BadInput, match="not a signing key of npsrisk"):
-        SigningKey.load(tmp_path / "ec.key")
 
 
 @pytest.mark.parametrize("text", ["", "abc", "AAAA", "é" * 44, "A" * 10_000])
