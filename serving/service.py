@@ -55,13 +55,7 @@ BACKGROUND_THREADS = 2
 
 
 class Service:
-    """The service on one state directory; its creator must hold the `StateLock`.
-
-    `clock` and `elapsed` are the system clock and the time since the machine was started, in microseconds. Without the second, jumps of the
-    first are not detected. With `accept_clock` a person accepts a start long after the last entry of the log, or before it, and with `accept_loss`
-    a log without the last entries of a snapshot.
-    `setting_faults` are files named by settings that changed but are refused, with the reason.
-    """
+    """The service on one state directory, whose `StateLock` its creator holds; without `elapsed`, microseconds since the machine was started, jumps of the clock are not detected."""
 
     def __init__(
         self,
@@ -401,10 +395,7 @@ def require_standby_database(settings: Settings) -> None:
 
 
 class LastRecorded(NamedTuple):
-    """The latest times of recording among the last entries of a log, in microseconds since the epoch; 0 if there is none.
-
-    `own_us` is that of the entries that were not imported; imported data keeps the times of its tables.
-    """
+    """The latest times of recording among the last entries of a log, in microseconds since the epoch, and among those that were not imported; 0 if there is none."""
 
     any_us: int
     own_us: int

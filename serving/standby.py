@@ -66,10 +66,7 @@ class Role:
 
 
 class SilenceTimer:
-    """Measures, on the clock of a waiting service, for how long the active one has given no sign of life.
-
-    It begins again if it was not asked for `max_gap_seconds`, because then the database or both services may have been paused.
-    """
+    """Measures for how long the active service has given no sign of life; it begins again after `max_gap_seconds` without a look, because all may have been paused."""
 
     def __init__(self, max_gap_seconds: float) -> None:
         self._max_gap_seconds = max_gap_seconds
@@ -86,10 +83,7 @@ class SilenceTimer:
 
 
 class RoleKeeper:
-    """A task that sends signs of life while the service is active, and waits for the lock of the log while it is not.
-
-    `begin` makes the service active once it has the lock; `lose` is called if another process has written the log.
-    """
+    """A task that gives signs of life while the service is active, and waits for the lock while it is not; `begin` makes it active, and `lose` is called if another process has written the log."""
 
     def __init__(
         self, role: Role, begin: Callable[[], Awaitable[None]], lose: Callable[[ServiceFault], None]

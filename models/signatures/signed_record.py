@@ -92,10 +92,7 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -> None:
-    """Check the chain of records, and that an approver signed each; `PromotionRefused` names the first that does not fit.
-
-    How many must sign is asked of the record that approves what is served, not of those before it.
-    """
+    """Check the chain of records, and that an approver signed each; how many must, is asked of the record that approves what is served."""
     verify_chain([each.record for each in records])
     for each in records:
         if not each.list_signers(approvers):

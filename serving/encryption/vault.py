@@ -120,10 +120,7 @@ class Vault:
 
 
 class RecordPacker:
-    """A packer of records of one type for the log; `aside` are fields that it stores in columns, which are not part of the content.
-
-    Without a vault nothing can be packed, and unpacked records lack their personal fields.
-    """
+    """A packer of records of one type; `aside` are fields that the log has in columns, not part of the content; without a vault it only unpacks, without personal fields."""
 
     def __init__(self, record: type[msgspec.Struct], vault: Vault | None, aside: tuple[str, ...]) -> None:
         self.record, self.vault = record, vault
@@ -133,10 +130,7 @@ class RecordPacker:
         self._has_identifier = "consignment_id" in aside
 
     def pack_all(self, records: Sequence[Any], subjects: Sequence[str]) -> list[PackedRecord]:
-        """Pack records, (n,), given the identifier of each in normal form, (n,).
-
-        If a record spells its `consignment_id` in another way, its spelling is kept too, but is not part of the content.
-        """
+        """Pack records, (n,), given the identifier of each in normal form, (n,); another spelling of it is kept, but is not part of the content."""
         values, names = list(map(astuple, records)), [subject.encode() for subject in subjects]
         plain, personal = self._plain.pack_all(values), self._personal.pack_all(values)
         contents = map(self._compute_content, names, plain, personal)

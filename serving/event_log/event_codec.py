@@ -289,10 +289,7 @@ class EventCodec:
         counterparts: Keys,
         asked_by: Sequence[str],
     ) -> list[ArrivalEvent]:
-        """Encode packed consignments that arrived one after the other, from the sequence number `first` on.
-
-        Their `received_at` must be set; `keys` and `counterparts` are uint64, (n, kinds).
-        """
+        """Encode packed consignments, with `received_at`, that arrived one after the other, from the sequence number `first` on; `keys` and `counterparts` are uint64, (n, kinds)."""
         stored = split_rows(np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
         events = []
         for sequence, (c, each, both, client) in enumerate(
@@ -367,10 +364,7 @@ def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:
 
 
 def decode_issued_us(event: ArrivalEvent) -> int:
-    """Return when the sender issued this version, in microseconds; NO_TIME if unknown.
-
-    It is stored after the history keys of an entry, which remain when the content is removed.
-    """
+    """Return when the sender issued this version, in microseconds, which stands after the history keys; NO_TIME if unknown."""
     if len(event.keys) // KEY_DTYPE.itemsize % 2 == 0:
         return NO_TIME
     return int.from_bytes(event.keys[-KEY_DTYPE.itemsize :], "little", signed=True)

@@ -43,10 +43,7 @@ class LogEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class RecordEntry(LogEntry, frozen=True, gc=False):
-    """An entry of a received record, with the fields of its `serving.encryption.vault.PackedRecord`.
-
-    `asked_by` is the name of the API key, `local` if there are none, `import` for past data.
-    """
+    """An entry of a received record, with the fields of its `PackedRecord`; `asked_by` is the name of the API key, `local` if there are none, `import` for past data."""
 
     content: bytes
     plain: bytes
@@ -60,10 +57,7 @@ class RecordEntry(LogEntry, frozen=True, gc=False):
 
 
 class ArrivalEvent(RecordEntry, frozen=True, gc=False):
-    """A consignment that counts in history. Without a decision it was imported, or the model failed.
-
-    `kinds` is the digest of the kinds of history keys in `keys`: little-endian uint64, followed by as many counterparts.
-    """
+    """A consignment that counts in history, imported if it has no decision, or not scored; `kinds` is the digest of the kinds of `keys`: little-endian uint64, then as many counterparts."""
 
     kind: ClassVar[Literal["arrival", "decision"]] = "arrival"
 

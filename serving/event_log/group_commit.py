@@ -98,11 +98,7 @@ def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception |
 
 
 class Committer:
-    """A writer of log entries in one thread, in the order in which they were added.
-
-    `observe` gets the number of entries and the seconds of each group; `guard` raises `ServiceFault` if nothing may be recorded now for a reason
-    outside the log. After a `fault` the state is ahead of the log, and must be rebuilt before `resume`.
-    """
+    """A writer of log entries in one thread, in their order; after a `fault` the state is ahead of the log, and must be rebuilt before `resume`."""
 
     def __init__(
         self,
@@ -170,11 +166,7 @@ class Committer:
         return self._gathering
 
     def call_when_free(self, then: Callable[[], object]) -> None:
-        """Call `then` when no write is in progress: at once if the log is idle or failed, else after the current write.
-
-        Entries that `then` adds go into the next group, so that more of them share a flush. The current group is
-        answered first.
-        """
+        """Call `then` after the current write and its answers, so that more entries share a flush; at once if the log is idle or failed."""
         if self._busy and self._rest is None and self.fault is None and self.get_stall_fault() is None:
             self._waiting.append(then)
         else:

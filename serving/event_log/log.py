@@ -35,11 +35,7 @@ from serving.process.clock import read_elapsed_seconds
 
 
 class EventLog(LogReader):
-    """An event log that is open for writing.
-
-    `writes` is whether this process holds the lock of the writer. If not, it waits until `try_to_write` succeeds. `confirmed_seconds`
-    is the latest time (`read_elapsed_seconds`) at which it was certain that no other process writes the log.
-    """
+    """An event log that is open for writing, or waits until `try_to_write` succeeds; at `confirmed_seconds` it was last certain that no other process writes it."""
 
     def __init__(
         self,
@@ -121,11 +117,7 @@ class EventLog(LogReader):
             self._writer.end_writer(writer)
 
     def renew(self) -> None:
-        """Send a sign of life to the services that wait, unless entries are being written, which is one too.
-
-        If the connection was lost, the lock is acquired again. If the database cannot be reached, nothing is confirmed. Raises
-        `ServiceFault` if another process has written the log, or writes it now (`LogInUse`); then call `reread`.
-        """
+        """Send a sign of life unless entries are being written, and acquire a lost lock again; after `ServiceFault`, another process has written the log: call `reread`."""
         if not self._turn.acquire(blocking=False):
             return
         try:

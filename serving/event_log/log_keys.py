@@ -30,11 +30,7 @@ def check_vault(log: LogReader, vault: Vault) -> None:
 
 
 def load_or_create_vault(path: Path, state_dir: Path, url: str) -> Vault:
-    """Load the vault of a log; create its keys only in the state directory, and only if nothing was encrypted with others.
-
-    `path` is the file of the data keys, `url` that of the log's database, which need not exist. Raises `BadSetting` if there is no key and
-    none may be created, or the file is not one of data keys, and `ServiceFault` if the database cannot be read.
-    """
+    """Load the vault of a log from its file; create the keys only in the state directory, and only if nothing in the database was encrypted with others."""
     if path.exists() or path.parent.resolve() == state_dir.resolve():
         if not path.exists():
             _require_unused(path, url)

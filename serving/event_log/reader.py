@@ -96,10 +96,7 @@ class LogReader:
         kinds: Sequence[Kind] = (),
         size: int = BATCH_ENTRIES,
     ) -> Iterator[list[Any]]:
-        """Read some columns of entries in order, at most `size` entries at a time: for each batch a sequence of values a column.
-
-        The other parameters are those of `read_events`. Names are those of `EventRow`, and `hash`.
-        """
+        """Read some columns of entries, or `hash`, in a range as in `read_events`, at most `size` entries at a time: for each batch a sequence of values a column."""
         columns = [ENTRIES.c.sequence, *(ENTRIES.c[name] for name in names)]
         for rows in self._fetch_pages(columns, after, until, kinds, size):
             _, *batch = zip(*rows, strict=True)
@@ -134,10 +131,7 @@ class LogReader:
         without: Sequence[str] = (),
         kinds: Sequence[Kind] = (),
     ) -> Iterator[Event]:
-        """Read entries of some kinds (all if empty) in order, in a range of sequence numbers; `after` is excluded, `until` included.
-
-        `without` are columns of bytes that are not needed of arrivals: they are read as `NOT_READ`, but `sealed` as None.
-        """
+        """Read entries of some kinds (all if empty) in order, `after` excluded, `until` included; columns of bytes `without` which arrivals are read become `NOT_READ`, `sealed` None."""
         for rows in self.read_rows(after, until, without, kinds):
             yield from map(decode_row, rows)
 

@@ -41,11 +41,7 @@ class ClientDisconnected(Exception):
 
 
 class HttpCall:
-    """One HTTP request with the channel for its response.
-
-    `caller` is the name of the API key and its person, for the log of refusals, and `refused` has details for it if the endpoint answers a refusal itself, for example with a
-    page. `at_end` is called when the request has ended.
-    """
+    """One HTTP request with the channel for its response; `refused` has details for the log if the endpoint answers a refusal itself, for example with a page."""
 
     __slots__ = (
         "at_end",

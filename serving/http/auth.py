@@ -74,10 +74,7 @@ class TokenBucket:
 
 
 class Caller:
-    """An authenticated client with its scopes and rate limit, until `expires_us`, bound to the consignments of some offices or None for all.
-
-    `only_office` is the office of consignments that name none, if the key is bound to one office.
-    """
+    """An authenticated client with scopes and rate limit, until `expires_us`, bound to the consignments of some offices, or of `only_office`, or None for all."""
 
     def __init__(self, key: ApiKey, bucket: TokenBucket | None) -> None:
         self.name, self.person, self._scopes, self.bucket = key.name, key.person, key.scopes, bucket
@@ -175,11 +172,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 
 
 def names_this_machine(host: bytes | None) -> bool:
-    """Check that the header Host, if there is one, names this machine (protection against DNS rebinding).
-
-    Without API keys, no web page may reach the service. An attacker's host name that resolves to 127.0.0.1 would
-    otherwise pass the same-origin policy of the browser.
-    """
+    """Check that the header Host, if there is one, names this machine: an attacker's host name that resolves to 127.0.0.1 would pass the same-origin policy of browsers."""
     name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
     return name is None or name.lower() in LOCAL_HOSTS
 

@@ -171,10 +171,7 @@ class ScoreCall:
         return await self._build_score(c, answer)
 
     async def score_messages(self, content: bytes) -> Scores:
-        """Score the consignments that follow from messages; messages without goods are named in the response.
-
-        Houses that a master amends get no office of the request. Those of offices that the caller is not bound to stay as they are.
-        """
+        """Score the consignments that follow from messages, and name messages without goods; houses that a master amends get no office of the request."""
         service, caller, record = self._service, self._caller, self._get_reader().record
         unscored = service.metrics.counters["unscored_messages"]
         try:
@@ -211,10 +208,7 @@ class ScoreCall:
         *,
         own: bool = True,
     ) -> tuple[list[tuple[Consignment, ScoreResult]], list[RowFault]]:
-        """Score the valid members of a list, with the warnings of each if it came in a message.
-
-        Without `own` they get no office of the request, because it only amends them.
-        """
+        """Score the valid members of a list, with the warnings of each if it came in a message; others than the client's `own` get no office of the request."""
         answers, errors = list[tuple[Consignment, ScoreResult]](), list[RowFault]()
         for start in range(0, len(raws), MAX_BATCH_SIZE):
             chunk = raws[start : start + MAX_BATCH_SIZE]

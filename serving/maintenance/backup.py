@@ -158,10 +158,7 @@ def _keeps_keys(here: Path, copy: Path) -> bool:
 
 
 def delete_old_backups(folder: Path, keys: Path | None, log_id: str, before: datetime) -> list[Path]:
-    """Delete the backups of a log, next to `folder`, that were made before a time, and the keys with their names next to `keys`.
-
-    Other files and folders stay, and so does what is not whole. Returns the folders that were deleted.
-    """
+    """Delete the whole backups of a log, next to `folder`, from before a time, and keys of the same names next to `keys`; return the deleted folders."""
     deleted = []
     for path in sorted(folder.absolute().parent.iterdir()):
         try:
@@ -192,11 +189,7 @@ def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: P
 
 
 def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Path]:
-    """Return the place of each file that is put there.
-
-    A log in another database than SQLite has none, nor have approvers outside the state directory, data keys that are there already, and
-    the list of what was forgotten, which is joined with the one that is there.
-    """
+    """Return the place of each file that is put there: not of a log in another database, of approvers outside the state directory, of keys that are there, or of the list of what was forgotten."""
     named = {f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file}
     if is_sqlite_url(settings.database_url):
         named[LOG_FILE] = get_sqlite_path(settings.database_url)

@@ -219,10 +219,7 @@ class TableFile:
 
 
 class LogTables:
-    """The tables of a log in a folder; `mark` is the metadata of each file.
-
-    If the event codec cannot decrypt personal fields, their columns are not exported.
-    """
+    """The tables of a log in a folder, without personal columns if they cannot be decrypted; `mark` is the metadata of each file."""
 
     def __init__(
         self, log: LogReader, entries: EventCodec, folder: Path, schema: ExportSchema, mark: dict[str, Any]
@@ -392,11 +389,7 @@ def _report(events: Iterable[E], progress: Progress | None, what: str, total: in
 
 @contextmanager
 def _replace_folder(out: Path) -> Iterator[Path]:
-    """Create a private folder that replaces `out` after everything is written.
-
-    A kill leaves the folder, which may have personal data, or the earlier export under another name. The next export to the same
-    place removes the one and restores the other first.
-    """
+    """Create a private folder that replaces `out` after everything is written; what a killed run left is removed, and the earlier export restored, first."""
     out = out.absolute()
     earlier = out.with_name(f".{out.name}.old")
     with explain_failure("the output folder cannot be written", out):

@@ -106,10 +106,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
 
 
 class ChunkReader:
-    """A reader of the consignments of a source, each once and in about the order of the table.
-
-    Only chunks with consignments that were not read yet stay in memory: few, if the table is sorted in the order of history.
-    """
+    """A reader of the consignments of a source, each once and in about the order of the table; only chunks with unread ones stay in memory."""
 
     def __init__(self, source: "TableSource", record: type[Consignment]) -> None:
         self._chunks, self._record = source.read_chunks(), record

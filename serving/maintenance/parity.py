@@ -50,10 +50,7 @@ ModelId = str
 
 
 class DecisionFilter(NamedTuple):
-    """A filter of the decisions to compare, by the time of scoring in microseconds (`until_us` excluded) and by models, all if empty.
-
-    History always includes all log entries before them.
-    """
+    """A filter of the decisions to compare, by the time of scoring in microseconds (`until_us` excluded) and by models, all if empty; history includes all entries."""
 
     from_us: int | None = None
     until_us: int | None = None
@@ -70,11 +67,7 @@ class DecisionFilter(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A value of a decision that differs after recomputation.
-
-    `value` is the name of the feature, `score`, `band`, `key NAME` or `counterpart of NAME`. The values are text: numbers with all
-    digits, keys hexadecimal.
-    """
+    """A value of a decision that differs after recomputation: a feature, `score`, `band`, `key NAME` or `counterpart of NAME`, as text with all digits."""
 
     sequence: int
     decision_id: str

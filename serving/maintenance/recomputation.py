@@ -47,11 +47,7 @@ Row = NDArray[np.float32]
 
 @dataclass
 class OutcomeEvents:
-    """The outcomes, alerts and cancellations of a log, which fit in memory.
-
-    `cancelled` are cancellations as (sequence number, microseconds), in order, by identifier of the consignment; `unread` are entries
-    that could not be read, with the reason.
-    """
+    """The outcomes, alerts and cancellations (sequence number and microseconds, by identifier) of a log in memory, and the entries that could not be read with the reason."""
 
     outcomes: Outcomes
     alerts: Alerts
@@ -143,10 +139,7 @@ class Recomputation:
     def recompute(
         self, events: Sequence[ArrivalEvent], wanted: Sequence[bool]
     ) -> tuple[list[RecomputedDecision], list[tuple[Event, str]]]:
-        """Recompute the wanted decisions among the next arrivals; return them, and the arrivals that cannot be read with the reasons.
-
-        History keys come from the decrypted fields; as logged if an entry cannot be read or has no content.
-        """
+        """Recompute the wanted decisions among the next arrivals, with history keys from decrypted fields if these can be read; return them, and what cannot be read with the reasons."""
         keys, counterparts = np.zeros((2, len(events), len(self.pipeline.kinds)), dtype=np.uint64)
         records, unread = self._decode(events)
         rows_of: dict[str, list[int]] = {}

@@ -84,10 +84,7 @@ def format_location(error: Exception) -> str:
 
 
 class RateLimitedLogger:
-    """A logger for events that clients cause, with a limit on lines per second so that no client fills the disk.
-
-    The next line after a limit was reached holds the number of omitted lines as `left_out`. `clock` returns monotonic time in seconds.
-    """
+    """A logger for events that clients cause, with a limit on lines per second so that none fills the disk; the next line has the number of omitted ones as `left_out`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._second, self._lines, self._left_out = clock, 0, 0, 0

@@ -16,12 +16,7 @@ RESTORE_PART = ".restore.part"
 
 
 class StateLock:
-    """A lock on a state directory, so that the log and the state derived from it have a single writer.
-
-    The directory is created if it does not exist. The system releases the lock when the process ends, however it ends. While
-    the lock is held, new files of the process can be read by their owner only. Entering raises `ServiceFault` if another process holds the
-    lock, or the directory cannot be written or locked.
-    """
+    """A lock on a state directory, created if need be, under which new files are private; `ServiceFault` if another process holds it, or the directory cannot be written or locked."""
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "lock"

@@ -33,10 +33,7 @@ class Batcher:
         self._waiting: list[tuple[ScoreRequest, asyncio.Future[ScoreResult]]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
-        """Add a request to the next batch; the future is resolved after the decision is on disk.
-
-        The batch is scored when the log is free and no further request comes, or when it is full.
-        """
+        """Add a request to the next batch, scored when the log is free and no further one comes, or when it is full; the future is resolved after the decision is on disk."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[ScoreResult] = loop.create_future()
         self._waiting.append((asked, future))

@@ -189,11 +189,7 @@ def check_alert(alert: Alert) -> FieldError | None:
 
 
 def is_notice(alert: Alert) -> bool:
-    """Check if an alert only informs: it has a text and no criterion, not even an unusable one.
-
-    Past tables have such newsletters. They match no consignment. The service refuses one (`no_criterion`), because its client may
-    have left a criterion out.
-    """
+    """Check if an alert only informs, as newsletters in past tables do; the service refuses one (`no_criterion`), because its client may have left a criterion out."""
     return bool(alert.text) and not _has_criterion(alert)
 
 
@@ -202,10 +198,7 @@ def _has_criterion(alert: Alert) -> bool:
 
 
 def find_proposal(state: ConsignmentState) -> Proposal | None:
-    """Find what the service proposes for a consignment; None if it was not scored.
-
-    A selected one, or one in the band `high`, is to be inspected. One in the band `routine` is to be released.
-    """
+    """Find what the service proposes for a consignment, by its selection and band; None if it was not scored."""
     decision = state.decision
     return propose(None if decision is None else decision.band, selected=state.selected)
 

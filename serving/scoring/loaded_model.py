@@ -128,10 +128,7 @@ def _verify(bundle: Bundle, sha256: str) -> ScoringMethod:
 
 
 class LoadedModel:
-    """A scoring method that is ready to score, with its pipeline, record type and event codec; the rules have no release and no card.
-
-    `newer` is the record of a release of the same model that was approved later, if this one was put back in its place.
-    """
+    """A scoring method that is ready to score, the rules without release and card; `newer` is the record of a later release of the model, if this one was put back in its place."""
 
     def __init__(
         self,

@@ -84,10 +84,7 @@ class ModelUpdates:
             return self._load(None)
 
     async def follow(self, active: ActiveModel, committer: Committer, background: BackgroundThreads) -> None:
-        """Load a newly published model; a refused one is not tried again until another one is published.
-
-        If the file that names it or the file of approvers is invalid, both are read again at the next call.
-        """
+        """Load a newly published model; a refused one is not tried again until another one is published, unless a file that names it or approvers is invalid."""
         folder = None
         try:
             folder = find_release_folder(self._settings.state_dir)

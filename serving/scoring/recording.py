@@ -135,10 +135,7 @@ class Recorder:
         client: Client,
         check: Callable[[], FieldError | None] = lambda: None,
     ) -> PendingReceipt | FieldError:
-        """Record one record; the receipt may be sent once its group is durable. An error is returned, and nothing is recorded.
-
-        `check` is called last, so nothing else is recorded between it and this record; it returns an error or None.
-        """
+        """Record one record, whose receipt may be sent once its group is durable, or return an error; `check` is called last, so that nothing is recorded in between."""
         active = self._active
         await self.prefetch([record])
         fault = await self._find_foreign(record, client) or check()

@@ -49,10 +49,7 @@ class ShadowScore(NamedTuple):
 
 
 class ShadowCounters(msgspec.Struct):
-    """The numbers of decisions that a challenger scored, put into another band, failed to score, or does not fit.
-
-    It does not fit a decision with other history keys, of a model that is not known, or whose content was removed.
-    """
+    """The numbers of decisions that a challenger scored, put into another band, failed to score, or does not fit: other history keys, an unknown model, removed content."""
 
     scored: int = 0
     disagreed: int = 0

@@ -38,10 +38,7 @@ ConsignmentEvents = Mapping[str, list[Event]]
 
 
 class FirstRecorded(NamedTuple):
-    """The time at which the service first recorded an event, in microseconds; None if it was imported.
-
-    `at_us` is when it happened, for a cancellation.
-    """
+    """When the service first recorded an event, in microseconds, None if it was imported; `at_us` is when a cancellation happened."""
 
     recorded_us: int | None
     at_us: int | None = None
@@ -90,10 +87,7 @@ class PendingLookup:
 
 
 class LatestDays:
-    """The latest day of any event, for each point of the log.
-
-    `marks` are sequence numbers from which on a day was the latest, and the days, int64, (n, 2), both ascending.
-    """
+    """The latest day of any event, for each point of the log; `marks` are sequence numbers from which on a day was the latest, and the days, int64, (n, 2), ascending."""
 
     def __init__(self, marks: NDArray[np.int64] | None = None) -> None:
         rows = [] if marks is None else marks.tolist()
@@ -133,10 +127,7 @@ NOTHING_STORED = StoredIndex()
 
 
 class ConsignmentStates(CountedStates):
-    """The states of a log's consignments, up to its entry `sequence`; at most `recent` of them are in memory.
-
-    States with entries after the one that `durable` returns, the last one on disk, stay in memory.
-    """
+    """The states of a log's consignments, up to its entry `sequence`; in memory are at most `recent`, and those with entries after the last `durable` one."""
 
     def __init__(
         self,
@@ -176,10 +167,7 @@ class ConsignmentStates(CountedStates):
         return dossier
 
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
-        """Return the states that `get` would have to read from the log, so that a thread can read them.
-
-        The states of unknown consignments are then in memory. `complete_lookups` must follow.
-        """
+        """Return the states that `get` would read from the log, for a thread to read and for `complete_lookups`; those of unknown consignments are in memory then."""
         absent = []
         for name in dict.fromkeys(consignment_ids):
             if name in self._recent:
@@ -207,11 +195,7 @@ class ConsignmentStates(CountedStates):
         return {name: self._log.read_consignment_events(name, until, without) for name in consignment_ids}
 
     def complete_lookups(self, awaited: Mapping[str, PendingLookup], found: ConsignmentEvents) -> None:
-        """Cache the awaited states that were read.
-
-        A state that was loaded meanwhile is skipped, because it may include later entries. A state that was loaded and
-        dropped is no longer awaited. So a request that waits for the same state as an earlier one may use what that one read.
-        """
+        """Cache the awaited states that were read, but not one that was loaded meanwhile, because it may include later entries."""
         still = {name: each for name, each in awaited.items() if self._awaited.get(name) is each}
         for name, each in still.items():
             each.by -= 1

@@ -21,10 +21,7 @@ DEFAULT_MAX_LINKS = 200_000
 
 
 class LinkLimits(NamedTuple):
-    """The limits of the links that are kept: days after the last entry of a master or a house, and their number with listed members.
-
-    Each takes about half a kilobyte.
-    """
+    """The limits of the links that are kept, of half a kilobyte each: days after the last entry of a master or a house, and their number with listed members."""
 
     days: float = DEFAULT_LINK_DAYS
     most: int = DEFAULT_MAX_LINKS
@@ -42,10 +39,7 @@ KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
 
 
 class Links:
-    """The links that are kept: houses by their identifier, masters by their number, and the master that has listed a house or item.
-
-    Each is in the order of the last entries; `last` is the last entry applied.
-    """
+    """The links that are kept, in the order of their last entries: houses by identifier, masters by number, and the master that has listed a house or item."""
 
     def __init__(self, limits: LinkLimits = DEFAULT_LIMITS) -> None:
         self.limits, self.last = limits, 0

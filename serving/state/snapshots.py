@@ -78,11 +78,7 @@ class ArrayHeader(NamedTuple):
 
 
 class Snapshots:
-    """The snapshots of one folder, which one process at a time writes; `last` is the last entry of the latest valid one, 0 if there is none.
-
-    `lost` is the last entry of a snapshot of the log whose entry the log does not have, so that entries after its last one were lost; 0 if
-    there is none.
-    """
+    """The snapshots of one folder; `last` is the last entry of the latest valid one, `lost` that of one whose entry the log does not have any more, 0 if there is none."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -206,11 +202,7 @@ def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[A
 
 
 def allocate_copy(state: State) -> dict[str, NDArray[Any]]:
-    """Allocate memory for a copy of a state, with headroom, because the state may grow meanwhile.
-
-    The first access to new memory costs several times as much as copying, so it is done here, where no request waits. The
-    memory is mapped anonymously and returned to the system when the copy is dropped.
-    """
+    """Allocate memory for a copy of a state, with headroom, where no request waits: the first access to it costs several times as much as copying."""
     rooms = {}
     for name, view in _views(state).items():
         shape = (len(view) + len(view) // HEADROOM_DIVISOR + 1, *view.shape[1:])

@@ -16,10 +16,7 @@ from serving.state.links import Links
 
 
 class State:
-    """The state of the service up to one log entry: history, alerts, messages, links and consignment states.
-
-    Alerts and messages are known by name, with the digest of their content and the time of recording.
-    """
+    """The state of the service up to one log entry; alerts and messages are known by name, with the digest of their content and the time of recording."""
 
     def __init__(self, history: History, dossiers: ConsignmentStates, links: Links | None = None) -> None:
         self.links = links if links is not None else Links()
@@ -56,11 +53,7 @@ class State:
         X: Rows | None = None,
         issued_us: Sequence[int] = (),
     ) -> None:
-        """Record different consignments that arrive one after the other on one day; `record_versions` must follow.
-
-        The history features of each are written to the end of its row of `X`, and then it is counted. One that is already known is amended. If
-        history is full, `ServiceFault` is raised and nothing is changed.
-        """
+        """Record different consignments that arrive one after the other on one day, with the history of each at the end of its row of `X`; `record_versions` must follow."""
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
         for each in known:
