@@ -27,12 +27,13 @@ NAME_BYTES = 8
 
 
 class PackedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record as the log stores it.
+    """A record as the log stores it, with its identifier in normal form.
 
     `plain` is MessagePack of the fields that are neither personal nor missing; `sealed` the encrypted personal fields after the id of
     their key, None if there are none; `content` the keyed digest of identifier and fields: equal records have equal digests.
     """
 
+    name: str
     plain: bytes
     sealed: bytes | None
     content: bytes
@@ -137,7 +138,7 @@ class RecordPacker:
         sealed = self._seal(personal, names)
         if self._has_identifier:
             plain = list(map(_add_spelling, plain, records, subjects))
-        return list(map(PackedRecord, plain, sealed, contents))
+        return list(map(PackedRecord, subjects, plain, sealed, contents))
 
     def _compute_content(self, name: bytes, plain: bytes, personal: bytes) -> bytes:
         assert self.vault is not None

@@ -300,11 +300,9 @@ class EventCodec:
             if issued_us != NO_TIME:
                 both += issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
             columns = each.content, each.plain, each.sealed
-            name = normalize_identifier(c.consignment_id)
+            at_us = to_us(c.received_at)
             events.append(
-                ArrivalEvent(
-                    sequence, to_us(c.received_at), recorded_us, *columns, client, name, self.kinds, both
-                )
+                ArrivalEvent(sequence, at_us, recorded_us, *columns, client, each.name, self.kinds, both)
             )
         return events
 

@@ -155,7 +155,7 @@ class Scorer:
         names = [normalize_identifier(each.c.consignment_id) for each in asked]
         consignments = [self._complete(each, name) for each, name in zip(asked, names, strict=True)]
         packed = self.model.entries.consignments.pack_all(consignments, names)
-        return list(map(self._find_repeat, asked, consignments, packed, names))
+        return list(map(self._find_repeat, asked, consignments, packed))
 
     def _complete(self, asked: ScoreRequest, name: str) -> Consignment:
         """Return a consignment in the model's type, with the office of its first decision or that of the request if it has none."""
@@ -169,10 +169,10 @@ class Scorer:
         return c if office is None else msgspec.structs.replace(c, office=office)
 
     def _find_repeat(
-        self, asked: ScoreRequest, c: Consignment, packed: PackedRecord, name: str
+        self, asked: ScoreRequest, c: Consignment, packed: PackedRecord
     ) -> PendingConsignment | ScoreResult:
         """Return the recorded decision of a consignment if it equals its latest version."""
-        known = self.state.get_consignment(name)
+        known = self.state.get_consignment(packed.name)
         decision = known.decision
         if decision is not None and decision.content == packed.content and not _is_renewed(c, known):
             group = self.committer.find_group(decision.sequence)

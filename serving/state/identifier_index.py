@@ -74,8 +74,8 @@ class IdentifierIndex:
 
     def may_contain_each(self, tags: Tags, today: int) -> NDArray[np.bool_]:
         """Check which identifiers may have been seen in the KEPT_DAYS before a day; return bool, (n,)."""
-        found: DayNumbers = _find_all(self.words, tags)
-        return found >= max(today - KEPT_DAYS, FIRST_DAY)
+        found: NDArray[np.bool_] = _find_all(self.words, tags, max(today - KEPT_DAYS, FIRST_DAY))
+        return found
 
     def add_all(self, tags: Tags, days: DayNumbers) -> None:
         """Record that identifiers were seen on some days, in order; the days must not decrease."""
@@ -83,7 +83,7 @@ class IdentifierIndex:
             return
         if self._used + len(tags) > MAX_LOAD_FACTOR * len(self.words):
             self._make_room(len(tags), int(days[0]))
-        self._used += _add_all(self.words, tags, np.maximum(days, FIRST_DAY))
+        self._used += _add_all(self.words, tags, days)
 
     def _make_room(self, more: int, today: int) -> None:
         """Remove expired identifiers, and enlarge the set if many remain."""
@@ -120,15 +120,10 @@ def _day(word: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _find(words: Words, tag: Any) -> Any:
-    return _day(words[_place(words, tag)])
-
-
-@njit(cache=True, nogil=True)
-def _find_all(words: Words, tags: Tags) -> Any:
-    found = np.empty(len(tags), dtype=np.int64)
+def _find_all(words: Words, tags: Tags, first_day: Any) -> Any:
+    found = np.empty(len(tags), dtype=np.bool_)
     for number in range(len(tags)):
-        found[number] = _find(words, tags[number])
+        found[number] = _day(words[_place(words, tags[number])]) >= first_day
     return found
 
 
@@ -145,7 +140,7 @@ def _add(words: Words, tag: Any, day: Any) -> Any:
 def _add_all(words: Words, tags: Tags, days: DayNumbers) -> Any:
     new = np.int64(0)
     for number in range(len(tags)):
-        new += _add(words, tags[number], days[number])
+        new += _add(words, tags[number], max(days[number], FIRST_DAY))
     return new
 
 
