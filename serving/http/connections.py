@@ -299,13 +299,7 @@ def measure_head(url: bytes, headers: Headers) -> int:
 
 
 def write_head_without_upgrade(method: bytes, url: bytes, http_version: str, headers: Headers) -> bytes:
-    """Write the head of a request again, without the request for another protocol.
-
-    Examples
-    --------
-    >>> write_head_without_upgrade(b"GET", b"/", "1.1", [(b"host", b"a"), (b"upgrade", b"h2c")])
-    b'GET / HTTP/1.1\\r\\nhost: a\\r\\n\\r\\n'
-    """
+    """Write the head of a request again, without the request for another protocol."""
     lines = [b"%s %s HTTP/%s" % (method, url, http_version.encode())]
     for name, value in headers:
         if name == b"upgrade":

@@ -84,14 +84,7 @@ class Refusal(Exception):
 
     @classmethod
     def from_faults(cls, faults: list[RecordFault]) -> Self:
-        """Build the refusal of a record with all its faults, with status 422. Its text names the first field.
-
-        Examples
-        --------
-        >>> fault = RecordFault("Expected `float` >= 0.0", "#/gross_weight_kg", "bad_value")
-        >>> Refusal.from_faults([fault]).detail
-        'gross_weight_kg: Expected `float` >= 0.0'
-        """
+        """Build the refusal of a record with all its faults, with status 422. Its text names the first field."""
         first, more = faults[0], ""
         place = (first.pointer or "#").removeprefix("#").removeprefix("/")
         named = not place or place.rpartition("/")[2] in first.detail
@@ -110,13 +103,7 @@ class Refusal(Exception):
 
 
 def build_fault(error: msgspec.ValidationError, root: str = "#", choices: Sequence[str] = ()) -> RecordFault:
-    """Convert the decoder's message to a fault with a JSON pointer.
-
-    Examples
-    --------
-    >>> build_fault(msgspec.ValidationError("Expected `str`, got `int` - at `$.items[0].hs_code`"))
-    RecordFault(detail='Expected `str`, got `int`', pointer='#/items/0/hs_code', kind='wrong_type')
-    """
+    """Convert the decoder's message to a fault with a JSON pointer."""
     message, _, path = str(error).partition(" - at `$")
     steps = [first or second for first, second in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", path)]
     named = re.search(r"(unknown|required) field `(.*)`", message, re.DOTALL)
@@ -143,11 +130,5 @@ def _clarify(message: str, choices: Sequence[str]) -> str:
 
 
 def escape_step(step: str) -> str:
-    """Escape a step of a JSON pointer in a fragment of a URI (RFC 6901, section 6).
-
-    Examples
-    --------
-    >>> escape_step("a/b c")
-    'a~1b%20c'
-    """
+    """Escape a step of a JSON pointer in a fragment of a URI (RFC 6901, section 6)."""
     return quote(step.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@-._", errors="replace")

@@ -126,13 +126,7 @@ def export_log(
 
 
 def name_features_table(spec_sha256: str) -> str:
-    """Return the name of the table of features of one spec.
-
-    Examples
-    --------
-    >>> name_features_table("5c1d" * 16)
-    'features-5c1d5c1d5c1d'
-    """
+    """Return the name of the table of features of one spec."""
     return f"features-{spec_sha256[:SPEC_CHARACTERS]}"
 
 

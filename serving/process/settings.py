@@ -32,15 +32,7 @@ class RateLimit(NamedTuple):
 
 
 def parse_rate(text: object) -> object:
-    """Parse a rate such as `1000/second`; return no rate, or one that is already parsed, unchanged.
-
-    The process of a challenger gets the settings as JSON, in which a rate is a list.
-
-    Examples
-    --------
-    >>> parse_rate("600/minute")
-    RateLimit(amount=600, seconds=60)
-    """
+    """Parse a rate such as `1000/second`; None, a parsed one, and its list in JSON stay as they are."""
     if text is None or isinstance(text, RateLimit | list):
         return text
     match = re.fullmatch(r"\s*([1-9]\d{0,8})\s*/\s*(second|minute|hour)\s*", str(text))
