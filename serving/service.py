@@ -14,8 +14,8 @@ from consignments.errors import BadInput, BadSetting, BundleRefused, LogInUse, S
 from features.indicators.operation_keys import install_keys
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import Release, find_release_folder, read_release
-from serving.event_log.copies import is_sqlite_url
 from serving.event_log.databases.backend import URL_SETTING
+from serving.event_log.databases.database import find_sqlite_path
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
@@ -385,7 +385,7 @@ def _collect(errors: list[Exception]) -> Iterator[None]:
 
 def require_standby_database(settings: Settings) -> None:
     """Raise `BadSetting` if a standby is wanted and the database does not support one."""
-    if settings.standby and is_sqlite_url(settings.database_url):
+    if settings.standby and find_sqlite_path(settings.database_url) is not None:
         raise BadSetting(
             "a standby needs the event log in PostgreSQL",
             where="NPSRISK_STANDBY",

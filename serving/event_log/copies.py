@@ -5,7 +5,7 @@ The file has the same tables and the same hash chain, whatever the database of t
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from consignments.errors import FileFault, ServiceFault
 from serving.event_log.databases.backend import URL_SETTING, describe_error
 from serving.event_log.databases.database import (
     create_writer,
+    find_sqlite_path,
     mask_password,
     migrate,
     open_engine,
@@ -27,26 +28,15 @@ from serving.event_log.databases.tables import ENTRIES, LOG, TERMS
 from serving.event_log.reader import PAGE_ENTRIES, LogReader, Progress, select_entries
 
 
-def is_sqlite_url(url: str) -> bool:
-    """Check whether a database URL is one of SQLite."""
-    with use_database(url) as address:
-        return address.get_backend_name() == "sqlite"
-
-
-def get_sqlite_path(url: str) -> Path:
-    """Return the file of the URL of an SQLite database."""
-    with use_database(url) as address:
-        return Path(address.database or "")
-
-
 def copy_to_file(url: str, path: Path, progress: Progress | None = None) -> None:
     """Copy a log to a new SQLite file, as of one moment; the service may write it at the same time."""
     with LogReader.open_to_read(url) as log:
+        source = find_sqlite_path(url)
         try:
-            if is_sqlite_url(url):
-                _copy_pages(get_sqlite_path(url), path)
-            else:
+            if source is None:
                 _copy_rows_to_file(log, path, progress)
+            else:
+                _copy_pages(source, path)
         except sqlite3.Error as error:
             raise FileFault("the copy of the event log failed", where=str(path), got=str(error)) from error
 
@@ -60,8 +50,7 @@ def _copy_pages(source: Path, target: Path) -> None:
 
 
 def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) -> None:
-    with use_database(f"sqlite:///{path}") as address:
-        engine = open_engine(address)
+    with _open_file(path) as engine:
         writer = create_writer(engine)
         try:
             writer.acquire()
@@ -72,22 +61,25 @@ def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) ->
                 writer.write(rows)
         finally:
             writer.release()
-            engine.dispose()
-    with closing(sqlite3.connect(path)) as new:
-        new.execute("PRAGMA journal_mode=DELETE")
 
 
 def convert_file(path: Path) -> None:
     """Add to a log in an SQLite file, of a backup, the columns of this version."""
+    with _open_file(path) as engine, engine.begin() as connection:
+        migrate(connection, str(path))
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[sa.Engine]:
+    """Open a log in an SQLite file, which at the end has no write-ahead log next to it."""
     with use_database(f"sqlite:///{path}") as address:
         engine = open_engine(address)
         try:
-            with engine.begin() as connection:
-                migrate(connection, str(path))
+            yield engine
         finally:
             engine.dispose()
-    with closing(sqlite3.connect(path)) as converted:
-        converted.execute("PRAGMA journal_mode=DELETE")
+    with closing(sqlite3.connect(path)) as whole:
+        whole.execute("PRAGMA journal_mode=DELETE")
 
 
 def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from consignments.errors import BadSetting
 from features.history.data_keys import KEY_SETTING, read_data_keys
 from serving.encryption.vault import Vault
-from serving.event_log.copies import get_sqlite_path, is_sqlite_url
+from serving.event_log.databases.database import find_sqlite_path
 from serving.event_log.databases.tables import ENTRIES
 from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.reader import LogReader
@@ -46,7 +46,8 @@ def load_or_create_vault(path: Path, state_dir: Path, url: str) -> Vault:
 
 def _require_unused(path: Path, url: str) -> None:
     """Refuse to create a data key if there are log entries, which need the earlier one."""
-    if is_sqlite_url(url) and not get_sqlite_path(url).exists():
+    file = find_sqlite_path(url)
+    if file is not None and not file.exists():
         return
     with suppress(BadSetting), LogReader.open_to_read(url) as log:
         if log.last_sequence:

@@ -27,13 +27,8 @@ from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MOD
 from consignments.timestamps import to_us
 from features.history.data_keys import read_data_keys
 from serving.encryption.vault import Vault
-from serving.event_log.copies import (
-    convert_file,
-    copy_to_database,
-    copy_to_file,
-    get_sqlite_path,
-    is_sqlite_url,
-)
+from serving.event_log.copies import convert_file, copy_to_database, copy_to_file
+from serving.event_log.databases.database import find_sqlite_path
 from serving.event_log.events import MaintenanceEvent
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import check_vault
@@ -180,7 +175,7 @@ def delete_old_backups(folder: Path, keys: Path | None, log_id: str, before: dat
 
 def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: Progress | None) -> None:
     """Rename the verified files to their places; the log comes last, so that nothing starts without its keys."""
-    if not is_sqlite_url(settings.database_url):
+    if find_sqlite_path(settings.database_url) is None:
         copy_to_database(part / LOG_FILE, settings.database_url, progress)
     for name in sorted(targets, key=lambda each: each == LOG_FILE):
         _create_folder(targets[name].parent)
@@ -191,8 +186,8 @@ def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: P
 def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Path]:
     """Return the place of each file that is put there: not of a log in another database, of approvers outside the state directory, of keys that are there, or of the list of what was forgotten."""
     named = {f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file}
-    if is_sqlite_url(settings.database_url):
-        named[LOG_FILE] = get_sqlite_path(settings.database_url)
+    if (log := find_sqlite_path(settings.database_url)) is not None:
+        named[LOG_FILE] = log
     # Elsewhere only an administrator writes it.
     if settings.approvers_file.absolute().is_relative_to(settings.state_dir.absolute()):
         named[f"{KEYS}/{APPROVERS_FILE}"] = settings.approvers_file

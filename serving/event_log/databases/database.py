@@ -5,6 +5,7 @@ Database errors become errors of npsrisk, without passwords and without values o
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
@@ -58,6 +59,12 @@ def _parse_address(url: str) -> URL:
 
 def _bad_address(got: str) -> BadSetting:
     return BadSetting("the database URL is not valid", where=URL_SETTING, got=got, expected=EXPECTED_URL)
+
+
+def find_sqlite_path(url: str) -> Path | None:
+    """Return the file of the URL of an SQLite database; None for another database."""
+    address = _parse_address(url)
+    return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
 
 def mask_password(address: URL) -> str:
