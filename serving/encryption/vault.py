@@ -47,7 +47,7 @@ class Vault:
         self.digest = blake2b(digest_size=CONTENT_BYTES, key=derive_key(self.data_key, "event log content"))
         self.identifier_key = derive_key(self.data_key, "index of identifiers")
         self.names = blake2b(digest_size=NAME_BYTES, key=self.identifier_key)
-        self.fingerprint = compute_fingerprint(self.data_key)
+        self.fingerprint = derive_key(self.data_key, "event log fingerprint")[:8].hex()
         self._path = path
         self._use(keys)
         self.refresh = WatchedFiles(lambda: [path] if path else [], self._read_again).refresh
@@ -239,8 +239,3 @@ class Cipher:
     def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
         """Decrypt a text; raise `cryptography.exceptions.InvalidTag` if it or its subject was changed, or the key is another one."""
         return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject)
-
-
-def compute_fingerprint(data_key: bytes) -> str:
-    """Compute the fingerprint of a data key: 16 hexadecimal digits that reveal nothing about the key."""
-    return derive_key(data_key, "event log fingerprint")[:8].hex()

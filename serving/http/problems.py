@@ -92,14 +92,11 @@ class Refusal(Exception):
             more = f" (the first of {len(faults)} faults, see errors)"
         return cls(422, f"{'' if named else f'{place}: '}{first.detail}{more}", faults)
 
-    def to_problem(self, request_id: str = "") -> Problem:
-        """Return the problem document."""
-        phrase = HTTPStatus(self.status).phrase
-        return Problem(phrase, self.status, self.detail, errors=self.faults or UNSET, request_id=request_id)
-
     def to_json(self, request_id: str = "") -> bytes:
         """Return the problem document as JSON."""
-        return msgspec.json.encode(self.to_problem(request_id))
+        phrase, errors = HTTPStatus(self.status).phrase, self.faults or UNSET
+        problem = Problem(phrase, self.status, self.detail, errors=errors, request_id=request_id)
+        return msgspec.json.encode(problem)
 
 
 def build_fault(error: msgspec.ValidationError, root: str = "#", choices: Sequence[str] = ()) -> RecordFault:

@@ -7,7 +7,7 @@ keys are pseudonyms, as for live records. Consignments are read in chunks; ident
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
@@ -68,26 +68,15 @@ class PastEvents:
     outcomes_at: Callable[[Longs], Sequence[Outcome]]
 
 
-class ImportCounts(NamedTuple):
-    """The numbers of entries added, of rows already known, and of rows rejected; and of given alerts that have only a text."""
-
-    consignments: int
-    outcomes: int
-    alerts: int
-    cancellations: int
-    known: int
-    refused: int
-    notices: int = 0
-
-
 ReadTables = Callable[[type[Consignment]], "Tables | FeatureInputs"]
 """Function that opens tables with the record type of a model, and drops columns that it does not declare."""
 
 
 def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
-    """Append tables to the log of a state directory; the service must not be running on it. Returns the fields of `ImportCounts`.
+    """Append tables to the log of a state directory; the service must not be running on it.
 
-    `read` is called with the record type of the published model. Raises `ServiceFault` if the state directory is in use, or the log cannot be
+    Returns the numbers of added entries (`consignments`, `outcomes`, `alerts`, `cancellations`), of rows already `known` and `refused`, and
+    of alerts that have only a text (`notices`). `read` is called with the record type of the published model. Raises `ServiceFault` if the state directory is in use, or the log cannot be
     written, `BundleRefused` if the published model cannot be used, and `BadInput` if all rows of a table were rejected; the valid rows of
     other tables are then in the log.
     """
@@ -99,10 +88,9 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         try:
             require_valid_chain(log)
             pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(vault.data_key))
-            counts = import_past(log, pipeline, build_past(tables, config.build_record_type()), progress)
+            return import_past(log, pipeline, build_past(tables, config.build_record_type()), progress)
         finally:
             log.close()
-    return counts._asdict()
 
 
 class ChunkReader:
@@ -163,8 +151,8 @@ def build_past(tables: "Tables | FeatureInputs", record: type[Consignment]) -> P
 
 def import_past(
     log: EventLog, pipeline: Pipeline, past: PastEvents, progress: Progress | None = None
-) -> ImportCounts:
-    """Append the events that are not in the log yet, in the order of history; `BadInput` if all rows of a table were rejected."""
+) -> dict[str, int]:
+    """Append the events that are not in the log yet, in the order of history, and return the numbers of `import_tables`."""
     known, given = _count_known(log), Counter[bytes]()
     writer = _EntryBuilder(log, pipeline)
     added: Counter[str] = Counter()
@@ -189,15 +177,14 @@ def import_past(
         if progress is not None:
             progress("import", start + len(chunk.row), len(events.row))
     writer.refuse_total_rejection(past)
-    return ImportCounts(
-        added["arrival"],
-        added["outcome"],
-        added["alert"],
-        added["cancellation"],
-        added["known"],
-        added["refused"],
-        sum(map(is_notice, past.alerts)),
-    )
+    counts = {f"{kind}s": added[kind] for kind in ("outcome", "alert", "cancellation")}
+    return {
+        "consignments": added["arrival"],
+        **counts,
+        "known": added["known"],
+        "refused": added["refused"],
+        "notices": sum(map(is_notice, past.alerts)),
+    }
 
 
 def merge_events(past: PastEvents) -> HistoryEvents:

@@ -83,7 +83,8 @@ async def build_selection_list(
     # The choices are drawn, and the states of the probable ones loaded, before the part that must not wait.
     drawn = [] if scored.drawn else await asyncio.to_thread(draw.select, scored)
     if len(drawn) > MAX_SELECTIONS:
-        return _build_length_error(len(drawn))
+        reason = f"gives a list of {len(drawn):,} consignments, more than {MAX_SELECTIONS:,}; lower it, or shorten the period"
+        return FieldError("capacity", reason, "too_many")
     probable = [each.consignment_id for each in drawn]
     for start in range(0, len(probable), MAX_BATCH_SIZE):
         await active.prefetch(probable[start : start + MAX_BATCH_SIZE])
@@ -151,25 +152,16 @@ class ScoredConsignments:
                 self._cancelled.add(name)
             elif event.kind in ("outcome", "selection"):
                 self._chosen.add(name)
-                self._record_selection(event)
+            if event.kind == "selection":
+                selection = self._entries.selections.decode(event)
+                if selection.request == self._request_id:
+                    self.drawn.append(structs.replace(selection, consignment_id=get_spelling(event)))
 
     def find_candidates(self) -> list[DecisionEvent]:
         """List the decisions that count, and whose consignments are neither cancelled nor selected."""
-        return [event for event in self._decisions if self._is_candidate(event)]
-
-    def _is_candidate(self, event: DecisionEvent) -> bool:
-        name = event.consignment_id
-        return (
-            self._standing[name] == event.sequence
-            and name not in self._cancelled
-            and name not in self._chosen
-        )
-
-    def _record_selection(self, event: Event) -> None:
-        if event.kind == "selection":
-            selection = self._entries.selections.decode(event)
-            if selection.request == self._request_id:
-                self.drawn.append(structs.replace(selection, consignment_id=get_spelling(event)))
+        out = self._cancelled | self._chosen
+        counting = [each for each in self._decisions if self._standing[each.consignment_id] == each.sequence]
+        return [each for each in counting if each.consignment_id not in out]
 
 
 class SelectionDraw:
@@ -217,8 +209,3 @@ def _digest_request(entries: EventCodec, request: SelectionRequest) -> bytes:
         )
     )
     return bytes(digest.digest())
-
-
-def _build_length_error(length: int) -> FieldError:
-    reason = f"gives a list of {length:,} consignments, more than {MAX_SELECTIONS:,}; lower it, or shorten the period"
-    return FieldError("capacity", reason, "too_many")

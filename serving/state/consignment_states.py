@@ -224,11 +224,6 @@ class ConsignmentStates(CountedStates):
     def forget(self, today: int) -> None:
         """Keep everything: memory is bounded already."""
 
-    def record_event(self, known: ConsignmentState, event: Event, today: int) -> None:
-        """Apply an entry to the state of its consignment, and record that it was applied."""
-        apply_event(known, event)
-        self.record_applied([known], event.sequence, today)
-
     def record_applied(self, known: Sequence[ConsignmentState], first: int, today: int) -> None:
         """Record that successive entries, from the sequence number `first`, were applied to the states of their consignments."""
         for sequence, each in enumerate(known, first):

@@ -11,7 +11,13 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import ArrivalEvent, Event, RecordEvent, SharedEvent
-from serving.state.consignment_states import ConsignmentState, ConsignmentStates, FirstRecorded, rank_outcome
+from serving.state.consignment_states import (
+    ConsignmentState,
+    ConsignmentStates,
+    FirstRecorded,
+    apply_event,
+    rank_outcome,
+)
 from serving.state.links import Links
 
 
@@ -87,7 +93,9 @@ class State:
                 self._ledger.record_outcome(event.consignment_id, outcome)
             elif event.kind == "cancellation":
                 self._ledger.cancel(event.consignment_id)
-            self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)
+            known = self.get_consignment(event.consignment_id)
+            apply_event(known, event)
+            self.dossiers.record_applied([known], event.sequence, self.today)
             return
         if isinstance(event, SharedEvent):
             self.record_shared(event)
