@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from itertools import chain
 
 from consignments.errors import BadInput, BadSetting, BundleRefused, LogInUse, ServiceFault
 from features.indicators.operation_keys import install_keys
@@ -124,8 +124,7 @@ class Service:
 
     def _build_first(self, progress: Progress | None = None) -> tuple[LoadedModel, State]:
         """Set the clock behind the last entry, and return the published model with the state that follows from the log."""
-        last = LastRecorded.find(self.log)
-        self.clock.start(last.any_us, last.own_us, accepted=self._accepts_clock)
+        self.clock.start(*find_last_recorded(self.log), accepted=self._accepts_clock)
         self._forget_again()
         built = self.updates.build_first(self.active, progress)
         if self.snapshots.lost and self._accepts_loss:
@@ -394,20 +393,11 @@ def require_standby_database(settings: Settings) -> None:
         )
 
 
-class LastRecorded(NamedTuple):
-    """The latest times of recording among the last entries of a log, in microseconds since the epoch, and among those that were not imported; 0 if there is none."""
-
-    any_us: int
-    own_us: int
-
-    @classmethod
-    def find(cls, log: LogReader) -> "LastRecorded":
-        """Find the latest times of recording in a log."""
-        any_us = own_us = 0
-        for times, clients in log.read_columns(
-            ("recorded_us", "asked_by"), log.last_sequence - LATEST_ENTRIES
-        ):
-            for recorded_us, client in zip(times, clients, strict=True):
-                any_us = max(any_us, recorded_us or 0)
-                own_us = max(own_us, (recorded_us or 0) if client != IMPORTED_BY else 0)
-        return cls(any_us, own_us)
+def find_last_recorded(log: LogReader) -> tuple[int, int]:
+    """Find the latest times of recording among the last entries of a log, and those not imported, in microseconds since the epoch; 0 if there is none."""
+    any_us = own_us = 0
+    columns = log.read_columns(("recorded_us", "asked_by"), log.last_sequence - LATEST_ENTRIES)
+    for recorded_us, client in chain.from_iterable(zip(*batch, strict=True) for batch in columns):
+        any_us = max(any_us, recorded_us or 0)
+        own_us = max(own_us, (recorded_us or 0) if client != IMPORTED_BY else 0)
+    return any_us, own_us

@@ -27,7 +27,7 @@ from serving.http.protocol.tls import Certificate
 from serving.process.clock import describe_start, read_clock_us
 from serving.process.settings import Settings, find_unknown_settings
 from serving.process.state_directory import require_complete
-from serving.service import LastRecorded, require_standby_database
+from serving.service import find_last_recorded, require_standby_database
 
 MIN_FREE_BYTES = 2_000_000_000
 EXPIRY_WARNING = timedelta(days=30)
@@ -140,10 +140,10 @@ def _check_standby(settings: Settings) -> Results:
 
 
 def _check_clock(log: LogReader) -> DoctorFinding:
-    last, now_us = LastRecorded.find(log), read_clock_us()
-    latest = to_datetime(last.any_us).isoformat(timespec="seconds") if last.any_us else "none"
+    (any_us, own_us), now_us = find_last_recorded(log), read_clock_us()
+    latest = to_datetime(any_us).isoformat(timespec="seconds") if any_us else "none"
     found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry {latest}"
-    fault = describe_start(now_us, last.any_us, last.own_us)
+    fault = describe_start(now_us, any_us, own_us)
     todo = "correct the system clock; if it is right, start once with --accept-clock"
     return DoctorFinding(found, f"{fault}: {todo}" if fault else "", "clock", ok=not fault)
 

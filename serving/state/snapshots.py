@@ -283,25 +283,15 @@ def _load_newest(
 
 def _require_fit(about: SnapshotHeader, log: LogReader, here: bytes | None, kinds: str) -> None:
     """Check that a snapshot belongs to this log, to its entry with the hash `here`, and to the same history keys."""
-    if about.log_id != log.log_id:
-        raise ServiceFault("the snapshot belongs to another log", got=about.log_id, expected=log.log_id)
-    if about.sequence > log.last_sequence:
-        raise ServiceFault(
-            "the snapshot is ahead of the log",
-            got=f"entry {about.sequence}",
-            expected=f"at most {log.last_sequence}",
-            todo="check whether the log was restored from a backup: then later entries are missing",
-        )
-    if here is None or here.hex() != about.chain:
-        raise ServiceFault(
-            "the snapshot belongs to another log: the hash chain differs",
-            got=about.chain[:12],
-            todo="run npsrisk verify-log",
-        )
-    if about.kinds != kinds:
-        raise ServiceFault(
-            "the snapshot uses a different set of history keys", got=about.kinds, expected=kinds
-        )
+    faults = {
+        "the snapshot belongs to another log": about.log_id != log.log_id,
+        "the snapshot is ahead of the log": about.sequence > log.last_sequence,
+        "the snapshot belongs to another log: the hash chain differs": here is None
+        or here.hex() != about.chain,
+        "the snapshot uses a different set of history keys": about.kinds != kinds,
+    }
+    for fault in (each for each, holds in faults.items() if holds):
+        raise ServiceFault(fault, got=f"entry {about.sequence} of log {about.log_id}, keys {about.kinds}")
 
 
 RETRY_SECONDS = 60.0
