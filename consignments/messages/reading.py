@@ -6,7 +6,6 @@
 A message at fault becomes a reject and never ends the run.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from msgspec import structs
 from consignments.errors import MessageFault, Reject, name_file
 from consignments.identifiers import find_identifier
 from consignments.messages.air.waybill_numbers import identify_by_content
-from consignments.messages.content.trees import HEAD_BYTES, decode_json
+from consignments.messages.content.trees import HEAD_BYTES, split_array
 from consignments.messages.entries import (
     FUTURE_TOLERANCE,
     IN_FUTURE,
@@ -214,25 +213,24 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
     if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] != b"[":
         return [raw]
     try:
-        whole, members = detect_kind(raw.content, options.mappings), decode_json(raw.content)
-        texts = [json.dumps(member) for member in members]  # msgspec encodes no half of a surrogate pair
+        whole, members = detect_kind(raw.content, options.mappings), split_array(raw.content)
     except (MessageFault, RecursionError):
         return [raw]
-    by_kind: dict[str, list[str]] = {}
-    for number, (member, text) in enumerate(zip(members, texts, strict=True), start=1):
+    by_kind: dict[str, list[bytes]] = {}
+    for number, member in enumerate(members, start=1):
         try:
-            if not isinstance(member, dict | list):
+            if member[:1] not in (b"{", b"["):
                 raise MessageFault("no message", got="no JSON object")
-            kind = detect_kind(text.encode(), options.mappings)
+            kind = detect_kind(member, options.mappings)
         except MessageFault as fault:
             kind = whole
-            if whole.mapping is not None or not isinstance(member, dict):
+            if whole.mapping is not None or member[:1] != b"{":
                 result.rejects.append((f"{raw.source}, member {number}", "", _describe_failure(fault)))
                 continue
-        by_kind.setdefault(kind.name, []).append(text)
+        by_kind.setdefault(kind.name, []).append(member)
     if [len(each) for each in by_kind.values()] == [len(members)]:
         return [raw]
-    return [replace(raw, content=f"[{','.join(each)}]".encode()) for each in by_kind.values()]
+    return [replace(raw, content=b"[%b]" % b",".join(each)) for each in by_kind.values()]
 
 
 def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:

@@ -4,6 +4,7 @@ Each house becomes a declaration, and so does a direct waybill. A master adds to
 are read. The functions here say what becomes of their values.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -31,8 +32,9 @@ from consignments.messages.parsed import (
     Parsed,
     Purpose,
     build_count_fault,
+    build_goods_fault,
 )
-from consignments.messages.xml_parsing import Element, parse_xml
+from consignments.messages.xml_parsing import Element, get_local_name, parse_xml
 
 PURPOSES: dict[str, Purpose] = {
     **dict.fromkeys(("creation", "create", "original", "9"), "create"),
@@ -43,6 +45,8 @@ PURPOSES: dict[str, Purpose] = {
 LEVELS: dict[str | None, Level] = {"740": "direct", "741": "master"}
 """Level of a waybill by its type code (UN/EDIFACT 1001)."""
 CONSOLIDATION_NOTE = "C"
+_NAMES = ("IncludedHouseConsignment", "IncludedHouseConsignmentItem", "IncludedMasterConsignmentItem")
+HOUSE_PARTS = [f"{{*}}{name}" for name in _NAMES]
 TRUE = ("true", "1")
 
 
@@ -92,11 +96,7 @@ def read_house_manifest(content: bytes, context: MessageContext) -> Iterator[Par
         waybill = header.start_waybill(partial=True)
         weight = "gross_weight" if "gross_weight" in house else "weight"
         _read_parties(waybill, house)
-        waybill.fields |= {
-            "description": house.get("description"),
-            "pieces": parse_number(house.get("pieces"), waybill.doubts, "pieces"),
-            "gross_weight_kg": _read_kilograms(house, weight, waybill.doubts),
-        }
+        waybill.fields |= _read_goods(house, house.get("items", ()), waybill.doubts, weight)
         _add_notes(waybill, house)
         _add_journey(waybill.fields, house, None, master)
         number = house.get("number") or house.get("id")
@@ -172,8 +172,11 @@ def _find_houses(message: Values, kind: str, root: Element) -> tuple[Values, lis
     """Find the one consignment of a message, and its houses; one that stands elsewhere is a fault."""
     master = _find_consignment(message, kind)
     houses = _require(master, "houses", kind, "IncludedHouseConsignment", "one or more")
-    if (number := sum(1 for _ in root.iter("{*}IncludedHouseConsignment"))) != len(houses):
+    parts = Counter(get_local_name(element.tag) for element in root.iter(*HOUSE_PARTS))
+    if (number := parts.pop("IncludedHouseConsignment")) != len(houses):
         raise build_count_fault(number, len(houses))
+    if parts.total() != sum(len(house.get("items", ())) for house in houses):
+        raise build_goods_fault()
     return master, houses
 
 
@@ -222,7 +225,7 @@ def _read_body(waybill: Declaration, given: Values, lines: Sequence[Values], fre
     _add_notes(waybill, given)
 
 
-def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Fields:
+def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts, weight: str = "weight") -> Fields:
     """Read description, items, pieces and weight of a waybill with some lines of goods; packages inside pieces are no pieces."""
     items: list[Fields] = []
     counts: list[float | None] = []
@@ -242,7 +245,7 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
         "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": total,
-        "gross_weight_kg": _read_kilograms(given, "weight", doubts),
+        "gross_weight_kg": _read_kilograms(given, weight, doubts),
     }
 
 

@@ -6,7 +6,7 @@ texts, numbers, flags. An attribute is `@name`; the text of an XML element that 
 
 import json
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -242,6 +242,19 @@ def _convert(element: Any) -> Any:
 
 def decode_json(content: bytes) -> Any:
     """Decode JSON as Python values; a number out of range is infinite."""
+    return _decode(content, msgspec.json.decode)
+
+
+def split_array(content: bytes) -> list[bytes]:
+    """Split a JSON array into the texts of its members, none of which is decoded unless it must be repaired."""
+    members = _decode(content, _MEMBERS.decode)
+    return [bytes(each) if isinstance(each, msgspec.Raw) else json.dumps(each).encode() for each in members]
+
+
+_MEMBERS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _decode(content: bytes, decode: Callable[[bytes], Any]) -> Any:
     refuse_large(content)
     containers = content.count(b"{") + content.count(b"[")
     if containers > MAX_JSON_CONTAINERS:
@@ -249,7 +262,7 @@ def decode_json(content: bytes) -> Any:
             "too many values", got=f"{containers:,}", expected=f"at most {MAX_JSON_CONTAINERS:,}"
         )
     try:
-        return msgspec.json.decode(_decode_text(content))
+        return decode(_decode_text(content))
     except RecursionError as error:
         raise MessageFault("nested too deep") from error
     except (msgspec.DecodeError, UnicodeError):

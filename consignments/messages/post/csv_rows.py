@@ -1,7 +1,7 @@
 """Rows of CSV as nodes. A row at fault is rejected with its line, and the rows after it are read."""
 
 import csv
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from itertools import zip_longest
@@ -51,7 +51,7 @@ class _Lines:
 def read_rows(content: bytes) -> Iterator[Node | MessageFault]:
     """Yield each row by the names of its columns, or its fault; the further lines of a row at fault may be rows of their own."""
     encoding = "utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig"
-    head = content[:HEAD_BYTES].decode(encoding, "replace").partition("\n")[0]
+    head = content[:HEAD_BYTES].decode(encoding, "replace").lstrip("\r\n ").partition("\n")[0]
     lines = _Lines(content, encoding)
     rows = csv.reader(lines, delimiter=max(",;\t|", key=head.count), strict=True)
     names: list[str] | None = None
@@ -62,9 +62,11 @@ def read_rows(content: bytes) -> Iterator[Node | MessageFault]:
             row = next(rows, None)
             if row is None:
                 return
+            if not any(map(str.strip, row)):
+                continue
             if names is None:
-                names = [name.strip().lower() for name in row]
-            elif row:
+                names = _read_names(row)
+            elif [name.strip().lower() for name in row] != names:  # a further table may have been appended
                 _check_row(row, len(names), is_again=begin <= lines.last_of_fault)
                 yield {name: [value] for name, value in zip_longest(names, row[: len(names)])}
         except csv.Error as error:
@@ -76,6 +78,17 @@ def read_rows(content: bytes) -> Iterator[Node | MessageFault]:
                 raise fault from error
             yield fault
             lines.take_again()
+
+
+def _read_names(row: list[str]) -> list[str]:
+    """Read the names of the columns, each of which may stand once."""
+    names = [name.strip().lower() for name in row]
+    repeated = sorted(name for name, times in Counter(names).items() if name and times > 1)
+    if repeated:
+        raise MessageFault(
+            "a column name occurs twice", got=", ".join(repeated), todo="rename or drop one of them"
+        )
+    return names
 
 
 def _check_row(row: list[str], columns: int, *, is_again: bool) -> None:

@@ -4,7 +4,7 @@ A part is a declaration if it has an identifier and, in it or below it, a party 
 references: the items of a receptacle, the subjects of an answer. A message whose structure and identifiers disagree is a fault.
 """
 
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import Path, Step, compile_path, follow_steps, list_texts
 from consignments.messages.content.trees import Node, walk_nodes
 from consignments.messages.parsed import build_count_fault, build_goods_fault
-from consignments.messages.post.mapping import LITERAL, MessageMapping
+from consignments.messages.post.mapping import LITERAL, MessageMapping, Source
 
 SENDER, CONSIGNEE, GOODS, ITEMS, AMOUNTS = 1, 2, 4, 8, 16
 """What stands in a part."""
@@ -49,7 +49,9 @@ class _Found:
 
     name: str
     node: Node
+    is_goods: bool = False
     marks: int = 0
+    weak: bool = False
     seen: set[str] = field(default_factory=set)
     identifiers: set[str] = field(default_factory=set)
     parts: list[DeclaredPart] = field(default_factory=list)
@@ -57,6 +59,10 @@ class _Found:
     def declare(self, identifiers: set[str]) -> None:
         """Make the node itself a declaration."""
         self.parts = [DeclaredPart(self.name, self.node, self.node, frozenset(identifiers), self.marks)]
+
+    def has_identifiers(self) -> bool:
+        """Check whether an identifier stands in the node or below it."""
+        return bool(self.identifiers) or any(part.identifiers for part in self.parts)
 
     def count_kinds(self) -> int:
         """Count sender, consignee and goods."""
@@ -69,6 +75,7 @@ class PartFinder:
     def __init__(self, mappings: Iterable[MessageMapping]) -> None:
         self._marks: dict[str, int] = {}
         self._goods: set[str] = set()
+        self._facts: list[dict[str, set[str]]] = []
         self._identifiers: list[list[tuple[Step, ...]]] = []
         for mapping in mappings:
             for column, source in mapping.record.items():
@@ -80,6 +87,7 @@ class PartFinder:
                 self._add_identifier([compile_path(text) for text in part if not text.startswith(LITERAL)])
             goods = self._add_marks(mapping.items_each, ITEMS)
             self._goods.update(path.steps[0].name for path in goods if path.steps)
+            self._facts.append({column: _list_names(source) for column, source in mapping.items.items()})
 
     def _add_marks(self, texts: Iterable[str], mark: int) -> list[Path]:
         paths = [path for text in texts for path in compile_path(text)]
@@ -101,9 +109,20 @@ class PartFinder:
     def find(self, root: Node) -> list[DeclaredPart]:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
         found = self._search(_Found("", root))
+        if not (found.has_identifiers() or found.weak) and (found.parts or found.marks & ITEMS):
+            by_form = self._search(_Found("", root), by_form=True)
+            found = by_form if by_form.has_identifiers() else found
+            groups = sum(
+                any(self._is_goods(*each) for each in list_below(node)) for _, node in walk_nodes(root)
+            )
+            if not found.parts and not found.marks & PARTIES and groups > 1:
+                raise MessageFault(
+                    f"{groups} groups of goods, and no identifier that is known",
+                    todo="send each declaration as a message, or describe the message with a mapping",
+                )
         read = {identifier for part in found.parts for identifier in part.identifiers}
         if found.parts and found.seen - read:
-            raise build_count_fault(len(found.seen), len(found.parts), found.seen - read)
+            raise build_count_fault(len(found.seen | read), len(found.parts), found.seen - read)
         return found.parts
 
     def find_others(
@@ -125,12 +144,11 @@ class PartFinder:
                 is_record = name in names or (described and (inside or not holds_record(node)))
                 own, _ = self._read_own(node)
                 extra |= {each for each in own if is_record or parse_s10(each)}
-            for key, values in node.items():
-                below = [value for value in values if isinstance(value, dict)]
-                if key not in self._goods or (not inside and any(map(holds_record, below))):
-                    stack += [(key, value, inside) for value in below]
-                elif not inside:
-                    goods = goods or bool(below)
+            for key, value in list_below(node):
+                if not self._is_goods(key, value) or (not inside and holds_record(value)):
+                    stack.append((key, value, inside))
+                else:
+                    goods = goods or not inside
         return extra, goods
 
     def is_declared(self, root: Node) -> bool:
@@ -148,32 +166,58 @@ class PartFinder:
 
     def count_names(self, part: Node) -> int:
         """Count the different names in a part that the mapping knows."""
-        return len({name for _, node in walk_nodes(part) for name in node if name in self._marks})
+        known = self._marks.keys() | {
+            name for facts in self._facts for names in facts.values() for name in names
+        }
+        return len({name for _, node in walk_nodes(part) for name in node if name in known})
+
+    def has_facts_of_goods(self, node: Node) -> bool:
+        """Check whether a node has the names of a description or tariff code of goods and of one fact more."""
+        for facts in self._facts:
+            found = [column for column, names in facts.items() if not names.isdisjoint(node)]
+            if len(found) > 1 and not {"description", "hs_code"}.isdisjoint(found):
+                return True
+        return False
+
+    def _is_goods(self, name: str, node: Node) -> bool:
+        """Check whether a part is a kind of goods: by its name, else by what stands in it and nothing of a declaration."""
+        if name in self._goods:
+            return True
+        parties = any(self._marks.get(key, 0) & PARTIES for key in node)
+        return not parties and self.has_facts_of_goods(node) and not any(self._read_own(node))
 
     def _search(
-        self, found: _Found, *, in_goods: bool = False, in_receptacle: bool = False, depth: int = 0
+        self,
+        found: _Found,
+        *,
+        in_goods: bool = False,
+        in_receptacle: bool = False,
+        by_form: bool = False,
+        depth: int = 0,
     ) -> _Found:
         if depth > MAX_DEPTH:
             raise MessageFault("nested too deep")
         node = found.node
-        own, weak = self._read_own(node)
+        own, weak = (find_s10_texts(node), False) if by_form else self._read_own(node)
         in_receptacle = in_receptacle or not node.keys().isdisjoint(RECEPTACLE_NAMES)
         below = [
             self._search(
-                _Found(key, value),
-                in_goods=in_goods or key in self._goods,
+                _Found(key, value, is_goods),
+                in_goods=in_goods or is_goods,
                 in_receptacle=in_receptacle,
+                by_form=by_form,
                 depth=depth + 1,
             )
-            for key, values in node.items()
-            for value in values
-            if isinstance(value, dict)
+            for key, value in list_below(node)
+            for is_goods in (self._is_goods(key, value),)
         ]
         if not in_goods and not in_receptacle:
             _declare_references(below)
         if not in_goods:
-            _declare_siblings([part for part in below if part.name not in self._goods])
+            _declare_siblings([part for part in below if not part.is_goods])
         divided = {part.name for part in below if part.parts}
+        if any(part.is_goods and not part.parts for part in below):
+            found.marks |= ITEMS
         for key, values in node.items():
             if key in self._marks and any(value not in (None, "") for value in values):
                 found.marks |= self._marks[key] & (~ITEMS if key in divided else ~0)
@@ -191,9 +235,10 @@ class PartFinder:
         if in_receptacle:
             found.marks &= ~AMOUNTS
         found.identifiers = own or outer
+        found.weak = weak or any(part.weak for part in below)
         declared = found.marks & DECLARED
         if in_goods:
-            declared = found.marks & PARTIES if own else 0
+            declared = found.marks & (PARTIES | ITEMS) if own else 0
         if found.parts:
             _widen(found, own, declared)
         elif declared and (found.identifiers or (weak and found.marks & (PARTIES | ITEMS))):
@@ -214,6 +259,22 @@ class PartFinder:
                 else:
                     weak = True
         return found, weak
+
+
+def _list_names(source: Source) -> set[str]:
+    paths = (path for text in source.list_paths() for path in compile_path(text))
+    return {path.steps[0].name for path in paths if path.steps}
+
+
+def list_below(node: Node) -> Iterator[tuple[str, Node]]:
+    """List the nodes in a node, with their names."""
+    return ((key, value) for key, values in node.items() for value in values if isinstance(value, dict))
+
+
+def find_s10_texts(node: Node) -> set[str]:
+    """Find the texts of the form of a postal identifier that stand in a node itself, under any name."""
+    texts = (text for values in node.values() for text in list_texts(values))
+    return {text for text in texts if parse_s10(text)}
 
 
 def _widen(found: _Found, own: set[str], declared: int) -> None:

@@ -48,7 +48,7 @@ from consignments.messages.parsed import (
     build_goods_fault,
 )
 from consignments.messages.post.csv_rows import read_rows
-from consignments.messages.post.declared_parts import DeclaredPart, PartFinder
+from consignments.messages.post.declared_parts import DeclaredPart, PartFinder, find_s10_texts
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     LITERAL,
@@ -113,7 +113,9 @@ class Record:
         text = self._read_text(self.mapping.record.get("purpose"))
         purpose = self._decode("purpose", text) if text else None
         known = {name: value for name, value in fields.items() if value is not None}
-        identifier = known.pop("consignment_id", None) or identify_by_content(known)
+        identifier = (
+            known.pop("consignment_id", None) or self._find_identifier() or identify_by_content(known)
+        )
         if purpose != "delete" and known.keys().isdisjoint(DECLARED):
             return build_count_fault(1, 0, [identifier])
         return Declaration(
@@ -123,6 +125,12 @@ class Record:
             PURPOSES.get(purpose or "", "create"),
             self.doubts,
         )
+
+    def _find_identifier(self) -> str | None:
+        """Find the one text of the form of a postal identifier in a declaration that was found by its parts."""
+        nodes = walk_nodes(self.levels[-1]) if self.declared else ()
+        texts = {text for _, node in nodes for text in find_s10_texts(node)}
+        return texts.pop() if len(texts) == 1 else None
 
     # --- columns
 
@@ -193,17 +201,25 @@ class Record:
     # --- items
 
     def _read_items(self) -> list[Fields]:
-        items = [self._read_item(node) for node in self._find_goods()]
-        return [item for item in items if any(value is not None for value in item.values())]
+        """Read the kinds of goods; if the mapping leaves open where declarations stand, under a name that it does not know, too."""
+        nodes = self._find_goods()
+        items = self._read_given(nodes)
+        if items or not _is_searched((self.mapping,)):
+            return items
+        finder = _get_finder((self.mapping,))
+        parts = (part for node in nodes or [self.levels[-1]] for part in walk_nodes(node))
+        return self._read_given([node for name, node in parts if name and finder.has_facts_of_goods(node)])
 
     def _find_goods(self) -> list[Node]:
-        """Find the kinds of goods; if the mapping leaves open where declarations stand, under a name that it does not know, too."""
         for each in self.mapping.items_each:
             nodes = [node for node in find_values(self.levels, each, self.index) if isinstance(node, dict)]
             if nodes:
                 return nodes
-        parts = walk_nodes(self.levels[-1]) if _is_searched((self.mapping,)) else ()
-        return [node for name, node in parts if name and _is_goods(node, self.mapping)]
+        return []
+
+    def _read_given(self, nodes: list[Node]) -> list[Fields]:
+        items = map(self._read_item, nodes)
+        return [item for item in items if any(value is not None for value in item.values())]
 
     def _read_item(self, node: Node) -> Fields:
         levels, sources = [*self.levels, node], self.mapping.items
@@ -333,22 +349,6 @@ def _list_record_names(mapping: MessageMapping) -> list[str]:
 def _is_searched(mappings: Sequence[MessageMapping]) -> bool:
     """Check whether a mapping leaves open where its declarations stand."""
     return "." in mappings[0].each
-
-
-def _is_goods(node: Node, mapping: MessageMapping) -> bool:
-    """Check whether a part has the names of a description or tariff code of goods and of one fact more."""
-    found = [column for column, names in _index_item_names(mapping).items() if not names.isdisjoint(node)]
-    return len(found) > 1 and not {"description", "hs_code"}.isdisjoint(found)
-
-
-@lru_cache(maxsize=64)
-def _index_item_names(mapping: MessageMapping) -> dict[str, set[str]]:
-    return {
-        column: {
-            path.steps[0].name for text in source.list_paths() for path in compile_path(text) if path.steps
-        }
-        for column, source in mapping.items.items()
-    }
 
 
 @lru_cache(maxsize=64)

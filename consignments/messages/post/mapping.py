@@ -130,7 +130,7 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         channel=_choose(given, "channel", ("postal", "air_cargo"), where),
         level=_choose(given, "level", ("house", "direct", "master"), where),  # type: ignore[arg-type]
         format=_choose(given, "format", ("", "xml", "json", "csv", "edifact"), where),  # type: ignore[arg-type]
-        detect=tuple(str(name).lower() for name in given.get("detect", ())),
+        detect=_read_names(given.get("detect", []), f"{where}, detect"),
         each=_read_paths(each, f"{where}, record.each"),
         items_each=_read_paths(items_each, f"{where}, items.each") if items_each else (),
         record=_read_sources(record, (*columns, *OWN_RECORD_KEYS), f"{where}, record"),
@@ -139,6 +139,16 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         codes=_read_codes(_get_table(given, "codes", where), columns, f"{where}, codes"),
         segments=_get_table(given, "segments", where),
     )
+
+
+def _read_names(value: Any, where: str) -> tuple[str, ...]:
+    """Read the names that tell a message: a text, or a list of texts."""
+    names = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise BadSetting(
+            "not a list of names", where=where, got=repr(value), expected='["Name", "Other Name"]'
+        )
+    return tuple(name.lower() for name in names)
 
 
 def _list_columns(record: type[Consignment | Item]) -> list[str]:

@@ -146,6 +146,48 @@ def test_identifiers_that_structure_does_not_tell_apart_are_rejected(
         assert reason in str(found.rejects[0])
 
 
+LINE = {"contentPieceDescription": "goods {}", "contentPieceHsCode": "090210", "contentPieceNetweight": "9"}
+
+
+def nameless(number: int, name: str, goods: str, *, wrapped: bool = False) -> dict[str, Any]:
+    lines = [{key: text.format(number) for key, text in LINE.items()}]
+    return {name: f"RB{number:08d}5GB", goods: {"zeile": lines} if wrapped else lines}
+
+
+@pytest.mark.parametrize("name", ["barcode", "code", "Nr"])
+@pytest.mark.parametrize("goods", ["contents", "ware", "ContentPieces"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_goods_and_identifiers_under_names_that_no_mapping_knows_are_read_by_their_form(
+    name: str, goods: str, wrapped: bool
+) -> None:
+    party = {"senderName": "S", "recipient": "R"}
+    for count, more in ((1, {}), (2, {}), (9, {}), (2, party)):
+        records = [nameless(number, name, goods, wrapped=wrapped) | more for number in range(1, count + 1)]
+        split = {"eins": records[: count // 2], "contents": {"zwei": records[count // 2 :]}}
+        for tree in ({"liste": records}, {"liste": [{"teil": each} for each in records]}, split):
+            for message in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
+                found = read_messages([message])
+                assert (found.rejects, found.ignored) == ((), ())
+                read = {c.consignment_id: (c.items or ())[0].description for c in found.consignments}
+                assert read == {f"RB{n:08d}5GB": f"goods {n}" for n in range(1, count + 1)}
+
+
+@pytest.mark.parametrize(
+    ("tree", "reason"),
+    [
+        ({"a": [nameless(1, "x", "ware") | {"x": "7"}, nameless(2, "x", "ware") | {"x": "8"}]}, "2 groups of goods, and no identifier"),
+        ({"a": [{"code": "RB000000015GB", "ware": [{"contentPieceDescription": "tea"}]}]}, "goods that only a mapping can read"),
+        (nameless(1, "code", "ware") | {"mehr": nameless(2, "code", "ware")}, "2 identifiers, 1 read"),
+        (nameless(1, "code", "contents") | {"contents": [nameless(2, "code", "contents")]}, "2 identifiers, 1 read"),
+    ],
+)  # fmt: skip
+def test_goods_that_cannot_be_told_apart_are_rejected(tree: dict[str, Any], reason: str) -> None:
+    for message in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
+        found = read_messages([message])
+        assert (found.consignments, found.ignored) == ((), ())
+        assert reason in str(found.rejects[0])
+
+
 def test_lists_of_references_are_no_declarations() -> None:
     bag = {"ReceptacleId": "USLAXANLHAGICCN12345678901234", "GrossWeight": "9", "Items": [{"ItemId": f"CT{n}", "GrossWeight": "1"} for n in range(3)]}  # fmt: skip
     answers = {

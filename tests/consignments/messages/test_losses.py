@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from support.messages import MESSAGES, changed, load, read_messages
 
+from consignments.messages.content.trees import split_array
 from consignments.messages.post.mapping import load_mapping, parse_mapping
 from consignments.messages.reading import read_entries
 
@@ -79,6 +80,9 @@ CSV = 'number,from,goods\n1,A,tea\n2,"B",cups\n3,C,pens\n'
         (('"B",cups\n3', '"B,cups\n3,"C",pens\n4'), "R 3 4", ["line 3: not CSV"]),
         (('"B",cups\n3', '"B,cups\n"3,C,pens\n4'), "R 4", ["line 3: not CSV", "line 4: not CSV"]),
         (("number,from", '"number,from'), "", ["nothing from there on was read"]),
+        (("number,from", "\n \nnumber,from"), "R 2 3", []),
+        (("3,C", "\n,,\nNumber,from,goods\n3,C"), "R 2 3", []),
+        (("number,from,goods", "number,from,goods,number"), "", ["a column name occurs twice; got number"]),
     ],
 )
 def test_a_row_at_fault_is_rejected_with_its_line_and_those_after_it_are_read(
@@ -122,6 +126,27 @@ def test_each_member_of_an_array_is_read_by_what_it_is_itself() -> None:
     found = read_messages([json.dumps([first, {"x\ud800": 1}, None]).encode()])
     assert [c.description for c in found.consignments] == ["goods 1"]
     assert len(found.rejects) == 2
+
+
+def test_members_of_an_array_stay_as_they_were_written() -> None:
+    text = b'[{"a": 0.10, "b": "\\u00e9"}, 1e999 , [ ]]'
+    assert split_array(text) == [b'{"a": 0.10, "b": "\\u00e9"}', b"1e999", b"[ ]"]
+
+
+HOUSE_ITEM = (
+    b"<IncludedHouseConsignmentItem><TypeCode>090210</TypeCode><NatureIdentificationTransportCargo>"
+    b"<Identification>green tea</Identification></NatureIdentificationTransportCargo></IncludedHouseConsignmentItem>"
+)
+
+
+def test_goods_of_a_manifest_are_read_in_a_house_and_rejected_outside_of_the_houses() -> None:
+    manifest = load("xfhl_manifest.xml")
+    inside = manifest.replace(b"<SummaryDescription>", HOUSE_ITEM + b"<SummaryDescription>", 1)
+    assert [c.hs_code for c in read_messages([inside]).consignments] == ["090210", None]
+    for name in (b"House", b"Master"):
+        item = HOUSE_ITEM.replace(b"House", name)
+        outside = manifest.replace(b"</MasterConsignment>", item + b"</MasterConsignment>")
+        assert "goods stand outside of the declarations" in str(read_messages([outside]).rejects[0])
 
 
 def view(*parts: str) -> bytes:

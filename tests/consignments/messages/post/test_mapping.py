@@ -179,6 +179,9 @@ def test_a_mapping_is_for_messages_that_have_its_names() -> None:
     assert matches_mapping(XML, mapping)
     assert not matches_mapping(load("ics2_f43.xml"), mapping)
     assert not matches_mapping(b'{"ItemId": 1}', mapping)
+    one = parse_mapping('detect = "Sendung"\n[record]\nsender_name = "von"', "own.toml")
+    assert matches_mapping(b'{"sendung": {}}', one)
+    assert not matches_mapping(b'{"s": {}, "e": {}}', one)
 
 
 def test_a_message_without_records_says_where_they_were_expected_and_shows_no_value() -> None:
@@ -205,6 +208,8 @@ def test_a_message_without_records_says_where_they_were_expected_and_shows_no_va
         ('channel = "sea"\n[record]\nsender_name = "a"', BadSetting, "postal, air_cargo"),
         ('[record]\nsender_name = { paths = "a" }', UnknownName, "'path'"),
         ('[record]\nquality = "a"', UnknownName, "unknown column"),
+        ('detect = 3\n[record]\nsender_name = "a"', BadSetting, "detect: not a list of names"),
+        ('detect = ["a", ""]\n[record]\nsender_name = "a"', BadSetting, "detect: not a list of names"),
     ],
 )
 def test_errors_of_a_mapping_file_say_where_and_what_was_expected(
