@@ -171,6 +171,16 @@ class PartFinder:
         }
         return len({name for _, node in walk_nodes(part) for name in node if name in known})
 
+    def names_goods(self, root: Node) -> bool:
+        """Check whether anything in a tree has the name of a description or tariff code of goods."""
+        names = {
+            name
+            for facts in self._facts
+            for column in ("description", "hs_code")
+            for name in facts.get(column, ())
+        }
+        return any(not names.isdisjoint(node) for _, node in walk_nodes(root))
+
     def has_facts_of_goods(self, node: Node) -> bool:
         """Check whether a node has the names of a description or tariff code of goods and of one fact more."""
         for facts in self._facts:

@@ -26,7 +26,7 @@ from consignments.messages.parsed import (
     StateRow,
     build_mapping_fault,
 )
-from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
+from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS, PartFinder
 from consignments.messages.post.mapped import list_records
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 from consignments.messages.post.receptacles import build_receptacle_fields
@@ -95,7 +95,7 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
     if not tops:
         raise MessageFault("no declaration in it", got=name_content(content))
-    if not found and mappings:
+    if not found and mappings and any(map(PartFinder(mappings).names_goods, tops.values())):
         raise build_mapping_fault(f"names of {', '.join(mapping.name for mapping in mappings)} alone")
     if not found:
         yield Ignored("postal message", "it holds no goods, no receptacle and no answer of customs")
