@@ -1,4 +1,4 @@
-"""JSON-LD as linked objects: nodes by their identifiers, found in one document or over all documents of a run.
+"""JSON-LD as linked objects: trees in which each object stands in the place of every link to it, over all documents of a run.
 
 Keys are compared by their local names in lower case, whatever prefix, IRI or vocabulary they are written with. Contexts are read
 only for the words they give to `@id` and `@type`; one that stands elsewhere is never fetched.
@@ -6,12 +6,13 @@ only for the words they give to `@id` and `@type`; one that stands elsewhere is 
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
-from consignments.messages.content.values import Doubts, clean_text
+from consignments.messages.content.paths import list_texts
+from consignments.messages.content.trees import TEXT, Node
+from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number
 
 KEYS = load_table("onerecord/keys")
 """Names of properties, roles and contacts, and what they are called instead."""
@@ -19,22 +20,10 @@ KEYWORDS = ("@id", "@type", "@value", "@graph", "@list", "@set", "@reverse")
 MAX_OBJECTS = 2_000_000
 """Objects that one run may link; a shipment has a few dozen."""
 MAX_IDENTIFIER_LENGTH = 2000
+MAX_COMPARED = 50
 PUNCTUATION = re.compile(r"[\s_\-]")
+UN_LOCODE_LENGTH = 5
 LINK = re.compile(r"(?:https?://|urn:|neone:|_:|internal:)\S+", re.IGNORECASE)
-
-
-@dataclass(slots=True, eq=False)
-class LinkedObject:
-    """One logistics object."""
-
-    identifier: str
-    types: set[str] = field(default_factory=set)
-    values: dict[str, list[Any]] = field(default_factory=dict)
-
-    @property
-    def is_link(self) -> bool:
-        """Return True if it says nothing of itself but its identifier and type."""
-        return bool(self.identifier) and not self.values
 
 
 def get_local_name(name: str) -> str:
@@ -55,8 +44,8 @@ class ObjectGraph:
     """All objects of one or several documents."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, LinkedObject] = {}
-        self.roots: list[LinkedObject] = []
+        self.roots: list[Node] = []
+        self._objects: dict[str, Node] = {}
         self._count = 0
 
     def add_document(self, document: Any) -> None:
@@ -70,25 +59,34 @@ class ObjectGraph:
         except RecursionError as error:
             raise MessageFault("nested too deep") from error
 
-    def resolve(self, value: Any, doubts: Doubts | None = None) -> LinkedObject | None:
-        """Return the object that a value is or links to; a link that leads nowhere is a doubt."""
-        if isinstance(value, str) and LINK.fullmatch(value.strip()):
-            value = LinkedObject(value.strip())
-        if not isinstance(value, LinkedObject):
-            return None
-        if not value.is_link:
-            return self.objects.get(value.identifier, value) if value.identifier else value
-        found = self.objects.get(value.identifier)
-        if found is None or found.is_link:
-            if doubts is not None:
-                doubts.add("link_unresolved")
-            return None
-        return found
+    def link_objects(self) -> None:
+        """Put objects in the place of links, and add the names of properties that are called otherwise, and the texts of codes."""
+        for node in list(walk_objects(self.roots)):
+            for key, values in node.items():
+                if not key.startswith("@"):
+                    node[key] = [self._resolve(value) for value in values]
+            for name, others in KEYS["names"].items():
+                other = None if name in node else next((each for each in others if each in node), None)
+                if other is not None:
+                    node[name] = node[other]
+            codes = [*filter(None, map(clean_text, node.get("code", ()))), *map(get_code, node["@id"])]
+            node[TEXT] = codes[:1]
 
-    def _build_object(self, given: dict[str, Any], words: dict[str, str]) -> LinkedObject:
+    def _resolve(self, value: Any) -> Any:
+        """Return the object that a value links to; the value itself if it is no link or leads nowhere."""
+        if isinstance(value, str) and LINK.fullmatch(value.strip()):
+            name = value.strip()
+        elif isinstance(value, dict) and is_link(value):
+            (name,) = value["@id"]
+        else:
+            return value
+        return self._objects.get(name, value)
+
+    def _build_object(self, given: dict[str, Any], words: dict[str, str]) -> Node:
         names = (value for key, value in given.items() if words.get(key, key) == "@id")
         identifier = next((name for name in names if isinstance(name, str)), "")
-        built = LinkedObject(identifier.strip()[:MAX_IDENTIFIER_LENGTH])
+        identifier = identifier.strip()[:MAX_IDENTIFIER_LENGTH]
+        built: Node = {"@id": [identifier] if identifier else [], "@type": []}
         self._count += 1
         if self._count > MAX_OBJECTS:
             raise MessageFault("too many linked objects", expected=f"at most {MAX_OBJECTS:,}")
@@ -96,16 +94,14 @@ class ObjectGraph:
             keyword = words.get(key, key)
             parts = _flatten(value)
             if keyword == "@type":
-                built.types.update(get_local_name(name) for name in parts if isinstance(name, str))
+                built["@type"] += (get_local_name(name) for name in parts if isinstance(name, str))
             elif keyword == "@graph":
-                for inner in parts:
-                    if isinstance(inner, dict):
-                        self.roots.append(self._build_object(inner, words))
-            elif not keyword.startswith("@"):
+                self.roots += (self._build_object(part, words) for part in parts if isinstance(part, dict))
+            elif not keyword.startswith("@") and (name := get_local_name(key))[:1] not in ("", "@"):
                 found = [each for part in parts if (each := self._build_value(part, words)) is not None]
                 if found:
-                    built.values.setdefault(get_local_name(key), []).extend(found)
-        return self._register(built) if built.identifier and built.values else built
+                    built.setdefault(name, []).extend(found)
+        return built if is_link(built) or not identifier else self._register(identifier, built)
 
     def _build_value(self, value: Any, words: dict[str, str]) -> Any:
         if not isinstance(value, dict):
@@ -115,17 +111,20 @@ class ObjectGraph:
             return None if isinstance(plain["@value"], dict | list) else plain["@value"]
         return self._build_object(value, words)
 
-    def _register(self, built: LinkedObject) -> LinkedObject:
+    def _register(self, identifier: str, built: Node) -> Node:
         """Join what several places say of one object; the first value of a key stays first."""
-        known = self.objects.setdefault(built.identifier, built)
+        known = self._objects.setdefault(identifier, built)
         if known is not built:
-            known.types |= built.types
-            for key, values in built.values.items():
-                kept = known.values.setdefault(key, [])
-                kept.extend(
-                    value for value in values if not any(value is each or value == each for each in kept[:50])
-                )
+            for key, values in built.items():
+                kept = known.setdefault(key, [])
+                kept += [value for value in values if not _holds(kept, value)]
         return known
+
+
+def _holds(values: list[Any], wanted: Any) -> bool:
+    """Check whether the same object, or an equal text or number, is among the first values."""
+    is_object = isinstance(wanted, dict)
+    return any(each is wanted or (not is_object and each == wanted) for each in values[:MAX_COMPARED])
 
 
 def _read_keywords(document: dict[str, Any]) -> dict[str, str]:
@@ -148,35 +147,13 @@ def _flatten(value: Any) -> Iterator[Any]:
 # --- reading an object ------------------------------------------------------------------------------------------------
 
 
-def list_property(node: LinkedObject, *names: str) -> list[Any]:
-    """List the values of the first of several properties, or of what it is called instead, that has any."""
-    for name in names:
-        for spelling in (name, *KEYS["names"].get(name, ())):
-            if values := node.values.get(spelling):
-                return values
-    return []
+def is_link(node: Node) -> bool:
+    """Check whether an object says nothing of itself but its identifier and type."""
+    return bool(node["@id"]) and node.keys() <= {"@id", "@type", TEXT}
 
 
-def read_all(node: LinkedObject, *names: str) -> list[str]:
-    """Read all texts, numbers and codes of a property."""
-    return [text for value in list_property(node, *names) if (text := read_code(value))]
-
-
-def read_property(node: LinkedObject, *names: str) -> str | None:
-    """Read the first text, number or code of a property."""
-    return next((text for value in list_property(node, *names) if (text := read_code(value))), None)
-
-
-def read_code(value: Any) -> str | None:
-    """Return a text, a number as text, or the code of an element of a code list."""
-    if isinstance(value, LinkedObject):
-        own = next((text for each in list_property(value, "code") if (text := clean_text(each))), None)
-        return own or (clean_text(get_code(value.identifier)) if value.identifier else None)
-    return clean_text(value)
-
-
-def walk_objects(nodes: Iterable[LinkedObject]) -> Iterator[LinkedObject]:
-    """Yield objects and all that is embedded in them, each once."""
+def walk_objects(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Yield objects and all that is in them, each once."""
     stack, seen = list(nodes)[::-1], set[int]()
     while stack:
         node = stack.pop()
@@ -184,5 +161,91 @@ def walk_objects(nodes: Iterable[LinkedObject]) -> Iterator[LinkedObject]:
             continue
         seen.add(id(node))
         yield node
-        inner = [each for values in node.values.values() for each in values]
-        stack.extend(each for each in reversed(inner) if isinstance(each, LinkedObject))
+        inner = [each for values in node.values() for each in values if isinstance(each, dict)]
+        stack.extend(reversed(inner))
+
+
+def list_values(node: Node | None, *names: str) -> list[Any]:
+    """List the values of the first of several properties that has any."""
+    return next((node[name] for name in names if node and node.get(name)), [])
+
+
+def read_texts(node: Node | None, *names: str) -> list[str]:
+    """Read all texts, numbers and codes of a property."""
+    return list_texts(list_values(node, *names))
+
+
+def read_text(node: Node | None, *names: str) -> str | None:
+    """Read the first text, number or code of a property."""
+    return next(iter(read_texts(node, *names)), None)
+
+
+def read_name(node: Node | None, name: str) -> str:
+    """Read the local name of a code in small letters; empty if there is none."""
+    return get_local_name(read_text(node, name) or "")
+
+
+def list_objects(node: Node | None, name: str, doubts: Doubts) -> list[Node]:
+    """List the objects of a property, each once; a link that leads nowhere is a doubt."""
+    return _select_objects(list_values(node, name), doubts)
+
+
+def _select_objects(values: list[Any], doubts: Doubts) -> list[Node]:
+    found: dict[int, Node] = {}
+    for value in values:
+        if isinstance(value, dict) and not is_link(value):
+            found.setdefault(id(value), value)
+        elif isinstance(value, dict) or (isinstance(value, str) and LINK.fullmatch(value.strip())):
+            doubts.add("link_unresolved")
+    return list(found.values())
+
+
+def find_object(node: Node | None, name: str, doubts: Doubts) -> Node | None:
+    """Find the first object of a property."""
+    return next(iter(list_objects(node, name, doubts)), None)
+
+
+def read_number(node: Node | None, name: str, doubts: Doubts, field: str | None = None) -> float | None:
+    """Read the first value of a property as a number: bare, typed, as text, or of a value object."""
+    value = next(iter(list_values(node, name)), None)
+    return parse_number(clean_text(_get_amount(value)), doubts, field)
+
+
+def _get_amount(value: Any) -> Any:
+    return next(iter(value.get("numericalvalue", ())), None) if isinstance(value, dict) else value
+
+
+def read_measure(
+    node: Node | None, name: str, unit: str, doubts: Doubts, field: str
+) -> tuple[float | None, str | None]:
+    """Read the first number of a property, and the code of its unit."""
+    for value in list_values(node, name):
+        number = parse_number(clean_text(_get_amount(value)), doubts, field)
+        if number is not None:
+            code = read_text(value, unit) if isinstance(value, dict) else None
+            return number, get_code(code) if code else None
+    return None, None
+
+
+def read_kilograms(node: Node | None, name: str, doubts: Doubts, field: str) -> float | None:
+    """Read a weight; one without a unit is kilograms, in doubt."""
+    weight, unit = read_measure(node, name, "unit", doubts, field)
+    factor = get_unit_factor(unit)
+    if weight is not None and factor is None:
+        doubts.note("unit_doubtful", field)
+    return weight if weight is None or factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
+
+
+def read_place(node: Node, name: str, doubts: Doubts) -> str | None:
+    """Read the IATA code of a location; of a UN/LOCODE the last three letters, as in air transport."""
+    for value in list_values(node, name):
+        if not isinstance(value, str) or LINK.fullmatch(value.strip()):
+            location = next(iter(_select_objects([value], doubts)), None)
+            if location is None:
+                continue
+            value = get_code(read_text(location, "locationcodes") or "")
+        code = (clean_text(value) or "").upper().replace(" ", "")
+        if not code.isascii() or not code.isalnum():
+            return None
+        return code[2:] if len(code) == UN_LOCODE_LENGTH else code
+    return None

@@ -16,23 +16,29 @@ from consignments.messages.air.customs_notes import CustomsNote, decode_notes
 from consignments.messages.air.journeys import build_journey, find_airline, join_places
 from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
 from consignments.messages.air.waybills import finish_waybill
-from consignments.messages.content.trees import decode_head, decode_json
+from consignments.messages.content.trees import Node, decode_head, decode_json
 from consignments.messages.content.values import Doubts, Fields, parse_time
 from consignments.messages.onerecord.goods import list_pieces, read_goods
 from consignments.messages.onerecord.graph import (
-    LinkedObject,
     ObjectGraph,
+    find_object,
     get_code,
-    get_local_name,
-    list_property,
-    read_property,
+    is_link,
+    list_objects,
+    list_values,
+    read_measure,
+    read_name,
+    read_number,
+    read_place,
+    read_text,
     walk_objects,
 )
-from consignments.messages.onerecord.parties import ObjectReader
+from consignments.messages.onerecord.parties import read_parties
 from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, MessageContext, Parsed
 
 MARKS = ("onerecord.iata.org", "cargo:", '"@context"', '"@type"', '"@graph"', "logistics-object")
 PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")
+LEVELS: tuple[Level, ...] = ("master", "house", "direct")
 NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
 """All that a reference to a master says; one that says no more declares nothing."""
 MAX_WAYBILLS_OF_A_SHIPMENT = 10
@@ -75,12 +81,13 @@ class OneRecordLinker:
 
     def read_all(self) -> Iterator[tuple[str, Parsed]]:
         """Yield what all documents together declare, each with the name of the document it stands in."""
+        self.graph.link_objects()
         found = False
-        for node, parsed in _Documents(self.graph).read_all():
+        for node, parsed in _Documents(self.graph.roots).read_all():
             found = True
             yield self._sources.get(id(node), self._last_source), parsed
         if not found:
-            types = {kind for node in self.graph.roots for kind in node.types}
+            types = {kind for node in self.graph.roots for kind in node["@type"]}
             kinds = sorted(kind[:MAX_KIND_CHARACTERS] for kind in types if kind.isalnum() and kind.isascii())
             kind = f"ONE Record {kinds[0] if kinds else 'object'}"
             yield self._last_source, Ignored(kind, "no waybill, shipment or goods in it")
@@ -89,26 +96,25 @@ class OneRecordLinker:
 class _Documents:
     """The objects of a run, and what refers to what."""
 
-    def __init__(self, graph: ObjectGraph) -> None:
-        nodes = [node for node in walk_objects(graph.roots) if not node.is_link]
-        self.quiet = ObjectReader(graph, Doubts())
+    def __init__(self, roots: list[Node]) -> None:
+        nodes = [node for node in walk_objects(roots) if not is_link(node)]
         self.waybills = [node for node in nodes if is_waybill(node)]
-        self.pieces = [node for node in nodes if "piece" in node.types]
-        self.shipments = [node for node in nodes if "shipment" in node.types and not is_waybill(node)]
-        self.masters: dict[int, LinkedObject] = {}
+        self.pieces = [node for node in nodes if "piece" in node["@type"]]
+        self.shipments = [node for node in nodes if "shipment" in node["@type"] and not is_waybill(node)]
+        self.masters: dict[int, Node] = {}
         self.referred_masters: set[int] = set()
-        self.shipment_of: dict[int, LinkedObject] = {}
+        self.shipment_of: dict[int, Node] = {}
         self._uses: Counter[int] = Counter()
-        self.notes_about: dict[int, list[LinkedObject]] = {}
+        self.notes_about: dict[int, list[Node]] = {}
         self._link_waybills()
         self._link_shipments()
         for note in nodes:
-            if "customsinformation" in note.types:
+            if "customsinformation" in note["@type"]:
                 for name in ("issuedforpiece", "issuedforshipment", "issuedforwaybill"):
-                    for target in self.quiet.list_objects(note, name):
+                    for target in list_objects(note, name, Doubts()):
                         self.notes_about.setdefault(id(target), []).append(note)
 
-    def read_all(self) -> Iterator[tuple[LinkedObject, Parsed]]:
+    def read_all(self) -> Iterator[tuple[Node, Parsed]]:
         """Read masters first, then houses and direct waybills, then goods without a waybill."""
         levels = {id(node): self._find_level(node) for node in self.waybills}
         for node in sorted(self.waybills, key=lambda each: levels[id(each)] != "master"):
@@ -119,7 +125,7 @@ class _Documents:
                 yield shipment, self._read_loose(shipment, shipment)
         if not self.shipments and not self.waybills:
             for piece in self.pieces:
-                parsed = self._read_loose(piece, LinkedObject("", {"shipment"}, {"pieces": [piece]}))
+                parsed = self._read_loose(piece, {"pieces": [piece]})
                 if parsed.fields.keys() & {"description", "gross_weight_kg"}:
                     yield piece, parsed
 
@@ -127,182 +133,178 @@ class _Documents:
 
     def _link_waybills(self) -> None:
         for node in self.waybills:
-            for house in self.quiet.list_objects(node, "housewaybills"):
+            for house in list_objects(node, "housewaybills", Doubts()):
                 self.masters.setdefault(id(house), node)
                 self.referred_masters.add(id(node))
-            for master in self.quiet.list_objects(node, "masterwaybill"):
+            for master in list_objects(node, "masterwaybill", Doubts()):
                 if master is not node:
                     self.masters.setdefault(id(node), master)
                     self.referred_masters.add(id(master))
 
     def _link_shipments(self) -> None:
         for node in self.waybills:
-            for shipment in self.quiet.list_objects(node, "shipment"):
+            for shipment in list_objects(node, "shipment", Doubts()):
                 self._assign_shipment(node, shipment)
         for shipment in self.shipments:
-            for waybill in self.quiet.list_objects(shipment, "waybill"):
+            for waybill in list_objects(shipment, "waybill", Doubts()):
                 self._assign_shipment(waybill, shipment)
-            for piece in self.quiet.list_objects(shipment, "pieces"):
-                piece.values.setdefault("ofshipment", [shipment])
-        linked: dict[int, list[LinkedObject]] = {}
+            for piece in list_objects(shipment, "pieces", Doubts()):
+                piece.setdefault("ofshipment", [shipment])
+        linked: dict[int, list[Any]] = {}
         for piece in self.pieces:
-            for shipment in self.quiet.list_objects(piece, "ofshipment"):
-                if not list_property(shipment, "pieces"):
+            for shipment in list_objects(piece, "ofshipment", Doubts()):
+                if not list_values(shipment, "pieces"):
                     linked.setdefault(id(shipment), []).append(piece)
         for shipment in self.shipments:
             if id(shipment) in linked:
-                shipment.values["pieces"] = list[Any](linked[id(shipment)])
+                shipment["pieces"] = linked[id(shipment)]
 
-    def _assign_shipment(self, waybill: LinkedObject, shipment: LinkedObject) -> None:
+    def _assign_shipment(self, waybill: Node, shipment: Node) -> None:
         """Assign a waybill its shipment, unless the shipment has more waybills than carriage knows."""
         if id(waybill) not in self.shipment_of and self._uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
             self._uses[id(shipment)] += 1
             self.shipment_of[id(waybill)] = shipment
 
-    def _find_level(self, node: LinkedObject) -> Level:
+    def _find_level(self, node: Node) -> Level:
         """Find the level by the type of the waybill, else by its links and its prefix."""
-        kind = get_local_name(read_property(node, "waybilltype") or "")
-        levels: tuple[Level, ...] = ("master", "house", "direct")
-        for level in levels:
-            if level in kind:
-                return level
+        kind = read_name(node, "waybilltype")
+        named = next((level for level in LEVELS if level in kind), None)
+        if named is not None:
+            return named
         if id(node) in self.referred_masters:
             return "master"
-        if id(node) in self.masters or list_property(node, "masterwaybill"):
+        if id(node) in self.masters or list_values(node, "masterwaybill"):
             return "house"
-        number = read_property(node, "waybillnumber") or ""
-        has_prefix = bool(read_property(node, "waybillprefix")) or parse_awb(number) is not None
+        number = read_text(node, "waybillnumber") or ""
+        has_prefix = bool(read_text(node, "waybillprefix")) or parse_awb(number) is not None
         return "direct" if has_prefix else "house"
 
     # --- declarations
 
-    def _read_waybill(self, node: LinkedObject, level: Level) -> Parsed:
-        waybill = Declaration(
-            issued_at=parse_time(read_property(node, "carrierdeclarationdate")), level=level
-        )
-        reader, fields = ObjectReader(self.quiet.graph, waybill.doubts), waybill.fields
+    def _read_waybill(self, node: Node, level: Level) -> Parsed:
+        waybill = Declaration(issued_at=parse_time(read_text(node, "carrierdeclarationdate")), level=level)
+        fields, doubts = waybill.fields, waybill.doubts
         shipment = self.shipment_of.get(id(node))
-        if shipment is None and list_property(node, "shipment"):
-            waybill.doubts.add("link_unresolved")
-        self._fill(waybill, reader, node, shipment)
+        if shipment is None and list_values(node, "shipment"):
+            doubts.add("link_unresolved")
+        self._fill(waybill, node, shipment)
         if level == "house":
-            fields["master_id"] = self._read_master_number(reader, node)
-            number = identify_house(fields["master_id"], _read_house_number(node), fields, waybill.doubts)
+            fields["master_id"] = self._read_master_number(node, doubts)
+            number = identify_house(fields["master_id"], _read_house_number(node), fields, doubts)
         else:
-            number = read_waybill_number(_read_awb_text(node), waybill.doubts) or identify_by_content(fields)
+            number = read_waybill_number(_read_awb_text(node), doubts) or identify_by_content(fields)
         fields["consignment_id"] = number
         parsed = finish_waybill(waybill)
-        if isinstance(parsed, MasterDetails) and not node.values.keys() - NUMBER_KEYS:
+        said = {key for key in node if key[0] not in "@#"}
+        if isinstance(parsed, MasterDetails) and said <= NUMBER_KEYS:
             return structs.replace(parsed, declaration=None)
         return parsed
 
-    def _read_loose(self, node: LinkedObject, shipment: LinkedObject) -> Declaration:
+    def _read_loose(self, node: Node, shipment: Node) -> Declaration:
         """Read goods that have no waybill."""
         waybill = Declaration()
-        reader = ObjectReader(self.quiet.graph, waybill.doubts)
-        reader.list_objects(node, "waybill")  # for the doubt about a link
-        if "piece" in node.types:
-            reader.list_objects(node, "ofshipment")
-        self._fill(waybill, reader, None, shipment)
+        for name in ("waybill", *(["ofshipment"] if "piece" in node["@type"] else [])):
+            list_objects(node, name, waybill.doubts)  # for the doubt about a link
+        self._fill(waybill, None, shipment)
         waybill.doubts.add("identifier_missing")
         waybill.fields["consignment_id"] = identify_by_content(waybill.fields)
         finish_waybill(waybill)
         return waybill
 
-    def _fill(
-        self,
-        filled: Declaration,
-        reader: ObjectReader,
-        waybill: LinkedObject | None,
-        shipment: LinkedObject | None,
-    ) -> None:
+    def _fill(self, filled: Declaration, waybill: Node | None, shipment: Node | None) -> None:
         holders = [node for node in (waybill, shipment) if node is not None]
-        fields = filled.fields
-        fields |= {"channel": "air_cargo", **reader.read_parties(holders)}
-        fields |= read_goods(reader, waybill, shipment)
-        fields |= _read_charges(reader, waybill)
-        fields |= _read_journey(reader, holders, fields)
+        fields, doubts = filled.fields, filled.doubts
+        fields |= {"channel": "air_cargo", **read_parties(holders, doubts)}
+        fields |= read_goods(waybill, shipment, doubts)
+        fields |= _read_charges(waybill, doubts)
+        fields |= _read_journey(holders, fields, doubts)
         notes: dict[CustomsNote, None] = {}
-        for node in (*holders, *list_pieces(reader, holders[::-1])):
-            own = reader.list_objects(node, "customsinformation")
+        for node in (*holders, *list_pieces(holders[::-1], doubts)):
+            own = list_objects(node, "customsinformation", doubts)
             for note in (*own, *self.notes_about.get(id(node), ())):
-                country, subject, code = (
-                    get_code(read_property(note, name) or "").upper() for name in NOTE_CODES
-                )
-                notes[CustomsNote(country, subject, code, read_property(note, "note") or "")] = None
-        decoded, filled.extras = decode_notes(list(notes), reader.doubts)
+                country, subject, code = (get_code(read_text(note, name) or "").upper() for name in NOTE_CODES)
+                notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
+        decoded, filled.extras = decode_notes(list(notes), doubts)
         for name, value in decoded.items():
             if name in ("payment", "service", "nature") or fields.get(name) is None:
                 fields[name] = value
 
-    def _read_master_number(self, reader: ObjectReader, node: LinkedObject) -> str | None:
-        master = self.masters.get(id(node)) or reader.find_object(node, "masterwaybill")
+    def _read_master_number(self, node: Node, doubts: Doubts) -> str | None:
+        master = self.masters.get(id(node)) or find_object(node, "masterwaybill", doubts)
         if master is not None:
-            return read_waybill_number(_read_awb_text(master), reader.doubts)
-        text = read_property(node, "masterwaybill", "masterwaybillnumber")
+            return read_waybill_number(_read_awb_text(master), doubts)
+        text = read_text(node, "masterwaybill", "masterwaybillnumber")
         awb = parse_awb(text) if text else None
         return awb.number if awb else None
 
 
-def is_waybill(node: LinkedObject) -> bool:
+def is_waybill(node: Node) -> bool:
     """Check whether an object is a waybill, or a shipment that has the number of one."""
-    if any(kind.endswith("waybill") for kind in node.types):
+    if any(kind.endswith("waybill") for kind in node["@type"]):
         return True
-    numbered = bool(list_property(node, "waybillnumber"))
-    return numbered and (not node.types or "shipment" in node.types)
+    numbered = bool(list_values(node, "waybillnumber"))
+    return numbered and (not node["@type"] or "shipment" in node["@type"])
 
 
-def _read_awb_text(node: LinkedObject) -> str | None:
+def _read_awb_text(node: Node) -> str | None:
     """Read prefix and number; the number may have the prefix in it."""
-    number, prefix = read_property(node, "waybillnumber"), read_property(node, "waybillprefix")
+    number, prefix = read_text(node, "waybillnumber"), read_text(node, "waybillprefix")
     if number is None or prefix is None or parse_awb(number) is not None:
         return number
     return number if number.startswith(f"{prefix}-") else f"{prefix}-{number}"
 
 
-def _read_house_number(node: LinkedObject) -> str | None:
+def _read_house_number(node: Node) -> str | None:
     """Read the number of a house; letters in the prefix are the forwarder's and belong to it."""
-    number, prefix = read_property(node, "waybillnumber"), read_property(node, "waybillprefix")
+    number, prefix = read_text(node, "waybillnumber"), read_text(node, "waybillprefix")
     if number and prefix and not prefix.isdigit() and not number.startswith(prefix):
         return f"{prefix}{number}"
     return number
 
 
-def _read_charges(reader: ObjectReader, waybill: LinkedObject | None) -> Fields:
+def _read_charges(waybill: Node | None, doubts: Doubts) -> Fields:
     """Read the declared value and the freight, in the one currency that the record has."""
-    if waybill is None:
-        return {}
-    nil = (read_property(waybill, "nvdforcustoms") or "").lower() in YES
-    declared = None if nil else reader.read_amount(waybill, "declaredvalueforcustoms", "declared_value")
+    nil = (read_text(waybill, "nvdforcustoms") or "").lower() in YES
+    declared = (
+        (None, None) if nil else _read_amount(waybill, "declaredvalueforcustoms", doubts, "declared_value")
+    )
     lines, others = (
-        [reader.read_amount(each, name, "postage") for each in reader.list_objects(waybill, of)]
+        [_read_amount(each, name, doubts) for each in list_objects(waybill, of, doubts)]
         for of, name in (("waybilllineitems", "chargetotal"), ("othercharges", "otherchargeamount"))
     )
-    amounts = [amount for amount in (*lines, *others) if amount is not None]
-    complete = bool(lines) and None not in lines
-    currency = next((each.currency for each in (declared, *amounts) if each and each.currency), None)
-    alike = all(amount.currency in (None, currency) for amount in amounts)
+    amounts = [(amount, currency) for amount, currency in (*lines, *others) if amount is not None]
+    complete = bool(lines) and all(amount is not None for amount, _ in lines)
+    currency = next(
+        (currency for amount, currency in (declared, *amounts) if amount is not None and currency), None
+    )
+    alike = all(own in (None, currency) for _, own in amounts)
     if complete and not alike:
-        reader.doubts.add("currency_mixed")
-    indicator = get_local_name(read_property(waybill, "weightvaluationindicator") or "")
+        doubts.add("currency_mixed")
     return {
-        "declared_value": declared.value if declared else None,
+        "declared_value": declared[0],
         "currency": currency,
-        "postage": round(sum(amount.value for amount in amounts), 6) if complete and alike else None,
-        "payment": PAYMENTS.get(indicator),
+        "postage": round(sum(amount for amount, _ in amounts), 6) if complete and alike else None,
+        "payment": PAYMENTS.get(read_name(waybill, "weightvaluationindicator")),
     }
 
 
-def _read_journey(reader: ObjectReader, holders: list[LinkedObject], fields: Fields) -> Fields:
+def _read_amount(
+    node: Node | None, name: str, doubts: Doubts, field: str = "postage"
+) -> tuple[float | None, str | None]:
+    amount, currency = read_measure(node, name, "currencyunit", doubts, field)
+    return amount, currency.upper() if currency else None
+
+
+def _read_journey(holders: list[Node], fields: Fields, doubts: Doubts) -> Fields:
     """Read places in order, the two countries, and the airline of the first flight."""
-    legs = next((found for holder in holders if (found := _list_legs(reader, holder))), [])
+    legs = next((found for holder in holders if (found := _list_legs(holder))), [])
     names = ("departurelocation", "arrivallocation")
-    stops = [reader.read_place(leg, name) for leg in legs for name in names]
+    stops = [read_place(leg, name, doubts) for leg in legs for name in names]
     ends = [
-        next((place for holder in holders if (place := reader.read_place(holder, name))), None)
+        next((place for holder in holders if (place := read_place(holder, name, doubts))), None)
         for name in names
     ]
-    flights: list[tuple[Any, Any]] = [(read_property(leg, "transportidentifier"), None) for leg in legs]
+    flights = [(read_text(leg, "transportidentifier"), None) for leg in legs]
     journey = build_journey(join_places(ends[0], *stops, ends[1]), fields)
     if len({place for place in (*ends, *stops) if place}) < 2:  # one place is not both ends
         if not ends[0]:
@@ -312,15 +314,14 @@ def _read_journey(reader: ObjectReader, holders: list[LinkedObject], fields: Fie
     return {**journey, "carrier": fields.get("carrier") or find_airline(flights)}
 
 
-def _list_legs(reader: ObjectReader, holder: LinkedObject) -> list[LinkedObject]:
-    """List the legs of the booking, in the order of their numbers."""
-    quiet = ObjectReader(reader.graph, Doubts())  # a missing booking is no doubt
-    booking = quiet.find_object(holder, "referredbookingoption")
+def _list_legs(holder: Node) -> list[Node]:
+    """List the legs of the booking, in the order of their numbers; a missing booking is no doubt."""
+    quiet = Doubts()
+    booking = find_object(holder, "referredbookingoption", quiet)
     below = islice(walk_objects([booking]), MAX_BOOKING_OBJECTS) if booking is not None else ()
     for source in (holder, *below):
-        legs = quiet.list_objects(source, "transportlegs")
+        legs = list_objects(source, "transportlegs", quiet)
         if legs:
-            places = [quiet.read_first_number(leg, "sequencenumber") or 0.0 for leg in legs]
-            ordered = sorted(range(len(legs)), key=places.__getitem__)
-            return [quiet.find_object(legs[place], "activity") or legs[place] for place in ordered]
+            legs.sort(key=lambda leg: read_number(leg, "sequencenumber", quiet) or 0.0)
+            return [find_object(leg, "activity", quiet) or leg for leg in legs]
     return []
