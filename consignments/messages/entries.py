@@ -15,7 +15,7 @@ import msgspec
 from msgspec import structs
 
 from consignments.doubts import Doubt
-from consignments.messages.air.waybill_numbers import MAX_IDENTIFIER, clean_identifier, identify_by_content
+from consignments.messages.air.waybills import MAX_IDENTIFIER, clean_identifier, identify_by_content
 from consignments.messages.content.values import Doubts
 from consignments.messages.parsed import EXTRA_COLUMNS, Declaration, MasterDetails, Purpose
 from consignments.messages.quality import DERIVED_CODES, find_doubts, sort_codes

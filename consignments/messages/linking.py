@@ -17,7 +17,7 @@ from datetime import datetime
 
 from msgspec import structs
 
-from consignments.messages.air.journeys import splice_stops
+from consignments.messages.air.waybills import splice_stops
 from consignments.messages.entries import IN_FUTURE, MasterEntry, Version, digest_content, merge_versions
 from consignments.messages.quality import sort_codes
 from consignments.records import Consignment

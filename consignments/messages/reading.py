@@ -20,7 +20,7 @@ from msgspec import structs
 
 from consignments.errors import MessageFault, Reject, name_file
 from consignments.identifiers import find_identifier
-from consignments.messages.air.waybill_numbers import identify_by_content
+from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.content.trees import HEAD_BYTES, split_array
 from consignments.messages.entries import (
     FUTURE_TOLERANCE,

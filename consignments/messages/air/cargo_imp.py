@@ -1,26 +1,41 @@
-"""Cargo-IMP: lines of a message gathered into segments, whatever envelope, line ends and wraps it came with.
+"""Cargo-IMP: air waybills (FWB 9 to 17) and consolidation lists (FHL 1 to 5), whatever envelope, line ends and wraps they came with.
 
-A line that begins with neither a known segment code nor a slash is the rest of the line before it, which a network broke at
-69 characters. A segment goes on over lines that begin with a slash. Standard: IATA Cargo Interchange Message Procedures.
+A direct waybill becomes a declaration, and so does each house of a list; a master adds to its houses. A line that begins with neither
+a known segment code nor a slash is the rest of the line before it, which a network broke at 69 characters. A segment goes on over
+lines that begin with a slash. Standard: IATA Cargo Interchange Message Procedures.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
-from consignments.messages.air.customs_notes import CustomsNote
+from consignments.messages.air.waybills import (
+    CustomsNote,
+    add_notes,
+    build_journey,
+    find_airline,
+    finish_waybill,
+    flag_piece_counts,
+    identify_by_content,
+    identify_house,
+    join_places,
+    looks_consolidated,
+)
 from consignments.messages.content.values import (
     IMP_KILOGRAMS,
     Doubts,
     Fields,
     complete_moment,
     find_moment_from,
+    get_first,
     parse_number,
+    parse_short_date,
     read_country,
 )
+from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed
 
 MAX_BYTES = 1_000_000
 """A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
@@ -287,3 +302,261 @@ def read_declared_values(by_code: Mapping[str, Sequence[Segment]], doubts: Doubt
         "payment": ("prepaid" if parts[terms[-1]][0] == "P" else "collect") if terms else None,
         "declared_value": parse_number(customs, doubts, "declared_value") if is_amount else None,
     }
+
+
+ACCOUNT_CHARACTERS = 14
+DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
+
+
+def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read an FWB."""
+    message = parse_imp(content)
+    context.note_version(f"FWB {message.version}", message.version)
+    if not message.segments and not message.head:
+        raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
+    by_code = index_segments(message.segments)
+    partial = not ({"SHP", "CNE", "RTD"} & by_code.keys())
+    waybill = Declaration(issued_at=_read_issue_time(message, by_code, context), partial=partial)
+    fields, doubts = waybill.fields, waybill.doubts
+    line = read_waybill_line(message.head, doubts)
+    fields |= _read_parties(message.segments, doubts)
+    goods, goods_codes = _read_goods(by_code.get("RTD", []), doubts)
+    fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg}
+    fields |= _read_charges(by_code, doubts)
+    add_notes(waybill, read_imp_notes(by_code))
+    fields |= _read_journey(line, by_code, fields)
+    fields["channel"] = "air_cargo"
+    fields["consignment_id"] = line.number or identify_by_content(fields)
+    waybill.level = _find_level(goods_codes, fields.get("description"))
+    yield finish_waybill(waybill)
+
+
+def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
+    groups = group_parties(segments)
+    fields: Fields = {}
+    for code, side in (("CNE", "consignee"), ("SHP", "sender")):
+        if code in groups:
+            (_, (first, *others)), *named = groups[code]
+            account = first.strip()
+            if not account or len(first) > ACCOUNT_CHARACTERS or " " in account:
+                account = ""
+            lines = ["" if account else first, *others]
+            fields |= read_imp_party([Segment(code, lines), *named], side, doubts)
+            if side == "sender":
+                fields["account_id"] = account or None
+    if "AGT" in groups:
+        named_as = next((part.lines[0] for part in groups["AGT"] if part.code == "NAM"), None)
+        first, *others = groups["AGT"][0].lines
+        lines = [line for line in others if line.strip()]
+        on_one_line = [part for part in first.split("/") if not part[:1].isdigit()]
+        fields["declarant"] = (named_as or next(iter(lines), "") or "".join(on_one_line[1:2])).strip() or None
+    return fields
+
+
+def _read_goods(segments: Sequence[Segment], doubts: Doubts) -> tuple[Fields, set[str]]:
+    """Read the lines of the rate description; give the goods, and the identifiers met."""
+    items: list[Fields] = []
+    texts: list[list[str]] = []
+    met: set[str] = set()
+    for line in (line for segment in segments for line in segment.lines):
+        parts = line.split("/")
+        if parts and parts[0].strip().isdigit():
+            parts = parts[1:]
+        if not parts or not parts[0].strip():
+            continue
+        identifier, content = parts[0].strip(), "/".join(parts[1:]).strip()
+        if identifier[:1] == "P" and identifier[1:2].isdigit():
+            items.append({"quantity": parse_number(identifier[1:], doubts, "items.quantity")})
+            texts.append([])
+            continue
+        if not items:
+            items.append({})
+            texts.append([])
+        met.add(identifier)
+        _read_goods_line(identifier, content, items, texts, doubts)
+    for item, text in zip(items, texts, strict=True):
+        item["description"] = " ".join(text) or None
+    items = [item for item in items if any(value is not None for value in item.values())]
+    goods: Fields = {name: get_first(items, name) for name in ("description", "hs_code", "origin_country")}
+    return goods | {"items": items or None}, met
+
+
+def _read_goods_line(
+    identifier: str, content: str, items: list[Fields], texts: list[list[str]], doubts: Doubts
+) -> None:
+    """Read one line of goods into the last item; a second code of the tariff begins an item of its own."""
+    if identifier in (DIRECT_GOODS, CONSOLIDATED_GOODS):
+        if content:
+            texts[-1].append(content)
+    elif identifier == "NH" and content:
+        if items[-1].get("hs_code"):
+            items.append({})
+            texts.append([])
+        items[-1]["hs_code"] = content
+    elif identifier == "NO" and content:
+        items[-1]["origin_country"] = read_country(content[:2], "items.origin_country", doubts)
+    elif identifier == "NV" and content[:1] in ("K", "L"):
+        doubts.add("volume_in_weight_unit")
+
+
+def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts) -> Fields:
+    fields = read_declared_values(by_code, doubts)
+    totals = [
+        parse_number(part[2:], doubts, "postage")
+        for part in _list_parts(by_code, "PPD", "COL")
+        if part.startswith("CT") and part[2:]
+    ]
+    given = [total for total in totals if total is not None]
+    return fields | {"postage": sum(given) if given else None}
+
+
+def _read_journey(line: WaybillLine, by_code: dict[str, list[Segment]], fields: Fields) -> Fields:
+    routes = [part.strip() for part in _list_parts(by_code, "RTG") if len(part.strip()) >= 3]
+    flights = _list_parts(by_code, "FLT")[::2]
+    named = [(flight, None) for flight in flights] + [(None, route[3:5]) for route in routes]
+    places = join_places(line.origin, *(route[:3] for route in routes), line.destination)
+    return build_journey(places, fields) | {"carrier": find_airline(named)}
+
+
+def _list_parts(by_code: dict[str, list[Segment]], *codes: str) -> list[str]:
+    return [part for code in codes for segment in by_code.get(code, ()) for part in segment.parts]
+
+
+def _find_level(met: set[str], description: str | None) -> Level:
+    if CONSOLIDATED_GOODS in met:
+        return "master"
+    if DIRECT_GOODS in met:
+        return "direct"
+    return "master" if looks_consolidated(description) else "direct"
+
+
+def _read_issue_time(
+    message: ImpMessage, by_code: dict[str, list[Segment]], context: MessageContext
+) -> datetime | None:
+    """Return the time of the envelope, else the day on which the waybill was issued."""
+    days = [parse_short_date(segment.parts[0]) for segment in by_code.get("ISU", [])]
+    day = next((day for day in days if day is not None), None)
+    made_out = None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return message.complete_issue_time(context.received_at, day) or made_out
+
+
+LEADING_CODES = ("HBS", "MBI")
+TEXT_WIDTH = 65
+"""Characters of a full line of free text, which goes on without a space."""
+
+
+def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read an FHL."""
+    _refuse_damaged(content)
+    message = parse_imp(content)
+    context.note_version(f"FHL {message.version}", message.version)
+    issued_at = message.complete_issue_time(context.received_at)
+    masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
+    found = 0
+    for start, end in pairwise([0, *masters[1:], len(message.segments)]):
+        houses = _read_list(message.segments[start:end], message.head, issued_at, context.notes)
+        found += len(houses)
+        yield from map(finish_waybill, houses)
+    if not found:
+        raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
+
+
+def _refuse_damaged(content: bytes) -> None:
+    """Refuse a list with a line that seems to begin a house or a master with a damaged code: its goods would go to another."""
+    for number, line in enumerate(split_lines(unwrap_interchange(decode_text(content))), start=1):
+        start = line.lstrip()[:4]
+        near = any(sum(map(str.__ne__, start[:3], code)) < 2 for code in LEADING_CODES)
+        if (
+            near
+            and start not in ("HBS/", "MBI/")
+            and start[3:] in ("/", " ")
+            and line.count("/") > 1
+            and match_segment(line) is None
+        ):
+            raise MessageFault(
+                "a damaged segment", where=f"FHL, line {number}", got=start.strip(), expected="HBS/ or MBI/",
+                todo="correct the line: the goods behind it are of another house",
+            )  # fmt: skip
+
+
+def _read_list(
+    segments: Sequence[Segment], head: str, issued_at: datetime | None, notes: list[str]
+) -> list[Declaration]:
+    """Read the houses of one master."""
+    starts = [place for place, segment in enumerate(segments) if segment.code == "HBS"]
+    if not starts:
+        return []
+    doubts = Doubts()
+    named = (each.lines[0] for each in segments[: starts[0]] if each.code == "MBI")
+    line = read_waybill_line(next(named, head), doubts)
+    houses = [
+        _read_house(segments[start:end], line, Declaration(issued_at=issued_at, doubts=Doubts(doubts)))
+        for start, end in pairwise([*starts, len(segments)])
+    ]
+    flag_piece_counts(houses, line.pieces, complete=False)
+    counts = [house.fields["pieces"] or 0 for house in houses]
+    if len(houses) > 1 and sum(counts) < (line.pieces or 0):
+        notes.append("the houses of an FHL have fewer pieces than its master: others may be missing")
+    return houses
+
+
+def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declaration) -> Declaration:
+    fields, doubts = house.fields, house.doubts
+    number, *parts = (part.strip() for part in segments[0].lines[0].split("/"))
+    found, ends = _read_house_line(parts, doubts)
+    fields |= found
+    groups, by_code = group_parties(segments), index_segments(segments[1:])
+    for code, side in (("SHP", "sender"), ("CNE", "consignee")):
+        if code in groups:
+            fields |= read_imp_party(groups[code], side, doubts)
+    house.partial = not groups.keys() & {"SHP", "CNE"}
+    text = _join_text([line for segment in by_code.get("TXT", []) for line in segment.lines])
+    fields["description"] = text or fields["description"]
+    fields |= _read_tariff_codes(by_code.get("HTS", [])) | read_declared_values(by_code, doubts)
+    add_notes(house, read_imp_notes(by_code))
+    fields |= build_journey(join_places(ends[0], master.origin, master.destination, ends[1]), fields)
+    fields |= {"channel": "air_cargo", "master_id": master.number}
+    fields["consignment_id"] = identify_house(master.number, number or None, fields, doubts)
+    return house
+
+
+def _read_house_line(parts: Sequence[str], doubts: Doubts) -> tuple[Fields, tuple[str | None, str | None]]:
+    """Read what follows the number in `HBS/HAWB123/PVGCDG/2/K10.5/4/TOYS`."""
+    ends: tuple[str | None, str | None] = (None, None)
+    rest = list(parts)
+    if rest and len(rest[0]) == 6 and rest[0].isalpha():
+        ends = (rest[0][:3], rest[0][3:])
+        rest = rest[1:]
+    elif rest and not rest[0]:
+        rest = rest[1:]
+    pieces = weight = None
+    count = rest[0] if rest else ""
+    if count[:1].isalpha():
+        pieces, weight = read_totals(count, doubts)
+        rest = rest[1:]
+        if weight is not None or not rest or rest[0][:1] not in ("K", "L"):
+            rest = ["", *rest]
+    else:
+        pieces = parse_number(count or None, doubts, "pieces")
+        rest = rest[1:]
+    if weight is None and rest and rest[0]:
+        weight = read_imp_weight(rest[0], doubts)
+    description = "/".join(rest[2:]).strip() if len(rest) > 2 else ""
+    return {"pieces": pieces, "gross_weight_kg": weight, "description": description or None}, ends
+
+
+def _join_text(lines: Sequence[str]) -> str | None:
+    """Join lines of free text; a full line goes on in the middle of a word."""
+    text = ""
+    width = TEXT_WIDTH
+    for line in lines:
+        text += ("" if not text or width >= TEXT_WIDTH else " ") + line
+        width = len(line)
+    return " ".join(text.split()) or None
+
+
+def _read_tariff_codes(segments: Sequence[Segment]) -> Fields:
+    codes = [part.strip() for segment in segments for part in segment.parts if part.strip()]
+    if not codes:
+        return {}
+    return {"hs_code": codes[0], "items": [{"hs_code": code} for code in codes] if len(codes) > 1 else None}

@@ -10,11 +10,20 @@ from datetime import datetime
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
-from consignments.messages.air.customs_notes import CustomsNote
 from consignments.messages.air.elements import Values, load_reader
-from consignments.messages.air.journeys import build_journey, find_airline, join_places, looks_consolidated
-from consignments.messages.air.waybill_numbers import identify_by_content, identify_house, read_waybill_number
-from consignments.messages.air.waybills import add_notes, finish_waybill, flag_piece_counts
+from consignments.messages.air.waybills import (
+    CustomsNote,
+    add_notes,
+    build_journey,
+    find_airline,
+    finish_waybill,
+    flag_piece_counts,
+    identify_by_content,
+    identify_house,
+    join_places,
+    looks_consolidated,
+    read_waybill_number,
+)
 from consignments.messages.content.values import (
     Doubts,
     Fields,

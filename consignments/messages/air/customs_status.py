@@ -13,7 +13,7 @@ from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import decode_text, split_lines
 from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.elements import Values
-from consignments.messages.air.waybill_numbers import clean_identifier, read_waybill_number
+from consignments.messages.air.waybills import clean_identifier, read_waybill_number
 from consignments.messages.configuration import load_table
 from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_moment
 from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow

@@ -1,10 +1,212 @@
-"""Waybills of air cargo, whatever the format of their message: houses, direct waybills, and masters of consolidations."""
+"""Waybills of air cargo, whatever the format of their message: their numbers, journeys and customs notes.
 
-from collections.abc import Sequence
+A customs note (OCI) is country, subject, code and content. The codes of the enhanced US air-cargo advance screening say how long a
+shipper's account exists and how it pays, which no other part of a waybill does (19 CFR 122.48b; IATA list of OCI codes).
+The meanings in the record are ours.
+"""
 
-from consignments.messages.air.customs_notes import CustomsNote, decode_notes
-from consignments.messages.air.journeys import looks_consolidated
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from consignments.identifiers import parse_awb
+from consignments.messages.configuration import load_table
+from consignments.messages.content.values import Doubts, build_date, parse_short_date
 from consignments.messages.parsed import MASTER_FIELDS, Declaration, MasterDetails
+from consignments.messages.quality import UNIDENTIFIED
+
+MAX_IDENTIFIER = 100
+INVISIBLE = re.compile("[\x00-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+"""Control characters, zero-width characters and marks of writing direction: identifiers that differ in them alone look equal."""
+DIGEST_CHARACTERS = 16
+
+
+def read_waybill_number(text: str | None, doubts: Doubts) -> str | None:
+    """Return a waybill number in its normal form; another form is kept, with a code."""
+    if text is None:
+        doubts.add("identifier_missing")
+        return None
+    parts = parse_awb(text)
+    if parts is None or parts.house:
+        doubts.add("identifier_malformed")
+        return clean_identifier(text, doubts)
+    return parts.number
+
+
+def clean_identifier(text: str, doubts: Doubts) -> str:
+    """Remove invisible characters, and shorten an identifier that is too long to a unique one."""
+    clean = INVISIBLE.sub("", text).strip()
+    if clean != text:
+        doubts.add("identifier_malformed")
+    if len(clean) > MAX_IDENTIFIER:
+        doubts.update(("identifier_malformed", "text_cut"))
+        digest = hashlib.sha256(clean.encode("utf-8", "replace")).hexdigest()[:DIGEST_CHARACTERS]
+        clean = f"{clean[: MAX_IDENTIFIER - DIGEST_CHARACTERS - 1]}~{digest}"
+    return clean
+
+
+def identify_house(master: str | None, house: str | None, fields: dict[str, Any], doubts: Doubts) -> str:
+    """Build the identifier of a house: the master's number, a slash and the house's; a hash of its content without one."""
+    if house is not None:
+        house = clean_identifier(house, doubts)
+    if not house:
+        doubts.add("identifier_missing")
+        return identify_by_content(fields)
+    return clean_identifier(f"{master}/{house}" if master else house, doubts)
+
+
+def identify_by_content(fields: dict[str, Any]) -> str:
+    """Return the identifier of a declaration that has none: a hash of its content."""
+    given = {name: value for name, value in sorted(fields.items()) if value is not None}
+    encoded = msgspec.json.encode(given, enc_hook=_encode_time)
+    return UNIDENTIFIED + hashlib.sha256(encoded).hexdigest()[: 2 * DIGEST_CHARACTERS]
+
+
+def _encode_time(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)
+
+
+FLIGHT_FORM = re.compile(r"([A-Z0-9]{2}) ?\d{1,4}[A-Z]?$")
+"""A flight number, led by the airline's two characters."""
+CONSOLIDATION_FORM = re.compile(r"\bCONSOL(?:S|\.|IDAT\w*)?(?![A-Z])", re.IGNORECASE)
+CITY_COUNTRIES = {
+    "BJS": "CN", "BUE": "AR", "BUH": "RO", "CHI": "US", "DTT": "US", "JKT": "ID", "LON": "GB", "MIL": "IT", "MOW": "RU",
+    "NYC": "US", "OSA": "JP", "PAR": "FR", "RIO": "BR", "ROM": "IT", "SAO": "BR", "SEL": "KR", "SPK": "JP", "STO": "SE",
+    "TCI": "ES", "TYO": "JP", "WAS": "US", "YEA": "CA", "YMQ": "CA", "YTO": "CA",
+}  # fmt: skip
+"""Countries of the codes that stand for a city of several airports, which the table of airports does not have."""
+
+
+def looks_consolidated(description: str | None) -> bool:
+    """Check whether a description says that the goods are a consolidation."""
+    return description is not None and CONSOLIDATION_FORM.search(description) is not None
+
+
+def join_places(*places: str | None) -> tuple[str, ...]:
+    """Join places in order; a place that repeats its predecessor is left out."""
+    joined: list[str] = []
+    for place in places:
+        code = place.upper() if place else ""
+        if code and (not joined or joined[-1] != code):
+            joined.append(code)
+    return tuple(joined)
+
+
+def splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
+    """Insert the master's stops between its two ends in the house's route; a house without a route gets its master's."""
+    if not house:
+        return master
+    if not master or master[0] not in house or master[-1] not in house:
+        return house
+    start, end = house.index(master[0]), len(house) - 1 - house[::-1].index(master[-1])
+    return [*house[:start], *master, *house[end + 1 :]] if start <= end else house
+
+
+def build_journey(places: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the route and its two countries: those of the airports, else those of the parties."""
+    ends = (places[0], places[-1]) if places else ("", "")
+    return {
+        "route": ">".join(places) or None,
+        "departure_country": find_airport_country(ends[0]) or fields.get("sender_country"),
+        "destination_country": find_airport_country(ends[1]) or fields.get("consignee_country"),
+    }
+
+
+def find_airline(flights: Iterable[tuple[str | None, str | None]]) -> str | None:
+    """Name the airline of the first flight: the characters that lead its number, else the name given."""
+    for number, name in flights:
+        flight = FLIGHT_FORM.match(number or "")
+        found = flight[1] if flight else name
+        if found:
+            return found
+    return None
+
+
+def find_airport_country(code: str) -> str | None:
+    """Return the country of an IATA code of an airport or city, or None if it is not known."""
+    return _load_countries().get(code)
+
+
+@cache
+def _load_countries() -> dict[str, str]:
+    import airportsdata  # a quarter of a second, needed by readers of messages only
+
+    airports = {code: airport["country"] for code, airport in airportsdata.load("IATA").items()}
+    return CITY_COUNTRIES | airports
+
+
+_CODES = load_table("air/customs_codes")
+PAYMENTS: dict[str, str] = _CODES["payments"]
+SERVICES: dict[str, str] = _CODES["services"]
+SUBJECTS = {"sender": "SHP", "consignee": "CNE"}
+CUSTOMER, CONSIGNEE_HOLDS = "CUS", "C"
+"""The subject of the account's own notes, and the code of its holder if that is the consignee."""
+FULL_DATE_DIGITS = 8
+
+
+class CustomsNote(NamedTuple):
+    """One note; an empty part is the empty string."""
+
+    country: str
+    subject: str
+    code: str
+    content: str
+
+
+def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Decode the notes of one waybill, by column of the record and by extra column; what they do not say is left out."""
+    if not notes:
+        return {}, {}
+    codes: dict[str, str] = {}
+    by_subject: dict[str, dict[str, str]] = {}
+    for _, subject, code, content in notes:
+        if content:
+            codes.setdefault(code, content)
+            by_subject.setdefault(subject, {}).setdefault(code, content)
+    fields = {
+        "account_id": codes.get("AR"),
+        "account_opened_on": _read_account_date(codes["AE"], doubts) if "AE" in codes else None,
+        "service": SERVICES.get(codes.get("FT", "")),
+        "nature": _CODES["natures"].get(codes.get("RT", "").upper()),
+        "payment": PAYMENTS.get(codes.get("BT", "").upper()),
+    }
+    extras: dict[str, Any] = {
+        column: codes[code] for code, column in _CODES["extras"].items() if code in codes
+    }
+    extras["customs_notes"] = "\n".join(map("/".join, notes))
+    extras["known_consignor"] = _CODES["known"].get(codes.get("KP", "").upper())
+    holder = "consignee" if codes.get("AH", "").upper() == CONSIGNEE_HOLDS else "sender"
+    for prefix, subject in SUBJECTS.items():
+        own = by_subject.get(subject, {})
+        if prefix == holder and CUSTOMER in by_subject:
+            own = by_subject[CUSTOMER] | own
+        user, domain = own.get("VU") or own.get("MU"), own.get("VD") or own.get("MD")
+        fields[f"{prefix}_phone"] = own.get("VP") or own.get("CT")
+        fields[f"{prefix}_email"] = f"{user}@{domain}" if user and domain else None
+        extras[f"{prefix}_phone_verified"] = "yes" if "VP" in own else None
+        extras[f"{prefix}_email_verified"] = "yes" if own.get("VU") and own.get("VD") else None
+    return (
+        {name: value for name, value in fields.items() if value is not None},
+        {name: value for name, value in extras.items() if value},
+    )
+
+
+def _read_account_date(text: str, doubts: Doubts) -> date | None:
+    """Read the day an account was opened, in either of its two forms: 01202023 and 20JAN23."""
+    digits = text.strip()
+    if len(digits) == FULL_DATE_DIGITS and digits.isascii() and digits.isdigit():
+        found = build_date(int(digits[4:]), int(digits[:2]), int(digits[2:4]))
+    else:
+        found = parse_short_date(digits)
+    if found is None:
+        doubts.note("number_malformed", "account_opened_on")
+    return found
+
 
 NOTES_FIRST = ("account_id", "payment")
 """Columns of which a customs note says more than the waybill itself."""

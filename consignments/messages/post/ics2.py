@@ -12,7 +12,7 @@ from datetime import datetime
 from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number, parse_awb
-from consignments.messages.air.waybill_numbers import identify_by_content
+from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_table
 from consignments.messages.content.paths import find_nodes, find_text, find_texts, read_columns
 from consignments.messages.content.trees import (

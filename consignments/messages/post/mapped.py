@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from consignments.errors import MessageFault
-from consignments.messages.air.waybill_numbers import identify_by_content
+from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_table
 from consignments.messages.content.paths import DeepIndex, compile_path, convert_text, find_values, list_texts
 from consignments.messages.content.trees import (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from consignments.messages.air.customs_notes import PAYMENTS, SERVICES
+from consignments.messages.air.waybills import PAYMENTS, SERVICES
 from consignments.records import Consignment
 
 NATURE_CODES = {"sale": "B2C", "returned": "C2B", "other": "C2C"}

@@ -7,7 +7,7 @@ import pytest
 
 from consignments.countries import parse_country
 from consignments.errors import BadSetting, MessageFault
-from consignments.messages.air.journeys import find_airport_country, looks_consolidated
+from consignments.messages.air.waybills import find_airport_country, looks_consolidated
 from consignments.messages.content.paths import compile_path, find_values
 from consignments.messages.content.trees import (
     convert_json,
