@@ -5,9 +5,8 @@ then the codes that follow from the fields are added. An entry knows when its me
 """
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -19,7 +18,7 @@ from consignments.messages.air.waybills import MAX_IDENTIFIER, clean_identifier,
 from consignments.messages.content.values import Doubts
 from consignments.messages.parsed import EXTRA_COLUMNS, Declaration, MasterDetails, Purpose
 from consignments.messages.quality import DERIVED_CODES, find_doubts, sort_codes
-from consignments.records import MAX_ITEMS, Consignment, Field, Item, get_fields
+from consignments.records import MAX_ITEMS, Consignment, Item, get_fields
 
 FUTURE_TOLERANCE = timedelta(days=1)
 """A time of issue that is further ahead is a fault of the sender's clock: the message was received when it came."""
@@ -137,78 +136,47 @@ def build_master(details: MasterDetails, received_at: datetime) -> MasterEntry:
 
 
 @cache
-def _index_fields(record: type[Consignment] | type[Item]) -> dict[str, Field]:
-    return {field.name: field for field in get_fields(record)}
-
-
-@cache
-def _list_text_limits() -> dict[str, int]:
-    """Greatest length of each text of a consignment."""
-    fields = _index_fields(Consignment).values()
-    return {each.name: each.max_length for each in fields if each.kind == "string" and each.max_length}
+def _list_text_limits(record: type[Consignment | Item]) -> dict[str, int]:
+    """Greatest length of each text of a record."""
+    return {each.name: each.max_length for each in get_fields(record) if each.max_length}
 
 
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
-    """Limit values to those that the record accepts; missing values are left out."""
-    known, text_limits = _index_fields(Consignment), _list_text_limits()
-    fields: dict[str, Any] = {}
-    for name, value in given.items():
-        if value is None or name in SET_LATER:
-            continue
-        if (
-            type(value) is str
-            and 0 < len(value) <= text_limits.get(name, 0)
-            and (value.isascii() or value.isprintable())
-        ):
-            fields[name] = value
-        elif name == "items":
+    """Limit texts and lists to those that the record accepts; missing values are left out."""
+    limits = _list_text_limits(Consignment)
+    fields = {name: value for name, value in given.items() if value is not None and name not in SET_LATER}
+    for name, value in fields.items():
+        if name == "items":
             fields[name] = _limit_items(value, doubts)
         elif name == "consignment_id":
-            text = str(value)
-            fields[name] = clean_identifier(text, doubts) if len(text) > MAX_IDENTIFIER else text
-        elif name in known:
-            limited = _limit_value(value, known[name], doubts, name)
-            if limited is not None:
-                fields[name] = limited
+            fields[name] = clean_identifier(value, doubts) if len(value) > MAX_IDENTIFIER else value
+        elif name in limits:
+            fields[name] = _limit_text(value, limits[name], doubts, name)
     return fields
 
 
 def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dict[str, Any]] | None:
     if len(items) > MAX_ITEMS:
         doubts.note("text_cut", "items")
-    known = _index_fields(Item)
-    limited = []
-    for item in items[:MAX_ITEMS]:
-        values = {
-            name: _limit_value(value, known[name], doubts, f"items.{name}")
+    limits = _list_text_limits(Item)
+    limited = (
+        {
+            name: _limit_text(value, limits[name], doubts, f"items.{name}") if name in limits else value
             for name, value in item.items()
-            if value is not None and name in known
+            if value is not None
         }
-        if any(value is not None for value in values.values()):
-            limited.append(values)
-    return limited or None
+        for item in items[:MAX_ITEMS]
+    )
+    return list(filter(None, limited)) or None
 
 
-def _limit_value(value: Any, field: Field, doubts: Doubts, name: str) -> Any:
-    if field.kind == "string":
-        return _limit_text(value if isinstance(value, str) else str(value), field, doubts, name)
-    if field.kind == "number":
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-            return float(value)
-        doubts.note("number_malformed", name)
-        return None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    return None
-
-
-def _limit_text(text: str, field: Field, doubts: Doubts, name: str) -> str | None:
+def _limit_text(text: str, limit: int, doubts: Doubts, name: str) -> str | None:
     if not text.isprintable() and not text.isascii():
         text = text.encode("utf-8", "replace").decode()
-    if field.max_length is not None and len(text) > field.max_length:
+    if len(text) > limit:
         doubts.note("text_cut", name)
-        cut = text[: field.max_length]
-        return cut.rpartition(">")[0] or cut if field.name == "route" else cut
+        cut = text[:limit]
+        return cut.rpartition(">")[0] or cut if name == "route" else cut
     return text or None
 
 

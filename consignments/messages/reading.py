@@ -53,7 +53,7 @@ from consignments.messages.sources import (
 )
 from consignments.messages.spool import BatchResult, Spool
 from consignments.messages.states import resolve_states
-from consignments.workers import pause_garbage_collection
+from consignments.workers import WorkerPool, pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
 
@@ -326,17 +326,9 @@ def _mark_file(path: Path) -> tuple[str, int]:
 
 def _parse_all(messages: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
     """Parse messages in batches: in this process, or in several."""
-    batches, parse = (
-        _cut_batches(messages, MAX_BATCH_BYTES, BATCH_MESSAGES),
-        partial(parse_messages, options=options),
-    )
-    if options.jobs == 1:
-        yield from map(parse, batches)
-        return
-    from joblib import Parallel, delayed
-
-    pool = Parallel(n_jobs=options.jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
-    yield from pool(delayed(parse)(batch) for batch in batches)
+    with WorkerPool(options.jobs, rows=0, least=0) as workers:
+        batches = _cut_batches(messages, MAX_BATCH_BYTES, BATCH_MESSAGES)
+        yield from workers.map(partial(parse_messages, options=options), batches)
 
 
 def _cut_batches(

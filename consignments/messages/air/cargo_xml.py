@@ -67,9 +67,9 @@ class Header(NamedTuple):
     purpose: Purpose = "create"
     sender: str | None = None
 
-    def start_waybill(self, *, partial: bool = False) -> Declaration:
+    def start_waybill(self) -> Declaration:
         """Return the declaration of a waybill, of which only the header is known."""
-        return Declaration(issued_at=self.issued_at, purpose=self.purpose, partial=partial)
+        return Declaration(issued_at=self.issued_at, purpose=self.purpose)
 
 
 # --- the three messages -----------------------------------------------------------------------------------------------
@@ -83,36 +83,46 @@ def read_house_waybill(content: bytes, context: MessageContext) -> Iterator[Pars
     for place, house in enumerate(houses, start=1):
         own = house.get("number") or house.get("id")
         number = named if named is not None and len(houses) == 1 else own or (named if place == 1 else None)
-        waybill = header.start_waybill()
-        totals = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
-        freight = _sum_amounts(totals, waybill.doubts)
-        freight = freight or _read_money(house, "freight_by_weight", waybill.doubts)
-        _read_body(waybill, house, house.get("items", ()), freight)
-        _add_journey(waybill.fields, house, _read_flights(house) or _read_flights(master), master)
-        in_master = master.get("number")  # optional in the element table
-        master_number = None if in_master is None else read_waybill_number(in_master, waybill.doubts)
-        _identify_house(waybill, master_number, number)
+        flights = _read_flights(house) or _read_flights(master)
+        waybill = _read_house(header, house, master, flights, master.get("number"), number)
         yield finish_waybill(waybill)
 
 
 def read_house_manifest(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XFHL: one declaration for each house."""
+    """Read an XFHL: one declaration for each house, of which it says in part."""
     root, message, header = read_message("houses", content, context)
     master, houses = _find_houses(message, "HouseManifest", root)
-    named = master.get("number") or message.get("named")
+    named = master.get("number") or message.get("named") or ""
     waybills = []
     for house in houses:
-        waybill = header.start_waybill(partial=True)
-        weight = "gross_weight" if "gross_weight" in house else "weight"
-        _read_parties(waybill, house)
-        waybill.fields |= _read_goods(house, house.get("items", ()), waybill.doubts, weight)
-        _add_notes(waybill, house)
-        _add_journey(waybill.fields, house, None, master)
+        if "gross_weight" in house:
+            house |= {"weight": house["gross_weight"], "weight_unit": house.get("gross_weight_unit")}
         number = house.get("number") or house.get("id")
-        _identify_house(waybill, read_waybill_number(named, waybill.doubts), number)
-        waybills.append(waybill)
+        waybills.append(_read_house(header, house, master, None, named, number))
+        waybills[-1].partial = True
     flag_piece_counts(waybills, parse_number(master.get("pieces"), Doubts()), complete=True)
     yield from map(finish_waybill, waybills)
+
+
+def _read_house(
+    header: Header,
+    house: Values,
+    master: Values,
+    flights: Sequence[Values] | None,
+    named: str | None,
+    number: str | None,
+) -> Declaration:
+    """Read one house; the number of its master is optional in an XFZB."""
+    waybill = header.start_waybill()
+    totals = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
+    freight = _sum_amounts(totals, waybill.doubts)
+    freight = freight or _read_money(house, "freight_by_weight", waybill.doubts)
+    _read_body(waybill, house, house.get("items", ()), freight)
+    _add_journey(waybill.fields, house, flights, master)
+    master_number = None if named is None else read_waybill_number(named or None, waybill.doubts)
+    waybill.fields["master_id"] = master_number
+    waybill.fields["consignment_id"] = identify_house(master_number, number, waybill.fields, waybill.doubts)
+    return waybill
 
 
 def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed]:
@@ -129,11 +139,6 @@ def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed
     waybill.fields["consignment_id"] = number or identify_by_content(waybill.fields)
     waybill.level = _find_level(message, header.type_code, waybill, context)
     yield finish_waybill(waybill)
-
-
-def _identify_house(waybill: Declaration, master: str | None, number: str | None) -> None:
-    waybill.fields["master_id"] = master
-    waybill.fields["consignment_id"] = identify_house(master, number, waybill.fields, waybill.doubts)
 
 
 def _find_level(message: Values, code: str | None, waybill: Declaration, context: MessageContext) -> Level:
@@ -234,7 +239,7 @@ def _read_body(waybill: Declaration, given: Values, lines: Sequence[Values], fre
     _add_notes(waybill, given)
 
 
-def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts, weight: str = "weight") -> Fields:
+def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Fields:
     """Read description, items, pieces and weight of a waybill with some lines of goods; packages inside pieces are no pieces."""
     items: list[Fields] = []
     counts: list[float | None] = []
@@ -254,7 +259,7 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts, weight: 
         "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": total,
-        "gross_weight_kg": _read_kilograms(given, weight, doubts),
+        "gross_weight_kg": _read_kilograms(given, "weight", doubts),
     }
 
 
