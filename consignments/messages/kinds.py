@@ -12,7 +12,7 @@ from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import unwrap_interchange
 from consignments.messages.configuration import load_table
 from consignments.messages.content.trees import HEAD_BYTES, decode_head, find_root
-from consignments.messages.parsed import Ignored, MessageContext, Parsed
+from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
 from consignments.messages.post.mapped import matches_mapping, read_mapped
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.xml_parsing import parse_xml
@@ -34,6 +34,8 @@ class MessageKind(NamedTuple):
     shared: bool = False
     codes: tuple[str, ...] = ()
     test: str = ""
+    pattern: str = ""
+    goods: str = ""
     reader: str = ""
     reason: str = ""
     newest: int | None = None
@@ -122,8 +124,14 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
 
 
 def find_tested_kind(head: bytes) -> MessageKind | None:
-    """Find the first kind whose test the beginning of a message passes."""
-    return next((kind for kind in list_kinds() if kind.test and _load_function(kind.test)(head)), None)
+    """Find the first kind whose pattern stands in the beginning of a message, or whose test it passes."""
+    text = decode_head(head)
+    for kind in list_kinds():
+        if kind.pattern and re.search(kind.pattern, text):
+            return kind
+        if kind.test and _load_function(kind.test)(head):
+            return kind
+    return None
 
 
 def refuse_unknown(content: bytes, context: MessageContext) -> Iterator[Parsed]:
@@ -169,5 +177,7 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
         yield from read_mapped(content, context, kind.mapping)
     elif kind.reader:
         yield from _load_function(kind.reader)(content, context)
+    elif kind.goods and re.search(kind.goods.encode(), content):
+        raise build_mapping_fault(kind.name)
     else:
         yield Ignored(kind.name, kind.reason)

@@ -11,7 +11,7 @@ No row is changed by what comes later, but for its `cancelled_at`, which history
 """
 
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,10 +19,13 @@ from msgspec import structs
 
 from consignments.messages.air.waybills import splice_stops
 from consignments.messages.entries import IN_FUTURE, MasterEntry, Version, digest_content, merge_versions
+from consignments.messages.parsed import StateRow
 from consignments.messages.quality import sort_codes
 from consignments.records import Consignment
 from consignments.timestamps import is_late, to_us_if_known
 
+HOLDS = frozenset(("request_for_information", "request_for_screening", "do_not_load"))
+MAX_TEXT = 4000
 ROUTE_JOINT = ">"
 MAX_ROUTE = 100
 
@@ -263,3 +266,34 @@ def enrich_house(house: Consignment, master: MasterEntry) -> Consignment:
     return structs.replace(
         house, route=route, **{name: master.fields[name] for name in list_filled(house, master)}
     )
+
+
+# --- answers of customs ----------------------------------------------------------------------------------------------
+
+
+def resolve_states(answers: Iterable[StateRow]) -> Iterator[StateRow]:
+    """Return the states of answers given in the order of time; repeated answers are left out.
+
+    One code says both that an assessment is complete and that a hold is removed. It is `resolved` if a hold stands:
+
+        9:00  RI  request_for_information     a hold stands
+        9:40  CO  resolved                    none stands any more
+       10:00  CO  assessment_complete
+    """
+    standing: set[str] = set()
+    seen: set[StateRow] = set()
+    last: dict[str, StateRow] = {}
+    for answer in answers:
+        name, state = answer.consignment_id, answer.state
+        repeated = answer in seen if answer.issued_at is not None else answer == last.get(name)
+        seen.add(answer)
+        last[name] = answer
+        if repeated:
+            continue
+        if state == "assessment_complete" and name in standing:
+            state = "resolved"
+        if state in HOLDS:
+            standing.add(name)
+        elif state == "resolved":
+            standing.discard(name)
+        yield structs.replace(answer, state=state, text=answer.text[:MAX_TEXT] if answer.text else None)

@@ -32,7 +32,7 @@ from consignments.messages.entries import (
     digest_content,
 )
 from consignments.messages.kinds import LINKED, detect_kind, read_message_parts
-from consignments.messages.linking import Linker, LinkStore
+from consignments.messages.linking import Linker, LinkStore, resolve_states
 from consignments.messages.parsed import (
     Declaration,
     Ignored,
@@ -52,7 +52,6 @@ from consignments.messages.sources import (
     read_parts,
 )
 from consignments.messages.spool import BatchResult, Spool
-from consignments.messages.states import resolve_states
 from consignments.workers import WorkerPool, pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]

@@ -23,11 +23,11 @@ from consignments.messages.parsed import (
     Parsed,
     StateRow,
 )
+from consignments.messages.post.edifact import read_edifact
 from consignments.messages.post.ics2 import read_ics2, read_ics2_response
 from consignments.messages.post.mapped import read_mapped
 from consignments.messages.post.mapping import load_mapping
 from consignments.messages.post.postal import read_postal
-from consignments.messages.post.unmapped import read_edifact
 from consignments.messages.quality import QUALITY_CODES
 from consignments.records import Consignment, Item
 from training.simulation.messages.one_record import write_one_record

@@ -2,7 +2,7 @@
 
 The codes are those of Canada's Pre-load Air Cargo Targeting (implementation guide 2024, tables 7 to 10), which the IATA
 messages share. CO means that the assessment is complete, or that a hold is removed; which of the two follows from the holds
-that stand, and that is decided by who reads all answers (`consignments.messages.states`).
+that stand, and that is decided by who reads all answers (`consignments.messages.linking`).
 """
 
 import re

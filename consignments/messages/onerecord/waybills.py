@@ -22,7 +22,7 @@ from consignments.messages.air.waybills import (
     join_places,
     read_waybill_number,
 )
-from consignments.messages.content.trees import Node, decode_head, decode_json
+from consignments.messages.content.trees import Node, decode_json
 from consignments.messages.content.values import (
     Doubts,
     Fields,
@@ -294,7 +294,6 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
     return [item for item in merged.values() if any(item[name] is not None for name in facts)]
 
 
-MARKS = ("onerecord.iata.org", "cargo:", '"@context"', '"@type"', '"@graph"', "logistics-object")
 PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")
 LEVELS: tuple[Level, ...] = ("master", "house", "direct")
 NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
@@ -305,12 +304,6 @@ MAX_BOOKING_OBJECTS = 1000
 MAX_KIND_CHARACTERS = 40
 NOTE_CODES = ("country", "subjectcode", "contentcode")
 YES = frozenset(("true", "1", "yes"))
-
-
-def looks_like_one_record(head: bytes) -> bool:
-    """Check whether a message begins like JSON-LD of ONE Record."""
-    text = decode_head(head)
-    return text[:1] in ("{", "[") and any(mark in text for mark in MARKS)
 
 
 def read_one_record(content: bytes, context: MessageContext) -> Iterator[Parsed]:

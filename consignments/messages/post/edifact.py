@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from consignments.errors import BadSetting, MessageFault
+from consignments.messages.configuration import load_table
 from consignments.messages.content.trees import TEXT, Node, refuse_large
+from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
 
 MAX_SEGMENTS = 400_000
 MAX_MESSAGE_PARTS = 200_000
@@ -50,6 +52,16 @@ def find_message_type(head: bytes) -> str | None:
     """Find the type of the first message, such as ITMATT; None if it is not at the beginning."""
     found = MESSAGE_TYPE.search(_decode(head[:2000]))
     return found[1] if found else None
+
+
+def read_edifact(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Name a message; one that declares goods is refused, because only a mapping can read it."""
+    del context
+    kind, table = find_message_type(content) or "interchange", load_table("post/edifact")
+    if kind in table["goods"]:
+        raise build_mapping_fault(f"EDIFACT {kind}")
+    meaning = table["types"].get(kind, "a message that is not of post")
+    yield Ignored(f"EDIFACT {kind}", f"{meaning}; it is read by a segment map in a mapping file only")
 
 
 def read_interchange(content: bytes, settings: Mapping[str, Any] | None = None) -> Iterator[Node]:

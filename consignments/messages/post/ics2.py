@@ -52,7 +52,7 @@ from consignments.messages.parsed import (
     build_goods_fault,
     build_mapping_fault,
 )
-from consignments.messages.post.receptacles import build_receptacle_fields
+from consignments.messages.post.mapped import build_receptacle_fields
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
@@ -316,11 +316,6 @@ def _read_item(node: Node, doubts: Doubts) -> Fields:
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
-
-
-def looks_like_ics2_response(head: bytes) -> bool:
-    """Check whether a message begins like an answer of ICS2 or of its predecessor."""
-    return RESPONSE.search(decode_head(head)) is not None
 
 
 def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:

@@ -1,5 +1,6 @@
 """Declarations read by a mapping: XML, JSON, CSV or EDIFACT of any feed, with the built-in mappings or a file."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,8 +58,23 @@ from consignments.messages.post.mapping import (
     MessageMapping,
     Source,
 )
-from consignments.messages.post.receptacles import build_receptacle_fields
 from consignments.records import Consignment, get_fields
+
+S9_FORM = re.compile(r"([A-Z]{6})([A-Z]{6})([A-Z])([A-Z]{2})([0-9A-Z]{14})", re.ASCII)
+
+
+def build_receptacle_fields(number: str) -> dict[str, Any]:
+    """Return route and countries of a receptacle: six characters for each of two offices of exchange, of which two are the country."""
+    found = S9_FORM.fullmatch(number.replace(" ", "").upper())
+    if found is None:
+        return {}
+    origin, destination = found[1], found[2]
+    return {
+        "route": f"{origin}>{destination}",
+        "departure_country": origin[:2],
+        "destination_country": destination[:2],
+    }
+
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
 CODED_COLUMNS = ("nature", "service", "payment")

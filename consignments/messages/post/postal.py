@@ -27,9 +27,8 @@ from consignments.messages.parsed import (
     build_mapping_fault,
 )
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS, PartFinder
-from consignments.messages.post.mapped import list_records
+from consignments.messages.post.mapped import build_receptacle_fields, list_records
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
-from consignments.messages.post.receptacles import build_receptacle_fields
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
