@@ -92,8 +92,6 @@ def list_rules(record: type[msgspec.Struct]) -> dict[str, Rule]:
 def correct_consignment(c: ConsignmentT) -> tuple[ConsignmentT, list[Doubt]]:
     """Return a consignment with countries as their codes, and the doubts about it.
 
-    Examples
-    --------
     >>> c, doubts = correct_consignment(Consignment("RB123456785GB", "postal", sender_country="GBR"))
     >>> c.sender_country, [(doubt.code, doubt.field) for doubt in doubts]
     ('GB', [('country_read_as', 'sender_country')])
@@ -116,13 +114,7 @@ def correct_record(record: RecordT) -> tuple[RecordT, list[Doubt]]:
 def correct_fields(
     fields: Mapping[str, Any], record: type[msgspec.Struct] = Consignment
 ) -> tuple[dict[str, Any], list[Doubt]]:
-    """Return the changed values, and the doubts, of values by field; `items` are records or mappings.
-
-    Examples
-    --------
-    >>> correct_fields({"sender_country": "UK", "items": [{"origin_country": "CHN"}]})[0]
-    {'sender_country': 'GB', 'items': [{'origin_country': 'CN'}]}
-    """
+    """Return the changed values, and the doubts, of values by field; `items` are records or mappings."""
     changes: dict[str, Any] = {}
     doubts: dict[Doubt, None] = {}
     for name, rule in list_rules(record).items():

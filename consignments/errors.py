@@ -29,17 +29,8 @@ ROW_OVERHEAD_BYTES = 300
 
 
 class NpsriskError(Exception):
-    """An error whose message tells what is wrong, where, what was got, what was expected, and what to do.
+    """An error whose message tells what is wrong, where, what was got, what was expected, and what to do; empty parts are omitted.
 
-    Parameters
-    ----------
-    what : str
-        The error in one clause.
-    where, got, expected, todo : str
-        Parts of the message; empty parts are omitted.
-
-    Examples
-    --------
     >>> print(BadInput("bad time", where="outcomes row 12, known_at", got="'soon'", expected="ISO 8601", todo="correct it"))
     outcomes row 12, known_at: bad time; got 'soon'; expected ISO 8601; correct it
     """

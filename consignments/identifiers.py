@@ -118,12 +118,6 @@ NAMED_NUMBER = re.compile(rb"\b(?:[A-Z]{2}\d{9}[A-Z]{2}|\d{3}-\d{8})\b")
 
 
 def find_identifier(content: bytes) -> str:
-    """Find the first S10 identifier or air waybill number in a message that cannot be read; empty if there is none.
-
-    Examples
-    --------
-    >>> find_identifier(b"<Item><ID>RB123456785GB</ID>")
-    'RB123456785GB'
-    """
+    """Find the first S10 identifier or air waybill number in a message that cannot be read; empty if there is none."""
     found = NAMED_NUMBER.search(content)
     return "" if found is None else found[0].decode()

@@ -46,8 +46,6 @@ class OfficeTable(NamedTuple):
     def find_office(self, c: Consignment) -> str | None:
         """Find the office of a consignment's destination.
 
-        Examples
-        --------
         >>> table = OfficeTable({"ICN": "Incheon", "KR": "Seoul"})
         >>> table.find_office(Consignment("180-12345675/A", "air_cargo", route="PVG>ICN", destination_country="KR"))
         'Incheon'

@@ -239,18 +239,7 @@ class SelectionRow(msgspec.Struct, frozen=True):
 
 
 def create_consignment_type(numeric: Sequence[str] = (), category: Sequence[str] = ()) -> type[Consignment]:
-    """Create the consignment type of a model that declares further columns.
-
-    Parameters
-    ----------
-    numeric, category : sequence of str
-        Names of further columns: numbers, and strings with few distinct values. Their values may be missing.
-
-    Returns
-    -------
-    type
-        `Consignment` itself if nothing is declared, else a subclass with these fields at the end.
-    """
+    """Create the consignment type of a model that declares further columns: numbers, and strings with few distinct values."""
     extra: list[tuple[str, Any, Any]] = [(name, float | None, None) for name in numeric]
     extra += [(name, Code | None, None) for name in category]
     if not extra:

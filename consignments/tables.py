@@ -62,27 +62,10 @@ ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
 
 @dataclass(frozen=True)
 class ReadReport:
-    """The report of reading a table.
+    """The report of reading a table: numbers of rows by `column: reason` and `column: doubt`, most frequent first.
 
-    Attributes
-    ----------
-    name : str
-    rows : int
-        Number of rows in the table, including rejected and repeated ones.
-    rejected : int
-        Number of rejected rows.
-    reasons : dict
-        Number of rows by `column: reason`, most frequent first; a row with two errors counts for both.
-    repeats : int
-        Number of outcome rows that are identical to an earlier one; they were dropped.
-    unknown_columns : tuple of str
-        Columns that the record does not have; they were kept. `items.NAME`, an unknown field of items, was dropped.
-    missing : dict
-        Share of kept rows without a value, 0 to 1, by column of the record.
-    warnings : dict
-        Number of kept rows with a doubtful value, by `column: doubt`, most frequent first.
-    examples : dict
-        Some of these values by `column: doubt`: `China as CN` is a value and what it was read as.
+    `rows` counts rejected and repeated rows too, and `missing` has the share of kept rows without a value by column. Unknown
+    columns were kept, and `items.NAME`, an unknown field of items, was dropped. `examples` are values and what they were read as.
     """
 
     name: str
@@ -340,15 +323,7 @@ def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
 
 
 def to_consignments(rows: pd.DataFrame | pa.Table, record: type[ConsignmentT]) -> list[ConsignmentT]:
-    """Convert rows of a checked table to consignments.
-
-    Parameters
-    ----------
-    rows : DataFrame or Arrow table
-        `Table.frame` or `Table.rows`, or a slice of it to save memory.
-    record : type
-        `Consignment`, or the type with declared columns.
-    """
+    """Convert `Table.frame` or `Table.rows`, or a slice of it to save memory, to consignments."""
     return to_records(rows, record)
 
 

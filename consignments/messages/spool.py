@@ -92,7 +92,7 @@ class Spool:
         self._run("DROP TABLE IF EXISTS rows")
         self._run("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB)")
         self._connection.commit()
-        self.rows: MutableMapping[int, Version] = {} if path is None else _StoredRows(self._connection)
+        self.rows: MutableMapping[int, Version] = _StoredRows(self._connection)
 
     def _clear(self) -> None:
         for table in ("entries", "rejects", "files", "counts", "documents"):
@@ -159,9 +159,6 @@ class Spool:
 
     def read_rows(self) -> Iterator[Version]:
         """Read all rows in their order."""
-        if isinstance(self.rows, dict):
-            yield from self.rows.values()
-            return
         for (body,) in self._select("body FROM rows ORDER BY id"):
             yield _decode_row(body)
 

@@ -145,23 +145,7 @@ def _is_party(node: Node) -> bool:
 
 
 def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
-    """Draft a mapping file from samples of one interface.
-
-    Parameters
-    ----------
-    samples : iterable of (str, bytes)
-        Name and content of each: XML, JSON or CSV.
-
-    Returns
-    -------
-    Draft
-        `text` is a mapping file that `load_mapping` reads; each guess has the sample's value next to it.
-
-    Raises
-    ------
-    MessageFault
-        If a sample cannot be read, or none has a party or goods.
-    """
+    """Draft a mapping file from the names and contents of samples of one interface: XML, JSON or CSV."""
     whole = parse_mapping('[record]\nconsignment_id = "."', "draft")
     found, written = Samples(), {}
     for name, content in samples:

@@ -72,15 +72,7 @@ class MessageMapping:
 
 
 def load_mapping(path: Path | str) -> MessageMapping:
-    """Read and check a mapping file.
-
-    Raises
-    ------
-    FileFault
-        If it cannot be read.
-    BadSetting, UnknownName
-        If it is no TOML, or names what does not exist; the nearest known name is given.
-    """
+    """Read and check a mapping file; `BadSetting` or `UnknownName` if it is no TOML, or names what does not exist."""
     file = Path(path)
     try:
         content = file.read_bytes()
