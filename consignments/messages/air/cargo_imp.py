@@ -35,7 +35,7 @@ from consignments.messages.content.values import (
     parse_short_date,
     read_country,
 )
-from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed
+from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, build_goods_fault
 
 MAX_BYTES = 1_000_000
 """A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
@@ -46,6 +46,9 @@ _SEGMENT_CODES_NAMES = (
     "SCI SHP SII SPH SRI SSR TXT UCR ULD"
 )
 SEGMENT_CODES = frozenset(_SEGMENT_CODES_NAMES.split())
+OF_A_HOUSE = frozenset(("TXT", "HTS", "SHP", "CNE", "CVD"))
+JOINED = re.compile(r"\b(SHP|CNE|ISU)\b.*\b\1\b|\b(TXT)\b.*\b(?:SHP|CNE)\b.*\bTXT\b")
+"""Segments that no waybill has twice, and text on both sides of its parties."""
 HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTALL)
 SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
 ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{6}.*)\s*")
@@ -134,6 +137,10 @@ def parse_imp(content: bytes) -> ImpMessage:
                 else:
                     head.append(whole)
             return ImpMessage(int(found[2]), "".join(head), segments, envelope_time)
+        if (segment := match_segment(line)) and segment[2]:
+            raise MessageFault(
+                "a segment stands before the first line", where=segment[1], expected="FWB/ or FHL/"
+            )
         if time := ENVELOPE_TIME.match(line):
             envelope_time = (time[1], time[2])
     raise MessageFault("no Cargo-IMP message", expected="a line FWB/16, FHL/4 or of another version")
@@ -221,6 +228,20 @@ def read_imp_weight(text: str, doubts: Doubts) -> float | None:
         doubts.note("unit_doubtful", "gross_weight_kg")
         return weight if not unit else None
     return weight * IMP_KILOGRAMS[unit]
+
+
+def _refuse_joined(segments: Sequence[Segment], where: str) -> None:
+    """Refuse parties or goods of a waybill that stand in another, because its first line is missing."""
+    codes = " ".join(segment.code for segment in segments)
+    twice = JOINED.search(codes)
+    if twice:
+        raise MessageFault(
+            "parts of two waybills",
+            where=where,
+            got=f"{twice[1] or twice[2]} twice",
+            expected="a line HBS, FHL or FWB before the second",
+            todo="send each waybill with its first line",
+        )
 
 
 def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
@@ -314,6 +335,7 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     context.note_version(f"FWB {message.version}", message.version)
     if not message.segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
+    _refuse_joined(message.segments, "FWB")
     by_code = index_segments(message.segments)
     partial = not ({"SHP", "CNE", "RTD"} & by_code.keys())
     waybill = Declaration(issued_at=_read_issue_time(message, by_code, context), partial=partial)
@@ -487,6 +509,8 @@ def _read_list(
     if not starts:
         return []
     doubts = Doubts()
+    if not OF_A_HOUSE.isdisjoint(each.code for each in segments[: starts[0]]):
+        raise build_goods_fault()
     named = (each.lines[0] for each in segments[: starts[0]] if each.code == "MBI")
     line = read_waybill_line(next(named, head), doubts)
     houses = [
@@ -503,6 +527,7 @@ def _read_list(
 def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declaration) -> Declaration:
     fields, doubts = house.fields, house.doubts
     number, *parts = (part.strip() for part in segments[0].lines[0].split("/"))
+    _refuse_joined(segments, f"HBS/{number[:40]}")
     found, ends = _read_house_line(parts, doubts)
     fields |= found
     groups, by_code = group_parties(segments), index_segments(segments[1:])

@@ -60,7 +60,7 @@ class ObjectGraph:
             raise MessageFault("nested too deep") from error
 
     def link_objects(self) -> None:
-        """Put objects in the place of links, and add the names of properties that are called otherwise, and the texts of codes."""
+        """Replace links by their objects, and add the names of properties that are called otherwise, and the texts of codes."""
         for node in list(walk_objects(self.roots)):
             for key, values in node.items():
                 if not key.startswith("@"):

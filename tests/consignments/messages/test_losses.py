@@ -256,6 +256,25 @@ def test_a_list_with_a_damaged_beginning_of_a_house_is_rejected_with_its_line(li
     assert f"FHL, line 5: a damaged segment; got {line[:3]}" in str(found.rejects[0])
 
 
+PARTIES = "SHP\nNAM/A\nCNE\nNAM/B\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (LIST.replace("HBS/H1/PVGICN/1/K1//TEA\n", ""), "goods stand outside of the declarations"),
+        (LIST.replace("HBS/H2/PVGICN/1/K1//CUPS\n", PARTIES), "HBS/H1: parts of two waybills; got TXT twice"),
+        (LIST.replace("HBS/H2/PVGICN/1/K1//CUPS\n", PARTIES * 2), "HBS/H1: parts of two waybills; got SHP twice"),
+        (LIST.partition("\n")[2] + LIST, "MBI: a segment stands before the first line"),
+        (load("fwb_direct.txt").decode() + load("fwb_direct.txt").decode().partition("\n")[2], "FWB: parts of two waybills; got SHP twice"),
+    ],
+)  # fmt: skip
+def test_goods_of_a_waybill_whose_first_line_is_missing_go_to_no_other(message: str, reason: str) -> None:
+    found = read_messages([message.encode()])
+    assert found.consignments == ()
+    assert reason in str(found.rejects[0])
+
+
 def test_a_list_whose_houses_have_fewer_pieces_than_its_master_is_noted() -> None:
     found = read_messages([LIST.encode()])
     assert [c.description for c in found.consignments] == ["TEA", "CUPS"]
