@@ -264,7 +264,7 @@ PARTIES = "SHP\nNAM/A\nCNE\nNAM/B\n"
     [
         (LIST.replace("HBS/H1/PVGICN/1/K1//TEA\n", ""), "goods stand outside of the declarations"),
         (LIST.replace("HBS/H2/PVGICN/1/K1//CUPS\n", PARTIES), "HBS/H1: parts of two waybills; got TXT twice"),
-        (LIST.replace("HBS/H2/PVGICN/1/K1//CUPS\n", PARTIES * 2), "HBS/H1: parts of two waybills; got SHP twice"),
+        (LIST.replace("HBS/H2/PVGICN/1/K1//CUPS\nTXT/CUPS\n", PARTIES * 2), "HBS/H1: parts of two waybills; got SHP twice"),
         (LIST.partition("\n")[2] + LIST, "MBI: a segment stands before the first line"),
         (load("fwb_direct.txt").decode() + load("fwb_direct.txt").decode().partition("\n")[2], "FWB: parts of two waybills; got SHP twice"),
     ],
