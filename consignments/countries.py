@@ -4,7 +4,7 @@ import csv
 from functools import cache
 from importlib.resources import files
 
-from consignments.goods.vague_terms import normalize_words
+from consignments.goods.descriptions import normalize_words
 
 OTHER_CODES = {"UK": "GB", "EL": "GR", "XI": "GB"}
 """Two letters that the EU or senders use in place of those of ISO 3166-1; XI is Northern Ireland."""

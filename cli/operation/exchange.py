@@ -310,7 +310,7 @@ def _sign_and_send(
     """Sign a message of the own administration, and put it into the outbox."""
     import msgspec
 
-    from consignments.exchange.checks import check_message
+    from consignments.exchange.documents import check_message
     from models.signatures.keys import SigningKey
     from models.signatures.signed_message import sign_message
     from operation.exchange.folder import get_administration

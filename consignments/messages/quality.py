@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from consignments.goods.admin_text import is_admin_text
+from consignments.goods.descriptions import is_admin_text, is_vague
 from consignments.goods.hs_headings import SEPARATORS, has_heading
-from consignments.goods.vague_terms import is_vague
 from consignments.identifiers import has_valid_check_digit, parse_awb, parse_s10
 from consignments.messages.configuration import load_table
 

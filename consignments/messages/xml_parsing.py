@@ -5,6 +5,7 @@ of its encoding, control characters and bare ampersands are what real senders ge
 """
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from lxml import etree
@@ -52,16 +53,15 @@ def parse_xml(data: bytes, notes: list[str], max_tags: int = MAX_TAGS) -> Elemen
     try:
         return _parse(data)
     except etree.XMLSyntaxError as error:
-        last, repaired = _get_last(error), repair_bytes(data)
+        last, repairs = _get_last(error), list[str]()
         too_deep = last is not None and last.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT
-        if repaired is None or too_deep:
-            raise build_syntax_fault(error, data) from error
-        try:
-            root = _parse(repaired[0])
-        except etree.XMLSyntaxError:
-            raise build_syntax_fault(error, data) from error
-        notes.append(repaired[1])
-        return root
+        repaired = data if too_deep else repair_xml(data, repairs)
+        with suppress(etree.XMLSyntaxError):
+            root = _parse(repaired) if repaired is not data else None
+            if root is not None:
+                notes += repairs
+                return root
+        raise build_syntax_fault(error, data) from error
 
 
 SAFE_SETTINGS: dict[str, Any] = {
@@ -95,8 +95,8 @@ def build_hostile_fault() -> MessageFault:
     )
 
 
-def repair_bytes(data: bytes) -> tuple[bytes, str] | None:
-    """Write a message again in UTF-8 without what no XML may hold, and say what was repaired; None if nothing was."""
+def repair_xml(data: bytes, notes: list[str]) -> bytes:
+    """Write a message again in UTF-8 without what no XML may hold, and note what was repaired; as it is if there is nothing."""
     text, decoded = _decode(data)
     clean = FORBIDDEN_CHARACTERS.sub("", text)
     escaped = BARE_AMPERSAND.sub("&amp;", clean)
@@ -110,10 +110,11 @@ def repair_bytes(data: bytes) -> tuple[bytes, str] | None:
         if done
     ]
     if not repairs:
-        return None
+        return data
+    notes.append("repaired: " + ", ".join(repairs))
     declaration = DECLARATION.match(escaped)
     body = escaped[declaration.end() if declaration else 0 :].lstrip("\ufeff \t\r\n")
-    return body.encode("utf-8", "replace"), "repaired: " + ", ".join(repairs)
+    return body.encode("utf-8", "replace")
 
 
 def _decode(data: bytes) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.goods.vague_terms import FILE_ENDINGS, read_vague_terms
+from consignments.goods.descriptions import FILE_ENDINGS, read_vague_terms
 from features.goods import kernels as kernel
 from features.goods.character_folding import build_fold_table, fold_text
 from features.goods.hs import FAMILY_CODES

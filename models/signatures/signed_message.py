@@ -7,8 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from consignments.errors import MessageFault, PromotionRefused
-from consignments.exchange.checks import check_message
-from consignments.exchange.documents import AnyMessage, decode_message, encode_message
+from consignments.exchange.documents import AnyMessage, check_message, decode_message, encode_message
 from models.signatures.envelope import PAYLOAD_TYPE, Envelope, build_envelope, build_statement, sign_statement
 from models.signatures.key_holders import Partners
 from models.signatures.keys import SigningKey

@@ -7,8 +7,7 @@ import msgspec
 
 from consignments.errors import BadInput, ServiceFault
 from consignments.exchange.alerts import name_message
-from consignments.exchange.checks import check_message
-from consignments.exchange.documents import AnyMessage, encode_message
+from consignments.exchange.documents import AnyMessage, check_message, encode_message
 from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY, OUTBOX
 from consignments.files.whole_files import replace_file
 from consignments.timestamps import to_datetime

@@ -11,7 +11,7 @@ from unicodedata import category, normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.goods.vague_terms import FILE_ENDINGS, read_vague_terms
+from consignments.goods.descriptions import FILE_ENDINGS, read_vague_terms
 from consignments.records import Consignment
 from features.goods import kernels as kernel
 from features.goods.character_folding import fold_character, is_invisible, is_unfolded

@@ -21,7 +21,7 @@ from consignments.messages.xml_parsing import (
     build_syntax_fault,
     get_local_name,
     parse_xml,
-    repair_bytes,
+    repair_xml,
 )
 
 Node: TypeAlias = dict[str, list[Any]]
@@ -204,15 +204,6 @@ def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
     refuse_large(content)
     root = parse_xml(content, notes, MAX_TREE_TAGS)
     return get_local_name(root.tag), convert_element(root)
-
-
-def repair_xml(content: bytes, notes: list[str]) -> bytes:
-    """Return a message without what makes it not well formed; as it is if there is nothing to repair."""
-    repaired = repair_bytes(content)
-    if repaired is None:
-        return content
-    notes.append(repaired[1])
-    return repaired[0]
 
 
 def convert_element(element: Any) -> Node:

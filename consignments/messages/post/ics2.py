@@ -16,7 +16,6 @@ from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_table
 from consignments.messages.content.paths import find_nodes, find_text, find_texts, read_columns
 from consignments.messages.content.trees import (
-    HEAD_BYTES,
     TEXT,
     Node,
     decode_head,
@@ -78,26 +77,23 @@ ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", 
 
 def looks_like_ics2(head: bytes) -> bool:
     """Check whether a message begins like a data set of ICS2, or an amendment of one."""
-    text = decode_head(head)
-    found = KIND.search(text)
-    if found:
-        return found[1][3] in PURPOSES
-    return text.startswith("<") and CIRCUMSTANCE.search(text) is not None
+    kind, purpose = find_kind(head)
+    return bool(kind) and purpose is not None
 
 
-def find_kind(content: bytes) -> tuple[str, Purpose]:
-    """Find the number of the data set, such as F43, and whether the message creates or amends it."""
-    text = content[:HEAD_BYTES].decode("utf-8", "replace")
-    found, indicator = KIND.search(text), CIRCUMSTANCE.search(text)
+def find_kind(content: bytes) -> tuple[str, Purpose | None]:
+    """Find the number of the data set, such as F43, and whether the message creates or amends it; None for another message."""
+    text = decode_head(content)
+    found, indicator = KIND.search(text), CIRCUMSTANCE.search(text) if text.startswith("<") else None
     kind = indicator[1].upper() if indicator else f"F{found[1][-2:]}" if found else ""
-    return kind, PURPOSES.get(found[1][3], "create") if found else "create"
+    return kind, PURPOSES.get(found[1][3]) if found else "create"
 
 
 def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read a data set F20 to F45: a declaration for each house or for a direct waybill, and the receptacles of F44."""
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
-    if kind not in TABLE["data_sets"]:
+    if purpose is None or kind not in TABLE["data_sets"]:
         raise MessageFault(
             "goods of neither post nor air cargo",
             got=f"ICS2 {kind}".strip(),

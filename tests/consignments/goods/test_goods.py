@@ -2,9 +2,8 @@
 
 import pytest
 
-from consignments.goods.admin_text import is_admin_text
+from consignments.goods.descriptions import is_admin_text, is_vague, normalize_words, read_vague_terms
 from consignments.goods.hs_headings import has_heading, list_headings
-from consignments.goods.vague_terms import is_vague, normalize_words, read_vague_terms
 
 
 @pytest.mark.parametrize("text", ["gift", "GIFTS!", "  Spare-parts ", "n/a", "图", "wpx", "件"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consignments.goods.vague_terms import read_vague_terms
+from consignments.goods.descriptions import read_vague_terms
 from features.goods import kernels as kernel
 from features.goods.hs import FAMILIES
 from features.goods.lexicon import (

@@ -3,8 +3,7 @@
 import pytest
 from support.examples import day, make_consignment, make_late_versions, make_outcome
 
-from consignments.exchange.checks import check_message
-from consignments.exchange.documents import Feedback, Sighting, encode_message
+from consignments.exchange.documents import Feedback, Sighting, check_message, encode_message
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, to_consignments
 from features.batch import Tables
