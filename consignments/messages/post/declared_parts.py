@@ -4,7 +4,7 @@ A part is a declaration if it has an identifier and, in it or below it, a party 
 references: the items of a receptacle, the subjects of an answer. A message whose structure and identifiers disagree is a fault.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -125,10 +125,8 @@ class PartFinder:
             raise build_count_fault(len(found.seen | read), len(found.parts), found.seen - read)
         return found.parts
 
-    def find_others(
-        self, root: Node, names: Container[str], records: Collection[Node]
-    ) -> tuple[set[str], bool]:
-        """Find identifiers of declarations outside the records that a mapping selects or nested in one, and whether goods stand outside."""
+    def refuse_others(self, root: Node, names: Container[str], records: Sequence[Node]) -> None:
+        """Refuse a message with declarations or goods outside the records that a mapping selects, or with one nested in another."""
         selected, extra, goods = {id(node) for node in records}, set[str](), False
 
         def holds_record(node: Node) -> bool:
@@ -142,27 +140,22 @@ class PartFinder:
             else:
                 described = any(self._marks.get(key, 0) & DECLARED for key in node)
                 is_record = name in names or (described and (inside or not holds_record(node)))
-                own, _ = self._read_own(node)
-                extra |= {each for each in own if is_record or parse_s10(each)}
+                extra |= {each for each in self._read_own(node)[0] if is_record or parse_s10(each)}
             for key, value in list_below(node):
                 if not self._is_goods(key, value) or (not inside and holds_record(value)):
                     stack.append((key, value, inside))
                 else:
                     goods = goods or not inside
-        return extra, goods
+        known = {name for record in records for name in self._read_own(record)[0]}
+        if extra - known:
+            raise build_count_fault(len(extra | known), len(records), extra - known)
+        if goods and (len(records) != 1 or not self._goods.isdisjoint(records[0])):
+            raise build_goods_fault()
 
     def is_declared(self, root: Node) -> bool:
         """Check whether a part describes a consignment at all; weights of a receptacle and remarks of an answer do not."""
         found = self._search(_Found("", root))
         return bool(found.parts or found.marks & DECLARED)
-
-    def read_identifiers(self, node: Node) -> set[str]:
-        """Read the identifiers that stand in a node itself."""
-        return self._read_own(node)[0]
-
-    def has_goods(self, node: Node) -> bool:
-        """Check whether a node has kinds of goods."""
-        return not self._goods.isdisjoint(node)
 
     def count_names(self, part: Node) -> int:
         """Count the different names in a part that the mapping knows."""

@@ -46,7 +46,6 @@ from consignments.messages.parsed import (
     Parsed,
     Purpose,
     build_count_fault,
-    build_goods_fault,
 )
 from consignments.messages.post.csv_rows import read_rows
 from consignments.messages.post.declared_parts import DeclaredPart, PartFinder, find_s10_texts
@@ -335,7 +334,7 @@ def _stream_records(
         )
     content, frame = read_frame(content, tag, context.notes)
     if not searched:
-        _refuse_others(frame, [], mappings[0])
+        _get_finder((mappings[0],)).refuse_others(frame, _list_record_names(mappings[0]), [])
     for record in stream_records(content, tag):
         parts = _find_parts(record, mappings) if searched else []
         if len(parts) > 1:
@@ -395,22 +394,11 @@ def _select_records(
         values = find_values([root], each) or find_values([top], each)
         found = [node for node in values if isinstance(node, dict)]
         if found and searched:
-            _refuse_others(root, found, mapping)
+            _get_finder((mapping,)).refuse_others(root, _list_record_names(mapping), found)
         for record in found:
             yield Record([top, record], root, root if len(found) == 1 else record, mapping)
         if found:
             return
-
-
-def _refuse_others(root: Node, records: list[Node], mapping: MessageMapping) -> None:
-    """Refuse a message with declarations or goods outside the records that its mapping selects, or with one nested in another."""
-    finder = _get_finder((mapping,))
-    extra, goods = finder.find_others(root, _list_record_names(mapping), records)
-    known = {name for record in records for name in finder.read_identifiers(record)}
-    if extra - known:
-        raise build_count_fault(len(extra | known), len(records), extra - known)
-    if goods and (len(records) != 1 or finder.has_goods(records[0])):
-        raise build_goods_fault()
 
 
 def _select_segments(message: Node, mapping: MessageMapping) -> Iterator[Record]:
