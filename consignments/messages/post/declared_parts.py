@@ -69,6 +69,15 @@ class _Found:
         return sum(bool(self.marks & kind) for kind in (SENDER, CONSIGNEE, GOODS | ITEMS))
 
 
+class _Around(NamedTuple):
+    """What stands around a node that is searched; `by_form` finds identifiers by their form, under any name."""
+
+    in_goods: bool = False
+    in_receptacle: bool = False
+    by_form: bool = False
+    depth: int = 0
+
+
 class PartFinder:
     """Finds declarations by the names that the paths of mappings begin with."""
 
@@ -108,9 +117,9 @@ class PartFinder:
 
     def find(self, root: Node) -> list[DeclaredPart]:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
-        found = self._search(_Found("", root))
+        found = self._search(_Found("", root), _Around())
         if not (found.has_identifiers() or found.weak) and (found.parts or found.marks & ITEMS):
-            by_form = self._search(_Found("", root), by_form=True)
+            by_form = self._search(_Found("", root), _Around(by_form=True))
             found = by_form if by_form.has_identifiers() else found
             groups = sum(
                 any(self._is_goods(*each) for each in list_below(node)) for _, node in walk_nodes(root)
@@ -154,7 +163,7 @@ class PartFinder:
 
     def is_declared(self, root: Node) -> bool:
         """Check whether a part describes a consignment at all; weights of a receptacle and remarks of an answer do not."""
-        found = self._search(_Found("", root))
+        found = self._search(_Found("", root), _Around())
         return bool(found.parts or found.marks & DECLARED)
 
     def count_names(self, part: Node) -> int:
@@ -182,38 +191,23 @@ class PartFinder:
                 return True
         return False
 
-    def _is_goods(self, name: str, node: Node) -> bool:
+    def _is_goods(self, name: str, node: Node, *, by_form: bool = False) -> bool:
         """Check whether a part is a kind of goods: by its name, else by what stands in it and nothing of a declaration."""
         if name in self._goods:
             return True
         parties = any(self._marks.get(key, 0) & PARTIES for key in node)
-        return not parties and self.has_facts_of_goods(node) and not any(self._read_own(node))
+        return (
+            not parties and self.has_facts_of_goods(node) and not any(self._read_own(node, by_form=by_form))
+        )
 
-    def _search(
-        self,
-        found: _Found,
-        *,
-        in_goods: bool = False,
-        in_receptacle: bool = False,
-        by_form: bool = False,
-        depth: int = 0,
-    ) -> _Found:
-        if depth > MAX_DEPTH:
+    def _search(self, found: _Found, around: _Around) -> _Found:
+        if around.depth > MAX_DEPTH:
             raise MessageFault("nested too deep")
-        node = found.node
-        own, weak = (find_s10_texts(node), False) if by_form else self._read_own(node)
-        in_receptacle = in_receptacle or not node.keys().isdisjoint(RECEPTACLE_NAMES)
-        below = [
-            self._search(
-                _Found(key, value, is_goods),
-                in_goods=in_goods or is_goods,
-                in_receptacle=in_receptacle,
-                by_form=by_form,
-                depth=depth + 1,
-            )
-            for key, value in list_below(node)
-            for is_goods in (self._is_goods(key, value),)
-        ]
+        node, in_goods = found.node, around.in_goods
+        own, weak = self._read_own(node, by_form=around.by_form)
+        in_receptacle = around.in_receptacle or not node.keys().isdisjoint(RECEPTACLE_NAMES)
+        around = around._replace(in_receptacle=in_receptacle, depth=around.depth + 1)
+        below = [self._search_below(name, value, around) for name, value in list_below(node)]
         if not in_goods and not in_receptacle:
             _declare_references(below)
         if not in_goods:
@@ -250,8 +244,16 @@ class PartFinder:
             found.declare(found.identifiers)
         return found
 
-    def _read_own(self, node: Node) -> tuple[set[str], bool]:
+    def _search_below(self, name: str, node: Node, around: _Around) -> _Found:
+        is_goods = self._is_goods(name, node, by_form=around.by_form)
+        return self._search(
+            _Found(name, node, is_goods), around._replace(in_goods=around.in_goods or is_goods)
+        )
+
+    def _read_own(self, node: Node, *, by_form: bool = False) -> tuple[set[str], bool]:
         """Read the identifiers that stand in a node itself, and whether it has another value under a weak name."""
+        if by_form:
+            return find_s10_texts(node), False
         found: set[str] = set()
         weak = False
         for joined in self._identifiers:

@@ -172,6 +172,14 @@ def test_goods_and_identifiers_under_names_that_no_mapping_knows_are_read_by_the
                 assert read == {f"RB{n:08d}5GB": f"goods {n}" for n in range(1, count + 1)}
 
 
+def test_flat_declarations_with_identifiers_under_an_unknown_name_stay_apart() -> None:
+    goods = {"Description": "tea", "HS": "090210", "Amount": "5", "CurrencyCd": "EUR", "OrigCountryCd": "CN"}
+    tree = {"list": [goods | {"code": f"RB{number:08d}5GB"} for number in (1, 2)]}
+    for message in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
+        found = [c.consignment_id for c in read_messages([message]).consignments]
+        assert found == ["RB000000015GB", "RB000000025GB"]
+
+
 @pytest.mark.parametrize(
     ("tree", "reason"),
     [
