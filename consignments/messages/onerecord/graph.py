@@ -65,9 +65,10 @@ class ObjectGraph:
             for key, values in node.items():
                 if not key.startswith("@"):
                     node[key] = [self._resolve(value) for value in values]
+            given = set(node)
             for name, others in KEYS["names"].items():
-                other = None if name in node else next((each for each in others if each in node), None)
-                if other is not None:
+                other = next((each for each in (name, *others) if each in given), name)
+                if other != name:
                     node[name] = node[other]
             codes = [*filter(None, map(clean_text, node.get("code", ()))), *map(get_code, node["@id"])]
             node[TEXT] = codes[:1]

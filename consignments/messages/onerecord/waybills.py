@@ -171,8 +171,9 @@ def count_links(holders: list[Node], doubts: Doubts) -> int:
 
 
 def _count_values(node: Node, name: str) -> int:
-    links = (value for value in list_values(node, name) if isinstance(value, str | dict))
-    return len({link if isinstance(link, str) else (*link["@id"], id(link))[0] for link in links})
+    values = list_values(node, name)
+    objects = [next(iter(value["@id"]), id(value)) for value in values if isinstance(value, dict)]
+    return len({*objects, *(value for value in values if isinstance(value, str))})
 
 
 def read_goods(waybill: Node | None, shipment: Node | None, doubts: Doubts) -> Fields:
