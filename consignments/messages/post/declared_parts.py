@@ -70,7 +70,7 @@ class _Found:
 
 
 class _Around(NamedTuple):
-    """What stands around a node that is searched; `by_form` finds identifiers by their form, under any name."""
+    """The surroundings of a node that is searched; `by_form` finds identifiers by their form, under any name."""
 
     in_goods: bool = False
     in_receptacle: bool = False
