@@ -6,7 +6,7 @@ texts, numbers, flags. An attribute is `@name`; the text of an XML element that 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -232,32 +232,36 @@ def _convert(element: Any) -> Any:
 
 
 def decode_json(content: bytes) -> Any:
-    """Decode JSON as Python values; a number out of range is infinite."""
-    return _decode(content, msgspec.json.decode)
+    """Decode JSON as Python values; a number out of range is infinite, and a name that stands twice in an object has a list."""
+    _refuse_many(content)
+    try:
+        text = _decode_text(content).decode("utf-8", "replace").strip(" \t\r\n\0")
+        return json.loads(text, parse_int=_parse_integer, object_pairs_hook=_build_object, strict=False)
+    except RecursionError as error:
+        raise MessageFault("nested too deep") from error
+    except json.JSONDecodeError as error:
+        where = f"character {error.pos:,}"
+        raise MessageFault("not JSON", where=where, got=error.msg, todo="fetch it again") from error
+    except ValueError as error:
+        raise MessageFault("not JSON", got="of no known encoding", todo="fetch it again") from error
 
 
 def split_array(content: bytes) -> list[bytes]:
     """Split a JSON array into the texts of its members, none of which is decoded unless it must be repaired."""
-    members = _decode(content, _MEMBERS.decode)
-    return [bytes(each) if isinstance(each, msgspec.Raw) else json.dumps(each).encode() for each in members]
-
-
-_MEMBERS = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def _decode(content: bytes, decode: Callable[[bytes], Any]) -> Any:
-    refuse_large(content)
-    containers = content.count(b"{") + content.count(b"[")
-    if containers > MAX_JSON_CONTAINERS:
-        raise MessageFault(
-            "too many values", got=f"{containers:,}", expected=f"at most {MAX_JSON_CONTAINERS:,}"
-        )
+    _refuse_many(content)
     try:
-        return decode(_decode_text(content))
-    except RecursionError as error:
-        raise MessageFault("nested too deep") from error
-    except (msgspec.DecodeError, UnicodeError):
-        return _decode_leniently(content)
+        return [
+            bytes(member) for member in msgspec.json.decode(_decode_text(content), type=list[msgspec.Raw])
+        ]
+    except (RecursionError, msgspec.DecodeError, UnicodeError):
+        return [json.dumps(member).encode() for member in decode_json(content)]
+
+
+def _refuse_many(content: bytes) -> None:
+    refuse_large(content)
+    count = content.count(b"{") + content.count(b"[")
+    if count > MAX_JSON_CONTAINERS:
+        raise MessageFault("too many values", got=f"{count:,}", expected=f"at most {MAX_JSON_CONTAINERS:,}")
 
 
 def _decode_text(content: bytes) -> bytes:
@@ -266,22 +270,19 @@ def _decode_text(content: bytes) -> bytes:
     return content.removeprefix(b"\xef\xbb\xbf")
 
 
-def _decode_leniently(content: bytes) -> Any:
-    """Decode what msgspec refuses: numbers out of range, half of a surrogate pair, bytes that are no UTF-8."""
+def _parse_integer(digits: str) -> float | int:
+    return int(digits) if len(digits) <= MAX_JSON_DIGITS else float("inf")
 
-    def parse_integer(digits: str) -> float | int:
-        return int(digits) if len(digits) <= MAX_JSON_DIGITS else float("inf")
 
-    try:
-        text = _decode_text(content).decode("utf-8", "replace").strip(" \t\r\n\0")
-        return json.loads(text, parse_int=parse_integer, strict=False)
-    except RecursionError as error:
-        raise MessageFault("nested too deep") from error
-    except json.JSONDecodeError as error:
-        where = f"character {error.pos:,}"
-        raise MessageFault("not JSON", where=where, got=error.msg, todo="fetch it again") from error
-    except ValueError as error:
-        raise MessageFault("not JSON", got="of no known encoding", todo="fetch it again") from error
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object in which nothing is lost if a name is repeated, as in XML."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    joined: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        joined.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in joined.items()}
 
 
 def convert_json(value: Any) -> Node:

@@ -133,6 +133,14 @@ def test_members_of_an_array_stay_as_they_were_written() -> None:
     assert split_array(text) == [b'{"a": 0.10, "b": "\\u00e9"}', b"1e999", b"[ ]"]
 
 
+def test_a_name_that_an_object_of_json_repeats_has_all_its_values() -> None:
+    first, second = (json.dumps(piece(f"RB00000000{number}GB")) for number in (1, 2))
+    found = read_messages([f'{{"Parcel": {first}, "Parcel": {second}}}'.encode()])
+    assert [c.consignment_id for c in found.consignments] == ["RB000000001GB", "RB000000002GB"]
+    twice = first.replace('"senderName"', '"barcode": "RB9", "senderName"')
+    assert "2 identifiers, 1 read" in str(read_messages([twice.encode()]).rejects[0])
+
+
 HOUSE_ITEM = (
     b"<IncludedHouseConsignmentItem><TypeCode>090210</TypeCode><NatureIdentificationTransportCargo>"
     b"<Identification>green tea</Identification></NatureIdentificationTransportCargo></IncludedHouseConsignmentItem>"
