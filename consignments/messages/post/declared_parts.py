@@ -4,7 +4,7 @@ A part is a declaration if it has an identifier and, in it or below it, a party 
 references: the items of a receptacle, the subjects of an answer. A message whose structure and identifiers disagree is a fault.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -173,15 +173,10 @@ class PartFinder:
         }
         return len({name for _, node in walk_nodes(part) for name in node if name in known})
 
-    def names_goods(self, root: Node) -> bool:
-        """Check whether anything in a tree has the name of a description or tariff code of goods."""
-        names = {
-            name
-            for facts in self._facts
-            for column in ("description", "hs_code")
-            for name in facts.get(column, ())
-        }
-        return any(not names.isdisjoint(node) for _, node in walk_nodes(root))
+    def names_goods(self, names: Set[str]) -> bool:
+        """Check whether a description or tariff code of goods is among some names."""
+        columns = [facts.get(column, set()) for facts in self._facts for column in ("description", "hs_code")]
+        return not names.isdisjoint(set().union(*columns))
 
     def has_facts_of_goods(self, node: Node) -> bool:
         """Check whether a node has the names of a description or tariff code of goods and of one fact more."""

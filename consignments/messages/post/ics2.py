@@ -120,6 +120,7 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Declaration | MessageFault]:
     data_set.refuse_several(tag)
     _refuse_outside(data_set.frame)
+    house: Node | None = None
     for house in stream_records(content, tag):
         numbers = _list_house_numbers(house)
         if len(numbers) > 1:
@@ -128,6 +129,10 @@ def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Dec
             yield build_count_fault(1, 0, numbers)
         else:
             yield data_set.read_house(house)
+    if house is None:
+        raise MessageFault(
+            "a message inside of a text", todo="send it by itself, without what stands around it"
+        )
 
 
 def _refuse_outside(frame: Node) -> None:

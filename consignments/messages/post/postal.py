@@ -94,10 +94,22 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
     if not tops:
         raise MessageFault("no declaration in it", got=name_content(content))
-    if not found and mappings and any(map(PartFinder(mappings).names_goods, tops.values())):
-        raise build_mapping_fault(f"names of {', '.join(mapping.name for mapping in mappings)} alone")
+    if not found and mappings:
+        _refuse_unread(tops.values(), mappings)
     if not found:
         yield Ignored("postal message", "it holds no goods, no receptacle and no answer of customs")
+
+
+def _refuse_unread(roots: Iterable[Node], mappings: list[MessageMapping]) -> None:
+    """Refuse a message of which nothing was read if it names goods, or if what it is like stands in a text or comment of it."""
+    names = {name.removeprefix("@") for root in roots for _, node in walk_nodes(root) for name in node}
+    alike = [words.split() for mapping in mappings for words in mapping.detect]
+    if not any(names.issuperset(words) for words in alike):
+        raise MessageFault(
+            "a message inside of a text", todo="send it by itself, without what stands around it"
+        )
+    if PartFinder(mappings).names_goods(names):
+        raise build_mapping_fault(f"names of {', '.join(mapping.name for mapping in mappings)} alone")
 
 
 @cache

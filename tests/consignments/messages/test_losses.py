@@ -141,6 +141,15 @@ def test_a_name_that_an_object_of_json_repeats_has_all_its_values() -> None:
     assert "2 identifiers, 1 read" in str(read_messages([twice.encode()]).rejects[0])
 
 
+@pytest.mark.parametrize("name", ["cds_view.xml", "content_pieces.json", "ics2_f43.xml"])
+def test_a_message_inside_of_a_text_is_rejected(name: str) -> None:
+    message = load(name).decode().partition("?>")[2] or load(name).decode()
+    for around in (f"<Msg><![CDATA[{message}]]></Msg>", json.dumps({"payload": message})):
+        found = read_messages([around.encode()])
+        assert (found.consignments, found.ignored) == ((), ())
+        assert found.rejects
+
+
 HOUSE_ITEM = (
     b"<IncludedHouseConsignmentItem><TypeCode>090210</TypeCode><NatureIdentificationTransportCargo>"
     b"<Identification>green tea</Identification></NatureIdentificationTransportCargo></IncludedHouseConsignmentItem>"
