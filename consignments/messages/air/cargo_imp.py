@@ -325,6 +325,8 @@ def read_declared_values(by_code: Mapping[str, Sequence[Segment]], doubts: Doubt
     }
 
 
+# --- air waybills (FWB) -----------------------------------------------------------------------------------------------
+
 ACCOUNT_CHARACTERS = 14
 DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
 
@@ -461,6 +463,8 @@ def _read_issue_time(
     made_out = None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
     return message.complete_issue_time(context.received_at, day) or made_out
 
+
+# --- consolidation lists (FHL) ----------------------------------------------------------------------------------------
 
 LEADING_CODES = ("HBS", "MBI")
 TEXT_WIDTH = 65

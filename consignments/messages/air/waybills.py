@@ -71,6 +71,8 @@ def _encode_time(value: Any) -> str:
     return value.isoformat() if isinstance(value, date | datetime) else str(value)
 
 
+# --- journeys ---------------------------------------------------------------------------------------------------------
+
 FLIGHT_FORM = re.compile(r"([A-Z0-9]{2}) ?\d{1,4}[A-Z]?$")
 """A flight number, led by the airline's two characters."""
 CONSOLIDATION_FORM = re.compile(r"\bCONSOL(?:S|\.|IDAT\w*)?(?![A-Z])", re.IGNORECASE)
@@ -140,6 +142,8 @@ def _load_countries() -> dict[str, str]:
     return CITY_COUNTRIES | airports
 
 
+# --- customs notes ----------------------------------------------------------------------------------------------------
+
 _CODES = load_table("air/customs_codes")
 PAYMENTS: dict[str, str] = _CODES["payments"]
 SERVICES: dict[str, str] = _CODES["services"]
@@ -207,6 +211,8 @@ def _read_account_date(text: str, doubts: Doubts) -> date | None:
         doubts.note("number_malformed", "account_opened_on")
     return found
 
+
+# --- whole waybills ---------------------------------------------------------------------------------------------------
 
 NOTES_FIRST = ("account_id", "payment")
 """Columns of which a customs note says more than the waybill itself."""

@@ -51,6 +51,8 @@ from consignments.messages.onerecord.graph import (
 )
 from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, MessageContext, Parsed
 
+# --- parties ----------------------------------------------------------------------------------------------------------
+
 ACCOUNT_TYPES = frozenset(("accountid", "accountnumber", "account"))
 
 
@@ -136,6 +138,8 @@ def _read_contacts(nodes: list[Node], doubts: Doubts) -> dict[str, str]:
                 found.setdefault(kind, own)
     return found
 
+
+# --- goods ------------------------------------------------------------------------------------------------------------
 
 ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 MAX_PIECES = 20_000
@@ -294,6 +298,8 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
     facts = set(ITEM_COLUMNS) - {"quantity"}
     return [item for item in merged.values() if any(item[name] is not None for name in facts)]
 
+
+# --- documents --------------------------------------------------------------------------------------------------------
 
 PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")
 LEVELS: tuple[Level, ...] = ("master", "house", "direct")
