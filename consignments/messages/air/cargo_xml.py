@@ -127,8 +127,10 @@ def _read_house(
 
 def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFWB."""
-    _, message, header = read_message("waybill", content, context)
+    root, message, header = read_message("waybill", content, context)
     given = _find_consignment(message, "Waybill")
+    if houses := sum(1 for _ in root.iter("{*}IncludedHouseConsignment")):
+        raise build_count_fault(houses, 0)
     waybill = header.start_waybill()
     number = read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
     lines = [line for rating in given.get("ratings", ()) for line in rating.get("items", ())]

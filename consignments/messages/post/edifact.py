@@ -64,13 +64,18 @@ def read_edifact(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     yield Ignored(f"EDIFACT {kind}", f"{meaning}; it is read by a segment map in a mapping file only")
 
 
-def read_interchange(content: bytes, settings: Mapping[str, Any] | None = None) -> Iterator[Node]:
-    """Yield each message of an interchange as a tree."""
+def read_interchange(
+    content: bytes, settings: Mapping[str, Any] | None = None
+) -> Iterator[Node | MessageFault]:
+    """Yield each message of an interchange as a tree; one of another type than the mapping's is a fault, unless it holds no goods."""
     groups, until, types = _check_settings(settings or {})
+    table = load_table("post/edifact")
     for segments in _split_messages(content):
         kind = segments[0][2][0] if len(segments[0]) > 2 else ""
         if not types or kind in types:
             yield _group_segments(segments, groups, until)
+        elif kind in table["goods"] or kind not in table["types"]:
+            yield MessageFault("a message of another type", got=kind[:6], expected=" or ".join(types))
 
 
 def _check_settings(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:

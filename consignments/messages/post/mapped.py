@@ -305,7 +305,10 @@ def list_records(
             yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mappings[0])
     elif kind == "edifact":
         for message in read_interchange(content, mappings[0].segments):
-            yield from _select_segments(message, mappings[0])
+            if isinstance(message, MessageFault):
+                yield message
+            else:
+                yield from _select_segments(message, mappings[0])
     elif kind == "json":
         tree = convert_json(decode_json(content))
         for whole in tree[TEXT] if set(tree) == {TEXT} else [tree]:

@@ -24,6 +24,8 @@ ONE, TWO = (
         (f"UNB+X'{ONE}{TWO}UNZ+2+1'", ["ID1", "ID2"], ""),
         (f"{ONE}{TWO}", ["ID1", "ID2"], ""),
         (f"UNB+X'{ONE}{TWO}UNZ+3+1'", ["ID1", "ID2"], "UNZ: a wrong count; got 3; expected 2"),
+        (f"UNB+X'{ONE}{TWO.replace('ITMATT', 'CUSITM')}UNZ+2+1'", ["ID1"], "a message of another type; got CUSITM; expected ITMATT"),
+        (f"UNB+X'{ONE}{TWO.replace('ITMATT', 'PREDES')}UNZ+2+1'", ["ID1"], ""),
         (f"UNB+X'{ONE}{TWO}", ["ID1", "ID2"], "ends before its UNT or UNZ"),
         (f"UNB+X'{ONE}{TWO.replace('UNH+2+ITMATT', 'XXX')}UNZ+2+1'", ["ID1"], "lacks its UNH or UNT"),
         (f"UNB+X'{ONE.replace('UNT+5+1', 'XXX')}{TWO}UNZ+2+1'", [], "lacks its UNH or UNT"),
@@ -131,6 +133,12 @@ def test_each_member_of_an_array_is_read_by_what_it_is_itself() -> None:
 def test_members_of_an_array_stay_as_they_were_written() -> None:
     text = b'[{"a": 0.10, "b": "\\u00e9"}, 1e999 , [ ]]'
     assert split_array(text) == [b'{"a": 0.10, "b": "\\u00e9"}', b"1e999", b"[ ]"]
+
+
+def test_a_waybill_with_houses_is_rejected() -> None:
+    end = "</ns2:MasterConsignment>"
+    waybill = changed(load("xfwb_master.xml"), (end, f"<IncludedHouseConsignment/>{end}"))
+    assert "1 identifier, 0 read" in str(read_messages([waybill]).rejects[0])
 
 
 def test_a_name_that_an_object_of_json_repeats_has_all_its_values() -> None:
