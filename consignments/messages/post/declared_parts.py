@@ -121,18 +121,20 @@ class PartFinder:
         if not (found.has_identifiers() or found.weak) and (found.parts or found.marks & ITEMS):
             by_form = self._search(_Found("", root), _Around(by_form=True))
             found = by_form if by_form.has_identifiers() else found
-            groups = sum(
-                any(self._is_goods(*each) for each in list_below(node)) for _, node in walk_nodes(root)
-            )
-            if not found.parts and not found.marks & PARTIES and groups > 1:
-                raise MessageFault(
-                    f"{groups} groups of goods, and no identifier that is known",
-                    todo="send each declaration as a message, or describe the message with a mapping",
-                )
         read = {identifier for part in found.parts for identifier in part.identifiers}
         if found.parts and found.seen - read:
             raise build_count_fault(len(found.seen | read), len(found.parts), found.seen - read)
         return found.parts
+
+    def refuse_groups(self, root: Node) -> None:
+        """Refuse goods in several places of a message that has neither a party nor an identifier: they may be of several declarations."""
+        found = self._search(_Found("", root), _Around())
+        groups = sum(any(self._is_goods(*each) for each in list_below(node)) for _, node in walk_nodes(root))
+        if groups > 1 and not found.identifiers and not found.marks & PARTIES:
+            raise MessageFault(
+                f"{groups} groups of goods, and no identifier that is known",
+                todo="send each declaration as a message, or describe the message with a mapping",
+            )
 
     def refuse_others(self, root: Node, names: Container[str], records: Sequence[Node]) -> None:
         """Refuse a message with declarations or goods outside the records that a mapping selects, or with one nested in another."""

@@ -392,6 +392,8 @@ def _select_records(
         yield Record([top, part.node], root, root if len(parts) == 1 else part.scope, own, True)
     for each in () if parts else mapping.each:
         if each == ".":
+            if searched:
+                _get_finder(tuple(mappings)).refuse_groups(root)
             yield Record([top, root], root, root, mapping)
             return
         values = find_values([root], each) or find_values([top], each)

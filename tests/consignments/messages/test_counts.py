@@ -172,6 +172,13 @@ def test_goods_and_identifiers_under_names_that_no_mapping_knows_are_read_by_the
                 assert read == {f"RB{n:08d}5GB": f"goods {n}" for n in range(1, count + 1)}
 
 
+def test_declarations_without_identifiers_stay_apart_if_their_element_has_a_known_name() -> None:
+    one = {key: value for key, value in build_record(1, "cds").items() if key == "ContentPieces"}
+    views = to_xml("ArrayOfCDSView", {"CDSView": [one, one]}).encode()
+    found = read_messages([views]).consignments
+    assert [len(c.items or ()) for c in found] == [2, 2]
+
+
 def test_flat_declarations_with_identifiers_under_an_unknown_name_stay_apart() -> None:
     goods = {"Description": "tea", "HS": "090210", "Amount": "5", "CurrencyCd": "EUR", "OrigCountryCd": "CN"}
     tree = {"list": [goods | {"code": f"RB{number:08d}5GB"} for number in (1, 2)]}
