@@ -5,6 +5,7 @@ references: the items of a receptacle, the subjects of an answer. A message whos
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -119,8 +120,10 @@ class PartFinder:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
         found = self._search(_Found("", root), _Around())
         if not (found.has_identifiers() or found.weak) and (found.parts or found.marks & ITEMS):
-            by_form = self._search(_Found("", root), _Around(by_form=True))
-            found = by_form if by_form.has_identifiers() else found
+            told_apart = found.parts or found.marks & PARTIES
+            with suppress(*([MessageFault] if told_apart else [])):
+                by_form = self._search(_Found("", root), _Around(by_form=True))
+                found = by_form if by_form.has_identifiers() else found
         read = {identifier for part in found.parts for identifier in part.identifiers}
         if found.parts and found.seen - read:
             raise build_count_fault(len(found.seen | read), len(found.parts), found.seen - read)
@@ -129,12 +132,18 @@ class PartFinder:
     def refuse_groups(self, root: Node) -> None:
         """Refuse goods in several places of a message that has neither a party nor an identifier: they may be of several declarations."""
         found = self._search(_Found("", root), _Around())
-        groups = sum(any(self._is_goods(*each) for each in list_below(node)) for _, node in walk_nodes(root))
+        groups = self._count_groups(root)
         if groups > 1 and not found.identifiers and not found.marks & PARTIES:
             raise MessageFault(
                 f"{groups} groups of goods, and no identifier that is known",
                 todo="send each declaration as a message, or describe the message with a mapping",
             )
+
+    def _count_groups(self, node: Node) -> int:
+        """Count the nodes that have kinds of goods, and are no goods themselves."""
+        below = [(self._is_goods(name, value), value) for name, value in list_below(node)]
+        inner = sum(self._count_groups(value) for is_goods, value in below if not is_goods)
+        return inner + any(is_goods for is_goods, _ in below)
 
     def refuse_others(self, root: Node, names: Container[str], records: Sequence[Node]) -> None:
         """Refuse a message with declarations or goods outside the records that a mapping selects, or with one nested in another."""

@@ -177,6 +177,14 @@ def test_declarations_without_identifiers_stay_apart_if_their_element_has_a_know
     views = to_xml("ArrayOfCDSView", {"CDSView": [one, one]}).encode()
     found = read_messages([views]).consignments
     assert [len(c.items or ()) for c in found] == [2, 2]
+    goods = {"customs": {"sku-list": {"item": [{"customs-description": "tea", "hs-tariff-code": "090210"}]}}}
+    assert len(read_messages([json.dumps([goods, goods]).encode()]).consignments) == 2
+    returned = nameless(1, "code", "contents") | {
+        "senderName": "S",
+        "recipient": "R",
+        "returns": "RB000000095GB",
+    }
+    assert len(read_messages([json.dumps({"a": [returned]}).encode()]).consignments) == 1
 
 
 def test_flat_declarations_with_identifiers_under_an_unknown_name_stay_apart() -> None:
