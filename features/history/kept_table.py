@@ -55,7 +55,8 @@ def select_keys(table: HistoryArrays, places: Longs, today: int) -> HistoryArray
     ends = np.full(2, kernels.FIRST_BLOCK, dtype=np.int64)
     heads = np.zeros((len(places), kernels.HEAD_WORDS), dtype=np.int32)
     kernels.copy_keys(places, today, table, table._replace(heads=heads[:0]), ends)
-    copied = allocate_table(today, heads, *ends.tolist(), founded=table.state[kernels.FOUNDED :])
+    days, counterparts = ends.tolist()
+    copied = allocate_table(today, heads, days, counterparts, table.state[kernels.FOUNDED :])
     kernels.copy_keys(places, today, table, copied, np.full_like(ends, kernels.FIRST_BLOCK))
     return copied
 

@@ -280,7 +280,8 @@ def write_table(folder: Path, name: str, parts: Iterable[HistoryArrays], today: 
             for place, array in enumerate(arrays):
                 writers[place](array)
                 sizes[place] += len(array)
-    _write_array(folder / f"{name}.state.npy", build_state(today, *sizes, founded=founded))
+    heads, days, counterparts = sizes
+    _write_array(folder / f"{name}.state.npy", build_state(today, heads, days, counterparts, founded))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
