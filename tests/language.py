@@ -1,6 +1,6 @@
 """The lint of the words: first words of docstrings, forbidden words, and sentences that are too long.
 
-    python tests/language.py            report each violation outside `EXEMPT`; exit code 1 if there is any
+    python tests/language.py            report each violation; exit code 1 if there is any
     python tests/language.py training   report each violation in files whose path begins with `training`
 
 It reads files as text and imports nothing of the product.
@@ -17,32 +17,15 @@ import re
 import sys
 import tokenize
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PRODUCT = ("cli", "consignments", "features", "models", "operation", "serving", "training", "npsrisk.py")
-PLACES = (
-    *PRODUCT,
-    "benchmarks",
-    "docs",
-    "tests",
-    ".ci",
-    "Makefile",
-    "*.md",
-    "pyproject.toml",
-    "requirements*.toml",
-)
+PLACES = (*PRODUCT, "benchmarks", "docs", ".ci", "Makefile", "*.md", "pyproject.toml", "requirements*.toml")
 SUFFIXES = {".py", ".toml", ".html", ".md", ".txt", ""}
 """Files without a suffix are the Makefile and scripts."""
-EXEMPT = ("tests/",)
-"""Places that are not rewritten yet: beginnings of paths. Remove each when its violations are gone."""
-NOT_PROSE = ("tests/language.py", "tests/test_language.py")
-"""Files that must quote forbidden words."""
-
 FORBIDDEN_OPENERS = {
     "give": "Return, Compute or Build",
     "tell": "Check, Return or Report",
@@ -110,12 +93,7 @@ MAX_WORDS = 40
 
 ERROR_MODULE = "consignments/errors.py"
 CLICK_ERRORS = {
-    "ClickException",
-    "UsageError",
-    "BadParameter",
-    "BadOptionUsage",
-    "BadArgumentUsage",
-    "FileError",
+    *("ClickException", "UsageError", "BadParameter", "BadOptionUsage", "BadArgumentUsage", "FileError")
 }
 HELP_PLACES = ("cli/", "npsrisk.py")
 OPTION_CALL = re.compile(r"(?:.*_)?(?:option|options|argument)")
@@ -123,7 +101,7 @@ COMMAND_CALL = {"group", "verb", "sub_verb"}
 PLACEHOLDER = "0"
 """Stands for a value in an f-string: one word."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+Documented = ast.Module | ast.ClassDef | Function
 
 
 class Violation(NamedTuple):
@@ -163,8 +141,7 @@ def check_file(path: str, content: str, errors: frozenset[str]) -> Iterator[Viol
 def check_python(path: str, source: str, errors: frozenset[str]) -> Iterator[Violation]:
     """Check the docstrings, comments, strings, help and error texts of a Python file."""
     tree = ast.parse(source)
-    public = path.startswith(PRODUCT)
-    yield from check_openers(path, tree, public_functions_begin_with_verbs=public)
+    yield from check_openers(path, tree)
     yield from find_forbidden_words(path, [*read_comments(source), *read_strings(tree)])
     texts = list(read_error_texts(tree, errors))
     if path.startswith(HELP_PLACES):
@@ -172,10 +149,8 @@ def check_python(path: str, source: str, errors: frozenset[str]) -> Iterator[Vio
     yield from find_long_sentences(path, texts)
 
 
-def check_openers(
-    path: str, tree: ast.Module, *, public_functions_begin_with_verbs: bool
-) -> Iterator[Violation]:
-    """Check the first word of each docstring."""
+def check_openers(path: str, tree: ast.Module) -> Iterator[Violation]:
+    """Check the first word of each docstring; that of a public function of the product is a verb."""
     for node in ast.walk(tree):
         if not isinstance(node, Documented) or not (docstring := ast.get_docstring(node)):
             continue
@@ -183,30 +158,21 @@ def check_openers(
         word = first.strip("`\"',.:;").lower()
         if find_verb(word) in FORBIDDEN_OPENERS:
             yield Violation(path, line, "opener", first, FORBIDDEN_OPENERS[find_verb(word)])
-        elif public_functions_begin_with_verbs and is_public_function(node) and find_verb(word) not in VERBS:
+        elif path.startswith(PRODUCT) and is_public_function(node) and find_verb(word) not in VERBS:
             yield Violation(
-                path, line, "opener", first, "a verb of tests/language.py: Return, Compute, Check, Read, …"
+                path, line, "opener", first, "a verb of tests/language.py: Return, Compute, Check, …"
             )
 
 
 def is_public_function(node: ast.AST) -> bool:
     """Check if a node is a function whose name is not private; a property is described by a noun."""
-    return isinstance(node, Function) and not node.name.startswith("_") and not is_property(node)
-
-
-def is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Check if a function is read as an attribute."""
-    return any(ast.unparse(each).endswith("property") for each in node.decorator_list)
+    if not isinstance(node, Function) or node.name.startswith("_"):
+        return False
+    return not any(ast.unparse(each).endswith("property") for each in node.decorator_list)
 
 
 def find_verb(word: str) -> str:
-    """Find the base form of a verb that may be in the third person.
-
-    Examples
-    --------
-    >>> [find_verb(word) for word in ("returns", "matches", "applies", "gives", "pass")]
-    ['return', 'match', 'apply', 'give', 'pass']
-    """
+    """Find the base form of a verb that may be in the third person."""
     forms = [word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ies") + "y"]
     return next((form for form in forms if form in VERBS or form in FORBIDDEN_OPENERS), word)
 
@@ -313,7 +279,6 @@ def blank_out(content: str, pattern: str) -> str:
     )
 
 
-@cache
 def list_error_classes() -> frozenset[str]:
     """List the error classes of the product, and those of click."""
     tree = ast.parse((REPOSITORY / ERROR_MODULE).read_text())
@@ -326,34 +291,24 @@ def list_files() -> Iterator[str]:
         for found in sorted(REPOSITORY.glob(place)):
             for file in sorted(found.rglob("*")) if found.is_dir() else [found]:
                 path = file.relative_to(REPOSITORY).as_posix()
-                if file.is_file() and file.suffix in SUFFIXES and path not in NOT_PROSE:
+                if file.is_file() and file.suffix in SUFFIXES:
                     yield path
 
 
 def check_repository() -> Iterator[Violation]:
     """Check all files."""
+    errors = list_error_classes()
     for path in list_files():
-        yield from check_file(path, (REPOSITORY / path).read_text(encoding="utf-8"), list_error_classes())
-
-
-def find_exemption(path: str) -> str | None:
-    """Find the entry of `EXEMPT` for a path; return None if there is none."""
-    return next((place for place in EXEMPT if path.startswith(place)), None)
+        yield from check_file(path, (REPOSITORY / path).read_text(encoding="utf-8"), errors)
 
 
 def main(places: list[str]) -> int:
-    """Report the violations outside `EXEMPT`, or those in the given places; return the exit code."""
-    violations = list(check_repository())
-    if places:
-        reported = [each for each in violations if each.path.startswith(tuple(places))]
-    else:
-        reported = [each for each in violations if find_exemption(each.path) is None]
-    for violation in reported:
+    """Report the violations, or those in the given places; return the exit code."""
+    violations = [each for each in check_repository() if each.path.startswith(tuple(places) or "")]
+    for violation in violations:
         print(violation)
-    exempt = Counter(find_exemption(each.path) for each in violations)
-    counts = ", ".join(f"{place} {exempt[place]:,}" for place in EXEMPT)
-    print(f"language: {len(reported):,} violations. Exempt places: {counts}")
-    return 1 if reported else 0
+    print(f"language: {len(violations):,} violations")
+    return 1 if violations else 0
 
 
 if __name__ == "__main__":

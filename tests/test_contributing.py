@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -33,27 +32,23 @@ print(describe_group("route", pipeline, usual))
 """Compares the line of test data of the page, as `tests/features/test_groups.py` does."""
 
 
+def read_section() -> str:
+    return (REPOSITORY / "CONTRIBUTING.md").read_text().split("\n## Add a feature\n")[1].split("\n### ")[0]
+
+
 def read_blocks() -> list[tuple[str, str]]:
     """Read the code blocks of the section as language and text."""
-    page = (REPOSITORY / "CONTRIBUTING.md").read_text()
-    section = page.split("\n## Add a feature\n")[1].split("\n### ")[0]
-    return re.findall(BLOCK, section, flags=re.DOTALL)
+    return re.findall(BLOCK, read_section(), flags=re.DOTALL)
 
 
-def insert_blocks(path: Path, changes: Iterable[tuple[str, str]]) -> None:
-    """Put blocks before some places of a file."""
-    text = path.read_text()
-    for before, added in changes:
-        assert text.count(before) == 1, before
-        text = text.replace(before, added + before)
-    path.write_text(text)
-
-
-def change_product(folder: Path) -> None:
+def change_product(folder: Path, *, line: bool = True, value: bool = True) -> None:
     """Put the line and the value of the example into a copy of the product."""
-    (_, line), (_, value), _ = read_blocks()
-    insert_blocks(folder / "features" / "features.toml", [('"route.identifier_unknown"', line)])
-    insert_blocks(folder / "features" / "route.py", [("    }\n\n\ndef _describe_places(", value)])
+    places = ("features.toml", '"route.identifier_unknown"'), ("route.py", "    }\n\n\ndef _describe_places(")
+    for (name, before), (_, added), wanted in zip(places, read_blocks(), (line, value), strict=False):
+        path = folder / "features" / name
+        text = path.read_text()
+        assert text.count(before) == 1, before
+        path.write_text(text.replace(before, added * wanted + before))
 
 
 def copy_packages(folder: Path) -> None:
@@ -75,10 +70,6 @@ def run_case(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_blocks_of_the_example_are_a_line_a_value_and_test_data() -> None:
-    assert [language for language, _ in read_blocks()] == ["toml", "python", "json"]
-
-
 def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_path: Path) -> None:
     copy_packages(tmp_path)
     change_product(tmp_path)
@@ -95,34 +86,25 @@ def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_
 @pytest.mark.parametrize(
     ("left_out", "said"),
     [
-        (0, "route.returns_to_origin has no line in features.toml"),
-        (1, "route.returns_to_origin has no value"),
+        ("line", "route.returns_to_origin has no line in features.toml"),
+        ("value", "route.returns_to_origin has no value"),
     ],
 )
 def test_a_line_without_a_value_and_a_value_without_a_line_are_named(
-    tmp_path: Path, left_out: int, said: str
+    tmp_path: Path, left_out: str, said: str
 ) -> None:
     copy_packages(tmp_path)
-    changes = [
-        ("features.toml", '"route.identifier_unknown"', read_blocks()[0][1]),
-        ("route.py", "    }\n\n\ndef _describe_places(", read_blocks()[1][1]),
-    ]
-    file, before, block = changes[1 - left_out]
-    insert_blocks(tmp_path / "features" / file, [(before, block)])
+    change_product(tmp_path, **{left_out: False})
     assert f"KeyError: '{said}'" in run_case(tmp_path).stderr
 
 
-def test_the_text_of_the_example_has_all_that_a_flag_needs() -> None:
-    (text,) = [block for language, block in read_blocks() if language == "toml"]
-    assert set(tomllib.loads(text)[NAME]) == {"unit", "theme", "fact", "true", "false", "missing"}
-
-
-def test_the_page_names_a_fact_and_files_that_exist() -> None:
-    (_, line), *_ = read_blocks()
-    code = tomllib.loads(line)[NAME]["fact"]
-    assert f'fact = "{code}"' in (REPOSITORY / "features" / "features.toml").read_text()
-    section = (REPOSITORY / "CONTRIBUTING.md").read_text().split("\n## Add a feature\n")[1].split("\n### ")[0]
-    named = re.findall(r"tests/[\w/]+\.\w+", section)
+def test_the_example_has_all_that_a_flag_needs_a_fact_and_files_that_exist() -> None:
+    (toml, line), (python, _), (data, _) = read_blocks()
+    assert (toml, python, data) == ("toml", "python", "json")
+    given = tomllib.loads(line)[NAME]
+    assert set(given) == {"unit", "theme", "fact", "true", "false", "missing"}
+    assert f'fact = "{given["fact"]}"' in (REPOSITORY / "features" / "features.toml").read_text()
+    named = re.findall(r"tests/[\w/]+\.\w+", read_section())
     assert named
     assert all((REPOSITORY / name).exists() for name in named)
 

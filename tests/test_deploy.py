@@ -1,5 +1,6 @@
 """The files of deploy/ are accepted by the programs that read them. `make operate` fetches promtool."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -42,24 +43,16 @@ def test_the_rules_fire_when_they_should(tmp_path: Path) -> None:
     assert "SUCCESS" in run("promtool", "test", "rules", str(tests))
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = (DEPLOY / "npsrisk.service").read_text()
-    assert "ExecStart=/opt/npsrisk/bin/npsrisk serve" in text
-    unit = tmp_path / "npsrisk.service"
-    unit.write_text(text.replace("/opt/npsrisk/bin/npsrisk", "/bin/true"))  # it need not be installed here
-    output = run("systemd-analyze", "verify", "--man=no", str(unit))
-    assert "npsrisk.service" not in output, output
-
-
-@pytest.mark.parametrize("of", TIMED)
+@pytest.mark.parametrize("of", ["npsrisk", *TIMED])
 def test_systemd_accepts_a_unit_and_its_timer(tmp_path: Path, of: str) -> None:
-    for name in (f"{of}.service", f"{of}.timer"):
-        lines = (DEPLOY / name).read_text().splitlines()
-        lines = ["ExecStart=/bin/true" if line.startswith("ExecStart=") else line for line in lines]
-        (tmp_path / name).write_text("\n".join(lines))
-    output = run("systemd-analyze", "verify", "--man=no", str(tmp_path / f"{of}.timer"))
-    output += run("systemd-analyze", "verify", "--man=no", str(tmp_path / f"{of}.service"))
-    assert of not in output, output
+    files = [path for path in DEPLOY.glob(f"{of}.*") if path.suffix in (".service", ".timer")]
+    assert len(files) == (2 if of in TIMED else 1)
+    for path in files:
+        text = re.sub("^ExecStart=.*", "ExecStart=/bin/true", path.read_text(), flags=re.MULTILINE)
+        (tmp_path / path.name).write_text(text)  # the program need not be installed here
+    for path in files:
+        output = run("systemd-analyze", "verify", "--man=no", str(tmp_path / path.name))
+        assert of not in output, output
 
 
 def read_unit(name: str) -> dict[str, str]:
@@ -79,7 +72,8 @@ def test_a_timed_unit_runs_as_the_service_does(of: str) -> None:
 
 def test_the_feedback_runs_a_verb_that_exists() -> None:
     program, *words = read_unit("npsrisk-feedback.service")["ExecStart"].split()
-    assert program == read_unit("npsrisk.service")["ExecStart"].split()[0]
+    assert read_unit("npsrisk.service")["ExecStart"].split()[:2] == [program, "serve"]
+    assert program == "/opt/npsrisk/bin/npsrisk"
     done = CliRunner().invoke(main, [*words, "--help"])
     assert (done.exit_code, done.output.startswith("Usage: main exchange feedback")) == (0, True), done.output
 
@@ -117,24 +111,20 @@ def test_the_nightly_backup_keeps_log_and_keys_apart_and_deletes_old_copies(tmp_
     program, words = tmp_path / "npsrisk", tmp_path / "words"
     program.write_text(f'#!/bin/sh\necho "$@" > {words}\n')
     program.chmod(0o755)
-    environment = {
-        "PATH": f"{tmp_path}:/usr/bin:/bin",
-        "BACKUP_DIR": "/log",
-        "KEYS_DIR": "/keys",
-        "KEEP_DAYS": "7",
-    }
-    subprocess.run([DEPLOY / "npsrisk-backup"], env=environment, check=True)
+    places = {"BACKUP_DIR": "/log", "KEYS_DIR": "/keys", "KEEP_DAYS": "7"}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run([DEPLOY / "npsrisk-backup"], env=environment | places, check=True)
     verb, folder, *rest = words.read_text().split()
     assert (verb, folder.startswith("/log/20")) == ("backup", True)
     assert rest == ["--keys", f"/keys/{Path(folder).name}", "--keep-days", "7"]
-    missing = subprocess.run(
-        [DEPLOY / "npsrisk-backup"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False
-    )
+    missing = subprocess.run([DEPLOY / "npsrisk-backup"], env=environment, capture_output=True, check=False)
     assert missing.returncode != 0
 
 
-def test_the_image_copies_only_files_that_exist_and_runs_as_an_ordinary_user() -> None:
+def test_the_image_has_a_base_that_the_builder_can_fix_files_that_exist_and_an_ordinary_user() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    bases = [line for line in lines if line.startswith("FROM")]
+    assert bases == ["FROM ${PYTHON} AS build", "FROM ${PYTHON}"]
     copied = [line.split()[1] for line in lines if line.startswith("COPY") and "--from" not in line]
     assert copied == ["requirements.txt", "."]
     assert (REPOSITORY / "requirements.txt").exists()
@@ -168,10 +158,7 @@ def test_the_folder_of_the_containers_keys_is_neither_committed_nor_built_into_t
 OTHER_PROGRAMS = {
     "PGPASSWORD",
     "PGDATA",
-    "POSTGRES_USER",
-    "POSTGRES_DB",
-    "POSTGRES_PASSWORD",
-    "POSTGRES_INITDB_ARGS",
+    *(f"POSTGRES_{name}" for name in ("USER", "DB", "PASSWORD", "INITDB_ARGS")),
 }
 """Environment variables of PostgreSQL and its image."""
 
@@ -184,9 +171,7 @@ class Container(NamedTuple):
     image: str
     words: list[str]
     environment: set[str]
-    ports: set[object]
     paths: set[str]
-    mounts: set[str]
 
 
 def read_manifests() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -205,34 +190,15 @@ def list_containers() -> list[Container]:
     for file, each in read_manifests():
         pod = each["spec"].get("template", {}).get("spec", {})
         for given in pod.get("containers", []):
-            probes = [given[name] for name in given if name.endswith("Probe")]
-            found.append(
-                Container(
-                    file,
-                    given["name"],
-                    given["image"],
-                    [*given.get("command", []), *given.get("args", [])],
-                    {variable["name"] for variable in given.get("env", [])},
-                    {value for port in given.get("ports", []) for value in port.values()},
-                    {probe["httpGet"]["path"] for probe in probes if "httpGet" in probe},
-                    {mount["name"] for mount in given.get("volumeMounts", [])},
-                )
-            )
+            words = [*given.get("command", []), *given.get("args", [])]
+            variables = {variable["name"] for variable in given.get("env", [])}
+            probes = [given[name].get("httpGet") for name in given if name.endswith("Probe")]
+            paths = {probe["path"] for probe in probes if probe}
+            found.append(Container(file, given["name"], given["image"], words, variables, paths))
     for name, given in read_compose()["services"].items():
         words = [*given.get("entrypoint", []), *given.get("command", [])]
-        mounts = {each.split(":")[0] for each in given.get("volumes", [])}
-        found.append(
-            Container(
-                "compose.yml",
-                name,
-                given["image"],
-                words,
-                set(given.get("environment", {})),
-                set(),
-                set(),
-                mounts,
-            )
-        )
+        variables = set(given.get("environment", {}))
+        found.append(Container("compose.yml", name, given["image"], words, variables, set()))
     return found
 
 
@@ -275,14 +241,6 @@ def test_a_node_can_be_drained_of_the_active_pod_and_only_the_service_reaches_th
     assert (policy["policyTypes"], policy.get("egress", [])) == (["Ingress", "Egress"], [])
 
 
-def test_an_image_is_built_from_a_base_that_the_builder_can_fix() -> None:
-    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
-    assert [line for line in lines if line.startswith("FROM")] == [
-        "FROM ${PYTHON} AS build",
-        "FROM ${PYTHON}",
-    ]
-
-
 def test_every_mounted_volume_exists() -> None:
     for _, each in read_manifests():
         pod = each["spec"].get("template", {}).get("spec", {})
@@ -291,9 +249,9 @@ def test_every_mounted_volume_exists() -> None:
         for given in pod.get("containers", []):
             assert {mount["name"] for mount in given.get("volumeMounts", [])} <= there
     compose = read_compose()
-    for container in list_containers():
-        if container.file == "compose.yml":
-            assert {name for name in container.mounts if name[:1] != "."} <= set(compose["volumes"])
+    for given in compose["services"].values():
+        mounted = {each.split(":")[0] for each in given.get("volumes", [])}
+        assert {name for name in mounted if name[:1] != "."} <= set(compose["volumes"])
 
 
 def test_services_that_stand_by_for_each_other_share_database_data_key_and_snapshots() -> None:
@@ -309,15 +267,9 @@ def test_services_that_stand_by_for_each_other_share_database_data_key_and_snaps
 
 
 def test_the_service_without_a_ready_pod_is_not_blocked_by_its_standby() -> None:
-    (given,) = [
-        each
-        for _, each in read_manifests()
-        if each["metadata"]["name"] == "npsrisk" and each["kind"] == "StatefulSet"
-    ]
-    assert (given["spec"]["podManagementPolicy"], given["spec"]["updateStrategy"]["type"]) == (
-        "Parallel",
-        "OnDelete",
-    )
-    (container,) = given["spec"]["template"]["spec"]["containers"]
+    named = [each for _, each in read_manifests() if each["metadata"]["name"] == "npsrisk"]
+    (given,) = [each["spec"] for each in named if each["kind"] == "StatefulSet"]
+    assert (given["podManagementPolicy"], given["updateStrategy"]["type"]) == ("Parallel", "OnDelete")
+    (container,) = given["template"]["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
     assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"

@@ -1,5 +1,6 @@
 """What a user meets who installs the wheel: types, all files, extras named in one line, and folders that hide a package."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -49,17 +50,12 @@ def test_each_module_of_an_extra_is_known_by_the_extra_that_installs_it() -> Non
         wanted = {_normalize(requirement) for requirement in extras[extra]}
         known = {_normalize(each) for module in modules.split() for each in distributions.get(module, [])}
         assert known - MLFLOW_PARTS <= wanted, extra
-        missing = (
-            wanted - known - {"mlflow", "psycopg", "uvloop"}
-        )  # mlflow: several distributions have its files
-        assert not missing, extra
+        # Several distributions have the files of mlflow.
+        assert not wanted - known - {"mlflow", "psycopg", "uvloop"}, extra
 
 
 def _normalize(requirement: str) -> str:
-    name = requirement.partition(";")[0]
-    for mark in "[<>=! ":
-        name = name.partition(mark)[0]
-    return name.lower().replace("_", "-")
+    return re.split("[^A-Za-z0-9_.-]", requirement)[0].lower().replace("_", "-")
 
 
 @pytest.mark.parametrize(
@@ -87,25 +83,25 @@ def test_another_missing_module_stays_a_fault_of_ours(monkeypatch: pytest.Monkey
     assert isinstance(CliRunner().invoke(main, ["keys"]).exception, ModuleNotFoundError)
 
 
-@pytest.mark.parametrize("hidden", ["features", "models"])
-def test_a_folder_of_the_same_name_that_hides_a_package_is_named(hidden: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("hidden", "words", "begins"),
+    [
+        ("models", ["-c", "import training.runs.train"], "consignments.errors.BadInput: "),
+        ("features", ["-m", "npsrisk", "train", "--help"], "npsrisk train: "),
+    ],
+    ids=["by an import", "by a verb"],
+)
+def test_a_folder_of_the_same_name_that_hides_a_package_is_named(
+    hidden: str, words: list[str], begins: str, tmp_path: Path
+) -> None:
     (tmp_path / hidden).mkdir()
     (tmp_path / hidden / "__init__.py").write_text("")
-    done = _run(["-c", "import training.runs.train"], tmp_path, [tmp_path, REPOSITORY])
+    done = _run(words, tmp_path, [tmp_path, REPOSITORY])
     assert done.stderr.splitlines()[-1] == (
-        f"consignments.errors.BadInput: {tmp_path / hidden / '__init__.py'}: another package named {hidden} hides the package "
+        f"{begins}{tmp_path / hidden / '__init__.py'}: another package named {hidden} hides the package "
         f"{hidden} of npsrisk; expected {REPOSITORY / hidden}; rename that folder, or run from another folder"
     )
-
-
-def test_the_command_line_names_such_a_folder_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "features").mkdir()
-    (tmp_path / "features" / "__init__.py").write_text("")
-    done = _run(["-m", "npsrisk", "train", "--help"], tmp_path, [tmp_path, REPOSITORY])
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("npsrisk train: ")
-    assert "hides the package features of npsrisk" in line
+    assert "Traceback" not in done.stderr or "-c" in words
 
 
 def test_a_folder_without_init_hides_nothing(tmp_path: Path) -> None:
@@ -114,11 +110,6 @@ def test_a_folder_without_init_hides_nothing(tmp_path: Path) -> None:
 
 
 def _run(words: list[str], folder: Path, places: list[Path]) -> "subprocess.CompletedProcess[str]":
-    path = ":".join(map(str, places))
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-    )
+    environment = {"PYTHONPATH": ":".join(map(str, places)), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -4,10 +4,8 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import httpx
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from support.serving_examples import free_port, wait_until_ready
 from support.stores import create_store
 
 from consignments.files.table_writers import write_table
@@ -38,7 +37,6 @@ trees = 5
 origins = 0
 name_rows = 30
 """
-WAIT_SECONDS = 120.0
 
 
 class Loop:
@@ -46,15 +44,10 @@ class Loop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("NPSRISK_", "MLFLOW_", "PYTHON"))
-        }
-        self.environment = kept | {
-            "MLFLOW_TRACKING_URI": create_store(folder),
-            "PATH": f"{NPSRISK.parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        ours = ("NPSRISK_", "MLFLOW_", "PYTHON")
+        self.environment = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
+        self.environment["MLFLOW_TRACKING_URI"] = create_store(folder)
+        self.environment["PATH"] = f"{NPSRISK.parent}{os.pathsep}{os.environ['PATH']}"
 
     def run(self, *words: str) -> Result:
         with contextlib.chdir(self.folder):
@@ -71,13 +64,8 @@ class Loop:
     def run_apart(self, threads: int, *words: str) -> str:
         """Run a verb in a process with so many threads and an order of sets of its own."""
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "PYTHONHASHSEED")
-        done = subprocess.run(
-            [NPSRISK, *words],
-            cwd=self.folder,
-            env=self.environment | dict.fromkeys(names, str(threads)),
-            capture_output=True,
-            text=True,
-        )
+        own = self.environment | dict.fromkeys(names, str(threads))
+        done = subprocess.run([NPSRISK, *words], cwd=self.folder, env=own, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
@@ -142,51 +130,22 @@ def service(loop: Loop) -> Iterator[httpx.Client]:
         yield client
 
 
-class listening:  # noqa: N801 - reads as a phrase in `with`
-    """A server process, once it answers."""
-
-    def __init__(self, loop: Loop, command: list[str | Path], health: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.health = health
-        self.log = (loop.folder / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            [*command, "--port", str(self.port)],
-            cwd=loop.folder,
-            env=loop.environment,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> httpx.Client:
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+@contextlib.contextmanager
+def listening(loop: Loop, command: list[str | Path], health: str) -> Iterator[httpx.Client]:
+    """Run a server process, and call it once it answers."""
+    port = free_port()
+    given: dict[str, Any] = {"cwd": loop.folder, "env": loop.environment, "start_new_session": True}
+    with (
+        (loop.folder / "server.log").open("ab") as log,
+        subprocess.Popen([*command, "--port", str(port)], **given, stdout=log, stderr=log) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
         try:
-            self.wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self.client
-
-    def wait(self) -> None:
-        end = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < end:
-            assert self.process.poll() is None, Path(self.log.name).read_text()[-3000:]
-            try:
-                if self.client.get(self.health).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.2)
-        raise AssertionError("the server did not become ready")
-
-    def __exit__(self, *_error: object) -> None:
-        self.client.close()
-        self.log.close()
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, 15)
-            self.process.wait(30)
+            wait_until_ready(process, f"http://127.0.0.1:{port}{health}")
+            yield client
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, 15)
 
 
 def announced(loop: Loop) -> list[dict[str, Any]]:
@@ -289,27 +248,6 @@ def test_later_traffic_is_watched_with_a_verdict_a_page_and_a_run(loop: Loop) ->
     expected = ("drift", watched["verdict"], "models:/nps-risk/1")
     assert (tags["kind"], tags["verdict"], tags["model"]) == expected
     assert "drift.html" in {item.path for item in client.list_artifacts(watched["run_id"])}
-
-
-def test_a_file_at_fault_ends_with_one_clear_line_and_code_2(loop: Loop) -> None:
-    (loop.folder / "bad.csv").write_text("channel,received_at\npostal,2024-01-01\n")
-    done = loop.run("score", "--consignments", "bad.csv", "--without-history", "--out", "none.csv")
-    assert done.exit_code == 2
-    assert "consignment_id" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert not (loop.folder / "none.csv").exists()
-
-
-def test_rows_at_fault_are_kept_and_the_rest_is_scored(loop: Loop) -> None:
-    (loop.folder / "mixed.csv").write_text(
-        "consignment_id,channel,received_at\nA,postal,2024-05-01T00:00:00Z\nB,sea,2024-05-01T00:00:00Z\n"
-    )
-    mixed = ("score", "--consignments", "mixed.csv", "--without-history")
-    loop.npsrisk(*mixed, "--out", "mixed_scores.csv", "--rejects", "rejects.csv")
-    assert (loop.folder / "mixed_scores.csv").read_text().count("\n") == 2
-    assert "channel" in (loop.folder / "rejects.csv").read_text()
-    strict = loop.run(*mixed, "--out", "strict.csv", "--strict")
-    assert strict.exit_code == 2
 
 
 def test_what_the_service_logged_is_computed_anew_and_exported(loop: Loop, service: httpx.Client) -> None:

@@ -35,17 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *words: str) -> str:
     """Run a verb; give what it says where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from npsrisk import main; main()", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-            "PYTHONPATH": str(REPOSITORY),
-        },
-    )
+    own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", "from npsrisk import main; main()", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | own)
     return done.stderr[-2000:] if done.returncode else ""
 
 
@@ -88,14 +80,14 @@ def test_what_scores_knows_no_truth(package: str) -> None:
     """Its columns are named nowhere there but in the record and the check of tables; the world is not imported."""
     own = {"consignments/records.py", "consignments/validation.py"}
     for path in (REPOSITORY / package).rglob("*.py"):
-        if str(path.relative_to(REPOSITORY)) in own:
-            continue
-        tree = ast.parse(path.read_text())
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        imported = {
-            alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
-        }
-        assert Truth.__name__ not in names | imported, path
+        if str(path.relative_to(REPOSITORY)) not in own:
+            named = {each.id for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Name)}
+            assert Truth.__name__ not in named | {alias.name for alias in list_imports(path)}, path
+
+
+def list_imports(path: Path) -> list[ast.alias]:
+    tree = ast.parse(path.read_text())
+    return [alias for each in ast.walk(tree) if isinstance(each, ast.ImportFrom) for alias in each.names]
 
 
 def test_in_training_only_what_simulates_or_judges_knows_the_world() -> None:

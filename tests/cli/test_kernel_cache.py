@@ -15,9 +15,14 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NPSRISK_STATE_DIR", str(tmp_path / "state"))
 
 
-def test_an_installation_that_can_be_written_keeps_its_own_folder(tmp_path: Path) -> None:
+def test_an_installation_that_can_be_written_and_a_folder_that_is_set_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare_kernel_cache(tmp_path)
     assert VARIABLE not in os.environ
+    monkeypatch.setenv(VARIABLE, "/somewhere")
+    prepare_kernel_cache(tmp_path / "absent")
+    assert os.environ[VARIABLE] == "/somewhere"
 
 
 def test_a_read_only_installation_uses_the_state_directory(tmp_path: Path) -> None:
@@ -36,9 +41,3 @@ def test_without_a_state_directory_it_is_a_private_temporary_folder(
     folder = Path(os.environ[VARIABLE])
     assert folder.is_dir()
     assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_folder_that_is_set_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "/somewhere")
-    prepare_kernel_cache(tmp_path / "absent")
-    assert os.environ[VARIABLE] == "/somewhere"

@@ -9,44 +9,32 @@ import cli.progress
 from cli.progress import show_progress_bar
 
 
-def test_short_work_that_is_not_on_a_terminal_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with show_progress_bar() as progress:
-        progress("reading tables", 0, 10)
-        progress("reading tables", 10, 10)
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.fixture
-def long_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take all work for long work."""
-    monkeypatch.setattr(cli.progress, "PROGRESS_DELAY_SECONDS", -1.0)
-
-
-@pytest.mark.usefixtures("long_work")
-def test_long_work_that_is_not_on_a_terminal_prints_one_line_for_each_phase(
-    capsys: pytest.CaptureFixture[str],
+def test_work_that_is_not_on_a_terminal_prints_one_line_for_each_phase_if_it_is_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with show_progress_bar() as progress:
-        for done in range(3):
-            progress("features", done, 3)
-        progress("ablation", 0, 3)
-        progress("features", 3, 3)
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    lines = printed.err.splitlines()
-    assert [line.partition(" ")[2] for line in lines] == ["features", "ablation"]
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line.partition(" ")[0]) for line in lines)
+    for delay_seconds, phases in ((60.0, []), (-1.0, ["features", "ablation"])):
+        monkeypatch.setattr(cli.progress, "PROGRESS_DELAY_SECONDS", delay_seconds)
+        with show_progress_bar() as progress:
+            for done in range(3):
+                progress("features", done, 3)
+            progress("ablation", 0, 3)
+            progress("features", 3, 3)
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        lines = [
+            re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (.*)", line) for line in printed.err.splitlines()
+        ]
+        assert [line and line[1] for line in lines] == phases
 
 
-@pytest.mark.usefixtures("long_work")
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli.progress, "PROGRESS_DELAY_SECONDS", -1.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with show_progress_bar() as progress:
         progress("features", 1, 2)
     assert "features:" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("long_work")
 def test_a_line_of_each_minute_estimates_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,22 +15,20 @@ from consignments.tables import build_frame, check_frame
 from features.batch import Tables
 from features.streams import EventTables, FeatureInputs
 
+SPELLINGS = [
+    "057-51987552",
+    "०57-51987552",
+    "Lot-7 ",
+    "A1",
+    *(f"057-51987552/{end}" for end in ("", "\t1", "é")),
+]
+
 
 @given(
     st.lists(
         st.from_regex(r"\A[ 0-9]{0,3}-?[0-9 ]{7,9}-?(/[ -\x7fÀ-ÿ]*)?\n?\Z")
         | st.from_regex(r"\A[A-Za-z]{2}[ -]?[0-9 ]{9}[a-zA-Z]{2}\Z")
-        | st.sampled_from(
-            (
-                "057-51987552/",
-                "057-51987552",
-                "057-51987552/\t1",
-                "057-51987552/é",
-                "०57-51987552",
-                "Lot-7 ",
-                "A1",
-            )
-        )
+        | st.sampled_from(SPELLINGS)
     )
 )
 def test_waybills_and_items_in_any_spelling_have_the_same_normal_forms(names: list[str]) -> None:
@@ -39,12 +37,9 @@ def test_waybills_and_items_in_any_spelling_have_the_same_normal_forms(names: li
 
 
 def test_an_outcome_gets_the_spelling_of_its_consignment() -> None:
-    consignments = build_frame(
-        [make_consignment("057-51987552/H1"), make_consignment("RB123456785GB")], Consignment
-    )
-    outcomes = build_frame(
-        [make_outcome(name) for name in ("05751987552/H1", "rb 123456785 gb", "Z")], Outcome
-    )
+    names, others = ("057-51987552/H1", "RB123456785GB"), ("05751987552/H1", "rb 123456785 gb", "Z")
+    consignments = build_frame(list(map(make_consignment, names)), Consignment)
+    outcomes = build_frame(list(map(make_outcome, others)), Outcome)
     tables = Tables(consignments, outcomes).unify_spellings()
     assert tables.outcomes is not None
     assert tables.outcomes["consignment_id"].tolist() == ["057-51987552/H1", "RB123456785GB", "Z"]
@@ -56,19 +51,16 @@ def test_an_outcome_gets_the_spelling_of_its_consignment() -> None:
 
 def test_a_past_consignment_that_is_given_in_another_spelling_counts_once() -> None:
     given = build_frame([make_consignment("057-51987552/H1")], Consignment)
-    past = build_frame(
-        [make_consignment("05751987552/H1"), make_consignment("RB1", received_at=day(-3))], Consignment
-    )
+    earlier = make_consignment("RB1", received_at=day(-3))
+    past = build_frame([make_consignment("05751987552/H1"), earlier], Consignment)
     events = EventTables.from_inputs(FeatureInputs.from_tables(Tables(given), past))
     assert events.arrivals.consignment_id.to_pylist() == ["RB1", "057-51987552/H1"]
     assert [len(source) for source in events.sources] == [1, 1]
 
 
 def test_two_spellings_of_one_consignment_are_a_repeated_identifier() -> None:
-    frame = build_frame(
-        [make_consignment(name) for name in ("RB123456785GB", "rb123456785gb", "RB2")], Consignment
-    )
-    table = check_frame(frame, Consignment)
+    names = ("RB123456785GB", "rb123456785gb", "RB2")
+    table = check_frame(build_frame(list(map(make_consignment, names)), Consignment), Consignment)
     assert table.frame["consignment_id"].tolist() == ["RB123456785GB", "RB2"]
     assert len(table.rejects) == 1
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import day, make_consignment, make_outcome
 
-from consignments.columns import BAD_SEQUENCE
+from consignments.columns import BAD_NUMBER, BAD_SEQUENCE, BAD_TIME
 from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
@@ -115,34 +115,24 @@ def test_the_canonical_frame_has_every_column_of_the_record_in_one_order_and_typ
 
 
 def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
-    table = read_csv(
-        tmp_path,
-        HEADER
-        + "X1,postal,2024-03-04T09:00:00Z,,,1\n"
-        + "X2,postal,soon,,,1\n"
-        + "X3,sea,2024-03-04,,,1\n"
-        + ",postal,2024-03-04,,,1\n"
-        + "X5,postal,2024-03-04,,,many\n"
-        + "X6,postal,2024-03-04,,,-1\n"
-        + "X1,postal,2024-03-05,,,1\n"
-        + "X8,postal\n"
-        + "X9,postal,2024-03-04,,,\n",
-    )
+    rows = """X1,postal,2024-03-04T09:00:00Z,,,1
+X2,postal,soon,,,1
+X3,sea,2024-03-04,,,1
+,postal,2024-03-04,,,1
+X5,postal,2024-03-04,,,many
+X6,postal,2024-03-04,,,-1
+X1,postal,2024-03-05,,,1
+X8,postal
+X9,postal,2024-03-04,,,
+"""
+    table = read_csv(tmp_path, HEADER + rows)
     assert table.frame["consignment_id"].tolist() == ["X1", "X9"]
     assert reasons(table) == [
         ("table.csv row 8", "", "2 values, expected 6"),
-        (
-            "table.csv row 2",
-            "received_at",
-            "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z, got 'soon'",
-        ),
+        ("table.csv row 2", "received_at", f"{BAD_TIME}, got 'soon'"),
         ("table.csv row 3", "channel", "not one of air_cargo, postal, got 'sea'"),
         ("table.csv row 4", "consignment_id", "required value is missing"),
-        (
-            "table.csv row 5",
-            "pieces",
-            "not a finite number; expected digits with a decimal point, for example 1.25 and not 1,25, got 'many'",
-        ),
+        ("table.csv row 5", "pieces", f"{BAD_NUMBER}, got 'many'"),
         ("table.csv row 6", "pieces", "below 0, got '-1'"),
         ("table.csv row 7", "consignment_id", "repeated consignment_id, got 'X1'"),
     ]
@@ -153,19 +143,15 @@ def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
 
 def test_a_row_with_two_faults_is_one_reject_that_names_both(tmp_path: Path) -> None:
     table = read_csv(tmp_path, HEADER + "X1,sea,soon,,,1\n")
-    assert [(reject.identifier, reject.column) for reject in table.rejects] == [
-        ("X1", "channel, received_at")
-    ]
-    assert table.report.rejected == 1
-    assert len(table.report.reasons) == 2
+    (reject,) = table.rejects
+    assert (reject.identifier, reject.column) == ("X1", "channel, received_at")
+    assert (table.report.rejected, len(table.report.reasons)) == (1, 2)
 
 
 def test_personal_data_never_stand_in_reasons_or_on_the_screen(tmp_path: Path) -> None:
     secret = "Kim Min-su" * 60
     table = read_csv(tmp_path, HEADER + f"X1,Kim Min-su,2024-03-04,{secret},,1\n")
-    assert "Kim" not in str(table.rejects[0])
-    assert "Kim" not in repr(table.rejects[0])
-    assert "Kim" not in table.report.to_text()
+    assert "Kim" not in f"{table.rejects[0]} {table.rejects[0]!r} {table.report.to_text()}"
     assert json.loads(table.rejects[0].row)["sender_name"] == secret
 
 
@@ -272,7 +258,7 @@ def test_the_same_outcome_later_in_the_sequence_is_not_a_repeat() -> None:
         ),
         (
             "consignment_id,channel,recieved_at,when\n",
-            "got unknown columns recieved_at, when; rename 'recieved_at' to 'received_at'",
+            "unknown columns recieved_at, when; rename 'recieved_at' to",
         ),
         ("consignment_id,channel,consignee_city\n", "rename the column that has it"),
         ("consignment_id|channel|received_at\n", "separate columns by commas, semicolons or tabs"),
@@ -306,9 +292,6 @@ def test_rejects_are_written_with_their_rows(tmp_path: Path, suffix: str) -> Non
     assert found.loc[0, "place"] == "table.csv row 1"
     assert json.loads(found.loc[0, "row"])["sender_name"] == "Kim"
     assert len(table.frame) == 0
-
-
-def test_no_rejects_give_an_empty_file_of_rejects(tmp_path: Path) -> None:
     write_rejects([], tmp_path / "rejects.csv")
     assert (tmp_path / "rejects.csv").read_text() == '"place","identifier","column","reason","row"\n'
 
@@ -317,22 +300,20 @@ def test_no_rejects_give_an_empty_file_of_rejects(tmp_path: Path) -> None:
 
 
 def test_the_report_counts_names_and_reads_well(tmp_path: Path) -> None:
-    table = read_csv(
-        tmp_path,
-        "colour,"
-        + HEADER
-        + "red,X1,postal,2024-03-04,,0610,2\nred,X2,postal,soon,,,\n,X3,postal,2024-03-04,,,2\n",
-    )
+    rows = "red,X1,postal,2024-03-04,,0610,2\nred,X2,postal,soon,,,\n,X3,postal,2024-03-04,,,2\n"
+    table = read_csv(tmp_path, f"colour,{HEADER}{rows}")
     assert table.report.to_dict()["rows"] == 3
     assert table.report.unknown_columns == ("colour",)
     assert table.report.missing["hs_code"] == 0.5
     assert table.report.missing["pieces"] == 0.0
-    lines = table.report.to_text().splitlines()
-    assert lines[0] == "table.csv: 3 rows, 1 rejected"
-    assert lines[1] == "  1 x received_at: not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
-    assert lines[2] == "  unknown columns: colour"
-    assert lines[3] == "  partly missing: hs_code 50%"
-    assert lines[4].startswith("  always missing: service, master_id, nature, sender_name, ")
+    *lines, last = table.report.to_text().splitlines()
+    assert lines == [
+        "table.csv: 3 rows, 1 rejected",
+        f"  1 x received_at: {BAD_TIME}",
+        "  unknown columns: colour",
+        "  partly missing: hs_code 50%",
+    ]
+    assert last.startswith("  always missing: service, master_id, nature, sender_name, ")
 
 
 def test_an_empty_table_has_nothing_missing(tmp_path: Path) -> None:
@@ -347,11 +328,8 @@ def test_an_empty_table_has_nothing_missing(tmp_path: Path) -> None:
 
 def test_declared_columns_are_read_with_their_kind(tmp_path: Path) -> None:
     record = create_consignment_type(numeric=["tax_rate"], category=["tax_type"])
-    table = read_csv(
-        tmp_path,
-        "consignment_id,channel,received_at,tax_rate,tax_type\nX1,postal,2024-03-04,8.5,07\nX2,postal,2024-03-04,high,\n",
-        record,
-    )
+    header = HEADER.replace("sender_name,hs_code,pieces", "tax_rate,tax_type")
+    table = read_csv(tmp_path, header + "X1,postal,2024-03-04,8.5,07\nX2,postal,2024-03-04,high,\n", record)
     (found,) = to_consignments(table.frame, record)
     assert (found.tax_rate, found.tax_type) == (8.5, "07")  # type: ignore[attr-defined]
     assert [reject.column for reject in table.rejects] == ["tax_rate"]
@@ -377,24 +355,16 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
     )
     table = check_frame(frame, Consignment, name="input")
     first, second = to_consignments(table.frame, Consignment)
-    assert (first.consignment_id, first.hs_code, first.pieces, first.items) == (
-        "1",
-        "61091000",
-        2.0,
-        (Item("a"),),
-    )
-    assert first.received_at == datetime(2024, 3, 4, tzinfo=UTC)
-    assert second.received_at == datetime(2024, 3, 4, tzinfo=UTC)
+    assert (first.consignment_id, first.hs_code) == ("1", "61091000")
+    assert (first.pieces, first.items) == (2.0, (Item("a"),))
+    assert first.received_at == second.received_at == datetime(2024, 3, 4, tzinfo=UTC)
     assert [reject.place for reject in table.rejects] == ["input row 3"]
     assert table.report.unknown_columns == ("7",)
 
 
-def test_checking_a_checked_frame_changes_nothing() -> None:
-    frame = build_frame([FULL, BARE], Consignment)
-    pd.testing.assert_frame_equal(check_frame(frame, Consignment).frame, frame)
-
-
-def test_records_come_from_a_slice_and_from_a_frame_without_every_column() -> None:
+def test_records_come_from_a_checked_frame_a_slice_and_a_frame_without_every_column() -> None:
+    checked = build_frame([FULL, BARE], Consignment)
+    pd.testing.assert_frame_equal(check_frame(checked, Consignment).frame, checked)
     frame = build_frame([FULL, BARE, make_consignment("X3")], Consignment)
     assert to_consignments(frame.iloc[1:2], Consignment) == [BARE]
     few = frame[["consignment_id", "channel", "received_at"]]
@@ -435,9 +405,6 @@ def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
         assert found["model_version"].tolist() == ["03", "03"]
         assert found["history"].dropna().tolist() == ["given"]
         assert found["reasons"].notna().tolist() == [True, False]
-
-
-def test_a_score_table_with_an_impossible_score_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("consignment_id,score,band,received_at\nX1,1.5,high,2024-03-04\n")
     with pytest.raises(FileFault, match="score: above 1"):
         read_scores(tmp_path / "s.csv")
@@ -457,18 +424,11 @@ def test_a_row_of_a_log_dated_after_tomorrow_is_at_fault() -> None:
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("B", "recorded_at")]
 
 
-# --- declared columns -------------------------------------------------------------------------------------------------
-
-
 def test_a_declared_column_that_the_table_lacks_is_refused_and_the_nearest_is_named(tmp_path: Path) -> None:
-    write_table(
-        build_frame([make_consignment("C1")], Consignment).assign(tax_rate=[0.1]), tmp_path / "t.parquet"
-    )
-    record = create_consignment_type(numeric=["tax_rat"])
+    frame = build_frame([make_consignment("C1")], Consignment).assign(tax_rate=[0.1])
+    write_table(frame, tmp_path / "t.parquet")
+    told = r"t\.parquet: the table lacks the declared column tax_rat; .*did you mean 'tax_rate'\?"
     for read in (read_table, stream_table):
-        with pytest.raises(
-            FileFault,
-            match=r"t\.parquet: the table lacks the declared column tax_rat; .*did you mean 'tax_rate'\?",
-        ):
-            read(tmp_path / "t.parquet", record)
+        with pytest.raises(FileFault, match=told):
+            read(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rat"]))
     assert len(read_table(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rate"])).frame) == 1

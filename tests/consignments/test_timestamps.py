@@ -11,7 +11,6 @@ from consignments.records import Outcome
 from consignments.tables import build_frame
 from consignments.timestamps import (
     NO_TIME,
-    US_PER_DAY,
     convert_us_to_day,
     get_time_column_us,
     to_datetime,
@@ -23,13 +22,6 @@ from consignments.timestamps import (
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_microseconds_are_exact(moment: datetime) -> None:
     assert to_datetime(to_us(moment)) == moment
-
-
-def test_days_are_utc_days() -> None:
-    late_in_new_york = datetime(2024, 3, 4, 20, 0, tzinfo=timezone(timedelta(hours=-5)))
-    assert to_day(late_in_new_york) == to_day(datetime(2024, 3, 5, tzinfo=UTC))
-    assert convert_us_to_day(-1) == -1
-    assert convert_us_to_day(US_PER_DAY) == 1
 
 
 @given(

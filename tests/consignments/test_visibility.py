@@ -22,6 +22,7 @@ from consignments.visibility import (
 moments = st.none() | st.datetimes(
     min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)
 )
+MISSED = {"status": "missed", "result": None, "inspected_at": None}
 outcomes = st.builds(
     make_outcome,
     status=st.sampled_from(["inspected", "missed"]),
@@ -42,18 +43,9 @@ outcomes = st.builds(
         ({"result": "pending", "known_at": None, "inspected_at": day(2)}, day(2)),
         ({"result": "pending", "known_at": day(9), "inspected_at": day(2)}, day(2)),
         ({"result": None, "known_at": None, "inspected_at": None, "selected_at": day(1)}, day(1)),
-        (
-            {
-                "status": "missed",
-                "result": None,
-                "known_at": None,
-                "inspected_at": None,
-                "selected_at": day(1),
-            },
-            day(1),
-        ),
-        ({"status": "missed", "result": None, "inspected_at": None, "recorded_at": day(4)}, day(4)),
-        ({"status": "missed", "result": None, "inspected_at": None}, None),
+        (MISSED | {"known_at": None, "selected_at": day(1)}, day(1)),
+        (MISSED | {"recorded_at": day(4)}, day(4)),
+        (MISSED, None),
     ],
 )
 def test_an_outcome_is_visible_from_the_latest_of_known_and_recorded(

@@ -19,37 +19,28 @@ from features.streams import compute_feature_matrix
 from models.batch_scoring import build_feature_parameters
 from models.bundle import load_bundle
 
-
-@pytest.fixture
-def frame() -> pd.DataFrame:
-    items = (Item(description="cotton shirts", quantity=2.0),)
-    return build_frame([make_consignment("C1", items=items), make_consignment("C2")], Consignment)
+ITEMS = (Item(description="cotton shirts", quantity=2.0),)
+FRAME = build_frame([make_consignment("C1", items=ITEMS), make_consignment("C2")], Consignment)
 
 
-def test_a_table_that_pandas_read_is_refused_and_check_frame_makes_it_right(
-    frame: pd.DataFrame, tmp_path: Path
-) -> None:
-    write_table(frame, tmp_path / "t.parquet")
+def test_a_table_that_pandas_read_is_refused_and_check_frame_makes_it_right(tmp_path: Path) -> None:
+    write_table(FRAME, tmp_path / "t.parquet")
     given = pd.read_parquet(tmp_path / "t.parquet")
-    with pytest.raises(
-        BadInput, match=r"consignments, items: the table was not read by npsrisk; .*check_frame"
-    ):
+    told = r"consignments, items: the table was not read by npsrisk; .*check_frame"
+    with pytest.raises(BadInput, match=told):
         Tables(given)
     own = read_table(tmp_path / "t.parquet", Consignment).frame
     pd.testing.assert_frame_equal(check_frame(given, Consignment).frame, own)
     assert compute_feature_matrix(Tables(own)).X.shape[0] == 2
 
 
-def test_times_as_text_are_refused_in_each_table(frame: pd.DataFrame) -> None:
+def test_times_as_text_are_refused_in_each_table_and_columns_without_a_value_may_have_any_type() -> None:
     with pytest.raises(BadInput, match=r"consignments, received_at: .*time zone"):
-        Tables(frame.assign(received_at=["2024-03-04", "2024-03-05"]))
+        Tables(FRAME.assign(received_at=["2024-03-04", "2024-03-05"]))
     outcomes = build_frame([make_outcome("C1")], Outcome).assign(known_at="2024-03-09")
     with pytest.raises(BadInput, match="outcomes, known_at"):
-        Tables(frame, outcomes)
-
-
-def test_columns_without_a_value_may_have_any_type(frame: pd.DataFrame) -> None:
-    assert len(Tables(frame.assign(items=np.nan, cancelled_at=None)).consignments) == 2
+        Tables(FRAME, outcomes)
+    assert len(Tables(FRAME.assign(items=np.nan, cancelled_at=None)).consignments) == 2
 
 
 def test_the_plain_parameters_of_a_bundle_are_refused_and_the_right_call_is_named(tmp_path: Path) -> None:

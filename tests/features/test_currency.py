@@ -1,7 +1,7 @@
 """Rates: the last published before the day, and nothing from after it."""
 
 from datetime import UTC, datetime
-from math import isnan
+from math import nan
 
 import numpy as np
 import pytest
@@ -10,73 +10,56 @@ from consignments.timestamps import to_day
 from features.currency import MAX_CLOSED_DAYS, ExchangeRates
 
 MONDAY = to_day(datetime(2024, 3, 4, tzinfo=UTC))
+ROUBLE_ENDS = to_day(datetime(2022, 3, 1, tzinfo=UTC))
+RATES = ExchangeRates(
+    np.array(["EUR", "KRW"]),
+    np.array([MONDAY, MONDAY + 1], dtype=np.int32),
+    np.array([[1.10, 0.0010], [1.20, 0.0011]]),
+)
 
 
-@pytest.fixture
-def rates():
-    return ExchangeRates(
-        np.array(["EUR", "KRW"]),
-        np.array([MONDAY, MONDAY + 1], dtype=np.int32),
-        np.array([[1.10, 0.0010], [1.20, 0.0011]]),
-    )
+@pytest.mark.parametrize(
+    ("amount", "currency", "day", "usd"),
+    [
+        (100.0, "EUR", MONDAY + 1, 110.0),
+        (100.0, "EUR", MONDAY, nan),
+        (1000.0, "KRW", MONDAY + 500, 1.1),
+        (5.0, "XXX", MONDAY + 1, nan),
+        (5.0, "USD", MONDAY, 5.0),
+        (3.75, "SAR", MONDAY, 1.0),
+    ],
+    ids=["the day before", "not today's", "past the end", "unknown", "dollars", "fixed to dollars"],
+)
+def test_an_amount_is_valued_at_the_last_rate_before_its_day(amount, currency, day, usd):
+    for rates in (RATES, ExchangeRates.from_arrays(RATES.to_arrays())):
+        assert rates.convert_to_usd(amount, currency, day) == pytest.approx(usd, nan_ok=True)
+    empty = ExchangeRates.from_arrays(ExchangeRates.create_empty().to_arrays())
+    expected = usd if currency in ("USD", "SAR") else nan
+    assert empty.convert_to_usd(amount, currency, day) == pytest.approx(expected, nan_ok=True)
+    assert not any(array.dtype.hasobject for array in RATES.to_arrays().values())
 
 
-def test_an_amount_is_valued_at_the_rate_of_the_day_before(rates):
-    assert rates.convert_to_usd(100.0, "EUR", MONDAY + 1) == pytest.approx(110.0)
-
-
-def test_a_rate_published_today_is_not_used_today(rates):
-    assert isnan(rates.convert_to_usd(100.0, "EUR", MONDAY))
-
-
-def test_over_closed_days_and_past_the_end_the_last_rate_holds(rates):
-    assert rates.convert_to_usd(1000.0, "KRW", MONDAY + 500) == pytest.approx(1.1)
-
-
-def test_dollars_and_what_is_fixed_to_them_need_no_table():
-    assert ExchangeRates.create_empty().convert_to_usd(5.0, "USD", MONDAY) == 5.0
-    assert ExchangeRates.create_empty().convert_to_usd(3.75, "SAR", MONDAY) == pytest.approx(1.0)
-
-
-def test_an_unknown_currency_has_no_value(rates):
-    assert isnan(rates.convert_to_usd(5.0, "XXX", MONDAY + 1))
-
-
-def test_a_table_survives_its_arrays(rates):
-    arrays = rates.to_arrays()
-    assert not any(array.dtype.hasobject for array in arrays.values())
-    assert ExchangeRates.from_arrays(arrays).convert_to_usd(100.0, "EUR", MONDAY + 2) == rates.convert_to_usd(
-        100.0, "EUR", MONDAY + 2
-    )
-    assert isnan(
-        ExchangeRates.from_arrays(ExchangeRates.create_empty().to_arrays()).convert_to_usd(1.0, "EUR", MONDAY)
-    )
-
-
-def test_a_currency_that_is_no_longer_published_has_no_value():
-    """The ECB suspended the rouble after 1 March 2022."""
+@pytest.mark.parametrize(
+    ("first", "last", "amount", "currency", "day", "usd"),
+    [
+        (MONDAY, MONDAY + 2, 1.0, "EUR", MONDAY + 1, 1.0846),
+        (MONDAY, MONDAY + 2, 1444.94, "KRW", MONDAY + 1, 1.0846),
+        (MONDAY, MONDAY, 1.0, "EUR", MONDAY + 60, 1.0846),
+        (MONDAY, MONDAY, 1.0, "EUR", MONDAY, 1.0813),
+        (ROUBLE_ENDS - 30, ROUBLE_ENDS + 60, 1000.0, "RUB", ROUBLE_ENDS + MAX_CLOSED_DAYS, 9.5238),
+        (ROUBLE_ENDS - 30, ROUBLE_ENDS + 60, 1.0, "RUB", ROUBLE_ENDS + 30, nan),
+    ],
+    ids=[
+        "as published",
+        "another",
+        "none after its last day",
+        "over a weekend",
+        "closed days",
+        "no longer published",
+    ],
+)
+def test_the_ecb_table_is_as_published(first, last, amount, currency, day, usd):
+    """1 EUR was 1.0813 USD on 1 March 2024, a Friday, and 1.0846 USD and 1,444.94 KRW on 4 March; the ECB suspended the rouble after 1 March 2022."""
     pytest.importorskip("currency_converter")
-    last = to_day(datetime(2022, 3, 1, tzinfo=UTC))
-    table = ExchangeRates.load_ecb(last - 30, last + 60)
-    assert not isnan(table.convert_to_usd(1000.0, "RUB", last + MAX_CLOSED_DAYS))
-    assert isnan(table.convert_to_usd(1000.0, "RUB", last + 30))
-
-
-def test_the_ecb_table_is_as_published():
-    """1 EUR was 1.0846 USD and 1,444.94 KRW on 4 March 2024 (ECB reference rates)."""
-    pytest.importorskip("currency_converter")
-    table = ExchangeRates.load_ecb(MONDAY, MONDAY + 2)
-    assert table.convert_to_usd(1.0, "EUR", MONDAY + 1) == pytest.approx(1.0846, abs=1e-9)
-    assert table.convert_to_usd(1444.94, "KRW", MONDAY + 1) == pytest.approx(1.0846, abs=1e-9)
-
-
-def test_the_ecb_table_reaches_back_over_a_weekend_before_its_first_day():
-    pytest.importorskip("currency_converter")
-    assert not isnan(ExchangeRates.load_ecb(MONDAY, MONDAY).convert_to_usd(1.0, "EUR", MONDAY))
-
-
-def test_the_ecb_table_holds_nothing_published_after_its_last_day():
-    pytest.importorskip("currency_converter")
-    short, long = ExchangeRates.load_ecb(MONDAY, MONDAY), ExchangeRates.load_ecb(MONDAY, MONDAY + 30)
-    assert short.convert_to_usd(1.0, "EUR", MONDAY + 60) == long.convert_to_usd(1.0, "EUR", MONDAY + 1)
-    assert short.convert_to_usd(1.0, "EUR", MONDAY + 60) != long.convert_to_usd(1.0, "EUR", MONDAY + 60)
+    rates = ExchangeRates.load_ecb(first, last)
+    assert rates.convert_to_usd(amount, currency, day) == pytest.approx(usd, abs=1e-4, nan_ok=True)

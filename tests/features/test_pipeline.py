@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.examples import make_consignment
 from support.messages import read_messages
 
 from consignments.records import Alert, Consignment, Outcome
@@ -51,8 +48,9 @@ def fitted(world: Tables) -> FittedParameters:
 def test_rows_without_keys_and_rows_refitted_have_the_bits_of_rows_computed_as_a_whole(
     world: Tables, fitted: FittedParameters
 ) -> None:
-    pipeline = Pipeline(CONFIG, fitted, KEY, Alerts(to_alerts(world.alerts)))
-    unfitted = Pipeline(CONFIG, FittedParameters.create_empty(), KEY, Alerts(to_alerts(world.alerts)))
+    alerts = Alerts(to_alerts(world.alerts))
+    pipeline = Pipeline(CONFIG, FittedParameters.from_plain(*fitted.to_plain()), KEY, alerts)
+    unfitted = Pipeline(CONFIG, FittedParameters.create_empty(), KEY, alerts)
     records = to_consignments(world.consignments, Consignment)[:200]
     X = np.zeros((3, len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
@@ -116,24 +114,18 @@ def test_messages_in_a_table_and_one_by_one_give_the_same_bits(
     np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(tables, fitted).view(np.uint32))
 
 
-def test_rows_not_wanted_still_join_the_history(world: Tables, fitted: FittedParameters) -> None:
+def test_neither_the_key_of_pseudonyms_nor_the_rows_not_wanted_change_a_feature(
+    world: Tables, fitted: FittedParameters
+) -> None:
     keep = np.arange(len(world.consignments)) % 5 == 0
-    some = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY), keep=keep)
+    other = Pseudonyms(b"another key, also 32 bytes long!!")
+    some = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, other), keep=keep)
     everything = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY))
     np.testing.assert_array_equal(some.X, everything.X[keep])
     np.testing.assert_array_equal(some.rows, np.flatnonzero(keep))
 
 
-def test_the_key_of_pseudonyms_does_not_change_a_feature(world: Tables, fitted: FittedParameters) -> None:
-    other = Pseudonyms(b"another key, also 32 bytes long!!")
-    np.testing.assert_array_equal(
-        compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY)).X,
-        compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, other)).X,
-    )
-
-
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cut=st.integers(1, 39))
+@pytest.mark.parametrize("cut", [1, 17, 30])
 def test_what_is_known_after_a_moment_changes_nothing_before_it(
     world: Tables, fitted: FittedParameters, cut: int
 ) -> None:
@@ -142,23 +134,8 @@ def test_what_is_known_after_a_moment_changes_nothing_before_it(
     moment = received.min().floor("D") + pd.Timedelta(days=cut)
     before = (received < moment).to_numpy()
     visible = pd.Series([get_visible_us(each) for each in to_outcomes(world.outcomes)], world.outcomes.index)
-    past = Tables(
-        world.consignments[before], world.outcomes[visible < to_us(moment.to_pydatetime())], world.alerts
-    )
-    whole = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY), keep=before)
-    np.testing.assert_array_equal(
-        compute_feature_matrix(past, FeatureParameters(CONFIG, fitted, KEY)).X, whole.X
-    )
-
-
-def test_what_is_fitted_survives_the_bundles_form(fitted: FittedParameters) -> None:
-    again = FittedParameters.from_plain(*fitted.to_plain())
-    record = make_consignment()
-    rows = []
-    for learnt in (fitted, again):
-        pipeline = Pipeline(CONFIG, learnt, KEY)
-        row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
-        pipeline.fill_rows([record], row[None], keys[None], np.zeros_like(keys)[None])
-        rows.append(row)
-    np.testing.assert_array_equal(rows[0], rows[1])
+    known = world.outcomes[visible < to_us(moment.to_pydatetime())]
+    past = Tables(world.consignments[before], known, world.alerts)
+    parameters = FeatureParameters(CONFIG, fitted, KEY)
+    whole = compute_feature_matrix(world, parameters, keep=before)
+    np.testing.assert_array_equal(compute_feature_matrix(past, parameters).X, whole.X)

@@ -1,6 +1,5 @@
 """What holds for every plain group: shape, repeatability, and nothing that stands for who a person is."""
 
-import math
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -23,16 +22,12 @@ RATES = ExchangeRates(np.array(["GBP"]), np.array([to_day(MONDAY) - 1], dtype=np
 SOME = [make_consignment(declared_value=10.0 + place) for place in range(40)]
 
 
-PIPELINE = build_pipeline(
-    rates=RATES, norms=fit_norms(SOME, RATES), vocabularies=fit_vocabularies(SOME, FeatureConfig())
-)
+LEARNT = {"norms": fit_norms(SOME, RATES), "vocabularies": fit_vocabularies(SOME, FeatureConfig())}
+PIPELINE = build_pipeline(rates=RATES, **LEARNT)
 PIPELINE.alerts.add(Alert(alert_id="A1", issued_at=day(-1), description_pattern="cot*", hs_code="61"))
 # The groups whose rules concern people: the text of the goods may be in any script, and codes of quality have words of descriptions.
-FEATURES = [
-    feature
-    for feature in PIPELINE.spec.features[: PIPELINE.history_at]
-    if feature.group not in ("goods", "quality")
-]
+PLAIN = PIPELINE.spec.features[: PIPELINE.history_at]
+FEATURES = [feature for feature in PLAIN if feature.group not in ("goods", "quality")]
 
 ODD = (
     st.none()
@@ -41,15 +36,7 @@ ODD = (
 )
 AMOUNT = st.none() | st.floats(min_value=0, allow_nan=False) | st.sampled_from([0.0, 1.0, 1e300])
 TIME = st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
-ITEM = st.builds(
-    Item,
-    description=ODD,
-    quantity=AMOUNT,
-    net_weight_kg=AMOUNT,
-    value=AMOUNT,
-    hs_code=ODD,
-    origin_country=ODD,
-)
+ITEM = st.builds(Item, ODD, AMOUNT, AMOUNT, AMOUNT, ODD, ODD)
 SPECIAL = {
     "consignment_id": st.text(min_size=1, max_size=30)
     | st.sampled_from(["RB123456785GB", "057-51987552/H1"]),
@@ -77,23 +64,12 @@ def test_any_record_gives_one_finite_or_missing_number_for_each_feature(c):
     assert not np.isinf(values).any()
 
 
-@given(CONSIGNMENT)
-def test_equal_records_have_equal_features(c):
-    same = Consignment(**{name: getattr(c, name) for name in c.__struct_fields__})
-    assert repr(all_values(c)) == repr(all_values(same))
-
-
 def test_what_is_learnt_is_marked_as_fitted():
     """Without rates, norms and vocabularies a fitted feature says nothing, and the others do not change."""
     c = make_consignment()
     learnt, unlearnt = (describe_by_name(pipeline, c) for pipeline in (PIPELINE, build_pipeline()))
-    changed = {
-        name
-        for name, one in learnt.items()
-        if not name.startswith("alerts.")
-        and one != unlearnt[name]
-        and not (math.isnan(one) and math.isnan(unlearnt[name]))
-    }
+    changed = {name for name, one in learnt.items() if repr(one) != repr(unlearnt[name])}
+    changed = {name for name in changed if not name.startswith("alerts.")}
     assert changed
     assert changed <= {feature.name for feature in FEATURES if feature.fitted}
 
@@ -110,14 +86,7 @@ def test_no_feature_speaks_of_who_a_person_is():
         assert not [word for word in FORBIDDEN if word in told]
 
 
-SPELLINGS = (
-    str,
-    str.upper,
-    str.lower,
-    lambda name: name.split()[0],
-    lambda name: f"  {name} ",
-    "{0} {0}".format,
-)
+SPELLINGS = (str, str.upper, str.lower, lambda name: name.split()[0], "  {} ".format, "{0} {0}".format)
 """As given, in capitals, in small letters, one word alone, with spaces around, twice as long."""
 
 

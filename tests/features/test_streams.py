@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.joined_tables import join_history
-from support.memory_store import MemoryStore
-from support.ordered_world import simulate_ordered
+from support.feature_worlds import MemoryStore, join_history, simulate_ordered
 
 from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
@@ -91,12 +89,17 @@ def test_pieces_of_any_size_are_the_whole_table(
     assert len(pieces) == -(-len(expected) // piece_rows), "the table was not taken whole"
 
 
-def test_a_log_piece_by_piece_is_the_log_as_a_whole(logged: Tables) -> None:
+def test_a_log_piece_by_piece_is_the_log_as_a_whole_and_a_history_without_a_sequence_does_not_join_it(
+    tables: Tables, logged: Tables
+) -> None:
     X = compute_feature_matrix(logged, PARAMETERS).X
     assert logged.consignments["consignment_id"].duplicated().any()
     assert (logged.consignments["received_at"].diff() < pd.Timedelta(0)).any()
     pieces = stream_features(world(logged), PARAMETERS, piece_rows=70)
     assert_same(pieces, X, logged.consignments["consignment_id"])
+    mixed = FeatureInputs(InMemoryTable(tables.consignments), (InMemoryTable(logged.consignments),))
+    with pytest.raises(BadInput, match="only one of consignments and history has the column sequence"):
+        next(stream_features(mixed, PARAMETERS))
 
 
 def test_other_processes_give_the_same_bits(
@@ -165,12 +168,6 @@ def test_wanted_rows_are_those_of_the_whole_table(
     assert_same(pieces, expected[FROM_HERE:][wanted], given_rows["consignment_id"][wanted])
 
 
-def test_history_and_consignments_have_both_a_sequence_or_neither(tables: Tables, logged: Tables) -> None:
-    mixed = FeatureInputs(InMemoryTable(tables.consignments), (InMemoryTable(logged.consignments),))
-    with pytest.raises(BadInput, match="only one of consignments and history has the column sequence"):
-        next(stream_features(mixed, PARAMETERS))
-
-
 def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: Path) -> None:
     table = tables.consignments.copy()
     table.loc[[30, 200], "pieces"] = -1
@@ -185,18 +182,6 @@ def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: 
         FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts), PARAMETERS, piece_rows=64
     )
     assert_same(pieces, X, good.frame["consignment_id"])
-
-
-def test_outcomes_in_another_spelling_belong_to_their_consignment(tables: Tables) -> None:
-    frame = tables.consignments.copy()
-    frame.loc[3, "consignment_id"] = "RB123456785GB"
-    assert tables.outcomes is not None
-    outcomes = tables.outcomes.iloc[:1].assign(
-        consignment_id="rb 123 456 785 gb", status="inspected", result="nps", known_at=frame["received_at"][3]
-    )
-    strange = Tables(frame, outcomes, tables.alerts)
-    whole = compute_feature_matrix(strange.unify_spellings(), PARAMETERS).X
-    assert_same(stream_features(world(strange), PARAMETERS, piece_rows=70), whole, frame["consignment_id"])
 
 
 def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
@@ -226,26 +211,22 @@ def test_several_past_tables_are_read_as_one(tables: Tables, logged: Tables) -> 
         assert len(pieces) > 1
 
 
-def test_a_warning_names_the_rows_that_are_held_in_memory(
-    tables: Tables,
-    expected: NDArray[np.float32],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@pytest.fixture
+def _few_rows_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("MAX_BLOCK_ROWS", "LARGE_TABLE_ROWS"):
         monkeypatch.setattr(f"features.streams.{limit}", 50)
+
+
+@pytest.mark.usefixtures("_few_rows_in_memory")
+def test_a_warning_names_the_rows_that_are_held_in_memory_and_a_batch_from_a_state_is_refused(
+    tables: Tables, expected: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+) -> None:
     backwards = replace(tables, consignments=tables.consignments[::-1].reset_index(drop=True))
     pieces = list(stream_features(world(backwards), PARAMETERS, piece_rows=20))
     assert_same(iter(pieces), expected[::-1], backwards.consignments["consignment_id"])
     assert max(len(piece.X) for piece in pieces) <= 50
     assert f"{len(expected)} rows are not in the order of history" in caplog.text
-
-
-def test_a_batch_from_a_state_in_another_order_is_refused(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 50)
     run = StateRun(None, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms, MemoryStore())
-    rows = InMemoryTable(tables.consignments.iloc[::-1].reset_index(drop=True), 64)
+    rows = InMemoryTable(backwards.consignments, 64)
     with pytest.raises(BadInput, match="not in the order of history"):
         list(stream_features(FeatureInputs(rows, state_run=run), PARAMETERS, piece_rows=40))

@@ -55,10 +55,7 @@ def sign_by_stranger(folder: Path) -> None:
 
 
 def alter_sum(folder: Path) -> None:
-    def change(note: dict[str, Any]) -> None:
-        _sign_for(note, "0" * 64)
-
-    _change_note(folder, change)
+    _change_note(folder, lambda note: _sign_for(note, "0" * 64))
 
 
 def remove_bundle(folder: Path) -> None:
@@ -112,11 +109,7 @@ def _approve(folder: Path) -> None:
     old = json.loads(files.pop("manifest.json"))
     manifest = _encode(_Manifest(old["format"], {name: _sha256(files[name]) for name in old["files"]}))
     (folder / "bundle" / "manifest.json").write_bytes(manifest)
-
-    def change(note: dict[str, Any]) -> None:
-        _sign_for(note, _sha256(manifest))
-
-    _change_note(folder, change)
+    _change_note(folder, lambda note: _sign_for(note, _sha256(manifest)))
 
 
 def _sign_for(note: dict[str, Any], sha256: str) -> None:

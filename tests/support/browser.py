@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -32,20 +31,13 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One page of a running Chromium.
-
-    Attributes
-    ----------
-    errors : list of str
-        What the console of the page reported: blocked resources, errors of the content security policy, and others.
-    requests : list of str
-        Addresses that the page asked for.
-    """
+    """One page of a running Chromium."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from, self._number, self._rest = to_browser, from_browser, 0, b""
         self._events: list[dict[str, Any]] = []
         self._session: str | None = None
+        # What the console of the page reported, and the addresses that the page asked for.
         self.errors: list[str] = []
         self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -137,11 +129,6 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-
-    def take_picture(self, path: Path) -> None:
-        """Write a picture of the whole page."""
-        found = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(found["data"]))
 
     def print_pdf(self) -> bytes:
         """Print the page as PDF."""

@@ -86,13 +86,8 @@ def mix_rows(sources: Sequence[Consignment]) -> Iterator[Consignment]:
     for number in range(ROWS - len(sources)):
         parts = blocks if number % 5 < 3 else singles
         chosen = [sources[int(draws.random() * len(sources))] for _ in parts]
-        yield RECORD(
-            **{
-                name: getattr(source, name)
-                for part, source in zip(parts, chosen, strict=True)
-                for name in part
-            }
-        )
+        pairs = zip(parts, chosen, strict=True)
+        yield RECORD(**{name: getattr(source, name) for part, source in pairs for name in part})
 
 
 def build_pipeline(sources: Sequence[Consignment], fitted: dict[str, Any]) -> Pipeline:
@@ -127,13 +122,10 @@ def build_alerts(sources: Sequence[Consignment]) -> Alerts:
         ]
     given = ({name: text for name, text in each.items() if text} for each in patterns)
     alerts = [
-        Alert(f"P{place}", issued, ended if place % 5 == 4 else None, **each)
-        for place, each in enumerate(given)
+        Alert(f"P{place}", issued, (None, ended)[place % 5 == 4], **each) for place, each in enumerate(given)
     ]
-    alerts += [
-        Alert(f"S{place}", issued, indicators=compute_indicators(c, OPERATION_KEY))
-        for place, c in enumerate(sources[5 :: len(sources) // 10])
-    ]
+    found = [compute_indicators(c, OPERATION_KEY) for c in sources[5 :: len(sources) // 10]]
+    alerts += [Alert(f"S{place}", issued, indicators=each) for place, each in enumerate(found)]
     return Alerts(alerts, keys=OperationKeys([OPERATION_KEY]))
 
 

@@ -2,21 +2,15 @@
 
 import re
 from collections import Counter
-from functools import cache, lru_cache
+from functools import cache
 from itertools import groupby, pairwise
 from math import nan, sqrt
 from typing import NamedTuple
 from unicodedata import category, normalize
 
-import numpy as np
-from numpy.typing import NDArray
-
 from consignments.goods.descriptions import FILE_ENDINGS, read_vague_terms
-from consignments.records import Consignment
 from features.goods import kernels as kernel
 from features.goods.character_folding import fold_character, is_invisible, is_unfolded
-from features.goods.goods import GOODS_FEATURES
-from features.goods.hs import build_hs_tables
 from features.goods.lexicon import (
     SUBSTANCE_FAMILIES,
     WORD_SLOTS,
@@ -24,7 +18,7 @@ from features.goods.lexicon import (
     read_names,
     read_words,
 )
-from features.normalization.normal_forms import MAX_CHARACTERS, NormalForms, clean_hs
+from features.normalization.normal_forms import MAX_CHARACTERS
 
 READ_AS_ONE = ("il1", "o0", "e3", "a4", "s5", "t7", "b8")  # what a name may be spelt with, one for another
 _CAS_OR_LOCANT = re.compile(
@@ -54,71 +48,6 @@ def plain_values(text: str) -> dict[str, float]:
 def get_family_name(code: float) -> str:
     """Return the substance family of a code, as a feature has it."""
     return SUBSTANCE_FAMILIES[int(code) - 1]
-
-
-class GoodsFeatures:
-    """The features of the goods of a consignment: those of its text, its HS code and its items."""
-
-    features = GOODS_FEATURES
-
-    def __init__(self, weights: NDArray[np.float32]) -> None:
-        self._weights: list[float] = weights.tolist()
-        self._read = lru_cache(1 << 12)(self._describe_text)
-
-    def compute(self, c: Consignment, forms: NormalForms) -> list[float]:
-        """Compute one number for each feature, NaN if missing."""
-        values, families = self._read(forms.text)
-        hs = _describe_hs(forms.hs) | {"hs_text_mismatch": nan}
-        family = hs["hs_family"]
-        if families and family == family:
-            related = int(build_hs_tables().friends[int(family)])
-            hs["hs_text_mismatch"] = float(not any(related >> other & 1 for other in families))
-        found = values | hs | _describe_items(c)
-        if (
-            forms.text
-            and forms.hs
-            and _read_entry(forms.hs) & kernel.CHEMICAL
-            and values["names_context"] > 0
-        ):
-            found["context_supported"] = 1.0
-        return [found.get(feature.name.removeprefix("goods."), nan) for feature in GOODS_FEATURES]
-
-    def _describe_text(self, text: str) -> tuple[dict[str, float], frozenset[int]]:
-        if not text:
-            return {"described": 0.0}, frozenset()
-        composed = normalize("NFC", text[:MAX_CHARACTERS])[:MAX_CHARACTERS]
-        folded = [stood for char in composed for stood in fold_character(char)]
-        _, words = _find(squeeze(folded))
-        values = plain_values(text) | {"text_score": plain_score(text, self._weights)}
-        return values, frozenset(term.family for term in words if term.family)
-
-
-def _read_entry(hs: str) -> int:
-    return int(build_hs_tables().codes[int(hs[:6].ljust(6, "0"))])
-
-
-def _describe_hs(hs: str) -> dict[str, float]:
-    if not hs:
-        return {"hs_present": 0.0, "hs_family": nan}
-    entry = _read_entry(hs)
-    return {
-        "hs_present": 1.0,
-        "hs_digits": float(len(hs)),
-        "hs_chapter_known": float(entry & kernel.CHAPTER_KNOWN != 0),
-        "hs_valid": float(entry & kernel.HEADING_KNOWN != 0 and len(hs) in (6, 8, 9, 10, 12)),
-        "hs_family": float(entry & kernel.FAMILY_MASK or nan),
-        "hs_typical": float(entry & kernel.TYPICAL != 0),
-        "hs_cover": float(entry & kernel.COVER != 0),
-    }
-
-
-def _describe_items(c: Consignment) -> dict[str, float]:
-    if c.items is None:
-        return {}
-    chapters = {code[:2] for item in c.items if (code := clean_hs(item.hs_code))}
-    gaps = sum(not (item.description and item.hs_code) for item in c.items)
-    share = gaps / len(c.items) if c.items else 0.0
-    return {"items": float(len(c.items)), "item_chapters": float(len(chapters)), "item_gaps": share}
 
 
 def kind(char: str) -> str:

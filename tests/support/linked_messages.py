@@ -105,10 +105,8 @@ def draw_messages(draw: random.Random, count: int) -> list[Message]:
                 stop, forwarder = draw.choice(("HKG", "TPE")), draw.choice((FORWARDER, "OTHER HARBOUR"))
                 content, kind = write_master(issued, number, stop, purpose, forwarder), XML
             case 4:
-                content, kind = (
-                    write_manifest(issued, number, ("H1", name), draw.choice(("TEA", "TOYS"))),
-                    XML,
-                )
+                goods = draw.choice(("TEA", "TOYS"))
+                content, kind = write_manifest(issued, number, ("H1", name), goods), XML
             case 5:
                 content, kind = write_house_list(number, ("H2", name)), TEXT
             case _ if found:
@@ -138,12 +136,7 @@ def select_final(rows: Sequence[Consignment]) -> dict[str, dict[str, Any]]:
     for row in rows:
         name = normalize_identifier(row.consignment_id)
         before = final.get(name)
-        late = (
-            before is not None
-            and None not in (row.issued_at, before.issued_at)
-            and row.issued_at < before.issued_at
-        )  # type: ignore[operator]
-        if not late:
+        if before is None or not (row.issued_at and before.issued_at and row.issued_at < before.issued_at):
             final[name] = row
     return {name: describe(row) for name, row in final.items()}
 

@@ -46,14 +46,7 @@ def serving_desk(settings: Settings, clock: Clock = on_day_20) -> AbstractContex
 
 
 class Officer:
-    """A person with a browser at one service.
-
-    Attributes
-    ----------
-    page : Response
-        The last page.
-    cookie : str or None
-    """
+    """A person with a browser at one service."""
 
     def __init__(self, client: Client) -> None:
         self.client = client

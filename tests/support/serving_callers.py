@@ -46,17 +46,7 @@ class Received(NamedTuple):
 
 
 class Caller(threading.Thread):
-    """One inspection system, with a connection of its own.
-
-    Attributes
-    ----------
-    told : list of Told
-    received : list of Received
-    unknown : list
-        (consignment_id, moment) of each that the service did not know any more.
-    done : Counter
-        What it did.
-    """
+    """One inspection system, with a connection of its own."""
 
     def __init__(self, service: Called, number: int, seed: int) -> None:
         super().__init__()
@@ -65,7 +55,9 @@ class Caller(threading.Thread):
         self.told: list[Told] = []
         self.received: list[Received] = []
         self.sent: list[dict[str, Any]] = []
-        self.unknown: list[tuple[str, int]] = []
+        self.unknown: list[
+            tuple[str, int]
+        ] = []  # identifiers that the service did not know any more, and when
         self.done: Counter[str] = Counter()
         self.fault: BaseException | None = None
 
@@ -128,17 +120,11 @@ class Caller(threading.Thread):
             name = self.any_sent()["consignment_id"]
         else:
             self.done["new"] += 1
-        return {
-            "consignment_id": name,
-            "channel": "postal",
-            "sender_name": f"Sender {sender}",
-            "sender_address": f"{sender} Harbour Road",
-            "consignee_name": f"Consignee {consignee}",
-            "description": goods,
-            "office": "Incheon",
-            "hs_code": "610910",
-            "gross_weight_kg": float(self.random.integers(1, 50)) / 10,
-        }
+        parties = {"sender_name": f"Sender {sender}", "sender_address": f"{sender} Harbour Road"}
+        parties["consignee_name"] = f"Consignee {consignee}"
+        weight = float(self.random.integers(1, 50)) / 10
+        plain = {"channel": "postal", "office": "Incheon", "hs_code": "610910", "gross_weight_kg": weight}
+        return {"consignment_id": name, "description": goods} | parties | plain
 
     def outcome(self) -> dict[str, Any]:
         """Of a consignment sent lately or long ago, corrected or sent again now and then; a few of unknown ones."""

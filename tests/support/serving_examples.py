@@ -172,15 +172,7 @@ async def listen_in_loop(app: App) -> asyncio.Server:
 
 
 class Client:
-    """Calls a service that runs in this process, in a thread of its own.
-
-    Attributes
-    ----------
-    service : Service
-    app : App
-    portal : BlockingPortal
-        Runs functions in the service's thread.
-    """
+    """Calls a service that runs in this process, in a thread of its own."""
 
     def __init__(self, service: Service, portal: BlockingPortal, *further: FurtherRoutes) -> None:
         self.service, self.portal, self.app = service, portal, App(service, *further)
@@ -297,11 +289,11 @@ def free_port() -> int:
 
 
 def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
-    """Wait until a service process answers that it is ready."""
+    """Wait until a server process answers at the address of its health."""
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
-            httpx.get(f"{url}/health/ready", timeout=5).raise_for_status()
+            httpx.get(url, timeout=5).raise_for_status()
         except httpx.HTTPError:
             time.sleep(0.1)
         else:
@@ -329,7 +321,7 @@ def running(
     ):
         url = f"http://127.0.0.1:{port}"
         try:
-            wait_until_ready(process, url)
+            wait_until_ready(process, f"{url}/health/ready")
             yield process, url
         finally:
             if process.poll() is None:

@@ -79,17 +79,7 @@ NEVER = 10**9
 
 
 class Blow(NamedTuple):
-    """How a service ends.
-
-    Attributes
-    ----------
-    moment : str
-        One of `MOMENTS`.
-    after : int
-        After so many more answers, or writes; while it starts: milliseconds.
-    damage : bool
-        Whether the newest snapshot is damaged then.
-    """
+    """How a service ends: at one of `MOMENTS`, after so many answers, writes or milliseconds; a snapshot may be damaged then."""
 
     moment: str
     after: int
@@ -134,7 +124,7 @@ class Service:
         self.launch(blow)
         if blow.moment != STARTING:
             assert self.process is not None
-            wait_until_ready(self.process, self.url)
+            wait_until_ready(self.process, f"{self.url}/health/ready")
             self.up.set()
 
     def launch(self, blow: Blow) -> None:

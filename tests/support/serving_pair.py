@@ -75,13 +75,7 @@ class PairService(Service):
 
 
 class Pair:
-    """Two services as their callers see them: `url` is the address that answered last.
-
-    Attributes
-    ----------
-    services : list of PairService
-    takeovers : list of Takeover
-    """
+    """Two services as their callers see them: `url` is the address that answered last."""
 
     expected_errors = (
         "refused",

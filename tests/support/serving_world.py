@@ -22,18 +22,7 @@ GOODS = ("cotton t-shirts", "research chemical powder", "  ", "3-CMC, 100 g", "Ñ
 def live_through_a_world(
     folder: Path, bundle: Path, other: Path, *, arrivals: int = 120, seed: int = 5
 ) -> Path:
-    """Make a log in a state directory.
-
-    Parameters
-    ----------
-    folder : Path
-        State directory, made here.
-    bundle, other : Path
-        The model of the first half, and of the second half.
-    arrivals : int
-        New consignments; what else happens goes with their number.
-    seed : int
-    """
+    """Make a log in a state directory, its first half with one model and its second half with another."""
     world = World(seed)
     settings = settings_in(folder)
     world.import_past(folder)

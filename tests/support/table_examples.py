@@ -15,6 +15,7 @@ def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def written(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
     return path
 

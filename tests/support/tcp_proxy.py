@@ -8,41 +8,20 @@ from typing import NamedTuple
 
 
 class Trap(NamedTuple):
-    """When a connection is lost: as soon as a client says something.
-
-    Attributes
-    ----------
-    word : bytes
-        What it says.
-    heard : bool
-        The server hears it, and its answer is lost; else it hears nothing of it.
-    """
+    """When a connection is lost: as soon as a client says a word, which the server hears or not."""
 
     word: bytes
     heard: bool
 
 
 class TcpProxy:
-    """Passes on what clients and a server send each other, from a port of its own.
-
-    Parameters
-    ----------
-    host : str
-    port : int
-
-    Attributes
-    ----------
-    port : int
-        Where it listens.
-    trap : Trap or None
-        Springs once.
-    """
+    """Passes on what clients and a server send each other, from a port of its own."""
 
     def __init__(self, host: str, port: int) -> None:
         self._server = host, port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.trap: Trap | None = None
+        self.trap: Trap | None = None  # springs once
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._listen()

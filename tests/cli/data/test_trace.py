@@ -1,19 +1,16 @@
 """The verb trace: on tables, in words and as a graph, and refusals that say what to do."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from support.examples import day, make_outcome
 from support.link_examples import make_anonymous
 from support.pages import FENCE, REPOSITORY, commands, verbs
+from support.verbs import read_json, refuse, succeed
 
 from consignments.files.table_writers import write_table
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame
-from npsrisk import main
 
 PHONE, ACCOUNT = "+82 10 5550 1234", "ACC-1"
 PAST = [
@@ -28,18 +25,18 @@ GIVEN = [
 FOUND = [make_outcome("RB1", result="nps", inspected_at=day(2), known_at=day(9))]
 
 
-@pytest.fixture(params=["csv", "parquet", "jsonl"])
-def tables(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """Options that name the tables of the world above."""
-    paths = {}
-    for name, rows, record in (
-        ("consignments", GIVEN, Consignment),
-        ("history", PAST, Consignment),
-        ("outcomes", FOUND, Outcome),
-    ):
-        paths[f"--{name}"] = tmp_path / f"{name}.{request.param}"
-        write_table(build_frame(rows, record), paths[f"--{name}"])
-    return [word for name, path in paths.items() for word in (name, str(path))]
+@pytest.fixture
+def tables(tmp_path: Path) -> str:
+    """Options that name the tables of the world above, each of another format."""
+    write_table(build_frame(GIVEN, Consignment), tmp_path / "given.csv")
+    write_table(build_frame(PAST, Consignment), tmp_path / "past.parquet")
+    write_table(build_frame(FOUND, Outcome), tmp_path / "found.jsonl")
+    files = {"consignments": "given.csv", "history": "past.parquet", "outcomes": "found.jsonl"}
+    return " ".join(f"--{name} {tmp_path / file}" for name, file in files.items())
+
+
+def trace(words: str) -> str:
+    return succeed(f"trace {words} --jobs 1").stdout
 
 
 def test_the_example_of_the_page_prints_what_the_page_shows(
@@ -51,25 +48,11 @@ def test_the_example_of_the_page_prints_what_the_page_shows(
         (tmp_path / f"{name}.csv").write_text(text)
     monkeypatch.chdir(tmp_path)
     command = next(verbs(next(commands(page))))
-    assert run(*command[1:]) == (0, shown[-1])
+    assert succeed(*command).stdout == shown[-1]
 
 
-def run(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(main, ["trace", *words, "--jobs", "1"], catch_exceptions=False)
-    return done.exit_code, done.stdout if done.exit_code == 0 else done.output
-
-
-def graph(*words: str) -> dict[str, Any]:
-    code, output = run(*words, "--json")
-    assert code == 0, output
-    told: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return told
-
-
-def test_a_trace_in_words(tables: list[str]) -> None:
-    code, output = run("RB4", "--as-of", "2024-03-20", *tables)
-    assert code == 0
-    assert output.splitlines() == [
+def test_a_trace_in_words(tables: str) -> None:
+    assert trace(f"RB4 --as-of 2024-03-20 {tables}").splitlines() == [
         "RB4, received 2024-03-16 09:00:00 UTC, as of 2024-03-20 00:00:00 UTC: "
         "3 linked consignments, 1 of them with a detection.",
         "RB3 shares its consignee's phone (there the sender's phone) with RB1, received 2024-03-04, "
@@ -79,38 +62,32 @@ def test_a_trace_in_words(tables: list[str]) -> None:
     ]
 
 
-def test_the_graph_counts_a_past_consignment_that_is_given_as_given(tables: list[str]) -> None:
-    told = graph("RB4", *tables)
-    assert [(node["consignment_id"], node["distance"], node["result"]) for node in told["nodes"]] == [
-        ("RB4", 0, None), ("RB3", 1, None), ("RB2", 1, None), ("RB1", 2, "nps")
-    ]  # fmt: skip
-    assert graph("RB4", "--depth", "1", *tables)["nodes"] == told["nodes"][:3]
-    assert graph("RB3", *tables)["nodes"][1]["result"] is None, "not known at the moment of RB3"
+def test_the_graph_counts_a_past_consignment_that_is_given_as_given(tables: str) -> None:
+    nodes, nearest, earlier = (
+        read_json(succeed(f"trace {words} {tables} --json"))["nodes"]
+        for words in ("RB4", "RB4 --depth 1", "RB3")
+    )
+    found = [(node["consignment_id"], node["distance"], node["result"]) for node in nodes]
+    assert found == [("RB4", 0, None), ("RB3", 1, None), ("RB2", 1, None), ("RB1", 2, "nps")]
+    assert nearest == nodes[:3]
+    assert earlier[1]["result"] is None, "not known at the moment of RB3"
 
 
-def test_values_are_shown_on_request_only(tables: list[str]) -> None:
-    for words in (["RB4"], ["RB4", "--json"]):
-        code, hidden = run(*words, *tables)
-        assert code == 0
+def test_values_are_shown_on_request_only(tables: str) -> None:
+    for words in ("RB4", "RB4 --json"):
+        hidden, shown = trace(f"{words} {tables}"), trace(f"{words} --personal {tables}")
         assert not any(value in hidden for value in (PHONE, ACCOUNT, "Lee"))
-        assert ACCOUNT in run(*words, "--personal", *tables)[1]
-        assert PHONE in run(*words, "--personal", *tables)[1]
+        assert (ACCOUNT in shown, PHONE in shown) == (True, True)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["rb-4"], "did you mean 'RB4'"),
-        (["RB4", "--as-of", "soon"], "bad time"),
-        (["RB4", "--as-of", "2024-03-10"], "RB4 arrived later than this time"),
+        ("rb-4 {tables}", "did you mean 'RB4'"),
+        ("RB4 --as-of soon {tables}", "bad time"),
+        ("RB4 --as-of 2024-03-10 {tables}", "RB4 arrived later than this time"),
+        ("RB4 --outcomes o.csv", "the consignment table is missing"),
     ],
 )
-def test_what_cannot_be_traced_is_refused(tables: list[str], words: list[str], told: str) -> None:
-    code, output = run(*words, *tables)
-    assert code == 2
-    assert told in output
-
-
-def test_outcomes_without_consignments_are_refused(tmp_path: Path) -> None:
-    code, output = run("RB4", "--outcomes", str(tmp_path / "o.csv"))
-    assert (code, "the consignment table is missing" in output) == (2, True)
+def test_what_cannot_be_traced_is_refused(tables: str, words: str, told: str) -> None:
+    assert told in refuse("trace " + words.format(tables=tables))

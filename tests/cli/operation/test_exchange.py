@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from support.examples import day, make_consignment, make_outcome
+from support.verbs import read_json, refuse, succeed
 
 from cli.operation.exchange import _name_withdrawal
 from consignments.exchange.documents import MAX_MESSAGE_ID
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, read_table, to_alerts, write_table
-from npsrisk import main
 
 SEIZED = make_consignment("LE123456785CN", sender_name="Lotus Chemical", sender_country="CN", office="Port A")
 RESULT = make_outcome(
@@ -35,114 +34,90 @@ class Administration:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder / name, name
-        self.folder.mkdir()
-        self.exchange = self.folder / "exchange"
+        self.exchange, self.inbox = self.folder / "exchange", self.folder / "exchange" / "inbox"
+        self.inbox.mkdir(parents=True)
+        folders = {"NPSRISK_STATE_DIR": str(self.folder), "NPSRISK_EXCHANGE_DIR": str(self.exchange)}
+        self.settings = folders | {"NPSRISK_ADMINISTRATION": name}
 
-    def run(self, *arguments: object, **settings: str) -> dict:
-        environment = {
-            "NPSRISK_ADMINISTRATION": self.name,
-            "NPSRISK_STATE_DIR": str(self.folder),
-            "NPSRISK_EXCHANGE_DIR": str(self.exchange),
-        }
-        words = [*map(str, arguments), *(["--json"] if arguments[0] == "exchange" else [])]
-        found = CliRunner().invoke(main, words, env=environment | settings)
-        assert found.exit_code == 0, found.output
-        return json.loads(found.stdout.splitlines()[-1]) if words[-1] == "--json" else {}
+    def run(self, words: str, at: float = 0, **settings: str) -> dict:
+        """Run a verb of the exchange at a day."""
+        time = f"--at {day(at).isoformat()}" if at else ""
+        return read_json(succeed(f"exchange {words} {time} --json", **self.settings | settings))
 
-    def fail(self, *arguments: object, **settings: str) -> str:
-        environment = {"NPSRISK_STATE_DIR": str(self.folder), "NPSRISK_EXCHANGE_DIR": str(self.exchange)}
-        found = CliRunner().invoke(main, list(map(str, arguments)), env=environment | settings)
-        assert found.exit_code == 2
-        return found.output
+    def write(self, name: str, records: list, record: type) -> str:
+        """Write a table; give the option that names it."""
+        write_table(build_frame(records, record), self.folder / f"{name}.parquet")
+        return f"--{name} {self.folder}/{name}.parquet"
 
-    def write(self, name: str, records: list, record: type) -> Path:
-        path = self.folder / f"{name}.parquet"
-        write_table(build_frame(records, record), path)
-        return path
+    def receive(self, other: "Administration", at: float | None = None) -> dict:
+        """Carry the outbox of a partner into the inbox, and import it at a day if one is given."""
+        for path in (other.exchange / "outbox").glob("*.json"):
+            (self.inbox / f"{other.name}-{path.name}").write_bytes(path.read_bytes())
+        return {} if at is None else self.take(at)
 
     def take(self, at: float) -> dict:
         """Import what is in the inbox."""
-        words = ("--alerts", self.folder / "alerts.parquet", "--at", day(at).isoformat())
-        return self.run("exchange", "import", *words)
-
-    def receive(self, other: "Administration") -> None:
-        """Carry the outbox of a partner into the inbox."""
-        (self.exchange / "inbox").mkdir(parents=True, exist_ok=True)
-        for path in (other.exchange / "outbox").glob("*.json"):
-            (self.exchange / "inbox" / f"{other.name}-{path.name}").write_bytes(path.read_bytes())
+        return self.run(f"import --alerts {self.folder}/alerts.parquet", at)
 
     def read_alerts(self) -> list[Alert]:
         return to_alerts(read_table(self.folder / "alerts.parquet", Alert).frame)
 
+    def name_seizure(self) -> str:
+        (name,) = (path.stem for path in (self.exchange / "outbox").glob("S-*.json"))
+        return name
+
 
 @pytest.fixture
 def partners(tmp_path: Path) -> tuple[Administration, Administration]:
+    """Two administrations that trust each other and share an operation key; the first found and sent a seizure."""
     one, other = Administration(tmp_path, "XA"), Administration(tmp_path, "XB")
-    key = Path(one.run("exchange", "key", "EXAMPLE")["file"])
-    (other.exchange / "keys").mkdir(parents=True)
+    key = Path(one.run("key EXAMPLE")["file"])
+    (other.exchange / "keys").mkdir()
     (other.exchange / "keys" / key.name).write_bytes(key.read_bytes())
     for each, partner in ((one, other), (other, one)):
-        partner.run("exchange", "trust", each.name, each.run("exchange", "trust", each.name)["public_key"])
+        partner.run(f"trust {each.name} {each.run(f'trust {each.name}')['public_key']}")
+    assert len(send_seizure(one)) == 2
     return one, other
 
 
-def send_seizure(one: Administration, at: int = 3) -> list[str]:
-    tables = ("--consignments", one.write("consignments", [SEIZED], Consignment))
-    tables += ("--outcomes", one.write("outcomes", [RESULT], Outcome))
-    drafts = one.run("exchange", "draft", *tables, "--at", day(at).isoformat())["drafts"]
-    one.run("exchange", "export", "--at", day(at).isoformat())
+def send_seizure(one: Administration) -> list[str]:
+    tables = one.write("consignments", [SEIZED], Consignment) + " " + one.write("outcomes", [RESULT], Outcome)
+    drafts: list[str] = one.run(f"draft {tables}", 3)["drafts"]
+    one.run("export", 3)
     return drafts
 
 
 def test_a_seizure_is_drafted_approved_sent_matched_and_answered(partners) -> None:
     one, other = partners
-    assert len(send_seizure(one)) == 2
-    assert send_seizure(one) == []
-    other.receive(one)
-    alerts = other.folder / "alerts.parquet"
-    found = other.take(4)
-    assert found["accepted"] == {"seizure": 1, "warning": 1}
-    assert found["refused"] == {}
+    assert send_seizure(one) == [], "it was sent already"
+    found = other.receive(one, 4)
+    assert (found["accepted"], found["refused"]) == ({"seizure": 1, "warning": 1}, {})
     assert {alert.issued_at for alert in other.read_alerts()} == {day(4)}
 
-    arrived = [
-        make_consignment("BEFORE", received_at=day(3.5)),
-        make_consignment("AFTER", received_at=day(5), sender_name="LOTUS CHEMICAL LTD", description="tea"),
-    ]
-    consignments = other.write("consignments", arrived, Consignment)
-    outcomes = other.write(
-        "outcomes", [make_outcome("AFTER", result="nps", inspected_at=day(5.5), known_at=day(6))], Outcome
-    )
-    other.run("features", "--consignments", consignments, "--alerts", alerts, "--out", other.folder / "f.csv")
-    rows = pd.read_csv(other.folder / "f.csv", index_col="consignment_id")
-    strengths = rows["alerts.indicator_strength"]
+    after = make_consignment("AFTER", received_at=day(5), sender_name="LOTUS CHEMICAL LTD", description="tea")
+    arrived = [make_consignment("BEFORE", received_at=day(3.5)), after]
+    result = make_outcome("AFTER", result="nps", inspected_at=day(5.5), known_at=day(6))
+    tables = other.write("consignments", arrived, Consignment) + f" --alerts {other.folder}/alerts.parquet"
+    succeed(f"features {tables} --out {other.folder}/f.csv", **other.settings)
+    strengths = pd.read_csv(other.folder / "f.csv", index_col="consignment_id")["alerts.indicator_strength"]
     assert strengths["BEFORE"] == 0
     assert strengths["AFTER"] > 1
 
-    tables = ("--consignments", consignments, "--outcomes", outcomes, "--alerts", alerts)
-    sent = other.run(
-        "exchange", "feedback", *tables, "--at", day(9).isoformat(), NPSRISK_EXCHANGE_FEEDBACK="true"
-    )
-    assert sent["signed"]
-    one.receive(other)
-    back = one.take(9)
-    assert back["accepted"] == {"feedback": 2, "sighting": 1}
-    assert back["refused"] == {}
+    tables += " " + other.write("outcomes", [result], Outcome)
+    assert other.run(f"feedback {tables}", 9, NPSRISK_EXCHANGE_FEEDBACK="true")["signed"]
+    back = one.receive(other, 9)
+    assert (back["accepted"], back["refused"]) == ({"feedback": 2, "sighting": 1}, {})
 
 
 def test_a_withdrawal_ends_the_match_from_its_receipt_on(partners) -> None:
     one, other = partners
-    send_seizure(one)
-    other.receive(one)
-    other.take(4)
-    [name] = [path.stem for path in (one.exchange / "outbox").glob("S-*.json")]
-    one.run("exchange", "withdraw", name, "--why", "laboratory corrected", "--at", day(6).isoformat())
-    other.receive(one)
-    other.take(7)
+    other.receive(one, 4)
+    name = one.name_seizure()
+    one.run(f"withdraw {name} --why 'laboratory corrected'", 6)
+    other.receive(one, 7)
     ends = {alert.alert_id: alert.expires_at for alert in other.read_alerts()}
     assert ends[f"XA/{name}"] == day(7)
-    other.receive(one)
-    assert other.take(8)["alerts_changed"] == 0
+    assert other.receive(one, 8)["alerts_changed"] == 0
 
 
 def test_the_withdrawals_of_messages_with_long_identifiers_differ() -> None:
@@ -155,11 +130,10 @@ def test_the_withdrawals_of_messages_with_long_identifiers_differ() -> None:
 
 def test_a_message_whose_withdrawal_came_first_never_becomes_an_alert(partners) -> None:
     one, other = partners
-    send_seizure(one)
-    [name] = [path.stem for path in (one.exchange / "outbox").glob("S-*.json")]
-    one.run("exchange", "withdraw", name, "--at", day(4).isoformat())
+    name = one.name_seizure()
+    one.run(f"withdraw {name}", 4)
     other.receive(one)
-    late = other.exchange / "inbox" / f"XA-{name}.json"
+    late = other.inbox / f"XA-{name}.json"
     content = late.read_bytes()
     late.unlink()
     other.take(5)
@@ -170,18 +144,13 @@ def test_a_message_whose_withdrawal_came_first_never_becomes_an_alert(partners) 
 
 def test_an_own_message_that_comes_back_changes_no_alert(partners) -> None:
     one, _ = partners
-    send_seizure(one)
-    one.run("exchange", "trust", "XA", one.run("exchange", "trust", "XA")["public_key"])
-    one.receive(one)
-    found = one.take(4)
-    assert found["alerts_changed"] == 0
+    one.run(f"trust XA {one.run('trust XA')['public_key']}")
+    assert one.receive(one, 4)["alerts_changed"] == 0
 
 
 def test_no_personal_data_leaves(partners) -> None:
     one, other = partners
-    send_seizure(one)
-    other.receive(one)
-    other.take(4)
+    other.receive(one, 4)
     written = [path for each in (one.exchange, other.folder) for path in each.rglob("*") if path.is_file()]
     assert len(written) > 8
     for path in written:
@@ -194,11 +163,9 @@ def test_no_personal_data_leaves(partners) -> None:
 
 def test_an_administration_without_the_key_refuses_with_the_reason(partners) -> None:
     one, other = partners
-    send_seizure(one)
     for path in (other.exchange / "keys").iterdir():
         path.unlink()
-    other.receive(one)
-    found = other.take(4)
+    found = other.receive(one, 4)
     assert found["accepted"] == {"warning": 1}
     [reason] = found["refused"].values()
     assert "its indicators cannot be compared" in reason
@@ -221,9 +188,8 @@ def test_a_forged_hostile_or_late_message_is_refused_and_changes_nothing(
     partners, change, reason, at
 ) -> None:
     one, other = partners
-    send_seizure(one)
     other.receive(one)
-    for path in (other.exchange / "inbox").iterdir():
+    for path in other.inbox.iterdir():
         path.write_bytes(change(path.read_bytes()))
     found = other.take(at)
     assert found["accepted"] == {}
@@ -234,23 +200,21 @@ def test_a_forged_hostile_or_late_message_is_refused_and_changes_nothing(
 def test_a_table_of_the_service_is_not_changed(partners) -> None:
     one, other = partners
     alerts = other.folder / "alerts.parquet"
-    frame = build_frame([Alert("A", day(0), hs_code="29")], Alert).assign(sequence=7)
-    write_table(frame, alerts)
-    send_seizure(one)
+    write_table(build_frame([Alert("A", day(0), hs_code="29")], Alert).assign(sequence=7), alerts)
     other.receive(one)
     before = alerts.read_bytes()
-    words = ("exchange", "import", "--alerts", alerts, "--at", day(4).isoformat())
-    assert "messages cannot change a table with further columns; got sequence" in other.fail(*words)
+    told = refuse(f"exchange import --alerts {alerts} --at {day(4).isoformat()}", **other.settings)
+    assert "messages cannot change a table with further columns; got sequence" in told
     assert alerts.read_bytes() == before
-    assert len(list((other.exchange / "inbox").iterdir())) == 2
+    assert len(list(other.inbox.iterdir())) == 2
 
 
 def test_without_a_name_or_a_data_key_nothing_is_drafted(partners, tmp_path: Path) -> None:
     one, _ = partners
-    words = ["exchange", "draft", "--consignments", one.write("consignments", [SEIZED], Consignment)]
-    words += ["--outcomes", one.write("outcomes", [RESULT], Outcome), "--at", day(3).isoformat()]
-    assert "NPSRISK_ADMINISTRATION" in one.fail(*words)
+    tables = f"--consignments {one.folder}/consignments.parquet --outcomes {one.folder}/outcomes.parquet"
+    words = f"exchange draft {tables} --at {day(3).isoformat()}"
+    assert "NPSRISK_ADMINISTRATION" in refuse(words, **one.settings | {"NPSRISK_ADMINISTRATION": ""})
     key = tmp_path / "not mounted" / "data.key"
-    settings = {"NPSRISK_ADMINISTRATION": "XA", "NPSRISK_DATA_KEY_FILE": str(key)}
-    assert "no data key in the given file" in one.fail(*words, **settings)
+    told = refuse(words, **one.settings, NPSRISK_DATA_KEY_FILE=str(key))
+    assert "no data key in the given file" in told
     assert not key.parent.exists(), "no key is made outside the state directory"

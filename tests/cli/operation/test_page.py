@@ -5,13 +5,12 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import serving, settings_in
+from support.verbs import succeed
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, write_table
-from npsrisk import main
 
 PAGE = Path(__file__).parents[3] / "docs" / "operation.md"
 MODEL = ["--model", "models:/nps-risk@champion"]
@@ -36,9 +35,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
         if words[0] == "export":
             monkeypatch.setenv(*words[1].split("=", 1))
             continue
-        given = [word for word in words[1:] if word not in MODEL]
-        done = CliRunner().invoke(main, given)
-        assert done.exit_code == 0, (words, done.output)
+        succeed(*(word for word in words[1:] if word not in MODEL))
     assert len(list((settings.exchange_dir / "outbox").iterdir())) == 2
 
 

@@ -1,22 +1,20 @@
 """The verb doctor: each fault has a line with what to do, and a sound installation has none."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from msgspec import structs
 from support.certificates import make_certificate
 from support.databases import execute, state_environment
 from support.examples import make_consignment
-from support.serving_examples import make_bundle, publish, serving, settings_in
+from support.serving_examples import describe_key, make_bundle, publish, serving, settings_in
+from support.verbs import read_json, run_verb
 
 from features.config import FeatureConfig
 from features.history.data_keys import DataKeys, encode_data_keys, read_data_keys
-from npsrisk import main
 from serving.process.clock import read_clock_us
 
 
@@ -33,27 +31,43 @@ def folder(tmp_path: Path) -> Path:
     return state
 
 
-def examine(folder: Path, **settings: str) -> tuple[int, dict[str, Any]]:
-    environment = state_environment(folder) | {"MLFLOW_TRACKING_URI": None} | settings
-    done = CliRunner().invoke(main, ["doctor", "--json"], env=environment)
-    return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+def write_key(folder: Path, more: str = "") -> str:
+    """Write a file of one API key, and return its path."""
+    (folder / "keys.toml").write_text(describe_key("post", "score", more=more))
+    return str(folder / "keys.toml")
+
+
+def examine(folder: Path, **settings: str) -> list[dict[str, Any]]:
+    """Run the verb; its exit code says if all is right."""
+    done = run_verb("doctor --json", **state_environment(folder) | {"MLFLOW_TRACKING_URI": None} | settings)
+    result = read_json(done)
+    assert done.exit_code == (0 if result["ok"] else 1)
+    checks: list[dict[str, Any]] = result["checks"]
+    return checks
 
 
 def find_wrong(folder: Path, **settings: str) -> dict[str, str]:
-    code, result = examine(folder, **settings)
-    assert code == (0 if result["ok"] else 1)
-    return {each["check"]: f"{each['found']}; {each['todo']}" for each in result["checks"] if not each["ok"]}
+    checks = examine(folder, **settings)
+    return {each["check"]: f"{each['found']}; {each['todo']}" for each in checks if not each["ok"]}
 
 
 def test_a_sound_installation_has_no_fault(folder: Path) -> None:
-    assert find_wrong(folder) == {}
-    code, result = examine(folder)
-    checked = {each["check"] for each in result["checks"]}
-    assert code == 0
-    assert checked == {
-        "versions", "settings", "state directory", "disk", "event log", "standby", "clock", "keys", "model", "approvers",
-        "rights of approvers", "API keys", "TLS", "model store",
-    }  # fmt: skip
+    checks = examine(folder)
+    assert all(each["ok"] for each in checks)
+    assert {each["check"] for each in checks} == {
+        *(
+            "versions",
+            "settings",
+            "state directory",
+            "disk",
+            "event log",
+            "standby",
+            "clock",
+            "keys",
+            "model",
+        ),
+        *("approvers", "rights of approvers", "API keys", "TLS", "model store"),
+    }
 
 
 def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_path: Path) -> None:
@@ -65,11 +79,8 @@ def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_pa
     (folder / "models" / "current.json").unlink()
     future = read_clock_us() + 400 * 86_400_000_000
     execute(folder, f"UPDATE events SET recorded_us = {future}")
-    api_keys = tmp_path / "keys.toml"
-    api_keys.write_text(
-        f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\nexpires_at = 2020-01-01T00:00:00Z\n'
-    )
-    wrong = find_wrong(folder, NPSRISK_RATE_LIMT="1/second", NPSRISK_API_KEYS_FILE=str(api_keys))
+    keys_file = write_key(tmp_path, "expires_at = 2020-01-01T00:00:00Z")
+    wrong = find_wrong(folder, NPSRISK_RATE_LIMT="1/second", NPSRISK_API_KEYS_FILE=keys_file)
     assert "NPSRISK_RATE_LIMIT" in wrong["settings"]
     assert f"chmod 600 {folder / 'data.key'}" in wrong["permissions"]
     assert "restore the newest copy of data.key" in wrong["keys"]
@@ -82,24 +93,20 @@ def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_pa
 def test_approvers_that_the_service_can_write_are_a_warning_without_api_keys_and_wrong_with_them(
     folder: Path, tmp_path: Path
 ) -> None:
-    _, result = examine(folder)
-    (found,) = [each for each in result["checks"] if each["check"] == "rights of approvers"]
+    (found,) = [each for each in examine(folder) if each["check"] == "rights of approvers"]
     assert (found["ok"], found["warning"]) == (True, True)
     assert f"can write {folder / 'approvers.toml'}" in found["found"]
-    keys = tmp_path / "keys.toml"
-    keys.write_text(f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\n')
-    with_keys = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_APPROVERS_FILE": str(folder / "approvers.toml")}
-    assert "let root own the file" in find_wrong(folder, **with_keys)["rights of approvers"]
+    own = {"NPSRISK_API_KEYS_FILE": write_key(tmp_path), "NPSRISK_APPROVERS_FILE": f"{folder}/approvers.toml"}
+    assert "let root own the file" in find_wrong(folder, **own)["rights of approvers"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives a file to another user")
 def test_approvers_of_root_outside_the_state_directory_are_right(folder: Path, tmp_path: Path) -> None:
     shutil.move(folder / "approvers.toml", tmp_path / "approvers.toml")
     os.chown(folder, 54_321, 54_321)
-    keys = tmp_path / "keys.toml"
-    keys.write_text(f'[[keys]]\nname = "post"\nsha256 = "{"a" * 64}"\nscopes = ["score"]\n')
-    outside = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_APPROVERS_FILE": str(tmp_path / "approvers.toml")}
-    assert find_wrong(folder, **outside) == {}
+    outside = f"{tmp_path}/approvers.toml"
+    keys_file = write_key(tmp_path)
+    assert find_wrong(folder, NPSRISK_API_KEYS_FILE=keys_file, NPSRISK_APPROVERS_FILE=outside) == {}
 
 
 def test_a_data_key_of_another_log_is_found(folder: Path) -> None:

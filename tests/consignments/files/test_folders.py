@@ -53,18 +53,16 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> No
         pass
 
 
-def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileFault, match="gone: the folder cannot be locked; got No such file"):
+        lock_folder(tmp_path / "gone", "table").__enter__()
+
     def refuse(*_: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(FileFault, match="the folder cannot be locked; got No locks available"):
         lock_folder(tmp_path, "table").__enter__()
-
-
-def test_a_folder_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileFault, match="gone: the folder cannot be locked; got No such file"):
-        lock_folder(tmp_path / "gone", "table").__enter__()
 
 
 def test_a_working_folder_is_empty_and_has_one_run(tmp_path: Path) -> None:

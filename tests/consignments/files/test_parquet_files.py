@@ -18,17 +18,12 @@ from consignments.files.part_manifest import identify_tables
 from consignments.files.table_files import read_files
 
 
-def test_a_parquet_file_cut_in_half_is_refused(tmp_path: Path) -> None:
-    whole = parquet_file(tmp_path / "a.parquet", a=list(range(1000))).read_bytes()
+def test_a_parquet_file_that_is_cut_or_has_a_broken_middle_is_refused(tmp_path: Path) -> None:
+    whole = parquet_file(tmp_path / "a.parquet", a=[f"text {n}" for n in range(1000)]).read_bytes()
     with pytest.raises(FileFault, match="truncated"):
         read_files(written(tmp_path / "cut.parquet", whole[: len(whole) // 2]))
-
-
-def test_a_parquet_file_with_a_broken_middle_is_refused(tmp_path: Path) -> None:
-    whole = bytearray(parquet_file(tmp_path / "a.parquet", a=[f"text {n}" for n in range(1000)]).read_bytes())
-    whole[10:400] = bytes(390)
     with pytest.raises(FileFault, match="cannot be read as Parquet"):
-        names_and_rows(written(tmp_path / "broken.parquet", bytes(whole)))
+        names_and_rows(written(tmp_path / "broken.parquet", whole[:10] + bytes(390) + whole[400:]))
 
 
 def test_a_directory_is_one_table_of_its_partitions(tmp_path: Path) -> None:
@@ -47,6 +42,8 @@ def test_a_directory_is_one_table_of_its_partitions(tmp_path: Path) -> None:
         ],
     )
     assert list(read_files(tmp_path / "t").parts)[1].locate_row(1) == "t/year=2025/office=007/2.parquet row 2"
+    with pytest.raises(FileFault, match="no Parquet files"):
+        read_files(written(tmp_path / "other" / "a.csv", b"a\n1\n").parent)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +70,6 @@ def test_partitions_that_differ_only_in_what_is_missing_are_alike(tmp_path: Path
     assert names_and_rows(tmp_path / "t")[1] == [{"a": 1, "b": "x"}, {"a": 1.5, "b": None}]
 
 
-def test_a_directory_without_parquet_files_is_refused(tmp_path: Path) -> None:
-    written(tmp_path / "a.csv", b"a\n1\n")
-    with pytest.raises(FileFault, match="no Parquet files"):
-        read_files(tmp_path)
-
-
 def make_years(folder: Path) -> Path:
     """Make a table of three years: one in a folder, one behind a symbolic link, one with a suffix in capitals."""
     parquet_file(folder / "elsewhere" / "a.parquet", a=[2])
@@ -88,42 +79,27 @@ def make_years(folder: Path) -> Path:
     return folder / "t"
 
 
-def test_no_partition_of_a_directory_is_left_out(tmp_path: Path) -> None:
+def test_a_partition_behind_a_link_counts_once_and_one_behind_a_hidden_link_does_not(tmp_path: Path) -> None:
     table = make_years(tmp_path)
     assert [row["year"] for row in names_and_rows(table)[1]] == ["2023", "2024", "2025"]
-    assert ParquetTable.open(table).rows == 3
-
-
-def test_a_partition_behind_a_link_changes_the_hash_of_the_table(tmp_path: Path) -> None:
-    table = make_years(tmp_path)
-    before = identify_tables({"t": table})
-    parquet_file(tmp_path / "elsewhere" / "a.parquet", a=[4])
-    assert identify_tables({"t": table}) != before
-
-
-def test_hidden_links_are_not_followed(tmp_path: Path) -> None:
-    table = make_years(tmp_path)
     before = identify_tables({"t": table})
     (table / "_latest").symlink_to(table / "year=2025")
     assert ParquetTable.open(table).rows == 3
     assert identify_tables({"t": table}) == before
-
-
-def test_a_version_behind_a_link_is_read_once(tmp_path: Path) -> None:
-    parquet_file(tmp_path / "t" / ".versions" / "7" / "a.parquet", a=[1])
-    (tmp_path / "t" / "current").symlink_to(tmp_path / "t" / ".versions" / "7")
-    assert ParquetTable.open(tmp_path / "t").rows == 1
-    assert identify_tables({"t": tmp_path / "t"})
+    parquet_file(tmp_path / "elsewhere" / "a.parquet", a=[4])
+    assert identify_tables({"t": table}) != before
+    parquet_file(table / ".versions" / "7" / "a.parquet", a=[1])
+    (table / "year=2026").symlink_to(table / ".versions" / "7")
+    assert ParquetTable.open(table).rows == 4
 
 
 @pytest.mark.parametrize("target", [".", "year=2023"])
 def test_a_link_that_repeats_a_folder_is_refused(tmp_path: Path, target: str) -> None:
     table = make_years(tmp_path)
     (table / "year=2026").symlink_to(table / target)
-    with pytest.raises(FileFault, match="twice, by a symbolic link; got the same folder as"):
-        ParquetTable.open(table)
-    with pytest.raises(FileFault, match="twice, by a symbolic link"):
-        identify_tables({"t": table})
+    for use in (ParquetTable.open, lambda table: identify_tables({"t": table})):
+        with pytest.raises(FileFault, match="twice, by a symbolic link; got the same folder as"):
+            use(table)
 
 
 def test_a_link_to_a_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
@@ -167,24 +143,18 @@ def test_a_table_in_parts_below_the_folder_is_compared_with_its_manifest(tmp_pat
 
 
 def test_names_that_are_not_utf_8_are_refused_with_the_file(tmp_path: Path) -> None:
-    named = parquet_file(tmp_path / "columns.parquet", QQQQ=[1])
-    table = pa.table({"QQQQ": [1]})
-    parquet.write_table(table, named, store_schema=False)
+    named = tmp_path / "columns.parquet"
+    parquet.write_table(pa.table({"QQQQ": [1]}), named, store_schema=False)
     named.write_bytes(named.read_bytes().replace(b"QQQQ", b"QQ\xe9Q"))
-    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/t/caf\xe9.parquet"))
-    parquet_file(tmp_path / "t" / "a.parquet", a=[1]).rename(strange)
+    folder, strange = tmp_path / "t", tmp_path / "t" / os.fsdecode(b"caf\xe9.parquet")
+    parquet_file(folder / "a.parquet", a=[1]).rename(strange)
     for path, name in (
         (named, "columns.parquet"),
-        (strange, r"caf\\xe9\.parquet"),
-        (tmp_path / "t", r"caf\\xe9\.parquet"),
+        *((each, r"caf\\xe9\.parquet") for each in (strange, folder)),
     ):
         for read in (read_files, ParquetTable.open):
             with pytest.raises(FileFault, match=rf"{name}: the name of the file or of a column is not UTF-8"):
                 read(path)
-
-
-def test_a_folder_with_a_name_that_is_not_utf_8_has_a_hash(tmp_path: Path) -> None:
-    written(tmp_path / "a.parquet", b"1")
-    before = identify_tables({"t": tmp_path})
-    written(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")), b"1")
-    assert identify_tables({"t": tmp_path}) != before
+    before = identify_tables({"t": folder})
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"1")
+    assert identify_tables({"t": folder}) != before

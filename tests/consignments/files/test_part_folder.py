@@ -30,9 +30,8 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_rows(first: int, last: int = ROWS) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"consignment_id": [f"C{n}" for n in range(first, last)], "score": range(first, last)}
-    )
+    numbers = range(first, last)
+    return pd.DataFrame({"consignment_id": [f"C{n}" for n in numbers], "score": numbers})
 
 
 def compute_in(rows: int) -> Compute:
@@ -70,8 +69,15 @@ def be_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stop() -> None:
-    raise KeyboardInterrupt
+def interrupt(out: Path) -> Path:
+    """Interrupt a run after two parts, and return the folder that it leaves."""
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_until(out, 100, stop)
+    return out.with_name(f".{out.name}.partial")
 
 
 def test_a_table_in_parts_is_the_table(tmp_path: Path) -> None:
@@ -111,25 +117,21 @@ def test_a_run_killed_at_five_points_ends_with_the_same_bytes(tmp_path: Path) ->
     assert hash_files(out) == hash_files(tmp_path / "whole")
 
 
-def test_a_finished_table_is_not_computed_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["t", ".t.partial"], ids=["named", "interrupted before it was named"])
+def test_a_finished_table_is_not_computed_again(tmp_path: Path, name: str) -> None:
     write(tmp_path / "t", compute_in(10))
+    (tmp_path / "t").rename(tmp_path / name)
 
     def refuse(first: int) -> Iterator[pd.DataFrame]:
-        raise AssertionError(first)
+        assert first == ROWS
+        yield from ()
 
     assert write(tmp_path / "t", refuse) == ROWS
-
-
-def test_an_interrupted_run_between_the_last_part_and_the_name_is_finished(tmp_path: Path) -> None:
-    write(tmp_path / "t", compute_in(10))
-    (tmp_path / "t").rename(tmp_path / ".t.partial")
-    assert write(tmp_path / "t", compute_in(10)) == ROWS
     assert len(Manifest.read(tmp_path / "t").parts) == 6
 
 
 def test_other_inputs_neither_continue_nor_replace_a_table(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        write_until(tmp_path / "t", 100, stop)
+    interrupt(tmp_path / "t")
     with pytest.raises(BadInput, match=r"\.t\.partial: an interrupted run with other inputs.*other model"):
         write(tmp_path / "t", compute_in(10), {**INPUTS, "model": "c"})
     write(tmp_path / "t", compute_in(10))
@@ -142,16 +144,13 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "t" / "notes.txt").write_text("mine")
     with pytest.raises(BadInput, match="something else in the place of the table"):
         write(tmp_path / "t", compute_in(10))
-    assert os.listdir(tmp_path) == ["t"]  # noqa: PTH208
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
 
 
 def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
-    with (
-        PartFolder.open(tmp_path / "t", INPUTS),
-        pytest.raises(BadInput, match="another run is writing this table"),
-        PartFolder.open(tmp_path / "t", INPUTS),
-    ):
-        raise AssertionError
+    refused = pytest.raises(BadInput, match="another run is writing this table")
+    with PartFolder.open(tmp_path / "t", INPUTS), refused:
+        PartFolder.open(tmp_path / "t", INPUTS).__enter__()
 
 
 def flip_a_bit(path: Path) -> None:
@@ -182,48 +181,33 @@ def test_a_table_with_another_part_is_not_read(
         ParquetTable.open(tmp_path / "t")
 
 
-def test_a_damaged_part_of_an_interrupted_run_is_not_continued(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        write_until(tmp_path / "t", 100, stop)
-    flip_a_bit(tmp_path / ".t.partial" / "part-00001.parquet")
+def test_an_interrupted_table_is_neither_read_nor_continued_with_other_columns_or_a_damaged_part(
+    tmp_path: Path,
+) -> None:
+    partial = interrupt(tmp_path / "t")
+    with pytest.raises(FileFault, match=r"the table is incomplete.*got 80 rows in 2 parts"):
+        ParquetTable.open(partial)
+    with pytest.raises(FileFault, match=r"part-00000\.parquet: the rows have other columns"):
+        write(tmp_path / "t", lambda first: iter([make_rows(first).rename(columns={"score": "other"})]))
+    flip_a_bit(partial / "part-00001.parquet")
     with pytest.raises(FileFault, match=r"part-00001\.parquet: a part of the table was changed or damaged"):
         write(tmp_path / "t", compute_in(10))
-
-
-def test_an_interrupted_table_is_not_read(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        write_until(tmp_path / "t", 100, stop)
-    with pytest.raises(FileFault, match=r"the table is incomplete.*got 80 rows in 2 parts"):
-        ParquetTable.open(tmp_path / ".t.partial")
 
 
 def test_a_full_disk_names_the_part_and_keeps_the_finished_ones(tmp_path: Path) -> None:
     write(tmp_path / "whole", compute_in(10))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def compute(first: int) -> Iterator[pd.DataFrame]:
-        for begin in range(first, ROWS, 10):
-            if begin == 90:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-            yield make_rows(begin, begin + 10)
-
+    told = r"part-00002\.parquet: cannot be written.*continues after the 2 finished parts"
     try:
-        with pytest.raises(
-            FileFault, match=r"part-00002\.parquet: cannot be written.*continues after the 2 finished parts"
-        ):
-            write(tmp_path / "t", compute)
+        with pytest.raises(FileFault, match=told):
+            write_until(
+                tmp_path / "t", 90, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+            )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((tmp_path / ".t.partial").glob("*.draft"))
     assert write(tmp_path / "t", compute_in(10)) == ROWS
     assert hash_files(tmp_path / "t") == hash_files(tmp_path / "whole")
-
-
-def test_rows_with_other_columns_than_the_finished_parts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        write_until(tmp_path / "t", 100, stop)
-    with pytest.raises(FileFault, match=r"part-00000\.parquet: the rows have other columns"):
-        write(tmp_path / "t", lambda first: iter([make_rows(first).rename(columns={"score": "other"})]))
 
 
 def test_a_table_without_rows_is_one_part(tmp_path: Path) -> None:

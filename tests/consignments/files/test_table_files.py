@@ -41,11 +41,8 @@ def test_a_useless_file_is_refused_with_its_reason(
     with pytest.raises(FileFault, match=words) as fault:
         read_files(written(tmp_path / name, data))
     assert name in str(fault.value)
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFault, match="no such file"):
-        read_files(tmp_path / "nowhere.csv")
+        read_files(tmp_path / f"no {name}")
 
 
 def test_csv_holds_texts_only_so_that_no_zero_gets_lost(tmp_path: Path) -> None:
@@ -64,23 +61,24 @@ def test_a_csv_file_may_separate_columns_by_semicolons_or_tabs(tmp_path: Path, m
     assert given.parts[0].table.to_pylist() == [{"a": "1,25", "b,c": f"x{mark}y", "d": None}]
 
 
-def test_a_semicolon_in_a_quoted_name_is_no_delimiter(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv", b'"a;b;c",d\n1;2;3,4\n')
-    assert names_and_rows(path) == (["a;b;c", "d"], [{"a;b;c": "1;2;3", "d": "4"}])
+@pytest.mark.parametrize(
+    ("data", "names", "rows"),
+    [
+        (b'"a;b",d\n1;2,4\n', ["a;b", "d"], [{"a;b": "1;2", "d": "4"}]),
+        *((b"a,b" + end, ["a", "b"], []) for end in (b"", b"\n", b"\r\n")),
+        (b'a,b\n1,"2"', ["a", "b"], [{"a": "1", "b": "2"}]),
+    ],
+    ids=["a semicolon in a quoted name", "no line end", "a header alone", "of Windows", "no last line end"],
+)
+def test_a_csv_file_is_read_as_its_mark_and_quotes_say(
+    tmp_path: Path, data: bytes, names: list[str], rows: list[dict[str, str]]
+) -> None:
+    assert names_and_rows(written(tmp_path / "a.csv", data)) == (names, rows)
 
 
 def test_a_row_that_an_open_quote_joined_with_the_next_one_says_so(tmp_path: Path) -> None:
     given = read_files(written(tmp_path / "a.csv", b'a,b,c\n1,"2,3\n4,5",6,7\n8,9,10\n'))
     assert ["missing closing quote" in reject.reason for reject in given.rejects] == [True]
-
-
-@pytest.mark.parametrize("data", [b"a,b", b"a,b\n", b"a,b\r\n"])
-def test_a_csv_file_of_a_header_alone_is_an_empty_table(tmp_path: Path, data: bytes) -> None:
-    assert names_and_rows(written(tmp_path / "a.csv", data)) == (["a", "b"], [])
-
-
-def test_a_csv_file_may_end_without_a_line_end(tmp_path: Path) -> None:
-    assert names_and_rows(written(tmp_path / "a.csv", b'a,b\n1,"2"'))[1] == [{"a": "1", "b": "2"}]
 
 
 def test_csv_rows_of_another_length_are_rejected_by_their_number(tmp_path: Path) -> None:

@@ -26,14 +26,8 @@ def test_a_parquet_file_with_one_long_text_in_all_rows_is_refused_before_it_is_e
     parquet.write_table(pa.table({"consignment_id": rows}), path, compression="zstd")
     assert path.stat().st_size < 100_000
     for read in (ParquetTable.open, read_files):
-        with pytest.raises(
-            FileFault, match=r"column consignment_id: a text is too long; got 5,000,000 bytes"
-        ):
+        with pytest.raises(FileFault, match=r"consignment_id: a text is too long; got 5,000,000 bytes"):
             read(path)
-
-
-def test_a_parquet_file_with_many_short_texts_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "good.parquet"
     parquet.write_table(pa.table({"consignment_id": [f"{number:030d}" for number in range(60_000)]}), path)
     assert ParquetTable.open(path).rows == 60_000
 
@@ -70,8 +64,8 @@ def test_long_lines_and_large_files_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(table_files, "MAX_TEXT_FILE_BYTES", 50)
     with pytest.raises(FileFault, match="the file is too large"):
         read_files(path)
-    parquet.write_table(pa.table({"consignment_id": ["A"]}), tmp_path / "large.parquet")
-    assert read_files(tmp_path / "large.parquet").columns == ("consignment_id",)
+    parquet.write_table(pa.table({"a": ["A"]}), tmp_path / "large.parquet")
+    assert read_files(tmp_path / "large.parquet").columns == ("a",)
 
 
 def test_lines_with_columns_of_their_own_are_refused_before_they_make_a_table(tmp_path: Path) -> None:
@@ -87,18 +81,12 @@ def test_lines_with_columns_of_their_own_are_refused_before_they_make_a_table(tm
     assert peak < 50_000_000  # 200 MB with a cell for each line and column
 
 
-def write_bomb(path: Path, rows: int, identifiers: list[str]) -> None:
+def write_bomb(path: Path, identifiers: list[str]) -> None:
     """Write a small file with the same long text in each row."""
-    columns = {
-        "consignment_id": pa.array(identifiers),
-        **{
-            name: pa.DictionaryArray.from_arrays(pa.array([0] * rows, type=pa.int32()), pa.array([text]))
-            for name, text in (
-                ("channel", "postal"), ("received_at", "2024-01-01T00:00:00Z"), ("description", "x" * 3_000)
-            )
-        },
-    }  # fmt: skip
-    parquet.write_table(pa.table(columns), path, compression="zstd")
+    same = {"channel": "postal", "received_at": "2024-01-01T00:00:00Z", "description": "x" * 3_000}
+    place = pa.array([0] * len(identifiers), type=pa.int32())
+    columns = {name: pa.DictionaryArray.from_arrays(place, pa.array([text])) for name, text in same.items()}
+    parquet.write_table(pa.table({"consignment_id": identifiers} | columns), path, compression="zstd")
 
 
 def test_a_small_parquet_file_that_expands_to_gigabytes_is_refused_while_it_is_read(
@@ -106,10 +94,9 @@ def test_a_small_parquet_file_that_expands_to_gigabytes_is_refused_while_it_is_r
 ) -> None:
     monkeypatch.setattr(table_limits, "MIN_EXPANDED_BYTES", 1 << 24)
     monkeypatch.setattr(table_limits, "MAX_EXPANSION", 10)
-    write_bomb(tmp_path / "bomb.parquet", 10_000, [f"C{number}" for number in range(10_000)])
-    with pytest.raises(
-        FileFault, match=r"bomb.parquet: the table is too large in memory; got more than 16,777,216"
-    ):
+    write_bomb(tmp_path / "bomb.parquet", [f"C{number}" for number in range(10_000)])
+    told = r"bomb.parquet: the table is too large in memory; got more than 16,777,216"
+    with pytest.raises(FileFault, match=told):
         read_table(tmp_path / "bomb.parquet", Consignment)
     with pytest.raises(FileFault, match="the table is too large in memory"):
         list(read_files(tmp_path).parts)
@@ -121,7 +108,7 @@ def test_invalid_rows_that_would_fill_the_memory_end_the_reading(
 ) -> None:
     monkeypatch.setattr(errors, "MAX_REJECTED_BYTES", 10_000_000)
     path = tmp_path / "bomb.parquet"
-    write_bomb(path, 10_000, ["A"] * 10_000)
+    write_bomb(path, ["A"] * 10_000)
     for read in (read_table, stream_table):
         with pytest.raises(FileFault, match=r"got 3,000 invalid rows so far, the last because: repeated"):
             read(path, Consignment)

@@ -2,19 +2,13 @@
 
 import pytest
 
-from consignments.goods.descriptions import is_admin_text, is_vague, normalize_words, read_vague_terms
+from consignments.goods.descriptions import is_admin_text, is_vague, normalize_words
 from consignments.goods.hs_headings import has_heading, list_headings
 
 
 @pytest.mark.parametrize("text", ["gift", "GIFTS!", "  Spare-parts ", "n/a", "图", "wpx", "件"])
 def test_vague_terms_stand_alone(text: str) -> None:
     assert is_vague(text) == (text not in ("图", "件"))
-
-
-def test_terms_are_read_without_comments() -> None:
-    terms = read_vague_terms()
-    assert "gift" in terms
-    assert not any(term.startswith("#") for term in terms)
 
 
 def test_words_are_compared_without_accents_and_case() -> None:

@@ -3,16 +3,21 @@
 The long run (`make slow`) mutates every message of the tests 200,000 times in all.
 """
 
+import json
 import random
+import re
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from support.messages import MESSAGES, read_messages
 
 from consignments.messages.content.trees import find_root
+from consignments.messages.post.mapping import load_mapping
+from consignments.messages.quality import QUALITY_CODES
 from consignments.messages.reading import ReadOptions, parse_messages
 from consignments.messages.sources import RawMessage, split_messages
 from consignments.records import Consignment
@@ -29,13 +34,20 @@ FRAGMENTS = [
     b"RTD/1/P1/K1", b"/NC/", b"TXT/", b"<a>" * 50, b"</MasterConsignment>", b"UNB+", b"'", b"+", b":", b"?",
     "１２３".encode(), "박".encode("euc-kr"), b"{" * 200, b"[" * 200,
 ]  # fmt: skip
+VALUE = re.compile(rb">([^<>]+)<|: ?(\"[^\"]*\"|[0-9.]+)|\+([^+:']+)")
+"""A text of XML, a value of JSON, a component of EDIFACT."""
+VALUES = b"1e999 -1 NaN 174,5 0 1e-9 1e12 gift 0000-00-00 9999-12-31T23:59:59-14:00 0001-01-01T00:00:00+14:00 KOREA ZZZ null".split()
+VALUES += b"18012345675 180-12345675/H9 RB123456785GB RFI DNL 31 USD IE3F43 cargo:MASTER urn:s https://x.example/a#b &amp;".split()
+VALUES += [b"", b" ", b"25 PCS", b"9" * 400, b"A" * 3000, "\u202e".encode(), "\u200b".encode()]
+MAPPINGS = (load_mapping(MESSAGES / "itmatt.toml"),)
+KEYS = "@id @type @value @graph waybillNumber shipment pieces SenderName ContentPieces Amount GrossWeight"
 
 
 def mutate(data: bytes, draw: random.Random) -> bytes:
-    """Spoil a message at some places: cut, repeat, replace, insert."""
+    """Spoil a message at some places: cut, repeat, insert, or replace bytes or a value."""
     for _ in range(draw.randint(1, 6)):
         place, length = draw.randrange(len(data) + 1), draw.choice((1, 2, 8, 40, 300))
-        how = draw.randrange(5)
+        how = draw.randrange(8)
         part = data[place : place + length]
         if how == 0:
             data = data[:place] + data[place + length :]
@@ -45,19 +57,35 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
             data = data[:place] + bytes(draw.randrange(256) for _ in part[:8]) + data[place + length :]
         elif how == 3:
             data = data[:place] + draw.choice(FRAGMENTS) + data[place:]
+        elif how > 4:
+            data = replace_value(data, draw)
         else:
             other = draw.randrange(len(data) + 1)
             data = data[:place] + data[other : other + length] + data[place:]
     return data[:60_000]
 
 
+def replace_value(data: bytes, draw: random.Random) -> bytes:
+    """Put another value in the place of one, so that the message stays well formed."""
+    if not (found := list(VALUE.finditer(data))):
+        return data
+    match, value = draw.choice(found), draw.choice(VALUES)
+    group = match.lastindex or 0
+    if group == 2 and draw.random() < 0.8:
+        value = b'"' + value + b'"'
+    return data[: match.start(group)] + value + data[match.end(group) :]
+
+
 def check_outcome(data: bytes, *, as_table: bool = True) -> None:
-    """Check that a message gives something, quickly, and that its consignments pass the checks of a table."""
+    """Check that a message gives something, quickly, whose texts are clean, and whose rows pass the checks of a table."""
     begun = time.process_time()
-    found = read_messages([data])
+    found = read_messages([data], mappings=MAPPINGS)
     assert time.process_time() - begun < MAX_SECONDS * max(len(data) / 10_000, 1)
     assert found.consignments or found.states or found.ignored or found.rejects or not data.strip()
     assert not [reject for reject in found.rejects if "the reader failed" in reject.reason], found.rejects
+    texts = [text for c in found.consignments for text in structs.astuple(c) if isinstance(text, str)]
+    assert [text for text in texts if text != text.strip() or not text or "\0" in text] == []
+    assert {code for c in found.consignments for code in c.quality or ()} <= QUALITY_CODES.keys()
     if found.consignments and as_table:
         table = check_frame(build_frame(found.consignments, Consignment), Consignment)
         assert [reject.reason for reject in table.rejects] == []
@@ -85,6 +113,20 @@ def test_many_spoilt_messages_are_read_or_rejected(path: Path) -> None:
        st.binary(max_size=300))  # fmt: skip
 def test_any_bytes_are_read_or_rejected(start: bytes, rest: bytes) -> None:
     check_outcome(start + rest)
+
+
+@settings(max_examples=50)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS.split()), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_read_or_rejected(document: object) -> None:
+    check_outcome(json.dumps(document).encode())
 
 
 @settings(max_examples=100, deadline=None)

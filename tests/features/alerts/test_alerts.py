@@ -85,63 +85,38 @@ def test_an_alert_counts_from_its_issue_until_before_its_end():
         assert matching(one, received_at=day(at)) == expected
 
 
-def test_an_alert_later_in_the_log_is_not_seen():
-    alerts = Alerts([alert(hs_code="61")], [10])
-    assert values(alerts, sequence=9)["matching"] == 0.0
-    assert values(alerts, sequence=11)["matching"] == 1.0
-    assert values(alerts)["matching"] == 1.0
-
-
-def test_an_alert_without_a_place_in_the_log_counts_by_its_time():
-    assert values(Alerts([alert(hs_code="61")]), sequence=5)["matching"] == 1.0
-
-
-def test_a_repeated_alert_counts_once():
-    alerts = Alerts([alert(hs_code="61")], [1])
-    alerts.add(alert(hs_code="61"), 5)
-    assert values(alerts, sequence=3)["matching"] == 1.0
-
-
-def test_a_new_version_takes_over_for_what_comes_after_it():
-    alerts = Alerts([alert(hs_code="61")], [1])
-    alerts.add(alert(hs_code="62"), 5)
-    assert values(alerts, sequence=4)["matching"] == 1.0
-    assert values(alerts, sequence=6)["matching"] == 0.0
-    assert values(alerts, sequence=6, hs_code="620342")["matching"] == 1.0
+@pytest.mark.parametrize(
+    ("entries", "sequence", "matches"),
+    [
+        ({10: "61"}, 9, 0), ({10: "61"}, 11, 1), ({10: "61"}, None, 1), ({None: "61"}, 5, 1),
+        ({1: "61", 5: "61"}, 3, 1), ({1: "61", 5: "62"}, 4, 1), ({1: "61", 5: "62"}, 6, 0), ({1: "62", 5: "61"}, 6, 1),
+    ],
+    ids=["later in the log", "earlier", "a table", "no place in the log", "repeated", "before a version", "after it", "after another"],
+)  # fmt: skip
+def test_an_alert_counts_from_its_place_in_the_log_until_its_next_version(entries, sequence, matches):
+    alerts = Alerts()
+    for place, code in entries.items():
+        alerts.add(alert(hs_code=code), place)
+    assert values(alerts, sequence=sequence)["matching"] == matches
     assert len(alerts) == 1
-
-
-def test_without_a_log_the_new_version_replaces_the_old():
-    alerts = Alerts([alert(hs_code="61"), alert(hs_code="62")])
-    assert values(alerts)["matching"] == 0.0
+    assert values(Alerts([alert(hs_code="61"), alert(hs_code="62")]))["matching"] == 0, "the last of a table"
 
 
 def test_several_alerts_are_counted_and_the_newest_is_dated():
-    alerts = Alerts(
-        [
-            alert("A1", hs_code="61", issued_at=day(-10)),
-            alert("A2", departure_country="GB", sender_name="Orchid Trading", issued_at=day(-1.5)),
-            alert("A3", hs_code="84"),
-        ]
-    )
-    got = values(alerts)
-    assert got["matching"] == 2.0
-    assert got["days_since_issued"] == 1.5
+    far, near = {"hs_code": "61", "issued_at": day(-10)}, {"departure_country": "GB", "issued_at": day(-1.5)}
+    other = alert("A3", hs_code="84")
+    got = values(Alerts([alert("A1", **far), alert("A2", **near, sender_name="Orchid Trading"), other]))
+    assert (got["matching"], got["days_since_issued"], got["closeness"]) == (2.0, 1.5, 2.0)
     assert (got["party"], got["goods"], got["route"]) == (1.0, 1.0, 1.0)
-    assert got["closeness"] == 2.0
-
-
-@pytest.mark.parametrize(
-    ("pattern", "kind"),
-    [({"sender_name": "Orchid Trading"}, "party"), ({"hs_code": "61"}, "goods"), ({"route": "LHR"}, "route")],
-)
-def test_the_kind_of_pattern_is_told(pattern, kind):
-    got = values(Alerts([alert(**pattern)]))
-    assert [name for name in ("party", "goods", "route") if got[name]] == [kind]
-
-
-def test_without_a_match_there_is_no_date():
-    assert isnan(values(Alerts([alert(hs_code="84")]))["days_since_issued"])
+    assert isnan(values(Alerts([other]))["days_since_issued"])
+    kinds = {
+        "party": {"sender_name": "Orchid Trading"},
+        "goods": {"hs_code": "61"},
+        "route": {"route": "LHR"},
+    }
+    for kind, pattern in kinds.items():
+        got = values(Alerts([alert(**pattern)]))
+        assert [name for name in kinds if got[name]] == [kind]
 
 
 def test_a_pattern_of_many_stars_is_matched_in_bounded_time():

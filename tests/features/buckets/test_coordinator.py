@@ -12,9 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.joined_tables import join_history
-from support.memory_store import MemoryStore
-from support.ordered_world import simulate_ordered
+from support.feature_worlds import MemoryStore, join_history, simulate_ordered
 
 from consignments.errors import BadInput, FileFault, ServiceFault
 from consignments.validation import to_frame

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.goods.character_folding import build_fold_table, fold_character, fold_text
-from features.goods.kernels import CODE_MASK, DROPPED, KIND_AT, KIND_MASK, SEVERAL, SYMBOL_AT, SYMBOL_MASK
+from features.goods.character_folding import fold_text
+from features.goods.kernels import CODE_MASK
 from features.goods.texts import encode_text
 
 ANY_CHARACTER = st.characters(exclude_categories=())
@@ -38,31 +38,6 @@ def folded(text: str) -> str:
 )
 def test_a_disguise_is_read_as_what_it_looks_like(written: str, read: str) -> None:
     assert folded(written) == read
-
-
-@given(ANY_CHARACTER)
-def test_the_table_says_of_every_character_what_it_stands_for(char: str) -> None:
-    stood = [part for part, _ in fold_character(char)]
-    assert len(stood) <= 4
-    if ord(char) < 0x20000:
-        assert _in_table(char) == stood
-
-
-def _in_table(char: str) -> list[str]:
-    table = build_fold_table()
-    entry = int(table[ord(char)])
-    if not entry & SEVERAL:
-        return [] if entry >> KIND_AT & KIND_MASK == DROPPED else [chr(entry & CODE_MASK)]
-    first = entry & ((1 << SYMBOL_AT) - 1)
-    return [chr(int(part) & CODE_MASK) for part in table[first : first + (entry >> SYMBOL_AT & KIND_MASK)]]
-
-
-def test_digits_share_the_symbol_of_the_letter_they_stand_for() -> None:
-    symbols = {char: fold_text(char)[0] >> SYMBOL_AT & SYMBOL_MASK for char in "0o1il3e4a5s7t8b269"}
-    assert len(set(symbols.values())) == 10
-    assert all(
-        symbols[one] == symbols[other] for one, other in ("0o", "1i", "il", "3e", "4a", "5s", "7t", "8b")
-    )
 
 
 @given(st.text(ANY_CHARACTER))

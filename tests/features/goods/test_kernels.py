@@ -107,14 +107,6 @@ def test_the_text_score_is_the_sum_over_distinct_buckets(text: str) -> None:
     assert score_text(encode_text(text), load_goods_tables(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
 
 
-@settings(max_examples=30)
-@given(st.text(st.characters(exclude_categories=()), min_size=3000, max_size=4000))
-def test_a_long_text_of_anything_is_read_safely(text: str) -> None:
-    values = read(text)
-    assert values["described"] == 1
-    assert values["characters"] <= MAX_CHARACTERS
-
-
 @pytest.mark.parametrize("char", ["a", "ﷺ", "½", "|", " ", "\ud800", "\U0010ffff", "9-", "'", "粉", "\u0301"])
 def test_a_text_at_its_longest_is_read_safely(char: str) -> None:
     assert read(char * 4 * MAX_CHARACTERS)["described"] == 1

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.feature_worlds import MemoryStore
 from support.history_oracle import Arrival, Outcome
 from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outcomes_of, process_table, worlds
-from support.memory_store import MemoryStore
 
 from consignments.errors import BadInput
 from consignments.timestamps import US_PER_DAY

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.examples import make_consignment
+from support.link_examples import make_anonymous
 
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame
@@ -20,7 +21,8 @@ from features.normalization.normal_forms import (
     get_goods_text,
     normalize_consignment,
 )
-from features.normalization.phones import normalize_phone
+from features.normalization.phones import CALLING_CODES, PLANS, check_phone, normalize_phone
+from features.normalization.romanization import romanize
 from features.streams import list_declared_texts
 
 FORMS = {
@@ -29,7 +31,7 @@ FORMS = {
     "phone": normalize_phone,
     "email": normalize_email,
 }
-FORMS |= {"hs": clean_hs}
+FORMS |= {"hs": clean_hs, "latin": romanize}
 CASES = (Path(__file__).parents[2] / "data" / "normal_forms.jsonl").read_text(encoding="utf-8").splitlines()
 
 
@@ -43,10 +45,6 @@ def test_spellings_of_one_thing_are_one_form_and_near_misses_stay_apart(line):
     assert forms[0] == case.get("form", forms[0] or None)
 
 
-def test_a_name_of_nothing_but_a_legal_form_is_still_a_name():
-    assert normalize_name("Ltd") != ""
-
-
 def test_goods_text_keeps_spelling_and_tells_each_description_once():
     c = make_consignment(items=(Item(description="Red Tea"), Item(description="cotton t-shirts"), Item()))
     assert get_goods_text(c) == "cotton t-shirts | Red Tea"
@@ -58,24 +56,39 @@ def test_reasons_quote_of_a_table_what_they_quote_of_a_record():
     records = [tea, make_consignment(description=None, route=None, hs_code="6109 10")]
     declared = list_declared_texts(build_frame(records, Consignment))
     assert declared == [get_declared_texts(c) for c in records]
-    assert [(each.goods, each.hs) for each in declared] == [
-        ("cotton t-shirts | Red Tea", "090240"),
-        ("", "610910"),
-    ]
-
-
-def test_the_hs_code_of_the_first_item_stands_in_for_a_missing_one():
-    c = make_consignment(hs_code=None, items=(Item(), Item(hs_code="0902.40")))
-    assert normalize_consignment(c).hs == "090240"
+    found = [(each.goods, each.hs) for each in declared]
+    assert found == [("cotton t-shirts | Red Tea", "090240"), ("", "610910")]
 
 
 def test_missing_fields_give_empty_forms():
-    gone = {
-        f"{side}_{part}": None
-        for side in ("sender", "consignee")
-        for part in ("name", "address", "phone", "email")
-    }
-    assert set(normalize_consignment(make_consignment(**gone, hs_code=None, description=None))) == {""}
+    gone = make_anonymous("A", hs_code=None, description=None)
+    assert set(normalize_consignment(gone)) == {""}
+
+
+@pytest.mark.parametrize(
+    ("phone", "country", "implausible", "foreign"),
+    [
+        ("010-5550-1234", "KR", False, False),
+        ("+44 20 7946 0018", "KR", False, True),
+        ("+1 416 555 0134", "US", False, False),  # Canada shares its code
+        ("020 7946 001", "GB", False, False),
+        ("020 7946", "GB", True, False),
+        ("010-0000-0000", "KR", True, False),
+        ("010-1234-5678", "KR", True, False),
+        ("+82 10 5550 1234 5678 9012", "KR", True, False),
+        ("12", "", True, False),
+        ("5550134", "", False, False),
+        ("n/a", "KR", True, False),
+    ],
+)
+def test_a_telephone_number_is_doubted_if_it_cannot_be_right(phone, country, implausible, foreign):
+    assert check_phone(normalize_phone(phone, country), country) == (implausible, foreign)
+
+
+def test_every_plan_of_telephone_numbers_can_be_dialled_and_no_calling_code_begins_another():
+    assert all(0 < plan.shortest <= plan.longest <= 15 for plan in PLANS.values())
+    pairs = ((one, other) for one in CALLING_CODES for other in CALLING_CODES if one != other)
+    assert [one for one, other in pairs if other.startswith(one)] == []
 
 
 ODD = st.text(max_size=40) | st.text("aloft roadgu strnum0123456789-./# ,호동", max_size=40)

@@ -3,11 +3,8 @@
 Air cargo is written as Cargo-XML and as ONE Record, its houses as Cargo-IMP too; post is written in the flat postal schema.
 """
 
-import tomllib
 import zipfile
 from collections.abc import Callable, Iterable
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from consignments.errors import FileFault
@@ -29,13 +26,6 @@ FORMATS: dict[str, tuple[Callable[[Consignment], bool], MessageWriter]] = {
     "postal": (lambda c: c.channel == "postal", write_postal),
 }
 """Which consignments each format is for, and what writes it."""
-
-
-@cache
-def load_not_carried() -> dict[str, dict[str, str]]:
-    """Load the columns that each format cannot carry, with the reason."""
-    text = files("training.simulation.messages").joinpath("not_carried.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
 
 
 def write_archives(consignments: Iterable[Consignment], folder: Path) -> dict[str, int]:

@@ -107,27 +107,26 @@ def test_context_words_for_identifier_and_type_are_understood() -> None:
     assert given(house_of(encode(aliased)).fields) == EXPECTED
 
 
-@pytest.mark.parametrize("value", [10, "10", 10.0, {"@type": "xsd:double", "@value": "10.0"}])
-def test_numbers_read_alike_bare_typed_and_as_text(value: Any) -> None:
+@pytest.mark.parametrize(
+    ("weight", "found", "quality"),
+    [
+        *(({"cargo:numericalValue": value}, 4.5359237, ()) for value in ("10", 10.0, {"@type": "xsd:double", "@value": "10.0"})),
+        ({"cargo:numericalValue": "ten"}, None, ("number_malformed",)),
+        ({"cargo:unit": None}, 10.0, ("unit_doubtful",)),
+    ],
+)  # fmt: skip
+def test_numbers_read_alike_bare_typed_and_as_text_and_others_have_a_code(
+    weight: dict[str, Any], found: float | None, quality: tuple[str, ...]
+) -> None:
     document = json.loads(encode(HOUSE))
-    document["cargo:shipment"]["cargo:totalGrossWeight"]["cargo:numericalValue"] = value
-    assert house_of(encode(document)).fields["gross_weight_kg"] == 4.5359237
+    document["cargo:shipment"]["cargo:totalGrossWeight"].update(weight)
+    house = house_of(encode(document))
+    assert (house.fields.get("gross_weight_kg"), house.quality) == (found, quality)
 
 
-@pytest.mark.parametrize("value", ["174,5", -1, "1e999", "ten"])
-def test_a_weight_that_is_no_number_is_left_out_with_a_code(value: Any) -> None:
-    document = json.loads(encode(HOUSE))
-    document["cargo:shipment"]["cargo:totalGrossWeight"]["cargo:numericalValue"] = value
-    found = house_of(encode(document))
-    assert "gross_weight_kg" not in found.fields
-    assert "number_malformed" in found.quality
-
-
-def test_a_weight_without_a_unit_is_kilograms_in_doubt() -> None:
-    document = json.loads(encode(HOUSE))
-    del document["cargo:shipment"]["cargo:totalGrossWeight"]["cargo:unit"]
-    found = house_of(encode(document))
-    assert (found.fields["gross_weight_kg"], found.quality) == (10.0, ("unit_doubtful",))
+def test_pieces_counted_otherwise_than_listed_are_in_doubt() -> None:
+    house = house_of(encode(HOUSE | {"cargo:waybillLineItems": [{"cargo:pieceCountForRate": 5}]}))
+    assert (house.fields["pieces"], house.quality) == (5.0, ("piece_count_mismatch",))
 
 
 LINKED = [
@@ -156,40 +155,38 @@ LINKED_FIELDS = {
 }
 
 
-def test_objects_are_linked_over_the_documents_of_a_run_in_any_order() -> None:
+def test_objects_are_linked_in_any_order_and_a_link_that_leads_nowhere_is_a_code() -> None:
     for documents in (LINKED, LINKED[::-1]):
         ((source, found),) = link(*documents)
         assert given(found.fields) == LINKED_FIELDS
         assert (found.level, found.quality) == ("direct", ())
         assert source == f"{documents.index(LINKED[0])}.json"
+    graph = encode({"@context": {"cargo": CARGO}, "@graph": LINKED})
+    assert given(declaration(read_one_record, graph).fields) == LINKED_FIELDS
+    ((_, partial),) = link(*LINKED[:4], *LINKED[5:])
+    assert (partial.quality, "hs_code" in partial.fields) == (("link_unresolved",), False)
+    assert partial.fields["gross_weight_kg"] == 40.0
 
 
-def test_a_graph_of_one_document_links_its_objects() -> None:
-    assert (
-        given(declaration(read_one_record, encode({"@context": {"cargo": CARGO}, "@graph": LINKED})).fields)
-        == LINKED_FIELDS
-    )
+def node(name: str, kind: str, **fields: Any) -> dict[str, Any]:
+    return {"@id": BASE + name, "@type": kind} | fields
 
 
-def test_a_link_that_leads_nowhere_is_a_code_and_the_rest_is_read() -> None:
-    ((_, found),) = link(*LINKED[:4], *LINKED[5:])
-    assert found.quality == ("link_unresolved",)
-    assert found.fields["gross_weight_kg"] == 40.0
-    assert "hs_code" not in found.fields
+def to(*names: str) -> list[dict[str, str]]:
+    """Return links to objects."""
+    return [{"@id": BASE + name} for name in names]
+
+
+DIRECT = {"waybillPrefix": "180", "waybillNumber": "12345675", "waybillType": "DIRECT"}
+TEA = {"goodsDescription": "tea"}
 
 
 def test_a_master_adds_its_route_and_its_houses_stand_under_it() -> None:
-    house = {
-        "@id": BASE + "h",
-        "@type": "Waybill",
-        "waybillNumber": "H1",
-        "shipment": {"goodsDescription": "tea"},
-    }
-    master = {
-        "@type": "Waybill", "@id": BASE + "m", "waybillPrefix": "180", "waybillNumber": "180-12345675", "waybillType": {"@id": "cargo:MASTER"},
-        "houseWaybills": [{"@id": BASE + "h"}], "departureLocation": {"locationCodes": "PVG"}, "arrivalLocation": {"locationCodes": "ICN"},
-        "shipment": {"goodsDescription": "CONSOLIDATION"},
-    }  # fmt: skip
+    house = node("h", "Waybill", waybillNumber="H1", shipment=TEA)
+    master = node(
+        "m", "Waybill", waybillPrefix="180", waybillNumber="180-12345675", waybillType={"@id": "cargo:MASTER"}, houseWaybills=to("h"),
+        departureLocation={"locationCodes": "PVG"}, arrivalLocation={"locationCodes": "ICN"}, shipment={"goodsDescription": "CONSOLIDATION"},
+    )  # fmt: skip
     (_, details), (_, found) = link(house, master)
     assert isinstance(details, MasterDetails)
     assert details.number == "180-12345675"
@@ -197,95 +194,52 @@ def test_a_master_adds_its_route_and_its_houses_stand_under_it() -> None:
     assert details.declaration is not None
     assert details.declaration.level == "master"
     assert (found.level, found.fields["consignment_id"]) == ("house", "180-12345675/H1")
-
-
-def test_a_stub_of_a_master_declares_nothing_of_its_own() -> None:
     (stub,) = masters(read_one_record, encode(HOUSE))
     assert (stub.number, stub.fields, stub.declaration) == ("180-12345675", {}, None)
 
 
 def test_a_direct_waybill_that_says_consolidation_is_in_doubt() -> None:
-    document = {
-        "@type": "cargo:Waybill",
-        "waybillPrefix": "180",
-        "waybillNumber": "12345675",
-        "waybillType": "DIRECT",
-        "shipment": {"goodsDescription": "CONSOL AS PER LIST"},
-    }
-    assert declaration(read_one_record, encode(document)).quality == ("consolidation_undeclared",)
+    waybill = node("w", "cargo:Waybill", **DIRECT, shipment={"goodsDescription": "CONSOL AS PER LIST"})
+    assert declaration(read_one_record, encode(waybill)).quality == ("consolidation_undeclared",)
 
 
 def test_a_shipment_without_a_waybill_has_an_identifier_of_its_content() -> None:
     shipment = {
-        "@context": {"cargo": CARGO},
         "@type": "cargo:Shipment",
         "cargo:goodsDescription": "printed leaflets",
-        "cargo:pieces": [{"@id": BASE + "p"}],
+        "cargo:pieces": to("p"),
     }
-    found = declaration(read_one_record, encode(shipment))
+    found = declaration(read_one_record, encode({"@context": {"cargo": CARGO}} | shipment))
     assert found.fields["consignment_id"].startswith("unidentified:")
     assert (found.fields["description"], found.fields["pieces"]) == ("printed leaflets", 1.0)
     assert found.quality == ("identifier_missing", "link_unresolved")
 
 
-def test_pieces_counted_otherwise_than_listed_are_in_doubt() -> None:
-    document = json.loads(encode(HOUSE))
-    document["cargo:waybillLineItems"] = [{"cargo:pieceCountForRate": 5}]
-    found = house_of(encode(document))
-    assert (found.fields["pieces"], found.quality) == (5.0, ("piece_count_mismatch",))
-
-
 @pytest.mark.parametrize("kind", ["Company", "Piece", "LogisticsEvent", "CustomsInformation"])
 def test_objects_without_goods_are_named_and_ignored(kind: str) -> None:
-    (found,) = read(
-        read_one_record, encode({"@context": {"cargo": CARGO}, "@type": f"cargo:{kind}", "cargo:name": "x"})
-    )
+    document = {"@context": {"cargo": CARGO}, "@type": f"cargo:{kind}", "cargo:name": "x"}
+    (found,) = read(read_one_record, encode(document))
     assert found == Ignored(f"ONE Record {kind.lower()}", "no waybill, shipment or goods in it")
 
 
 def test_circles_of_links_end() -> None:
-    piece = {
-        "@id": BASE + "p",
-        "@type": "Piece",
-        "containedPieces": [{"@id": BASE + "p"}],
-        "ofShipment": {"@id": BASE + "s"},
-        "goodsDescription": "tea",
-    }
-    shipment = {
-        "@id": BASE + "s",
-        "@type": "Shipment",
-        "pieces": [{"@id": BASE + "p"}],
-        "waybill": {"@id": BASE + "w"},
-    }
-    waybill = {
-        "@id": BASE + "w",
-        "@type": "Waybill",
-        "masterWaybill": {"@id": BASE + "w"},
-        "houseWaybills": [{"@id": BASE + "w"}],
-        "waybillNumber": "180-12345675",
-    }
-    found = [parsed for _, parsed in link(piece, shipment, waybill)]
-    assert len(found) == 1
+    piece = node("p", "Piece", containedPieces=to("p"), ofShipment=to("s")[0], **TEA)
+    shipment = node("s", "Shipment", pieces=to("p"), waybill=to("w")[0])
+    waybill = node(
+        "w", "Waybill", masterWaybill=to("w")[0], houseWaybills=to("w"), waybillNumber="180-12345675"
+    )
+    assert len(link(piece, shipment, waybill)) == 1
 
 
-def test_pieces_that_all_link_to_all_are_read_once_each() -> None:
-    links = [{"@id": f"{BASE}{number}"} for number in range(100)]
-    pieces = [
-        {**link, "@type": "Piece", "goodsDescription": "tea", "containedPieces": links} for link in links
-    ]
-    shipment = {"@id": BASE + "s", "@type": "Shipment", "pieces": links, "goodsDescription": "tea"}
-    (found,) = [parsed for _, parsed in link(*pieces, shipment)]  # 100**6 lines of goods without a bound
-    assert isinstance(found, Declaration)
+def test_pieces_that_link_to_each_other_are_read_once_each() -> None:
+    names = [str(number) for number in range(100)]
+    pieces = [node(name, "Piece", containedPieces=to(*names), **TEA) for name in names]
+    # 100**6 lines of goods without a bound
+    ((_, found),) = link(*pieces, node("s", "Shipment", pieces=to(*names), **TEA))
     assert sum(item["quantity"] for item in found.fields["items"]) <= 100
-
-
-def test_a_piece_that_stands_in_another_and_in_the_shipment_is_one_line() -> None:
-    inner = {"@id": BASE + "i", "@type": "Piece", "goodsDescription": "tea"}
-    outer = {"@id": BASE + "o", "@type": "Piece", "containedPieces": [{"@id": BASE + "i"}]}
-    for order in (("i", "o"), ("o", "i")):
-        links = [{"@id": BASE + name} for name in order]
-        (found,) = [parsed for _, parsed in link(inner, outer, {"@type": "Shipment", "pieces": links})]
-        assert isinstance(found, Declaration)
+    inner, outer = node("i", "Piece", **TEA), node("o", "Piece", containedPieces=to("i"))
+    for order in ("io", "oi"):
+        ((_, found),) = link(inner, outer, {"@type": "Shipment", "pieces": to(*order)})
         assert [(item["description"], item["quantity"]) for item in found.fields["items"]] == [("tea", 1.0)]
 
 

@@ -7,6 +7,9 @@ from consignments.errors import BadSetting, MessageFault
 from consignments.messages.kinds import find_tested_kind
 from consignments.messages.post.edifact import find_message_type, read_interchange, split_segments
 
+ENVELOPE = (
+    b"<Envelope><Header>" + b"<Token>0</Token>" * 2_000 + b"</Header><Body>%s</Body></Envelope>"
+)  # 32 kB
 WCO = b'<md:MetaData xmlns:md="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"><Declaration/></md:MetaData>'
 
 
@@ -27,16 +30,14 @@ WCO = b'<md:MetaData xmlns:md="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"><De
         (b"FWB/16\r\n057-51987552PVGICN/T1K2", None),
         (b'{"consignments": []}', None),
         (b"", None),
+        (b"\xef\xbb\xbf" + load("ics2_f43.xml"), "ICS2"),
+        (load("predes.json").decode().encode("utf-16"), "postal"),
+        (ENVELOPE % load("ics2_f43.xml").partition(b"?>")[2], "ICS2"),
     ],
 )
 def test_a_message_is_detected_by_its_content(content: bytes, name: str | None) -> None:
     found = find_tested_kind(content[:65_536])
     assert (found.name if found else None) == name
-
-
-def test_byte_order_marks_do_not_hide_a_message() -> None:
-    assert find_tested_kind(b"\xef\xbb\xbf" + load("ics2_f43.xml")) is not None
-    assert find_tested_kind(load("predes.json").decode().encode("utf-16")) is not None
 
 
 @pytest.mark.parametrize(
@@ -83,16 +84,5 @@ def test_segments_group_under_their_leaders() -> None:
 def test_what_is_no_interchange_is_a_fault(content: bytes, what: str) -> None:
     with pytest.raises(MessageFault, match=what):
         list(read_interchange(content))
-
-
-def test_a_bad_segment_map_is_refused() -> None:
     with pytest.raises(BadSetting, match="group, until or types"):
         list(read_interchange(b"UNH+1'", {"groups": "GID"}))
-
-
-def test_a_format_is_found_behind_a_long_envelope() -> None:
-    envelope = b"<Envelope><Header>" + b"<Token>0</Token>" * 2_000 + b"</Header><Body>"  # 32 kB
-    data_set = load("ics2_f43.xml").partition(b"?>")[2]
-    found = find_tested_kind(envelope + data_set + b"</Body></Envelope>")
-    assert found is not None
-    assert found.name == "ICS2"

@@ -1,15 +1,15 @@
 """What the simulated world sends, written as messages and read again, is what it sent, apart from what a format cannot carry."""
 
+import tomllib
 from collections.abc import Callable
 
 import msgspec
 import pytest
-from support.messages import read_all
+from support.messages import ROOT, read_all
 
 from consignments.messages.linking import ROUTE_JOINT
 from consignments.records import Consignment
 from consignments.tables import check_frame, to_consignments
-from training.simulation.messages.archives import load_not_carried
 from training.simulation.messages.cargo_imp import TERMS, to_imp_text, write_fhl
 from training.simulation.messages.cargo_xml import INDICATORS, write_cargo_xml
 from training.simulation.messages.customs_codes import NATURE_CODES, PAYMENT_CODES, SERVICE_CODES
@@ -17,6 +17,7 @@ from training.simulation.messages.one_record import write_one_record
 from training.simulation.messages.postal import write_postal
 from training.simulation.operation import simulate
 
+NOT_CARRIED = tomllib.loads((ROOT / "tests" / "data" / "not_carried.toml").read_text())
 READ_ONLY = {"issued_at", "level", "quality"}
 """What the reader adds."""
 TEXTS = {
@@ -48,7 +49,7 @@ def test_cargo_xml_gives_back_what_it_carries(sent: list[Consignment]) -> None:
     assert {bool(c.master_id) for c in cargo} == {True, False}
     for c in cargo:
         found = read_back(c, write_cargo_xml(c))
-        skipped = set(load_not_carried()["cargo_xml"])
+        skipped = set(NOT_CARRIED["cargo_xml"])
         compare(c, found, skipped)
         if c.service in SERVICE_CODES:
             assert found.service == c.service
@@ -78,7 +79,7 @@ def test_cargo_imp_gives_back_what_it_carries_in_its_characters(sent: list[Consi
             assert told == to_imp_text(getattr(c, name) or "")[: len(told)]
         for name in ("sender_email", "consignee_email"):
             assert getattr(found, name) == ((getattr(c, name) or "").upper() or None)
-        compare(c, found, {*TEXTS, *load_not_carried()["cargo_imp"], "sender_address", "consignee_address", "sender_email",
+        compare(c, found, {*TEXTS, *NOT_CARRIED["cargo_imp"], "sender_address", "consignee_address", "sender_email",
                            "consignee_email", "consignment_id", "account_id", "hs_code"})  # fmt: skip
         assert found.consignment_id == c.consignment_id.upper()
         if c.route:
@@ -91,8 +92,8 @@ def test_cargo_imp_gives_back_what_it_carries_in_its_characters(sent: list[Consi
 @pytest.mark.parametrize(
     ("write", "channel", "not_carried"),
     [
-        (write_one_record, "air_cargo", load_not_carried()["one_record"]),
-        (write_postal, "postal", load_not_carried()["postal"]),
+        (write_one_record, "air_cargo", NOT_CARRIED["one_record"]),
+        (write_postal, "postal", NOT_CARRIED["postal"]),
     ],
 )
 def test_other_formats_give_back_what_they_carry(
