@@ -152,14 +152,14 @@ def read_names() -> list[str]:
 
 
 def compute_answers(
-    pipeline: Pipeline, sources: Sequence[Consignment], names: Sequence[str]
+    pipeline: Pipeline, sources: Sequence[Consignment], names: Sequence[str], every: int = 1
 ) -> FrozenAnswers:
-    """Compute the answers with the code of today, of some features and of all keys and forms."""
+    """Compute the answers with the code of today, of some features and of all keys and forms; of each so many groups of rows one."""
     rows = list(mix_rows(sources))
     digests, shown = np.zeros((len(rows), len(PARTS)), np.uint16), []
     places = [pipeline.spec.get_column(name) for name in names]
     parts = [[at for at, name in enumerate(names) if name.startswith(f"{part}.")] for part in PARTS[:-2]]
-    for begin in range(0, len(rows), GROUP_ROWS):
+    for begin in range(0, len(rows), GROUP_ROWS * every):
         group = rows[begin : begin + GROUP_ROWS]
         X = np.full((len(group), pipeline.history_at), -9, np.float32)
         keys = np.zeros((2, len(group), len(pipeline.kinds)), np.uint64)

@@ -2,18 +2,17 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from support.registered_model import make_past_consignments, register_small_model
+from support.verbs import succeed
 
 from consignments.errors import BadInput, NpsriskError, ServiceFault
 from consignments.files.table_writers import write_table
 from features.buckets.cluster import DaskRunner, connect
-from npsrisk import main
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
 dask = pytest.importorskip("dask")
@@ -25,10 +24,6 @@ def runner() -> Iterator[DaskRunner]:
         yield made
 
 
-def list_pids(runner: DaskRunner) -> list[int]:
-    return list(runner.client.run(os.getpid).values())
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("cluster")
@@ -38,34 +33,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize(
-    ("verb", "options"),
-    [("score", ("--model", "1", "--without-history", "--reasons", "2")), ("features", ())],
-)
+@pytest.mark.parametrize("verb", ["score --model 1 --without-history --reasons 2", "features"])
 def test_a_result_of_two_workers_has_the_bytes_of_one_machine(
-    runner: DaskRunner,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    verb: str,
-    options: tuple[str, ...],
+    runner: DaskRunner, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     monkeypatch.setattr("features.buckets.coordinator.PARTITION_ROWS", 20)
-
-    def run(name: str, *more: str) -> Result:
-        words = ["--consignments", str(folder / "past.parquet"), "--out", str(tmp_path / name)]
-        return CliRunner().invoke(main, [verb, *words, *options, *more])
-
-    for name, more in (("one.parquet", ()), ("two.parquet", ("--dask", runner.client.scheduler.address))):
-        done = run(name, *more)
-        assert done.exit_code == 0, done.output
+    for name, more in (("one", ""), ("two", f"--dask {runner.client.scheduler.address}")):
+        words = f"{verb} --consignments {folder}/past.parquet --out {tmp_path}/{name}.parquet {more}"
+        succeed(words, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     assert not list(tmp_path.glob(".*")), "the working folder is removed"
 
 
-def square(number: int) -> int:
-    return number * number
+def fail_on_a_full_disk(number: int) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def end_worker(number: int) -> None:
@@ -73,33 +54,38 @@ def end_worker(number: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fail(number: int) -> None:
-    raise BadInput("a fault of the task", where=f"row {number}")
-
-
-def test_results_come_in_order_and_a_killed_worker_costs_only_its_tasks(runner: DaskRunner) -> None:
-    results = runner.map("square", square, [(number,) for number in range(40)])
-    read = [next(results) for _ in range(5)]
-    os.kill(list_pids(runner)[0], signal.SIGKILL)
-    assert [*read, *results] == [number * number for number in range(40)]
-
-
 def add(shared: int, number: int) -> int:
     return shared + number
 
 
-def test_a_shared_value_survives_the_loss_of_all_workers(runner: DaskRunner) -> None:
+def fail(number: int) -> None:
+    raise BadInput("a fault of the task", where=f"row {number}")
+
+
+@pytest.mark.parametrize("killed", [1, 2], ids=["one", "all"])
+def test_results_come_in_order_and_with_what_tasks_share_also_if_workers_are_killed(
+    runner: DaskRunner, killed: int
+) -> None:
     shared = runner.share(40)
     results = runner.map("add", add, [(shared, number) for number in range(20)])
     read = [next(results) for _ in range(5)]
-    for pid in list_pids(runner):
+    for pid in list(runner.client.run(os.getpid).values())[:killed]:
         os.kill(pid, signal.SIGKILL)
     assert [*read, *results] == list(range(40, 60))
 
 
-def test_an_error_of_a_task_is_that_of_one_machine(runner: DaskRunner) -> None:
-    with pytest.raises(BadInput, match="row 0: a fault of the task"):
-        list(runner.map("fail", fail, [(0,)]))
+@pytest.mark.parametrize(
+    ("work", "kind", "told"),
+    [
+        (fail, BadInput, "row 0: a fault of the task"),
+        (fail_on_a_full_disk, ServiceFault, r"a task cannot read or write a file.*No space left on device"),
+    ],
+)
+def test_an_error_of_a_task_is_that_of_one_machine(
+    runner: DaskRunner, work: Callable[[int], None], kind: type[NpsriskError], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        list(runner.map("fail", work, [(0,)]))
 
 
 @pytest.mark.slow
@@ -166,16 +152,7 @@ class FailingClient:
 def test_errors_of_the_system_name_their_cause(error: Exception, status: str, told: str) -> None:
     runner = DaskRunner(FailingClient(FailedTask(error, status)), "tcp://a")
     with pytest.raises(ServiceFault, match=told):
-        list(runner.map("rows", square, [(1,)]))
-
-
-def fail_on_a_full_disk(number: int) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def test_a_full_disk_of_a_worker_is_named(runner: DaskRunner) -> None:
-    with pytest.raises(ServiceFault, match=r"a task cannot read or write a file.*No space left on device"):
-        list(runner.map("full", fail_on_a_full_disk, [(0,)]))
+        list(runner.map("rows", fail, [(1,)]))
 
 
 def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -46,8 +47,9 @@ class SerialRunner:
 
 @pytest.fixture(autouse=True)
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan of history is applied in slices that end within partitions."""
+    """The plan of history is applied in slices that end within partitions, and a state has several segments."""
     monkeypatch.setattr("features.buckets.plan.SLICE_STEPS", 37)
+    monkeypatch.setattr("features.history.kept_state.SEGMENT_ROWS", 30)
 
 
 @pytest.fixture(scope="module")
@@ -75,33 +77,19 @@ def keep(chunk: FeatureChunk) -> FeatureChunk:
 
 
 def compute(
-    inputs: FeatureInputs,
-    folder: Path,
-    rows: int = PARTITION_ROWS,
-    buckets: int | None = None,
-    wanted: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    inputs: FeatureInputs, folder: Path, rows: int = PARTITION_ROWS, runner: Any = None, **options: Any
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Compute features in buckets, and return them with the identifiers of their rows."""
     with create_work_folder(folder / "out") as work:
-        chunks = list(
-            stream_buckets(
-                inputs,
-                PARAMETERS,
-                keep,
-                SerialRunner(),
-                work,
-                wanted=wanted,
-                partition_rows=rows,
-                buckets=buckets,
-            )
-        )
+        given = {"partition_rows": rows} | options
+        chunks = list(stream_buckets(inputs, PARAMETERS, keep, runner or SerialRunner(), work, **given))
     assert not list(folder.glob(".out*"))
-    return np.concatenate([chunk.X for chunk in chunks]), pd.concat(
-        [to_frame(chunk.context) for chunk in chunks]
-    )
+    names = pd.concat([to_frame(chunk.context)["consignment_id"] for chunk in chunks])
+    return np.concatenate([chunk.X for chunk in chunks]), names.tolist()
 
 
 @settings(
-    max_examples=5, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(30, 400), st.integers(1, 4), st.integers(0, 299), st.integers(1, 3))
 def test_partitions_and_buckets_of_any_number_are_the_whole_table(
@@ -111,9 +99,9 @@ def test_partitions_and_buckets_of_any_number_are_the_whole_table(
     expected = compute_feature_matrix(tables, PARAMETERS).X
     number = np.arange(len(expected))
     wanted = (number >= first_row) & (number % every == 0)
-    X, frame = compute(inputs, tmp_path, rows, buckets, wanted)
+    X, names = compute(inputs, tmp_path, rows, buckets=buckets, wanted=wanted)
     assert X.tobytes() == expected[wanted].tobytes()
-    assert frame["consignment_id"].tolist() == tables.consignments["consignment_id"][wanted].tolist()
+    assert names == tables.consignments["consignment_id"][wanted].tolist()
 
 
 def test_a_log_with_amendments_and_a_history_has_the_same_bits(logged: Tables, tmp_path: Path) -> None:
@@ -123,7 +111,7 @@ def test_a_log_with_amendments_and_a_history_has_the_same_bits(logged: Tables, t
     as_of = pd.Timestamp("2024-01-17T00:00:00Z")
     whole, kept = join_history(mine, past)
     expected = compute_feature_matrix(whole, PARAMETERS, keep=kept, as_of=as_of).X
-    X, _ = compute(FeatureInputs.from_tables(mine, past, as_of), tmp_path, 50, 3)
+    X, _ = compute(FeatureInputs.from_tables(mine, past, as_of), tmp_path, 50, buckets=3)
     assert X.tobytes() == expected.tobytes()
 
 
@@ -136,7 +124,7 @@ def run_batch(
     if folder is None:
         X = np.concatenate([chunk.X for chunk in stream_features(inputs, PARAMETERS, piece_rows=40)])
     else:
-        X, _ = compute(inputs, folder, 30 + seed % 50, 1 + seed % 4)
+        X, _ = compute(inputs, folder, 30 + seed % 50, buckets=1 + seed % 4)
     return X, run.state
 
 
@@ -148,20 +136,13 @@ def list_bytes(state: KeptState) -> list[bytes]:
 
 
 @settings(
-    max_examples=5, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, 1000), st.sampled_from([0, 1, 400]), st.booleans())
 def test_batches_from_a_state_leave_the_bytes_of_one_pass(
-    tables: Tables,
-    logged: Tables,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    seed: int,
-    gap_days: int,
-    sequenced: bool,
+    tables: Tables, logged: Tables, tmp_path: Path, seed: int, gap_days: int, sequenced: bool
 ) -> None:
     """Amendments, cancellations and results of earlier batches, results that wait, and keys that are forgotten after a year."""
-    monkeypatch.setattr("features.history.kept_state.SEGMENT_ROWS", 30)
     whole = logged if sequenced else tables
     assert whole.outcomes is not None
     random = np.random.default_rng(seed)
@@ -177,13 +158,13 @@ def test_batches_from_a_state_leave_the_bytes_of_one_pass(
         outcomes = whole.outcomes[random.integers(0, 4, len(whole.outcomes)) <= number].reset_index(drop=True)
         past = rows.iloc[:10] if number == 0 else None
         given = replace(whole, consignments=rows.iloc[0 if past is None else 10 :], outcomes=outcomes)
-        results = [
+        (X, one), (other_X, other) = (
             run_batch(given, before, folder, past, seed)
             for before, folder in zip(states, (None, tmp_path), strict=True)
-        ]
-        assert results[0][0].tobytes() == results[1][0].tobytes()
-        assert list_bytes(results[0][1]) == list_bytes(results[1][1])
-        states = [state for _, state in results]
+        )
+        assert X.tobytes() == other_X.tobytes()
+        assert list_bytes(one) == list_bytes(other)
+        states = [one, other]
 
 
 def respell(logged: Tables, first: str, later: str) -> Tables:
@@ -196,11 +177,8 @@ def respell(logged: Tables, first: str, later: str) -> Tables:
     spelled = frame["consignment_id"].where(~mine, later)
     spelled[mine.idxmax()] = first
     results = outcomes["consignment_id"].where(outcomes["consignment_id"] != name, later)
-    return replace(
-        logged,
-        consignments=frame.assign(consignment_id=spelled),
-        outcomes=outcomes.assign(consignment_id=results),
-    )
+    frame, outcomes = frame.assign(consignment_id=spelled), outcomes.assign(consignment_id=results)
+    return replace(logged, consignments=frame, outcomes=outcomes)
 
 
 def test_an_amendment_in_another_spelling_has_the_bits_of_the_same_spelling(
@@ -209,14 +187,11 @@ def test_an_amendment_in_another_spelling_has_the_bits_of_the_same_spelling(
     same, other = (respell(logged, "RB123456785GB", name) for name in ("RB123456785GB", "rb 123 456 785 gb"))
     expected = compute_feature_matrix(same, PARAMETERS).X.tobytes()
     assert compute_feature_matrix(other, PARAMETERS).X.tobytes() == expected
-    apart = other.consignments["consignment_id"].where(
-        other.consignments["consignment_id"] != "rb 123 456 785 gb", "Z"
-    )
-    single = replace(other, consignments=other.consignments.assign(consignment_id=apart))
-    assert compute_feature_matrix(single, PARAMETERS).X.tobytes() != expected
+    apart = respell(logged, "RB123456785GB", "Z")
+    assert compute_feature_matrix(apart, PARAMETERS).X.tobytes() != expected
     inputs = FeatureInputs.from_tables(other)
     assert np.concatenate([each.X for each in stream_features(inputs, PARAMETERS)]).tobytes() == expected
-    assert compute(inputs, tmp_path, 50, 3)[0].tobytes() == expected
+    assert compute(inputs, tmp_path, 50, buckets=3)[0].tobytes() == expected
     repeatable = FeatureInputs.to_repeatable(other)  # as training reads it
     assert np.concatenate([each.X for each in stream_features(repeatable, PARAMETERS)]).tobytes() == expected
     cut = int(np.flatnonzero(other.consignments["consignment_id"].str.startswith("rb "))[0])
@@ -253,10 +228,8 @@ def test_a_finished_task_is_not_computed_again(
                 yield one if work is describe_partition and work(*each) == one else work(*each)
                 monkeypatch.undo()
 
-    expected = compute_feature_matrix(tables, PARAMETERS).X
-    with create_work_folder(tmp_path / "out") as work:
-        chunks = list(stream_buckets(FeatureInputs.from_tables(tables), PARAMETERS, keep, Twice(), work))
-    assert np.concatenate([chunk.X for chunk in chunks]).tobytes() == expected.tobytes()
+    X, _ = compute(FeatureInputs.from_tables(tables), tmp_path, runner=Twice())
+    assert X.tobytes() == compute_feature_matrix(tables, PARAMETERS).X.tobytes()
 
 
 def test_the_working_folder_of_a_killed_run_is_removed_and_a_file_is_left_alone(tmp_path: Path) -> None:

@@ -53,14 +53,9 @@ def test_another_file_is_not_taken_for_a_data_key(tmp_path: Path, change: dict[s
         load_data_key(path, create=True)
 
 
-def test_a_key_of_an_earlier_version_is_told_with_what_to_do(tmp_path: Path) -> None:
-    path = tmp_path / "data.key"
-    path.write_bytes(bytes(32))
+def test_a_key_of_an_earlier_version_and_a_place_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(32))
     with pytest.raises(BadSetting, match=r"earlier version.*export its log with npsrisk of commit 049ba582"):
-        load_data_key(path)
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+        load_data_key(tmp_path / "file")
     with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be created"):
         load_data_key(tmp_path / "file" / "data.key", create=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,22 +21,16 @@ from features.history.pseudonyms import Pseudonyms
 PSEUDONYMS = Pseudonyms(b"a key of the tests")
 
 
-def run(
-    before: KeptState | None, arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], piece_rows: int = 3
-):
+def run(before: KeptState | None, arrivals: Sequence[Arrival], outcomes: Sequence[Outcome]):
     """Return the readings of a batch, and the state after it."""
     run = StateRun(before, KINDS, PSEUDONYMS, MemoryStore())
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
-    fold = run.start_fold(arrivals_of(arrivals), outcomes_of(outcomes))
-    process_table(
-        fold,
-        run.history,
-        numbers([row.keys for row in arrivals]),
-        numbers([row.counterparts for row in arrivals]),
-        out,
-        np.arange(len(arrivals)),
-        piece_rows=piece_rows,
+    rows = arrivals_of(arrivals)
+    fold = run.start_fold(rows if arrivals else replace(rows, sequence=None), outcomes_of(outcomes))
+    keys, counterparts = (
+        numbers([getattr(row, name) for row in arrivals]) for name in ("keys", "counterparts")
     )
+    process_table(fold, run.history, keys, counterparts, out, np.arange(len(arrivals)), piece_rows=3)
     run.finish()
     return out, run.state
 
@@ -67,20 +62,12 @@ def split_worlds(draw, sequenced: bool):
     """A world, and the same in batches. An outcome is given when it is visible or before, and now and then again."""
     arrivals, outcomes = draw(worlds(sequenced))
     arrivals = sorted(arrivals, key=rank)
-    cuts = [
-        place
-        for place in range(1, len(arrivals))
-        if may_follow(arrivals[place - 1], arrivals[place]) and draw(st.booleans())
-    ]
-    batches = [
-        (arrivals[begin:end], [])
-        for begin, end in zip([0, *cuts], [*cuts, len(arrivals)], strict=True)
-        if end > begin
-    ]
+    places = [place for place in range(1, len(arrivals)) if may_follow(arrivals[place - 1], arrivals[place])]
+    cuts = [0, *(place for place in places if draw(st.booleans())), len(arrivals)]
+    batches = [(arrivals[begin:end], []) for begin, end in pairwise(cuts) if end > begin]
     for outcome in outcomes:
-        visible = next(
-            (n for n, (rows, _) in enumerate(batches) if is_by(outcome, rows[-1])), len(batches) - 1
-        )
+        seen = (number for number, (rows, _) in enumerate(batches) if is_by(outcome, rows[-1]))
+        visible = next(seen, len(batches) - 1)
         batches[draw(st.integers(0, visible))][1].append(outcome)
         if draw(st.booleans()):
             batches[draw(st.integers(visible, len(batches) - 1))][1].append(outcome)
@@ -108,8 +95,8 @@ def test_batches_one_after_the_other_read_what_one_batch_reads(world) -> None:
     for name, array in whole.table._asdict().items():
         assert array.tobytes() == getattr(state.table, name).tobytes(), name
     assert list_states(state) == list_states(whole)
-    assert state.cancellations.tobytes() == whole.cancellations.tobytes()
-    assert state.outcomes.tobytes() == whole.outcomes.tobytes()
+    for name in ("cancellations", "outcomes"):
+        assert getattr(state, name).tobytes() == getattr(whole, name).tobytes()
     assert (state.header.today, state.header.clock_us) == (whole.header.today, whole.header.clock_us)
 
 
@@ -154,19 +141,16 @@ def test_arrivals_that_belong_before_the_state_are_refused(again: list[Arrival],
 
 
 def test_a_state_without_arrivals_is_continued() -> None:
-    batch = StateRun(None, KINDS, PSEUDONYMS, MemoryStore())
-    fold = batch.start_fold(replace(arrivals_of([]), sequence=None), outcomes_of([]))
-    process_table(
-        fold, batch.history, numbers([]), numbers([]), np.empty((0, ROW), dtype=np.float32), np.arange(0)
-    )
-    batch.finish()
-    continued, _ = run(batch.state, [arrive("a", 2)], [])
+    _, empty = run(None, [], [])
+    continued, _ = run(empty, [arrive("a", 2)], [])
     assert continued.tobytes() == run(None, [arrive("a", 2)], [])[0].tobytes()
 
 
-def test_outcomes_without_a_sequence_do_not_join_arrivals_with_one() -> None:
-    with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
-        run(None, [arrive("a", 0, sequence=1)], [find("a", 1)])
+def test_outcomes_without_a_sequence_do_not_join_arrivals_or_a_state_with_one() -> None:
+    _, state = run(None, [arrive("a", 0, sequence=1)], [])
+    for before, rows in ((None, [arrive("a", 0, sequence=1)]), (state, [])):
+        with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
+            run(before, rows, [find("a", 1)])
 
 
 def test_a_state_of_another_key_or_of_other_kinds_is_refused() -> None:
@@ -176,14 +160,6 @@ def test_a_state_of_another_key_or_of_other_kinds_is_refused() -> None:
     more = (*KINDS, KeyKind("more", "more", None, ()))
     with pytest.raises(BadInput, match="other keys than the model; got more"):
         StateRun(state, more, PSEUDONYMS, MemoryStore())
-
-
-def test_an_outcome_without_a_sequence_does_not_wait_in_a_state_with_one() -> None:
-    _, state = run(None, [arrive("a", 0, sequence=1)], [])
-    batch = StateRun(state, KINDS, PSEUDONYMS, MemoryStore())
-    no_rows = replace(arrivals_of([]), sequence=None)
-    with pytest.raises(BadInput, match="consignments have the column sequence and outcomes have not"):
-        batch.start_fold(no_rows, outcomes_of([find("a", 1)]))
 
 
 def test_a_batch_without_rows_and_outcomes_keeps_the_order_of_what_waits() -> None:
