@@ -8,44 +8,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from consignments.columns import BAD_NUMBER, CODES_TYPE, to_arrow
 from consignments.lists import (
     BAD_CODES,
     NOT_JSON,
-    Items,
-    decode_items,
     read_codes,
     read_items,
     to_code_texts,
-    to_item_lists,
-    to_item_texts,
     to_items,
 )
 from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item("shirt", 2.0, 0.4, 20.0, "061091", "NA")
-texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
-amounts = st.none() | st.floats(min_value=0, allow_infinity=False)
-items: st.SearchStrategy[Items] = st.lists(
-    st.builds(Item, texts, amounts, amounts, amounts, texts, texts), max_size=3
-).map(tuple)
 
 
 def read_texts(*rows: str | None) -> Any:
     return read_items(pa.array(rows, type=pa.large_string()))
-
-
-@given(st.lists(st.none() | items, max_size=5))
-def test_items_survive_the_way_to_lists_and_back(rows: list[tuple[Item, ...] | None]) -> None:
-    given_texts = [None if row is None else msgspec.json.encode(row).decode() for row in rows]
-    lists = to_item_lists(pa.array(given_texts, type=pa.large_string()))
-    read = read_items(lists)
-    assert not [reason for reason, bad in read.faults if bad.any()]
-    assert to_items(read.values) == rows
-    assert [text and decode_items(text) for text in to_item_texts(read.values).to_pylist()] == rows
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,9 @@ from consignments.timestamps import NO_TIME
 from consignments.versions import select_counting_rows
 from features.history.states import CountedState
 
-version = st.fixed_dictionaries(
-    {
-        "consignment_id": st.sampled_from("ABC"),
-        "received": st.integers(0, 60),
-        "issued": st.none() | st.integers(0, 60),
-    }
-)
-versions = st.lists(version, min_size=1, max_size=14)
+minutes = st.integers(0, 60)
+version = {"consignment_id": st.sampled_from("ABC"), "received": minutes, "issued": st.none() | minutes}
+versions = st.lists(st.fixed_dictionaries(version), min_size=1, max_size=14)
 
 
 def build_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -70,10 +65,8 @@ def test_what_arrives_later_changes_no_row(
 
 
 def test_versions_in_another_spelling_are_those_of_one_consignment() -> None:
-    rows = [
-        {"consignment_id": name, "received": minute, "issued": None}
-        for minute, name in enumerate(("057-51987552", "05751987552", "057 51987552"))
-    ]
+    names = enumerate(("057-51987552", "05751987552", "057 51987552"))
+    rows = [{"consignment_id": name, "received": minute, "issued": None} for minute, name in names]
     table = build_table(rows)
     assert select_counting_rows(table).tolist() == [False, False, True]
     decided = pd.Series({"05751987552": 60_000_000})

@@ -48,20 +48,12 @@ def end_third(number: int) -> int:
 
 def test_a_killed_process_is_named_also_if_the_next_chunk_is_handed_out_after_it() -> None:
     def give_slowly() -> Iterator[int]:
-        for number in range(20):
+        for number in range(10):
             yield number
             time.sleep(0.3)
 
-    with (
-        WorkerPool(2, 1, least=1) as workers,
-        pytest.raises(ServiceFault, match="a worker process was terminated from outside"),
-    ):
+    named = pytest.raises(ServiceFault, match="a worker process was terminated from outside")
+    with WorkerPool(2, 1, least=1) as workers, named:
         list(workers.map(end_third, give_slowly()))
-
-
-def test_a_killed_process_of_joblib_is_named() -> None:
-    with (
-        pytest.raises(ServiceFault, match="a worker process was terminated from outside"),
-        explain_lost_process(),
-    ):
+    with named, explain_lost_process():
         joblib.Parallel(n_jobs=2)(joblib.delayed(end_third)(number) for number in range(4))

@@ -134,6 +134,20 @@ def test_an_answer_of_the_postal_system_is_no_cargo_xml_although_its_root_has_th
     assert (row.consignment_id, row.state) == ("RB123456785GB", "assessment_complete")
 
 
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        *((f"{kind}/8\n1/LH712/11MAR/FRA\nICN\n180-12345675HAMICN/T4K12.5\n", kind)
+          for kind in ("FFM", "FSU", "FBL", "FFR", "FMA", "FNA", "UCM")),
+        ('<FlightManifest xmlns="iata:flightmanifest:1"/>', "XFFM"), ("<StatusMessage/>", "XFSU"), ("<MetaData/>", "WCO DM"),
+    ],
+)  # fmt: skip
+def test_messages_without_goods_are_named_and_no_rejects(message: str, kind: str) -> None:
+    found = read_messages([message.encode()])
+    assert (found.consignments, found.rejects) == ((), ())
+    assert found.ignored[0].startswith(f"{kind}: ")
+
+
 CUT = (MESSAGES / "one_record_house.json").read_bytes()[:3000]
 
 

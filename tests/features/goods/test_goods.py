@@ -92,3 +92,4 @@ def test_a_thousand_long_texts_leave_room_for_each() -> None:
     text = get_goods_text(make_consignment(description=None, items=items))
     assert text.count(" | ") == 999
     assert MAX_CHARACTERS - 1000 < len(text) <= MAX_CHARACTERS
+    assert encode_text("é" * 100_000).size == 16_384

@@ -11,6 +11,8 @@ from support.link_examples import make_anonymous
 
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame
+from features.goods.character_folding import fold_text
+from features.goods.kernels import CODE_MASK
 from features.normalization.addresses import normalize_address
 from features.normalization.emails import normalize_email
 from features.normalization.letters import fold_to_ascii
@@ -25,13 +27,19 @@ from features.normalization.phones import CALLING_CODES, PLANS, check_phone, nor
 from features.normalization.romanization import romanize
 from features.streams import list_declared_texts
 
+
+def fold_disguise(text):
+    """Return the letters that a text of goods is read as."""
+    return "".join(chr(entry & CODE_MASK) for entry in fold_text(text))
+
+
 FORMS = {
     "name": normalize_name,
     "address": normalize_address,
     "phone": normalize_phone,
     "email": normalize_email,
 }
-FORMS |= {"hs": clean_hs, "latin": romanize}
+FORMS |= {"hs": clean_hs, "latin": romanize, "folded": fold_disguise}
 CASES = (Path(__file__).parents[2] / "data" / "normal_forms.jsonl").read_text(encoding="utf-8").splitlines()
 
 

@@ -61,14 +61,6 @@ def test_a_masters_stops_stand_between_its_ends(
     assert (found.route, found.declarant, found.carrier) == (joined, "OWN", "CX")
 
 
-def test_every_style_of_prefixes_reads_alike() -> None:
-    default = change_message(HOUSE, ("<ram:", "<"), ("</ram:", "</"), ("xmlns:ram=", "xmlns="))
-    bare = etree.fromstring(HOUSE.read_bytes())
-    for element in bare.iter():
-        element.tag = etree.QName(element).localname
-    assert read_one(default) == read_one(etree.tostring(bare)) == read_one(HOUSE)
-
-
 def test_a_text_that_is_too_long_is_cut_and_a_waybill_without_a_type_is_told_by_what_it_says() -> None:
     found = read_one(change_message(HOUSE, ("PARK JI HO", "PARK " * 120)))
     assert found.consignee_name == "PARK " * 100

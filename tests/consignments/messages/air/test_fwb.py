@@ -2,36 +2,12 @@
 
 from datetime import UTC, datetime
 
-import msgspec
 import pytest
 from support.messages import MESSAGES, read_all, read_messages, read_one
 
 MASTER = (MESSAGES / "fwb_master.txt").read_bytes()
 DIRECT = (MESSAGES / "fwb_direct.txt").read_bytes()
 CAME = datetime(2026, 3, 10, 6, tzinfo=UTC)
-UNB = b"UNB+IATA:1+REUAGT82A/B01:PIMA+REUAIR08KE:PIMA+260311:0830+1'"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        DIRECT.replace(b"\n", b"\r\n"),
-        DIRECT.replace(b"\n", b"\r"),
-        b"\x01QU ICNFFKE\r\n.FRAFFKE 110830\r\n\x02" + DIRECT + b"\x03",
-        b"\xef\xbb\xbf" + DIRECT,
-        DIRECT + b"\n\n=\nNNNN\n",
-        b"\n\n" + DIRECT,
-        DIRECT.replace(b"FWB/9\n", b"FWB/9 "),
-        DIRECT.replace(b"RTD/1/P2/L84.2", b"RTD/1/P2/\nL84.2"),
-        DIRECT.replace(b"FRAICN/T2L84.2", b"/FRAICN/T2/L84.2"),
-        b"%sUNH+1+CIMFWB:9'%s'UNT+3+1'UNZ+1+1'" % (UNB, DIRECT),
-        b"%s\nUNH+1+CIMFWB:9'\n%s'UNT+3+1'\nUNZ+1+1'\n" % (UNB, DIRECT),
-    ],
-)
-def test_line_ends_envelopes_and_wraps_change_nothing(data: bytes) -> None:
-    found, plain = read_one(data), read_one(DIRECT)
-    same = {"received_at": plain.received_at, "issued_at": plain.issued_at}
-    assert msgspec.structs.replace(found, **same) == plain
 
 
 def test_a_line_that_a_network_broke_is_joined() -> None:
@@ -53,9 +29,16 @@ def test_a_message_cut_at_1600_bytes_and_its_rest_are_one() -> None:
             assert joined == whole
 
 
-def test_an_empty_waybill_is_rejected() -> None:
-    (reject,) = read_messages([b"FWB/16\n"]).rejects
-    assert reject.reason.startswith("FWB: no waybill")
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (b"FWB/16\n", "FWB: no waybill"),
+        (b"FHL/4\nMBI/160-48103823PVGICN/T87K412.5\n", "FHL: no house waybill"),
+    ],
+)
+def test_an_empty_waybill_or_list_is_rejected(message: bytes, told: str) -> None:
+    (reject,) = read_messages([message]).rejects
+    assert reject.reason.startswith(told)
 
 
 @pytest.mark.parametrize("answer", [b"FMA\nACK/FWB RECEIVED\n", b"FNA\nACK/UNKNOWN AIRPORT\n"])

@@ -6,7 +6,7 @@ import pytest
 from support.messages import changed, declarations, events, load, masters, read
 
 from consignments.errors import MessageFault
-from consignments.messages.parsed import Declaration, Ignored, MessageContext
+from consignments.messages.parsed import Ignored, MessageContext
 from consignments.messages.post.ics2 import read_ics2, read_ics2_response
 
 F43, F26 = load("ics2_f43.xml"), load("ics2_f26.xml")
@@ -62,14 +62,6 @@ def test_houses_before_a_cut_are_read_and_the_cut_is_a_fault() -> None:
     assert first.fields["consignment_id"] == "LX123456785CN"  # type: ignore[union-attr]
     with pytest.raises(MessageFault, match="cut in half"):
         next(reader)
-
-
-def test_a_bare_ampersand_in_a_late_house_loses_no_house() -> None:
-    context = MessageContext("test")
-    spoilt = changed(F43, ("gift</cis", "gift & card</cis"))
-    houses = [each for each in read_ics2(spoilt, context) if isinstance(each, Declaration)]
-    assert [house.fields["description"] for house in houses] == ["cotton shirt", "gift & card"]
-    assert context.notes == ["repaired: bare ampersands were read as text"]
 
 
 HOSTILE = b'<!DOCTYPE a [<!ENTITY b "c">]><IE3F43><consignmentHouseLevel>&b;</consignmentHouseLevel></IE3F43>'
