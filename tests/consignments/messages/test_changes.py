@@ -22,7 +22,7 @@ def read(content: bytes) -> tuple[list[dict[str, Any]], set[tuple[str, str]], se
     found = read_entries(content, NOW, MAPPINGS)
     assert found.rejects == ()
     versions = [each for each in found.entries if isinstance(each, Version)]
-    rows = [given(msgspec.to_builtins(each.record)) for each in versions]
+    rows = [given(msgspec.json.decode(msgspec.json.encode(each.record))) for each in versions]
     return rows, {(each.code, each.field) for row in versions for each in row.warnings}, set(found.notes)
 
 
