@@ -128,9 +128,8 @@ def test_the_service_string_advice_of_an_interchange_stays_with_it() -> None:
 
 
 def test_an_answer_of_the_postal_system_is_no_cargo_xml_although_its_root_has_that_name() -> None:
-    (row,) = read_messages(
-        [b"<Response><ItemId>RB123456785GB</ItemId><DecisionCd>3</DecisionCd></Response>"]
-    ).states
+    message = b"<Response><ItemId>RB123456785GB</ItemId><DecisionCd>3</DecisionCd><ClearanceDt>2026-01-05T04:00:00Z</ClearanceDt></Response>"
+    (row,) = read_messages([message]).states
     assert (row.consignment_id, row.state) == ("RB123456785GB", "assessment_complete")
 
 
