@@ -103,7 +103,15 @@ def test_both_sides_are_read_alike(name, address):
     details |= {"postcode": "LS1", "phone": None}
     sides = {f"{side}_{part}": value for side in ("sender", "consignee") for part, value in details.items()}
     found = values(**sides)
-    for what in ("missing", "name_invalid", "business", "forwarder", "post_box", "firm_at_home", "email_free"):
+    for what in (
+        "missing",
+        "name_invalid",
+        "business",
+        "forwarder",
+        "post_box",
+        "firm_at_home",
+        "email_free",
+    ):
         both = [found[f"parties.{side}_{what}"] for side in ("sender", "consignee")]
         assert both[0] == pytest.approx(both[1], nan_ok=True)
     assert found["parties.same_name"] == (name is not None)
