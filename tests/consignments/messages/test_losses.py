@@ -5,41 +5,13 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from support.messages import MESSAGES, changed, load, read_messages
+from support.messages import MESSAGES, ROOT, changed, load, read_messages
 
 from consignments.messages.content.trees import split_array
 from consignments.messages.post.mapping import load_mapping, parse_mapping
 from consignments.messages.reading import read_entries
 
-ITMATT = load_mapping(MESSAGES / "itmatt.toml")
-ONE, TWO = (
-    "UNH+1+ITMATT'BGM+A+ID1'GID+1'FTX+AAA+++tea'UNT+5+1'",
-    "UNH+2+ITMATT'BGM+A+ID2'GID+1'FTX+AAA+++cups'UNT+5+2'",
-)
-
-
-@pytest.mark.parametrize(
-    ("interchange", "read", "reason"),
-    [
-        (f"UNB+X'{ONE}{TWO}UNZ+2+1'", ["ID1", "ID2"], ""),
-        (f"{ONE}{TWO}", ["ID1", "ID2"], ""),
-        (f"UNB+X'{ONE}{TWO}UNZ+3+1'", ["ID1", "ID2"], "UNZ: a wrong count; got 3; expected 2"),
-        (f"UNB+X'{ONE}{TWO.replace('ITMATT', 'CUSITM')}UNZ+2+1'", ["ID1"], "a message of another type; got CUSITM; expected ITMATT"),
-        (f"UNB+X'{ONE}{TWO.replace('ITMATT', 'PREDES')}UNZ+2+1'", ["ID1"], ""),
-        (f"UNB+X'{ONE}{TWO}", ["ID1", "ID2"], "ends before its UNT or UNZ"),
-        (f"UNB+X'{ONE}{TWO.replace('UNH+2+ITMATT', 'XXX')}UNZ+2+1'", ["ID1"], "lacks its UNH or UNT"),
-        (f"UNB+X'{ONE.replace('UNT+5+1', 'XXX')}{TWO}UNZ+2+1'", [], "lacks its UNH or UNT"),
-        (f"UNB+X'{ONE.partition('UNT')[0]}{TWO.partition('BGM')[2]}UNZ+1+1'", [], "UNT of message 1: a wrong count"),
-        (f"UNB+X'{ONE.replace('UNT+5+1', 'UNT+5+2')}UNZ+1+1'", [], "another reference than that of UNH"),
-        (f"UNB+X'UNG+1'{ONE}UNE+1+1'UNG+2'{TWO}UNE+1+2'UNZ+2+1'", ["ID1", "ID2"], ""),
-    ],
-)  # fmt: skip
-def test_an_interchange_is_read_as_far_as_its_heads_trailers_and_counts_agree(
-    interchange: str, read: list[str], reason: str
-) -> None:
-    found = read_messages([interchange.encode()], mappings=[ITMATT])
-    assert [c.consignment_id for c in found.consignments] == read
-    assert [reason in str(each) for each in found.rejects] == [True] * bool(reason)
+CASES = (ROOT / "tests" / "data" / "message_losses.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 def test_behind_a_message_that_is_cut_the_next_is_read() -> None:
@@ -64,39 +36,6 @@ def test_an_element_named_as_its_root_is_no_message_of_its_own() -> None:
     )
     found = read_messages([f"<Item>{records}<!-- <Item> --></Item>".encode() * 2])
     assert ([c.description for c in found.consignments], found.rejects) == (["tea 1", "tea 2"], ())
-
-
-CSV = 'number,from,goods\n1,A,tea\n2,"B",cups\n3,C,pens\n'
-
-
-@pytest.mark.parametrize(
-    ("change", "read", "reasons"),
-    [
-        (('"B"', '"B, of ""C"""'), "R 2 3", []),
-        (('"B"', '"B\nof C"'), "R 2 3", []),
-        (('"B"', 'B"s'), "R 2 3", []),
-        (('"B"', '"B'), "R 3", ["line 3: not CSV; got unexpected end of data"]),
-        (('"B"', "B, of C"), "R 3", ["line 3: not CSV; got more values than columns"]),
-        (('"B"', '"B" of C'), "R 3", ["line 3: not CSV; got ',' expected after '\"'"]),
-        (('"B",cups', '"B\nof C" x,cups\n'), "R 3", ["line 3: not CSV", "line 4: not CSV; got a part of"]),
-        (('"B",cups\n3', '"B,cups\n3,"C",pens\n4'), "R 3 4", ["line 3: not CSV"]),
-        (('"B",cups\n3', '"B,cups\n"3,C,pens\n4'), "R 4", ["line 3: not CSV", "line 4: not CSV"]),
-        (("number,from", '"number,from'), "", ["nothing from there on was read"]),
-        (("number,from", "\n \nnumber,from"), "R 2 3", []),
-        (("3,C", "\n,,\nNumber,from,goods\n3,C"), "R 2 3", []),
-        (("number,from,goods", "number,from,goods,number"), "", ["a column name occurs twice; got number"]),
-    ],
-)
-def test_a_row_at_fault_is_rejected_with_its_line_and_those_after_it_are_read(
-    change: tuple[str, str], read: str, reasons: list[str]
-) -> None:
-    text = '[record]\nconsignment_id = "number"\nsender_name = "from"\ndescription = "goods"\n'
-    content = changed(CSV.replace("1,A", "R,A").encode(), change)
-    found = read_messages([content], mappings=[parse_mapping(text, "m.toml")])
-    assert [c.consignment_id for c in found.consignments] == read.split()
-    for reason, reject in zip(reasons, found.rejects, strict=True):
-        assert reason in str(reject)
-        assert not (read and reject.identifier)
 
 
 def test_a_table_of_open_quotation_marks_ends_soon() -> None:
@@ -174,88 +113,27 @@ def test_goods_of_a_manifest_are_read_in_a_house_and_rejected_outside_of_the_hou
         assert "goods stand outside of the declarations" in str(read_messages([outside]).rejects[0])
 
 
-def view(*parts: str) -> bytes:
-    return (
-        f"<ArrayOfCDSView>{''.join(f'<CDSView>{part}</CDSView>' for part in parts)}</ArrayOfCDSView>".encode()
-    )
-
-
-def cds(number: int) -> str:
-    goods = f"<ContentPieces><ContentPiece><Description>goods {number}</Description><Amount>5</Amount></ContentPiece></ContentPieces>"
-    return f"<Declaration><Data>{goods}<RecipientName>R</RecipientName><SenderName>S{number}</SenderName></Data></Declaration>"
-
-
-def name(identifier: str) -> str:
-    return f"<MailObject><Id>{identifier}</Id></MailObject>"
-
-
 def piece(identifier: str) -> dict[str, object]:
     return {"barcode": identifier, "senderName": "S", "recipient": "R", "contents": [{"contentPieceDescription": "goods", "contentPieceHsCode": "090210"}]}  # fmt: skip
 
 
-def send(number: int, inner: str = "") -> str:
-    return f'<Sendung nr="RR{number}"><Wer>S{number}</Wer><Inhalt><Was>goods {number}</Was></Inhalt>{inner}</Sendung>'
-
-
-OWN = '[record]\neach = "Lieferung/Sendung"\nconsignment_id = "@nr"\nsender_name = "Wer"\n[items]\neach = "Inhalt"\ndescription = "Was"\n'
-OWN_JSON = '[record]\nconsignment_id = "nummer"\nsender_name = "wer"\n[items]\neach = "inhalt"\ndescription = "was"\n'
-BARE = '<Sendung nr="RR2"/>'
 A, B = "RA000020016CA", "RA000020020CA"
-HOUSE = "<goodsItem><commodity><descriptionOfGoods>tea</descriptionOfGoods></commodity></goodsItem>"
-DOCUMENT = "<transportDocumentHouseLevel><documentNumber>{}</documentNumber></transportDocumentHouseLevel>"
 
 
-def data_set(*parts: str) -> bytes:
-    return f"<IE3F43><consignmentMasterLevel>{''.join(parts)}</consignmentMasterLevel></IE3F43>".encode()
-
-
-def house(*parts: str) -> str:
-    return f"<consignmentHouseLevel>{''.join(parts)}</consignmentHouseLevel>"
-
-
-def own_json(*records: object, **others: object) -> bytes:
-    return json.dumps({"kolli": records, **others}).encode()
-
-
-RECORD = {"nummer": A, "wer": "S", "inhalt": [{"was": "tea"}]}
-
-
-@pytest.mark.parametrize(
-    ("message", "mapping", "read", "reason"),
-    [
-        (view(cds(1) + name(A), name(B)), "", [A], B),
-        (view(cds(1) + name(A) + name(B)), "", [], "2 identifiers, 1 read"),
-        (view(cds(1) + cds(2) + name(A)), "", [], "1 identifier, 2 read"),
-        (view(cds(1) + name(A)).replace(b"</ArrayOf", cds(2).replace("Name", "X").encode() + b"</ArrayOf"), "", [], "goods stand outside"),
-        (json.dumps({"items": [piece(A), {"barcode": B}]}).encode(), "", [A], B),
-        (json.dumps({"items": [piece(A)], "barcodes": [{"barcode": B}]}).encode(), "", [], "2 identifiers, 1 read"),
-        (json.dumps({**piece(A), "other": {"barcode": B}}).encode(), "", [], "2 identifiers, 1 read"),
-        (f"<Lieferung>{send(1)}{send(2)}</Lieferung>".encode(), OWN, ["RR1", "RR2"], ""),
-        (f'<Lieferung nr="4711">{send(1)}</Lieferung>'.encode(), OWN, ["RR1"], ""),
-        (f'<Lieferung nr="180-12345675">{send(1)}<Andere nr="180-12345686"/></Lieferung>'.encode(), OWN, ["RR1"], ""),
-        (f"<Lieferung>{send(1)}<Sendung nr='RR2'/></Lieferung>".encode(), OWN, ["RR1"], "RR2"),
-        (f"<Lieferung>{send(1, send(2))}</Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
-        (f"<Lieferung>{send(1, BARE)}</Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
-        (f"<Lieferung>{send(1)}<Extra>{send(2)}</Extra></Lieferung>".encode(), OWN, [], "2 identifiers, 1 read"),
-        (f"<Lieferung>{send(1)}<Inhalt><Was>loose</Was></Inhalt></Lieferung>".encode(), OWN, [], "goods stand outside"),
-        (own_json(RECORD, {"nummer": B}), OWN_JSON, [A], B),
-        (own_json(RECORD, nummer=B), OWN_JSON, [], "2 identifiers, 1 read"),
-        (own_json(RECORD, inhalt=[{"was": "loose"}]), OWN_JSON, [], "goods stand outside"),
-        (data_set(house(HOUSE, DOCUMENT.format(1)), house(HOUSE, DOCUMENT.format(2))), "", ["1", "2"], ""),
-        (data_set(house(HOUSE, DOCUMENT.format(1), DOCUMENT.format(2)), house(HOUSE, DOCUMENT.format(3))), "", ["3"], "2 identifiers, 1 read; got 1, 2;"),
-        (data_set(house(HOUSE, DOCUMENT.format(1)), house(DOCUMENT.format(2))), "", ["1"], "1 identifier, 0 read; got 2;"),
-        (data_set(house(HOUSE, DOCUMENT.format(1)), DOCUMENT.format(2)), "", [], "1 identifier, 0 read; got 2;"),
-        (data_set(house(HOUSE, DOCUMENT.format(1)), HOUSE), "", [], "goods stand outside"),
-        (data_set(house(HOUSE, DOCUMENT.format(1), house(HOUSE, DOCUMENT.format(2)))), "", ["1", "2"], ""),
-        (load("xfhl_manifest.xml").replace(b"<SummaryDescription>", b"<IncludedHouseConsignment/><SummaryDescription>", 1), "", [], "3 identifiers, 2 read"),
-    ],
-)  # fmt: skip
-def test_an_identifier_or_goods_that_no_record_has_are_rejected(
-    message: bytes, mapping: str, read: list[str], reason: str
-) -> None:
-    found = read_messages([message], mappings=[parse_mapping(mapping, "m.toml")] if mapping else [])
-    assert sorted(c.consignment_id for c in found.consignments) == read, found.rejects
-    assert [reason in str(each) for each in found.rejects] == [True] * bool(reason), found.rejects
+@pytest.mark.parametrize("line", CASES)
+def test_a_record_of_a_damaged_or_mixed_body_is_read_or_rejected_with_a_word(line: str) -> None:
+    """Each line has a message, a mapping or none, the identifiers that are read, and words of each reject."""
+    case = json.loads(line)
+    text = case.get("mapping", "")
+    mapping = (
+        load_mapping(MESSAGES / text) if text.endswith(".toml") else text and parse_mapping(text, "m.toml")
+    )
+    found = read_messages([case["message"].encode()], mappings=[mapping] if mapping else [])
+    assert sorted(c.consignment_id for c in found.consignments) == sorted(case["read"]), found.rejects
+    rejects = case.get("rejects", [])
+    assert [words in str(each) for words, each in zip(rejects, found.rejects, strict=True)] == [True] * len(
+        rejects
+    )
 
 
 def test_goods_under_a_name_that_no_mapping_knows_are_those_of_their_declaration() -> None:

@@ -1,12 +1,15 @@
 """Mapping files: what they say is checked, and the messages they are for are read by it."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.messages import MESSAGES, changed, load
+from support.messages import MESSAGES, ROOT, changed, load
 
-from consignments.errors import BadSetting, FileFault, MessageFault, NpsriskError, UnknownName
+from consignments import errors
+from consignments.errors import FileFault, MessageFault
 from consignments.messages.parsed import Declaration, MessageContext, Parsed
 from consignments.messages.post.mapped import matches_mapping, read_mapped
 from consignments.messages.post.mapping import load_mapping, parse_mapping
@@ -96,55 +99,32 @@ def test_a_declaration_without_identifier_gets_one_of_its_content() -> None:
 
 
 RECORD = '[record]\nconsignment_id = "id"\n'
-WEIGHT = f'{RECORD}gross_weight_kg = "w"\n[units]\n'
-DEEP = '{"x": {"deep": "RB1"}, "a": "1st", "b": "2nd"}'
-PARTS = '{"service": "RB", "serial": "1", "a": "Ann", "b": "Roe"}'
-POUNDS = f'{RECORD}gross_weight_kg = ["lb", "oz"]\n[units]\nweight = "lb+oz"\n'
-BASIS = f'{RECORD}declared_value = "total"\n[items]\neach = "goods"\nvalue = "v"\nquantity = "n"\n[units]\n'
-PRICE = f'{RECORD}gross_weight_kg = "w"\ndeclared_value = "v"\n[units]\nweight = "g"\n'
-GOODS = '"goods": [{"v": 5, "n": 3}]'
-PARTIES = "<Party><Role>CN</Role><Name>K</Name></Party><Party><Role>CZ</Role><Name>A</Name></Party>"
 
 
-@pytest.mark.parametrize(
-    ("text", "content", "column", "value", "quality"),
-    [
-        (f'{WEIGHT}weight = "kg"', '"w": 2', "gross_weight_kg", 2.0, ()),
-        (f'{WEIGHT}weight = "g"', '"w": 2', "gross_weight_kg", 0.002, ()),
-        (f'{WEIGHT}weight = "oz"', '"w": 2', "gross_weight_kg", pytest.approx(0.05669904625), ()),
-        (WEIGHT, '"w": 2', "gross_weight_kg", 2.0, ("unit_doubtful",)),
-        (POUNDS, '"lb": "1", "oz": 8', "gross_weight_kg", pytest.approx(0.680388555), ()),
-        (f'{BASIS}value = "per unit"', f'"total": null, {GOODS}', "value", 15.0, ()),
-        (f'{BASIS}value = "total"', f'"total": null, {GOODS}', "value", 5.0, ()),
-        (BASIS, f'"total": 15, {GOODS}', "value", 15.0, ()),
-        (BASIS, f'"total": 5, {GOODS}', "value", 5.0, ()),
-        (BASIS, f'"total": null, {GOODS}', "value", 5.0, ("unit_doubtful",)),
-        (PRICE, '"w": 174, "v": "174.0"', "gross_weight_kg", 0.174, ("price_equals_weight",)),
-        (PRICE, '"w": 174, "v": 17', "declared_value", 17.0, ()),
-    ],
-)
-def test_amounts_are_in_the_unit_and_per_what_the_file_or_a_sum_says_or_in_doubt(
-    text: str, content: str, column: str, value: float, quality: tuple[str, ...]
+CASES = [
+    json.loads(line) for line in (ROOT / "tests" / "data" / "mapping_cases.jsonl").read_text().splitlines()
+]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "error" not in case])
+def test_paths_lead_to_values_in_the_unit_and_per_what_the_file_or_a_sum_says_or_in_doubt(
+    case: dict[str, Any],
 ) -> None:
-    found = read_one(text, f'{{"id": "RB123456785GB", {content}}}'.encode())
-    fields = found.fields["items"][0] if column == "value" else found.fields
-    assert fields[column] == value
-    assert found.quality == quality
+    """Each line has a mapping, a message, some fields or some of its first item, and its quality codes."""
+    found = read_one(case["mapping"], case["message"].encode())
+    for name, value in case.get("fields", {}).items():
+        assert found.fields[name] == (value if isinstance(value, str) else pytest.approx(value))
+    for name, value in case.get("item", {}).items():
+        assert found.fields["items"][0][name] == value
+    if "sender_name" not in case.get("fields", {}):
+        assert list(found.quality) == case.get("quality", [])
 
 
-@pytest.mark.parametrize(
-    ("identifier", "name", "content", "expected"),
-    [
-        ('"$.ids[1]"', '"from.name"', '{"ids": ["a", "RB1"], "from": {"name": "Ann"}}', "Ann"),
-        ('"./Id[2]"', '"Party[Role=CZ]/Name"', f"<M><Id>a</Id><Id>RB1</Id>{PARTIES}</M>", "A"),
-        ('"id | ID2 | //deep"', '{ first = ["full", ["a", "b"]], join = "-" }', DEEP, "1st-2nd"),
-        ('["service", "serial"]', '["a", "b"]', PARTS, "Ann Roe"),
-        ('"id"', '{ value = "Post" }', '{"id": "RB1"}', "Post"),
-    ],
-)
-def test_paths_lead_to_values(identifier: str, name: str, content: str, expected: str) -> None:
-    found = read_one(f"[record]\nconsignment_id = {identifier}\nsender_name = {name}\n", content.encode())
-    assert (found.fields["consignment_id"], found.fields["sender_name"]) == ("RB1", expected)
+@pytest.mark.parametrize("case", [case for case in CASES if "error" in case])
+def test_errors_of_a_mapping_file_say_where_and_what_was_expected(case: dict[str, Any]) -> None:
+    with pytest.raises(getattr(errors, case["error"]), match=case["said"]) as caught:
+        parse_mapping(case["mapping"], "own.toml")
+    assert "own.toml" in str(caught.value)
 
 
 @pytest.mark.parametrize("each", ["$[*]", "$.[*]", "[*]", ".", "$"])
@@ -188,36 +168,6 @@ def test_a_message_without_records_says_where_they_were_expected_and_shows_no_va
     with pytest.raises(MessageFault, match=r"record\.each.*root element Other.*Feed/Parcel") as caught:
         read(MAPPING, b"<Other><Name>Ann</Name></Other>")
     assert "Ann" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "said"),
-    [
-        ("record = 1", BadSetting, r"record: not a table"),
-        ("[record", BadSetting, "not TOML"),
-        ("", BadSetting, r"no table \[record\]"),
-        ('[record]\nsendername = "a"', UnknownName, "'sender_name'"),
-        ('[record]\nsender_name = "a["', BadSetting, r"record\.sender_name: not a path"),
-        ("[record]\nsender_name = 3", BadSetting, r"record\.sender_name: not a path"),
-        ('[record]\nsender_name = "a"\n[items]\nvalue = "b"', BadSetting, r"items\.each"),
-        ('[record]\nsender_name = "a"\n[units]\nweight = "stone"', BadSetting, "kg, g, lb, oz or lb"),
-        ('[record]\nsender_name = "a"\n[units]\nvalue = "maybe"', BadSetting, "total or per unit"),
-        ('[record]\nsender_name = "a"\n[codes]\nnature = "x"', BadSetting, "table of codes"),
-        ('[record]\nsender_name = "a"\n[units]\nper_unit = "value"', UnknownName, "unknown unit"),
-        ('[record]\nsender_name = "a"\n[units]\nweight_basis = ["unit"]', BadSetting, "total or per unit"),
-        ('channel = "sea"\n[record]\nsender_name = "a"', BadSetting, "postal, air_cargo"),
-        ('[record]\nsender_name = { paths = "a" }', UnknownName, "'path'"),
-        ('[record]\nquality = "a"', UnknownName, "unknown column"),
-        ('detect = 3\n[record]\nsender_name = "a"', BadSetting, "detect: not a list of names"),
-        ('detect = ["a", ""]\n[record]\nsender_name = "a"', BadSetting, "detect: not a list of names"),
-    ],
-)
-def test_errors_of_a_mapping_file_say_where_and_what_was_expected(
-    text: str, kind: type[NpsriskError], said: str
-) -> None:
-    with pytest.raises(kind, match=said) as caught:
-        parse_mapping(text, "own.toml")
-    assert "own.toml" in str(caught.value)
 
 
 def test_a_mapping_file_that_is_not_there(tmp_path: Path) -> None:
