@@ -66,23 +66,12 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[Operation,
     return (scores, *(each.operation for each in ROUTES[1:]))
 
 
+AFTER_TEXT = "sequence number after which the page begins: `next` of the page before"
+LAST_SEQUENCE, LIMIT_TEXT = 10**MAX_SEQUENCE_DIGITS - 1, "maximum number of log entries in the page"
+LIMITS = {"minimum": 1, "maximum": MAX_RECORDS, "default": DEFAULT_PAGE_LENGTH}
 PAGE_PARAMETERS = (
-    describe_parameter(
-        "after",
-        "sequence number after which the page begins: `next` of the page before",
-        type="integer",
-        minimum=0,
-        maximum=10**MAX_SEQUENCE_DIGITS - 1,
-        default=0,
-    ),
-    describe_parameter(
-        "limit",
-        "maximum number of log entries in the page",
-        type="integer",
-        minimum=1,
-        maximum=MAX_RECORDS,
-        default=DEFAULT_PAGE_LENGTH,
-    ),
+    describe_parameter("after", AFTER_TEXT, type="integer", minimum=0, maximum=LAST_SEQUENCE, default=0),
+    describe_parameter("limit", LIMIT_TEXT, type="integer", **LIMITS),
 )
 ID_TEXT = "identifier of the consignment; may contain slashes, such as AWB/HAWB"
 ID_PARAMETER = (
