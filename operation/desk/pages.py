@@ -88,7 +88,7 @@ class OfficerPages:
         """Read a form of a page of this cookie; raise a refusal if it is none, comes from another site, or has another token."""
         if call.headers.get(b"sec-fetch-site") not in SAME_SITE:
             raise Refusal(403, "The form was sent by another site.")
-        form = parse_form((await self._bodies.read_body(call, FORM_TYPES)).content)
+        form = parse_form((await self._bodies.read_body(call, FORM_TYPES))[1])
         if cookie is None or not self.sessions.check_token(cookie, form.get("token", "")):
             raise Refusal(403, "The form does not belong to this session. Open the page again.")
         return form

@@ -29,13 +29,6 @@ RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
 JSON_TYPES = {b"application/json": "records as in /openapi.json"}
 
 
-class RequestBody(NamedTuple):
-    """Body of a request: media type and content."""
-
-    kind: str
-    content: bytes
-
-
 class Door:
     """The entry of all requests: authorizes clients, and reads bodies up to a size, and up to a size of all partly received ones."""
 
@@ -62,19 +55,19 @@ class Door:
             return False
         return caller.may("read") and caller.offices is None
 
-    async def read_body(self, call: HttpCall, kinds: Mapping[bytes, str] = JSON_TYPES) -> RequestBody:
-        """Read a body of one of some media types; refusals with 415, 413, 408 if it takes too long, and 503 for too many large ones."""
+    async def read_body(self, call: HttpCall, kinds: Mapping[bytes, str] = JSON_TYPES) -> tuple[str, bytes]:
+        """Read a body of one of some media types, and return its type and content; refusals with 415, 413, 408 if it takes too long, and 503 for too many large ones."""
         given = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if given not in kinds:
             wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())
             raise Refusal(415, f"The header Content-Type must be one of: {wanted}.")
         encoding = call.headers.get(b"content-encoding", b"").strip().lower()
         if encoding in (b"", b"identity"):
-            return RequestBody(given.decode(), await self._receive(call))
+            return given.decode(), await self._receive(call)
         if encoding not in ENCODINGS:
             detail = "The header Content-Encoding must be gzip, or missing."
             raise Refusal(415, detail, headers={"accept-encoding": "gzip"})
-        return RequestBody(given.decode(), await self._inflate(call, await self._receive(call)))
+        return given.decode(), await self._inflate(call, await self._receive(call))
 
     async def _inflate(self, call: HttpCall, body: bytes) -> bytes:
         """Inflate a body; a large one in another thread, and counted as held until its request ends."""

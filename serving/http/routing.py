@@ -46,7 +46,7 @@ class ApiRequest(NamedTuple):
 
     async def read_records(self, reader: RecordReader[Record]) -> Record | list[msgspec.Raw]:
         """Read a JSON body of one record or a list, and count its records against the rate limit."""
-        found = reader.read((await self.door.read_body(self.call)).content)
+        found = reader.read((await self.door.read_body(self.call))[1])
         self.caller.spend(max(len(found), 1) if isinstance(found, list) else 1)
         return found
 

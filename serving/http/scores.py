@@ -128,10 +128,10 @@ async def score_body(request: ApiRequest) -> Score | Scores:
     begun = time.perf_counter()
     call = request.call
     scoring = ScoreCall(request, _read_options(call))
-    body = await request.door.read_body(call, BODY_TYPES)
-    if body.kind != "application/json":
-        return await scoring.score_messages(body.content)
-    found = scoring.read(body.content)
+    kind, content = await request.door.read_body(call, BODY_TYPES)
+    if kind != "application/json":
+        return await scoring.score_messages(content)
+    found = scoring.read(content)
     if isinstance(found, list):
         request.caller.spend(max(len(found), 1))
         answers, errors = await scoring.decide_list(found)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from mmap import mmap
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -69,12 +69,8 @@ class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kinds: str
 
 
-class ArrayHeader(NamedTuple):
-    """Name, type and shape of an array in a snapshot."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+ArrayHeader = tuple[str, str, tuple[int, ...]]
+"""Name, type and shape of an array in a snapshot."""
 
 
 class Snapshots:
@@ -180,7 +176,7 @@ def _is_overwritable(path: Path) -> bool:
 
 def _iterate_chunks(about: SnapshotHeader, arrays: Arrays) -> Iterator[bytes | memoryview]:
     """Yield the content of a snapshot in pieces."""
-    listed = [ArrayHeader(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+    listed = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
     yield msgspec.json.encode((about, listed)) + b"\n"
     for array in arrays.values():
         content = array.reshape(-1).view(np.uint8).data
