@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ import sqlalchemy as sa
 from support.entry_table import execute_on_entries
 
 from serving.event_log.databases.database import open_engine
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
+
+Open = Callable[[], EventLog]
+Entry = Callable[..., Event]
 
 SERVER = os.environ.get("NPSRISK_TEST_POSTGRES", "")
 TABLES = ("log", "terms", "entries")

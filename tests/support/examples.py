@@ -6,6 +6,10 @@ from typing import Any
 from consignments.records import Consignment, Outcome
 
 MONDAY = datetime(2024, 3, 4, 9, 0, tzinfo=UTC)
+PARTIES = [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
+NOBODY: dict[str, None] = dict.fromkeys(PARTIES)
+"""The fields of a consignment of which no party is known."""
+PHONE = "+44 20 7946 0018"
 
 
 def day(number: float) -> datetime:

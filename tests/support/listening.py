@@ -15,6 +15,7 @@ from support.serving_examples import on_day_20, publish, settings_in
 from serving.http.app import App
 from serving.http.protocol.tls import Certificate
 from serving.http.server import build_server, listen
+from serving.process.clock import Clock
 from serving.service import Service
 
 UVLOOP = {"use_uvloop": True}
@@ -39,10 +40,10 @@ class Running:
 
 
 @contextmanager
-def listening(folder: Path, bundle: Path, **settings: Any) -> Iterator[Running]:
+def listening(folder: Path, bundle: Path, clock: Clock = on_day_20, **settings: Any) -> Iterator[Running]:
     if not (folder / "models").exists():
         publish(folder, bundle, "1")
-    service = Service(settings_in(folder, **settings), on_day_20)
+    service = Service(settings_in(folder, **settings), clock)
     app, certificate = App(service), Certificate.from_settings(service.settings)
     service.open()
     server = build_server(app, certificate)

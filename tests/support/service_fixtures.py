@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.serving_examples import Client, make_bundle, publish, serving, settings_in
+from support.serving_examples import Client, make_bundle
+from support.site import Site
 
 from features.config import FeatureConfig, HistoryKeys
 
@@ -23,8 +24,13 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def client(tmp_path: Path, bundle: Path) -> Iterator[Client]:
+def site(tmp_path: Path, bundle: Path) -> Site:
+    """A state directory with the small model, and no log yet."""
+    return Site(tmp_path, bundle)
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[Client]:
     """A service with a model and an empty log."""
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as opened:
+    with site.serve() as opened:
         yield opened

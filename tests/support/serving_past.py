@@ -1,16 +1,12 @@
 """A log of old consignments and later ones, whose old content is forgotten."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
-from support.databases import state_environment
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.timestamps import to_us
-from npsrisk import main
 from serving.state.forgetting import RetentionApproval, RetentionResult, forget
 
 OLD, BETWEEN, LAST = 12, 3, 4
@@ -59,20 +55,6 @@ def make_past(folder: Path, bundle: Path) -> Path:
             clock.date = day(LATER + place + 1)
             live(client, LATER + place, range(OLD + place, OLD + place + 1))
     return folder
-
-
-def run(folder: Path, *words: str) -> tuple[int, str]:
-    """Run a verb on a state directory; gives exit code and output."""
-    done = CliRunner().invoke(main, words, env=state_environment(folder), catch_exceptions=False)
-    return done.exit_code, done.output
-
-
-def told(folder: Path, *words: str) -> dict[str, Any]:
-    """Run a verb that must succeed; gives what it tells as JSON."""
-    code, output = run(folder, *words, "--json")
-    found: dict[str, Any] = json.loads(output.splitlines()[-1])
-    assert code == 0, output
-    return found
 
 
 def forget_old(folder: Path, **options: Any) -> RetentionResult:

@@ -1,5 +1,6 @@
 """Small files of tables, and what is read of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,22 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from consignments.files.table_files import read_files
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import build_frame
+from features.batch import Tables
+
+
+def build_tables(
+    consignments: Sequence[Consignment],
+    outcomes: Sequence[Outcome] = (),
+    alerts: Sequence[Alert] | None = None,
+) -> Tables:
+    """Build the tables of literal records."""
+    return Tables(
+        build_frame(list(consignments), Consignment),
+        build_frame(list(outcomes), Outcome),
+        None if alerts is None else build_frame(list(alerts), Alert),
+    )
 
 
 def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:

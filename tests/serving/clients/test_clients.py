@@ -101,7 +101,7 @@ def test_a_generated_client_in_typescript(url: str, document: Path) -> None:
     programs = folder / "node_modules" / ".bin"
     run(node, programs / "openapi-typescript", document, "-o", folder / "schema.d.ts")
     shutil.copy(HERE / "client.ts", folder)
-    strict = (
+    strict = [
         "--strict",
         "--target",
         "es2022",
@@ -110,7 +110,7 @@ def test_a_generated_client_in_typescript(url: str, document: Path) -> None:
         "--lib",
         "es2022,dom",
         "--skipLibCheck",
-    )
+    ]
     (folder / "node.d.ts").write_text("declare const process: { argv: string[] };\n")
     run(node, programs / "tsc", *strict, "client.ts", "node.d.ts", folder=folder)
     lines = run(node, folder / "client.js", url).splitlines()

@@ -6,11 +6,11 @@ from pathlib import Path
 import lightgbm
 import msgspec
 import pytest
-from click.testing import CliRunner
 from mlflow import MlflowClient
 from support.examples import make_consignment
 from support.serving_examples import make_bundle, serving, settings_in
 from support.signing import append_signed_record
+from support.site import run, told
 from support.stores import create_store
 
 from consignments.errors import BadInput, BundleRefused, PromotionRefused
@@ -19,7 +19,6 @@ from consignments.tables import build_frame
 from features.config import FeatureConfig
 from models.bundle import load_bundle
 from models.registry import ModelVersion, Registry
-from npsrisk import main
 from serving.deployment.publisher import publish, publish_shadow
 from serving.deployment.releases import find_release_folder
 from serving.process.settings import Settings
@@ -48,10 +47,12 @@ class Shelf:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Shelf:
-    """Version 1 is champion; version 2 is challenger, and nobody approved it."""
-    made = Shelf(tmp_path_factory.mktemp("shelf"))
+    """Version 1 is champion; version 2 is challenger, and nobody approved it; another challenger finds something else."""
+    folder = tmp_path_factory.mktemp("shelf")
+    made = Shelf(folder)
     made.promote(made.register(bundle), load_bundle(bundle).sha256)
-    made.register(make_bundle(tmp_path_factory.mktemp("challenger") / "bundle", FeatureConfig(), seed=11))
+    for seed, target in ((11, "nps"), (12, "any_offence")):
+        made.register(make_bundle(folder / target, FeatureConfig(), seed, target))
     return made
 
 
@@ -69,43 +70,41 @@ def roles(settings: Settings) -> dict[str, str]:
     return found
 
 
-def test_the_champion_decides_and_the_challenger_stands_beside_it_marked(
-    shelf: Shelf, settings: Settings
-) -> None:
-    told = publish(shelf.registry, settings.model, settings)
+def test_the_champion_decides_and_the_challenger_is_marked(shelf: Shelf, settings: Settings) -> None:
+    champion = publish(shelf.registry, settings.model, settings)
     beside = publish_shadow(shelf.registry, CHALLENGER, settings)
-    assert (told["version"], told["approved"]) == ("1", True)
     assert beside is not None
-    assert (beside["version"], beside["approved"]) == ("2", False)
+    assert [(each["version"], each["approved"]) for each in (champion, beside)] == [("1", True), ("2", False)]
     assert roles(settings) == {"current": "nps-risk-1", "shadow": "nps-risk-2"}
     with serving(settings) as client:
-        told = client.get("/v1/model").json()
-        assert (told["version"], told["challenger"]["version"], told["challenger"]["approved"]) == (
-            "1",
-            "2",
-            False,
-        )
+        told = client.read("/v1/model")
+    assert (told["version"], told["challenger"]["version"], told["challenger"]["approved"]) == (
+        "1",
+        "2",
+        False,
+    )
 
 
-def test_what_nobody_approved_is_not_published_to_decide(shelf: Shelf, settings: Settings) -> None:
+def test_what_nobody_approved_or_lightgbm_scores_otherwise_is_not_published_to_decide(
+    shelf: Shelf, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(PromotionRefused, match="never promoted"):
         publish(shelf.registry, "models:/nps-risk/2", settings)
+    predict = lightgbm.Booster.predict
+    monkeypatch.setattr(lightgbm.Booster, "predict", lambda *given, **named: predict(*given, **named) + 1e-12)
+    with pytest.raises(BundleRefused, match="another raw score by LightGBM"):
+        publish(shelf.registry, settings.model, settings)
     assert roles(settings) == {}
 
 
 @pytest.mark.parametrize("uri", [None, "models:/nps-risk@champion", "models:/nps-risk@nobody"])
-def test_a_challenger_that_is_none_is_withdrawn(shelf: Shelf, settings: Settings, uri: str | None) -> None:
+def test_a_challenger_that_is_none_is_withdrawn_and_one_that_finds_something_else_is_refused(
+    shelf: Shelf, settings: Settings, uri: str | None
+) -> None:
     publish(shelf.registry, settings.model, settings)
     publish_shadow(shelf.registry, CHALLENGER, settings)
     assert publish_shadow(shelf.registry, uri, settings) is None
     assert roles(settings) == {"current": "nps-risk-1"}
-
-
-def test_a_challenger_that_finds_something_else_is_refused(
-    shelf: Shelf, settings: Settings, tmp_path: Path
-) -> None:
-    publish(shelf.registry, settings.model, settings)
-    shelf.register(make_bundle(tmp_path / "bundle", FeatureConfig(), seed=12, target="any_offence"))
     with pytest.raises(BadInput, match="got any_offence; expected nps"):
         publish_shadow(shelf.registry, "models:/nps-risk-any_offence@challenger", settings)
     assert roles(settings) == {"current": "nps-risk-1"}
@@ -113,17 +112,12 @@ def test_a_challenger_that_finds_something_else_is_refused(
 
 def test_the_command_tells_both(shelf: Shelf, tmp_path: Path) -> None:
     settings_in(tmp_path)
-    environment = {
-        "MLFLOW_TRACKING_URI": shelf.registry.tracking_uri,
-        "NPSRISK_STATE_DIR": str(tmp_path),
-        "NPSRISK_SHADOW_MODEL": CHALLENGER,
-    }
-    done = CliRunner().invoke(main, ["publish"], env=environment, catch_exceptions=False)
-    assert done.exit_code == 0
-    assert "Published nps-risk version 1" in done.output
-    assert "Shadow model: nps-risk version 2 (not promoted)" in done.output
-    done = CliRunner().invoke(main, ["publish", "--shadow", "models:/nps-risk/1", "--json"], env=environment)
-    assert json.loads(done.output.splitlines()[-1])["shadow"] is None
+    environment = {"MLFLOW_TRACKING_URI": shelf.registry.tracking_uri, "NPSRISK_SHADOW_MODEL": CHALLENGER}
+    code, output = run(tmp_path, "publish", **environment)
+    assert code == 0
+    assert "Published nps-risk version 1" in output
+    assert "Shadow model: nps-risk version 2 (not promoted)" in output
+    assert told(tmp_path, "publish", "--shadow", "models:/nps-risk/1", **environment)["shadow"] is None
 
 
 def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
@@ -138,13 +132,13 @@ def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
     assert publish(shelf.registry, settings.model, settings)["version"] == "2"
     assert publish_shadow(shelf.registry, CHALLENGER, settings) is None
     with serving(settings) as client:
-        assert client.get("/v1/model").json()["approved_by"] == "a reviewer"
+        assert client.read("/v1/model")["approved_by"] == "a reviewer"
         publish(shelf.registry, "models:/nps-risk@previous", settings)
         client.look()
-        assert client.get("/v1/model").json()["version"] == "1"
-        assert "older release than version 2" in client.get("/health/ready").json()["warnings"][0]
+        assert client.read("/v1/model")["version"] == "1"
+        assert "older release than version 2" in client.read("/health/ready")["warnings"][0]
         assert "npsrisk_model_downgraded 1.0" in client.get("/metrics").text
-        assert client.post("/v1/scores", make_consignment()).status_code == 200
+        client.score("RB1")
         (recorded,) = client.service.log.read_events(kinds=("downgrade",))
         assert msgspec.msgpack.decode(recorded.plain) == ["nps-risk/1", "nps-risk/2"]
         publish(shelf.registry, settings.model, settings)
@@ -159,13 +153,3 @@ def test_a_pointer_that_leaves_the_folder_of_models_is_refused(tmp_path: Path, f
     pointer.write_text(json.dumps({"folder": folder}))
     with pytest.raises(BundleRefused, match="not a release that can be served"):
         find_release_folder(tmp_path)
-
-
-def test_a_bundle_to_which_lightgbm_gives_other_scores_is_not_published(
-    shelf: Shelf, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    predict = lightgbm.Booster.predict
-    monkeypatch.setattr(lightgbm.Booster, "predict", lambda *given, **named: predict(*given, **named) + 1e-12)
-    with pytest.raises(BundleRefused, match="another raw score by LightGBM"):
-        publish(shelf.registry, settings.model, settings)
-    assert roles(settings) == {}

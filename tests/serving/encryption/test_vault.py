@@ -79,42 +79,52 @@ def test_equal_content_has_one_digest_whenever_and_in_whatever_zone_it_was_said(
     assert pack(elsewhere, one).content != first.content, "it says nothing without the key"
 
 
-def test_no_personal_value_can_be_read_in_what_is_kept(vault: Vault) -> None:
-    personal = {f.name: f"secret {f.name}" for f in get_fields(Consignment) if f.personal}
-    packed = pack(RecordPacker(Consignment, vault, ASIDE), make_consignment(**personal))
-    assert b"secret" not in packed.plain + (packed.sealed or b"")
-
-
-def test_records_packed_together_equal_those_packed_alone(vault: Vault) -> None:
+def test_records_packed_together_equal_those_packed_alone_and_tell_nothing_personal(
+    vault: Vault,
+) -> None:
     packer = RecordPacker(Consignment, vault, ASIDE)
-    nobody: dict[str, None] = {f.name: None for f in get_fields(Consignment) if f.personal}
-    records = [make_consignment("rb 1"), make_consignment("RB2", **nobody), make_consignment("RB3")]
+    personal = [field.name for field in get_fields(Consignment) if field.personal]
+    nobody: dict[str, Any] = dict.fromkeys(personal)
+    somebody: dict[str, Any] = {name: f"secret {name}" for name in personal}
+    records = [
+        make_consignment("rb 1"),
+        make_consignment("RB2", **nobody),
+        make_consignment("RB3", **somebody),
+    ]
     names = ["RB1", "RB2", "RB3"]
     together = packer.pack_all(records, names)
     alone = [pack(packer, record, name) for record, name in zip(records, names, strict=True)]
     assert [(each.plain, each.content) for each in together] == [(each.plain, each.content) for each in alone]
     assert [each.sealed is None for each in together] == [False, True, False]
+    assert b"secret" not in b"".join(each.plain + (each.sealed or b"") for each in together)
     opened = [unpack(packer, each, name) for each, name in zip(together, names, strict=True)]
     assert [each.sender_name for each in opened] == [each.sender_name for each in records]
     nonces = {each.sealed[ID_BYTES : ID_BYTES + NONCE_BYTES] for each in together if each.sealed is not None}
     assert len(nonces) == 2
-
-
-def test_personal_fields_open_only_under_their_own_key_and_identifier(vault: Vault) -> None:
-    packed = pack(RecordPacker(Consignment, vault, ASIDE), make_consignment())
-    assert packed.sealed is not None
-    another = structs.replace(DATA_KEYS.sealing_keys[0], key=bytes(32).hex())
-    imposter = Vault(structs.replace(DATA_KEYS, sealing_keys=[another]))
-    for other, subject in ((vault, "RB2"), (imposter, "RB1")):
-        with pytest.raises(
-            ServiceFault, match=f"log entry of {subject}: personal fields cannot be decrypted"
-        ):
-            unpack(RecordPacker(Consignment, other, ASIDE), packed, subject)
-
-
-def test_a_record_without_personal_fields_has_nothing_sealed(vault: Vault) -> None:
     alert = Alert("A1", day(0), description_pattern="research chem*")
     assert pack(RecordPacker(Alert, vault, ()), alert, "A1").sealed is None
+
+
+ANOTHER = structs.replace(DATA_KEYS.sealing_keys[0], key=bytes(32).hex())
+LOCKED = "log entry of {}: personal fields cannot be decrypted"
+
+
+@pytest.mark.parametrize(
+    ("sealing_keys", "subject", "told"),
+    [
+        (DATA_KEYS.sealing_keys, "RB2", LOCKED.format("RB2")),
+        ([ANOTHER], "RB1", LOCKED.format("RB1")),
+        (DataKeys.create().sealing_keys, "RB1", "sealing key .* is missing; got no key 0badc0de"),
+    ],
+    ids=["another identifier", "another key", "a key that is nowhere"],
+)
+def test_personal_fields_open_only_under_their_own_key_and_identifier(
+    vault: Vault, sealing_keys: Any, subject: str, told: str
+) -> None:
+    packed = pack(RecordPacker(Consignment, vault, ASIDE), make_consignment())
+    other = Vault(structs.replace(DATA_KEYS, sealing_keys=sealing_keys))
+    with pytest.raises(ServiceFault, match=told):
+        unpack(RecordPacker(Consignment, other, ASIDE), packed, subject)
 
 
 @pytest.mark.parametrize("count", [0, 1, 13, 14, 15, 16, 25])
@@ -148,13 +158,6 @@ def test_after_a_rotation_new_fields_have_the_new_key_and_old_ones_stay_readable
             unpack(RecordPacker(Consignment, reader, ASIDE), each).sender_name
             == make_consignment().sender_name
         )
-
-
-def test_a_sealing_key_that_is_nowhere_is_named(vault: Vault) -> None:
-    packed = pack(RecordPacker(Consignment, vault, ASIDE), make_consignment())
-    another = Vault(structs.replace(DATA_KEYS, sealing_keys=DataKeys.create().sealing_keys))
-    with pytest.raises(ServiceFault, match=r"sealing key .* is missing; got no key 0badc0de"):
-        unpack(RecordPacker(Consignment, another, ASIDE), packed)
 
 
 def test_another_pseudonym_key_in_the_file_is_refused_and_the_one_in_use_stays(tmp_path: Path) -> None:

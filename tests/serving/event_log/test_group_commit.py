@@ -7,24 +7,30 @@ from functools import wraps
 
 import pytest
 from structlog.testing import capture_logs
+from support.databases import Entry, Open
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
-from serving.event_log.group_commit import MAX_QUEUE_ENTRIES, MAX_RESTING_ENTRIES, Committer
+from serving.event_log.group_commit import (
+    MAX_QUEUE_ENTRIES,
+    MAX_RESTING_ENTRIES,
+    CommitGroup,
+    Committer,
+)
 from serving.event_log.log import EventLog
 
-Open = Callable[[], EventLog]
-Entry = Callable[..., Event]
+STALL = "serving.event_log.group_commit.STALL_SECONDS"
 
 
 class SlowLog:
-    """A log whose writes wait until they are let through, or fail."""
+    """A log whose writes wait until they are let through, or fail; its committer, and entries for it."""
 
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
+    def __init__(self, log: EventLog, entry: Entry) -> None:
+        self._log, self._entry = log, entry
         self.go = threading.Event()
         self.failing = False
         self.groups: list[int] = []
+        self.committer = Committer(self)  # type: ignore[arg-type]
 
     @property
     def last_sequence(self) -> int:
@@ -37,17 +43,30 @@ class SlowLog:
         self.groups.append(len(events))
         self._log.append(events)
 
+    def add(self, count: int = 1) -> CommitGroup:
+        """Add the next entries."""
+        first = self.committer.next_sequence
+        return self.committer.add([self._entry(first + place) for place in range(count)])
+
+    async def begin(self) -> CommitGroup:
+        """Add the next entry, whose write begins."""
+        group = self.add()
+        group.call_when_durable(lambda _fault: None)
+        await asyncio.sleep(0.02)
+        return group
+
+    async def settle(self) -> None:
+        """Wait until no entry waits any more."""
+        while self.committer.waiting and self.committer.fault is None:
+            await asyncio.sleep(0.001)
+
 
 @pytest.fixture
-def log(open_log: Open) -> SlowLog:
-    return SlowLog(open_log())
-
-
-@pytest.fixture
-def committer(log: SlowLog) -> Iterator[Committer]:
-    made = Committer(log)  # type: ignore[arg-type]
+def log(open_log: Open, entry: Entry) -> Iterator[SlowLog]:
+    made = SlowLog(open_log(), entry)
     yield made
-    made.close()
+    made.go.set()
+    made.committer.close()
 
 
 def in_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:
@@ -61,226 +80,180 @@ def in_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., N
 
 
 @in_loop
-async def test_an_answer_waits_for_the_write_of_its_entry(
-    log: SlowLog, committer: Committer, entry: Entry
+async def test_an_answer_waits_for_its_write_and_what_comes_meanwhile_goes_together(
+    log: SlowLog,
 ) -> None:
-    waiting = asyncio.create_task(committer.add([entry(1)]).wait_until_durable())
-    await asyncio.sleep(0.05)
+    waiting = asyncio.create_task((await log.begin()).wait_until_durable())
+    for _ in range(10):
+        log.add()
+    await asyncio.sleep(0.02)
     assert not waiting.done()
-    assert committer.find_group(1) is not None
+    assert log.committer.find_group(1) is not None
     log.go.set()
     await waiting
-    assert log.last_sequence == 1
-    assert committer.find_group(1) is None
-
-
-@in_loop
-async def test_what_comes_during_a_write_goes_together_in_the_next_one(
-    log: SlowLog, committer: Committer, entry: Entry
-) -> None:
-    committer.add([entry(1)])
-    await asyncio.sleep(0.05)
-    for sequence in range(2, 12):
-        committer.add([entry(sequence)])
-    log.go.set()
-    await committer.drain()
+    assert log.last_sequence >= 1
+    assert log.committer.find_group(1) is None
+    await log.committer.drain()
     assert log.groups == [1, 10]
 
 
 @in_loop
-async def test_chunks_of_a_list_share_groups_as_long_as_nobody_waits(
-    log: SlowLog, committer: Committer, entry: Entry
-) -> None:
+async def test_chunks_of_a_list_share_groups_as_long_as_nobody_waits(log: SlowLog) -> None:
     log.go.set()
-    chunk, sequences = MAX_RESTING_ENTRIES // 2, iter(range(1, 3 * MAX_RESTING_ENTRIES))
     for _ in range(3):  # two chunks fill a group, and the response waits after the third one
         await asyncio.sleep(0)
-        group = committer.add([entry(next(sequences)) for _ in range(chunk)])
+        group = log.add(MAX_RESTING_ENTRIES // 2)
     await group.wait_until_durable()
     assert log.groups == [MAX_RESTING_ENTRIES, MAX_RESTING_ENTRIES // 2]
 
 
 @in_loop
-async def test_who_waits_for_an_entry_of_a_resting_group_has_it_written(
-    log: SlowLog, committer: Committer, entry: Entry
-) -> None:
+async def test_who_waits_for_an_entry_of_a_resting_group_has_it_written(log: SlowLog) -> None:
     log.go.set()
-    committer.add([entry(1), entry(2)])
-    await committer.add([entry(3)]).wait_until_durable()
-    committer.add([entry(4)])
-    await committer.wait_until_durable(4)
+    log.add(2)
+    await log.add().wait_until_durable()
+    log.add()
+    await log.committer.wait_until_durable(4)
     assert log.groups == [3, 1]
 
 
 @in_loop
-async def test_a_resting_group_delays_nobody_who_waits_for_a_free_log(open_log: Open, entry: Entry) -> None:
-    committer = Committer(open_log())
-    committer.add([entry(1)])
+async def test_a_resting_group_delays_nobody_who_waits_for_a_free_log(log: SlowLog) -> None:
+    log.go.set()
+    log.add()
     free = asyncio.Event()
-    committer.call_when_free(free.set)
+    log.committer.call_when_free(free.set)
     await asyncio.sleep(0)
     assert free.is_set()
-    assert committer.durable_sequence == 0
-    while committer.waiting:  # an entry that nobody waits for is written soon
-        await asyncio.sleep(0.001)
-    committer.close()
+    assert log.committer.durable_sequence == 0
+    await log.settle()  # an entry that nobody waits for is written soon
 
 
 @in_loop
-async def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_group(
-    log: SlowLog, committer: Committer, entry: Entry
-) -> None:
+async def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_group(log: SlowLog) -> None:
     told = list[str]()
 
     async def answer() -> None:
-        await committer.add([entry(1)]).wait_until_durable()
+        await log.add().wait_until_durable()
         told.append("answered")
 
     def enter() -> None:
         told.append("entered")
-        committer.add([entry(3)])
+        log.add()
 
     answered = asyncio.create_task(answer())
     await asyncio.sleep(0.01)
-    committer.add([entry(2)])
-    committer.call_when_free(enter)
-    await asyncio.sleep(0.05)
+    log.add()
+    log.committer.call_when_free(enter)
+    await asyncio.sleep(0.02)
     assert not told
     log.go.set()
     await answered
-    await committer.wait_until_durable(2)
-    await committer.drain()
-    committer.call_when_free(lambda: told.append("free"))
+    await log.committer.drain()
+    log.committer.call_when_free(lambda: told.append("free"))
     await asyncio.sleep(0.01)
     assert told == ["answered", "entered", "free"]
     assert log.groups == [1, 2]
 
 
 @in_loop
-async def test_who_asks_for_a_free_log_at_its_last_moment_of_work_is_not_forgotten(
-    log: SlowLog, committer: Committer, entry: Entry
-) -> None:
+async def test_who_asks_for_a_free_log_at_its_last_moment_of_work_is_not_forgotten(log: SlowLog) -> None:
     free = asyncio.Event()
-    committer.add([entry(1)])
-    await asyncio.sleep(0.01)
-    committer.call_when_free(lambda: committer.call_when_free(free.set))
+    await log.begin()
+    log.committer.call_when_free(lambda: log.committer.call_when_free(free.set))
     log.go.set()
     await asyncio.wait_for(free.wait(), 5)
 
 
 @in_loop
-async def test_nobody_waits_for_a_log_that_cannot_be_written(
-    log: SlowLog, committer: Committer, entry: Entry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
+async def test_nobody_waits_for_a_log_that_is_stuck(log: SlowLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STALL, 0.05)
     told = list[str]()
-    committer.add([entry(1)])
-    await asyncio.sleep(0.01)
-    committer.call_when_free(lambda: told.append("the write takes too long"))
-    await asyncio.sleep(0.1)
-    committer.call_when_free(lambda: told.append("it still does"))
-    await asyncio.sleep(0.01)
+
+    async def ask(words: str, seconds: float = 0.01) -> None:
+        log.committer.call_when_free(lambda: told.append(words))
+        await asyncio.sleep(seconds)
+
+    await log.begin()
+    await ask("the write takes too long", 0.1)
+    await ask("it still does")
     assert told == ["the write takes too long", "it still does"]
     log.go.set()
-    while committer.waiting:
-        await asyncio.sleep(0.01)
+    await log.settle()
     log.go.clear()
     log.failing = True
-    committer.add([entry(2)])
-    await asyncio.sleep(0.01)
-    committer.call_when_free(lambda: told.append("the write failed"))
+    await log.begin()
+    await ask("the write failed", 0)
     log.go.set()
-    while committer.fault is None:
-        await asyncio.sleep(0.01)
-    committer.call_when_free(lambda: told.append("it had failed"))
-    await asyncio.sleep(0.01)
+    await log.settle()
+    await ask("it had failed")
     assert told[2:] == ["the write failed", "it had failed"]
 
 
 @in_loop
-async def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(
-    log: SlowLog, committer: Committer, entry: Entry
-) -> None:
-    writing = committer.add([entry(1)])
-    await asyncio.sleep(0.05)
-    following = committer.add([entry(2)])
+async def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(log: SlowLog) -> None:
+    writing = await log.begin()
+    following = log.add()
     log.failing = True
     log.go.set()
     for group in (writing, following):
         with pytest.raises(ServiceFault, match="disk full"):
             await group.wait_until_durable()
     with pytest.raises(ServiceFault, match="disk full"):
-        committer.check()
+        log.committer.check()
     log.failing = False
-    committer.resume()
-    committer.check()
-    assert committer.list_pending() == []
-    await committer.add([entry(1)]).wait_until_durable()
+    log.committer.resume()
+    log.committer.check()
+    assert log.committer.list_pending() == []
+    await log.add().wait_until_durable()
     with pytest.raises(ServiceFault, match="disk full"):
         await writing.wait_until_durable()
 
 
 @in_loop
-async def test_too_long_a_queue_refuses_more(log: SlowLog, committer: Committer, entry: Entry) -> None:
-    for sequence in range(1, MAX_QUEUE_ENTRIES + 1):
-        committer.add([entry(sequence)])
-    with pytest.raises(
-        ServiceFault, match=f"too many entries wait.*got {MAX_QUEUE_ENTRIES:,}; expected fewer"
-    ):
-        committer.check()
+async def test_too_long_a_queue_refuses_more(log: SlowLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_QUEUE_ENTRIES >= 1_000
+    monkeypatch.setattr("serving.event_log.group_commit.MAX_QUEUE_ENTRIES", 20)
+    for place in range(20):
+        assert log.committer.check() is None, place  # type: ignore[func-returns-value]
+        log.add()
+    with pytest.raises(ServiceFault, match=r"too many entries wait.*got 20; expected fewer than 20"):
+        log.committer.check()
     log.go.set()
-    await committer.drain()
-    committer.check()
+    await log.committer.drain()
+    log.committer.check()
 
 
 @in_loop
 async def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
-    log: SlowLog, committer: Committer, entry: Entry, monkeypatch: pytest.MonkeyPatch
+    log: SlowLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
-    waiting = asyncio.create_task(committer.add([entry(1)]).wait_until_durable())
+    monkeypatch.setattr(STALL, 0.1)
+    tasks = [asyncio.create_task(log.add().wait_until_durable())]
     await asyncio.sleep(0)
-    following = asyncio.create_task(committer.add([entry(2)]).wait_until_durable())
+    tasks.append(asyncio.create_task(log.add().wait_until_durable()))
     await asyncio.sleep(0.02)
-    assert not waiting.done()
-    for task in (waiting, following):
+    assert not tasks[0].done()
+    for task in tasks:
         with pytest.raises(ServiceFault, match="takes too long"):
             await task
     with pytest.raises(ServiceFault, match="takes too long"):
-        committer.check()
-    assert committer.lag_seconds > 0.05
+        log.committer.check()
+    assert log.committer.lag_seconds >= 0.1
+    monkeypatch.setattr(STALL, 30.0)
     log.go.set()
-    while committer.waiting:
-        await asyncio.sleep(0.01)
-    committer.check()
-    assert (committer.lag_seconds, log.last_sequence, sum(log.groups)) == (0, 2, 2)
-    await committer.add([entry(3)]).wait_until_durable()
-
-
-@in_loop
-async def test_after_a_write_that_hung_a_new_request_waits_for_its_own_write(
-    log: SlowLog, committer: Committer, entry: Entry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
-    committer.add([entry(1)]).call_when_durable(lambda _fault: None)
-    await asyncio.sleep(0.02)
-    with pytest.raises(ServiceFault, match="takes too long"):
-        await committer.add([entry(2)]).wait_until_durable()
-    log.go.set()
-    while committer.durable_sequence < 1:
+    while log.committer.durable_sequence < 1:
         await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    committer.check()
-    await committer.add([entry(3)]).wait_until_durable()
-    assert log.last_sequence == 3
+    log.committer.check()
+    await log.add().wait_until_durable()  # a new request waits for its own write
+    while log.committer.lag_seconds:
+        await asyncio.sleep(0.001)
+    assert (log.last_sequence, sum(log.groups)) == (3, 3)
 
 
 @in_loop
-async def test_an_unexpected_error_of_a_write_is_logged_with_its_place(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    committer = Committer(log)
+async def test_an_unexpected_error_of_a_write_is_logged_with_its_place(log: SlowLog) -> None:
     log.append = lambda events: {}["missing"]  # type: ignore[method-assign,assignment]
     with capture_logs() as lines, pytest.raises(ServiceFault, match="got KeyError"):
-        await committer.add([entry(1)]).wait_until_durable()
-    committer.close()
+        await log.add().wait_until_durable()
     assert str(lines[0]["where"]).startswith("test_group_commit.py:")

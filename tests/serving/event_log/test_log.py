@@ -1,44 +1,38 @@
 """The event log: append-only, in order, chained; it belongs to one data key."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
 import pytest
-from support.databases import database_in, only_sqlite
+from support.databases import Entry, Open, database_in, only_sqlite
 
 from consignments.errors import BadSetting, ServiceFault
 from features.history.data_keys import DataKeys
 from serving.encryption.vault import Vault
-from serving.event_log.events import Event as LogEntry
 from serving.event_log.events import hash_rows
 from serving.event_log.log import EventLog
 from serving.event_log.verification import verify_chain
 
-Open = Callable[[], EventLog]
-Entry = Callable[..., LogEntry]
 
-
-def test_what_was_appended_is_read_back_in_order(open_log: Open, entry: Entry) -> None:
-    written = [entry(1), entry(2, kind="outcome", score=None, recorded_us=None), entry(3, sealed=b"\x01")]
+def test_what_was_appended_is_read_in_order_and_a_reopened_log_goes_on(open_log: Open, entry: Entry) -> None:
+    written = [
+        entry(place, model=f"m/{place % 5}", asked_by=f"key {place % 3}", kinds=f"{place % 2}" * 16)
+        for place in range(1, 48)
+    ]
+    written += [entry(48, kind="outcome", score=None, recorded_us=None), entry(49, sealed=b"\x01")]
     log = open_log()
-    log.append(written[:2])
-    log.append(written[2:])
-    assert list(log.read_events()) == written
-    assert list(log.read_events(after=1, until=2)) == written[1:2]
-    assert log.read_event(3) == written[2]
-    assert log.read_consignment_events("RB2") == written[1:2]
-
-
-def test_a_reopened_log_goes_on_where_it_ended(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    log.append([entry(1), entry(2)])
+    for start in range(0, 42, 7):
+        log.append(written[start : start + 7])
     log.close()
     again = open_log()
-    assert (again.log_id, again.last_sequence) == (log.log_id, 2)
-    again.append([entry(3)])
-    assert verify_chain(again).entries == 3
+    assert (again.log_id, again.last_sequence) == (log.log_id, 42)
+    again.append(written[42:])
+    assert list(again.read_events()) == written
+    assert list(again.read_events(after=41, until=43)) == written[41:43]
+    assert again.read_event(49) == written[48]
+    assert again.read_consignment_events("RB48") == written[47:48]
+    assert verify_chain(again).entries == 49
 
 
 def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open, entry: Entry) -> None:
@@ -50,16 +44,7 @@ def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open,
     assert log.last_sequence == 1
 
 
-@pytest.mark.parametrize("size", [2, 31, 33, 63, 71])
-def test_a_group_of_any_size_is_written_in_its_order(open_log: Open, entry: Entry, size: int) -> None:
-    log, written = open_log(), [entry(place) for place in range(1, size + 1)]
-    log.append(written)
-    assert list(log.read_events()) == written
-    assert verify_chain(log).entries == size
-
-
-@pytest.mark.parametrize("size", [1, 64, 2_560])
-@pytest.mark.parametrize("new_term", [False, True])
+@pytest.mark.parametrize(("size", "new_term"), [(1, False), (64, True), (2_560, False)])
 def test_a_group_is_written_whole_or_not_at_all(
     open_log: Open, entry: Entry, size: int, new_term: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,25 +64,8 @@ def test_a_group_is_written_whole_or_not_at_all(
     assert verify_chain(log).broken_at is None
 
 
-def test_entries_of_many_names_models_and_keys_come_back_as_they_were(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    written = [
-        entry(place, model=f"m/{place % 5}", asked_by=f"key {place % 3}", kinds=f"{place % 2}" * 16)
-        for place in range(1, 50)
-    ]
-    for start in range(0, 49, 7):
-        log.append(written[start : start + 7])
-    assert list(log.read_events()) == written
-    log.close()
-    assert list(open_log().read_events()) == written
-
-
-def test_closing_waits_for_the_queries_of_other_threads_and_refuses_later_ones(
-    open_log: Open, entry: Entry
-) -> None:
-    log = open_log()
-    log.append([entry(1)])
-    begun, goes_on = Event(), Event()
+def test_closing_waits_for_the_queries_of_other_threads_and_refuses_later_ones(open_log: Open) -> None:
+    log, begun, goes_on = open_log(), Event(), Event()
 
     def read() -> None:
         with log.queries.use():
@@ -120,43 +88,34 @@ def test_closing_waits_for_the_queries_of_other_threads_and_refuses_later_ones(
 
 def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
     open_log().close()
-    with pytest.raises(
-        BadSetting, match="NPSRISK_DATA_KEY_FILE: the event log was written with another data key"
-    ):
+    told = "NPSRISK_DATA_KEY_FILE: the event log was written with another data key"
+    with pytest.raises(BadSetting, match=told):
         EventLog.open(database_in(tmp_path), Vault(DataKeys.create()))
     open_log()
 
 
+AWAY = r"psycopg://user@127.0.0.1:9/log: .*cannot be opened; .*refused"
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("url", "fault", "told"),
     [
-        "postgres//user:secret@host",
-        "postgresql://user:secret@host:port/log",
-        "postgresql://user:a:se@cret@host/log",
-        "mysql://user:secret@host/log",
-        "postgresql+psycopg2://user:secret@host/log",
+        ("postgres//user:secret@host", BadSetting, "^NPSRISK_DATABASE_URL"),
+        ("postgresql://user:secret@host:port/log", BadSetting, "^NPSRISK_DATABASE_URL"),
+        ("postgresql://user:a:se@cret@host/log", BadSetting, "^NPSRISK_DATABASE_URL"),
+        ("mysql://user:secret@host/log", BadSetting, "^NPSRISK_DATABASE_URL"),
+        ("postgresql+psycopg2://user:secret@host/log", BadSetting, "^NPSRISK_DATABASE_URL"),
+        ("postgresql://user:secret@127.0.0.1:9/log", ServiceFault, AWAY),
+        ("postgresql://user@127.0.0.1:9/log?password=secret", ServiceFault, AWAY),
+        ("sqlite:////nowhere/at/all/events.db", ServiceFault, "cannot be opened"),
     ],
 )
-def test_an_address_that_means_nothing_is_named_and_not_repeated(vault: Vault, url: str) -> None:
-    with pytest.raises(BadSetting, match=r"^NPSRISK_DATABASE_URL") as caught:
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(
+    vault: Vault, url: str, fault: type[Exception], told: str
+) -> None:
+    with pytest.raises(fault, match=told) as caught:
         EventLog.open(url, vault)
     assert "cret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "place", ["postgresql://user:secret@{}/log", "postgresql://user@{}/log?password=secret"]
-)
-def test_a_server_that_is_away_is_a_fault_that_tells_no_password(vault: Vault, place: str) -> None:
-    with pytest.raises(
-        ServiceFault, match=r"psycopg://user@127.0.0.1:9/log: .*cannot be opened; .*refused"
-    ) as caught:
-        EventLog.open(place.format("127.0.0.1:9"), vault)
-    assert "secret" not in str(caught.value)
-
-
-def test_a_database_that_cannot_be_opened_is_a_fault_of_the_service(vault: Vault, tmp_path: Path) -> None:
-    with pytest.raises(ServiceFault, match="cannot be opened"):
-        EventLog.open(f"sqlite:///{tmp_path / 'nowhere' / 'events.db'}", vault)
 
 
 @only_sqlite

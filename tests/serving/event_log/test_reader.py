@@ -1,21 +1,20 @@
 """A log that is only read: nothing is written, and what is not needed is not fetched."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy.exc import DBAPIError
-from support.databases import reader_of
+from support.databases import Entry, Open, reader_of
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.event_log.events import NOT_READ, ArrivalEvent, DecisionEvent, Event
+from consignments.timestamps import US_PER_DAY
+from serving.event_log.events import NOT_READ, Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
 from serving.event_log.verification import verify_chain
-
-Open = Callable[[], EventLog]
-Entry = Callable[..., Event]
 
 
 def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_path: Path) -> None:
@@ -41,22 +40,23 @@ def test_no_log_is_made_by_reading(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
 
 
-def test_entries_of_some_kinds_alone_are_read(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    log.append([entry(1), entry(2, kind="alert"), entry(3, kind="outcome"), entry(4)])
-    assert [event.sequence for event in log.read_events(kinds=("alert", "outcome"))] == [2, 3]
-
-
-def test_arrivals_are_read_with_decisions_and_decisions_alone(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    log.append([entry(1), entry(2, kind="arrival"), entry(3, kind="outcome"), entry(4)])
-    arrivals, decisions = list(log.read_arrivals()), list(log.read_decisions(after=1))
-    assert [(event.sequence, type(event)) for event in arrivals] == [
-        (1, DecisionEvent),
-        (2, ArrivalEvent),
-        (4, DecisionEvent),
+@pytest.mark.parametrize(
+    ("read", "found"),
+    [
+        (lambda log: log.read_events(kinds=("alert", "outcome")), [3, 4]),
+        (lambda log: log.read_arrivals(), [1, 2, 5]),
+        (lambda log: log.read_decisions(after=1), [5]),
+    ],
+    ids=["some kinds", "arrivals", "decisions"],
+)
+def test_entries_of_some_kinds_alone_are_read(
+    open_log: Open, entry: Entry, read: Callable[[EventLog], Iterable[Event]], found: list[int]
+) -> None:
+    log, kinds = open_log(), ["decision", "arrival", "alert", "outcome", "decision"]
+    log.append([entry(place, kind=kind) for place, kind in enumerate(kinds, start=1)])
+    assert [(each.sequence, each.kind) for each in read(log)] == [
+        (place, kinds[place - 1]) for place in found
     ]
-    assert decisions == arrivals[2:]
 
 
 def test_columns_that_are_left_out_cannot_be_taken_for_empty_ones(open_log: Open, entry: Entry) -> None:
@@ -67,26 +67,21 @@ def test_columns_that_are_left_out_cannot_be_taken_for_empty_ones(open_log: Open
     assert (event.sealed, event.content) == (None, b"c" * 16)
 
 
-def test_a_reader_finds_what_the_writer_has_written_since(
-    open_log: Open, entry: Entry, tmp_path: Path
-) -> None:
-    log, reader, written = open_log(), reader_of(tmp_path), 0
-    for last in (20, 30, 2_000):
-        log.append(
-            [
-                entry(place, consignment_id=f"RB{place % 50}", model=f"m/{last}")
-                for place in range(written + 1, last + 1)
-            ]
-        )
-        written = last
-        found = reader.read_consignment_events("RB11")
-        assert [event.sequence for event in found] == list(range(11, last + 1, 50))
-        assert [event.sequence for event in reader.read_consignment_events("RB11", 61)] == [11, 61][
-            : len(found)
-        ]
-        assert found[-1].model == f"m/{last if last != 30 else 20}"  # type: ignore[union-attr]
-    assert reader.read_events_of([f"RB{place}" for place in range(50)]) == list(reader.read_events())
-    reader.close()
+def test_a_reader_finds_what_was_written_since(open_log: Open, entry: Entry, tmp_path: Path) -> None:
+    log, written = open_log(), 0
+    with reader_of(tmp_path) as reader:
+        for last in (20, 30, 300):
+            names = {place: f"RB{place % 50}" for place in range(written + 1, last + 1)}
+            log.append(
+                [entry(place, consignment_id=name, model=f"m/{last}") for place, name in names.items()]
+            )
+            written = last
+            found = reader.read_consignment_events("RB11")
+            assert [event.sequence for event in found] == list(range(11, last + 1, 50))
+            limited = reader.read_consignment_events("RB11", 61)
+            assert [event.sequence for event in limited] == [11, 61][: len(found)]
+            assert found[-1].model == f"m/{last if last != 30 else 20}"  # type: ignore[union-attr]
+        assert reader.read_events_of([f"RB{place}" for place in range(50)]) == list(reader.read_events())
 
 
 def test_columns_are_read_in_batches(open_log: Open, entry: Entry) -> None:
@@ -110,3 +105,58 @@ def test_an_identifier_with_the_digest_of_another_one_is_told_from_it(
     log.append([entry(1), entry(2), entry(3, consignment_id="RB1")])
     assert [event.sequence for event in log.read_consignment_events("RB1")] == [1, 3]
     assert [event.sequence for event in log.read_events_of(["RB2"])] == [2]
+
+
+LAST_DAY = 12
+
+
+def append_days(log: EventLog, entry: Entry, days: list[int], together: int) -> list[Event]:
+    """Append a decision for each day; every seventh entry is an outcome, and every ninth an arrival without a score."""
+    others: dict[int, dict[str, object]] = {
+        7: {"kind": "outcome", "score": None, "features": None},
+        9: {"kind": "arrival"},
+    }
+    events = [
+        entry(
+            sequence,
+            at_us=day * US_PER_DAY + 5,
+            **next((others[each] for each in others if sequence % each == 0), {}),
+        )
+        for sequence, day in enumerate(days, start=1)
+    ]
+    for start in range(0, len(events), together):
+        log.append(events[start : start + together])
+    return events
+
+
+def assert_found(log: LogReader, events: list[Event]) -> None:
+    """Compare what the log finds by time with what all its entries say."""
+    decided = [event for event in events if event.kind == "decision"]
+    arrivals = [event.at_us for event in events if event.kind != "outcome"]
+    assert log.find_latest_arrival_us() == max(arrivals, default=None)
+    for day in range(-1, LAST_DAY + 3):
+        before_us = day * US_PER_DAY
+        earlier = [event.at_us for event in decided if event.at_us < before_us]
+        assert log.find_latest_decision_us(before_us) == max(earlier, default=None)
+        here = [event for event in decided if before_us <= event.at_us < before_us + 2 * US_PER_DAY]
+        counts = log.count_decisions(before_us, before_us + 2 * US_PER_DAY)
+        assert sum(count for *_, count in counts) == len(here)
+        assert {(number, band, model) for number, band, model, _ in counts} == {
+            (event.at_us // US_PER_DAY, "high", "nps-risk/1") for event in here
+        }
+        scored = log.read_scored(before_us, before_us + 2 * US_PER_DAY, log.last_sequence)
+        assert [event for event in scored if event.kind == "decision"] == here
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_entries_are_found_by_time_in_any_order(
+    open_log: Open, entry: Entry, tmp_path: Path, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    days = np.sort(random.integers(0, LAST_DAY, 60)) if seed % 2 else random.integers(0, LAST_DAY, 60)
+    log = open_log()
+    assert_found(log, [])
+    events = append_days(log, entry, days.tolist(), together=1 + seed)
+    assert_found(log, events)
+    with reader_of(tmp_path) as reader:
+        assert_found(reader, events)

@@ -4,31 +4,28 @@ No answer is a fault of the service, each is one that the document tells, and wh
 errors of a list. At the end the log's chain holds, and a service starts over it.
 """
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 import pytest
 import requests
 from hypothesis import HealthCheck, Phase, given, settings
-from support.databases import database_in
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import DATA_KEYS, Client, publish, running, serving, settings_in
+from support.serving_examples import Client, describe_key, serving, settings_in
+from support.site import Site
 
 from consignments.records import Alert, Item
-from serving.encryption.vault import Vault
-from serving.event_log.log import EventLog
-from serving.event_log.verification import verify_chain
+from serving.http.app import list_routes
 
 schemathesis = pytest.importorskip("schemathesis", reason="make install installs it")
 told = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 KEY = "a key of the tests"
-KEYS = '[[keys]]\nname = "all"\nsha256 = "{}"\nscopes = ["score", "outcome", "read", "act", "alert", "metrics"]\n'
 TRIED = {
     "post /v1/scores": 1100, "post /v1/outcomes": 1100, "post /v1/alerts": 900, "post /v1/cancellations": 700,
     "post /v1/events": 300, "post /v1/actions": 300, "post /v1/selections": 700, "get /v1/consignments/{consignment_id}": 700,
@@ -102,31 +99,27 @@ REFUSED = {"post /v1/messages"}
 """Calls of which no generated case is accepted: nobody draws a valid signature."""
 
 
-def tried(folder: Path, bundle: Path, most: int | None = None) -> dict[str, Counter[int]]:
-    publish(folder, bundle, "1")
-    keys = folder / "keys.toml"
-    keys.write_text(KEYS.format(hashlib.sha256(KEY.encode()).hexdigest()))
-    with running(folder, NPSRISK_API_KEYS_FILE=str(keys)) as (_, url):
-        trying = Tried(url)
+def tried(site: Site, most: int | None = None) -> dict[str, Counter[int]]:
+    keys = site.folder / "keys.toml"
+    keys.write_text(describe_key(KEY, "score", "outcome", "read", "act", "alert", "metrics"))
+    with site.serve(NPSRISK_API_KEYS_FILE=str(keys)) as client:
+        trying = Tried(str(client.http.base_url))
         trying.all(most)
-    log = EventLog.open(database_in(folder), Vault(DATA_KEYS))
-    assert verify_chain(log).broken_at is None
-    assert log.last_sequence > 0
-    log.close()
-    with running(folder, NPSRISK_API_KEYS_FILE=str(keys)):
-        pass
+    assert site.entries()
+    with site.serve() as client:
+        assert client.get("/health/ready").status_code == 200
     return trying.answers
 
 
-def test_some_cases_of_each_operation_are_answered_as_told(tmp_path: Path, bundle: Path) -> None:
-    answers = tried(tmp_path, bundle, most=6)
+def test_some_cases_of_each_operation_are_answered_as_told(site: Site) -> None:
+    answers = tried(site, most=6)
     assert sum(map(Counter.total, answers.values())) >= 6 * len(TRIED)
     assert all(answers[name].total() for name in answers)
 
 
 @pytest.mark.slow
-def test_five_thousand_cases_are_answered_as_told(tmp_path: Path, bundle: Path) -> None:
-    answers = tried(tmp_path, bundle)
+def test_five_thousand_cases_are_answered_as_told(site: Site) -> None:
+    answers = tried(site)
     assert sum(map(Counter.total, answers.values())) >= 5000
     assert {name for name in answers if not answers[name][200]} == REFUSED
     assert all(answers[name][422] for name in TRIED if name.startswith("post"))
@@ -141,23 +134,79 @@ def whole_bodies() -> list[tuple[str, bytes]]:
     consignments = [
         make_consignment(f"RB{number}", items=(item, item), gross_weight_kg=0.4) for number in range(3)
     ]
-    span = {"from": day(0), "until": day(19)}
+    missed = make_outcome("RB2", status="missed", result=None)
+    alert = Alert("A1", day(0), expires_at=day(9), description_pattern="3-CMC", sender_name="Orchid")
     bodies: list[tuple[str, Any]] = [
         ("/v1/scores", consignments[0]),
         ("/v1/scores?reasons=10&features=true", {"consignments": consignments}),
         ("/v1/outcomes", make_outcome("RB0", result="nps", selection_probability=0.5)),
-        (
-            "/v1/outcomes",
-            {"outcomes": [make_outcome("RB1"), make_outcome("RB2", status="missed", result=None)]},
-        ),
-        (
-            "/v1/alerts",
-            Alert("A1", day(0), expires_at=day(9), description_pattern="3-CMC", sender_name="Orchid"),
-        ),
+        ("/v1/outcomes", {"outcomes": [make_outcome("RB1"), missed]}),
+        ("/v1/alerts", alert),
         ("/v1/cancellations", {"cancellations": [{"consignment_id": "RB2", "cancelled_at": day(3)}]}),
-        ("/v1/selections", {"office": "Incheon", "capacity": 3, "explore": 0.5, **span}),
+        (
+            "/v1/selections",
+            {"office": "Incheon", "capacity": 3, "explore": 0.5, "from": day(0), "until": day(19)},
+        ),
     ]
     return [(path, msgspec.json.encode(body)) for path, body in bodies]
+
+
+# The document
+
+
+def check(document: dict[str, Any], method: str, path: str, response: Any) -> None:
+    """Check an answer by the schema that the document has for it."""
+    told = document["paths"][path][method]["responses"][str(response.status_code)]["content"]
+    kind = response.headers["content-type"].partition(";")[0]
+    value = response.text if kind == "text/plain" else response.json()
+    schema = told[kind]["schema"] | {"components": document["components"]}
+    jsonschema_rs.validator_for(schema).validate(value)
+
+
+def test_the_document_tells_every_call_refusal_and_field_and_no_other_call(
+    shared_client: Client,
+) -> None:
+    document = shared_client.read("/openapi.json")
+    operations = {
+        (method.upper(), path): each
+        for path, methods in document["paths"].items()
+        for method, each in methods.items()
+    }
+    routes = {
+        (method, path.replace(":path", ""))
+        for method, path, _, _ in list_routes(shared_client.service, shared_client.app.door)
+    }
+    assert operations.keys() == {*routes, ("POST", "/v1/scores")} - {("GET", "/interface")}
+    assert all(each["summary"] for each in operations.values())
+    for call, scope in (("scores", "score"), ("outcomes", "outcome"), ("selections", "score")):
+        operation = operations["POST", f"/v1/{call}"]
+        assert {"401", "403", "413", "422", "429", "503"} <= operation["responses"].keys()
+        assert operation["security"][0]["key"] == [scope]
+    for name in ("Consignment", "Outcome", "Alert", "Cancellation", "ReportedState", "SelectionRequest"):
+        schema = document["components"]["schemas"][name]
+        assert schema["additionalProperties"] is False
+        assert all("description" in field for field in schema["properties"].values())
+
+
+def test_what_is_answered_fits_the_document_with_and_without_a_model(client: Client, tmp_path: Path) -> None:
+    document = client.read("/openapi.json")
+    others: list[tuple[str, Any]] = [
+        ("/v1/scores", {"consignments": [make_consignment(), {}]}),
+        ("/v1/scores", {"channel": "sea"}),
+        ("/v1/scores", b"{"),
+        ("/v1/cancellations", {"consignment_id": "nobody"}),
+        ("/v1/events", {"consignment_id": "RB0", "state": "do_not_load"}),
+    ]
+    for path, body in [*whole_bodies(), *others]:
+        check(document, "post", path.partition("?")[0], client.post(path, body))
+    for path in ("model", "reasons", "events"):
+        check(document, "get", f"/v1/{path}", client.get(f"/v1/{path}"))
+    for path in ("/health/live", "/health/ready", "/openapi.json", "/metrics"):
+        check(document, "get", path, client.get(path))
+    check(document, "get", "/v1/consignments/{consignment_id}", client.get("/v1/consignments/RB0"))
+    with serving(settings_in(tmp_path / "none")) as without:
+        for path in ("/v1/model", "/health/ready"):
+            check(without.read("/openapi.json"), "get", path, without.get(path))
 
 
 WORDS = [
@@ -228,11 +277,10 @@ def test_spoilt_bodies_are_refused_and_never_a_fault_of_ours(client: Client) -> 
 
 
 @pytest.mark.slow
-def test_five_thousand_spoilt_bodies_are_never_a_fault_of_ours(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
+def test_five_thousand_spoilt_bodies_are_never_a_fault_of_ours(site: Site) -> None:
+    with site.serve() as client:
         answers = try_spoilt(client, 5000, seed=2)
-        assert verify_chain(client.service.log).broken_at is None
     assert min(answers[200], answers[400], answers[422]) > 200
-    with serving(settings_in(tmp_path)) as client:
+    assert site.entries()
+    with site.serve() as client:
         assert client.get("/health/ready").status_code == 200

@@ -40,25 +40,19 @@ def test_an_answer_is_recorded_once_and_without_its_words(client: Client) -> Non
     assert [(each["issued_at"], rest["more"]) for each in rest["events"]] == [("2024-03-08T09:00:00Z", False)]
 
 
-def test_answers_come_in_lists_and_before_their_consignment(client: Client) -> None:
+def test_answers_come_in_lists_or_in_messages_and_before_their_consignment(client: Client) -> None:
     unknown = HELD | {"consignment_id": "180-48103826/H1"}
-    told = client.send(
-        "/v1/events", {"events": [unknown, HELD | {"state": "perhaps"}, HELD | {"issued_at": day(90)}]}
-    )
+    sent = [unknown, HELD | {"state": "perhaps"}, HELD | {"issued_at": day(90)}]
+    told = client.send("/v1/events", {"events": sent})
     assert [receipt["known"] for receipt in told["events"]] == [False]
     assert [error["pointer"] for error in told["errors"]] == ["#/events/1/state", "#/events/2/issued_at"]
-    assert client.score("180-48103826/H1", "?features=true", channel="air_cargo")["repeated"] is False
-    assert len(client.read("/v1/consignments/180-48103826/H1")["events"]) == 1
-
-
-def test_the_states_of_a_message_can_be_sent_on(client: Client) -> None:
     body = b"PSN\n180-48103826-H1\nCSN/7H-01/01MAR0930/MISSING_SHP_NAME\n"
-    response = client.post("/v1/scores", body, headers={"content-type": "text/plain"})
-    told = response.json()
-    assert (response.status_code, told["scores"]) == (200, [])
+    told = client.send("/v1/scores", body, headers={"content-type": "text/plain"})
     (event,) = told["messages"]["events"]
-    assert event["state"] == "request_for_information"
+    assert (told["scores"], event["state"]) == ([], "request_for_information")
     assert client.send("/v1/events", {"events": [event]})["errors"] == []
+    assert client.score("180-48103826/H1", "?features=true", channel="air_cargo")["repeated"] is False
+    assert len(client.read("/v1/consignments/180-48103826/H1")["events"]) == 2
 
 
 def test_answers_survive_a_restart_and_change_no_score(tmp_path: Path, bundle: Path) -> None:

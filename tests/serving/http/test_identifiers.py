@@ -31,8 +31,7 @@ SPELLINGS = ["057-51987552/H-1", " 057 5198 7552/H-1", "05751987552/H-1"]
     ],
 )
 def test_the_normal_form(identifier: str, normal: str) -> None:
-    assert normalize_identifier(identifier) == normal
-    assert normalize_identifier(normal) == normal
+    assert normalize_identifier(identifier) == normalize_identifier(normal) == normal
 
 
 def test_an_outcome_finds_its_consignment_in_any_spelling(client: Client) -> None:
@@ -66,11 +65,19 @@ def test_outcomes_that_wait_for_their_consignment_are_counted_until_it_arrives(c
     assert counts() == ["npsrisk_unmatched_outcomes_total 3.0", "npsrisk_joined_outcomes_total 2.0"]
 
 
-def test_a_consignment_in_another_spelling_is_a_repeat(client: Client) -> None:
+def test_another_spelling_is_a_repeat_and_each_answer_gives_the_spelling_back(
+    client: Client,
+) -> None:
     answers = [client.send("/v1/scores", make_consignment(name)) for name in SPELLINGS]
     assert [each["consignment_id"] for each in answers] == SPELLINGS
     assert len({each["decision_id"] for each in answers}) == 1
     assert [each["repeated"] for each in answers] == [False, True, True]
+    span = {"from": "2024-03-01T00:00:00Z", "until": "2024-03-10T00:00:00Z"}
+    (chosen,) = client.send("/v1/selections", {"office": "Incheon", "capacity": 1, "explore": 0, **span})[
+        "selections"
+    ]
+    (decision,) = client.read("/v1/decisions")["decisions"]
+    assert chosen["consignment_id"] == decision["consignment_id"] == SPELLINGS[0]
     both = {"consignments": [make_consignment(name, pieces=9.0) for name in SPELLINGS]}
     scores = client.send("/v1/scores", both)["scores"]
     assert [each["consignment_id"] for each in scores] == SPELLINGS
@@ -78,20 +85,6 @@ def test_a_consignment_in_another_spelling_is_a_repeat(client: Client) -> None:
     receipt = client.send("/v1/cancellations", {"consignment_id": SPELLINGS[2]})
     assert receipt["id"] == SPELLINGS[2]
     assert client.send("/v1/scores", make_consignment(SPELLINGS[0], pieces=9.0))["cancelled"] is True
-
-
-def test_a_selection_and_the_feed_give_the_spelling_back(client: Client) -> None:
-    c = make_consignment(SPELLINGS[0])
-    client.send("/v1/scores", c)
-    wanted = {
-        "office": "Incheon", "capacity": 1, "explore": 0,
-        "from": "2024-03-01T00:00:00Z", "until": "2024-03-10T00:00:00Z",
-    }  # fmt: skip
-    for _ in range(2):
-        (chosen,) = client.send("/v1/selections", wanted)["selections"]
-        assert chosen["consignment_id"] == SPELLINGS[0]
-    (decision,) = client.get("/v1/decisions").json()["decisions"]
-    assert decision["consignment_id"] == SPELLINGS[0]
 
 
 def test_the_spelling_changes_no_feature() -> None:

@@ -10,11 +10,13 @@ from typing import Any, get_args
 import httpx
 import msgspec
 import pytest
+from support.listening import listening
 from support.pages import FENCE, REPOSITORY
-from support.serving_examples import publish, running
 
+from consignments.records import Consignment
 from serving.http.openapi import build_document
 from serving.http.scores import Score
+from serving.process.clock import read_clock_us
 from serving.process.settings import SETTING_NAMES
 from serving.scoring.intake import FaultKind
 
@@ -29,10 +31,8 @@ def shown(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("state")
-    publish(folder, bundle, "1")
-    with running(folder) as (_, address):
-        yield address
+    with listening(tmp_path_factory.mktemp("state"), bundle, read_clock_us) as running:
+        yield f"http://127.0.0.1:{running.port}"
 
 
 def client_of(url: str) -> Any:
@@ -120,8 +120,6 @@ def test_the_score_of_the_page_is_one(url: str) -> None:
 
 
 def test_every_status_and_kind_that_can_be_answered_is_on_the_page() -> None:
-    from consignments.records import Consignment
-
     told = {
         status
         for methods in build_document(Consignment, "0")["paths"].values()

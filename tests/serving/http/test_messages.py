@@ -1,13 +1,17 @@
 """Messages over HTTP: scored as their consignments, named if they hold none, refused only if nothing can be read."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.examples import day
 from support.messages import BROKEN, HOUSE, MASTER, MESSAGES, POUNDS
-from support.serving_examples import Client
+from support.serving_examples import Client, publish, serving, settings_in
 
+from consignments.errors import BadSetting
 from consignments.timestamps import to_us
+from serving.messages.reading import watch_mappings
 from serving.scoring import intake
 
 XML, TEXT, LINKED = "application/xml", "text/plain", "application/ld+json"
@@ -19,19 +23,15 @@ def post(client: Client, body: bytes, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [XML, "text/xml; charset=utf-8"])
-def test_a_house_waybill_is_scored(client: Client, kind: str) -> None:
-    told = post(client, HOUSE.read_bytes().replace(b"2026-03-", b"2024-01-"), kind)
-    (score,) = told["scores"]
-    assert score["consignment_id"] == HOUSE_ID
-    assert 0 < score["score"] < 1
-    assert told["errors"] == []
-    assert told["messages"] == {"events": [], "ignored": [], "notes": [], "rejected": []}
-
-
-def test_a_message_sent_again_gets_the_same_answer(client: Client) -> None:
-    first, second = (post(client, HOUSE.read_bytes(), XML)["scores"] for _ in range(2))
-    assert [score.pop("repeated") for score in (*first, *second)] == [False, True]
-    assert first == second
+def test_a_house_waybill_is_scored_and_sent_again_gets_the_same_answer(client: Client, kind: str) -> None:
+    first, second = (
+        post(client, HOUSE.read_bytes().replace(b"2026-03-", b"2024-01-"), kind) for _ in range(2)
+    )
+    (score,) = first["scores"]
+    assert (score["consignment_id"], 0 < score["score"] < 1) == (HOUSE_ID, True)
+    assert first["errors"] == []
+    assert first["messages"] == {"events": [], "ignored": [], "notes": [], "rejected": []}
+    assert second["scores"] == [score | {"repeated": True}]
 
 
 def test_each_house_of_a_list_is_scored(client: Client) -> None:
@@ -43,24 +43,17 @@ def test_each_house_of_a_list_is_scored(client: Client) -> None:
     ]
 
 
-def test_a_master_enriches_the_houses_of_its_own_body(client: Client) -> None:
-    told = post(client, MASTER.read_bytes() + HOUSE.read_bytes(), XML)
-    assert [score["consignment_id"] for score in told["scores"]] == [HOUSE_ID]
-    known = client.get(f"/v1/consignments/{HOUSE_ID}").json()
-    assert len(known["decisions"]) == 1
-
-
-def test_a_master_that_comes_later_amends_the_houses_that_are_sent_with_it(client: Client) -> None:
+def test_a_master_amends_the_houses_that_are_sent_with_it(client: Client) -> None:
     (first,) = post(client, HOUSE.read_bytes(), XML)["scores"]
-    for expected in ([False], [True]):
+    for repeated in (False, True):
         scores = post(client, MASTER.read_bytes() + HOUSE.read_bytes(), XML)["scores"]
-        assert [score["repeated"] for score in scores] == expected
-    known = client.get(f"/v1/consignments/{HOUSE_ID}").json()
+        assert [(score["consignment_id"], score["repeated"]) for score in scores] == [(HOUSE_ID, repeated)]
+    known = client.read(f"/v1/consignments/{HOUSE_ID}")
     assert len(known["decisions"]) == 2
     assert known["decisions"][0]["decision_id"] == first["decision_id"]
 
 
-def test_a_known_house_that_cannot_be_amended_is_named_in_the_notes(
+def test_a_house_that_cannot_be_amended_is_in_the_notes(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house, master = (path.read_bytes().replace(b"2026-03-", b"2024-01-") for path in (HOUSE, MASTER))
@@ -136,9 +129,7 @@ def test_an_answer_names_the_bad_messages_and_numbers_those_that_it_does_not_lis
         ((BROKEN / "xfzb_bomb.xml").read_bytes(), "entities are declared"),
     ],
 )
-def test_a_body_of_which_nothing_can_be_read_is_refused(
-    shared_client: Client, body: bytes, reason: str
-) -> None:
+def test_a_body_with_nothing_to_read_is_refused(shared_client: Client, body: bytes, reason: str) -> None:
     before = shared_client.service.log.last_sequence
     response = shared_client.post("/v1/scores", body, headers={"content-type": XML})
     assert response.status_code == 422
@@ -156,3 +147,24 @@ def test_another_media_type_is_refused_with_those_that_are_taken(shared_client: 
         "another message in JSON",
     ):
         assert words in detail
+
+
+# A folder of mappings
+
+
+def test_a_mapping_of_the_folder_reads_a_declaration(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    folder, body = tmp_path / "mappings", (MESSAGES / "itmatt.edi").read_bytes()
+    with pytest.raises(BadSetting, match="no folder of mappings"):
+        watch_mappings(folder)
+    folder.mkdir()
+    with serving(settings_in(tmp_path, NPSRISK_MAPPINGS_DIR=str(folder))) as client:
+        assert client.post("/v1/scores", body, headers={"content-type": TEXT}).json().get("scores", []) == []
+        shutil.copy(MESSAGES / "itmatt.toml", folder)
+        client.look()
+        (score,) = post(client, body, TEXT)["scores"]
+        assert score["consignment_id"] == "CP000000013US"
+        (folder / "bad.toml").write_text("name = 1")
+        client.look()
+        assert any(warning.startswith("mappings: ") for warning in client.service.list_warnings())
+        assert post(client, body, TEXT)["scores"] == [score | {"repeated": True}]

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.linked_messages import write_house, write_master
-from support.messages import MESSAGES
 from support.serving_examples import Client, bear, describe_key, publish, serving, settings_in
 
 from consignments.errors import BadSetting
-from serving.http.auth import read_keys
+from serving.http.auth import Authenticator, TokenBucket
+from serving.process.settings import RateLimit
 
 SCOPES = ("score", "outcome", "read", "metrics")
 
@@ -50,34 +50,37 @@ def get(client: Client, name: str, path: str) -> httpx.Response:
     return client.get(path, headers=bear(name))
 
 
-def test_a_bound_key_scores_amends_and_reads_its_own_consignments(client: Client) -> None:
-    assert post(client, "incheon", "/v1/scores", make_consignment("RB1")).status_code == 200
-    assert post(client, "incheon", "/v1/scores", make_consignment("RB1", pieces=7.0)).status_code == 200
-    assert post(client, "incheon", "/v1/outcomes", make_outcome("RB1")).status_code == 200
-    assert get(client, "incheon", "/v1/consignments/RB1").status_code == 200
-    assert len(get(client, "incheon", "/v1/decisions").json()["decisions"]) == 2
-
-
-def test_a_bound_key_does_not_reach_those_of_others(client: Client) -> None:
+def test_a_bound_key_reaches_its_own_consignments_and_not_those_of_others(client: Client) -> None:
     busan = make_consignment("RB2", office="Busan")
+    wanted = {"capacity": 5, "explore": 0, "from": day(-1), "until": day(1)}
     assert post(client, "all", "/v1/scores", busan).status_code == 200
     tried = [
-        ("/v1/scores", busan),
-        ("/v1/scores", make_consignment("RB2")),
-        ("/v1/scores?office=Busan", make_consignment("RB3", office=None)),
-        ("/v1/outcomes", make_outcome("RB2")),
-        ("/v1/outcomes", make_outcome("RB-unknown", office=None)),
-        ("/v1/cancellations", {"consignment_id": "RB2"}),
-        (
-            "/v1/selections",
-            {"office": "Busan", "capacity": 1, "explore": 0, "from": day(-1), "until": day(1)},
-        ),
+        ("/v1/scores", make_consignment("RB1"), 200),
+        ("/v1/scores", make_consignment("RB1", pieces=7.0), 200),
+        ("/v1/outcomes", make_outcome("RB1"), 200),
+        ("/v1/scores", busan, 403),
+        ("/v1/scores", make_consignment("RB2"), 403),
+        ("/v1/scores?office=Busan", make_consignment("RB3", office=None), 403),
+        ("/v1/outcomes", make_outcome("RB2"), 403),
+        ("/v1/outcomes", make_outcome("RB-unknown", office=None), 403),
+        ("/v1/cancellations", {"consignment_id": "RB2"}, 403),
+        ("/v1/selections", wanted | {"office": "Busan"}, 403),
+        ("/v1/selections", wanted | {"office": None}, 403),
     ]
-    for path, body in tried:
-        assert post(client, "incheon", path, body).status_code == 403, (path, body)
-    assert get(client, "incheon", "/v1/consignments/RB2").status_code == 404
-    assert get(client, "incheon", "/v1/decisions").json()["decisions"] == []
+    for path, body, status in tried:
+        assert post(client, "incheon", path, body).status_code == status, (path, body)
+    assert [get(client, "incheon", f"/v1/consignments/{name}").status_code for name in ("RB1", "RB2")] == [
+        200,
+        404,
+    ]
+    decisions = get(client, "incheon", "/v1/decisions").json()["decisions"]
+    assert [each["consignment_id"] for each in decisions] == ["RB1", "RB1"]
     assert len(get(client, "all", "/v1/consignments/RB2").json()["decisions"]) == 1
+    post(client, "all", "/v1/scores", make_consignment("RB4", office=None))
+    found = post(client, "all", "/v1/selections", wanted | {"office": None}).json()
+    assert [(each["consignment_id"], each["office"]) for each in found["selections"]] == [("RB4", None)]
+    assert post(client, "all", "/v1/selections", wanted | {"office": None}).json() == found
+    assert get(client, "incheon", "/v1/selections").json()["selections"] == []
 
 
 @pytest.mark.parametrize(
@@ -130,21 +133,14 @@ def test_the_header_names_the_office_and_a_foreign_or_contradicting_one_is_refus
     assert get(client, "incheon", "/v1/consignments/RB1").status_code == 200
 
 
-def test_messages_get_the_office_of_the_request(client: Client) -> None:
-    body = (MESSAGES / "xfzb_house.xml").read_bytes()
-    headers = {"content-type": "application/xml", "authorization": "Bearer all", "x-office": "Incheon"}
-    (score,) = client.post("/v1/scores", body, headers=headers).json()["scores"]
-    assert get(client, "incheon", f"/v1/consignments/{score['consignment_id']}").status_code == 200
-    (again,) = client.post("/v1/scores", body, headers=headers).json()["scores"]
-    assert again["decision_id"] == score["decision_id"]
-
-
-def test_a_house_withdraws_no_consolidation_of_another_office_and_one_with_a_key_of_its_office_does(
+def test_a_house_withdraws_no_consolidation_of_another_office_without_its_key(
     client: Client,
 ) -> None:
     (master,) = send(client, "all", write_master(day(0)), "Busan")["scores"]
     told = send(client, "incheon", write_house(day(0)))
-    assert [each["cancelled"] for each in told["scores"]] == [False]
+    (house,) = told["scores"]
+    assert house["cancelled"] is False
+    assert get(client, "incheon", f"/v1/consignments/{house['consignment_id']}").status_code == 200
     assert told["messages"]["notes"][0].startswith(f"{master['consignment_id']}: these messages concern it")
     scores = send(client, "all", write_house(day(0), name="WHX1"), "Busan")["scores"]
     assert [(each["consignment_id"], each["cancelled"]) for each in scores] == [
@@ -153,7 +149,7 @@ def test_a_house_withdraws_no_consolidation_of_another_office_and_one_with_a_key
     ]
 
 
-def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_theirs_still_change(
+def test_a_master_changes_no_house_of_other_offices_and_their_keys_still_do(
     client: Client,
 ) -> None:
     house, master = write_house(day(0)), write_master(day(0))
@@ -178,18 +174,6 @@ def test_a_master_changes_no_house_of_other_offices_and_those_with_a_key_of_thei
     (note,) = (told := send(client, "incheon", write_master(day(0), stop="TPE")))["messages"]["notes"]
     assert note.startswith(first["consignment_id"])
     assert [each["consignment_id"] for each in told["scores"]] == [mine["consignment_id"]]
-
-
-def test_consignments_without_an_office_are_selected_under_null(client: Client) -> None:
-    for name, office in (("RB1", None), ("RB2", "Incheon")):
-        post(client, "all", "/v1/scores", make_consignment(name, office=office))
-    asked = {"office": None, "capacity": 5, "explore": 0, "from": day(-1), "until": day(1)}
-    assert post(client, "incheon", "/v1/selections", asked).status_code == 403
-    found = post(client, "all", "/v1/selections", asked).json()
-    assert found["office"] is None
-    assert [(each["consignment_id"], each["office"]) for each in found["selections"]] == [("RB1", None)]
-    assert post(client, "all", "/v1/selections", asked).json() == found
-    assert get(client, "incheon", "/v1/selections").json()["selections"] == []
 
 
 def test_a_late_version_of_another_office_moves_no_consignment(client: Client) -> None:
@@ -228,8 +212,43 @@ def test_details_of_health_need_a_key(client: Client) -> None:
     assert "/etc/secret" not in get(client, "incheon", "/health/ready").text
 
 
-def test_a_key_without_a_scope_or_an_office_is_refused(tmp_path: Path) -> None:
-    for text in (key("a").replace('"score", "outcome", "read", "metrics"', ""), key("a", "offices = []")):
-        (tmp_path / "keys.toml").write_text(text)
-        with pytest.raises(BadSetting, match="the API key file cannot be used"):
-            read_keys(tmp_path / "keys.toml")
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [("Bearer all", 200), ("bearer all", 200), ("Bearer wrong", 401), ("Bearer", 401), ("Basic all", 401)],
+)
+def test_a_key_is_sent_as_a_bearer_token(client: Client, header: str, status: int) -> None:
+    assert client.get("/v1/decisions", headers={"authorization": header}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (None, "No such file"),
+        ("", "keys"),
+        ("[[keys]]\nname = 'a'", "sha256"),
+        (describe_key("k", "everything"), "everything"),
+        (describe_key("k") + describe_key("k"), "twice"),
+        (describe_key("k", more="expires_at = 2027-01-01T00:00:00"), "zone"),
+        (describe_key("k").replace('"score"', ""), "scopes"),
+        (describe_key("k", more="offices = []"), "offices"),
+    ],
+)
+def test_a_bad_key_file_stops_the_start(tmp_path: Path, text: str | None, wrong: str) -> None:
+    if text is not None:
+        (tmp_path / "keys").write_text(text)
+    with pytest.raises(BadSetting, match=rf"(?s)^NPSRISK_API_KEYS_FILE.*{wrong}"):
+        Authenticator(tmp_path / "keys", None)
+
+
+@pytest.mark.parametrize(
+    ("rate", "taken", "wait"),
+    [(RateLimit(2, 1), [1, 1], 0.5), (RateLimit(10, 1), [30], 2.1)],
+    ids=["call by call", "a large call passes once and is paid for later"],
+)
+def test_a_bucket_gives_its_rate_and_no_more(rate: RateLimit, taken: list[int], wait: float) -> None:
+    now = [0.0]
+    bucket = TokenBucket(rate, clock=lambda: now[0])
+    assert [bucket.take(records) for records in taken] == [0] * len(taken)
+    assert bucket.take(1) == pytest.approx(wait)
+    now[0] = wait
+    assert bucket.take(1) == 0

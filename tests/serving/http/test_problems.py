@@ -1,62 +1,296 @@
-"""Problem documents name the field at fault by a JSON pointer."""
+"""What cannot be is refused, with the field and the reason, by the problem document of RFC 9457; nothing of it is recorded."""
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import Client, serving, settings_in
 
-from consignments.records import Consignment
-from serving.http.problems import RecordFault, Refusal, build_fault
-from serving.http.protocol.records import list_record_faults
+POSTAL = {"consignment_id": "RB1", "channel": "postal"}
+ONE = msgspec.json.encode(POSTAL)
+NOT_UTF_8 = b'{"consignment_id":"RB1","channel":"postal","office":"a\xff"}'
 
-POSTAL = {"consignment_id": "a", "channel": "postal"}
+
+@pytest.fixture(scope="module")
+def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with serving(settings_in(tmp_path_factory.mktemp("rules"))) as client:
+        yield client
+
+
+@pytest.fixture
+def both(shared_client: Client, without_model: Client) -> Iterator[list[Client]]:
+    """A service with a model and one without; after the test neither has another entry."""
+    clients = [shared_client, without_model]
+    before = [client.service.log.last_sequence for client in clients]
+    yield clients
+    assert [client.service.log.last_sequence for client in clients] == before
 
 
 @pytest.mark.parametrize(
-    ("body", "pointer", "detail", "kind"),
+    ("body", "words"),
     [
-        ({"channel": "postal"}, "#/consignment_id", "required field", "missing_field"),
-        (POSTAL | {"channel": "sea"}, "#/channel", "Invalid enum value", "bad_value"),
-        (POSTAL | {"pieces": "two"}, "#/pieces", "Expected `float | null`", "wrong_type"),
-        (POSTAL | {"weight": 2}, "#/weight", "unknown field", "unknown_field"),
-        (POSTAL | {"items": [{}, {"hs": "1"}]}, "#/items/1/hs", "unknown field", "unknown_field"),
-        (POSTAL | {"items": [{"value": -1}]}, "#/items/0/value", ">= 0.0", "bad_value"),
-        (POSTAL | {"a/b~c": 2}, "#/a~1b~0c", "unknown field", "unknown_field"),
-        (POSTAL | {"Kim Geheim": 2}, "#/Kim%20Geheim", "unknown field", "unknown_field"),
-        ([], "#", "Expected `object`", "wrong_type"),
+        (NOT_UTF_8, f"not UTF-8 at byte {NOT_UTF_8.index(0xFF)}"),
+        (b'{"consignments":[' + ONE, "not valid JSON: Input data was truncated"),
+        (b'{"consignments":[' + ONE[:-1] + b',"pieces":NaN}]}', "not valid JSON: JSON is malformed"),
+        (b'{"consignments":[' + ONE + b"]} x", "trailing characters"),
+        (b"", "it is empty"),
+        (b"\xef\xbb\xbf" + ONE, "byte order mark"),
+        (
+            b"<HouseWaybill/>",
+            "it is XML; send messages to POST /v1/scores with Content-Type: application/xml",
+        ),
+        (b'{"consignment_id": "RB1"', "not valid JSON"),
+        (b"[" * 100_000, ""),
+        (b'{"consignments":[' + b'{"items":[' * 50_000, ""),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "nested too deeply"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value[:40],
+)
+def test_a_body_that_is_no_json_is_the_senders_fault(both: list[Client], body: bytes, words: str) -> None:
+    for client in both:
+        response = client.post("/v1/scores", body)
+        problem = response.json()
+        assert (response.status_code, problem["status"], words in problem["detail"]) == (400, 400, True), (
+            problem
+        )
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+FUTURE = "2999-01-01T00:00:00Z"
+OUTCOME = msgspec.to_builtins(make_outcome("RB1"))
+MISSED = OUTCOME | {"status": "missed", "result": None, "known_at": None, "inspected_at": None}
+ALERT = {"alert_id": "A1", "issued_at": day(-1).isoformat()}
+PATTERN = ALERT | {"description_pattern": "chalk"}
+SPAN = {
+    "office": "Incheon",
+    "capacity": 5,
+    "explore": 0.2,
+    "from": day(0).isoformat(),
+    "until": day(1).isoformat(),
+}
+STATE = {"consignment_id": "RB1", "state": "do_not_load", "issued_at": day(0).isoformat()}
+FIELDS: list[tuple[str, Any, dict[str, Any], str, str, str]] = [
+    ("scores", {"channel": "postal"}, {}, "#/consignment_id", "missing_field", "required field"),
+    (
+        "scores",
+        POSTAL,
+        {"channel": "rail; see"},
+        "#/channel",
+        "bad_value",
+        "expected one of postal, air_cargo",
+    ),
+    ("scores", POSTAL, {"pieces": "two"}, "#/pieces", "wrong_type", "Expected `float | null`"),
+    ("scores", POSTAL, {"weight": 2}, "#/weight", "unknown_field", "unknown field"),
+    ("scores", POSTAL, {"items": [{}, {"hs": "1"}]}, "#/items/1/hs", "unknown_field", "unknown field"),
+    ("scores", POSTAL, {"items": [{"value": -1}]}, "#/items/0/value", "bad_value", ">= 0.0"),
+    ("scores", POSTAL, {"a/b~c": 2}, "#/a~1b~0c", "unknown_field", "unknown field"),
+    ("scores", POSTAL, {"Kim Geheim": 2}, "#/Kim%20Geheim", "unknown_field", "unknown field"),
+    ("scores", POSTAL, {"consignment_id": "R\x00B"}, "#/consignment_id", "not_printable", ""),
+    ("scores", POSTAL, {"received_at": "2024-03-04T09:00:00"}, "#/received_at", "bad_value", ""),
+    ("scores", POSTAL, {"received_at": FUTURE}, "#/received_at", "in_future", ""),
+    ("scores", POSTAL, {"received_at": "1999-12-31T23:59:59Z"}, "#/received_at", "too_early", ""),
+    ("scores", POSTAL, {"declared_value": msgspec.Raw(b"1" * 5_000)}, "#/declared_value", "bad_value", ""),
+    ("scores", {"consignments": [{}] * 1001}, {}, "#/consignments", "too_many", ""),
+    ("scores", {"consignments": {}}, {}, "#/consignments", "wrong_type", ""),
+    ("scores", {"consignments": []}, {"more": 1}, "#/more", "unknown_field", "unknown field `more`"),
+    ("scores", [POSTAL], {}, "#", "wrong_type", 'Send a list as {"consignments": [...]}'),
+    ("outcomes", OUTCOME, {"known_at": FUTURE}, "#/known_at", "in_future", ""),
+    ("outcomes", MISSED, {"inspected_at": FUTURE}, "#/inspected_at", "in_future", ""),
+    ("outcomes", OUTCOME, {"known_at": None}, "#/known_at", "inconsistent", ""),
+    ("outcomes", OUTCOME, {"status": "missed"}, "#/result", "inconsistent", ""),
+    ("outcomes", OUTCOME, {"known_at": "2024-03-05T08:00:00Z"}, "#/known_at", "inconsistent", ""),
+    ("outcomes", OUTCOME, {"substance_familly": "x"}, "#/substance_familly", "unknown_field", ""),
+    ("outcomes", OUTCOME, {"selection_probability": 0}, "#/selection_probability", "bad_value", ""),
+    ("alerts", ALERT, {}, "#/description_pattern", "no_criterion", ""),
+    ("alerts", ALERT, {"description_pattern": "*"}, "#/description_pattern", "no_criterion", ""),
+    (
+        "alerts",
+        ALERT,
+        {"text": "news", "substance_family": "nitazene"},
+        "#/description_pattern",
+        "no_criterion",
+        "",
+    ),
+    ("alerts", ALERT, {"sender_name": "***", "hs_code": "30"}, "#/sender_name", "no_criterion", ""),
+    ("selections", SPAN, {"capacity": 0}, "#/capacity", "bad_value", ""),
+    ("selections", SPAN, {"explore": 1.5}, "#/explore", "bad_value", ""),
+    ("selections", SPAN, {"until": "2024-03-03T00:00:00Z"}, "#/until", "inconsistent", ""),
+    ("selections", SPAN, {"until": FUTURE}, "#/until", "in_future", ""),
+    ("selections", SPAN, {"from": None}, "#/from", "wrong_type", ""),
+    ("selections", SPAN, {"from": "2024-02-02T23:59:59Z"}, "#/from", "bad_value", ""),
+    ("selections", SPAN, {"seed": 1}, "#/seed", "unknown_field", ""),
+]
+BEYOND = ("0001-01-01T03:00:00+03:05", "9999-12-31T23:30:00-03:05")
+"""Times that the calendar of UTC does not have: before the year 1, and after the year 9999."""
+TIMES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("scores", POSTAL, ("received_at", "issued_at", "cancelled_at")),
+    ("outcomes", OUTCOME, ("selected_at", "known_at")),
+    ("outcomes", MISSED, ("inspected_at", "selected_at")),
+    ("alerts", PATTERN, ("issued_at", "expires_at", "occurred_at")),
+    ("cancellations", {"consignment_id": "RB1"}, ("cancelled_at",)),
+    ("actions", {"consignment_id": "RB1", "action": "inspect"}, ("acted_at",)),
+    ("events", STATE, ("issued_at",)),
+    ("selections", SPAN, ("until",)),
+]
+FIELDS += [(path, body, {name: when}, f"#/{name}", "", "") for path, body, names in TIMES for name in names for when in BEYOND]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "body", "changes", "pointer", "kind", "words"), FIELDS)
+def test_a_field_that_cannot_be_is_named_by_its_pointer_with_and_without_a_model(
+    both: list[Client], call: str, body: Any, changes: dict[str, Any], pointer: str, kind: str, words: str
+) -> None:
+    for client in both:
+        response = client.post(f"/v1/{call}", body | changes if changes else body)
+        problem = response.json()
+        (error, *_) = problem["errors"]
+        assert (response.status_code, problem["status"]) == (422, 422)
+        assert response.headers["content-type"] == "application/problem+json"
+        assert (error["pointer"], error["kind"] if kind else kind) == (pointer, kind)
+        assert words in error["detail"]
+
+
+def test_a_refusal_is_a_problem_document_that_tells_a_long_name_in_part_only(both: list[Client]) -> None:
+    for client in both:
+        response = client.post("/v1/scores", POSTAL | {"x" * 5000: 1})
+        (error,) = response.json()["errors"]
+        assert max(len(error["detail"]), len(error["pointer"])) < 200
+        response = client.post("/v1/scores", POSTAL | {"office": 1})
+        assert response.json() == {
+            "title": "Unprocessable Entity",
+            "status": 422,
+            "detail": "office: Expected `str | null`, got `int`",
+            "type": "about:blank",
+            "errors": [
+                {"detail": "Expected `str | null`, got `int`", "pointer": "#/office", "kind": "wrong_type"}
+            ],
+            "request_id": response.headers["x-request-id"],
+        }
+
+
+def test_all_faults_of_a_record_are_named_at_once(both: list[Client]) -> None:
+    bad = {"channel": "sea", "pieces": "two", "items": [{"value": 1}, {"value": -1, "colour": "red"}]}
+    for client in both:
+        problem = client.post("/v1/scores", bad).json()
+        assert {(each["pointer"], each["kind"]) for each in problem["errors"]} == {
+            ("#/consignment_id", "missing_field"),
+            ("#/channel", "bad_value"),
+            ("#/pieces", "wrong_type"),
+            ("#/items/1/value", "bad_value"),
+            ("#/items/1/colour", "unknown_field"),
+        }
+        assert "the first of 5 faults" in problem["detail"]
+        (listed,) = client.post("/v1/scores", {"consignments": [bad]}).json()["errors"]
+        assert len(listed["errors"]) == 5
+        assert listed["errors"][0]["pointer"].startswith("#/consignments/0/")
+        times = client.post("/v1/scores", POSTAL | {"received_at": FUTURE, "cancelled_at": FUTURE}).json()
+        assert [each["pointer"] for each in times["errors"]] == ["#/received_at", "#/cancelled_at"]
+
+
+ITEM = ONE[:-1] + b',"items":[{"value":1}]}'
+TWICE = ITEM.replace(b'"value":1', b'"value":1,"v\\u0061lue":1')
+
+
+@pytest.mark.parametrize(
+    ("body", "kinds"),
+    [
+        (b'{"consignments":[' + ITEM + b"," + TWICE + b"," + ITEM + b"]}", ["repeated_field"]),
+        (b'{"consignments":[' + ONE[:-1] + b',"pieces":1, "pieces" :2}]}', ["repeated_field"]),
+        (b' { "consignments" : [' + ITEM + b"] } \n", []),
+        (b'{"c\\u006fnsignments":[' + ITEM + b"]}", []),
+        (TWICE, None),
+        (ONE[:-1] + b',"chann\\u0065l":"air_cargo"}', None),
+        (b'{"consignments":[' + ITEM + b'],"c\\u006fnsignments":[]}', None),
+        (b'{"consignments":5,"consignments":[' + ITEM + b"]}", None),
+        (b'{"consignments":[' + ITEM + b'],"consignments":[' + ITEM + b"]}", None),
     ],
 )
-def test_the_pointer_leads_to_the_field(body: Any, pointer: str, detail: str, kind: str) -> None:
-    with pytest.raises(msgspec.ValidationError) as caught:
-        msgspec.json.decode(msgspec.json.encode(body), type=Consignment)
-    fault = build_fault(caught.value)
-    assert (fault.pointer, fault.kind) == (pointer, kind)
-    assert detail in fault.detail
+def test_two_values_for_one_field_are_refused(
+    shared_client: Client, body: bytes, kinds: list[str] | None
+) -> None:
+    response = shared_client.post("/v1/scores", body)
+    assert response.status_code == (422 if kinds is None else 200)
+    if kinds is not None:
+        assert [each["kind"] for each in response.json()["errors"]] == kinds
+    twice = shared_client.post("/v1/scores", ONE[:-1] + b',"channel":"air_cargo"}').json()["errors"]
+    told = "The field `channel` occurs twice in one object. Send it once."
+    assert twice == [{"detail": told, "pointer": "#/channel", "kind": "repeated_field"}]
 
 
-def test_a_very_long_unknown_name_is_told_back_in_part_only() -> None:
-    body = '{"consignment_id": "a", "channel": "postal", "' + "x" * 5000 + '": 1}'
-    with pytest.raises(msgspec.ValidationError) as caught:
-        msgspec.json.decode(body, type=Consignment)
-    fault = build_fault(caught.value)
-    assert len(fault.detail) < 200
-    assert len(str(fault.pointer)) < 200
+JSON = {"content-type": "application/json"}
 
 
-def test_a_refusal_is_a_problem_document() -> None:
-    refusal = Refusal.from_fault(RecordFault("Expected `str`", "#/office"))
-    assert msgspec.json.decode(refusal.to_json("a-1")) == {
-        "title": "Unprocessable Entity",
-        "status": 422,
-        "detail": "Expected `str`",
-        "type": "about:blank",
-        "errors": [{"detail": "Expected `str`", "pointer": "#/office", "kind": "bad_value"}],
-        "request_id": "a-1",
-    }
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        *(("POST", f"scores?{query}", JSON, 422) for query in ("reasons=11", "reasons=-1", "reasons=x", "features=1")),
+        *(("POST", f"scores?{query}", JSON, 422) for query in ("colour=red", "reasons=1&reasons=2")),
+        ("POST", "scores", {"content-type": "text/csv"}, 415),
+        ("POST", "scores", JSON | {"host": "attacker.example"}, 421),
+        ("POST", "scores", JSON | {"host": "127.0.0.1:8080"}, 200),
+        *(("GET", f"decisions?after={after}", {}, 422) for after in ("-1", "x", "1&after=2", "9" * 30)),
+        *(("GET", f"decisions?limit={limit}", {}, 422) for limit in ("0", "1001", "00001000000", "0001" + "0" * 5000)),
+        ("GET", "decisions?q=1", {}, 422),
+        ("GET", "nowhere", {}, 404),
+        ("POST", "outcomes/", JSON, 404),
+        ("GET", "scores", {}, 405),
+        ("POST", "model", JSON, 405),
+    ],
+)  # fmt: skip
+def test_a_request_that_cannot_be_is_refused(
+    shared_client: Client, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    body = make_consignment("RB-asked") if method == "POST" else None
+    call = shared_client.get if body is None else shared_client.post
+    response = (
+        call(f"/v1/{path}", headers=headers) if body is None else call(f"/v1/{path}", body, headers=headers)
+    )
+    assert response.status_code == status
+    if status != 200:
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["status"] == status
 
 
-def test_a_value_that_is_not_allowed_is_answered_with_those_that_are() -> None:
-    body = b'{"consignment_id": "a", "channel": "rail; see", "items": [{"value": "x"}]}'
-    faults = list_record_faults(body, Consignment)
-    assert [fault.pointer for fault in faults] == ["#/channel", "#/items/0/value"]
-    assert faults[0].detail == "Invalid enum value 'rail; see': expected one of postal, air_cargo"
+@pytest.mark.parametrize("given", ["a", "6f1c-77", "trace/1:2@x=+", "x" * 100])
+def test_a_request_that_has_an_identifier_keeps_it(shared_client: Client, given: str) -> None:
+    for path in ("/health/live", "/v1/model", "/nowhere"):
+        assert shared_client.get(path, headers={"x-request-id": given}).headers["x-request-id"] == given
+    response = shared_client.post("/v1/scores", make_consignment(), headers=JSON | {"x-request-id": given})
+    assert (response.status_code, response.headers["x-request-id"]) == (200, given)
+
+
+@pytest.mark.parametrize("given", [None, "", "x" * 101, "a b", 'a"b', "é".encode()])
+def test_any_other_request_gets_one_of_its_own(shared_client: Client, given: Any) -> None:
+    headers = {} if given is None else {"x-request-id": given}
+    made = [shared_client.get("/health/live", headers=headers).headers["x-request-id"] for _ in range(2)]
+    assert made[0] != made[1]
+    assert given not in made
+    assert all(name.isascii() and 0 < len(name) < 30 for name in made)
+
+
+def test_an_error_tells_its_request_in_body_header_and_log(
+    client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("could not read Kim Min-su")
+
+    monkeypatch.setattr(client.service.active.get_scorer().model.pipeline, "fill_rows", fail)
+    for name, body, status, logged in (
+        ("mine-1", {"channel": "sea"}, 422, ("mine-1", "422", "scores", "bad_value")),
+        ("mine-2", make_consignment(), 500, ("mine-2", "ValueError")),  # a fault of ours
+    ):
+        response = client.post("/v1/scores", body, headers=JSON | {"x-request-id": name})
+        assert response.status_code == status
+        assert response.headers["x-request-id"] == response.json()["request_id"] == name
+        told = "".join(capsys.readouterr())
+        assert [part for part in logged if part not in told] == []
+        assert "Kim" not in response.text + told, "it tells nothing of the consignment"
+
+
+def test_what_is_refused_before_any_call_is_named_too(shared_client: Client) -> None:
+    for headers, path, status in (({"host": "attacker.example"}, "/health/live", 421), ({}, "/nowhere", 404)):
+        response = shared_client.get(path, headers=headers)
+        assert response.status_code == status
+        assert json.loads(response.content)["request_id"] == response.headers["x-request-id"]

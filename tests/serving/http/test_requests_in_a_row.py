@@ -3,14 +3,17 @@
 import re
 import socket
 import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from support.examples import day, make_consignment
 from support.listening import HEAD, Running, all_of, listening, send_for_long, status_of, until
-from support.serving_examples import describe_key
+from support.serving_examples import bear, describe_key
 
 from serving.event_log.log import EventLog
 
@@ -57,12 +60,12 @@ def logged(running: Running) -> list[str | None]:
 
 
 def test_pipelined_requests_of_all_kinds_are_answered_in_their_order(shared_running: Running) -> None:
-    lists = post_body(b'{"consignments":[]}')
-    sent = [post("RB1"), post("RB2"), GET, post("RB1"), lists, post("RB3")]
+    names = ["RB1", "RB2", "alive", "RB1", "none", "RB3"]
+    others = {"alive": GET, "none": post_body(b'{"consignments":[]}')}
     for _ in range(3):
         with shared_running.connected() as connection:
-            connection.sendall(b"".join(sent))
-            assert read_names(connection, len(sent)) == ["RB1", "RB2", "alive", "RB1", "alive", "RB3"]
+            connection.sendall(b"".join(others.get(name) or post(name) for name in names))
+            assert read_names(connection, len(names)) == [name.replace("none", "alive") for name in names]
             connection.sendall(post("RB4") + CLOSING_GET)
             assert read_names(connection, 2) == ["RB4", "alive"]
             assert connection.recv(1) == b""
@@ -82,36 +85,39 @@ def test_a_request_is_answered_wherever_its_parts_are_cut(shared_running: Runnin
 # Refusals
 
 
-REFUSED: list[tuple[int, bytes, str, bytes]] = [
-    (401, b"?reasons=1", "", b""),
-    (401, b"", "unknown", b""),
-    (401, b"", "expired", b""),
-    (403, b"", "lab", b""),
-    (422, b"?reasons=11", "all", b""),
-    (422, b"?colour=red", "all", b""),
-    (422, b"?reasons=1&reasons=2", "all", b""),
+CONSIGNMENT = make_consignment("RC1")
+REFUSED: list[tuple[int, bytes, str, Any]] = [
+    (401, b"?reasons=1", "", CONSIGNMENT),
+    (401, b"", "unknown", CONSIGNMENT),
+    (401, b"", "", CONSIGNMENT),
+    (401, b"", "expired", CONSIGNMENT),
+    (403, b"", "lab", CONSIGNMENT),
+    (422, b"?reasons=11", "all", CONSIGNMENT),
+    (422, b"?colour=red", "all", CONSIGNMENT),
+    (422, b"?reasons=1&reasons=2", "all", CONSIGNMENT),
     (400, b"", "all", b"{"),
     (422, b"", "all", b"[]"),
     (400, b"", "all", b"\xff"),
-    (422, b"", "all", b'{"consignment_id":"RC1","channel":"sea","pieces":"two"}'),
+    (422, b"", "all", {"consignment_id": "RC1", "channel": "sea", "pieces": "two"}),
     (422, b"", "all", b'{"consignment_id":"RC1","channel":"postal","channel":"postal"}'),
-    (422, b"", "all", msgspec.json.encode(make_consignment("RC1", received_at=day(400)))),
-    (422, b"", "all", msgspec.json.encode(make_consignment("RC\n1"))),
-    (422, b"", "all", msgspec.json.encode(make_consignment("RC1", description="x" * 70_000))),
+    (422, b"", "all", make_consignment("RC1", received_at=day(400))),
+    (422, b"", "all", make_consignment("RC\n1")),
+    (422, b"", "all", make_consignment("RC1", description="x" * 70_000)),
     (413, b"", "all", b" " * 300_000),
 ]
 
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    path = tmp_path / "keys.toml"
-    more = {"office": 'offices = ["Incheon"]', "expired": "expires_at = 2020-01-01T00:00:00Z"}
-    scopes = {"lab": "outcome"}
-    names = ("all", "office", "expired", "lab")
-    path.write_text(
-        "".join(describe_key(name, scopes.get(name, "score"), more=more.get(name, "")) for name in names)
-    )
-    return path
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    blocks = [
+        describe_key("all", more=f"expires_at = {soon}"),
+        describe_key("office", more='offices = ["Incheon"]'),
+        describe_key("expired", more="expires_at = 2020-01-01T00:00:00Z"),
+        describe_key("lab", "outcome"),
+    ]
+    (tmp_path / "keys.toml").write_text("".join(blocks))
+    return tmp_path / "keys.toml"
 
 
 def build_head(key: str, query: bytes = b"") -> bytes:
@@ -119,45 +125,49 @@ def build_head(key: str, query: bytes = b"") -> bytes:
     return HEAD.replace(b"/v1/scores", b"/v1/scores" + query) + named
 
 
-def test_a_refused_request_is_not_logged_and_leaves_its_connection_usable(
+def test_a_refused_request_leaves_no_entry_and_its_connection(
     tmp_path: Path, bundle: Path, keys: Path
 ) -> None:
     settings = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_MAX_BODY_BYTES": "200000"}
-    good = msgspec.json.encode(make_consignment("RC1"))
     with listening(tmp_path, bundle, **settings) as running, running.connected() as connection:
         for place, (status, query, key, body) in enumerate(REFUSED):
-            connection.sendall(post_body(body or good, build_head(key, query)))
+            content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+            connection.sendall(post_body(content, build_head(key, query)))
             connection.sendall(post(f"RD{place}", build_head("all")))
-            (refused, _), (accepted, _) = read_answers(connection, 2)
-            assert (refused, accepted) == (status, 200), place
+            answers = [answered for answered, _ in read_answers(connection, 2)]
+            assert answers == [status, 200], place
         assert logged(running) == [f"RD{place}" for place in range(len(REFUSED))]
 
 
-def test_the_rate_limit_counts_each_record_once(tmp_path: Path, bundle: Path, keys: Path) -> None:
-    sent = [
-        (200, msgspec.json.encode(make_consignment("RB1")), "all"),
-        (422, msgspec.json.encode(make_consignment("RB2", received_at=day(400))), "all"),
+def test_the_rate_limit_counts_each_record_and_tells_the_wait(
+    tmp_path: Path, bundle: Path, keys: Path
+) -> None:
+    one, late = make_consignment("RB1"), make_consignment("RB2", received_at=day(400))
+    sent: list[tuple[int, Any, str]] = [
+        (200, one, "all"),
+        (422, late, "all"),
         (400, b"{", "all"),
-        (
-            200,
-            msgspec.json.encode({"consignments": [make_consignment(name) for name in ("RB3", "RB4")]}),
-            "all",
-        ),
-        (200, msgspec.json.encode(make_consignment("RB5")), "all"),
-        (429, msgspec.json.encode(make_consignment("RB6")), "all"),
-        (200, msgspec.json.encode(make_consignment("RB7")), "office"),
+        (200, {"consignments": [make_consignment(name) for name in ("RB3", "RB4")]}, "all"),
+        (200, make_consignment("RB5"), "all"),
+        (429, make_consignment("RB6"), "all"),
+        (200, make_consignment("RB7"), "office"),
     ]
     settings = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_RATE_LIMIT": "5/hour"}
-    with listening(tmp_path, bundle, **settings) as running, running.connected() as connection:
+    with listening(tmp_path, bundle, **settings) as running, httpx.Client(trust_env=False) as client:
         for status, body, key in sent:
-            connection.sendall(post_body(body, build_head(key)))
-            assert read_answers(connection, 1)[0][0] == status, body
+            content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+            answer = client.post(
+                f"http://127.0.0.1:{running.port}/v1/scores", content=content, headers=bear(key)
+            )
+            assert answer.status_code == status, body
+            if status == 429:
+                assert 710 < int(answer.headers["retry-after"]) <= 720
 
 
 # Slow clients, and clients that leave
 
 
-def test_an_idle_connection_is_closed_and_a_busy_one_is_not(
+def test_only_an_idle_connection_is_closed(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.http.server.KEEP_ALIVE_SECONDS", 0.3)
@@ -171,9 +181,7 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_not(
         assert connection.recv(1) == b""
 
 
-def test_a_client_that_does_not_read_its_scores_is_disconnected(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_does_not_read_is_cut(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.http.connections.READ_SECONDS", 0.2)
     monkeypatch.setattr("serving.http.connections.FLUSH_SECONDS", 0.2)
     with running.connected() as connection:
@@ -195,30 +203,24 @@ def test_a_request_whose_client_left_is_recorded_and_the_others_get_their_answer
     until(lambda: len(logged(running)) == 11)
 
 
-def test_a_stop_waits_for_the_answers_that_are_due(
-    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_waits_for_due_answers(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     append = EventLog.append
 
     def append_slowly(log: EventLog, events: Any) -> None:
         time.sleep(0.5)
         append(log, events)
 
-    with listening(tmp_path, bundle) as running:
-        monkeypatch.setattr(EventLog, "append", append_slowly)
-        first, second, gone = (
-            socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(3)
-        )
-        first.sendall(post("RB1"))
-        time.sleep(0.2)
-        second.sendall(post("RB2"))  # its batch begins only after the entry of the first is on disk
-        gone.sendall(post("RB3"))
-        gone.close()
-        time.sleep(0.1)
-    answers = [all_of(each) for each in (first, second)]
-    assert [status_of(answer) for answer in answers] == [200, 200]
-    assert all(b"connection: close\r\n" in answer for answer in answers)
-    for each in (first, second):
-        each.close()
+    with ExitStack() as stack:
+        with listening(tmp_path, bundle) as running:
+            monkeypatch.setattr(EventLog, "append", append_slowly)
+            first, second, gone = (stack.enter_context(running.connected()) for _ in range(3))
+            first.sendall(post("RB1"))
+            time.sleep(0.2)
+            second.sendall(post("RB2"))  # its batch begins only after the entry of the first is on disk
+            gone.sendall(post("RB3"))
+            gone.close()
+            time.sleep(0.1)
+        for answer in map(all_of, (first, second)):
+            assert (status_of(answer), b"connection: close\r\n" in answer) == (200, True)
     with listening(tmp_path, bundle) as running:
         assert set(logged(running)) == {"RB1", "RB2", "RB3"}

@@ -1,12 +1,12 @@
 """Selections: an inspection list with known probabilities, the same for the same request, nobody chosen twice."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import Client, publish, serving, settings_in
+from support.serving_examples import Client
+from support.site import Site
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
@@ -35,23 +35,21 @@ def chosen(client: Client, **changes: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_list_fills_the_capacity_and_tells_each_probability(client: Client) -> None:
-    fill(client)
-    told = chosen(client)
-    assert len(told) == 5
-    assert [each["selected_by"] for each in told].count("random") == 1
-    assert all(0 < each["selection_probability"] <= 1 for each in told)
-    assert {each["office"] for each in told} == {"Incheon"}
-
-
-def test_the_same_request_gets_the_same_list_also_after_a_restart(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
+def test_the_list_fills_the_capacity_tells_each_probability_and_stays_the_same(
+    site: Site,
+) -> None:
+    with site.serve() as client:
         fill(client)
+        fill(client, 3, office="Busan")
         first = chosen(client)
+        assert len(first) == 5
+        assert [each["selected_by"] for each in first].count("random") == 1
+        assert all(0 < each["selection_probability"] <= 1 for each in first)
+        assert {each["office"] for each in first} == {"Incheon"}
+        assert client.read(f"/v1/consignments/{first[0]['consignment_id']}")["selections"] == first[:1]
         fill(client, first=20)
         assert chosen(client) == first
-    with serving(settings_in(tmp_path)) as again:
+    with site.serve() as again:
         assert chosen(again) == first
 
 
@@ -67,19 +65,6 @@ def test_what_was_chosen_or_inspected_before_is_not_chosen_again(client: Client)
         "Incheon1",
         "Incheon2",
     }
-
-
-def test_another_offices_consignments_are_left_alone(client: Client) -> None:
-    fill(client, 3)
-    fill(client, 3, office="Busan")
-    assert {each["office"] for each in chosen(client, office="Busan")} == {"Busan"}
-
-
-def test_the_probability_comes_back_with_the_consignment(client: Client) -> None:
-    fill(client)
-    one = chosen(client)[0]
-    told = client.get(f"/v1/consignments/{one['consignment_id']}").json()
-    assert told["selections"] == [one]
 
 
 def test_a_list_that_could_not_be_logged_is_drawn_and_logged_when_it_is_asked_for_again(
@@ -99,48 +84,95 @@ def test_a_list_that_could_not_be_logged_is_drawn_and_logged_when_it_is_asked_fo
     assert logged == names
 
 
-def test_a_list_that_would_be_too_long_is_refused_and_selects_nothing(
+def test_too_long_a_list_is_refused_and_selects_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.scoring.inspection_lists.MAX_SELECTIONS", 5)
+    assert chosen(client, office="Nowhere") == []
     fill(client, 6)
     refused = client.post("/v1/selections", request(capacity=6))
-    assert refused.status_code == 422
-    assert "gives a list of 6 consignments, more than 5" in refused.json()["errors"][0]["detail"]
-    assert refused.json()["errors"][0]["pointer"] == "#/capacity"
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"]) == (422, "#/capacity")
+    assert "gives a list of 6 consignments, more than 5" in error["detail"]
     assert len(chosen(client)) == 5
     assert len(chosen(client, **{"from": "2024-02-03T00:00:00Z"})) == 1
 
 
-def test_a_late_version_brings_no_cancelled_consignment_back(client: Client) -> None:
+def test_a_late_version_brings_no_cancelled_consignment_or_selection_back(client: Client) -> None:
     fill(client, 1)
     for name in ("RB1", "RB2"):
         client.score(name, issued_at=day(0), description="shoes")
-        client.post("/v1/cancellations", {"consignment_id": name})
+    assert len(chosen(client)) == 3
+    for name in ("RB1", "RB2"):
+        client.send("/v1/cancellations", {"consignment_id": name})
         client.score(name, issued_at=day(-1), description="boots")
     client.score("RB2", issued_at=day(0.1), description="hats")
-    assert {each["consignment_id"] for each in chosen(client)} == {"Incheon0", "RB2"}
+    assert {each["consignment_id"] for each in client.read("/v1/selections")["selections"]} == {
+        "Incheon0",
+        "RB2",
+    }
+    for name in ("RB3", "RB4"):
+        client.score(name, issued_at=day(0), description="shoes")
+        client.send("/v1/cancellations", {"consignment_id": name})
+        client.score(name, issued_at=day(-1), description="boots")
+    client.score("RB4", issued_at=day(0.1), description="hats")
+    assert {each["consignment_id"] for each in chosen(client, capacity=6)} == {"RB4"}
 
 
-def test_where_nothing_was_scored_the_list_is_empty(shared_client: Client) -> None:
-    assert chosen(shared_client, office="Nowhere") == []
+def test_each_decision_comes_once_and_in_order(client: Client) -> None:
+    sent = [client.score(f"RB{number}")["decision_id"] for number in range(7)]
+    client.post("/v1/outcomes", make_outcome("RB1"))
+    sent.append(client.score("RB1", description="other goods")["decision_id"])
+    after, seen = 0, []
+    while True:
+        page = client.read(f"/v1/decisions?after={after}&limit=3")
+        seen += [each["decision_id"] for each in page["decisions"]]
+        after = page["next"]
+        if not page["more"]:
+            break
+    assert seen == sent
+    name = sent[0].partition("-")[0]
+    end = {"decisions": [], "next": after, "more": False, "log": name}
+    assert client.read(f"/v1/decisions?after={after}") == end
+    later = client.score("RB9")
+    (new,) = client.read(f"/v1/decisions?after={after}")["decisions"]
+    assert (new["decision_id"], new["score"]) == (later["decision_id"], later["score"])
+    assert (new["consignment_id"], new["office"]) == ("RB9", "Incheon")
 
 
-@pytest.mark.parametrize(
-    ("changes", "pointer"),
-    [
-        ({"capacity": 0}, "#/capacity"),
-        ({"explore": 1.5}, "#/explore"),
-        ({"until": "2024-03-03T00:00:00Z"}, "#/until"),
-        ({"until": "2999-01-01T00:00:00Z"}, "#/until"),
-        ({"from": None}, "#/from"),
-        ({"from": "2024-02-02T23:59:59Z"}, "#/from"),
-        ({"seed": 1}, "#/seed"),
-    ],
-)
-def test_a_request_that_cannot_be_is_refused(
-    shared_client: Client, changes: dict[str, Any], pointer: str
-) -> None:
-    response = shared_client.post("/v1/selections", request(**changes))
-    assert response.status_code == 422
-    assert response.json()["errors"][0]["pointer"] == pointer
+def test_a_cursor_beyond_the_log_is_refused(client: Client) -> None:
+    client.score("RB1")
+    for path in ("decisions", "events", "messages", "selections"):
+        assert client.get(f"/v1/{path}?after=1").status_code == 200
+        response = client.get(f"/v1/{path}?after=2")
+        assert (response.status_code, "restored" in response.json()["detail"]) == (409, True)
+
+
+def test_a_selection_is_open_until_its_final_outcome(client: Client) -> None:
+    for number in range(3):
+        client.score(f"RB{number}", received_at=day(0))
+    wanted = {"office": "Incheon", "capacity": 3, "explore": 0, "from": day(-1), "until": day(1)}
+    assert len(client.post("/v1/selections", wanted).json()["selections"]) == 3
+    pending = make_outcome("RB0", result="pending", known_at=None)
+    assert client.post("/v1/outcomes", pending).status_code == 200
+    assert client.post("/v1/outcomes", make_outcome("RB1", result="clear")).status_code == 200
+    found = client.read("/v1/selections")
+    assert {each["consignment_id"]: each["pending"] for each in found["selections"]} == {
+        "RB0": True,
+        "RB2": False,
+    }
+    client.post("/v1/cancellations", {"consignment_id": "RB2"})
+    assert [each["consignment_id"] for each in client.read("/v1/selections")["selections"]] == ["RB0"]
+    assert client.read("/v1/selections?limit=1")["more"] is True
+
+
+def test_a_long_history_comes_in_pages(client: Client) -> None:
+    for number in range(12):
+        client.score("RB1", pieces=float(number))
+    whole = client.read("/v1/consignments/RB1")
+    assert "next" not in whole
+    first = client.read("/v1/consignments/RB1?limit=5")
+    second = client.read(f"/v1/consignments/RB1?limit=5&after={first['next']}")
+    last = client.read(f"/v1/consignments/RB1?limit=5&after={second['next']}")
+    assert "next" not in last
+    assert first["decisions"] + second["decisions"] + last["decisions"] == whole["decisions"]

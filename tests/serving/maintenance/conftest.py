@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 from support.databases import copy_state
-from support.examples import make_consignment
-from support.serving_examples import publish, serving, settings_in
 from support.serving_past import make_past
 from support.serving_world import live_through_a_world
+from support.site import Site
 
 MARKED = "marker goods"
 MARKED_NAME = "Marker Personname"
@@ -28,15 +27,11 @@ def lived_past(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
 @pytest.fixture(scope="session")
 def few_decisions(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
     """The state directory of three consignments of one sender, of which RB1 is amended between the others."""
-    folder = tmp_path_factory.mktemp("few") / "state"
-    publish(folder, bundle, "1")
-    with serving(settings_in(folder)) as client:
+    made = Site(tmp_path_factory.mktemp("few") / "state", bundle)
+    with made.serve() as client:
         for number, weight in ((1, 1.0), (2, 1.0), (1, 2.0), (3, 1.0)):
-            c = make_consignment(
-                f"RB{number}", sender_name=MARKED_NAME, description=MARKED, gross_weight_kg=weight
-            )
-            assert client.post("/v1/scores", c).status_code == 200
-    return folder
+            client.score(f"RB{number}", sender_name=MARKED_NAME, description=MARKED, gross_weight_kg=weight)
+    return made.folder
 
 
 @pytest.fixture

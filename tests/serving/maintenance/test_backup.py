@@ -3,17 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
-from support.databases import copy_state, database_in, execute, reader_of, state_environment
+from support.databases import copy_state, database_in, execute
 from support.examples import make_consignment
-from support.serving_examples import publish, scored, serving, settings_in
+from support.serving_examples import scored, serving, settings_in
+from support.site import Site, entries, run, told
 
 from consignments.errors import FileFault, ServiceFault
-from npsrisk import main
-from serving.event_log.verification import verify_chain
 from serving.http.server import serve
 from serving.maintenance import backup
 from serving.maintenance.backup import back_up, restore
@@ -38,49 +35,41 @@ def origin(few_decisions: Path, tmp_path: Path) -> Settings:
     return settings_in(tmp_path / "origin")
 
 
-def run(folder: Path, *words: str) -> Any:
-    return CliRunner().invoke(main, words, env=state_environment(folder))
+@pytest.fixture
+def copy(origin: Settings, tmp_path: Path) -> Path:
+    """A backup of it."""
+    back_up(origin, tmp_path / "copy")
+    return tmp_path / "copy"
 
 
-def test_a_backup_of_a_running_service_is_restored_and_served(tmp_path: Path, bundle: Path) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    publish(old, bundle, "1")
-    with serving(settings_in(old)) as client:
-        first = client.post("/v1/scores", make_consignment("RB1")).json()
-        done = run(old, "backup", str(tmp_path / "copy"), "--json")
-        assert done.exit_code == 0, done.output
-        assert json.loads(done.output.splitlines()[-1])["last_sequence"] == 1
+def test_a_backup_of_a_running_service_is_restored_and_served(site: Site, tmp_path: Path) -> None:
+    copy, new = tmp_path / "copy", tmp_path / "new"
+    with site.serve() as client:
+        first = client.score("RB1")
+        assert site.told("backup", str(copy))["last_sequence"] == 1
         assert scored(client, "RB2") == 200
     settings = empty_settings(new)
-    done = run(new, "restore", str(tmp_path / "copy"), "--json")
-    assert done.exit_code == 0, done.output
-    with reader_of(new) as log:
-        assert json.loads(done.output.splitlines()[-1])["head_now"] == log.head
+    restored = told(new, "restore", str(copy))
+    assert restored["head_now"] == told(new, "verify-log")["head"]
     with serving(settings) as client:
-        assert client.post("/v1/scores", make_consignment("RB1")).json() == first | {"repeated": True}
-    assert run(new, "parity").exit_code == 0
-    with reader_of(new) as log:
-        assert verify_chain(log)[:2] == (2, None)
+        assert client.score("RB1") == first | {"repeated": True}
+    assert run(new, "parity")[0] == 0
+    assert len(entries(new)) == 2
     private = ("events.db", "data.key", "release.json", "manifest.json")
-    for path in [*new.rglob("*"), *(tmp_path / "copy").rglob("*")]:
-        assert path.name not in private or path.stat().st_mode & 0o077 == 0, path
+    files = [path for folder in (new, copy) for path in folder.rglob("*") if path.name in private]
+    assert {path.stat().st_mode & 0o077 for path in files} == {0}
 
 
-def test_an_identifier_of_a_decision_is_never_given_again_after_a_restore(
-    tmp_path: Path, origin: Settings
-) -> None:
-    back_up(origin, tmp_path / "copy")
+def test_a_restore_never_gives_a_decision_id_again(tmp_path: Path, origin: Settings, copy: Path) -> None:
     with serving(origin) as client:
-        lost = client.post("/v1/scores", make_consignment("RB8")).json()["decision_id"]
-        kept = client.post("/v1/scores", KNOWN).json()["decision_id"]
-        before = client.get("/v1/decisions").json()
+        lost, kept = client.score("RB8")["decision_id"], client.send("/v1/scores", KNOWN)["decision_id"]
+        before = client.read("/v1/decisions")
     settings = empty_settings(tmp_path / "new")
-    restore(settings, tmp_path / "copy")
+    restore(settings, copy)
     with serving(settings) as client:
         assert client.get(f"/v1/decisions?after={before['next'] + 1}").status_code == 409
-        new = client.post("/v1/scores", make_consignment("RB9")).json()["decision_id"]
-        again = client.post("/v1/scores", KNOWN).json()["decision_id"]
-        after = client.get("/v1/decisions").json()
+        new, again = client.score("RB9")["decision_id"], client.send("/v1/scores", KNOWN)["decision_id"]
+        after = client.read("/v1/decisions")
     assert again == kept
     assert new.partition("-")[0] != lost.partition("-")[0]
     assert before["log"] != after["log"] == new.partition("-")[0]
@@ -97,50 +86,45 @@ def test_keys_may_be_kept_apart(tmp_path: Path, origin: Settings) -> None:
 
 
 @pytest.mark.parametrize("name", ["events.db", "keys/data.key"])
+@pytest.mark.parametrize("missing", [False, True])
 def test_a_changed_or_missing_file_is_refused_and_nothing_is_put_in_place(
-    tmp_path: Path, origin: Settings, name: str
+    tmp_path: Path, copy: Path, name: str, missing: bool
 ) -> None:
-    back_up(origin, tmp_path / "copy")
-    file = tmp_path / "copy" / name
-    content = bytearray(file.read_bytes())
+    content = bytearray((copy / name).read_bytes())
     content[-1] ^= 1
-    file.write_bytes(content)
-    settings = empty_settings(tmp_path / "new")
-    with pytest.raises(FileFault, match=r"was changed.*nothing was restored"):
-        restore(settings, tmp_path / "copy")
-    file.unlink()
-    with pytest.raises(FileFault, match="cannot be read"):
-        restore(settings, tmp_path / "copy")
-    assert not [path for path in (tmp_path / "new").iterdir() if path.name not in ("lock", ".restore.part")]
+    (copy / name).write_bytes(content)
+    if missing:
+        (copy / name).unlink()
+    with pytest.raises(
+        FileFault, match="cannot be read" if missing else r"was changed.*nothing was restored"
+    ):
+        restore(empty_settings(tmp_path / "new"), copy)
+    assert {path.name for path in (tmp_path / "new").iterdir()} <= {"lock", ".restore.part"}
 
 
 @pytest.mark.parametrize(
     "name", ["models/../../escaped", "/escaped", "keys\\escaped", "escaped", "models/./a"]
 )
-def test_a_manifest_that_names_a_path_outside_is_refused(tmp_path: Path, origin: Settings, name: str) -> None:
-    back_up(origin, tmp_path / "copy")
-    manifest = json.loads((tmp_path / "copy/manifest.json").read_text())
+def test_a_manifest_that_names_a_path_outside_is_refused(tmp_path: Path, copy: Path, name: str) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
     manifest["files"][name] = manifest["files"]["events.db"]
-    (tmp_path / "copy/manifest.json").write_text(json.dumps(manifest))
+    (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(FileFault, match="not one of npsrisk backup"):
-        restore(empty_settings(tmp_path / "new"), tmp_path / "copy")
+        restore(empty_settings(tmp_path / "new"), copy)
 
 
-def test_neither_replaces_anything(tmp_path: Path, origin: Settings) -> None:
-    back_up(origin, tmp_path / "copy")
+def test_nothing_is_replaced_and_no_damaged_log_backed_up(
+    tmp_path: Path, origin: Settings, copy: Path
+) -> None:
     with pytest.raises(FileFault, match="not empty"):
-        back_up(origin, tmp_path / "copy")
+        back_up(origin, copy)
     with pytest.raises(FileFault, match="already a file"):
-        restore(origin, tmp_path / "copy")
-    with reader_of(tmp_path / "origin") as log:
-        assert log.last_sequence == 4
-
-
-def test_a_damaged_log_is_not_backed_up(tmp_path: Path, origin: Settings) -> None:
+        restore(origin, copy)
+    assert len(entries(tmp_path / "origin")) == 4
     execute(tmp_path / "origin", "UPDATE events SET asked_by = 'somebody' WHERE sequence = 2")
     with pytest.raises(ServiceFault, match="log entry 2: the event log is damaged"):
-        back_up(origin, tmp_path / "copy")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["origin"]
+        back_up(origin, tmp_path / "another")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "origin"]
 
 
 class KilledError(BaseException):
@@ -148,9 +132,8 @@ class KilledError(BaseException):
 
 
 def test_after_a_kill_in_the_middle_a_restore_is_repeated_and_until_then_nothing_starts(
-    tmp_path: Path, origin: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    back_up(origin, tmp_path / "copy")
     settings = empty_settings(tmp_path / "new")
     moves = iter(range(2))
 
@@ -162,16 +145,16 @@ def test_after_a_kill_in_the_middle_a_restore_is_repeated_and_until_then_nothing
     with monkeypatch.context() as patched:
         patched.setattr(backup.shutil, "move", move)
         with pytest.raises(KilledError):
-            restore(settings, tmp_path / "copy")
+            restore(settings, copy)
     with pytest.raises(ServiceFault, match="a restore of this state directory was interrupted"):
         serve("127.0.0.1", 0, settings)
-    restore(settings, tmp_path / "copy")
+    restore(settings, copy)
     with serving(settings) as client:
         assert client.get("/v1/consignments/RB1").status_code == 200
     assert not (tmp_path / "new/.restore.part").exists()
 
 
-def test_a_kill_in_the_middle_of_a_backup_leaves_no_backup(
+def test_a_killed_backup_leaves_none(
     tmp_path: Path, origin: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object) -> None:

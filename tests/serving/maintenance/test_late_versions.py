@@ -1,76 +1,66 @@
-"""A version issued before the latest known is recorded and answered; it takes no place, live, after a restart, or in the tables."""
+"""Late versions and other spellings are one consignment: for the service, live and after a restart, and for a batch of the same rows."""
 
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
-from click.testing import CliRunner
-from support.databases import state_environment
+import pytest
 from support.examples import day, make_consignment
-from support.serving_examples import Client, publish, serving, settings_in
+from support.site import Site
 
 from consignments.records import Consignment
 from consignments.tables import build_frame, check_frame
 from features.batch import Tables
 from features.streams import compute_feature_matrix
-from npsrisk import main
 
-
-def post(client: Client, **changes: Any) -> dict[str, Any]:
-    fields = msgspec.to_builtins(make_consignment(**changes))
-    body = {name: value for name, value in fields.items() if value is not None}
-    return client.send("/v1/scores?features=true", body)
-
-
+ARRIVED = "history.sender.arrivals_7d"
 FIRST = {"description": "socks", "issued_at": day(1), "received_at": day(3)}
 SECOND = {"description": "shoes", "issued_at": day(2), "received_at": day(3)}
-LATE = {"description": "boots", "issued_at": day(1), "received_at": day(4)}
+LATE = {"description": "boots", "issued_at": day(1), "received_at": day(4), "sender_name": "Another Sender"}
 
 
-def test_a_late_version_is_answered_and_does_not_take_its_place(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    settings = settings_in(tmp_path)
-    with serving(settings) as client:
-        post(client, **FIRST)
-        standing = post(client, **SECOND)
-        late = post(client, **LATE, sender_name="Another Sender")
+def test_a_late_version_is_answered_and_does_not_take_its_place(site: Site) -> None:
+    with site.serve() as client:
+        first = client.score("RB1", **FIRST)
+        assert client.score("RB1", **FIRST | {"issued_at": day(1.5)}) == first | {"repeated": True}
+        codec = client.service.active.get_scorer().model.entries
+        assert codec.decode_consignment(client.service.log.read_event(1)).issued_at == day(1)
+        standing, late = client.score("RB1", **SECOND), client.score("RB1", **LATE)
         assert late["decision_id"] != standing["decision_id"]
-        assert post(client, **SECOND)["decision_id"] == standing["decision_id"]
-    with serving(settings) as client:  # rebuilt from the log
-        assert post(client, **SECOND)["decision_id"] == standing["decision_id"]
-        told = post(client, consignment_id="RB2", received_at=day(5))
-        assert told["features"]["history.sender.arrivals_7d"] == 1
-        other = post(client, consignment_id="RB3", sender_name="Another Sender", received_at=day(5))
-        assert other["features"]["history.sender.arrivals_7d"] == 0
-        newest = post(client, description="hats", issued_at=day(3), received_at=day(5))
+        assert client.score("RB1", **SECOND)["decision_id"] == standing["decision_id"]
+    with site.serve() as client:  # rebuilt from the log
+        assert client.score("RB1", **SECOND)["decision_id"] == standing["decision_id"]
+        assert client.compute_features("RB2", received_at=day(5))[ARRIVED] == 1
+        assert client.compute_features("RB3", sender_name="Another Sender", received_at=day(5))[ARRIVED] == 0
+        newest = client.score("RB1", description="hats", issued_at=day(3), received_at=day(5))
         assert newest["decision_id"] != standing["decision_id"]
-    done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(tmp_path))
-    assert done.exit_code == 0, done.output
+    assert site.told("parity")["equal"]
 
 
-def test_the_same_content_issued_again_is_a_repeat(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
-        first = post(client, **FIRST)
-        assert post(client, **FIRST | {"issued_at": day(2)})["decision_id"] == first["decision_id"]
+SPELLINGS = ("057-51987552", "05751987552", "RB2")
+WORLDS: dict[str, list[Consignment]] = {
+    "a late version": [
+        *(make_consignment("RB1", **each) for each in (FIRST, SECOND, LATE)),
+        make_consignment("RB2", received_at=day(5)),
+        make_consignment("RB3", sender_name="Another Sender", received_at=day(5)),
+    ],
+    "another spelling": [
+        make_consignment(name, received_at=day(place + 3), pieces=place + 1.0)
+        for place, name in enumerate(SPELLINGS)
+    ],
+}
+ARRIVALS = {"a late version": [0, 0, 0, 1, 0], "another spelling": [0, 0, 1]}
 
 
-def test_the_time_of_issue_is_kept_in_the_log(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
-        post(client, **FIRST)
-        event = client.service.log.read_event(1)
-        assert client.service.active.get_scorer().model.entries.decode_consignment(event).issued_at == day(1)
-
-
-def test_tables_give_the_features_of_the_service(tmp_path: Path, bundle: Path) -> None:
-    versions = [FIRST, SECOND, LATE | {"sender_name": "Another Sender"}]
-    rows = [make_consignment(**each) for each in versions]
-    rows.append(make_consignment(consignment_id="RB2", received_at=day(5)))
-    rows.append(make_consignment(consignment_id="RB3", sender_name="Another Sender", received_at=day(5)))
-    frame = check_frame(build_frame(rows, Consignment), Consignment).frame
-    matrix = compute_feature_matrix(Tables(frame, None))
-    column = matrix.spec.get_column("history.sender.arrivals_7d")
-    assert matrix.X[:, column].tolist()[-2:] == [1.0, 0.0]
-    assert np.isfinite(matrix.X[2, column])
+@pytest.mark.quick
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_batch_reads_what_the_service_reads(site: Site, world: str) -> None:
+    rows = WORLDS[world]
+    with site.serve() as client:
+        answers = [client.send("/v1/scores?features=true", row)["features"] for row in rows]
+    frame = build_frame(rows, Consignment).assign(sequence=range(1, len(rows) + 1))
+    matrix = compute_feature_matrix(Tables(check_frame(frame, Consignment).frame))
+    assert matrix.X[:, matrix.spec.get_column(ARRIVED)].tolist() == ARRIVALS[world]
+    for place, name in enumerate(matrix.spec.names):
+        if name.startswith("history."):
+            read: list[Any] = [np.nan if each[name] is None else each[name] for each in answers]
+            np.testing.assert_array_equal(matrix.X[:, place], np.array(read, dtype=np.float32), name)

@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from support.databases import copy_state, execute, reader_of, state_environment
-from support.examples import make_consignment
-from support.serving_examples import KEY_ID, publish, serving, settings_in, vault_in
+from support.databases import copy_state, execute, reader_of
+from support.serving_examples import KEY_ID, make_bundle, vault_in
 from support.serving_world import live_through_a_world
+from support.site import Site, run
 
 from consignments.errors import BundleRefused
-from features.config import FeatureConfig, HistoryKeys
 from features.history.data_keys import DataKeys, encode_data_keys
 from models.bundle import Bundle, load_bundle
-from npsrisk import main
 from serving.event_log.event_codec import decode_features
 from serving.event_log.packed_features import pack_rows, unpack_row
 from serving.maintenance.parity import DecisionFilter, Difference, ParityCheck, ParityReport
@@ -33,16 +30,9 @@ def state(lived_world: Path, tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def run(state_dir: Path, *words: str) -> tuple[int, dict[str, Any]]:
-    done = call(state_dir, *words, "--json")
-    return done[0], json.loads(done[1].splitlines()[-1])
-
-
-def call(state_dir: Path, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(
-        main, ["parity", *words], env=state_environment(state_dir), catch_exceptions=False
-    )
-    return done.exit_code, done.output
+def compare(state_dir: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    code, output = run(state_dir, "parity", *words, "--json")
+    return code, json.loads(output.splitlines()[-1])
 
 
 def damage(state_dir: Path, statement: str, **values: Any) -> None:
@@ -53,29 +43,23 @@ def read(state_dir: Path, what: str, where: str) -> Any:
     return execute(state_dir, f"SELECT {what} FROM events WHERE {where}")[0][0]
 
 
-def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(lived_world: Path) -> None:
-    code, told = run(lived_world)
+def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit_however_it_is_cut_into_pieces(
+    lived_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, told = compare(lived_world)
     assert (code, told["equal"], told["differences"], told["not_compared"]) == (0, True, {}, {})
     assert told["decisions"] == told["compared"] > 100
-    log = reader_of(lived_world)
-    decisions = list(log.read_decisions())
-    log.close()
+    with reader_of(lived_world) as log:
+        decisions = list(log.read_decisions())
     assert {event.model for event in decisions} == {"nps-risk/1", "nps-risk/2"}
     # features, keys and counterparts of each, its score and its band
     expected = sum(len(decode_features(e)) + len(e.keys or b"") // 8 + 2 for e in decisions)
     assert told["values"] == expected
-
-
-def test_however_the_log_is_cut_into_pieces_it_is_equal(
-    lived_world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr("serving.maintenance.recomputation.CHUNK_ARRIVALS", 7)
-    assert run(lived_world)[0] == 0
+    assert compare(lived_world) == (0, told)
 
 
-def test_whatever_is_changed_in_a_decision_is_found_and_named(
-    state: Path, bundle: Path, tmp_path: Path
-) -> None:
+def test_what_is_changed_in_a_decision_is_found_and_named(state: Path, bundle: Path, tmp_path: Path) -> None:
     names = load_bundle(bundle).spec.names
     rows = execute(
         state,
@@ -109,7 +93,7 @@ def test_whatever_is_changed_in_a_decision_is_found_and_named(
     keys[len(keys) // 2] ^= np.uint64(1)
     change(key, "keys", keys.tobytes())
     change(unread, "sealed", KEY_ID + os.urandom(80))
-    code, told = run(state, "--out", str(tmp_path / "d.parquet"))
+    code, told = compare(state, "--out", str(tmp_path / "d.parquet"))
     expected = {names[place]: 1, names[filled]: 1, names[emptied]: 1, "score": 1, "band": 1}
     assert (code, told["differences"]) == (1, expected | {"key sender": 1, "counterpart of sender": 1})
     example = told["examples"][0]
@@ -125,7 +109,7 @@ def test_whatever_is_changed_in_a_decision_is_found_and_named(
 def test_an_arrival_taken_out_is_found_in_those_that_came_after(state: Path) -> None:
     name = read(state, "consignment_id", "kind = 'decision' AND sequence > 60 ORDER BY sequence")
     execute(state, "DELETE FROM events WHERE consignment_id = :name", name=name)
-    code, told = run(state)
+    code, told = compare(state)
     assert code == 1
     assert any(value.startswith("history.") for value in told["differences"])
 
@@ -135,7 +119,7 @@ def test_an_outcome_and_an_alert_moved_in_the_log_are_found(state: Path) -> None
     for number, kind in enumerate(("alert", "outcome"), start=1):
         first = read(state, "sequence", f"kind = '{kind}' ORDER BY sequence")
         damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=last + number, at=first)
-    code, told = run(state)
+    code, told = compare(state)
     assert code == 1
     for group in ("alerts.", "history."):
         assert any(value.startswith(group) for value in told["differences"])
@@ -144,7 +128,7 @@ def test_an_outcome_and_an_alert_moved_in_the_log_are_found(state: Path) -> None
 def test_a_missing_bundle_leaves_its_decisions_out_with_the_reason(state: Path, other_bundle: Path) -> None:
     gone = load_bundle(other_bundle).sha256
     shutil.rmtree(next((state / "models").glob(f"*-{gone[:12]}")))
-    code, told = run(state)
+    code, told = compare(state)
     assert code == 1
     assert told["differences"] == {}
     many = read(state, "count(*)", "model = 'nps-risk/2'")
@@ -153,14 +137,14 @@ def test_a_missing_bundle_leaves_its_decisions_out_with_the_reason(state: Path, 
     assert "nps-risk/2" in reason
     assert "there is no such file" in reason
     assert len(told["not_compared_examples"]) == 10
-    assert run(state, "--model", "nps-risk/1")[0] == 0
+    assert compare(state, "--model", "nps-risk/1")[0] == 0
 
 
 def test_an_altered_bundle_is_not_used(state: Path, other_bundle: Path) -> None:
     folder = next((state / "models").glob(f"*-{load_bundle(other_bundle).sha256[:12]}"))
     trees = folder / "bundle" / "trees.txt"
     trees.write_text(trees.read_text().replace("leaf_value=0", "leaf_value=1", 1) + " ")
-    code, told = run(state, "--model", "nps-risk/2")
+    code, told = compare(state, "--model", "nps-risk/2")
     assert (code, told["compared"]) == (1, 0)
     assert "altered" in next(iter(told["not_compared"]))
 
@@ -178,9 +162,7 @@ def test_a_bundle_that_is_only_in_mlflow_is_fetched_once(state: Path, other_bund
     assert asked == [("nps-risk", "2")]
 
 
-def test_another_bundle_under_the_same_version_is_refused(
-    state: Path, bundle: Path, other_bundle: Path
-) -> None:
+def test_another_bundle_of_the_same_version_is_refused(state: Path, bundle: Path, other_bundle: Path) -> None:
     sha256 = load_bundle(other_bundle).sha256
     bundles = PastModels(state / "nowhere", lambda _name, _version: load_bundle(bundle))
     with pytest.raises(BundleRefused, match=f"another digest.*expected {sha256[:12]}"):
@@ -188,61 +170,45 @@ def test_another_bundle_under_the_same_version_is_refused(
 
 
 def findings(state_dir: Path, bundles: PastModels) -> ParityReport:
-    log = reader_of(state_dir)
-    comparison = ParityCheck(log, vault_in(state_dir), bundles, DecisionFilter())
-    assert all(isinstance(each, Difference) for piece in comparison.iterate_differences() for each in piece)
-    log.close()
+    with reader_of(state_dir) as log:
+        comparison = ParityCheck(log, vault_in(state_dir), bundles, DecisionFilter())
+        assert all(
+            isinstance(each, Difference) for piece in comparison.iterate_differences() for each in piece
+        )
     return comparison.findings
 
 
-def test_another_data_key_is_refused(state: Path) -> None:
-    (state / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
-    code, told = call(state)
-    assert code == 2
-    assert "written with another data key" in told
-
-
-def test_a_part_of_the_decisions_is_compared_with_all_the_history_before_it(
-    lived_world: Path, state: Path
-) -> None:
+def test_a_part_of_the_decisions_is_compared_with_all_history_before(lived_world: Path, state: Path) -> None:
     half = read(lived_world, "recorded_us", "kind = 'decision' AND sequence > 150 ORDER BY sequence")
     moment = pd.Timestamp(half, unit="us", tz="UTC").isoformat()
-    first, second = run(lived_world, "--until", moment)[1], run(lived_world, "--from", moment)[1]
+    first, second = compare(lived_world, "--until", moment)[1], compare(lived_world, "--from", moment)[1]
     assert first["equal"]
     assert second["equal"]
-    assert first["decisions"] + second["decisions"] == run(lived_world)[1]["decisions"]
+    assert first["decisions"] + second["decisions"] == compare(lived_world)[1]["decisions"]
     # what is broken before the part shows in the part
     execute(state, "DELETE FROM events WHERE kind = 'arrival'")
-    assert run(state, "--from", moment)[0] == 1
+    assert compare(state, "--from", moment)[0] == 1
 
 
-def test_a_model_that_never_decided_is_named_with_the_nearest(lived_world: Path) -> None:
-    code, told = call(lived_world, "--model", "nps-risk/3")
-    assert code == 2
-    assert "did you mean 'nps-risk/2'" in told
-
-
-def test_a_running_service_is_compared(tmp_path: Path, bundle: Path) -> None:
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
-        client.post("/v1/scores", make_consignment("RB1"))
-        code, told = run(tmp_path)
-        assert (code, told["compared"]) == (0, 1)
-
-
-def test_a_log_without_decisions_has_nothing_to_compare(tmp_path: Path) -> None:
-    with serving(settings_in(tmp_path)):
-        pass
-    code, told = run(tmp_path)
-    assert (code, told["decisions"]) == (0, 0)
-
-
-def test_models_of_one_configuration_share_a_history(
-    tmp_path: Path, bundle: Path, other_bundle: Path
+def test_an_unknown_model_is_named_with_the_nearest_and_another_data_key_refused(
+    state: Path,
 ) -> None:
-    from support.serving_examples import make_bundle
+    code, output = run(state, "parity", "--model", "nps-risk/3")
+    assert (code, "did you mean 'nps-risk/2'" in output) == (2, True)
+    (state / "data.key").write_bytes(encode_data_keys(DataKeys.create()))
+    code, output = run(state, "parity")
+    assert (code, "written with another data key" in output) == (2, True)
 
-    config = FeatureConfig(history=HistoryKeys((("office", "carrier"),)))
-    twin = make_bundle(tmp_path / "twin", config, seed=9)
-    lived_world = live_through_a_world(tmp_path / "state", other_bundle, twin, arrivals=40, seed=8)
-    assert run(lived_world)[0] == 0
+
+def test_a_running_service_is_compared_also_before_its_first_decision(site: Site) -> None:
+    with site.serve() as client:
+        for decisions in range(2):
+            told = site.told("parity")
+            assert told["compared"] == told["decisions"] == decisions
+            client.score("RB1")
+
+
+def test_models_of_one_configuration_share_a_history(tmp_path: Path, other_bundle: Path) -> None:
+    twin = make_bundle(tmp_path / "twin", load_bundle(other_bundle).config, seed=9)
+    lived = live_through_a_world(tmp_path / "state", other_bundle, twin, arrivals=40, seed=8)
+    assert compare(lived)[0] == 0

@@ -16,21 +16,14 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def write(path: Path, text: str) -> str:
-    path.write_text(text)
-    return str(path)
-
-
-def test_files_that_are_not_named_lie_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_not_named_lie_in_the_state_directory_but_approvers_not_next_to_api_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("NPSRISK_STATE_DIR", "/srv/npsrisk")
     settings = Settings.read()
     assert settings.database_url == "sqlite:////srv/npsrisk/events.db"
     assert settings.data_key_file == Path("/srv/npsrisk/data.key")
     assert settings.approvers_file == Path("/srv/npsrisk/approvers.toml")
-
-
-def test_with_api_keys_the_approvers_lie_outside_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NPSRISK_STATE_DIR", "/srv/npsrisk")
     monkeypatch.setenv("NPSRISK_API_KEYS_FILE", "/srv/keys.toml")
     assert Settings.read().approvers_file == Path("/etc/npsrisk/approvers.toml")
     monkeypatch.setenv("NPSRISK_APPROVERS_FILE", "/srv/approvers.toml")
@@ -40,13 +33,21 @@ def test_with_api_keys_the_approvers_lie_outside_the_state_directory(monkeypatch
 def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    file = write(tmp_path / "settings.env", "NPSRISK_MAX_BODY_BYTES=5000\nNPSRISK_RATE_LIMIT=600/minute\n")
-    monkeypatch.setenv("NPSRISK_SETTINGS", file)
+    file = tmp_path / "settings.env"
+    monkeypatch.setenv("NPSRISK_SETTINGS", str(file))
+    with pytest.raises(BadSetting, match=r"^NPSRISK_SETTINGS: .*cannot be read"):
+        Settings.read()
+    file.write_text("NPSRISK_MAX_BODY_BYTES=5000\nNPSRISK_RATE_LIMIT=600/minute\n")
     monkeypatch.setenv("NPSRISK_MAX_BODY_BYTES", "7000")
     settings = Settings.read()
-    assert settings.max_body_bytes == 7000
-    assert settings.rate_limit == RateLimit(600, 60)
+    assert (settings.max_body_bytes, settings.rate_limit) == (7000, RateLimit(600, 60))
     assert settings.model == "models:/nps-risk@champion"
+    file.write_text("# ours\nNPSRISK_STATEDIR=/srv\n")
+    with pytest.raises(UnknownName, match=r"line 2: unknown setting.*NPSRISK_STATE_DIR"):
+        Settings.read()
+
+
+RATE = "expected a rate such as 1000/second"
 
 
 @pytest.mark.parametrize(
@@ -54,34 +55,16 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
     [
         ("NPSRISK_MAX_BODY_BYTES", "many", ""),
         ("NPSRISK_MAX_BODY_BYTES", "3", ""),
-        *(
-            ("NPSRISK_RATE_LIMIT", rate, "expected a rate such as 1000/second")
-            for rate in ("fast", "10", "0/second")
-        ),
+        ("NPSRISK_RATE_LIMIT", "fast", RATE),
+        ("NPSRISK_RATE_LIMIT", "10", RATE),
+        ("NPSRISK_RATE_LIMIT", "0/second", RATE),
     ],
 )
-def test_a_bad_setting_is_named_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
-) -> None:
+def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(BadSetting, match=f"^{name}: .*{words}.*correct it") as caught:
         Settings.read()
     assert "\n" not in str(caught.value)
-
-
-def test_a_settings_file_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NPSRISK_SETTINGS", "/nowhere/settings.env")
-    with pytest.raises(BadSetting, match=r"^NPSRISK_SETTINGS: .*cannot be read"):
-        Settings.read()
-
-
-def test_a_misspelt_name_in_the_file_is_refused_with_the_nearest_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    file = write(tmp_path / "settings.env", "# ours\nNPSRISK_STATEDIR=/srv\n")
-    monkeypatch.setenv("NPSRISK_SETTINGS", file)
-    with pytest.raises(UnknownName, match=r"line 2: unknown setting.*NPSRISK_STATE_DIR"):
-        Settings.read()
 
 
 def test_reading_settings_loads_nothing_heavy() -> None:

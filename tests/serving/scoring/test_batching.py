@@ -25,13 +25,10 @@ class Scores:
         self._bad = bad
 
     def __call__(self, part: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
-        self.parts.append([each.c.consignment_id for each in part])
-        return [
-            KeyError(each.c.consignment_id)
-            if each.c.consignment_id == self._bad
-            else ScoreResult(None, None, None, [])  # type: ignore[arg-type]
-            for each in part
-        ]
+        names = [each.c.consignment_id for each in part]
+        self.parts.append(names)
+        made = ScoreResult(None, None, None, [])  # type: ignore[arg-type]
+        return [KeyError(name) if name == self._bad else made for name in names]
 
 
 def soon(then: Callable[[], object]) -> None:
@@ -39,16 +36,22 @@ def soon(then: Callable[[], object]) -> None:
     asyncio.get_running_loop().call_soon(then)
 
 
-def test_calls_of_one_round_are_scored_together_in_their_order() -> None:
-    scores = Scores()
+def test_calls_of_one_round_are_scored_together_in_their_order_and_a_fault_is_told_to_the_one_it_concerns() -> (
+    None
+):
+    scores = Scores(bad="RB1")
 
-    async def main() -> None:
+    async def main() -> list[Any]:
         rounds = Batcher(scores, soon)
-        await asyncio.gather(*(rounds.submit(asked(f"RB{place}")) for place in range(3)))
-        await rounds.submit(asked("RB3"))
+        calls = [rounds.submit(asked(f"RB{place}")) for place in range(4)]
+        calls[3].cancel()  # its client went away
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        await rounds.submit(asked("RB4"))
+        return told
 
-    asyncio.run(main())
-    assert scores.parts == [["RB0", "RB1", "RB2"], ["RB3"]]
+    kinds = [type(told) for told in asyncio.run(main())]
+    assert kinds == [ScoreResult, KeyError, ScoreResult, asyncio.CancelledError]
+    assert scores.parts == [["RB0", "RB1", "RB2", "RB3"], ["RB4"]]
 
 
 def test_a_round_waits_until_the_log_is_free_but_not_when_it_is_full() -> None:
@@ -70,26 +73,7 @@ def test_a_round_waits_until_the_log_is_free_but_not_when_it_is_full() -> None:
     assert [len(part) for part in scores.parts] == [MAX_BATCH_SIZE, 2]
 
 
-def test_a_fault_is_told_to_the_one_it_concerns() -> None:
-    async def main() -> list[Any]:
-        rounds = Batcher(Scores(bad="RB1"), soon)
-        calls = [rounds.submit(asked(f"RB{place}")) for place in range(3)]
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    assert [type(told) for told in asyncio.run(main())] == [ScoreResult, KeyError, ScoreResult]
-
-
-def test_a_client_that_went_away_is_scored_and_the_others_get_their_own_answers() -> None:
-    scores = Scores()
-
-    async def main() -> ScoreResult:
-        rounds = Batcher(scores, soon)
-        gone, stays = rounds.submit(asked("RB0")), rounds.submit(asked("RB1"))
-        gone.cancel()
-        return await stays
-
-    assert isinstance(asyncio.run(main()), ScoreResult)
-    assert scores.parts == [["RB0", "RB1"]]
+MANY = [str(place) for place in range(MAX_BATCH_SIZE + 1)]
 
 
 @pytest.mark.parametrize(
@@ -98,18 +82,15 @@ def test_a_client_that_went_away_is_scored_and_the_others_get_their_own_answers(
         ([asked("A"), asked("B"), asked("C", 2)], [["A", "B"], ["C"]]),
         ([asked("A"), asked("B"), asked("A")], [["A", "B"], ["A"]]),
         ([asked("A", cancelled_at=day(1)), asked("B")], [["A"], ["B"]]),
-        ([asked(str(place)) for place in range(MAX_BATCH_SIZE + 1)], None),
+        ([asked(name) for name in MANY], [MANY[:-1], MANY[-1:]]),
         ([], []),
     ],
+    ids=["days", "twice", "cancelled", "many", "none"],
 )
-def test_a_part_has_one_day_nobody_twice_and_none_cancelled_but_the_last(
-    rows: list[ScoreRequest], expected: list[list[str]] | None
+def test_a_part_has_one_day_nobody_twice_and_a_cancelled_one_last(
+    rows: list[ScoreRequest], expected: list[list[str]]
 ) -> None:
-    parts = [[each.c.consignment_id for each in part] for part in split_batches(rows)]
-    if expected is None:
-        assert [len(part) for part in parts] == [MAX_BATCH_SIZE, 1]
-    else:
-        assert parts == expected
+    assert [[each.c.consignment_id for each in part] for part in split_batches(rows)] == expected
 
 
 def test_a_call_that_came_during_a_chunk_of_a_list_is_answered_before_the_next_chunk() -> None:

@@ -1,26 +1,26 @@
 """A challenger in shadow scores what was decided as if it had decided."""
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from support.databases import reader_of, state_environment
-from support.examples import day, make_consignment, make_outcome
+from support.databases import reader_of
+from support.examples import day, make_outcome
 from support.serving_examples import Client, make_bundle, point_to, publish, serving, settings_in, vault_in
+from support.site import Site, run, told
 
 from consignments.errors import BundleRefused
 from consignments.records import Alert
 from features.config import FeatureConfig
 from models.bands import Bands
 from models.bundle import load_bundle
-from npsrisk import main
+from serving.event_log.reader import LogReader
 from serving.scoring.loaded_model import LoadedModel, PastModels, ScoringMethod
-from serving.shadow.challenger import Challenger, ShadowScore
+from serving.shadow.challenger import Challenger, ShadowCounters, ShadowScore
+from serving.shadow.report import DisagreementReport, measure_disagreement
 
 GOODS = ("socks", "research chemical powder", "3-CMC, 100 g", "tea")
 
@@ -34,19 +34,24 @@ def challenger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def live(client: Client, arrivals: int = 40) -> list[float]:
     """Arrivals, amendments, outcomes and an alert; gives the scores of the decisions in their order."""
     told = []
-    client.post("/v1/alerts", Alert("A1", day(0), sender_name="Sender 1"))
+    client.send("/v1/alerts", Alert("A1", day(0), sender_name="Sender 1"))
     for number in range(arrivals):
         name = f"RB{number - number % 7 if number % 9 == 8 else number}"
-        c = make_consignment(
-            name,
-            received_at=day(number / 4),
-            sender_name=f"Sender {number % 5}",
-            description=GOODS[number % 4],
-        )
-        told.append(client.post("/v1/scores", c).json()["score"])
+        changes = {"sender_name": f"Sender {number % 5}", "description": GOODS[number % 4]}
+        told.append(client.score(name, received_at=day(number / 4), **changes)["score"])
         if number % 6 == 5:
-            client.post("/v1/outcomes", make_outcome(name, result="nps"))
+            client.send("/v1/outcomes", make_outcome(name, result="nps"))
     return told
+
+
+def challenge(folder: Path, log: LogReader, bundle: Path) -> Challenger:
+    """Follow a log with the model of a bundle."""
+
+    def fetch(*_: str) -> Any:
+        raise BundleRefused("not looked for")
+
+    model = LoadedModel("nps-risk/2", ScoringMethod.from_bundle(load_bundle(bundle)), vault_in(folder))
+    return Challenger(model, "nps", log, PastModels(folder, fetch))
 
 
 class World:
@@ -54,24 +59,16 @@ class World:
 
     def __init__(self, folder: Path, champion: Path) -> None:
         self.folder = folder
-        publish(folder, champion, "1")
-        with serving(settings_in(folder)) as client:
+        with Site(folder, champion).serve() as client:
             self.champions = live(client)
         self.log = reader_of(folder)
 
     def challenge(self, bundle: Path) -> Challenger:
-        """Follow it with the model of a bundle."""
-        method = ScoringMethod.from_bundle(load_bundle(bundle))
-        model = LoadedModel("nps-risk/2", method, vault_in(self.folder))
-        return Challenger(model, "nps", self.log, PastModels(self.folder, _no_mlflow))
+        return challenge(self.folder, self.log, bundle)
 
 
 def score_all(challenger: Challenger) -> list[ShadowScore]:
     return list(challenger.score_decisions(0, sys.maxsize))
-
-
-def _no_mlflow(*_: str) -> Any:
-    raise BundleRefused("not looked for")
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +78,19 @@ def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Wo
     made.log.close()
 
 
-def test_it_scores_to_the_bit_what_it_would_have_answered_as_champion(
+def test_it_scores_to_the_bit_what_it_would_have_answered_as_champion_and_disagreement_is_counted(
     world: World, challenger: Path, tmp_path: Path
 ) -> None:
-    publish(tmp_path / "other", challenger, "1")
-    with serving(settings_in(tmp_path / "other")) as client:
+    with Site(tmp_path / "other", challenger).serve() as client:
         as_champion = live(client)
-    opinions = score_all(world.challenge(challenger))
+    other = world.challenge(challenger)
+    other.model.risk.bands = Bands(high=0.2, elevated=0.1)
+    opinions = score_all(other)
     assert [opinion.score for opinion in opinions] == as_champion
     assert [opinion.champion_score for opinion in opinions] == world.champions
     assert as_champion != world.champions
+    disagreed = sum(opinion.band != opinion.champion_band for opinion in opinions)
+    assert other.tally.disagreed == disagreed > 0
 
 
 def test_the_same_model_agrees_with_itself(world: World, bundle: Path) -> None:
@@ -99,37 +99,38 @@ def test_the_same_model_agrees_with_itself(world: World, bundle: Path) -> None:
     assert (same.tally.scored, same.tally.disagreed) == (40, 0)
 
 
-def test_another_model_disagrees_and_that_is_counted(world: World, challenger: Path) -> None:
-    other = world.challenge(challenger)
-    other.model.risk.bands = Bands(high=0.2, elevated=0.1)
-    disagreed = sum(opinion.band != opinion.champion_band for opinion in score_all(other))
-    assert other.tally.disagreed == disagreed > 0
-
-
-def test_a_challenger_that_raises_fails_alone(world: World, bundle: Path) -> None:
-    failing = world.challenge(bundle)
-    score = failing.model.risk.score
+def raise_for_substances(challenger: Challenger) -> Callable[..., Any]:
+    score, named = challenger.model.risk.score, challenger.model.spec.get_column("goods.names_specific")
 
     def fail_now_and_then(X: Any, channels: Any) -> Any:
-        if X[0, failing.model.spec.get_column("goods.names_specific")]:
+        if X[0, named]:
             raise ValueError("as a challenger might")
         return score(X, channels)
 
-    failing.model.risk.score = fail_now_and_then  # type: ignore[method-assign]
-    assert len(score_all(failing)) == 30
-    assert (failing.tally.scored, failing.tally.failed) == (30, 10)
+    return fail_now_and_then
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -0.1, 1.1])
-def test_what_is_no_probability_is_a_failure(world: World, bundle: Path, number: float) -> None:
-    failing = world.challenge(bundle)
-    failing.model.risk.score = lambda *_: np.array([number])  # type: ignore[method-assign]
-    assert (score_all(failing), failing.tally.failed) == ([], 40)
-
-
-def test_one_that_counts_other_keys_of_history_scores_nothing_and_says_so(
-    world: World, other_bundle: Path
+@pytest.mark.parametrize(
+    ("make", "scored"),
+    [
+        (raise_for_substances, 30),
+        *(
+            (lambda _, number=number: lambda *_: np.array([number]), 0)
+            for number in (np.nan, np.inf, -0.1, 1.1)
+        ),
+    ],
+    ids=["raises", "no number", "infinity", "below 0", "above 1"],
+)
+def test_a_challenger_that_raises_or_gives_no_probability_fails_alone(
+    world: World, bundle: Path, make: Callable[[Challenger], Callable[..., Any]], scored: int
 ) -> None:
+    failing = world.challenge(bundle)
+    failing.model.risk.score = make(failing)  # type: ignore[method-assign]
+    assert len(score_all(failing)) == scored
+    assert (failing.tally.scored, failing.tally.failed) == (scored, 40 - scored)
+
+
+def test_one_with_other_keys_of_history_scores_nothing_and_says_so(world: World, other_bundle: Path) -> None:
     other = world.challenge(other_bundle)
     assert score_all(other) == []
     assert (other.tally.unfit, other.tally.scored) == (40, 0)
@@ -145,12 +146,9 @@ def test_only_the_decisions_of_a_period_are_scored(world: World, bundle: Path) -
 def test_what_the_rules_decided_is_scored_too(tmp_path: Path, bundle: Path) -> None:
     with serving(settings_in(tmp_path)) as client:
         live(client, 8)
-    made = World.__new__(World)
-    made.folder = tmp_path
-    made.log = reader_of(tmp_path)
-    after_rules = made.challenge(bundle)
-    score_all(after_rules)
-    made.log.close()
+    with reader_of(tmp_path) as log:
+        after_rules = challenge(tmp_path, log, bundle)
+        score_all(after_rules)
     assert (after_rules.tally.scored, after_rules.tally.unfit) == (8, 0)
 
 
@@ -163,42 +161,88 @@ def in_shadow(state_dir: Path, bundle: Path, version: str) -> Path:
     return folder
 
 
-def test_the_service_names_the_challenger_and_nothing_suffers_from_a_broken_one(
+def test_the_service_names_the_challenger_that_nobody_approved_and_never_lets_it_decide(
     client: Client, tmp_path: Path, challenger: Path
 ) -> None:
-    in_shadow(tmp_path, challenger, "2")
-    told = client.get("/v1/model").json()["challenger"]
+    folder = in_shadow(tmp_path, challenger, "2")
+    told = client.read("/v1/model")["challenger"]
     assert told == {"name": "nps-risk", "version": "2", "approved": False}
     (tmp_path / "models" / "shadow.json").write_text("nonsense")
-    assert client.get("/v1/model").json()["challenger"] is None
-    assert client.post("/v1/scores", make_consignment()).status_code == 200
-
-
-def test_what_nobody_approved_never_decides(client: Client, tmp_path: Path, challenger: Path) -> None:
-    point_to(tmp_path, in_shadow(tmp_path, challenger, "2"))
-    (tmp_path / "models" / "shadow.json").unlink()
+    assert client.read("/v1/model")["challenger"] is None
+    client.score("RB1")
+    point_to(tmp_path, folder)
     client.look()
-    assert "a model without a promotion record" in client.get("/health/ready").json()["warnings"][0]
-    assert client.get("/v1/model").json()["version"] == "1"
+    assert "a model without a promotion record" in client.read("/health/ready")["warnings"][0]
+    assert client.read("/v1/model")["version"] == "1"
 
 
-def shadow(state: Path, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(main, ["shadow", *words], env=state_environment(state))
-    return done.exit_code, done.output
-
-
-def test_the_command_reports_the_published_challenger_in_words_and_as_json(
-    world: World, challenger: Path
-) -> None:
-    code, told = shadow(world.folder)
-    assert (code, told.count("\n")) == (2, 1)
-    assert "no such challenger is published" in told
+def test_the_command_reports_the_challenger_in_words_and_as_json(world: World, challenger: Path) -> None:
+    code, output = run(world.folder, "shadow")
+    assert (code, output.count("\n"), "no such challenger is published" in output) == (2, 1, True)
     in_shadow(world.folder, challenger, "2")
-    code, told = shadow(world.folder)
-    assert code == 0, told
-    assert "nps-risk/2 in shadow: 40 decisions scored" in told
-    _, told = shadow(world.folder, "--model", "nps-risk/1", "--json")
-    values: dict[str, Any] = json.loads(told.splitlines()[-1])
+    code, output = run(world.folder, "shadow")
+    assert (code, "nps-risk/2 in shadow: 40 decisions scored" in output) == (0, True), output
+    values = told(world.folder, "shadow", "--model", "nps-risk/1")
     assert (values["other_band"], values["tally"]["scored"]) == (0, 40)
     assert values["rank_correlation"] == pytest.approx(1)
-    assert "No decisions in this period" in shadow(world.folder, "--from", "2999-01-01")[1]
+    assert "No decisions in this period" in run(world.folder, "shadow", "--from", "2999-01-01")[1]
+
+
+SCORES = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05]
+BANDS = ["high", "elevated", *["routine"] * 8]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
+    """A log with two outcomes: RB0 is a find, RB9 is clear, RB5 is not known yet."""
+    made = Site(tmp_path_factory.mktemp("state"), bundle)
+    with made.serve() as client:
+        for number in range(10):
+            client.score(f"RB{number}")
+        for name, result, when in (
+            ("RB0", "clear", 10),
+            ("RB0", "nps", 12),
+            ("RB9", "clear", 10),
+            ("RB5", "pending", 10),
+        ):
+            client.send("/v1/outcomes", make_outcome(name, result=result, known_at=day(when)))
+    return made.folder
+
+
+def report(state: Path, scores: list[float], bands: list[str]) -> DisagreementReport:
+    """Report on a challenger's scores of RB0 to RB9, whose champion's scores fall from RB0 on."""
+    decided = zip(SCORES, BANDS, scores, bands, strict=True)
+    opinions = [
+        ShadowScore(number + 1, f"RB{number}", 1_000_000 * number, "nps-risk/1", *each)
+        for number, each in enumerate(decided)
+    ]
+    with reader_of(state) as log:
+        return measure_disagreement(log, "nps-risk/2", "nps", ShadowCounters(scored=10, unfit=3), opinions)
+
+
+def test_who_agrees_in_everything_has_nothing_to_show(state: Path) -> None:
+    found = report(state, SCORES, BANDS)
+    assert (found.decisions, found.other_band, found.rank_correlation) == (10, 0, pytest.approx(1))
+    assert [(each.taken, each.common) for each in found.capacities] == [(1, 1)] * 3
+    assert found.examples == []
+
+
+def test_who_says_the_contrary_is_shown(state: Path) -> None:
+    found = report(state, SCORES[::-1], BANDS[::-1])
+    assert "another band: 4 (40.00%)" in found.to_text()
+    assert "3 with other history keys" in found.to_text()
+    assert found.other_band == 4
+    assert found.bands["high"] == {"high": 0, "elevated": 0, "routine": 1}
+    assert found.bands["routine"] == {"high": 1, "elevated": 1, "routine": 6}
+    assert found.rank_correlation == pytest.approx(-1)
+    assert {each.consignment_id for each in found.examples[:2]} == {"RB0", "RB9"}
+    least = found.capacities[0]
+    assert (least.taken, least.common) == (1, 0)
+    assert least.opened == {"both": 0, "champion alone": 1, "challenger alone": 1}
+    assert least.found == {"both": 0, "champion alone": 1, "challenger alone": 0}
+
+
+def test_equal_scores_share_their_rank(state: Path) -> None:
+    found = report(state, [0.5] * 10, BANDS)
+    assert found.rank_correlation is None
+    assert "one of the scores is constant" in found.to_text()

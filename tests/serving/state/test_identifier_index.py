@@ -60,22 +60,26 @@ def check(index: IdentifierIndex, days: dict[int, int], today: int, others: list
 
 
 def test_before_the_first_day_an_empty_one_knows_nobody_and_then_whom_it_met() -> None:
-    index = index_of()
-    assert index.may_contain_each(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [False]
-    index.add_all(np.array([3], dtype=np.uint64), np.array([NO_DAY]))
-    assert index.may_contain_each(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [True]
+    index, tags = index_of(), np.array([3], dtype=np.uint64)
+    assert index.may_contain_each(tags, NO_DAY).tolist() == [False]
+    index.add_all(tags, np.array([NO_DAY]))
+    assert index.may_contain_each(tags, NO_DAY).tolist() == [True]
 
 
-def test_it_grows_and_keeps_all() -> None:
-    index = index_of()
-    names = [f"RB{number:09d}DE" for number in range(20_000)]
-    for name in names[:5_000]:
+def test_it_grows_and_keeps_all_as_long_as_history_remembers_under_tags_of_its_key() -> None:
+    index, names = index_of(), [f"RB{number:09d}DE" for number in range(20_000)]
+    for name in names[:500]:
         index.add_all(index.compute_tags([name]), np.array([START]))
-    index.add_all(index.compute_tags(names[5_000:]), np.full(15_000, START))
-    assert index.may_contain_each(index.compute_tags(names), START + KEPT_DAYS).all()
+    index.add_all(index.compute_tags(names[500:]), np.full(19_500, START))
+    assert index.may_contain_each(index.compute_tags(names), START + REMEMBERED_DAYS).all()
     assert not index.may_contain_each(index.compute_tags(names), START + KEPT_DAYS + 1).any()
     assert len(index) == 20_000
     assert index.words.nbytes <= 22 * len(names)
+    other = IdentifierIndex(blake2b(digest_size=8, key=b"another key"))
+    assert other.compute_tags(["RB1"]) != index.compute_tags(["RB1"])
+    assert (FIRST_DAY < -719_162, (1 << DAY_BITS) + FIRST_DAY > 2_932_897) == (True, True), (
+        "a day fits beside a tag"
+    )
 
 
 def test_what_is_forgotten_makes_room_so_that_it_stays_as_small_as_a_year() -> None:
@@ -85,15 +89,6 @@ def test_what_is_forgotten_makes_room_so_that_it_stays_as_small_as_a_year() -> N
             np.arange(500, dtype=np.uint64) << np.uint64(30) | np.uint64(day), np.full(500, START + day)
         )
     assert len(index.words) <= 8 * MIN_WORDS
-
-
-def test_two_keys_give_other_tags() -> None:
-    other = IdentifierIndex(blake2b(digest_size=8, key=b"another key"))
-    assert other.compute_tags(["RB1"]) != index_of().compute_tags(["RB1"])
-
-
-def test_it_keeps_as_long_as_history_remembers() -> None:
-    assert KEPT_DAYS == REMEMBERED_DAYS
 
 
 @pytest.mark.parametrize(
@@ -109,8 +104,3 @@ def test_it_keeps_as_long_as_history_remembers() -> None:
 def test_other_words_are_refused(words) -> None:
     with pytest.raises(ServiceFault, match="identifier index is not valid"):
         index_of(words)
-
-
-def test_a_day_fits_beside_a_tag() -> None:
-    assert FIRST_DAY < -719_162
-    assert (1 << DAY_BITS) + FIRST_DAY > 2_932_897

@@ -3,50 +3,43 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from support.examples import make_consignment, make_outcome
-from support.serving_examples import Client, publish, serving, settings_in
+from support.serving_examples import Client, refused
+from support.site import Site
 
 from consignments.errors import ServiceFault
 from serving.state.consignment_states import ConsignmentStates
 
 AMENDED = make_consignment("RB1", gross_weight_kg=7.5)
-SELECTION = {
-    "office": "Incheon",
-    "capacity": 5,
-    "explore": 0.2,
-    "from": "2024-03-01T00:00:00Z",
-    "until": "2024-03-20T00:00:00Z",
-}
+SPAN = {"from": "2024-03-01T00:00:00Z", "until": "2024-03-20T00:00:00Z"}
 ASKED: dict[str, tuple[str, Any]] = {
     "an amendment": ("/v1/scores", AMENDED),
     "a list of them": ("/v1/scores", {"consignments": [AMENDED]}),
     "an outcome": ("/v1/outcomes", make_outcome("RB1")),
     "a list of outcomes": ("/v1/outcomes", {"outcomes": [make_outcome("RB1")]}),
     "a cancellation": ("/v1/cancellations", {"consignment_id": "RB1"}),
-    "a selection": ("/v1/selections", SELECTION),
+    "a selection": ("/v1/selections", {"office": "Incheon", "capacity": 5, "explore": 0.2, **SPAN}),
 }
 
 
 @pytest.fixture
-def forgetful(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def forgetful(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A service that has scored RB1, and keeps one dossier in memory, which is another's."""
     assert ConsignmentStates.__init__.__kwdefaults__["recent"] > 1
     monkeypatch.setitem(ConsignmentStates.__init__.__kwdefaults__, "recent", 1)
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
+    with site.serve() as client:
         for name in ("RB1", "RB2"):
-            assert client.post("/v1/scores", make_consignment(name)).status_code == 200
+            client.score(name)
         yield client
 
 
 @pytest.mark.parametrize("asked", ASKED)
-def test_a_slow_look_up_holds_up_nobody_else(
+def test_a_slow_look_up_delays_no_other(
     forgetful: Client, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, reading, go = forgetful.service.log, threading.Event(), threading.Event()
@@ -99,16 +92,13 @@ def test_where_the_log_cannot_be_read_in_time_the_call_is_refused_and_the_next_o
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
 
 
-def test_what_is_refused_while_the_log_cannot_be_written_takes_no_memory(
-    forgetful: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_refused_takes_no_memory(forgetful: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     dossiers = forgetful.service.active.state.dossiers
     dossiers.durable = lambda: 0  # so that nothing is dropped
-    monkeypatch.setattr(forgetful.service.committer, "fault", ServiceFault("the disk is full"))
     before = len(dossiers)
-    for place in range(5):
-        refused = forgetful.post("/v1/scores", make_consignment(f"RB-new-{place}"))
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        assert forgetful.post("/v1/outcomes", make_outcome(f"RB-new-{place}")).status_code == 503
+    with monkeypatch.context() as broken:
+        broken.setattr(forgetful.service.committer, "fault", ServiceFault("the disk is full"))
+        for place in range(5):
+            assert refused(forgetful, f"RB-new-{place}")
+            assert forgetful.post("/v1/outcomes", make_outcome(f"RB-new-{place}")).status_code == 503
     assert len(dossiers) == before
-    monkeypatch.undo()

@@ -275,8 +275,8 @@ def lived(log: EventLog, script: Sequence[Act], recent: int = 2) -> Life:
 
 
 @given(st.lists(acts, max_size=40), st.integers(1, 3))
-@settings(max_examples=25)
-def test_a_memory_of_one_to_three_consignments_reads_and_knows_what_an_unbounded_one_does(
+@settings(max_examples=15)
+def test_a_memory_of_one_to_three_reads_and_knows_what_an_unbounded_one_does(
     script: list[Act], recent: int
 ) -> None:
     with new_log() as log:
@@ -291,7 +291,7 @@ def test_a_memory_of_one_to_three_consignments_reads_and_knows_what_an_unbounded
 
 @given(st.lists(acts_of_versions, min_size=1, max_size=25), st.data())
 @settings(max_examples=12)
-def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_lived(
+def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_lived_in_one_go_or_one_by_one(
     script: list[Act], data: st.DataObject
 ) -> None:
     with new_log() as log:
@@ -300,9 +300,13 @@ def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_liv
             snapshots.append((life.state.sequence, copy_arrays(life.state)))
             life.live(act)
         life.flush()
+        assert life.read == read_by_a_ledger(life)
         rows = data.draw(st.integers(1, 12))
-        restored = [rebuild_state(log, life.keys)]
-        for sequence, arrays in snapshots:
+        one_by_one = State(life.pipeline.create_history(), ConsignmentStates(log, life.keys, recent=1))
+        StateRebuild(one_by_one).apply_events(log.read_events())
+        restored = [rebuild_state(log, life.keys), one_by_one]
+        for place in data.draw(st.sets(st.integers(0, len(snapshots) - 1), min_size=1, max_size=6)):
+            sequence, arrays = snapshots[place]
             restored.append(build_state(arrays, sequence, log, life.keys))
             caught_up(restored[-1], log, rows)
         here = knowledge(life.state, life.keys)
@@ -319,9 +323,7 @@ def awaiting(log: EventLog, name: str) -> tuple[Life, dict[str, PendingLookup], 
 
 
 @pytest.mark.parametrize("first_fails", [False, True])
-def test_two_who_wait_for_the_same_need_one_reading(
-    first_fails: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_who_wait_for_the_same_read_once(first_fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with new_log() as log:
         life, awaited, found = awaiting(log, NAMES[0])
         dossiers = life.state.dossiers
@@ -348,19 +350,6 @@ def caught_up(state: State, log: EventLog, rows: int) -> None:
     """Catch up some entries at a time."""
     for until in range(state.sequence + rows, log.last_sequence + rows, rows):
         StateRebuild(state).catch_up(log, min(until, log.last_sequence))
-
-
-@given(st.lists(acts_of_versions, min_size=1, max_size=25))
-@settings(max_examples=12)
-def test_one_by_one_the_log_gives_what_it_gives_in_one_go(script: list[Act]) -> None:
-    with new_log() as log:
-        life = lived(log, script)
-        life.flush()
-        assert life.read == read_by_a_ledger(life)
-        state = State(life.pipeline.create_history(), ConsignmentStates(log, life.keys, recent=1))
-        StateRebuild(state).apply_events(log.read_events())
-        together = rebuild_state(log, life.keys)
-        assert knowledge(state, life.keys) == knowledge(together, life.keys)
 
 
 def test_keys_of_other_kinds_are_made_anew_from_the_decrypted_consignments() -> None:

@@ -3,19 +3,34 @@
 import json
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from support.databases import state_environment
-from support.examples import make_consignment, make_outcome
-from support.serving_examples import Client
+from prometheus_client.registry import Collector
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
+from support.site import Site
 
-from npsrisk import main
+from features.config import ExtraColumns, FeatureConfig
+from features.fitted import FittedParameters, fit_features
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+from serving.telemetry.metrics import (
+    BATCH_CONSIGNMENTS,
+    DataQualityCounters,
+    LabeledCounters,
+    LabeledHistograms,
+)
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 NAME = re.compile(r"\b(?:npsrisk|process)_[a-z_]+\b")
@@ -26,17 +41,19 @@ NOT_SHOWN: set[str] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def told(client: Client) -> dict[str, set[str]]:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> dict[str, set[str]]:
     """Each series that is told after some calls, with its labels."""
-    client.post("/v1/scores", make_consignment())
-    client.post("/v1/scores", {"consignments": [make_consignment(), {}]})
-    client.post("/v1/scores", {})
-    client.post("/v1/outcomes", make_outcome())
-    client.post("/v1/outcomes", make_outcome(result="clear", substance="mephedrone"))
-    client.get("/metrics")
+    with Site(tmp_path_factory.mktemp("metrics"), bundle).serve() as client:
+        client.score("RB1")
+        client.send("/v1/scores", {"consignments": [make_consignment(), {}]})
+        client.post("/v1/scores", {})
+        client.send("/v1/outcomes", make_outcome())
+        client.send("/v1/outcomes", make_outcome(result="clear", substance="mephedrone"))
+        client.get("/metrics")
+        text = client.get("/metrics").text
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(client.get("/metrics").text):
+    for family in text_string_to_metric_families(text):
         found[family.name] = set()
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
@@ -80,28 +97,19 @@ def test_every_series_and_label_that_is_asked_for_is_told(told: dict[str, set[st
         assert all(
             expression.count(opening) == expression.count(closing) for opening, closing in ("()", "{}", "[]")
         )
+    for each in dashboard()["annotations"]["list"]:
+        assert set(NAME.findall(each["expr"])) <= told.keys()
 
 
 def test_every_series_that_is_told_is_on_the_dashboard_or_in_an_alert(told: dict[str, set[str]]) -> None:
-    asked = " ".join([*asked_by_the_dashboard(), *(rule["expr"] for rule in rules())])
-    named = set(NAME.findall(asked))
-    families = {re.sub(r"_(total|bucket|count|sum|created)$", "", name) for name in told}
-    shown = {re.sub(r"_(total|bucket|count|sum|created)$", "", name) for name in named}
-    assert families - shown - NOT_SHOWN == set()
+    def list_families(names: Iterable[str]) -> set[str]:
+        return {re.sub(r"_(total|bucket|count|sum|created)$", "", name) for name in names}
 
-
-def test_the_dashboard_shows_what_the_alerts_of_a_standby_ask_for() -> None:
     shown = set(NAME.findall(" ".join(asked_by_the_dashboard())))
-    asked = set(
-        NAME.findall(" ".join(rule["expr"] for rule in rules() if "tandby" in rule["annotations"]["summary"]))
-    )
-    assert asked == {"npsrisk_active", "npsrisk_standby_usable"}
-    assert asked <= shown
-
-
-def test_annotations_ask_for_series_that_are_told(told: dict[str, set[str]]) -> None:
-    for each in dashboard()["annotations"]["list"]:
-        assert set(NAME.findall(each["expr"])) <= told.keys()
+    asked = set(NAME.findall(" ".join(rule["expr"] for rule in rules())))
+    assert list_families(told) - list_families(shown | asked) - NOT_SHOWN == set()
+    standby = [rule["expr"] for rule in rules() if "tandby" in rule["annotations"]["summary"]]
+    assert {"npsrisk_active", "npsrisk_standby_usable"} == set(NAME.findall(" ".join(standby))) <= shown
 
 
 def test_panels_do_not_overlap() -> None:
@@ -127,42 +135,155 @@ def test_every_alert_says_what_to_do_once() -> None:
         assert any(label in labels_in(rule["expr"]) for rule in rules())
 
 
-def test_stages_scores_and_the_age_of_the_model_are_told(client: Client) -> None:
-    client.post("/v1/scores", make_consignment())
+def test_answers_stages_scores_and_the_age_of_the_model_are_told(client: Client) -> None:
+    for _ in range(2):
+        client.score("RB1")
     client.post("/v1/scores", {})
     text = client.get("/metrics").text
-    for stage in ("read", "features", "score", "log"):
-        assert f'npsrisk_stage_seconds_count{{stage="{stage}"}} 1.0' in text
-    assert 'npsrisk_rejected_records_total{call="scores",kind="missing_field"} 1.0' in text
-    assert "npsrisk_score_count 1.0" in text
-    assert "npsrisk_model_as_of_timestamp_seconds 1.7119296e+09" in text
-    assert "npsrisk_log_lag_seconds 0.0" in text
+    for line in (
+        *(f'stage_seconds_count{{stage="{stage}"}} 1.0' for stage in ("features", "score", "log")),
+        'answers_total{call="scores",status="200"} 2.0',
+        'answers_total{call="scores",status="422"} 1.0',
+        'rejected_records_total{call="scores",kind="missing_field"} 1.0',
+        "repeats_total 1.0",
+        "score_count 1.0",
+        "model_as_of_timestamp_seconds 1.7119296e+09",
+        "log_lag_seconds 0.0",
+        "log_sequence 1.0",
+        "log_usable 1.0",
+    ):
+        assert f"npsrisk_{line}" in text, line
 
 
-def test_what_an_operator_is_called_for_is_told(client: Client, tmp_path: Path) -> None:
-    def measure(name: str) -> float:
-        lines = client.get("/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith(f"npsrisk_{name} ")).split()[1])
+def test_what_an_operator_is_called_for_is_told(site: Site) -> None:
+    verbs = {"backup": [str(site.folder / "copy")], "verify-log": [], "parity": []}
+    with site.serve() as client:
 
-    begun = time.time() - 1
-    assert measure("approvers_changed_timestamp_seconds") > begun - 3600
-    (tmp_path / "approvers.toml").touch()
-    assert measure("approvers_changed_timestamp_seconds") > begun
-    assert [measure(f"{verb}_timestamp_seconds") for verb in ("backup", "verify_log", "parity")] == [0, 0, 0]
-    for words in (["backup", str(tmp_path / "copy")], ["verify-log"], ["parity"]):
-        done = CliRunner().invoke(main, words, env=state_environment(tmp_path))
-        assert done.exit_code == 0, done.output
-    for verb in ("backup", "verify_log", "parity"):
-        assert measure(f"{verb}_timestamp_seconds") > begun
-    assert measure("certificate_end_timestamp_seconds") == 0
-    client.service.get_certificate_end = lambda: datetime(2024, 3, 1, tzinfo=UTC)
-    warned = measure("warnings")
-    assert measure("certificate_end_timestamp_seconds") == datetime(2024, 3, 1, tzinfo=UTC).timestamp()
-    assert "the TLS certificate ends at 2024-03-01" in client.get("/health/ready").text
-    client.service.get_certificate_end = lambda: None
-    assert measure("warnings") == warned - 1
-    assert (
-        client.post("/v1/scores", b"<nothing/>", headers={"content-type": "application/xml"}).status_code
-        == 422
+        def measure(name: str) -> float:
+            lines = client.get("/metrics").text.splitlines()
+            return float(next(line for line in lines if line.startswith(f"npsrisk_{name} ")).split()[1])
+
+        def measure_verbs() -> list[float]:
+            return [measure(f"{verb.replace('-', '_')}_timestamp_seconds") for verb in verbs]
+
+        begun = time.time() - 1
+        assert measure("approvers_changed_timestamp_seconds") > begun - 3600
+        (site.folder / "approvers.toml").touch()
+        assert measure("approvers_changed_timestamp_seconds") > begun
+        assert measure_verbs() == [0, 0, 0]
+        for verb, words in verbs.items():
+            site.told(verb, *words)
+        assert min(measure_verbs()) > begun
+        assert measure("certificate_end_timestamp_seconds") == 0
+        end = datetime(2024, 3, 1, tzinfo=UTC)
+        client.service.get_certificate_end = lambda: end
+        warned = measure("warnings")
+        assert measure("certificate_end_timestamp_seconds") == end.timestamp()
+        assert "the TLS certificate ends at 2024-03-01" in client.get("/health/ready").text
+        client.service.get_certificate_end = lambda: None
+        assert measure("warnings") == warned - 1
+        nothing = client.post("/v1/scores", b"<nothing/>", headers={"content-type": "application/xml"})
+        assert (nothing.status_code, measure("unscored_messages_total")) == (422, 1)
+
+
+def learnt(config: FeatureConfig) -> FittedParameters:
+    """Vocabularies that know one carrier, one office and one tax type."""
+    rows = [describe(config, number, tax_type="A", received_at=day(1)) for number in range(30)]
+    return fit_features(rows, config, np.arange(30) % 2, np.ones(30))
+
+
+def describe(config: FeatureConfig, number: int, tax_type: str, **changes: Any) -> Any:
+    fields = msgspec.structs.asdict(make_consignment(f"RB{number}", **changes))
+    return config.build_record_type()(**fields, tax_type=tax_type)
+
+
+@pytest.mark.parametrize("together", [1, 7, BATCH_CONSIGNMENTS, 200])
+def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
+    config = FeatureConfig(columns=ExtraColumns(category=("tax_type",)))
+    pipeline = Pipeline(config, learnt(config), Pseudonyms(DATA_KEY))
+    traffic = DataQualityCounters()
+    traffic.configure(config.build_record_type(), pipeline.spec)
+    carriers = ["Royal Mail", "Nobody Air", None]
+    cs = [describe(config, number, "AB"[number % 2], carrier=carriers[number % 3]) for number in range(90)]
+    keys = np.zeros((2, 90, len(pipeline.kinds)), dtype=np.uint64)
+    X = np.zeros((90, len(pipeline.spec)), dtype=np.float32)
+    pipeline.fill_rows(cs, X, *keys)
+    for start in range(0, 90, together):
+        traffic.record(cs[start : start + together], X[start : start + together])
+    for _ in range(2):
+        traffic.flush()
+    assert [traffic.missing[name,] for name in ("carrier", "office")] == [30, 0]
+    assert [traffic.unknown[name,] for name in ("carrier", "office", "tax_type")] == [30, 0, 45]
+    assert not {("received_at",), ("consignment_id",)} & traffic.missing.keys()
+
+
+def test_prometheus_is_told_also_of_a_model_with_other_columns(tmp_path: Path, column_bundle: Path) -> None:
+    def assert_told(client: Client, **counts: float) -> None:
+        text = client.get("/metrics").text
+        for name, count in counts.items():
+            series, _, field = name.partition("__")
+            label = "column" if series == "unknown_codes" else "field"
+            assert f'npsrisk_{series}_total{{{label}="{field}"}} {count}' in text, name
+
+    with serving(settings_in(tmp_path)) as client:
+        for number, currency in enumerate(("USD", "eur", "EURO")):
+            client.score(f"RB{number}", hs_code=None, currency=currency)
+        assert_told(
+            client, missing_values__hs_code=3.0, missing_values__description=0.0, implausible_codes__currency=1.0,
+            implausible_codes__sender_country=0.0, unknown_codes__office=3.0,
+        )  # fmt: skip
+        publish(tmp_path, column_bundle, "1")
+        client.look()
+        client.score("RB4", hs_code=None)
+        assert_told(
+            client, missing_values__hs_code=4.0, missing_values__tax_rate=1.0, unknown_codes__carrier=4.0
+        )
+
+
+BOUNDS = (0.001, 0.5, 1.0, 5.0)
+
+
+def told_by(collector: Collector) -> list[str]:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return lines_of(registry)
+
+
+def lines_of(registry: CollectorRegistry) -> list[str]:
+    return sorted(line for line in generate_latest(registry).decode().splitlines() if "_created" not in line)
+
+
+class Both(Collector):
+    def __init__(self, *each: LabeledHistograms | LabeledCounters) -> None:
+        self.each = each
+
+    def collect(self):
+        for one in self.each:
+            yield from one.collect()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([*BOUNDS, 0.0, 0.7, 9.0]) | st.floats(0, 10))
     )
-    assert measure("unscored_messages_total") == 1
+)
+def test_a_histogram_is_that_of_the_library(values) -> None:
+    ours = LabeledHistograms("h", "told", ("call",), BOUNDS)
+    registry = CollectorRegistry()
+    theirs = Histogram("h", "told", ["call"], buckets=BOUNDS, registry=registry)
+    for call, value in values:
+        ours[call,].observe(value)
+        theirs.labels(call).observe(value)
+    assert told_by(Both(ours)) == lines_of(registry)
+
+
+def test_a_count_is_that_of_the_library_and_what_was_never_counted_is_named_all_the_same() -> None:
+    ours = LabeledCounters("c", "told", ("call", "status"))
+    for made in (ours, LabeledHistograms("h", "told", ("a",), BOUNDS)):
+        assert any(line.startswith("# TYPE") for line in told_by(Both(made)))
+    registry = CollectorRegistry()
+    theirs = Counter("c", "told", ["call", "status"], registry=registry)
+    for status in ("200", "200", "503"):
+        ours["scores", status] += 1
+        theirs.labels("scores", status).inc()
+    assert told_by(Both(ours)) == lines_of(registry)

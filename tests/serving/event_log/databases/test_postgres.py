@@ -1,27 +1,22 @@
 """A log in PostgreSQL: one writer, no entry lost or twice when a connection is, and faults as honest as SQLite's."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from support.databases import SERVER, database_in, execute, only_postgres, reader_of
-from support.serving_examples import Client, publish, refused, scored, serving, settings_in
+from support.databases import SERVER, Entry, Open, database_in, execute, only_postgres
+from support.serving_examples import Client, refused, scored
+from support.site import Site, entries
 from support.tcp_proxy import TcpProxy, Trap
 
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
-from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.verification import verify_chain
 
 pytestmark = only_postgres
-Entry = Callable[..., Event]
 END_OF_COPY = b"c\0\0\0\4"
 """What a client says when it has sent all rows (PostgreSQL's protocol, CopyDone)."""
-FULL = """CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
-$$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END$$"""
 
 
 @pytest.fixture
@@ -33,21 +28,15 @@ def proxy() -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-def far(proxy: TcpProxy, tmp_path: Path, bundle: Path) -> Iterator[Client]:
+def far(proxy: TcpProxy, site: Site) -> Iterator[Client]:
     """A service whose database can be cut off."""
-    publish(tmp_path, bundle, "1")
-    through = sa.make_url(database_in(tmp_path)).set(host="127.0.0.1", port=proxy.port)
-    url = through.render_as_string(hide_password=False)
-    with serving(settings_in(tmp_path, NPSRISK_DATABASE_URL=url)) as client:
+    through = sa.make_url(database_in(site.folder)).set(host="127.0.0.1", port=proxy.port)
+    with site.serve(NPSRISK_DATABASE_URL=through.render_as_string(hide_password=False)) as client:
         yield client
 
 
-def logged(folder: Path) -> list[str | None]:
-    reader = reader_of(folder)
-    found = [event.consignment_id for event in reader.read_events()]
-    assert verify_chain(reader).broken_at is None
-    reader.close()
-    return found
+def list_names(folder: Path) -> list[str | None]:
+    return [event.consignment_id for event in entries(folder)]
 
 
 def end_sessions(client: Client) -> None:
@@ -62,51 +51,26 @@ def end_sessions(client: Client) -> None:
     other.dispose()
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the table as somebody else would who works on it."""
-    engine = sa.create_engine(database_in(folder))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("LOCK TABLE entries IN EXCLUSIVE MODE")
-        yield
-    engine.dispose()
-
-
-def cause_of_refusal(client: Client, name: str) -> str:
-    """Ask for a score that cannot be given now; return the cause, which the service tells its operator and not the client."""
-    assert refused(client, name).startswith("the event log cannot be written; try again")
-    return str(client.service.committer.fault)
-
-
 def test_a_second_writer_is_refused_and_told_who_writes(
-    entry: Entry, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_log: Open, entry: Entry, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.event_log.databases.backend.BUSY_SECONDS", 0.2)
-    log = EventLog.open(database_in(tmp_path), vault)
+    log = open_log()
     with pytest.raises(ServiceFault, match=r"another process writes this event log; got npsrisk \d+ on "):
-        EventLog.open(database_in(tmp_path), vault)
+        open_log()
     log.append([entry(1)])
     log.close()
-    again = EventLog.open(database_in(tmp_path), vault)
-    again.append([entry(2)])
-    again.close()
+    open_log().append([entry(2)])
+    with EventLog.open(database_in(tmp_path / "other"), vault) as other:
+        assert other.log_id != log.log_id, "two logs in one database have a writer each"
 
 
-def test_two_logs_in_one_database_have_a_writer_each(vault: Vault, tmp_path: Path) -> None:
-    logs = [EventLog.open(database_in(tmp_path / name), vault) for name in ("one", "two")]
-    assert logs[0].log_id != logs[1].log_id
-    for log in logs:
-        log.close()
-
-
-def test_sessions_that_the_server_ended_are_made_anew_and_nobody_notices(
-    client: Client, tmp_path: Path
-) -> None:
+def test_sessions_that_the_server_ended_are_replaced_unnoticed(client: Client, tmp_path: Path) -> None:
     assert scored(client, "RB1") == 200
     end_sessions(client)
     assert [scored(client, name) for name in ("RB2", "RB3", "RB1")] == [200] * 3
     assert client.service.committer.fault is None
-    assert logged(tmp_path) == ["RB1", "RB2", "RB3"]
+    assert list_names(tmp_path) == ["RB1", "RB2", "RB3"]
 
 
 @pytest.mark.parametrize("heard", [False, True])
@@ -119,28 +83,24 @@ def test_when_the_connection_is_lost_in_a_write_the_log_tells_whether_it_was_wri
     assert proxy.trap is None, "the connection was lost"
     assert far.service.committer.fault is None
     assert scored(far, "RB3") == 200
-    assert logged(tmp_path) == ["RB1", "RB2", "RB3"]
+    assert list_names(tmp_path) == ["RB1", "RB2", "RB3"]
 
 
-def test_a_server_that_is_away_is_told_and_then_it_goes_on(
-    far: Client, proxy: TcpProxy, tmp_path: Path
-) -> None:
+def test_a_server_that_is_away_is_told_and_it_goes_on(far: Client, proxy: TcpProxy, tmp_path: Path) -> None:
     assert scored(far, "RB1") == 200
     proxy.cut()
     for _ in range(2):
-        assert "refused" in cause_of_refusal(far, "RB2")
+        assert refused(far, "RB2").startswith("the event log cannot be written; try again")
+        assert "refused" in str(far.service.committer.fault), "which the operator is told, and not the client"
         far.look()
-    assert far.get("/health/ready").status_code == 503
-    assert far.get("/health/live").status_code == 200
+    assert [far.get(f"/health/{each}").status_code for each in ("ready", "live")] == [503, 200]
     proxy.mend()
     far.look()
     assert [scored(far, name) for name in ("RB2", "RB3", "RB1")] == [200] * 3
-    assert logged(tmp_path) == ["RB1", "RB2", "RB3"]
+    assert list_names(tmp_path) == ["RB1", "RB2", "RB3"]
 
 
-def test_a_log_that_lost_entries_while_the_connection_was_lost_is_not_written_on(
-    client: Client, tmp_path: Path
-) -> None:
+def test_a_log_that_lost_entries_with_the_connection_is_reread(client: Client, tmp_path: Path) -> None:
     """Another server has taken over that had not heard of the last entries."""
     assert [scored(client, name) for name in ("RB1", "RB2")] == [200, 200]
     execute(tmp_path, "DELETE FROM events WHERE sequence = 2")
@@ -148,70 +108,19 @@ def test_a_log_that_lost_entries_while_the_connection_was_lost_is_not_written_on
     assert "was changed by another process" in refused(client, "RB3")
     client.look()
     assert [scored(client, name) for name in ("RB2", "RB3")] == [200, 200]
-    assert logged(tmp_path) == ["RB1", "RB2", "RB3"]
+    assert list_names(tmp_path) == ["RB1", "RB2", "RB3"]
 
 
-def test_a_table_that_stays_locked_is_told_and_then_it_goes_on(
-    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.event_log.databases.backend.BUSY_SECONDS", 0.2)
-    publish(tmp_path, bundle, "1")
-    with serving(settings_in(tmp_path)) as client:
-        assert scored(client, "RB1") == 200
-        with held(tmp_path):
-            assert "lock timeout" in cause_of_refusal(client, "RB2")
-        client.look()
-        assert [scored(client, name) for name in ("RB2", "RB3")] == [200] * 2
-    assert logged(tmp_path) == ["RB1", "RB2", "RB3"]
-
-
-def test_a_database_that_can_only_be_read_is_told_and_then_it_goes_on(client: Client, tmp_path: Path) -> None:
-    assert scored(client, "RB1") == 200
-    engine = client.service.log._engine
-
-    @sa.event.listens_for(engine, "connect")
-    def read_only(connection: object, _record: object) -> None:
-        connection.execute("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
-        connection.commit()  # type: ignore[attr-defined]
-
-    end_sessions(client)
-    assert "read-only" in cause_of_refusal(client, "RB2")
-    client.look()
-    assert "read-only" in cause_of_refusal(client, "RB2")
-    assert client.get("/v1/consignments/RB1").status_code == 200
-    sa.event.remove(engine, "connect", read_only)
-    engine.dispose()
-    client.look()
-    assert scored(client, "RB2") == 200
-    assert logged(tmp_path) == ["RB1", "RB2"]
-
-
-def test_on_a_full_disk_nothing_is_answered_that_is_not_written(client: Client, tmp_path: Path) -> None:
-    assert scored(client, "RB1") == 200
-    execute(tmp_path, FULL)
-    execute(tmp_path, "CREATE TRIGGER full_disk BEFORE INSERT ON entries EXECUTE FUNCTION full_disk()")
-    assert "No space left" in cause_of_refusal(client, "RB2")
-    assert client.get("/health/ready").status_code == 503
-    execute(tmp_path, "DROP TRIGGER full_disk ON entries")
-    client.look()
-    assert scored(client, "RB2") == 200
-    assert logged(tmp_path) == ["RB1", "RB2"]
-
-
-def test_what_is_written_is_durable_and_the_session_outlives_a_quiet_night(
-    client: Client, tmp_path: Path
-) -> None:
-    execute(tmp_path, "ALTER ROLE CURRENT_USER SET synchronous_commit = off")
-    execute(tmp_path, "ALTER ROLE CURRENT_USER SET idle_session_timeout = '1h'")
+def test_what_is_written_is_durable_and_sessions_outlive_a_night(client: Client, tmp_path: Path) -> None:
+    needed = {"synchronous_commit": ("off", "on"), "idle_session_timeout": ("'1h'", "0")}
+    for name, (given, _) in needed.items():
+        execute(tmp_path, f"ALTER ROLE CURRENT_USER SET {name} = {given}")
     try:
         end_sessions(client)
         assert scored(client, "RB1") == 200
         writer = client.service.log._writer._connection  # type: ignore[attr-defined]
-        told = [
-            writer.exec_driver_sql(f"SHOW {name}").scalar()
-            for name in ("synchronous_commit", "idle_session_timeout")
-        ]
-        assert told == ["on", "0"]
+        for name, (_, shown) in needed.items():
+            assert writer.exec_driver_sql(f"SHOW {name}").scalar() == shown
     finally:
         execute(tmp_path, "ALTER ROLE CURRENT_USER RESET ALL")
 

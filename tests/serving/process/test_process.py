@@ -1,0 +1,159 @@
+"""One process at a time on one state directory, and stamps of its files."""
+
+import errno
+import fcntl
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from consignments.errors import ServiceFault
+from consignments.files.whole_files import replace_file
+from serving.process.logging import MAX_LINES_PER_SECOND, MAX_QUEUED_LINES, QueuedStream, RateLimitedLogger
+from serving.process.side_process import NICENESS, build_command
+from serving.process.state_directory import StateLock
+from serving.process.threads import ADDED_NICENESS, create_executor
+from serving.process.watched_files import WatchedFiles
+
+
+def test_a_second_one_is_refused_and_told_who_holds_it_until_it_is_let_go(tmp_path: Path) -> None:
+    folder, told = tmp_path / "state", f"another process uses this state directory; got process {os.getpid()}"
+    for _ in range(2):
+        with StateLock(folder):
+            assert (folder / "lock").read_text() == str(os.getpid())
+            assert folder.stat().st_mode & 0o077 == 0
+            with pytest.raises(ServiceFault, match=told), StateLock(folder):
+                pass
+
+
+def test_a_file_system_without_locks_is_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_file: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told = "the state directory cannot be locked; got No locks available"
+    with pytest.raises(ServiceFault, match=told), StateLock(tmp_path):
+        pass
+
+
+def test_a_watched_file_is_read_again_when_it_is_replaced_even_by_equal_content(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"same")
+    watched = WatchedFiles(lambda: [path], path.read_bytes)
+    assert not watched.refresh()
+    replace_file(path, b"same")
+    assert watched.refresh()
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        watched.refresh()
+    assert watched.content == b"same"
+
+
+def test_so_many_lines_a_second_are_written_and_the_next_tells_how_many_were_not() -> None:
+    now = [10.0]
+    log = RateLimitedLogger(clock=lambda: now[0])
+    with capture_logs() as written:
+        for number in range(MAX_LINES_PER_SECOND + 30):
+            log.info("refused", number=number)
+        assert len(written) == MAX_LINES_PER_SECOND
+        now[0] = 11.0
+        for number in (-1, -2):
+            log.error("refused", number=number)
+    assert [(line["log_level"], line.get("left_out")) for line in written[-3:]] == [
+        ("info", None), ("error", 30), ("error", None),
+    ]  # fmt: skip
+
+
+class Pipe(io.StringIO):
+    """What is written goes into a pipe, and waits where that is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader, self.writer = os.pipe()
+
+    def write(self, text: str) -> int:
+        return os.write(self.writer, text.encode())
+
+
+def test_lines_are_written_whole_and_in_their_order_and_nobody_waits_for_a_reader_that_hangs() -> None:
+    stream, pipe = io.StringIO(), Pipe()
+    log = QueuedStream(stream)
+    for number in range(100):
+        print("line", number, file=log, flush=True)
+    log.close()
+    assert stream.getvalue().splitlines() == [f"line {number}" for number in range(100)]
+    log = QueuedStream(pipe)
+    for number in range(2 * MAX_QUEUED_LINES):
+        print("x" * 200, number, file=log, flush=True)
+    assert os.read(pipe.reader, 65_536).startswith(b"x" * 200 + b" 0\n")
+    os.close(pipe.reader)
+    log._thread.join(10)
+    assert not log._thread.is_alive()
+    os.close(pipe.writer)
+
+
+def priority() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_a_background_thread_gives_way_and_the_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_given: int) -> None:
+        raise PermissionError("not permitted")
+
+    before = priority()
+    with create_executor("aside") as aside:
+        assert aside.submit(priority).result(30) == min(before + ADDED_NICENESS, 19)
+        assert aside.submit(threading.current_thread).result(30).name.startswith("aside")
+    assert priority() == before
+    monkeypatch.setattr(os, "setpriority", forbid)
+    with create_executor("aside") as aside:
+        assert aside.submit(sum, [1, 2]).result(30) == 3, "the work is done all the same"
+
+
+WORKER = """
+import os, sys
+
+def main():
+    print(os.getpgid(0), os.getsid(0), os.nice(0), flush=True)
+    sys.stdin.read()
+"""
+CALLER = """
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores the signal
+process = subprocess.Popen({command!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+print(process.pid, process.stdout.readline().decode().strip(), flush=True)
+try:
+    sys.stdin.read()
+except KeyboardInterrupt:
+    print(process.poll(), flush=True)
+    process.stdin.close()
+    print(process.wait(30), flush=True)
+"""
+
+
+def test_a_process_gives_way_in_the_session_of_its_service_and_ctrl_c_reaches_the_service_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_worker.py").write_text(WORKER)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    caller = [sys.executable, "-c", CALLER.format(command=build_command("a_worker"))]
+    with subprocess.Popen(
+        caller, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        worker, group, session, niceness = map(int, process.stdout.readline().split())
+        assert (group, session) == (worker, process.pid)
+        assert niceness == min(os.nice(0) + NICENESS, 19)
+        os.killpg(process.pid, signal.SIGINT)
+        still_running, ended = process.stdout.read().split()
+        process.wait(30)
+    assert (still_running, ended) == ("None", "0")
