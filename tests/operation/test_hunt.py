@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from support.examples import day, make_consignment, make_late_versions, make_outcome
+from support.examples import NOBODY, PHONE, day, make_consignment, make_late_versions, make_outcome
+from support.table_examples import build_tables
 
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Consignment, Outcome
@@ -14,11 +15,6 @@ from features.indicators.values import compute_indicators
 from features.streams import compute_feature_matrix
 from operation.hunts.hunt import Hunt, HuntLimits, HuntRow
 from operation.hunts.tables import ScoreRows, find_alert_target, find_consignment_target, hunt_tables
-
-PHONE = "+44 20 7946 0018"
-NOBODY = dict.fromkeys(
-    [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
-)
 
 
 def other(name: str, at: float, **changes) -> Consignment:
@@ -37,11 +33,7 @@ def make_tables(*outcomes: Outcome, alerts: list[Alert] | None = None) -> Tables
         other("LATER", 9, sender_phone=PHONE),
     ]
     found = [make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(5.8)), *outcomes]
-    return Tables(
-        build_frame(rows, Consignment),
-        build_frame(found, Outcome),
-        None if alerts is None else build_frame(alerts, Alert),
-    )
+    return build_tables(rows, found, alerts)
 
 
 CLEAR = make_outcome("OPENED", result="clear", inspected_at=day(-3), known_at=day(-2))
@@ -67,10 +59,14 @@ def frame(rows: list[HuntRow]) -> pd.DataFrame:
     return pd.DataFrame([row.to_plain() for row in rows])
 
 
-def test_what_shares_an_identifier_is_named_with_its_state() -> None:
-    found = frame(run(make_tables(CLEAR)).hits).set_index("consignment_id")
+def test_what_shares_an_identifier_is_named_with_its_state_and_what_passed_is_counted() -> None:
+    hunt = run(make_tables(CLEAR))
+    found = frame(hunt.hits).set_index("consignment_id")
     assert found["state"].to_dict() == {"WAITING": "in hand", "OPENED": "clear", "PASSED": "not inspected"}
     assert set(found["shared"]) == {"sender's phone"}
+    assert hunt.list_sentences() == [
+        "3 consignments of the last 30 days share its sender's phone; 1 passed without an inspection"
+    ]
 
 
 def test_a_late_version_is_no_target_and_no_hit() -> None:
@@ -79,12 +75,6 @@ def test_a_late_version_is_no_target_and_no_hit() -> None:
     found = run(Tables(build_frame(target + hit, Consignment)))
     assert [row.consignment_id for row in found.hits] == ["HIT"]
     assert "sender_phone" in found.hits[0].shared
-
-
-def test_the_sentence_counts_what_passed() -> None:
-    assert run(make_tables(CLEAR)).list_sentences() == [
-        "3 consignments of the last 30 days share its sender's phone; 1 passed without an inspection"
-    ]
 
 
 def test_scores_are_those_of_the_arrival_and_those_of_now() -> None:
@@ -96,15 +86,12 @@ def test_scores_are_those_of_the_arrival_and_those_of_now() -> None:
     assert waiting["rank_then"].to_dict() == {"WAITING": 1, "WAITING TOO": 1}
 
 
-def test_a_result_that_is_known_later_changes_nothing() -> None:
+def test_a_result_that_is_known_later_changes_nothing_and_a_withdrawn_one_lowers_the_score_again() -> None:
     limits = HuntLimits(day(5.7))
     found = run(make_tables(CLEAR), limits, score=score_by_detections)
     assert max(row.score_now for row in found.in_hand) == 0
     later = make_outcome("OPENED", result="nps", inspected_at=day(-3), known_at=day(8))
     assert run(make_tables(CLEAR, later), limits, score=score_by_detections).to_plain() == found.to_plain()
-
-
-def test_a_withdrawn_result_lowers_the_score_again() -> None:
     corrected = make_outcome("SEIZED", result="clear", inspected_at=day(1), known_at=day(5.9))
     found = run(make_tables(CLEAR, corrected), score=score_by_detections)
     assert found.target.text == "SEIZED (clear)"
@@ -132,10 +119,13 @@ def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> 
         *(other(f"W{each}", 3.5 + each / 10, sender_phone=PHONE) for each in range(3)),
         other("CANCELLED", 4, sender_phone=PHONE, cancelled_at=day(5)),
     ]
-    found = [make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(2))]
-    found.append(make_outcome("PASSED", result="nps", inspected_at=day(1), known_at=day(5)))
-    tables = change(Tables(build_frame(rows, Consignment), build_frame(found, Outcome)))
-    for feature in ("history.sender_phone.arrivals_7d", "history.sender_phone.nps_365d"):
+    known = {"SEIZED": 2, "PASSED": 5}
+    found = [
+        make_outcome(name, result="nps", inspected_at=day(1), known_at=day(at)) for name, at in known.items()
+    ]
+    tables = change(build_tables(rows, found))
+    arrivals = "history.sender_phone.arrivals_7d"
+    for feature in (arrivals, "history.sender_phone.nps_365d"):
         score = score_by(feature)
         hits = frame(run(tables, score=score).hits).set_index("consignment_id")
         assert len(hits) == 6
@@ -145,14 +135,11 @@ def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> 
             copied.loc[mine, ["received_at", "cancelled_at"]] = [pd.Timestamp(LIMITS.as_of), pd.NaT]
             if "sequence" in copied:
                 copied.loc[mine, "sequence"] = 1000
-            assert now == score(Tables(copied, tables.outcomes), mine.to_numpy(), False).item(), (
-                feature,
-                name,
-            )
-    arrivals = run(tables, score=score_by("history.sender_phone.arrivals_7d")).hits
-    arrivals = frame(arrivals)
-    waiting = arrivals[arrivals["consignment_id"].str.startswith("W")]
-    assert waiting["score_now"].tolist() == [3, 3, 3], "the two others in hand, and SEIZED"
+            alone = score(Tables(copied, tables.outcomes), mine.to_numpy(), False).item()
+            assert now == alone, (feature, name)
+        if feature == arrivals:
+            waiting = hits.loc[[f"W{each}" for each in range(3)], "score_now"].tolist()
+            assert waiting == [3, 3, 3], "the two others in hand, and SEIZED"
 
 
 def test_an_alert_of_a_partner_is_hunted_for_with_its_operation_key() -> None:

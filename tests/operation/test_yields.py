@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.examples import day, make_consignment
+from support.examples import NOBODY, day, make_consignment
 
 from consignments.records import Alert
 from consignments.visibility import list_positive_results
@@ -13,9 +13,6 @@ from features.indicators.values import compute_indicators
 from operation.yields import InspectionResult, MatchCounter, is_active
 
 KEY = OperationKey("EXAMPLE", bytes(32))
-NOBODY = dict.fromkeys(
-    [f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone")]
-)
 SEIZURE = Alert("XA/S-1", day(0), day(9), author="XA", indicators=compute_indicators(make_consignment(), KEY))
 
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from support.examples import day, make_consignment, make_outcome
+from support.examples import NOBODY, day, make_outcome
 from support.officer import Officer, read_text, serving_desk
 from support.partner import ExchangePartner, Ticking
-from support.serving_examples import Client, publish, settings_in
+from support.serving_examples import publish, settings_in
 
 from consignments.records import Alert, Consignment
 from consignments.timestamps import to_us
@@ -23,13 +23,14 @@ from operation.yields import LoggedYields, YieldCounts, is_active
 from serving.event_log.event_codec import EventCodec
 
 pytestmark = pytest.mark.usefixtures("own_keys")
-READER = Viewer("key", "K. Lee", ("read",))
-HOSTILE = "<script>alert(1)</script>"
 CELLS = re.compile(r'class="number" data-label="[^"]+">([^<]+)<')
 
 
+HOSTILE = "<script>alert(1)</script>"
+
+
 @pytest.fixture(scope="module")
-def officer(bundle: Path, partner: ExchangePartner) -> Iterator[Officer]:
+def officer(bundle: Path, partner: ExchangePartner, pages_here: None) -> Iterator[Officer]:
     folder = partner.exchange.parent
     publish(folder, bundle, "1")
     settings = settings_in(folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_ADMINISTRATION="XB")
@@ -39,51 +40,31 @@ def officer(bundle: Path, partner: ExchangePartner) -> Iterator[Officer]:
         yield person
 
 
-def record(client: Client, path: str, body: object) -> None:
-    response = client.post(path, body)
-    assert response.status_code == 200, response.text
-
-
 def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: ExchangePartner) -> None:
     client = officer.client
-    record(client, "/v1/scores", make_consignment("RB0", received_at=None))
-    record(client, "/v1/messages", partner.seizure(substance=HOSTILE))
-    record(client, "/v1/messages", partner.feedback("S-9"))
-    nobody = {"sender_name": None, "sender_address": None, "sender_phone": None, "consignee_address": None,
-              "consignee_name": None, "consignee_phone": None}  # fmt: skip
-    for name, changes in (("RB1", {}), ("RB2", {"description": "ketone"}), ("RB3", nobody)):
-        record(client, "/v1/scores", make_consignment(name, received_at=None, **changes))
-    record(client, "/v1/outcomes", make_outcome("RB1", result="nps"))
-    record(client, "/v1/outcomes", make_outcome("RB2", result="pending", known_at=None))
+    client.score("RB0", received_at=None)
+    for message in (partner.seizure(substance=HOSTILE), partner.feedback("S-9")):
+        client.send("/v1/messages", message)
+    for name, changes in (("RB1", {}), ("RB2", {"description": "ketone"}), ("RB3", NOBODY)):
+        client.score(name, received_at=None, **changes)
+    client.send("/v1/outcomes", make_outcome("RB1", result="nps"))
+    client.send("/v1/outcomes", make_outcome("RB2", result="pending", known_at=None))
     page = officer.get_until("/alerts", ">2</td>")
     # The alert; then the feedback and the seizure, the latest first.
-    assert CELLS.findall(page.text) == [
-        "2",
-        "2",
-        "1",
-        "100 %",
-        "7",
-        "4",
-        "1",
-        "25.0 %",
-        "2",
-        "2",
-        "1",
-        "100 %",
-    ]
+    rows = [["2", "2", "1", "100 %"], ["7", "4", "1", "25.0 %"], ["2", "2", "1", "100 %"]]
+    assert CELLS.findall(page.text) == [cell for row in rows for cell in row]
     text = read_text(page)
-    assert "10 indicators of parties" in text or re.search(r"\d+ indicators of parties", text)
+    assert re.search(r"\d+ indicators of parties", text)
     assert "XA/F-S-9 XB/S-9 feedback TLP:AMBER" in text
-    assert HOSTILE not in page.text
-    assert HOSTILE in text
-
-
-def test_a_damaged_key_file_is_named_and_stops_nothing(officer: Officer, partner: ExchangePartner) -> None:
-    record(officer.client, "/v1/messages", partner.warning())
+    assert (HOSTILE in page.text, HOSTILE in text) == (False, True)
+    client.send("/v1/messages", partner.warning())
     (partner.exchange / "keys" / "other.operation").write_text("secret = 1")
     text = read_text(officer.get_until("/alerts", "cannot be read"))
-    assert "the file holds no operation key" in text
-    assert "XA/W-1" in text
+    for told in ("the file holds no operation key", "XA/W-1"):  # a damaged key file stops nothing
+        assert told in text
+
+
+READER = Viewer("key", "K. Lee", ("read",))
 
 
 def test_alerts_that_are_read_meanwhile_stop_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,13 +84,11 @@ def test_alerts_that_are_read_meanwhile_stop_no_page(monkeypatch: pytest.MonkeyP
 
 
 def test_an_imported_alert_that_nothing_can_match_says_so() -> None:
-    row = {
-        "alert": Alert("A-9", issued_at=day(0), substance_family="nitazene"),
-        "patterns": [],
-        "indicators": 0,
-        "active": True,
-        "counts": YieldCounts(0, 0, None, 0, 0, 0, 0),
-    }
+    alert, counts = (
+        Alert("A-9", issued_at=day(0), substance_family="nitazene"),
+        YieldCounts(0, 0, None, 0, 0, 0, 0),
+    )
+    row = {"alert": alert, "patterns": [], "indicators": 0, "active": True, "counts": counts}
     request = PageRequest("alerts", {}, READER, "", 0)
     values = {"rows": [row], "messages": [], "key_fault": "", "personal": False}
     page = render_template("alerts", request, values, 200).html.decode()

@@ -9,17 +9,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 from support.browser import Browser, browsing, find_chromium
 from support.examples import make_consignment
 from support.officer import SERVE_DESK, write_keys
-from support.serving_examples import publish, running
+from support.serving_examples import bear, running
+from support.site import Site
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium: apt-get install chromium")
 AXE = Path(sys.prefix) / "axe" / "axe_playwright_python" / "axe.min.js"
+
+
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason=f"no axe in {AXE}: run make pages")
 RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
 HOSTILE = '<script>document.title="owned"</script>\u202egnp'
 WIDTHS = (390, 768, 1280, 1920)
@@ -27,38 +33,30 @@ WIDTHS = (390, 768, 1280, 1920)
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("browser")
-    publish(folder, bundle, "1")
+    site = Site(tmp_path_factory.mktemp("browser"), bundle)
     keys = write_keys(
-        folder / "keys.toml",
+        site.folder / "keys.toml",
         {"key": "all", "person": "K. Lee"},
         {"key": "jeju", "person": "J. Park", "scopes": ("read",), "offices": ("Jeju",)},
         {"key": "old", "expires_at": "2024-03-01T00:00:00Z"},
     )
-    with running(folder, SERVE_DESK, NPSRISK_API_KEYS_FILE=str(keys)) as (_, address):
-        with httpx.Client(base_url=address, headers={"authorization": "Bearer all"}, timeout=60) as http:
-            for number in range(130):
-                c = make_consignment(
-                    f"RB{number:03}", received_at=None, gross_weight_kg=number / 10, sender_name=None, sender_phone=None,
-                    sender_address=f"{number} Road", description=HOSTILE if number == 7 else "research chemical powder",
-                )  # fmt: skip
-                post(http, "/v1/scores", c)
-            post(http, "/v1/scores", make_consignment("RB900", received_at=None, sender_address="7 Road"))
-            post(
-                http,
-                "/v1/alerts",
-                {"alert_id": "A-1", "issued_at": "2024-03-01T00:00:00Z", "hs_code": "61", "text": HOSTILE},
-            )
+    nobody = {"received_at": None, "sender_name": None, "sender_phone": None}
+    sent: list[tuple[str, Any]] = [
+        ("/v1/scores", make_consignment("RB900", received_at=None, sender_address="7 Road")),
+        (
+            "/v1/alerts",
+            {"alert_id": "A-1", "issued_at": "2024-03-01T00:00:00Z", "hs_code": "61", "text": HOSTILE},
+        ),
+    ]
+    for number in range(130):
+        goods = HOSTILE if number == 7 else "research chemical powder"
+        fields = {"gross_weight_kg": number / 10, "sender_address": f"{number} Road", "description": goods}
+        sent.append(("/v1/scores", make_consignment(f"RB{number:03}", **nobody, **fields)))
+    with running(site.folder, SERVE_DESK, NPSRISK_API_KEYS_FILE=str(keys)) as (_, address):
+        with httpx.Client(base_url=address, headers=bear("all"), timeout=60) as http:
+            for path, body in sent:
+                http.post(path, content=msgspec.json.encode(body)).raise_for_status()
         yield address
-
-
-def post(http: httpx.Client, path: str, body: object) -> None:
-    import msgspec
-
-    response = http.post(
-        path, content=msgspec.json.encode(body), headers={"content-type": "application/json"}
-    )
-    assert response.status_code == 200, response.text
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +182,10 @@ def test_the_list_is_read_by_keys_alone(browser: Browser, url: str) -> None:
 
 @pytest.mark.slow
 def test_a_hunt_is_opened_by_keys_from_the_alerts(browser: Browser, url: str) -> None:
-    browser.open(f"{url}/alerts")
     for _ in range(20):
+        browser.open(f"{url}/alerts")
         if browser.text("h1") == "Alerts and their yield":
             break
-        browser.open(f"{url}/alerts")
     seen = ""
     for _ in range(20):
         browser.press("Tab")
@@ -203,18 +200,12 @@ def test_a_hunt_is_opened_by_keys_from_the_alerts(browser: Browser, url: str) ->
 
 @pytest.mark.slow
 def test_hostile_texts_run_nothing(browser: Browser, url: str) -> None:
-    for path in (
-        "/consignment?id=RB007",
-        "/alerts",
-        "/hunt?alert=A-1",
-        "/links?id=RB007",
-        "/?page=1",
-        "/?page=2",
-    ):
-        browser.open(url + path)
+    one = "consignment?id=RB007"
+    for path in (one, "alerts", "hunt?alert=A-1", "links?id=RB007", "?page=1", "?page=2"):
+        browser.open(f"{url}/{path}")
         assert "owned" not in browser.run("document.title")
         assert browser.run("document.querySelectorAll('script').length") == 0
-    browser.open(f"{url}/consignment?id=RB007")
+    browser.open(f"{url}/{one}")
     assert "[U+202E]gnp" in browser.text("dl")
     browser.open(f"{url}/try")
     browser.type("#description", HOSTILE)
@@ -232,10 +223,9 @@ PAGES = (
 
 
 @pytest.mark.slow
+@needs_axe
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_fits_every_width_and_axe_finds_nothing(browser: Browser, url: str, path: str) -> None:
-    if not AXE.exists():
-        pytest.skip(f"no axe in {AXE}: run make pages")
     for width in WIDTHS:
         browser.set_width(width)
         browser.open(url + path)
@@ -243,8 +233,9 @@ def test_a_page_fits_every_width_and_axe_finds_nothing(browser: Browser, url: st
         assert overflow <= 0, (width, overflow)
         if width in (390, 1280):
             browser.run(AXE.read_text(encoding="utf-8") + "; 0")
+            nodes = "v.nodes.slice(0, 3).map(n => n.html)"
             found = browser.run(
-                f"axe.run(document, {RULES}).then(r => r.violations.map(v => [v.id, v.impact, v.nodes.slice(0, 3).map(n => n.html)]))"
+                f"axe.run(document, {RULES}).then(r => r.violations.map(v => [v.id, v.impact, {nodes}]))"
             )
             assert found == [], (width, found)
     assert [
@@ -254,9 +245,8 @@ def test_a_page_fits_every_width_and_axe_finds_nothing(browser: Browser, url: st
 
 
 @pytest.mark.slow
+@needs_axe
 def test_axe_finds_a_page_that_is_wrong(browser: Browser) -> None:
-    if not AXE.exists():
-        pytest.skip(f"no axe in {AXE}: run make pages")
     page = "<html><title>x</title><p style='color:#aaa;background:#fff'>grey<input><img src='data:,'>"
     browser.open("data:text/html," + quote(page))
     browser.run(AXE.read_text(encoding="utf-8") + "; 0")

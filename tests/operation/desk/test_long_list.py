@@ -7,28 +7,28 @@ from pathlib import Path
 import pytest
 from support.examples import make_consignment, make_outcome
 from support.officer import Officer, read_text, serving_desk
-from support.serving_examples import Client, publish, settings_in
+from support.serving_examples import Client, settings_in
+from support.site import Site
 
 ROWS = 1_000
-FOUND = "RB00002"
-"""The consignment of which a find becomes known."""
 LIST = "/?day=2024-03-04&office=Incheon"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("long")
-    publish(folder, bundle, "1")
-    with serving_desk(settings_in(folder)) as opened:
-        records = [
-            make_consignment(
-                f"RB{number:05}", gross_weight_kg=number / 200, sender_name=None, sender_address=None,
-                sender_phone=None, channel="postal" if number % 10 else "air_cargo",
-            )
-            for number in range(ROWS)
-        ]  # fmt: skip
-        response = opened.post("/v1/scores", {"consignments": records})
-        assert response.json()["errors"] == []
+def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path, pages_here: None) -> Iterator[Client]:
+    site = Site(tmp_path_factory.mktemp("long"), bundle)
+    nobody = {f"sender_{part}": None for part in ("name", "address", "phone")}
+    records = [
+        make_consignment(
+            f"RB{number:05}",
+            gross_weight_kg=number / 200,
+            channel="postal" if number % 10 else "air_cargo",
+            **nobody,
+        )
+        for number in range(ROWS)
+    ]
+    with serving_desk(settings_in(site.folder)) as opened:
+        assert opened.send("/v1/scores", {"consignments": records})["errors"] == []
         yield opened
 
 
@@ -60,18 +60,14 @@ def test_the_pages_hold_every_row_once_in_the_order_of_the_ranks(officer: Office
 
 
 @pytest.mark.parametrize(
-    ("capacity", "page", "above", "below"),
-    [(20, 1, 20, 80), (100, 1, 100, 0), (100, 2, None, None), (250, 3, 50, 50), (1000, 10, 100, 0)],
+    ("capacity", "page", "parts"),
+    [(20, 1, [20, 80]), (100, 1, [100, 0]), (100, 2, [100]), (250, 3, [50, 50]), (1000, 10, [100, 0])],
 )
 def test_the_line_of_the_capacity_is_drawn_once_after_the_last_row_within_it(
-    officer: Officer, capacity: int, page: int, above: int | None, below: int | None
+    officer: Officer, capacity: int, page: int, parts: list[int]
 ) -> None:
     text = officer.get(f"{LIST}&capacity={capacity}&page={page}").text
-    parts = text.split('<tr class="line"')
-    if above is None:
-        assert len(parts) == 1
-    else:
-        assert [len(read_ranks(part)) for part in parts] == [above, below]
+    assert [len(read_ranks(part)) for part in text.split('<tr class="line"')] == parts
 
 
 def test_a_filter_keeps_the_ranks_and_the_line(officer: Officer) -> None:
@@ -84,25 +80,18 @@ def test_a_filter_keeps_the_ranks_and_the_line(officer: Officer) -> None:
     assert all(rank > 500 for rank in read_ranks(below))
 
 
-def test_what_comes_in_after_the_list_was_read_is_in_it(client: Client, officer: Officer) -> None:
-    officer.get(LIST)
-    listed = re.findall(r">(RB\d{5})</a>", officer.page.text)
-    name, other = [each for each in listed if each != FOUND][:2]
-    client.post("/v1/cancellations", {"consignment_id": name})
-    client.post("/v1/scores", make_consignment("NEW1"))
-    client.post("/v1/scores", make_consignment(other, office="Busan"))
+def test_what_comes_in_later_is_in_the_list_and_its_filters(client: Client, officer: Officer) -> None:
+    assert '<option value="nps"' not in officer.get(LIST).text
+    name, other, found = re.findall(r">(RB\d{5})</a>", officer.page.text)[:3]
+    client.send("/v1/cancellations", {"consignment_id": name})
+    client.score("NEW1")
+    client.score(other, office="Busan")
     page = officer.get(f"{LIST}&state=cancelled")
     assert re.findall(r">(RB\d{5})</a>", page.text) == [name]
     assert "Consignments: 1,000 scored" in read_text(page)
     assert other in officer.get("/?day=2024-03-04&office=Busan").text
-
-
-def test_what_becomes_known_of_a_row_is_a_choice_of_the_filters_from_then_on(
-    client: Client, officer: Officer
-) -> None:
-    assert '<option value="nps"' not in officer.get(LIST).text
-    found = make_outcome(FOUND, result="nps", substance="metonitazene", substance_family="nitazene")
-    assert client.post("/v1/outcomes", found).status_code == 200
+    outcome = make_outcome(found, result="nps", substance="metonitazene", substance_family="nitazene")
+    client.send("/v1/outcomes", outcome)
     for choice in ("nps", "nitazene"):
         assert f'<option value="{choice}"' in officer.get(LIST).text
-    assert re.findall(r">(RB\d{5})</a>", officer.get(f"{LIST}&family=nitazene").text) == [FOUND]
+    assert re.findall(r">(RB\d{5})</a>", officer.get(f"{LIST}&family=nitazene").text) == [found]

@@ -13,9 +13,9 @@ from threading import Event
 from typing import Any
 
 import pytest
-from support.examples import make_consignment
 from support.officer import Officer, read_text, serving_desk
-from support.serving_examples import Client, publish, settings_in
+from support.serving_examples import Client, settings_in
+from support.site import Site
 
 from consignments.errors import ServiceFault
 from operation.desk import page_process
@@ -32,30 +32,18 @@ def find_process(client: Client) -> PageProcess:
     return found
 
 
-def get_pid(process: PageProcess) -> int:
-    assert process._process is not None
-    return process._process.pid
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Client]:
     """A service without API keys."""
-    folder = tmp_path_factory.mktemp("process")
-    publish(folder, bundle, "1")
-    with serving_desk(settings_in(folder)) as opened:
-        assert opened.post("/v1/scores", make_consignment("RB1")).status_code == 200
+    site = Site(tmp_path_factory.mktemp("process"), bundle)
+    with serving_desk(settings_in(site.folder)) as opened:
+        opened.score("RB1")
         yield opened
 
 
-def test_the_process_starts_for_a_person_with_a_name_and_not_before(client: Client) -> None:
+def test_the_process_starts_for_a_person_with_a_name_and_not_before_and_too_many_pages_are_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     person = Officer(client)
     assert person.get("/login").status_code == 200
     assert person.get("/").status_code == 303
@@ -67,6 +55,9 @@ def test_the_process_starts_for_a_person_with_a_name_and_not_before(client: Clie
     assert last is not None
     sent = {"form": "action", "id": "RB1", "last": last[1], "action": "request_screening"}
     assert "by K. Lee" in read_text(person.send("/consignment", **sent))
+    monkeypatch.setattr(page_process, "MAX_WAITING", 0)
+    assert Officer(client).sign_in(person="K. Lee").status_code == 503
+    client.score("RB3")
 
 
 def test_the_process_does_not_wait_for_its_readings_after_the_service_was_killed() -> None:
@@ -114,16 +105,7 @@ def test_a_process_that_starts_while_the_service_stops_is_not_waited_for(
         page.result(30)
 
 
-def test_too_many_pages_at_once_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    person = Officer(client)
-    monkeypatch.setattr(page_process, "MAX_WAITING", 0)
-    assert person.sign_in(person="K. Lee").status_code == 503
-    assert client.post("/v1/scores", make_consignment("RB3")).status_code == 200
-
-
-def test_the_service_gets_the_whole_fault_of_a_page_for_its_log(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_service_gets_the_whole_fault_of_a_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_sources: PageSources, request: PageRequest, _viewer: Viewer) -> dict[str, Any]:
         raise ServiceFault("the log cannot be read", where=request.view)
 
@@ -137,14 +119,14 @@ def test_the_service_gets_the_whole_fault_of_a_page_for_its_log(
 def test_a_process_that_was_killed_is_started_again_and_ends_with_the_service(client: Client) -> None:
     person, pages = Officer(client), find_process(client)
     assert person.sign_in(person="K. Lee").status_code == 200
-    first = get_pid(pages)
-    os.kill(first, signal.SIGKILL)
+    first = pages._process
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
     assert [person.get("/alerts").status_code for _ in range(2)][1] == 200
-    second = get_pid(pages)
-    assert (second != first, os.getsid(second), os.getpgid(second)) == (True, os.getsid(0), second)
-    assert client.post("/v1/scores", make_consignment("RB2")).status_code == 200
+    second = pages._process
+    assert second is not None
+    pid = second.pid
+    assert (pid != first.pid, os.getsid(pid), os.getpgid(pid)) == (True, os.getsid(0), pid)
+    client.score("RB2")
     client.portal.call(pages.stop)
-    end = time.monotonic() + 10
-    while is_running(second) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not is_running(second)
+    assert second.wait(10) is not None

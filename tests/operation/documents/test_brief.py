@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 from support.examples import day, make_consignment, make_late_versions, make_outcome
+from support.table_examples import build_tables
 
 from consignments.errors import BadInput
-from consignments.records import Alert, Consignment, Outcome
+from consignments.records import Alert, Consignment
 from consignments.tables import build_frame
 from features.batch import Tables
 from operation.documents.brief import Brief, build_brief, find_trends
@@ -22,41 +24,34 @@ def make_tables(alerts: list[Alert] | None = None) -> Tables:
     """A hundred days: Incheon's rate rises after day 60, Busan sends 20 a day that nobody inspects after day 60."""
     consignments, outcomes = [], []
     for number in range(100):
-        new = number >= 60
-        for office, share in (("Incheon", 4 if new else 1), ("Gimhae", 1)):
+        is_new, received = number >= 60, day(number)
+        times = {"selected_at": received, "inspected_at": received, "known_at": received + timedelta(hours=5)}
+        for office, positives in (("Incheon", 4 if is_new else 1), ("Gimhae", 1)):
+            hs_code = None if office == "Gimhae" and is_new else "293399"
+            family = "nitazene" if office == "Incheon" and is_new else "cathinone"
             for each in range(5):
                 name = f"{office}-{number}-{each}"
-                changes = {"hs_code": None} if office == "Gimhae" and new else {"hs_code": "293399"}
-                consignments.append(make_consignment(name, received_at=day(number), office=office, **changes))
-                positive = each < share and number % 5 == 0
-                outcomes.append(
-                    make_outcome(
-                        name,
-                        selected_at=day(number),
-                        inspected_at=day(number),
-                        known_at=day(number) + timedelta(hours=5),
-                        result="nps" if positive else "clear",
-                        substance_family="nitazene"
-                        if positive and new and office == "Incheon"
-                        else "cathinone",
-                    )
+                consignments.append(
+                    make_consignment(name, received_at=received, office=office, hs_code=hs_code)
                 )
-        consignments.append(make_consignment(f"B-{number}", received_at=day(number), office="Busan"))
-    return Tables(
-        build_frame(consignments, Consignment),
-        build_frame(outcomes, Outcome),
-        None if alerts is None else build_frame(alerts, Alert),
-    )
+                is_positive = each < positives and number % 5 == 0
+                result = {"result": "nps", "substance_family": family} if is_positive else {"result": "clear"}
+                outcomes.append(make_outcome(name, **times, **result))
+        consignments.append(make_consignment(f"B-{number}", received_at=received, office="Busan"))
+    return build_tables(consignments, outcomes, alerts)
 
 
 @pytest.fixture(scope="module")
 def brief() -> Brief:
+    given = [("A1", 0, None), ("A2", 0, 50), ("A3", 200, None), ("withdrawn", 0, None), ("withdrawn", 0, 90)]
     alerts = [
-        Alert("A1", issued_at=day(0), departure_country="GB"),
-        Alert("A2", issued_at=day(0), expires_at=day(50), departure_country="GB"),
-        Alert("A3", issued_at=day(200), departure_country="GB"),
-        Alert("withdrawn", issued_at=day(0), departure_country="GB"),
-        Alert("withdrawn", issued_at=day(0), expires_at=day(90), departure_country="GB"),
+        Alert(
+            name,
+            issued_at=day(begins),
+            expires_at=None if ends is None else day(ends),
+            departure_country="GB",
+        )
+        for name, begins, ends in given
     ]
     return build_brief(make_tables(alerts), AS_OF, recent_days=40)
 
@@ -64,18 +59,19 @@ def brief() -> Brief:
 def test_a_rising_office_and_a_new_family_are_found_with_their_numbers(brief: Brief) -> None:
     trends = {(each.dimension, each.part): each for each in brief.trends}
     rising = trends["office", "Incheon"]
-    assert (rising.recent_positives, rising.recent_known, rising.earlier_positives, rising.earlier_known) == (
-        16,
-        95,
-        12,
-        300,
-    )
+    assert (rising.recent_positives, rising.recent_known) == (16, 95)
+    assert (rising.earlier_positives, rising.earlier_known) == (12, 300)
     assert rising.verdict == "rising"
     assert rising.p_value == pytest.approx(fisher_exact([[16, 79], [12, 288]]).pvalue)
     assert rising.ratio.low > 1
     assert trends["family", "nitazene"].verdict == "new"
     assert trends["office", "Gimhae"].verdict == "no clear change"
     assert all(each.adjusted >= each.p_value for each in brief.trends)
+    told = "rising: office Incheon, 16 of 95; 12 of 300 before"
+    page, summary = build_brief_document(brief).page, summarize_brief(brief)
+    assert (told in page, told in summary) == (True, True)
+    for words in ("the largest is HS chapter 61", "alerts in force: 1"):
+        assert words in summary
 
 
 def test_totals_blind_spots_quality_and_alerts(brief: Brief) -> None:
@@ -99,7 +95,7 @@ def test_detections_that_become_known_late_are_no_falling_trend() -> None:
             at = {"selected_at": day(number), "inspected_at": day(number), "known_at": day(number + delay)}
             consignments.append(make_consignment(name, received_at=day(number)))
             outcomes.append(make_outcome(name, result=result, **at))
-    found = build_brief(Tables(build_frame(consignments, Consignment), build_frame(outcomes, Outcome)), AS_OF)
+    found = build_brief(build_tables(consignments, outcomes), AS_OF)
     trend = next(each for each in found.trends if each.dimension == "office")
     # Arrivals from day 40 until day 79 with earlier ones.
     assert (trend.recent_positives, trend.recent_known) == (2 * 39, 20 * 39)
@@ -121,19 +117,14 @@ def test_versions_of_a_consignment_are_one_arrival() -> None:
 
 def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
     tables = make_tables([Alert("A1", issued_at=day(0), departure_country="GB")])
-    assert tables.outcomes is not None
-    later = build_frame([make_consignment("later", received_at=day(120), office="Busan")], Consignment)
-    result = build_frame(
-        [
-            make_outcome(
-                "Incheon-99-4", selected_at=day(99), inspected_at=day(99), known_at=day(150), result="nps"
-            )
-        ],
-        Outcome,
+    times = {"selected_at": day(99), "inspected_at": day(99), "known_at": day(150)}
+    later = build_tables(
+        [make_consignment("later", received_at=day(120), office="Busan")],
+        [make_outcome("Incheon-99-4", **times, result="nps")],
     )
     more = Tables(
-        pd.concat([tables.consignments, later], ignore_index=True),
-        pd.concat([tables.outcomes, result], ignore_index=True),
+        pd.concat([tables.consignments, later.consignments], ignore_index=True),
+        pd.concat([tables.outcomes, later.outcomes], ignore_index=True),
         tables.alerts,
     )
     assert to_plain(build_brief(more, AS_OF, recent_days=40)) == to_plain(brief)
@@ -148,39 +139,26 @@ def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
         ((0, 0), (1, 1000), "no clear change"),
     ],
 )
-def test_a_part_is_new_only_if_that_is_not_chance(
+def test_a_part_is_new_only_beyond_chance(
     earlier: tuple[int, int], recent: tuple[int, int], verdict: str
 ) -> None:
-    (before, before_known), (now, now_known) = earlier, recent
     rows = pd.DataFrame(
-        {
-            "office": "Incheon",
-            "positive": [n < before for n in range(before_known)] + [n < now for n in range(now_known)],
-            "family": "cathinone",
-        }
+        {"positive": [n < positives for positives, known in (earlier, recent) for n in range(known)]}
     )
-    is_recent = pd.Series([False] * before_known + [True] * now_known)
-    (trend,) = (each for each in find_trends(rows, is_recent, ["office"]) if each.dimension == "office")
+    is_recent = pd.Series([False] * earlier[1] + [True] * recent[1])
+    given = rows.assign(office="Incheon", family="cathinone")
+    (trend,) = (each for each in find_trends(given, is_recent, ["office"]) if each.dimension == "office")
     assert trend.verdict == verdict
 
 
 def test_trends_of_pure_chance_are_rarely_called() -> None:
-    called = 0
+    called, numbers = 0, np.arange(3000)
     for seed in range(20):
-        rows = pd.DataFrame({"office": [f"O{n % 30}" for n in range(3000)]})
-        rows["positive"] = rows.sample(frac=1, random_state=seed).index.to_numpy() % 10 == 0
-        rows["family"] = "cathinone"
-        found = find_trends(rows, pd.Series([n % 2 == 0 for n in range(3000)]), ["office"])
+        shuffled = np.random.default_rng(seed).permutation(numbers)
+        rows = pd.DataFrame({"office": [f"O{n % 30}" for n in numbers], "positive": shuffled % 10 == 0})
+        found = find_trends(rows.assign(family="cathinone"), pd.Series(numbers % 2 == 0), ["office"])
         called += sum(each.verdict in ("new", "rising", "falling") for each in found)
     assert called <= 6
-
-
-def test_the_page_and_the_summary_say_the_trends(brief: Brief) -> None:
-    page, summary = build_brief_document(brief).page, summarize_brief(brief)
-    assert "rising: office Incheon, 16 of 95; 12 of 300 before" in page
-    assert "rising: office Incheon, 16 of 95; 12 of 300 before" in summary
-    assert "the largest is HS chapter 61" in summary
-    assert "alerts in force: 1" in summary
 
 
 def test_nothing_to_report_is_refused_and_no_result_is_no_fault() -> None:
