@@ -87,9 +87,9 @@ class CalibrationLevel(NamedTuple):
 
     def to_sentence(self) -> str:
         """Describe the accuracy of the level of the scores."""
-        found = f"{format_count(self.positives, 'positive')} among {self.inspected:,} random inspections"
+        found = f"{format_count(self.positives, 'positive')} among {self.inspected:,} random inspections of the latest weeks"
         least, most = (format_number(1 / max(end, 1e-9)) for end in (self.high, self.low))
         interval = f"predicted positives are {least} to {most} times the real ones (95 % interval)"
         if self.is_anchored:
             return f"The level of the scores is anchored on {found}: {interval}."
-        return f"The level of the scores is known from selected inspections only. Random ones alone do not tell it ({found}): by them, {interval}."
+        return f"The level of the scores is known from selected inspections only. Random ones alone do not tell it ({found}): by them, {interval}. The gate uses all results."

@@ -173,7 +173,7 @@ class Registry:
             with self._translate_errors():
                 found = find(name, chosen)
         except MlflowException as error:
-            todo = "see the Models page of MLflow, or run npsrisk train --register"
+            todo = "give --target if it is not nps, see the Models page of MLflow, or run npsrisk train --register"
             raise self._make_refusal("no such model version", uri, todo) from error
         return ModelVersion(
             found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
@@ -273,8 +273,9 @@ class Registry:
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
 
-    def write_description(self, version: ModelVersion, description: str) -> None:
-        """Replace the description of a version, Markdown; it is cut at `MAX_DESCRIPTION_CHARACTERS`."""
+    def write_description(self, version: ModelVersion, description: str, verdict: str) -> None:
+        """Replace the tag `verdict` of a version and its description, Markdown, which is cut at `MAX_DESCRIPTION_CHARACTERS`."""
+        self.client.set_model_version_tag(version.name, version.number, "verdict", verdict)
         self.client.update_model_version(
             version.name, version.number, description[:MAX_DESCRIPTION_CHARACTERS]
         )

@@ -17,6 +17,7 @@ from models.fitting.boosting import TreeParams
 CONFIG_FILE = "config.json"
 LABEL_DELAY_DAYS = 21
 """Days within which most results become known."""
+MAX_ORIGINS = 12
 DESCRIPTIONS: dict[str, dict[str, str]] = tomllib.loads(
     files(__package__).joinpath("settings.toml").read_text(encoding="utf-8")
 )
@@ -56,7 +57,7 @@ class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[evaluation]: how the model is evaluated."""
 
-    origins: Annotated[int, Meta(ge=0, le=12)] = 3
+    origins: Annotated[int, Meta(ge=0, le=MAX_ORIGINS)] = 3
     capacity: Count | None = None
     traffic_rows: Count = 500_000
     smallest_slice: Count = 50

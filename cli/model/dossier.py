@@ -47,8 +47,8 @@ def dossier(
 
     What is not known is marked with the role that must fill it. Add these texts with --answers.
 
-    Run "npsrisk promote" before, so that the approval is in the document. Writes a page and its JSON. Replaces the description of the
-    version in MLflow by the one of the product. The document contains no data of consignments.
+    Run "npsrisk promote" before, so that the approval is in the document. Writes a page and its JSON. Replaces the texts on the
+    version in MLflow by those of the product. The document contains no data of consignments.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def dossier(
     from models.signatures.key_holders import Approvers
     from training.dossier.dossier import build_dossier, read_answers, write_dossier
     from training.dossier.tables import gather_dossier_evidence
-    from training.runs.registered_run import restore_description
+    from training.runs.registered_run import write_review
 
     settings, registry = read_settings(), open_registry()
     given = {} if answers is None else read_answers(answers)
@@ -67,7 +67,7 @@ def dossier(
     evidence = gather_dossier_evidence(registry, found, approvers, list_service_settings(settings))
     made = build_dossier(evidence, (date or datetime.now(UTC)).date(), given)
     page, data = write_dossier(made, out)
-    restore_description(registry, found, evidence.gate.to_markdown())
+    write_review(registry, found, evidence.gate)
     fields, waiting = made["fields"], made["to_be_filled"]
     counts = "{complete} fields are complete, {partly} are partly known, {open} are empty".format(**fields)
     lines = [

@@ -126,7 +126,8 @@ def gate(
     """Check a model version against every rule of the gate.
 
     VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The verb prints each rule with its result, the
-    observed value and the expected value. It then recommends to promote, to wait or to refuse. It changes nothing.
+    observed value and the expected value. It then recommends to promote, to wait or to refuse. It writes this to the page of the
+    version in MLflow, and changes nothing else.
 
     If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte. This
     takes as long as training. Without the tables this rule is not checked.
@@ -145,10 +146,12 @@ def gate(
     npsrisk gate 2 --json
     """
     from training.promotion.evidence import review_version
+    from training.runs.registered_run import write_review
 
     found = open_registry().resolve(version, target=target)
     evidence = _read_evidence(found, comparison, tables, jobs, progress)
     review = review_version(open_registry(), found, evidence)
+    write_review(open_registry(), found, review)
     values = {
         "version": found.number,
         "passes": review.passes,

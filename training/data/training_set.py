@@ -68,15 +68,14 @@ def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
 
 
 def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
-    """Return the time when the last outcome became visible."""
-    return to_datetime(int(compute_visible_us(outcomes).max()))
+    """Return the time when the last final result became visible: pending rows may be of days to come."""
+    final = outcomes[outcomes["result"].isin(FINAL_RESULTS)]
+    return to_datetime(int(compute_visible_us(outcomes if final.empty else final).max()))
 
 
 def find_settled_end(outcomes: pd.DataFrame) -> datetime:
-    """Return the day until which most results of arrivals are known: pending rows become visible later than the last result."""
-    final = outcomes[outcomes["result"].isin(FINAL_RESULTS)]
-    last = find_last_visible_time(outcomes if final.empty else final)
-    return truncate_to_day(last - timedelta(days=LABEL_DELAY_DAYS))
+    """Return the day until which most results of arrivals are known."""
+    return truncate_to_day(find_last_visible_time(outcomes) - timedelta(days=LABEL_DELAY_DAYS))
 
 
 def get_labels_as_of(

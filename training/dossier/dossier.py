@@ -1,7 +1,6 @@
 """The dossier of a version: what is known, what a person must add, and the sections of public forms that each field answers."""
 
 import json
-import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -16,7 +15,7 @@ from consignments.errors import FileFault, UnknownName
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from training.dossier import tables
 from training.dossier.tables import DossierEvidence, Row
-from training.evaluation.estimate import ENDS, Estimate
+from training.evaluation.estimate import ENDS
 from training.reporting.html import create_environment, label_cells
 
 FORMAT_VERSION = 2
@@ -165,17 +164,12 @@ def list_rows(name: str, table: Row, evidence: DossierEvidence) -> list[dict[str
 
 
 def _pick_run_rows(table: Row, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Pick the wanted columns, and the rows that have more than their name; a share with too wide an interval is unknown."""
+    """Pick the wanted columns, and the rows that have more than their name."""
     mine = [row for row in rows if all(row[name] == value for name, value in table.get("only", {}).items())]
-    picked = []
-    for row in mine:
-        found: dict[str, Any] = {}
-        for name, _, *form in table["columns"]:
-            ends = {f"{name}{end}": row[f"{name}{end}"] for end in ENDS if f"{name}{end}" in row}
-            numbers = [math.nan if end is None else end for end in ends.values()]
-            is_hidden = form == ["percent"] and len(ends) == len(ENDS) and not Estimate(*numbers).is_shown
-            found |= dict.fromkeys(ends) if is_hidden else ends
-        picked.append(found)
+    picked = [
+        {each: row[each] for name, *_ in table["columns"] for end in ENDS if (each := f"{name}{end}") in row}
+        for row in mine
+    ]
     return [row for row in picked if any(value is not None for value in list(row.values())[1:])]
 
 

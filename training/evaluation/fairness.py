@@ -53,10 +53,11 @@ def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judge
         row: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
         known = round(float(taken @ traffic.labelled))
         row |= {"consignments": round(arrived), "chosen": chosen, "known": known}
-        for name, estimate in zip(
-            MEASURES, (Estimate(rate, rate, rate), hit, Estimate(*burdens)), strict=True
-        ):
-            row |= {f"{name}{end}": number for end, number in estimate.list_ends()}
+        # A hit rate is left out if its interval is too wide.
+        hits = Estimate(hit.value, hit.low, hit.high)
+        found = (Estimate(rate, rate, rate), hits, Estimate(*burdens, is_share=False))
+        for name, estimate in zip(MEASURES, found, strict=True):
+            row |= estimate.to_columns(name)
         rows.append(row)
     return rows
 

@@ -15,7 +15,6 @@ from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
 from training.arrays import Bools, Floats, Ints, Rows
-from training.evaluation.traffic import ScoredPeriod
 
 PROBE_ROWS = 1000
 """Maximum rows of the test period that are recomputed from tables cut at their time."""
@@ -117,36 +116,16 @@ def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame, as_of: date
     return _build_row(EARLY_RESULTS, share, int(known.sum()), *first[:1])
 
 
-def check_leakage(
-    inputs: FeatureInputs,
-    judged: FeatureMatrix,
-    traffic: ScoredPeriod,
-    frame: pd.DataFrame,
-    parameters: FeatureParameters,
-    as_of: datetime,
-    options: ComputeOptions | None = None,
-) -> list[Row]:
-    """Run all four checks on what was visible at a date."""
-    assert inputs.outcomes is not None
-    return [
-        check_later_changes(inputs, judged, parameters, options),
-        check_early_results(inputs.consignments.take_order(), inputs.outcomes, as_of),
-        check_predictive_column(judged, traffic),
-        check_filled_columns(frame, traffic.labelled, parameters.config.build_record_type()),
-    ]
-
-
-def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row:
+def check_predictive_column(inspected: FeatureMatrix, positives: Bools) -> Row:
     """Find the column that alone best separates positives from other results; a missing value ranks first or last."""
-    finds = np.flatnonzero(traffic.labelled & traffic.positive)
-    others = np.flatnonzero(traffic.labelled & ~traffic.positive)
+    finds, others = np.flatnonzero(positives), np.flatnonzero(~positives)
     if min(len(finds), len(others)) < MIN_POSITIVES:
         few = f"{len(finds)} positive" + ("" if len(finds) == 1 else "s")
         return _build_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), few)
     room = max(MAX_COMPARED_ROWS - len(finds), MIN_POSITIVES)
     rows = np.concatenate([finds, others[:: -(-len(others) // room)]])
     positive = np.arange(len(rows)) < len(finds)
-    forms = [np.nan_to_num(judged.X[rows], nan=end, posinf=end, neginf=-end) for end in (3e38, -3e38)]
+    forms = [np.nan_to_num(inspected.X[rows], nan=end, posinf=end, neginf=-end) for end in (3e38, -3e38)]
     areas = np.array([_compute_areas(form, positive) for form in forms])
     form, column = np.unravel_index(np.abs(areas - 0.5).argmax(), areas.shape)
     score = forms[form][:, column].astype(np.float64) * np.sign(areas[form, column] - 0.5)
@@ -154,7 +133,7 @@ def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row
     sides = [np.searchsorted(np.sort(score[~positive]), score[positive], side) for side in ("left", "right")]
     below = (sides[0] + sides[1]) / (2 * int((~positive).sum()))
     low = float(below.mean() - CONFIDENCE * below.std(ddof=1) / np.sqrt(len(below)))
-    return _build_row(PREDICTIVE_COLUMN, low, len(rows), judged.spec.names[int(column)])
+    return _build_row(PREDICTIVE_COLUMN, low, len(rows), inspected.spec.names[int(column)])
 
 
 def _compute_areas(X: Rows, positive: Bools) -> Floats:

@@ -208,13 +208,20 @@ def _check_columns(frame: pd.DataFrame) -> None:
 
 
 RULES = "rules"
+VERDICT_TITLES: dict[Verdict, str] = {
+    "better": "better than {}",
+    "worse": "worse than {}",
+    "no clear difference": "no clear difference from {}",
+    "too few results": "too few results to compare it with {}",
+}
 RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the model holds what the rules know and adds to it."
 
 
 class EvaluationVerdict(NamedTuple):
-    """The verdict of a run."""
+    """The verdict of a run, and its title with the baseline."""
 
     name: Verdict
+    title: str
     sentences: tuple[str, ...]
 
 
@@ -226,4 +233,5 @@ def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
     counted = describe_counts(recipe.name_sides("the model"), target)
     difference = state_difference(gain, strongest, "the model")
     sentences = (counted, f"{estimated} {difference}", RULE_PRIOR_SENTENCE)
-    return EvaluationVerdict(judge_difference(gain), sentences)
+    name = judge_difference(gain)
+    return EvaluationVerdict(name, VERDICT_TITLES[name].format(strongest), sentences)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from models.promotion_record import BROKEN, HOLDS, RESULTS
+from training.config import MAX_ORIGINS
 from training.evaluation.difference import state_difference
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
@@ -12,13 +13,14 @@ from training.gate.rules import (
     WAY_RULE,
     GateEvidence,
     RuleResult,
+    RunFigures,
     describe_calibration,
     describe_sources,
     find_obstacles,
     run_gate,
     warn_of_unequal_fits,
 )
-from training.gate.ways import REPEAT, advise_on_finds
+from training.gate.ways import REPEAT, advise_on_finds, can_arrive
 
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
@@ -50,7 +52,7 @@ class GateReport(NamedTuple):
         facts = [fact for fact in _describe_figures(evidence) if fact not in sentence]
         facts.append(summarize_rules(rules))
         if evidence.goes_back:
-            facts[-1] += " It was champion before, so the other rules are not asked again."
+            facts[-1] += " It was approved before, so the other rules are not asked again."
         recommendation = Recommendation(action, way, sentence, tuple(facts))
         return cls(rules, recommendation, "" if evidence.comparison is None else evidence.comparison.run_id)
 
@@ -84,7 +86,8 @@ def explain_way(evidence: GateEvidence) -> tuple[str, str]:
     """Return by which way a version that passes may become champion, and why in one sentence."""
     if evidence.goes_back:
         repeated = ", and its training was repeated byte for byte" if evidence.refit.held else ""
-        return "goes back", f"It was champion before, is unaltered and passes its self-test{repeated}."
+        state = "is champion" if evidence.is_champion else "was champion before"
+        return "goes back", f"It {state}, is unaltered and passes its self-test{repeated}."
     way = evidence.find_way()
     return ("first", "There is no champion, and every rule holds.") if way is None else way[:2]
 
@@ -99,7 +102,7 @@ def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
 def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple[Action, str, str]:
     obstacles = find_obstacles(rules)
     if not obstacles:
-        return ("promote", *explain_way(evidence))
+        return ("promoted" if evidence.is_champion else "promote", *explain_way(evidence))
     certain = [name for name, rule in obstacles.items() if rule.name == BROKEN]
     if certain == [WAY_RULE]:
         return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."
@@ -115,28 +118,32 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
     if WAY_RULE in obstacles:
         more = f" Also undecided: {', '.join(undecided)}." if undecided else ""
         return "wait", "", f"{rules[WAY_RULE].found}{more}"
-    if undecided:
+    if undecided and (figures := evidence.figures):
         text = f"Too few results were known when it was trained ({', '.join(undecided)}), and its figures stay as they are."
+        action, advice = _advise_on_training(figures)
         if evidence.may_be_refit and not evidence.refit.held:
-            return "wait", "", f"{text} {REPEAT}"
-        return "wait", "", f"{text} {_advise_on_training(evidence)}".rstrip()
+            action, advice = "wait", REPEAT
+        return action, "", f"{text} {advice}"
     text = "No approver or evaluator signed the figures. Give the tables that it was trained on, or let one sign the runs (--key)."
     return "wait", "", f"{text} {rules[VERIFIED_RULE].found}."
 
 
-def _advise_on_training(evidence: GateEvidence) -> str:
-    """Return how many more finds all figures of the run need, and when to train again."""
-    if (figures := evidence.figures) is None:
-        return ""
-    needed = [
-        figures.recipe.model[name].count_missing()
-        for name in DECIDING
-        if not figures.recipe.model[name].is_shown
-    ]
-    if not needed:
-        return "Train again on more results."
-    advice = advise_on_finds(max(needed), figures.finds_per_week, "train again")
-    return f"About {max(needed):,} more finds are needed to decide this: {advice}."
+def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
+    """Return whether another training can decide what is undecided, and how: later, or with more tested weeks."""
+    few = {name: found for name in DECIDING if not (found := figures.recipe.model[name]).is_shown}
+    if not few:
+        return "wait", "Train again on more results."
+    pace, more = figures.pace, max(each.count_missing() for each in few.values())
+    origins = max(
+        pace.count_origins((each.known or 0) + each.count_missing(), calibrated=name == CALIBRATION_RATIO)
+        for name, each in few.items()
+    )
+    text = f"About {more:,} more finds are needed to decide this"
+    if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
+        counted = f"only finds of the last {round(pace.windows * pace.window_weeks)} weeks count"
+        return "wait", f"{text}, but {counted}. Train again with --origins {origins}, which tests more weeks."
+    action: Action = "wait" if can_arrive(more, pace.per_week) else "refuse"
+    return action, f"{text}: {advise_on_finds(more, pace.per_week, 'train again')}."
 
 
 def _describe_figures(evidence: GateEvidence) -> list[str]:

@@ -20,8 +20,15 @@ from training.evaluation.difference import MEASURES, describe_gain
 from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import CALIBRATION_RATIO, LOGGED_METRICS, Evaluation, PairedEvaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE, find_worst_move
-from training.evaluation.stored_scores import BASELINE, RULES, RecipeEvaluation, StoredScores, evaluate_recipe
-from training.gate.ways import Candidate, Way, find_refit_obstacle, find_way
+from training.evaluation.stored_scores import (
+    BASELINE,
+    PROBABILITY,
+    RULES,
+    RecipeEvaluation,
+    StoredScores,
+    evaluate_recipe,
+)
+from training.gate.ways import Candidate, FindPace, Way, find_refit_obstacle, find_way
 
 Row = Mapping[str, Any]
 
@@ -32,7 +39,7 @@ class RunFigures:
 
     recipe: RecipeEvaluation
     against_rules: PairedEvaluation
-    finds_per_week: float
+    pace: FindPace
     looks: Mapping[str, Row]
     name_swap: float
 
@@ -45,15 +52,18 @@ def compute_run_figures(
     recipe: RecipeEvaluation | None = None,
 ) -> RunFigures:
     """Compute the figures of the deployed recipe from its stored scores, with the settings of its run."""
-    rules, rate = stored.compare(config, base=BASELINE + RULES), count_finds_per_week(stored)
+    rules, pace = stored.compare(config, base=BASELINE + RULES), count_pace(stored, config.origins)
     looks = {str(row["look"]): row for row in leaks}
     recipe = recipe or evaluate_recipe(stored, config)
-    return RunFigures(recipe, rules, rate, looks, find_worst_move(name_swaps))
+    return RunFigures(recipe, rules, pace, looks, find_worst_move(name_swaps))
 
 
-def count_finds_per_week(stored: StoredScores) -> float:
-    """Compute the rate at which finds became known in the tested weeks."""
-    return 7 * float(stored.frame["positive"].sum()) / max(stored.frame["day"].nunique(), 1)
+def count_pace(stored: StoredScores, origins: int) -> FindPace:
+    """Count the finds of the tested windows, and how many of these could be calibrated; `origins` were wanted."""
+    frame = stored.frame
+    calibrated = frame.groupby("window")[PROBABILITY].count() > 0
+    weeks = frame["day"].nunique() / 7 / len(calibrated)
+    return FindPace(int(frame["positive"].sum()), weeks, len(calibrated), int(calibrated.sum()), origins)
 
 
 def build_deployed_figures(model: Evaluation) -> DeployedFigures:
@@ -111,8 +121,8 @@ class RuleResult(NamedTuple):
         return name_result(self.held, undecided=self.undecided)
 
 
-WITHOUT_TABLES = RuleResult(None, "no tables were given")
-UNSIGNED = RuleResult(None, "the run is not signed, and no tables were given")
+WITHOUT_TABLES = RuleResult(None, "not repeated: gate and promote do this with its tables")
+UNSIGNED = RuleResult(None, "the run is not signed, and its training was not repeated")
 NOT_COMPARED = RuleResult(None, "no comparison")
 
 
@@ -176,7 +186,7 @@ class ChampionComparison:
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """Evidence for the rules. Without a bundle `refusal` says why; `goes_back` is true for a version that was champion before."""
+    """Evidence for the rules. Without a bundle `refusal` says why; `goes_back` is true for a version that is or was champion."""
 
     target: Target
     bundle: Bundle | None
@@ -186,6 +196,7 @@ class GateEvidence:
     verified: RuleResult = UNSIGNED
     refit: RuleResult = WITHOUT_TABLES
     goes_back: bool = False
+    is_champion: bool = False
     candidate: Candidate | None = None
     comparison: ChampionComparison | None = None
 

@@ -169,9 +169,8 @@ def log_comparison(
         measured = build_champion_comparison(found, verified)
         report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
     run_id = log_run(_build_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
-    is_promoted = any(each.record.version == b.number for each in registry.list_signed_records(b.name))
-    if report is not None and not is_promoted:
-        write_review(registry, b, report, report.comparison_run or run_id)
+    if report is not None:
+        write_review(registry, b, report._replace(comparison_run=report.comparison_run or run_id))
     return run_id, report
 
 

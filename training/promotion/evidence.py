@@ -100,7 +100,10 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         refusal = str(error)
     # Who writes to the registry can change the tag. The record is signed.
     sha256, served = own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, ""), fits and fits.served
-    evidence = GateEvidence(version.target, served, refusal, sha256, goes_back=bool(own))
+    is_champion = bool(own) and champion is not None and champion.number == version.number
+    evidence = GateEvidence(
+        version.target, served, refusal, sha256, goes_back=bool(own), is_champion=is_champion
+    )
     # An altered bundle is refused for that alone.
     if fits is None or fits.served.sha256 != evidence.registered_sha256:
         return evidence

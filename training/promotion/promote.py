@@ -27,7 +27,7 @@ from training.promotion.evidence import (
     compute_recipe_sha256,
     gather_evidence,
 )
-from training.runs.registered_run import restore_description, write_review
+from training.runs.registered_run import write_review
 
 MAX_FOUND_CHARACTERS = 64
 """Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
@@ -116,7 +116,10 @@ def promote(
         standing = None
     evidence = gather_evidence(registry, history, options._replace(approvers=approvers))
     report = GateReport.from_evidence(evidence)
-    _require_passed(version, report, force=force)
+    obstacles = find_obstacles(report.rules)
+    if UNFORCEABLE_RULES & set(obstacles) if force else obstacles:
+        write_review(registry, version, report)
+        raise _build_refusal(version, report, obstacles)
     new = _build_record(registry, history, approval, report.rules, evidence)
     signed = standing or _find_pending(registry, history, new.bundle_sha256, approvers) or SignedRecord(new)
     record, is_unforced = signed.record, signed is standing and not force
@@ -133,10 +136,7 @@ def promote(
         sentence = f"{record.sentence} Record {record.number}, approved by {record.approved_by}."
         decided = report.recommendation._replace(action="promoted", way=record.way, sentence=sentence)
         report = report._replace(recommendation=decided)
-    if evidence.goes_back:
-        restore_description(registry, version, report.to_markdown())
-    else:
-        write_review(registry, version, report, record.comparison)
+    write_review(registry, version, report)
     return Promotion(record, signers, missing)
 
 
@@ -155,16 +155,15 @@ def _find_pending(
     return pending if about == (history.version.number, bundle_sha256) else None
 
 
-def _require_passed(version: ModelVersion, report: GateReport, *, force: bool) -> None:
-    obstacles = find_obstacles(report.rules)
-    if not obstacles or (force and not UNFORCEABLE_RULES & set(obstacles)):
-        return
+def _build_refusal(
+    version: ModelVersion, report: GateReport, obstacles: Mapping[str, RuleResult]
+) -> PromotionRefused:
     todo = f"{report.recommendation.sentence} --force promotes it anyway, and the record contains this."
     if UNFORCEABLE_RULES & set(obstacles):
         todo = "Give the tables that it was trained on, or train again. Such a version is never promoted, even with --force."
     lines = [f"  {name}: {each.found}\n    expected: {each.expected}" for name, each in obstacles.items()]
     title = f"{version.uri} does not pass the gate: {summarize_rules(report.rules)}"
-    raise PromotionRefused("\n".join([title, *lines, todo]))
+    return PromotionRefused("\n".join([title, *lines, todo]))
 
 
 def _require_true_record(

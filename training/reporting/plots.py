@@ -181,12 +181,13 @@ def draw_beeswarm(titles: Sequence[str], X: Rows, contributions: Floats) -> Char
 
 
 def draw_dependence(
-    title: str, values: Floats, effect: Floats, missing: float, names: Sequence[str], *, is_number: bool
+    title: str, values: Floats, effect: Floats, missing: float, names: Sequence[str], unit: str = ""
 ) -> Chart:
-    """Draw the partial dependence of the score on one feature, whose values have names; only those of a number are joined."""
-    chart = charts.open_chart("dependence", title=title)
+    """Draw the partial dependence of the score on one feature, whose values have names; only those of a number, which has a unit, are joined."""
+    axis = f"{unit}, in order, not to scale" if unit else ""
+    chart = charts.open_chart("dependence", title=title, axis=axis)
     size = len(values)
-    form, points = (".-", 4) if is_number and size > MAX_FEW_VALUES else ("o", 6)
+    form, points = (".-", 4) if unit and size > MAX_FEW_VALUES else ("o", 6)
     at = np.unique(np.linspace(0, size - 1, min(size, MAX_TICKS)).round()).astype(np.int64)
     ticks = [(place, names[place]) for place in at.tolist()]
     with chart.draw() as axes:

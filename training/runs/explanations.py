@@ -87,7 +87,7 @@ def draw_explanations(model: RiskModel, sample: ExplainedSample) -> dict[str, Ch
             effect,
             missing,
             names,
-            is_number=feature.unit not in ("flag", "code"),
+            unit="" if feature.unit in ("flag", "code") else feature.unit,
         )
     return charts
 

@@ -97,7 +97,7 @@ def run_training(
                 folder / BUNDLE_FOLDER,
                 example=build_example_consignments(trained.config.features),
                 description=record.description,
-                tags=trained.tags,
+                tags=trained.tags | {"verdict": gate.recommendation.action},
             )
             # The page of the logged model shows the main metrics too.
             digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
@@ -108,36 +108,30 @@ def run_training(
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
 
 
-def write_review(
-    registry: Registry, version: ModelVersion, report: GateReport, comparison_run: str | None = None
-) -> None:
-    """Write a later report of the gate to the training run of a version, its page, and the page of the version."""
-    head, links = report.to_markdown(), {}
-    if comparison_run is not None:
-        address = build_addresses(registry.tracking_uri, comparison_run)["run"]
-        head += f"\n\n[The comparison: run {comparison_run}](#{address.partition('#')[2]})"
+def write_review(registry: Registry, version: ModelVersion, report: GateReport) -> None:
+    """Replace what is said of a version, whoever wrote it, by a report of the gate: on its page, in its run and on the page of that.
+
+    A promoted version keeps its records and the report of its first promotion.
+    """
+    head, links, action = report.to_markdown(), {}, report.recommendation.action
+    if report.comparison_run:
+        address = build_addresses(registry.tracking_uri, report.comparison_run)["run"]
+        head += f"\n\n[The comparison: run {report.comparison_run}](#{address.partition('#')[2]})"
         links["The comparison in MLflow"] = address
-    note = restore_description(registry, version, head)
-    registry.client.set_tag(version.run_id, NOTE_TAG, note)
+    facts = (registry.read_run_artifact(version.run_id, FACTS_FILE) or b"").decode()
+    records = [each.record for each in registry.list_signed_records(version.name)]
+    own = [record for record in records if record.version == version.number]
+    first, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (head, action)
+    registry.write_description(version, f"{first}{REPORT_END}{facts}", verdict)
+    if report.recommendation.way == "goes back" or len(own) > (action == "promoted"):
+        return
+    registry.client.set_tag(version.run_id, NOTE_TAG, f"{head}{REPORT_END}{facts}")
     gate = RunTable(report.to_rows(), GATE_COLUMNS).to_json()
     registry.client.log_text(version.run_id, gate, "tables/gate.json")
     page = registry.read_run_artifact(version.run_id, REPORT_FILE)
     if page is not None:
         changed = replace_gate(page.decode(), report, links)
         registry.client.log_text(version.run_id, changed, REPORT_FILE)
-
-
-def restore_description(registry: Registry, version: ModelVersion, head: str) -> str:
-    """Replace the description of a version, whatever it was, by its promotion records or a report, and the facts of its run.
-
-    Returns the report with the facts.
-    """
-    facts = (registry.read_run_artifact(version.run_id, FACTS_FILE) or b"").decode()
-    records = [each.record for each in registry.list_signed_records(version.name)]
-    own = [record for record in records if record.version == version.number]
-    first = own[-1].to_markdown(own[:-1]) if own else head
-    registry.write_description(version, f"{first}{REPORT_END}{facts}")
-    return f"{head}{REPORT_END}{facts}"
 
 
 def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:

@@ -21,12 +21,6 @@ from training.runs.train import TrainingResult
 REPORT_FILE, FACTS_FILE = "report.html", "description.md"
 """Page of a run, and its facts as Markdown, which follow the latest report of the gate in the descriptions in MLflow."""
 REPORT_END = "\n\n---\n\n"
-VERDICT_WORDS = {
-    "better": "Better than",
-    "worse": "Worse than",
-    "no clear difference": "No clear difference from",
-    "too few results": "Too few results to compare it with",
-}
 FIRST_METRICS = (
     *("recall_averaged", "recall_at_1pct", "recall_at_capacity", "precision_at_1pct"),
     *("precision_at_capacity", "roc_auc", "calibration_ratio"),
@@ -91,7 +85,6 @@ def _gather_texts(trained: TrainingResult, gate: GateReport) -> dict[str, Any]:
         "gate": gate,
         "target_name": target_name,
         "title": f"{target_name.capitalize()}: model as of {trained.as_of:%Y-%m-%d}",
-        "verdict_word": f"{VERDICT_WORDS[trained.verdict.name]} {trained.deployed.recipe.rival_title}",
         "weeks": trained.deployed.recipe.model.arrivals.describe(),
         "first_metrics": FIRST_METRICS,
         "first_sides": lambda recipe: _list_sides(recipe, rivals),

@@ -93,7 +93,8 @@ def find_day_after_last_event(inputs: FeatureInputs) -> datetime:
     """Find the midnight after the last arrival or result of the tables."""
     moments = [get_time_column_us(inputs.consignments.take_order(), "received_at")]
     if inputs.outcomes is not None:
-        moments.append(compute_visible_us(inputs.outcomes))
+        # Pending rows may be of days to come.
+        moments.append(compute_visible_us(inputs.outcomes[inputs.outcomes["result"].isin(FINAL_RESULTS)]))
     last = max((int(each.max()) for each in moments if len(each)), default=NO_TIME)
     if last == NO_TIME:
         raise _build_empty_fault("consignments", "no time of arrival")

@@ -29,7 +29,12 @@ from training.data.training_set import (
     compute_fitting_weights,
     get_true_labels,
 )
-from training.evaluation.leakage import check_leakage
+from training.evaluation.leakage import (
+    check_early_results,
+    check_filled_columns,
+    check_later_changes,
+    check_predictive_column,
+)
 from training.evaluation.metrics import Evaluation, evaluate
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
 from training.evaluation.stored_scores import EvaluationVerdict, judge_recipe
@@ -140,7 +145,7 @@ class TrainingResult:
         """The tags of the run."""
         return {
             "kind": "training",
-            "verdict": self.verdict.name,
+            "verdict": self.verdict.title,
             "target": self.target,
             "as_of": self.as_of.isoformat(),
             "code_version": installed_version("npsrisk"),
@@ -191,18 +196,23 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         sample = sample_evenly(len(matrix.rows), task.config.evaluation.name_rows)
         records = source.get_records(matrix.rows[sample])
         swaps = measure_name_swaps(records, matrix.X[sample], evaluated.model, features, evaluated.fitted)
-    leaks = check_leakage(
-        task.inputs,
+    inspected = parts.matrix.keep_rows(data.judged & data.final.labels.known)
+    judged, fitted = (
         matrix.locate(data.evaluation.observed.kept.rows),
-        test_traffic,
-        source.frame.iloc[matrix.rows],
         FeatureParameters(features, evaluated.fitted),
-        data.evaluation.split.as_of,
-        options,
     )
+    outcomes, as_of = require_outcomes(task.inputs), data.evaluation.split.as_of
+    leaks = [
+        check_later_changes(task.inputs, judged, fitted, options),
+        check_early_results(task.inputs.consignments.take_order(), outcomes, as_of),
+        check_predictive_column(inspected, data.final.labels.positive[inspected.rows]),
+        check_filled_columns(
+            source.frame.iloc[matrix.rows], test_traffic.labelled, features.build_record_type()
+        ),
+    ]
     return TrainingResult(
         target=task.target,
-        as_of=data.evaluation.split.as_of,
+        as_of=as_of,
         config=recipe.config,
         data=data.evaluation,
         data_sha256=digest,

@@ -147,16 +147,19 @@ def test_some_of_the_tables_alone_are_refused(office: Run, verb: str, given: str
     assert missing in refused.split(": only some")[0]
 
 
-def test_a_version_that_was_champion_passes_with_0(tmp_path: Path) -> None:
-    register_small_model(tmp_path)
-    run = open_office(tmp_path)
+def test_the_gate_replaces_what_was_written_by_hand_and_a_champion_passes_with_0(tmp_path: Path) -> None:
+    registry, run = register_small_model(tmp_path), open_office(tmp_path)
+    registry.client.update_model_version("nps-risk", "1", "**PROMOTE.** everything holds")
+    run("gate 1", 1)
+    page = registry.client.get_model_version("nps-risk", "1")
+    assert (page.description[:11], page.tags["verdict"]) == ("**REFUSE.**", "refuse")
     promoted = run("promote 1 --approved-by 'a reviewer' --why 'to try the gate' --force").stdout
     assert "nps-risk version 1 is champion; record 1" in promoted
     forced = promoted.splitlines()[-1]
     assert forced.startswith("Forced: 3 of 14 rules hold; does not hold: no future data, ")
     assert forced.endswith(f"not checked: {REFIT_RULE}, figures verified.")
     passed = run("gate champion").stdout
-    assert "Recommendation: promote. It was champion before" in passed
+    assert "Recommendation: promoted. It is champion" in passed
     assert passed.splitlines()[-1] == "models:/nps-risk/1 passes the gate"
 
 

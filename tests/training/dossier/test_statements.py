@@ -31,6 +31,7 @@ from serving.process.settings import Settings, WithoutModel
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS
 from training.data.training_set import compute_inverse_propensity, get_labels_as_of
 from training.dossier.dossier import build_dossier, list_fields, load_layout
+from training.evaluation.finds import weigh_finds
 from training.monitoring.drift_measures import DriftVerdict
 
 ROOT = Path(__file__).parents[3]
@@ -195,6 +196,7 @@ def check_weak_negatives(product: Product) -> None:
 
 def check_inverse_weights(product: Product) -> None:
     assert compute_inverse_propensity(np.array([0.1, 0.5])).tolist() == [10, 2]
+    assert weigh_finds(np.array([1.0, 4.0, 4.0, 400.0])).round(1).tolist() == [1.0, 2.0, 2.0, 5.0]
 
 
 def check_anchored_level(product: Product) -> None:

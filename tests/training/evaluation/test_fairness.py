@@ -50,6 +50,13 @@ def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
     assert row["hit_rate_high"] == pytest.approx(3.69 / 50, abs=0.001)
 
 
+def test_a_hit_rate_that_may_be_anything_is_left_out():
+    """Charts drew intervals of 0 to 100 %, which the page calls left out."""
+    row = rows_of(world(positive=lambda place: place == 0, days=1))["AA"]
+    assert np.isnan([row["hit_rate"], row["hit_rate_low"], row["hit_rate_high"]]).all()
+    assert row["false_opens_per_1000_high"] > row["false_opens_per_1000_low"]
+
+
 def test_small_groups_are_told_together():
     traffic = world()
     names = traffic.slices["departure"].copy()

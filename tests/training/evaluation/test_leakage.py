@@ -24,7 +24,6 @@ from training.evaluation.leakage import (
     check_predictive_column,
     get_inputs_as_of,
 )
-from training.evaluation.traffic import ScoredPeriod
 
 ROWS = 200
 PARAMETERS = FeatureParameters()
@@ -110,32 +109,20 @@ def matrix(X: np.ndarray) -> FeatureMatrix:
     return FeatureMatrix(X.astype(np.float32), np.arange(len(X)), Spec(names))
 
 
-def traffic(positive: np.ndarray) -> ScoredPeriod:
-    rows = len(positive)
-    return ScoredPeriod(
-        score=np.zeros(rows),
-        day=np.arange(rows) % 20,
-        office=np.full(rows, "", dtype=object),
-        labelled=np.arange(rows) % 4 > 0,
-        positive=positive & (np.arange(rows) % 4 > 0),
-        weight=np.ones(rows),
-    )
-
-
 @pytest.mark.parametrize("missing", [False, True])
 def test_the_column_that_is_the_result_is_named_also_where_it_only_lacks_for_finds(missing: bool) -> None:
     rng = np.random.default_rng(1)
     positive = rng.random(2000) < 0.05
     X = rng.normal(size=(2000, 3)) + 0.8 * positive[:, None]
-    honest = check_predictive_column(matrix(X), traffic(positive))
+    honest = check_predictive_column(matrix(X), positive)
     assert 0.5 < float(honest["found"]) < BOUNDS[PREDICTIVE_COLUMN]
     X[:, 1] = np.where(positive, np.nan, 1.0) if missing else 1.0 - positive
-    row = check_predictive_column(matrix(X), traffic(positive))
+    row = check_predictive_column(matrix(X), positive)
     assert (row["look"], row["found"], row["where"]) == (PREDICTIVE_COLUMN, 1.0, "made.f1")
 
 
 def test_with_too_few_finds_no_column_can_be_told() -> None:
-    row = check_predictive_column(matrix(np.ones((100, 2))), traffic(np.arange(100) < 3))
+    row = check_predictive_column(matrix(np.ones((100, 2))), np.arange(100) < 3)
     assert np.isnan(row["found"])
 
 

@@ -25,7 +25,7 @@ from training.evaluation.leakage import PREDICTIVE_COLUMN
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport, Recommendation
 from training.gate.rules import WITHOUT_TABLES, GateEvidence, RuleResult, find_obstacles, run_gate
-from training.gate.ways import Candidate, count_more_finds
+from training.gate.ways import Candidate, FindPace, count_more_finds
 from training.promotion.comparison_report import describe_difference
 
 PRIMARY = MEASURES[0]
@@ -187,8 +187,10 @@ def test_a_first_version_needs_no_comparison(bundle: Bundle) -> None:
 
 
 def test_a_former_champion_goes_back(bundle: Bundle) -> None:
-    found = recommend(make_evidence(bundle, goes_back=True, figures=None))
-    assert (found.action, found.way) == ("promote", "goes back")
+    former = make_evidence(bundle, goes_back=True, figures=None)
+    assert recommend(former)[:2] == ("promote", "goes back")
+    standing = recommend(replace(former, is_champion=True))
+    assert (standing.action, standing.sentence[:16]) == ("promoted", "It is champion, ")
 
 
 def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
@@ -233,6 +235,30 @@ def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle) -> Non
     assert sentence.endswith(
         "About 3 more finds are needed to decide this: 4 arrive in a week, so train again in about 1 week."
     )
+
+
+def test_a_need_that_waiting_does_not_meet_is_met_by_more_tested_weeks(bundle: Bundle) -> None:
+    """Three trainings in six weeks each named about nine more finds, in five weeks: only those of one window of three counted."""
+    few = RecipeEvaluation(
+        make_evaluation(calibration_ratio=estimate(1, 0.2, 9, finds=4, is_share=False)), {}
+    )
+
+    def advise(pace: FindPace) -> tuple[str, str]:
+        found = recommend(make_evidence(bundle, figures=make_figures(recipe=few, pace=pace)))
+        return found.action, found.sentence.partition("About 6 more finds are needed to decide this")[2]
+
+    assert advise(FindPace(18, 4.0, 3, 1, 3)) == (
+        "wait",
+        ", but only finds of the last 12 weeks count. Train again with --origins 4, which tests more weeks.",
+    )
+    # Earlier weeks are still missing, enough of them come, or none in time.
+    assert advise(FindPace(6, 4.0, 1, 0, 3))[1].endswith("so train again in about 4 weeks.")
+    assert advise(FindPace(30, 4.0, 3, 2, 3))[1].endswith("so train again in about 3 weeks.")
+    assert advise(FindPace(2, 4.0, 3, 1, 3)) == (
+        "refuse",
+        ": 0.17 arrive in a week, so this cannot be decided in reasonable time.",
+    )
+    assert advise(FindPace(0, 4.0, 3, 1, 3)) == ("refuse", ": none arrive.")
 
 
 def test_two_figures_with_too_few_results_have_one_need(bundle: Bundle) -> None:

@@ -330,9 +330,21 @@ def test_the_champion_cannot_be_promoted_again(registry: Registry) -> None:
         promote(registry, registry.resolve("champion"), APPROVAL)
 
 
+def test_a_refused_promotion_replaces_what_somebody_wrote_about_the_version(registry: Registry) -> None:
+    """The old report, or a forged PROMOTE, stayed on the page after the gate had decided anew."""
+    registry.client.update_model_version(NAME, "3", "**PROMOTE.** everything holds")
+    registry.client.set_model_version_tag(NAME, "3", "verdict", "better")
+    with pytest.raises(PromotionRefused, match="does not pass the gate"):
+        promote(registry, registry.resolve("3"), APPROVAL)
+    page = registry.client.get_model_version(NAME, "3")
+    assert page.description.startswith("**REFUSE.** ")
+    assert page.tags["verdict"] == "refuse"
+
+
 def test_a_forced_promotion_stays_forced_when_it_goes_back_and_forward(registry: Registry) -> None:
     registry.client.update_model_version(NAME, "3", "PROMOTE: better in every measure")
     assert promote(registry, registry.resolve("3"), APPROVAL, force=True).record.forced
+    assert registry.resolve("3").tags["verdict"] == "promoted"
     page = registry.client.get_model_version(NAME, "3").description
     assert "better in every measure" not in page
     assert page.startswith("## Promoted by a reviewer")

@@ -25,6 +25,7 @@ from training.gate.rules import (
     REFIT_RULE,
     RUN_RULES,
     VERIFIED_RULE,
+    WITHOUT_TABLES,
     RuleResult,
 )
 from training.promotion import evidence, refit
@@ -114,7 +115,7 @@ def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
     rules = review_version(store.registry, store.version).rules
     assert {CHECKSUM_RULE, REFIT_RULE, *BUNDLE_RULES, *RUN_RULES} <= set(rules)
     assert rules[REFIT_RULE].held is None
-    assert rules[REFIT_RULE].found == "no tables were given"
+    assert rules[REFIT_RULE].found == WITHOUT_TABLES.found
     assert store.list_state() == before
 
 
@@ -223,11 +224,11 @@ def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) 
     assert (record.way, record.forced, record.recipe_sha256) == ("forced", True, "")
     assert record.figures is not None
     assert record.figures.known == store.run.trained.deployed.recipe.model.counts.known
-    assert record.rules[REFIT_RULE] == {"held": None, "found": "no tables were given"}
+    assert record.rules[REFIT_RULE] == {"held": None, "found": WITHOUT_TABLES.found}
     note = store.registry.get_run_tags(version.run_id)[NOTE_TAG]
     assert note.startswith(f"**PROMOTED.** {record.sentence} Record {record.number}, approved by")
-    assert f"| {REFIT_RULE} | not checked | no tables were given |" in note
-    line = f"| {REFIT_RULE} | not checked | no tables were given |"
+    assert f"| {REFIT_RULE} | not checked | {WITHOUT_TABLES.found} |" in note
+    line = f"| {REFIT_RULE} | not checked | {WITHOUT_TABLES.found} |"
     assert line in record.to_markdown().splitlines()
     assert REFIT_RULE not in review_version(store.registry, version).rules, (
         "a version that goes back needs no refit"

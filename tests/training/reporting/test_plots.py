@@ -47,10 +47,12 @@ DRAWN = {
         ["Sender is new", "Goods are vague"],
     ),
     "dependence": (
-        draw_dependence(
-            "Service", np.array([1.0, 2.0]), np.array([-0.5, 1.0]), 0.2, ["ems", "parcel"], is_number=False
-        ),
+        draw_dependence("Service", np.array([1.0, 2.0]), np.array([-0.5, 1.0]), 0.2, ["ems", "parcel"]),
         ["ems", "parcel", "missing", "+1"],
+    ),
+    "dependence on a number": (
+        draw_dependence("Weight", np.arange(2.0), np.arange(2.0), np.nan, ["0.1", "12"], "kg"),
+        ["12", "kg, in order, not to scale"],
     ),
 }
 

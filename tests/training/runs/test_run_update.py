@@ -25,8 +25,8 @@ class Described(Registry):
     def list_signed_records(self, name):
         return []
 
-    def write_description(self, version, text):
-        self.text = text
+    def write_description(self, version, text, verdict):
+        self.text, self.verdict = text, verdict
 
 
 def build_report():
@@ -52,14 +52,14 @@ def reviewed(tmp_path_factory):
         for name in ("training", "comparison")
     )
     registry = Described(store)
-    write_review(
-        registry, SimpleNamespace(name="nps-risk", number="1", run_id=run_id), build_report(), comparison
-    )
+    report = build_report()._replace(comparison_run=comparison)
+    write_review(registry, SimpleNamespace(name="nps-risk", number="1", run_id=run_id), report)
     return registry, run_id, comparison
 
 
 def test_run_and_version_say_what_to_do_after_the_comparison_and_link_to_it(reviewed):
     registry, run_id, comparison = reviewed
+    assert registry.verdict == "promote"
     for text in (registry.text, registry.get_run_tags(run_id)["mlflow.note.content"]):
         assert text.startswith("**PROMOTE.** Promote it.")
         assert "First compare" not in text
