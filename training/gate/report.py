@@ -1,5 +1,6 @@
 """Report of the gate: every rule with its result, and what the reviewer should do: promote, wait or refuse."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -133,11 +134,14 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
     few = {name: found for name in DECIDING if not (found := figures.recipe.model[name]).is_shown}
     if not few:
         return "wait", "Train again on more results."
-    pace, more = figures.pace, max(each.count_missing() for each in few.values())
+    pace, missing = figures.pace, {name: each.count_missing() for name, each in few.items()}
+    # Windows that have so many finds at this pace, besides those that could not be calibrated.
+    lost, each_window = {CALIBRATION_RATIO: pace.windows - pace.calibrated}, pace.per_week * pace.window_weeks
+    wanted = {name: (each.known or 0) + missing[name] for name, each in few.items()}
     origins = max(
-        pace.count_origins((each.known or 0) + each.count_missing(), calibrated=name == CALIBRATION_RATIO)
-        for name, each in few.items()
+        math.ceil(each / max(each_window, 1e-9)) + lost.get(name, 0) for name, each in wanted.items()
     )
+    more = max(missing.values())
     text = f"About {more:,} more finds are needed to decide this"
     if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
         counted = f"only finds of the last {round(pace.windows * pace.window_weeks)} weeks count"

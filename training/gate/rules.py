@@ -59,11 +59,11 @@ def compute_run_figures(
 
 
 def count_pace(stored: StoredScores, origins: int) -> FindPace:
-    """Count the finds of the tested windows, and how many of these could be calibrated; `origins` were wanted."""
-    frame = stored.frame
-    calibrated = frame.groupby("window")[PROBABILITY].count() > 0
-    weeks = frame["day"].nunique() / 7 / len(calibrated)
-    return FindPace(int(frame["positive"].sum()), weeks, len(calibrated), int(calibrated.sum()), origins)
+    """Count at what pace finds became known in the tested windows, and how many of these could be calibrated; `origins` were wanted."""
+    calibrated = stored.frame.groupby("window")[PROBABILITY].count() > 0
+    weeks = stored.frame["day"].nunique() / 7
+    rate, windows = float(stored.frame["positive"].sum()) / weeks, len(calibrated)
+    return FindPace(rate, weeks / windows, windows, int(calibrated.sum()), origins)
 
 
 def build_deployed_figures(model: Evaluation) -> DeployedFigures:

@@ -40,23 +40,13 @@ class Candidate(NamedTuple):
 
 
 class FindPace(NamedTuple):
-    """Known finds of the tested windows of a run, all of a length, of which some could be calibrated; `origins` is the setting of their number."""
+    """Finds in a week of the tested windows, all of a length, of which some could be calibrated; `origins` is the setting of their number."""
 
-    finds: int
+    per_week: float
     window_weeks: float
     windows: int
     calibrated: int
     origins: int
-
-    @property
-    def per_week(self) -> float:
-        """Finds in a week."""
-        return self.finds / (self.windows * self.window_weeks)
-
-    def count_origins(self, finds: int, *, calibrated: bool) -> float:
-        """Return how many windows have so many finds at this pace, besides those that cannot be calibrated."""
-        needed = math.ceil(finds * self.windows / self.finds) if self.finds else math.inf
-        return needed + (self.windows - self.calibrated if calibrated else 0)
 
 
 class Way(NamedTuple):

@@ -132,8 +132,8 @@ class ComparedVersions:
         counted = describe_counts({self.a.title: pair.a, self.b.title: pair.b}, self.b.target)
         difference = state_difference(pair.gains[PRIMARY_MEASURE], self.a.title, self.b.title)
         return (
-            "Evaluation fits were compared, which lack the results of the last weeks. So the reports, with the recipes as deployed, may have "
-            f"them in another order. As deployed, on the weeks of both reports: {counted} {difference} This decides nothing.",
+            "Evaluation fits were compared, which lack the results of the last weeks. The scores of the recipes as deployed, which the training "
+            f"runs stored, may order them otherwise and do not decide. As deployed, on the weeks of both reports: {counted} {difference}",
         )
 
 

@@ -20,7 +20,7 @@ from training.evaluation.metrics import (
     describe_counts,
 )
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import RuleResult, describe_sources, warn_of_unequal_fits
+from training.gate.rules import ChampionComparison, RuleResult, describe_sources, warn_of_unequal_fits
 from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import (
     COMPARED,
@@ -28,12 +28,7 @@ from training.promotion.comparison import (
     REASON_SEPARATOR,
     Comparison,
 )
-from training.promotion.evidence import (
-    COMPARED_SCORES,
-    EvidenceOptions,
-    build_champion_comparison,
-    review_version,
-)
+from training.promotion.evidence import COMPARED_SCORES, EvidenceOptions, review_version
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, draw_intervals, open_chart, set_rows
 from training.reporting.html import format_metric, render_page
 from training.reporting.mlflow_tracking import InputTable, RunRecord, log_run
@@ -166,7 +161,7 @@ def log_comparison(
         signer, verified = None if key is None else approvers.find(key.public.key_id), UNSIGNED
         if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
             verified = RuleResult(True, f"the comparison is signed by {signer.name}")
-        measured = build_champion_comparison(found, verified)
+        measured = ChampionComparison("", found.pair, found.begins, found.sources, verified)
         report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
     run_id = log_run(_build_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
     if report is not None:

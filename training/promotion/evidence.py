@@ -25,7 +25,7 @@ from training.gate.rules import (
 )
 from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
-from training.promotion.comparison import ComparedTraffic, Comparison, take_capacity
+from training.promotion.comparison import OTHER_RANK, ComparedTraffic, take_capacity
 from training.promotion.refit import RefitOptions, read_run_config, refit_version
 from training.reporting.tables import parse_table
 from training.runs.artifacts import STORED_SCORES
@@ -153,11 +153,6 @@ def compute_figures(found: RunEvidence, served: Bundle) -> RunFigures | None:
     return compute_run_figures(stored, take_capacity(config.evaluation, served), leaks, name_swaps)
 
 
-def build_champion_comparison(found: Comparison, verified: RuleResult, run: str = "") -> ChampionComparison:
-    """Build what the gate needs of a comparison with the champion."""
-    return ChampionComparison(run, found.pair, found.begins, found.sources, verified)
-
-
 def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bundle) -> str:
     """Compute the SHA-256 of settings and features of a version; empty if its run recorded no settings."""
     config = read_run_config(registry, version.run_id)
@@ -191,7 +186,7 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
         # Who wrote the run may have chosen its first day, so the arrivals are those that neither version has learnt of.
         refit = options.refit
         again = compared.compare(ComparedTraffic(refit.tables), None, refit.jobs, refit.progress)
-        return build_champion_comparison(again, REPEATED, chosen.run_id)
+        return ChampionComparison(chosen.run_id, again.pair, again.begins, again.sources, REPEATED)
     return replace(chosen, later_unsigned=found.index(chosen))
 
 
@@ -227,10 +222,8 @@ def _read_comparison(
             ScoreSource.from_fit(learnt[kind])._replace(kind=kind) if kind in learnt else ScoreSource(kind)
         )
     stored = StoredScores.from_bytes(found.files[COMPARED_SCORES], COMPARED_SCORES)
-    pair = (sources[0], sources[1])
-    settings = take_capacity(EvaluationConfig(), compared.bundle)
-    read = Comparison(stored, settings, version.target, evidence.begins, 0, pair)
-    return build_champion_comparison(read, verified, run_id)
+    pair = stored.compare(take_capacity(EvaluationConfig(), compared.bundle), base=OTHER_RANK)
+    return ChampionComparison(run_id, pair, evidence.begins, (sources[0], sources[1]), verified)
 
 
 def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> Candidate:

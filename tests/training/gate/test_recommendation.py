@@ -247,18 +247,18 @@ def test_a_need_that_waiting_does_not_meet_is_met_by_more_tested_weeks(bundle: B
         found = recommend(make_evidence(bundle, figures=make_figures(recipe=few, pace=pace)))
         return found.action, found.sentence.partition("About 6 more finds are needed to decide this")[2]
 
-    assert advise(FindPace(18, 4.0, 3, 1, 3)) == (
+    assert advise(FindPace(1.5, 4.0, 3, 1, 3)) == (
         "wait",
         ", but only finds of the last 12 weeks count. Train again with --origins 4, which tests more weeks.",
     )
     # Earlier weeks are still missing, enough of them come, or none in time.
-    assert advise(FindPace(6, 4.0, 1, 0, 3))[1].endswith("so train again in about 4 weeks.")
-    assert advise(FindPace(30, 4.0, 3, 2, 3))[1].endswith("so train again in about 3 weeks.")
-    assert advise(FindPace(2, 4.0, 3, 1, 3)) == (
+    assert advise(FindPace(1.5, 4.0, 1, 0, 3))[1].endswith("so train again in about 4 weeks.")
+    assert advise(FindPace(2.5, 4.0, 3, 2, 3))[1].endswith("so train again in about 3 weeks.")
+    assert advise(FindPace(0.17, 4.0, 3, 1, 3)) == (
         "refuse",
         ": 0.17 arrive in a week, so this cannot be decided in reasonable time.",
     )
-    assert advise(FindPace(0, 4.0, 3, 1, 3)) == ("refuse", ": none arrive.")
+    assert advise(FindPace(0.0, 4.0, 3, 1, 3)) == ("refuse", ": none arrive.")
 
 
 def test_two_figures_with_too_few_results_have_one_need(bundle: Bundle) -> None:

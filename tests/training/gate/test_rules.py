@@ -210,7 +210,7 @@ def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
     assert list(run_gate(back)) == ["checksums verified", "self-test passed", "reasons present"]
     report = GateReport.from_evidence(back)
     assert report.recommendation.facts[-1].endswith(
-        "It was champion before, so the other rules are not asked again."
+        "It was approved before, so the other rules are not asked again."
     )
 
 

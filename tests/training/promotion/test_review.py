@@ -19,11 +19,10 @@ from training.config import EvaluationConfig
 from training.evaluation.metrics import LOGGED_METRICS
 from training.evaluation.stored_scores import StoredScores
 from training.gate.report import GateReport, summarize_rules
-from training.gate.rules import RuleResult, ScoreSource, build_deployed_figures, run_gate
+from training.gate.rules import ChampionComparison, RuleResult, ScoreSource, build_deployed_figures, run_gate
 from training.gate.ways import Candidate
 from training.promotion.comparison import OTHER_RANK, Comparison
 from training.promotion.comparison_report import render_comparison
-from training.promotion.evidence import build_champion_comparison
 from training.promotion.promote import MAX_FOUND_CHARACTERS
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
@@ -75,7 +74,7 @@ def compare_blurred(champion: float, challenger: float, rows: int = 6_000) -> Co
 
 
 def review(bundle: Bundle, found: Comparison) -> GateReport:
-    compared = build_champion_comparison(found, VOUCHED)
+    compared = ChampionComparison("", found.pair, found.begins, found.sources, VOUCHED)
     return GateReport.from_evidence(
         make_evidence(bundle, candidate=Candidate("1", newer_days=14), comparison=compared)
     )
