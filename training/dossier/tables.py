@@ -161,12 +161,8 @@ def list_features(evidence: DossierEvidence) -> Rows:
     shares = {row["feature"]: row["share"] for row in evidence.tables["features"]}
     features = sorted(evidence.served.spec, key=lambda each: (-shares.get(each.name, 0.0), each.name))
     return [
-        {
-            "feature": each.name,
-            "unit": each.unit,
-            "share": shares.get(each.name),
-            "meaning": describe_feature(each),
-        }
+        {"feature": each.name, "unit": each.unit, "share": shares.get(each.name)}
+        | {"meaning": describe_feature(each)}
         for each in features
     ]
 

@@ -106,11 +106,7 @@ def fetch_evidence(
     for name, expected in evidence.files.items():
         found = registry.read_run_artifact(run_id, name)
         if found is None or sha256(found).hexdigest() != expected:
-            fault = (
-                "is missing"
-                if found is None
-                else f"was altered: it is not the file that {EVIDENCE_FILE} names"
-            )
+            fault = "is missing" if found is None else f"was altered: {EVIDENCE_FILE} names another file"
             return RunEvidence(None, {}, None, f"{name} {fault}")
         files[name] = found
     statement, signature = evidence.build_statement(), registry.read_run_artifact(run_id, SIGNATURE_FILE)

@@ -76,19 +76,10 @@ def draw_explanations(model: RiskModel, sample: ExplainedSample) -> dict[str, Ch
     titles = [name_feature(model.spec.features[column]) for column in columns]
     charts = {"beeswarm": draw_beeswarm(titles, sample.X[:, columns], sample.contributions[:, columns])}
     for number, (column, title) in enumerate(zip(columns, titles, strict=True), start=1):
-        feature, (values, effect, missing) = (
-            model.spec.features[column],
-            compute_dependence(model, sample.X, column),
-        )
-        names = [name_value(feature, value, model.reasons.context) for value in values.tolist()]
-        charts[f"dependence_{number:02d}"] = draw_dependence(
-            f"{number}. {title}",
-            values,
-            effect,
-            missing,
-            names,
-            unit="" if feature.unit in ("flag", "code") else feature.unit,
-        )
+        feature, found = model.spec.features[column], compute_dependence(model, sample.X, column)
+        names = [name_value(feature, value, model.reasons.context) for value in found[0].tolist()]
+        unit = "" if feature.unit in ("flag", "code") else feature.unit
+        charts[f"dependence_{number:02d}"] = draw_dependence(f"{number}. {title}", *found, names, unit)
     return charts
 
 

@@ -159,10 +159,8 @@ def iterate_child_runs(trained: TrainingResult, parent: str) -> Iterator[RunReco
 
 
 def _describe_inputs(task: TrainingTask, trained: TrainingResult) -> dict[str, InputTable]:
-    given, source = (
-        {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth},
-        task.sources.get,
-    )
+    given = {"outcomes": task.inputs.outcomes, "alerts": task.inputs.alerts, "truth": task.truth}
+    source = task.sources.get
     hashed = hash_tables({"consignments": trained.consignments})
     found = {"consignments": InputTable(trained.consignments.rows, hashed, source("consignments"))}
     for name, frame in given.items():

@@ -134,7 +134,7 @@ def test_no_figure_is_taken_from_files_that_do_not_agree_with_the_evidence(
     made = build_dossier(found, DAY)
     assert find(made, "metrics")["known"] == find(made, "quantities")["known"] == {}
     assert (
-        f"do not agree with its evidence: {name} was altered: it is not the file that evidence.json names"
+        f"do not agree with its evidence: {name} was altered: evidence.json names another file"
         in render_dossier(made)
     )
 

@@ -124,7 +124,7 @@ def name_file_elsewhere(run: Run) -> None:
 FORGERIES: dict[str, tuple[Callable[[Run], None], str]] = {
     "scores swapped": (
         swap_scores,
-        "scores/deployed.parquet was altered: it is not the file that evidence.json names",
+        "scores/deployed.parquet was altered: evidence.json names another file",
     ),
     "a table removed": (remove_table, "tables/leaks.json is missing"),
     "evidence edited": (edit_evidence, "evidence.json is not what was signed"),
