@@ -32,6 +32,7 @@ class Described(Registry):
 def build_report():
     recommended = SimpleNamespace(
         action="promote",
+        way="better",
         sentence="Promote it.",
         facts=("Of 40 known NPS, A ranks 5, B 9.",),
         to_markdown=lambda: "**PROMOTE.** Promote it.",
