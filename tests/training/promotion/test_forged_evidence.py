@@ -277,7 +277,7 @@ def test_swapped_scores_under_a_signature_promote_nothing(registry: Registry, tm
     other.mkdir()
     (other / "deployed.parquet").write_bytes(make_perfect_scores("baseline_logistic").content)
     registry.client.log_artifacts(version.run_id, str(other), "scores")
-    with pytest.raises(PromotionRefused, match=r"not the file that evidence\.json names"):
+    with pytest.raises(PromotionRefused, match=r"evidence\.json names another file"):
         promote_second(registry)
     rules = review_version(registry, version, EvidenceOptions(APPROVERS)).rules
     assert "scores/deployed.parquet was altered" in rules["calibrated"].found
