@@ -54,7 +54,8 @@ def test_no_address_path_or_secret_of_the_installation_is_shown(
 
 @pytest.mark.usefixtures("model_folder")
 @pytest.mark.parametrize(
-    ("words", "named"), [("1 --out one.pdf", "FILE.html"), ("7 --out one.html", "give --target if it is not nps")]
+    ("words", "named"),
+    [("1 --out one.pdf", "FILE.html"), ("7 --out one.html", "give --target if it is not nps")],
 )
 def test_bad_input_ends_with_exit_code_2(words: str, named: str) -> None:
     assert named in refuse(f"dossier {words}")
