@@ -27,6 +27,8 @@ MARKS = {
     "gross_weight_kg": AMOUNTS,
     "declared_value": AMOUNTS,
 }
+FLAT_GOODS = ("description", "hs_code", "origin_country", "pieces", "declared_value", "gross_weight_kg")
+"""Facts of goods of a mapping without items."""
 WEAK_NAMES = ("id", "@id")
 """Names that may number anything: what they hold is an identifier only if it has the form of one."""
 RECEPTACLE_NAMES = ("receptacleid", "receptacle_id")
@@ -86,6 +88,7 @@ class PartFinder:
         self._marks: dict[str, int] = {}
         self._goods: set[str] = set()
         self._facts: list[dict[str, set[str]]] = []
+        self._flat_facts: list[dict[str, set[str]]] = []
         self._identifiers: list[list[tuple[Step, ...]]] = []
         for mapping in mappings:
             for column, source in mapping.record.items():
@@ -97,7 +100,11 @@ class PartFinder:
                 self._add_identifier([compile_path(text) for text in part if not text.startswith(LITERAL)])
             goods = self._add_marks(mapping.items_each, ITEMS)
             self._goods.update(path.steps[0].name for path in goods if path.steps)
-            self._facts.append({column: _list_names(source) for column, source in mapping.items.items()})
+            goods_of = mapping.items or {
+                column: source for column, source in mapping.record.items() if column in FLAT_GOODS
+            }
+            facts = {column: _list_names(source) for column, source in goods_of.items()}
+            (self._facts if mapping.items else self._flat_facts).append(facts)
 
     def _add_marks(self, texts: Iterable[str], mark: int) -> list[Path]:
         paths = [path for text in texts for path in compile_path(text)]
@@ -162,14 +169,20 @@ class PartFinder:
                 is_record = name in names or (described and (inside or not holds_record(node)))
                 extra |= {each for each in self._read_own(node)[0] if is_record or parse_s10(each)}
             for key, value in list_below(node):
-                if not self._is_goods(key, value) or (not inside and holds_record(value)):
+                is_goods = self._is_goods(key, value)
+                if not is_goods or (not inside and holds_record(value)):
                     stack.append((key, value, inside))
-                else:
-                    goods = goods or not inside
+                is_goods = is_goods or (
+                    id(value) not in selected and self.has_facts_of_goods(value, flat=True)
+                )
+                goods = goods or (is_goods and not inside and not holds_record(value))
         known = {name for record in records for name in self._read_own(record)[0]}
         if extra - known:
             raise build_count_fault(len(extra | known), len(records), extra - known)
-        if goods and (len(records) != 1 or not self._goods.isdisjoint(records[0])):
+        own = [
+            not self._goods.isdisjoint(each) or self.has_facts_of_goods(each, flat=True) for each in records
+        ]
+        if goods and (len(records) != 1 or own[0]):
             raise build_goods_fault()
 
     def is_declared(self, root: Node) -> bool:
@@ -189,9 +202,9 @@ class PartFinder:
         columns = [facts.get(column, set()) for facts in self._facts for column in ("description", "hs_code")]
         return not names.isdisjoint(set().union(*columns))
 
-    def has_facts_of_goods(self, node: Node) -> bool:
+    def has_facts_of_goods(self, node: Node, *, flat: bool = False) -> bool:
         """Check whether a node has the names of a description or tariff code of goods and of one fact more."""
-        for facts in self._facts:
+        for facts in self._flat_facts if flat else self._facts:
             found = [column for column, names in facts.items() if not names.isdisjoint(node)]
             if len(found) > 1 and not {"description", "hs_code"}.isdisjoint(found):
                 return True
