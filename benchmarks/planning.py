@@ -31,8 +31,8 @@ class Costs(NamedTuple):
     scratch_bytes: float = 400
     result_bytes: float = 238
     # New history keys a consignment within 30 days, and a batch's state for a key and a consignment: `benchmarks.scale`, state.
-    keys: float = 4.43
-    state_key_bytes: float = 59
+    keys: float = 6.0
+    state_key_bytes: float = 67
     state_row_bytes: float = 145
     # Memory of the service: docs/service.md. While a snapshot is written, all arrays are copied.
     table_key_bytes: float = 150
