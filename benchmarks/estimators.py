@@ -6,7 +6,7 @@
 Each world is simulated and trained on once, in several variants of the recipe; their out-of-time scores are kept in DIR (about a
 minute of one core for each). Then:
 
-figures      recall and precision of single scores, with their intervals, on the results as they came
+figures      recall and precision of the served recipe, with their intervals, on the results as they came
 gate         days drawn with replacement and results thinned, to every number of finds: how often each pair of variants passes as better,
              each refit as not demonstrably worse, and how often the interval of a difference contains the truth
 
@@ -310,12 +310,11 @@ def iterate_draws(traffic: Traffic, draws: int) -> Iterator[tuple[Ints, Ints]]:
 
 
 def study_figures(folder: Path, groups: Groups, draws: int) -> str:  # noqa: ARG001
-    """Compare the figures of single scores, on the results as they came, with the truth; recall also by number of finds."""
+    """Compare the figures of the recipe, on the results as they came, with the truth; recall also by number of finds."""
     frame = _build_coverage(
-        (measure, len(traffic.finds), found, traffic.true[variant][measure])
+        (measure, len(traffic.finds), found, traffic.true[DEFAULT][measure])
         for traffic in iterate_traffic(folder, groups)
-        for variant, estimates in traffic.estimates.items()
-        for measure, found in estimates.items()
+        for measure, found in traffic.estimates[DEFAULT].items()
     )
     recall = frame[frame["measure"] == RECALL]
     return "\n\n".join(
@@ -338,6 +337,8 @@ def _describe_coverage(frame: pd.DataFrame, by: list[str]) -> str:
         **{
             "mean estimate, %": frame["value"],
             "mean truth, %": frame["true"],
+            "mean error, points": frame["value"] - frame["true"],
+            "mean absolute error, points": (frame["value"] - frame["true"]).abs(),
             "interval contains the truth, %": _contains(frame),
             "mean width, points": frame["high"] - frame["low"],
             "shown as a number, %": frame["shown"],

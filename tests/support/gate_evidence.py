@@ -52,7 +52,8 @@ def make_evaluation(
         "calibration_ratio": estimate(1.1, 0.8, 1.4, known, is_share=False),
     }
     counts = FindCounts(known, {"1pct": found, "capacity": found / 2}, float(known), 1 / known)
-    finds = KnownFinds(*(np.zeros(0) for _ in range(4)), 0, {}, {})
+    nothing = np.zeros(0)
+    finds = KnownFinds(nothing, nothing, nothing, nothing.astype(np.int64), 0, {}, {}, 0.0, {}, {})
     return Evaluation(
         arrivals=ArrivalWindow(BEGINS, BEGINS + timedelta(days=105)),
         daily_capacity=3,

@@ -78,9 +78,8 @@ class Estimate:
 
     def to_row(self) -> dict[str, float | int | str | None]:
         """Return the columns of the estimate in a table of the run."""
-        effective = self.effective if math.isfinite(self.effective) else math.nan
         row: dict[str, float | int | str | None] = {"value": self.value, "low": self.low, "high": self.high}
-        row["effective"] = effective
+        row |= {"effective": self.effective if math.isfinite(self.effective) else math.nan}
         row |= {"largest": self.largest, "known": self.known, "shown": int(self.is_shown)}
         return row | {"why": self.explain_missing()}
 

@@ -1,6 +1,7 @@
 """Estimates from known finds alone: weighted means over the finds of where a score ranks them in the traffic (docs/estimates.md).
 
-A find stands at least for itself, and at most for its inverse selection probability: its weight is the geometric mean of both."""
+A find stands at least for itself, and at most for its inverse selection probability: its weight is the geometric mean of both. One positive
+of six is of a kind that nobody finds, and a score is taken to rank it at random."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from training.evaluation.traffic import (
 )
 
 MAX_MULTIPLE = 2.0
+UNSEEN_SHARE = 1 / 6
+"""Share of the positives that no find stands for, measured in simulated worlds; it may be anything from none to twice as many."""
 AVERAGED_SHARES = (0.002, 0.05)
 """Capacities over which `recall_averaged` averages recall, in equal steps of the logarithm."""
+CHANCE = {"roc_auc": 0.5, "average_precision": 0.0, "recall_averaged": 0.048 / float(np.log(25))}
 
 SHARE_ENDS, GAIN_ENDS = (0.0, 1.0), (-0.5, 0.5)
 """Values of the two made-up finds of an interval: of a share, and of a difference of shares."""
@@ -36,14 +40,11 @@ def weigh_finds(weight: Floats) -> Floats:
     >>> weigh_finds(np.array([1.0, 1.0, 16.0])).tolist()
     [1.0, 1.0, 4.0]
     """
-    root = np.sqrt(weight)
-    limit = float(root.max(initial=0.0))
-    while True:
-        capped: Floats = np.minimum(root, limit)
-        lower = MAX_MULTIPLE * float(capped.mean()) if len(capped) else 0.0
-        if lower >= limit * (1 - 1e-9):
-            return capped
-        limit = lower
+    root: Floats = np.sqrt(weight)
+    capped = root
+    while len(root) and capped.max() > (1 + 1e-9) * MAX_MULTIPLE * capped.mean():
+        capped = np.minimum(root, MAX_MULTIPLE * capped.mean())
+    return capped
 
 
 class RankedTraffic:
@@ -95,8 +96,8 @@ class FindCounts(NamedTuple):
 class KnownFinds:
     """Known finds of a period, with the places that a score gives them.
 
-    Each stands for at least `stands_for` and at most `most` consignments. A measure is the weighted mean of its `values`, 0 to 1. `reach` is
-    the traffic within each capacity, and `days` how many days it has.
+    Each stands for at least `stands_for` and at most `most` consignments. `values` of a measure are 0 to 1, mixed with what the `unseen` share of
+    positives has by `chance`. `within` is the part of each find within each capacity, `reach` the traffic within it, on so many `days`.
     """
 
     weight: Floats
@@ -105,6 +106,9 @@ class KnownFinds:
     day: Ints
     days: int
     values: dict[str, Floats]
+    chance: dict[str, float]
+    unseen: float
+    within: dict[str, Floats]
     reach: dict[str, float]
 
     @classmethod
@@ -117,14 +121,19 @@ class KnownFinds:
         at = np.flatnonzero(period.labelled & period.positive & inside)
         most, day, days = period.weights[at], period.day[at], len(np.unique(period.day))
         weight = most if period.complete else weigh_finds(most)
-        values = {f"recall_at_{name}": part[at] for name, part in within.items()}
+        found = {name: part[at] for name, part in within.items()}
+        values = {f"recall_at_{name}": part for name, part in found.items()}
         values |= _rank_finds(ranked, rows, at, weight)
-        reach = {name: float((part * period.traffic * inside).sum()) for name, part in within.items()}
-        return cls(weight, period.traffic[at], most, day, days, values, reach)
+        traffic = period.traffic * inside
+        total, reach = float(traffic.sum()), {name: float(part @ traffic) for name, part in within.items()}
+        chance = CHANCE | {f"recall_at_{name}": each / total for name, each in reach.items()}
+        unseen = 0.0 if period.complete else UNSEEN_SHARE
+        values = {name: (1.0 - unseen) * each + unseen * chance[name] for name, each in values.items()}
+        return cls(weight, period.traffic[at], most, day, days, values, chance, unseen, found, reach)
 
     def count(self) -> FindCounts:
         """Count the finds, and those within each capacity; scores that tie at the cut give a fraction."""
-        found = {name: float(self.values[f"recall_at_{name}"] @ self.stands_for) for name in self.reach}
+        found = {name: float(part @ self.stands_for) for name, part in self.within.items()}
         known = attach_finds(Estimate(np.nan, np.nan, np.nan), self.weight)
         return FindCounts(round(float(self.stands_for.sum())), found, known.effective, known.largest)
 
@@ -132,21 +141,20 @@ class KnownFinds:
         """Estimate every measure of ranking, and precision within each capacity."""
         found = {name: self.estimate_mean(name) for name in self.values}
         for name, reach in self.reach.items():
-            found[f"precision_at_{name}"] = self.estimate_precision(self.values[f"recall_at_{name}"], reach)
+            found[f"precision_at_{name}"] = self.estimate_precision(self.within[name], reach)
         return found
 
     def estimate_mean(self, name: str) -> Estimate:
         """Estimate a measure that is the weighted mean of its values, 0 to 1."""
+        weights, values = (self.weight, self.stands_for, self.most), self.values[name]
+        found, least, most = (estimate_mean(each, values, self.day, SHARE_ENDS) for each in weights)
         # The precisions themselves are lower if the finds stand for less.
-        is_level = name == "average_precision" and len(self.weight) > 0
-        least_factor = float(self.stands_for.sum() / self.weight.sum()) if is_level else 1.0
-        values = self.values[name]
-        found = estimate_mean(self.weight, values, self.day, SHARE_ENDS)
-        ends = (self.stands_for, self.most)
-        least, most = (estimate_mean(each, values, self.day, SHARE_ENDS).value for each in ends)
-        bounds = (least_factor * least, most)
-        low = found.value - np.hypot(found.value - found.low, max(found.value - min(bounds), 0.0))
-        high = found.value + np.hypot(found.high - found.value, max(max(bounds) - found.value, 0.0))
+        factor = float(self.stands_for.sum()) / max(float(self.weight.sum()), 1e-300)
+        bounds = (least.value * (factor if name == "average_precision" else 1.0), found.value, most.value)
+        unseen = (found.value - self.chance[name]) * self.unseen / (1.0 - self.unseen)
+        below = (found.value - found.low, found.value - min(bounds), unseen)
+        above = (found.high - found.value, max(bounds) - found.value, unseen)
+        low, high = found.value - np.linalg.norm(below), found.value + np.linalg.norm(above)
         return attach_finds(Estimate(found.value, *np.clip((low, high), 0.0, 1.0).tolist()), self.weight)
 
     def estimate_precision(self, within: Floats, reach: float) -> Estimate:
@@ -158,12 +166,12 @@ class KnownFinds:
 
     def estimate_gain(self, other: "KnownFinds", name: str) -> Estimate:
         """Estimate a measure of another score of the same traffic minus this one: only finds that the two place differently move it."""
-        scale = 1.0
+        one, two, scale = self.values, other.values, 1.0
         if name.startswith("precision_at_"):
-            capacity = name.removeprefix("precision_at_")
-            name = f"recall_at_{capacity}"
-            scale = float(self.weight.sum()) / max(self.reach[capacity], 1e-300)
-        gain = estimate_mean(self.weight, other.values[name] - self.values[name], self.day, GAIN_ENDS)
+            name = name.removeprefix("precision_at_")
+            one, two = self.within, other.within
+            scale = float(self.weight.sum()) / max(self.reach[name], 1e-300)
+        gain = estimate_mean(self.weight, two[name] - one[name], self.day, GAIN_ENDS)
         return attach_finds(Estimate(scale * gain.value, scale * gain.low, scale * gain.high), self.weight)
 
 
@@ -184,10 +192,7 @@ def _rank_finds(ranked: RankedTraffic, rows: Bools | None, at: Ints, weight: Flo
 
 
 def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[float, float]) -> Estimate:
-    """Estimate a weighted mean of values of finds, of which those of one day may depend on each other.
-
-    Adjusted interval (Agresti and Coull 1998; of paired shares: Bonett and Price 2012): normal, with two made-up finds, so that few equal
-    values do not look certain. The effective number of finds is lower if those of a day differ from the mean together.
+    """Estimate a weighted mean of values of finds, with the adjusted interval of docs/estimates.md; finds of one day may depend on each other.
 
     Examples
     --------
@@ -211,11 +216,7 @@ def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[floa
 
 
 def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: float = 1.0) -> Estimate:
-    """Estimate which share of some traffic is positive, from what the finds among it stand for, with the exact interval of a count.
-
-    Garwood 1936, with the effective number of finds; there are fewer if finds come on few of the days. `usual` is the weight of a find that
-    happens not to be there.
-    """
+    """Estimate the positive share of some traffic, with the exact interval of a count (Garwood 1936); `usual` is the weight of a find not there."""
     if traffic <= 0:
         return Estimate(np.nan, np.nan, np.nan)
     total = float(weight.sum())

@@ -64,8 +64,8 @@ def test_a_clear_random_parcel_within_capacity_does_not_reverse_a_comparison():
     one, other = evaluate(period, config), evaluate(period.replace_score(new), config)
     assert (one.counts.found["capacity"], other.counts.found["capacity"]) == (5.0, 6.0)
     gain = estimate_difference(other, one, "recall_at_capacity")
-    assert gain.value == pytest.approx(1 / 16)
-    assert other["recall_at_capacity"].value == pytest.approx(6 / 16)
+    assert gain.value == pytest.approx(5 / 6 / 16)
+    assert other["recall_at_capacity"].value == pytest.approx(5 / 6 * 6 / 16 + 0.1 / 6)
 
 
 @given(st.lists(st.floats(1, 1e6), min_size=4, max_size=60))
@@ -117,16 +117,25 @@ def test_only_finds_that_two_scores_place_differently_move_a_gain():
 
 
 def test_the_interval_of_a_recall_allows_for_what_the_selectors_saw():
-    """The weights of finds are guesses between one each and the full inverse probability, which here give 50 % and 94 %."""
+    """The weights of finds are guesses between one each and the full inverse probability: here 50 % and 94 % of five sixths."""
     positive, weight = np.arange(200) < 20, np.where(np.arange(200) < 20, 1.0, 0.0)
     weight[:10] = 16.0
     score = np.where(np.arange(200) < 10, 0.9, 0.1 * (np.arange(200) < 20))
     period = traffic(score, positive, positive, weight, day=np.arange(200) % 10)
     sure = traffic(score, positive, np.ones(200, dtype=bool), np.ones(200), day=np.arange(200) % 10)
     found, exact = (evaluate(each, CONFIG)["recall_at_5pct"] for each in (period, sure))
-    assert found.low < 0.5 < found.value < 0.94 <= found.high
+    assert found.low < 5 / 6 * 0.5 < found.value < 5 / 6 * 0.94 <= found.high
     assert exact.value == 0.5
     assert exact.high - exact.low < found.high - found.low
+
+
+@pytest.mark.parametrize("finds", [16, 40])
+def test_the_interval_of_a_recall_allows_for_positives_that_nobody_finds(finds):
+    """A report said 88 % (66 to 100) where 58 % was true: of all known finds, most were easy ones."""
+    positive, weight = np.arange(4000) < finds, np.where(np.arange(4000) < finds, 1.0, 0.0)
+    period = traffic(np.linspace(1, 0, 4000), positive, positive, weight, day=np.arange(4000) % 50)
+    found = evaluate(period, CONFIG)["recall_at_1pct"]
+    assert found.low <= 2 / 3 < found.value < 0.85 < found.high
 
 
 def test_a_random_order_has_the_precision_of_all_traffic():
