@@ -7,7 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from support.messages import ParsedMessages, changed, load, read_messages
+from support.messages import ParsedMessages, load, read_messages
 
 NAMES = ["Parcel", "Item", "MailItem", "MailObject", "CDSDeclaration", "DeclarationView", "Declaration", "CDSView", "DeclarationData", "Decl",
          "items", "contents", "data", "customs", "delivery-spec", "Row", "ArrayOfThing", "Sender", "Documents", "Party", "ItemId2"]  # fmt: skip
@@ -27,12 +27,8 @@ def build_record(number: int, form: str) -> dict[str, Any]:
         del inner["ItemId"]
         return {"MailObject": {"Id": identifier}, "Data": inner}
     if form == "flat":
-        return {
-            "ItemId": identifier,
-            "SenderName": f"Sender {number}",
-            "Description": goods,
-            "GrossWeight": "0.4",
-        }
+        sender = f"Sender {number}"
+        return {"ItemId": identifier, "SenderName": sender, "Description": goods, "GrossWeight": "0.4"}
     if form == "itmatt":
         return {
             "ItemId": identifier, "MailClass": "C", "TotalWeight": "1", "SenderAddress": {"Name": f"Sender {number}"},
@@ -123,27 +119,7 @@ def test_lists_of_thousands_give_each_record_its_own_goods() -> None:
 def test_a_list_too_large_for_one_tree_is_read_as_a_stream() -> None:
     records = [build_record(number, "cds") for number in range(1, 9_001)]
     message = to_xml("Parcels", {"Parcel": records, "Others": {"Decl": build_record(9_001, "cds")}}).encode()
-    assert len(message) > 4_000_000 - 2_000_000
     assert check_counts(read_messages([message]), range(1, 9_002))
-
-
-@pytest.mark.parametrize(
-    ("tree", "reason"),
-    [
-        ({"ItemId": ["RB1", "RB2"], "SenderName": "A", "Description": ["tea", "cups"]}, "2 identifiers, 1 read"),
-        ({"Items": [{"ItemId": n} for n in "123"], "SenderName": "A", "ContentPieces": [{"Description": "tea"}]}, "3 identifiers, 1 read"),
-        ({**build_record(1, "cds"), "Next": build_record(2, "cds")}, "2 identifiers, 1 read"),
-        ({"ContentPieces": [build_record(n, "cds") for n in (1, 2)], "ItemId": "RB3", "SenderName": "C"}, "3 identifiers, 2 read"),
-        ({"Parcels": [build_record(n, "flat") for n in (1, 2)], "ContentPieces": [{"Description": "tea"}]}, "outside of the declarations"),
-    ],
-)  # fmt: skip
-def test_identifiers_that_structure_does_not_tell_apart_are_rejected(
-    tree: dict[str, Any], reason: str
-) -> None:
-    for message in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
-        found = read_messages([message])
-        assert not found.consignments
-        assert reason in str(found.rejects[0])
 
 
 LINE = {"contentPieceDescription": "goods {}", "contentPieceHsCode": "090210", "contentPieceNetweight": "9"}
@@ -179,36 +155,9 @@ def test_declarations_without_identifiers_stay_apart_if_their_element_has_a_know
     assert [len(c.items or ()) for c in found] == [2, 2]
     goods = {"customs": {"sku-list": {"item": [{"customs-description": "tea", "hs-tariff-code": "090210"}]}}}
     assert len(read_messages([json.dumps([goods, goods]).encode()]).consignments) == 2
-    returned = nameless(1, "code", "contents") | {
-        "senderName": "S",
-        "recipient": "R",
-        "returns": "RB000000095GB",
-    }
-    assert len(read_messages([json.dumps({"a": [returned]}).encode()]).consignments) == 1
-
-
-def test_flat_declarations_with_identifiers_under_an_unknown_name_stay_apart() -> None:
-    goods = {"Description": "tea", "HS": "090210", "Amount": "5", "CurrencyCd": "EUR", "OrigCountryCd": "CN"}
-    tree = {"list": [goods | {"code": f"RB{number:08d}5GB"} for number in (1, 2)]}
-    for message in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
-        found = [c.consignment_id for c in read_messages([message]).consignments]
-        assert found == ["RB000000015GB", "RB000000025GB"]
-
-
-@pytest.mark.parametrize(
-    ("tree", "reason"),
-    [
-        ({"a": [nameless(1, "x", "ware") | {"x": "7"}, nameless(2, "x", "ware") | {"x": "8"}]}, "2 groups of goods, and no identifier"),
-        ({"a": [{"code": "RB000000015GB", "ware": [{"contentPieceDescription": "tea"}]}]}, "goods that only a mapping can read"),
-        (nameless(1, "code", "ware") | {"mehr": nameless(2, "code", "ware")}, "2 identifiers, 1 read"),
-        (nameless(1, "code", "contents") | {"contents": [nameless(2, "code", "contents")]}, "2 identifiers, 1 read"),
-    ],
-)  # fmt: skip
-def test_goods_that_cannot_be_told_apart_are_rejected(tree: dict[str, Any], reason: str) -> None:
-    for message in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
-        found = read_messages([message])
-        assert (found.consignments, found.ignored) == ((), ())
-        assert reason in str(found.rejects[0])
+    parties = {"senderName": "S", "recipient": "R", "returns": "RB000000095GB"}
+    returned = {"a": [nameless(1, "code", "contents") | parties]}
+    assert len(read_messages([json.dumps(returned).encode()]).consignments) == 1
 
 
 def test_lists_of_references_are_no_declarations() -> None:
@@ -237,42 +186,13 @@ def test_air_messages_of_several_masters_give_no_house_to_another_master() -> No
     assert [c.master_id for c in read_messages([lists]).consignments] == ["180-12345675", "180-12345686"]
 
 
-def test_a_data_set_of_two_masters_is_rejected() -> None:
-    master = (
-        "<transportDocumentMasterLevel><documentNumber>{}</documentNumber></transportDocumentMasterLevel>"
-    )
-    house = "<consignmentHouseLevel><transportDocumentHouseLevel><documentNumber>{}</documentNumber></transportDocumentHouseLevel></consignmentHouseLevel>"
-    parts = [
-        f"<consignmentMasterLevel>{master.format(number)}{house.format(number[-1])}</consignmentMasterLevel>"
-        for number in ("180-12345675", "180-12345686")
-    ]
-    found = read_messages([f"<IE3F26><lrn>1</lrn>{''.join(parts)}</IE3F26>".encode()])
-    assert "2 identifiers, 1 read" in str(found.rejects[0])
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        load("itmatt.edi"),
-        b'<MetaData xmlns="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"><Declaration><GoodsShipment/></Declaration></MetaData>',
-        b"<CC315A><GOOITEGDS><GooDesGDS23>tea</GooDesGDS23></GOOITEGDS></CC315A>",
-        changed(load("ics2_f26.xml"), ("F26", "F10")),
-    ],
-)
-def test_goods_that_no_reader_knows_are_rejected_with_what_to_do(message: bytes) -> None:
-    found = read_messages([message])
-    assert not found.ignored
-    assert "mapping" in str(found.rejects[0]) or "neither post nor air cargo" in str(found.rejects[0])
-
-
 def build_xfzb(numbers: range) -> bytes:
     head, _, rest = load("xfzb_house.xml").decode().partition("<ram:IncludedHouseConsignment>")
-    house, end = rest.split("</ram:IncludedHouseConsignment>")
+    _, end = rest.split("</ram:IncludedHouseConsignment>")
     houses = [
         f"<ram:IncludedHouseConsignment><ram:ID>H{n}</ram:ID><ram:SummaryDescription>goods {n}</ram:SummaryDescription></ram:IncludedHouseConsignment>"
         for n in numbers
     ]
-    assert house
     return (head + "".join(houses) + end).encode()
 
 
@@ -291,10 +211,10 @@ def build_fhl(numbers: range) -> bytes:
     return f"FHL/4\nMBI/180-12345675PVGICN/T1K1\n{houses}".encode()
 
 
-def build_ics2(numbers: range, tag: str = "consignmentHouseLevel") -> bytes:
+def build_ics2(numbers: range) -> bytes:
     houses = "".join(
-        f"<{tag}><transportDocumentHouseLevel><documentNumber>H{n}</documentNumber></transportDocumentHouseLevel>"
-        f"<goodsItem><commodity><descriptionOfGoods>goods {n}</descriptionOfGoods></commodity></goodsItem></{tag}>"
+        f"<consignmentHouseLevel><transportDocumentHouseLevel><documentNumber>H{n}</documentNumber></transportDocumentHouseLevel>"
+        f"<goodsItem><commodity><descriptionOfGoods>goods {n}</descriptionOfGoods></commodity></goodsItem></consignmentHouseLevel>"
         for n in numbers
     )
     return f"<IE3F43><documentIssueDate>2026-03-10T09:00:00Z</documentIssueDate><lrn>1</lrn>{houses}</IE3F43>".encode()
@@ -305,15 +225,8 @@ def build_graph(numbers: range) -> bytes:
     for n in numbers:
         shipment = {"@id": f"urn:s{n}", "@type": "cargo:Shipment", "cargo:goodsDescription": f"goods {n}"}
         link = {"@id": f"urn:s{n}"} if n % 2 else shipment
-        nodes += [
-            {
-                "@id": f"urn:w{n}",
-                "@type": "cargo:Waybill",
-                "cargo:waybillNumber": f"H{n}",
-                "cargo:shipment": link,
-            }
-        ]
-        nodes += [shipment] if n % 2 else []
+        waybill = {"@id": f"urn:w{n}", "@type": "cargo:Waybill", "cargo:waybillNumber": f"H{n}"}
+        nodes += [waybill | {"cargo:shipment": link}, *([shipment] if n % 2 else [])]
     random.Random(len(numbers)).shuffle(nodes)
     graph = {"@context": {"cargo": "https://onerecord.iata.org/ns/cargo#"}, "@graph": [nodes[:1], nodes[1:]]}
     return json.dumps(graph).encode()
@@ -330,11 +243,3 @@ def test_each_reader_gives_one_consignment_for_each_house(
     assert len(found.consignments) == count
     if count > 1 or build is not build_xfzb:  # the number of a lone house stands in the head
         assert goods == {(f"H{n}", f"goods {n}") for n in range(1, count + 1)}
-
-
-def test_houses_under_two_names_in_one_data_set_are_rejected() -> None:
-    first, other = build_ics2(range(1, 3)).decode(), build_ics2(range(3, 4), "houseConsignment").decode()
-    mixed = first.replace("</IE3F43>", other.partition("<lrn>1</lrn>")[2])
-    found = read_messages([mixed.encode()])
-    assert not found.consignments
-    assert "2 identifiers, 1 read" in str(found.rejects[0])
