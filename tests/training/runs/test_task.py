@@ -34,10 +34,9 @@ def test_the_default_date_is_the_midnight_after_the_last_event(tables):
     last = tables.outcomes["known_at"].max()
     assert find_day_after_last_event(FeatureInputs.from_tables(tables)) == find_midnight_after(last)
     # An inspection that is planned for a day to come moves nothing.
-    planned = tables.outcomes.iloc[[0]].assign(
-        result=None, known_at=pd.NaT, inspected_at=last + timedelta(days=30)
-    )
-    outcomes = pd.concat([tables.outcomes, planned], ignore_index=True)
+    outcomes = pd.concat([tables.outcomes, tables.outcomes.iloc[[0]]], ignore_index=True)
+    planned = "pending", pd.NaT, last + timedelta(days=30)
+    outcomes.loc[len(outcomes) - 1, ["result", "known_at", "inspected_at"]] = planned
     late = FeatureInputs.from_tables(replace(tables, outcomes=outcomes))
     assert find_day_after_last_event(late) == find_midnight_after(last)
 
