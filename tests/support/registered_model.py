@@ -12,24 +12,34 @@ from support.stores import create_store
 from consignments.records import Consignment
 from consignments.tables import build_frame
 from features.config import FeatureConfig
-from models.registry import Registry
+from models.registry import ModelVersion, Registry
 
 
 def register_small_model(folder: Path, seeds: Sequence[int] = (1,)) -> Registry:
     """Register small models of the tests of the service as versions 1, 2, …, one for each seed, in `folder`/mlflow.db."""
     registry = Registry(create_store(folder))
     client = MlflowClient(tracking_uri=registry.tracking_uri)
-    experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
+    client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
     for number, seed in enumerate(seeds, start=1):
-        bundle = make_bundle(folder / f"bundle{number}", FeatureConfig(), seed=seed)
-        registry.register(
-            client.create_run(experiment).info.run_id,
-            bundle,
-            example=build_frame([make_consignment("E1")], Consignment),
-            description="A model of the tests.",
-            tags={"target": "nps"},
-        )
+        register_bundle(registry, make_bundle(folder / f"bundle{number}", FeatureConfig(), seed=seed))
     return registry
+
+
+def register_bundle(registry: Registry, bundle: Path) -> ModelVersion:
+    """Register a bundle as the next version, under a run of its own."""
+    return registry.register(
+        create_run(registry),
+        bundle,
+        example=build_frame([make_consignment("E1")], Consignment),
+        description="A model of the tests.",
+        tags={"target": "nps"},
+    )
+
+
+def create_run(registry: Registry, **tags: str) -> str:
+    experiment = registry.client.get_experiment_by_name("nps-risk")
+    run_id: str = registry.client.create_run(experiment.experiment_id, tags=tags).info.run_id
+    return run_id
 
 
 def make_past_consignments() -> pd.DataFrame:

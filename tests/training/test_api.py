@@ -11,11 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
-from support.trained_run import SETTINGS, TARGET, SharedRun
+from support.trained_run import CONFIG, SETTINGS, TARGET, SharedRun
 
 from consignments.errors import BadInput, UnknownName
 from consignments.files.table_writers import write_table
 from features.batch import Tables
+from models.bundle import Bundle
 from models.registry import Registry
 from training import api
 from training.runs.registered_run import RegisteredRun
@@ -45,8 +46,14 @@ def run(shared_run: SharedRun) -> RegisteredRun:
 
 
 @pytest.fixture(scope="module")
-def store(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return shared_run.copy_store(tmp_path_factory.mktemp("store")).registry.tracking_uri
+def store(searched: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with two versions."""
+    return searched.copy_store(tmp_path_factory.mktemp("store")).registry.tracking_uri
+
+
+@pytest.fixture(scope="module")
+def bundle(store: str) -> Bundle:
+    return api.load_model("1", target=TARGET, store=store)
 
 
 def cut(tables: Tables) -> tuple[Tables, Tables]:
@@ -62,8 +69,8 @@ def test_a_table_with_doubtful_rows_is_read_with_a_warning(world: SimulatedTable
         assert len(api.read_tables(tmp_path / "t.csv").consignments) == 3
 
 
-def test_new_consignments_are_scored_with_the_history_of_their_past(
-    run: RegisteredRun, tables: Tables, store: str
+def test_new_consignments_are_scored_with_the_history_of_their_past_by_a_named_version(
+    tables: Tables, store: str
 ) -> None:
     bundle = api.load_model("challenger", target=TARGET, store=store)
     new, past = cut(tables)
@@ -71,10 +78,10 @@ def test_new_consignments_are_scored_with_the_history_of_their_past(
     whole = api.score(bundle, tables)
     assert set(scores["history"]) == {"given"}
     assert scores["score"].to_list() == whole["score"].to_list()[-10:]
+    assert set(scores["model_version"]) == {Registry(store).resolve("challenger", target=TARGET).number}
 
 
-def test_features_are_those_that_the_model_sees(run: RegisteredRun, tables: Tables, store: str) -> None:
-    bundle = api.load_model("1", target=TARGET, store=store)
+def test_features_are_those_that_the_model_sees(bundle: Bundle, tables: Tables) -> None:
     new, past = cut(tables)
     features = api.compute_features(new, bundle, history=past)
     assert features.shape == (10, len(bundle.model.spec))
@@ -85,13 +92,9 @@ def test_features_are_those_that_the_model_sees(run: RegisteredRun, tables: Tabl
     assert api.compute_features(new).shape[0] == 10
 
 
-def test_one_score_is_explained_with_what_raises_and_what_lowers_it(
-    run: RegisteredRun, tables: Tables, store: str
-) -> None:
-    bundle = api.load_model("1", target=TARGET, store=store)
+def test_one_score_is_explained_with_what_raises_and_what_lowers_it(bundle: Bundle, tables: Tables) -> None:
     new, past = cut(tables)
-    chosen = new.consignments["consignment_id"][3]
-    reasons = api.explain(bundle, new, chosen, history=past)
+    reasons = api.explain(bundle, new, new.consignments["consignment_id"][3], history=past)
     assert set(reasons["direction"]) <= {"raises", "lowers"}
     assert reasons["code"].is_unique
     assert (reasons["contribution"] > 0).eq(reasons["direction"] == "raises").all()
@@ -100,13 +103,21 @@ def test_one_score_is_explained_with_what_raises_and_what_lowers_it(
         api.explain(bundle, new, "nobody")
 
 
-def test_two_versions_are_compared_and_the_comparison_is_logged(
-    run: RegisteredRun, world: SimulatedTables, tables: Tables, store: str
+def test_a_training_takes_its_settings_as_a_mapping(
+    tables: Tables, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = SETTINGS | {"evaluation": {"origins": 0, "name_rows": 60}}
-    other = api.train(tables, target=TARGET, config=settings, register=True, store=store)
-    given = (str(run.version), str(other.version), tables)
-    found = api.compare(*given, target=TARGET, truth=world.truth, store=store)
+    asked: list[Any] = []
+    monkeypatch.setattr(api, "run_training", lambda *given, **options: asked.append((given, options)))
+    api.train(tables, target=TARGET, config=SETTINGS, register=True, store=store)
+    (((task, uri), options),) = asked
+    assert (task.tables, task.target, task.config, uri) == (tables, TARGET, CONFIG, store)
+    assert options == {"register": True, "jobs": 1}
+
+
+def test_two_versions_are_compared_and_the_comparison_is_logged(
+    world: SimulatedTables, tables: Tables, store: str
+) -> None:
+    found = api.compare("1", "2", tables, target=TARGET, truth=world.truth, store=store)
     assert found.consignments > 100
     runs = MlflowClient(tracking_uri=store).search_runs(["1"], "tags.kind = 'comparison'")
     assert len(runs) == 1
@@ -145,23 +156,15 @@ def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run:
         api.evaluate_learner(run, ModelsOwnScores(np.where(np.arange(len(scores)) == 0, np.nan, 0.5)))
 
 
-def test_a_loaded_model_names_its_version_in_its_scores(
-    run: RegisteredRun, tables: Tables, store: str
+def test_what_the_calls_return_is_shown_in_one_line(
+    run: RegisteredRun, bundle: Bundle, tables: Tables
 ) -> None:
-    bundle = api.load_model("challenger", target=TARGET, store=store)
-    new, past = cut(tables)
-    number = Registry(store).resolve("challenger", target=TARGET).number
-    assert set(api.score(bundle, new, history=past)["model_version"]) == {number}
-
-
-def test_what_the_calls_return_is_shown_in_one_line(run: RegisteredRun, tables: Tables, store: str) -> None:
-    bundle = api.load_model("1", target=TARGET, store=store)
+    trained = run.trained
     assert repr(bundle).startswith("<Bundle nps-risk-any_offence, version 1, final fit as of ")
     assert repr(run).startswith(f"<RegisteredRun {run.run_id}, models:/nps-risk-any_offence/1, ")
-    assert "verdict" in repr(run.trained)
+    assert "verdict" in repr(trained)
     assert repr(tables).startswith("<Tables consignments ")
-    shown = [run, run.trained, run.trained.final, run.trained.data, run.trained.matrix, bundle, tables]
-    for each in shown:
+    for each in (run, trained, trained.final, trained.data, trained.matrix, bundle, tables):
         assert len(repr(each)) < 400, type(each)
         assert "\n" not in repr(each), type(each)
 

@@ -43,93 +43,91 @@ def at(text):
     return pd.Timestamp(text, tz="UTC").to_pydatetime()
 
 
-def labels(parcels, outcomes, moment, target="nps"):
-    return get_labels_as_of(frame(parcels)["consignment_id"], frame(outcomes), at(moment), target)
+TWO = frame([parcel("A", "2024-03-01"), parcel("B", "2024-03-01")])
+SEIZED = outcome("A", "nps", "2024-03-20")
+TOLD_LATER = outcome("A", "nps", "2024-03-20T12:00", recorded_at="2024-03-21T12:00")
+CORRECTED = [SEIZED, outcome("A", "clear", "2024-04-20")]
+TOLD_LAST = [
+    outcome("A", "clear", "2024-03-20", recorded_at="2024-04-10"),
+    outcome("A", "nps", "2024-03-25", recorded_at="2024-03-26"),
+]
+OF_TWO = [outcome("A", "controlled_drug", "2024-03-02"), outcome("B", "clear", "2024-03-02")]
+OPEN = [
+    outcome("A", None, inspected="2024-03-02", status="missed"),
+    outcome("B", "pending", inspected="2024-03-02"),
+]
 
 
-TWO = [parcel("A", "2024-03-01"), parcel("B", "2024-03-01")]
+@pytest.mark.parametrize(
+    ("outcomes", "moment", "target", "known", "positive"),
+    [
+        ([TOLD_LATER], "2024-03-21T11:59", "nps", "", ""),
+        ([TOLD_LATER], "2024-03-21T12:00", "nps", "A", "A"),
+        (OF_TWO, "2024-04-01", "nps", "AB", ""),
+        (OF_TWO, "2024-04-01", "controlled_drug", "AB", "A"),
+        (OF_TWO, "2024-04-01", "any_offence", "AB", "A"),
+        (CORRECTED, "2024-04-19", "nps", "A", "A"),
+        (CORRECTED, "2024-04-20", "nps", "A", ""),
+        (TOLD_LAST, "2024-05-01", "nps", "A", "A"),
+    ],
+    ids=[
+        "a result is no label before it is visible",
+        "a result is a label from the moment it is visible",
+        "another offence is no positive of the target nps",
+        "the target decides what is positive",
+        "each offence is positive for the target any offence",
+        "a later correction is unseen until it is visible",
+        "a visible correction replaces the result",
+        "a result told late but known early does not replace a later one",
+    ],
+)
+def test_labels_are_the_results_visible_at_the_moment(outcomes, moment, target, known, positive):
+    found = get_labels_as_of(TWO["consignment_id"], frame(outcomes), at(moment), target)
+    assert "".join(TWO["consignment_id"][found.known]) == known
+    assert "".join(TWO["consignment_id"][found.positive]) == positive
 
 
-def test_a_result_is_a_label_from_the_moment_it_is_visible():
-    outcomes = [outcome("A", "nps", "2024-03-20T12:00", recorded_at="2024-03-21T12:00")]
-    assert labels(TWO, outcomes, "2024-03-21T11:59").known.tolist() == [False, False]
-    assert labels(TWO, outcomes, "2024-03-21T12:00").known.tolist() == [True, False]
-
-
-def test_the_target_decides_what_is_positive():
-    outcomes = [outcome("A", "controlled_drug", "2024-03-02"), outcome("B", "clear", "2024-03-02")]
-    positive = {
-        target: labels(TWO, outcomes, "2024-04-01", target).positive.tolist()
-        for target in ("nps", "controlled_drug", "any_offence")
-    }
-    assert positive == {
-        "nps": [False, False],
-        "controlled_drug": [True, False],
-        "any_offence": [True, False],
-    }
-
-
-def test_missed_is_never_a_negative_and_pending_never_a_label():
-    outcomes = [
-        outcome("A", None, inspected="2024-03-02", status="missed"),
-        outcome("B", "pending", inspected="2024-03-02"),
+def test_missed_is_never_a_negative_pending_never_a_label_and_what_waits_counts_as_chosen():
+    seen = get_labels_as_of(TWO["consignment_id"], frame(OPEN), at("2024-04-01"), "nps")
+    assert [each.tolist() for each in (seen.known, seen.missed, seen.pending)] == [
+        [False, False],
+        [True, False],
+        [False, True],
     ]
-    seen = labels(TWO, outcomes, "2024-04-01")
-    assert seen.known.tolist() == [False, False]
-    assert seen.missed.tolist() == [True, False]
-    assert seen.pending.tolist() == [False, True]
-
-
-def test_a_later_correction_is_unseen_until_it_is_visible():
-    outcomes = [outcome("A", "nps", "2024-03-20"), outcome("A", "clear", "2024-04-20")]
-    assert labels(TWO, outcomes, "2024-04-19").positive.tolist() == [True, False]
-    after = labels(TWO, outcomes, "2024-04-20")
-    assert (after.known.tolist(), after.positive.tolist()) == ([True, False], [False, False])
-
-
-def test_a_result_told_late_but_known_early_does_not_replace_a_later_one():
-    outcomes = [
-        outcome("A", "clear", "2024-03-20", recorded_at="2024-04-10"),
-        outcome("A", "nps", "2024-03-25", recorded_at="2024-03-26"),
-    ]
-    assert labels(TWO, outcomes, "2024-05-01").positive.tolist() == [True, False]
-
-
-def test_of_results_known_at_one_moment_the_last_in_the_log_stands():
-    outcomes = [
-        outcome("A", "clear", "2024-03-20", sequence=9),
-        outcome("A", "nps", "2024-03-20", sequence=4),
-    ]
-    assert select_current_outcomes(frame(outcomes), 2**62)["result"].tolist() == ["clear"]
-
-
-def test_a_parcel_that_waits_for_the_laboratory_counts_as_chosen():
-    outcomes = [outcome("A", "nps", "2024-03-20", inspected="2024-03-04")]
-    seen = labels(TWO, outcomes, "2024-03-10")
+    waiting = frame([outcome("A", "nps", "2024-03-20", inspected="2024-03-04")])
+    seen = get_labels_as_of(TWO["consignment_id"], waiting, at("2024-03-10"), "nps")
     assert (seen.known.tolist(), seen.chosen.tolist()) == ([False, False], [True, False])
 
 
+def test_of_results_known_at_one_moment_the_last_in_the_log_stands():
+    outcomes = [outcome("A", result, "2024-03-20", sequence=at) for result, at in (("clear", 9), ("nps", 4))]
+    assert select_current_outcomes(frame(outcomes), 2**62)["result"].tolist() == ["clear"]
+
+
 def test_truth_of_another_world_is_refused():
+    other = pd.DataFrame({"consignment_id": ["Z"], "result": ["nps"]})
     with pytest.raises(BadInput, match="another simulated world"):
-        get_true_labels(
-            frame(TWO)["consignment_id"], pd.DataFrame({"consignment_id": ["Z"], "result": ["nps"]}), "nps"
-        )
+        get_true_labels(TWO["consignment_id"], other, "nps")
 
 
 PERIODS = {TRAIN: "2024-02", VALIDATION: "2024-04", TEST: "2024-06"}
 
 
 def world(extra_parcels=(), extra_outcomes=()):
-    """One NPS find and one clear parcel in each period, and ten unopened parcels."""
+    """One NPS find and one clear parcel in each period, and ten unopened parcels; `sequence` as they were logged."""
     parcels, outcomes = [], []
     for month in PERIODS.values():
         for name, result in (("N", "nps"), ("C", "clear")):
             parcels.append(parcel(f"{month}{name}", f"{month}-10"))
             outcomes.append(outcome(f"{month}{name}", result, f"{month}-15"))
         parcels += [parcel(f"{month}u{n}", f"{month}-11") for n in range(10)]
-    parcels += [parcel("first", "2024-01-01"), parcel("last", "2024-06-28")]
+    parcels += [parcel("first", "2024-01-01"), parcel("last", "2024-06-28"), *extra_parcels]
     outcomes.append(outcome("last", "clear", "2024-06-29"))
-    return frame([*parcels, *extra_parcels]), frame([*outcomes, *extra_outcomes])
+    whole = frame(parcels)
+    return whole.assign(sequence=np.arange(len(whole))), frame([*outcomes, *extra_outcomes])
+
+
+WORLD = world()
 
 
 def build(parcels, outcomes, *, held_out="validation and test", offered=None, **weights):
@@ -143,162 +141,144 @@ def row_of(parcels, name):
 
 
 def test_each_period_gets_its_labels_and_its_background():
-    parcels, outcomes = world()
-    data = build(parcels, outcomes)
-    for part in PERIODS:
-        assert (data.labels.known & (data.part == part)).sum() == 2
-    assert data.background[data.part == TRAIN].sum() == 6  # of ten and the first parcel, half
-    assert data.background[data.part == VALIDATION].sum() == 5
-    assert not data.background[data.part == TEST].any()
+    data = build(*WORLD)
+    for part, background in ((TRAIN, 6), (VALIDATION, 5), (TEST, 0)):
+        mine = data.part == part
+        assert (data.labels.known & mine).sum() == 2
+        assert data.background[mine].sum() == background, "half of ten, and of the first parcel"
 
 
 def test_a_model_that_goes_to_work_at_once_learns_up_to_the_label_delay():
-    parcels, outcomes = world()
-    data = build(parcels, outcomes, held_out="validation")
-    part = {month: data.part[row_of(parcels, f"{month}N")] for month in PERIODS.values()}
+    data = build(*WORLD, held_out="validation")
+    part = {month: data.part[row_of(WORLD[0], f"{month}N")] for month in PERIODS.values()}
     assert part == {"2024-02": TRAIN, "2024-04": TRAIN, "2024-06": VALIDATION}
     assert not (data.part == TEST).any()
 
 
-def test_background_is_drawn_of_what_was_kept_and_stands_for_all_of_it():
-    parcels, outcomes = world()
-    kept = parcels["consignment_id"].str.endswith(("u1", "u2", "u3")).to_numpy()
-    data = build(parcels, outcomes, offered=kept, background_share=1.0)
+def test_background_is_drawn_of_what_was_kept_within_its_limit_and_stands_for_all_of_it():
+    kept = WORLD[0]["consignment_id"].str.endswith(("u1", "u2", "u3")).to_numpy()
+    data = build(*WORLD, offered=kept, background_share=1.0)
     assert (data.background == (kept & (data.part != TEST))).all()
-    assert data.traffic_weight[row_of(parcels, "2024-04u1")] == pytest.approx(10 / 3)
+    assert data.traffic_weight[row_of(WORLD[0], "2024-04u1")] == pytest.approx(10 / 3)
+    limited = build(*WORLD, background_share=1.0, background_rows=7)
+    assert limited.background.sum() in (6, 7, 8)
+    drawn = limited.background & (limited.part == TRAIN)
+    assert limited.traffic_weight[drawn].sum() == pytest.approx(11)
 
 
 def test_a_training_parcel_whose_result_came_after_the_test_began_has_no_label():
-    parcels, outcomes = world(
-        [parcel("L", "2024-03-20")], [outcome("L", "nps", "2024-05-21", inspected="2024-03-22")]
-    )
-    data = build(parcels, outcomes)
-    late = row_of(parcels, "L")
-    assert data.part[late] == TRAIN
-    assert not data.labels.known[late]
-    assert not data.background[late]
+    late = outcome("L", "nps", "2024-05-21", inspected="2024-03-22")
+    data = build(*world([parcel("L", "2024-03-20")], [late]))
+    assert (data.part[-1], data.labels.known[-1], data.background[-1]) == (TRAIN, False, False)
     assert data.report[0]["known_too_late"] == 1
 
 
 def test_the_opened_are_never_taken_for_background():
-    waiting = [parcel(f"W{n}", "2024-03-20") for n in range(20)]
-    parcels, outcomes = world(
-        waiting, [outcome(p["consignment_id"], "nps", "2024-06-01", inspected="2024-03-22") for p in waiting]
-    )
-    data = build(parcels, outcomes, background_share=1.0)
-    assert not data.background[parcels["consignment_id"].str.startswith("W")].any()
+    names = [f"W{n}" for n in range(20)]
+    waiting = [outcome(name, "nps", "2024-06-01", inspected="2024-03-22") for name in names]
+    data = build(*world([parcel(name, "2024-03-20") for name in names], waiting), background_share=1.0)
+    assert not data.background[-20:].any()
 
 
-def test_only_the_latest_version_of_an_amended_consignment_is_used():
-    parcels, outcomes = world([parcel("V", "2024-06-10"), parcel("V", "2024-06-11")])
-    parcels["sequence"] = np.arange(len(parcels))
-    data = build(parcels, outcomes)
-    assert data.part[-2:].tolist() == [OUTSIDE, TEST]
-    assert data.report[2]["amended_later"] == 1
+def versions(*received, issued=None, **more):
+    """Parcels of one name, as many as moments of receipt."""
+    rows = [parcel("V", f"2024-{moment}", **more) for moment in received]
+    told = [{}] * len(rows) if issued is None else [{"issued_at": f"2024-{moment}"} for moment in issued]
+    return [row | each for row, each in zip(rows, told, strict=True)]
 
 
-def test_a_late_version_is_not_learnt_from():
-    versions = [
-        parcel("V", "2024-06-10", issued_at="2024-06-09"),
-        parcel("V", "2024-06-11", issued_at="2024-06-11"),
-        parcel("V", "2024-06-12", issued_at="2024-06-10"),
-    ]
-    parcels, outcomes = world(versions, [outcome("V", "nps", "2024-06-14")])
-    parcels["sequence"] = np.arange(len(parcels))
-    data = build(parcels, outcomes)
-    assert data.part[-3:].tolist() == [OUTSIDE, TEST, OUTSIDE]
-    assert data.report[2]["amended_later"] == 2
+def of_versions(known, **more):
+    return [outcome("V", "nps", f"2024-{known}", **more)]
 
 
-def test_an_amendment_after_the_inspection_is_not_learnt_from():
-    versions = [parcel("V", "2024-06-10"), parcel("V", "2024-06-11"), parcel("V", "2024-06-13")]
-    inspected = outcome("V", "nps", "2024-06-14", inspected="2024-06-12")
-    parcels, outcomes = world(versions, [inspected])
-    parcels["sequence"] = np.arange(len(parcels))
-    assert build(parcels, outcomes).part[-3:].tolist() == [OUTSIDE, TEST, OUTSIDE]
+@pytest.mark.parametrize(
+    ("parcels", "outcomes", "parts", "amended"),
+    [
+        (versions("06-10", "06-11"), [], [OUTSIDE, TEST], 1),
+        (
+            versions("06-10", "06-11", "06-12", issued=("06-09", "06-11", "06-10")),
+            of_versions("06-14"),
+            [OUTSIDE, TEST, OUTSIDE],
+            2,
+        ),
+        (
+            versions("06-10", "06-11", "06-13"),
+            of_versions("06-14", inspected="2024-06-12"),
+            [OUTSIDE, TEST, OUTSIDE],
+            2,
+        ),
+        (versions("06-10", cancelled_at="2024-06-11"), [], [OUTSIDE], 0),
+        (versions("06-10", cancelled_at="2024-06-20"), of_versions("06-15"), [TEST], 0),
+        (versions("06-10", cancelled_at="2024-07-20"), [], [TEST], 0),
+    ],
+    ids=[
+        "only the latest version of an amended consignment is used",
+        "a late version is not learnt from",
+        "an amendment after the inspection is not learnt from",
+        "a parcel withdrawn by its sender is left out",
+        "a withdrawn parcel that was opened is used",
+        "a parcel withdrawn after the date is used",
+    ],
+)
+def test_of_the_versions_of_a_parcel_the_one_that_was_inspected_is_used(parcels, outcomes, parts, amended):
+    data = build(*world(parcels, outcomes))
+    assert data.part[-len(parts) :].tolist() == parts
+    assert data.report[2]["amended_later"] == amended
 
 
 def test_an_amendment_in_another_spelling_is_the_version_with_the_label():
-    versions = [parcel("057-51987552", "2024-06-10"), parcel("05751987552", "2024-06-11")]
-    parcels, outcomes = world(versions, [outcome("05751987552", "nps", "2024-06-14")])
-    parcels["sequence"] = np.arange(len(parcels))
-    tables = Tables(parcels, outcomes).unify_spellings()
+    named = [parcel("057-51987552", "2024-06-10"), parcel("05751987552", "2024-06-11")]
+    given = Tables(*world(named, [outcome("05751987552", "nps", "2024-06-14")]))
+    tables = given.unify_spellings()
     data = build(tables.consignments, tables.outcomes)
     assert data.part[-2:].tolist() == [OUTSIDE, TEST]
     assert data.labels.known[-1]
-    repeatable = FeatureInputs.to_repeatable(Tables(parcels, outcomes))
+    repeatable = FeatureInputs.to_repeatable(given)
     assert repeatable.consignments.take_order()["consignment_id"].tolist()[-1] == "057-51987552"
     assert repeatable.outcomes["consignment_id"].tolist()[-1] == "057-51987552"
 
 
-def test_a_parcel_withdrawn_by_its_sender_is_left_out_unless_it_was_opened():
-    withdrawn = [
-        parcel("X", "2024-06-10", cancelled_at="2024-06-11"),
-        parcel("Y", "2024-06-10", cancelled_at="2024-06-20"),
-        parcel("Z", "2024-06-10", cancelled_at="2024-07-20"),
-    ]
-    parcels, outcomes = world(withdrawn, [outcome("Y", "clear", "2024-06-15")])
-    data = build(parcels, outcomes)
-    assert data.part[-3:].tolist() == [OUTSIDE, TEST, TEST]
-
-
 def test_what_happens_to_a_parcel_after_the_test_begins_changes_no_row_that_is_learnt_from():
     """A parcel cancelled, one amended and one amended and inspected in June are in training as on 20 May."""
-    parcels, outcomes = world(
-        [
-            parcel("X", "2024-03-20", cancelled_at="2024-06-11"),
-            parcel("Y", "2024-03-20"),
-            parcel("Y", "2024-06-10"),
-            parcel("Z", "2024-03-20"),
-            parcel("Z", "2024-05-15"),
-        ],
-        [outcome("Z", "nps", "2024-06-20", inspected="2024-05-10")],
-    )
-    parcels["sequence"] = np.arange(len(parcels))
-    data = build(parcels, outcomes, background_share=1.0)
+    later = [
+        parcel("X", "2024-03-20", cancelled_at="2024-06-11"),
+        *(parcel(name, received) for name, received in (("Y", "2024-03-20"), ("Y", "2024-06-10"))),
+        *(parcel(name, received) for name, received in (("Z", "2024-03-20"), ("Z", "2024-05-15"))),
+    ]
+    inspected = outcome("Z", "nps", "2024-06-20", inspected="2024-05-10")
+    data = build(*world(later, [inspected]), background_share=1.0)
     assert data.part[-5:].tolist() == [TRAIN, TRAIN, TEST, TRAIN, OUTSIDE]
     assert data.background[-5:].tolist() == [True, True, False, False, False]
 
 
-def test_the_background_is_drawn_within_its_limit_and_stands_for_its_traffic():
-    parcels, outcomes = world()
-    data = build(parcels, outcomes, background_share=1.0, background_rows=7)
-    drawn = data.background & (data.part == TRAIN)
-    assert data.background.sum() in (6, 7, 8)
-    assert data.traffic_weight[drawn].sum() == pytest.approx(11)
+def without(name):
+    parcels, outcomes = WORLD
+    return parcels, outcomes[outcomes["consignment_id"] != name]
 
 
 @pytest.mark.parametrize("month", [PERIODS[TRAIN], PERIODS[TEST]])
 def test_a_period_without_a_positive_label_is_named(month):
-    parcels, outcomes = world()
     with pytest.raises(BadInput, match=r"period has no positive label.*got 0 positive and"):
-        build(parcels, outcomes[outcomes["consignment_id"] != f"{month}N"])
+        build(*without(f"{month}N"))
 
 
 def test_a_validation_without_finds_is_taken_as_it_is():
-    parcels, outcomes = world()
-    data = build(parcels, outcomes[outcomes["consignment_id"] != "2024-04N"])
-    assert data.report[1]["positive"] == 0
+    assert build(*without("2024-04N")).report[1]["positive"] == 0
+
+
+UNKNOWN = r"7 outcomes, 7 of them final.*identifiers of outcomes and consignments match .*'other'"
+UNFINISHED = r"7 outcomes, 0 of them final.*provide final results \(clear, controlled_drug"
+LATER = r"0 of these visible.*the first result is visible on 2025-03-01"
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (
-            {"consignment_id": "other"},
-            r"7 outcomes, 7 of them final.*identifiers of outcomes and consignments match .*'other'",
-        ),
-        (
-            {"result": "pending"},
-            r"7 outcomes, 0 of them final.*provide final results \(clear, controlled_drug",
-        ),
-        (
-            {"known_at": pd.Timestamp("2025-03-01", tz="UTC")},
-            r"0 of these visible.*the first result is visible on 2025-03-01",
-        ),
+        ({"consignment_id": "other"}, UNKNOWN),
+        ({"result": "pending"}, UNFINISHED),
+        ({"known_at": pd.Timestamp("2025-03-01", tz="UTC")}, LATER),
     ],
 )
 def test_without_any_visible_result_the_error_says_why(change, told):
-    parcels, outcomes = world()
     with pytest.raises(BadInput, match=told):
-        build(parcels, outcomes.assign(**change))
+        build(WORLD[0], WORLD[1].assign(**change))

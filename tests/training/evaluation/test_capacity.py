@@ -1,8 +1,10 @@
-"""Claims about the inspection capacity."""
+"""Claims about scored traffic and the inspection capacity."""
 
 import numpy as np
+import pytest
 from support.training_judged import make_scored_period as traffic
 
+from consignments.errors import BadInput
 from training.config import EvaluationConfig
 from training.evaluation.metrics import evaluate
 from training.evaluation.traffic import (
@@ -42,3 +44,8 @@ def test_the_share_that_a_capacity_inspects_is_given_for_all_offices_and_each():
     )
     found = compute_capacity_shares(given, EvaluationConfig(capacity=2))
     assert found == {ALL_OFFICES: 4 / 6, "Incheon": 0.5, "Busan": 1.0}
+
+
+def test_scores_that_are_not_numbers_are_refused():
+    with pytest.raises(BadInput, match=r"row 1 of 2 .*got nan; expected .*; score"):
+        traffic([0.1, np.nan], [True, False])

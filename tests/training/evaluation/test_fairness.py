@@ -58,19 +58,9 @@ def test_a_hit_rate_that_may_be_anything_is_left_out():
 
 
 def test_small_groups_are_told_together():
-    traffic = world()
-    names = traffic.slices["departure"].copy()
+    names = world().slices["departure"].copy()
     names[:3], names[3:6] = "CC", "DD"
-    small = ScoredPeriod(
-        traffic.score,
-        traffic.day,
-        traffic.office,
-        traffic.labelled,
-        traffic.positive,
-        traffic.weight,
-        {"departure": names},
-    )
-    rows = rows_of(small)
+    rows = rows_of(replace(world(), slices={"departure": names}))
     assert set(rows) == {"all", "AA", "BB", "others"}
     assert rows["others"]["consignments"] == 6
 

@@ -151,33 +151,42 @@ def test_a_score_differs_clearly_from_its_reverse():
     assert estimate_difference(reverse, mine, "precision_at_5pct").value == pytest.approx(-1.0)
 
 
-def test_one_find_is_not_called_several():
-    counts = replace(make_evaluation(), counts=FindCounts(1, {"1pct": 0.0, "capacity": 1.0}, 1.0, 1.0))
-    said = describe_counts({"the model": counts}, "any_offence")
-    arrivals = "arrivals from 2024-06-01 until before 2024-09-14"
-    assert (
-        said
-        == f"Of 1 known offence among {arrivals}, the model ranks 1 within the capacity of 3 a day in each office (top 1 %: 0)."
+def counted(known, top, capacity):
+    return replace(
+        make_evaluation(), counts=FindCounts(known, {"1pct": top, "capacity": capacity}, known, 1.0)
     )
 
 
-def test_fewer_finds_within_capacity_than_in_the_top_1_pct_are_explained():
-    """11 within capacity and 18 in the top 1 % stood beside a capacity of 1.8 % of traffic, without a word why."""
-    said = describe_counts({"the model": make_evaluation()}, "nps")
-    assert said.endswith(
-        "(top 1 %: 20). Capacity is a list for each office and day, the top 1 % one list of all arrivals."
-    )
+ARRIVALS = "arrivals from 2024-06-01 until before 2024-09-14"
+WITHIN = "within the capacity of 3 a day in each office"
+TWO_LISTS = "Capacity is a list for each office and day, the top 1 % one list of all arrivals."
+PARTS = "Finds with equal scores share the last places."
 
 
-def test_parts_of_finds_are_explained_and_the_verb_agrees():
-    whole, parts = (
-        replace(make_evaluation(), counts=FindCounts(9, {"1pct": 3.0, "capacity": found}, 9.0, 0.2))
-        for found in (5.0, 4.5)
-    )
-    said = describe_counts({"the model": whole, "the fixed rules": parts}, "nps")
-    assert (
-        "the model ranks 5 within the capacity of 3 a day in each office, the fixed rules rank 4.5 (top 1 %: 3 and 3)"
-        in said
-    )
-    assert said.endswith("Finds with equal scores share the last places.")
-    assert "equal scores" not in describe_counts({"the model": whole}, "nps")
+@pytest.mark.parametrize(
+    ("sides", "target", "said"),
+    [
+        (
+            {"the model": counted(1, 0.0, 1.0)},
+            "any_offence",
+            f"Of 1 known offence among {ARRIVALS}, the model ranks 1 {WITHIN} (top 1 %: 0).",
+        ),
+        (
+            {"the model": make_evaluation()},
+            "nps",
+            f"Of 60 known NPS among {ARRIVALS}, the model ranks 10 {WITHIN} (top 1 %: 20). {TWO_LISTS}",
+        ),
+        (
+            {"the model": counted(9, 3.0, 5.0), "the fixed rules": counted(9, 3.0, 4.5)},
+            "nps",
+            f"Of 9 known NPS among {ARRIVALS}, the model ranks 5 {WITHIN}, the fixed rules rank 4.5 (top 1 %: 3 and 3). {PARTS}",
+        ),
+    ],
+    ids=[
+        "one find is not called several",
+        "fewer finds within capacity than in the top 1 % are explained",
+        "parts of finds are explained, and the verb agrees",
+    ],
+)
+def test_the_sentence_of_counts(sides, target, said):
+    assert describe_counts(sides, target) == said

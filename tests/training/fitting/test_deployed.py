@@ -23,13 +23,18 @@ from training.runs.train import train_model
 from training.simulation.operation import simulate
 from training.simulation.parameters import load_parameters
 
-CONFIG = parse_config(
-    {
-        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 12},
-        "evaluation": {"name_rows": 60, "origins": 3},
-    }
-)
+
+def configure(origins, **split):
+    return parse_config(
+        {
+            "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10} | split,
+            "model": {"trees": 12},
+            "evaluation": {"name_rows": 60, "origins": origins},
+        }
+    )
+
+
+CONFIG = configure(3)
 TARGET = "any_offence"
 
 
@@ -60,10 +65,9 @@ def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_wind
     data, _, fits = made
     test = data.evaluation.split.test
     assert len(fits) == 3
-    assert [(fit.data.split.test.begins, fit.data.split.test.ends) for fit in fits] == [
-        (test.begins - timedelta(days=14 * place), test.ends - timedelta(days=14 * place))
-        for place in range(3)
-    ]
+    for place, fit in enumerate(fits):
+        own, earlier = fit.data.split.test, timedelta(days=14 * place)
+        assert (own.begins, own.ends) == (test.begins - earlier, test.ends - earlier)
     assert (fits[0].tested == np.flatnonzero(data.evaluation.part == TEST)).all()
     assert all(fit.learnt_until == fit.data.split.test.begins for fit in fits)
     learnt = [fit.positives for fit in fits]
@@ -74,26 +78,10 @@ def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_wind
 def test_a_fit_of_an_earlier_date_is_the_one_that_would_have_been_deployed_then(world, made):
     """Nothing of later weeks has taken part: training on that day gives the same trees to the last byte."""
     fit = made[2][0]
-    then = train_model(
-        TrainingTask(
-            world[0],
-            fit.data.split.test.begins,
-            TARGET,
-            replace_origins(0),
-        )
-    )
+    config = configure(0, test_days=7, label_delay_days=7)
+    then = train_model(TrainingTask(world[0], fit.data.split.test.begins, TARGET, config))
     assert then.final.trees.text == fit.trees.text
     assert then.final.fitted.vocabularies == fit.fitted.vocabularies
-
-
-def replace_origins(count):
-    return parse_config(
-        {
-            "split": {"validation_days": 14, "test_days": 7, "label_delay_days": 7},
-            "model": {"trees": 12},
-            "evaluation": {"name_rows": 60, "origins": count},
-        }
-    )
 
 
 def test_fewer_dates_are_judged_where_earlier_ones_have_too_little_to_learn_from(world):
@@ -130,14 +118,13 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(made, de
 
 
 def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(world, made, deployed):
-    with_truth, without = deployed, evaluate(world, made, truth=False)
-    named = with_truth.recipe.flatten_metrics()
+    without, named = evaluate(world, made, truth=False), deployed.recipe.flatten_metrics()
     assert without.recipe.truth is None
     assert without.recipe.flatten_metrics() == {
         name: value for name, value in named.items() if not name.startswith("deployed/truth/")
     }
-    assert with_truth.recipe.truth.model.counts.known > with_truth.recipe.model.counts.known
-    assert (with_truth.origins, with_truth.ages) == (without.origins, without.ages)
+    assert deployed.recipe.truth.model.counts.known > deployed.recipe.model.counts.known
+    assert (deployed.origins, deployed.ages) == (without.origins, without.ages)
 
 
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):
@@ -161,15 +148,6 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     validation = score_validation(others[1], 1)
     again = calibrate_origins(others[2], CONFIG, validation)
     assert again[0].model.calibration == served[0].model.calibration
-
-
-def test_without_an_earlier_date_the_evaluation_fit_is_judged_and_the_run_says_so(world):
-    made = train_model(TrainingTask(world[0], None, TARGET, replace_origins(0)))
-    assert [row["windows"] for row in made.deployed.ages] == [1]
-    assert "evaluation fit" in made.deployed.sentences[0]
-    frame = made.deployed.stored.frame
-    assert len(frame) == len(made.test_scores)
-    assert frame["probability"].to_numpy() == pytest.approx(made.test_scores)
 
 
 def evaluate(world, made, truth=True):

@@ -21,6 +21,7 @@ from support.serving_examples import make_bundle
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
 from training.evaluation.difference import MEASURES, judge_difference, state_difference
+from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import PREDICTIVE_COLUMN
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport, Recommendation
@@ -45,115 +46,76 @@ def recommend(evidence: GateEvidence) -> Recommendation:
     return GateReport.from_evidence(evidence).recommendation
 
 
-CASES: dict[str, tuple[Candidate, dict[str, Any], dict[str, Any], tuple[str, str, str]]] = {
-    "clearly better": (
-        CHANGED,
-        {PRIMARY: CLEAR},
-        {},
-        ("promote", "better", "This version is better than version 1: "),
-    ),
-    "better, and worse in another": (
-        CHANGED,
-        {PRIMARY: CLEAR, "recall_at_capacity": estimate(-0.1, -0.15, -0.02)},
-        {},
-        ("refuse", "", "The gate does not hold (not worse than the champion)"),
-    ),
-    "a routine refit": (REFIT, {}, {}, ("promote", "routine refit", "on results that are 14 days newer")),
-    "a routine refit with four finds": (
-        REFIT,
-        {PRIMARY: FEW},
-        {},
-        ("promote", "routine refit", "Routine refit: "),
-    ),
+LOSS = estimate(-0.1, -0.15, -0.02)
+EVEN, NEAR = estimate(0.0, -0.04, 0.04), estimate(0.03, -0.06, 0.06)
+BELOW_FIVE_POINTS = estimate(-0.079, -0.175, 0.0266)
+HOLDS_NOT = "The gate does not hold (not worse than the champion)"
+UNKNOWN_SETTINGS = (
+    "the record of the champion names no configuration (promote 1 again with its training tables: then its training is repeated, "
+    "and the record names its configuration)"
+)
+WEEKS = "About 11 more finds would show a gain of five points: 4 arrive in a week, so compare again in about 3 weeks"
+EXCLUDED = "at least -15.9 points. A gain of five points is excluded. It is no routine refit: "
+CASES: dict[str, tuple[Candidate, Estimate | None, str, str, str]] = {
+    "clearly better": (CHANGED, CLEAR, "promote", "better", "This version is better than version 1: "),
+    "a routine refit": (REFIT, None, "promote", "routine refit", "on results that are 14 days newer"),
+    "a routine refit with four finds": (REFIT, FEW, "promote", "routine refit", "Routine refit: "),
     "a refit that drift asks for": (
-        REFIT._replace(drift="retrain"),
-        {},
-        {},
-        ("promote", "routine refit", "The latest drift run asks for it."),
+        *(REFIT._replace(drift="retrain"), None, "promote", "routine refit"),
+        "The latest drift run asks for it.",
     ),
     "a refit of a champion of unknown settings": (
-        REFIT._replace(same_recipe=None),
-        {},
-        {},
-        (
-            "refuse",
-            "",
-            "the record of the champion names no configuration (promote 1 again with its training tables: then its training is repeated, and the record names its configuration)",
-        ),
+        *(REFIT._replace(same_recipe=None), None, "refuse", "", UNKNOWN_SETTINGS),
     ),
     "a refit on data in doubt": (
-        REFIT._replace(drift="investigate data"),
-        {},
-        {},
-        ("refuse", "", "the latest drift run says to investigate the data first"),
+        *(REFIT._replace(drift="investigate data"), None, "refuse", ""),
+        "the latest drift run says to investigate the data first",
     ),
     "a refit on no newer results": (
-        REFIT._replace(newer_days=0),
-        {},
-        {},
-        ("refuse", "", "its results are not newer than those of the champion. Keep the champion."),
+        *(REFIT._replace(newer_days=0), None, "refuse", ""),
+        "its results are not newer than those of the champion. Keep the champion.",
     ),
     "too few finds": (
-        CHANGED,
-        {PRIMARY: FEW},
-        {},
-        ("refuse", "", "is not known: too few results, 4 known. About 160 more finds would show"),
+        *(CHANGED, FEW, "refuse", ""),
+        "is not known: too few results, 4 known. About 160 more finds would show",
     ),
-    "a refit that was not repeated": (
-        REFIT,
-        {},
-        {"refit": WITHOUT_TABLES},
-        ("wait", "", "Give the tables that it was trained on, to repeat the training"),
-    ),
-    "a refit that is worse": (
-        REFIT,
-        {PRIMARY: estimate(-0.1, -0.15, -0.02)},
-        {},
-        ("refuse", "", "The gate does not hold (not worse than the champion)"),
-    ),
-    "a hint that more results can confirm": (
-        CHANGED,
-        {PRIMARY: estimate(0.03, -0.06, 0.06)},
-        {},
-        (
-            "wait",
-            "",
-            "About 11 more finds would show a gain of five points: 4 arrive in a week, so compare again in about 3 weeks",
-        ),
-    ),
+    "a refit that is worse": (REFIT, LOSS, "refuse", "", HOLDS_NOT),
+    "a hint that more results can confirm": (CHANGED, NEAR, "wait", "", WEEKS),
     "a hint that no result in reach can confirm": (
-        CHANGED,
-        {PRIMARY: HINT},
-        {},
-        ("refuse", "", "4 arrive in a week, so this cannot be decided in reasonable time"),
+        *(CHANGED, HINT, "refuse", ""),
+        "4 arrive in a week, so this cannot be decided in reasonable time",
     ),
     "no difference, and enough results": (
-        CHANGED,
-        {PRIMARY: estimate(0.0, -0.04, 0.04)},
-        {},
-        ("refuse", "", "A gain of five points is excluded."),
+        *(CHANGED, EVEN, "refuse", "", "A gain of five points is excluded."),
     ),
-    "an interval that ends below five points": (
-        CHANGED,
-        {PRIMARY: estimate(-0.079, -0.175, 0.0266)},
-        {},
-        ("refuse", "", "at least -15.9 points. A gain of five points is excluded. It is no routine refit: "),
-    ),
-    "figures of nobody": (
-        CHANGED,
-        {PRIMARY: CLEAR},
-        {"verified": RuleResult(None, "the run is not signed")},
-        ("wait", "", "No approver or evaluator signed the figures."),
-    ),
+    "an interval that ends below five points": (CHANGED, BELOW_FIVE_POINTS, "refuse", "", EXCLUDED),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_each_case_gets_its_answer_in_one_sentence(bundle: Bundle, case: str) -> None:
-    candidate, gains, changes, (action, way, words) = CASES[case]
-    found = recommend(make_challenger(bundle, make_pair(**gains), candidate, **changes))
+@pytest.mark.parametrize(("candidate", "gain", "action", "way", "words"), CASES.values(), ids=CASES)
+def test_each_case_gets_its_answer_in_one_sentence(
+    bundle: Bundle, candidate: Candidate, gain: Estimate | None, action: str, way: str, words: str
+) -> None:
+    gains = {} if gain is None else {PRIMARY: gain}
+    found = recommend(make_challenger(bundle, make_pair(**gains), candidate))
     assert (found.action, found.way) == (action, way), found.sentence
     assert words in found.sentence
+
+
+def test_a_gain_does_not_outweigh_a_loss_figures_of_nobody_or_a_training_that_was_not_repeated(
+    bundle: Bundle,
+) -> None:
+    lost = make_pair(**{PRIMARY: CLEAR, "recall_at_capacity": LOSS})
+    unsigned = {"verified": RuleResult(None, "the run is not signed")}
+    better = make_pair(**{PRIMARY: CLEAR})
+    for pair, candidate, changes, action, words in (
+        (lost, CHANGED, {}, "refuse", HOLDS_NOT),
+        (better, CHANGED, unsigned, "wait", "No approver or evaluator signed the figures."),
+        (make_pair(), REFIT, {"refit": WITHOUT_TABLES}, "wait", "Give the tables that it was trained on"),
+    ):
+        found = recommend(make_challenger(bundle, pair, candidate, **changes))
+        assert (found.action, found.way) == (action, ""), found.sentence
+        assert words in found.sentence
 
 
 def test_the_advice_never_names_results_that_cannot_arrive(bundle: Bundle) -> None:
@@ -194,7 +156,7 @@ def test_a_former_champion_goes_back(bundle: Bundle) -> None:
 
 
 def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
-    even = {PRIMARY: estimate(0.0, -0.04, 0.04)}
+    even = {PRIMARY: EVEN}
     counted, difference, scores, calibration, rules = recommend(
         make_challenger(bundle, make_pair(**even), REFIT)
     ).facts

@@ -70,74 +70,60 @@ def test_a_good_first_version_and_a_good_refit_pass(bundle: Bundle) -> None:
     assert find_broken(make_challenger(bundle, make_pair(), REFIT)) == {}
 
 
-RATIO = {"is_share": False}
-CASES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "no better than chance": (
-        {"figures": measure(roc_auc=estimate(0.6, 0.5, 0.7))},
-        "better than chance",
+def calibrate(value: float, low: float, high: float) -> Any:
+    return measure(calibration_ratio=estimate(value, low, high, is_share=False))
+
+
+WORSE_THAN_RULES = make_figures(against_rules=make_pair(recall_at_capacity=estimate(-0.1, -0.2, -0.01)))
+COLLAPSED = SLICE | {"value": "air", "roc_auc": 0.5, "roc_auc_high": 0.55}
+CASES: dict[str, tuple[str, Any, str]] = {
+    "better than chance": (
+        *("figures", measure(roc_auc=estimate(0.6, 0.5, 0.7))),
         "area under the ROC curve 0.6 (0.5 to 0.7)",
     ),
-    "worse than the rules": (
-        {"figures": make_figures(against_rules=make_pair(recall_at_capacity=estimate(-0.1, -0.2, -0.01)))},
-        "not worse than the rules",
-        "recall at capacity -10 points (-20 to -1)",
-    ),
-    "scores too high by their whole interval": (
-        {"figures": measure(calibration_ratio=estimate(5.0, 3.1, 9.0, **RATIO))},
-        "calibrated",
+    "not worse than the rules": ("figures", WORSE_THAN_RULES, "recall at capacity -10 points (-20 to -1)"),
+    "calibrated": (
+        *("figures", calibrate(5.0, 3.1, 9.0)),
         "predicted positives are 5 times the observed ones (3.1 to 9)",
     ),
-    "scores too low by their whole interval": (
-        {"figures": measure(calibration_ratio=estimate(0.2, 0.1, 0.3, **RATIO))},
-        "calibrated",
-        "0.2 times",
-    ),
-    "a slice that collapsed": (
-        {"figures": measure(slices=[SLICE | {"value": "air", "roc_auc": 0.5, "roc_auc_high": 0.55}])},
-        "no slice collapsed",
+    "no slice collapsed": (
+        *("figures", measure(slices=[COLLAPSED])),
         "channel air: area 0.5, upper end 0.55, 20 positives",
     ),
-    "names that move scores": (
-        {"figures": make_figures(name_swap=0.011)},
-        "names have no effect",
-        "at most 0.011 log-odds",
-    ),
-    "another training": (
-        {"refit": RuleResult(False, "bundle/trees.txt differs")},
-        REFIT_RULE,
-        "bundle/trees.txt differs",
-    ),
-    "figures of nobody": (
-        {"verified": RuleResult(None, "the run is not signed")},
-        VERIFIED_RULE,
-        "the run is not signed",
-    ),
+    "names have no effect": ("figures", make_figures(name_swap=0.011), "at most 0.011 log-odds"),
+    REFIT_RULE: ("refit", RuleResult(False, "bundle/trees.txt differs"), "bundle/trees.txt differs"),
+    VERIFIED_RULE: ("verified", RuleResult(None, "the run is not signed"), "the run is not signed"),
 }
+"""Rule, the evidence against it, and what the rule finds."""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_each_fault_is_refused_by_its_rule_alone(bundle: Bundle, case: str) -> None:
-    changes, rule, words = CASES[case]
-    broken = find_broken(make_evidence(bundle, **changes))
+@pytest.mark.parametrize("rule", CASES)
+def test_each_fault_is_refused_by_its_rule_alone(bundle: Bundle, rule: str) -> None:
+    name, evidence, words = CASES[rule]
+    broken = find_broken(make_evidence(bundle, **{name: evidence}))
     assert list(broken) == [rule]
     assert words in broken[rule]
 
 
 @pytest.mark.parametrize(
-    "ratio", [(0.319, 0.146, 0.842), (3.96, 0.9, 9.0), (0.05, 0.01, 0.4), (3.0, 2.0, 4.0)]
+    ("ratio", "rules"),
+    [
+        ((0.2, 0.1, 0.3), ["calibrated"]),
+        *(
+            (each, [])
+            for each in ((0.319, 0.146, 0.842), (3.96, 0.9, 9.0), (0.05, 0.01, 0.4), (3.0, 2.0, 4.0))
+        ),
+    ],
 )
 def test_a_calibration_whose_interval_reaches_into_the_limits_holds(
-    bundle: Bundle, ratio: tuple[float, float, float]
+    bundle: Bundle, ratio: tuple[float, float, float], rules: list[str]
 ) -> None:
-    evidence = make_evidence(bundle, figures=measure(calibration_ratio=estimate(*ratio, **RATIO)))
-    assert find_broken(evidence) == {}
+    assert [*find_broken(make_evidence(bundle, figures=calibrate(*ratio)))] == rules
 
 
 def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:
     """Two ratios that contradict each other, .319 and 3.96, once stood in one report."""
-    report = GateReport.from_evidence(
-        make_evidence(bundle, figures=measure(calibration_ratio=estimate(0.319, 0.146, 0.842, **RATIO)))
-    )
+    report = GateReport.from_evidence(make_evidence(bundle, figures=calibrate(0.319, 0.146, 0.842)))
     (row,) = [row for row in report.to_rows() if "times the observed" in row["found"]]
     (fact,) = [each for each in report.recommendation.facts if "times the observed" in each]
     assert row["found"] in fact

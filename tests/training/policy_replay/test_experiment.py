@@ -91,23 +91,13 @@ def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
 
 def test_the_command_replays_the_policies_that_were_asked_for(tmp_path):
     (tmp_path / "loop.toml").write_text(CONFIG)
-    world = ["--world", "operation", "--days", "52", "--per-day", "40", "--capacity", "4", *LOOP]
-    words = [
-        *world,
-        "--policy",
-        "officer",
-        "--policy",
-        "greedy",
-        "--config",
-        "loop.toml",
-        "--out",
-        "out",
-        "--json",
-    ]
+    world = ["--world", "operation", "--days", "24", "--per-day", "40", "--capacity", "4"]
+    chosen = ["--warm-up-days", "14", "--target", "any_offence", "--policy", "officer", "--policy", "rules"]
+    words = [*world, *chosen, "--config", "loop.toml", "--out", "out", "--json"]
     with contextlib.chdir(tmp_path):
         done = CliRunner(env={"MLFLOW_TRACKING_URI": create_store(tmp_path)}).invoke(main, ["replay", *words])
     assert done.exit_code == 0, done.output[-3000:]
-    assert set(json.loads(done.stdout.splitlines()[-1])["found"]) == {"officer", "greedy"}
+    assert set(json.loads(done.stdout.splitlines()[-1])["found"]) == {"officer", "rules"}
     openings = pd.read_parquet(tmp_path / "out" / "replays" / "officer-seed-1" / "openings.parquet")
     assert not openings.loc[openings["within_capacity"], "selected_by"].eq("intelligence").any()
     assert (tmp_path / "out" / "replay.html").exists()

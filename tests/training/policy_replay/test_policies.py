@@ -64,39 +64,58 @@ FREE = sorted(set(POLICIES) - {"officer", "oracle"})
 
 
 @pytest.mark.parametrize("name", FREE)
-def test_a_policy_fills_the_capacity_of_each_office(name):
+def test_a_policy_fills_the_capacity_of_each_office_or_opens_all_there_are(name):
     picks = POLICIES[name].choose(offer())
     check_choices(picks, offer(), name)
     assert Counter(OFFICES[pick.row] for pick in picks) == {"A": 4, "B": 4}
-
-
-@pytest.mark.parametrize("name", FREE)
-def test_where_fewer_arrived_than_can_be_opened_all_are_opened(name):
-    picks = POLICIES[name].choose(offer(capacity=100))
-    assert rows(picks) == set(range(ROWS))
-
-
-def test_random_gives_all_the_same_chance_and_says_so():
-    picks = POLICIES["random"].choose(offer())
-    assert {(pick.selected_by, pick.probability) for pick in picks} == {("random", 4 / 20)}
+    assert rows(POLICIES[name].choose(offer(capacity=100))) == set(range(ROWS))
 
 
 @pytest.mark.parametrize("name", ["rules", "greedy", "explore", "uncertain", "novel"])
 def test_whose_picture_looked_wrong_is_opened_first(name):
-    suspect = np.isin(np.arange(ROWS), [30, 31, 35])
-    picks = POLICIES[name].choose(offer(suspect=suspect))
+    picks = POLICIES[name].choose(offer(suspect=np.isin(np.arange(ROWS), [30, 31, 35])))
     assert {30, 31, 35} <= rows(picks)
     check_choices(picks, offer(), name)
 
 
-def test_more_suspects_than_places_are_taken_by_their_scores():
-    picks = POLICIES["greedy"].choose(offer(suspect=np.arange(ROWS) >= 20))
-    assert rows(picks) == set(range(20, 28))
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("greedy", {}, {*range(8)}),
+        ("greedy", {"suspect": np.arange(ROWS) >= 20}, {*range(20, 28)}),
+        ("uncertain", {}, {*range(6), 38, 39}),
+        ("novel", {}, {*range(6), 38, 39}),
+        ("novel", {"explore": 0.01}, {*range(6), 38, 39}),
+    ],
+    ids=[
+        "greedy takes the highest scores",
+        "more suspects than places are taken by their scores",
+        "uncertain spends its share where the trees disagree",
+        "novel spends it on what was inspected least",
+        "a share too small for a whole place is one place",
+    ],
+)
+def test_what_a_policy_takes(name, given, expected):
+    assert rows(POLICIES[name].choose(offer(**given))) == expected
+
+
+def test_who_chooses_by_lot_says_the_probability_of_the_lot():
+    for name, certain, chances in (
+        ("random", set(), {4 / 20}),
+        ("greedy", {*range(8)}, set()),
+        ("explore", {*range(6)}, {1 / 17}),
+    ):
+        picks = POLICIES[name].choose(offer())
+        assert {pick.row for pick in picks if pick.probability == 1.0} == certain
+        assert {pick.probability for pick in picks if pick.selected_by == "random"} == chances
+
+
+def test_rules_take_what_scores_points():
+    assert 7 in rows(POLICIES["rules"].choose(offer()))
 
 
 def test_a_part_of_an_offer_is_a_copy_for_reading():
-    whole = offer()
-    part = whole.select_rows(np.array([3, 5]))
+    part = offer().select_rows(np.array([3, 5]))
     assert part.consignment_ids == ("C3", "C5")
     assert part.scores.tolist() == SCORES[[3, 5]].tolist()
     for values in (part.X, part.scores, part.suspect):
@@ -104,47 +123,12 @@ def test_a_part_of_an_offer_is_a_copy_for_reading():
             values[0] = 1
 
 
-def test_rules_take_what_scores_points():
-    assert 7 in rows(POLICIES["rules"].choose(offer()))
-
-
-def test_greedy_takes_the_highest_scores_for_sure():
-    picks = POLICIES["greedy"].choose(offer())
-    assert rows(picks) == set(range(8))
-    assert {pick.probability for pick in picks} == {1.0}
-
-
-def test_explore_spends_its_share_by_lot_with_the_probability_of_the_lot():
-    picks = POLICIES["explore"].choose(offer())
-    drawn = [pick for pick in picks if pick.selected_by == "random"]
-    assert len(drawn) == 2
-    assert {pick.probability for pick in drawn} == {1 / 17}
-    assert rows(picks) >= set(range(6))
-
-
-def test_uncertain_spends_it_where_the_trees_disagree():
-    assert rows(POLICIES["uncertain"].choose(offer())) == {*range(6), 38, 39}
-
-
-def test_novel_spends_it_on_what_was_inspected_least():
-    assert rows(POLICIES["novel"].choose(offer())) == {*range(6), 38, 39}
-
-
 def test_the_oracle_takes_nps_before_drugs_before_other_offences():
-    truth = ["clear"] * ROWS
-    truth[30], truth[32], truth[34], truth[36], truth[38] = (
-        "other_offence",
-        "nps",
-        *["controlled_drug"] * 2,
-        "nps",
-    )
+    known = {30: "other_offence", 32: "nps", 34: "controlled_drug", 36: "controlled_drug", 38: "nps"}
+    truth = [known.get(row, "clear") for row in range(ROWS)]
     picks = POLICIES["oracle"].choose(offer(), truth)
     assert {row for row in rows(picks) if OFFICES[row] == "A"} == {32, 34, 36, 38}
     assert sorted(RESULT_PRIORITY, key=RESULT_PRIORITY.get) == ["other_offence", "controlled_drug", "nps"]
-
-
-def test_a_share_too_small_for_a_whole_place_is_one_place():
-    assert rows(POLICIES["novel"].choose(offer(explore=0.01))) == {*range(6), 38, 39}
 
 
 @pytest.mark.parametrize(

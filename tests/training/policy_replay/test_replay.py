@@ -3,8 +3,10 @@
 import gc
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,22 +54,30 @@ def reachable(start):
     return list(seen.values())
 
 
+class Lived(NamedTuple):
+    """The tables of a replay, what its policy was offered and took, and when and with what of the future it was trained."""
+
+    openings: pd.DataFrame
+    asked: list[tuple[Any, list[InspectionChoice]]]
+    moments: list[datetime]
+    future: list[str]
+
+
 @pytest.fixture(scope="module")
 def greedy():
-    """The tables of the greedy policy, what it was offered, and when and with what of the future it was trained."""
-    offers, moments, future = [], [], []
+    lived = Lived(pd.DataFrame(), [], [], [])
 
     def watch(offer):
-        offers.append(offer)
-        return POLICIES["greedy"].choose(offer)
+        lived.asked.append((offer, POLICIES["greedy"].choose(offer)))
+        return lived.asked[-1][1]
 
     def peek(known, config, target):
-        moments.append(known.as_of)
-        future.extend(find_future(known))
+        lived.moments.append(known.as_of)
+        lived.future.extend(find_future(known))
         return train_model(known, config, target)
 
-    tables = replay(Policy("greedy", "", "model", watch), trainer=peek).run()
-    return (*tables, offers, moments, future)
+    openings, _ = replay(Policy("greedy", "", "model", watch), trainer=peek).run()
+    return lived._replace(openings=openings)
 
 
 def find_future(known):
@@ -85,36 +95,39 @@ def find_future(known):
 
 
 def test_a_trainer_gets_nothing_of_the_future_and_no_truth(greedy):
-    *_, moments, future = greedy
-    assert len(moments) == 2
-    assert future == []
+    assert len(greedy.moments) == 2
+    assert greedy.future == []
 
 
 def test_an_offer_leads_to_no_truth_and_to_no_outcome(greedy):
-    found = reachable(greedy[2][-1])
+    found = reachable(greedy.asked[-1][0])
     assert any(isinstance(one, np.ndarray) for one in found)
     hidden = (Outcome, TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay, pd.DataFrame)
     assert [type(one).__name__ for one in found if isinstance(one, hidden)] == []
 
 
-def test_a_policy_that_asks_for_the_truth_fails(tmp_path):
-    def ask(offer, truth):
-        return [InspectionChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
+def choose_nps(truth):
+    return [InspectionChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
 
-    def look(offer):
-        return [InspectionChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(offer.truth) == "nps")]
 
-    with pytest.raises(TypeError, match="truth"):
-        replay(Policy("ask", "", "features", ask), maker=TWO_WEEKS, settings=SHORT).run()
-    with pytest.raises(AttributeError, match="truth"):
-        replay(Policy("look", "", "features", look), maker=TWO_WEEKS, settings=SHORT).run()
+@pytest.mark.parametrize(
+    ("choose", "error"),
+    [
+        (lambda offer, truth: choose_nps(truth), TypeError),
+        (lambda offer: choose_nps(offer.truth), AttributeError),
+    ],
+    ids=["by its argument", "in the offer"],
+)
+def test_a_policy_that_asks_for_the_truth_fails(choose, error):
+    with pytest.raises(error, match="truth"):
+        replay(Policy("ask", "", "features", choose), maker=TWO_WEEKS, settings=SHORT).run()
 
 
 def test_an_offer_cannot_be_changed(greedy):
-    with pytest.raises(ValueError, match="read-only"):
-        greedy[2][0].X[0, 0] = 1
-    with pytest.raises(ValueError, match="read-only"):
-        greedy[2][0].scores[0] = 1
+    offer, _ = greedy.asked[0]
+    for values in (offer.X, offer.scores):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 1
 
 
 class Altered(SimulatedEnvironment):
@@ -132,12 +145,11 @@ class Altered(SimulatedEnvironment):
         ]
 
 
-def test_neither_the_truth_nor_what_becomes_known_later_changes_a_choice():
+def test_neither_the_truth_nor_what_becomes_known_later_changes_a_choice(greedy):
     create = MAKER.create
     altered = replace(MAKER, create=partial(Altered, *create.args, **create.keywords))
+    one, (other, _) = greedy.openings, replay("greedy", maker=altered).run()
     columns = ["day", "consignment_id", "selected_by", "selection_probability", "score"]
-    settings = msgspec.structs.replace(SETTINGS, warm_up_days=36)
-    one, other = (replay("explore", maker=maker, settings=settings).run()[0] for maker in (MAKER, altered))
     before = one["day"] <= MAKER.first_day + MAKER.days - 3
     pd.testing.assert_frame_equal(
         one.loc[before, columns], other.loc[other["day"].isin(one["day"][before]), columns]
@@ -146,7 +158,7 @@ def test_neither_the_truth_nor_what_becomes_known_later_changes_a_choice():
 
 
 def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(greedy):
-    openings = greedy[0]
+    openings = greedy.openings
     own = openings[openings["within_capacity"] & ~openings["warm_up"]]
     cells = own.groupby(["day", "office"]).size().reset_index(name="opened")
     doubled = cells["day"] >= OPERATION_DAY
@@ -155,20 +167,35 @@ def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(gree
     assert cells["opened"].max() <= 8
 
 
-def test_all_policies_have_the_same_past(tmp_path, greedy):
+@pytest.fixture(scope="module")
+def others():
+    """The tables of the operation as it was, and of a policy that knows the truth."""
+    return {name: replay(name).run() for name in ("officer", "oracle")}
+
+
+def test_all_policies_have_the_same_past(greedy, others):
     columns = ["consignment_id", "selected_by", "result"]
-    random, _ = replay("random").run()
-    for one, other in [(random, greedy[0])]:
-        past, same = (frame.loc[frame["warm_up"], columns].reset_index(drop=True) for frame in (one, other))
-        pd.testing.assert_frame_equal(past, same)
+    past, *same = (
+        openings.loc[openings["warm_up"], columns].reset_index(drop=True)
+        for openings in (greedy.openings, *(openings for openings, _ in others.values()))
+    )
+    for each in same:
+        pd.testing.assert_frame_equal(each, past)
 
 
-def test_the_operation_as_it_was_keeps_to_the_capacity():
-    openings, _ = replay("officer").run()
+def test_the_operation_as_it_was_keeps_to_the_capacity(others):
+    openings, _ = others["officer"]
     own = openings[openings["within_capacity"] & (openings["day"] < OPERATION_DAY)]
     assert set(own["selected_by"]) <= {"random", "rule", "model", "officer"}
-    assert Counter(own.groupby(["day", "office"]).size()).most_common(1)[0][0] == 4
-    assert own.groupby(["day", "office"]).size().max() == 4
+    opened = own.groupby(["day", "office"]).size()
+    assert Counter(opened).most_common(1)[0][0] == opened.max() == 4
+
+
+def test_the_oracle_finds_most(greedy, others):
+    oracle, positives = others["oracle"]
+    mine, best = (each.loc[~each["warm_up"], "found"].sum() for each in (greedy.openings, oracle))
+    assert best > mine
+    assert positives["found"].sum() == oracle["found"].sum()
 
 
 def test_what_an_inspection_finds_depends_on_the_consignment_alone():
@@ -184,54 +211,32 @@ def test_what_an_inspection_finds_depends_on_the_consignment_alone():
     assert third.items() <= every.items()
 
 
-def test_the_oracle_finds_most(tmp_path, greedy):
-    oracle, positives = replay("oracle").run()
-    assert oracle.loc[~oracle["warm_up"], "found"].sum() > greedy[0].loc[~greedy[0]["warm_up"], "found"].sum()
-    assert positives["found"].sum() == oracle["found"].sum()
-
-
-def test_a_folder_of_another_replay_is_refused(tmp_path):
-    run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], SHORT, CONFIG), tmp_path)
-    other = msgspec.structs.replace(SHORT, capacity=3)
-    with pytest.raises(BadInput, match="another replay"):
-        run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], other, CONFIG), tmp_path)
+def compete(folder, *, settings=SHORT, seeds=(1,), **options):
+    return run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], seeds, settings, CONFIG), folder, **options)
 
 
 def test_the_same_seed_gives_the_same_bytes_on_any_number_of_jobs(tmp_path):
     def files(jobs):
         folder = tmp_path / str(jobs)
-        run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1, 2], SHORT, CONFIG), folder, jobs=jobs)
-        return {
-            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-        }
+        compete(folder, seeds=[1, 2], jobs=jobs)
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     assert files(1) == files(2)
 
 
-def test_a_finished_contest_is_read_and_not_lived_again(tmp_path, monkeypatch):
+def test_a_finished_contest_is_read_and_not_lived_again_nor_taken_for_another(tmp_path, monkeypatch):
     told = []
-
-    def tell(what, done, total):
-        told.append((done, total))
-
-    plan = ExperimentPlan(TWO_WEEKS, ["random"], [1], SHORT, CONFIG)
-    first = run_experiment(plan, tmp_path, progress=tell)
+    first = compete(tmp_path, progress=lambda _, done, total: told.append((done, total)))
     monkeypatch.setattr(PolicyReplay, "run", None)
-    again = run_experiment(plan, tmp_path)
-    pd.testing.assert_frame_equal(first.openings, again.openings)
+    pd.testing.assert_frame_equal(first.openings, compete(tmp_path).openings)
     assert told == [(1, 1)]
+    with pytest.raises(BadInput, match="another replay"):
+        compete(tmp_path, settings=msgspec.structs.replace(SHORT, capacity=3))
 
 
-def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_first(tmp_path):
-    share, asked, wrong = load_parameters().inspection.xray_share, [], 0
-
-    def watch(offer):
-        asked.append((offer, POLICIES["rules"].choose(offer)))
-        return asked[-1][1]
-
-    replay(Policy("rules", "", "features", watch)).run()
-    by_day = {}
-    for offer, picks in asked:
+def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_first(greedy):
+    share, by_day, wrong = load_parameters().inspection.xray_share, {}, 0
+    for offer, picks in greedy.asked:
         by_day.setdefault(offer.day, []).append((offer, picks))
     for *screenings, (offer, picks) in by_day.values():
         screened = set()
@@ -265,10 +270,9 @@ def test_who_chooses_by_lot_or_by_the_truth_has_no_pictures():
 
 def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
     with pytest.raises(BadInput, match="ends within the warm-up"):
-        run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], SETTINGS, CONFIG), tmp_path)
+        compete(tmp_path, settings=SETTINGS)
 
 
 def test_two_runs_do_not_replay_in_one_folder(tmp_path):
-    plan = ExperimentPlan(TWO_WEEKS, ["random"], [1], SHORT, CONFIG)
     with lock_folder(tmp_path, "replay"), pytest.raises(BadInput, match="another run is writing this replay"):
-        run_experiment(plan, tmp_path)
+        compete(tmp_path)

@@ -44,30 +44,26 @@ from training.runs.registered_run import RegisteredRun, build_example_consignmen
 from training.runs.task import TrainingTask
 from training.runs.train import PROCESSOR_TAG, TrainingResult, describe_processor, train_model
 
+OTHER_TABLES = f"{REFIT_RULE}: the tables are not those it was trained on: hash "
+NO_TABLES = {"held": None, "found": WITHOUT_TABLES.found}
+
 
 @dataclass(frozen=True)
 class Store:
     """A store whose version 1 is what its training run made, and a folder for fits that are not."""
 
-    shared: SharedRun
+    registry: Registry
+    run: RegisteredRun
+    tables: Tables
+    version: ModelVersion
+    models: Path
     folder: Path
 
-    @property
-    def registry(self) -> Registry:
-        return self.shared.registry
-
-    @property
-    def run(self) -> RegisteredRun:
-        return self.shared.run
-
-    @property
-    def tables(self) -> Tables:
-        return self.shared.tables
-
-    @property
-    def version(self) -> ModelVersion:
-        """The honest version."""
-        return self.shared.version
+    @classmethod
+    def copy(cls, shared: SharedRun, folder: Path) -> "Store":
+        own = shared.copy_store(folder)
+        models = shared.folder.parents[1] / "models"
+        return cls(own.registry, own.run, own.tables, own.version, models, folder)
 
     def register(self, name: str, trained: TrainingResult) -> ModelVersion:
         """Register fits under the run of the honest version, in their place."""
@@ -84,56 +80,66 @@ class Store:
         """Train as of the same date, in another way."""
         return train_model(TrainingTask(tables, self.run.trained.as_of, TARGET, config))
 
+    def review(self, **options: Any) -> Any:
+        return review_version(self.registry, self.version, EvidenceOptions(**options))
+
     def refuse(self, version: ModelVersion, tables: Tables) -> str:
         """Say why a version is refused although its promotion is forced."""
         with pytest.raises(PromotionRefused, match="never promoted, even with --force") as refused:
             promote(self.registry, version, APPROVAL, EvidenceOptions(refit=RefitOptions(tables)), force=True)
         return str(refused.value)
 
-    def list_state(self) -> tuple[list[object], dict[str, str]]:
-        """List the promotion records and the aliases."""
-        name = self.version.name
-        return [*[each.record for each in self.registry.list_signed_records(name)]], dict(
-            self.registry.client.get_registered_model(name).aliases
-        )
-
 
 @pytest.fixture(scope="module")
 def store(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("refit")
-    return Store(shared_run.copy_store(folder), folder)
+    return Store.copy(shared_run, tmp_path_factory.mktemp("refit"))
 
 
 @pytest.fixture
-def kept_training(repeated: TrainingResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the training run gives on its tables, without training once more."""
-    monkeypatch.setattr(refit, "train_model", lambda *_, **__: repeated)
+def kept_training(
+    shared_run: SharedRun, repeated: TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> list[TrainingTask]:
+    """What a training of the same task gives, without training it once more; gives the tasks that were asked for."""
+    tasks = []
+
+    def train(task: TrainingTask, *_: object) -> TrainingResult:
+        assert (task.as_of, task.target, task.config) == (shared_run.as_of, TARGET, CONFIG)
+        assert task.truth is None
+        tasks.append(task)
+        return repeated
+
+    monkeypatch.setattr(refit, "train_model", train)
+    return tasks
 
 
 def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
-    before = store.list_state()
-    rules = review_version(store.registry, store.version).rules
+    def list_state() -> tuple[object, ...]:
+        model = store.registry.client.get_registered_model(store.version.name)
+        return model.tags, model.aliases
+
+    before = list_state()
+    rules = store.review().rules
     assert {CHECKSUM_RULE, REFIT_RULE, *BUNDLE_RULES, *RUN_RULES} <= set(rules)
-    assert rules[REFIT_RULE].held is None
-    assert rules[REFIT_RULE].found == WITHOUT_TABLES.found
-    assert store.list_state() == before
+    assert (rules[REFIT_RULE].held, rules[REFIT_RULE].found) == (None, NO_TABLES["found"])
+    assert list_state() == before
 
 
-def test_its_own_tables_give_fits_and_figures_again_whatever_the_store_says(store: Store) -> None:
+def test_its_own_tables_give_fits_and_figures_again_whatever_the_store_says(
+    store: Store, kept_training: list[TrainingTask]
+) -> None:
     """Also without the truth. Metrics written by hand change nothing."""
-    run_id, options = store.version.run_id, EvidenceOptions(refit=RefitOptions(store.tables))
-    store.registry.client.log_metric(run_id, "deployed/roc_auc", 0.999)
-    store.registry.client.log_metric(run_id, "deployed/roc_auc_low", 0.998)
-    found = review_version(store.registry, store.version, options)
+    for name, value in (("deployed/roc_auc", 0.999), ("deployed/roc_auc_low", 0.998)):
+        store.registry.client.log_metric(store.version.run_id, name, value)
+    found, stored = store.review(refit=RefitOptions(store.tables)), store.review()
+    assert len(kept_training) == 1
     assert found.rules[REFIT_RULE].held is True, found.rules[REFIT_RULE].found
     assert found.rules[VERIFIED_RULE].found == "computed again from the tables of the training run"
-    stored = review_version(store.registry, store.version)
     assert stored.rules[VERIFIED_RULE].held is None
     same = [name for name in found.rules if name not in (REFIT_RULE, VERIFIED_RULE)]
     assert [found.rules[name] for name in same] == [stored.rules[name] for name in same]
-    assert found.recommendation.facts[:3] == stored.recommendation.facts[:3]
     trained = store.run.gate.recommendation.facts
-    assert found.recommendation.facts[:3] == trained[:3], "training, gate and review say the same"
+    for each in (found, stored):
+        assert each.recommendation.facts[:3] == trained[:3], "training, gate and review say the same"
 
 
 def test_tables_of_files_serve_the_training_and_the_comparison(
@@ -150,19 +156,16 @@ def test_tables_of_files_serve_the_training_and_the_comparison(
     monkeypatch.setattr(evidence, "refit_version", read_twice)
     source = stream_table(tmp_path / "consignments.parquet", Consignment)
     inputs = FeatureInputs(source, (), store.tables.outcomes, store.tables.alerts)
-    found = review_version(store.registry, store.version, EvidenceOptions(refit=RefitOptions(inputs)))
-    rows = len(store.tables.consignments)
-    assert found.rules[REFIT_RULE].found == f"read [{rows}, {rows}] rows of version {store.version.number}"
+    found, rows = store.review(refit=RefitOptions(inputs)).rules[REFIT_RULE], len(store.tables.consignments)
+    assert found.found == f"read [{rows}, {rows}] rows of version {store.version.number}"
 
 
 def test_a_difference_on_another_kind_of_processor_names_both(store: Store) -> None:
-    assert store.registry.get_run_tags(store.version.run_id)[PROCESSOR_TAG] == describe_processor()
-    installed = version("npsrisk")
-    assert "processor" not in refit.describe_difference(["bundle/trees.txt"], installed, describe_processor())
+    here, installed = describe_processor(), version("npsrisk")
+    assert store.registry.get_run_tags(store.version.run_id)[PROCESSOR_TAG] == here
+    assert "processor" not in refit.describe_difference(["bundle/trees.txt"], installed, here)
     told = refit.describe_difference(["bundle/trees.txt"], installed, "another")
-    assert told.endswith(
-        f"; trained on another, repeated on {describe_processor()}: repeat it on the same kind of processor"
-    )
+    assert told.endswith(f"; trained on another, repeated on {here}: repeat it on the same kind of processor")
 
 
 @pytest.mark.usefixtures("kept_training")
@@ -186,53 +189,39 @@ def test_a_final_fit_made_in_another_way_is_refused_also_with_force(store: Store
         final = store.train(AT_ONE_DATE, replace(store.tables, outcomes=fewer)).final
     else:
         final = replace(trained.final, model=trained.evaluated.model, fitted=trained.evaluated.fitted)
-    forged = store.register(forgery, replace(trained, final=final))
-    told = store.refuse(forged, store.tables)
+    told = store.refuse(store.register(forgery, replace(trained, final=final)), store.tables)
     assert f"{REFIT_RULE}: bundle/" in told
     assert "evaluation/" not in told
 
 
 def test_other_tables_are_refused_before_anything_is_trained(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, kept_training: list[TrainingTask]
 ) -> None:
-    monkeypatch.delattr(refit, "train_model")
     told = store.refuse(store.version, replace(store.tables, alerts=None))
-    assert f"{REFIT_RULE}: the tables are not those it was trained on: hash " in told
+    assert OTHER_TABLES in told
     assert f"expected {store.run.trained.data_sha256[:12]}; provide the original tables" in told
     assert "Give the tables that it was trained on, or train again" in told
+    assert kept_training == []
 
 
 def test_an_altered_bundle_is_refused_also_with_force(store: Store) -> None:
     version = store.register("altered", store.run.trained)
-    bundles = (store.shared.folder.parents[1] / "models").glob("*/artifacts/data/bundle")
+    bundles = store.models.glob("*/artifacts/data/bundle")
     trees = max(bundles, key=lambda folder: folder.stat().st_mtime_ns) / "trees.txt"
     trees.write_text(trees.read_text().replace("leaf_value=", "leaf_value=9", 1))
     told = store.refuse(version, store.tables)
     assert f"{CHECKSUM_RULE}: trees.txt: the file was altered" in told
 
 
-def test_a_removed_tag_does_not_switch_the_rule_off(store: Store) -> None:
+def test_a_version_that_lost_a_fit_or_its_settings_is_refused_also_with_force(store: Store) -> None:
     version = store.register("untagged", store.run.trained)
     store.registry.client.delete_model_version_tag(version.name, version.number, EVALUATION_TAG)
     told = store.refuse(store.registry.resolve(version.uri), store.tables)
-    assert f"{REFIT_RULE}: the evaluation fit, which every training run registers, is missing" in told
-
-
-def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
-    version = store.register("again", store.run.trained)
-    record = promote(store.registry, version, APPROVAL, force=True).record
-    assert (record.way, record.forced, record.recipe_sha256) == ("forced", True, "")
-    assert record.figures is not None
-    assert record.figures.known == store.run.trained.deployed.recipe.model.counts.known
-    assert record.rules[REFIT_RULE] == {"held": None, "found": WITHOUT_TABLES.found}
-    note = store.registry.get_run_tags(version.run_id)[NOTE_TAG]
-    assert note.startswith(f"**PROMOTED.** {record.sentence} Record {record.number}, approved by")
-    assert f"| {REFIT_RULE} | not checked | {WITHOUT_TABLES.found} |" in note
-    line = f"| {REFIT_RULE} | not checked | {WITHOUT_TABLES.found} |"
-    assert line in record.to_markdown().splitlines()
-    assert REFIT_RULE not in review_version(store.registry, version).rules, (
-        "a version that goes back needs no refit"
-    )
+    assert f"{REFIT_RULE}: {LOST_EVALUATION_FIT.found}" in told
+    folders, options = store.registry.download_fits(store.version), RefitOptions(store.tables)
+    bare = replace(store.version, run_id=store.registry.client.create_run("0").info.run_id)
+    card = load_bundle(folders.served).card
+    assert refit_version(store.registry, bare, card, folders, options).result == LOST_SETTINGS
 
 
 @pytest.mark.usefixtures("kept_training")
@@ -240,26 +229,26 @@ def test_the_tables_of_a_champion_make_its_configuration_known_later(
     shared_run: SharedRun, tmp_path: Path
 ) -> None:
     """Without them no later version of a champion that was promoted without tables could be a routine refit."""
-    store = Store(shared_run.copy_store(tmp_path), tmp_path)
+    store = Store.copy(shared_run, tmp_path)
     version = store.version
     first = promote(store.registry, version, APPROVAL, force=True).record
+    assert (first.way, first.forced, first.recipe_sha256) == ("forced", True, "")
+    assert first.figures is not None
+    assert first.figures.known == store.run.trained.deployed.recipe.model.counts.known
+    assert first.rules[REFIT_RULE] == NO_TABLES
+    note = store.registry.get_run_tags(version.run_id)[NOTE_TAG]
+    assert note.startswith(f"**PROMOTED.** {first.sentence} Record {first.number}, approved by")
+    line = f"| {REFIT_RULE} | not checked | {WITHOUT_TABLES.found} |"
+    assert line in note
+    assert line in first.to_markdown().splitlines()
+    assert REFIT_RULE not in store.review().rules, "a version that goes back needs no refit"
     with pytest.raises(PromotionRefused, match="or give its training tables: then its training is repeated"):
         promote(store.registry, version, APPROVAL)
-    told = store.refuse(version, replace(store.tables, alerts=None))
-    assert f"{REFIT_RULE}: the tables are not those it was trained on" in told
+    assert OTHER_TABLES in store.refuse(version, replace(store.tables, alerts=None))
     options = EvidenceOptions(refit=RefitOptions(store.tables))
     again = promote(store.registry, version, APPROVAL, options).record
-    assert (first.recipe_sha256, len(again.recipe_sha256)) == ("", 64)
     assert (again.version, again.replaces, again.forced) == (first.version, first.replaces, True)
+    assert len(again.recipe_sha256) == 64
     assert again.sentence.endswith("its training was repeated byte for byte.")
     with pytest.raises(PromotionRefused, match=r"promote another version$"):
         promote(store.registry, version, APPROVAL, options)
-
-
-def test_a_version_that_lost_a_fit_or_its_settings_is_refused(store: Store) -> None:
-    folders, options = store.registry.download_fits(store.version), RefitOptions(store.tables)
-    card = load_bundle(folders.served).card
-    alone = folders._replace(evaluation=None)
-    assert refit_version(store.registry, store.version, card, alone, options).result == LOST_EVALUATION_FIT
-    bare = replace(store.version, run_id=store.registry.client.create_run("0").info.run_id)
-    assert refit_version(store.registry, bare, card, folders, options).result == LOST_SETTINGS

@@ -6,6 +6,7 @@ import subprocess
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from support.stores import create_store
 
 from consignments.errors import BadInput
 from training.reporting.mlflow_tracking import (
@@ -27,7 +28,7 @@ TAGS = {"as_of": "2024-07-01", "target": "nps", "data_sha256": "ab" * 32, "verdi
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    return create_store(tmp_path_factory.mktemp("store"))
 
 
 def record(**changes):

@@ -13,109 +13,86 @@ from training.reporting.html import MAX_PAGE_BYTES
 from training.runs.artifacts import STORED_SCORES, build_training_record, check_gate, write_run_bundles
 from training.runs.explanations import ExplainedSample, compute_dependence, name_feature, name_value
 
-TABLES = {
-    "deployed",
-    "baselines",
-    "deployed_truth",
-    "evaluation_fit",
-    "capacity",
-    "calibration",
-    "slices",
-    "origins",
-    "ages",
-    "fairness",
-    "name_swaps",
-    "leaks",
-    "split",
-    "data",
-    "features",
-    "ablation",
-    "search",
-    "gate",
-}
+TABLES = [
+    *("deployed", "baselines", "deployed_truth", "evaluation_fit", "capacity", "calibration", "slices"),
+    *("origins", "ages", "fairness", "name_swaps", "leaks", "split", "data", "features", "ablation"),
+    *("search", "gate"),
+]
+STUDIES = "Diagnostics before the reported periods"
 
 
 @pytest.fixture(scope="module")
-def runs(shared_run, repeated, tmp_path_factory):
-    """One run with truth and an ablation, and one without."""
-    folder = tmp_path_factory.mktemp("runs")
+def trained(shared_run):
+    """A run with truth and an ablation."""
+    return shared_run.run.trained
+
+
+@pytest.fixture(scope="module")
+def folder(shared_run):
+    return shared_run.folder
+
+
+@pytest.fixture(scope="module")
+def plain(repeated, tmp_path_factory):
+    """The folder of the same run without truth and ablation."""
+    folder = tmp_path_factory.mktemp("plain")
     write_run_bundles(repeated, folder)
-    gate = check_gate(repeated, folder)
-    build_training_record(repeated, gate, folder).write(folder)
-    return {
-        "with": (shared_run.run.trained, shared_run.folder),
-        "gate with": shared_run.run.gate,
-        "without": (repeated, folder),
-        "gate without": gate,
-    }
+    build_training_record(repeated, check_gate(repeated, folder), folder).write(folder)
+    return folder
 
 
 def read(folder, name):
-    table = json.loads((folder / "tables" / f"{name}.json").read_text())
+    return json.loads((folder / "tables" / f"{name}.json").read_text())
+
+
+def read_rows(folder, name):
+    table = read(folder, name)
     return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
-def test_the_folder_holds_bundles_scores_page_tables_and_charts(runs):
-    trained, folder = runs["with"]
-    names = {
-        "bundle",
-        "evaluation",
-        "scores",
-        "config.json",
-        "description.md",
-        "evidence.json",
-        "report.html",
-        "tables",
-        "plots",
-    }
-    assert {path.name for path in folder.iterdir()} == names
+def test_the_folder_holds_bundles_scores_page_tables_and_charts(trained, folder):
+    folders, files = (
+        "bundle evaluation scores tables plots",
+        "config.json description.md evidence.json report.html",
+    )
+    assert {path.name for path in folder.iterdir()} == {*folders.split(), *files.split()}
     assert (folder / STORED_SCORES).exists()
-    assert {path.stem for path in (folder / "tables").iterdir()} == TABLES
+    assert {path.stem for path in (folder / "tables").iterdir()} == set(TABLES)
     charts = {path.stem: path.read_text() for path in (folder / "plots").iterdir()}
     assert {"daily", "fairness_hit_rate", "importance", "beeswarm", "dependence_01"} <= charts.keys()
     assert ("recall" in charts) == trained.deployed.recipe.model["recall_at_1pct"].is_shown
     assert [name for name, text in charts.items() if not text.startswith("<svg")] == []
 
 
-def test_every_run_has_the_same_tables_with_the_same_columns(runs):
-    for name in sorted(TABLES):
-        with_truth, without = (
-            json.loads((folder / "tables" / f"{name}.json").read_text())["columns"]
-            for _, folder in (runs["with"], runs["without"])
-        )
-        assert with_truth == without
+@pytest.mark.parametrize("name", TABLES)
+def test_every_run_has_the_same_tables_with_the_same_columns(folder, plain, name):
+    assert read(folder, name)["columns"] == read(plain, name)["columns"]
 
 
-def test_a_table_of_estimates_has_the_reason_for_what_is_not_shown(runs):
+def test_a_table_of_estimates_has_the_reason_for_what_is_not_shown(folder):
     for name in ("deployed", "baselines", "evaluation_fit"):
-        for row in read(runs["with"][1], name):
+        for row in read_rows(folder, name):
             assert (row["shown"] is True) == (row["why"] in ("", None))
 
 
-def test_studies_have_their_tables_a_chart_and_a_section_of_the_page(runs):
-    folder = runs["with"][1]
-    assert {row["left_out"] for row in read(folder, "ablation")} == {"route", "history.sender"}
-    assert len(read(folder, "origins")) == 2
-    assert (folder / "plots" / "ablation.svg").exists()
-    assert "Diagnostics before the reported periods" in (folder / "report.html").read_text()
-    plain = runs["without"][1]
-    assert not (plain / "plots" / "ablation.svg").exists()
-    assert "Diagnostics before the reported periods" not in (plain / "report.html").read_text()
-    assert all(read(plain, name) == [] for name in ("ablation", "search"))
+def test_studies_have_their_tables_a_chart_and_a_section_of_the_page(folder, plain):
+    assert {row["left_out"] for row in read_rows(folder, "ablation")} == {"route", "history.sender"}
+    assert len(read(folder, "origins")["data"]) == 2
+    for place, is_studied in ((folder, True), (plain, False)):
+        assert (place / "plots" / "ablation.svg").exists() == is_studied
+        assert (STUDIES in (place / "report.html").read_text()) == is_studied
+    assert all(read(plain, name)["data"] == [] for name in ("ablation", "search"))
 
 
-def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(runs):
-    trained, folder = runs["with"]
+def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(trained, folder):
     bundle = load_bundle(folder / "bundle")
-    assert bundle.card.data_sha256 == trained.data_sha256
-    assert bundle.card.name == "nps-risk-any_offence"
+    assert (bundle.card.data_sha256, bundle.card.name) == (trained.data_sha256, "nps-risk-any_offence")
     capacities = {trained.deployed.recipe.model.daily_capacity, trained.evaluation_fit.daily_capacity}
     assert capacities == {bundle.reference.capacity}
     assert len(set(bundle.model.assign_bands(bundle.examples.probability))) > 1
 
 
-def test_the_page_is_light_and_names_no_person(runs):
-    trained, folder = runs["with"]
+def test_the_page_is_light_and_names_no_person(trained, folder):
     page = (folder / "report.html").read_text()
     assert len(page.encode()) < MAX_PAGE_BYTES
     assert trained.data_sha256[:12] in page
@@ -127,8 +104,7 @@ def test_the_page_is_light_and_names_no_person(runs):
             assert not [value for value in shown[column].dropna() if value in page]
 
 
-def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_served_fit(runs):
-    trained = runs["with"][0]
+def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_served_fit(trained, folder):
     model, sample = trained.final.model, ExplainedSample.from_result(trained)
     column = sample.rank_features()[0]
     values, effect, _ = compute_dependence(model, sample.X, column)
@@ -136,7 +112,7 @@ def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_
     changed[:, column] = values[0]
     change = np.mean(model.trees.predict_raw(changed)) - np.mean(model.trees.predict_raw(sample.X))
     assert effect[0] == pytest.approx(change)
-    charts = [path.read_text() for path in (runs["with"][1] / "plots").glob("dependence_*.svg")]
+    charts = [path.read_text() for path in (folder / "plots").glob("dependence_*.svg")]
     assert len(charts) == 10
     assert not [chart for chart in charts if "{" in re.sub("<style.*?</style>", "", chart, flags=re.DOTALL)]
 

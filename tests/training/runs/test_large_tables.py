@@ -1,5 +1,6 @@
 """Claims about training on tables that are read in chunks, and on a sample of their traffic."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,49 +8,45 @@ import msgspec
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from support.trained_run import CONFIG, TARGET, SharedRun
 
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import read_table
-from features.batch import Tables
 from features.streams import FeatureInputs
-from models.bundle import load_bundle
+from models.bundle import MANIFEST, load_bundle
 from npsrisk import main
-from training.config import parse_config
+from training.config import TrainConfig
+from training.data.data_hash import hash_tables
 from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.task import TrainingTask
 from training.runs.train import TrainingResult, train_model
-from training.simulation.operation import SimulatedTables, simulate
-from training.simulation.parameters import load_parameters
 
-SETTINGS = {
-    "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-    "model": {"trees": 6},
-    "evaluation": {"name_rows": 30, "smallest_slice": 10, "origins": 2},
-}
-CONFIG = parse_config(SETTINGS)
-SAMPLED = msgspec.structs.replace(
-    CONFIG, evaluation=msgspec.structs.replace(CONFIG.evaluation, traffic_rows=250)
-)
+
+def sample_traffic(**evaluation: int) -> TrainConfig:
+    few = msgspec.structs.replace(CONFIG.evaluation, traffic_rows=500, **evaluation)
+    return msgspec.structs.replace(CONFIG, evaluation=few)
 
 
 @pytest.fixture(scope="module")
-def world() -> SimulatedTables:
-    busy = load_parameters().replace(prevalence={"operation": {"opened": 0.05}})
-    return simulate(busy, days=90, per_day=50, prevalence="operation", seed=5)
+def whole(shared_run: SharedRun) -> TrainingResult:
+    return shared_run.run.trained
 
 
 @pytest.fixture(scope="module")
-def folder(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The world as a folder of Parquet files."""
-    folder = tmp_path_factory.mktemp("world")
+def folder(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of the shared run as Parquet files."""
+    return write_tables(shared_run, tmp_path_factory.mktemp("world"))
+
+
+def write_tables(shared: SharedRun, folder: Path) -> Path:
     (folder / "consignments").mkdir()
-    for number, begin in enumerate(range(0, len(world.consignments), 3000)):
-        part = world.consignments.iloc[begin : begin + 1500]
-        write_table(part, folder / "consignments" / f"{number}.parquet")
-    write_table(world.outcomes, folder / "outcomes.parquet")
-    write_table(world.alerts, folder / "alerts.parquet")
+    rows = shared.world.consignments
+    for number, begin in enumerate(range(0, len(rows), 1500)):
+        write_table(rows.iloc[begin : begin + 1500], folder / "consignments" / f"{number}.parquet")
+    write_table(shared.world.outcomes, folder / "outcomes.parquet")
+    write_table(shared.world.alerts, folder / "alerts.parquet")
     return folder
 
 
@@ -61,45 +58,61 @@ def open_inputs(folder: Path) -> FeatureInputs:
     )
 
 
-def train_in_folder(world: SimulatedTables, folder: Path) -> TrainingResult:
-    """Train on a sample of the traffic, with features that are kept in the folder `work`."""
-    sources = {"consignments": str(folder / "consignments"), "outcomes": str(folder / "outcomes.parquet")}
-    given = {"sources": sources, "work": folder / "work"}
-    return train_model(TrainingTask(open_inputs(folder), None, "any_offence", SAMPLED, world.truth, **given))
+def name_sources(folder: Path) -> dict[str, str]:
+    return {"consignments": str(folder / "consignments"), "outcomes": str(folder / "outcomes.parquet")}
 
 
-@pytest.fixture(scope="module")
-def sampled(world: SimulatedTables, folder: Path) -> TrainingResult:
-    return train_in_folder(world, folder)
-
-
-@pytest.fixture(scope="module")
-def whole(world: SimulatedTables, folder: Path) -> TrainingResult:
-    tables = Tables(
-        read_table(folder / "consignments", Consignment).frame,
-        read_table(folder / "outcomes.parquet", Outcome).frame,
-        read_table(folder / "alerts.parquet", Alert).frame,
-    )
-    return train_model(TrainingTask(tables, None, "any_offence", CONFIG, world.truth))
-
-
-def test_a_table_in_chunks_gives_the_bundles_of_the_same_table_in_memory(
-    whole: TrainingResult, folder: Path, tmp_path: Path
-) -> None:
-    streamed = train_model(TrainingTask(open_inputs(folder), None, "any_offence", CONFIG), jobs=2)
-    write_run_bundles(whole, tmp_path / "whole")
-    write_run_bundles(streamed, tmp_path / "streamed")
+def read_fits(folder: Path) -> dict[str, object]:
+    """Read the files of both fits, of the card without the hash of the data."""
+    files = [path for name in ("bundle", "evaluation") for path in (folder / name).iterdir()]
+    fits: dict[str, object] = {f"{each.parent.name}/{each.name}": each.read_bytes() for each in files}
     for name in ("bundle", "evaluation"):
-        one, other = (load_bundle(tmp_path / which / name) for which in ("whole", "streamed"))
-        assert one.sha256 == other.sha256
+        del fits[f"{name}/{MANIFEST}"]
+        fits[f"{name}/model.json"] = json.loads(fits[f"{name}/model.json"]) | {"data_sha256": ""}
+    return fits
+
+
+def test_neither_chunks_nor_jobs_nor_what_came_after_the_date_change_a_fit_or_a_score(
+    shared_run: SharedRun, whole: TrainingResult, tmp_path: Path
+) -> None:
+    world, as_of = shared_run.world, pd.Timestamp(shared_run.as_of)
+    last = world.consignments.tail(50)
+    later = last.assign(
+        consignment_id=[f"later-{n}" for n in range(50)],
+        received_at=last["received_at"] + pd.Timedelta(days=200),
+    )
+    visible = world.outcomes[world.outcomes["known_at"] <= as_of]
+    corrected = visible.assign(result="nps", known_at=as_of + pd.Timedelta(days=1))
+    more = replace(
+        world,
+        consignments=pd.concat([world.consignments, later], ignore_index=True),
+        outcomes=pd.concat([world.outcomes, corrected], ignore_index=True),
+    )
+    folder = write_tables(replace(shared_run, world=more), tmp_path)
+    task = TrainingTask(open_inputs(folder), shared_run.as_of, TARGET, CONFIG)
+    streamed = train_model(task, jobs=2)
+    write_run_bundles(streamed, tmp_path)
+    assert read_fits(tmp_path) == read_fits(shared_run.folder)
     assert (streamed.test_rows == whole.test_rows).all()
+    assert (streamed.test_scores == whole.test_scores).all()
+    assert streamed.data_sha256 != whole.data_sha256
     assert len(streamed.data.observed.consignments) < streamed.consignments.rows
 
 
-def test_a_sample_of_traffic_changes_no_label_and_no_fit(
-    sampled: TrainingResult, whole: TrainingResult
+@pytest.fixture(scope="module")
+def sampled(shared_run: SharedRun, folder: Path) -> TrainingResult:
+    """The shared run again on a sample of the traffic, with features that are kept in the folder `work`."""
+    given = {"sources": name_sources(folder), "work": folder / "work"}
+    truth = shared_run.world.truth
+    return train_model(TrainingTask(open_inputs(folder), None, TARGET, sample_traffic(), truth, **given))
+
+
+def test_a_sample_of_traffic_changes_no_hash_no_label_and_no_fit(
+    sampled: TrainingResult, whole: TrainingResult, folder: Path
 ) -> None:
-    assert sampled.data_sha256 == whole.data_sha256
+    frame, inputs = read_table(folder / "consignments", Consignment).frame, open_inputs(folder)
+    tables = {"consignments": frame, "outcomes": inputs.outcomes, "alerts": inputs.alerts}
+    assert sampled.data_sha256 == hash_tables(tables)
     assert sampled.evaluated.trees.text == whole.evaluated.trees.text
     assert sampled.final.trees.text == whole.final.trees.text
     assert sampled.data.report == whole.data.report
@@ -109,9 +122,8 @@ def test_a_sample_of_traffic_changes_no_label_and_no_fit(
 def test_a_sample_stands_for_all_traffic(sampled: TrainingResult, whole: TrainingResult) -> None:
     assert len(sampled.test_scores) < 0.6 * len(whole.test_scores)
     assert sampled.test_traffic.traffic.sum() == pytest.approx(len(whole.test_scores))
-    assert [row["consignments"] for row in sampled.deployed.origins] == [
-        row["consignments"] for row in whole.deployed.origins
-    ]
+    counts, expected = ([row["consignments"] for row in each.deployed.origins] for each in (sampled, whole))
+    assert counts == expected
     both = pd.Series(whole.test_scores, whole.test_rows)
     assert (both[sampled.test_rows].rank() == pd.Series(sampled.test_scores, sampled.test_rows).rank()).all()
     one, other = (each.deployed.recipe for each in (sampled, whole))
@@ -134,23 +146,18 @@ def test_the_reference_profile_counts_the_traffic_that_the_sample_stands_for(
 @pytest.mark.quick
 def test_workers_of_a_cluster_give_the_model_of_one_machine(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
-    config = msgspec.structs.replace(
-        SAMPLED, evaluation=msgspec.structs.replace(SAMPLED.evaluation, origins=0)
-    )
-    sources = {"consignments": str(folder / "consignments"), "outcomes": str(folder / "outcomes.parquet")}
-    plain = TrainingTask(open_inputs(folder), None, "any_offence", config)
-    shared = replace(
-        plain, tables=open_inputs(folder), sources=sources, work=tmp_path / "work", cluster="local:2"
-    )
+    plain = TrainingTask(open_inputs(folder), None, TARGET, sample_traffic(origins=0))
+    given = {"sources": name_sources(folder), "work": tmp_path / "work"}
+    shared = replace(plain, tables=open_inputs(folder), cluster="local:2", **given)
     one, other = train_model(plain), train_model(shared)
-    write_run_bundles(one, tmp_path / "one")
-    write_run_bundles(other, tmp_path / "other")
+    for trained, name in ((one, "one"), (other, "other")):
+        write_run_bundles(trained, tmp_path / name)
     for name in ("bundle", "evaluation"):
         assert load_bundle(tmp_path / "one" / name).sha256 == load_bundle(tmp_path / "other" / name).sha256
 
 
 def test_a_cluster_needs_a_folder_that_its_workers_see(folder: Path) -> None:
-    tables = ["--consignments", str(folder / "consignments"), "--outcomes", str(folder / "outcomes.parquet")]
+    tables = [word for name, path in name_sources(folder).items() for word in (f"--{name}", path)]
     found = CliRunner().invoke(main, ["train", *tables, "--dask", "local:2"])
     assert found.exit_code == 2
     assert "--dask needs --work" in found.output

@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from support.stores import create_store
 
 from models.registry import Registry
 from training.gate.report import GateReport
@@ -42,7 +43,7 @@ def build_report():
 
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory):
-    store = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    store = create_store(tmp_path_factory.mktemp("store"))
     run_id, comparison = (
         log_run(
             RunRecord(

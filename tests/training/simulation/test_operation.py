@@ -1,7 +1,7 @@
 """The simulated world: what must hold for a model that is measured in it to mean something."""
 
+from collections.abc import Callable
 from datetime import date
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from consignments.errors import BadInput, BadSetting, UnknownName
 from consignments.identifiers import has_valid_check_digit
 from consignments.records import Alert, Consignment, Outcome, Truth, get_fields
 from consignments.tables import check_frame
+from training.simulation.networks import Network
 from training.simulation.operation import SimulatedTables, Simulation, simulate
-from training.simulation.parameters import load_parameters
+from training.simulation.parameters import SimulationParameters, load_parameters
 from training.simulation.shipments import SimulatedDay
 from training.simulation.targeting import TargetingCentre
 
@@ -25,66 +26,56 @@ TABLES = {"consignments": Consignment, "outcomes": Outcome, "alerts": Alert, "tr
 
 
 @pytest.fixture(scope="module")
-def world() -> SimulatedTables:
-    return simulate(days=60, per_day=250, prevalence="enriched", seed=1)
+def world(enriched: SimulatedPeriod) -> SimulatedTables:
+    return enriched.tables
+
+
+@pytest.fixture(scope="module")
+def chosen(world: SimulatedTables) -> pd.DataFrame:
+    """The first outcome of each consignment that was chosen, with the time of its arrival."""
+    arrived = world.consignments[["consignment_id", "received_at"]]
+    return world.outcomes.drop_duplicates("consignment_id").merge(arrived)
 
 
 @pytest.fixture(scope="module")
 def lane(lived_lane: SimulatedPeriod) -> SimulatedTables:
-    """A lane with five NPS in a thousand, so that figures about NPS rest on more than a few."""
     return lived_lane.tables
+
+
+def start(days: int, per_day: int, seed: int, parameters: SimulationParameters | None = None) -> Simulation:
+    given = parameters or load_parameters()
+    return Simulation(given, days=days, per_day=per_day, prevalence="operation", seed=seed)
 
 
 def holds(simulated: SimulatedTables, result: str) -> NDArray[np.bool_]:
     return (simulated.truth["result"] == result).to_numpy(dtype=bool)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_world() -> None:
-    def written(seed: int) -> list[bytes]:
-        simulated = simulate(days=12, per_day=80, seed=seed)
-        return [parquet(getattr(simulated, name)) for name in TABLES]
-
-    first = written(4)
-    assert written(4) == first
-    assert all(other != one for other, one in zip(written(5)[:2], first[:2], strict=True))
-
-
-def parquet(frame: pd.DataFrame) -> bytes:
-    out = BytesIO()
-    frame.to_parquet(out)
-    return out.getvalue()
-
-
 @pytest.mark.parametrize("name", TABLES)
-def test_each_table_has_exactly_the_columns_of_its_record(world: SimulatedTables, name: str) -> None:
-    assert list(getattr(world, name).columns) == [field.name for field in get_fields(TABLES[name])]
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_no_row_of_any_table_is_rejected(world: SimulatedTables, name: str) -> None:
+def test_each_table_has_exactly_the_columns_of_its_record_and_no_row_is_rejected(
+    world: SimulatedTables, name: str
+) -> None:
     frame = getattr(world, name)
+    assert list(frame.columns) == [field.name for field in get_fields(TABLES[name])]
     assert len(check_frame(frame, TABLES[name]).frame) == len(frame)
 
 
-def test_volume_and_prevalence_are_what_the_preset_says() -> None:
-    simulated = simulate(days=80, per_day=200, prevalence="operation", seed=3)
-    assert len(simulated.consignments) == pytest.approx(16_000, rel=0.08)
-    assert holds(simulated, "nps").mean() == pytest.approx(5e-3, rel=0.4)
-    assert holds(simulated, "controlled_drug").mean() == pytest.approx(5e-3, rel=0.4)
-    assert holds(simulated, "other_offence").mean() == pytest.approx(4e-2, rel=0.2)
+def test_volume_and_prevalence_are_what_the_preset_says(lane: SimulatedTables) -> None:
+    assert len(lane.consignments) == pytest.approx(60 * 320, rel=0.08)
+    for result, share, tolerance in (
+        ("nps", 5e-3, 0.4),
+        ("controlled_drug", 5e-3, 0.4),
+        ("other_offence", 4e-2, 0.2),
+    ):
+        assert holds(lane, result).mean() == pytest.approx(share, rel=tolerance), result
 
 
-def test_arrivals_come_in_the_order_of_time(world: SimulatedTables) -> None:
+def test_each_arrival_comes_once_in_the_order_of_time_and_has_a_truth(world: SimulatedTables) -> None:
+    ids = world.consignments["consignment_id"]
     assert world.consignments["received_at"].is_monotonic_increasing
-    assert world.consignments["consignment_id"].is_unique
-
-
-def test_every_outcome_belongs_to_a_consignment_and_every_consignment_has_a_truth(
-    world: SimulatedTables,
-) -> None:
-    ids = set(world.consignments["consignment_id"])
-    assert set(world.outcomes["consignment_id"]) <= ids
-    assert list(world.truth["consignment_id"]) == list(world.consignments["consignment_id"])
+    assert ids.is_unique
+    assert set(world.outcomes["consignment_id"]) <= set(ids)
+    assert list(world.truth["consignment_id"]) == list(ids)
 
 
 def test_times_of_an_outcome_follow_each_other(world: SimulatedTables) -> None:
@@ -96,23 +87,22 @@ def test_times_of_an_outcome_follow_each_other(world: SimulatedTables) -> None:
         assert (before[both] <= after[both]).all()
 
 
-def test_what_was_missed_has_no_result_and_was_never_opened(world: SimulatedTables) -> None:
+def test_what_was_missed_has_no_result_and_was_never_opened(
+    world: SimulatedTables, chosen: pd.DataFrame
+) -> None:
     missed = world.outcomes[world.outcomes["status"] == "missed"]
-    assert missed["result"].isna().all()
-    assert missed["inspected_at"].isna().all()
-    chosen = world.outcomes.drop_duplicates("consignment_id")
+    assert missed[["result", "inspected_at"]].isna().all(axis=None)
     assert (chosen["status"] == "missed").mean() == pytest.approx(0.12, abs=0.05)
 
 
 def test_identifiers_have_the_form_of_their_channel_and_mostly_a_right_check_digit(
     world: SimulatedTables,
 ) -> None:
-    checks = world.consignments["consignment_id"].map(has_valid_check_digit)
+    ids = world.consignments["consignment_id"]
+    checks = ids.map(has_valid_check_digit)
     assert checks.notna().all()
     assert 0.99 < checks.mean() < 1.0
-    cargo = world.consignments["channel"] == "air_cargo"
-    assert world.consignments.loc[cargo, "consignment_id"].str.contains("-").all()
-    assert not world.consignments.loc[~cargo, "consignment_id"].str.contains("-").any()
+    assert (ids.str.contains("-") == (world.consignments["channel"] == "air_cargo")).all()
 
 
 def test_houses_of_one_master_waybill_share_its_number(world: SimulatedTables) -> None:
@@ -130,8 +120,7 @@ def test_parties_that_history_knows_are_worth_more_than_unknown_ones(lane: Simul
         rates = pd.Series(positive[:half]).groupby(before[name].to_numpy()).mean()
         listed |= after[name].isin(rates.index[rates > 0.1]).to_numpy()
     found = positive[half:]
-    assert found[listed].mean() > 10 * found[~listed].mean()
-    assert found[listed].mean() < 0.9
+    assert 10 * found[~listed].mean() < found[listed].mean() < 0.9
     assert 0.1 < listed[found].mean() < 0.9
 
 
@@ -143,24 +132,24 @@ def test_some_examinations_never_end_and_some_results_are_corrected(lane: Simula
     assert 0 < known["consignment_id"].duplicated().mean() < 0.04
 
 
-def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(world: SimulatedTables) -> None:
-    outcomes = world.outcomes.drop_duplicates("consignment_id")
-    random = outcomes[outcomes["selected_by"] == "random"]
-    usual = 0.02 * 0.05
-    during = random["operation"].notna()
-    assert random.loc[~during, "selection_probability"].to_numpy() == pytest.approx(usual)
-    assert random.loc[during, "selection_probability"].to_numpy() == pytest.approx(2 * usual)
-    assert outcomes.loc[outcomes["selected_by"] != "random", "selection_probability"].isna().all()
-    assert set(outcomes["selected_by"]) == {"random", "rule", "officer", "intelligence"}
+def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(chosen: pd.DataFrame) -> None:
+    random, usual = chosen[chosen["selected_by"] == "random"], 0.02 * 0.05
+    expected = np.where(random["operation"].notna(), 2 * usual, usual)
+    assert set(expected) == {usual, 2 * usual}
+    assert random["selection_probability"].to_numpy() == pytest.approx(expected)
+    assert chosen.loc[chosen["selected_by"] != "random", "selection_probability"].isna().all()
+    assert set(chosen["selected_by"]) == {"random", "rule", "officer", "intelligence"}
 
 
 def test_what_partners_name_is_opened_beyond_the_capacity() -> None:
-    simulation = Simulation(load_parameters(), days=40, per_day=400, prevalence="operation", seed=2)
+    simulation, tipped = start(days=40, per_day=400, seed=2), 0
     for day in range(12):
         arrivals = simulation.simulate_arrivals(day)
         chosen = {outcome.consignment_id: outcome.selected_by for outcome in simulation.inspect(arrivals)}
         named = set(arrivals.columns["consignment_id"][arrivals.tipped])
         assert named == {name for name, by in chosen.items() if by == "intelligence"}
+        tipped += len(named)
+    assert tipped
 
 
 def test_after_its_first_days_a_model_and_officers_choose_too() -> None:
@@ -176,23 +165,20 @@ def test_after_its_first_days_a_model_and_officers_choose_too() -> None:
     assert shares["officer"] > 0.15
 
 
-def test_capacity_is_kept_and_doubles_in_the_operation(world: SimulatedTables) -> None:
-    chosen = world.outcomes.drop_duplicates("consignment_id").merge(
-        world.consignments[["consignment_id", "received_at"]]
-    )
+def test_capacity_is_kept_and_doubles_in_the_operation(world: SimulatedTables, chosen: pd.DataFrame) -> None:
     arrived = world.consignments["received_at"].dt.floor("D").value_counts()
-    opened = chosen["received_at"].dt.floor("D").value_counts()
-    during = chosen.loc[chosen["operation"].notna(), "received_at"].dt.floor("D").unique()
-    on = arrived.index.isin(during)
-    assert opened.reindex(arrived.index[~on]).sum() / arrived[~on].sum() == pytest.approx(0.02, rel=0.1)
-    assert opened.reindex(arrived.index[on]).sum() / arrived[on].sum() == pytest.approx(0.04, rel=0.1)
+    day = chosen["received_at"].dt.floor("D")
+    opened, on = day.value_counts(), arrived.index.isin(day[chosen["operation"].notna()])
+    for days, share in ((arrived[~on], 0.02), (arrived[on], 0.04)):
+        assert opened.reindex(days.index).sum() / days.sum() == pytest.approx(share, rel=0.1)
 
 
 def test_what_is_missing_depends_on_how_it_was_sent(world: SimulatedTables) -> None:
     missing = world.consignments.isna().groupby(world.consignments["service"]).mean()
-    assert missing.loc["small_packet", "hs_code"] > 0.4
-    assert missing.loc["express", "hs_code"] < 0.1
-    assert missing.loc["small_packet", "description"] > 2 * missing.loc["express", "description"] + 0.05
+    packets, express = missing.loc["small_packet"], missing.loc["express"]
+    assert packets["hs_code"] > 0.4
+    assert express["hs_code"] < 0.1
+    assert packets["description"] > 2 * express["description"] + 0.05
     assert missing.loc["general", "consignee_address"] < 0.02
 
 
@@ -210,13 +196,12 @@ def test_the_operation_gets_seven_alerts_around_its_days(world: SimulatedTables)
 def test_a_world_that_ends_on_another_date_is_the_same_but_for_whole_weeks(world: SimulatedTables) -> None:
     moved = world.end_by(date(2026, 11, 26))
     assert date(2026, 11, 20) <= moved.consignments["received_at"].max().date() <= date(2026, 11, 26)
-    shifts = [
-        (getattr(moved, table)[column] - getattr(world, table)[column]).dropna().unique().tolist()
+    (weeks_later,) = {
+        shift
         for table in ("consignments", "outcomes", "alerts")
         for column in getattr(world, table).select_dtypes("datetimetz")
-    ]
-    weeks = {shift for held in shifts for shift in held}
-    (weeks_later,) = weeks
+        for shift in (getattr(moved, table)[column] - getattr(world, table)[column]).dropna().unique()
+    }
     assert weeks_later % pd.Timedelta(weeks=1) == pd.Timedelta(0)
     opened = [frame["account_opened_on"].dropna() for frame in (world.consignments, moved.consignments)]
     assert set((opened[1] - opened[0]).unique()) == {weeks_later.to_pytimedelta()}
@@ -227,14 +212,21 @@ def test_a_world_that_ends_on_another_date_is_the_same_but_for_whole_weeks(world
         assert check_frame(getattr(moved, name), record).rejects == ()
 
 
+def seize(simulation: Simulation, days: range, watch: Callable[[int], object], *only: Network) -> None:
+    """Let something of each network, or of some, be seized on each day, and the next arrivals come."""
+    draws = np.random.default_rng(0)
+    for day in days:
+        for network in only or simulation.networks.networks:
+            simulation.networks.record_seizure(draws, network.number, day)
+        simulation.simulate_arrivals(day)
+        watch(day)
+
+
 def test_networks_use_other_names_after_a_seizure_than_before() -> None:
-    simulation = Simulation(load_parameters(), days=60, per_day=200, prevalence="operation", seed=3)
+    simulation = start(days=60, per_day=40, seed=3)
     network = simulation.networks.networks[0]
     before = set(network.senders)
-    draws = np.random.default_rng(0)
-    for day in range(40):
-        simulation.networks.record_seizure(draws, network.number, day)
-        simulation.simulate_arrivals(day)
+    seize(simulation, range(40), lambda _: None, network)
     assert not before & set(network.senders)
 
 
@@ -245,7 +237,7 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
         def inspect(self, draws: np.random.Generator, arrivals: SimulatedDay) -> list[Outcome]:
             return []
 
-    def lived(simulation: Simulation) -> tuple[pd.DataFrame, list[int]]:
+    def live(simulation: Simulation) -> tuple[pd.DataFrame, list[int]]:
         days, sent = [], []
         for day in range(40):
             arrivals = simulation.simulate_arrivals(day)
@@ -256,19 +248,16 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
             sent.append(int((arrivals.shipments.network >= 0).sum()))
         return pd.concat(days, ignore_index=True), sent
 
-    def fresh() -> Simulation:
-        return Simulation(load_parameters(), days=40, per_day=150, prevalence="operation", seed=8)
-
-    idle = fresh()
+    busy, idle = (start(days=40, per_day=150, seed=8) for _ in range(2))
     idle.inspections = Idle(idle.context, operation_day=0)
-    (one, theirs), (other, changed) = lived(idle), lived(fresh())
+    (one, theirs), (other, changed) = live(idle), live(busy)
     pd.testing.assert_frame_equal(one, other)
     assert theirs != changed, "networks did answer to what was seized"
 
 
 def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others() -> None:
-    def sent(hit: int | None) -> dict[int, list[float]]:
-        simulation = Simulation(load_parameters(), days=40, per_day=300, prevalence="operation", seed=8)
+    def send(hit: int | None) -> dict[int, list[float]]:
+        simulation = start(days=40, per_day=300, seed=8)
         weights: dict[int, list[float]] = {}
         for day in range(40):
             if hit is not None:
@@ -278,56 +267,46 @@ def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others(
                 weights.setdefault(network, []).append(kg)
         return weights
 
-    alone, among = sent(None), sent(0)
+    alone, among = send(None), send(0)
     assert alone.pop(0) != among.pop(0)
     assert alone == among
 
 
 def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
     """Else a receptacle or a master waybill of its own would give it away."""
-    simulation = Simulation(load_parameters(), days=10, per_day=400, prevalence="operation", seed=2)
-    beside, alone = 0, 0
+    simulation, among, alone = start(days=10, per_day=400, seed=2), 0, 0
     for day in range(10):
         arrivals = simulation.simulate_arrivals(day)
         masters = pd.Series(arrivals.columns["master_id"])
         theirs = arrivals.shipments.network >= 0
-        others = set(masters[~theirs].dropna())
         mine = masters[theirs & (arrivals.shipments.master < 0)].dropna()
-        beside += mine.isin(others).sum()
-        alone += (~mine.isin(others)).sum()
-    assert beside > 2 * alone > 0
+        shared = mine.isin(set(masters[~theirs].dropna()))
+        among, alone = among + shared.sum(), alone + (~shared).sum()
+    assert among > 2 * alone > 0
 
 
 def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_came() -> None:
     """The shifts last: a network that changes its ways later does not go back to what is gone."""
     world = load_parameters().replace(events={"cover_shift": {"day": 10}, "origin_shift": {"day": 10}})
-    simulation = Simulation(world, days=60, per_day=200, prevalence="operation", seed=3)
+    simulation, used = start(days=60, per_day=60, seed=3, parameters=world), {}
     networks, countries = simulation.networks.networks, simulation.context.parties.countries
 
-    def used() -> tuple[set[str], set[str]]:
+    def watch(day: int) -> None:
         makers = [each for each in networks if "cathinone" in each.families]
-        return {each.cover for each in networks}, {countries[each.origin] for each in makers}
+        used[day] = {each.cover for each in networks}, {countries[each.origin] for each in makers}
 
     simulation.simulate_arrivals(0)
-    covers, origins = used()
-    assert "industrial_chemical" in covers
-    assert "CN" in origins
-    draws = np.random.default_rng(0)
-    for day in range(1, 50):
-        for network in networks:
-            simulation.networks.record_seizure(draws, network.number, day)
-        simulation.simulate_arrivals(day)
-        if day >= 10:
-            covers, origins = used()
-            assert "industrial_chemical" not in covers
-            assert "CN" not in origins
-    assert "cosmetic_or_supplement" in covers
-    assert "IN" in origins
+    watch(0)
+    seize(simulation, range(1, 50), watch)
+    for place, gone, came in ((0, "industrial_chemical", "cosmetic_or_supplement"), (1, "CN", "IN")):
+        assert gone in used[0][place]
+        assert not [day for day in range(10, 50) if gone in used[day][place]]
+        assert came in used[49][place]
 
 
 def test_a_controlled_family_falls_to_its_part_and_the_substitute_makes_up_for_it() -> None:
     world = load_parameters().replace(events={"class_control": {"day": 0, "over": 1}})
-    networks = Simulation(world, days=9, per_day=50, prevalence="operation", seed=1).networks
+    networks = start(days=9, per_day=50, seed=1, parameters=world).networks
     draws = np.random.default_rng(0)
     names = [networks.draw_substance(draws, "nitazene", since_start=5) for _ in range(2000)]
     assert np.mean([name == "cychlorphine" for name in names]) == pytest.approx(0.6, abs=0.05)
@@ -346,13 +325,20 @@ def test_an_unknown_preset_or_an_empty_world_is_refused() -> None:
         simulate(days=0, per_day=10)
 
 
+def read_specification(folder: Path, text: str) -> SimulationParameters:
+    (folder / "spec.toml").write_text(text)
+    return load_parameters(folder / "spec.toml")
+
+
 def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    spec = tmp_path / "spec.toml"
-    spec.write_text("[laboratory]\nnever = 0.5\n")
-    changed, usual = load_parameters(spec), load_parameters()
+    changed, usual = read_specification(tmp_path, "[laboratory]\nnever = 0.5\n"), load_parameters()
     assert changed.laboratory.never == 0.5
     assert changed.laboratory.log_days == usual.laboratory.log_days
     assert changed.services == usual.services
+    whole = 'replaced = ["entities.origins"]\n[entities.origins]\nNL = 1.0\n'
+    entities = read_specification(tmp_path, whole).entities
+    assert entities.origins == {"NL": 1.0}, "a table that is replaced as a whole keeps none of its entries"
+    assert entities.shipper_types == usual.entities.shipper_types
 
 
 @pytest.mark.parametrize(
@@ -369,15 +355,5 @@ def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path: Path)
 def test_a_parameter_that_cannot_be_is_refused(
     tmp_path: Path, table: str, error: type[BadInput], message: str
 ) -> None:
-    spec = tmp_path / "spec.toml"
-    spec.write_text(table)
     with pytest.raises(error, match=message):
-        load_parameters(spec)
-
-
-def test_a_table_that_a_file_replaces_as_a_whole_keeps_none_of_its_entries(tmp_path: Path) -> None:
-    spec = tmp_path / "spec.toml"
-    spec.write_text('replaced = ["entities.origins"]\n[entities.origins]\nNL = 1.0\n')
-    entities = load_parameters(spec).entities
-    assert entities.origins == {"NL": 1.0}
-    assert entities.shipper_types == load_parameters().entities.shipper_types
+        read_specification(tmp_path, table)

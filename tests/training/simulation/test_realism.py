@@ -21,11 +21,6 @@ from training.simulation.operation import SimulatedTables
 from training.simulation.parameters import load_parameters
 
 
-@pytest.fixture(scope="module")
-def enriched() -> SimulatedPeriod:
-    return simulate_period(load_parameters(), days=60, per_day=400, prevalence="enriched", seed=6)
-
-
 def test_no_single_field_gives_nps_away(lived_lane: SimulatedPeriod) -> None:
     aucs = measure_field_aucs(lived_lane.tables.consignments, lived_lane.nps)
     assert len(aucs) > 30
@@ -62,7 +57,7 @@ def test_each_sign_is_weak_and_points_the_right_way() -> None:
     Powder covers are left out: with so many NPS most honest goods are look-alikes, and they are powders.
     """
     crowded = load_parameters().replace(prevalence={"operation": {"nps": 0.02}})
-    living = simulate_period(crowded, days=60, per_day=300, prevalence="operation", seed=2)
+    living = simulate_period(crowded, days=60, per_day=200, prevalence="operation", seed=2)
     assert living.nps.sum() > 200
     found = measure_signs(living.sent)
     assert len(found) == 11
