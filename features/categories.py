@@ -13,8 +13,7 @@ from consignments.records import Consignment
 from features.config import FeatureConfig
 from features.normalization.normal_forms import NormalForms, get_goods_hs
 from features.spec import Feature
-from features.table import read_group
-from features.value import MAX_FLOAT32
+from features.table import MAX_FLOAT32, read_group
 
 MIN_CONSIGNMENTS = 20
 RARE_CODE = 0.0

@@ -12,10 +12,8 @@ from consignments.records import Consignment, Item
 from consignments.timestamps import to_day
 from features.currency import DOLLAR, ExchangeRates
 from features.normalization.normal_forms import NormalForms, get_goods_hs
-from features.table import read_group
+from features.table import MAX_FLOAT32, read_group
 
-# Largest finite float32, the type of feature rows.
-MAX_FLOAT32 = 3.4028e38
 # A heading or chapter with fewer consignments gets no norm.
 MIN_CONSIGNMENTS_FOR_NORM = 30
 # Minimum standard deviation of logarithms. A smaller one means that nearly all values were equal, not that the next value is an outlier.

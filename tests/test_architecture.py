@@ -1,13 +1,21 @@
-"""The packages imported are this repository's, and their imports are as ARCHITECTURE.md draws them."""
+"""The packages imported are this repository's, and ARCHITECTURE.md draws and says what their folders, files and imports are."""
 
 import ast
 import importlib
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DRAWN = ("consignments", "features", "models", "training", "serving", "operation", "cli")
+PAGE = (REPOSITORY / "ARCHITECTURE.md").read_text()
+_, DRAWING, TEXT = PAGE.split("```\n")
+CONTRACTS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+LAYERS = {each["containers"][0]: each for each in CONTRACTS if "containers" in each}
+DRAWN = re.findall(r"^([a-z]+) {2}", DRAWING, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [*DRAWN, "npsrisk"])
@@ -22,19 +30,92 @@ def test_the_list_of_verbs_imports_no_package_but_that_of_errors() -> None:
     assert _imported(REPOSITORY / "npsrisk.py") & {*DRAWN} == {"consignments"}
 
 
-@pytest.mark.parametrize("package", DRAWN)
-def test_a_file_of_kernels_imports_nothing_of_the_product(package: str) -> None:
+def test_a_file_of_kernels_imports_nothing_of_the_product() -> None:
     """Their compiled forms are kept on disk, and only changes of their own file renew them."""
-    for path in (REPOSITORY / package).rglob("*kernels.py"):
-        if "cache=True" in path.read_text():
+    for path in _list_files():
+        if path.name.endswith("kernels.py") and "cache=True" in path.read_text():
             assert not _imported(path) & {*DRAWN}, path
 
 
-def test_the_drawing_is_in_the_architecture_page() -> None:
-    page = (REPOSITORY / "ARCHITECTURE.md").read_text()
-    assert "consignments ◄── features ◄── models ◄─┬─ training ◄─┬─ operation ◄── cli ◄── npsrisk.py" in page
+def test_the_drawing_has_the_packages_in_the_order_of_their_imports() -> None:
+    (order,) = (each["layers"] for each in CONTRACTS if each["type"] == "layers" and "containers" not in each)
+    *above, both, third, second, first = order
+    upper, lower = both.split(" | ")
+    row = (
+        f"{first} ◄── {second} ◄── {third} ◄─┬─ {upper} ◄─┬─ {' ◄── '.join(reversed(above))} ◄── npsrisk.py\n"
+    )
+    fork = " " * row.index("┬") + f"└─ {lower:{len(upper)}} ◄─┘\n"
+    assert DRAWING.startswith(row + fork)
+    assert _list_words(" | ".join(order)) == set(DRAWN) == _list_packages(REPOSITORY)
 
 
+@pytest.mark.parametrize("package", re.findall(r"^([a-z_.]+) {2}", DRAWING, re.MULTILINE))
+def test_the_drawn_rooms_are_the_folders_and_their_floors_those_of_the_contract(package: str) -> None:
+    lines = re.search(rf"^{re.escape(package)} {{2}}.*\n((?: .*\n)+)", DRAWING, re.MULTILINE)
+    assert lines is not None
+    drawn = [re.split(r" {2,}", line.strip())[0] for line in lines[1].splitlines()]
+    folder = REPOSITORY.joinpath(*package.split("."))
+    rooms = _list_packages(folder)
+    if contract := LAYERS.get(package):
+        floors = [_list_words(floor) for line in drawn for floor in line.split(" > ")]
+        assert floors == [_list_words(floor) for floor in contract["layers"]]
+        assert set.union(*floors) == rooms | (_list_modules(folder) if contract.get("exhaustive") else set())
+    else:
+        assert set(", ".join(drawn).split(", ")) == rooms
+
+
+@pytest.mark.parametrize(
+    ("libraries", "places"), re.findall(r"^\| ([a-z, ]+) \| (`.*`) \|$", TEXT, re.MULTILINE)
+)
+def test_a_library_is_imported_where_the_page_says_and_nowhere_else(libraries: str, places: str) -> None:
+    named = tuple(places.strip("`").split("`, `"))
+    importing = [
+        str(path.relative_to(REPOSITORY))
+        for path in _list_files()
+        if _imported(path) & set(libraries.split(", "))
+    ]
+    assert {next((place for place in named if path.startswith(place)), path) for path in importing} == {
+        *named
+    }
+
+
+def test_the_contract_of_a_library_holds_for_every_package() -> None:
+    contracts = [each for each in CONTRACTS if "ignore_imports" in each]
+    assert len(contracts) == TEXT.split("## ")[0].count("\n| ") - 1
+    assert all(set(each["source_modules"]) == set(DRAWN) for each in contracts)
+
+
+def test_the_page_names_files_and_types_that_exist() -> None:
+    assert [
+        each for each in re.findall(r"`([\w./]+/[\w./]+)`", TEXT) if not (REPOSITORY / each).exists()
+    ] == []
+    source = "".join(path.read_text() for path in _list_files())
+    assert [name for name in re.findall(r"`([A-Z][a-z]\w+)`", TEXT) if f"\nclass {name}" not in source] == []
+
+
+def test_the_page_is_one_screen_of_drawing_and_one_page_of_words() -> None:
+    assert len(DRAWING.splitlines()) <= 50
+    assert len(re.findall(r"\S*\w\S*", TEXT)) <= 900
+    assert max(map(len, PAGE.splitlines())) <= 170
+
+
+def _list_words(floor: str) -> set[str]:
+    return set(floor.split(" | "))
+
+
+def _list_packages(folder: Path) -> set[str]:
+    return {path.parent.name for path in folder.glob("*/__init__.py")} - {"tests", "benchmarks", "docs"}
+
+
+def _list_modules(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.py")} - {"__init__"}
+
+
+def _list_files() -> Iterable[Path]:
+    return (path for package in DRAWN for path in sorted((REPOSITORY / package).rglob("*.py")))
+
+
+@cache
 def _imported(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):

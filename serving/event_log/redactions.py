@@ -109,6 +109,13 @@ def list_content(log: LogReader, consignment_id: str) -> list[int]:
     return [sequence for (sequence,) in log.queries.fetch_all(query.order_by(ENTRIES.c.sequence))]
 
 
+def find_content(log: LogReader, digests: Sequence[int]) -> list[Any]:
+    """Find the arrivals with content under some digests: sequence number, identifier, digest, and when each was recorded."""
+    columns = (ENTRIES.c.sequence, ENTRIES.c.consignment_id, ENTRIES.c.digest, RECORDED_US)
+    query = sa.select(*columns).where(ENTRIES.c.kind.in_(ARRIVAL_KINDS), HAS_CONTENT)
+    return log.queries.fetch_among(query, ENTRIES.c.digest, digests)
+
+
 def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int | None:
     """Find the first entry after the sequence number `after` recorded at or after a time; return None if there is none."""
     query = select_entries([ENTRIES.c.sequence], after).where(moment_us <= RECORDED_US).limit(1)

@@ -16,23 +16,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import sqlalchemy as sa
 
 from consignments.errors import BadInput, BadSetting, ServiceFault
 from consignments.files.whole_files import flush_folder, replace_file
 from consignments.timestamps import to_datetime, to_us
 from features.history.kernels import REMEMBERED_DAYS
 from serving.encryption.vault import Vault
-from serving.event_log.databases.tables import ENTRIES
-from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, Event
+from serving.event_log.events import ArrivalEvent, Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.redactions import (
-    HAS_CONTENT,
-    RECORDED_US,
     RebuiltKeys,
     Redaction,
     count_unredacted,
+    find_content,
     find_first_recorded,
     find_redaction_end,
     list_content,
@@ -189,13 +186,9 @@ def _find_forgotten(log: EventLog, records: Sequence[ForgottenRecord]) -> dict[s
     until_us: dict[int, int] = {}
     for each in records:
         until_us[each.number] = max(until_us.get(each.number, 0), to_us(each.forgotten_at))
-    columns = (ENTRIES.c.sequence, ENTRIES.c.consignment_id, ENTRIES.c.digest, RECORDED_US)
-    query = sa.select(*columns).where(ENTRIES.c.kind.in_(ARRIVAL_KINDS), HAS_CONTENT)
     places: dict[str, list[int]] = defaultdict(list)
     times: dict[str, int] = {}
-    for sequence, name, digest, recorded_us in log.queries.fetch_among(
-        query, ENTRIES.c.digest, list(until_us)
-    ):
+    for sequence, name, digest, recorded_us in find_content(log, list(until_us)):
         if recorded_us < until_us[digest]:
             places[name].append(sequence)
             times[name] = until_us[digest]
