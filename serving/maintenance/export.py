@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 import numpy as np
@@ -37,7 +37,15 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import CustomsState, EventCodec, RecordedAction, Selection, decode_features
-from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, DecisionEvent, Event, Kind, RecordEvent
+from serving.event_log.events import (
+    ARRIVAL_KINDS,
+    ArrivalEvent,
+    DecisionEvent,
+    Event,
+    EventRow,
+    Kind,
+    RecordEvent,
+)
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
@@ -51,6 +59,8 @@ ROW_GROUP_ROWS = 16_384
 """Number of rows written as one row group."""
 EXCLUDED_FROM_SCHEMA = ("sealed", "keys", "features", "reasons")
 EXCLUDED_FROM_TABLES = ("keys",)
+NOT_SHOWN = {"kind", "content", "plain", "sealed", "kinds", "keys", "features", "digest", "history_sequence"}
+"""Columns of an entry that the table of decisions lacks: those of other tables, and those that only npsrisk reads."""
 NO_PERSONAL_COLUMNS = (
     "personal columns are not exported; to include them, run npsrisk export --personal with the data key"
 )
@@ -74,6 +84,8 @@ _decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 Columns = dict[str, Any]
 """Arrow arrays by column name."""
+ARROW_TYPES: dict[type, Any] = {int: SEQUENCE_TYPE, float: NUMBER, str: TEXT}
+DecisionColumn = tuple[str, Any, Callable[[DecisionEvent], Any]]
 E = TypeVar("E", bound=Event)
 
 
@@ -344,27 +356,34 @@ class LogTables:
         return columns | dict(zip(names, np.stack(rows, axis=1), strict=True))
 
 
-def _list_decision_columns(log: LogReader) -> list[tuple[str, Any, Callable[[DecisionEvent], Any]]]:
-    """List the columns of the table of decisions: name, type, and value of a decision."""
-    return [
-        (SEQUENCE, SEQUENCE_TYPE, lambda event: event.sequence),
-        ("decision_id", TEXT, lambda event: log.format_decision_id(event.sequence)),
-        ("consignment_id", TEXT, lambda event: event.consignment_id),
-        ("received_at", TIME, lambda event: to_datetime(event.at_us)),
-        ("scored_at", TIME, lambda event: to_datetime(event.recorded_us)),
-        ("score", NUMBER, lambda event: event.score),
-        ("band", TEXT, lambda event: event.band),
-        ("reasons", TEXT, lambda event: _format_reasons(event.reasons)),
-        ("model", TEXT, lambda event: event.model.rpartition("/")[0]),
-        ("model_version", TEXT, lambda event: event.model.rpartition("/")[2]),
-        ("model_sha256", TEXT, lambda event: event.model_sha256),
-        ("spec_sha256", TEXT, lambda event: event.spec_sha256),
-        ("asked_by", TEXT, lambda event: event.asked_by),
-    ]
+def _list_decision_columns(log: LogReader) -> list[DecisionColumn]:
+    """List the columns of the table of decisions, name, type and value: those of an entry in their order, so also one that is logged later."""
+    written: dict[str, list[DecisionColumn]] = {
+        SEQUENCE: [
+            (SEQUENCE, SEQUENCE_TYPE, attrgetter(SEQUENCE)),
+            ("decision_id", TEXT, lambda event: log.format_decision_id(event.sequence)),
+        ],
+        "at_us": [("received_at", TIME, lambda event: to_datetime(event.at_us))],
+        "recorded_us": [("scored_at", TIME, lambda event: to_datetime(event.recorded_us))],
+        "reasons": [("reasons", TEXT, lambda event: _format_list(event.reasons, _decode_reasons))],
+        "warnings": [("warnings", TEXT, lambda event: _format_list(event.warnings))],
+        "model": [
+            ("model", TEXT, lambda event: event.model.rpartition("/")[0]),
+            ("model_version", TEXT, lambda event: event.model.rpartition("/")[2]),
+        ],
+    }
+    columns: list[DecisionColumn] = []
+    for name, hint in get_type_hints(EventRow).items():
+        if name in written:
+            columns += written[name]
+        elif name not in NOT_SHOWN:
+            kind = ARROW_TYPES[next(iter(get_args(hint)), hint)]
+            columns.append((name, kind, attrgetter(name)))
+    return columns
 
 
-def _format_reasons(stored: bytes | None) -> str:
-    return msgspec.json.encode([] if stored is None else _decode_reasons(stored)).decode()
+def _format_list(stored: bytes | None, decode: Callable[[bytes], Any] = msgspec.msgpack.decode) -> str:
+    return msgspec.json.encode([] if stored is None else decode(stored)).decode()
 
 
 def _cast(kind: Any, value: Any) -> Any:

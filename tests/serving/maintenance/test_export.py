@@ -320,3 +320,21 @@ def test_a_personal_export_is_in_the_chain_once_and_without_its_line_there_is_no
     (site.folder / FILE_NAME).mkdir()  # it cannot be written
     code, told = site.run("export", "--out", str(site.folder / "other"), "--personal")
     assert (code, "cannot be recorded" in told, (site.folder / "other").exists()) == (2, True, False)
+
+
+def test_the_table_of_decisions_has_each_logged_column_with_office_and_warnings_at_the_end(
+    site: Site, tmp_path: Path
+) -> None:
+    with site.serve() as client:
+        client.score("RB0", office=None)
+        client.score("RB1", origin_country="QX")
+    export(site.folder, tmp_path / "tables")
+    decisions = pd.read_parquet(tmp_path / "tables" / "decisions.parquet")
+    assert " ".join(decisions.columns) == (
+        "sequence decision_id consignment_id received_at scored_at score band reasons model model_version "
+        "model_sha256 spec_sha256 asked_by office warnings"
+    )
+    assert decisions["office"].fillna("").tolist() == ["", "Incheon"]
+    sound, doubtful = map(json.loads, decisions["warnings"])
+    assert sound == []
+    assert [(each["code"], each["field"]) for each in doubtful] == [("unknown_country", "origin_country")]
