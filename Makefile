@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them, and all that share a training run.
 WORKERS ?= 2
 
-.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format size reference bench scale soak docs clean wheel operate pages
+.PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format size reference bench scale soak clean wheel operate pages
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -102,5 +102,5 @@ scale: $(STAMP)  ## features and scores on Dask workers, with kills; installs Da
 soak: $(STAMP)  ## half an hour at 1,000 a second, with outcomes and a new model each minute; wants two cores for itself
 	$(BIN)/python -m benchmarks.soak
 
-clean:
-	rm -rf $(VENV) demo operation .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+clean:  ## remove what these commands make
+	rm -rf $(VENV) demo operation-run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -14,6 +14,7 @@ from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
 NAME = "route.returns_to_origin"
 BLOCK = r"```(\w+)\n(.*?)```"
 RUNNER = """
@@ -107,6 +108,27 @@ def test_the_example_has_all_that_a_flag_needs_a_fact_and_files_that_exist() -> 
     named = re.findall(r"tests/[\w/]+\.\w+", read_section())
     assert named
     assert all((REPOSITORY / name).exists() for name in named)
+
+
+def test_the_table_of_commands_names_every_target_of_make() -> None:
+    table = (REPOSITORY / "CONTRIBUTING.md").read_text().split("## ")[1]
+    assert set(re.findall(r"`make ([a-z-]+)`", table)) == set(
+        re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)
+    )
+
+
+def test_cleaning_removes_nothing_under_version_control() -> None:
+    (removed,) = re.findall(r"^\trm -rf (.+)$", MAKEFILE, re.MULTILINE)
+    listed = subprocess.run(
+        ["git", "ls-files", *removed.split()[1:]], cwd=REPOSITORY, capture_output=True, check=True
+    )
+    assert listed.stdout == b""
+
+
+def test_the_page_names_folders_and_files_that_exist() -> None:
+    named = re.findall(r"`([\w.]+/[\w./]*)`", (REPOSITORY / "CONTRIBUTING.md").read_text())
+    made = {"dist/", ".venv/clients", ".venv/axe"}
+    assert [name for name in named if name not in made and not (REPOSITORY / name).exists()] == []
 
 
 @pytest.mark.slow
