@@ -34,7 +34,8 @@ from serving.scoring.decisions import Decider
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.model_updates import ModelUpdates
-from serving.scoring.recording import Recorder, watch_offices
+from serving.scoring.offices import watch_offices
+from serving.scoring.recording import Recorder
 from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
 from serving.state.snapshots import Snapshots, SnapshotSchedule

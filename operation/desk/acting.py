@@ -26,7 +26,8 @@ from serving.messages.reading import build_records
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.decisions import find_doubts
 from serving.scoring.intake import REASON_REQUIRED, FieldError, list_faults, propose
-from serving.scoring.recording import ACTIONS, OTHER_OFFICE, OUTCOMES, UNKNOWN_CONSIGNMENT, find_office
+from serving.scoring.offices import OTHER_OFFICE, find_office
+from serving.scoring.recording import ACTIONS, OUTCOMES, UNKNOWN_CONSIGNMENT
 from serving.scoring.scorer import Scorer
 from serving.service import Service
 

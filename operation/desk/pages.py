@@ -25,7 +25,7 @@ from serving.http.auth import SCOPES, Caller
 from serving.http.problems import Refusal
 from serving.http.requests import Door, read_parameters
 from serving.http.routing import Endpoint
-from serving.scoring.recording import OfficeFinder
+from serving.scoring.offices import OfficeFinder
 from serving.service import Service
 
 HTML = b"text/html; charset=utf-8"

@@ -14,7 +14,7 @@ from serving.http.asgi import HttpCall, respond
 from serving.http.requests import Door, read_parameters
 from serving.http.routing import EndpointRoute
 from serving.maintenance.access_log import record_look
-from serving.scoring.recording import find_office
+from serving.scoring.offices import find_office
 from serving.service import Service
 
 PARAMETERS: dict[str, frozenset[str]] = {

@@ -5,8 +5,7 @@ end of the struct and may be empty. It then is in the table of the next start, e
 stay. `Event` is any of the types; `kind` tells the records of one type apart.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -167,31 +166,6 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
 
 NAMES = EventRow.__struct_fields__
 PLACES = {name: place for place, name in enumerate(NAMES)}
-_encode, _sha256 = msgspec.msgpack.Encoder().encode, hashlib.sha256
-
-
-def encode_columns(row: Columns) -> bytes:
-    """Encode a row as MessagePack without the empty columns at its end, so that a further column changes no hash."""
-    end = len(row)
-    while row[end - 1] is None:
-        end -= 1
-    return _encode(row[:end])
-
-
-def hash_row(previous: bytes, row: Columns) -> bytes:
-    """Compute the hash of an entry: SHA-256 of the hash before it and of its columns."""
-    return _sha256(previous + encode_columns(row)).digest()
-
-
-def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
-    """Compute the hash of each of some entries in order."""
-    hashes = []
-    for row in rows:
-        previous = hash_row(previous, row)
-        hashes.append(previous)
-    return hashes
-
-
 _DIGEST = PLACES["digest"]
 _TYPES: dict[str, Any] = dict.fromkeys(get_args(ConsignmentKind), RecordEvent)
 _TYPES |= dict.fromkeys(get_args(SharedKind), SharedEvent)

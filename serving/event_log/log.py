@@ -26,7 +26,8 @@ from serving.event_log.databases.database import (
     wipe,
 )
 from serving.event_log.databases.tables import ENTRIES, LOG
-from serving.event_log.events import Columns, Event, MaintenanceEvent, encode_row, hash_row, hash_rows
+from serving.event_log.events import Columns, Event, MaintenanceEvent, encode_row
+from serving.event_log.hash_chain import hash_row, hash_rows
 from serving.event_log.log_keys import check_vault
 from serving.event_log.reader import LogReader
 from serving.event_log.redactions import RebuiltKeys, Redaction, insert_row, list_content, remove_content

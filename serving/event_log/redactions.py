@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from serving.event_log.databases.tables import ENTRIES, TERMS
-from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns, encode_columns
+from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns
+from serving.event_log.hash_chain import encode_columns
 from serving.event_log.reader import IN_LIMIT, PAGE_ENTRIES, LogReader, list_columns, select_entries
 from serving.event_log.terms import NewTerms
 

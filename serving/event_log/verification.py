@@ -27,7 +27,8 @@ from typing import NamedTuple, Self
 import msgspec
 
 from consignments.errors import NpsriskError, ServiceFault
-from serving.event_log.events import EMPTY, PLACES, Columns, hash_row
+from serving.event_log.events import EMPTY, PLACES, Columns
+from serving.event_log.hash_chain import hash_row
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import RedactedDigest, RedactedRanges, Redaction, read_redactions
 

@@ -24,7 +24,7 @@ from serving.http.protocol.records import build_refusal, get_reader
 from serving.http.routing import ApiRequest, route
 from serving.scoring.inspection_lists import SelectionRequest, build_selection_list, check_request
 from serving.scoring.intake import FieldError
-from serving.scoring.recording import OTHER_OFFICE, OfficeFinder
+from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
 
 EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
 PAGE_REFUSALS = (409, 503)

@@ -11,13 +11,13 @@ from serving.http.protocol.records import RecordReader, build_refusal, format_re
 from serving.http.routing import ApiRequest, Route, route
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.intake import FieldError, PendingReceipt, Receipt
+from serving.scoring.offices import OTHER_OFFICE
 from serving.scoring.recording import (
     ACTIONS,
     ALERTS,
     CANCELLATIONS,
     MESSAGES,
     NAMED_RECORDS,
-    OTHER_OFFICE,
     OUTCOMES,
     STATES,
     UNKNOWN_CONSIGNMENT,

@@ -28,7 +28,7 @@ from serving.http.asgi import respond, respond_json
 from serving.http.problems import Refusal
 from serving.http.routing import ApiRequest, route
 from serving.http.scores import ModelName, parse_model_name
-from serving.scoring.recording import find_office
+from serving.scoring.offices import find_office
 from serving.scoring.scorer import decode_doubts
 from serving.state.consignment_states import NO_REASONS
 

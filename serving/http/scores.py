@@ -24,7 +24,7 @@ from serving.http.routing import ApiRequest, describe_parameter, route
 from serving.messages.reading import build_records
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.intake import FieldError
-from serving.scoring.recording import OTHER_OFFICE
+from serving.scoring.offices import OTHER_OFFICE
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 
 SCORES_PATH = "/v1/scores"

@@ -20,7 +20,8 @@ from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
 from serving.scoring.intake import FieldError, is_valid_arrival, list_faults
-from serving.scoring.recording import NO_OFFICE, OTHER_OFFICE, Client, OfficeFinder, Offices
+from serving.scoring.offices import NO_OFFICE, OTHER_OFFICE, OfficeFinder, Offices
+from serving.scoring.recording import Client
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 LOSSES = {

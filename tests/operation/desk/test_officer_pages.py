@@ -25,7 +25,7 @@ from operation.desk.sessions import Sessions, format_cookie, read_cookie
 from serving.event_log.event_codec import Action
 from serving.maintenance.access_log import PersonalAccess, decode_access
 from serving.scoring.intake import Intake, PendingReceipt
-from serving.scoring.recording import OfficeFinder
+from serving.scoring.offices import OfficeFinder
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe'
 LIST = "/?day=2024-03-04&office=Incheon"
