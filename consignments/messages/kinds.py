@@ -33,6 +33,7 @@ class MessageKind(NamedTuple):
     root: str = ""
     shared: bool = False
     codes: tuple[str, ...] = ()
+    bare: bool = False
     test: str = ""
     pattern: str = ""
     goods: str = ""
@@ -53,7 +54,6 @@ LINKED = "ONE Record"
 """The kind whose documents are read together, because their objects link to each other."""
 WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^[^\S\n]*F(?:WB|HL)/\d)", re.DOTALL | re.MULTILINE)
 """A Cargo-IMP message in an EDIFACT interchange."""
-CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 LEADING_XML = re.compile(
     r"(?>(?:<\?.*?\?>|<!--.*?-->|\s+)*)<(?:[^\s<>/:?!]+:)?([^\s<>/:?!]+)(?=[\s>/])", re.DOTALL
 )
@@ -69,6 +69,14 @@ def list_kinds() -> list[MessageKind]:
         for each in given
         for code in each.get("codes", ("",))
     ]
+
+
+@cache
+def build_code_pattern() -> str:
+    """Build the pattern of the first line of a text with a code: one of the registry, or of another message of cargo."""
+    bare = {kind.codes[0]: kind.bare for kind in list_kinds() if kind.codes[0]}
+    versioned, alone = ("|".join(code for code in bare if bare[code] == is_bare) for is_bare in (False, True))
+    return rf"(?:F[A-Z]{{2}}|{versioned})[ \t]*/[ \t]*\d{{1,2}}\b|(?:{alone})[ \t]*\r?$"
 
 
 @cache
@@ -160,9 +168,9 @@ def _build_unknown_fault(got: str) -> MessageFault:
 
 def _detect_text(text: str) -> MessageKind:
     for line in text.splitlines():
-        found = CODED_TEXT.match(line.strip("\0\x01\x02\x03 \t\ufeff"))
+        found = re.match(build_code_pattern(), line.strip("\0\x01\x02\x03 \t\ufeff"), re.ASCII)
         if found:
-            code = found[1] or found[2]
+            code = found[0].partition("/")[0].rstrip()
             other = MessageKind(code, reason="a message of cargo that holds no goods")
             return _index_kinds().get(code, other)
     raise _build_unknown_fault("a text without a known first line")

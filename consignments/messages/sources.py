@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from consignments.errors import BadInput, MessageFault, name_file
 from consignments.messages.content.trees import HEAD_BYTES, find_root
-from consignments.messages.kinds import MAX_STREAM_BYTES, list_kinds
+from consignments.messages.kinds import MAX_STREAM_BYTES, build_code_pattern, list_kinds
 
 Buffer = bytes | mmap.mmap
 
@@ -38,7 +38,7 @@ OPENING_TAG = re.compile(rb"""<(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+>""")
 MAX_UNENDED_NAMES = 50
 """Behind messages that do not end, with so many different roots, no further is looked for."""
 TEXT_START = re.compile(
-    rb"^[\x01\x02\x03 \t]*(?:(?:F[A-Z]{2}|UCM)[ \t]*/[ \t]*\d{1,2}\b|(?:PSN|PER|FSN|FER|FMA|FNA)[ \t]*\r?$|<\?xml\b|<[A-Za-z]|\{|UNA.{6}\s*UNB|UNB)",
+    rb"^[\x01\x02\x03 \t]*(?:%b|<\?xml\b|<[A-Za-z]|\{|UNA.{6}\s*UNB|UNB)" % build_code_pattern().encode(),
     re.MULTILINE,
 )
 """The first line of a message that follows another in one file."""
