@@ -101,7 +101,8 @@ class GivenTables:
         )
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
-        from consignments.tables import refuse_total_rejection, write_rejects
+        from consignments.rejects import write_rejects
+        from consignments.tables import refuse_total_rejection
 
         if report.is_notable:
             click.echo(report.to_text(), err=True)

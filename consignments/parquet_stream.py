@@ -21,7 +21,8 @@ from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import TablePart
 from consignments.records import Consignment, create_consignment_type
-from consignments.tables import ReadReport, finish_check, refuse_rejects
+from consignments.rejects import refuse_rejects
+from consignments.tables import ReadReport, finish_check
 from consignments.validation import (
     CANCELLED_SEQUENCE,
     SEQUENCE,

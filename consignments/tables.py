@@ -27,13 +27,13 @@ from consignments.files.table_limits import refuse_bad_columns
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.lists import build_item_lists, to_code_lists, to_item_lists, to_items
 from consignments.records import Alert, Consignment, Field, LogColumns, Outcome, ScoreRow, get_fields
+from consignments.rejects import build_rejects, refuse_rejects, write_rejects
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
     NEAR_NAME,
     SEQUENCE,
     FieldFault,
     PartCheck,
-    build_rejects,
     check_part,
     concat_rows,
     count_doubts,
@@ -217,12 +217,6 @@ def read_scores(path: Path | str) -> pd.DataFrame:
     return read_table(path, ScoreRow, strict=True).frame
 
 
-def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
-    """Write the rejects to a table: place, identifier, column, reason, and the original row."""
-    rows = [asdict(reject) for reject in rejects]
-    write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
-
-
 def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct]) -> Table:
     refuse_missing_columns(given.columns, record, given.name)
     checks = [check_part(part, given.columns, record) for part in given.parts]
@@ -297,15 +291,6 @@ def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgsp
     repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
     for check, mine in _split_rows(checks, repeats):
         check.faults.append(FieldFault(identifier, f"repeated {identifier}", check.drop_rows(mine)))
-
-
-def refuse_rejects(rejects: Sequence[Reject]) -> None:
-    """Raise `FileFault` if there is any reject."""
-    if rejects:
-        more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
-        raise FileFault(
-            f"invalid rows, and none is allowed here: {rejects[0]}{more}", todo="correct or drop these rows"
-        )
 
 
 def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.columns import (
-    BAD_TEXT,
     CODES_TYPE,
     DATE,
     INTEGER,
@@ -29,8 +28,6 @@ from consignments.columns import (
     Mask,
     combine_masks,
     drop_broken_texts,
-    format_value,
-    get_type_family,
     mark_rows,
     normalize_array,
     read_column,
@@ -38,7 +35,7 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.doubts import CodeRule, Rule, correct_value, list_rules
-from consignments.errors import FileFault, Reject, RejectLimit
+from consignments.errors import FileFault
 from consignments.files.raw_tables import TablePart
 from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
 from consignments.records import Alert, Consignment, Item, LogColumns, Outcome, Truth, get_fields
@@ -65,8 +62,6 @@ NEAR_NAME = 0.75
 """Minimum similarity of an unknown column to a missing one, for a suggestion."""
 MAX_LISTED_COLUMNS = 12
 """Columns that an error lists; it counts the others."""
-REJECT_ROWS = 1_000
-"""Invalid rows that are converted at a time."""
 
 
 @dataclass(frozen=True)
@@ -336,55 +331,3 @@ def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str,
                 examples.setdefault(doubt.text, {}).update(dict.fromkeys(doubt.examples))
     shown = {text: tuple(found)[:MAX_EXAMPLES] for text, found in examples.items() if found}
     return dict(rows.most_common()), shown
-
-
-# --- rejects ----------------------------------------------------------------------------------------------------------
-
-
-def build_rejects(
-    part: TablePart, faults: Sequence[FieldFault], record: type[msgspec.Struct], limit: RejectLimit
-) -> list[Reject]:
-    """Build the rejects of the invalid rows of a part, in order; raise `FileFault` if they exceed a limit."""
-    fields = get_fields(record)
-    hidden = {field.name for field in fields if field.personal or field.kind == "items"}
-    bad = np.flatnonzero(combine_masks((fault.rows for fault in faults), len(part.table)))
-    rejects: list[Reject] = []
-    for begin in range(0, len(bad), REJECT_ROWS):
-        rows = bad[begin : begin + REJECT_ROWS]
-        built = []
-        for row, given in zip(rows.tolist(), _list_rows(part.table.take(rows)), strict=True):
-            mine = [fault for fault in faults if fault.rows[row]]
-            reject = Reject(
-                place=part.locate_row(row),
-                identifier=format_value(given.get(fields[0].name)) or "",
-                column=", ".join(fault.column for fault in mine),
-                reason="; ".join(
-                    fault.reason + _format_shown_value(given, fault.column, hidden) for fault in mine
-                ),
-                row=msgspec.json.encode(
-                    {name: value for name, value in given.items() if value is not None}, enc_hook=str
-                ).decode(),
-            )
-            built.append(reject)
-        limit.add(built, part.name)
-        rejects += built
-    return rejects
-
-
-def _list_rows(table: Any) -> list[dict[str, Any]]:
-    """Convert rows as they were given to values; a text that is not UTF-8 is shown with replaced bytes."""
-    columns = [[_show_value(value) for value in column] for column in table.columns]
-    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _show_value(value: Any) -> Any:
-    try:
-        return value.as_py()
-    except UnicodeDecodeError:
-        is_text = get_type_family(value.type) == "text"
-        return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else BAD_TEXT
-
-
-def _format_shown_value(given: dict[str, Any], column: str, hidden: set[str]) -> str:
-    value = None if column in hidden else format_value(given.get(column))
-    return f", got {value!r}" if value and SHOWN_VALUE.fullmatch(value) else ""

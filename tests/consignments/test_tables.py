@@ -18,6 +18,7 @@ from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
+from consignments.rejects import write_rejects
 from consignments.tables import (
     Table,
     build_frame,
@@ -28,7 +29,6 @@ from consignments.tables import (
     to_consignments,
     to_outcomes,
     to_records,
-    write_rejects,
 )
 
 SUFFIXES = [".csv", ".parquet", ".jsonl"]
