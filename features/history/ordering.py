@@ -1,4 +1,6 @@
-"""The order of history. `features.history.states` defines the effect of each event, `features.history.fold` applies them.
+"""The order of history: a score knows the events before its consignment, and none that became visible later.
+
+`features.history.states` defines the effect of each event, `features.history.fold` applies them.
 
 Events are arrivals, outcomes that become visible, and cancellations. A consignment reads the events before it in this order.
 Then it is counted.
