@@ -112,6 +112,7 @@ def test_messages_in_any_order_become_rows_in_the_order_of_their_time(
          [("KIM", "PVG>ICN", "09:00", ""), ("PARK JI HO", "PVG>ICN", "08:42", ""), ("LEE", "PVG>ICN", "10:00", "")]),
         # a deletion issued before the latest version does not withdraw it
         ([house("10:00", KIM), house("09:00", DELETION)], [("KIM", "PVG>ICN", "10:00", "")]),
+        ([house("09:00", KIM), house(), house("08:50", DELETION)], [("KIM", "PVG>ICN", "09:00", ""), ("PARK JI HO", "PVG>ICN", "08:42", "")]),
     ],
 )  # fmt: skip
 def test_messages_of_one_moment_are_told_apart_by_their_time_of_issue(
