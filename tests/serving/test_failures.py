@@ -105,9 +105,9 @@ def test_a_failing_database_is_told_and_it_goes_on(
             for name in ("RB2", "RB3"):
                 assert refused(client, name).startswith("the event log cannot be written; try again")
                 assert cause in str(client.service.committer.fault)
+                ready = client.get("/health/ready")
+                assert (ready.status_code, cause in ready.json()["reasons"][0]) == (503, True)
                 client.look()
-            ready = client.get("/health/ready")
-            assert (ready.status_code, cause in ready.json()["reasons"][0]) == (503, True)
             assert client.get("/health/live").status_code == 200
             assert client.get("/v1/consignments/RB1").status_code == 200
         client.look()

@@ -1,15 +1,13 @@
 """A state directory as an operator has it: served and restarted, asked by verbs of `npsrisk`, and its log read."""
 
-import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
 from support.databases import reader_of, state_environment
 from support.serving_examples import Client, on_day_20, publish, serving, settings_in
+from support.verbs import read_json, run_verb
 
-from npsrisk import main
 from serving.event_log.events import Event
 from serving.event_log.verification import verify_chain
 from serving.process.clock import Clock
@@ -17,18 +15,15 @@ from serving.process.clock import Clock
 
 def run(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
     """Run a verb on a state directory; gives exit code and output."""
-    done = CliRunner().invoke(
-        main, words, env=state_environment(folder) | environment, catch_exceptions=False
-    )
+    done = run_verb(*words, **(state_environment(folder) | environment))
     return done.exit_code, done.output
 
 
 def told(folder: Path, *words: str, code: int = 0, **environment: str) -> dict[str, Any]:
     """Run a verb that must end with a code; gives what it tells as JSON."""
-    ended, output = run(folder, *words, "--json", **environment)
-    assert ended == code, output
-    found: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return found
+    done = run_verb(*words, "--json", **(state_environment(folder) | environment))
+    assert done.exit_code == code, done.output
+    return read_json(done)
 
 
 def entries(folder: Path, *kinds: str) -> list[Event]:
