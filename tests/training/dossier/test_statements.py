@@ -40,12 +40,12 @@ STATEMENTS = [
 ]
 TEXTS = {check: text for text, check in STATEMENTS}
 NAMED_ELSEWHERE = {
-    "forgotten_in_copies": "tests/serving/maintenance/test_forgotten_list.py::test_a_backup_from_before_is_restored_without_what_was_forgotten_since",
-    "deletion": "tests/serving/maintenance/test_retention.py::test_content_is_gone_also_from_the_files_and_what_history_needs_is_left",
+    "forgotten_in_copies": "tests/serving/maintenance/test_forgetting.py::test_an_older_backup_is_restored_without_what_was_forgotten",
+    "deletion": "tests/serving/maintenance/test_forgetting.py::test_content_is_gone_from_the_files_too_and_history_is_left",
     "later_knowledge": "tests/features/history/test_ordering.py::test_as_of_hides_what_became_visible_later",
     "names_without_effect": "tests/features/test_plain_groups.py::test_no_feature_tells_one_persons_name_from_anothers",
     "other_features_refused": "tests/models/test_bundle.py::test_hostile_content_is_refused_even_with_right_sums",
-    "signed_bundles": "tests/serving/deployment/test_publisher.py::test_what_nobody_approved_is_not_published_to_decide",
+    "signed_bundles": "tests/serving/deployment/test_publisher.py::test_what_nobody_approved_or_lightgbm_scores_otherwise_is_not_published_to_decide",
     "figures_from_stored_scores": "tests/training/dossier/test_dossier.py::test_the_stored_scores_of_the_run_are_what_is_evaluated",
     "too_few_results": "tests/training/dossier/test_dossier.py::test_too_few_results_are_no_figure_and_no_complete_field",
 }
