@@ -68,7 +68,7 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[Operation,
 
 AFTER_TEXT = "sequence number after which the page begins: `next` of the page before"
 LAST_SEQUENCE, LIMIT_TEXT = 10**MAX_SEQUENCE_DIGITS - 1, "maximum number of log entries in the page"
-LIMITS = {"minimum": 1, "maximum": MAX_RECORDS, "default": DEFAULT_PAGE_LENGTH}
+LIMITS: dict[str, Any] = {"minimum": 1, "maximum": MAX_RECORDS, "default": DEFAULT_PAGE_LENGTH}
 PAGE_PARAMETERS = (
     describe_parameter("after", AFTER_TEXT, type="integer", minimum=0, maximum=LAST_SEQUENCE, default=0),
     describe_parameter("limit", LIMIT_TEXT, type="integer", **LIMITS),
