@@ -142,6 +142,8 @@ class FactTables:
     def _describe_activity(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe how new or how busy the key is that weighs most."""
         key, kind = self._find_key(columns)
+        if view.raises and kind in NETWORKS and not view.tells_more_than_keys(kind):
+            return None
         is_link = kind in PAIRS or kind == "figures"
         if view.get(f"{key}.new") == 1:
             found = None if is_link and view.raises else view.describe_feature(f"{key}.new")
@@ -157,7 +159,7 @@ class FactTables:
         of_party = kind in OF_PARTIES and not view.is_common_name(kind)
         return found._replace(
             notable=found.notable and (of_party or (kind == "route" and not is_busy)),
-            rank="" if is_busy and of_party else "last",
+            rank="" if is_busy and of_party and kind not in NETWORKS else "last",
         )
 
     def _describe_counterparts(self, view: RowView, columns: Sequence[int]) -> Statement | None:

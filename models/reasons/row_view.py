@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from features.goods.kernels import HS_DIGITS_READ, MAX_HS_DIGITS, ODD_HS_DIGITS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
+from features.history.keys import COMMON_KINDS
 from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
 from features.route import list_hubs
 from features.table import SIDES
@@ -74,6 +75,12 @@ class RowView:
             self.get(f"parties.{kind}_business") == 0
             and self.get(f"history.{kind}.arrivals_ever") >= MANY_OF_NAME
         )
+
+    def tells_more_than_keys(self, network: str) -> bool:
+        """Check if a network of a side has more consignments in 30 days than any key of the side itself."""
+        side = network.removesuffix("_network")
+        own = (self.get(f"history.{kind.name}.arrivals_30d") for kind in COMMON_KINDS if kind.side == side)
+        return not any(each >= self.get(f"history.{network}.arrivals_30d") for each in own)
 
     def has_other_contacts(self, kind: str, target: str) -> bool:
         """Check if what was found under a name was found with neither this address nor this telephone number."""

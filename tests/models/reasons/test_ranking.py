@@ -28,6 +28,7 @@ USUAL = {
         "goods.described": [1.0, 1.0, 1.0],
         "goods.hs_present": [1.0, 1.0, 1.0],
     },
+    "2 parties.sender_business 0": {"history.sender_network.arrivals_30d": [0.0, 0.0, 1.0]},
     "2 parties.consignee_business 0": {"history.consignee_phone.arrivals_30d": [0.0, 0.0, 1.0]},
     "2 category.departure_country 2": {"history.route.new": [0.0, 0.0, 1.0], "history.route.arrivals_30d": [3.0, 9.0, 30.0]},
     "2 category.hs_heading 1": {"value.usd": [8.0, 15.0, 40.0]},
@@ -55,6 +56,13 @@ def give_texts(*args: object, **options: object) -> list[str]:
     return [fact.text for reason in rank(*args, **options) for fact in reason.facts]  # type: ignore[arg-type]
 
 
+LINKED = {
+    "history.sender_network.new": (0.0, 0.0),
+    "history.sender_network.arrivals_30d": (5.0, 0.6),
+    "history.sender_phone.arrivals_30d": (5.0, 0.0),
+    "parties.sender_business": (0.0, 0.0),
+}
+"""Five consignments with the telephone number of the sender, and no other ones of its network."""
 PRETEXT = {"goods.pretext_words": (1.0, 0.6), "goods.names_specific": (0.0, 0.0)}
 
 
@@ -218,6 +226,12 @@ ORDINARY = ONLY_GOODS | {"goods.text_family": (1.0, 0.0), "goods.text_score": (1
          ["Description names goods that often serve as a pretext",
           "NPS was found in 1 of 2 earlier consignments under this sender's name, but its address and telephone number were other ones"]),
         (ORDINARY | {"value.zero_or_one": (1.0, 0.3)}, DeclaredTexts("rice", currency="EUR"), ["Declared value is 0 or 1", "Described as “rice”"]),
+        (MISMATCH | {"goods.text_families": (1.0, 0.0), "goods.cover_plant": (1.0, 0.4)}, DeclaredTexts("rice", "0901"),
+         ["The HS code 0901 is for food supplements, but the description speaks of food"]),
+        (PRETEXT | LINKED, NO_TEXTS, ["Description names goods that often serve as a pretext"]),
+        (PRETEXT | LINKED | {"history.sender_network.arrivals_30d": (6.0, 0.6)}, NO_TEXTS,
+         ["Description names goods that often serve as a pretext",
+          "6 consignments linked to this sender by house, telephone number, e-mail or account in the last 30 days; usual for private senders: 1 or fewer"]),
         (WORDED | {"goods.cover_plant": (1.0, 0.0)}, DeclaredTexts("moringa leaves"), ["Description speaks of tea, herbs or seeds: “moringa leaves”"]),
         (WORDED | {"value.usd": (2.9, 0.6), "value.gross_weight_kg": (0.31, 0.6)}, DeclaredTexts("chocolate 547 pcs"),
          ["547 pieces are described (“chocolate 547 pcs”): 0.567 g and 0.0053 USD each"]),
