@@ -119,8 +119,13 @@ def test_an_envelope_that_states_something_else_is_refused() -> None:
     for payload in (*(base64.b64encode(each).decode() for each in payloads), "no base64"):
         with pytest.raises(PromotionRefused):
             SignedRecord.from_envelope(Envelope(plain["payloadType"], payload, ()))
-    for bad in (b"{}", b"nonsense", b"[" * 100_000, b" " * 300_000):
-        with pytest.raises(PromotionRefused):
+    for bad, said in (
+        (b"{}", "read"),
+        (b"nonsense", "read"),
+        (b"[" * 100_000, "read"),
+        (b" " * 300_000, "too large"),
+    ):
+        with pytest.raises(PromotionRefused, match=said):
             Envelope.read(bad)
 
 
