@@ -231,8 +231,10 @@ def apply_steps(
             elif change == REMOVE:
                 _keep_removed(table, removed[series], touched[turn])
             for kind in range(kinds):
-                if touched[turn, kind] != NO_PLACE:
-                    _update_count(table, touched[turn, kind], day, counter, change)
+                if touched[turn, kind] == NO_PLACE:
+                    continue
+                if not _update_count(table, touched[turn, kind], day, counter, change) and change == REMOVE:
+                    removed[series, kind] = 0  # it never counted the event
         if counter != ARRIVALS:
             _update_count(table, np.int64(TOTALS_PLACE), day, counter, change)
             common[COMMON_DAY] = np.nan
@@ -573,12 +575,14 @@ def _free_blocks(table: HistoryArrays, place: Number) -> None:
 
 
 @kernel
-def _update_count(table: HistoryArrays, place: Number, day: Number, counter: Number, change: Number) -> None:
+def _update_count(
+    table: HistoryArrays, place: Number, day: Number, counter: Number, change: Number
+) -> Number:
     """Apply a change to the counter of a day."""
     series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
     if change != RESTORE and not _is_remembered(table, place, table.state[TODAY]):
         if change == REMOVE:
-            return
+            return False
         _reset_key(table, place)
     amount = min(change, np.int64(ADD))
     block, used, room = _get_series(table, place, series)
@@ -587,20 +591,21 @@ def _update_count(table: HistoryArrays, place: Number, day: Number, counter: Num
         _set_series(table, place, series, day, 1, 0)
     if room == 0 and used > 0 and block == day:
         if amount < 0 and table.heads[place, EVER + counter] == 0:  # a network never counted the event
-            return
+            return False
         table.heads[place, EVER + counter] += amount
         if _is_empty(table.heads[place], EVER + series, _get_tile_words(series) - 1):
             _set_series(table, place, series, 0, 0, 0)
     else:
         tile = _find_tile(table, place, series, day, change > 0)
         if tile == NO_PLACE or (amount < 0 and table.days[tile + 1 + counter - series] == 0):
-            return
+            return False
         table.heads[place, EVER + counter] += amount
         table.days[tile + 1 + counter - series] += amount
         if _is_empty(table.days, tile + 1, _get_tile_words(series) - 1):
             _drop_tile(table, place, series, tile)
     if counter == ARRIVALS:
         _update_first_day(table, place, day, change)
+    return True
 
 
 @kernel

@@ -92,10 +92,11 @@ class CountedState(msgspec.Struct, gc=False):  # there are many, and none refers
             self.result, self.last_day, self.issued_us = NOT_FINAL, NO_DAY, NO_TIME
 
     def _build_steps(self, change: int) -> list[KeyStep]:
-        """Build the steps that add, remove or restore the consignment with its current result."""
+        """Build the steps that add, remove or restore the consignment with its current result, which is removed first."""
         if self.keys is None or self.cancelled:
             return []
-        return [(change, ARRIVALS, self.keys, self.day), *self._build_result_steps(change)]
+        steps = [(change, ARRIVALS, self.keys, self.day), *self._build_result_steps(change)]
+        return steps[::-1] if change == REMOVE else steps
 
     def _build_result_steps(self, change: int) -> list[KeyStep]:
         """Build the step that adds, removes or restores its result, if it has a final one."""

@@ -273,7 +273,7 @@ class PlainHistory:
                     network.counts[event] += 1
 
     def take_out(self, events: Events, known: Known) -> None:
-        for what, event in self.remembered(events, known):
+        for what, event in reversed(self.remembered(events, known)):
             for network in self.networks_of(known):
                 network.counts[event] = max(network.counts[event] - 1, 0)
             for key in self.keys_of(known, what):

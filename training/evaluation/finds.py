@@ -126,7 +126,7 @@ class KnownFinds:
         values |= _rank_finds(ranked, rows, at, weight)
         traffic = period.traffic * inside
         total, reach = float(traffic.sum()), {name: float(part @ traffic) for name, part in within.items()}
-        chance = CHANCE | {f"recall_at_{name}": each / total for name, each in reach.items()}
+        chance = CHANCE | {f"recall_at_{name}": each / (total or 1.0) for name, each in reach.items()}
         unseen = 0.0 if period.complete else UNSEEN_SHARE
         values = {name: (1.0 - unseen) * each + unseen * chance[name] for name, each in values.items()}
         return cls(weight, period.traffic[at], most, day, days, values, chance, unseen, found, reach)

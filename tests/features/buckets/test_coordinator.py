@@ -89,7 +89,7 @@ def compute(
 
 
 @settings(
-    max_examples=3, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(30, 400), st.integers(1, 4), st.integers(0, 299), st.integers(1, 3))
 def test_partitions_and_buckets_of_any_number_are_the_whole_table(
@@ -136,7 +136,7 @@ def list_bytes(state: KeptState) -> list[bytes]:
 
 
 @settings(
-    max_examples=3, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, 1000), st.sampled_from([0, 1, 400]), st.booleans())
 def test_batches_from_a_state_leave_the_bytes_of_one_pass(

@@ -165,6 +165,32 @@ def test_a_key_that_too_many_share_joins_nobody(arrivals: int, joins: bool) -> N
     assert told["sender.nps_ever"] == joins
 
 
+def crowd_of_a_phone() -> list[Arrival]:
+    """Fifty consignments with one phone, the first of them with account 3, and X, the 51st, which no network counts."""
+    rows = [
+        arrive(f"b{n:02}", 0, 10 + n, 7, *((3,) if n == 0 else ()), sequence=n) for n in range(MOST_ARRIVALS)
+    ]
+    return [*rows, arrive("x", 1, 99, 7, sequence=60, issued_us=2)]
+
+
+@pytest.mark.parametrize("found", [[], [find("x", 2, sequence=61)]])
+def test_a_late_version_of_what_no_network_counted_changes_no_bit(found: list[Outcome]) -> None:
+    first, *others = crowd_of_a_phone()
+    crowd = [replace(first, cancelled_us=int((START + 1.5) * US_PER_DAY)) if not found else first, *others]
+    between = arrive("q", 2.5, 98, sequence=62)
+    late = arrive("x", 3, 99, 7, sequence=63, issued_us=1)
+    rows = [*crowd, between, late, arrive("z", 4, 97, 0, 3, sequence=64)]
+    one_by_one(rows, found, compare=True, kinds=KINDS)
+    assert read(rows, found)["sender.nps_ever"] == 0
+
+
+@pytest.mark.parametrize("again", [[], [arrive("x", 3, 99, 7, sequence=63, issued_us=3)]])
+def test_an_amendment_of_what_no_network_counted_takes_nothing_from_others(again: list[Arrival]) -> None:
+    rows = [*crowd_of_a_phone(), arrive("y", 1.2, 98, 0, 3, sequence=61)]
+    found = [find("x", 2, sequence=62), find("y", 2.1, sequence=62)]
+    assert read([*rows, *again, arrive("z", 4, 97, 0, 3, sequence=64)], found)["sender.nps_ever"] == 1
+
+
 def test_networks_that_are_too_large_together_stay_apart_and_count_both() -> None:
     half = LARGEST_NETWORK // 2 // (MOST_ARRIVALS - 5)
     crowd = [
