@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
 
-READING_VERSION = "5"
+READING_VERSION = "6"
 """Version of the temporary file: a run continues only with a file of the same version."""
 
 

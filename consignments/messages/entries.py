@@ -152,7 +152,7 @@ def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
             fields[name] = clean_identifier(value, doubts) if len(value) > MAX_IDENTIFIER else value
         elif name in limits:
             fields[name] = _limit_text(value, limits[name], doubts, name)
-    return fields
+    return _drop_missing(fields)
 
 
 def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dict[str, Any]] | None:
@@ -167,7 +167,11 @@ def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dic
         }
         for item in items[:MAX_ITEMS]
     )
-    return list(filter(None, limited)) or None
+    return list(filter(None, map(_drop_missing, limited))) or None
+
+
+def _drop_missing(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _limit_text(text: str, limit: int, doubts: Doubts, name: str) -> str | None:

@@ -287,7 +287,11 @@ def _require_fit(about: SnapshotHeader, log: LogReader, here: bytes | None, kind
         "the snapshot uses a different set of history keys": about.kinds != kinds,
     }
     for fault in (each for each, holds in faults.items() if holds):
-        raise ServiceFault(fault, got=f"entry {about.sequence} of log {about.log_id}, keys {about.kinds}")
+        raise ServiceFault(
+            fault,
+            got=f"entry {about.sequence} of log {about.log_id}, keys {about.kinds}",
+            todo="if the log was restored from a backup, later entries are missing; run npsrisk verify-log",
+        )
 
 
 RETRY_SECONDS = 60.0

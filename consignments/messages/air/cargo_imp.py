@@ -47,8 +47,8 @@ _SEGMENT_CODES_NAMES = (
 )
 SEGMENT_CODES = frozenset(_SEGMENT_CODES_NAMES.split())
 OF_A_HOUSE = frozenset(("TXT", "HTS", "SHP", "CNE", "CVD"))
-JOINED = re.compile(r"\b(SHP|CNE|ISU)\b.*\b\1\b|\b(TXT)\b.*\b(?:SHP|CNE)\b.*\bTXT\b")
-"""Segments that no waybill has twice, and text on both sides of its parties."""
+OF_GOODS = OF_A_HOUSE | {"HBS", "MBI", "RTD"}
+"""Segments of goods and parties, which may not stand before the first line."""
 HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTALL)
 SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
 ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{6}.*)\s*")
@@ -137,7 +137,7 @@ def parse_imp(content: bytes) -> ImpMessage:
                 else:
                     head.append(whole)
             return ImpMessage(int(found[2]), "".join(head), segments, envelope_time)
-        if (segment := match_segment(line)) and segment[2]:
+        if (segment := match_segment(line)) and segment[2] and segment[1] in OF_GOODS:
             raise MessageFault(
                 "a segment stands before the first line", where=segment[1], expected="FWB/ or FHL/"
             )
@@ -231,17 +231,20 @@ def read_imp_weight(text: str, doubts: Doubts) -> float | None:
 
 
 def _refuse_joined(segments: Sequence[Segment], where: str) -> None:
-    """Refuse parties or goods of a waybill that stand in another, because its first line is missing."""
-    codes = " ".join(segment.code for segment in segments)
-    twice = JOINED.search(codes)
-    if twice:
-        raise MessageFault(
-            "parts of two waybills",
-            where=where,
-            got=f"{twice[1] or twice[2]} twice",
-            expected="a line HBS, FHL or FWB before the second",
-            todo="send each waybill with its first line",
-        )
+    """Refuse a second sender or consignee, and goods on both sides of the parties: the first line of another waybill is missing."""
+    seen, parties_after_goods = set[str](), False
+    for code in (segment.code for segment in segments):
+        is_party = code in ("SHP", "CNE")
+        if (is_party and code in seen) or (code == "TXT" and parties_after_goods):
+            raise MessageFault(
+                "parts of two waybills",
+                where=where,
+                got=f"{code} twice",
+                expected="a line HBS, FHL or FWB before the second",
+                todo="send each waybill with its first line",
+            )
+        parties_after_goods |= is_party and "TXT" in seen
+        seen.add(code)
 
 
 def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:

@@ -153,8 +153,8 @@ def is_link(node: Node) -> bool:
     return bool(node["@id"]) and node.keys() <= {"@id", "@type", TEXT}
 
 
-def walk_objects(nodes: Iterable[Node]) -> Iterator[Node]:
-    """Yield objects and all that is in them, each once."""
+def walk_objects(nodes: Iterable[Node], without: frozenset[str] = frozenset()) -> Iterator[Node]:
+    """Yield objects and all that is in them but objects of some types, each once."""
     stack, seen = list(nodes)[::-1], set[int]()
     while stack:
         node = stack.pop()
@@ -163,7 +163,7 @@ def walk_objects(nodes: Iterable[Node]) -> Iterator[Node]:
         seen.add(id(node))
         yield node
         inner = [each for values in node.values() for each in values if isinstance(each, dict)]
-        stack.extend(reversed(inner))
+        stack.extend(each for each in reversed(inner) if without.isdisjoint(each["@type"]))
 
 
 def list_values(node: Node | None, *names: str) -> list[Any]:

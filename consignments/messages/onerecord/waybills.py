@@ -118,7 +118,9 @@ def _read_party(side: str, party: Node | None, doubts: Doubts) -> Fields:
 
 
 def _read_country_code(holder: Node | None) -> str | None:
-    text = read_text(holder, "country")
+    country = next(iter(list_values(holder, "country")), None)
+    names = ("code", "countrycode", "countryname")
+    text = (read_text(country, *names) if isinstance(country, dict) else None) or read_text(holder, "country")
     return get_code(text) if text and (LINK.fullmatch(text) or ":" in text) else text
 
 
@@ -308,6 +310,8 @@ NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
 MAX_WAYBILLS_OF_A_SHIPMENT = 10
 """A house and its masters share a shipment; links of more waybills to it are not followed."""
 MAX_BOOKING_OBJECTS = 1000
+NOT_OF_A_BOOKING = frozenset(("waybill", "shipment", "piece"))
+"""Types of what a booking links to, whose legs may be those of other bookings."""
 MAX_KIND_CHARACTERS = 40
 NOTE_CODES = ("country", "subjectcode", "contentcode")
 YES = frozenset(("true", "1", "yes"))
@@ -578,7 +582,9 @@ def _list_legs(holder: Node) -> list[Node]:
     """List the legs of the booking, in the order of their numbers; a missing booking is no doubt."""
     quiet = Doubts()
     booking = find_object(holder, "referredbookingoption", quiet)
-    below = islice(walk_objects([booking]), MAX_BOOKING_OBJECTS) if booking is not None else ()
+    below = (
+        islice(walk_objects([booking], NOT_OF_A_BOOKING), MAX_BOOKING_OBJECTS) if booking is not None else ()
+    )
     for source in (holder, *below):
         legs = list_objects(source, "transportlegs", quiet)
         if legs:

@@ -65,3 +65,14 @@ def test_the_day_of_an_envelope_follows_the_day_on_which_the_waybill_was_made_ou
     data = MASTER.replace(b".PVGFFCX 092215", f".PVGFFCX {envelope}".encode())
     found = read_one(data, received_at=datetime(2027, 1, 20, tzinfo=UTC))  # read again months later
     assert found.issued_at == issued_at
+
+
+@pytest.mark.parametrize("ahead", [b"OSI/HELLO\n", b"Subject: flight\nREF/123\n"])
+def test_lines_of_an_envelope_before_the_first_line_hold_no_goods(ahead: bytes) -> None:
+    assert read_all(ahead + DIRECT).consignments == read_all(DIRECT).consignments
+
+
+def test_a_message_of_a_hundred_thousand_segments_is_refused_at_once() -> None:
+    head = DIRECT[: DIRECT.index(b"\n", DIRECT.index(b"180-")) + 1]
+    (reject,) = read_messages((head + b"TXT/\n" * 50_000 + b"SHP\n" * 50_000,)).rejects
+    assert "SHP twice" in reject.reason

@@ -250,3 +250,55 @@ def test_pieces_that_link_to_each_other_are_read_once_each() -> None:
 def test_broken_and_deeply_nested_documents_are_faults(content: bytes) -> None:
     with pytest.raises(MessageFault):
         read(read_one_record, content)
+
+
+@pytest.mark.parametrize("country", [{"countryCode": "FR"}, {"countryName": "France"}, {"code": "FR"}])
+def test_a_country_is_read_by_whatever_names_it(country: dict[str, str]) -> None:
+    place = {"@type": "Location", "address": {"@type": "Address", "country": {"@type": "Country"} | country}}
+    sender = {"@type": "Company", "name": "A B", "basedAtLocation": place}
+    parties = [{"@type": "Party", "partyRole": "SHP", "partyDetails": sender}]
+    waybill = {
+        "@type": "Waybill",
+        "waybillType": "DIRECT",
+        "waybillPrefix": "180",
+        "waybillNumber": "12345675",
+    }
+    content = json.dumps(
+        {"@context": {"@vocab": CARGO}, **waybill, "goodsDescription": "toys", "involvedParties": parties}
+    )
+    assert declaration(read_one_record, content.encode()).fields["sender_country"] == "FR"
+
+
+def test_a_booking_has_no_legs_of_another_waybill_of_its_shipment() -> None:
+    def build_place(code: str) -> dict[str, Any]:
+        return {"@type": "Location", "locationCodes": [{"@type": "CodeListElement", "code": code}]}
+
+    leg = {
+        "@type": "TransportLegs",
+        "departureLocation": build_place("ICN"),
+        "arrivalLocation": build_place("JFK"),
+    }
+    waybills = [
+        {
+            "@id": f"urn:w{number}",
+            "@type": "Waybill",
+            "waybillType": "DIRECT",
+            "waybillPrefix": "180",
+            "waybillNumber": number,
+            "referredBookingOption": f"urn:b{number}",
+            "goodsDescription": "toys",
+            "departureLocation": build_place(begin),
+            "arrivalLocation": build_place(end),
+        }
+        for number, begin, end in (("12345675", "PVG", "CDG"), ("12345686", "ICN", "JFK"))
+    ]
+    others = [
+        {"@id": "urn:b12345675", "@type": "BookingOption", "shipment": "urn:s"},
+        {"@id": "urn:s", "@type": "Shipment", "waybill": [waybill["@id"] for waybill in waybills]},
+        {"@id": "urn:b12345686", "@type": "BookingOption", "transportLegs": [leg]},
+    ]
+    content = json.dumps({"@context": {"@vocab": CARGO}, "@graph": [*waybills, *others]}).encode()
+    routes = {
+        each.fields["consignment_id"]: each.fields["route"] for each in declarations(read_one_record, content)
+    }
+    assert routes == {"180-12345675": "PVG>CDG", "180-12345686": "ICN>JFK"}
