@@ -111,7 +111,7 @@ def run_training(
 def write_review(registry: Registry, version: ModelVersion, report: GateReport) -> None:
     """Replace what is said of a version, also what a person wrote, by a report of the gate: on its page, in its run and on the page of that.
 
-    A promoted version keeps its records and the report of its first promotion.
+    A promoted version keeps its records and the report of its first promotion. The page of a run is that of its first version.
     """
     head, links, action = report.to_markdown(), {}, report.recommendation.action
     if report.comparison_run:
@@ -123,7 +123,11 @@ def write_review(registry: Registry, version: ModelVersion, report: GateReport) 
     own = [record for record in records if record.version == version.number]
     first, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (head, action)
     registry.write_description(version, f"{first}{REPORT_END}{facts}", verdict)
-    if report.recommendation.way == "goes back" or len(own) > (action == "promoted"):
+    versions = registry.client.search_model_versions(f"run_id='{version.run_id}'")
+    is_first = int(version.number) == min(
+        (int(each.version) for each in versions), default=int(version.number)
+    )
+    if report.recommendation.way == "goes back" or len(own) > (action == "promoted") or not is_first:
         return
     registry.client.set_tag(version.run_id, NOTE_TAG, f"{head}{REPORT_END}{facts}")
     gate = RunTable(report.to_rows(), GATE_COLUMNS).to_json()

@@ -141,7 +141,7 @@ def test_a_removal_that_was_killed_after_the_list_is_completed_by_the_next_start
         assert list_emptied(few) == [True, False, True, False]
 
 
-def test_neither_a_damaged_list_nor_a_damaged_log_lets_anything_start(few: Path) -> None:
+def test_nothing_starts_from_a_damaged_log(few: Path) -> None:
     forget_consignment(settings_in(few), "RB1", APPROVAL)
     execute(few, "DELETE FROM events WHERE sequence = 5")
     execute(few, "UPDATE events SET plain = content, score = 0.5 WHERE sequence = 1")
@@ -150,6 +150,9 @@ def test_neither_a_damaged_list_nor_a_damaged_log_lets_anything_start(few: Path)
         serving(settings_in(few)),
     ):
         pass
+
+
+def test_nothing_starts_from_a_damaged_list(few: Path) -> None:
     half = '{"forgotten_at":"2024-03-01T00:00:00Z","digest":"00ff00ff00ff00ff"}\nhalf a li'
     (few / LIST_NAME).write_text(half)
     with (

@@ -79,3 +79,15 @@ def test_the_page_of_the_run_and_its_table_of_rules_are_replaced(reviewed):
     assert page.endswith("<p>The facts.</p>")
     table = json.loads(registry.read_run_artifact(run_id, "tables/gate.json"))
     assert table["data"] == [["reasons present", "holds", "reasons: 3", "at least one"]]
+
+
+def test_a_later_version_of_a_run_leaves_the_page_of_the_first(reviewed, tmp_path) -> None:
+    registry, run_id, _ = reviewed
+    registry.client.create_registered_model("nps-risk-of-two")
+    for _ in range(2):
+        registry.client.create_model_version("nps-risk-of-two", str(tmp_path), run_id)
+    before = registry.read_run_artifact(run_id, "report.html")
+    refused = build_report()
+    refused.recommendation.sentence = "It is refused."
+    write_review(registry, SimpleNamespace(name="nps-risk-of-two", number="2", run_id=run_id), refused)
+    assert registry.read_run_artifact(run_id, "report.html") == before
