@@ -130,8 +130,9 @@ CALLER = """
 import signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores the signal
 process = subprocess.Popen({command!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-print(process.pid, process.stdout.readline().decode().strip(), flush=True)
+told = process.stdout.readline().decode().strip()
 try:
+    print(process.pid, told, flush=True)
     sys.stdin.read()
 except KeyboardInterrupt:
     print(process.poll(), flush=True)
