@@ -157,8 +157,8 @@ def on_day_20() -> int:
     return to_us(day(20))
 
 
-async def listen_in_loop(app: App) -> asyncio.Server:
-    """Listen on a free port of 127.0.0.1 with the connections of the service, in the loop that runs."""
+async def listen_in_loop(app: App) -> tuple[asyncio.Server, set[Any]]:
+    """Listen on a free port of 127.0.0.1 with the connections of the service, which are given too, in the loop that runs."""
     server = build_server(app)
     server.config.load()
 
@@ -168,7 +168,8 @@ async def listen_in_loop(app: App) -> asyncio.Server:
         )
         return found
 
-    return await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
+    listening = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
+    return listening, server.server_state.connections
 
 
 class Client:
@@ -176,7 +177,7 @@ class Client:
 
     def __init__(self, service: Service, portal: BlockingPortal, *further: FurtherRoutes) -> None:
         self.service, self.portal, self.app = service, portal, App(service, *further)
-        self._server = portal.call(listen_in_loop, self.app)
+        self._server, self._connections = portal.call(listen_in_loop, self.app)
         port = self._server.sockets[0].getsockname()[1]
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
 
@@ -220,9 +221,12 @@ class Client:
         return self.portal.call(call)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, on both sides."""
         self.portal.call(self.http.aclose)
         self.portal.call(self._server.close)
+        end = time.monotonic() + 5
+        while self._connections and time.monotonic() < end:
+            self.portal.call(asyncio.sleep, 0.001)
 
     def look(self) -> None:
         """Let the service look now for a new model, new keys, or a log that can be used again."""
@@ -262,8 +266,10 @@ def serving(
     with start_blocking_portal() as portal:
         portal.call(service.start)
         client = Client(service, portal, *further)
-        yield client
-        client.close()
+        try:
+            yield client
+        finally:
+            client.close()
         portal.call(service.stop)
 
 
