@@ -157,7 +157,7 @@ def on_day_20() -> int:
     return to_us(day(20))
 
 
-async def listen_in_loop(app: App) -> tuple[asyncio.Server, set[Any]]:
+async def listen_in_loop(app: App) -> tuple[asyncio.Server, set[HttpToolsProtocol]]:
     """Listen on a free port of 127.0.0.1 with the connections of the service, which are given too, in the loop that runs."""
     server = build_server(app)
     server.config.load()
@@ -221,12 +221,17 @@ class Client:
         return self.portal.call(call)
 
     def close(self) -> None:
-        """Close the connections, on both sides."""
+        """Close the connections, also those of other clients, as the server does when it stops."""
         self.portal.call(self.http.aclose)
-        self.portal.call(self._server.close)
-        end = time.monotonic() + 5
-        while self._connections and time.monotonic() < end:
-            self.portal.call(asyncio.sleep, 0.001)
+        self.portal.call(self._end)
+
+    async def _end(self) -> None:
+        self._server.close()
+        async with asyncio.timeout(30):
+            while self._connections:
+                for connection in list(self._connections):
+                    connection.shutdown()
+                await asyncio.sleep(0.001)
 
     def look(self) -> None:
         """Let the service look now for a new model, new keys, or a log that can be used again."""
