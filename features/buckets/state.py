@@ -59,23 +59,16 @@ class BucketState:
         self, kinds: tuple[KeyKind, ...], buckets: range, keys: Keys
     ) -> tuple[History, list[Longs]]:
         """Start the history of some ascending, distinct keys and their networks; return it, and their rows in each bucket of the state before."""
+        before = [load_table(self.folder, f"before-{bucket:04d}") for bucket in buckets]
         known = -1
         while len(keys) > known:
             known = len(keys)
-            parts, taken = zip(*self._take(buckets, keys), strict=True)
-            keys = np.unique(np.concatenate([keys, *(part.links for part in parts)]))
+            taken = [_find_rows(table, keys) for table in before]
+            links = [table.links[rows] for table, rows in zip(before, taken, strict=True)]
+            keys = np.unique(np.concatenate([keys, *links]))
             keys = keys[keys > 0]
-        table = join_parts([self.totals, *parts], self.before_day)
-        return History.from_arrays(kinds, table), list(taken)
-
-    def _take(self, buckets: range, keys: Keys) -> Iterator[tuple[HistoryArrays, Longs]]:
-        """Yield what each bucket of the state before has of some ascending, distinct keys, and their rows."""
-        for bucket in buckets:
-            before = load_table(self.folder, f"before-{bucket:04d}")
-            rows = np.searchsorted(before.keys, keys)
-            rows = rows[rows < len(before.keys)]
-            taken = rows[before.keys[rows] == keys[: len(rows)]]
-            yield select_keys(before, taken, self.before_day), taken
+        parts = [select_keys(table, rows, self.before_day) for table, rows in zip(before, taken, strict=True)]
+        return History.from_arrays(kinds, join_parts([self.totals, *parts], self.before_day)), taken
 
     def write_counted(self, group: int, buckets: range, history: History, taken: list[Longs]) -> None:
         """Write the keys that the batch met, each bucket apart after the totals."""
@@ -111,3 +104,11 @@ class BucketState:
     def _write(self, name: str, table: HistoryArrays) -> None:
         for array, content in table._asdict().items():
             write_array(self.folder / f"{name}.{array}.npy", content)
+
+
+def _find_rows(table: HistoryArrays, keys: Keys) -> Longs:
+    """Find the rows that a sorted table has of some ascending, distinct keys."""
+    rows = np.searchsorted(table.keys, keys)
+    rows = rows[rows < len(table.keys)]
+    found: Longs = rows[table.keys[rows] == keys[: len(rows)]]
+    return found

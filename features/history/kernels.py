@@ -212,7 +212,8 @@ def apply_steps(
             _read_sides(sides, out[out_row], at)
         if change == READ_ONLY or day < today - REMEMBERED_DAYS:
             continue
-        _find_networks(slots, table, joins, places, today, touched[turn])
+        if not arrival:
+            _find_networks(slots, table, joins, places, today, touched[turn])
         for kind in range(kinds):
             if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change != ADD):
                 continue
@@ -319,11 +320,18 @@ def _find_networks(
         networks[kind] = NO_PLACE
         if joins[kind] == NO_SIDE or places[kind] == NO_PLACE or not _joins(table, places[kind], today):
             continue
-        network = _follow_links(slots, table, places[kind], today)
-        for earlier in range(kind):
-            if networks[earlier] == network:
-                network = np.int64(NO_PLACE)
-        networks[kind] = network
+        networks[kind] = _follow_links(slots, table, places[kind], today)
+        if _is_repeated(networks, kind):
+            networks[kind] = NO_PLACE
+
+
+@kernel
+def _is_repeated(networks: NDArray[np.int64], kind: Number) -> Number:
+    """Check if an earlier key has the network of a kind."""
+    found = 0
+    for earlier in range(kind):
+        found += networks[earlier] == networks[kind]
+    return found > 0
 
 
 @kernel
@@ -397,10 +405,8 @@ def _join_networks(
     today, root, joined = table.state[TODAY], np.int64(NO_PLACE), False
     for kind in range(len(joins)):
         if joins[kind] == side and places[kind] != NO_PLACE and _joins(table, places[kind], today):
-            root, joined = (
-                _merge_networks(table, root, _follow_links(slots, table, places[kind], today)),
-                True,
-            )
+            joined = True
+            root = _merge_networks(table, root, _follow_links(slots, table, places[kind], today))
     if not joined:
         return
     if root == NO_PLACE:
@@ -408,17 +414,17 @@ def _join_networks(
         number = SIDE_COUNT * table.state[FOUNDED + side] + side
         root = _add_key(slots, table, np.uint64(number) * HASH_FACTOR)
     _update_count(table, root, day, np.int64(ARRIVALS), np.int64(ADD))
-    _find_networks(slots, table, joins, places, today, networks)
     for kind in range(len(joins)):
+        networks[kind] = NO_PLACE
         if joins[kind] != side or places[kind] == NO_PLACE or not _joins(table, places[kind], today):
             continue
-        network = _follow_links(slots, table, places[kind], today)
-        if network == NO_PLACE:
+        networks[kind] = _follow_links(slots, table, places[kind], today)
+        if networks[kind] == NO_PLACE:
             table.heads[root, OTHERS] = min(table.heads[root, OTHERS] + 1, COUNTERPARTS_CAP)
-            network = root
-        _set_link(table, places[kind], network)
-        if networks[kind] != NO_PLACE and network != root:
-            _update_count(table, network, day, np.int64(ARRIVALS), np.int64(ADD))
+            networks[kind] = root
+        _set_link(table, places[kind], networks[kind])
+        if networks[kind] != root and not _is_repeated(networks, kind):
+            _update_count(table, networks[kind], day, np.int64(ARRIVALS), np.int64(ADD))
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history.keys import COMMON_KINDS
-from features.history.readings import SIDES
+from features.history.readings import NETWORKS, SIDES
 from features.spec import Feature, Spec
 
 Rows = NDArray[np.float32]
@@ -25,7 +25,7 @@ COUNTRY = "category.departure_country"
 OF_GOODS = ("category.hs_heading", "goods.text_family")
 LIKE = {
     **{kind.name: (f"parties.{kind.side}_business",) for kind in COMMON_KINDS if kind.side},
-    **{f"{side}_network": (f"parties.{side}_business",) for side in SIDES},
+    **{network: (f"parties.{side}_business",) for side, network in zip(SIDES, NETWORKS, strict=True)},
     **{"route": (COUNTRY,), "product_route": (COUNTRY,)},
     **dict.fromkeys(("value.usd", "value.per_kg_usd", "value.gross_weight_kg"), OF_GOODS),
 }
