@@ -6,7 +6,7 @@ lines that begin with a slash. Standard: IATA Cargo Interchange Message Procedur
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -35,7 +35,7 @@ from consignments.messages.content.values import (
     parse_short_date,
     read_country,
 )
-from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, build_goods_fault
+from consignments.messages.parsed import Declaration, MessageContext, Parsed, build_goods_fault
 
 MAX_BYTES = 1_000_000
 """A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
@@ -59,8 +59,8 @@ INTERCHANGE_SEGMENT = re.compile(r"(?:'\s*)?UN[ABHTZ][^'\n]{0,400}'")
 END_MARKS = frozenset(("NNNN", "=", "CONT", "LAST", "END"))
 PHONE_CODES = frozenset(("TE", "TEL", "PHO", "PH"))
 COUNTRY_LINE = re.compile(r"[A-Z]{2}(?:/.*)?")
-CONTACT_CODES = frozenset(("TE", "TEL", "PHO", "PH", "FX", "FAX", "TL", "TX"))
-"""Codes of contacts; a fax or telex is no telephone."""
+is_contact = re.compile("(?:TE|TEL|PHO|PH|FX|FAX|TL|TX)/").match
+"""A line of contacts; a fax or telex is no telephone."""
 WAYBILL = re.compile(r"\s*(\d{3})[- ]?(\d{8})\s*/?([A-Z]{3})?([A-Z]{3})?\s*(?:/?(.*))?", re.ASCII | re.DOTALL)
 TOTALS = re.compile(
     r"[A-Z]?\s*(\d*)\s*(?:/?([KL])\s*([-\d.,eE+]*))?\s*(?:(?:MC|CF|CC|CI)[\d.,]*)?.*", re.ASCII | re.DOTALL
@@ -73,11 +73,6 @@ class Segment(NamedTuple):
     code: str
     lines: list[str]
 
-    @property
-    def parts(self) -> list[str]:
-        """The parts of all lines."""
-        return [part for line in self.lines for part in line.split("/")]
-
 
 class ImpMessage(NamedTuple):
     """One message; what stands before its first segment is its head."""
@@ -87,16 +82,13 @@ class ImpMessage(NamedTuple):
     segments: list[Segment]
     envelope_time: tuple[str, str] | None
 
-    def complete_issue_time(
-        self, reference: datetime | None, made_out: date | None = None
-    ) -> datetime | None:
-        """Return the time of its envelope, completed with the month and year of the day on which it was made out, if it says so."""
-        if self.envelope_time is None:
-            return None
-        day, clock = self.envelope_time
-        if made_out is not None:
-            return find_moment_from(made_out, int(day), clock)
-        return complete_moment(int(day), None, clock, reference)
+    def find_issue_time(self, reference: datetime | None, day: date | None = None) -> datetime | None:
+        """Return the time of its envelope, completed with the day on which it was made out, if it says so; else that day."""
+        number, clock = self.envelope_time or ("", "")
+        if day is None:
+            return complete_moment(int(number), None, clock, reference) if number else None
+        moment = find_moment_from(day, int(number), clock) if number else None
+        return moment or datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def decode_text(content: bytes) -> str:
@@ -148,22 +140,21 @@ def parse_imp(content: bytes) -> ImpMessage:
 
 def _join_wraps(lines: Sequence[str]) -> Iterator[str]:
     """Join lines that a network broke with the line before."""
-    parts: list[str] = []
+    whole: str | None = None
     width = 0
     for line in lines:
         if not line.strip() or line.strip() in END_MARKS or ENVELOPE_LINE.fullmatch(line):
             continue
-        if match_segment(line) or line.startswith("/"):
-            if parts:
-                yield "".join(parts)
-            parts = [line]
+        if whole is None or match_segment(line) or line.startswith("/"):
+            if whole is not None:
+                yield whole
+            whole = line
         else:
-            if parts and not (parts[-1].endswith("/") or width >= LINE_WIDTH or WAYBILL.match(line)):
-                parts.append(" ")
-            parts.append(line.lstrip() if parts else line)
+            is_inside = whole.endswith("/") or width >= LINE_WIDTH or WAYBILL.match(line)
+            whole += ("" if is_inside else " ") + line.lstrip()
         width = len(line)
-    if parts:
-        yield "".join(parts)
+    if whole is not None:
+        yield whole
 
 
 def match_segment(line: str) -> re.Match[str] | None:
@@ -174,15 +165,17 @@ def match_segment(line: str) -> re.Match[str] | None:
     return found if found[2] is not None or found[1] in PARTY_CODES else None
 
 
-def index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    """Index segments by their code."""
-    found: dict[str, list[Segment]] = {}
-    for segment in segments:
-        found.setdefault(segment.code, []).append(segment)
-    return found
-
-
 # --- parts that both messages have ------------------------------------------------------------------------------------
+
+
+def list_lines(segments: Iterable[Segment], *codes: str) -> list[str]:
+    """List the lines of the segments of some codes."""
+    return [line for code in codes for each in segments if each.code == code for line in each.lines]
+
+
+def list_parts(segments: Iterable[Segment], *codes: str) -> list[str]:
+    """List the parts between the slashes of the segments of some codes."""
+    return [part for line in list_lines(segments, *codes) for part in line.split("/")]
 
 
 class WaybillLine(NamedTuple):
@@ -201,11 +194,10 @@ def read_waybill_line(text: str, doubts: Doubts) -> WaybillLine:
     if found is None:
         doubts.add("identifier_malformed" if text.strip() else "identifier_missing")
         return WaybillLine()
-    pieces, weight = read_totals(found[5] or "", doubts)
-    return WaybillLine(f"{found[1]}-{found[2]}", found[3], found[4], pieces, weight)
+    return WaybillLine(f"{found[1]}-{found[2]}", found[3], found[4], *_read_totals(found[5] or "", doubts))
 
 
-def read_totals(text: str, doubts: Doubts) -> tuple[float | None, float | None]:
+def _read_totals(text: str, doubts: Doubts) -> tuple[float | None, float | None]:
     """Read pieces and weight of `T12K174.5MC1.2`."""
     found = TOTALS.fullmatch(text)
     if found is None or not text.strip():
@@ -213,21 +205,17 @@ def read_totals(text: str, doubts: Doubts) -> tuple[float | None, float | None]:
     if not found[1] and not found[2]:
         doubts.note("number_malformed", "pieces")
     pieces = parse_number(found[1] or None, doubts, "pieces")
-    return pieces, read_imp_weight(f"{found[2]}{found[3]}", doubts) if found[2] else None
+    return pieces, _read_weight(f"{found[2]}{found[3]}", doubts) if found[2] else None
 
 
-def read_imp_weight(text: str, doubts: Doubts) -> float | None:
+def _read_weight(text: str, doubts: Doubts) -> float | None:
     """Read a weight such as K174.5 or L385 in kilograms."""
     unit, number = (text[:1], text[1:]) if text[:1].isalpha() else ("", text)
-    if not number:
-        return None
-    weight = parse_number(number, doubts, "gross_weight_kg")
-    if weight is None:
-        return None
-    if unit not in IMP_KILOGRAMS:
-        doubts.note("unit_doubtful", "gross_weight_kg")
-        return weight if not unit else None
-    return weight * IMP_KILOGRAMS[unit]
+    weight = parse_number(number or None, doubts, "gross_weight_kg")
+    if weight is None or unit in IMP_KILOGRAMS:
+        return None if weight is None else weight * IMP_KILOGRAMS[unit]
+    doubts.note("unit_doubtful", "gross_weight_kg")
+    return None if unit else weight
 
 
 def _refuse_joined(segments: Sequence[Segment], where: str) -> None:
@@ -247,76 +235,59 @@ def _refuse_joined(segments: Sequence[Segment], where: str) -> None:
         seen.add(code)
 
 
-def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    """Return each party's segment with the name, address and place that follow it."""
-    groups: dict[str, list[Segment]] = {}
-    current: list[Segment] | None = None
-    for segment in segments:
-        if segment.code in PARTY_CODES:
-            current = [segment]
-            groups.setdefault(segment.code, current)
-        elif segment.code in PARTY_PARTS and current is not None:
-            current.append(segment)
+def group_parties(segments: Sequence[Segment]) -> dict[str, tuple[list[str], dict[str, list[str]]]]:
+    """Return the lines of each party's segment, and those of the name, address and place that follow it."""
+    groups: dict[str, tuple[list[str], dict[str, list[str]]]] = {}
+    named: dict[str, list[str]] | None = None
+    for code, lines in segments:
+        if code in PARTY_CODES:
+            named = {}
+            groups.setdefault(code, (lines, named))
+        elif code in PARTY_PARTS and named is not None:
+            named[code] = lines
         else:
-            current = None
+            named = None
     return groups
 
 
-def read_imp_party(segments: Sequence[Segment], prefix: str, doubts: Doubts) -> Fields:
+def _read_party(lines: list[str], named: dict[str, list[str]], side: str, doubts: Doubts) -> Fields:
     """Read the name, address and telephone of a party, whose first line is no account."""
-    named = {segment.code: segment.lines for segment in segments[1:]}
-    bare = [line for line in segments[0].lines[1:] if line.strip()]
-    if segments[0].lines[0].strip() and "NAM" not in named:
-        bare = [segments[0].lines[0], *bare]
+    bare = [line for place, line in enumerate(lines) if line.strip() and (place or "NAM" not in named)]
     bare += named.get("LOC", [])[1:]
-    contacts = [line for line in bare if _is_contact(line)]
-    ends = [
-        place for place, line in enumerate(bare) if COUNTRY_LINE.fullmatch(line) and not _is_contact(line)
-    ]
-    country = bare[ends[-1]].split("/") if ends else []
-    name, *streets = [line for line in bare[: ends[-1] if ends else None] if not _is_contact(line)] or [""]
+    contacts = [line for line in bare if is_contact(line)]
+    ends = [at for at, line in enumerate(bare) if COUNTRY_LINE.fullmatch(line) and not is_contact(line)]
+    country, *behind = bare[ends[-1]].split("/") if ends else [None]
+    name, *streets = [line for line in bare[: ends[-1] if ends else None] if not is_contact(line)] or [""]
     city = streets.pop() if "LOC" not in named and len(streets) >= 2 else ""
-    if "NAM" in named:
-        name = _join_lines(named["NAM"], " ")
-    if "ADR" in named:
-        streets = named["ADR"]
-    if "LOC" in named:
-        city = named["LOC"][0]
+    name, street = (
+        glue.join(line.strip() for line in given if line.strip())
+        for glue, given in ((" ", named.get("NAM", [name])), (", ", named.get("ADR", streets)))
+    )
+    parts = [*behind[1:], *(part for line in contacts for part in line.split("/"))]
+    phones = (number for code, number in pairwise(parts) if code in PHONE_CODES and number)
     values = {
         "name": name,
-        "address": _join_lines(streets, ", "),
-        "city": city.split("/")[0],
-        "country": read_country(country[0], f"{prefix}_country", doubts) if country else None,
-        "postcode": country[1] if len(country) > 1 else None,
-        "phone": _find_phone([*country[2:], *(part for line in contacts for part in line.split("/"))]),
+        "address": street,
+        "city": named.get("LOC", [city])[0].split("/")[0],
+        "country": read_country(country, f"{side}_country", doubts),
+        "postcode": behind[0] if behind else None,
+        "phone": next(phones, None),
     }
-    return {f"{prefix}_{key}": " ".join(value.split()) or None for key, value in values.items() if value}
+    return {f"{side}_{key}": " ".join(value.split()) or None for key, value in values.items() if value}
 
 
-def _is_contact(line: str) -> bool:
-    return line.split("/")[0] in CONTACT_CODES and "/" in line
-
-
-def _join_lines(lines: Sequence[str], glue: str) -> str:
-    return glue.join(line.strip() for line in lines if line.strip())
-
-
-def _find_phone(parts: Sequence[str]) -> str | None:
-    return next((number for code, number in pairwise(parts) if code in PHONE_CODES and number), None)
-
-
-def read_imp_notes(by_code: Mapping[str, Sequence[Segment]]) -> list[CustomsNote]:
+def _read_notes(segments: Sequence[Segment]) -> list[CustomsNote]:
     """Read the customs notes of OCI segments."""
-    lines = [line for segment in by_code.get("OCI", ()) for line in segment.lines]
-    notes = [[part.strip() for part in line.split("/", 3)] for line in lines]
+    notes = [[part.strip() for part in line.split("/", 3)] for line in list_lines(segments, "OCI")]
     return [CustomsNote(*(parts + [""] * (4 - len(parts)))) for parts in notes if any(parts)]
 
 
-def read_declared_values(by_code: Mapping[str, Sequence[Segment]], doubts: Doubts) -> Fields:
+def _read_declared_values(segments: Sequence[Segment], doubts: Doubts) -> Fields:
     """Read the first CVD segment: currency, how carriage is paid, and the value for customs."""
-    if "CVD" not in by_code:
+    first = next((segment for segment in segments if segment.code == "CVD"), None)
+    if first is None:
         return {}
-    parts = [part.strip() for part in "".join(by_code["CVD"][0].lines).split("/")]
+    parts = [part.strip() for part in "".join(first.lines).split("/")]
     terms = [place for place, part in enumerate(parts) if place > 0 and re.fullmatch("[PC]{1,2}", part)]
     start = terms[-1] + 1 if terms else max(len(parts) - 3, 1)
     customs = parts[start + 1] if len(parts) > start + 1 else ""
@@ -338,23 +309,38 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an FWB."""
     message = parse_imp(content)
     context.note_version(f"FWB {message.version}", message.version)
-    if not message.segments and not message.head:
+    segments = message.segments
+    if not segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
-    _refuse_joined(message.segments, "FWB")
-    by_code = index_segments(message.segments)
-    partial = not ({"SHP", "CNE", "RTD"} & by_code.keys())
-    waybill = Declaration(issued_at=_read_issue_time(message, by_code, context), partial=partial)
+    _refuse_joined(segments, "FWB")
+    days = [parse_short_date(each.lines[0].split("/")[0]) for each in segments if each.code == "ISU"]
+    issued_at = message.find_issue_time(context.received_at, next(filter(None, days), None))
+    partial = {segment.code for segment in segments}.isdisjoint(("SHP", "CNE", "RTD"))
+    waybill = Declaration(issued_at=issued_at, partial=partial)
     fields, doubts = waybill.fields, waybill.doubts
     line = read_waybill_line(message.head, doubts)
-    fields |= _read_parties(message.segments, doubts)
-    goods, goods_codes = _read_goods(by_code.get("RTD", []), doubts)
+    fields |= _read_parties(segments, doubts)
+    goods, met = _read_goods(list_lines(segments, "RTD"), doubts)
     fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg}
-    fields |= _read_charges(by_code, doubts)
-    add_notes(waybill, read_imp_notes(by_code))
-    fields |= _read_journey(line, by_code, fields)
-    fields["channel"] = "air_cargo"
+    fields |= _read_declared_values(segments, doubts)
+    charges = [
+        parse_number(part[2:], doubts, "postage")
+        for part in list_parts(segments, "PPD", "COL")
+        if part.startswith("CT") and part[2:]
+    ]
+    known = [charge for charge in charges if charge is not None]
+    fields["postage"] = sum(known) if known else None
+    add_notes(waybill, _read_notes(segments))
+    routes = [part.strip() for part in list_parts(segments, "RTG") if len(part.strip()) >= 3]
+    flights = list_parts(segments, "FLT")[::2]
+    fields["carrier"] = find_airline(
+        [*((flight, None) for flight in flights), *((None, route[3:5]) for route in routes)]
+    )
+    places = join_places(line.origin, *(route[:3] for route in routes), line.destination)
+    fields |= build_journey(places, fields) | {"channel": "air_cargo"}
     fields["consignment_id"] = line.number or identify_by_content(fields)
-    waybill.level = _find_level(goods_codes, fields.get("description"))
+    is_direct = DIRECT_GOODS in met or not looks_consolidated(fields.get("description"))
+    waybill.level = "master" if CONSOLIDATED_GOODS in met or not is_direct else "direct"
     yield finish_waybill(waybill)
 
 
@@ -363,108 +349,52 @@ def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
     fields: Fields = {}
     for code, side in (("CNE", "consignee"), ("SHP", "sender")):
         if code in groups:
-            (_, (first, *others)), *named = groups[code]
+            (first, *others), named = groups[code]
             account = first.strip()
-            if not account or len(first) > ACCOUNT_CHARACTERS or " " in account:
+            if len(first) > ACCOUNT_CHARACTERS or " " in account:
                 account = ""
-            lines = ["" if account else first, *others]
-            fields |= read_imp_party([Segment(code, lines), *named], side, doubts)
+            fields |= _read_party(["" if account else first, *others], named, side, doubts)
             if side == "sender":
                 fields["account_id"] = account or None
     if "AGT" in groups:
-        named_as = next((part.lines[0] for part in groups["AGT"] if part.code == "NAM"), None)
-        first, *others = groups["AGT"][0].lines
+        (first, *others), named = groups["AGT"]
         lines = [line for line in others if line.strip()]
         on_one_line = [part for part in first.split("/") if not part[:1].isdigit()]
-        fields["declarant"] = (named_as or next(iter(lines), "") or "".join(on_one_line[1:2])).strip() or None
+        name = named["NAM"][0] if "NAM" in named else ""
+        fields["declarant"] = (name or next(iter(lines), "") or "".join(on_one_line[1:2])).strip() or None
     return fields
 
 
-def _read_goods(segments: Sequence[Segment], doubts: Doubts) -> tuple[Fields, set[str]]:
+def _read_goods(lines: Sequence[str], doubts: Doubts) -> tuple[Fields, set[str]]:
     """Read the lines of the rate description; give the goods, and the identifiers met."""
     items: list[Fields] = []
-    texts: list[list[str]] = []
     met: set[str] = set()
-    for line in (line for segment in segments for line in segment.lines):
+    for line in lines:
         parts = line.split("/")
-        if parts and parts[0].strip().isdigit():
-            parts = parts[1:]
-        if not parts or not parts[0].strip():
-            continue
-        identifier, content = parts[0].strip(), "/".join(parts[1:]).strip()
-        if identifier[:1] == "P" and identifier[1:2].isdigit():
-            items.append({"quantity": parse_number(identifier[1:], doubts, "items.quantity")})
-            texts.append([])
-            continue
-        if not items:
-            items.append({})
-            texts.append([])
-        met.add(identifier)
-        _read_goods_line(identifier, content, items, texts, doubts)
-    for item, text in zip(items, texts, strict=True):
-        item["description"] = " ".join(text) or None
+        identifier, *rest = parts[1:] or [""] if parts[0].strip().isdigit() else parts
+        identifier, content = identifier.strip(), "/".join(rest).strip()
+        is_rate = identifier[:1] == "P" and identifier[1:2].isdigit()
+        if is_rate or (identifier and not items):
+            items.append({"texts": []})
+        if is_rate:
+            items[-1]["quantity"] = parse_number(identifier[1:], doubts, "items.quantity")
+        elif identifier:
+            met.add(identifier)
+        if identifier in (DIRECT_GOODS, CONSOLIDATED_GOODS) and content:
+            items[-1]["texts"].append(content)
+        elif identifier == "NH" and content:
+            if items[-1].get("hs_code"):  # a second code of the tariff begins an item of its own
+                items.append({"texts": []})
+            items[-1]["hs_code"] = content
+        elif identifier == "NO" and content:
+            items[-1]["origin_country"] = read_country(content[:2], "items.origin_country", doubts)
+        elif identifier == "NV" and content[:1] in ("K", "L"):
+            doubts.add("volume_in_weight_unit")
+    for item in items:
+        item["description"] = " ".join(item.pop("texts")) or None
     items = [item for item in items if any(value is not None for value in item.values())]
     goods: Fields = {name: get_first(items, name) for name in ("description", "hs_code", "origin_country")}
     return goods | {"items": items or None}, met
-
-
-def _read_goods_line(
-    identifier: str, content: str, items: list[Fields], texts: list[list[str]], doubts: Doubts
-) -> None:
-    """Read one line of goods into the last item; a second code of the tariff begins an item of its own."""
-    if identifier in (DIRECT_GOODS, CONSOLIDATED_GOODS):
-        if content:
-            texts[-1].append(content)
-    elif identifier == "NH" and content:
-        if items[-1].get("hs_code"):
-            items.append({})
-            texts.append([])
-        items[-1]["hs_code"] = content
-    elif identifier == "NO" and content:
-        items[-1]["origin_country"] = read_country(content[:2], "items.origin_country", doubts)
-    elif identifier == "NV" and content[:1] in ("K", "L"):
-        doubts.add("volume_in_weight_unit")
-
-
-def _read_charges(by_code: dict[str, list[Segment]], doubts: Doubts) -> Fields:
-    fields = read_declared_values(by_code, doubts)
-    totals = [
-        parse_number(part[2:], doubts, "postage")
-        for part in _list_parts(by_code, "PPD", "COL")
-        if part.startswith("CT") and part[2:]
-    ]
-    given = [total for total in totals if total is not None]
-    return fields | {"postage": sum(given) if given else None}
-
-
-def _read_journey(line: WaybillLine, by_code: dict[str, list[Segment]], fields: Fields) -> Fields:
-    routes = [part.strip() for part in _list_parts(by_code, "RTG") if len(part.strip()) >= 3]
-    flights = _list_parts(by_code, "FLT")[::2]
-    named = [(flight, None) for flight in flights] + [(None, route[3:5]) for route in routes]
-    places = join_places(line.origin, *(route[:3] for route in routes), line.destination)
-    return build_journey(places, fields) | {"carrier": find_airline(named)}
-
-
-def _list_parts(by_code: dict[str, list[Segment]], *codes: str) -> list[str]:
-    return [part for code in codes for segment in by_code.get(code, ()) for part in segment.parts]
-
-
-def _find_level(met: set[str], description: str | None) -> Level:
-    if CONSOLIDATED_GOODS in met:
-        return "master"
-    if DIRECT_GOODS in met:
-        return "direct"
-    return "master" if looks_consolidated(description) else "direct"
-
-
-def _read_issue_time(
-    message: ImpMessage, by_code: dict[str, list[Segment]], context: MessageContext
-) -> datetime | None:
-    """Return the time of the envelope, else the day on which the waybill was issued."""
-    days = [parse_short_date(segment.parts[0]) for segment in by_code.get("ISU", [])]
-    day = next((day for day in days if day is not None), None)
-    made_out = None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return message.complete_issue_time(context.received_at, day) or made_out
 
 
 # --- consolidation lists (FHL) ----------------------------------------------------------------------------------------
@@ -479,7 +409,7 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     _refuse_damaged(content)
     message = parse_imp(content)
     context.note_version(f"FHL {message.version}", message.version)
-    issued_at = message.complete_issue_time(context.received_at)
+    issued_at = message.find_issue_time(context.received_at)
     masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
     found = 0
     for start, end in pairwise([0, *masters[1:], len(message.segments)]):
@@ -495,13 +425,8 @@ def _refuse_damaged(content: bytes) -> None:
     for number, line in enumerate(split_lines(unwrap_interchange(decode_text(content))), start=1):
         start = line.lstrip()[:4]
         near = any(sum(map(str.__ne__, start[:3], code)) < 2 for code in LEADING_CODES)
-        if (
-            near
-            and start not in ("HBS/", "MBI/")
-            and start[3:] in ("/", " ")
-            and line.count("/") > 1
-            and match_segment(line) is None
-        ):
+        is_lead = near and start not in ("HBS/", "MBI/") and start[3:] in ("/", " ") and line.count("/") > 1
+        if is_lead and match_segment(line) is None:
             raise MessageFault(
                 "a damaged segment", where=f"FHL, line {number}", got=start.strip(), expected="HBS/ or MBI/",
                 todo="correct the line: the goods behind it are of another house",
@@ -515,11 +440,11 @@ def _read_list(
     starts = [place for place, segment in enumerate(segments) if segment.code == "HBS"]
     if not starts:
         return []
-    doubts = Doubts()
-    if not OF_A_HOUSE.isdisjoint(each.code for each in segments[: starts[0]]):
+    before = segments[: starts[0]]
+    if not OF_A_HOUSE.isdisjoint(each.code for each in before):
         raise build_goods_fault()
-    named = (each.lines[0] for each in segments[: starts[0]] if each.code == "MBI")
-    line = read_waybill_line(next(named, head), doubts)
+    doubts = Doubts()
+    line = read_waybill_line(next(iter(list_lines(before, "MBI")), head), doubts)
     houses = [
         _read_house(segments[start:end], line, Declaration(issued_at=issued_at, doubts=Doubts(doubts)))
         for start, end in pairwise([*starts, len(segments)])
@@ -537,15 +462,21 @@ def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declara
     _refuse_joined(segments, f"HBS/{number[:40]}")
     found, ends = _read_house_line(parts, doubts)
     fields |= found
-    groups, by_code = group_parties(segments), index_segments(segments[1:])
+    groups, others = group_parties(segments), segments[1:]
     for code, side in (("SHP", "sender"), ("CNE", "consignee")):
         if code in groups:
-            fields |= read_imp_party(groups[code], side, doubts)
+            fields |= _read_party(*groups[code], side, doubts)
     house.partial = not groups.keys() & {"SHP", "CNE"}
-    text = _join_text([line for segment in by_code.get("TXT", []) for line in segment.lines])
-    fields["description"] = text or fields["description"]
-    fields |= _read_tariff_codes(by_code.get("HTS", [])) | read_declared_values(by_code, doubts)
-    add_notes(house, read_imp_notes(by_code))
+    text, width = "", TEXT_WIDTH
+    for line in list_lines(others, "TXT"):
+        text += ("" if width >= TEXT_WIDTH else " ") + line
+        width = len(line)
+    fields["description"] = " ".join(text.split()) or fields["description"]
+    if codes := list(filter(None, map(str.strip, list_parts(others, "HTS")))):
+        items = [{"hs_code": code} for code in codes] if len(codes) > 1 else None
+        fields |= {"hs_code": codes[0], "items": items}
+    fields |= _read_declared_values(others, doubts)
+    add_notes(house, _read_notes(others))
     fields |= build_journey(join_places(ends[0], master.origin, master.destination, ends[1]), fields)
     fields |= {"channel": "air_cargo", "master_id": master.number}
     fields["consignment_id"] = identify_house(master.number, number or None, fields, doubts)
@@ -564,7 +495,7 @@ def _read_house_line(parts: Sequence[str], doubts: Doubts) -> tuple[Fields, tupl
     pieces = weight = None
     count = rest[0] if rest else ""
     if count[:1].isalpha():
-        pieces, weight = read_totals(count, doubts)
+        pieces, weight = _read_totals(count, doubts)
         rest = rest[1:]
         if weight is not None or not rest or rest[0][:1] not in ("K", "L"):
             rest = ["", *rest]
@@ -572,23 +503,6 @@ def _read_house_line(parts: Sequence[str], doubts: Doubts) -> tuple[Fields, tupl
         pieces = parse_number(count or None, doubts, "pieces")
         rest = rest[1:]
     if weight is None and rest and rest[0]:
-        weight = read_imp_weight(rest[0], doubts)
-    description = "/".join(rest[2:]).strip() if len(rest) > 2 else ""
+        weight = _read_weight(rest[0], doubts)
+    description = "/".join(rest[2:]).strip()
     return {"pieces": pieces, "gross_weight_kg": weight, "description": description or None}, ends
-
-
-def _join_text(lines: Sequence[str]) -> str | None:
-    """Join lines of free text; a full line goes on in the middle of a word."""
-    text = ""
-    width = TEXT_WIDTH
-    for line in lines:
-        text += ("" if not text or width >= TEXT_WIDTH else " ") + line
-        width = len(line)
-    return " ".join(text.split()) or None
-
-
-def _read_tariff_codes(segments: Sequence[Segment]) -> Fields:
-    codes = [part.strip() for segment in segments for part in segment.parts if part.strip()]
-    if not codes:
-        return {}
-    return {"hs_code": codes[0], "items": [{"hs_code": code} for code in codes] if len(codes) > 1 else None}

@@ -55,7 +55,14 @@ class ObjectGraph:
         try:
             for root in _flatten(document):
                 if isinstance(root, dict):
-                    self.roots.append(self._build_object(root, _read_keywords(root)))
+                    contexts = [part for part in _flatten(root.get("@context")) if isinstance(part, dict)]
+                    words = {
+                        term: word  # what contexts give to keywords, such as `id` for `@id`
+                        for context in contexts
+                        for term, word in context.items()
+                        if isinstance(word, str) and word in KEYWORDS
+                    }
+                    self.roots.append(self._build_object(root, words))
         except RecursionError as error:
             raise MessageFault("nested too deep") from error
 
@@ -64,7 +71,7 @@ class ObjectGraph:
         for node in list(walk_objects(self.roots)):
             for key, values in node.items():
                 if not key.startswith("@"):
-                    node[key] = [self._resolve(value) for value in values]
+                    node[key] = [self._objects.get(find_link(value), value) for value in values]
             given = set(node)
             for name, others in KEYS["names"].items():
                 other = next((each for each in (name, *others) if each in given), name)
@@ -72,16 +79,6 @@ class ObjectGraph:
                     node[name] = node[other]
             codes = [*filter(None, map(clean_text, node.get("code", ()))), *map(get_code, node["@id"])]
             node[TEXT] = codes[:1]
-
-    def _resolve(self, value: Any) -> Any:
-        """Return the object that a value links to; the value itself if it is no link or leads nowhere."""
-        if isinstance(value, str) and LINK.fullmatch(value.strip()):
-            name = value.strip()
-        elif isinstance(value, dict) and is_link(value):
-            (name,) = value["@id"]
-        else:
-            return value
-        return self._objects.get(name, value)
 
     def _build_object(self, given: dict[str, Any], words: dict[str, str]) -> Node:
         names = (value for key, value in given.items() if words.get(key, key) == "@id")
@@ -115,24 +112,14 @@ class ObjectGraph:
     def _register(self, identifier: str, built: Node) -> Node:
         """Join what several places say of one object; the first value of a key stays first."""
         known = self._objects.setdefault(identifier, built)
-        if known is not built:
-            for key, values in built.items():
-                kept = known.setdefault(key, [])
-                kept += [value for value in values if not _holds(kept, value)]
+        for key, values in built.items() if known is not built else ():
+            kept = known.setdefault(key, [])
+            first = kept[:MAX_COMPARED]
+            for value in values:  # not again the same object, or an equal text or number
+                is_object = isinstance(value, dict)
+                if not any(each is value or (not is_object and each == value) for each in first):
+                    kept.append(value)
         return known
-
-
-def _holds(values: list[Any], wanted: Any) -> bool:
-    """Check whether the same object, or an equal text or number, is among the first values."""
-    is_object = isinstance(wanted, dict)
-    return any(each is wanted or (not is_object and each == wanted) for each in values[:MAX_COMPARED])
-
-
-def _read_keywords(document: dict[str, Any]) -> dict[str, str]:
-    """Read the words that contexts give to keywords, such as `id` for `@id`."""
-    contexts = [part for part in _flatten(document.get("@context")) if isinstance(part, dict)]
-    words = [(term, value) for context in contexts for term, value in context.items()]
-    return {term: value for term, value in words if isinstance(value, str) and value in KEYWORDS}
 
 
 def _flatten(value: Any) -> Iterator[Any]:
@@ -151,6 +138,13 @@ def _flatten(value: Any) -> Iterator[Any]:
 def is_link(node: Node) -> bool:
     """Check whether an object says nothing of itself but its identifier and type."""
     return bool(node["@id"]) and node.keys() <= {"@id", "@type", TEXT}
+
+
+def find_link(value: Any) -> str:
+    """Find the identifier of the object that a value links to; empty if it is no link."""
+    if isinstance(value, str):
+        return value.strip() if LINK.fullmatch(value.strip()) else ""
+    return value["@id"][0] if isinstance(value, dict) and is_link(value) else ""
 
 
 def walk_objects(nodes: Iterable[Node], without: frozenset[str] = frozenset()) -> Iterator[Node]:
@@ -181,6 +175,12 @@ def read_text(node: Node | None, *names: str) -> str | None:
     return next(iter(read_texts(node, *names)), None)
 
 
+def read_code(node: Node | None, *names: str) -> str | None:
+    """Read the first code of a property, without the vocabulary that it is of."""
+    text = read_text(node, *names)
+    return get_code(text) if text else None
+
+
 def read_name(node: Node | None, name: str) -> str:
     """Read the local name of a code in small letters; empty if there is none."""
     return get_local_name(read_text(node, name) or "")
@@ -196,7 +196,7 @@ def _select_objects(values: list[Any], doubts: Doubts) -> list[Node]:
     for value in values:
         if isinstance(value, dict) and not is_link(value):
             found.setdefault(id(value), value)
-        elif isinstance(value, dict) or (isinstance(value, str) and LINK.fullmatch(value.strip())):
+        elif find_link(value):
             doubts.add("link_unresolved")
     return list(found.values())
 
@@ -223,8 +223,7 @@ def read_measure(
     for value in list_values(node, name):
         number = parse_number(clean_text(_get_amount(value)), doubts, field)
         if number is not None:
-            code = read_text(value, unit) if isinstance(value, dict) else None
-            return number, get_code(code) if code else None
+            return number, read_code(value, unit) if isinstance(value, dict) else None
     return None, None
 
 
@@ -244,7 +243,7 @@ def read_place(node: Node, name: str, doubts: Doubts) -> str | None:
             location = next(iter(_select_objects([value], doubts)), None)
             if location is None:
                 continue
-            value = get_code(read_text(location, "locationcodes") or "")
+            value = read_code(location, "locationcodes")
         code = (clean_text(value) or "").upper().replace(" ", "")
         if not code.isascii() or not code.isalnum():
             return None

@@ -40,6 +40,7 @@ from consignments.messages.onerecord.graph import (
     is_link,
     list_objects,
     list_values,
+    read_code,
     read_kilograms,
     read_measure,
     read_name,
@@ -61,25 +62,22 @@ def read_parties(nodes: list[Node], doubts: Doubts) -> Fields:
     found: dict[str, Node] = {}
     for node in nodes:
         for party in list_objects(node, "involvedparties", doubts):
-            role = KEYS["roles"].get(read_name(party, "partyrole"))
-            if role:
+            if role := KEYS["roles"].get(read_name(party, "partyrole")):
                 found.setdefault(role, party)
         for name, role in KEYS["direct_roles"].items():
-            direct = find_object(node, name, doubts)
-            if direct is not None:
+            if (direct := find_object(node, name, doubts)) is not None:
                 found.setdefault(role, direct)
+    details = {role: find_object(party, "partydetails", doubts) or party for role, party in found.items()}
     fields: Fields = {}
     for side in ("sender", "consignee"):
-        fields |= _read_party(side, found.get(side), doubts)
-    fields["account_id"] = _read_account(found.get("sender"), doubts)
-    fields["declarant"] = _read_party_name(_find_details(found.get("declarant"), doubts))
-    carrier = _find_details(found.get("carrier"), doubts)
+        fields |= _read_party(side, details.get(side), found.get(side), doubts)
+    sender, carrier = [found.get("sender"), details.get("sender")], details.get("carrier")
+    identifiers = (each for node in sender for each in list_objects(node, "otheridentifiers", doubts))
+    accounts = (each for each in identifiers if read_name(each, "otheridentifiertype") in ACCOUNT_TYPES)
+    fields["account_id"] = read_text(next(accounts, None), "textualvalue")
+    fields["declarant"] = _read_party_name(details.get("declarant"))
     fields["carrier"] = read_text(carrier, "airlinecode") or _read_party_name(carrier)
     return fields
-
-
-def _find_details(party: Node | None, doubts: Doubts) -> Node | None:
-    return find_object(party, "partydetails", doubts) or party
 
 
 def _read_party_name(details: Node | None) -> str | None:
@@ -88,40 +86,28 @@ def _read_party_name(details: Node | None) -> str | None:
     return read_text(details, "name") or person or read_text(details, "shortname")
 
 
-def _read_account(party: Node | None, doubts: Doubts) -> str | None:
-    for node in (party, _find_details(party, doubts)):
-        for identifier in list_objects(node, "otheridentifiers", doubts):
-            if read_name(identifier, "otheridentifiertype") in ACCOUNT_TYPES:
-                return read_text(identifier, "textualvalue")
-    return None
-
-
-def _read_party(side: str, party: Node | None, doubts: Doubts) -> Fields:
-    details = _find_details(party, doubts)
+def _read_party(side: str, details: Node | None, party: Node | None, doubts: Doubts) -> Fields:
     place = find_object(details, "basedatlocation", doubts)
     holder = find_object(place, "address", doubts) or find_object(details, "address", doubts) or place
     city, box = read_text(holder, "cityname"), read_text(holder, "postofficebox")
     lines = read_texts(holder, "streetaddresslines")
     if not (lines or box or city):
         lines = read_texts(place, "locationname")
-    fields = {
-        "name": _read_party_name(details),
-        "city": city,
-        "postcode": read_text(holder, "postalcode"),
-        "address": join_lines(*lines, f"PO Box {box}" if box else None),
-        "country": read_country(_read_country_code(holder), f"{side}_country", doubts),
-        "phone": None,
-        "email": None,
+    node = next(iter(list_values(holder, "country")), None)
+    code = read_text(node, "code", "countrycode", "countryname") if isinstance(node, dict) else None
+    country = code or read_text(holder, "country")
+    if country and (LINK.fullmatch(country) or ":" in country):
+        country = get_code(country)
+    contacts = _read_contacts([each for each in (details, party) if each is not None], doubts)
+    return {
+        f"{side}_name": _read_party_name(details),
+        f"{side}_city": city,
+        f"{side}_postcode": read_text(holder, "postalcode"),
+        f"{side}_address": join_lines(*lines, f"PO Box {box}" if box else None),
+        f"{side}_country": read_country(country, f"{side}_country", doubts),
+        f"{side}_phone": contacts.get("phone"),
+        f"{side}_email": contacts.get("email"),
     }
-    fields |= _read_contacts([node for node in (details, party) if node is not None], doubts)
-    return {f"{side}_{part}": value for part, value in fields.items() if part}
-
-
-def _read_country_code(holder: Node | None) -> str | None:
-    country = next(iter(list_values(holder, "country")), None)
-    names = ("code", "countrycode", "countryname")
-    text = (read_text(country, *names) if isinstance(country, dict) else None) or read_text(holder, "country")
-    return get_code(text) if text and (LINK.fullmatch(text) or ":" in text) else text
 
 
 def _read_contacts(nodes: list[Node], doubts: Doubts) -> dict[str, str]:
@@ -130,13 +116,11 @@ def _read_contacts(nodes: list[Node], doubts: Doubts) -> dict[str, str]:
     found: dict[str, str] = {}
     for holder in (*nodes, *people):
         for contact in list_objects(holder, "contactdetails", doubts):
-            text = read_text(contact, "textualvalue")
-            kind = KEYS["contacts"].get(read_name(contact, "contactdetailtype"))
-            if text:
+            if text := read_text(contact, "textualvalue"):
+                kind = KEYS["contacts"].get(read_name(contact, "contactdetailtype"))
                 found.setdefault(kind or ("email" if "@" in text else ""), text)
         for name, kind in KEYS["own_contacts"].items():
-            own = read_text(holder, name)
-            if own:
+            if own := read_text(holder, name):
                 found.setdefault(kind, own)
     return found
 
@@ -166,7 +150,7 @@ def _list_lines(holder: Node, doubts: Doubts) -> Iterator[Node]:
         yield from (line, *list_objects(line, "lineitempackages", doubts))
 
 
-def count_links(holders: list[Node], doubts: Doubts) -> int:
+def _count_links(holders: list[Node], doubts: Doubts) -> int:
     """Count the pieces that a shipment lists and that the lines of its waybill refer to, known or not; the larger number."""
     listed = max((_count_values(holder, "pieces") for holder in holders), default=0)
     lines = (line for holder in holders for line in _list_lines(holder, Doubts()))
@@ -188,11 +172,11 @@ def read_goods(waybill: Node | None, shipment: Node | None, doubts: Doubts) -> F
     pieces, lines = list_pieces(holders, doubts), list_objects(waybill, "waybilllineitems", doubts)
     items = _merge_items(_read_pieces(pieces, doubts, set(), 0))
     counted = _sum_known([read_number(line, "piececountforrate", doubts, "pieces") for line in lines])
-    linked = max(len(pieces), count_links(holders, doubts))
+    linked = max(len(pieces), _count_links(holders, doubts))
     if counted is not None and linked and counted != linked:
         doubts.add("piece_count_mismatch")
     described = (read_text(node, "goodsdescription") for node in (*holders, *lines))
-    coded = (_read_hs_code(node) for node in (*holders, *lines))
+    coded = (read_code(node, "hscode") for node in (*holders, *lines))
     return {
         "description": next(filter(None, described), None) or get_first(items, "description"),
         "hs_code": get_first(items, "hs_code") or next(filter(None, coded), None),
@@ -271,18 +255,11 @@ def _read_item(item: Node, doubts: Doubts) -> Fields:
 
 def _read_product(node: Node, described: str, doubts: Doubts) -> Fields:
     """Read what an object says of goods: description, tariff code and country of origin."""
-    country = read_text(node, "productioncountry")
-    country = country and get_code(country)
     return {
         "description": read_text(node, described),
-        "hs_code": _read_hs_code(node),
-        "origin_country": read_country(country, "items.origin_country", doubts),
+        "hs_code": read_code(node, "hscode"),
+        "origin_country": read_country(read_code(node, "productioncountry"), "items.origin_country", doubts),
     }
-
-
-def _read_hs_code(node: Node) -> str | None:
-    text = read_text(node, "hscode")
-    return get_code(text) if text else None
 
 
 def _merge_items(items: list[Fields]) -> list[Fields]:
@@ -366,15 +343,43 @@ class _Documents:
         self.masters: dict[int, Node] = {}
         self.referred_masters: set[int] = set()
         self.shipment_of: dict[int, Node] = {}
-        self._uses: Counter[int] = Counter()
         self.notes_about: dict[int, list[Node]] = {}
-        self._link_waybills()
-        self._link_shipments()
+        quiet = Doubts()
+        for node in self.waybills:
+            for house in list_objects(node, "housewaybills", quiet):
+                self.masters.setdefault(id(house), node)
+                self.referred_masters.add(id(node))
+            for master in list_objects(node, "masterwaybill", quiet):
+                if master is not node:
+                    self.masters.setdefault(id(node), master)
+                    self.referred_masters.add(id(master))
+        self._link_shipments(quiet)
         for note in nodes:
             if "customsinformation" in note["@type"]:
                 for name in ("issuedforpiece", "issuedforshipment", "issuedforwaybill"):
-                    for target in list_objects(note, name, Doubts()):
+                    for target in list_objects(note, name, quiet):
                         self.notes_about.setdefault(id(target), []).append(note)
+
+    def _link_shipments(self, quiet: Doubts) -> None:
+        """Assign each waybill its shipment, unless the shipment has more waybills than carriage knows; and the pieces that name it."""
+        uses = Counter[int]()
+        named = [(node, each) for node in self.waybills for each in list_objects(node, "shipment", quiet)]
+        naming = [(each, node) for node in self.shipments for each in list_objects(node, "waybill", quiet)]
+        for waybill, shipment in named + naming:
+            if id(waybill) not in self.shipment_of and uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
+                uses[id(shipment)] += 1
+                self.shipment_of[id(waybill)] = shipment
+        for shipment in self.shipments:
+            for piece in list_objects(shipment, "pieces", quiet):
+                piece.setdefault("ofshipment", [shipment])
+        linked: dict[int, list[Any]] = {}
+        for piece in self.pieces:
+            for shipment in list_objects(piece, "ofshipment", quiet):
+                if not list_values(shipment, "pieces"):
+                    linked.setdefault(id(shipment), []).append(piece)
+        for shipment in self.shipments:
+            if id(shipment) in linked:
+                shipment["pieces"] = linked[id(shipment)]
 
     def read_all(self) -> Iterator[tuple[Node, Parsed]]:
         """Read masters first, then houses and direct waybills, then goods without a waybill."""
@@ -390,42 +395,6 @@ class _Documents:
                 parsed = self._read_loose(piece, {"pieces": [piece]})
                 if parsed.fields.keys() & {"description", "gross_weight_kg"}:
                     yield piece, parsed
-
-    # --- what refers to what
-
-    def _link_waybills(self) -> None:
-        for node in self.waybills:
-            for house in list_objects(node, "housewaybills", Doubts()):
-                self.masters.setdefault(id(house), node)
-                self.referred_masters.add(id(node))
-            for master in list_objects(node, "masterwaybill", Doubts()):
-                if master is not node:
-                    self.masters.setdefault(id(node), master)
-                    self.referred_masters.add(id(master))
-
-    def _link_shipments(self) -> None:
-        for node in self.waybills:
-            for shipment in list_objects(node, "shipment", Doubts()):
-                self._assign_shipment(node, shipment)
-        for shipment in self.shipments:
-            for waybill in list_objects(shipment, "waybill", Doubts()):
-                self._assign_shipment(waybill, shipment)
-            for piece in list_objects(shipment, "pieces", Doubts()):
-                piece.setdefault("ofshipment", [shipment])
-        linked: dict[int, list[Any]] = {}
-        for piece in self.pieces:
-            for shipment in list_objects(piece, "ofshipment", Doubts()):
-                if not list_values(shipment, "pieces"):
-                    linked.setdefault(id(shipment), []).append(piece)
-        for shipment in self.shipments:
-            if id(shipment) in linked:
-                shipment["pieces"] = linked[id(shipment)]
-
-    def _assign_shipment(self, waybill: Node, shipment: Node) -> None:
-        """Assign a waybill its shipment, unless the shipment has more waybills than carriage knows."""
-        if id(waybill) not in self.shipment_of and self._uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
-            self._uses[id(shipment)] += 1
-            self.shipment_of[id(waybill)] = shipment
 
     def _find_level(self, node: Node) -> Level:
         """Find the level by the type of the waybill, else by its links and its prefix."""
@@ -452,7 +421,10 @@ class _Documents:
         self._fill(waybill, node, shipment)
         if level == "house":
             fields["master_id"] = self._read_master_number(node, doubts)
-            number = identify_house(fields["master_id"], _read_house_number(node), fields, doubts)
+            number, prefix = read_text(node, "waybillnumber"), read_text(node, "waybillprefix")
+            if number and prefix and not prefix.isdigit() and not number.startswith(prefix):
+                number = f"{prefix}{number}"  # letters in the prefix are the forwarder's
+            number = identify_house(fields["master_id"], number, fields, doubts)
         else:
             number = read_waybill_number(_read_awb_text(node), doubts) or identify_by_content(fields)
         fields["consignment_id"] = number
@@ -484,9 +456,7 @@ class _Documents:
         for node in (*holders, *list_pieces(holders[::-1], doubts)):
             own = list_objects(node, "customsinformation", doubts)
             for note in (*own, *self.notes_about.get(id(node), ())):
-                country, subject, code = (
-                    get_code(read_text(note, name) or "").upper() for name in NOTE_CODES
-                )
+                country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
                 notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
         decoded, filled.extras = decode_notes(list(notes), doubts)
         for name, value in decoded.items():
@@ -518,29 +488,23 @@ def _read_awb_text(node: Node) -> str | None:
     return number if number.startswith(f"{prefix}-") else f"{prefix}-{number}"
 
 
-def _read_house_number(node: Node) -> str | None:
-    """Read the number of a house; letters in the prefix are the forwarder's and belong to it."""
-    number, prefix = read_text(node, "waybillnumber"), read_text(node, "waybillprefix")
-    if number and prefix and not prefix.isdigit() and not number.startswith(prefix):
-        return f"{prefix}{number}"
-    return number
-
-
 def _read_charges(waybill: Node | None, doubts: Doubts) -> Fields:
     """Read the declared value and the freight, in the one currency that the record has."""
+
+    def read_amount(node: Node | None, name: str, field: str) -> tuple[float | None, str | None]:
+        amount, currency = read_measure(node, name, "currencyunit", doubts, field)
+        return amount, currency.upper() if currency else None
+
     nil = (read_text(waybill, "nvdforcustoms") or "").lower() in YES
-    declared = (
-        (None, None) if nil else _read_amount(waybill, "declaredvalueforcustoms", doubts, "declared_value")
-    )
+    declared = (None, None) if nil else read_amount(waybill, "declaredvalueforcustoms", "declared_value")
     lines, others = (
-        [_read_amount(each, name, doubts) for each in list_objects(waybill, of, doubts)]
+        [read_amount(each, name, "postage") for each in list_objects(waybill, of, doubts)]
         for of, name in (("waybilllineitems", "chargetotal"), ("othercharges", "otherchargeamount"))
     )
     amounts = [(amount, currency) for amount, currency in (*lines, *others) if amount is not None]
     complete = bool(lines) and all(amount is not None for amount, _ in lines)
-    currency = next(
-        (currency for amount, currency in (declared, *amounts) if amount is not None and currency), None
-    )
+    known = [currency for amount, currency in (declared, *amounts) if amount is not None and currency]
+    currency = next(iter(known), None)
     alike = all(own in (None, currency) for _, own in amounts)
     if complete and not alike:
         doubts.add("currency_mixed")
@@ -550,13 +514,6 @@ def _read_charges(waybill: Node | None, doubts: Doubts) -> Fields:
         "postage": round(sum(amount for amount, _ in amounts), 6) if complete and alike else None,
         "payment": PAYMENTS.get(read_name(waybill, "weightvaluationindicator")),
     }
-
-
-def _read_amount(
-    node: Node | None, name: str, doubts: Doubts, field: str = "postage"
-) -> tuple[float | None, str | None]:
-    amount, currency = read_measure(node, name, "currencyunit", doubts, field)
-    return amount, currency.upper() if currency else None
 
 
 def _read_journey(holders: list[Node], fields: Fields, doubts: Doubts) -> Fields:
@@ -582,10 +539,8 @@ def _list_legs(holder: Node) -> list[Node]:
     """List the legs of the booking, in the order of their numbers; a missing booking is no doubt."""
     quiet = Doubts()
     booking = find_object(holder, "referredbookingoption", quiet)
-    below = (
-        islice(walk_objects([booking], NOT_OF_A_BOOKING), MAX_BOOKING_OBJECTS) if booking is not None else ()
-    )
-    for source in (holder, *below):
+    below = walk_objects([booking], NOT_OF_A_BOOKING) if booking is not None else ()
+    for source in (holder, *islice(below, MAX_BOOKING_OBJECTS)):
         legs = list_objects(source, "transportlegs", quiet)
         if legs:
             legs.sort(key=lambda leg: read_number(leg, "sequencenumber", quiet) or 0.0)

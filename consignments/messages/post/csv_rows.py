@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from io import BytesIO, TextIOWrapper
 from itertools import zip_longest
 
@@ -48,8 +48,11 @@ class _Lines:
         self._again.extendleft(reversed(self._row[1:]))
 
 
-def read_rows(content: bytes) -> Iterator[Node | MessageFault]:
-    """Yield each row by the names of its columns, or its fault; the further lines of a row at fault may be rows of their own."""
+def read_rows(content: bytes, read: Set[str] | None = None) -> Iterator[Node | MessageFault]:
+    """Yield each row by the names of its columns, or its fault; the further lines of a row at fault may be rows of their own.
+
+    A name of a column that is `read` may stand once; without `read`, any name.
+    """
     encoding = "utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig"
     head = content[:HEAD_BYTES].decode(encoding, "replace").lstrip("\r\n ").partition("\n")[0]
     lines = _Lines(content, encoding)
@@ -65,7 +68,11 @@ def read_rows(content: bytes) -> Iterator[Node | MessageFault]:
             if not any(map(str.strip, row)):
                 continue
             if names is None:
-                names = _read_names(row)
+                names = [name.strip().lower() for name in row]
+                refused = {name for name, times in Counter(filter(None, names)).items() if times > 1}
+                if refused := refused if read is None else refused & read:
+                    got, todo = ", ".join(sorted(refused)), "rename or drop one of them"
+                    raise MessageFault("a column name occurs twice", got=got, todo=todo)
             elif [name.strip().lower() for name in row] != names:  # a further table may have been appended
                 _check_row(row, len(names), is_again=begin <= lines.last_of_fault)
                 yield {name: [value] for name, value in zip_longest(names, row[: len(names)])}
@@ -78,17 +85,6 @@ def read_rows(content: bytes) -> Iterator[Node | MessageFault]:
                 raise fault from error
             yield fault
             lines.take_again()
-
-
-def _read_names(row: list[str]) -> list[str]:
-    """Read the names of the columns, each of which may stand once."""
-    names = [name.strip().lower() for name in row]
-    repeated = sorted(name for name, times in Counter(names).items() if name and times > 1)
-    if repeated:
-        raise MessageFault(
-            "a column name occurs twice", got=", ".join(repeated), todo="rename or drop one of them"
-        )
-    return names
 
 
 def _check_row(row: list[str], columns: int, *, is_again: bool) -> None:

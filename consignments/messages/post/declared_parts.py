@@ -7,6 +7,7 @@ references: the items of a receptacle, the subjects of an answer. A message whos
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
@@ -14,7 +15,7 @@ from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import Path, Step, compile_path, follow_steps, list_texts
 from consignments.messages.content.trees import Node, walk_nodes
 from consignments.messages.parsed import build_count_fault, build_goods_fault
-from consignments.messages.post.mapping import LITERAL, MessageMapping, Source
+from consignments.messages.post.mapping import LITERAL, MessageMapping
 
 SENDER, CONSIGNEE, GOODS, ITEMS, AMOUNTS = 1, 2, 4, 8, 16
 """What stands in a part."""
@@ -52,7 +53,7 @@ class _Found:
 
     name: str
     node: Node
-    is_goods: bool = False
+    is_goods: bool
     marks: int = 0
     weak: bool = False
     seen: set[str] = field(default_factory=set)
@@ -67,24 +68,16 @@ class _Found:
         """Check whether an identifier stands in the node or below it."""
         return bool(self.identifiers) or any(part.identifiers for part in self.parts)
 
-    def count_kinds(self) -> int:
-        """Count sender, consignee and goods."""
-        return sum(bool(self.marks & kind) for kind in (SENDER, CONSIGNEE, GOODS | ITEMS))
-
-
-class _Around(NamedTuple):
-    """The surroundings of a node that is searched; `by_form` finds identifiers by their form, under any name."""
-
-    in_goods: bool = False
-    in_receptacle: bool = False
-    by_form: bool = False
-    depth: int = 0
+    def has_several_kinds(self) -> bool:
+        """Check whether two of sender, consignee and goods stand in the node or below it."""
+        return sum(bool(self.marks & kind) for kind in (SENDER, CONSIGNEE, GOODS | ITEMS)) > 1
 
 
 class PartFinder:
-    """Finds declarations by the names that the paths of mappings begin with."""
+    """Finds declarations by the names that the paths of mappings begin with; `by_form` finds identifiers by their form alone."""
 
-    def __init__(self, mappings: Iterable[MessageMapping]) -> None:
+    def __init__(self, mappings: tuple[MessageMapping, ...], by_form: bool = False) -> None:
+        self._mappings, self._by_form = mappings, by_form
         self._marks: dict[str, int] = {}
         self._goods: set[str] = set()
         self._facts: list[dict[str, set[str]]] = []
@@ -97,14 +90,25 @@ class PartFinder:
                 self._add_marks(source.list_paths(), mark)
             identifier = mapping.record.get("consignment_id")
             for part in identifier.parts if identifier is not None else ():
-                self._add_identifier([compile_path(text) for text in part if not text.startswith(LITERAL)])
+                paths = [compile_path(text) for text in part if not text.startswith(LITERAL)]
+                # either the alternatives of one path, or paths whose texts are joined
+                for joined in (
+                    [[path] for path in paths[0]] if len(paths) == 1 else [[each[0] for each in paths]]
+                ):
+                    here = [path.steps for path in joined if path.levels_up == 0 and path.steps]
+                    plain = [tuple(step._replace(any_depth=False) for step in steps) for steps in here]
+                    self._identifiers += [plain] if plain else []
             goods = self._add_marks(mapping.items_each, ITEMS)
             self._goods.update(path.steps[0].name for path in goods if path.steps)
-            goods_of = mapping.items or {
-                column: source for column, source in mapping.record.items() if column in FLAT_GOODS
+            flat = {column: source for column, source in mapping.record.items() if column in FLAT_GOODS}
+            facts = {
+                column: {path.steps[0].name for path in source.list_compiled() if path.steps}
+                for column, source in (mapping.items or flat).items()
             }
-            facts = {column: _list_names(source) for column, source in goods_of.items()}
             (self._facts if mapping.items else self._flat_facts).append(facts)
+        self._known = self._marks.keys() | set().union(
+            *(each for facts in self._facts for each in facts.values())
+        )
 
     def _add_marks(self, texts: Iterable[str], mark: int) -> list[Path]:
         paths = [path for text in texts for path in compile_path(text)]
@@ -113,23 +117,13 @@ class PartFinder:
                 self._marks[path.steps[0].name] = self._marks.get(path.steps[0].name, 0) | mark
         return paths
 
-    def _add_identifier(self, paths: Sequence[Sequence[Path]]) -> None:
-        """Add the alternatives of one path, or the paths of texts that are joined to one identifier."""
-        ways = [[path] for path in paths[0]] if len(paths) == 1 else [[each[0] for each in paths]]
-        for joined in ways:
-            here = [path.steps for path in joined if path.levels_up == 0 and path.steps]
-            if here:
-                self._identifiers.append(
-                    [tuple(step._replace(any_depth=False) for step in steps) for steps in here]
-                )
-
     def find(self, root: Node) -> list[DeclaredPart]:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
-        found = self._search(_Found("", root), _Around())
+        found = self._search(root)
         if not (found.has_identifiers() or found.weak) and (found.parts or found.marks & ITEMS):
             told_apart = found.parts or found.marks & PARTIES
             with suppress(*([MessageFault] if told_apart else [])):
-                by_form = self._search(_Found("", root), _Around(by_form=True))
+                by_form = get_finder(self._mappings, True)._search(root)
                 found = by_form if by_form.has_identifiers() else found
         read = {identifier for part in found.parts for identifier in part.identifiers}
         if found.parts and found.seen - read:
@@ -138,8 +132,7 @@ class PartFinder:
 
     def refuse_groups(self, root: Node) -> None:
         """Refuse goods in several places of a message that has neither a party nor an identifier: they may be of several declarations."""
-        found = self._search(_Found("", root), _Around())
-        groups = self._count_groups(root)
+        found, groups = self._search(root), self._count_groups(root)
         if groups > 1 and not found.identifiers and not found.marks & PARTIES:
             raise MessageFault(
                 f"{groups} groups of goods, and no identifier that is known",
@@ -185,17 +178,14 @@ class PartFinder:
         if goods and (len(records) != 1 or own[0]):
             raise build_goods_fault()
 
-    def is_declared(self, root: Node) -> bool:
+    def describes(self, root: Node) -> bool:
         """Check whether a part describes a consignment at all; weights of a receptacle and remarks of an answer do not."""
-        found = self._search(_Found("", root), _Around())
+        found = self._search(root)
         return bool(found.parts or found.marks & DECLARED)
 
     def count_names(self, part: Node) -> int:
         """Count the different names in a part that the mapping knows."""
-        known = self._marks.keys() | {
-            name for facts in self._facts for names in facts.values() for name in names
-        }
-        return len({name for _, node in walk_nodes(part) for name in node if name in known})
+        return len({name for _, node in walk_nodes(part) for name in node if name in self._known})
 
     def names_goods(self, names: Set[str]) -> bool:
         """Check whether a description or tariff code of goods is among some names."""
@@ -210,27 +200,34 @@ class PartFinder:
                 return True
         return False
 
-    def _is_goods(self, name: str, node: Node, *, by_form: bool = False) -> bool:
+    def _is_goods(self, name: str, node: Node) -> bool:
         """Check whether a part is a kind of goods: by its name, else by what stands in it and nothing of a declaration."""
         if name in self._goods:
             return True
         parties = any(self._marks.get(key, 0) & PARTIES for key in node)
-        return (
-            not parties and self.has_facts_of_goods(node) and not any(self._read_own(node, by_form=by_form))
-        )
+        return not parties and self.has_facts_of_goods(node) and not any(self._read_own(node))
 
-    def _search(self, found: _Found, around: _Around) -> _Found:
-        if around.depth > MAX_DEPTH:
+    def _search(
+        self,
+        node: Node,
+        name: str = "",
+        is_goods: bool = False,
+        in_goods: bool = False,
+        in_receptacle: bool = False,
+        depth: int = 0,
+    ) -> _Found:
+        if depth > MAX_DEPTH:
             raise MessageFault("nested too deep")
-        node, in_goods = found.node, around.in_goods
-        own, weak = self._read_own(node, by_form=around.by_form)
-        in_receptacle = around.in_receptacle or not node.keys().isdisjoint(RECEPTACLE_NAMES)
-        around = around._replace(in_receptacle=in_receptacle, depth=around.depth + 1)
-        below = [self._search_below(name, value, around) for name, value in list_below(node)]
-        if not in_goods and not in_receptacle:
-            _declare_references(below)
+        found = _Found(name, node, is_goods)
+        own, weak = self._read_own(node)
+        in_goods = in_goods or is_goods
+        in_receptacle = in_receptacle or not node.keys().isdisjoint(RECEPTACLE_NAMES)
+        below = [
+            self._search(value, key, self._is_goods(key, value), in_goods, in_receptacle, depth + 1)
+            for key, value in list_below(node)
+        ]
         if not in_goods:
-            _declare_siblings([part for part in below if not part.is_goods])
+            _declare_neighbours(below, references=not in_receptacle)
         divided = {part.name for part in below if part.parts}
         if any(part.is_goods and not part.parts for part in below):
             found.marks |= ITEMS
@@ -263,15 +260,9 @@ class PartFinder:
             found.declare(found.identifiers)
         return found
 
-    def _search_below(self, name: str, node: Node, around: _Around) -> _Found:
-        is_goods = self._is_goods(name, node, by_form=around.by_form)
-        return self._search(
-            _Found(name, node, is_goods), around._replace(in_goods=around.in_goods or is_goods)
-        )
-
-    def _read_own(self, node: Node, *, by_form: bool = False) -> tuple[set[str], bool]:
+    def _read_own(self, node: Node) -> tuple[set[str], bool]:
         """Read the identifiers that stand in a node itself, and whether it has another value under a weak name."""
-        if by_form:
+        if self._by_form:
             return find_s10_texts(node), False
         found: set[str] = set()
         weak = False
@@ -285,9 +276,8 @@ class PartFinder:
         return found, weak
 
 
-def _list_names(source: Source) -> set[str]:
-    paths = (path for text in source.list_paths() for path in compile_path(text))
-    return {path.steps[0].name for path in paths if path.steps}
+get_finder = lru_cache(maxsize=64)(PartFinder)
+"""Returns the finder of some mappings."""
 
 
 def list_below(node: Node) -> Iterator[tuple[str, Node]]:
@@ -299,6 +289,12 @@ def find_s10_texts(node: Node) -> set[str]:
     """Find the texts of the form of a postal identifier that stand in a node itself, under any name."""
     texts = (text for values in node.values() for text in list_texts(values))
     return {text for text in texts if parse_s10(text)}
+
+
+def find_only_s10(node: Node) -> str | None:
+    """Find the one text of the form of a postal identifier in a node and all below it."""
+    texts = {text for _, below in walk_nodes(node) for text in find_s10_texts(below)}
+    return texts.pop() if len(texts) == 1 else None
 
 
 def _widen(found: _Found, own: set[str], declared: int) -> None:
@@ -315,21 +311,19 @@ def _widen(found: _Found, own: set[str], declared: int) -> None:
         found.parts = [part._replace(scope=found.node, marks=part.marks | found.marks)]
 
 
-def _declare_references(below: list[_Found]) -> None:
-    """Add parts with no more than an identifier to the declarations if they stand in a list with them; their reader rejects each."""
+def _declare_neighbours(below: list[_Found], *, references: bool) -> None:
+    """Add parts that stand next to declarations, or to each other, to the declarations.
+
+    A part with no more than an identifier, in a list with declarations, is a reference: its reader rejects it.
+    """
     names = {part.name for part in below if part.parts}
-    for part in below:
+    for part in below if references else ():
         if part.name in names and not part.parts and len(part.seen) == 1:
             part.declare(part.seen)
-
-
-def _declare_siblings(below: list[_Found]) -> None:
-    """Add parts without an identifier to the declarations if they stand next to others, or to each other."""
-    if len(below) < 2:
-        return
-    names = {part.name for part in below if part.parts}
-    several = sum(part.count_kinds() > 1 for part in below) > 1
-    for part in below:
+    others = [part for part in below if not part.is_goods]
+    names = {part.name for part in others if part.parts}
+    several = sum(part.has_several_kinds() for part in others) > 1
+    for part in others if len(others) > 1 else ():
         repeated = part.name in names and part.marks & (PARTIES | GOODS | ITEMS)
-        if not part.parts and (repeated or (part.count_kinds() > 1 and (names or several))):
+        if not part.parts and (repeated or (part.has_several_kinds() and (names or several))):
             part.declare(part.identifiers)

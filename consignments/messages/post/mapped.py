@@ -2,16 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_table
-from consignments.messages.content.paths import DeepIndex, compile_path, convert_text, find_values, list_texts
+from consignments.messages.content.paths import DeepIndex, convert_text, find_values, list_texts
 from consignments.messages.content.trees import (
     TEXT,
     Node,
@@ -48,7 +47,7 @@ from consignments.messages.parsed import (
     build_count_fault,
 )
 from consignments.messages.post.csv_rows import read_rows
-from consignments.messages.post.declared_parts import DeclaredPart, PartFinder, find_s10_texts
+from consignments.messages.post.declared_parts import DeclaredPart, find_only_s10, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     LITERAL,
@@ -115,8 +114,8 @@ class Record:
 
     def describes(self) -> bool:
         """Check whether it describes a consignment, and is not only a list of references or an answer."""
-        searched = _is_searched((self.mapping,))
-        return self.declared or not searched or _get_finder((self.mapping,)).is_declared(self.levels[-1])
+        mapping = self.mapping
+        return self.declared or not mapping.is_searched or get_finder((mapping,)).describes(self.levels[-1])
 
     def read(self) -> Declaration | MessageFault:
         """Read it; an identifier without goods or parties is a fault, unless it is deleted."""
@@ -129,7 +128,9 @@ class Record:
         purpose = self._decode("purpose", text) if text else None
         known = {name: value for name, value in fields.items() if value is not None}
         identifier = (
-            known.pop("consignment_id", None) or self._find_identifier() or identify_by_content(known)
+            known.pop("consignment_id", None)
+            or (self.declared and find_only_s10(self.levels[-1]))
+            or identify_by_content(known)
         )
         if purpose != "delete" and known.keys().isdisjoint(DECLARED):
             return build_count_fault(1, 0, [identifier])
@@ -140,12 +141,6 @@ class Record:
             PURPOSES.get(purpose or "", "create"),
             self.doubts,
         )
-
-    def _find_identifier(self) -> str | None:
-        """Find the one text of the form of a postal identifier in a declaration that was found by its parts."""
-        nodes = walk_nodes(self.levels[-1]) if self.declared else ()
-        texts = {text for _, node in nodes for text in find_s10_texts(node)}
-        return texts.pop() if len(texts) == 1 else None
 
     # --- columns
 
@@ -195,7 +190,11 @@ class Record:
         units, of = self.mapping.units, "items." if table is self.mapping.items else ""
         unit, source = units.net_weight if of else units.gross_weight, table.get(column)
         if source is not None and unit == POUNDS_AND_OUNCES:
-            return self._read_pounds(levels, source, of + column)
+            texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
+            found = [parse_number(text, self.doubts, of + column) for text in texts]
+            pounds, ounces = (*(number or 0.0 for number in found), 0.0)[:2]
+            amount = round((pounds + ounces / OUNCES_IN_A_POUND) * POUND, 9)
+            return None if found.count(None) == len(found) else amount
         weight = parse_number(self._read_text(source, levels=levels), self.doubts, of + column)
         if weight is None:
             return None
@@ -205,34 +204,21 @@ class Record:
             self.doubts.note("unit_doubtful", of + column)
         return weight if factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
 
-    def _read_pounds(self, levels: Levels, source: Source, field: str) -> float | None:
-        texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
-        found = [parse_number(text, self.doubts, field) for text in texts]
-        if all(number is None for number in found):
-            return None
-        pounds, ounces = (*(number or 0.0 for number in found), 0.0)[:2]
-        return round((pounds + ounces / OUNCES_IN_A_POUND) * POUND, 9)
-
     # --- items
 
     def _read_items(self) -> list[Fields]:
         """Read the kinds of goods; if the mapping leaves open where declarations stand, under a name that it does not know, too."""
-        nodes = self._find_goods()
+        found = (find_values(self.levels, each, self.index) for each in self.mapping.items_each)
+        given = ([node for node in values if isinstance(node, dict)] for values in found)
+        nodes = next(filter(None, given), [])
         items = self._read_given(nodes)
-        if items or not _is_searched((self.mapping,)):
+        if items or not self.mapping.is_searched:
             return items
-        finder = _get_finder((self.mapping,))
+        finder = get_finder((self.mapping,))
         parts = (part for node in nodes or [self.levels[-1]] for part in walk_nodes(node))
-        return self._read_given([node for name, node in parts if name and finder.has_facts_of_goods(node)])
+        return self._read_given(node for name, node in parts if name and finder.has_facts_of_goods(node))
 
-    def _find_goods(self) -> list[Node]:
-        for each in self.mapping.items_each:
-            nodes = [node for node in find_values(self.levels, each, self.index) if isinstance(node, dict)]
-            if nodes:
-                return nodes
-        return []
-
-    def _read_given(self, nodes: list[Node]) -> list[Fields]:
+    def _read_given(self, nodes: Iterable[Node]) -> list[Fields]:
         items = map(self._read_item, nodes)
         return [item for item in items if any(value is not None for value in item.values())]
 
@@ -299,16 +285,17 @@ def list_records(
     content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
 ) -> Iterator[Record | MessageFault]:
     """Yield each record of a message, or the fault of a row of CSV."""
-    kind = find_format(content, mappings[0])
+    mapping, kind = mappings[0], find_format(content, mappings[0])
     if kind == "csv":
-        for row in read_rows(content):
-            yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mappings[0])
+        for row in read_rows(content, mapping.list_names()):
+            yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
     elif kind == "edifact":
-        for message in read_interchange(content, mappings[0].segments):
+        for message in read_interchange(content, mapping.segments):
             if isinstance(message, MessageFault):
                 yield message
             else:
-                yield from _select_segments(message, mappings[0])
+                _refuse_several(message, mapping)
+                yield from _select_records(message, message, (mapping,), searched=False)
     elif kind == "json":
         tree = convert_json(decode_json(content))
         for whole in tree[TEXT] if set(tree) == {TEXT} else [tree]:
@@ -326,60 +313,37 @@ def list_records(
 def _stream_records(
     content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
 ) -> Iterator[Record]:
-    """Yield the records of XML too large for one tree: the elements of one name, and what is declared outside of them."""
-    searched = _is_searched(mappings)
-    tag = _find_record_tag(content, mappings)
+    """Yield the records of XML too large for one tree: the elements of one name, and what is declared outside of them.
+
+    The name is that of most declarations in the beginning, else one that the mapping gives.
+    """
+    mapping, searched = mappings[0], mappings[0].is_searched
+    parts = _find_parts(read_beginning(content, SEARCHED_BYTES), mappings)
+    names = [Counter(part.name for part, _ in parts).most_common(1)[0][0]] if len(parts) > 1 else None
+    tag = find_tag(content, names or mapping.list_record_names())
     if tag is None:
-        raise MessageFault(
-            "too large",
-            got=f"{len(content):,} bytes",
-            expected="an element that is repeated for each declaration",
-        )
+        got, expected = f"{len(content):,} bytes", "an element that is repeated for each declaration"
+        raise MessageFault("too large", got=got, expected=expected)
     content, frame = read_frame(content, tag, context.notes)
     if not searched:
-        _get_finder((mappings[0],)).refuse_others(frame, _list_record_names(mappings[0]), [])
+        get_finder((mapping,)).refuse_others(frame, mapping.list_record_names(), [])
     for record in stream_records(content, tag):
-        parts = _find_parts(record, mappings) if searched else []
+        parts = _find_parts(record, mappings)
         if len(parts) > 1:
             yield from (Record([frame, part.node], frame, part.scope, own, True) for part, own in parts)
         else:
-            own = parts[0][1] if parts else mappings[0]
+            own = parts[0][1] if parts else mapping
             yield Record([frame, record], frame, record, own, bool(parts))
-    for part, own in _find_parts(frame, mappings) if searched else ():
+    for part, own in _find_parts(frame, mappings):
         yield Record([frame, part.node], frame, part.node, own, True)
 
 
-def _find_record_tag(content: bytes, mappings: Sequence[MessageMapping]) -> str | None:
-    """Find the element of the records of a large message: by its beginning, else by the names that the mapping gives."""
-    if _is_searched(mappings):
-        parts = _find_parts(read_beginning(content, SEARCHED_BYTES), mappings)
-        names = Counter(part.name for part, _ in parts)
-        if len(parts) > 1:
-            return find_tag(content, [names.most_common(1)[0][0]])
-    return find_tag(content, _list_record_names(mappings[0]))
-
-
-def _list_record_names(mapping: MessageMapping) -> list[str]:
-    paths = [path for each in mapping.each for path in compile_path(each)]
-    return [path.steps[-1].name for path in paths if path.steps]
-
-
-def _is_searched(mappings: Sequence[MessageMapping]) -> bool:
-    """Check whether a mapping leaves open where its declarations stand."""
-    return "." in mappings[0].each
-
-
-@lru_cache(maxsize=64)
-def _get_finder(mappings: tuple[MessageMapping, ...]) -> PartFinder:
-    return PartFinder(mappings)
-
-
 def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[DeclaredPart, MessageMapping]]:
-    """Find the declarations of all mappings, each with the mapping that knows most of its names."""
-    parts = _get_finder(tuple(mappings)).find(root)
+    """Find the declarations of mappings that leave open where they stand, each with the mapping that knows most of its names."""
+    parts = get_finder(tuple(mappings)).find(root) if mappings[0].is_searched else []
     if len(mappings) == 1:
         return [(part, mappings[0]) for part in parts]
-    finders = [(mapping, _get_finder((mapping,))) for mapping in mappings]
+    finders = [(mapping, get_finder((mapping,))) for mapping in mappings]
     return [(part, max(finders, key=lambda each: each[1].count_names(part.node))[0]) for part in parts]
 
 
@@ -387,33 +351,32 @@ def _select_records(
     top: Node, root: Node, mappings: Sequence[MessageMapping], *, searched: bool = True
 ) -> Iterator[Record]:
     mapping = mappings[0]
-    parts = _find_parts(root, mappings) if searched and _is_searched(mappings) else []
+    parts = _find_parts(root, mappings) if searched else []
     for part, own in parts:
         yield Record([top, part.node], root, root if len(parts) == 1 else part.scope, own, True)
     for each in () if parts else mapping.each:
         if each == ".":
             if searched:
-                _get_finder(tuple(mappings)).refuse_groups(root)
+                get_finder(tuple(mappings)).refuse_groups(root)
             yield Record([top, root], root, root, mapping)
             return
         values = find_values([root], each) or find_values([top], each)
         found = [node for node in values if isinstance(node, dict)]
         if found and searched:
-            _get_finder((mapping,)).refuse_others(root, _list_record_names(mapping), found)
+            get_finder((mapping,)).refuse_others(root, mapping.list_record_names(), found)
         for record in found:
             yield Record([top, record], root, root if len(found) == 1 else record, mapping)
         if found:
             return
 
 
-def _select_segments(message: Node, mapping: MessageMapping) -> Iterator[Record]:
-    """Select the groups of segments that `each` names, else the whole message, which has one identifier then."""
+def _refuse_several(message: Node, mapping: MessageMapping) -> None:
+    """Refuse a message of segments with several identifiers, if the mapping has no path of each declaration."""
     source = mapping.record.get("consignment_id")
     if source is not None and mapping.each == (".",):
         numbers = max(len(set(list_texts(find_values([message], path)))) for path in source.parts[0])
         if numbers > 1:
             raise build_count_fault(numbers, 1)
-    yield from _select_records(message, message, (mapping,), searched=False)
 
 
 # --- which messages a mapping is for ----------------------------------------------------------------------------------
@@ -429,7 +392,7 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     text, written = decode_head(head), _guess_format(head)
     if mapping.format not in ("", "csv", written):
         return False
-    names = _list_path_names(mapping)
+    names = mapping.list_ends()
     if "csv" in (mapping.format, written):
         header = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower()
         found = sum(name in header for name in names)
@@ -438,11 +401,3 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     else:
         found = sum(has_name(text, name) for name in names)
     return 0 < found >= len(names) * MIN_SHARE_OF_NAMES
-
-
-def _list_path_names(mapping: MessageMapping) -> list[str]:
-    """List the names that the paths of a mapping end in."""
-    sources = (*mapping.record.values(), *mapping.items.values())
-    paths = [compile_path(text)[0] for source in sources for text in source.list_paths()]
-    ends = [path.steps[-1].name for path in paths if path.steps]
-    return list(dict.fromkeys(name.removeprefix("@") for name in ends if name != "*"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from consignments.errors import BadSetting, FileFault, UnknownName
+from consignments.messages.content.paths import Path as ValuePath
 from consignments.messages.content.paths import compile_path
 from consignments.messages.content.values import get_unit_factor
 from consignments.messages.parsed import Level
@@ -42,6 +43,10 @@ class Source:
         """List its paths, without the values that it gives itself."""
         return [path for part in self.parts for path in part if not path.startswith(LITERAL)]
 
+    def list_compiled(self) -> list[ValuePath]:
+        """List all alternatives of its paths."""
+        return [path for text in self.list_paths() for path in compile_path(text)]
+
 
 @dataclass(frozen=True)
 class Units:
@@ -69,6 +74,31 @@ class MessageMapping:
     units: Units
     codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     segments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_searched(self) -> bool:
+        """Return whether it leaves open where declarations stand."""
+        return "." in self.each
+
+    def list_record_names(self) -> list[str]:
+        """List the names of the elements that may be declarations."""
+        paths = [path for each in self.each for path in compile_path(each)]
+        return [path.steps[-1].name for path in paths if path.steps]
+
+    def list_names(self) -> set[str] | None:
+        """List the names in the paths of columns; None if a path leads to any name."""
+        paths = [path for source in self._list_sources() for path in source.list_compiled()]
+        names = {step.name for path in paths for step in path.steps}
+        return None if "*" in names or not all(path.steps for path in paths) else names
+
+    def list_ends(self) -> list[str]:
+        """List the names that the paths of columns end in."""
+        paths = [compile_path(text)[0] for source in self._list_sources() for text in source.list_paths()]
+        ends = [path.steps[-1].name for path in paths if path.steps]
+        return list(dict.fromkeys(name.removeprefix("@") for name in ends if name != "*"))
+
+    def _list_sources(self) -> tuple[Source, ...]:
+        return (*self.record.values(), *self.items.values())
 
 
 def load_mapping(path: Path | str) -> MessageMapping:

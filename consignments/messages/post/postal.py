@@ -26,7 +26,7 @@ from consignments.messages.parsed import (
     StateRow,
     build_mapping_fault,
 )
-from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS, PartFinder
+from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS, get_finder
 from consignments.messages.post.mapped import build_receptacle_fields, list_records
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 
@@ -108,7 +108,7 @@ def _refuse_unread(roots: Iterable[Node], mappings: list[MessageMapping]) -> Non
         raise MessageFault(
             "a message inside of a text", todo="send it by itself, without what stands around it"
         )
-    if PartFinder(mappings).names_goods(names):
+    if get_finder(tuple(mappings)).names_goods(names):
         raise build_mapping_fault(f"names of {', '.join(mapping.name for mapping in mappings)} alone")
 
 
