@@ -31,7 +31,7 @@ def train(
     config: Path | None = options.CONFIG,
     register: bool = option("Register the model as a new version with the alias `challenger`."),
     origins: int | None = option(
-        "Number of rolling origins: earlier dates at which the training is repeated, each tested on the weeks after it. Default: `[evaluation] origins` of the configuration (3).",
+        "Number of rolling origins: earlier dates at which the training is repeated, each tested on the weeks after it. The scores of these weeks calibrate the model, so a routine refit needs the number of the champion. Default: `[evaluation] origins` of the configuration (3).",
         type=click.IntRange(0, 12),
     ),
     ablation: tuple[str, ...] = option(

@@ -95,7 +95,7 @@ def score(
     values = {"out": str(out), "rows": done.rows, "bands": bands, "model": chosen.uri, "history": history}
     return Result(
         values,
-        f"Wrote {format_count(done.rows, 'score')} of {chosen.uri}{'' if history == 'given' else ', without history'} "
+        f"Wrote {format_count(done.rows, 'score')} of {chosen.uri}{'' if history == 'given' else ', with the history of the given table alone'} "
         f"({format_number(bands.get('high', 0))} high, {format_number(bands.get('elevated', 0))} elevated) -> {out}",
     )
 
@@ -164,8 +164,8 @@ def select(
     scored = read_scores(scores)
     alone = int((scored["history"] == "none").sum())
     note = (
-        f"{scores}: {format_number(alone)} of {format_count(len(scored), 'score')} were computed without history; "
-        "for them every sender looks new"
+        f"{scores}: {format_number(alone)} of {format_count(len(scored), 'score')} were computed without past consignments; "
+        "senders that the table does not have before look new"
     )
     if plan is not None:
         given = {"--capacity": capacity, "--explore": explore}

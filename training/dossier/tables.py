@@ -24,6 +24,7 @@ from training.evaluation.metrics import AREA_METRICS, CALIBRATION_RATIO, METRIC_
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import SHARES
 from training.gate.report import GateReport
+from training.gate.rules import VERIFIED_RULE, RunFigures, build_deployed_figures, describe_calibration
 from training.monitoring.drift_measures import LIMITS
 from training.promotion.compared_versions import fetch_training_evidence
 from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
@@ -108,28 +109,40 @@ def gather_dossier_evidence(
     run = fetch_training_evidence(registry, version, fits.served, approvers)
     config, figures = run.files.get(CONFIG_FILE), compute_figures(run, fits.served)
     tables = {name: parse_table(run.files.get(f"tables/{name}.json")) for name in RUN_TABLES}
+    records = registry.list_signed_records(version.name)
+    own = [each for each in records if each.record.version == version.number]
     return DossierEvidence(
         version=version,
         served=fits.served,
         evaluation=fits.evaluation,
         commit=registry.get_run_tags(version.run_id).get(COMMIT_TAG),
-        run=_describe_run(run),
+        run=_describe_run(run, figures, own[-1] if own else None, approvers),
         config=None if config is None else parse_config_json(config, where=CONFIG_FILE),
         tables=tables,
         recipe=None if figures is None else figures.recipe,
         gate=review_version(registry, version, EvidenceOptions(approvers)),
-        records=registry.list_signed_records(version.name),
+        records=records,
         approvers=approvers,
         settings=tuple(settings),
     )
 
 
-def _describe_run(run: RunEvidence) -> str:
+def _describe_run(
+    run: RunEvidence, figures: RunFigures | None, approval: SignedRecord | None, approvers: Approvers
+) -> str:
+    """Say where the figures come from, and who vouches for them: the signer of the run, or of a promotion record with the same figures."""
     if run.evidence is None:
         return f"No figure is taken from the training run, because its files do not agree with its evidence: {run.doubt}."
-    vouched = (
-        f"They have no valid signature: {run.doubt}." if run.signer is None else f"{run.signer} signed it."
-    )
+    vouched = f"They have no valid signature: {run.doubt}."
+    signers = approval.list_signers(approvers) if approval else []
+    if run.signer is not None:
+        vouched = f"{run.signer} signed it."
+    elif approval and signers and figures and approval.record.figures is not None:
+        record = approval.record
+        if record.figures == build_deployed_figures(figures.recipe.model):
+            by = f"They are those of promotion record {record.number}, signed by {', '.join(signers)}"
+            verified = record.rules.get(VERIFIED_RULE, {}).get("found", "")
+            vouched = f"{by}. {verified[0].upper()}{verified[1:]}." if verified else f"{by}."
     return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
 
 
@@ -237,7 +250,8 @@ def list_counts(evidence: DossierEvidence) -> Rows:
     if (recipe := evidence.recipe) is None:
         return []
     sides = recipe.name_sides(f"version {evidence.version.number}")
-    return [{"text": describe_counts(sides, evidence.served.card.target)}]
+    counted = describe_counts(sides, evidence.served.card.target)
+    return [{"text": f"{counted} {recipe.model.counts.describe_support()}"}]
 
 
 def list_metrics(recipe: RecipeEvaluation) -> Rows:
@@ -252,9 +266,8 @@ def list_metrics(recipe: RecipeEvaluation) -> Rows:
 
 def list_calibration(recipe: RecipeEvaluation) -> Rows:
     """Describe the ratio of predicted to observed positives of the recipe as deployed."""
-    ratio = recipe.model[CALIBRATION_RATIO]
-    text = f"Predicted positives over observed ones: {describe_estimate(ratio)}. 1 is perfect."
-    return [{"text": text} | _describe_fully(ratio)]
+    text = describe_calibration(recipe.model)
+    return [{"text": f"{text[0].upper()}{text[1:]}."} | _describe_fully(recipe.model[CALIBRATION_RATIO])]
 
 
 def list_baselines(recipe: RecipeEvaluation) -> Rows:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.formats import format_count, format_number, format_percent
+from models.formats import format_number, format_percent
 from training.arrays import Floats
 from training.data.training_set import compute_effective_sample_size
 
@@ -102,19 +102,12 @@ def attach_finds(estimate: Estimate, weights: Floats, *, is_share: bool = True) 
 
 
 def describe_estimate(estimate: Estimate, form: Callable[[float], str] | None = None) -> str:
-    """Return an estimate in words: the value, its interval and what it rests on; else why it is not shown."""
+    """Return an estimate in words: the value and its interval; else why it is not shown."""
     if not estimate.is_shown:
         return estimate.explain_missing()
     form = form or (format_percent if estimate.is_share else format_number)
     low, high = (form(end).removesuffix(" %").removesuffix(" points") for _, end in estimate.list_ends()[1:])
-    rests = [describe_support(estimate)] if np.isfinite(estimate.effective) else []
-    return f"{form(estimate.value)} ({'; '.join([f'{low} to {high}', *rests])})"
-
-
-def describe_support(estimate: Estimate) -> str:
-    """Return on how many results an estimate rests, and the weight of the largest."""
-    largest = "< 1 %" if 0 < estimate.largest < 0.005 else f"{100 * estimate.largest:.0f} %"
-    return f"{format_count(round(estimate.effective), 'effective result')}, the largest counts {largest}"
+    return f"{form(estimate.value)} ({low} to {high})"
 
 
 def draw_days(days: int, resamples: int, seed: int) -> Floats:

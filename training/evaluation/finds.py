@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaincinv, ndtri
 
+from models.formats import format_count, format_percent
 from training.arrays import Bools, Floats, Ints
 from training.data.training_set import compute_effective_sample_size
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, attach_finds
@@ -90,6 +91,13 @@ class FindCounts(NamedTuple):
     found: dict[str, float]
     effective: float
     largest: float
+
+    def describe_support(self) -> str:
+        """Say on how many results each estimate rests, and the weight of the largest."""
+        results = format_count(round(self.effective, 1), "effective result")
+        return (
+            f"Each estimate rests on {results}; the largest single one counts {format_percent(self.largest)}."
+        )
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ METRIC_TITLES = {
     **{f"recall_at_{name}": f"Recall at {name.replace('pct', ' %')} of traffic" for name in SHARES},
     "precision_at_capacity": "Precision at the daily capacity of each office",
     "recall_at_capacity": "Recall at the daily capacity of each office",
-    "calibration_ratio": "Calibration ratio: predicted over observed positives",
+    "calibration_ratio": "Calibration ratio: predicted over observed positives of all traffic",
 }
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 SLICE_METRICS = ("recall_at_1pct", "precision_at_1pct", "roc_auc", CALIBRATION_RATIO)

@@ -19,7 +19,6 @@ SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
 """Capacities by name: shares of all traffic."""
 AT_CAPACITY = "capacity"
 """The daily capacity of each office, in addition to the `SHARES`."""
-ALL_OFFICES = "all offices"
 
 
 @dataclass(frozen=True)
@@ -110,22 +109,6 @@ def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> i
 def fix_capacity(config: EvaluationConfig, traffic: ScoredPeriod) -> EvaluationConfig:
     """Return the settings with the daily capacity of some traffic, for every figure that belongs to it."""
     return msgspec.structs.replace(config, capacity=compute_daily_capacity(traffic, config))
-
-
-def compute_capacity_shares(traffic: ScoredPeriod, config: EvaluationConfig) -> dict[str, float]:
-    """Compute the share of the traffic that the daily capacity of each office inspects."""
-    capacity = compute_daily_capacity(traffic, config)
-    cell = index_office_days(traffic.office, traffic.day)
-    office, names = pd.factorize(traffic.office)
-    arrived = np.bincount(cell, traffic.traffic)
-    inspected = np.minimum(arrived, capacity)
-    of = np.zeros(len(arrived), dtype=np.int64)
-    of[cell] = office
-    shares = np.bincount(of, inspected, len(names)) / np.bincount(of, arrived, len(names))
-    return {
-        ALL_OFFICES: float(inspected.sum() / arrived.sum()),
-        **{str(name): float(share) for name, share in zip(names, shares, strict=True)},
-    }
 
 
 def index_office_days(office: NDArray[np.object_], day: Ints) -> Ints:

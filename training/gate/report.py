@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from models.formats import format_count
 from models.promotion_record import BROKEN, HOLDS, RESULTS
 from training.config import MAX_ORIGINS
 from training.evaluation.difference import state_difference
@@ -16,6 +17,7 @@ from training.gate.rules import (
     RuleResult,
     RunFigures,
     describe_calibration,
+    describe_deployed,
     describe_sources,
     find_obstacles,
     run_gate,
@@ -25,6 +27,7 @@ from training.gate.ways import REPEAT, advise_on_finds, can_arrive
 
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
+SAID_ABOVE = "as said above"
 DECIDING = ("roc_auc", CALIBRATION_RATIO)
 """Metrics of a run of which too few results leave a rule undecided."""
 
@@ -68,10 +71,19 @@ class GateReport(NamedTuple):
         rows = [dict(zip(GATE_COLUMNS, each, strict=True)) for each in found]
         return sorted(rows, key=lambda row: RESULTS.index(row["result"]))
 
+    def list_open_rows(self) -> list[dict[str, str]]:
+        """Return the rows of rules that do not hold; what the recommendation says is not said again."""
+        rows = [row for row in self.to_rows() if row["result"] != HOLDS]
+        said = self.recommendation.sentence.casefold()
+        return [row | {"found": SAID_ABOVE} if row["found"].casefold() in said else row for row in rows]
+
+    def list_held_rows(self) -> list[dict[str, str]]:
+        """Return the rows of rules that hold."""
+        return [row for row in self.to_rows() if row["result"] == HOLDS]
+
     def to_markdown(self) -> str:
         """Describe recommendation and rules in Markdown, short enough for the page of a version."""
-        recommended, rows = self.recommendation, self.to_rows()
-        shown = [row for row in rows if row["result"] != HOLDS]
+        recommended, shown = self.recommendation, self.list_open_rows()
         lines = [f"**{recommended.action.upper()}.** {recommended.sentence}", ""]
         lines += [f"- {fact}" for fact in recommended.facts]
         if shown:
@@ -79,7 +91,7 @@ class GateReport(NamedTuple):
             for row in shown:
                 cells = (" ".join(row[name].split()).replace("|", "\\|") for name in GATE_COLUMNS)
                 lines.append(f"| {' | '.join(cells)} |")
-        held = [row["rule"] for row in rows if row["result"] == HOLDS]
+        held = [row["rule"] for row in self.list_held_rows()]
         return "\n".join([*lines, "", f"Rules that hold: {', '.join(held) or 'none'}."])
 
 
@@ -126,7 +138,8 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
             action, advice = "wait", REPEAT
         return action, "", f"{text} {advice}"
     text = "No approver or evaluator signed the figures. Give the tables that it was trained on, or let one sign the runs (--key)."
-    return "wait", "", f"{text} {rules[VERIFIED_RULE].found}."
+    doubt = rules[VERIFIED_RULE].found
+    return "wait", "", f"{text} {doubt[:1].upper()}{doubt[1:]}."
 
 
 def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
@@ -142,10 +155,13 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
         math.ceil(each / max(each_window, 1e-9)) + lost.get(name, 0) for name, each in wanted.items()
     )
     more = max(missing.values())
-    text = f"About {more:,} more finds are needed to decide this"
+    text = f"About {format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed to decide this"
     if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
         counted = f"only finds of the last {round(pace.windows * pace.window_weeks)} weeks count"
-        return "wait", f"{text}, but {counted}. Train again with --origins {origins}, which tests more weeks."
+        return (
+            "wait",
+            f"{text}, but {counted}. Train again with --origins {origins}, which tests more weeks. A routine refit of it needs the same number.",
+        )
     action: Action = "wait" if can_arrive(more, pace.per_week) else "refuse"
     return action, f"{text}: {advise_on_finds(more, pace.per_week, 'train again')}."
 
@@ -159,7 +175,11 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
         pair, sides = figures.against_rules, ("the fixed rules", "the model as deployed")
     else:
         pair, sides = compared.pair, (f"version {evidence.candidate.champion}", "this version")
-        facts = [describe_sources(compared.sources, *sides), warn_of_unequal_fits(compared.sources, *sides)]
+        facts = [
+            describe_deployed(compared.pair, compared.deployed, evidence.target, *sides),
+            describe_sources(compared.sources, *sides),
+            warn_of_unequal_fits(compared.sources, *sides),
+        ]
     counted = dict(zip(sides, (pair.a, pair.b), strict=True))
     model = figures.recipe.model
     return [

@@ -16,9 +16,17 @@ from models.bundle import Bundle
 from models.formats import format_count, format_number, format_percent
 from models.promotion_record import DeployedFigures, Figure, name_result
 from training.config import EvaluationConfig
-from training.evaluation.difference import MEASURES, describe_gain
+from training.evaluation.difference import MEASURES, describe_gain, state_difference
+from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import BOUNDS
-from training.evaluation.metrics import CALIBRATION_RATIO, LOGGED_METRICS, Evaluation, PairedEvaluation
+from training.evaluation.metrics import (
+    CALIBRATION_RATIO,
+    LOGGED_METRICS,
+    PRIMARY_MEASURE,
+    Evaluation,
+    PairedEvaluation,
+    describe_counts,
+)
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE, find_worst_move
 from training.evaluation.stored_scores import (
     BASELINE,
@@ -169,11 +177,26 @@ def warn_of_unequal_fits(sources: tuple[ScoreSource, ScoreSource], a: str, b: st
     )
 
 
+def describe_deployed(
+    pair: PairedEvaluation, deployed: PairedEvaluation | None, target: Target, a: str, b: str
+) -> str:
+    """Say whether the recipes as deployed have the order of the compared fits, and how far they differ; empty if they were not compared."""
+    if deployed is None:
+        return ""
+    gain, own = deployed.gains[PRIMARY_MEASURE], pair.gains[PRIMARY_MEASURE]
+    order = "opposite" if gain.value * own.value < 0 else "same"
+    return (
+        f"The reports show the {order} order, for the recipes as deployed: {describe_counts({a: deployed.a, b: deployed.b}, target)} "
+        f"{state_difference(gain, a, b)} The gate decides by the compared fits, which lack the results of the last weeks."
+    )
+
+
 @dataclass(frozen=True)
 class ChampionComparison:
     """Comparison with the champion (`pair.a`): its run (empty if not logged yet), its first arrivals, and who vouches for its scores.
 
-    `later_unsigned` comparisons were made after it and do not count, because only this one is signed.
+    `later_unsigned` comparisons were made after it and do not count, because only this one is signed. `deployed` has both recipes as deployed,
+    if `pair` has evaluation fits and the training runs have weeks in common.
     """
 
     run_id: str
@@ -182,6 +205,7 @@ class ChampionComparison:
     sources: tuple[ScoreSource, ScoreSource]
     verified: RuleResult
     later_unsigned: int = 0
+    deployed: PairedEvaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -272,8 +296,7 @@ def _check_calibration(figures: RunFigures) -> RuleResult:
     model, ratio = figures.recipe.model, figures.recipe.model[CALIBRATION_RATIO]
     if not ratio.is_shown:
         return RuleResult(False, f"{ratio.explain_missing()}{_name_uncalibrated(model)}", undecided=True)
-    wrong = ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
-    return RuleResult(not wrong, describe_calibration(model))
+    return RuleResult(not is_miscalibrated(ratio), describe_calibration(model))
 
 
 def _check_slices(figures: RunFigures) -> RuleResult:
@@ -407,7 +430,18 @@ def describe_calibration(model: Evaluation) -> str:
     if not ratio.is_shown:
         return f"the calibration is unknown, {ratio.explain_missing()}{_name_uncalibrated(model)}"
     value, low, high = map(format_number, (ratio.value, ratio.low, ratio.high))
-    return f"predicted positives are {value} times the observed ones ({low} to {high})"
+    text = f"predicted positives of all traffic are {value} times the observed ones ({low} to {high})"
+    if 1 / MAX_CALIBRATION_FACTOR <= ratio.value <= MAX_CALIBRATION_FACTOR:
+        return text
+    way, limit = ("high", "below 3") if ratio.value > 1 else ("low", "above 1/3")
+    if is_miscalibrated(ratio):
+        return f"{text}: the scores are too {way}"
+    return f"{text}: the scores seem too {way}, but the interval reaches {limit}, so this is not certain"
+
+
+def is_miscalibrated(ratio: Estimate) -> bool:
+    """Return whether the whole interval of a calibration ratio is beyond the factor."""
+    return ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
 
 
 def _name_uncalibrated(model: Evaluation) -> str:

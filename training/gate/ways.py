@@ -30,13 +30,17 @@ WayName = Literal["better", "routine refit", ""]
 
 
 class Candidate(NamedTuple):
-    """Difference of a version from the champion, whose record may name no recipe (`same_recipe` is None) and broken rules (`faults`)."""
+    """Difference of a version from the champion, whose record may name no recipe (`same_recipe` is None) and broken rules (`faults`).
+
+    `changed` names the settings that differ, as far as both runs recorded them.
+    """
 
     champion: str
     newer_days: int = 0
     same_recipe: bool | None = False
     drift: str = ""
     faults: frozenset[str] = frozenset()
+    changed: str = ""
 
 
 class FindPace(NamedTuple):
@@ -117,7 +121,7 @@ def find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
     obstacles = {
         f"the record of the champion names no configuration (promote {candidate.champion} again with its training tables: {VOUCHING})": candidate.same_recipe
         is None,
-        "its configuration is not that of the champion": not candidate.same_recipe,
+        f"its configuration is not that of the champion{candidate.changed}": not candidate.same_recipe,
         "its results are not newer than those of the champion": candidate.newer_days <= 0,
         "the latest drift run says to investigate the data first": candidate.drift == INVESTIGATE,
         "its training is not reproduced": reproduced is False,
@@ -135,5 +139,5 @@ def _advise_on_difference(gain: Estimate, finds_per_week: float) -> tuple[bool, 
     if not more:
         return False, " A gain of five points would show, and none does."
     advice = advise_on_finds(more, finds_per_week, "compare again")
-    text = f" About {more:,} more finds would show a gain of five points: {advice}."
+    text = f" About {format_count(more, 'more find')} would show a gain of five points: {advice}."
     return can_arrive(more, finds_per_week), text

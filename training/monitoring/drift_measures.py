@@ -357,7 +357,7 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     promised = float(weight @ seen.score) / whole if whole else np.nan
     known, finds = float((labels.known * taken).sum()), float((found * taken).sum())
     predicted = float((labels.known * taken * seen.score).sum())
-    detail = f"{format_count(finds, 'positive')} of {format_count(known, 'known result')}, predicted {format_number(predicted)}"
+    detail = f"counted without weights: {format_count(finds, 'positive')} of {format_count(known, 'known result')}, predicted {format_number(predicted)}"
     if predicted < MIN_EXPECTED_POSITIVES:
         observed = UNKNOWN_ESTIMATE
         detail += f"; evaluated from {MIN_EXPECTED_POSITIVES:.0f} predicted positives on"

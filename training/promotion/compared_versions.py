@@ -12,10 +12,10 @@ from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits
 from models.signatures.key_holders import Approvers
-from training.evaluation.difference import state_difference
-from training.evaluation.metrics import PRIMARY_MEASURE, describe_counts
+from training.config import EvaluationConfig
+from training.evaluation.metrics import PairedEvaluation
 from training.evaluation.stored_scores import StoredScores
-from training.gate.rules import ScoreKind
+from training.gate.rules import ScoreKind, ScoreSource
 from training.promotion.comparison import (
     ComparedTraffic,
     Comparison,
@@ -81,7 +81,7 @@ class ComparedVersions:
             begins = compared.window.begins or max(first, new.first_unseen)
             side = logged or FitScores(old.choose(begins))
             found = compare(side, FitScores(new.choose(begins)), compared, progress=progress)
-            return replace(found, notes=(*self._describe_deployed(found), *found.notes))
+            return replace(found, deployed=self.evaluate_deployed(found.sources, found.settings))
         kind: ScoreKind = "stored scores"
         stored, tested = self._find_scores()
         if tested is None:
@@ -117,24 +117,20 @@ class ComparedVersions:
 
         return read(self.a, self.fits[0].served), read(self.b, self.fits[1].served)
 
-    def _describe_deployed(self, found: Comparison) -> tuple[str, ...]:
-        """Describe both recipes as deployed, on the weeks that both reports have, if evaluation fits were compared: they know fewer results."""
-        if all(each.kind != "evaluation" for each in found.sources):
-            return ()
+    def evaluate_deployed(
+        self, sources: tuple[ScoreSource, ScoreSource], config: EvaluationConfig
+    ) -> PairedEvaluation | None:
+        """Evaluate both recipes as deployed, on the weeks that both reports have, if evaluation fits were compared: they know fewer results."""
+        if all(each.kind != "evaluation" for each in sources):
+            return None
         stored, tested = self._find_scores()
         if stored is None or tested is None:
-            return ()
+            return None
         try:
-            pair = compare_stored(stored, tested, self.b.target, config=found.settings).pair
+            return compare_stored(stored, tested, self.b.target, config=config).pair
         except BadInput:
             # They have no weeks in common.
-            return ()
-        counted = describe_counts({self.a.title: pair.a, self.b.title: pair.b}, self.b.target)
-        difference = state_difference(pair.gains[PRIMARY_MEASURE], self.a.title, self.b.title)
-        return (
-            "Evaluation fits were compared, which lack the results of the last weeks. The scores of the recipes as deployed, which the training "
-            f"runs stored, may order them otherwise and do not decide. As deployed, on the weeks of both reports: {counted} {difference}",
-        )
+            return None
 
 
 def fetch_training_evidence(

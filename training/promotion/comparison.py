@@ -216,7 +216,7 @@ class Comparison:
     """Result of the comparison of two versions; `b` may replace `a`, and `sources` are in this order.
 
     `stored` has every compared consignment: `rank` is that of `b`, `baseline_a` that of `a`. Its rows stand for `consignments`, which
-    arrived from `begins` on. `notes` say what was left out, and on what the figures rest.
+    arrived from `begins` on. `deployed` is as in `ChampionComparison`; `notes` say what was left out, and on what the figures rest.
     """
 
     stored: StoredScores
@@ -228,6 +228,7 @@ class Comparison:
     data_sha256: str = ""
     inputs: Mapping[str, int] = field(default_factory=dict)
     disagreements: list[dict[str, float | str]] = field(default_factory=list)
+    deployed: PairedEvaluation | None = None
     notes: tuple[str, ...] = ()
 
     @cached_property

@@ -20,7 +20,13 @@ from training.evaluation.metrics import (
     describe_counts,
 )
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import ChampionComparison, RuleResult, describe_sources, warn_of_unequal_fits
+from training.gate.rules import (
+    ChampionComparison,
+    RuleResult,
+    describe_deployed,
+    describe_sources,
+    warn_of_unequal_fits,
+)
 from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import (
     COMPARED,
@@ -44,11 +50,14 @@ SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
 def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     """Summarize a comparison of two versions by their titles: the counted finds first, then the estimated difference."""
     counted = describe_counts({a: found.pair.a, b: found.pair.b}, found.target)
-    return f"{counted} {state_difference(found.pair.gains[PRIMARY_MEASURE], a, b)}"
+    difference = state_difference(found.pair.gains[PRIMARY_MEASURE], a, b)
+    return (
+        f"{counted} {difference} {describe_deployed(found.pair, found.deployed, found.target, a, b)}".rstrip()
+    )
 
 
 def describe_difference(gain: Estimate, metric: str) -> str:
-    """Return a difference with its interval and what it rests on; how many more finds decide it is said by the gate alone."""
+    """Return a difference with its interval; how many more finds decide it is said by the gate alone."""
     if not gain.is_shown:
         return f"too few results: {gain.known or 0:,} known"
     return describe_estimate(gain, lambda value: format_gain(value, metric))
@@ -95,7 +104,8 @@ def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
     for name in COMPARED:
         one, other = (format_metric(side[name].shown, name) for side in (pair.a, pair.b))
         rows.append((METRIC_TITLES[name], one, other, describe_difference(pair.gains[name], name)))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*lines, "", pair.b.counts.describe_support()])
 
 
 def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
@@ -161,7 +171,9 @@ def log_comparison(
         signer, verified = None if key is None else approvers.find(key.public.key_id), UNSIGNED
         if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
             verified = RuleResult(True, f"the comparison is signed by {signer.name}")
-        measured = ChampionComparison("", found.pair, found.begins, found.sources, verified)
+        measured = ChampionComparison(
+            "", found.pair, found.begins, found.sources, verified, deployed=found.deployed
+        )
         report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
     run_id = log_run(_build_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
     if report is not None:

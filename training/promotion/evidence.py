@@ -12,7 +12,7 @@ from models.promotion_record import BROKEN, PromotionRecord
 from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
-from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
+from training.config import CONFIG_FILE, EvaluationConfig, TrainConfig, hash_settings, parse_config_json
 from training.evaluation.stored_scores import StoredScores
 from training.gate.report import GateReport
 from training.gate.rules import (
@@ -33,6 +33,8 @@ from training.runs.evidence import RunEvidence, fetch_evidence
 
 COMPARED_SCORES = "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
+MAX_CHANGES_NAMED = 3
+"""Settings that differ from the champion's, named in the reason against a refit; the others are counted."""
 REPEATED = RuleResult(True, "computed again from the tables of the training run")
 
 
@@ -186,7 +188,9 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
         # Who wrote the run may have chosen its first day, so the arrivals are those that neither version has learnt of.
         refit = options.refit
         again = compared.compare(ComparedTraffic(refit.tables), None, refit.jobs, refit.progress)
-        return ChampionComparison(chosen.run_id, again.pair, again.begins, again.sources, REPEATED)
+        return ChampionComparison(
+            chosen.run_id, again.pair, again.begins, again.sources, REPEATED, deployed=again.deployed
+        )
     return replace(chosen, later_unsigned=found.index(chosen))
 
 
@@ -222,8 +226,9 @@ def _read_comparison(
             ScoreSource.from_fit(learnt[kind])._replace(kind=kind) if kind in learnt else ScoreSource(kind)
         )
     stored = StoredScores.from_bytes(found.files[COMPARED_SCORES], COMPARED_SCORES)
-    pair = stored.compare(take_capacity(EvaluationConfig(), compared.bundle), base=OTHER_RANK)
-    return ChampionComparison(run_id, pair, evidence.begins, (sources[0], sources[1]), verified)
+    config, both = take_capacity(EvaluationConfig(), compared.bundle), (sources[0], sources[1])
+    pair, deployed = stored.compare(config, base=OTHER_RANK), compared.evaluate_deployed(both, config)
+    return ChampionComparison(run_id, pair, evidence.begins, both, verified, deployed=deployed)
 
 
 def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> Candidate:
@@ -240,4 +245,17 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     same_recipe = same if known or not same else None
     results = approved[-1].name_results() if approved else {}
     broken = frozenset(name for name, result in results.items() if result == BROKEN)
-    return Candidate(champion.number, max((new - old).days, 0), same_recipe, verdict, broken)
+    configs = [read_run_config(registry, each.run_id) for each in (compared.b, champion)]
+    changed = describe_changes(*configs)
+    return Candidate(champion.number, max((new - old).days, 0), same_recipe, verdict, broken, changed)
+
+
+def describe_changes(config: TrainConfig | None, champion: TrainConfig | None) -> str:
+    """Name the settings of a configuration that are not those of the champion, in brackets; empty if nothing differs or is known."""
+    if config is None or champion is None:
+        return ""
+    own, other = config.flatten(), champion.flatten()
+    names = [name for name in own | other if own.get(name) != other.get(name)]
+    texts = [f"{name} {own.get(name)} in place of {other.get(name)}" for name in names[:MAX_CHANGES_NAMED]]
+    more = [f"{len(names) - MAX_CHANGES_NAMED} more"] if len(names) > MAX_CHANGES_NAMED else []
+    return f" ({', '.join([*texts, *more])})" if names else ""

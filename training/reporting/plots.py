@@ -10,25 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from consignments.timestamps import EPOCH
+from consignments.timestamps import to_day
+from models.formats import format_percent
 from training.arrays import Floats, Rows
-from training.config import EvaluationConfig
-from training.evaluation.estimate import ENDS
-from training.evaluation.metrics import compute_capacity_curve
-from training.evaluation.stored_scores import BASELINE, RANK, StoredScores
-from training.evaluation.traffic import (
-    ALL_OFFICES,
-    SHARES,
-    ScoredPeriod,
-    compute_capacity_shares,
-    select_at_capacity,
-)
+from training.evaluation.estimate import ENDS, Estimate
+from training.evaluation.metrics import Evaluation, compute_capacity_curve
+from training.evaluation.stored_scores import BASELINE, RANK, RecipeEvaluation, StoredScores
+from training.evaluation.traffic import AT_CAPACITY, SHARES
 from training.reporting import charts
 from training.reporting.charts import Chart
 
 CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
-DAILY_SHARE = 0.01
-"""Share of the traffic of a mean day, in the chart of positives by day."""
 FAIRNESS = "fairness_"
 """Beginning of the names of the charts of the burden of groups; the rest is the column of the measure."""
 MIN_SHOWN = 1e-6
@@ -43,19 +35,23 @@ VALUE_COLOURS = LinearSegmentedColormap.from_list("value", [charts.BLUE, "#C9CED
 Row = Mapping[str, Any]
 
 
-def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> dict[str, Chart]:
-    """Draw precision and recall of the model and its baselines over capacity, each estimated from inspection results."""
+def draw_capacity_curves(stored: StoredScores, recipe: RecipeEvaluation) -> dict[str, Chart]:
+    """Draw precision and recall of the model and its baselines over capacity, and as evaluated at the daily capacity of each office."""
     columns = {"model": RANK} | {name.replace("_", " "): BASELINE + name for name in stored.baselines}
+    sides = (recipe.model, *(recipe.baselines[name] for name in stored.baselines))
     periods = {key: stored.to_period(name) for key, name in columns.items()}
     curves = {key: compute_capacity_curve(period, CURVE_SHARES) for key, period in periods.items()}
     drawn = {measure: charts.open_chart(measure) for measure in ("precision", "recall")}
-    own = compute_capacity_shares(stored.to_period(), settings)
+    total = float(stored.frame["stands_for"].sum())
     for measure, chart in drawn.items():
         with chart.draw() as axes:
-            for (name, curve), (colour, dashes) in zip(curves.items(), charts.LINE_STYLES, strict=False):
+            styles = zip(curves.items(), sides, charts.LINE_STYLES, strict=False)
+            for (name, curve), side, (colour, dashes) in styles:
                 style: dict[str, Any] = {"color": colour, "linestyle": dashes, "label": name}
                 values = [each.shown for each in curve[measure]]
                 axes.plot(CURVE_SHARES, values, linewidth=2.4 if name == "model" else 1.6, **style)
+                share = side.finds.reach[AT_CAPACITY] / total
+                _mark_capacity(axes, share, side[f"{measure}_at_{AT_CAPACITY}"], colour, name == "model")
             model, ends = curves["model"][measure], ("low", "high")
             low, high = ([getattr(each, end) if each.is_shown else np.nan for each in model] for end in ends)
             band: dict[str, Any] = {"alpha": 0.16, "linewidth": 0, "label": "95 % interval"}
@@ -63,7 +59,6 @@ def draw_capacity_curves(stored: StoredScores, settings: EvaluationConfig) -> di
             axes.set(xscale="log", ylim=(0, None))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticks([*SHARES.values()], [charts.format_share_tick(each) for each in SHARES.values()])
-            _mark_capacity(axes, own)
     return drawn
 
 
@@ -94,19 +89,19 @@ def draw_calibration(bins: Sequence[Row]) -> Chart:
     return chart
 
 
-def draw_daily_detections(traffic: ScoredPeriod) -> Chart:
-    """Draw for each day the known positives, and how many of them are in the top 1 % of the day."""
-    days, day = np.unique(traffic.day, return_inverse=True)
-    capacity = max(1, round(DAILY_SHARE * float(traffic.traffic.sum()) / len(days)))
-    _, group = np.unique(-traffic.score, return_inverse=True)
-    taken = select_at_capacity(group, day, capacity, traffic.traffic)
-    positive = traffic.positive.astype(np.float64)
-    found, known = (np.bincount(day, positive * part, minlength=len(days)) for part in (taken, 1.0))
+def draw_daily_detections(model: Evaluation) -> Chart:
+    """Draw for each day of arrivals the known positives, and how many of them are in the top 1 % of all, as they are counted."""
+    finds, (begins, ends) = model.finds, model.arrivals
+    days = pd.date_range(begins, ends, inclusive="left")
+    at = finds.day - to_day(days[0])
+    found, known = (
+        np.bincount(at, finds.stands_for * part, minlength=len(days)) for part in (finds.within["1pct"], 1.0)
+    )
     chart = charts.open_chart("daily")
     with chart.draw() as axes:
         axes.bar(range(len(days)), known, color="#D5DAE0", label="known positives")
-        axes.bar(range(len(days)), found, color=charts.BLUE, label="in the top 1 % of its day")
-        charts.set_columns(axes, [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days])
+        axes.bar(range(len(days)), found, color=charts.BLUE, label="in the top 1 % of all arrivals")
+        charts.set_columns(axes, [f"{day:%d %b}" for day in days])
         charts.set_whole_numbers(axes.yaxis)
         axes.set(xlim=(-0.7, len(days) - 0.3), ylim=(0, 1.1 * max(1.0, known.max(initial=0.0))))
     return chart
@@ -202,14 +197,16 @@ def draw_dependence(
     return chart
 
 
-def _mark_capacity(axes: Axes, own: Mapping[str, float]) -> None:
-    low, high = axes.get_xlim()
-    for office, share in own.items():
-        if low <= share <= high and office == ALL_OFFICES:
-            dotted: dict[str, Any] = {"linestyle": (0, (1, 1)), "linewidth": 1.4, "label": "capacity in use"}
-            axes.axvline(share, color=charts.INK, **dotted)
-        elif low <= share <= high:
-            axes.axvline(share, ymax=0.04, color=charts.INK, linewidth=1.6)
+def _mark_capacity(axes: Axes, share: float, found: Estimate, colour: str, is_model: bool) -> None:
+    """Mark what is evaluated at the daily capacity of each office: of the model with its interval and value."""
+    if not found.is_shown:
+        return
+    if is_model:
+        axes.vlines(share, found.low, found.high, color=colour, linewidth=1.6)
+        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (7, -3), "color": colour}
+        axes.annotate(format_percent(found.value), (share, found.value), fontsize=9.5, **place)
+    label = "capacity of each office and day" if is_model else None
+    axes.plot(share, found.value, "o", color=colour, markersize=7 if is_model else 5, label=label)
 
 
 def _read_ends(rows: Sequence[Row], name: str) -> list[Floats]:

@@ -187,9 +187,9 @@ def _compute_fairness(trained: TrainingResult) -> list[Row]:
 
 def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, Chart]:
     stored, model = trained.deployed.stored, trained.deployed.recipe.model
-    charts = {"daily": plots.draw_daily_detections(stored.to_period())}
+    charts = {"daily": plots.draw_daily_detections(model)}
     if model["recall_at_1pct"].is_shown:
-        charts |= plots.draw_capacity_curves(stored, trained.settings)
+        charts |= plots.draw_capacity_curves(stored, trained.deployed.recipe)
     if model["calibration_ratio"].is_shown:
         charts["calibration"] = plots.draw_calibration(model.calibration)
     charts |= plots.draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])

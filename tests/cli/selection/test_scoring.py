@@ -70,7 +70,7 @@ def test_the_list_holds_the_capacity_of_each_office_and_day_and_says_if_scores_a
     (tmp_path / "s.csv").write_text("\n".join([",".join(COLUMNS), *lines, ""]))
     words = f"select --scores {tmp_path}/s.csv --capacity 10 --explore 0.2 --out {tmp_path}/list.csv"
     stderr = succeed(words).stderr
-    assert (told in stderr, "without history" in stderr) == (True, bool(told))
+    assert (told in stderr, "without past consignments" in stderr) == (True, bool(told))
     listed = (tmp_path / "list.csv").read_text().splitlines()[1:]
     assert len(listed) == 10
     assert sum('"random"' in line for line in listed) == 2

@@ -112,7 +112,19 @@ def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved) 
     assert found.recipe is not None
     assert found.recipe.flatten_metrics() == expected.flatten_metrics()
     page = render_dossier(build_dossier(found, DAY))
-    assert "files of the training run that agree with its evidence.json. They have no valid signature" in page
+    source = "files of the training run that agree with its evidence.json. "
+    record = (
+        "They are those of promotion record 1, signed by a reviewer. The training run has no valid signature"
+    )
+    assert source + record in page
+
+
+def test_figures_that_no_record_and_no_key_vouches_for_are_said_to_have_no_signature(
+    approved: Approved,
+) -> None:
+    """The first box said that nobody signed, and the rules of the approval below it that the figures are verified."""
+    found = gather_dossier_evidence(approved.registry, approved.version, Approvers(()))
+    assert found.run.endswith("They have no valid signature: the evidence is not signed.")
 
 
 @pytest.mark.parametrize("name", [STORED_SCORES, "tables/data.json"])

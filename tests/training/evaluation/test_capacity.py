@@ -7,13 +7,7 @@ from support.training_judged import make_scored_period as traffic
 from consignments.errors import BadInput
 from training.config import EvaluationConfig
 from training.evaluation.metrics import evaluate
-from training.evaluation.traffic import (
-    ALL_OFFICES,
-    compute_capacity_shares,
-    compute_daily_capacity,
-    index_office_days,
-    select_at_capacity,
-)
+from training.evaluation.traffic import compute_daily_capacity, index_office_days, select_at_capacity
 
 QUICK = EvaluationConfig(smallest_slice=2)
 
@@ -32,18 +26,6 @@ def test_capacity_is_what_was_opened_unless_configured():
     assert compute_daily_capacity(seen, QUICK) == 4
     assert compute_daily_capacity(seen, EvaluationConfig(capacity=1)) == 1
     assert evaluate(seen, EvaluationConfig(capacity=1)).counts.found["capacity"] == 2
-
-
-def test_the_share_that_a_capacity_inspects_is_given_for_all_offices_and_each():
-    """Capacity 2 for each office and day: Incheon gets 4 on one day, Busan 1 on each of two days."""
-    given = traffic(
-        score=np.arange(6.0),
-        positive=[False] * 6,
-        day=[1, 1, 1, 1, 1, 2],
-        office=["Incheon"] * 4 + ["Busan"] * 2,
-    )
-    found = compute_capacity_shares(given, EvaluationConfig(capacity=2))
-    assert found == {ALL_OFFICES: 4 / 6, "Incheon": 0.5, "Busan": 1.0}
 
 
 def test_scores_that_are_not_numbers_are_refused():

@@ -11,7 +11,7 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("estimate", "said"),
     [
-        (Estimate(0.4, 0.3, 0.5, effective=41, known=60), "40.0 % (30.0 to 50.0; 41 effective results"),
+        (Estimate(0.4, 0.3, 0.5, effective=41, known=60), "40.0 % (30.0 to 50.0)"),
         (Estimate(0.4, 0.3, 0.5, effective=5, known=16), "too few results: 16 known, about 16 more needed"),
         (
             Estimate(0.14, 0.0, 0.97, effective=30, known=69),
@@ -32,7 +32,7 @@ def test_an_estimate_is_shown_only_if_enough_results_carry_it(estimate: Estimate
 def test_a_ratio_has_no_width_that_hides_it() -> None:
     ratio = Estimate(1.2, 0.7, 2.1, effective=20, known=20, is_share=False)
     assert ratio.is_shown
-    assert describe_estimate(ratio).startswith("1.2 (0.7 to 2.1; 20 effective results")
+    assert describe_estimate(ratio) == "1.2 (0.7 to 2.1)"
 
 
 def test_one_large_weight_makes_few_effective_finds() -> None:

@@ -20,14 +20,24 @@ from support.serving_examples import make_bundle
 
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
+from training.config import parse_config
 from training.evaluation.difference import MEASURES, judge_difference, state_difference
 from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import PREDICTIVE_COLUMN
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport, Recommendation
-from training.gate.rules import WITHOUT_TABLES, GateEvidence, RuleResult, find_obstacles, run_gate
+from training.gate.rules import (
+    WAY_RULE,
+    WITHOUT_TABLES,
+    GateEvidence,
+    RuleResult,
+    find_obstacles,
+    run_gate,
+)
 from training.gate.ways import Candidate, FindPace, count_more_finds
 from training.promotion.comparison_report import describe_difference
+from training.promotion.evidence import describe_changes
+from training.reporting.html import render_page
 
 PRIMARY = MEASURES[0]
 CHANGED = Candidate("1", newer_days=14)
@@ -168,7 +178,7 @@ def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
     assert scores.startswith(
         "Scores of version 1: its final fit, which is served, trained on arrivals before 2024-06-01. Scores of this"
     )
-    ratio = "predicted positives are 1.1 times the observed ones (0.8 to 1.4)"
+    ratio = "predicted positives of all traffic are 1.1 times the observed ones (0.8 to 1.4)"
     assert calibration == f"As deployed, on {arrivals}, {ratio}."
     assert rules == "19 of 19 rules hold."
 
@@ -211,7 +221,8 @@ def test_a_need_that_waiting_does_not_meet_is_met_by_more_tested_weeks(bundle: B
 
     assert advise(FindPace(1.5, 4.0, 3, 1, 3)) == (
         "wait",
-        ", but only finds of the last 12 weeks count. Train again with --origins 4, which tests more weeks.",
+        ", but only finds of the last 12 weeks count. Train again with --origins 4, which tests more weeks. A routine refit of it needs "
+        "the same number.",
     )
     # Earlier weeks are still missing, enough of them come, or none in time.
     assert advise(FindPace(1.5, 4.0, 1, 0, 3))[1].endswith("so train again in about 4 weeks.")
@@ -230,6 +241,55 @@ def test_two_figures_with_too_few_results_have_one_need(bundle: Bundle) -> None:
     sentence = recommend(make_evidence(bundle, figures=figures)).sentence
     assert "(better than chance, calibrated)" in sentence
     assert len(re.findall(r"more finds? ", sentence)) == 1
+
+
+def test_one_find_is_not_several_and_a_sentence_begins_with_a_capital(bundle: Bundle) -> None:
+    few = RecipeEvaluation(
+        make_evaluation(calibration_ratio=estimate(1, 0.2, 9, finds=9, is_share=False)), {}
+    )
+    sentence = recommend(make_evidence(bundle, figures=make_figures(recipe=few))).sentence
+    assert "About 1 more find is needed to decide this" in sentence
+    unsigned = RuleResult(None, "the run is not signed")
+    assert recommend(make_evidence(bundle, verified=unsigned)).sentence.endswith(
+        "(--key). The run is not signed."
+    )
+
+
+def test_what_the_recommendation_says_is_not_said_again_by_its_rule(bundle: Bundle) -> None:
+    """Five lines on the difference stood in the headline and in the table below it."""
+    report = GateReport.from_evidence(make_challenger(bundle, make_pair(**{PRIMARY: EVEN}), CHANGED))
+    assert report.recommendation.action == "refuse"
+    for said in (report.to_markdown(), render_page("gate.html", gate=report, links={})):
+        assert said.count("is neither clearly better nor clearly worse than version 1") == 1
+        assert "as said above" in said
+    (row,) = [each for each in report.to_rows() if each["rule"] == WAY_RULE]
+    assert row["found"] in report.recommendation.sentence
+
+
+@pytest.mark.parametrize(("gain", "order"), [(LOSS, "opposite"), (CLEAR, "same")])
+def test_a_comparison_says_if_the_reports_of_both_versions_have_the_other_order(
+    bundle: Bundle, gain: Estimate, order: str
+) -> None:
+    """The headline was +4.86 points, and the recipes as deployed were 4.91 points apart the other way, in small grey letters."""
+    challenger = make_challenger(bundle, make_pair(**{PRIMARY: CLEAR}), CHANGED)
+    assert challenger.comparison is not None
+    compared = replace(challenger.comparison, deployed=make_pair(**{PRIMARY: gain}))
+    facts = recommend(replace(challenger, comparison=compared)).facts
+    (fact,) = [each for each in facts if each.startswith(f"The reports show the {order} order")]
+    assert state_difference(gain, "version 1", "this version") in fact
+
+
+def test_a_refit_with_other_settings_is_told_which(bundle: Bundle) -> None:
+    """A champion trained with --origins 4 refused its refits for a configuration that nobody had changed."""
+    changed = describe_changes(
+        parse_config({}), parse_config({"evaluation": {"origins": 4}, "model": {"trees": 70}})
+    )
+    assert changed == " (model.trees 60 in place of 70, evaluation.origins 3 in place of 4)"
+    found = recommend(make_challenger(bundle, make_pair(), CHANGED._replace(changed=changed)))
+    assert f"its configuration is not that of the champion{changed}." in found.sentence
+    assert (
+        describe_changes(parse_config({}), None) == describe_changes(parse_config({}), parse_config({})) == ""
+    )
 
 
 UNDECIDED = ("no column is the result", "better than chance", "calibrated")

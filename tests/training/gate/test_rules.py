@@ -84,7 +84,7 @@ CASES: dict[str, tuple[str, Any, str]] = {
     "not worse than the rules": ("figures", WORSE_THAN_RULES, "recall at capacity -10 points (-20 to -1)"),
     "calibrated": (
         *("figures", calibrate(5.0, 3.1, 9.0)),
-        "predicted positives are 5 times the observed ones (3.1 to 9)",
+        "predicted positives of all traffic are 5 times the observed ones (3.1 to 9): the scores are too high",
     ),
     "no slice collapsed": (
         *("figures", measure(slices=[COLLAPSED])),
@@ -119,6 +119,29 @@ def test_a_calibration_whose_interval_reaches_into_the_limits_holds(
     bundle: Bundle, ratio: tuple[float, float, float], rules: list[str]
 ) -> None:
     assert [*find_broken(make_evidence(bundle, figures=calibrate(*ratio)))] == rules
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (
+            (5.35, 2.96, 36.2),
+            ": the scores seem too high, but the interval reaches below 3, so this is not certain",
+        ),
+        (
+            (0.05, 0.01, 0.4),
+            ": the scores seem too low, but the interval reaches above 1/3, so this is not certain",
+        ),
+        ((2.9, 2.0, 4.0), ""),
+    ],
+)
+def test_a_calibration_that_holds_beyond_the_limits_says_so(
+    bundle: Bundle, ratio: tuple[float, float, float], words: str
+) -> None:
+    """The rule said that 5.35 holds against a limit of 3, without a word why."""
+    rule = run_gate(make_evidence(bundle, figures=calibrate(*ratio)))["calibrated"]
+    assert rule.held
+    assert rule.found.partition(")")[2] == words
 
 
 def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:

@@ -5,9 +5,12 @@ from xml.etree import ElementTree
 import msgspec
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from support.training_judged import QUICK, build_stored_scores, judged_world
 
+from models.formats import format_percent
 from training.evaluation.fairness import compute_fairness_rows
+from training.evaluation.stored_scores import evaluate_recipe
 from training.reporting.plots import (
     draw_ablation,
     draw_beeswarm,
@@ -20,8 +23,10 @@ from training.reporting.plots import (
 )
 
 TRAFFIC, MODEL, _ = judged_world()
+STORED = build_stored_scores()
+RECIPE = evaluate_recipe(STORED, QUICK)
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
-CURVES = draw_capacity_curves(build_stored_scores(), QUICK)
+CURVES = draw_capacity_curves(STORED, RECIPE)
 LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
 FAIRNESS = draw_fairness(
     compute_fairness_rows(TRAFFIC, msgspec.structs.replace(QUICK, capacity=5), "outcomes")
@@ -29,12 +34,15 @@ FAIRNESS = draw_fairness(
 
 
 DRAWN = {
-    "precision": (CURVES["precision"], ["Precision over capacity", "rules", "0.1 %", "capacity in use"]),
+    "precision": (
+        CURVES["precision"],
+        ["Precision over capacity", "rules", "0.1 %", "capacity of each office"],
+    ),
     "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
     "calibration": (draw_calibration(MODEL.calibration), ["mean score of the bin", "10 %", "1 %"]),
     "daily": (
-        draw_daily_detections(TRAFFIC),
-        ["Known positives by day", "in the top 1 % of its day", "04 Oct"],
+        draw_daily_detections(RECIPE.model),
+        ["Known positives by day", "in the top 1 % of all", "04 Oct"],
     ),
     "selection rate": (FAIRNESS["fairness_selection_rate"], ["Selection rate", "postal", "air cargo", "all"]),
     "importance": (
@@ -65,6 +73,28 @@ def test_a_chart_has_its_labels_as_text_and_says_how_to_read_it(name):
     assert "mathdefault" not in chart.svg
     assert chart.label
     assert chart.caption
+
+
+def test_a_curve_has_the_figure_of_the_table_at_the_capacity_of_each_office():
+    """At the dotted line "capacity in use" the curve said 72 %, one list of all offices, and the table 39 %, a list for each."""
+    for measure in ("precision", "recall"):
+        found = RECIPE.model[f"{measure}_at_capacity"]
+        assert found.is_shown
+        assert f">{format_percent(found.value)}<" in CURVES[measure].svg
+
+
+def test_the_bars_of_the_days_add_up_to_the_counts_of_the_table(monkeypatch):
+    """The chart had 18 finds in the top 1 % of their days, the table 21 in the top 1 % of all."""
+    heights, draw_bars = [], Axes.bar
+
+    def record(self, places, height, **style):
+        heights.append(sum(height))
+        return draw_bars(self, places, height, **style)
+
+    monkeypatch.setattr(Axes, "bar", record)
+    draw_daily_detections(RECIPE.model)
+    counts = RECIPE.model.counts
+    assert heights == pytest.approx([counts.known, counts.found["1pct"]])
 
 
 def test_charts_are_narrow_enough_to_be_read_on_a_telephone():
