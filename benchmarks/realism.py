@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from training.arrays import Bools, Floats, Ints
 from training.simulation.context import SimulationContext
 from training.simulation.operation import Progress, SimulatedTables, Simulation
 from training.simulation.parameters import SimulationParameters
-from training.simulation.parties import HUMAN, Ids, is_box_or_forwarder
-from training.simulation.shipments import Contents, Numbers, SimulatedDay
+from training.simulation.parties import HUMAN, is_box_or_forwarder
+from training.simulation.shipments import Contents, SimulatedDay
 
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float64]
+Bools = Bools
 
 NEW_DAYS = REPEAT_DAYS = 30
 OUT_OF_CLASS_SDS = 2.0
@@ -71,7 +71,7 @@ class SimulationRecorder:
             }
         )
 
-    def _is_repeated(self, pairs: Ids, day: int) -> Flags:
+    def _is_repeated(self, pairs: Ints, day: int) -> Bools:
         never = -REPEAT_DAYS - 1
         lately = [day - self._last.get(pair, never) <= REPEAT_DAYS for pair in pairs.tolist()]
         self._last.update(dict.fromkeys(pairs.tolist(), day))
@@ -84,7 +84,7 @@ class SimulationRecorder:
         frame["shared_phone_or_address_across_names"] = self._shares_contacts()[frame["consignee"]]
         return frame
 
-    def _shares_contacts(self) -> Flags:
+    def _shares_contacts(self) -> Bools:
         """Check which parties use an address or a phone that another name had before them."""
         parties, everyone = self.context.parties, np.arange(self.context.parties.size)
         name = pd.Series(parties.get_texts("name", everyone))
@@ -106,7 +106,7 @@ class SimulatedPeriod:
     context: SimulationContext
 
     @property
-    def nps(self) -> Flags:
+    def nps(self) -> Bools:
         """Mask of the consignments that contain NPS."""
         return (self.tables.truth["result"] == "nps").to_numpy(dtype=bool)
 
@@ -158,7 +158,7 @@ def compute_look_alike_ratio(world: SimulatedPeriod) -> float:
     return float(hard.sum() / max(1, world.nps.sum()))
 
 
-def measure_field_aucs(consignments: pd.DataFrame, positive: Flags) -> dict[str, float]:
+def measure_field_aucs(consignments: pd.DataFrame, positive: Bools) -> dict[str, float]:
     """Measure how well each raw field alone separates positives, best first: a text, date or time by its rate in the first half of the table."""
     aucs = {
         name: _measure_field_auc(consignments[name], positive)
@@ -168,7 +168,7 @@ def measure_field_aucs(consignments: pd.DataFrame, positive: Flags) -> dict[str,
     return dict(sorted(aucs.items(), key=lambda item: -item[1]))
 
 
-def _measure_field_auc(values: pd.Series, positive: Flags) -> float:
+def _measure_field_auc(values: pd.Series, positive: Bools) -> float:
     if pd.api.types.is_numeric_dtype(values):
         return _compute_undirected_auc(positive, values.fillna(-1.0).to_numpy())
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -179,12 +179,12 @@ def _measure_field_auc(values: pd.Series, positive: Flags) -> float:
     return float(roc_auc_score(positive[half:], texts[half:].map(rates).fillna(prior)))
 
 
-def _compute_undirected_auc(positive: Flags, values: NDArray[Any]) -> float:
+def _compute_undirected_auc(positive: Bools, values: NDArray[Any]) -> float:
     auc = float(roc_auc_score(positive, values))
     return max(auc, 1.0 - auc)
 
 
-def match_descriptions(lived_in: SimulatedPeriod, names: tuple[str, ...]) -> Flags:
+def match_descriptions(lived_in: SimulatedPeriod, names: tuple[str, ...]) -> Bools:
     """Check which descriptions contain one of some names, character by character, ignoring case."""
     texts = lived_in.tables.consignments["description"].fillna("").str.casefold()
     folded = [name.casefold() for name in names]
@@ -236,7 +236,7 @@ class InspectionResults:
         return np.asarray(delay.dt.total_seconds() / SECONDS_PER_DAY, dtype=np.float64)
 
 
-def compute_shares_by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:
+def compute_shares_by_period(day: Ints, part: Bools, whole: Bools, days: int) -> Floats:
     """Compute for each period of `days` days the share of `part` in `whole`; NaN if the whole is empty."""
     period = day // days
     count = np.bincount(period[whole], minlength=period.max() + 1)

@@ -91,7 +91,7 @@ class Estimate:
         factor = MIN_EFFECTIVE_FINDS / self.effective
         if self.is_share and self.has_interval:
             factor = max(factor, ((self.high - self.low) / MAX_SHOWN_WIDTH) ** 2)
-        return max(1, math.ceil(known * (factor - 1)))
+        return max(1, math.ceil(round(known * (factor - 1), 6)))
 
 
 def attach_finds(estimate: Estimate, weights: Floats, *, is_share: bool = True) -> Estimate:

@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from consignments.records import Alert, Consignment, Outcome, Result
+from training.arrays import Bools, Ints
 from training.simulation.inspection_outcomes import InspectionChoice
 from training.simulation.operation import Simulation, concatenate_days
 from training.simulation.parameters import SimulationParameters, check_size, load_parameters
-from training.simulation.shipments import Draws, Flags, Numbers
+from training.simulation.shipments import Draws
 
 LEGACY_STREAM = 77
 """Stream of random numbers of the simulated previous operation."""
@@ -74,7 +75,7 @@ class SimulatedEnvironment:
     ) -> None:
         self._simulation = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)
         self._seed = seed % 2**63
-        self._seen: Numbers | None = None
+        self._seen: Ints | None = None
         self._world, self.days = world, days
         self.start_day = int(np.datetime64(world.start, "D").astype(np.int64))
         self.screened_share = float(world.inspection.xray_share)
@@ -85,11 +86,11 @@ class SimulatedEnvironment:
         self.arrivals = self._simulation.simulate_arrivals(number)
         return concatenate_days(Consignment, [self.arrivals.columns]), alerts
 
-    def flag_intelligence(self) -> Flags:
+    def flag_intelligence(self) -> Bools:
         """Return which of them have intelligence from partners."""
         return self.arrivals.tipped
 
-    def take_pictures(self, rows: Numbers) -> Flags:
+    def take_pictures(self, rows: Ints) -> Bools:
         """Return which of some consignments look suspicious on an X-ray image."""
         return self.arrivals.pictured[rows]
 

@@ -29,9 +29,8 @@ from features.history.states import NO_SEQUENCE
 from features.pipeline import Pipeline
 from features.spec import Spec
 from models.fitting.baselines import RandomOrder
-from training.simulation.shipments import Flags, Numbers
+from training.arrays import Bools, Ints, Rows
 
-Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
 """Columns that the trainer needs of consignments without features."""
@@ -47,7 +46,7 @@ class ObservedState:
     as_of: datetime
     consignments: pd.DataFrame  # earlier arrivals, with `MINIMAL_COLUMNS` and the cancellations known by then
     outcomes: pd.DataFrame  # as known by then; chosen consignments without a result are `pending`
-    offered: Flags  # rows whose features were kept: the inspected ones and a random share
+    offered: Bools  # rows whose features were kept: the inspected ones and a random share
     features: "KeptFeatures"  # a source of features for `training.fitting.fit.fit`
 
 
@@ -60,7 +59,7 @@ class KeptFeatures:
     def __init__(
         self,
         config: FeatureConfig,
-        places: Numbers,
+        places: Ints,
         records: Sequence[Consignment],
         readings: Rows,
         alerts: Sequence[Alert],
@@ -68,12 +67,12 @@ class KeptFeatures:
         self._config, self._places, self._records = config, places, records
         self._readings, self._alerts = readings, alerts
 
-    def get_records(self, rows: Numbers) -> list[Consignment]:
+    def get_records(self, rows: Ints) -> list[Consignment]:
         """Return the consignments at some positions of the table."""
         return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
 
     def build_matrix(
-        self, fitted: FittedParameters, keep: Flags, known: FeatureMatrix | None = None
+        self, fitted: FittedParameters, keep: Bools, known: FeatureMatrix | None = None
     ) -> FeatureMatrix:
         """Return the feature rows of the kept consignments, copied from those of another fit if they are known."""
         pipeline = build_pipeline(self._config, fitted, self._alerts)
@@ -117,7 +116,7 @@ class ObservedHistory:
         """Set the fitted parameters for the features of later arrivals."""
         self._pipeline = build_pipeline(self._config, fitted, self._alerts)
 
-    def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Flags) -> Rows:
+    def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
         """Add a day's consignments, later than all before, to the history, and compute the features of the wanted ones.
 
         Each alert counts from its own time on. Rows that were not wanted are NaN.
@@ -148,7 +147,7 @@ class ObservedHistory:
         self._arrived += len(frame)
         return X
 
-    def _describe(self, records: list[Consignment], wanted: Flags) -> tuple[Rows, Keys, Keys]:
+    def _describe(self, records: list[Consignment], wanted: Bools) -> tuple[Rows, Keys, Keys]:
         """Compute the features of the wanted records, and the keys of all."""
         X = np.full((len(records), len(self._pipeline.spec)), np.nan, dtype=np.float32)
         keys = np.zeros((len(records), len(self._pipeline.kinds)), dtype=np.uint64)
@@ -161,9 +160,9 @@ class ObservedHistory:
             self._pipeline.fill_keys(records[row], keys[row], counterparts[row])
         return X, keys, counterparts
 
-    def is_background(self, consignment_ids: Sequence[str]) -> Flags:
+    def is_background(self, consignment_ids: Sequence[str]) -> Bools:
         """Return whose features are kept, inspected or not."""
-        drawn: Flags = RandomOrder(self._seed).compute_scores(NO_ROWS, consignment_ids) < self._background
+        drawn: Bools = RandomOrder(self._seed).compute_scores(NO_ROWS, consignment_ids) < self._background
         return drawn
 
     def keep_features(self, rows: Iterable[int]) -> None:

@@ -19,9 +19,9 @@ from features.spec import Spec
 from models.risk_model import RiskModel
 from models.rules import Rules
 from models.selection import SelectionRule, compute_selection_probabilities, select
+from training.arrays import Bools, Floats, Ints, Rows
 from training.simulation.inspection_outcomes import InspectionChoice
 
-Floats = NDArray[np.float64]
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
 INSPECTED_BEFORE = ".inspections_ever"
 """Features that count earlier inspections of the party, address, product or route of a consignment."""
@@ -43,13 +43,13 @@ class SelectionContext:
     capacity: int  # inspections for each office
     explore: float  # share of the capacity that an exploring policy spends on exploration, 0 to 1
     seed: int  # of all random selections
-    X: NDArray[np.float32]  # (n, features); empty for a policy without features
+    X: Rows  # (n, features); empty for a policy without features
     spec: Spec
     scores: Floats  # of the model of the day; empty for a policy without a model
     model: RiskModel | None
-    suspect: NDArray[np.bool_]  # with a suspicious X-ray image; False if none was taken
+    suspect: Bools  # with a suspicious X-ray image; False if none was taken
 
-    def select_rows(self, rows: NDArray[np.int64]) -> "SelectionContext":
+    def select_rows(self, rows: Ints) -> "SelectionContext":
         """Return the context restricted to some arrivals."""
         return replace(
             self,
@@ -213,7 +213,7 @@ def _select_exploring(offer: SelectionContext, curiosity: Floats) -> list[Inspec
 
 
 def _select_rows(
-    offer: SelectionContext, rows: NDArray[np.int64], scores: Floats, capacity: int, explore: float = 0.0
+    offer: SelectionContext, rows: Ints, scores: Floats, capacity: int, explore: float = 0.0
 ) -> list[InspectionChoice]:
     chosen = select(
         [offer.consignment_ids[row] for row in rows.tolist()],

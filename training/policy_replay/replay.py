@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.records import Alert, Outcome, Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.fitted import FittedParameters
 from features.spec import Spec
 from models.risk_model import RiskModel
+from training.arrays import Bools, Floats, Ints, Rows
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
 from training.evaluation.traffic import extract_texts
@@ -33,9 +33,7 @@ from training.policy_replay.observed_history import (
 )
 from training.policy_replay.policies import Policy, SelectionContext, check_choices
 from training.simulation.inspection_outcomes import InspectionChoice
-from training.simulation.shipments import Flags, Numbers, Values
 
-Rows = NDArray[np.float32]
 NO_SCORES = np.empty(0)
 SCREENING_SEED_OFFSET = 1_000_003
 """Added to the seed, so that the random selections for X-ray and for inspection are independent."""
@@ -153,7 +151,7 @@ class PolicyReplay:
         self._knowledge.set_fitted(fitted)
         self._trained_on = due
 
-    def _choose(self, now: "_ReplayDay", X: Rows, scores: Values) -> list[InspectionChoice]:
+    def _choose(self, now: "_ReplayDay", X: Rows, scores: Floats) -> list[InspectionChoice]:
         """Call the policy with its declared input only, and check the capacity."""
         rows = np.flatnonzero(~now.tips)
         offer = SelectionContext(
@@ -183,7 +181,7 @@ class PolicyReplay:
         known = offer.scores.tolist() or [None] * len(rows)
         return sorted(pick._replace(row=int(rows[pick.row]), score=known[pick.row]) for pick in picks)
 
-    def _screen(self, offer: SelectionContext, rows: Numbers) -> SelectionContext:
+    def _screen(self, offer: SelectionContext, rows: Ints) -> SelectionContext:
         """Apply X-ray to the share that each office can screen, chosen by the policy itself, and add the suspicious images."""
         share, offices = self._world.screened_share, np.array(offer.offices, dtype=object)
         suspect = np.zeros(len(rows), dtype=bool)
@@ -233,13 +231,13 @@ class _ReplayDay:
     capacity: int
     frame: pd.DataFrame
     alerts: list[Alert]
-    tips: Flags
+    tips: Bools
     truth: TrueResults
     legacy: list[InspectionChoice]
     ids: tuple[str, ...]
     offices: tuple[str, ...]
 
-    def mask_rows(self, chosen: Sequence[InspectionChoice]) -> Flags:
+    def mask_rows(self, chosen: Sequence[InspectionChoice]) -> Bools:
         """Return a mask of the chosen rows."""
         mask = np.zeros(len(self.ids), dtype=bool)
         mask[[one.row for one in chosen]] = True

@@ -92,8 +92,10 @@ def draw_calibration(bins: Sequence[Row]) -> Chart:
 def draw_daily_detections(model: Evaluation) -> Chart:
     """Draw for each day of arrivals the known positives, and how many of them are in the top 1 % of all, as they are counted."""
     finds, (begins, ends) = model.finds, model.arrivals
+    assert begins is not None
+    assert ends is not None
     days = pd.date_range(begins, ends, inclusive="left")
-    at = finds.day - to_day(days[0])
+    at = finds.day - to_day(begins)
     found, known = (
         np.bincount(at, finds.stands_for * part, minlength=len(days)) for part in (finds.within["1pct"], 1.0)
     )

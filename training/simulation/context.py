@@ -5,9 +5,10 @@ from typing import Self
 
 import numpy as np
 
+from training.arrays import Ints
 from training.simulation.parameters import Parameters, SimulationParameters
 from training.simulation.parties import SimulatedParties
-from training.simulation.shipments import Draws, Numbers
+from training.simulation.shipments import Draws
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class GoodsCatalogue:
         shares[~self.hard] *= (1.0 - shares[self.hard].sum()) / shares[~self.hard].sum()
         self._edges = np.cumsum(shares)
 
-    def draw_wares(self, draws: Draws, count: int) -> Numbers:
+    def draw_wares(self, draws: Draws, count: int) -> Ints:
         """Draw goods of legitimate traffic by their shares."""
         return np.searchsorted(self._edges, draws.random(count) * 0.999_999, side="right")
 

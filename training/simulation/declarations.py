@@ -6,18 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arrays import Bools, Floats, Ints, Texts
 from training.simulation.context import SimulationContext
 from training.simulation.identifiers import IdentifierGenerator
-from training.simulation.parties import CAPITALS, COURIER, DECLARANT, LANGUAGE, SELLERS, Ids
+from training.simulation.parties import CAPITALS, COURIER, DECLARANT, LANGUAGE, SELLERS
 from training.simulation.shipments import (
     HOUR_US,
     NO_INDEX,
     Columns,
     Draws,
-    Flags,
     Shipments,
-    Texts,
-    Values,
     Wording,
     draw_flags,
     draw_indices,
@@ -68,7 +66,7 @@ class DeclarationGenerator:
         columns["items"] = self._draw_items(draws, sent, columns)
         return {name: _replace_empty(values) for name, values in columns.items()}
 
-    def _draw_advance_data(self, draws: Draws, sent: Shipments, since_start: int) -> Flags:
+    def _draw_advance_data(self, draws: Draws, sent: Shipments, since_start: int) -> Bools:
         """Draw for which shipments advance data arrived; an outage lowers the probability of a service for some days."""
         chance = np.array([service.ead for service in self._services], dtype=np.float64)
         outage = self._world.events.data_outage
@@ -79,7 +77,7 @@ class DeclarationGenerator:
         complete = chance[sent.service] >= 1.0
         return complete | draw_flags(draws, chance[sent.service] * lean, len(sent))
 
-    def _sells(self, sent: Shipments) -> Flags:
+    def _sells(self, sent: Shipments) -> Bools:
         return SELLERS[self._parties.kind[sent.sender]]
 
     def _draw_offices(self, draws: Draws, sent: Shipments) -> Texts:
@@ -90,7 +88,7 @@ class DeclarationGenerator:
             office[rows] = np.array(list(shares), dtype=object)[draw_indices(draws, shares, len(rows))]
         return office
 
-    def _draw_natures(self, draws: Draws, sent: Shipments, advance: Flags) -> Texts:
+    def _draw_natures(self, draws: Draws, sent: Shipments, advance: Bools) -> Texts:
         sells, draw = self._sells(sent), draws.random(len(sent))
         nature = np.where(sells | (draw < 0.25), "sale", np.where(draw < 0.6, "gift", "other")).astype(object)
         nature[draw > 0.985] = "returned"
@@ -101,7 +99,7 @@ class DeclarationGenerator:
         return nature
 
     def _write_party(
-        self, draws: Draws, role: str, sent: Shipments, advance: Flags, typed: float, phoned: float
+        self, draws: Draws, role: str, sent: Shipments, advance: Bools, typed: float, phoned: float
     ) -> Columns:
         """Write the party of each consignment in the sender's style, with a name that may be another's, and gaps."""
         count, manner, text = len(sent), self._manner, self._parties.get_texts
@@ -144,7 +142,7 @@ class DeclarationGenerator:
             f"{role}_email": np.where(email, text("email", placed), ""),
         }
 
-    def _draw_accounts(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
+    def _draw_accounts(self, draws: Draws, sent: Shipments, advance: Bools) -> Columns:
         has = np.where(
             self._cargo[sent.service], self._manner.account["air_cargo"], self._manner.account["postal"]
         )
@@ -176,7 +174,7 @@ class DeclarationGenerator:
             "route": np.array([self._write_route(*row) for row in rows], dtype=object),
         }
 
-    def _pick_firms(self, firms: tuple[str, ...], senders: Ids, trait: int) -> Texts:
+    def _pick_firms(self, firms: tuple[str, ...], senders: Ints, trait: int) -> Texts:
         """Return the firm that each sender always uses."""
         places = (self._parties.traits[senders, trait] * len(firms)).astype(np.int64)
         used: Texts = np.array(firms, dtype=object)[places]
@@ -187,7 +185,7 @@ class DeclarationGenerator:
         names = [self._places[stop]["impc" if postal else "airport"] for stop in stops]
         return ">".join([*names, self._world.arrival_places[office][not postal]])
 
-    def _describe_goods(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
+    def _describe_goods(self, draws: Draws, sent: Shipments, advance: Bools) -> Columns:
         count = len(sent)
         kept = advance | draw_flags(draws, self._manner.typed_from_label, count)
         description = np.where(kept, self._write_descriptions(draws, sent), "")
@@ -201,7 +199,7 @@ class DeclarationGenerator:
             "origin_country": np.where(origin_known, origin, ""),
         }
 
-    def _write_hs_codes(self, draws: Draws, sent: Shipments, six: Values) -> Texts:
+    def _write_hs_codes(self, draws: Draws, sent: Shipments, six: Floats) -> Texts:
         picks, draw, tail = draws.random((3, len(sent)))
         wares = self._catalogue.wares
         rows = zip(sent.hs_ware.tolist(), picks, strict=True)
@@ -275,7 +273,7 @@ class DeclarationGenerator:
             return f"{name} {amount}g" if fourth < 0.5 else f"{name} sample"
         return f"{_fill_number(pick(self._world.goods.words.codes, second), fourth)} {amount}g"
 
-    def _draw_amounts(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
+    def _draw_amounts(self, draws: Draws, sent: Shipments, advance: Bools) -> Columns:
         count, manner = len(sent), self._manner
         home = np.where(
             draw_flags(draws, 0.25, count),
@@ -303,7 +301,7 @@ class DeclarationGenerator:
             "cancelled_at": self._draw_cancellations(draws, sent),
         }
 
-    def _draw_payments(self, draws: Draws, sent: Shipments, paid: Flags) -> Texts:
+    def _draw_payments(self, draws: Draws, sent: Shipments, paid: Bools) -> Texts:
         draw = draws.random(len(sent))
         of_seller = np.where(draw < 0.6, "account", "card")
         usual = np.where(self._sells(sent), of_seller, np.where(draw < 0.5, "cash", "card"))
@@ -341,7 +339,7 @@ def _fill_number(text: str, share: float) -> str:
     return text.format(1 + int(share * 997)) if "{" in text else text
 
 
-def _round_amounts(values: Values, whole: Flags) -> Values:
+def _round_amounts(values: Floats, whole: Bools) -> Floats:
     return np.where(whole, np.round(values), np.round(values, 2))
 
 

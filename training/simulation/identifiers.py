@@ -10,17 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from consignments.identifiers import AWB_MODULUS, S10_EXCEPTIONS, S10_WEIGHTS
+from training.arrays import Bools, Ints, Texts
 from training.simulation.parameters import SimulationParameters
-from training.simulation.shipments import (
-    NO_INDEX,
-    Columns,
-    Draws,
-    Flags,
-    Numbers,
-    Shipments,
-    Texts,
-    draw_flags,
-)
+from training.simulation.shipments import NO_INDEX, Columns, Draws, Shipments, draw_flags
 
 S10_SERIALS, AWB_SERIALS = 100_000_000, 10_000_000
 S10_STEP, AWB_STEP = 7_368_787, 3_271_193
@@ -57,7 +49,7 @@ class IdentifierGenerator:
         ids[freight], masters[freight] = self._create_waybills(draws, shipments, freight)
         return ids, masters
 
-    def _create_s10(self, draws: Draws, shipments: Shipments, rows: Numbers) -> list[str]:
+    def _create_s10(self, draws: Draws, shipments: Shipments, rows: Ints) -> list[str]:
         count = len(rows)
         serial = (self._items + np.arange(count)) * S10_STEP % S10_SERIALS
         self._items += count
@@ -72,16 +64,14 @@ class IdentifierGenerator:
             for s, d, a, b, n, c in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
-    def _create_receptacles(self, shipments: Shipments, arrival: Texts, rows: Numbers) -> list[str]:
+    def _create_receptacles(self, shipments: Shipments, arrival: Texts, rows: Ints) -> list[str]:
         group = self._group_by_master(shipments, rows, arrival[rows] == arrival[0] if len(rows) else rows)
         serial = (self._receptacles + group) * S10_STEP % S10_SERIALS
         self._receptacles += int(group.max(initial=-1)) + 1
         values = zip(shipments.departure[rows].tolist(), arrival[rows], serial.tolist(), strict=True)
         return [f"{self._places[d].impc}{to}AUN4{n:0{RECEPTACLE_DIGITS}d}" for d, to, n in values]
 
-    def _create_waybills(
-        self, draws: Draws, shipments: Shipments, rows: Numbers
-    ) -> tuple[list[str], list[str]]:
+    def _create_waybills(self, draws: Draws, shipments: Shipments, rows: Ints) -> tuple[list[str], list[str]]:
         count = len(rows)
         alone = (shipments.service[rows] == self._direct) & (shipments.master[rows] == NO_INDEX)
         alone &= ~draw_flags(draws, self._manner.consolidated, count)
@@ -104,7 +94,7 @@ class IdentifierGenerator:
             masters.append("" if is_single else waybill)
         return ids, masters
 
-    def _group_by_master(self, shipments: Shipments, rows: Numbers, apart: Numbers) -> Numbers:
+    def _group_by_master(self, shipments: Shipments, rows: Ints, apart: Ints) -> Ints:
         """Group shipments with equal service, place and `apart` into masters of limited size."""
         own = shipments.master[rows]
         key = (shipments.service[rows] * 1000 + shipments.departure[rows]) * 2 + apart.astype(np.int64)
@@ -119,7 +109,7 @@ class IdentifierGenerator:
         return np.asarray(group, dtype=np.int64)
 
 
-def assign_shared_masters(columns: Columns, others: Columns, own: Flags) -> None:
+def assign_shared_masters(columns: Columns, others: Columns, own: Bools) -> None:
     """Move consignments to receptacles and master waybills of others on the same route, except those with their own."""
     theirs = dict(zip(_iterate_routes(others), others["master_id"], strict=True))
     for row, way in enumerate(_iterate_routes(columns)):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from consignments.records import Outcome, Selector
 from consignments.timestamps import to_datetime
+from training.arrays import Bools
 from training.simulation.context import SimulationContext
 from training.simulation.parameters import Parameters
 from training.simulation.shipments import (
@@ -16,7 +17,6 @@ from training.simulation.shipments import (
     RESULTS,
     Contents,
     Draws,
-    Flags,
     Shipments,
     SimulatedDay,
     draw_flags,
@@ -140,7 +140,7 @@ class InspectionSimulator:
         return [wrong, replace(final, known_at=known_at + later)]
 
 
-def draw_flags_by_result(draws: Draws, sent: Shipments, chances: Parameters) -> Flags:
+def draw_flags_by_result(draws: Draws, sent: Shipments, chances: Parameters) -> Bools:
     """Draw a flag for each shipment with a probability by its true result, for X-ray or intelligence."""
     chance = np.array([chances[result] for result in RESULTS])[sent.result]
     return draw_flags(draws, chance, len(sent))

@@ -4,17 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from training.arrays import Floats, Ints
 from training.simulation.context import SimulationContext
-from training.simulation.parties import KIND, SELLERS, Ids
+from training.simulation.parties import KIND, SELLERS
 from training.simulation.shipments import (
     CONCEALMENTS,
     NO_INDEX,
     CalendarDay,
     Contents,
     Draws,
-    Numbers,
     Shipments,
-    Values,
     Wording,
     draw_flags,
     draw_indices,
@@ -31,11 +30,11 @@ WORDING_WAY, WORDING_NUMBER_WAY, PRICE_WAY, WEIGHT_WAY = 61, 1061, 62, 63
 class ShipmentOrder(NamedTuple):
     """Sender, consignee, goods and service of shipments; `other` are parties whose name may replace the consignee's."""
 
-    sender: Ids
-    consignee: Ids
-    other: Ids
-    ware: Numbers
-    service: Numbers
+    sender: Ints
+    consignee: Ints
+    other: Ints
+    ware: Ints
+    service: Ints
 
 
 class ShipmentBuilder:
@@ -81,7 +80,7 @@ class ShipmentBuilder:
             network=nothing.copy(),
         )
 
-    def _draw_values(self, draws: Draws, ware: Numbers, kg: Values, out_of_class: float) -> Values:
+    def _draw_values(self, draws: Draws, ware: Ints, kg: Floats, out_of_class: float) -> Floats:
         spread = np.exp(draws.normal(0.0, self._manner.value_spread, len(ware)))
         usd = self._catalogue.usd_per_kg[ware] * kg * spread
         wrong = np.flatnonzero(draw_flags(draws, out_of_class, len(ware)))
@@ -90,11 +89,11 @@ class ShipmentBuilder:
         usd[wrong] *= np.exp(direction * draws.uniform(low, high, len(wrong)))
         return usd
 
-    def _draw_hs_wares(self, draws: Draws, ware: Numbers, chance: float) -> Numbers:
+    def _draw_hs_wares(self, draws: Draws, ware: Ints, chance: float) -> Ints:
         ordinary = draws.integers(0, int((~self._catalogue.hard).sum()), len(ware))
         return np.where(draw_flags(draws, chance, len(ware)), ordinary, ware)
 
-    def _draw_wordings(self, draws: Draws, ware: Numbers, cues: float) -> Numbers:
+    def _draw_wordings(self, draws: Draws, ware: Ints, cues: float) -> Ints:
         wording = np.full(len(ware), Wording.PLAIN)
         wording[self._catalogue.has_cues[ware] & draw_flags(draws, cues, len(ware))] = Wording.CUE
         draw = draws.random(len(ware))
@@ -128,11 +127,11 @@ class LegitimateTraffic:
         weights = np.arange(1, len(self.sellers) + 1) ** -entities.shipper_zipf
         self._edges = np.cumsum(weights) / weights.sum()
 
-    def draw_sellers(self, draws: Draws, count: int) -> Ids:
+    def draw_sellers(self, draws: Draws, count: int) -> Ints:
         """Draw honest sellers with probability by their volume."""
         return self.sellers[np.searchsorted(self._edges, draws.random(count))]
 
-    def draw_countries(self, draws: Draws, count: int) -> Ids:
+    def draw_countries(self, draws: Draws, count: int) -> Ints:
         """Draw countries of dispatch by the shares of honest mail; returns their positions in the world's countries."""
         return self._origins[draw_indices(draws, self._world.entities.origins, count)]
 
@@ -148,14 +147,14 @@ class LegitimateTraffic:
         self._set_habits(draws, shipments)
         return shipments
 
-    def _add_sellers(self, draws: Draws, born: Ids) -> Ids:
+    def _add_sellers(self, draws: Draws, born: Ints) -> Ints:
         shares = self._world.entities.shipper_types
         types = {name: share for name, share in shares.items() if name != "private"}
         kinds = np.array([KIND[name] for name in types])
         origins = self.draw_countries(draws, len(born))
         return self._parties.add(draws, kinds[draw_indices(draws, types, len(born))], origins, born)
 
-    def _add_consignees(self, draws: Draws, born: Ids) -> Ids:
+    def _add_consignees(self, draws: Draws, born: Ints) -> Ints:
         types, count = self._world.entities.consignee_types, len(born)
         kinds = np.array([KIND[name] for name in types])[draw_indices(draws, types, count)]
         abroad = draw_flags(draws, self._world.declarations.abroad, count)
@@ -165,11 +164,11 @@ class LegitimateTraffic:
         self._parties.copy_contacts(draws, fresh[shares], draws.permutation(fresh)[shares])
         return fresh
 
-    def _add_private_senders(self, draws: Draws, born: Ids) -> Ids:
+    def _add_private_senders(self, draws: Draws, born: Ints) -> Ints:
         kind = np.full(len(born), KIND["private"])
         return self._parties.add(draws, kind, self.draw_countries(draws, len(born)), born)
 
-    def _draw_pairs(self, draws: Draws, since_start: int, count: int) -> tuple[Ids, Ids]:
+    def _draw_pairs(self, draws: Draws, since_start: int, count: int) -> tuple[Ints, Ints]:
         """Draw senders and consignees: sellers by Zipf, private persons mostly once, consignees old and new."""
         entities = self._world.entities
         leave = np.flatnonzero(draw_flags(draws, entities.shipper_turnover, len(self.sellers)))
@@ -185,14 +184,14 @@ class LegitimateTraffic:
         self.consignees[draws.integers(0, len(self.consignees), len(stay))] = stay
         return self._split_same_day(draws, sender, consignee)
 
-    def _draw_private(self, draws: Draws, since_start: int, count: int) -> Ids:
+    def _draw_private(self, draws: Draws, since_start: int, count: int) -> Ints:
         fresh = self._add_private_senders(draws, np.full(count, since_start))
         again = draw_flags(draws, self._world.entities.private_again, count)
         fresh[again] = draws.choice(self._private, int(again.sum()))
         self._private[draws.integers(0, len(self._private), count)] = fresh
         return fresh
 
-    def _split_same_day(self, draws: Draws, sender: Ids, consignee: Ids) -> tuple[Ids, Ids]:
+    def _split_same_day(self, draws: Draws, sender: Ints, consignee: Ints) -> tuple[Ints, Ints]:
         """Set the parties of some consignments to those of another one of the day."""
         chance = self._world.tells.split_same_day[NEGATIVE] / 2
         split = np.flatnonzero(draw_flags(draws, chance, len(sender)))
@@ -200,7 +199,7 @@ class LegitimateTraffic:
         sender[split], consignee[split] = sender[source], consignee[source]
         return sender, consignee
 
-    def _draw_services(self, draws: Draws, sender: Ids, ware: Numbers) -> Numbers:
+    def _draw_services(self, draws: Draws, sender: Ints, ware: Ints) -> Ints:
         """Draw the service of each consignment; documents go as letters or express, heavy goods as cargo."""
         services = self._world.services
         number = {name: at for at, name in enumerate(services)}
@@ -243,7 +242,7 @@ class LegitimateTraffic:
             rows = np.flatnonzero(sells & draw_flags(draws, honest.price_points, len(shipments)))
             self._set_prices(draws, shipments, rows)
 
-    def _set_prices(self, draws: Draws, shipments: Shipments, at: Numbers) -> None:
+    def _set_prices(self, draws: Draws, shipments: Shipments, at: Ints) -> None:
         """Set weight and value of some rows to one of the few pairs of their sender and goods."""
         honest, ware, catalogue = self._world.hard.honest, shipments.ware[at], self._catalogue
         pair = (shipments.sender[at] * 1000 + ware) * honest.prices

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from training.arrays import Bools, Ints
 from training.simulation.context import SimulationContext
 from training.simulation.legitimate_traffic import (
     NEGATIVE,
@@ -19,7 +20,7 @@ from training.simulation.legitimate_traffic import (
     ShipmentOrder,
 )
 from training.simulation.parameters import Parameters
-from training.simulation.parties import FRONT, KIND, NAME_COLUMNS, PLACE_COLUMNS, Ids
+from training.simulation.parties import FRONT, KIND, NAME_COLUMNS, PLACE_COLUMNS
 from training.simulation.shipments import (
     CONCEALMENTS,
     KG_PER_GRAM,
@@ -27,8 +28,6 @@ from training.simulation.shipments import (
     CalendarDay,
     Contents,
     Draws,
-    Flags,
-    Numbers,
     Shipments,
     Wording,
     draw_chance,
@@ -340,7 +339,7 @@ class Networks:
         return int(fresh[0])
 
     def _equip(
-        self, draws: Draws, network: Network, party: int, role: str, country: int, lenders: Ids
+        self, draws: Draws, network: Network, party: int, role: str, country: int, lenders: Ints
     ) -> None:
         """Assign a new party of a hard world the names that a network borrows, and the identifiers that it keeps."""
         parties, kept = self._parties, network.kept
@@ -411,7 +410,7 @@ class Networks:
         shipments.kg[at] = kg * np.exp(draws.normal(0.0, identifiers.figures_jitter, len(at)))
         shipments.usd[at] = usd
 
-    def _remove_signs(self, draws: Draws, shipments: Shipments, day: CalendarDay, at: Numbers) -> None:
+    def _remove_signs(self, draws: Draws, shipments: Shipments, day: CalendarDay, at: Ints) -> None:
         """Replace all but the contents of some consignments by those of honest ones, without any sign."""
         parties, count = self._parties, len(at)
         places = np.concatenate([self._traffic.draw_countries(draws, 1) for _ in at])
@@ -431,7 +430,9 @@ class Networks:
             if name not in FACTS_OF_NETWORK:
                 values[at] = getattr(plain, name)
 
-    def _draw_pairs(self, draws: Draws, network: Network, since_start: int, parcels: int) -> tuple[Ids, Ids]:
+    def _draw_pairs(
+        self, draws: Draws, network: Network, since_start: int, parcels: int
+    ) -> tuple[Ints, Ints]:
         """Draw senders and consignees; split parcels have the same parties on one day."""
         habits = self._habits
         consignee = self._draw_customers(draws, network, since_start, parcels)
@@ -450,7 +451,7 @@ class Networks:
         return np.repeat(sender, times), np.repeat(consignee, times)
 
     def _build_order(
-        self, draws: Draws, network: Network, covers: list[str], sender: Ids, consignee: Ids
+        self, draws: Draws, network: Network, covers: list[str], sender: Ints, consignee: Ints
     ) -> ShipmentOrder:
         parcels = len(covers)
         ware = np.array([self._draw_goods(draws, cover) for cover in covers])
@@ -469,7 +470,7 @@ class Networks:
         wares = self._world.goods.covers[cover].wares
         return self._catalogue.number[wares[int(draws.integers(0, len(wares)))]]
 
-    def _draw_customers(self, draws: Draws, network: Network, since_start: int, parcels: int) -> Ids:
+    def _draw_customers(self, draws: Draws, network: Network, since_start: int, parcels: int) -> Ints:
         """Draw the consignees: old customers, the first of them most often, and new ones."""
         out, loyalty = np.empty(parcels, dtype=np.int64), self._habits.loyalty_exponent
         for at in range(parcels):
@@ -495,7 +496,7 @@ class Networks:
         return int(fresh[0])
 
     def _set_wording(
-        self, draws: Draws, network: Network, shipments: Shipments, covers: list[str], positive: Flags
+        self, draws: Draws, network: Network, shipments: Shipments, covers: list[str], positive: Bools
     ) -> None:
         """Set the wording of the declarations: as the cover requires, and often in the network's own style."""
         cover = np.array(covers)
@@ -506,7 +507,7 @@ class Networks:
         shipments.wording[(cover == "true_name_or_code") & positive] = Wording.SUBSTANCE
 
     def _add_substances(
-        self, draws: Draws, network: Network, shipments: Shipments, positive: Flags, since_start: int
+        self, draws: Draws, network: Network, shipments: Shipments, positive: Bools, since_start: int
     ) -> None:
         """Add the drugs to the shipments."""
         count = len(positive)
@@ -528,14 +529,14 @@ class Networks:
         shipments.kg = np.minimum(shipments.kg, heaviest)
         shipments.usd = np.where(powder, shipments.usd * shipments.kg / own, shipments.usd)
 
-    def _draw_substances(self, draws: Draws, network: Network, since_start: int, count: int) -> Numbers:
+    def _draw_substances(self, draws: Draws, network: Network, since_start: int, count: int) -> Ints:
         first = draws.random(count) < self._habits.first_family
         other = draws.integers(0, len(network.families), count)
         families = [network.families[0 if f else o] for f, o in zip(first, other.tolist(), strict=True)]
         names = [self.draw_substance(draws, family, since_start) for family in families]
         return np.array([self._substances.names.index(name) for name in names])
 
-    def _make_premium(self, draws: Draws, network: Network, shipments: Shipments, positive: Flags) -> None:
+    def _make_premium(self, draws: Draws, network: Network, shipments: Shipments, positive: Bools) -> None:
         """Set a low value for some shipments by premium services, so that enough of all show both signs."""
         signs, services = self._world.tells, network.habits.services
         by_premium = sum(share for name, share in services.items() if name in signs.premium_services)
@@ -549,7 +550,7 @@ def _ramp(days: int, over: int) -> float:
     return float(np.clip(days / over, 0.0, 1.0))
 
 
-def _copy_rows(shipments: Shipments, others: Shipments, rows: Flags) -> None:
+def _copy_rows(shipments: Shipments, others: Shipments, rows: Bools) -> None:
     """Copy some rows from other shipments."""
     for name, values in vars(shipments).items():
         values[rows] = getattr(others, name)[rows]

@@ -17,6 +17,7 @@ import pandas as pd
 from consignments.records import Alert, Consignment, Field, Outcome, Truth, get_fields
 from consignments.tables import build_frame
 from consignments.timestamps import US_PER_DAY
+from training.arrays import Ints, Texts
 from training.simulation.context import GoodsCatalogue, SimulationContext, Substances
 from training.simulation.declarations import DeclarationGenerator
 from training.simulation.identifiers import IdentifierGenerator, assign_shared_masters
@@ -32,10 +33,8 @@ from training.simulation.shipments import (
     CalendarDay,
     Columns,
     Draws,
-    Numbers,
     Shipments,
     SimulatedDay,
-    Texts,
 )
 from training.simulation.targeting import TargetingCentre
 
@@ -256,6 +255,6 @@ def _concatenate_column(field: Field, days: Sequence[Columns], rows: int) -> pd.
     return pd.Series(values, dtype="float64" if field.kind == "number" else "str")
 
 
-def _take_texts(values: Sequence[str | None], numbers: Numbers) -> Texts:
+def _take_texts(values: Sequence[str | None], numbers: Ints) -> Texts:
     """Return the text of each number; None for a number that names nothing."""
     return np.array([*values, None], dtype=object)[numbers]

@@ -1,13 +1,11 @@
 """Senders and consignees of a simulated world, with names, addresses, contacts and lasting habits."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from training.arrays import Bools, Floats, Ints, Texts
 from training.simulation.parameters import Parameters, SimulationParameters
-from training.simulation.shipments import Draws, Flags, Texts, Values, draw_flags, pick
+from training.simulation.shipments import Draws, draw_flags, pick
 from training.simulation.spelling import move_unit, respell_name, swap_variant
-
-Ids = NDArray[np.int64]
 
 KINDS = (
     "platform_seller",
@@ -58,11 +56,11 @@ class SimulatedParties:
         self._first_spellings: dict[int, tuple[str, str]] = {}
         self._buildings = [self._found_building(number) for number in range(self._hard.addresses.buildings)]
 
-    def get_texts(self, column: str, ids: Ids) -> Texts:
+    def get_texts(self, column: str, ids: Ints) -> Texts:
         """Return a column of `TEXT_COLUMNS` for some parties; '' is missing."""
         return self._texts[column][ids]
 
-    def add(self, draws: Draws, kind: Ids, country: Ids, born: Ids) -> Ids:
+    def add(self, draws: Draws, kind: Ints, country: Ints, born: Ints) -> Ints:
         """Add new parties, and return their numbers."""
         ids = self._allocate_rows(len(kind))
         self.kind[ids], self.country[ids], self.born[ids] = kind, country, born
@@ -76,21 +74,21 @@ class SimulatedParties:
         self._add_likenesses(draws, ids)
         return ids
 
-    def rename(self, draws: Draws, ids: Ids, born: int, keep: float) -> Ids:
+    def rename(self, draws: Draws, ids: Ints, born: int, keep: float) -> Ints:
         """Add parties that are old ones under new names; `keep`: probability of keeping the old contacts."""
         fresh = self.add(draws, self.kind[ids], self.country[ids], np.full(len(ids), born))
         kept = draw_flags(draws, keep, len(ids))
         self.copy_contacts(draws, fresh[kept], ids[kept])
         return fresh
 
-    def copy_contacts(self, draws: Draws, ids: Ids, others: Ids) -> None:
+    def copy_contacts(self, draws: Draws, ids: Ints, others: Ints) -> None:
         """Copy the address or the phone (or both) of other parties."""
         which = draws.integers(0, 3, len(ids))
         for columns, modes in ((PLACE_COLUMNS, (0, 2)), (("phone",), (1, 2))):
             chosen = np.isin(which, modes)
             self.copy_columns(ids[chosen], others[chosen], columns)
 
-    def copy_columns(self, ids: Ids | int, others: Ids | int, columns: tuple[str, ...]) -> None:
+    def copy_columns(self, ids: Ints | int, others: Ints | int, columns: tuple[str, ...]) -> None:
         """Copy columns of other parties."""
         for column in columns:
             self._texts[column][ids] = self._texts[column][others]
@@ -125,7 +123,7 @@ class SimulatedParties:
             names[party] = respell_name(name, variants, picks[0]).strip()
             addresses[party] = move_unit(swap_variant(address, variants, picks[1]))
 
-    def _allocate_rows(self, count: int) -> Ids:
+    def _allocate_rows(self, count: int) -> Ints:
         first, self.size = self.size, self.size + count
         if self.size > len(self.kind):
             extra = max(self.size - len(self.kind), len(self.kind), 1024)
@@ -137,7 +135,7 @@ class SimulatedParties:
             self.traits = np.concatenate([self.traits, np.zeros((extra, len(TRAITS)))])
         return np.arange(first, self.size)
 
-    def _assign_texts(self, draws: Draws, ids: Ids, place: Parameters, culture: Parameters) -> None:
+    def _assign_texts(self, draws: Draws, ids: Ints, place: Parameters, culture: Parameters) -> None:
         human = HUMAN[self.kind[ids]]
         names = np.empty((2, len(ids)), dtype=object)
         names[:, human] = _draw_person_names(draws, int(human.sum()), culture)
@@ -147,7 +145,7 @@ class SimulatedParties:
         self._assign_addresses(draws, ids, culture)
         self._assign_contacts(draws, ids, place, culture)
 
-    def _draw_firm_names(self, draws: Draws, kinds: Ids, culture: Parameters) -> list[str]:
+    def _draw_firm_names(self, draws: Draws, kinds: Ints, culture: Parameters) -> list[str]:
         firms = self._firms
         special = {KIND["chemical_trader"]: firms.chemical_trades, KIND["forwarder"]: firms.forwarder_trades}
         names = []
@@ -157,7 +155,7 @@ class SimulatedParties:
             names.append(f"{word} {trade} {pick(culture.suffixes, c)}" if d < 0.7 else by_city)
         return names
 
-    def _assign_addresses(self, draws: Draws, ids: Ids, culture: Parameters) -> None:
+    def _assign_addresses(self, draws: Draws, ids: Ints, culture: Parameters) -> None:
         count = len(ids)
         numbers = draws.integers(1, [400, 30, 2500], (count, 3))
         street = draws.integers(0, len(culture.streets), count)
@@ -173,7 +171,7 @@ class SimulatedParties:
                 self._texts[f"{prefix}city"][ids] = np.array(cities, dtype=object)[city]
         self._texts["postcode"][ids] = fill_pattern(draws, culture.postcode, count)
 
-    def _assign_contacts(self, draws: Draws, ids: Ids, place: Parameters, culture: Parameters) -> None:
+    def _assign_contacts(self, draws: Draws, ids: Ints, place: Parameters, culture: Parameters) -> None:
         count, mailboxes = len(ids), self._firms.mailboxes
         digits = fill_pattern(draws, culture.mobile, count)
         self._texts["phone"][ids] = [f"+{place.dial} {number}" for number in digits]
@@ -189,7 +187,7 @@ class SimulatedParties:
             f"AC{account}" if has else "" for account, has in zip(accounts, sells, strict=True)
         ]
 
-    def _mark_boxes(self, draws: Draws, ids: Ids) -> None:
+    def _mark_boxes(self, draws: Draws, ids: Ints) -> None:
         """Assign addresses to boxes and virtual offices."""
         boxes = ids[self.kind[ids] == KIND["po_box"]]
         numbers = draws.integers(10, 9900, len(boxes)).tolist()
@@ -204,7 +202,7 @@ class SimulatedParties:
             self._texts["address"][party] = f"Suite {suite}, {building}, {house + 1} {street}"
         self._texts["native_address"][np.concatenate([boxes, offices])] = ""
 
-    def _add_likenesses(self, draws: Draws, ids: Ids) -> None:
+    def _add_likenesses(self, draws: Draws, ids: Ints) -> None:
         """Assign honest parties what networks have too: own domains and shared buildings; and persons second names."""
         honest, addresses = self._hard.honest, self._hard.addresses
         kind, human, names = self.kind[ids], HUMAN[self.kind[ids]], self._texts["name"]
@@ -216,8 +214,8 @@ class SimulatedParties:
             for party in ids[~human & draw_flags(draws, honest.own_domain, len(ids))].tolist():
                 self.move_to_domain(party, f"{_make_slug(names[party])}{party % 97}.example")
         if addresses.buildings:
-            used: Values = np.where(human, *addresses.used)
-            shared: Flags = draws.random(len(ids)) < used
+            used: Floats = np.where(human, *addresses.used)
+            shared: Bools = draws.random(len(ids)) < used
             for party in ids[RECEIVERS[kind] & (self.country[ids] == self.home) & shared].tolist():
                 self.move_to_building(draws, party, int(draws.integers(0, addresses.buildings)))
 
@@ -237,7 +235,7 @@ class SimulatedParties:
         return address[0] or address[2], culture.cities[city], postcode
 
 
-def is_box_or_forwarder(parties: SimulatedParties, ids: Ids) -> Flags:
+def is_box_or_forwarder(parties: SimulatedParties, ids: Ints) -> Bools:
     """Check which parties are P.O. boxes or virtual offices."""
     return np.isin(parties.kind[ids], [KIND["po_box"], KIND["virtual_office"]])
 

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from consignments.records import Result
 from consignments.timestamps import US_PER_DAY
+from training.arrays import Bools, Floats, Ints
 
-Numbers = NDArray[np.int64]
-Values = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Texts = NDArray[np.object_]
 Columns = dict[str, NDArray[Any]]
 Draws = np.random.Generator
 
@@ -51,27 +48,27 @@ class CalendarDay(NamedTuple):
 class Shipments:
     """Shipments, with one array for each fact, all of one length; what is named is given by its number."""
 
-    received_us: Numbers  # when the advance data arrive
-    service: Numbers
-    departure: Numbers
-    hub: Numbers
-    sender: Numbers
-    consignee: Numbers
-    named: Numbers  # the party whose name is declared as the consignee's
-    ware: Numbers
-    hs_ware: Numbers  # the goods whose HS code is declared
-    wording: Numbers
-    habit: Numbers  # the number of the sender's own wording
-    kg: Values
-    usd: Values
-    gift: Numbers
-    crypto: Numbers
-    master: Numbers  # its own consolidation
-    result: Numbers
-    substance: Numbers
-    grams: Values
-    hidden: Numbers
-    network: Numbers  # the network that sent it
+    received_us: Ints  # when the advance data arrive
+    service: Ints
+    departure: Ints
+    hub: Ints
+    sender: Ints
+    consignee: Ints
+    named: Ints  # the party whose name is declared as the consignee's
+    ware: Ints
+    hs_ware: Ints  # the goods whose HS code is declared
+    wording: Ints
+    habit: Ints  # the number of the sender's own wording
+    kg: Floats
+    usd: Floats
+    gift: Ints
+    crypto: Ints
+    master: Ints  # its own consolidation
+    result: Ints
+    substance: Ints
+    grams: Floats
+    hidden: Ints
+    network: Ints  # the network that sent it
 
     def __len__(self) -> int:
         return len(self.received_us)
@@ -82,7 +79,7 @@ class Shipments:
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         return cls(*(np.concatenate(values) for values in columns))
 
-    def select_rows(self, rows: Numbers) -> Self:
+    def select_rows(self, rows: Ints) -> Self:
         """Return some rows, in their order."""
         return type(self)(*(values[rows] for values in vars(self).values()))
 
@@ -94,8 +91,8 @@ class SimulatedDay:
     shipments: Shipments
     columns: Columns
     since_start: int
-    tipped: Flags  # with intelligence from partners; inspected beyond the capacity
-    pictured: Flags  # with a suspicious X-ray image, if one is taken
+    tipped: Bools  # with intelligence from partners; inspected beyond the capacity
+    pictured: Bools  # with a suspicious X-ray image, if one is taken
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
@@ -108,14 +105,14 @@ class SimulatedDay:
             pictured=np.concatenate([part.pictured for part in parts]),
         )
 
-    def select_rows(self, rows: Numbers) -> Self:
+    def select_rows(self, rows: Ints) -> Self:
         """Return some rows, in their order."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         sent = self.shipments.select_rows(rows)
         return type(self)(sent, columns, self.since_start, self.tipped[rows], self.pictured[rows])
 
 
-def draw_indices(draws: Draws, shares: Mapping[str, float], count: int) -> Numbers:
+def draw_indices(draws: Draws, shares: Mapping[str, float], count: int) -> Ints:
     """Draw positions in a table of shares, which need not add up to 1."""
     edges = np.cumsum(list(shares.values()))
     return np.searchsorted(edges / edges[-1], draws.random(count), side="right")
@@ -126,9 +123,9 @@ def draw_name(draws: Draws, shares: Mapping[str, float]) -> str:
     return list(shares)[int(draw_indices(draws, shares, 1)[0])]
 
 
-def draw_flags(draws: Draws, chance: float | Values, count: int) -> Flags:
+def draw_flags(draws: Draws, chance: float | Floats, count: int) -> Bools:
     """Draw a random flag for each."""
-    flags: Flags = draws.random(count) < chance
+    flags: Bools = draws.random(count) < chance
     return flags
 
 
@@ -137,7 +134,7 @@ def draw_chance(draws: Draws, chance: float) -> bool:
     return chance > 0 and bool(draws.random() < chance)
 
 
-def draw_timestamps(draws: Draws, day: int, count: int) -> Numbers:
+def draw_timestamps(draws: Draws, day: int, count: int) -> Ints:
     """Draw times of a day (UTC days since the epoch); most data arrive from noon to evening in East Asia (assumed)."""
     busy, any_time = draws.normal(5.5, 3.5, count) % 24, draws.uniform(0, 24, count)
     hours = np.where(draw_flags(draws, 0.75, count), busy, any_time)

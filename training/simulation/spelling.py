@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.arrays import Bools, Floats, Ints, Texts
 from training.simulation.parameters import Parameters
-from training.simulation.shipments import Draws, Flags, Numbers, Texts, Values, pick
+from training.simulation.shipments import Draws, pick
 
 Variants = Sequence[Sequence[str]]
 PLAIN_FORMS = str.maketrans(
@@ -23,7 +24,7 @@ MIX_FACTOR, MIX_STEP, MIX_SHIFT, MIX_BITS = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5
 """Constants of the hash for a party's lasting numbers (splitmix64)."""
 
 
-def write_variants(draws: Draws, texts: Texts, native: Texts, spelling: Parameters, upper: Flags) -> Texts:
+def write_variants(draws: Draws, texts: Texts, native: Texts, spelling: Parameters, upper: Bools) -> Texts:
     """Write names or addresses in the variant of each consignment, in capitals where `upper` is True.
 
     `native` is the form in another script, '' if there is none.
@@ -140,7 +141,7 @@ def respell_name(text: str, variants: Variants, share: float) -> str:
     return ways[int(share * len(ways))](text)
 
 
-def draw_lasting(ids: Numbers, way: int) -> Values:
+def draw_lasting(ids: Ints, way: int) -> Floats:
     """Compute for each party a number from 0 to 1 that is the same at every call."""
     offset = np.uint64(way * MIX_STEP % 2**64)
     mixed = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(MIX_FACTOR) + offset
@@ -183,14 +184,14 @@ class SpellingWriter:
 
     noise: Parameters
     draws: Draws
-    networks: Flags
+    networks: Bools
 
     @property
     def is_off(self) -> bool:
         """True if a world has no distortions."""
         return not any(self.noise[name] for name in (*CHANGES, "care_of", "postcode"))
 
-    def write(self, column: str, texts: Texts, ids: Numbers) -> Texts:
+    def write(self, column: str, texts: Texts, ids: Ints) -> Texts:
         """Distort the names, addresses, cities or phones of parties; returns a new array."""
         out = texts.copy()
         for way, name in enumerate(WAYS[column], FIRST_WAYS[column]):
@@ -203,14 +204,14 @@ class SpellingWriter:
             ]
         return out
 
-    def add_care_of(self, addresses: Texts, ids: Numbers, names: Texts) -> Texts:
+    def add_care_of(self, addresses: Texts, ids: Ints, names: Texts) -> Texts:
         """Write some addresses as in care of the name."""
         held = self._choose(ids, CARE_OF_WAY, self.noise.care_of) & (addresses != "")
         out = addresses.copy()
         out[held] = [f"c/o {name}, {text}" for name, text in zip(names[held], addresses[held], strict=True)]
         return out
 
-    def write_postcodes(self, postcodes: Texts, ids: Numbers) -> Texts:
+    def write_postcodes(self, postcodes: Texts, ids: Ints) -> Texts:
         """Remove space and hyphen from some postcodes, and omit as many."""
         out = postcodes.copy()
         joined, lost = (self._choose(ids, way, self.noise.postcode) for way in POSTCODE_WAYS)
@@ -218,7 +219,7 @@ class SpellingWriter:
         out[lost] = ""
         return out
 
-    def _choose(self, ids: Numbers, way: int, chance: float) -> Flags:
+    def _choose(self, ids: Ints, way: int, chance: float) -> Bools:
         """Choose the consignments to which one kind of distortion applies."""
         lasting = np.where(self.networks, *self.noise.lasting)
         always = self.draws.random(len(ids)) < lasting

@@ -11,23 +11,14 @@ from heapq import heappop, heappush
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.records import Outcome
 from consignments.timestamps import US_PER_DAY, to_datetime, to_us
+from training.arrays import Bools, Floats, Ints, Texts
 from training.simulation.context import SimulationContext
 from training.simulation.inspection_outcomes import DRUGS, InspectionChoice, InspectionSimulator
 from training.simulation.parties import HUMAN, is_box_or_forwarder
-from training.simulation.shipments import (
-    Contents,
-    Draws,
-    Flags,
-    Numbers,
-    Shipments,
-    SimulatedDay,
-    Texts,
-    Values,
-)
+from training.simulation.shipments import Contents, Draws, Shipments, SimulatedDay
 from training.simulation.watchlists import WATCHED_COLUMNS, Detection, Watchlist, list_watched_names
 
 TARGET = "nps"
@@ -65,7 +56,7 @@ class TargetingCentre:
         draws_of: Callable[[str], Draws],
         arrivals: SimulatedDay,
         choices: Sequence[InspectionChoice],
-        seen: Numbers | None,
+        seen: Ints | None,
     ) -> list[Outcome]:
         """Inspect chosen consignments, each with the random generator of its identifier; the model learns from `seen`."""
         outcomes: list[Outcome] = []
@@ -97,7 +88,7 @@ class TargetingCentre:
         return [InspectionChoice(row, "intelligence") for row in np.flatnonzero(arrivals.tipped).tolist()]
 
     def choose(
-        self, draws: Draws, arrivals: SimulatedDay, signs: Numbers, seen: Numbers, capacity: int | None = None
+        self, draws: Draws, arrivals: SimulatedDay, signs: Ints, seen: Ints, capacity: int | None = None
     ) -> list[InspectionChoice]:
         """Select among the arrivals of a day, for each office, by their signs and the model's inputs.
 
@@ -124,7 +115,7 @@ class TargetingCentre:
         return choices
 
     def _choose_at_office(
-        self, draws: Draws, arrivals: SimulatedDay, rows: Numbers, scores: dict[str, Values], wanted: float
+        self, draws: Draws, arrivals: SimulatedDay, rows: Ints, scores: dict[str, Floats], wanted: float
     ) -> list[InspectionChoice]:
         """Select at one office: at random, then by rules and model, then by officers among the rest."""
         policy = self._policy
@@ -148,14 +139,14 @@ class TargetingCentre:
         choices += [InspectionChoice(row, "model") for row in modelled.tolist() if row in kept]
         return [*choices, *(InspectionChoice(row, "officer") for row in liked.tolist())]
 
-    def _add_pictures(self, arrivals: SimulatedDay, rows: Numbers, score: Values) -> Values:
+    def _add_pictures(self, arrivals: SimulatedDay, rows: Ints, score: Floats) -> Floats:
         """Compute the rules' scores after an office has screened the riskiest of its arrivals."""
         seen = score.copy()
         screened, _ = _split_best(rows, score, round(len(rows) * self._policy.xray_share))
         seen[screened] += self._policy.rules.xray * arrivals.pictured[screened]
         return seen
 
-    def detect_signs(self, arrivals: SimulatedDay) -> Numbers:
+    def detect_signs(self, arrivals: SimulatedDay) -> Ints:
         """Detect the signs of the rules in the declarations; 0 or 1, int64 array, (n, signs).
 
         Call once for each day: an entry of the watch list with too many matches is removed.
@@ -166,7 +157,7 @@ class TargetingCentre:
         chemical = _has_any(texts, rules.chemical_words)
         opened = columns["account_opened_on"]
         age = columns["received_at"].astype("datetime64[D]") - opened
-        signs: dict[str, Flags] = {
+        signs: dict[str, Bools] = {
             "watched": self.watchlist.match_names(columns),
             "alert": self.watchlist.match_alerts(columns, to_datetime(_get_utc_day(sent) * US_PER_DAY)),
             "offender": self.watchlist.match_offenders(columns),
@@ -187,7 +178,7 @@ class TargetingCentre:
         }
         return np.column_stack([signs[name] for name in rules.weights]).astype(np.int64)
 
-    def encode_inputs(self, arrivals: SimulatedDay, signs: Numbers) -> Numbers:
+    def encode_inputs(self, arrivals: SimulatedDay, signs: Ints) -> Ints:
         """Return the inputs of the operation's model: the signs, origin, service and chapter of the HS."""
         sent, chapters = arrivals.shipments, _list_chapters(arrivals.columns["hs_code"])
         return np.column_stack([signs, sent.departure, sent.service, chapters])
@@ -208,10 +199,10 @@ class IncumbentModel:
     def __init__(self, refit_days: int) -> None:
         self._refit_days, self._fitted_on = refit_days, -refit_days
         self._heard: list[tuple[int, bool, tuple[int, ...]]] = []
-        self._counts: NDArray[np.float64] | None = None
+        self._counts: Floats | None = None
         self._table = np.empty((0, 0))
 
-    def record_outcomes(self, seen: Numbers, outcomes: Sequence[Outcome]) -> None:
+    def record_outcomes(self, seen: Ints, outcomes: Sequence[Outcome]) -> None:
         """Record the first final result of one consignment; it is used from the first fit after it was known."""
         for outcome in outcomes:
             if outcome.known_at is not None:
@@ -219,11 +210,11 @@ class IncumbentModel:
                 heappush(self._heard, (to_us(outcome.known_at), found, tuple(seen.tolist())))
                 return
 
-    def score(self, seen: Numbers, day: int) -> Values:
+    def score(self, seen: Ints, day: int) -> Floats:
         """Compute the log likelihood ratio of NPS to all other inspected consignments, by results known before a UTC day."""
         if day - self._fitted_on >= self._refit_days:
             self._fit(seen.shape[1], day)
-        total: Values = self._table[np.arange(seen.shape[1]), seen].sum(axis=1)
+        total: Floats = self._table[np.arange(seen.shape[1]), seen].sum(axis=1)
         return total
 
     def _fit(self, columns: int, day: int) -> None:
@@ -240,7 +231,7 @@ def _get_utc_day(sent: Shipments) -> int:
     return int(sent.received_us[0]) // US_PER_DAY
 
 
-def _split_best(rows: Numbers, score: Values, count: int) -> tuple[Numbers, Numbers]:
+def _split_best(rows: Ints, score: Floats, count: int) -> tuple[Ints, Ints]:
     """Split rows into those with the highest scores and the rest."""
     order = rows[np.argsort(-score[rows], kind="stable")]
     return order[:count], order[count:]
@@ -251,14 +242,14 @@ def _round_randomly(draws: Draws, expected: float) -> int:
     return int(expected) + int(draws.random() < expected % 1)
 
 
-def _list_chapters(codes: Texts) -> Numbers:
+def _list_chapters(codes: Texts) -> Ints:
     """Return the chapters of declared HS codes; 0 if there is none."""
     return np.array([int(code[:2]) if code else 0 for code in codes], dtype=np.int64)
 
 
-def _is_in(values: Texts, wanted: tuple[str | None, ...]) -> Flags:
+def _is_in(values: Texts, wanted: tuple[str | None, ...]) -> Bools:
     return np.array([value in wanted for value in values], dtype=bool)
 
 
-def _has_any(texts: list[str], words: Sequence[str]) -> Flags:
+def _has_any(texts: list[str], words: Sequence[str]) -> Bools:
     return np.array([any(word in text for word in words) for text in texts], dtype=bool)

@@ -10,7 +10,8 @@ from datetime import datetime
 import numpy as np
 
 from consignments.records import Alert
-from training.simulation.shipments import Columns, Flags
+from training.arrays import Bools
+from training.simulation.shipments import Columns
 
 WATCHED_COLUMNS = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
 NAMED_COLUMNS = ("sender_name", "sender_address", "consignee_address")
@@ -50,17 +51,17 @@ class Watchlist:
         if any(getattr(alert, name) is not None for name in PATTERN_COLUMNS):
             self._alerts.append(alert)
 
-    def match_names(self, columns: Columns) -> Flags:
+    def match_names(self, columns: Columns) -> Bools:
         """Match consignments with names of earlier drug detections."""
         rows = zip(*(columns[name] for name in WATCHED_COLUMNS), strict=True)
         return np.array([self._match(self._matches, list_watched_names(row)) for row in rows], dtype=bool)
 
-    def match_offenders(self, columns: Columns) -> Flags:
+    def match_offenders(self, columns: Columns) -> Bools:
         """Match consignments whose sender has sent prohibited goods before."""
         names = columns["sender_name"]
         return np.array([self._match(self._offenders, _fold_case(name)) for name in names], dtype=bool)
 
-    def match_alerts(self, columns: Columns, moment: datetime) -> Flags:
+    def match_alerts(self, columns: Columns, moment: datetime) -> Bools:
         """Match consignments with the alerts in force."""
         found = np.zeros(len(columns["consignment_id"]), dtype=bool)
         for alert in self._alerts:
@@ -90,7 +91,7 @@ def _fold_case(value: str | None) -> tuple[str, ...]:
     return (value.casefold(),) if value else ()
 
 
-def _match_alert(alert: Alert, columns: Columns) -> Flags:
+def _match_alert(alert: Alert, columns: Columns) -> Bools:
     found = np.ones(len(columns["consignment_id"]), dtype=bool)
     for name in NAMED_COLUMNS:
         wanted = getattr(alert, name)
