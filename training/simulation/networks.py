@@ -92,6 +92,9 @@ class Networks:
         self._keeps = bool(world.hard.identifiers.kept)
         self._builder = ShipmentBuilder(context)
         self._services = list(world.services)
+        self._usual_services = {
+            name: world.services[name].share for name in self._services if name != "general"
+        }
         shown = world.tells.split_same_day[POSITIVE]
         self._split = shown / (2.0 - shown)
         later = {world.events.new_substance.name, world.events.class_control.substitute}
@@ -168,13 +171,11 @@ class Networks:
         return 1 + int(draws.integers(0, self._world.declarations.wordings))
 
     def _draw_families(self, draws: Draws, kind: str, count: int) -> list[str]:
-        goods = self._world.goods
         if kind == "khat_network":
             return ["plant_based"]
-        held = goods.controlled_drugs if kind == SMUGGLER else goods.substances
+        held = self._world.goods.controlled_drugs if kind == SMUGGLER else self._world.goods.substances
         shares = {name: family.share for name, family in held.items() if name != "plant_based"}
-        names = list(shares)
-        return list(dict.fromkeys(names[place] for place in draw_indices(draws, shares, count)))
+        return list(dict.fromkeys(list(shares)[place] for place in draw_indices(draws, shares, count)))
 
     def _draw_identifiers(self, draws: Draws, network: Network) -> None:
         """Draw what a network of a hard world has for life, and what of it is kept."""
@@ -287,16 +288,12 @@ class Networks:
             if not keeps_route:
                 network.service = self._draw_service(draws, network)
         elif habit in ("split", "weight"):
-            network.size *= (
-                self._adversary.split_factor if habit == "split" else self._adversary.lighter_factor
-            )
-            network.size = max(network.size, self._adversary.split_factor**2)
+            split, lighter = self._adversary.split_factor, self._adversary.lighter_factor
+            network.size = max(network.size * (split if habit == "split" else lighter), split**2)
         elif self._keeps:
             network.customers = []
         elif network.customers:
-            keep = self._adversary.keep_contact
-            renamed = self._parties.rename(draws, np.array(network.customers), since_start, keep)
-            network.customers = renamed.tolist()
+            network.customers = self._rename(draws, network.customers, since_start)
         if "wording" in network.kept:
             network.wording = network.lasting_wording
 
@@ -304,20 +301,16 @@ class Networks:
         """Replace front names by others; in a hard world they are new parties, with what the network keeps."""
         if self._keeps:
             return [self._add_sender(draws, network, since_start) for _ in old]
-        renamed: list[int] = self._parties.rename(
-            draws, np.array(old), since_start, self._adversary.keep_contact
-        ).tolist()
-        return renamed
+        return self._rename(draws, old, since_start)
+
+    def _rename(self, draws: Draws, old: list[int], since_start: int) -> list[int]:
+        renamed = self._parties.rename(draws, np.array(old), since_start, self._adversary.keep_contact)
+        return [int(party) for party in renamed]
 
     def _draw_service(self, draws: Draws, network: Network) -> int:
-        services = network.habits.services
-        if draws.random() < self._adversary.channel_shift and network.kind != CONSOLIDATOR:
-            services = self._list_usual_services()
+        shifts = draws.random() < self._adversary.channel_shift and network.kind != CONSOLIDATOR
+        services = self._usual_services if shifts else network.habits.services
         return self._services.index(draw_name(draws, services))
-
-    def _list_usual_services(self) -> dict[str, float]:
-        """List the shares of all services but general cargo."""
-        return {name: held.share for name, held in self._world.services.items() if name != "general"}
 
     def _add_sender(self, draws: Draws, network: Network, since_start: int) -> int:
         """Create a front: a new account, or a bought one; sometimes with a name or contacts of another."""
@@ -378,7 +371,11 @@ class Networks:
         covers = self._draw_covers(draws, network, parcels, day.since_start)
         order = self._build_order(draws, network, covers, sender, consignee)
         shipments = self._builder.build_shipments(draws, day.utc, order, POSITIVE)
-        _copy_rows(shipments, self._builder.build_shipments(draws, day.utc, order, NEGATIVE), ~positive)
+        honest, clear = (
+            self._builder.build_shipments(draws, day.utc, order, NEGATIVE),
+            np.flatnonzero(~positive),
+        )
+        shipments.overwrite(clear, honest.select_rows(clear))
         shipments.network = np.full(parcels, network.number)
         self._set_wording(draws, network, shipments, covers, positive)
         shipments.hidden = np.array([CONCEALMENTS.index(self._world.goods.covers[c].hidden) for c in covers])
@@ -418,17 +415,14 @@ class Networks:
         sender = parties.add(draws, np.full(count, KIND["private"]), places, born)
         consignee = parties.add(draws, np.full(count, KIND["person"]), np.full(count, parties.home), born)
         ware = self._catalogue.draw_wares(draws, count)
-        usual = self._list_usual_services()
-        numbers = np.array([self._services.index(name) for name in usual])
-        service = numbers[draw_indices(draws, usual, count)]
+        numbers = np.array([self._services.index(name) for name in self._usual_services])
+        service = numbers[draw_indices(draws, self._usual_services, count)]
         other = draws.choice(self._traffic.consignees, count)
         order = ShipmentOrder(sender, consignee, other, ware, service)
         plain = self._builder.build_shipments(draws, day.utc, order, NEGATIVE)
         needed = 1.2 * np.nan_to_num(shipments.grams[at]) * KG_PER_GRAM
         plain.kg = np.minimum(np.maximum(plain.kg, needed), self._catalogue.heaviest[service])
-        for name, values in vars(shipments).items():
-            if name not in FACTS_OF_NETWORK:
-                values[at] = getattr(plain, name)
+        shipments.overwrite(at, plain, keep=FACTS_OF_NETWORK)
 
     def _draw_pairs(
         self, draws: Draws, network: Network, since_start: int, parcels: int
@@ -510,20 +504,16 @@ class Networks:
         self, draws: Draws, network: Network, shipments: Shipments, positive: Bools, since_start: int
     ) -> None:
         """Add the drugs to the shipments."""
-        count = len(positive)
-        mean, spread = network.habits.log_grams
-        grams = draws.lognormal(mean, spread, count) * network.size
-        heaviest = self._catalogue.heaviest[shipments.service]
+        count, heaviest = len(positive), self._catalogue.heaviest[shipments.service]
+        grams = draws.lognormal(*network.habits.log_grams, count) * network.size
         grams = np.minimum(grams, 0.9 * heaviest / KG_PER_GRAM)
         substance = self._draw_substances(draws, network, since_start, count)
-        shipments.result = np.where(
-            positive, Contents.CONTROLLED if network.kind == SMUGGLER else Contents.NPS, Contents.CLEAR
-        )
+        drug = Contents.CONTROLLED if network.kind == SMUGGLER else Contents.NPS
+        shipments.result = np.where(positive, drug, Contents.CLEAR)
         shipments.substance = np.where(positive, substance, NO_INDEX)
         shipments.grams = np.where(positive, grams, np.nan)
         powder = positive & (shipments.hidden != CONCEALMENTS.index("concealed_in_goods"))
-        lightest, heaviest_cover = self._habits.cover_kg
-        wrapping = draws.uniform(lightest, heaviest_cover, count)
+        wrapping = draws.uniform(*self._habits.cover_kg, count)
         own, kg = shipments.kg.copy(), grams * KG_PER_GRAM
         shipments.kg = np.where(powder, kg + wrapping, own + np.where(positive, kg, 0))
         shipments.kg = np.minimum(shipments.kg, heaviest)
@@ -539,7 +529,7 @@ class Networks:
     def _make_premium(self, draws: Draws, network: Network, shipments: Shipments, positive: Bools) -> None:
         """Set a low value for some shipments by premium services, so that enough of all show both signs."""
         signs, services = self._world.tells, network.habits.services
-        by_premium = sum(share for name, share in services.items() if name in signs.premium_services)
+        by_premium = sum(services[name] for name in services if name in signs.premium_services)
         chance = signs.premium_for_low_value / max(by_premium, 1e-9)
         cheap = positive & np.isin(self._services, signs.premium_services)[shipments.service]
         cheap &= draw_flags(draws, chance, len(shipments))
@@ -548,9 +538,3 @@ class Networks:
 
 def _ramp(days: int, over: int) -> float:
     return float(np.clip(days / over, 0.0, 1.0))
-
-
-def _copy_rows(shipments: Shipments, others: Shipments, rows: Bools) -> None:
-    """Copy some rows from other shipments."""
-    for name, values in vars(shipments).items():
-        values[rows] = getattr(others, name)[rows]

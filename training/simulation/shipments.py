@@ -83,6 +83,12 @@ class Shipments:
         """Return some rows, in their order."""
         return type(self)(*(values[rows] for values in vars(self).values()))
 
+    def overwrite(self, rows: Ints, others: "Shipments", keep: Sequence[str] = ()) -> None:
+        """Set some rows to other shipments, except for the facts to keep."""
+        for name, values in vars(self).items():
+            if name not in keep:
+                values[rows] = getattr(others, name)
+
 
 @dataclass(frozen=True)
 class SimulatedDay:
