@@ -4,13 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 from models.formats import format_count, format_number
-from training.evaluation.difference import (
-    MARGIN,
-    ONE_SIDED,
-    TWO_SIDED,
-    judge_difference,
-    state_difference,
-)
+from training.evaluation.difference import MARGIN, ONE_SIDED, TWO_SIDED, judge_difference, state_difference
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 

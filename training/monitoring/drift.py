@@ -41,11 +41,7 @@ from training.monitoring.drift_measures import (
     list_measures,
     list_reasons,
 )
-from training.monitoring.traffic_profile import (
-    ScoredTraffic,
-    build_traffic_profile,
-    multiply_counts,
-)
+from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 
 _NOT_IN_METRIC_NAMES = re.compile(r"[^A-Za-z0-9_ .:/-]|//+|/$|/\.+(?=/|$)")
 MAX_METRIC_NAME = 200

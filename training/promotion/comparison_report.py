@@ -28,12 +28,7 @@ from training.gate.rules import (
     warn_of_unequal_fits,
 )
 from training.promotion.compared_versions import NOBODY
-from training.promotion.comparison import (
-    COMPARED,
-    DISAGREEMENT_COLUMNS,
-    REASON_SEPARATOR,
-    Comparison,
-)
+from training.promotion.comparison import COMPARED, DISAGREEMENT_COLUMNS, REASON_SEPARATOR, Comparison
 from training.promotion.evidence import COMPARED_SCORES, EvidenceOptions, review_version
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, draw_intervals, open_chart, set_rows
 from training.reporting.html import format_metric, render_page

@@ -23,12 +23,7 @@ from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
-from training.data.training_set import (
-    DataSet,
-    ObservedTables,
-    compute_fitting_weights,
-    get_true_labels,
-)
+from training.data.training_set import DataSet, ObservedTables, compute_fitting_weights, get_true_labels
 from training.evaluation.leakage import (
     check_early_results,
     check_filled_columns,
@@ -273,8 +268,7 @@ def _fit_evaluation(
         recipe = Recipe(source, config)
         data = data.change_sets(
             lambda each: replace(
-                each,
-                weight=compute_fitting_weights(each.part, each.labels, each.background, config.weights),
+                each, weight=compute_fitting_weights(each.part, each.labels, each.background, config.weights)
             )
         )
         evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
