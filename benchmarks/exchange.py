@@ -217,7 +217,7 @@ class ExchangeRun:
         frame, alerts = self.world.receive_day(day)
         self.feed += alerts
         owners = divide(self.world.arrivals.shipments.consignee)
-        tips, truth = self.world.flag_intelligence(), self.world.get_truth()
+        tips, truth = self.world.arrivals.tipped, self.world.get_truth()
         positive = np.array([result == TARGET for result in truth.results], dtype=bool)
         picks: list[InspectionChoice] = []
         by_owner: list[list[int]] = []

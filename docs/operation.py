@@ -292,7 +292,7 @@ def run_operation(offices: list[Office], run: ExchangeRun) -> None:
 def run_day(offices: list[Office], run: ExchangeRun, day: int, now: datetime) -> dict[str, int]:
     """Score, select and inspect the arrivals of a day; record the results that became known."""
     frame, _ = run.world.receive_day(day)
-    owners, tips = divide(run.world.arrivals.shipments.consignee), run.world.flag_intelligence()
+    owners, tips = divide(run.world.arrivals.shipments.consignee), run.world.arrivals.tipped
     place = {name: row for row, name in enumerate(frame["consignment_id"])}
     picks: list[InspectionChoice] = []
     chosen: dict[str, Office] = {}

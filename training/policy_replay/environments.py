@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from consignments.records import Alert, Consignment, Outcome, Result
-from training.arrays import Bools, Ints
+from training.arrays import Ints
 from training.simulation.inspection_outcomes import InspectionChoice
 from training.simulation.operation import Simulation, concatenate_days
 from training.simulation.parameters import SimulationParameters, check_size, load_parameters
@@ -68,7 +68,7 @@ def describe_simulation(path: Path | None, *, days: int, per_day: int, prevalenc
 
 
 class SimulatedEnvironment:
-    """A simulation whose networks react to the seizures of this policy; each day is received once, in order."""
+    """A simulation whose networks react to the seizures of this policy; each day is received once, in order, and is then `arrivals`."""
 
     def __init__(
         self, world: SimulationParameters, seed: int, *, days: int, per_day: int, prevalence: str
@@ -86,18 +86,10 @@ class SimulatedEnvironment:
         self.arrivals = self._simulation.simulate_arrivals(number)
         return concatenate_days(Consignment, [self.arrivals.columns]), alerts
 
-    def flag_intelligence(self) -> Bools:
-        """Return which of them have intelligence from partners."""
-        return self.arrivals.tipped
-
-    def take_pictures(self, rows: Ints) -> Bools:
-        """Return which of some consignments look suspicious on an X-ray image."""
-        return self.arrivals.pictured[rows]
-
     def get_truth(self) -> TrueResults:
         """Return the true results, and the kinds of network."""
         held = self._simulation.build_truth(self.arrivals)
-        kinds = [label and label.partition("-")[0] for label in held["network"].tolist()]
+        kinds = (label and label.partition("-")[0] for label in held["network"].tolist())
         return TrueResults(tuple(held["result"].tolist()), tuple(kinds))
 
     def choose_legacy(self, capacity: int) -> list[InspectionChoice]:
@@ -106,8 +98,7 @@ class SimulatedEnvironment:
         draws = np.random.default_rng([self._seed, LEGACY_STREAM, arrivals.since_start])
         signs = targeting.detect_signs(arrivals)
         self._seen = targeting.encode_inputs(arrivals, signs)
-        kept: list[InspectionChoice] = []
-        full: Counter[str] = Counter()
+        kept, full = list[InspectionChoice](), Counter[str]()
         for choice in targeting.choose(draws, arrivals, signs, self._seen, capacity):
             office = arrivals.columns["office"][choice.row]
             if full[office] < capacity and not arrivals.tipped[choice.row]:

@@ -23,6 +23,7 @@ from training.arrays import Bools, Floats, Ints, Rows
 from training.simulation.inspection_outcomes import InspectionChoice
 
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
+Chooser = Callable[..., list[InspectionChoice]]
 INSPECTED_BEFORE = ".inspections_ever"
 """Features that count earlier inspections of the party, address, product or route of a consignment."""
 RESULT_PRIORITY: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "other_offence": 1.0}
@@ -68,19 +69,17 @@ class Policy:
     name: str
     text: str
     sees: Sight  # `legacy` and `truth` are passed as a second argument, only to policies that declare them
-    choose: Callable[..., list[InspectionChoice]]
+    choose: Chooser
 
 
 POLICIES: dict[str, Policy] = {}
 """All policies, by name."""
 
 
-def register_policy(
-    sees: Sight,
-) -> Callable[[Callable[..., list[InspectionChoice]]], Callable[..., list[InspectionChoice]]]:
+def register_policy(sees: Sight) -> Callable[[Chooser], Chooser]:
     """Register a function as a policy, under its own name."""
 
-    def enter(choose: Callable[..., list[InspectionChoice]]) -> Callable[..., list[InspectionChoice]]:
+    def enter(choose: Chooser) -> Chooser:
         text = (choose.__doc__ or "").splitlines()[0]
         POLICIES[choose.__name__] = Policy(choose.__name__, text, sees, choose)
         return choose
@@ -110,9 +109,9 @@ def rules(offer: SelectionContext) -> list[InspectionChoice]:
 
 
 @register_policy(sees="legacy")
-def officer(offer: SelectionContext, legacy: Callable[[], list[InspectionChoice]]) -> list[InspectionChoice]:  # noqa: ARG001
+def officer(offer: SelectionContext, legacy: list[InspectionChoice]) -> list[InspectionChoice]:  # noqa: ARG001
     """Select as the previous operation: rules with X-ray images, officers at their discretion, a few at random."""
-    return legacy()
+    return legacy
 
 
 @register_policy(sees="model")
@@ -182,8 +181,8 @@ def _select_by_score(
     offer: SelectionContext, scores: Floats, *, explore: float = 0.0
 ) -> list[InspectionChoice]:
     """Make the lists of all offices: suspicious images, then the highest scores with random ties, then a random share."""
-    every = np.arange(len(scores))
-    return _select_rows(offer, every, _rank_suspects_first(offer, scores), offer.capacity, explore)
+    ranked = _rank_suspects_first(offer, scores)
+    return _select_rows(offer, np.arange(len(scores)), ranked, offer.capacity, explore)
 
 
 def _rank_suspects_first(offer: SelectionContext, scores: Floats) -> Floats:
@@ -199,17 +198,13 @@ def _select_exploring(offer: SelectionContext, curiosity: Floats) -> list[Inspec
     first = _select_rows(offer, everything, ranked, by_score) if by_score else []
     left = np.setdiff1d(everything, [pick.row for pick in first])
     second = _select_rows(offer, left, curiosity[left], places)
-    before = np.zeros(len(curiosity))
+    before, days = np.zeros(len(curiosity)), np.full(len(curiosity), offer.day)
     if by_score:
-        before = compute_selection_probabilities(
-            ranked, offer.offices, np.full(len(curiosity), offer.day), capacity=by_score, explore=0.0
-        )
-    return first + [
-        pick._replace(
-            probability=float(before[pick.row] + (1.0 - before[pick.row]) * (pick.probability or 0.0))
-        )
-        for pick in second
-    ]
+        before = compute_selection_probabilities(ranked, offer.offices, days, capacity=by_score, explore=0.0)
+    for pick in second:
+        chance = float(before[pick.row] + (1.0 - before[pick.row]) * (pick.probability or 0.0))
+        first.append(pick._replace(probability=chance))
+    return first
 
 
 def _select_rows(

@@ -34,7 +34,6 @@ from training.policy_replay.observed_history import (
 from training.policy_replay.policies import Policy, SelectionContext, check_choices
 from training.simulation.inspection_outcomes import InspectionChoice
 
-NO_SCORES = np.empty(0)
 SCREENING_SEED_OFFSET = 1_000_003
 """Added to the seed, so that the random selections for X-ray and for inspection are independent."""
 Trainer = Callable[[ObservedState, TrainConfig, Target], tuple[FittedParameters, RiskModel]]
@@ -99,13 +98,12 @@ class PolicyReplay:
         openings, positives = pd.DataFrame(self._openings), pd.DataFrame(self._positives)
         for frame in (openings, positives) if len(positives) else (openings,):
             stood = frame["consignment_id"].map(results)
-            frame["result"] = stood.astype("str")
-            frame["found"] = is_positive(stood, self._settings.target)
+            frame["result"], frame["found"] = stood.astype("str"), is_positive(stood, self._settings.target)
         return openings, positives
 
     def _run_day(self, now: "_ReplayDay") -> None:
         """Score the arrivals of a day, select, inspect, and schedule what becomes known."""
-        X, scores = NO_ROWS, NO_SCORES
+        X, scores = NO_ROWS, np.empty(0)
         if self._policy.sees == "model" and not now.warming:
             self._retrain(now.day)
         if self._knowledge is not None:
@@ -132,7 +130,7 @@ class PolicyReplay:
             capacity=capacity,
             frame=frame,
             alerts=alerts,
-            tips=self._world.flag_intelligence(),
+            tips=self._world.arrivals.tipped,
             truth=self._world.get_truth(),
             legacy=self._world.choose_legacy(capacity) if asked else [],
             ids=tuple(frame["consignment_id"].tolist()),
@@ -169,14 +167,13 @@ class PolicyReplay:
         ).select_rows(rows)
         if self._policy.sees in ("features", "model"):
             offer = self._screen(offer, rows)
+        more: tuple[Any, ...] = ()
         if self._policy.sees == "truth":
-            picks = self._policy.choose(offer, tuple(now.truth.results[row] for row in rows.tolist()))
+            more = (tuple(now.truth.results[row] for row in rows.tolist()),)
         elif self._policy.sees == "legacy":
             place = {row: at for at, row in enumerate(rows.tolist())}
-            own = [pick._replace(row=place[pick.row]) for pick in now.legacy]
-            picks = self._policy.choose(offer, lambda: own)
-        else:
-            picks = self._policy.choose(offer)
+            more = ([pick._replace(row=place[pick.row]) for pick in now.legacy],)
+        picks = self._policy.choose(offer, *more)
         check_choices(picks, offer, self._policy.name)
         known = offer.scores.tolist() or [None] * len(rows)
         return sorted(pick._replace(row=int(rows[pick.row]), score=known[pick.row]) for pick in picks)
@@ -195,7 +192,7 @@ class PolicyReplay:
             picks = self._policy.choose(asked)
             check_choices(picks, asked, self._policy.name)
             screened = mine[[pick.row for pick in picks]]
-            suspect[screened] = self._world.take_pictures(rows[screened])
+            suspect[screened] = self._world.arrivals.pictured[rows[screened]]
         suspect.flags.writeable = False
         return replace(offer, suspect=suspect)
 
@@ -245,13 +242,8 @@ class _ReplayDay:
 
     def describe(self, row: int) -> dict[str, Any]:
         """Return what both tables have of a consignment."""
-        return {
-            "day": self.day,
-            "consignment_id": self.ids[row],
-            "office": self.offices[row],
-            "channel": self.frame["channel"].iloc[row],
-            "warm_up": self.warming,
-        }
+        about = {"day": self.day, "consignment_id": self.ids[row], "office": self.offices[row]}
+        return about | {"channel": self.frame["channel"].iloc[row], "warm_up": self.warming}
 
 
 def clamp_times(outcome: Outcome, listed_at: datetime | None) -> Outcome:

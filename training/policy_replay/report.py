@@ -109,22 +109,7 @@ def build_replay_record(
 
 def _draw_weeks(results: ReplayResults, experiment: Experiment, what: str) -> charts.Chart:
     """Draw cumulative detections, or the share of positives detected over the last weeks, as means over seeds."""
-    if what == "found_so_far":
-        chart = charts.Chart(
-            label="cumulative detections of each policy by week",
-            caption="The higher line detects more at the same capacity. The band spans the seeds: policies whose bands overlap are not "
-            "clearly different. A line under another one is drawn wider.",
-            title="Cumulative detections, mean over seeds",
-            x="week of the world",
-        )
-    else:
-        chart = charts.Chart(
-            label=f"share of positives detected over the last {SMOOTH_WEEKS} weeks, by policy",
-            caption="A line that falls after an event (dotted) shows a policy that does not follow the change.",
-            title=f"Share of positives detected, over the last {SMOOTH_WEEKS} weeks",
-            x="week of the world",
-            y_format=charts.format_share_tick,
-        )
+    chart = charts.open_chart(what, weeks=str(SMOOTH_WEEKS))
     with chart.draw() as axes:
         for policy in _order_policies(results):
             mine = results.weeks[results.weeks["policy"] == policy].groupby("week")

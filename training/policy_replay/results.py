@@ -23,6 +23,8 @@ DAYS_PER_WEEK = 7
 REFERENCE, UPPER_BOUND, EXPLORING = "greedy", "oracle", "explore"
 """Policy that others are compared with, the upper bound of detections, and the policy that draws at random."""
 RUN = ["policy", "seed"]
+AVERAGED = ("found", "hit_rate", "share_found", "share_of_oracle", "opened", "offence_rate", "found_on_tips")
+"""Columns of the runs whose means over the seeds a policy has."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,9 @@ def compute_results(experiment: Experiment) -> ReplayResults:
     own = openings[openings["within_capacity"]]
     runs = _summarize_runs(own, openings[~openings["within_capacity"]], positives)
     policies = _summarize_policies(runs)
-    return ReplayResults(
-        runs=runs,
-        policies=policies,
-        weeks=_summarize_weeks(own, positives),
-        missed=_summarize_missed(positives),
-        sentences=_write_sentences(runs, policies, TARGET_NAMES[experiment.settings.target]),
-    )
+    weeks, missed = _summarize_weeks(own, positives), _summarize_missed(positives)
+    sentences = _write_sentences(runs, policies, TARGET_NAMES[experiment.settings.target])
+    return ReplayResults(runs, policies, weeks, missed, sentences)
 
 
 def estimate_over_seeds(values: pd.Series) -> Estimate:
@@ -109,17 +107,8 @@ def _summarize_runs(own: pd.DataFrame, tips: pd.DataFrame, positives: pd.DataFra
 def _summarize_policies(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     reference = runs.loc[runs["policy"] == REFERENCE].set_index("seed")["found"]
-    averaged = (
-        "found",
-        "hit_rate",
-        "share_found",
-        "share_of_oracle",
-        "opened",
-        "offence_rate",
-        "found_on_tips",
-    )
     for policy, mine in runs.groupby("policy"):
-        values = {name: mine[name] for name in averaged}
+        values = {name: mine[name] for name in AVERAGED}
         values["found_more_than_greedy"] = mine["found"] - mine["seed"].map(reference)
         text = POLICIES[str(policy)].text if policy in POLICIES else ""
         rows.append({"policy": policy, "text": text, "seeds": len(mine)} | _build_columns(values))
@@ -140,12 +129,9 @@ def _summarize_missed(positives: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for by in ("network", "channel"):
         for (value, policy), mine in positives[positives[by] != ""].groupby([by, "policy"]):
-            counts = {
-                "sent": len(mine),
-                "found": int(mine["own"].sum()),
-                "found_on_tips": int((mine["found"] & ~mine["within_capacity"]).sum()),
-                "missed": int((~mine["found"]).sum()),
-            }
+            on_tips, missed = mine["found"] & ~mine["within_capacity"], ~mine["found"]
+            counts = {"sent": len(mine), "found": int(mine["own"].sum())}
+            counts |= {"found_on_tips": int(on_tips.sum()), "missed": int(missed.sum())}
             share = _build_columns({"share_found": mine.groupby("seed")["own"].mean()})
             rows.append({"by": by, "value": value, "policy": policy} | counts | share)
     return pd.DataFrame(rows)
@@ -184,10 +170,9 @@ def _describe_exploration_cost(gains: pd.Series, reference: pd.Series) -> str:
         format_percent(value / mean, "+") if mean else f"{value:+,.1f}"
         for value in (change.value, change.low, change.high)
     )
-    interval = f" ({low} to {high})" if change.has_interval else ""
-    doubt = ""
+    interval, doubt = f" ({low} to {high})", ""
     if not change.has_interval:
-        doubt = "; one seed gives no interval"
+        interval, doubt = "", "; one seed gives no interval"
     elif change.sign == 0:
         doubt = "; the difference is not significant over these seeds"
     return (

@@ -202,7 +202,7 @@ def test_what_an_inspection_finds_depends_on_the_consignment_alone():
     def inspect(step):
         world = MAKER.create(SEED)
         world.receive_day(0)
-        rows = np.flatnonzero(~world.flag_intelligence())[::step]
+        rows = np.flatnonzero(~world.arrivals.tipped)[::step]
         outcomes = world.inspect([InspectionChoice(row, "random", 1.0) for row in rows.tolist()])
         return {(one.consignment_id, one.known_at): one.result for one in outcomes}
 
