@@ -23,6 +23,9 @@ from training.simulation.shipments import (
 )
 from training.simulation.spelling import SpellingWriter, add_typo, format_phones, write_variants
 
+ITEM_TEXTS = (("description", "en"), ("hs_code", "hs"))
+"""Texts of an item, and where the goods have them."""
+
 
 class DeclarationGenerator:
     """Generator of the declarations of a world."""
@@ -55,10 +58,9 @@ class DeclarationGenerator:
             "nature": self._draw_natures(draws, sent, advance),
         }
         manner = self._manner
-        columns |= self._write_party(draws, "sender", sent, advance, manner.typed_from_label, manner.phone)
-        columns |= self._write_party(
-            draws, "consignee", sent, advance, 2 * manner.typed_from_label, manner.consignee_phone
-        )
+        typed, phones = manner.typed_from_label, (manner.phone, manner.consignee_phone)
+        columns |= self._write_party(draws, "sender", sent, advance, typed, phones[0])
+        columns |= self._write_party(draws, "consignee", sent, advance, 2 * typed, phones[1])
         columns |= self._draw_accounts(draws, sent, advance)
         columns |= self._describe_carriage(sent, office)
         columns |= self._describe_goods(draws, sent, advance)
@@ -106,11 +108,10 @@ class DeclarationGenerator:
         placed = sent.sender if role == "sender" else sent.consignee
         named = sent.sender if role == "sender" else sent.named
         upper = self._parties.traits[sent.sender, CAPITALS] < manner.upper
+        spelling, columns = self._world.spelling, (("name", named), ("address", placed))
         name, address = (
-            write_variants(
-                draws, text(column, ids), text(f"native_{column}", ids), self._world.spelling, upper
-            )
-            for column, ids in (("name", named), ("address", placed))
+            write_variants(draws, text(column, ids), text(f"native_{column}", ids), spelling, upper)
+            for column, ids in columns
         )
         city, postcode = text("city", placed).copy(), text("postcode", placed)
         city[upper] = [each.upper() for each in city[upper]]
@@ -124,7 +125,7 @@ class DeclarationGenerator:
         missing = np.array([service.missing_address for service in self._services])[sent.service]
         has_place = kept & ~draw_flags(draws, missing, count)
         coded = has_place & advance & ~draw_flags(draws, 0.12, count)
-        columns = {
+        written = {
             f"{role}_name": np.where(kept & ~draw_flags(draws, missing / 4, count), name, ""),
             f"{role}_address": np.where(has_place, address, ""),
             f"{role}_city": np.where(has_place, city, ""),
@@ -137,15 +138,12 @@ class DeclarationGenerator:
         numbers = np.where(phone, text("phone", placed), "")
         if not writer.is_off:
             numbers = writer.write("phone", numbers, placed)
-        return columns | {
-            f"{role}_phone": format_phones(draws, numbers),
-            f"{role}_email": np.where(email, text("email", placed), ""),
-        }
+        emails = np.where(email, text("email", placed), "")
+        return written | {f"{role}_phone": format_phones(draws, numbers), f"{role}_email": emails}
 
     def _draw_accounts(self, draws: Draws, sent: Shipments, advance: Bools) -> Columns:
-        has = np.where(
-            self._cargo[sent.service], self._manner.account["air_cargo"], self._manner.account["postal"]
-        )
+        chance = self._manner.account
+        has = np.where(self._cargo[sent.service], chance["air_cargo"], chance["postal"])
         shown = advance & draw_flags(draws, has, len(sent))
         account = np.where(shown, self._parties.get_texts("account", sent.sender), "")
         dated = (account != "") & draw_flags(draws, 0.8, len(sent))
@@ -158,16 +156,15 @@ class DeclarationGenerator:
     def _describe_carriage(self, sent: Shipments, office: Texts) -> Columns:
         firms, postal = self._world.people.firms, ~self._cargo[sent.service]
         places = [self._places[place] for place in sent.departure.tolist()]
-        airline, post = (
-            np.array([place[name] for place in places], dtype=object) for name in ("airline", "post")
-        )
-        carrier = np.where(postal, post, airline)
+        carrier = [place["post" if mail else "airline"] for place, mail in zip(places, postal, strict=True)]
         couriers = self._pick_firms(firms.couriers, sent.sender, COURIER)
         declarant = self._pick_firms(firms.declarants, sent.sender, DECLARANT)
         rows = zip(sent.departure.tolist(), sent.hub.tolist(), office, postal.tolist(), strict=True)
         return {
             "declarant": np.where(postal, "", declarant),
-            "carrier": np.where(self._names[sent.service] == "express", couriers, carrier),
+            "carrier": np.where(
+                self._names[sent.service] == "express", couriers, np.array(carrier, dtype=object)
+            ),
             "office": office,
             "departure_country": self._codes[sent.departure],
             "destination_country": self._codes[self._parties.country[sent.consignee]],
@@ -297,20 +294,19 @@ class DeclarationGenerator:
             "declared_value": np.where(declared, _round_amounts(value, whole), np.nan),
             "currency": np.where(declared | paid, home, "").astype(object),
             "postage": np.where(paid, _round_amounts(postage, whole), np.nan),
-            "payment": self._draw_payments(draws, sent, paid),
-            "cancelled_at": self._draw_cancellations(draws, sent),
+            **self._draw_payments(draws, sent, paid),
         }
 
-    def _draw_payments(self, draws: Draws, sent: Shipments, paid: Bools) -> Texts:
+    def _draw_payments(self, draws: Draws, sent: Shipments, paid: Bools) -> Columns:
+        """Draw how it is paid, and when it is cancelled."""
         draw = draws.random(len(sent))
         of_seller = np.where(draw < 0.6, "account", "card")
         usual = np.where(self._sells(sent), of_seller, np.where(draw < 0.5, "cash", "card"))
-        return np.where(paid, np.where(sent.crypto > 0, "crypto", usual), "").astype(object)
-
-    def _draw_cancellations(self, draws: Draws, sent: Shipments) -> NDArray[np.datetime64]:
+        payment = np.where(paid, np.where(sent.crypto > 0, "crypto", usual), "").astype(object)
         cancelled = draw_flags(draws, self._manner.cancelled, len(sent))
         later = sent.received_us + (draws.uniform(1, 20, len(sent)) * HOUR_US).astype(np.int64)
-        return np.where(cancelled, later.astype("datetime64[us]"), np.datetime64("NaT", "us"))
+        cancelled_at = np.where(cancelled, later.astype("datetime64[us]"), np.datetime64("NaT", "us"))
+        return {"payment": payment, "cancelled_at": cancelled_at}
 
     def _draw_items(self, draws: Draws, sent: Shipments, columns: Columns) -> Texts:
         """List the kinds of goods if there are several; the first is the one that the consignment names."""
@@ -320,7 +316,11 @@ class DeclarationGenerator:
             kinds = 2 + int(draws.integers(0, 3))
             shares = draws.dirichlet(np.ones(kinds)).round(3)
             main = {"description": columns["description"][at], "hs_code": columns["hs_code"][at]}
-            others = [self._draw_item(draws) for _ in range(kinds - 1)]
+            ordinary = int((~self._catalogue.hard).sum())
+            wares = (self._catalogue.wares[int(draws.integers(0, ordinary))] for _ in range(kinds - 1))
+            others = [
+                {name: pick(ware[texts], draws.random()) for name, texts in ITEM_TEXTS} for ware in wares
+            ]
             total, kg = columns["declared_value"][at], columns["gross_weight_kg"][at]
             for item, share in zip([main, *others], shares.tolist(), strict=True):
                 item["quantity"] = float(draws.integers(1, 6))
@@ -328,11 +328,6 @@ class DeclarationGenerator:
                 item["value"] = round(total * share, 2)
             items[at] = json.dumps([main, *others], ensure_ascii=False)
         return items
-
-    def _draw_item(self, draws: Draws) -> dict[str, Any]:
-        ordinary = int((~self._catalogue.hard).sum())
-        ware = self._catalogue.wares[int(draws.integers(0, ordinary))]
-        return {"description": pick(ware.en, draws.random()), "hs_code": pick(ware.hs, draws.random())}
 
 
 def _fill_number(text: str, share: float) -> str:

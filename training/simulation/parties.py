@@ -1,5 +1,7 @@
 """Senders and consignees of a simulated world, with names, addresses, contacts and lasting habits."""
 
+from string import ascii_uppercase
+
 import numpy as np
 
 from training.arrays import Bools, Floats, Ints, Texts
@@ -7,17 +9,8 @@ from training.simulation.parameters import Parameters, SimulationParameters
 from training.simulation.shipments import Draws, draw_flags, pick
 from training.simulation.spelling import move_unit, respell_name, swap_variant
 
-KINDS = (
-    "platform_seller",
-    "merchant",
-    "private",
-    "chemical_trader",
-    "forwarder",
-    "person",
-    "business",
-    "po_box",
-    "virtual_office",
-)
+SENDER_KINDS = ("platform_seller", "merchant", "private", "chemical_trader", "forwarder")
+KINDS = (*SENDER_KINDS, "person", "business", "po_box", "virtual_office")
 KIND = {name: number for number, name in enumerate(KINDS)}
 HUMAN = np.isin(KINDS, ["private", "person", "po_box"])
 """By kind: True if it has a person's name."""
@@ -28,6 +21,7 @@ RECEIVERS = np.isin(KINDS, ["person", "business"])
 NAME_COLUMNS = ("name", "native_name")
 PLACE_COLUMNS = ("address", "native_address", "city", "native_city", "postcode")
 TEXT_COLUMNS = (*NAME_COLUMNS, *PLACE_COLUMNS, "phone", "email", "account")
+NUMBER_COLUMNS = ("kind", "country", "born", "opened", "leaning", "traits")
 TRAITS = CAPITALS, LANGUAGE, COURIER, DECLARANT, FRONT = tuple(range(5))
 """Positions of a party's traits: lasting numbers from 0 to 1 that decide how it sends."""
 BLOCK_DIGITS = 3
@@ -38,8 +32,7 @@ class SimulatedParties:
     """Parties of a world; one row each, and new rows as they are added.
 
     `kind`, `country`, `born`, `opened` (the account) are positions and days from the start of the world, `leaning` is the tendency to
-    other prohibited goods with mean 1. `traits` are drawn, since numbers derived from the row would depend on the parties added
-    before.
+    other prohibited goods with mean 1. `traits` are drawn, since what a row gives would depend on the parties added before.
     """
 
     def __init__(self, world: SimulationParameters) -> None:
@@ -127,20 +120,22 @@ class SimulatedParties:
         first, self.size = self.size, self.size + count
         if self.size > len(self.kind):
             extra = max(self.size - len(self.kind), len(self.kind), 1024)
-            for name, values in self._texts.items():
-                self._texts[name] = np.concatenate([values, np.full(extra, "", dtype=object)])
-            for name in ("kind", "country", "born", "opened"):
-                setattr(self, name, np.concatenate([getattr(self, name), np.zeros(extra, dtype=np.int64)]))
-            self.leaning = np.concatenate([self.leaning, np.zeros(extra)])
-            self.traits = np.concatenate([self.traits, np.zeros((extra, len(TRAITS)))])
+            for name, texts in self._texts.items():
+                self._texts[name] = np.concatenate([texts, np.full(extra, "", dtype=object)])
+            for name in NUMBER_COLUMNS:
+                values = getattr(self, name)
+                setattr(
+                    self,
+                    name,
+                    np.concatenate([values, np.zeros_like(values, shape=(extra, *values.shape[1:]))]),
+                )
         return np.arange(first, self.size)
 
     def _assign_texts(self, draws: Draws, ids: Ints, place: Parameters, culture: Parameters) -> None:
         human = HUMAN[self.kind[ids]]
-        names = np.empty((2, len(ids)), dtype=object)
+        names = np.full((2, len(ids)), "", dtype=object)
         names[:, human] = _draw_person_names(draws, int(human.sum()), culture)
         names[0, ~human] = self._draw_firm_names(draws, self.kind[ids[~human]], culture)
-        names[1, ~human] = ""
         self._texts["name"][ids], self._texts["native_name"][ids] = names
         self._assign_addresses(draws, ids, culture)
         self._assign_contacts(draws, ids, place, culture)
@@ -150,9 +145,9 @@ class SimulatedParties:
         special = {KIND["chemical_trader"]: firms.chemical_trades, KIND["forwarder"]: firms.forwarder_trades}
         names = []
         for kind, (a, b, c, d) in zip(kinds.tolist(), draws.random((len(kinds), 4)).tolist(), strict=True):
-            word, trade = pick(firms.words, a), pick(special.get(kind, firms.trades), b)
-            by_city = f"{pick(culture.cities, d / 0.31 % 1)} {word} {trade}"
-            names.append(f"{word} {trade} {pick(culture.suffixes, c)}" if d < 0.7 else by_city)
+            firm = f"{pick(firms.words, a)} {pick(special.get(kind, firms.trades), b)}"
+            city, suffix = pick(culture.cities, d / 0.31 % 1), pick(culture.suffixes, c)
+            names.append(f"{firm} {suffix}" if d < 0.7 else f"{city} {firm}")
         return names
 
     def _assign_addresses(self, draws: Draws, ids: Ints, culture: Parameters) -> None:
@@ -172,20 +167,17 @@ class SimulatedParties:
         self._texts["postcode"][ids] = fill_pattern(draws, culture.postcode, count)
 
     def _assign_contacts(self, draws: Draws, ids: Ints, place: Parameters, culture: Parameters) -> None:
-        count, mailboxes = len(ids), self._firms.mailboxes
-        digits = fill_pattern(draws, culture.mobile, count)
-        self._texts["phone"][ids] = [f"+{place.dial} {number}" for number in digits]
-        numbers = draws.integers(1, 9999, count).tolist()
-        houses = draws.integers(0, len(mailboxes), count).tolist()
-        self._texts["email"][ids] = [
+        count, mailboxes, texts = len(ids), self._firms.mailboxes, self._texts
+        texts["phone"][ids] = [
+            f"+{place.dial} {digits}" for digits in fill_pattern(draws, culture.mobile, count)
+        ]
+        numbers, houses = (draws.integers(*ends, count).tolist() for ends in ((1, 9999), (0, len(mailboxes))))
+        texts["email"][ids] = [
             f"{_make_slug(name)}{number}@{mailboxes[house]}.example"
-            for name, number, house in zip(self._texts["name"][ids], numbers, houses, strict=True)
+            for name, number, house in zip(texts["name"][ids], numbers, houses, strict=True)
         ]
-        accounts = draws.integers(10_000_000, 99_999_999, count).tolist()
-        sells = SELLERS[self.kind[ids]].tolist()
-        self._texts["account"][ids] = [
-            f"AC{account}" if has else "" for account, has in zip(accounts, sells, strict=True)
-        ]
+        accounts = zip(draws.integers(10_000_000, 99_999_999, count), SELLERS[self.kind[ids]], strict=True)
+        texts["account"][ids] = [f"AC{account}" if sells else "" for account, sells in accounts]
 
     def _mark_boxes(self, draws: Draws, ids: Ints) -> None:
         """Assign addresses to boxes and virtual offices."""
@@ -242,14 +234,13 @@ def is_box_or_forwarder(parties: SimulatedParties, ids: Ints) -> Bools:
 
 def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
     """Fill a pattern: `#` is any digit, `@` any letter."""
-    columns: list[list[str]] = []
-    for sign in form:
-        if sign == "#":
-            columns.append(draws.integers(0, 10, count).astype("U1").tolist())
-        elif sign == "@":
-            columns.append((draws.integers(65, 91, count).astype(np.uint32).view("U1")).tolist())
-        else:
-            columns.append([sign] * count)
+    drawn = {"#": "0123456789", "@": ascii_uppercase}
+    columns = (
+        [drawn[sign][at] for at in draws.integers(0, len(drawn[sign]), count)]
+        if sign in drawn
+        else [sign] * count
+        for sign in form
+    )
     return ["".join(signs) for signs in zip(*columns, strict=True)]
 
 
@@ -259,11 +250,12 @@ def _draw_person_names(draws: Draws, count: int, culture: Parameters) -> list[li
     pairs = list(zip(family, given, strict=True))
     order = "{0} {1}" if culture.get("family_first", False) else "{1} {0}"
     latin = [order.format(culture.family[f], culture.given[g]) for f, g in pairs]
-    if not culture.get("family_native"):
-        return [latin, [""] * count]
-    return [latin, [culture.family_native[f] + culture.given_native[g] for f, g in pairs]]
+    has_native = bool(culture.get("family_native"))
+    return [
+        latin,
+        [culture.family_native[f] + culture.given_native[g] if has_native else "" for f, g in pairs],
+    ]
 
 
 def _make_slug(name: str) -> str:
-    """Return the letters and digits for the start of an e-mail address."""
     return "".join(sign for sign in name.lower() if sign.isascii() and sign.isalnum())[:12]

@@ -103,13 +103,12 @@ class SimulatedDay:
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Concatenate parts of one day."""
-        return cls(
-            Shipments.concatenate([part.shipments for part in parts]),
-            {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
-            parts[0].since_start,
-            tipped=np.concatenate([part.tipped for part in parts]),
-            pictured=np.concatenate([part.pictured for part in parts]),
+        sent = Shipments.concatenate([part.shipments for part in parts])
+        columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+        tipped, pictured = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("tipped", "pictured")
         )
+        return cls(sent, columns, parts[0].since_start, tipped, pictured)
 
     def select_rows(self, rows: Ints) -> Self:
         """Return some rows, in their order."""

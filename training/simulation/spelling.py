@@ -25,10 +25,7 @@ MIX_FACTOR, MIX_STEP, MIX_SHIFT, MIX_BITS = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5
 
 
 def write_variants(draws: Draws, texts: Texts, native: Texts, spelling: Parameters, upper: Bools) -> Texts:
-    """Write names or addresses in the variant of each consignment, in capitals where `upper` is True.
-
-    `native` is the form in another script, '' if there is none.
-    """
+    """Write names or addresses in the variant of each consignment, some in capitals (`upper`); `native` is '' without another script."""
     out = texts.copy()
     chances = [spelling[name] for name in ("case", "script", "short", "typo", "order")]
     way = np.searchsorted(np.cumsum(chances), draws.random(len(out)), side="right")
@@ -48,20 +45,14 @@ def write_variants(draws: Draws, texts: Texts, native: Texts, spelling: Paramete
 
 def format_phones(draws: Draws, phones: Texts) -> Texts:
     """Write phone numbers, `+CC NUMBER`, in one of the usual formats."""
-    ways = draws.random(len(phones)).tolist()
-    written = [_format_phone(phone, way) for phone, way in zip(phones.tolist(), ways, strict=True)]
-    return np.array(written, dtype=object)
-
-
-def _format_phone(phone: str, way: float) -> str:
-    if way < 0.5 or " " not in phone:
-        return phone
-    country, number = phone.split(" ", 1)
-    if way < 0.65:
-        return f"{country[1:]}{number}"
-    if way < 0.85:
-        return f"0{number[:2]}-{number[2:-4]}-{number[-4:]}"
-    return f"{country} {number[:2]} {number[2:-4]} {number[-4:]}"
+    written = phones.copy()
+    for at, way in enumerate(draws.random(len(phones)).tolist()):
+        country, space, number = phones[at].partition(" ")
+        if way >= 0.5 and space:
+            first, middle, last = number[:2], number[2:-4], number[-4:]
+            spaced = f"0{first}-{middle}-{last}" if way < 0.85 else f"{country} {first} {middle} {last}"
+            written[at] = f"{country[1:]}{number}" if way < 0.65 else spaced
+    return written
 
 
 def shorten_text(text: str, short_forms: Variants) -> str:
