@@ -114,10 +114,8 @@ class SimulatedEnvironment:
     def inspect(self, choices: Sequence[InspectionChoice]) -> list[Outcome]:
         """Inspect, and update what the networks notice."""
         targeting, arrivals = self._simulation.inspections, self.arrivals
-        chosen = [*targeting.list_intelligence(arrivals), *choices]
         draws_of = partial(create_generator, self._seed)
-        outcomes = targeting.inspect_chosen(draws_of, arrivals, chosen, self._seen)
-        self._seen = None
+        outcomes, self._seen = targeting.inspect_chosen(draws_of, arrivals, choices, self._seen), None
         self._simulation.react(arrivals.since_start)
         return outcomes
 

@@ -46,11 +46,8 @@ class InspectionSimulator:
 
     def __init__(self, context: SimulationContext) -> None:
         self._context, world = context, context.world
-        self._policy, self._laboratory, self._services = (
-            world.inspection,
-            world.laboratory,
-            [*world.services.values()],
-        )
+        self._policy, self._laboratory = world.inspection, world.laboratory
+        self._services = [*world.services.values()]
         new, control = world.events.new_substance, world.events.class_control
         self._came = {new.name: new.day, control.substitute: control.day}
 
@@ -75,22 +72,16 @@ class InspectionSimulator:
         arrived = received + _draw_us(draws, self._services[sent.service[row]].transit_h)
         inspected = max(arrived, selected) + _draw_us(draws, policy.open_hours)
         opened = replace(chosen, status="inspected", inspected_at=to_datetime(inspected))
-        result = int(sent.result[row]) if self._is_found(draws, sent, row) else Contents.CLEAR
-        hours = self._laboratory.plain_log_hours
-        if result in DRUGS or (result == Contents.CLEAR and self._is_tested_though_clean(draws, sent, row)):
+        how = CONCEALMENTS[sent.hidden[row]] if sent.result[row] in DRUGS else "other_offence"
+        result = int(sent.result[row]) if draws.random() < policy.detection[how] else Contents.CLEAR
+        hours, test = self._laboratory.plain_log_hours, self._laboratory.presumptive
+        is_powder = result == Contents.CLEAR and self._context.catalogue.powder[sent.ware[row]]
+        if result in DRUGS or (is_powder and draws.random() < test.tested_if_clean):
             if self._is_submitted(draws, arrivals, row, result):
                 return self._examine(draws, arrivals, row, opened, result), result
-            result, hours = Contents.CLEAR, self._laboratory.presumptive.log_hours
+            result, hours = Contents.CLEAR, test.log_hours
         delay = timedelta(hours=float(draws.lognormal(*hours)))
         return self._report_final(draws, sent, row, opened, result, delay), result
-
-    def _is_found(self, draws: Draws, sent: Shipments, row: int) -> bool:
-        how = CONCEALMENTS[sent.hidden[row]] if sent.result[row] in DRUGS else "other_offence"
-        return bool(draws.random() < self._policy.detection[how])
-
-    def _is_tested_though_clean(self, draws: Draws, sent: Shipments, row: int) -> bool:
-        powder = bool(self._context.catalogue.powder[sent.ware[row]])
-        return powder and draws.random() < self._laboratory.presumptive.tested_if_clean
 
     def _is_submitted(self, draws: Draws, arrivals: SimulatedDay, row: int, result: int) -> bool:
         """Simulate the field test: positive, unreadable or doubted samples go to the laboratory."""

@@ -111,9 +111,8 @@ class LegitimateTraffic:
     def __init__(self, context: SimulationContext, draws: Draws) -> None:
         world, per_day = context.world, context.per_day
         self._world, self._parties, self._catalogue = world, context.parties, context.catalogue
-        self._offences = np.array(
-            [context.substances.names.index(name) for name in world.goods.offences.names]
-        )
+        names = context.substances.names
+        self._offences = np.array([names.index(name) for name in world.goods.offences.names])
         self._per_day, self._other_prohibited = per_day, context.prevalence.other_prohibited
         self._builder = ShipmentBuilder(context)
         entities, thousands = world.entities, per_day / 1000
@@ -213,13 +212,9 @@ class LegitimateTraffic:
 
     def _add_offences(self, draws: Draws, shipments: Shipments) -> None:
         """Add other prohibited goods, depending on the goods and on their senders."""
-        weight = (
-            self._catalogue.offence[shipments.ware]
-            * (0.15 + self._parties.leaning[shipments.sender])
-            * np.where(shipments.gift > 0, 1.5, 1.0)
-        )
-        chance = self._other_prohibited * weight / weight.mean()
-        chance = np.minimum(chance, self._world.entities.max_offence)
+        weight = self._catalogue.offence[shipments.ware] * (0.15 + self._parties.leaning[shipments.sender])
+        weight *= np.where(shipments.gift > 0, 1.5, 1.0)
+        chance = np.minimum(self._other_prohibited * weight / weight.mean(), self._world.entities.max_offence)
         held = np.flatnonzero(draws.random(len(shipments)) < chance)
         shipments.result[held] = Contents.OTHER
         shipments.substance[held] = draws.choice(self._offences, len(held))
@@ -229,12 +224,8 @@ class LegitimateTraffic:
         honest, sender = self._world.hard.honest, shipments.sender
         sells = SELLERS[self._parties.kind[sender]]
         if honest.wording:
-            worded = (
-                sells
-                & draw_flags(draws, honest.wording, len(shipments))
-                & (shipments.wording == Wording.PLAIN)
-            )
-            worded &= draw_lasting(sender, WORDING_WAY) < honest.wording
+            worded = draw_flags(draws, honest.wording, len(shipments)) & (shipments.wording == Wording.PLAIN)
+            worded &= sells & (draw_lasting(sender, WORDING_WAY) < honest.wording)
             numbers = draw_lasting(sender[worded], WORDING_NUMBER_WAY) * self._world.declarations.wordings
             shipments.habit[worded] = 1 + numbers.astype(np.int64)
             shipments.wording[worded] = Wording.HABIT

@@ -48,7 +48,7 @@ class TargetingCentre:
         """Select among the arrivals of a day, inspect, and return the rows of the outcome table."""
         signs = self.detect_signs(arrivals)
         seen = self.encode_inputs(arrivals, signs)
-        choices = [*self.list_intelligence(arrivals), *self.choose(draws, arrivals, signs, seen)]
+        choices = self.choose(draws, arrivals, signs, seen)
         return self.inspect_chosen(lambda _: draws, arrivals, choices, seen)
 
     def inspect_chosen(
@@ -58,18 +58,17 @@ class TargetingCentre:
         choices: Sequence[InspectionChoice],
         seen: Ints | None,
     ) -> list[Outcome]:
-        """Inspect chosen consignments, each with the random generator of its identifier; the model learns from `seen`."""
-        outcomes: list[Outcome] = []
-        operation = self.get_operation(arrivals.since_start)
-        for choice in choices:
+        """Inspect those with intelligence and the chosen ones, each with the random generator of its identifier; the model learns from `seen`."""
+        outcomes, operation = list[Outcome](), self.get_operation(arrivals.since_start)
+        tips = [InspectionChoice(row, "intelligence") for row in np.flatnonzero(arrivals.tipped).tolist()]
+        for choice in [*tips, *choices]:
             row = choice.row
             draws = draws_of(arrivals.columns["consignment_id"][row])
             reported, found = self._simulator.inspect(draws, arrivals, choice, operation)
-            if found != Contents.CLEAR and reported[0].inspected_at is not None:
+            if found != Contents.CLEAR and (inspected_at := reported[0].inspected_at) is not None:
                 names = list_watched_names(tuple(arrivals.columns[name][row] for name in WATCHED_COLUMNS))
                 network = int(arrivals.shipments.network[row])
-                inspected_us = to_us(reported[0].inspected_at)
-                heappush(self._finds, Detection(inspected_us, network, found in DRUGS, names))
+                heappush(self._finds, Detection(to_us(inspected_at), network, found in DRUGS, names))
             if seen is not None:
                 self._model.record_outcomes(seen[row], reported)
             outcomes += reported
@@ -82,10 +81,6 @@ class TargetingCentre:
             made.append(heappop(self._finds))
             self.watchlist.add(made[-1])
         return made
-
-    def list_intelligence(self, arrivals: SimulatedDay) -> list[InspectionChoice]:
-        """Return the consignments with intelligence, which are inspected beyond the capacity."""
-        return [InspectionChoice(row, "intelligence") for row in np.flatnonzero(arrivals.tipped).tolist()]
 
     def choose(
         self, draws: Draws, arrivals: SimulatedDay, signs: Ints, seen: Ints, capacity: int | None = None
@@ -100,12 +95,11 @@ class TargetingCentre:
         sent, count, noise = arrivals.shipments, len(arrivals.shipments), self._policy.rules.tie_break_noise
         weights = np.array(list(self._policy.rules.weights.values()))
         model = self._model.score(seen, _get_utc_day(sent))
+        hunch = self._skill * (sent.result != Contents.CLEAR) + self._bias[sent.departure]
         scores = {  # the higher the riskier
             "rule": signs @ weights + draws.uniform(0, noise, count),
             "model": model + draws.uniform(0, noise, count),
-            "officer": draws.normal(
-                self._skill * (sent.result != Contents.CLEAR) + self._bias[sent.departure], 1.0
-            ),
+            "officer": draws.normal(hunch, 1.0),
         }
         choices: list[InspectionChoice] = []
         for office in sorted(set(arrivals.columns["office"])):
@@ -125,10 +119,11 @@ class TargetingCentre:
         mature = arrivals.since_start >= policy.rules_only_days
         officers = int(draws.binomial(rest, policy.officer_share)) if mature else 0
         models = _round_randomly(draws, (rest - officers) * policy.model_share) if mature else 0
-        left = np.setdiff1d(rows[~arrivals.tipped[rows]], drawn)
-        ruled, left = _split_best(
-            left, self._add_pictures(arrivals, rows, scores["rule"]), rest - officers - models
-        )
+        left, seen = np.setdiff1d(rows[~arrivals.tipped[rows]], drawn), scores["rule"].copy()
+        # An office screens the riskiest of its arrivals.
+        screened, _ = _split_best(rows, seen, round(len(rows) * policy.xray_share))
+        seen[screened] += policy.rules.xray * arrivals.pictured[screened]
+        ruled, left = _split_best(left, seen, rest - officers - models)
         modelled, left = _split_best(left, scores["model"], models)
         chosen = np.concatenate([ruled, modelled])
         rejected = int(draws.binomial(len(chosen), policy.override))
@@ -138,13 +133,6 @@ class TargetingCentre:
         choices += [InspectionChoice(row, "rule") for row in ruled.tolist() if row in kept]
         choices += [InspectionChoice(row, "model") for row in modelled.tolist() if row in kept]
         return [*choices, *(InspectionChoice(row, "officer") for row in liked.tolist())]
-
-    def _add_pictures(self, arrivals: SimulatedDay, rows: Ints, score: Floats) -> Floats:
-        """Compute the rules' scores after an office has screened the riskiest of its arrivals."""
-        seen = score.copy()
-        screened, _ = _split_best(rows, score, round(len(rows) * self._policy.xray_share))
-        seen[screened] += self._policy.rules.xray * arrivals.pictured[screened]
-        return seen
 
     def detect_signs(self, arrivals: SimulatedDay) -> Ints:
         """Detect the signs of the rules in the declarations; 0 or 1, int64 array, (n, signs).
@@ -206,8 +194,8 @@ class IncumbentModel:
         """Record the first final result of one consignment; it is used from the first fit after it was known."""
         for outcome in outcomes:
             if outcome.known_at is not None:
-                found = outcome.result == TARGET
-                heappush(self._heard, (to_us(outcome.known_at), found, tuple(seen.tolist())))
+                heard = to_us(outcome.known_at), outcome.result == TARGET, tuple(seen.tolist())
+                heappush(self._heard, heard)
                 return
 
     def score(self, seen: Ints, day: int) -> Floats:
