@@ -6,10 +6,10 @@ The characters are those that the standard allows: capitals, digits, full stop, 
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from consignments.records import Consignment
-from training.simulation.messages.customs_codes import list_notes
+from training.simulation.messages.parts import get_party, list_notes
 
 ALLOWED = re.compile(r"[^A-Z0-9 .\-]+")
 LINE_CHARACTERS = 35
@@ -63,19 +63,19 @@ def _list_lines(record: Consignment, master: str, house: str) -> Iterator[str]:
     yield f"MBI/{master}{ends}"
     yield f"HBS/{to_imp_text(house)}/{ends}/{pieces}/{weight}//{description[:SHORT_TEXT_CHARACTERS].strip()}"
     lines = textwrap.wrap(description, TEXT_CHARACTERS - 1, break_on_hyphens=False)[:MAX_TEXT_LINES]
-    for number, line in enumerate(lines):
-        yield f"{'TXT' if number == 0 else ''}/{line}"
-    codes = [item.hs_code for item in record.items or () if item.hs_code]
-    for number, code in enumerate((codes or [record.hs_code or ""])[:MAX_TARIFF_CODES]):
-        if not code:
-            break
-        yield f"{'HTS' if number == 0 else ''}/{code}"
-    for number, note in enumerate(_list_notes(record)):
-        yield f"{'OCI' if number == 0 else ''}/{note}"
+    yield from _number_lines("TXT", lines)
+    codes = [item.hs_code for item in record.items or () if item.hs_code] or [record.hs_code]
+    yield from _number_lines("HTS", [code for code in codes[:MAX_TARIFF_CODES] if code])
+    yield from _number_lines("OCI", _list_notes(record))
     yield from _list_party("SHP", record, "sender")
     yield from _list_party("CNE", record, "consignee")
     value = "NCV" if record.declared_value is None else repr(record.declared_value)
     yield f"CVD/{record.currency or ''}/{TERMS.get(record.payment or '', 'PP')}/NVD/{value}/XXX"
+
+
+def _number_lines(segment: str, lines: Iterable[str]) -> Iterator[str]:
+    """Name the segment in its first line only."""
+    return (f"{'' if number else segment}/{line}" for number, line in enumerate(lines))
 
 
 def _list_notes(record: Consignment) -> Iterator[str]:
@@ -92,17 +92,14 @@ def _list_notes(record: Consignment) -> Iterator[str]:
 
 def _list_party(code: str, record: Consignment, prefix: str) -> Iterator[str]:
     values = {
-        part: to_imp_text(getattr(record, f"{prefix}_{part}") or "")
-        for part in ("name", "address", "city", "postcode", "country", "phone")
+        part: to_imp_text(text or "") for part, text in get_party(record, prefix).items() if part != "email"
     }
     if not any(values.values()):
         return
     yield code
     for segment, part in (("NAM", "name"), ("ADR", "address")):
-        for number, line in enumerate(
-            textwrap.wrap(values[part], LINE_CHARACTERS, break_on_hyphens=False)[:MAX_LINES]
-        ):
-            yield f"{segment if number == 0 else ''}/{line}"
+        lines = textwrap.wrap(values[part], LINE_CHARACTERS, break_on_hyphens=False)[:MAX_LINES]
+        yield from _number_lines(segment, lines)
     yield f"LOC/{values['city']}"
     phone = f"/TE/{values['phone']}" if values["phone"] else ""
     if values["country"] or values["postcode"] or phone:

@@ -1,15 +1,22 @@
 """Consignments of air cargo written as Cargo-XML: a house as XFZB, a direct waybill as XFWB."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 from lxml import etree
 
 from consignments.records import Consignment, Item
-from training.simulation.messages.customs_codes import list_notes
+from training.simulation.messages.parts import get_party, list_notes
 
 INDICATORS = {"prepaid": "true", "collect": "false"}
 HOUSE, DIRECT = ("HouseWaybill", "iata:housewaybill:1", "703"), ("Waybill", "iata:waybill:1", "740")
 DATA_MODEL = "iata:datamodel:3"
+CONTACT = {"DirectTelephoneCommunication/CompleteNumber": "phone", "URIEmailCommunication/URIID": "email"}
+ADDRESS = {"PostcodeCode": "postcode", "StreetName": "address", "CityName": "city", "CountryID": "country"}
+PARTY_PATHS = {"PostalStructuredAddress": ADDRESS, "DefinedTradeContact": CONTACT}
+ITEM_PATHS = {"TypeCode": "hs_code", "PieceQuantity": "quantity"}
+ITEM_PATHS |= {"NatureIdentificationTransportCargo/Identification": "description"}
+ITEM_PATHS |= {"OriginCountry/ID": "origin_country"}
 Element = etree._Element
 
 
@@ -25,12 +32,9 @@ def write_cargo_xml(record: Consignment) -> bytes:
     name, namespace, kind = HOUSE if house else DIRECT
     root = etree.Element(f"{{{namespace}}}{name}", nsmap={"rsm": namespace, "ram": DATA_MODEL})
     head = etree.SubElement(root, f"{{{namespace}}}MessageHeaderDocument")
-    _add(head, "ID", record.consignment_id)
-    _add(head, "TypeCode", kind)
-    if record.received_at is not None:
-        _add(head, "IssueDateTime", record.received_at.isoformat())
-    _add(head, "PurposeCode", "Creation")
-    _add(head, "VersionID", "3.00")
+    issued = record.received_at and record.received_at.isoformat()
+    texts = {"ID": record.consignment_id, "TypeCode": kind, "IssueDateTime": issued}
+    _add_texts(head, {**texts, "PurposeCode": "Creation", "VersionID": "3.00"})
     business = etree.SubElement(root, f"{{{namespace}}}BusinessHeaderDocument")
     _add(business, "ID", house or master)
     waybill = etree.SubElement(root, f"{{{namespace}}}MasterConsignment")
@@ -53,7 +57,7 @@ def _add(parent: Element, path: str, text: str | float | None = None, **attribut
     return parent
 
 
-def _add_texts(parent: Element, texts: dict[str, str | float | None]) -> None:
+def _add_texts(parent: Element, texts: Mapping[str, str | float | None]) -> None:
     """Add an element for each path that has a text."""
     for path, text in texts.items():
         if text is not None:
@@ -70,20 +74,12 @@ def _fill_waybill(node: Element, record: Consignment, items_path: str) -> None:
     _add_texts(node, {"FreightForwarderParty/Name": record.declarant})
     _add_journey(node, record)
     for code, content in list_notes(record):
-        note = _add(node, "IncludedCustomsNote")
-        _add(note, "ContentCode", code)
-        _add(note, "Content", content)
-        _add(note, "SubjectCode", "CUS")
-        _add(note, "CountryID", "US")
+        texts = {"ContentCode": code, "Content": content, "SubjectCode": "CUS", "CountryID": "US"}
+        _add_texts(_add(node, "IncludedCustomsNote"), texts)
     _add_texts(node, {"ApplicableOriginCurrencyExchange/SourceCurrencyCode": record.currency})
-    for item in record.items or _build_only_item(record):
-        _add_item(node, items_path, item)
-
-
-def _build_only_item(record: Consignment) -> list[Item]:
-    if record.hs_code is None and record.origin_country is None:
-        return []
-    return [Item(hs_code=record.hs_code, origin_country=record.origin_country)]
+    only = Item(hs_code=record.hs_code, origin_country=record.origin_country)
+    for item in record.items or ([only] if only != Item() else []):
+        _add_texts(_add(node, items_path), {path: getattr(item, name) for path, name in ITEM_PATHS.items()})
 
 
 def _add_charges(node: Element, record: Consignment, *, is_house: bool) -> None:
@@ -100,22 +96,11 @@ def _add_charges(node: Element, record: Consignment, *, is_house: bool) -> None:
 
 
 def _add_party(node: Element, name: str, record: Consignment, prefix: str) -> None:
-    party = _add(node, name)
-    values = {
-        part: getattr(record, f"{prefix}_{part}")
-        for part in ("name", "address", "city", "postcode", "country", "phone", "email")
-    }
+    party, values = _add(node, name), get_party(record, prefix)
     account = record.account_id if prefix == "sender" else None
     _add_texts(party, {"Name": values["name"], "AccountID": account})
-    address = {
-        "PostcodeCode": "postcode",
-        "StreetName": "address",
-        "CityName": "city",
-        "CountryID": "country",
-    }
-    _add_texts(_add(party, "PostalStructuredAddress"), {name: values[part] for name, part in address.items()})
-    contact = {"DirectTelephoneCommunication/CompleteNumber": "phone", "URIEmailCommunication/URIID": "email"}
-    _add_texts(_add(party, "DefinedTradeContact"), {name: values[part] for name, part in contact.items()})
+    for place, paths in PARTY_PATHS.items():
+        _add_texts(_add(party, place), {path: values[part] for path, part in paths.items()})
 
 
 def _add_journey(node: Element, record: Consignment) -> None:
@@ -134,13 +119,3 @@ def _add_journey(node: Element, record: Consignment) -> None:
         for way, place in (("Arrival", end), ("Departure", start)):
             if place is not None:
                 _add(movement, f"{way}Event/Occurrence{way}Location/ID", place)
-
-
-def _add_item(node: Element, path: str, item: Item) -> None:
-    texts = {
-        "TypeCode": item.hs_code,
-        "PieceQuantity": item.quantity,
-        "NatureIdentificationTransportCargo/Identification": item.description,
-        "OriginCountry/ID": item.origin_country,
-    }
-    _add_texts(_add(node, path), texts)

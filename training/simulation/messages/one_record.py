@@ -7,7 +7,7 @@ import msgspec
 
 from consignments.identifiers import parse_awb
 from consignments.records import Consignment, Item
-from training.simulation.messages.customs_codes import list_notes
+from training.simulation.messages.parts import get_party, list_notes
 
 CONTEXT = {
     "cargo": "https://onerecord.iata.org/ns/cargo#",
@@ -58,9 +58,9 @@ def _build_waybill(c: Consignment) -> JsonObject:
         _build("TransportLegs", departureLocation=_build_place(start), arrivalLocation=_build_place(end))
         for start, end in pairwise(places)
     ]
-    indicator = INDICATORS.get(c.payment or "")
+    indicator, postage = INDICATORS.get(c.payment or ""), _build_amount(c.postage, c.currency)
     has_value = c.declared_value is not None or c.currency
-    has_postage = c.postage is not None
+    paid = None if c.postage is None else [_build("WaybillLineItem", total=postage)]
     return _build(
         "Waybill",
         **_build_numbers(c),
@@ -70,9 +70,7 @@ def _build_waybill(c: Consignment) -> JsonObject:
         transportLegs=legs if len(places) > 2 else None,
         declaredValueForCustoms=_build_amount(c.declared_value, c.currency) if has_value else None,
         weightValuationIndicator={"@id": f"code:PrepaidCollectIndicator#{indicator}"} if indicator else None,
-        waybillLineItems=[_build("WaybillLineItem", total=_build_amount(c.postage, c.currency))]
-        if has_postage
-        else None,
+        waybillLineItems=paid,
         shipment=_build(
             "Shipment",
             goodsDescription=c.description,
@@ -103,9 +101,7 @@ def _build_awb(kind: str, awb: Any) -> JsonObject:
 
 def _list_parties(c: Consignment) -> list[JsonObject]:
     parties = [(_build_party(c, "sender"), "SHP"), (_build_party(c, "consignee"), "CNE")]
-    parties += [
-        (_build("Company", name=name), role) for name, role in ((c.declarant, "AGT"), (c.carrier, "AIR"))
-    ]
+    parties += [(_build("Company", name=c.declarant), "AGT"), (_build("Company", name=c.carrier), "AIR")]
     return [
         _build("Party", partyRole={"@id": f"code:ParticipantIdentifier#{role}"}, partyDetails=details)
         for details, role in parties
@@ -114,17 +110,9 @@ def _list_parties(c: Consignment) -> list[JsonObject]:
 
 
 def _build_party(c: Consignment, prefix: str) -> JsonObject:
-    name, street, city, postcode, country, phone, email = (
-        getattr(c, f"{prefix}_{part}")
-        for part in ("name", "address", "city", "postcode", "country", "phone", "email")
-    )
-    address = _build(
-        "Address",
-        streetAddressLines=[street] if street else None,
-        cityName=city,
-        postalCode=postcode,
-        country=_build_code(country),
-    )
+    name, street, city, postcode, country, phone, email = get_party(c, prefix).values()
+    lines, code = [street] if street else None, _build_code(country)
+    address = _build("Address", streetAddressLines=lines, cityName=city, postalCode=postcode, country=code)
     contacts = [
         _build("ContactDetail", contactDetailType={"@id": f"cargo:{kind}"}, textualValue=text)
         for kind, text in (("PHONE_NUMBER", phone), ("EMAIL_ADDRESS", email))

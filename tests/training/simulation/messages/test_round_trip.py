@@ -1,14 +1,15 @@
 """Consignments, written as messages and read again, are what was sent, apart from what a format is listed not to carry."""
 
+import json
 import tomllib
 from collections.abc import Callable
 from datetime import date
-from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 from msgspec.structs import asdict, astuple, replace
 from support.messages import ROOT, declaration, read_all
 
@@ -19,8 +20,8 @@ from consignments.records import Consignment, Item
 from consignments.tables import check_frame, to_consignments
 from training.simulation.messages.cargo_imp import TERMS, to_imp_text, write_fhl
 from training.simulation.messages.cargo_xml import INDICATORS, write_cargo_xml
-from training.simulation.messages.customs_codes import NATURE_CODES, PAYMENT_CODES, SERVICE_CODES
 from training.simulation.messages.one_record import write_one_record
+from training.simulation.messages.parts import NATURE_CODES, PAYMENT_CODES, SERVICE_CODES
 from training.simulation.messages.postal import write_postal
 from training.simulation.operation import simulate
 
@@ -75,7 +76,25 @@ PARCEL = replace(
     payment=None,
 )
 ONE_RECORD = write_one_record, read_one_record
-POSTAL = [(partial(write_postal, form=form), read_postal) for form in ("json", "xml")]
+
+
+def build_element(name: str, values: dict[str, Any]) -> etree._Element:
+    element = etree.Element(name)
+    for key, part in values.items():
+        child = etree.SubElement(element, key)
+        if isinstance(part, list):
+            child.extend([build_element("ContentPiece", piece) for piece in part])
+        else:
+            child.text = str(part)
+    return element
+
+
+def write_postal_xml(record: Consignment) -> bytes:
+    """Write the declaration of the JSON form as XML."""
+    return etree.tostring(build_element("Declaration", json.loads(write_postal(record))), encoding="UTF-8")
+
+
+POSTAL = [(write_postal, read_postal), (write_postal_xml, read_postal)]
 Way = tuple[Callable[[Consignment], bytes], Any]
 
 

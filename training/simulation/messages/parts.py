@@ -1,4 +1,4 @@
-"""Codes of customs notes (OCI) for what no other part of a waybill says."""
+"""Parts of a consignment that several formats write: its parties, and customs notes (OCI) for what no other part of a waybill says."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,12 @@ from consignments.records import Consignment
 NATURE_CODES = {"sale": "B2C", "returned": "C2B", "other": "C2C"}
 SERVICE_CODES = {service: code for code, service in SERVICES.items()}
 PAYMENT_CODES = {payment: code for code, payment in PAYMENTS.items()}
+PARTY_PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
+
+
+def get_party(c: Consignment, role: str) -> dict[str, str | None]:
+    """Return the parts of the sender or the consignee."""
+    return {part: getattr(c, f"{role}_{part}") for part in PARTY_PARTS}
 
 
 def list_notes(c: Consignment) -> Iterator[tuple[str, str]]:
