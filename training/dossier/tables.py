@@ -130,7 +130,7 @@ def gather_dossier_evidence(
 def _describe_run(
     run: RunEvidence, figures: RunFigures | None, approval: SignedRecord | None, approvers: Approvers
 ) -> str:
-    """Say where the figures come from, and who vouches for them: the signer of the run, or of a promotion record with the same figures."""
+    """Describe where the figures come from, and who vouches for them: the signer of the run, or of a promotion record with the same figures."""
     if run.evidence is None:
         return f"No figure is taken from the training run, because its files do not agree with its evidence: {run.doubt}."
     vouched = f"They have no valid signature: {run.doubt}."

@@ -93,7 +93,7 @@ class FindCounts(NamedTuple):
     largest: float
 
     def describe_support(self) -> str:
-        """Say on how many results each estimate rests, and the weight of the largest."""
+        """Return on how many results each estimate rests, and the weight of the largest."""
         results = format_count(round(self.effective, 1), "effective result")
         return (
             f"Each estimate rests on {results}; the largest single one counts {format_percent(self.largest)}."

@@ -74,7 +74,7 @@ class GateReport(NamedTuple):
     def list_open_rows(self) -> list[dict[str, str]]:
         """Return the rows of rules that do not hold; what the recommendation says is not said again."""
         rows = [row for row in self.to_rows() if row["result"] != HOLDS]
-        said = self.recommendation.sentence.casefold()
+        said = " ".join([self.recommendation.sentence, *self.recommendation.facts]).casefold()
         return [row | {"found": SAID_ABOVE} if row["found"].casefold() in said else row for row in rows]
 
     def list_held_rows(self) -> list[dict[str, str]]:

@@ -180,7 +180,7 @@ def warn_of_unequal_fits(sources: tuple[ScoreSource, ScoreSource], a: str, b: st
 def describe_deployed(
     pair: PairedEvaluation, deployed: PairedEvaluation | None, target: Target, a: str, b: str
 ) -> str:
-    """Say whether the recipes as deployed have the order of the compared fits, and how far they differ; empty if they were not compared."""
+    """Return whether the recipes as deployed have the order of the compared fits, and how far they differ; empty if they were not compared."""
     if deployed is None:
         return ""
     gain, own = deployed.gains[PRIMARY_MEASURE], pair.gains[PRIMARY_MEASURE]

@@ -50,8 +50,9 @@ def draw_capacity_curves(stored: StoredScores, recipe: RecipeEvaluation) -> dict
                 style: dict[str, Any] = {"color": colour, "linestyle": dashes, "label": name}
                 values = [each.shown for each in curve[measure]]
                 axes.plot(CURVE_SHARES, values, linewidth=2.4 if name == "model" else 1.6, **style)
-                share = side.finds.reach[AT_CAPACITY] / total
-                _mark_capacity(axes, share, side[f"{measure}_at_{AT_CAPACITY}"], colour, name == "model")
+                if recipe.model[f"{measure}_at_{AT_CAPACITY}"].is_shown:
+                    share = side.finds.reach[AT_CAPACITY] / total
+                    _mark_capacity(axes, share, side[f"{measure}_at_{AT_CAPACITY}"], colour, name == "model")
             model, ends = curves["model"][measure], ("low", "high")
             low, high = ([getattr(each, end) if each.is_shown else np.nan for each in model] for end in ends)
             band: dict[str, Any] = {"alpha": 0.16, "linewidth": 0, "label": "95 % interval"}
