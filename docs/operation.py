@@ -50,9 +50,9 @@ READY_SECONDS = 120.0
 COMPARED = Plan(PAST_DAYS, 28, PER_DAY, "operation", LOOP_CONFIG)
 SERVE = (
     "import sys; from pathlib import Path; from operation.desk.routes import list_page_routes; "
-    "from serving.http.server import serve; from serving.process.settings import Settings; "
+    "from serving.http.server import serve; from serving.messages.scoring import accept_messages; from serving.process.settings import Settings; "
     "serve('127.0.0.1', int(sys.argv[1]), Settings.read(), clock=lambda: int(Path(sys.argv[2]).read_text()), "
-    "further=[list_page_routes])"
+    "further=[accept_messages, list_page_routes])"
 )
 
 

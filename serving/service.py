@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import Any, Protocol
 
 from consignments.errors import BadInput, BadSetting, BundleRefused, LogInUse, ServiceFault
 from features.indicators.operation_keys import install_keys
@@ -21,8 +22,6 @@ from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.log_keys import load_or_create_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.messages.linking import MessageLinker
-from serving.messages.reading import watch_mappings
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.logging import describe_failure, logger
 from serving.process.settings import Settings
@@ -55,6 +54,16 @@ BACKGROUND_THREADS = 2
 """Two, so that the last snapshot at an orderly stop need not wait for a rebuild of the state, which takes minutes."""
 
 
+class MessageBodies(Protocol):
+    """A reader of messages as bodies of requests for scores; `serving.messages` adds it."""
+
+    async def read(self, content: bytes) -> Any:
+        """Read messages that come now."""
+
+    async def score(self, call: Any, content: bytes) -> Any:
+        """Score the consignments that follow from messages."""
+
+
 class Service:
     """The service on one state directory, whose `StateLock` its creator holds; without `elapsed`, microseconds since the machine was started, jumps of the clock are not detected."""
 
@@ -84,6 +93,7 @@ class Service:
         self.snapshots = Snapshots(settings.snapshots_dir)
         self.updates = ModelUpdates(settings, self.log, self.snapshots, self.metrics)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, settings, self.metrics)
+        self.messages: MessageBodies | None = None
         self.connections: Callable[[], int] = lambda: 0
         self.get_certificate_end: Callable[[], datetime | None] = lambda: None
         self.setting_faults: dict[str, str] = {}
@@ -92,10 +102,7 @@ class Service:
         self.watch("partners and operation keys", self.exchange.refresh)
         self.watch("data keys", self.vault.refresh)
         self.offices = watch_offices(settings.offices_file)
-        self.mappings = watch_mappings(settings.mappings_dir)
         self.watch("offices", self.offices.refresh)
-        self.watch("mappings", self.mappings.refresh)
-        self.linker = MessageLinker(self.active, self.log)
         self.decider = Decider(self.active, self.log, self.offices)
         self.recorder = Recorder(self.active, self.log, self.metrics)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()

@@ -99,6 +99,31 @@ def test_the_page_is_one_screen_of_drawing_and_one_page_of_words() -> None:
     assert max(map(len, PAGE.splitlines())) <= 170
 
 
+def test_the_service_needs_at_most_24_000_lines() -> None:
+    """Also of what it imports inside functions; readers of messages and pages are added by the command that runs it."""
+    found, waiting = set[Path](), [REPOSITORY / "serving" / "http" / "server.py"]
+    while waiting:
+        found.add(path := waiting.pop())
+        waiting += _find_imported_files(path) - found
+    lines = sum(len(path.read_text().splitlines()) for path in found)
+    assert 20_000 < lines <= 24_000
+
+
+def _find_imported_files(path: Path) -> set[Path]:
+    """Find the files that a file imports, apart from imports for the types alone."""
+    names = set[str]()
+    nodes: list[ast.AST] = [ast.parse(path.read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            nodes += ast.iter_child_nodes(node)
+    folders = [REPOSITORY.joinpath(*name.split(".")) for name in names if name.split(".")[0] in DRAWN]
+    files = {file for folder in folders for file in (folder.with_suffix(".py"), folder / "__init__.py")}
+    return {file for file in files if file.exists()}
+
+
 def _list_words(floor: str) -> set[str]:
     return set(floor.split(" | "))
 

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -44,9 +45,11 @@ def serve(
     """
     with pause_garbage_collection():
         from serving.http.server import serve as run
+        from serving.messages.scoring import accept_messages
         from serving.process.clock import read_elapsed_us
 
-    settings, further = read_settings(), []
+    settings = read_settings()
+    further: list[Any] = [accept_messages]
     if settings.desk:
         from operation.desk.routes import list_page_routes
 

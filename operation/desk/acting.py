@@ -17,7 +17,6 @@ from serving.event_log.event_codec import Action
 from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.versions import find_counting_version
 from serving.http.asgi import HttpCall
-from serving.http.messages import read_message_body
 from serving.http.problems import Refusal
 from serving.http.protocol.records import format_reason
 from serving.http.requests import parse_number
@@ -133,7 +132,8 @@ async def _read_trials(service: Service, form: Form) -> tuple[list[Consignment],
     if form.get("form") != "message":
         return [build_consignment(form, now_us)], []
     try:
-        found = await read_message_body(form.get("message", "").encode(), now_us, service.mappings.content)
+        assert service.messages is not None
+        found = await service.messages.read(form.get("message", "").encode())
     except Refusal as refusal:
         raise FormFault(refusal.detail) from None
     rows = link_alone(found.entries, to_datetime(now_us))

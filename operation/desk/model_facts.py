@@ -5,7 +5,6 @@ from typing import Any
 from consignments.timestamps import US_PER_DAY, to_us
 from models.promotion_record import DeployedFigures, Figure
 from serving.service import Service
-from serving.telemetry.metrics import LabeledCounters
 
 MAX_ROWS = 12
 METRICS = (
@@ -19,9 +18,9 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
     """Collect the facts about the active model."""
     active, model = service.active, service.active.model
     card, release = model.card, model.release
-    hot, challenger = service.metrics.hot, service.find_challenger()
-    hot.traffic.flush()
-    scored = sum(hot.decisions.values())
+    metrics, challenger = service.metrics, service.find_challenger()
+    metrics.traffic.flush()
+    scored = sum(metrics.read_counts("decisions").values())
     facts: dict[str, Any] = {
         "name": model.name,
         "scores": active.scorer is not None,
@@ -31,8 +30,8 @@ def collect_model_facts(service: Service) -> dict[str, Any]:
         "metrics": [],
         "challenger": None if challenger is None else challenger.model,
         "warnings": service.list_warnings(),
-        "missing": _rank_shares(hot.traffic.missing, scored),
-        "unknown": _rank_shares(hot.traffic.unknown, scored),
+        "missing": _rank_shares(metrics.read_counts("missing_values"), scored),
+        "unknown": _rank_shares(metrics.read_counts("unknown_codes"), scored),
     }
     if card is not None and release is not None and model.as_of is not None:
         record = release.record
@@ -55,7 +54,7 @@ def list_metrics(figures: DeployedFigures | None) -> list[tuple[str, Figure]]:
     return [(name, found[name]) for name in METRICS if name in found]
 
 
-def _rank_shares(counts: LabeledCounters, scored: int) -> list[tuple[str, float]]:
+def _rank_shares(counts: dict[str, int], scored: int) -> list[tuple[str, float]]:
     """Rank fields by the share of scored consignments that a counter has, the highest first, without zeros."""
-    shares = [(field, min(1.0, count / scored)) for (field,), count in counts.items() if count and scored]
+    shares = [(field, min(1.0, count / scored)) for field, count in counts.items() if count and scored]
     return sorted(shares, key=lambda each: (-each[1], each[0]))[:MAX_ROWS]

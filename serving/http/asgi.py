@@ -162,7 +162,7 @@ class AsgiEndpoint:
         if isinstance(error, Refusal):
             refusal, details = error, {}
             for fault in refusal.faults[:1]:  # records are counted, not faults
-                self._metrics.hot.rejected[self._name, fault.kind] += 1
+                self._metrics.count("rejected_records", self._name, fault.kind)
         elif isinstance(error, ServiceFault):
             refusal, details = build_unavailable_refusal(error), {"error": str(error)}
         else:

@@ -88,7 +88,7 @@ async def _record_list(
     for group in groups:
         await group.wait_until_durable()
     for error in errors:
-        service.metrics.hot.rejected[kind.plural, error.kind] += 1
+        service.metrics.count("rejected_records", kind.plural, error.kind)
     return receipts, errors
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from consignments.doubts import Doubt
+from consignments.messages.parsed import StateRow
 from consignments.offices import MAX_OFFICE_CHARACTERS
 from consignments.records import Consignment, Time, about
 from consignments.timestamps import to_datetime
@@ -16,12 +17,10 @@ from models.bands import Band
 from models.reasons.ranking import Reason
 from serving.event_log.group_commit import CommitGroup
 from serving.http.asgi import HttpCall
-from serving.http.messages import MESSAGE_TYPES, MessageResult, describe_messages, read_message_body
 from serving.http.problems import Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, get_reader
 from serving.http.requests import JSON_TYPES, read_parameters
 from serving.http.routing import ApiRequest, describe_parameter, route
-from serving.messages.reading import build_records
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.intake import FieldError
 from serving.scoring.offices import OTHER_OFFICE
@@ -29,7 +28,13 @@ from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequ
 
 SCORES_PATH = "/v1/scores"
 OFFICE_HEADER = b"x-office"
-BODY_TYPES = JSON_TYPES | MESSAGE_TYPES
+MESSAGE_TYPES = {
+    b"application/xml": "Cargo-XML, ICS2 or another message in XML",
+    b"text/xml": "the same",
+    b"text/plain": "Cargo-IMP, EDIFACT or CSV",
+    b"application/ld+json": "ONE Record or another message in JSON",
+}
+"""Media types of messages, which `serving.messages` reads."""
 MAX_BUILT_TOGETHER = 8 * MAX_BATCH_SIZE
 """Maximum number of scores of a list that are built together. They take as long as scoring one batch."""
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
@@ -93,6 +98,25 @@ class Score(msgspec.Struct, frozen=True):
     ] = UNSET
 
 
+class MessageResult(msgspec.Struct, frozen=True):
+    """Contents of messages other than goods."""
+
+    events: Annotated[list[StateRow], about("answers of customs")]
+    ignored: Annotated[
+        list[str],
+        about(
+            "kind of each message without goods, and why it is none; masters that are kept for their houses"
+        ),
+    ]
+    notes: Annotated[list[str], about("what was odd")]
+    rejected: Annotated[
+        list[str],
+        about(
+            "messages of which nothing could be read: the place in the body, from 1, an identifier, and why; the first 20, and the places of the others"
+        ),
+    ]
+
+
 class Scores(msgspec.Struct, frozen=True):
     """The response to a list of consignments or to messages: scores in their order, and the rejected records."""
 
@@ -126,12 +150,14 @@ class ScoreOptions(NamedTuple):
 async def score_body(request: ApiRequest) -> Score | Scores:
     """Score one consignment, a list, or messages."""
     begun = time.perf_counter()
-    call = request.call
+    call, messages = request.call, request.service.messages
     scoring = ScoreCall(request, _read_options(call))
-    kind, content = await request.door.read_body(call, BODY_TYPES)
-    if kind != "application/json":
-        return await scoring.score_messages(content)
-    found = scoring.read(content)
+    kinds = JSON_TYPES if messages is None else JSON_TYPES | MESSAGE_TYPES
+    kind, content = await request.door.read_body(call, kinds)
+    if messages is not None and kind != "application/json":
+        scores: Scores = await messages.score(scoring, content)
+        return scores
+    found = scoring.reader.read(content)
     if isinstance(found, list):
         request.caller.spend(max(len(found), 1))
         answers, errors = await scoring.decide_list(found)
@@ -144,15 +170,16 @@ class ScoreCall:
     """One request for scores: the batcher scores a single consignment, and the active model lists."""
 
     def __init__(self, request: ApiRequest, options: ScoreOptions) -> None:
-        self._request, self._caller, self._options = request, request.caller, options
+        self._request, self.caller, self._options = request, request.caller, options
         self._service, self._active = request.service, request.service.active
-        self._offices, self._decider = self._caller.offices, request.service.decider
-        if options.office is not None and not self._caller.may_see(options.office):
+        self._offices, self._decider = self.caller.offices, request.service.decider
+        if options.office is not None and not self.caller.may_see(options.office):
             raise Refusal(403, OTHER_OFFICE.reason)
 
-    def read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
-        """Decode a body to one consignment, or to a list of consignments that are decoded later."""
-        return self._get_reader().read(body)
+    @property
+    def reader(self) -> RecordReader[Consignment]:
+        """Return the reader of the loaded model's records."""
+        return get_reader(self._active.get_scorer().model.record, "consignments")
 
     async def score_one(self, c: Consignment, begun: float) -> Score:
         """Score a consignment that is decoded since `begun`."""
@@ -170,37 +197,6 @@ class ScoreCall:
             timings.append(("log", answer.group.seconds))
         return await self._build_score(c, answer)
 
-    async def score_messages(self, content: bytes) -> Scores:
-        """Score the consignments that follow from messages, and name messages without goods; houses that a master amends get no office of the request."""
-        service, caller, record = self._service, self._caller, self._get_reader().record
-        unscored = service.metrics.counters["unscored_messages"]
-        try:
-            found = await read_message_body(content, self._active.clock(), service.mappings.content)
-        except Refusal:
-            unscored.inc()
-            raise
-        unscored.inc(len(found.rejects))
-        async with service.linker.lock:
-            linked = await service.linker.link(found.entries)
-            caller.spend(max(len(linked.rows), 1))
-            theirs, ours = ([row for row, own in linked.rows if own is mine] for mine in (False, True))
-            others = build_records(theirs, record)
-            amended, faults = await self.decide_list(others, [row.warnings for row in theirs], own=False)
-            answers, errors = await self.decide_list(
-                build_records(ours, record), [row.warnings for row in ours]
-            )
-            refused = {others[fault.index].consignment_id: fault.detail for fault in faults}
-            names = {*refused, *(ours[fault.index].record.consignment_id for fault in errors)}
-            group = await service.linker.record(linked, caller.name, names)
-        notes = [
-            f"{name}: these messages concern it, and its record is refused: {detail}"
-            for name, detail in refused.items()
-        ]
-        scores = await self.build_scores([*amended, *answers], quality=True)
-        if group is not None:
-            await group.wait_until_durable()
-        return Scores(scores, errors, describe_messages(found, linked.unused, notes))
-
     async def decide_list(
         self,
         raws: Sequence[msgspec.Raw] | Sequence[Consignment],
@@ -215,7 +211,7 @@ class ScoreCall:
             good = await self._read_chunk(chunk, start, errors, warnings, own=own)
             answers += await self._decider.decide(good)
         for error in errors:
-            self._service.metrics.hot.rejected["scores", error.kind] += 1
+            self._service.metrics.count("rejected_records", "scores", error.kind)
         return answers, errors
 
     async def _read_chunk(
@@ -228,7 +224,7 @@ class ScoreCall:
         own: bool,
     ) -> list[ScoreRequest]:
         """Decode some members of a list; return the valid ones as requests, and add the faults of the others."""
-        good, reader = list[ScoreRequest](), self._get_reader()
+        good, reader = list[ScoreRequest](), self.reader
         is_json = isinstance(chunk[0], msgspec.Raw)
         decoded = reader.read_members(chunk, start) if is_json else chunk
         for index, c in enumerate(decoded, start):
@@ -250,7 +246,7 @@ class ScoreCall:
         self, c: Consignment, warnings: Sequence[Doubt] = (), *, own: bool = True
     ) -> ScoreRequest | list[FieldError]:
         return self._decider.build_request(
-            c, self._caller, self._options.office, self._options.reasons, own=own, warnings=warnings
+            c, self.caller, self._options.office, self._options.reasons, own=own, warnings=warnings
         )
 
     async def build_scores(
@@ -289,10 +285,6 @@ class ScoreCall:
             c.quality or () if quality else UNSET,
             self._decider.name_features(features, decision.model_sha256) if options.features else UNSET,
         )
-
-    def _get_reader(self) -> RecordReader[Consignment]:
-        """Return the reader of the loaded model's records."""
-        return get_reader(self._active.get_scorer().model.record, "consignments")
 
 
 def _read_options(call: HttpCall) -> ScoreOptions:

@@ -94,9 +94,9 @@ class Recorder:
             ]
             receipt = structs.replace(receipt, warnings=warnings)
         if kind.record is Outcome and receipt.known is False and not receipt.repeated:
-            self._metrics.counters["unmatched_outcomes"].inc()
+            self._metrics.count("unmatched_outcomes")
         for warning in receipt.warnings or ():
-            self._metrics.hot.doubtful[kind.plural, warning.kind] += 1
+            self._metrics.count("doubtful_records", kind.plural, warning.kind)
         return taken._replace(receipt=receipt)
 
     async def _find_foreign(self, record: Any, client: Client) -> FieldError | None:

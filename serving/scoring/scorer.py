@@ -90,7 +90,7 @@ class Scorer:
     ) -> None:
         self.model, self.committer, self.clock = model, committer, clock
         self.state, self._intake, self._metrics = intake.state, intake, metrics
-        self._traffic = metrics.hot.traffic
+        self._traffic = metrics.traffic
         self._timings: list[tuple[str, float]] = []
         self._width, self._kinds = len(model.spec), len(model.pipeline.kinds)
         self._rows = np.empty((0, self._width), dtype=np.float32)
@@ -131,7 +131,7 @@ class Scorer:
         results = [answer for answer in answers if isinstance(answer, ScoreResult)]
         fresh = [answer.decision for answer in results if not answer.repeated]
         for code in (doubt.code for answer in results if not answer.repeated for doubt in answer.warnings):
-            self._metrics.hot.doubtful["scores", code] += 1
+            self._metrics.count("doubtful_records", "scores", code)
         self._metrics.record_batch(
             self._timings, [each.band for each in fresh], [each.score for each in fresh]
         )
@@ -143,8 +143,7 @@ class Scorer:
             "unscored": len(answers) - len(results),
         }
         for name, count in others.items():
-            if count:
-                self._metrics.counters[name].inc(count)
+            self._metrics.count(name, by=count)
 
     def explain(self, features: Row, count: int, declared: DeclaredTexts) -> list[Reason]:
         """Compute the reasons of a row of this model's features, with words of its declaration."""
@@ -206,7 +205,7 @@ class Scorer:
         group = self.committer.add(events)
         for each in arriving:
             if each.known.version is None and each.known.outcomes:
-                self._metrics.counters["joined_outcomes"].inc(len(each.known.outcomes))
+                self._metrics.count("joined_outcomes", by=len(each.known.outcomes))
         self.state.record_versions(events, [each.known for each in arriving])
         self._timings.append(("score", time.perf_counter() - begun))
         return [

@@ -17,8 +17,8 @@ from serving.process.clock import Clock
 from serving.process.settings import Settings
 
 SERVE_DESK = (
-    "import sys; from operation.desk.routes import list_page_routes; from serving.http.server import serve; from serving.process.settings import Settings; "
-    "serve('127.0.0.1', int(sys.argv[1]), Settings.read(), further=[list_page_routes])"
+    "import sys; from operation.desk.routes import list_page_routes; from serving.http.server import serve; from serving.messages.scoring import accept_messages; from serving.process.settings import Settings; "
+    "serve('127.0.0.1', int(sys.argv[1]), Settings.read(), further=[accept_messages, list_page_routes])"
 )
 FORM_HEADERS = {"content-type": "application/x-www-form-urlencoded"}
 TOKEN = re.compile(r'name="token" value="([^"]+)"')

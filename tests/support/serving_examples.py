@@ -39,6 +39,7 @@ from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from serving.encryption.vault import Vault
 from serving.http.app import App, FurtherRoutes
 from serving.http.server import build_server
+from serving.messages.scoring import accept_messages
 from serving.process.clock import Clock
 from serving.process.settings import Settings
 from serving.service import Service
@@ -48,7 +49,10 @@ DATA_KEYS = DataKeys(DATA_KEY.hex(), [SealingKey("0badc0de", "2024-03-01", bytes
 KEY_ID = bytes.fromhex(DATA_KEYS.sealing_keys[0].id)
 ROWS = 400
 READY_SECONDS = 120.0
-SERVE = "import sys; from serving.http.server import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
+SERVE = (
+    "import sys; from serving.http.server import serve; from serving.messages.scoring import accept_messages; "
+    "from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read(), further=[accept_messages])"
+)
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
@@ -176,7 +180,7 @@ class Client:
     """Calls a service that runs in this process, in a thread of its own."""
 
     def __init__(self, service: Service, portal: BlockingPortal, *further: FurtherRoutes) -> None:
-        self.service, self.portal, self.app = service, portal, App(service, *further)
+        self.service, self.portal, self.app = service, portal, App(service, accept_messages, *further)
         self._server, self._connections = portal.call(listen_in_loop, self.app)
         port = self._server.sockets[0].getsockname()[1]
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)

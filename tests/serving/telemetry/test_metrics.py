@@ -12,11 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 from support.site import Site
@@ -25,12 +21,7 @@ from features.config import ExtraColumns, FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from serving.telemetry.metrics import (
-    BATCH_CONSIGNMENTS,
-    DataQualityCounters,
-    LabeledCounters,
-    LabeledHistograms,
-)
+from serving.telemetry.metrics import BATCH_CONSIGNMENTS, Metrics
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 NAME = re.compile(r"\b(?:npsrisk|process)_[a-z_]+\b")
@@ -201,7 +192,8 @@ def describe(config: FeatureConfig, number: int, tax_type: str, **changes: Any) 
 def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
     config = FeatureConfig(columns=ExtraColumns(category=("tax_type",)))
     pipeline = Pipeline(config, learnt(config), Pseudonyms(DATA_KEY))
-    traffic = DataQualityCounters()
+    metrics = Metrics()
+    traffic = metrics.traffic
     traffic.configure(config.build_record_type(), pipeline.spec)
     carriers = ["Royal Mail", "Nobody Air", None]
     cs = [describe(config, number, "AB"[number % 2], carrier=carriers[number % 3]) for number in range(90)]
@@ -212,9 +204,10 @@ def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
         traffic.record(cs[start : start + together], X[start : start + together])
     for _ in range(2):
         traffic.flush()
-    assert [traffic.missing[name,] for name in ("carrier", "office")] == [30, 0]
-    assert [traffic.unknown[name,] for name in ("carrier", "office", "tax_type")] == [30, 0, 45]
-    assert not {("received_at",), ("consignment_id",)} & traffic.missing.keys()
+    missing, unknown = metrics.read_counts("missing_values"), metrics.read_counts("unknown_codes")
+    assert [missing[name] for name in ("carrier", "office")] == [30, 0]
+    assert [unknown[name] for name in ("carrier", "office", "tax_type")] == [30, 0, 45]
+    assert not {"received_at", "consignment_id"} & missing.keys()
 
 
 def test_prometheus_is_told_also_of_a_model_with_other_columns(tmp_path: Path, column_bundle: Path) -> None:
@@ -238,52 +231,3 @@ def test_prometheus_is_told_also_of_a_model_with_other_columns(tmp_path: Path, c
         assert_told(
             client, missing_values__hs_code=4.0, missing_values__tax_rate=1.0, unknown_codes__carrier=4.0
         )
-
-
-BOUNDS = (0.001, 0.5, 1.0, 5.0)
-
-
-def told_by(collector: Collector) -> list[str]:
-    registry = CollectorRegistry()
-    registry.register(collector)
-    return lines_of(registry)
-
-
-def lines_of(registry: CollectorRegistry) -> list[str]:
-    return sorted(line for line in generate_latest(registry).decode().splitlines() if "_created" not in line)
-
-
-class Both(Collector):
-    def __init__(self, *each: LabeledHistograms | LabeledCounters) -> None:
-        self.each = each
-
-    def collect(self):
-        for one in self.each:
-            yield from one.collect()
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([*BOUNDS, 0.0, 0.7, 9.0]) | st.floats(0, 10))
-    )
-)
-def test_a_histogram_is_that_of_the_library(values) -> None:
-    ours = LabeledHistograms("h", "told", ("call",), BOUNDS)
-    registry = CollectorRegistry()
-    theirs = Histogram("h", "told", ["call"], buckets=BOUNDS, registry=registry)
-    for call, value in values:
-        ours[call,].observe(value)
-        theirs.labels(call).observe(value)
-    assert told_by(Both(ours)) == lines_of(registry)
-
-
-def test_a_count_is_that_of_the_library_and_what_was_never_counted_is_named_all_the_same() -> None:
-    ours = LabeledCounters("c", "told", ("call", "status"))
-    for made in (ours, LabeledHistograms("h", "told", ("a",), BOUNDS)):
-        assert any(line.startswith("# TYPE") for line in told_by(Both(made)))
-    registry = CollectorRegistry()
-    theirs = Counter("c", "told", ["call", "status"], registry=registry)
-    for status in ("200", "200", "503"):
-        ours["scores", status] += 1
-        theirs.labels("scores", status).inc()
-    assert told_by(Both(ours)) == lines_of(registry)
