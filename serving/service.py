@@ -80,12 +80,14 @@ class Service:
         self._accepts_clock, self._accepts_loss = accept_clock, accept_loss
         self.settings, self.clock = settings, SteadyClock(clock, elapsed)
         self.vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
+        self.exchange = ExchangeMembers(settings.exchange_dir, settings.administration)
+        install_keys(self.exchange.keys)
+        self.offices = watch_offices(settings.offices_file)
         self.metrics = Metrics()
+        # Last of what may refuse a setting: from here on, `close` releases its lock.
         self.log = EventLog.open(settings.database_url, self.vault, standby=settings.standby)
         self.role = Role(self.log, settings.takeover_seconds if settings.standby else None)
         self.committer = Committer(self.log, self.metrics.record_commit, self._check_writing)
-        self.exchange = ExchangeMembers(settings.exchange_dir, settings.administration)
-        install_keys(self.exchange.keys)
         self.active = ActiveModel(
             self.committer, self.clock, self.metrics, settings.without_model, self.exchange
         )
@@ -101,7 +103,6 @@ class Service:
         self._watched: dict[str, Callable[[], bool]] = {}
         self.watch("partners and operation keys", self.exchange.refresh)
         self.watch("data keys", self.vault.refresh)
-        self.offices = watch_offices(settings.offices_file)
         self.watch("offices", self.offices.refresh)
         self.decider = Decider(self.active, self.log, self.offices)
         self.recorder = Recorder(self.active, self.log, self.metrics)
@@ -184,11 +185,15 @@ class Service:
             if self.role.is_active and self.committer.fault is None:
                 await self.write_snapshot()  # from which a service that waits begins
             await asyncio.to_thread(self.log.stop_writing)
+        self.close()
+        logger.info("stopped", sequence=self.log.last_sequence)
+
+    def close(self) -> None:
+        """End the threads, and release the log."""
         self._background.close()
         self.active.close()
         self.committer.close()
         self.log.close()
-        logger.info("stopped", sequence=self.log.last_sequence)
 
     async def write_snapshot(self) -> None:
         """Write a snapshot of the state, if there is a new entry."""

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import uvicorn
 
@@ -56,10 +57,13 @@ def serve(
         for name, near in find_unknown_settings(os.environ).items():
             logger.warning("unknown setting ignored", name=name, did_you_mean=near or None)
         _exit_on_signals()
-        with pause_garbage_collection():
+        certificate = Certificate.from_settings(settings)
+        with pause_garbage_collection(), ExitStack() as failing:
             service = Service(settings, clock, elapsed, accept_clock=accept_clock, accept_loss=accept_loss)
-            app, certificate = App(service, *further), Certificate.from_settings(settings)
+            failing.callback(service.close)
+            app = App(service, *further)
             service.open()
+            failing.pop_all()
         secure = certificate is not None
         logger.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
         if not secure and host not in LOOPBACK_HOSTS:

@@ -18,15 +18,20 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from support.databases import SERVER, execute, only_sqlite
+from support.databases import SERVER, database_in, execute, only_sqlite
 from support.examples import make_consignment
-from support.serving_examples import Client, refused, running, scored, serving, settings_in
+from support.serving_examples import Client, refused, running, scored, serving, settings_in, vault_in
 from support.site import Site, run
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
+from serving.event_log.log import EventLog
 from serving.http.server import serve
 from serving.process.state_directory import StateLock
+
+
+def count_writers() -> int:
+    return sum(thread.name == "commit" for thread in threading.enumerate())
 
 
 def logged(client: Client) -> list[str | None]:
@@ -281,8 +286,10 @@ def test_a_damaged_log_stops_the_start_and_nothing_is_written(site: Site, with_s
     for path in (site.folder / "snapshots").glob(f"{4:016d}-*" if with_snapshot else "*"):
         path.unlink()
     execute(site.folder, "UPDATE events SET asked_by = 'somebody' WHERE sequence = 4")
-    before = sorted(site.folder.glob("snapshots/*"))
+    before, writers = sorted(site.folder.glob("snapshots/*")), count_writers()
     with pytest.raises(ServiceFault, match=r"log entry 4: the event log is damaged.*restore"):
         serve("127.0.0.1", 0, settings_in(site.folder))
+    assert count_writers() == writers
+    EventLog.open(database_in(site.folder), vault_in(site.folder)).close()  # its lock is free again
     assert execute(site.folder, "SELECT max(sequence) FROM events") == [(4,)]
     assert sorted(site.folder.glob("snapshots/*")) == before
