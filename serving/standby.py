@@ -122,7 +122,7 @@ class RoleKeeper:
     async def _wait(self) -> None:
         """Start on the log if no other service is active."""
         try:
-            if not await asyncio.to_thread(self._try_to_acquire):
+            if not await asyncio.to_thread(self._log.try_to_write, self._is_silent):
                 return
             begun = read_elapsed_seconds()
             try:
@@ -140,15 +140,11 @@ class RoleKeeper:
         seconds = round(read_elapsed_seconds() - begun, 3)
         logger.warning("took over as active service", sequence=self._log.last_sequence, seconds=seconds)
 
-    def _try_to_acquire(self) -> bool:
-        """Acquire the log if no other process writes it, or if the active service gives no sign of life (runs in a thread)."""
-        if self._log.try_to_write():
-            return True
-        writer = self._log.find_writer()
+    def _is_silent(self, writer: LogWriter | None) -> bool:
+        """Check if the active service gives no sign of life (runs in a thread)."""
         silent = self._silence.measure(writer, read_elapsed_seconds())
         assert self._role.takeover_seconds is not None
         if writer is None or silent < self._role.takeover_seconds:
             return False
         logger.warning("active service gives no sign of life", writer=writer.name, seconds=round(silent, 1))
-        self._log.end_writer(writer)
-        return self._log.try_to_write()
+        return True

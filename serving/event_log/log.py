@@ -5,7 +5,7 @@ at a time writes the log, and over one connection.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, NoReturn, Self
@@ -72,10 +72,7 @@ class EventLog(LogReader):
             engine = open_engine(address)
             writer = create_writer(engine)
             try:
-                writes = writer.try_acquire()
-                if not writes and not standby:
-                    writer.acquire()
-                    writes = True
+                writes = writer.try_acquire() if standby else True
                 if writes:
                     _prepare(writer, vault, mask_password(address))
                 else:
@@ -86,11 +83,16 @@ class EventLog(LogReader):
                 engine.dispose()
                 raise
 
-    def try_to_write(self) -> bool:
-        """Acquire the right to write the log if no other process has it; the log may then have later entries than before."""
+    def try_to_write(self, is_silent: Callable[[LogWriter | None], bool] = lambda _: False) -> bool:
+        """Acquire the right to write the log if no other process has it, or one that is silent, whose session is ended: what it has not committed is never written."""
         with _convert_errors():
             if not self._writer.try_acquire():
-                return False
+                writer = self._writer.find_writer()
+                if not is_silent(writer) or writer is None:
+                    return False
+                self._writer.end_writer(writer)
+                if not self._writer.try_acquire():
+                    return False
             try:
                 self.confirmed_seconds = read_elapsed_seconds()
                 _prepare(self._writer, self.vault, "")
@@ -106,16 +108,6 @@ class EventLog(LogReader):
         """Stop, so that another process can write the log."""
         self._writer.release()
         self.writes = False
-
-    def find_writer(self) -> LogWriter | None:
-        """Find the process that writes the log."""
-        with _convert_errors():
-            return self._writer.find_writer()
-
-    def end_writer(self, writer: LogWriter) -> None:
-        """End the session of another process that writes the log: what it has not committed is never written."""
-        with _convert_errors():
-            self._writer.end_writer(writer)
 
     def renew(self) -> None:
         """Send a sign of life unless entries are being written, and acquire a lost lock again; after `ServiceFault`, another process has written the log: call `reread`."""

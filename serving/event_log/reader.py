@@ -26,7 +26,6 @@ from serving.event_log.events import (
     Event,
     Kind,
     RecordEntry,
-    SharedEvent,
     decode_row,
 )
 from serving.event_log.terms import Terms
@@ -38,7 +37,6 @@ PAGE_ENTRIES = 2_000
 """Entries fetched at a time with all their columns."""
 BATCH_ENTRIES = 20_000
 """Entries fetched at a time with few columns."""
-LINKS_PER_READING = 5_000
 FEW_ROWS = 8
 """Rows up to which texts are put in place row by row; of more, column by column."""
 NOT_IN_HISTORY = frozenset({"features", "reasons"})
@@ -182,19 +180,6 @@ class LogReader:
         found = self.queries.fetch_among(query, ENTRIES.c.digest, digests)
         return self._choose(sorted(found, key=_get_sequence), set(consignment_ids), until)
 
-    def list_links(self, after: int = 0, until: int | None = None) -> list[int]:
-        """List the sequence numbers of the links of masters and houses in a range, in order; `after` is excluded."""
-        batches = self.read_columns(("sequence",), after, until, ("link",))
-        return [sequence for (sequences,) in batches for sequence in sequences]
-
-    def read_links(self, places: Sequence[int]) -> Iterator[SharedEvent]:
-        """Read the links with some sequence numbers, in their order."""
-        for start in range(0, len(places), LINKS_PER_READING):
-            here = places[start : start + LINKS_PER_READING]
-            events = {row[0]: decode_row(row) for row in self.read_places(here)}
-            found = (events.get(place) for place in here)
-            yield from (event for event in found if isinstance(event, SharedEvent))
-
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()
     ) -> list[Event]:
@@ -207,16 +192,16 @@ class LogReader:
         """Read the current sequence number of the last entry; return 0 if there is none."""
         return int(self.queries.fetch_value(sa.select(sa.func.max(ENTRIES.c.sequence))) or 0)
 
-    def find_latest_decision_us(self, before_us: int) -> int | None:
-        """Find when the latest consignment before a time was received and scored; None if there is none."""
-        return self._find_latest_us(_decided(None, before_us))
-
-    def find_latest_arrival_us(self) -> int | None:
-        """Find when the latest consignment was received; None if there is none."""
-        return self._find_latest_us(ENTRIES.c.kind.in_(ARRIVAL_KINDS))
-
-    def _find_latest_us(self, condition: Any) -> int | None:
-        found: int | None = self.queries.fetch_value(sa.select(sa.func.max(ENTRIES.c.at_us)).where(condition))
+    def find_latest_us(self, *kinds: Kind, before_us: int | None = None) -> int | None:
+        """Find the latest time of the entries of some kinds, of consignments when they were received, also before a time; None if there is none."""
+        query = sa.select(sa.func.max(ENTRIES.c.at_us)).where(ENTRIES.c.kind.in_(kinds))
+        if kinds == ("decision",):
+            query = query.where(IS_DECISION)
+        elif "decision" not in kinds:
+            query = query.where(IS_OTHER)
+        if before_us is not None:
+            query = query.where(ENTRIES.c.at_us < before_us)
+        found: int | None = self.queries.fetch_value(query)
         return found
 
     def count_decisions(self, from_us: int, until_us: int) -> list[tuple[int, str, str, int]]:
@@ -307,11 +292,9 @@ def _get_sequence(row: Any) -> int:
     return int(row[0])
 
 
-def _decided(from_us: int | None, until_us: int) -> Any:
+def _decided(from_us: int, until_us: int) -> Any:
     """Build the condition for decisions on consignments received in a period; `until_us` excluded."""
-    at_us = ENTRIES.c.at_us
-    within = at_us < until_us if from_us is None else (at_us >= from_us) & (at_us < until_us)
-    return IS_DECISION & within
+    return IS_DECISION & (ENTRIES.c.at_us >= from_us) & (ENTRIES.c.at_us < until_us)
 
 
 IN_LIMIT = 500

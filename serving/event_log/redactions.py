@@ -101,13 +101,8 @@ def find_redaction_end(log: LogReader) -> int:
 def list_content(log: LogReader, consignment_id: str) -> list[int]:
     """List the sequence numbers of the arrivals of a consignment that have content."""
     digest = log.compute_digest(consignment_id)
-    query = sa.select(ENTRIES.c.sequence).where(
-        ENTRIES.c.digest == digest,
-        ENTRIES.c.consignment_id == consignment_id,
-        ENTRIES.c.kind.in_(ARRIVAL_KINDS),
-        HAS_CONTENT,
-    )
-    return [sequence for (sequence,) in log.queries.fetch_all(query.order_by(ENTRIES.c.sequence))]
+    assert digest is not None
+    return sorted(row[0] for row in find_content(log, [digest]) if row[1] == consignment_id)
 
 
 def find_content(log: LogReader, digests: Sequence[int]) -> list[Any]:

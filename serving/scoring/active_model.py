@@ -1,6 +1,8 @@
 """Active model with its state; both are replaced in one step when a new model is loaded."""
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
@@ -12,9 +14,13 @@ from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.scorer import Scorer, ScoreRequest, ScoreResult
-from serving.state.consignment_states import Prefetcher
+from serving.state.consignment_states import ConsignmentEvents
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
+
+LOOKUP_THREADS = 2
+MAX_WAIT_SECONDS = 10.0
+"""Maximum seconds that a request, or a chunk of a list, waits for its states."""
 
 
 class ActiveModel:
@@ -35,7 +41,7 @@ class ActiveModel:
         self._members = members
         self.committer, self.clock, self._metrics = committer, clock, metrics
         self._without_model = without_model
-        self._prefetcher = Prefetcher()
+        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, "look-up")
         self.scorer: Scorer | None = None
         self.fault: str | None = None
 
@@ -91,9 +97,19 @@ class ActiveModel:
             self.committer.check()
             state = self.state
             awaited = state.dossiers.request_lookups(names, state.today)
-            if awaited:
-                await self._prefetcher.complete(state.dossiers, awaited)
+            if not awaited:
+                continue
+            found: ConsignmentEvents = {}
+            try:
+                async with asyncio.timeout(MAX_WAIT_SECONDS):
+                    found = await asyncio.get_running_loop().run_in_executor(
+                        self._threads, state.dossiers.read_events, list(awaited), state.dossiers.sequence
+                    )
+            except TimeoutError:
+                raise ServiceFault("reading the event log takes too long", todo="try again later") from None
+            finally:
+                state.dossiers.complete_lookups(awaited, found)
 
     def close(self) -> None:
-        """Shut down the threads that read the log."""
-        self._prefetcher.close()
+        """Shut down the threads that read the log; one that reads the disk is awaited only at the end of the process."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

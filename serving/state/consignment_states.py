@@ -5,11 +5,9 @@ identifiers (`serving.state.identifier_index`) and the states that were used las
 disk is never dropped. A rebuilt state applies its entries again, in order and each on its day, so it equals the dropped one.
 """
 
-import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +15,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.errors import ServiceFault
 from consignments.records import Outcome
 from consignments.timestamps import NO_TIME, convert_us_to_day
 from consignments.visibility import get_known_us
@@ -115,17 +112,6 @@ class LatestDays:
         return np.array([self._sequences, self._days], dtype=np.int64).T.copy()
 
 
-class StoredIndex(NamedTuple):
-    """The part of a snapshot about consignments, up to the entry `sequence`; by default that of an empty log."""
-
-    sequence: int = 0
-    words: Words | None = None
-    days: LatestDays | None = None
-
-
-NOTHING_STORED = StoredIndex()
-
-
 class ConsignmentStates(CountedStates):
     """The states of a log's consignments, up to its entry `sequence`; in memory are at most `recent`, and those with entries after the last `durable` one."""
 
@@ -133,15 +119,17 @@ class ConsignmentStates(CountedStates):
         self,
         log: LogReader,
         keys: KeyReader,
-        known: StoredIndex = NOTHING_STORED,
+        sequence: int = 0,
+        words: Words | None = None,
+        days: LatestDays | None = None,
         *,
         recent: int = MAX_CACHED_STATES,
     ) -> None:
         super().__init__()
         assert keys.entries.vault is not None
-        self.index = IdentifierIndex(keys.entries.vault.names, known.words)
-        self.days = known.days or LatestDays()
-        self.sequence = known.sequence
+        self.index = IdentifierIndex(keys.entries.vault.names, words)
+        self.days = days or LatestDays()
+        self.sequence = sequence
         self.durable: Callable[[], int] = lambda: self.sequence
         self.keys, self._log = keys, log
         self._recent: OrderedDict[str, ConsignmentState] = OrderedDict()
@@ -289,32 +277,3 @@ def apply_event(dossier: ConsignmentState, event: Event) -> None:
         dossier.actions[event.content] = recorded
     elif event.kind == "state":
         dossier.answers[event.content] = recorded
-
-
-THREADS = 2
-MAX_WAIT_SECONDS = 10.0
-"""Maximum seconds that a request, or a chunk of a list, waits for its states."""
-
-
-class Prefetcher:
-    """A pool of threads that read states; used by the thread that changes the state."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, "look-up")
-
-    async def complete(self, dossiers: ConsignmentStates, awaited: Mapping[str, PendingLookup]) -> None:
-        """Load into memory the states that `ConsignmentStates.request_lookups` returned; `ServiceFault` if the log cannot be read in time."""
-        found: ConsignmentEvents = {}
-        try:
-            async with asyncio.timeout(MAX_WAIT_SECONDS):
-                found = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, dossiers.read_events, list(awaited), dossiers.sequence
-                )
-        except TimeoutError:
-            raise ServiceFault("reading the event log takes too long", todo="try again later") from None
-        finally:
-            dossiers.complete_lookups(awaited, found)
-
-    def close(self) -> None:
-        """Shut the threads down; one that reads the disk is awaited only at the end of the process."""
-        self._threads.shutdown(wait=False, cancel_futures=True)

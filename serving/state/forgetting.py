@@ -22,7 +22,7 @@ from consignments.files.whole_files import flush_folder, replace_file
 from consignments.timestamps import to_datetime, to_us
 from features.history.kernels import REMEMBERED_DAYS
 from serving.encryption.vault import Vault
-from serving.event_log.events import ArrivalEvent, Event
+from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.redactions import (
@@ -128,19 +128,18 @@ class ForgottenList:
 def forget_again(log: EventLog, forgotten: ForgottenList, state_dir: Path) -> int:
     """Remove again from a log what a list says was forgotten; return the number of removals, each an entry of the log."""
     records = forgotten.read()
-    found = _find_forgotten(log, [each for each in records if each.digest])
     before_us = max((to_us(each.before) for each in records if each.before is not None), default=0)
     is_old_left = before_us > 0 and find_end(log, before_us) > find_redaction_end(log)
-    if not found and not is_old_left:
+    if not is_old_left and not _find_forgotten(log, records):
         return 0
     require_valid_chain(log)
     keys = build_key_reader(state_dir, log.vault)
     steps = remove_before(log, before_us, _describe_repeat(before_us), keys) if is_old_left else 0
+    found = _find_forgotten(log, records)
     for name, (places, forgotten_us) in found.items():
-        left = set(list_content(log, name)).intersection(places)
-        steps += remove_consignment(log, name, sorted(left), _describe_repeat(forgotten_us), keys)
+        remove_consignment(log, name, places, _describe_repeat(forgotten_us), keys)
     log.wipe()
-    return steps
+    return steps + len(found)
 
 
 def find_end(log: EventLog, before_us: int) -> int:
@@ -170,21 +169,18 @@ def remove_before(
 
 def remove_consignment(
     log: EventLog, name: str, places: Sequence[int], approval: RetentionApproval, keys: KeyReader
-) -> int:
-    """Remove the content of the entries of one consignment at some places; return the number of removals: 1, or 0 if there is none."""
-    if not places:
-        return 0
+) -> None:
+    """Remove the content of the entries of one consignment at some places."""
     now_us, wanted = read_clock_us(), set(places)
     step = Redaction(places[0] - 1, places[-1], 0, b"", now_us, *approval, name)
     rebuilt = [each for each in _rebuild_keys(log, step, keys) if each.sequence in wanted]
     log.redact(step, rebuilt, now_us)
-    return 1
 
 
 def _find_forgotten(log: EventLog, records: Sequence[ForgottenRecord]) -> dict[str, tuple[list[int], int]]:
     """Find the entries with content of the consignments of a list, from before they were forgotten: places and time by identifier."""
     until_us: dict[int, int] = {}
-    for each in records:
+    for each in (each for each in records if each.digest):
         until_us[each.number] = max(until_us.get(each.number, 0), to_us(each.forgotten_at))
     places: dict[str, list[int]] = defaultdict(list)
     times: dict[str, int] = {}
@@ -307,7 +303,7 @@ def _open_checked(settings: Settings) -> Iterator[EventLog]:
 
 def _require_past(log: EventLog, before: datetime) -> None:
     """Check that history no longer needs the content before a date, for example to compute other history keys."""
-    latest_us = log.find_latest_arrival_us()
+    latest_us = log.find_latest_us(*ARRIVAL_KINDS)
     latest = datetime.now(UTC) if latest_us is None else to_datetime(latest_us)
     limit = (latest - timedelta(days=REMEMBERED_DAYS + MARGIN_DAYS)).replace(
         hour=0, minute=0, second=0, microsecond=0

@@ -4,7 +4,8 @@ Each is forgotten some days after its last entry; if there are too many, the one
 same links follow from the entries of these days alone. A snapshot holds only the sequence numbers of these entries.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import SharedEvent
+from serving.event_log.events import SharedEvent, decode_row
 from serving.event_log.reader import LogReader
 
 DEFAULT_LINK_DAYS = 30
@@ -91,30 +92,13 @@ class Links:
             self._drop(*min(self._list_oldest())[1:])
 
     def restore(self, log: LogReader, entries: EventCodec, until: int) -> None:
-        """Apply the entries after the last one applied, up to the sequence number `until`."""
-        places = [*self._stored, *log.list_links(self.last, until)]
-        self._stored = ()
-        for event, link in reversed(self._select_newest(log.read_links(places[::-1]), entries)):
-            self.apply(event, link)
-
-    def _select_newest(
-        self, events: Iterable[SharedEvent], entries: EventCodec
-    ) -> list[tuple[SharedEvent, Link | None]]:
-        """Select, newest first, the entries that can count: the latest of each name, within the limits."""
-        found: list[tuple[SharedEvent, Link | None]] = []
-        names: set[tuple[Kind, str]] = set()
-        first_us: int | None = None
-        for event in events:
-            assert event.recorded_us is not None
-            first_us = self.limits.find_first_us(event.recorded_us) if first_us is None else first_us
-            if event.recorded_us < first_us or len(names) > self.limits.most:
-                break
-            link = entries.decode_link(event)
-            fresh = set(_list_names(link)) - names
-            if fresh or not found:
-                found.append((event, link))
-            names |= fresh
-        return found
+        """Apply the stored entries, and those after the last one applied up to the sequence number `until`, without those that the latest lets forget."""
+        first_us = self.limits.find_first_us(log.find_latest_us("link") or 0)
+        stored, self._stored = map(decode_row, log.read_places(self._stored)), ()
+        for event in chain(stored, log.read_events(self.last, until, kinds=("link",))):
+            assert isinstance(event, SharedEvent)
+            if event.at_us >= first_us:
+                self.apply(event, entries.decode_link(event))
 
     def forget_until(self, now_us: int) -> None:
         """Forget what is too old at a time, in microseconds since the epoch."""
@@ -152,12 +136,3 @@ class Links:
                 houses.pop(name, None)
                 if not houses:
                     del self._by_master[number]
-
-
-def _list_names(link: Link | None) -> Iterator[tuple[Kind, str]]:
-    """List what a link takes the place of."""
-    if isinstance(link, HouseLink):
-        yield "houses", link.consignment_id
-    elif isinstance(link, MasterLink):
-        yield "masters", link.number
-        yield from (("members", member) for member in link.members)

@@ -35,7 +35,7 @@ from serving.event_log.reader import LogReader, Progress
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
-from serving.state.consignment_states import ConsignmentStates, LatestDays, StoredIndex
+from serving.state.consignment_states import ConsignmentStates, LatestDays
 from serving.state.history_keys import KeyReader
 from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
 from serving.state.rebuild import StateRebuild
@@ -229,9 +229,9 @@ def build_state(
     """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it lacks alerts, and links that were not restored."""
     parts = (arrays[f"{HISTORY_PREFIX}{name}"] for name in HistoryArrays._fields)
     history = History.from_arrays(keys.pipeline.kinds, HistoryArrays(*parts), max_keys=max_keys)
-    known = StoredIndex(sequence, arrays[WORDS], LatestDays(arrays[MARKS]))
+    dossiers = ConsignmentStates(log, keys, sequence, arrays[WORDS], LatestDays(arrays[MARKS]))
     links = Links.from_places(limits, arrays[LINKS], sequence)
-    return State(history, ConsignmentStates(log, keys, known), links)
+    return State(history, dossiers, links)
 
 
 def rebuild_state(

@@ -57,7 +57,7 @@ def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dic
     rows, day, nearest = sources.lists.get(query.day), format_day(query.day), None
     offices, office = _find_office(rows, query, viewer)
     if not offices:
-        us = sources.log.find_latest_decision_us(query.day * US_PER_DAY)
+        us = sources.log.find_latest_us("decision", before_us=query.day * US_PER_DAY)
         nearest = None if us is None else format_day(convert_us_to_day(us))
     found, matching = _select_rows(rows, office, query)
     capacity = found.selected if query.capacity is None else query.capacity

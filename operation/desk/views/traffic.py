@@ -22,7 +22,7 @@ def view_model(sources: PageSources, request: PageRequest, _viewer: Viewer) -> d
 
 def summarize_traffic(log: LogReader, now_us: int) -> dict[str, Any]:
     """Summarize the decisions of DAYS days up to the last day with any, by day, band and model."""
-    latest_us = log.find_latest_decision_us(now_us + US_PER_DAY)
+    latest_us = log.find_latest_us("decision", before_us=now_us + US_PER_DAY)
     today = convert_us_to_day(now_us if latest_us is None else latest_us)
     days: dict[int, Counter[str]] = {}
     models: Counter[str] = Counter()

@@ -1,17 +1,21 @@
-"""Common interface of the SQLite and PostgreSQL backends of the event log."""
+"""Common base of the SQLite and PostgreSQL backends of the event log."""
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy.engine import Connection
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection
 
-from consignments.errors import ServiceFault
+from consignments.errors import LogInUse, ServiceFault
 
 URL_SETTING = "NPSRISK_DATABASE_URL"
 BUSY_SECONDS = 5.0
 """Maximum seconds to wait for a lock that another process holds."""
+RETRY_SECONDS = 0.05
 
 
 class LogWriter(NamedTuple):
@@ -27,25 +31,48 @@ class LogWriter(NamedTuple):
     sign: datetime | None
 
 
-class EntryWriter(Protocol):
+class EntryWriter(ABC):
     """The only connection that writes a log; where no other process can be seen, none is waited for."""
 
-    def acquire(self, wait_seconds: float | None = None) -> None:
-        """Connect and lock out other writers until `release`; `LogInUse` if another one does not end within some seconds (BUSY_SECONDS)."""
+    layout: ClassVar[Sequence[str]] = ()
+    """Statements that set how a new table of entries is stored."""
+    wipe: ClassVar[str]
+    """Statement that releases the bytes of removed content, as far as the database supports it."""
 
+    @abstractmethod
+    def __init__(self, engine: sa.Engine) -> None: ...
+
+    @staticmethod
+    @abstractmethod
+    def open_engine(address: URL, *, read_only: bool) -> sa.Engine:
+        """Create the engine for connections to a database."""
+
+    @abstractmethod
+    def try_acquire(self) -> bool:
+        """Connect and lock out other writers until `release`, if no other process writes the log; return whether this process now does."""
+
+    @abstractmethod
     def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
         """Write all rows and new terms, durable on return, or none; after `SQLAlchemyError` they may be durable. A lost connection loses the lock."""
 
+    @abstractmethod
     def transaction(self) -> AbstractContextManager[Connection]:
         """Begin a transaction of the writer's own connection, which is committed at the end of the context."""
 
+    @abstractmethod
     def release(self) -> None:
         """Close the connection."""
 
-    def try_acquire(self) -> bool:
-        """Acquire the log if no other process writes it; return whether this process now does."""
-        self.acquire()
-        return True
+    def acquire(self, wait_seconds: float | None = None) -> None:
+        """Acquire the log; raise `LogInUse` if another writer does not end within some seconds (BUSY_SECONDS)."""
+        # The session of a killed process may still be ending.
+        end = time.monotonic() + (BUSY_SECONDS if wait_seconds is None else wait_seconds)
+        while not self.try_acquire():
+            if time.monotonic() >= end:
+                writer = self.find_writer()
+                self.release()
+                raise LogInUse.by(writer.name if writer else "")
+            time.sleep(RETRY_SECONDS)
 
     def find_writer(self) -> LogWriter | None:
         """Find the process that writes the log; None if there is none, or if the database cannot tell."""

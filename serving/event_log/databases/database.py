@@ -73,26 +73,25 @@ def mask_password(address: URL) -> str:
     return URL.create(*parts).render_as_string()
 
 
+def _get_backend(name: str) -> type[EntryWriter]:
+    """Return the backend of a kind of database, of which only the one in use is loaded."""
+    if name == "postgresql":
+        from serving.event_log.databases.postgres import PostgresWriter
+
+        return PostgresWriter
+    from serving.event_log.databases.sqlite import SqliteWriter
+
+    return SqliteWriter
+
+
 def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
     """Create the engine for connections to a database."""
-    if address.get_backend_name() == "postgresql":
-        from serving.event_log.databases.postgres import open_postgres
-
-        return open_postgres(address, read_only=read_only)
-    from serving.event_log.databases.sqlite import open_sqlite
-
-    return open_sqlite(address, read_only=read_only)
+    return _get_backend(address.get_backend_name()).open_engine(address, read_only=read_only)
 
 
 def create_writer(engine: sa.Engine) -> EntryWriter:
     """Create the writer of entries for the kind of database of the engine."""
-    if engine.dialect.name == "postgresql":
-        from serving.event_log.databases.postgres import PostgresWriter
-
-        return PostgresWriter(engine)
-    from serving.event_log.databases.sqlite import SqliteWriter
-
-    return SqliteWriter(engine)
+    return _get_backend(engine.dialect.name)(engine)
 
 
 def find_log_writer(url: str) -> LogWriter | None:
@@ -112,25 +111,14 @@ def migrate(connection: Connection, where: str) -> None:
     inspector = sa.inspect(connection)
     refuse_old_tables(set(inspector.get_table_names()), where)
     METADATA.create_all(connection)
-    if connection.dialect.name == "postgresql" and not inspector.has_table(ENTRIES.name):
-        for statement in _POSTGRES_STORAGE:
+    if not inspector.has_table(ENTRIES.name):
+        for statement in _get_backend(connection.dialect.name).layout:
             connection.exec_driver_sql(statement)
     known = {column["name"] for column in sa.inspect(connection).get_columns(ENTRIES.name)}
     for column in ENTRIES.columns:
         if column.name not in known:
             kind = column.type.compile(connection.dialect)
             connection.exec_driver_sql(f'ALTER TABLE {ENTRIES.name} ADD COLUMN "{column.name}" {kind}')
-
-
-_POSTGRES_STORAGE = (
-    f"ALTER TABLE {ENTRIES.name} SET (toast_tuple_target = 8160)",
-    *(
-        f'ALTER TABLE {ENTRIES.name} ALTER "{column.name}" SET STORAGE EXTERNAL'
-        for column in ENTRIES.columns
-        if isinstance(column.type, sa.LargeBinary)
-    ),
-)
-"""Keeps a row in one piece, and does not compress what cannot be compressed."""
 
 
 def require_tables(engine: sa.Engine, where: str) -> None:
@@ -171,7 +159,4 @@ def refuse_old_tables(found: set[str], where: str) -> None:
 def wipe(engine: sa.Engine) -> None:
     """Release the bytes of removed content, as far as the database supports it."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f'VACUUM "{ENTRIES.name}"')
-        else:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.exec_driver_sql(_get_backend(engine.dialect.name).wipe)

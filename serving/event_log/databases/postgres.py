@@ -13,7 +13,6 @@ releases the lock, so a session that commits an entry holds the lock.
 
 import os
 import socket
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -22,7 +21,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
-from consignments.errors import BadSetting, LogInUse
+from consignments.errors import BadSetting
 from serving.event_log.databases import backend
 from serving.event_log.databases.backend import EntryWriter, LogWriter
 from serving.event_log.databases.tables import ENTRIES, ENTRY_COLUMNS, TERMS
@@ -57,7 +56,6 @@ _KINDS = {
     "BYTEA": "bytea",
     "DOUBLE PRECISION": "float8",
 }
-RETRY_SECONDS = 0.05
 SCHEMA_HASH = "hashtext(coalesce(current_schema(), ''))"
 """Second part of each lock, because a database may contain several logs."""
 
@@ -91,21 +89,32 @@ _END_WRITER = sa.text(
 )
 
 
-def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
-    """Create the engine for connections to a PostgreSQL database."""
-    here = f"npsrisk {os.getpid()} on {socket.gethostname()}"[:MAX_APPLICATION_CHARACTERS]
-    wanted = CLIENT_OPTIONS | {"application_name": here}
-    return sa.create_engine(
-        address,
-        connect_args={name: value for name, value in wanted.items() if name not in address.query},
-        execution_options={"postgresql_readonly": read_only},
-        pool_pre_ping=True,
-        hide_parameters=True,
-    )
-
-
 class PostgresWriter(EntryWriter):
     """A writer to PostgreSQL."""
+
+    # A row stays in one piece, and what cannot be compressed is not compressed.
+    layout = (
+        f"ALTER TABLE {ENTRIES.name} SET (toast_tuple_target = 8160)",
+        *(
+            f'ALTER TABLE {ENTRIES.name} ALTER "{column.name}" SET STORAGE EXTERNAL'
+            for column in ENTRIES.columns
+            if isinstance(column.type, sa.LargeBinary)
+        ),
+    )
+    wipe = f'VACUUM "{ENTRIES.name}"'
+
+    @staticmethod
+    def open_engine(address: URL, *, read_only: bool) -> sa.Engine:
+        """Create the engine for connections to a PostgreSQL database."""
+        here = f"npsrisk {os.getpid()} on {socket.gethostname()}"[:MAX_APPLICATION_CHARACTERS]
+        wanted = CLIENT_OPTIONS | {"application_name": here}
+        return sa.create_engine(
+            address,
+            connect_args={name: value for name, value in wanted.items() if name not in address.query},
+            execution_options={"postgresql_readonly": read_only},
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -116,32 +125,20 @@ class PostgresWriter(EntryWriter):
         self._waiting: Connection | None = None
         self._gives_signs = False
 
-    def acquire(self, wait_seconds: float | None = None) -> None:
-        """Connect and acquire the lock."""
-        if self._connection is None:
-            with self._connected() as connection:
-                # The session of a killed process may still be ending.
-                end = time.monotonic() + (backend.BUSY_SECONDS if wait_seconds is None else wait_seconds)
-                while not connection.execute(_TRY).scalar_one():
-                    if time.monotonic() >= end:
-                        writer = _find_holder(connection)
-                        raise LogInUse.by(writer.name if writer else "")
-                    time.sleep(RETRY_SECONDS)
-                self._hold(connection)
-
     def try_acquire(self) -> bool:
         """Acquire the lock if no process has it; the connection stays open for the next attempt."""
         if self._connection is None:
             with self._connected() as connection:
                 if not connection.execute(_TRY).scalar_one():
                     return False
-                self._hold(connection)
+                self._connection, self._waiting, self._gives_signs = connection, None, False
         return True
 
     def find_writer(self) -> LogWriter | None:
         """Find the process that has the lock."""
         with self._connected() as connection:
-            return _find_holder(connection)
+            found = connection.execute(_HOLDER).one_or_none()
+        return None if found is None else LogWriter(*found)
 
     def end_writer(self, writer: LogWriter) -> None:
         """End the session of another process that has the lock."""
@@ -191,9 +188,6 @@ class PostgresWriter(EntryWriter):
         assert isinstance(driver, psycopg.Connection)
         return driver
 
-    def _hold(self, connection: Connection) -> None:
-        self._connection, self._waiting, self._gives_signs = connection, None, False
-
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         """Connect for the lock, or use the connection that waits for it; close it after an error."""
@@ -227,11 +221,6 @@ def _converting(driver: "psycopg.Connection[Any]") -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
-
-
-def _find_holder(connection: Connection) -> LogWriter | None:
-    found = connection.execute(_HOLDER).one_or_none()
-    return None if found is None else LogWriter(*found)
 
 
 def _close(connection: Connection | None) -> None:

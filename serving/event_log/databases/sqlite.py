@@ -34,29 +34,31 @@ OPTIONS: dict[str, Any] = {"connect_args": {"timeout": backend.BUSY_SECONDS}, "p
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
-def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
-    """Create the engine for connections to an SQLite file."""
-    if read_only:
-        address = address.set(
-            database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
-        )
-        return sa.create_engine(address, **OPTIONS)
-    if address.database:
-        with suppress(OSError):  # SQLite reports a file that cannot be created
-            Path(address.database).touch(PRIVATE_FILE_MODE)
-    engine = sa.create_engine(address, **OPTIONS)
-
-    @sa.event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten
-
-    return engine
-
-
 class SqliteWriter(EntryWriter):
     """A writer to SQLite; the lock of the state directory (`serving.process.state_directory`) ensures that it is the only one."""
+
+    wipe = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+    @staticmethod
+    def open_engine(address: URL, *, read_only: bool) -> sa.Engine:
+        """Create the engine for connections to an SQLite file."""
+        if read_only:
+            address = address.set(
+                database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
+            )
+            return sa.create_engine(address, **OPTIONS)
+        if address.database:
+            with suppress(OSError):  # SQLite reports a file that cannot be created
+                Path(address.database).touch(PRIVATE_FILE_MODE)
+        engine = sa.create_engine(address, **OPTIONS)
+
+        @sa.event.listens_for(engine, "connect")
+        def _durable(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten
+
+        return engine
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine, self._checkpoints = engine, Checkpointer(engine)
@@ -68,11 +70,12 @@ class SqliteWriter(EntryWriter):
         self._connection: Connection | None = None
         self._writing = Lock()
 
-    def acquire(self, wait_seconds: float | None = None) -> None:  # noqa: ARG002 - no other process is waited for
+    def try_acquire(self) -> bool:
         """Connect in autocommit mode: each statement outside a transaction is its own transaction."""
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
+        return True
 
     def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
         """Write all rows and new terms, or none; they are durable on return."""
@@ -112,7 +115,7 @@ class SqliteWriter(EntryWriter):
             self._connection = None
 
     def _get_driver(self) -> sqlite3.Connection:
-        self.acquire()
+        self.try_acquire()
         assert self._connection is not None
         driver = self._connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)

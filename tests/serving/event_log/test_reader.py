@@ -133,11 +133,11 @@ def assert_found(log: LogReader, events: list[Event]) -> None:
     """Compare what the log finds by time with what all its entries say."""
     decided = [event for event in events if event.kind == "decision"]
     arrivals = [event.at_us for event in events if event.kind != "outcome"]
-    assert log.find_latest_arrival_us() == max(arrivals, default=None)
+    assert log.find_latest_us("arrival", "decision") == max(arrivals, default=None)
     for day in range(-1, LAST_DAY + 3):
         before_us = day * US_PER_DAY
         earlier = [event.at_us for event in decided if event.at_us < before_us]
-        assert log.find_latest_decision_us(before_us) == max(earlier, default=None)
+        assert log.find_latest_us("decision", before_us=before_us) == max(earlier, default=None)
         here = [event for event in decided if before_us <= event.at_us < before_us + 2 * US_PER_DAY]
         counts = log.count_decisions(before_us, before_us + 2 * US_PER_DAY)
         assert sum(count for *_, count in counts) == len(here)

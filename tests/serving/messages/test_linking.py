@@ -373,7 +373,7 @@ def test_links_are_encrypted_and_go_with_old_content(site: World) -> None:
         site.post(write_master(at(0)), 1)
     assert b"BRIGHT HARBOUR LOGISTICS" in stored_bytes(site.folder)  # the declarant of the amended house
     with reader_of(site.folder) as log:
-        links = list(log.read_links(log.list_links()))
+        links = list(log.read_events(kinds=("link",)))
     assert len(links) == 3
     written = b"".join(each.plain + (each.sealed or b"") for each in links)
     assert (b"BRIGHT" in written, NAME.encode() in written) == (False, False)
@@ -382,7 +382,7 @@ def test_links_are_encrypted_and_go_with_old_content(site: World) -> None:
     done = forget(settings_in(site.folder), at(24 * 25), APPROVAL)
     assert done.consignments == 2
     with reader_of(site.folder) as log:
-        assert [each.redacted for each in log.read_links(log.list_links())] == [True, True, True, False]
+        assert [each.redacted for each in log.read_events(kinds=("link",))] == [True, True, True, False]
     assert site.entries()
     with site.run_service() as client:
         assert list(client.service.active.state.links.houses) == [f"{NUMBER}/H2"]

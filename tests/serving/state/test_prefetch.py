@@ -84,7 +84,7 @@ def test_where_the_log_cannot_be_read_in_time_the_call_is_refused_and_the_next_o
 
     with monkeypatch.context() as broken:
         broken.setattr(forgetful.service.log, "read_consignment_events", fail)
-        broken.setattr("serving.state.consignment_states.MAX_WAIT_SECONDS", 0.1 if slow else 30)
+        broken.setattr("serving.scoring.active_model.MAX_WAIT_SECONDS", 0.1 if slow else 30)
         refused = forgetful.post("/v1/outcomes", make_outcome("RB1"))
         go.set()
     assert (refused.status_code, refused.headers["retry-after"], len(asked)) == (503, "1", 1)
