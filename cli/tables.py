@@ -101,8 +101,8 @@ class GivenTables:
         )
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
-        from consignments.rejects import write_rejects
         from consignments.tables import refuse_total_rejection
+        from consignments.validation import write_rejects
 
         if report.is_notable:
             click.echo(report.to_text(), err=True)

@@ -1,7 +1,7 @@
 """Columns of tables: conversion to the canonical Arrow type, and detection of invalid values.
 
-Everything is vectorised; only columns with an unusual value are converted value by value. The canonical types are
-large_string, float64, timestamp[us, UTC], date32, and lists for items and codes. Missing is null.
+A typed column is converted at once, and of a column of texts each distinct text. The canonical types are large_string, float64,
+timestamp[us, UTC], date32, and lists for items and codes. Missing is null.
 """
 
 import re
@@ -36,8 +36,6 @@ MAX_EXACT_FLOAT = 2.0**53 - 1
 CLOCK = r"[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
 ZONE = r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
 TIME_PATTERN = rf"^\d{{4}}-\d{{2}}-\d{{2}}({CLOCK}{ZONE}?)?$"
-ZONED_TIME_PATTERN = rf"{CLOCK}{ZONE}$"
-DATE_LENGTH = len("2024-03-04")
 MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
 """Range of times that Python can represent: years 1 to 9999."""
 
@@ -88,7 +86,7 @@ def read_integer(given: Any) -> ParsedColumn:
     if pa.types.is_decimal(given.type) or pa.types.is_uint64(given.type):
         given = given.cast(TEXT)
     if given.type == TEXT:
-        return _read_each(given, INTEGER, _cast_integers, _parse_integer, BAD_SEQUENCE)
+        return _parse_texts(given, INTEGER, _parse_integer, BAD_SEQUENCE)
     if pa.types.is_integer(given.type):
         return ParsedColumn(given.cast(INTEGER), [])
     read = read_number(given)
@@ -100,12 +98,6 @@ def read_integer(given: Any) -> ParsedColumn:
     return ParsedColumn(
         pc.if_else(exact, read.values, pa.scalar(None, NUMBER)).cast(INTEGER), [(BAD_SEQUENCE, bad)]
     )
-
-
-def _cast_integers(texts: Any) -> Any:
-    if pc.all(pc.match_substring_regex(texts, INTEGER_PATTERN)).as_py() is False:
-        raise pa.ArrowInvalid("some are not written as integers")
-    return texts.cast(INTEGER)
 
 
 def _parse_integer(text: str) -> int | None:
@@ -130,16 +122,12 @@ def to_arrow(values: Any, name: str = "") -> Any:
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([format_named_value(name, value) for value in values], type=TEXT)
-
-
-def format_named_value(name: str, value: Any) -> str | None:
-    """Format one value as `format_value`; an HS code that is a number gets its leading zero back."""
-    text = format_value(value)
-    if name != HS_CODE or text is None or isinstance(value, str):
-        return text
-    restored: str = _restore_zeros(pa.array([text], type=TEXT))[0].as_py()
-    return restored
+        texts = pa.array([format_value(value) for value in values], type=TEXT)
+        if name != HS_CODE:
+            return texts
+        return pc.if_else(
+            pa.array([isinstance(value, str) for value in values]), texts, _restore_zeros(texts)
+        )
 
 
 def _restore_zeros(codes: Any) -> Any:
@@ -210,9 +198,7 @@ def to_mask(flags: Any) -> Mask:
 
 def combine_masks(masks: Iterable[Mask], rows: int) -> Mask:
     """Mark the rows that any of the masks marks."""
-    marked = np.zeros(rows, dtype=bool)
-    for mask in masks:
-        marked |= mask
+    marked: Mask = np.logical_or.reduce([np.zeros(rows, dtype=bool), *masks])
     return marked
 
 
@@ -266,7 +252,8 @@ def _find_limit_faults(values: Any, field: Field) -> ColumnFaults:
     return faults
 
 
-def _reject_all(given: Any, kind: Any, reason: str) -> ParsedColumn:
+def reject_all(given: Any, kind: Any, reason: str) -> ParsedColumn:
+    """Return a column without values, because its type cannot be converted."""
     return ParsedColumn(pa.nulls(len(given), type=kind), [(reason, to_mask(pc.is_valid(given)))])
 
 
@@ -289,11 +276,11 @@ def read_text(given: Any) -> ParsedColumn:
     if pa.types.is_floating(given.type):
         return ParsedColumn(_format_floats(given.cast(NUMBER)), [])
     if pa.types.is_nested(given.type):
-        return _reject_all(given, TEXT, BAD_TEXT)
+        return reject_all(given, TEXT, BAD_TEXT)
     try:
         return ParsedColumn(_replace_empty(given.cast(TEXT)), [])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are not text
-        return _reject_all(given, TEXT, BAD_TEXT)
+        return reject_all(given, TEXT, BAD_TEXT)
 
 
 def _format_floats(numbers: Any) -> Any:
@@ -307,11 +294,11 @@ def read_number(given: Any) -> ParsedColumn:
     """Read finite numbers; NaN in a numeric column is missing."""
     kind = given.type
     if kind == TEXT:
-        return _read_each(given, NUMBER, _cast_numbers, _parse_number, BAD_NUMBER)
+        return _parse_texts(given, NUMBER, _parse_number, BAD_NUMBER)
     if pa.types.is_null(kind):
         return ParsedColumn(given.cast(NUMBER), [])
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        return _reject_all(given, NUMBER, BAD_NUMBER)
+        return reject_all(given, NUMBER, BAD_NUMBER)
     numbers = given.cast(NUMBER, safe=False)
     infinite = to_mask(pc.is_inf(numbers))
     finite = pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, NUMBER))
@@ -322,7 +309,7 @@ def read_time(given: Any) -> ParsedColumn:
     """Read times; a time without a zone is UTC, and a date is the start of that day."""
     kind = given.type
     if kind == TEXT:
-        return _read_each(given, TIME, _cast_times, _parse_time, BAD_TIME)
+        return _parse_texts(given, TIME, _parse_time, BAD_TIME)
     if pa.types.is_timestamp(kind):
         zoned = given if kind.tz else pc.assume_timezone(given, "UTC")
         return _check_years(zoned)
@@ -330,7 +317,7 @@ def read_time(given: Any) -> ParsedColumn:
         return _check_years(pc.assume_timezone(given.cast(DATE).cast(pa.timestamp("s")), "UTC"))
     if pa.types.is_null(kind):
         return ParsedColumn(given.cast(TIME), [])
-    return _reject_all(given, TIME, BAD_TIME)
+    return reject_all(given, TIME, BAD_TIME)
 
 
 def read_date(given: Any) -> ParsedColumn:
@@ -351,35 +338,17 @@ def _check_years(zoned: Any) -> ParsedColumn:
     return ParsedColumn(mask_values(floored, outside).cast(TIME), [(BAD_TIME, outside)])
 
 
-def _read_each(
-    texts: Any, kind: Any, cast: Callable[[Any], Any], parse: Callable[[str], object], reason: str
-) -> ParsedColumn:
-    """Convert all values at once, and one by one only if that fails; both ways accept the same values."""
-    trimmed = _replace_empty(pc.utf8_trim_whitespace(texts))
-    try:
-        values = cast(trimmed)
-    except pa.ArrowInvalid:
-        values = pa.array([None if text is None else parse(text) for text in trimmed.to_pylist()], type=kind)
-    return ParsedColumn(values, [(reason, to_mask(pc.is_valid(trimmed)) & to_mask(pc.is_null(values)))])
-
-
-def _cast_numbers(texts: Any) -> Any:
-    numbers = texts.cast(NUMBER)
-    return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, NUMBER))
+def _parse_texts(texts: Any, kind: Any, parse: Callable[[str], object], reason: str) -> ParsedColumn:
+    """Convert each distinct text; `parse` returns None if it is at fault."""
+    coded = _replace_empty(pc.utf8_trim_whitespace(texts)).dictionary_encode()
+    parsed = pa.array([parse(text) for text in coded.dictionary.to_pylist()], type=kind)
+    values = parsed.take(coded.indices)
+    return ParsedColumn(values, [(reason, to_mask(coded.is_valid()) & to_mask(values.is_null()))])
 
 
 def _parse_number(text: str) -> float | None:
     number = float(text) if re.match(NUMBER_PATTERN, text, re.ASCII) else np.inf
     return number if np.isfinite(number) else None
-
-
-def _cast_times(texts: Any) -> Any:
-    formed = pc.if_else(pc.match_substring_regex(texts, TIME_PATTERN), texts, pa.scalar(None, TEXT))
-    is_day = pc.equal(pc.utf8_length(formed), DATE_LENGTH)
-    ending = pc.if_else(is_day, "T00:00Z", "Z")
-    whole = pc.binary_join_element_wise(formed, ending.cast(TEXT), pa.scalar("", TEXT))
-    times = pc.if_else(pc.match_substring_regex(formed, ZONED_TIME_PATTERN), formed, whole).cast(TIME)
-    return _check_years(times).values
 
 
 def _parse_time(text: str) -> datetime | None:

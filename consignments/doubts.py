@@ -5,7 +5,7 @@ does not exist, a weight or a year that cannot be, stays: it is often what an of
 A text never repeats a value, which could be anything.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -16,7 +16,7 @@ from msgspec import structs
 
 from consignments.countries import find_country, load_countries
 from consignments.identifiers import parse_awb
-from consignments.records import Consignment, Item, about, get_fields
+from consignments.records import Consignment, about, get_fields
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
@@ -107,40 +107,21 @@ def correct_consignment(c: ConsignmentT) -> tuple[ConsignmentT, list[Doubt]]:
 
 def correct_record(record: RecordT) -> tuple[RecordT, list[Doubt]]:
     """Return a record of any type with countries as their codes, and the doubts about its values, each once for a field."""
-    changes, doubts = correct_fields(structs.asdict(record), type(record))
-    return (structs.replace(record, **changes) if changes else record), doubts
-
-
-def correct_fields(
-    fields: Mapping[str, Any], record: type[msgspec.Struct] = Consignment
-) -> tuple[dict[str, Any], list[Doubt]]:
-    """Return the changed values, and the doubts, of values by field; `items` are records or mappings."""
     changes: dict[str, Any] = {}
     doubts: dict[Doubt, None] = {}
-    for name, rule in list_rules(record).items():
-        value = fields.get(name)
-        if value is None:
-            continue
-        read, doubt = correct_value(value, rule)
+    for name, rule in list_rules(type(record)).items():
+        value = getattr(record, name)
+        read, doubt = (value, "") if value is None else correct_value(value, rule)
         if read is not value:
             changes[name] = read
             doubts[build_country_doubt(read, name)] = None
         elif doubt:
             doubts[_build_doubt(rule.code, doubt, name)] = None
-    items = fields.get("items") or ()
-    pairs = [_correct_item(item) for item in items]
-    found = {structs.replace(each, field=f"items.{each.field}"): None for _, own in pairs for each in own}
-    if found:
-        corrected = [item for item, _ in pairs]
-        changes["items"] = corrected if isinstance(items, list) else tuple(corrected)
-    return changes, list(doubts | found)
-
-
-def _correct_item(item: Any) -> tuple[Any, list[Doubt]]:
-    if isinstance(item, Item):
-        return correct_record(item)
-    changes, doubts = correct_fields(item, Item)
-    return item | changes, doubts
+    items = [correct_record(item) for item in getattr(record, "items", None) or ()]
+    if found := [structs.replace(each, field=f"items.{each.field}") for _, own in items for each in own]:
+        changes["items"] = tuple(item for item, _ in items)
+        doubts |= dict.fromkeys(found)
+    return (structs.replace(record, **changes) if changes else record), list(doubts)
 
 
 def correct_value(value: Any, rule: Rule) -> tuple[Any, str]:

@@ -15,17 +15,12 @@ Errors of single rows are values, not exceptions (`Reject`), so an invalid row n
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
-
-MAX_REJECTED_BYTES = 1 << 30
-"""Maximum size of the rejected rows of one table: a few million ordinary ones."""
-ROW_OVERHEAD_BYTES = 300
-"""Memory of a rejected row in addition to its text (measured)."""
 
 
 class NpsriskError(Exception):
@@ -144,23 +139,3 @@ class Reject:
         who = f" ({self.identifier})" if self.identifier else ""
         where = f", {self.column}" if self.column else ""
         return f"{self.place}{who}{where}: {self.reason}"
-
-
-class RejectLimit:
-    """The size in memory that the rejected rows of a table may reach."""
-
-    def __init__(self) -> None:
-        self._rows = self._bytes = 0
-
-    def add(self, rejects: Sequence[Reject], where: str) -> None:
-        """Count rejected rows; raise `FileFault` if they become too many."""
-        self._rows += len(rejects)
-        self._bytes += sum(len(reject.row) + ROW_OVERHEAD_BYTES for reject in rejects)
-        if self._bytes > MAX_REJECTED_BYTES:
-            raise FileFault(
-                "too many rows are invalid to keep them",
-                where=where,
-                got=f"{self._rows:,} invalid rows so far, the last because: {rejects[-1].reason}",
-                expected=f"at most {MAX_REJECTED_BYTES >> 20} MB of them",
-                todo="correct the cause, or split the table",
-            )

@@ -4,7 +4,7 @@ A first pass checks every row by the rules of `consignments.tables` and keeps th
 invalid rows are known before the others are processed, and the chunks contain valid rows only.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -20,8 +20,7 @@ from consignments.columns import Mask
 from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import TablePart
-from consignments.records import Consignment, create_consignment_type
-from consignments.rejects import refuse_rejects
+from consignments.records import Consignment, Field, create_consignment_type, get_fields
 from consignments.tables import ReadReport, finish_check
 from consignments.validation import (
     CANCELLED_SEQUENCE,
@@ -30,8 +29,9 @@ from consignments.validation import (
     check_part,
     concat_rows,
     keep_rows,
+    list_declared_columns,
     refuse_missing_columns,
-    split_declared_columns,
+    refuse_rejects,
     to_frame,
 )
 from consignments.workers import WorkerPool
@@ -131,8 +131,8 @@ def stream_table(
     table = ParquetTable.open(path)
     refuse_missing_columns(table.columns, record, table.name)
     sections = table.list_sections(CHECK_ROWS)
-    # Another process builds the record type from its declared columns.
-    check = partial(_check_section, table, declared=split_declared_columns(record), piece_rows=piece_rows)
+    declared = [each for each in get_fields(record) if each.name in list_declared_columns(record)]
+    check = partial(_check_section, table, declared, piece_rows)
     checks: list[PartCheck] = []
     with WorkerPool(jobs, table.rows, MIN_CHECK_ROWS) as workers:
         for found in workers.map(check, sections):
@@ -155,14 +155,11 @@ def stream_table(
 
 
 def _check_section(
-    table: ParquetTable,
-    section: tuple[int, int],
-    declared: tuple[tuple[str, ...], tuple[str, ...]],
-    piece_rows: int,
+    table: ParquetTable, declared: Sequence[Field], piece_rows: int, section: tuple[int, int]
 ) -> list[PartCheck]:
-    """Check the parts of a section of a table, in this process or another."""
-    record = create_consignment_type(*declared)
-    return [
-        check_part(part, table.columns, record, ORDER_COLUMNS)
-        for part in table.read_parts(piece_rows, *section)
+    """Check the parts of a section of a table; another process builds the record type from its declared columns."""
+    kinds = [
+        [each.name for each in declared if (each.kind == "number") == number] for number in (True, False)
     ]
+    record, parts = create_consignment_type(*kinds), table.read_parts(piece_rows, *section)
+    return [check_part(part, table.columns, record, ORDER_COLUMNS) for part in parts]

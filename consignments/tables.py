@@ -19,28 +19,31 @@ import pandas as pd
 import pyarrow as pa
 
 from consignments.columns import TYPES, Mask, convert_frame, normalize_array, normalize_names
-from consignments.errors import FileFault, Reject, RejectLimit
+from consignments.errors import FileFault, Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, number_rows
 from consignments.files.table_files import read_files
 from consignments.files.table_limits import refuse_bad_columns
 from consignments.files.table_writers import write_chunks, write_table
-from consignments.lists import build_item_lists, to_code_lists, to_item_lists, to_items
+from consignments.lists import to_items, to_lists
 from consignments.records import Alert, Consignment, Field, LogColumns, Outcome, ScoreRow, get_fields
-from consignments.rejects import build_rejects, refuse_rejects, write_rejects
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
     NEAR_NAME,
     SEQUENCE,
     FieldFault,
     PartCheck,
+    build_rejects,
     check_part,
     concat_rows,
     count_doubts,
     count_given,
     has_unique_identifiers,
+    limit_rejects,
     refuse_missing_columns,
+    refuse_rejects,
     to_frame,
+    write_rejects,
 )
 from consignments.workers import pause_garbage_collection
 
@@ -234,7 +237,7 @@ def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) 
     repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
     for check, mine in _split_rows(checks, repeats):
         check.drop_rows(mine)
-        check.given, check.is_counted = count_given(check.kept, record), True
+        check.given = count_given(check.kept, record)
     return int(repeats.sum())
 
 
@@ -254,12 +257,8 @@ def finish_check(
     """Reject repeated identifiers, and report on all parts; they are read again only if they have invalid rows."""
     if has_unique_identifiers(record, given.columns):
         _reject_repeated_identifiers(checks, record)
-    rejects, limit = list(given.rejects), RejectLimit()
-    if any(check.faults for check in checks):
-        for check, part in zip(checks, parts, strict=True):
-            rejects += build_rejects(part, check.faults, record, limit)
-            if not check.is_counted:
-                check.given = check_part(part.select(check.good), given.columns, record).given
+    found = _build_all_rejects(given.columns, checks, parts, record)
+    rejects = (*given.rejects, *limit_rejects(found, given.name))
     reasons = Counter(reject.reason for reject in given.rejects)
     for fault in (fault for check in checks for fault in check.faults):
         reasons[f"{fault.column}: {fault.reason}"] += int(fault.rows.sum())
@@ -277,7 +276,22 @@ def finish_check(
         warnings=warnings,
         examples=examples,
     )
-    return report, tuple(rejects)
+    return report, rejects
+
+
+def _build_all_rejects(
+    names: Sequence[str],
+    checks: Sequence[PartCheck],
+    parts: Iterable[TablePart],
+    record: type[msgspec.Struct],
+) -> Iterator[Reject]:
+    """Build the rejects of all parts; after repeated identifiers the values of a part are counted again."""
+    if not any(check.faults for check in checks):
+        return
+    for check, part in zip(checks, parts, strict=True):
+        yield from build_rejects(part, check.faults, record)
+        if check.given is None:
+            check.given = check_part(part.select(check.good), names, record).given
 
 
 def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgspec.Struct]) -> None:
@@ -357,8 +371,7 @@ def _build_arrow_column(frame: pd.DataFrame, field: Field) -> Any:
         times = get_time_column_us(frame, field.name)
         return pa.array(times, mask=times == NO_TIME).cast(kind)
     values = normalize_array(pa.array(frame[field.name], from_pandas=True))
-    convert = {"items": to_item_lists, "codes": to_code_lists}.get(field.kind)
-    return values.cast(kind) if convert is None else convert(values)
+    return to_lists(values, field.kind) if field.kind in ("items", "codes") else values.cast(kind)
 
 
 def _convert_values(column: Any, field: Field) -> list[Any]:
@@ -388,6 +401,5 @@ def build_column(records: Sequence[msgspec.Struct], field: Field) -> Any:
     """Build an Arrow array of canonical type from one field of records."""
     values = [getattr(record, field.name) for record in records]
     if field.kind == "items":
-        there = np.array([items is not None for items in values], dtype=bool)
-        return build_item_lists([items for items in values if items is not None], there)
+        values = [None if items is None else list(map(msgspec.structs.asdict, items)) for items in values]
     return pa.array(values, type=TYPES[field.kind], from_pandas=True)

@@ -1,14 +1,15 @@
-"""Validation of rows of tables: each column by its schema, then the rules between columns, then doubts.
+"""Validation of rows of tables: each column by its schema, then the rules between columns, then doubts; and the invalid rows.
 
 Invalid rows and their reasons are found for all rows at once; only invalid rows are then processed one by one.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.columns import (
+    BAD_TEXT,
     CODES_TYPE,
     DATE,
     INTEGER,
@@ -28,6 +30,8 @@ from consignments.columns import (
     Mask,
     combine_masks,
     drop_broken_texts,
+    format_value,
+    get_type_family,
     mark_rows,
     normalize_array,
     read_column,
@@ -35,9 +39,10 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.doubts import CodeRule, Rule, correct_value, list_rules
-from consignments.errors import FileFault
+from consignments.errors import FileFault, Reject
 from consignments.files.raw_tables import TablePart
-from consignments.lists import read_codes, read_items, replace_item_field, to_code_texts, to_item_texts
+from consignments.files.table_writers import write_table
+from consignments.lists import LIST_COLUMNS, LIST_READERS, replace_item_field, to_list_texts
 from consignments.records import Alert, Consignment, Item, LogColumns, Outcome, Truth, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
@@ -51,10 +56,6 @@ OUTCOME_COLUMNS = ["status", "result", "known_at", "inspected_at"]
 AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
-LIST_COLUMNS = ("items", "quality", "indicators")
-"""Columns of the records that hold lists."""
-NESTED_READERS = {"items": read_items, "codes": read_codes}
-"""What reads the kinds of fields that hold lists."""
 ITEM_COUNTRY = "origin_country"
 MAX_EXAMPLES = 3
 """Maximum number of values that a report shows of a doubt."""
@@ -62,10 +63,15 @@ NEAR_NAME = 0.75
 """Minimum similarity of an unknown column to a missing one, for a suggestion."""
 MAX_LISTED_COLUMNS = 12
 """Columns that an error lists; it counts the others."""
+REJECT_ROWS = 1_000
+"""Invalid rows that are converted at a time."""
+MAX_REJECTED_BYTES = 1 << 30
+"""Maximum size of the rejected rows of one table: a few million ordinary ones."""
+ROW_OVERHEAD_BYTES = 300
+"""Memory of a rejected row in addition to its text (measured)."""
 
 
-@dataclass(frozen=True)
-class FieldFault:
+class FieldFault(NamedTuple):
     """A fault of one column in some rows of a table; `rows` is their mask."""
 
     column: str
@@ -73,8 +79,7 @@ class FieldFault:
     rows: Mask
 
 
-@dataclass(frozen=True)
-class ColumnDoubt:
+class ColumnDoubt(NamedTuple):
     """A doubt about one column, as `column: doubt`, with the mask of its rows and some of the values."""
 
     text: str
@@ -84,38 +89,29 @@ class ColumnDoubt:
 
 @dataclass
 class PartCheck:
-    """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks, and `given` counts their values by field."""
+    """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks, and `given` counts their values by field.
+
+    After rows were dropped, the values must be counted again.
+    """
 
     faults: list[FieldFault]
     unknown: tuple[str, ...]
     doubts: list[ColumnDoubt]
     good: Mask
     kept: Any
-    given: NDArray[np.int64]
-    is_counted: bool = True
+    given: Any
 
     def drop_rows(self, gone: Mask) -> Mask:
-        """Drop some of the kept rows, and return them as a mask of all rows; then the values must be counted again."""
-        dropped = np.zeros(len(self.good), dtype=bool)
-        dropped[self.good] = gone
-        self.good = self.good & ~dropped
-        self.kept, self.is_counted = keep_rows(self.kept, ~gone), False
+        """Drop some of the kept rows, and return them as a mask of all rows."""
+        dropped = mark_rows(np.flatnonzero(self.good)[gone], len(self.good))
+        self.good, self.kept, self.given = self.good & ~dropped, keep_rows(self.kept, ~gone), None
         return dropped
 
 
 def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
-    """List the columns that a configuration declares in addition to those of `Consignment`."""
-    if not issubclass(record, Consignment):
-        return ()
-    own = {field.name for field in get_fields(Consignment)}
-    return tuple(field.name for field in get_fields(record) if field.name not in own)
-
-
-def split_declared_columns(record: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """List the declared columns of numbers, and those of categories, from which `create_consignment_type` builds the type again."""
-    declared = [field for field in get_fields(record) if field.name in list_declared_columns(record)]
-    numeric = tuple(field.name for field in declared if field.kind == "number")
-    return numeric, tuple(field.name for field in declared if field.name not in numeric)
+    """List the columns that a configuration declares in addition to those of `Consignment`, which come before them."""
+    own = len(get_fields(Consignment)) if issubclass(record, Consignment) else None
+    return () if own is None else tuple(field.name for field in get_fields(record)[own:])
 
 
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
@@ -168,7 +164,7 @@ def check_part(
     fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in names))
     reads = {
         field.name: read_column(
-            _get_column(part.table, field.name, TYPES[field.kind]), field, NESTED_READERS.get(field.kind)
+            _get_column(part.table, field.name, TYPES[field.kind]), field, LIST_READERS.get(field.kind)
         )
         for field in fields
     }
@@ -201,9 +197,8 @@ def count_given(rows: Any, record: type[msgspec.Struct]) -> NDArray[np.int64]:
 def to_frame(table: Any) -> pd.DataFrame:
     """Convert rows in canonical form to a canonical frame."""
     for place, field in enumerate(table.schema):
-        to_texts = {ITEM_TYPE: to_item_texts, CODES_TYPE: to_code_texts}.get(field.type)
-        if to_texts is not None and field.name in LIST_COLUMNS:
-            table = table.set_column(place, field.name, to_texts(normalize_array(table.column(place))))
+        if field.name in LIST_COLUMNS and field.type in (ITEM_TYPE, CODES_TYPE):
+            table = table.set_column(place, field.name, to_list_texts(table.column(place)))
     frame: pd.DataFrame = table.to_pandas(types_mapper=DTYPES.get)
     if CANCELLED_SEQUENCE in frame:  # with missing values it would become a float, which is not exact
         frame[CANCELLED_SEQUENCE] = table.column(CANCELLED_SEQUENCE).to_pandas(
@@ -283,41 +278,40 @@ def _correct_table(table: Any, record: type[msgspec.Struct]) -> tuple[Any, list[
         values, found = _correct_column(countries, f"items.{ITEM_COUNTRY}", list_rules(Item)[ITEM_COUNTRY])
         if found:
             parents = pc.list_parent_indices(items).to_numpy()
-            doubts += [replace(each, rows=mark_rows(parents[each.rows], len(items))) for each in found]
+            doubts += [each._replace(rows=mark_rows(parents[each.rows], len(items))) for each in found]
             corrected = replace_item_field(items, ITEM_COUNTRY, values)
             table = table.set_column(table.column_names.index("items"), "items", corrected)
     return table, doubts
 
 
 def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, list[ColumnDoubt]]:
-    if not isinstance(rule, CodeRule):
-        bounds = [pa.scalar(bound, values.type) for bound in (rule.low, rule.high)]
-        outside = to_mask(pc.or_(pc.less(values, bounds[0]), pc.greater(values, bounds[1])))
-        return values, [ColumnDoubt(f"{name}: {rule.text}", outside)] if outside.any() else []
-    strange = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, pa.array(sorted(rule.known), TEXT))))
-    if not pc.any(strange).as_py():
+    """Correct each distinct value that is not plainly good."""
+    if isinstance(rule, CodeRule):
+        good = pc.is_in(values, pa.array(sorted(rule.known), TEXT))
+    else:
+        low, high = (pa.scalar(bound, values.type) for bound in (rule.low, rule.high))
+        good = pc.and_(pc.less_equal(low, values), pc.less_equal(values, high))
+    strange = to_mask(pc.is_valid(values)) & ~to_mask(good)
+    if not strange.any():
         return values, []
-    coded = values.filter(strange).dictionary_encode()
+    coded = values.filter(pa.array(strange)).dictionary_encode()
     given = coded.dictionary.to_pylist()
     corrected = [correct_value(value, rule) for value in given]
-    read = pa.array([value for value, _ in corrected], TEXT).take(coded.indices)
-    places, kinds = np.flatnonzero(to_mask(strange)), np.array([text for _, text in corrected])
+    kinds = np.array([text for _, text in corrected])[coded.indices.to_numpy()]
     doubts = []
-    for text in filter(None, dict.fromkeys(kinds.tolist())):
-        rows = mark_rows(places[(kinds == text)[coded.indices.to_numpy()]], len(values))
-        pairs = ((value, new) for value, (new, kind) in zip(given, corrected, strict=True) if kind == text)
+    for text in filter(None, dict.fromkeys(text for _, text in corrected)):
+        pairs = [(value, new) for value, (new, kind) in zip(given, corrected, strict=True) if kind == text]
+        rows = mark_rows(np.flatnonzero(strange)[kinds == text], len(values))
         doubts.append(ColumnDoubt(f"{name}: {text}", rows, _list_examples(pairs)))
-    return pc.replace_with_mask(values, strange, read), doubts
+    read = pa.array([new for new, _ in corrected], values.type).take(coded.indices)
+    return pc.replace_with_mask(values, pa.array(strange), read), doubts
 
 
-def _list_examples(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """List some values with what they were read as; an unknown value is shown if it is one short word, for it may be a name."""
-    shown = (
-        f"{value} as {new}" if new != value else value
-        for value, new in pairs
-        if new != value or SHOWN_VALUE.fullmatch(value)
-    )
-    return tuple(example for example, _ in zip(shown, range(MAX_EXAMPLES), strict=False))
+def _list_examples(pairs: Sequence[tuple[Any, Any]]) -> tuple[str, ...]:
+    """List some codes with what they were read as; an unknown one is shown if it is one short word, for it may be a name."""
+    shown = [f"{value} as {new}" for value, new in pairs if new != value]
+    shown += [value for value, new in pairs if new == value and SHOWN_VALUE.fullmatch(str(value))]
+    return tuple(shown[:MAX_EXAMPLES]) if isinstance(pairs[0][0], str) else ()
 
 
 def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
@@ -331,3 +325,78 @@ def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str,
                 examples.setdefault(doubt.text, {}).update(dict.fromkeys(doubt.examples))
     shown = {text: tuple(found)[:MAX_EXAMPLES] for text, found in examples.items() if found}
     return dict(rows.most_common()), shown
+
+
+# --- rejects ----------------------------------------------------------------------------------------------------------
+
+
+def build_rejects(
+    part: TablePart, faults: Sequence[FieldFault], record: type[msgspec.Struct]
+) -> Iterator[Reject]:
+    """Build the rejects of the invalid rows of a part, in order."""
+    fields = get_fields(record)
+    hidden = {field.name for field in fields if field.personal or field.kind == "items"}
+    bad = np.flatnonzero(combine_masks((fault.rows for fault in faults), len(part.table)))
+    for begin in range(0, len(bad), REJECT_ROWS):
+        rows = bad[begin : begin + REJECT_ROWS]
+        for row, given in zip(rows.tolist(), _list_rows(part.table.take(rows)), strict=True):
+            mine = [fault for fault in faults if fault.rows[row]]
+            shown = [fault.reason + _format_shown_value(given, fault.column, hidden) for fault in mine]
+            original = {name: value for name, value in given.items() if value is not None}
+            yield Reject(
+                place=part.locate_row(row),
+                identifier=format_value(given.get(fields[0].name)) or "",
+                column=", ".join(fault.column for fault in mine),
+                reason="; ".join(shown),
+                row=msgspec.json.encode(original, enc_hook=str).decode(),
+            )
+
+
+def limit_rejects(rejects: Iterable[Reject], where: str) -> Iterator[Reject]:
+    """Yield rejects; raise `FileFault` if they become too many to keep them."""
+    size = 0
+    for count, reject in enumerate(rejects, start=1):
+        size += len(reject.row) + ROW_OVERHEAD_BYTES
+        if size > MAX_REJECTED_BYTES:
+            raise FileFault(
+                "too many rows are invalid to keep them",
+                where=where,
+                got=f"{count:,} invalid rows so far, the last because: {reject.reason}",
+                expected=f"at most {MAX_REJECTED_BYTES >> 20} MB of them",
+                todo="correct the cause, or split the table",
+            )
+        yield reject
+
+
+def _list_rows(table: Any) -> list[dict[str, Any]]:
+    """Convert rows as they were given to values; a text that is not UTF-8 is shown with replaced bytes."""
+    columns = [[_show_value(value) for value in column] for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _show_value(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        is_text = get_type_family(value.type) == "text"
+        return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else BAD_TEXT
+
+
+def _format_shown_value(given: dict[str, Any], column: str, hidden: set[str]) -> str:
+    value = None if column in hidden else format_value(given.get(column))
+    return f", got {value!r}" if value and SHOWN_VALUE.fullmatch(value) else ""
+
+
+def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
+    """Write the rejects to a table: place, identifier, column, reason, and the original row."""
+    rows = [asdict(reject) for reject in rejects]
+    write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
+
+
+def refuse_rejects(rejects: Sequence[Reject]) -> None:
+    """Raise `FileFault` if there is any reject."""
+    if rejects:
+        more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
+        raise FileFault(
+            f"invalid rows, and none is allowed here: {rejects[0]}{more}", todo="correct or drop these rows"
+        )

@@ -78,8 +78,8 @@ def read(
     from consignments.messages.reports import build_table, start_report
     from consignments.messages.spool import Spool
     from consignments.offices import OfficeTable, complete_office
-    from consignments.rejects import write_rejects
     from consignments.tables import build_frame
+    from consignments.validation import write_rejects
 
     if (out is None) == (draft_mapping is None):
         raise BadInput(

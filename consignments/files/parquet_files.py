@@ -1,6 +1,5 @@
 """Parquet tables, one file or a directory of files, read whole or in chunks."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,19 +41,18 @@ class _ParquetFile:
         with self._explain_failure():
             return replace(self, mark=self._read_mark())
 
-    def read(self, rows: int, first: int, last: int) -> Iterator[TablePart]:
-        """Read the rows from `first` up to `last` in parts of at most `rows`, of which there is one at least; other row groups are not read."""
+    def read(self, groups: Sequence[int], rows: int, first: int, last: int) -> Iterator[TablePart]:
+        """Read the rows from `first` up to `last` in parts of at most `rows`; row groups without any of them are not read."""
+        ends = [0, *accumulate(groups)]
+        wanted = [place for place in range(len(groups)) if ends[place] < last and first < ends[place + 1]]
+        if not wanted:
+            return
         with self.open() as file:
-            if first >= last:
-                yield self.build_part(file.schema_arrow.empty_table(), first)
-                return
-            ends = list(accumulate(_list_group_rows(file)))
-            groups = range(bisect_right(ends, first), bisect_left(ends, last) + 1)
-            start = ends[groups[0] - 1] if groups[0] else 0
-            for batch in file.iter_batches(rows, row_groups=list(groups), use_threads=False):
-                wanted = batch.slice(max(first - start, 0), max(last - max(first, start), 0))
-                if len(wanted):
-                    yield self.build_part(pa.Table.from_batches([wanted]), max(first, start))
+            start = ends[wanted[0]]
+            for batch in file.iter_batches(rows, row_groups=wanted, use_threads=False):
+                part = batch.slice(max(first - start, 0), max(last - max(first, start), 0))
+                if len(part):
+                    yield self.build_part(pa.Table.from_batches([part]), max(first, start))
                 start += len(batch)
 
     def build_part(self, table: Any, first: int) -> TablePart:
@@ -126,6 +124,7 @@ class ParquetTable:
     files: tuple[_ParquetFile, ...]
     columns: tuple[str, ...]
     group_rows: tuple[tuple[int, ...], ...]
+    empty: TablePart
     rejects: tuple[Reject, ...] = ()
 
     @property
@@ -149,18 +148,17 @@ class ParquetTable:
             with each.open() as file:
                 refuse_long_texts(each.path, file.metadata, each.name)
                 empty.append(each.build_part(file.schema_arrow.empty_table(), 0))
-                rows.append(_list_group_rows(file))
+                groups = range(file.metadata.num_row_groups)
+                rows.append(tuple(file.metadata.row_group(group).num_rows for group in groups))
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
-        return cls(path.name, tuple(files), tuple(columns), tuple(rows))
+        return cls(path.name, tuple(files), tuple(columns), tuple(rows), empty[0])
 
-    def read_chunks(
-        self, rows: int, first: int = 0, last: int | None = None
-    ) -> Iterator[tuple[TablePart, ...]]:
-        """Read some rows in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller."""
+    def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
+        """Read the rows in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller."""
         piece: list[TablePart] = []
-        for part in self.read_parts(rows, first, last):
+        for part in self.read_parts(rows):
             piece.append(part)
             if sum(len(each.table) for each in piece) >= rows:
                 yield tuple(piece)
@@ -172,13 +170,10 @@ class ParquetTable:
         """Read the rows from `first` up to `last`, which is not included, in parts of at most `rows`; at least one part."""
         last = self.rows if last is None else last
         if first >= last:
-            yield from self.files[0].read(rows, 0, 0)
-        start = 0
+            yield self.empty
         for file, groups in zip(self.files, self.group_rows, strict=True):
-            begin, end = max(first - start, 0), min(last - start, sum(groups))
-            if begin < end:
-                yield from file.read(rows, begin, end)
-            start += sum(groups)
+            yield from file.read(groups, rows, first, last)
+            first, last = first - sum(groups), last - sum(groups)
 
     def list_sections(self, rows: int) -> list[tuple[int, int]]:
         """Split the table at ends of row groups into sections, from a row up to another, of at least `rows` rows; the last may have fewer."""
@@ -193,11 +188,6 @@ class ParquetTable:
 def is_parquet(path: Path) -> bool:
     """Check whether a path is a Parquet table, which can be read in chunks."""
     return path.is_dir() or path.suffix.lower() == PARQUET_SUFFIX
-
-
-def _list_group_rows(file: Any) -> tuple[int, ...]:
-    groups = range(file.metadata.num_row_groups)
-    return tuple(file.metadata.row_group(group).num_rows for group in groups)
 
 
 def _list_parquet_files(path: Path) -> list[_ParquetFile]:

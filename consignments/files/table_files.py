@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from consignments.columns import TEXT, to_arrow
+from consignments.columns import TEXT, get_type_family, to_arrow
 from consignments.errors import FileFault, Reject, explain_failure
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows
-from consignments.files.spreadsheet_cells import unquote_formulas
 from consignments.files.table_limits import MAX_TEXT_FILE_BYTES, read_lines, refuse_bad_columns
 from consignments.workers import pause_garbage_collection
 
@@ -38,6 +38,8 @@ CONVERT_TO_UTF8 = (
     "Chinese, CP932 for Japanese, UTF-16 for text saved as Unicode)"
 )
 TRUNCATED_FILE = "the file is truncated: it ends in the middle of a row"
+FORMULA, QUOTED_FORMULA = r"^('*[=+\-@\t\r])", r"^'('*[=+\-@\t\r])"
+"""Texts that a spreadsheet would run, after any apostrophes; and the same with one more: =1 is written as '=1, and '=1 as ''=1."""
 
 
 def read_files(path: Path) -> RawTable | ParquetTable:
@@ -115,8 +117,23 @@ def _read_csv(path: Path) -> RawTable:
             todo="copy the whole file again, or close the quote",
         )
     rejects = [_build_csv_reject(path, row) for row in bad]
-    table = unquote_formulas(table)
+    table = _replace_texts(table, QUOTED_FORMULA, r"\1")
     return RawTable(path.name, (TablePart(table, path.name, "row", numbers),), tuple(rejects))
+
+
+def quote_formulas(table: Any) -> Any:
+    """Add an apostrophe to each text that begins like a formula, so that no spreadsheet runs it; reading a file removes it."""
+    return _replace_texts(table, FORMULA, r"'\1")
+
+
+def _replace_texts(table: Any, pattern: str, replacement: str) -> Any:
+    for place, column in enumerate(table.schema):
+        if get_type_family(column.type) == "text" and not pa.types.is_dictionary(column.type):
+            values = table.column(place)
+            if pc.any(pc.match_substring_regex(values, pattern)).as_py():
+                changed = pc.replace_substring_regex(values, pattern, replacement)
+                table = table.set_column(place, column, changed)
+    return table
 
 
 def _build_csv_reject(path: Path, row: arrow_csv.InvalidRow) -> Reject:

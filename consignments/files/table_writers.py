@@ -17,22 +17,17 @@ import pyarrow.parquet as parquet
 from consignments.columns import TIME, convert_frame, get_type_family, to_text_column
 from consignments.errors import FileFault, explain_failure
 from consignments.files.raw_tables import SUFFIXES
-from consignments.files.spreadsheet_cells import quote_formulas
-from consignments.files.table_files import JSON_CHUNK_ROWS
+from consignments.files.table_files import JSON_CHUNK_ROWS, quote_formulas
 from consignments.files.whole_files import flush_file, flush_folder
-from consignments.lists import to_code_lists, to_item_lists
+from consignments.lists import LIST_COLUMNS, to_lists
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Format of times; pyarrow writes the seconds (%S) with six decimals."""
-LIST_COLUMNS = {"items": to_item_lists, "quality": to_code_lists, "indicators": to_code_lists}
-"""Columns of the record that hold lists, and the conversion of their text to lists."""
 ROW_GROUP_ROWS = 1 << 15
 """Rows of a Parquet row group."""
-VALUES_AT_ONCE = 1 << 13
-"""Values of a Parquet column that are encoded at once. The bytes do not depend on it; with Arrow's 1,024 the time is 4 % longer."""
 
 
 def write_table(frame: "pd.DataFrame", path: Path) -> None:
@@ -129,26 +124,19 @@ def write_tables(
 
 def convert_lists(table: Any) -> Any:
     """Return a table in which the JSON text of items and of lists of codes is lists."""
-    for name, convert in LIST_COLUMNS.items():
+    for name, kind in LIST_COLUMNS.items():
         place = table.schema.get_field_index(name)
         if place >= 0 and get_type_family(table.schema.field(place).type) == "text":
-            table = table.set_column(place, name, convert(table.column(place)))
+            table = table.set_column(place, name, to_lists(table.column(place), kind))
     return table
 
 
 def open_parquet_writer(path: Path, schema: Any) -> Any:
     """Open the writer of a Parquet file in the form of this module."""
-    repeating = _list_repeating_columns(schema)
-    return parquet.ParquetWriter(
-        path, schema, compression="zstd", use_dictionary=repeating, write_batch_size=VALUES_AT_ONCE
-    )
-
-
-def _list_repeating_columns(schema: Any) -> list[str] | bool:
-    """List the columns that get a dictionary: all but numbers, whose values seldom repeat. Lists have it for all."""
-    if any(pa.types.is_nested(field.type) for field in schema):
-        return True
-    return [field.name for field in schema if get_type_family(field.type) != "numbers"]
+    # Numbers seldom repeat, so they get no dictionary; with lists in a table its columns can only be chosen together.
+    has_lists = any(pa.types.is_nested(field.type) for field in schema)
+    repeating = has_lists or [field.name for field in schema if get_type_family(field.type) != "numbers"]
+    return parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
 
 
 def _open_csv_writer(path: Path, schema: Any) -> Any:

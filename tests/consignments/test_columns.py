@@ -28,8 +28,8 @@ from consignments.columns import (
     to_arrow,
     to_text_column,
 )
+from consignments.lists import LIST_READERS
 from consignments.records import Consignment, Field, LogColumns, get_fields
-from consignments.validation import NESTED_READERS
 
 CASES = (Path(__file__).parents[1] / "data" / "column_values.jsonl").read_text(encoding="utf-8").splitlines()
 READERS: dict[str, tuple[Any, ...]] = {
@@ -219,7 +219,7 @@ def test_a_text_that_is_not_utf_8_is_a_fault(broken: bytes, column: str) -> None
     bytes_too = pa.array([b"2024-03-04", broken, None], type=pa.binary())
     texts = pa.Array.from_buffers(pa.string(), 3, bytes_too.buffers())
     field = get_field(LogColumns if column == "sequence" else Consignment, column)
-    read = read_column(texts, field, NESTED_READERS.get(field.kind))
+    read = read_column(texts, field, LIST_READERS.get(field.kind))
     assert [rows.tolist() for reason, rows in read.faults if reason == "not text"] == [[False, True, False]]
 
 

@@ -18,7 +18,6 @@ from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
-from consignments.rejects import write_rejects
 from consignments.tables import (
     Table,
     build_frame,
@@ -30,6 +29,7 @@ from consignments.tables import (
     to_outcomes,
     to_records,
 )
+from consignments.validation import write_rejects
 
 SUFFIXES = [".csv", ".parquet", ".jsonl"]
 HEADER = "consignment_id,channel,received_at,sender_name,hs_code,pieces\n"
