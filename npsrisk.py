@@ -31,9 +31,7 @@ SECTIONS = {
     },
     "Scores and selection": {"cli.selection.scoring": "score select", "cli.selection.replay": "replay"},
     "Operation": {
-        "cli.operation.brief": "brief",
-        "cli.operation.plan": "plan",
-        "cli.operation.debrief": "debrief",
+        "cli.operation.documents": "brief plan debrief",
         "cli.operation.exchange": "exchange",
         "cli.operation.hunt": "hunt",
     },

@@ -1,17 +1,197 @@
-"""Options of the verbs that write a document of an operation, and its result."""
+"""The verbs that write a document of an operation: brief, plan, debrief."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.options import out_option
-from cli.stores import read_settings
-from cli.verb import Result, option
+import click
+
+from cli.options import (
+    ALERTS,
+    CONSIGNMENTS,
+    REQUIRED_OUTCOMES,
+    SEED,
+    TARGET,
+    model_option,
+    out_option,
+    table_option,
+)
+from cli.stores import fetch_bundle, read_settings
+from cli.tables import RESULT_TABLES, GivenTables, table_options
+from cli.verb import Result, option, verb
+from consignments.errors import BadInput
+from consignments.records import Consignment, Target
 
 if TYPE_CHECKING:
     from operation.documents.document import Document
 
+DEFAULT_DAYS = 14
+DEFAULT_EXPLORE = 0.1
 PAGE = out_option("Page to write; the same numbers go to FILE.json.", metavar="FILE.html")
 LOG_RUN = option("Log the page, and its numbers as tables and metrics, as a run in MLflow.")
+
+
+@verb
+def brief(
+    tables: GivenTables = RESULT_TABLES,
+    as_of: datetime | None = option("Use what was known at this time. Default: after the last arrival."),
+    recent_days: int = option("Days before this time that count as recent.", 60, click.IntRange(1)),
+    target: Target = TARGET,
+    out: Path = PAGE,
+    log_run: bool = LOG_RUN,
+) -> Result:
+    """Report trends, blind spots and data quality of past months.
+
+    Compares the results of recent days with earlier ones by office, channel, route, departure country, HS chapter and substance
+    family. The comparisons are corrected for their number, and leave out the arrivals of the last days, whose detections are not
+    known yet. Shows the traffic that nobody inspected, columns that are no longer
+    filled, and the alerts in force.
+
+    Run it before "npsrisk plan". Writes the page and a JSON file of the same name. With --log-run the numbers are tables of a run in MLflow too.
+
+    \b
+    Example:
+    npsrisk brief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out brief.html
+    """
+    from operation.documents.brief import build_brief
+    from operation.documents.pages import build_brief_document
+
+    made = build_brief(tables.read_tables(Consignment), as_of, recent_days, target)
+    return write_document(build_brief_document(made), out, log_run=log_run)
+
+
+@verb
+def plan(
+    scores: Path = table_option("Score table of recent days, of `npsrisk score`.", required=True),
+    consignments: Path | None = table_option(
+        "Consignment table of these days. With it, the plan also lists requests to partners."
+    ),
+    capacity: tuple[str, ...] = option(
+        "Inspections a day: N for each office, or OFFICE=N. May be repeated.",
+        metavar="N|OFFICE=N",
+        required=True,
+    ),
+    operation: str = option("Name of the operation.", "operation", metavar="NAME"),
+    explore: float = option(
+        "Share of the capacity for random inspections.", DEFAULT_EXPLORE, click.FloatRange(0, 1)
+    ),
+    seed: int = SEED,
+    model: str | None = model_option(
+        "none. With a model, the intervals include the uncertainty of the level of its scores"
+    ),
+    begins: datetime | None = option("Start of the operation. Default: now.", name="--from"),
+    until: datetime | None = option(f"End of the operation. Default: {DEFAULT_DAYS} days later."),
+    target: Target = TARGET,
+    out: Path = out_option("Page to write; the plan itself goes to FILE.json.", metavar="FILE.html"),
+    log_run: bool = LOG_RUN,
+) -> Result:
+    """Plan the inspections of an operation.
+
+    Estimates from recent scores how many detections each office can expect at its capacity, and how many more it can expect
+    from one more inspection. The plan is a file. "npsrisk select --plan" follows it, and "npsrisk debrief --plan" compares
+    the results with it.
+
+    First run "npsrisk score" on the traffic of recent days. Next, run "npsrisk select --plan".
+
+    \b
+    Example:
+    npsrisk plan --scores scores.csv --capacity 20 --operation CATalyst --out plan.html
+    """
+    from consignments.tables import read_scores
+    from operation.documents.pages import build_plan_document
+    from operation.documents.plan import PlanDetails, build_plan
+
+    first = begins or datetime.now(UTC).replace(microsecond=0)
+    last = until or first + timedelta(days=DEFAULT_DAYS)
+    made = build_plan(
+        read_scores(scores),
+        parse_capacities(capacity),
+        PlanDetails(operation, first, last, target, explore, seed),
+        None if model is None else fetch_bundle(model).card.level,
+        None if consignments is None else _read_departures(consignments),
+    )
+    return write_document(build_plan_document(made), out, log_run=log_run)
+
+
+def parse_capacities(texts: Sequence[str]) -> dict[str, int]:
+    """Parse `N` (all offices, under '*') and `OFFICE=N`; raise `BadInput` for another form, or an office named twice."""
+    found: dict[str, int] = {}
+    for text in texts:
+        office, mark, number = text.rpartition("=")
+        name = office if mark else "*"
+        if not number.isdigit() or int(number) < 1 or name in found:
+            raise BadInput(
+                "not a capacity", where="--capacity", got=text, expected="N, or OFFICE=N, each office once"
+            )
+        found[name] = int(number)
+    return found
+
+
+def _read_departures(path: Path) -> dict[str, str]:
+    from consignments.tables import read_table
+
+    frame = read_table(path, Consignment).frame
+    if "departure_country" not in frame:
+        return {}
+    given = frame[frame["departure_country"].notna()]
+    return dict(zip(given["consignment_id"], given["departure_country"], strict=True))
+
+
+@verb
+def debrief(
+    tables: GivenTables = table_options(
+        consignments=CONSIGNMENTS,
+        outcomes=REQUIRED_OUTCOMES,
+        alerts=ALERTS,
+        truth=table_option("Truth of a simulated world: shows also what nobody inspected."),
+    ),
+    scores: Path | None = table_option(
+        "Score table: the scores as they were at arrival (npsrisk score, or npsrisk export)."
+    ),
+    begins: datetime | None = option("Start of the operation. Default: the first arrival.", name="--from"),
+    until: datetime | None = option("End of the operation. Default: after the last arrival."),
+    capacity: int | None = option(
+        "Inspections for each office and day. Default: the mean number of selections for each office and day.",
+        type=click.IntRange(1),
+    ),
+    plan: Path | None = option("Plan of `npsrisk plan` to compare with."),
+    as_of: datetime | None = option("Use results visible at this time. Default: all."),
+    target: Target = TARGET,
+    out: Path = PAGE,
+    log_run: bool = LOG_RUN,
+) -> Result:
+    """Report the results of an operation, with suggestions.
+
+    Compares the detections with the number that the scores predicted, by office, channel, route and week. Compares each
+    selector with random inspections. Shows missed consignments with the reason, and the detections of each alert. Each
+    suggestion gives the numbers on which it is based.
+
+    First run "npsrisk score", or "npsrisk export" for the scores of the service, and wait for the last results.
+
+    Writes the page and a JSON file of the same name.
+
+    \b
+    Example:
+    npsrisk debrief --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out debrief.html
+    """
+    from consignments.tables import read_scores
+    from operation.documents.debrief import build_debrief
+    from operation.documents.pages import build_debrief_document
+    from operation.documents.plan import read_plan
+    from operation.inspections import find_period
+
+    read = tables.read_tables(Consignment)
+    found = build_debrief(
+        read,
+        find_period(read, begins, until, as_of),
+        target,
+        scores=None if scores is None else read_scores(scores),
+        truth=tables.read_truth(),
+        capacity=capacity,
+        plan=None if plan is None else read_plan(plan),
+    )
+    return write_document(build_debrief_document(found), out, log_run=log_run)
 
 
 def write_document(document: "Document", out: Path, *, log_run: bool) -> Result:

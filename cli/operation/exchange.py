@@ -5,24 +5,30 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from cli.options import ALERTS, CONSIGNMENTS, OUTCOMES, REQUIRED_OUTCOMES, TARGET, key_option, table_option
-from cli.stores import load_pseudonyms, read_settings
+from cli.stores import load_pseudonyms, open_exchange, open_log, open_vault, read_settings
 from cli.tables import GivenTables, table_options
 from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput
 from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
-from consignments.records import Consignment, Target
+from consignments.records import Alert, Consignment, Target
+from consignments.timestamps import to_datetime
 
 if TYPE_CHECKING:
     from consignments.exchange.documents import AnyMessage
+    from features.batch import Tables
+    from features.indicators.operation_keys import OperationKeys
     from operation.exchange.folder import ExchangeFolder
+    from operation.inspections import AlertYield
 
 DIGEST_CHARACTERS = 12
 """Length of the digest in the identifier of the withdrawal of a message with a long identifier."""
+REPORTED_DAYS = 90
+"""Days after its end for which an alert is still reported from a log, because results come late (assumed)."""
 AT = option("Time of the call in ISO 8601. Default: now.")
 KEY = key_option("the officer's private key. Default: officer.key in the exchange directory")
 
@@ -58,9 +64,8 @@ def key(
     Create another key for each operation.
     """
     from features.indicators.operation_keys import OperationKey
-    from operation.exchange.folder import ExchangeFolder
 
-    path = ExchangeFolder.open().get_key_file(operation)
+    path = open_exchange().get_key_file(operation)
     made = OperationKey.create(path, operation, until)
     return Result(
         {"operation": operation, "key_id": made.key_id, "file": str(path)},
@@ -79,9 +84,8 @@ def trust(
     """
     from models.signatures.key_holders import Partner, Partners
     from models.signatures.keys import SigningKey, VerifyingKey
-    from operation.exchange.folder import ExchangeFolder
 
-    folder = ExchangeFolder.open()
+    folder = open_exchange()
     if public_key is None:
         path = key_file or folder.path / OFFICER_KEY
         found = SigningKey.load(path) if path.exists() else SigningKey.create(path)
@@ -122,10 +126,10 @@ def draft(
         draft_warning,
         find_common_indicators,
     )
-    from operation.exchange.folder import ExchangeFolder, get_administration
+    from operation.exchange.folder import get_administration
     from operation.exchange.reports import list_confirmed
 
-    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
+    folder, now = open_exchange(), at or datetime.now(UTC)
     made_with = folder.read_keys().find(operation, now)
     common = DraftOptions(get_administration(), now, made_with, valid_days=valid_days)
     own, read = load_pseudonyms(), tables.read_tables(Consignment)
@@ -156,9 +160,7 @@ def export(
 
     The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
-    from operation.exchange.folder import ExchangeFolder
-
-    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
+    folder, now = open_exchange(), at or datetime.now(UTC)
     paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
     sent = [str(_sign_and_send(folder, folder.read_draft(path), key_file, now)) for path in paths]
     return Result({"sent": sent}, f"{len(sent)} messages signed: {folder.outbox}")
@@ -176,9 +178,9 @@ def withdraw(
     From the receipt of the withdrawal on, the message matches nothing at the partners.
     """
     from consignments.exchange.documents import Withdrawal
-    from operation.exchange.folder import ExchangeFolder, get_administration
+    from operation.exchange.folder import get_administration
 
-    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
+    folder, now = open_exchange(), at or datetime.now(UTC)
     if not (folder.outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
         raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
     name, author = _name_withdrawal(message_id), get_administration()
@@ -218,11 +220,11 @@ def import_(
     Exit code 2 if neither --alerts nor --service is given.
     """
     from consignments.exchange.documents import get_kind
-    from operation.exchange.folder import AlertTable, ExchangeFolder, Refused, post_messages
+    from operation.exchange.folder import AlertTable, Refused, post_messages
 
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")
-    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
+    folder, now = open_exchange(), at or datetime.now(UTC)
     found = list(folder.read_messages(source or folder.inbox, now))
     accepted = sorted(
         [(path, each) for path, each in found if not isinstance(each, Refused)],
@@ -272,11 +274,10 @@ def feedback(
 
     Without tables it reads the log of the service, which may run meanwhile. deploy/npsrisk-feedback.timer runs it each week.
     """
-    from cli.operation.exchange_feedback import count_logged_yields, count_table_yields
-    from operation.exchange.folder import ExchangeFolder, get_administration
+    from operation.exchange.folder import get_administration
     from operation.exchange.reports import draft_reports
 
-    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
+    folder, now = open_exchange(), at or datetime.now(UTC)
     if tables.consignments is not None:
         found = count_table_yields(tables.read_tables(Consignment), begins, now, target)
     elif at is not None or tables.list_sources():
@@ -325,3 +326,45 @@ def _sign_and_send(
     dated = msgspec.structs.replace(message, issued_at=now)
     check_message(dated, now)
     return folder.send(dated, sign_message(dated, SigningKey.load(key_file or folder.path / OFFICER_KEY)))
+
+
+class ReportedYields(NamedTuple):
+    """Yields to report, and the begin of their period; None if nothing was received."""
+
+    yields: "list[AlertYield]"
+    begins: datetime | None
+
+
+def count_table_yields(
+    tables: "Tables", begins: datetime | None, now: datetime, target: Target
+) -> ReportedYields:
+    """Count the yields of the alerts of tables, of consignments received before `now`."""
+    from consignments.tables import to_alerts, to_consignments
+    from operation.inspections import compute_yields, find_period, join_inspections
+
+    period = find_period(tables, begins, now, now)
+    arrived = tables.consignments["received_at"]
+    inside = tables.consignments[(arrived >= period.begins) & (arrived < now)]
+    known: list[Alert] = [] if tables.alerts is None else to_alerts(tables.alerts)
+    inspections = join_inspections(tables, None, period, target)
+    yields = compute_yields(known, to_consignments(inside, Consignment), inspections)
+    return ReportedYields(yields, period.begins)
+
+
+def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: Target) -> ReportedYields:
+    """Count the yields of the alerts of the service's log that ended at most `REPORTED_DAYS` before its last arrival."""
+    from operation.inspections import build_yield
+    from operation.yields import LoggedYields
+    from serving.event_log.event_codec import EventCodec
+    from serving.event_log.log_keys import check_vault
+
+    url, vault = read_settings().database_url, open_vault()
+    with open_log() as log:
+        check_vault(log, vault)
+    found = LoggedYields(url, lambda: EventCodec(vault, Consignment, ()), keys, target, begins).read()
+    if found.first_us is None or found.last_us is None:
+        return ReportedYields([], begins)
+    ended = to_datetime(found.last_us) - timedelta(days=REPORTED_DAYS)
+    current = [each for each in found.alerts.values() if each.expires_at is None or each.expires_at > ended]
+    yields = [build_yield(alert, found.count(alert.alert_id)) for alert in current]
+    return ReportedYields(yields, begins or to_datetime(found.first_us))

@@ -21,13 +21,12 @@ def columns(markdown: bool = MARKDOWN) -> Result:
     npsrisk columns
     npsrisk columns --json
     """
-    from cli.reference.column_table import INTRODUCTION, build_column_reference
-    from cli.reference.page import format_page
+    from cli.reference.tables import COLUMN_INTRODUCTION, build_column_reference, format_page
 
     tables = build_column_reference()
     titles = None if markdown else [f"{each.title}: {each.text}" for each in tables]
     values = {"tables": {table.title: table.rows for table in tables}}
-    return Result(values, format_page(INTRODUCTION, tables, titles))
+    return Result(values, format_page(COLUMN_INTRODUCTION, tables, titles))
 
 
 @verb
@@ -49,20 +48,18 @@ def config(
     npsrisk config
     npsrisk config --file config.toml
     """
-    from cli.reference.page import format_page
-    from cli.reference.setting_table import INTRODUCTION, build_setting_tables
+    from cli.reference.tables import SETTING_INTRODUCTION, build_setting_tables, format_page
 
     if file is not None:
         return _check_configuration(file)
     tables = build_setting_tables()
     titles = None if markdown else [each.title.lower() for each in tables]
     values = dict(zip(("training", "environment"), (table.rows for table in tables), strict=True))
-    return Result(values, format_page(INTRODUCTION, tables, titles))
+    return Result(values, format_page(SETTING_INTRODUCTION, tables, titles))
 
 
 def _check_configuration(file: Path) -> Result:
-    from cli.reference.page import format_value
-    from cli.reference.setting_table import list_differences
+    from cli.reference.tables import format_value, list_differences
     from training.config import read_config
 
     differences = list_differences(read_config(file))

@@ -9,7 +9,7 @@ import pytest
 from support.registered_model import make_new_consignments
 from support.verbs import succeed
 
-from cli.reference.column_table import build_column_reference
+from cli.reference.tables import build_column_reference
 from consignments.errors import NpsriskError
 from consignments.files.table_writers import write_table
 from consignments.records import Consignment

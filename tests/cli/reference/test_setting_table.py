@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.reference.setting_table import list_differences, list_environment_settings, list_training_settings
+from cli.reference.tables import list_differences, list_environment_settings, list_training_settings
 from consignments.errors import BadSetting
 from serving.process.settings import OTHER_NAMES, SETTING_NAMES, Settings
 from training.config import TrainConfig, parse_config

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from support.verbs import refuse, succeed
 
-from cli.reference.column_table import build_column_reference
-from cli.reference.setting_table import build_setting_tables
+from cli.reference.tables import build_column_reference, build_setting_tables
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.service.file_rights import SystemUser
+from cli.service.installation import SystemUser
 
 OTHER = SystemUser(54_321, {54_321})
 
