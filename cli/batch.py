@@ -1,7 +1,7 @@
 """A batch: one result row for each consignment, to a file or a folder of parts, with the kept state of history."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from features.history.pseudonyms import Pseudonyms
     from features.streams import FeatureChunk, FeatureInputs
 
-    Frames = Iterable["pd.DataFrame | pa.Table"]
+    Frames = Iterator["pd.DataFrame | pa.Table"]
     Finish = Callable[[FeatureChunk], "pd.DataFrame | pa.Table"]
 
 
@@ -56,16 +56,30 @@ class Batch:
 
         Raises `BadInput` if the folder holds another result, or the batch cannot continue the state.
         """
+        import numpy as np
+
+        from features.batch import ComputeOptions
+        from features.buckets.coordinator import stream_on_cluster
+        from features.streams import stream_features
+
         counts: Counter[str] = Counter()
 
-        def count(rows: "pd.DataFrame") -> "pd.DataFrame":
-            counts.update(rows[work.counted].tolist())
-            return rows
-
         def compute(first_row: int, state_run: "StateRun | None" = None) -> "Frames":
-            inputs = work.open_inputs(work.check_continued(state_run))
-            rows = self._compute(work, replace(inputs, state_run=state_run), first_row)
-            return map(count, rows) if work.counted else rows
+            inputs = replace(work.open_inputs(work.check_continued(state_run)), state_run=state_run)
+            wanted, finish = np.arange(len(inputs.consignments)) >= first_row, work.build_finish(inputs)
+            if self.dask is None:
+                given: dict[str, Any] = {
+                    "wanted": wanted,
+                    "options": ComputeOptions(self.jobs, work.progress),
+                }
+                found: Iterator[Any] = map(finish, stream_features(inputs, work.parameters, **given))
+            else:
+                given = {"wanted": wanted, "progress": work.progress}
+                found = stream_on_cluster(self.dask, self.out, inputs, work.parameters, finish, **given)
+            for rows in found:
+                if work.counted:
+                    counts.update(rows[work.counted].tolist())
+                yield rows
 
         if self.state is None:
             inputs = work.identify_inputs() if self.is_in_parts else {}
@@ -77,7 +91,7 @@ class Batch:
         return WrittenResult(rows, continued, counts)
 
     def _write_with_state(
-        self, folder: Path, work: "BatchWork", compute: "Callable[[int, StateRun | None], Frames]"
+        self, folder: Path, work: "BatchWork", compute: "Callable[..., Frames]"
     ) -> tuple[int, bool]:
         """Write the result and the state after it; return the rows, and whether the batch continued a state."""
         from features.history.kept_state import StateRun
@@ -103,22 +117,7 @@ class Batch:
                 draft.commit(state_run.state)
             return rows, before is not None
 
-    def _compute(self, work: "BatchWork", inputs: "FeatureInputs", first_row: int) -> "Frames":
-        import numpy as np
-
-        from features.batch import ComputeOptions
-        from features.buckets.coordinator import stream_on_cluster
-        from features.streams import stream_features
-
-        given: dict[str, Any] = {"wanted": np.arange(len(inputs.consignments)) >= first_row}
-        finish = work.build_finish(inputs)
-        if self.dask is not None:
-            given["progress"] = work.progress
-            return stream_on_cluster(self.dask, self.out, inputs, work.parameters, finish, **given)
-        given["options"] = ComputeOptions(self.jobs, work.progress)
-        return map(finish, stream_features(inputs, work.parameters, **given))
-
-    def _write_table(self, inputs: dict[str, str], compute: "Callable[[int], Frames]") -> int:
+    def _write_table(self, inputs: dict[str, str], compute: "Callable[..., Frames]") -> int:
         from consignments.files.part_folder import PartFolder
         from consignments.files.table_writers import write_chunks
 

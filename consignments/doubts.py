@@ -111,7 +111,9 @@ def correct_record(record: RecordT) -> tuple[RecordT, list[Doubt]]:
     doubts: dict[Doubt, None] = {}
     for name, rule in list_rules(type(record)).items():
         value = getattr(record, name)
-        read, doubt = (value, "") if value is None else correct_value(value, rule)
+        if value is None:
+            continue
+        read, doubt = correct_value(value, rule)
         if read is not value:
             changes[name] = read
             doubts[build_country_doubt(read, name)] = None

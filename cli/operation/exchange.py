@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +16,6 @@ from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput
 from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Alert, Consignment, Target
-from consignments.timestamps import to_datetime
 
 if TYPE_CHECKING:
     from consignments.exchange.documents import AnyMessage
@@ -279,7 +278,7 @@ def feedback(
 
     folder, now = open_exchange(), at or datetime.now(UTC)
     if tables.consignments is not None:
-        found = count_table_yields(tables.read_tables(Consignment), begins, now, target)
+        found, since = _count_table_yields(tables.read_tables(Consignment), begins, now, target)
     elif at is not None or tables.list_sources():
         raise BadInput(
             "a table is missing",
@@ -287,10 +286,10 @@ def feedback(
             expected="--consignments and --outcomes; or neither of them, nor --alerts and --at, for the log of the service",
         )
     else:
-        found = count_logged_yields(folder.read_keys(), begins, target)
+        found, since = _count_logged_yields(folder.read_keys(), begins, target)
     at_once = read_settings().exchange_feedback
     written: list[str] = []
-    for message in draft_reports(found.yields, get_administration(), found.begins or now, now):
+    for message in draft_reports(found, get_administration(), since or now, now):
         path = _sign_and_send(folder, message, key_file, now) if at_once else folder.write_draft(message)
         written += [] if path is None else [str(path)]
     where = f"signed: {folder.outbox}" if at_once else f"drafts: {folder.drafts}"
@@ -328,17 +327,10 @@ def _sign_and_send(
     return folder.send(dated, sign_message(dated, SigningKey.load(key_file or folder.path / OFFICER_KEY)))
 
 
-class ReportedYields(NamedTuple):
-    """Yields to report, and the begin of their period; None if nothing was received."""
-
-    yields: "list[AlertYield]"
-    begins: datetime | None
-
-
-def count_table_yields(
+def _count_table_yields(
     tables: "Tables", begins: datetime | None, now: datetime, target: Target
-) -> ReportedYields:
-    """Count the yields of the alerts of tables, of consignments received before `now`."""
+) -> "tuple[list[AlertYield], datetime | None]":
+    """Count the yields of the alerts of tables, of consignments received before `now`; return them with the begin of their period."""
     from consignments.tables import to_alerts, to_consignments
     from operation.inspections import compute_yields, find_period, join_inspections
 
@@ -348,11 +340,14 @@ def count_table_yields(
     known: list[Alert] = [] if tables.alerts is None else to_alerts(tables.alerts)
     inspections = join_inspections(tables, None, period, target)
     yields = compute_yields(known, to_consignments(inside, Consignment), inspections)
-    return ReportedYields(yields, period.begins)
+    return yields, period.begins
 
 
-def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: Target) -> ReportedYields:
+def _count_logged_yields(
+    keys: "OperationKeys", begins: datetime | None, target: Target
+) -> "tuple[list[AlertYield], datetime | None]":
     """Count the yields of the alerts of the service's log that ended at most `REPORTED_DAYS` before its last arrival."""
+    from consignments.timestamps import to_datetime
     from operation.inspections import build_yield
     from operation.yields import LoggedYields
     from serving.event_log.event_codec import EventCodec
@@ -363,8 +358,8 @@ def count_logged_yields(keys: "OperationKeys", begins: datetime | None, target: 
         check_vault(log, vault)
     found = LoggedYields(url, lambda: EventCodec(vault, Consignment, ()), keys, target, begins).read()
     if found.first_us is None or found.last_us is None:
-        return ReportedYields([], begins)
+        return [], begins
     ended = to_datetime(found.last_us) - timedelta(days=REPORTED_DAYS)
     current = [each for each in found.alerts.values() if each.expires_at is None or each.expires_at > ended]
     yields = [build_yield(alert, found.count(alert.alert_id)) for alert in current]
-    return ReportedYields(yields, begins or to_datetime(found.first_us))
+    return yields, begins or to_datetime(found.first_us)

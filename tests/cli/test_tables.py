@@ -4,14 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support.examples import day, make_consignment
 from support.verbs import refuse, succeed
 
 from cli.tables import GivenTables
-from consignments.files.table_writers import write_table
 from consignments.records import Consignment
-from consignments.tables import build_frame
-from features.streams import InMemoryTable
 from npsrisk import main
 
 HEADER = "consignment_id,channel,received_at\n"
@@ -36,8 +32,10 @@ VERBS = {
     "import": "consignments outcomes alerts",
 }
 """Of each verb the tables that it reads."""
-CASES = [(verb, table, "csv") for verb, tables in VERBS.items() for table in tables.split()]
-CASES += [("features", table, "parquet") for table in VERBS["features"].split()]
+CASES = [
+    *(("features", table, kind) for table in VERBS["features"].split() for kind in ("csv", "parquet")),
+    *((verb, VERBS[verb].split()[-1], "csv") for verb in VERBS),
+]
 
 
 def test_rows_at_fault_of_all_tables_are_in_one_file_and_the_rest_goes_on_unless_it_is_strict(
@@ -68,15 +66,6 @@ def test_a_file_at_fault_ends_the_verb_in_one_line_and_writes_nothing(
     (line,) = refuse(f"features --consignments {tmp_path}/t.csv --out {tmp_path}/f.csv").strip().splitlines()
     assert told in line
     assert not (tmp_path / "f.csv").exists()
-
-
-def test_parquet_is_read_piece_by_piece_and_other_formats_whole(tmp_path: Path) -> None:
-    frame = build_frame([make_consignment("C0", received_at=day(0))], Consignment)
-    for suffix, is_whole in (("parquet", False), ("csv", True)):
-        write_table(frame, tmp_path / f"t.{suffix}")
-        given = GivenTables(consignments=tmp_path / f"t.{suffix}")
-        source = given.open_sources(Consignment, lambda *_: None).consignments
-        assert isinstance(source, InMemoryTable) == is_whole
 
 
 @pytest.mark.parametrize(("verb", "invalid", "table_format"), CASES)

@@ -63,12 +63,9 @@ offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(
 
 
 @given(st.lists(st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=offsets), min_size=1))
-def test_times_read_alike_all_at_once_and_one_by_one(moments: list[datetime]) -> None:
+def test_times_are_read_to_the_microsecond_from_every_zone(moments: list[datetime]) -> None:
     texts = [moment.isoformat() for moment in moments]
-    assert read_texts(read_time, *texts) == moments
-    assert (
-        read_texts(read_time, *texts, "soon")[:-1] == moments
-    )  # a bad neighbour makes each be read by itself
+    assert read_texts(read_time, *texts, "soon") == [*moments, None]
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -111,10 +108,8 @@ def test_a_date_is_a_utc_day(given_dates: list[Any], expected: list[Any]) -> Non
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
-def test_numbers_read_to_the_last_bit_all_at_once_and_one_by_one(values: list[float]) -> None:
-    texts = [repr(value) for value in values]
-    assert read_texts(read_number, *texts) == values
-    assert read_texts(read_number, *texts, "many")[:-1] == values
+def test_numbers_are_read_to_the_last_bit(values: list[float]) -> None:
+    assert read_texts(read_number, *map(repr, values), "many") == [*values, None]
 
 
 @pytest.mark.parametrize(
@@ -253,9 +248,3 @@ def test_a_sequence_number_is_read_to_the_last_digit_or_is_a_fault(
     assert read.values.to_pylist() == [*expected, None], "a missing one is no fault"
     faults = np.any([rows for _, rows in read.faults], axis=0) if read.faults else [False] * len(read.values)
     assert list(faults) == [value is None for value in expected] + [False]
-
-
-@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)))
-def test_sequence_numbers_in_texts_are_read_alike_at_once_and_singly(numbers: list[float]) -> None:
-    texts = [str(number) for number in numbers]
-    assert read_texts(read_integer, *texts) == read_texts(read_integer, *texts, "x")[:-1]

@@ -69,15 +69,6 @@ def test_pieces_are_the_table_with_its_rejects_and_its_report(path: Path, piece_
     assert len(stream) == len(table.frame)
 
 
-def test_strict_refuses_rows_at_fault_as_a_whole_table_does(path: Path) -> None:
-    told = []
-    for read in (stream_table, read_table):
-        with pytest.raises(FileFault) as refused:
-            read(path, Consignment, strict=True)
-        told.append(str(refused.value))
-    assert told[0] == told[1]
-
-
 @pytest.mark.parametrize("rows", [24, 0])
 def test_a_later_row_amends_if_there_is_a_sequence_and_no_rows_are_one_piece(
     tmp_path: Path, rows: int
@@ -132,19 +123,6 @@ def test_items_may_be_lists_in_one_part_and_of_no_type_in_another(tmp_path: Path
     (piece,) = stream_table(tmp_path / "t", Consignment, piece_rows=100).read_chunks()
     found = [None if pd.isna(text) else decode_items(text) for text in piece.to_frame(Consignment)["items"]]
     assert found == [*(None if text is None else decode_items(text) for text in items), *[None] * 4]
-
-
-def test_a_damaged_or_missing_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileFault, match="no such file"):
-        stream_table(tmp_path / "none.parquet", Consignment)
-    write_table(frame(50), tmp_path / "t.parquet")
-    content = (tmp_path / "t.parquet").read_bytes()
-    (tmp_path / "t.parquet").write_bytes(content[: len(content) // 2])
-    with pytest.raises(FileFault, match="cannot be read as Parquet"):
-        stream_table(tmp_path / "t.parquet", Consignment)
-    write_table(frame(1).drop(columns="channel"), tmp_path / "u.parquet")
-    with pytest.raises(FileFault, match="missing required column channel"):
-        stream_table(tmp_path / "u.parquet", Consignment)
 
 
 @pytest.mark.parametrize("group_rows", [5, 1000])

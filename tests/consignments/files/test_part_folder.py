@@ -147,12 +147,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
 
 
-def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
-    refused = pytest.raises(BadInput, match="another run is writing this table")
-    with PartFolder.open(tmp_path / "t", INPUTS), refused:
-        PartFolder.open(tmp_path / "t", INPUTS).__enter__()
-
-
 def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

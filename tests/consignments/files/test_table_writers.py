@@ -105,3 +105,30 @@ def test_a_table_is_on_disk_before_it_has_its_name(
     monkeypatch.setattr(os, "fsync", record)
     write_table(FRAME, path)
     assert flushed == [(str(tmp_path / f".a{suffix}.{os.getpid()}.part"), False), (str(tmp_path), True)]
+
+
+def test_no_text_of_a_csv_table_is_a_formula_for_a_spreadsheet_and_all_are_read_back(tmp_path: Path) -> None:
+    texts = [
+        "=HYPERLINK(1)",
+        "+1",
+        "-1",
+        "@SUM(1)",
+        "'=1",
+        "''@",
+        "'plain",
+        "a=1",
+        "-",
+        "'",
+        "日本",
+        "\tx",
+        None,
+        "=1\n=2",
+    ]
+    written_to = tmp_path / "table.csv"
+    write_table(pd.DataFrame({"consignment_id": texts, "gross_weight_kg": [-1.5] * len(texts)}), written_to)
+    text = written_to.read_text()
+    assert "'=HYPERLINK(1)" in text
+    assert ",-1.5" in text, "a number is no text"
+    cells = [line.split(",")[0].strip('"') for line in text.splitlines()[1:]]
+    assert not [cell for cell in cells if cell[:1] in ("+", "-", "@", "\t")]
+    assert [row["consignment_id"] for row in names_and_rows(written_to)[1]] == texts
