@@ -242,16 +242,9 @@ def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:
 
 
 def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
-    names = list(dict.fromkeys(name for row in rows[:1] for name in row))
-    columns: list[Sequence[Any]]
-    is_alike = all(list(row) == names for row in rows)
-    names = names if is_alike else list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(chain.from_iterable(rows)))
     refuse_bad_columns(names, "the lines of JSON together")
-    if is_alike:  # much faster
-        columns = list(zip(*(row.values() for row in rows), strict=True))
-    else:
-        columns = [[row.get(name) for row in rows] for name in names]
-    arrays = [to_arrow(column, name) for column, name in zip(columns, names, strict=True)]
+    arrays = [to_arrow([row.get(name) for row in rows], name) for name in names]
     return pa.Table.from_arrays(arrays, names=names)
 
 
