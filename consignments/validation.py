@@ -42,7 +42,7 @@ from consignments.doubts import CodeRule, Rule, correct_value, list_rules
 from consignments.errors import FileFault, Reject
 from consignments.files.raw_tables import TablePart
 from consignments.files.table_writers import write_table
-from consignments.lists import LIST_COLUMNS, LIST_READERS, replace_item_field, to_list_texts
+from consignments.lists import LIST_COLUMNS, LIST_READERS, count_items, replace_item_field, to_list_texts
 from consignments.records import Alert, Consignment, Item, LogColumns, Outcome, Truth, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
@@ -277,7 +277,7 @@ def _correct_table(table: Any, record: type[msgspec.Struct]) -> tuple[Any, list[
         countries = pc.struct_field(items.flatten(), ITEM_COUNTRY)
         values, found = _correct_column(countries, f"items.{ITEM_COUNTRY}", list_rules(Item)[ITEM_COUNTRY])
         if found:
-            parents = pc.list_parent_indices(items).to_numpy()
+            parents = np.repeat(np.arange(len(items)), count_items(items))
             doubts += [each._replace(rows=mark_rows(parents[each.rows], len(items))) for each in found]
             corrected = replace_item_field(items, ITEM_COUNTRY, values)
             table = table.set_column(table.column_names.index("items"), "items", corrected)

@@ -115,6 +115,14 @@ def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
     assert [each.code for each in same] == ["country_read_as", "unknown_country"]
 
 
+def test_a_country_of_items_is_read_beneath_a_row_whose_items_are_too_many(tmp_path: Path) -> None:
+    frame = build_frames(*({"items": (Item(origin_country="China"),) * count} for count in (1001, 1)))
+    write_table(frame, tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet", Consignment)
+    assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C0", "items")]
+    assert [c.items for c in to_consignments(table.rows, Consignment)] == [(Item(origin_country="CN"),)]
+
+
 def test_ordinary_values_missing_ones_and_codes_in_small_letters_give_no_doubt() -> None:
     ordinary = make_consignment("C0", departure_country=" cn", currency=None, sender_country="XK")
     assert correct_consignment(ordinary) == (ordinary, [])
