@@ -26,8 +26,7 @@ SECTIONS = {
         "cli.model.training": "train",
         "cli.model.promotion": "compare gate promote",
         "cli.model.keys": "keys",
-        "cli.model.dossier": "dossier",
-        "cli.model.monitoring": "drift",
+        "cli.model.pages": "dossier drift",
     },
     "Scores and selection": {"cli.selection.scoring": "score select", "cli.selection.replay": "replay"},
     "Operation": {
@@ -38,9 +37,8 @@ SECTIONS = {
     "Service and its log": {
         "cli.service.service": "publish serve shadow",
         "cli.service.doctor": "doctor",
-        "cli.service.data_key": "data-key",
         "cli.service.event_log": "import export parity forget verify-log",
-        "cli.service.backup": "backup restore",
+        "cli.service.backup": "data-key backup restore",
     },
 }
 """The verbs of each file, under the headings of the help."""

@@ -21,9 +21,8 @@ import pyarrow as pa
 from consignments.columns import TYPES, Mask, convert_frame, normalize_array, normalize_names
 from consignments.errors import FileFault, Reject
 from consignments.files.parquet_files import ParquetTable
-from consignments.files.raw_tables import RawTable, TablePart, number_rows
+from consignments.files.raw_tables import RawTable, TablePart, number_rows, refuse_bad_columns
 from consignments.files.table_files import read_files
-from consignments.files.table_limits import refuse_bad_columns
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.lists import to_items, to_lists
 from consignments.records import Alert, Consignment, Field, LogColumns, Outcome, ScoreRow, get_fields

@@ -15,8 +15,14 @@ from consignments.columns import TEXT, get_type_family, normalize_array
 from consignments.errors import FileFault, Reject, name_file
 from consignments.files.file_listing import is_hidden, list_table_files
 from consignments.files.part_manifest import MANIFEST_NAME, check_parts
-from consignments.files.raw_tables import READABLE_FORMATS, TablePart, number_rows
-from consignments.files.table_limits import limit_expansion, refuse_bad_columns, refuse_long_texts
+from consignments.files.raw_tables import (
+    READABLE_FORMATS,
+    TablePart,
+    limit_expansion,
+    number_rows,
+    refuse_bad_columns,
+    refuse_long_texts,
+)
 from consignments.timestamps import to_datetime
 
 PARQUET_SUFFIX = ".parquet"

@@ -21,8 +21,15 @@ import pyarrow.csv as arrow_csv
 from consignments.columns import TEXT, get_type_family, to_arrow
 from consignments.errors import FileFault, Reject, explain_failure
 from consignments.files.parquet_files import ParquetTable
-from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows
-from consignments.files.table_limits import MAX_TEXT_FILE_BYTES, read_lines, refuse_bad_columns
+from consignments.files.raw_tables import (
+    MAX_TEXT_FILE_BYTES,
+    READABLE_FORMATS,
+    RawTable,
+    TablePart,
+    number_rows,
+    read_lines,
+    refuse_bad_columns,
+)
 from consignments.workers import pause_garbage_collection
 
 SCAN_BYTES = 1 << 20

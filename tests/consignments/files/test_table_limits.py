@@ -10,7 +10,7 @@ import pytest
 
 from consignments import validation
 from consignments.errors import FileFault
-from consignments.files import table_files, table_limits
+from consignments.files import raw_tables, table_files
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_files import read_files
 from consignments.parquet_stream import stream_table
@@ -34,7 +34,7 @@ def test_a_parquet_file_with_one_long_text_in_all_rows_is_refused_before_it_is_e
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_too_many_columns_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    monkeypatch.setattr(table_limits, "MAX_COLUMNS", 3)
+    monkeypatch.setattr(raw_tables, "MAX_COLUMNS", 3)
     path = tmp_path / f"wide.{suffix}"
     texts = {"csv": "a,b,c,d\n1,2,3,4\n", "jsonl": '{"a":1,"b":2}\n{"c":3,"d":4}\n'}
     if suffix == "parquet":
@@ -58,7 +58,7 @@ def test_a_line_nested_too_deeply_is_rejected_and_the_others_are_read(tmp_path: 
 def test_long_lines_and_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.jsonl"
     path.write_text('{"a":1}\n{"a":"' + "x" * 100 + '"}\n')
-    monkeypatch.setattr(table_limits, "MAX_LINE_BYTES", 50)
+    monkeypatch.setattr(raw_tables, "MAX_LINE_BYTES", 50)
     with pytest.raises(FileFault, match="line 2: a line is longer"):
         read_files(path)
     monkeypatch.setattr(table_files, "MAX_TEXT_FILE_BYTES", 50)
@@ -92,8 +92,8 @@ def write_bomb(path: Path, identifiers: list[str]) -> None:
 def test_a_small_parquet_file_that_expands_to_gigabytes_is_refused_while_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_limits, "MIN_EXPANDED_BYTES", 1 << 24)
-    monkeypatch.setattr(table_limits, "MAX_EXPANSION", 10)
+    monkeypatch.setattr(raw_tables, "MIN_EXPANDED_BYTES", 1 << 24)
+    monkeypatch.setattr(raw_tables, "MAX_EXPANSION", 10)
     write_bomb(tmp_path / "bomb.parquet", [f"C{number}" for number in range(10_000)])
     told = r"bomb.parquet: the table is too large in memory; got more than 16,777,216"
     with pytest.raises(FileFault, match=told):
