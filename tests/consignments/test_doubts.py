@@ -4,9 +4,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pycountry
 import pytest
-from support.examples import make_consignment
+from support.examples import day, make_consignment
 
 from consignments.doubts import (
     COUNTRIES,
@@ -116,10 +118,18 @@ def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
 
 
 def test_a_country_of_items_is_read_beneath_a_row_whose_items_are_too_many(tmp_path: Path) -> None:
-    frame = build_frames(*({"items": (Item(origin_country="China"),) * count} for count in (1001, 1)))
-    write_table(frame, tmp_path / "t.parquet")
+    rows = [
+        {
+            "consignment_id": f"C{n}",
+            "channel": "postal",
+            "received_at": day(n),
+            "items": [{"origin_country": "China"}] * n,
+        }
+        for n in (1001, 1)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     table = read_table(tmp_path / "t.parquet", Consignment)
-    assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C0", "items")]
+    assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C1001", "items")]
     assert [c.items for c in to_consignments(table.rows, Consignment)] == [(Item(origin_country="CN"),)]
 
 
