@@ -7,19 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.mutants import Mutant, try_mutant
-from benchmarks.same_answers import (
-    ANSWERS_FILE,
-    DESCRIPTIONS,
-    build_requests,
-    compare,
-    digest_columns,
-    round_contributions,
-    separate,
-    show_changed_answers,
-)
-
-TIMES = {"received_at": "2026-06-24T00:00:00.000Z", "account_opened_on": "2026-05-01T00:00:00.000"}
-ROW = {"consignment_id": "A", "office": "Busan", "route": None} | TIMES
+from benchmarks.same_answers import DESCRIPTIONS, compare, digest_columns, round_contributions, separate
 
 
 def test_identifiers_and_times_of_an_answer_are_compared_apart() -> None:
@@ -53,26 +41,6 @@ def test_only_parts_that_must_be_equal_count(capsys: pytest.CaptureFixture[str])
     assert compare(before, after, []) == 1
     assert compare(before, after, ["http"]) == 0
     assert "descriptions over http: 0 equal, 1 different (compared apart)" in capsys.readouterr().out
-
-
-def test_each_value_that_differs_is_shown_with_its_path(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folders = tmp_path / "before", tmp_path / "after"
-    for folder, score in zip(folders, (0.5, 0.6), strict=True):
-        folder.mkdir()
-        line = {"request": "000 POST /v1/scores", "status": 200, "answer": {"scores": [{"score": score}]}}
-        (folder / ANSWERS_FILE).write_text(json.dumps(line) + "\n")
-    show_changed_answers(*folders)
-    assert capsys.readouterr().out == "000 POST /v1/scores\n    /answer/scores/0/score: 0.5 0.6\n"
-
-
-def test_requests_hold_dates_and_a_period_to_select_from(tmp_path: Path) -> None:
-    (tmp_path / "new.jsonl").write_text("\n".join([json.dumps(ROW)] * 40))
-    requests = list(build_requests(tmp_path))
-    assert json.loads(requests[0][2] or b"")["account_opened_on"] == "2026-05-01"
-    (selection,) = [body for _, path, body, _ in requests if path == "/v1/selections"]
-    assert json.loads(selection or b"")["from"] == "2026-06-24T00:00:00Z"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_another_missing_module_stays_a_fault_of_ours(monkeypatch: pytest.Monkey
     ],
     ids=["by an import", "by a verb"],
 )
-def test_a_folder_of_the_same_name_that_hides_a_package_is_named(
+def test_a_folder_that_hides_a_package_is_named(
     hidden: str, words: list[str], begins: str, tmp_path: Path
 ) -> None:
     (tmp_path / hidden).mkdir()

@@ -29,41 +29,24 @@ def test_no_docstring_begins_with_a_forbidden_opener(opener: str) -> None:
 @pytest.mark.parametrize(
     "opener", ["Return", "Returns", "Applies", "Matches", "The", "Rows", "Settle", "`Rows`"]
 )
-def test_a_public_function_of_the_product_opens_with_a_verb_in_the_imperative_or_third_person(
-    opener: str,
-) -> None:
+def test_a_public_function_of_the_product_opens_with_a_verb(opener: str) -> None:
     source = f'class A:\n    """A class."""\n\n    def f(self):\n        """{opener} it."""\n'
     is_verb = opener in ("Return", "Returns", "Applies", "Matches")
     assert check("features/a.py", source) == ([] if is_verb else [(5, "opener", opener)])
     assert check("features/a.py", source.replace("def f", "def _f")) == check("benchmarks/a.py", source) == []
 
 
-WORDS = {
-    "made Anew": "Anew",
-    "stands beside it": "beside",
-    "as we were told": "told",
-    "by whom": "whom",
-    "whoever asks": "whoever",
-    "mends it": "mends",
-    "comes to nought": "nought",
-    "spoilt bytes": "spoilt",
-    "seen of late": "of late",
-    "drawn by lot": "by lot",
-    "put on record": "on record",
-    "held against it": "held against",
-    "hold against it": "hold against",
-    "never sinks": "sinks",
-    "rubbish in it": "rubbish",
-    "other wares": "wares",
-    "where it is missing": "where it is",
-    "where there is none": "where there is",
-}
+WORDS = """
+Anew, beside, told, whom, whoever, mends, nought, spoilt, of late, by lot, on record, held against, hold against, sinks, rubbish,
+wares, where it is, where there is
+"""
 
 
-@pytest.mark.parametrize(("words", "found"), WORDS.items())
-def test_forbidden_words_are_found_wherever_people_read(words: str, found: str) -> None:
+@pytest.mark.parametrize("found", WORDS.strip().replace("\n", " ").split(", "))
+def test_forbidden_words_are_found_wherever_people_read(found: str) -> None:
+    words = f"This {found} is not right"
     for path, content, line in (
-        ("a.py", f'"""A module.\n\nThis is {words}.\n"""\n', 3),
+        ("a.py", f'"""A module.\n\n{words}.\n"""\n', 3),
         ("a.py", f"x = 1\ny = 2  # {words}\n", 2),
         ("a.py", f'x = f"{{y}} {words}"\n', 1),
         ("a.toml", f'# a comment\nkey = "{words}"  # fine\n', 2),
@@ -127,7 +110,7 @@ def test_every_kind_of_file_is_checked_for_the_errors_of_the_product_and_of_clic
     assert not any("/.venv/" in path or path.startswith("demo/") for path in files)
 
 
-def test_a_violation_fails_in_the_places_asked_for(
+def test_violations_fail_in_the_places_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = [Violation(path, 1, "word", "anew", "again") for path in ("features/a.py", "docs/a.md")]

@@ -18,9 +18,7 @@ HEAVY = "numpy pandas pyarrow numba mlflow starlette sqlalchemy tqdm serving tra
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_that_begins_with_a_sentence_and_shows_an_example_that_npsrisk_takes(
-    verb: str,
-) -> None:
+def test_every_verb_has_help_with_a_sentence_and_an_example_that_works(verb: str) -> None:
     command = main.commands[verb]
     done = CliRunner().invoke(main, [verb, "--help"], terminal_width=80)
     assert (done.exit_code, command.name) == (0, verb)

@@ -30,7 +30,7 @@ def test_another_text_or_theme_leaves_the_digest_and_is_accepted() -> None:
     ],
     ids=["name", "unit", "fitted", "order", "fewer"],
 )
-def test_another_meaning_or_order_is_another_spec_and_is_refused(
+def test_another_meaning_or_order_is_refused(
     change: Callable[[Feature, Feature], tuple[Feature, ...]],
 ) -> None:
     other = Spec(change(ARRIVALS, SCORE))

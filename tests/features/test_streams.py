@@ -81,7 +81,7 @@ def assert_same(pieces: Iterator[FeatureChunk], X: NDArray[np.float32], names: "
 
 @settings(max_examples=6)
 @given(source_rows=st.integers(9, 600), piece_rows=st.integers(1, 600))
-def test_pieces_of_any_size_are_the_whole_table(
+def test_pieces_of_any_size_are_the_whole(
     tables: Tables, expected: NDArray[np.float32], source_rows: int, piece_rows: int
 ) -> None:
     pieces = list(stream_features(world(tables, source_rows), PARAMETERS, piece_rows=piece_rows))
@@ -102,12 +102,10 @@ def test_a_log_piece_by_piece_is_the_log_as_a_whole_and_a_history_without_a_sequ
         next(stream_features(mixed, PARAMETERS))
 
 
-def test_other_processes_give_the_same_bits(
+def test_processes_give_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32]
 ) -> None:
     monkeypatch.setattr("consignments.workers.MIN_PARALLEL_ROWS", 1)
-    pieces = stream_features(world(tables), PARAMETERS, options=ComputeOptions(2), piece_rows=70)
-    assert_same(pieces, expected, tables.consignments["consignment_id"])
     keep = np.arange(len(expected)) % 3 == 0
     some = compute_feature_matrix(tables, PARAMETERS, keep=keep, options=ComputeOptions(2)).X
     assert some.tobytes() == expected[keep].tobytes()
@@ -129,7 +127,7 @@ def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_give
 
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("as_of", [None, "2024-01-20T00:00:00Z"])
-def test_past_consignments_join_the_history_and_are_not_given_on(
+def test_past_consignments_are_history_and_not_given_on(
     tables: Tables, interleaved: bool, as_of: str | None
 ) -> None:
     rows = np.arange(len(tables.consignments))

@@ -30,9 +30,7 @@ def unfitted() -> FeatureMatrix:
     return compute_feature_matrix(Tables(make_new_consignments()))
 
 
-def test_a_feature_matrix_that_was_not_fitted_cannot_be_scored(
-    bundle: Bundle, unfitted: FeatureMatrix
-) -> None:
+def test_a_feature_matrix_without_fit_cannot_be_scored(bundle: Bundle, unfitted: FeatureMatrix) -> None:
     assert not unfitted.is_fitted
     fitted = build_feature_parameters(bundle, PSEUDONYMS)
     inputs = FeatureInputs.from_tables(Tables(make_new_consignments()))

@@ -15,14 +15,7 @@ from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
 
 from consignments.errors import BundleRefused, FileFault
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
-from models.bundle import (
-    MANIFEST,
-    Bundle,
-    ModelCard,
-    SelfTestExamples,
-    load_bundle,
-    write_bundle,
-)
+from models.bundle import MANIFEST, Bundle, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import Calibration
 from models.reasons.ranking import Reason
 from models.risk_model import RiskModel
@@ -268,7 +261,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("name", "data", "said"), HOSTILE, ids=[f"{n} {d[:30]!r}" for n, d, _ in HOSTILE])
-def test_hostile_content_is_refused_even_with_right_sums(
+def test_hostile_content_is_refused_with_right_sums(
     directory: Path, name: str, data: bytes, said: str
 ) -> None:
     forge(directory, name, data)
@@ -320,7 +313,7 @@ BAD_PARTS = [
 
 
 @pytest.mark.parametrize(("change", "error", "said"), BAD_PARTS, ids=[said for _, _, said in BAD_PARTS])
-def test_parts_that_do_not_fit_leave_nothing_behind(
+def test_unfit_parts_leave_nothing_behind(
     tmp_path: Path, change: Any, error: type[Exception], said: str
 ) -> None:
     if "model" in change:

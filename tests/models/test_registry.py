@@ -70,9 +70,7 @@ def test_a_history_without_rows_is_none(uri: str, past: Path) -> None:
     assert set(table["history"]) == {"none"}
 
 
-def test_rows_at_fault_of_a_history_are_named_and_one_of_such_rows_only_is_refused(
-    uri: str, past: Path
-) -> None:
+def test_rows_at_fault_of_a_history_are_named_and_one_without_others_refused(uri: str, past: Path) -> None:
     frame = pd.read_csv(past)
     frame.assign(channel=["sea", *frame["channel"][1:]]).to_csv(past, index=False)
     with pytest.warns(UserWarning, match="56 rows, 1 rejected"):
@@ -133,14 +131,6 @@ def test_the_folder_says_how_to_install_what_it_needs(uri: str, tmp_path: Path) 
     assert "mlflow models serve --env-manager local" in text
 
 
-def test_the_options_of_the_loader_are_no_parameters_of_the_run(uri: str) -> None:
-    registry = Registry(uri)
-    run = registry.client.get_run(registry.resolve("models:/nps-risk/1").run_id)
-    assert not run.data.params
-    model = registry.client.get_logged_model(run.outputs.model_outputs[0].model_id)
-    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "nps-risk", "version": 1}]
-
-
 def download(uri: str, folder: Path) -> Path:
     registry = Registry(uri)
     source = registry.client.get_model_version("nps-risk", "1").source
@@ -148,9 +138,7 @@ def download(uri: str, folder: Path) -> Path:
     return Path(mlflow.artifacts.download_artifacts(model.artifact_location, dst_path=str(folder)))
 
 
-def test_a_folder_of_artifacts_that_may_not_be_written_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_artifacts_that_may_not_be_written_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = register_small_model(tmp_path)
 
     def refuse(*_: Any, **__: Any) -> str:

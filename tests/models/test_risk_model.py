@@ -33,13 +33,6 @@ def test_a_row_gets_the_same_score_alone_among_others_and_by_the_booster(places:
     assert many.tobytes() == np.array(singly).tobytes() == by_booster.tobytes()
 
 
-def test_the_channel_counts_in_the_calibration() -> None:
-    model = small_model()
-    X = HELD_OUT.X[:5]
-    assert set(model.calibration.channels) == {"postal", "air_cargo"}
-    assert (model.score(X, ["postal"] * 5) != model.score(X, ["air_cargo"] * 5)).all()
-
-
 def test_bands_are_shares_of_the_traffic() -> None:
     model, traffic = small_model(), make_rows(2)
     bands = model.assign_bands(model.score(traffic.X, traffic.channels))
@@ -59,23 +52,6 @@ def test_bands_are_shares_of_the_traffic() -> None:
 )
 def test_the_band_of_a_score_follows_from_the_traffic(traffic: list[float], score: float, band: str) -> None:
     assert Bands.from_scores(np.array(traffic)).assign(score) == band
-
-
-def test_reasons_and_the_expected_value_add_up_to_the_raw_score() -> None:
-    model = small_model()
-    for row in HELD_OUT.X[:20]:
-        reasons = model.explain(row, len(SPEC), lowering=True)
-        total = model.trees.expected + sum(reason.contribution for reason in reasons)
-        assert total == pytest.approx(model.trees.predict_raw(row[None])[0], abs=1e-9)
-
-
-def test_the_reasons_of_a_high_score_raise_it_the_weightiest_first() -> None:
-    model = small_model()
-    best = HELD_OUT.X[np.argmax(model.score(HELD_OUT.X, HELD_OUT.channels))]
-    weights = [reason.contribution for reason in model.explain(best, 2)]
-    assert len(weights) == 2
-    assert weights == sorted(weights, reverse=True)
-    assert weights[-1] > 0
 
 
 def test_a_score_that_is_no_number_is_never_given() -> None:

@@ -22,7 +22,7 @@ def test_points_add_up() -> None:
 
 
 @pytest.mark.parametrize(("strength", "points", "codes"), [(0.8, 4, ["finds"]), (0.2, 0, [])])
-def test_a_match_with_indicators_gives_points_and_a_name_alone_none(
+def test_matching_indicators_give_points_and_a_name_alone_none(
     strength: float, points: float, codes: list[str]
 ) -> None:
     row = row_with(alerts__sender_indicators=2, alerts__indicator_strength=strength)

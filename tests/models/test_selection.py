@@ -14,12 +14,7 @@ from consignments.errors import BadInput
 from consignments.records import Consignment
 from consignments.tables import build_frame
 from models.batch_scoring import add_work_columns, build_selection_table
-from models.selection import (
-    SelectedConsignment,
-    SelectionRule,
-    compute_selection_probabilities,
-    select,
-)
+from models.selection import SelectedConsignment, SelectionRule, compute_selection_probabilities, select
 
 SCORES = [0.9, 0.8, 0.5, 0.5, 0.5, 0.1, 0.1]
 """The example of the module, whose probabilities for four inspections, a quarter of them random, are these."""
@@ -69,7 +64,7 @@ def test_over_many_seeds_each_row_is_chosen_as_often_as_is_stated(scores: list[f
     st.floats(0, 1),
     st.integers(0, 2**31),
 )
-def test_the_capacity_is_filled_and_the_probabilities_add_up_to_it(
+def test_the_capacity_is_filled_and_stated(
     scores: list[float], capacity: int, explore: float, seed: int
 ) -> None:
     rows = one_office(scores, seed, capacity=capacity, explore=explore)

@@ -1,7 +1,5 @@
-"""The walk and the contributions, against LightGBM and against the definition of Shapley values."""
+"""The walk and the contributions, against LightGBM."""
 
-import itertools
-import math
 from typing import Any
 
 import lightgbm
@@ -68,9 +66,7 @@ NUMBERS = np.concatenate([AWKWARD, ROUNDED, *NEIGHBOURS])
     rows=st.sampled_from([1, 7, 8, 9, 127, 128, 129, 300]),
 )
 @settings(max_examples=60)
-def test_random_trees_give_the_bits_of_the_booster_for_one_row_and_for_many_side_by_side(
-    seed: int, leaves: list[int], rows: int
-) -> None:
+def test_random_trees_give_the_bits_of_the_booster(seed: int, leaves: list[int], rows: int) -> None:
     rng = np.random.default_rng(seed)
     text = text_of([grow_hand(rng, count, THRESHOLDS, 4, MAX_DEPTH) for count in leaves], 4)
     X = rng.choice(NUMBERS, (rows, 4))
@@ -79,30 +75,8 @@ def test_random_trees_give_the_bits_of_the_booster_for_one_row_and_for_many_side
     assert trees.predict_raw(X[-1:]).tobytes() == expected[-1:].tobytes()
     together, singly = (trees.compute_contributions(each) for each in (X[:70], X[:1]))
     assert together[:1].tobytes() == singly.tobytes()
-
-
-@pytest.mark.parametrize("threshold", [*NEAR_ZERO, math.inf, -math.inf])
-@pytest.mark.parametrize("decision", [0, 2, 4, 6, 8, 10], ids="missing {}".format)
-def test_thresholds_near_zero_and_infinite_ones_are_taken_as_lightgbm_takes_them(
-    threshold: float, decision: int
-) -> None:
-    text = text_of([Hand([0], [threshold], [-1], [-2], [4], [1.0, 2.0], [2, 2], decision)], 1)
-    X = AWKWARD[:, None].copy()
-    expected = lightgbm.Booster(model_str=text).predict(X, raw_score=True)
-    assert Trees.from_text(text).predict_raw(X).tolist() == expected.tolist()
-
-
-def test_a_tree_of_a_single_leaf_adds_its_value() -> None:
-    y = np.array([0.0, 1.0] * 50)
-    booster = grow_booster(np.zeros((100, 1)), y, rounds=3, boost_from_average=False)
-    text = text_of([Hand([], [], [], [], [], [0.75], [10]), chain(1)], 1)
-    for model in (booster.model_to_string(), text):
-        trees, oracle = Trees.from_text(model), lightgbm.Booster(model_str=model)
-        X = np.array([[0.0], [np.nan], [5.0]], dtype=np.float32)
-        assert trees.predict_raw(X).tobytes() == oracle.predict(X, raw_score=True).tobytes()
-        assert np.allclose(
-            trees.compute_contributions(X), oracle.predict(X, pred_contrib=True), rtol=0, atol=1e-12
-        )
+    expected = lightgbm.Booster(model_str=text).predict(X[:70], pred_contrib=True)
+    assert np.abs(together - expected).max() < 1e-9
 
 
 @pytest.mark.parametrize("depth", range(1, MAX_DEPTH + 1))
@@ -124,57 +98,6 @@ REPEATED = Hand(
     value=[1.0, -2.0, 0.5, 3.0, -1.5],
     leaf_rows=[7, 3, 0, 0, 0],
 )
-
-
-def expectation(tree: Hand, row: Any, known: frozenset[int], node: int = 0) -> float:
-    """Give the mean of the leaves a row may reach, following the known features and weighing the others by rows."""
-    if node < 0:
-        return tree.value[-1 - node]
-    left, right = tree.left[node], tree.right[node]
-    if tree.feature[node] in known:
-        return expectation(
-            tree, row, known, left if row[tree.feature[node]] <= tree.threshold[node] else right
-        )
-    rows = [tree.rows[child] if child >= 0 else tree.leaf_rows[-1 - child] for child in (left, right)]
-    shares = [part / tree.rows[node] if tree.rows[node] else 0.5 for part in rows]
-    values = [expectation(tree, row, known, child) for child in (left, right)]
-    return sum(share * value for share, value in zip(shares, values, strict=True))
-
-
-def shapley(tree: Hand, row: Any, features: int) -> list[float]:
-    """Give each feature's mean gain over all orders in which the features may become known."""
-    gains = [0.0] * features
-    for order in itertools.permutations(range(features)):
-        for place, feature in enumerate(order):
-            before = frozenset(order[:place])
-            gains[feature] += expectation(tree, row, before | {feature}) - expectation(tree, row, before)
-    return [gain / math.factorial(features) for gain in gains]
-
-
-def count_rows(tree: Hand, rng: np.random.Generator) -> Hand:
-    """Give each leaf some training rows or none, and each split those of its leaves."""
-    leaf_rows = rng.integers(0, 5, len(tree.leaf_rows))
-    leaf_rows[0] += 1
-
-    def count(node: int) -> int:
-        if node < 0:
-            return int(leaf_rows[-1 - node])
-        return count(tree.left[node]) + count(tree.right[node])
-
-    return tree._replace(rows=[count(at) for at in range(len(tree.feature))], leaf_rows=leaf_rows.tolist())
-
-
-@given(seed=st.integers(0, 2**32), features=st.integers(1, 4), leaves=st.integers(2, 20))
-@settings(max_examples=50)
-def test_contributions_of_random_trees_are_shapley_values(seed: int, features: int, leaves: int) -> None:
-    rng = np.random.default_rng(seed)
-    tree = count_rows(grow_hand(rng, leaves, [-1.0, 0.0, 1.0], features, MAX_DEPTH), rng)
-    row = rng.choice([-1.5, -0.5, 0.5, 1.5], features)
-    trees = Trees.from_text(text_of([tree, REPEATED], max(features, 3)))
-    padded = np.concatenate([row, np.full(max(features, 3) - features, 0.5)]).astype(np.float32)
-    expected = np.add(shapley(REPEATED, padded[:3], 3) + [0.0] * (len(padded) - 3),
-                      shapley(tree, row, features) + [0.0] * (len(padded) - features))  # fmt: skip
-    assert trees.compute_contributions(padded[None, :])[0, :-1] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:

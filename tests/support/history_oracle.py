@@ -4,7 +4,7 @@ It reads the same worlds as the product (rows of arrivals and outcomes) and know
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -161,23 +161,10 @@ class Life:
 
 
 class PlainHistory:
-    """Fold events one by one.
+    """Fold events one by one; each kind of key has a side, and may join the network of a side."""
 
-    Parameters
-    ----------
-    sides, joins : tuple of str or None
-        The side of each kind of key, and the side whose network it joins.
-    wanted : callable
-        Which arrivals are read; the others are only counted.
-    """
-
-    def __init__(
-        self,
-        sides: tuple[str | None, ...],
-        wanted: Callable[[Arrival], bool] = lambda arrival: True,
-        joins: tuple[str | None, ...] = (),
-    ) -> None:
-        self.sides, self.wanted, self.joins = sides, wanted, joins
+    def __init__(self, sides: tuple[str | None, ...], joins: tuple[str | None, ...]) -> None:
+        self.sides, self.joins = sides, joins
         self.lives: dict[tuple[Any, int], Life] = {}
         self.consignments: dict[str, Known] = {}
         self.today = -(10**9)
@@ -215,8 +202,7 @@ class PlainHistory:
 
     def read_without(self, known: Known, arrival: Arrival, day: int) -> None:
         self.take_out(self.standing(known), known)
-        if self.wanted(arrival):
-            self.read.append((arrival, self.readings(arrival, day)))
+        self.read.append((arrival, self.readings(arrival, day)))
 
     def conclude(self, outcome: Outcome) -> None:
         day = outcome.visible_us // US_PER_DAY

@@ -1,6 +1,6 @@
 """History of a world in three ways: as a batch, one by one through the ledger, and by its definition."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from support.history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, as_floats, in_order
@@ -20,10 +20,6 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
 from features.history.table import History
 from features.history.table_fold import TableFold
-
-
-def list_sides(kinds) -> tuple[str | None, ...]:
-    return tuple(kind.side for kind in kinds)
 
 
 def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, kinds=KINDS, **options):
@@ -46,12 +42,11 @@ def one_by_one(
     arrivals: Sequence[Arrival],
     outcomes: Sequence[Outcome],
     restart_every: int = 0,
-    kills: Collection[int] = (),
     *,
     compare: bool = False,
     kinds=KINDS,
 ):
-    """The same through the ledger, event by event, with a restart from a snapshot now and then, and before `kills`.
+    """The same through the ledger, event by event, with a restart from a snapshot now and then.
 
     To compare is to check that no late version changes a bit of the table. It then has room, so that no forgotten key is purged.
     """
@@ -61,7 +56,7 @@ def one_by_one(
     counterparts = numbers([row.counterparts for row in arrivals], len(kinds))
     events = order_events(arrivals_of(arrivals), outcomes_of(outcomes))
     for place, (what, row) in enumerate(zip(events.what, events.row, strict=True)):
-        if (restart_every and place % restart_every == 0) or place in kills:
+        if restart_every and place % restart_every == 0:
             ledger = restarted(ledger)
         if what == ARRIVAL:
             day = arrivals[row].received_us // US_PER_DAY
@@ -97,9 +92,8 @@ def restarted(ledger: LiveHistory) -> LiveHistory:
 
 def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, kinds=KINDS):
     joins = tuple(kind.side if kind.joins else None for kind in kinds)
-    read = PlainHistory(list_sides(kinds), joins=joins).fold(
-        in_order(list(arrivals), list(outcomes), as_of_us)
-    )
+    plain = PlainHistory(tuple(kind.side for kind in kinds), joins)
+    read = plain.fold(in_order(list(arrivals), list(outcomes), as_of_us))
     rows = {id(arrival): values for arrival, values in read}
     return as_floats([rows[id(arrival)] for arrival in arrivals])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
-from support.history_oracle import US_PER_DAY, Arrival, Outcome
+from support.history_oracle import MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome
 
 from consignments.timestamps import NO_TIME
 from features.history.kept_table import join_parts, sort_table
@@ -17,6 +17,17 @@ from features.history.table_fold import TableFold
 
 KINDS = tuple(KeyKind(name, name, None, (), side="sender") for name in ("sender", "consignee"))
 """Both may betray the sender, so that a side with two keys is read."""
+NETWORK_SIDES = {
+    **dict.fromkeys(("sender", "sender_phone", "account"), "sender"),
+    **dict.fromkeys(("consignee", "consignee_phone"), "consignee"),
+    "route": None,
+}
+NETWORK_KINDS = tuple(
+    KeyKind(name, name, None, (), side=side, joins=name.endswith(("phone", "account")))
+    for name, side in NETWORK_SIDES.items()
+)
+"""Of each side, some join networks."""
+NO_OTHERS = (0,) * len(NETWORK_KINDS)
 ROW = History(KINDS).width
 """Readings of one arrival."""
 START = 19_783
@@ -132,6 +143,27 @@ def outcome_rows(draw, moment: int, sequence: int | None):
         sequence=sequence,
         opened_us=known,
     )
+
+
+@st.composite
+def joined_worlds(draw, sequenced: bool):
+    """A world whose identities come together in many ways; in a crowd, one phone has new accounts all the time, and is shared by too many."""
+    arrivals, outcomes = draw(worlds(sequenced))
+    crowd = draw(st.booleans())
+    joined = []
+    for number, arrival in enumerate(arrivals):
+        keys = [draw(st.sampled_from([0, 1, 1, 2, 3])) for _ in NETWORK_KINDS]
+        if crowd and draw(st.integers(0, 3)):
+            keys[:3] = 10 + number, 1, 10 + number
+        own = tuple(100 * kind + key if key else 0 for kind, key in enumerate(keys, 1))
+        joined.append(replace(arrival, keys=own, counterparts=own[::-1]))
+    if crowd:
+        day, size = START - draw(gaps), draw(st.integers(MOST_ARRIVALS - 4, MOST_ARRIVALS + 2))
+        for number in range(size):
+            moment, sequence = day * US_PER_DAY + number, number - 100 if sequenced else None
+            own = (draw(st.sampled_from([0, 101, 102])), 201, draw(st.sampled_from([0, 0, 301])), 401, 0, 0)
+            joined.append(Arrival(f"d{number}", moment, own, NO_OTHERS, sequence))
+    return joined, outcomes
 
 
 def process_table(

@@ -18,10 +18,4 @@ def made_origins(count: int = 2, rows: int = 600, spec: Spec = SPEC) -> list[Rol
 def _origin(seed: int, rows: int, spec: Spec) -> RollingOrigin:
     train, window = make_rows(seed + 1, rows), make_rows(seed + 2, rows)
     background = (np.arange(rows) % 5 == 0) & (train.y == 0)
-    return RollingOrigin(
-        train,
-        background,
-        window._replace(weight=np.ones(rows)),
-        np.arange(rows) % 28,
-        spec,
-    )
+    return RollingOrigin(train, background, window._replace(weight=np.ones(rows)), np.arange(rows) % 28, spec)

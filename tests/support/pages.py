@@ -1,4 +1,4 @@
-"""The commands that the pages show, taken from them."""
+"""The commands that pages of the documentation show, and what an HTML page would fetch from elsewhere."""
 
 import re
 import shlex
@@ -32,6 +32,11 @@ def files(page: str) -> dict[str, str]:
     shown = [text for language, text in FENCE.findall(page) if language == "toml"]
     named = re.findall(r"--(?:config|answers) (\w+\.toml)", page)
     return dict(zip(dict.fromkeys(named), shown, strict=False))
+
+
+def list_fetched(page: str) -> list[str]:
+    """List what an HTML page would fetch from elsewhere."""
+    return re.findall(r"""<(?:script|link|iframe)\b|(?:src|href)\s*=\s*["'](?!#)[^"']*""", page)
 
 
 def verbs(command: str) -> Iterator[list[str]]:

@@ -75,14 +75,19 @@ def grow_hand(rng: np.random.Generator, leaves: int, thresholds: Any, features: 
         left[split], right[split] = -1 - leaf, -2 - split
         parent[leaf], parent[split + 1] = (split, 0), (split, 1)
         depth[leaf] = depth[split + 1] = depth[leaf] + 1
+    leaf_rows = rng.integers(1, 5, leaves).tolist()
+
+    def count(node: int) -> int:
+        return leaf_rows[-1 - node] if node < 0 else count(left[node]) + count(right[node])
+
     return Hand(
         rng.integers(0, features, leaves - 1).tolist(),
         rng.choice(thresholds, leaves - 1).tolist(),
         left,
         right,
-        [4] * (leaves - 1),
+        [count(split) for split in range(leaves - 1)],
         rng.normal(size=leaves).tolist(),
-        [2] * leaves,
+        leaf_rows,
         int(rng.choice([0, 2, 4, 6, 8, 10])),
     )
 

@@ -1,4 +1,4 @@
-"""One small training run, in a store, from which tests of its figures, artifacts, pages and versions start."""
+"""One small training run, in a store, from which tests of its figures, artifacts, pages and versions start; and its tables as files."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -9,7 +9,12 @@ from pathlib import Path
 from mlflow import MlflowClient
 from support.stores import NAME, create_store
 
+from consignments.files.table_writers import write_table
+from consignments.parquet_stream import stream_table
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import read_table
 from features.batch import Tables
+from features.streams import FeatureInputs
 from models.registry import ModelVersion, Registry
 from training.config import parse_config
 from training.fitting.diagnostics import DiagnosticsOptions
@@ -60,6 +65,26 @@ class SharedRun:
         """Give the run in a store of its own, whose tags, aliases and versions a test may change."""
         shutil.copy(self.registry.tracking_uri.removeprefix("sqlite:///"), folder / NAME)
         return SharedRun(self.world, self.run, Registry(f"sqlite:///{folder / NAME}"))
+
+
+def write_tables(world: SimulatedTables, folder: Path) -> Path:
+    """Write the tables as Parquet files, those of consignments in parts."""
+    (folder / "consignments").mkdir()
+    for number, begin in enumerate(range(0, len(world.consignments), 1500)):
+        part = world.consignments.iloc[begin : begin + 1500]
+        write_table(part, folder / "consignments" / f"{number}.parquet")
+    write_table(world.outcomes, folder / "outcomes.parquet")
+    write_table(world.alerts, folder / "alerts.parquet")
+    return folder
+
+
+def open_inputs(folder: Path) -> FeatureInputs:
+    """Open such files, to be read in chunks."""
+    return FeatureInputs(
+        stream_table(folder / "consignments", Consignment, piece_rows=400),
+        outcomes=read_table(folder / "outcomes.parquet", Outcome).frame,
+        alerts=read_table(folder / "alerts.parquet", Alert).frame,
+    )
 
 
 def simulate_marked() -> SimulatedTables:

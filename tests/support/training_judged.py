@@ -1,34 +1,13 @@
-"""A small judged world that tests of verdict, pictures and pages start from."""
+"""Small scored periods and stored scores, from which tests of figures, verdicts, charts and pages start."""
 
 import numpy as np
 import pandas as pd
 
 from training.config import EvaluationConfig
-from training.evaluation.metrics import evaluate
 from training.evaluation.stored_scores import StoredScores
 from training.evaluation.traffic import ScoredPeriod
 
 QUICK = EvaluationConfig(smallest_slice=5)
-
-
-def judged_world(rows=3000, seed=4):
-    """Give traffic over ten days with a good score, its evaluation, and those of a worse and a random score."""
-    numbers = np.random.default_rng(seed)
-    risk = np.exp(numbers.normal(-5, 1.5, rows)).clip(0, 0.9)
-    traffic = ScoredPeriod(
-        score=risk,
-        day=20_000 + np.arange(rows) % 10,
-        office=np.full(rows, "Incheon", dtype=object),
-        labelled=np.ones(rows, dtype=bool),
-        positive=numbers.random(rows) < risk,
-        weight=np.ones(rows),
-        slices={"channel": np.where(np.arange(rows) % 3 == 0, "postal", "air_cargo").astype(object)},
-    )
-    baselines = {
-        "random": evaluate(traffic.replace_score(numbers.random(rows)), QUICK),
-        "rules": evaluate(traffic.replace_score(risk * np.exp(numbers.normal(0, 2, rows))), QUICK),
-    }
-    return traffic, evaluate(traffic, QUICK), baselines
 
 
 def make_scored_period(score, positive, labelled=None, weight=None, day=None, office=None, **slices):

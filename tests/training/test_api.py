@@ -69,7 +69,7 @@ def test_a_table_with_doubtful_rows_is_read_with_a_warning(world: SimulatedTable
         assert len(api.read_tables(tmp_path / "t.csv").consignments) == 3
 
 
-def test_new_consignments_are_scored_with_the_history_of_their_past_by_a_named_version(
+def test_new_consignments_are_scored_with_their_history_by_a_named_version(
     tables: Tables, store: str
 ) -> None:
     bundle = api.load_model("challenger", target=TARGET, store=store)
@@ -103,7 +103,7 @@ def test_one_score_is_explained_with_what_raises_and_what_lowers_it(bundle: Bund
         api.explain(bundle, new, "nobody")
 
 
-def test_a_training_takes_its_settings_as_a_mapping(
+def test_a_training_takes_settings_as_a_mapping(
     tables: Tables, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
@@ -114,9 +114,7 @@ def test_a_training_takes_its_settings_as_a_mapping(
     assert options == {"register": True, "jobs": 1}
 
 
-def test_two_versions_are_compared_and_the_comparison_is_logged(
-    world: SimulatedTables, tables: Tables, store: str
-) -> None:
+def test_a_comparison_of_two_versions_is_logged(world: SimulatedTables, tables: Tables, store: str) -> None:
     found = api.compare("1", "2", tables, target=TARGET, truth=world.truth, store=store)
     assert found.consignments > 100
     runs = MlflowClient(tracking_uri=store).search_runs(["1"], "tags.kind = 'comparison'")
@@ -156,9 +154,7 @@ def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run:
         api.evaluate_learner(run, ModelsOwnScores(np.where(np.arange(len(scores)) == 0, np.nan, 0.5)))
 
 
-def test_what_the_calls_return_is_shown_in_one_line(
-    run: RegisteredRun, bundle: Bundle, tables: Tables
-) -> None:
+def test_what_calls_return_is_shown_in_one_line(run: RegisteredRun, bundle: Bundle, tables: Tables) -> None:
     trained = run.trained
     assert repr(bundle).startswith("<Bundle nps-risk-any_offence, version 1, final fit as of ")
     assert repr(run).startswith(f"<RegisteredRun {run.run_id}, models:/nps-risk-any_offence/1, ")

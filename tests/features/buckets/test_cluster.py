@@ -63,9 +63,7 @@ def fail(number: int) -> None:
 
 
 @pytest.mark.parametrize("killed", [1, 2], ids=["one", "all"])
-def test_results_come_in_order_and_with_what_tasks_share_also_if_workers_are_killed(
-    runner: DaskRunner, killed: int
-) -> None:
+def test_results_come_in_order_also_if_workers_are_killed(runner: DaskRunner, killed: int) -> None:
     shared = runner.share(40)
     results = runner.map("add", add, [(shared, number) for number in range(20)])
     read = [next(results) for _ in range(5)]

@@ -66,9 +66,7 @@ def test_items_are_counted_by_their_chapters_and_gaps() -> None:
 LONG_TEXTS = ["a", "ab" * 1000, "b" * 4000, "é" * 4000, "c" * 3999, "手机" * 2000, "a\u0301" * 2000]
 
 
-@given(
-    st.lists(st.sampled_from(LONG_TEXTS) | st.text(max_size=9)),
-)
+@given(st.lists(st.sampled_from(LONG_TEXTS) | st.text(max_size=9)))
 @settings(max_examples=60, deadline=None)
 def test_long_texts_are_cut_as_python_cuts_them(texts: list[str]) -> None:
     c = make_consignment(description="gift", items=tuple(map(Item, texts)))

@@ -63,17 +63,6 @@ def test_what_only_positives_say_scores_above_what_only_negatives_say() -> None:
     assert positive > 0.5 > unknown == 0 > negative
 
 
-def test_a_bucket_seen_once_weighs_less_than_one_seen_often() -> None:
-    texts = ["abc", *["xyz"] * 9, *["mug"] * 10]
-    weights = fit_text_weights(texts, np.array([1] * 10 + [0] * 10), np.ones(20))
-    assert 0 < score("abc", weights) < score("xyz", weights) / 2
-
-
-def test_heavy_weights_do_not_pose_as_many_texts() -> None:
-    light, heavy = fit_text_weights(TEXTS, LABELS, EQUAL), fit_text_weights(TEXTS, LABELS, EQUAL * 1000)
-    np.testing.assert_allclose(light, heavy, atol=1e-6)
-
-
 def test_a_text_is_scored_without_its_own_fold() -> None:
     folds = np.array([3, 3, 8, 8, 3, 8, 3, 8, 3, 8])
     scores = score_out_of_fold([*TEXTS[:-1], ""], LABELS, EQUAL, folds)

@@ -1,110 +1,25 @@
-"""Networks: the parties that share a house, phone, mail or account one after the other."""
+"""Networks by hand: the parties that share a house, phone, mail or account one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.history_oracle import LARGEST_NETWORK, MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome
 from support.history_runs import batch, one_by_one, oracle, same
-from support.history_worlds import START, gaps, worlds
+from support.history_worlds import NETWORK_KINDS, NO_OTHERS, START
 
 from features.history.kernels import WIDTH
-from features.history.keys import KeyKind
 from features.history.readings import READINGS, SIDES
 
-SIDE_OF_KIND = {
-    "sender": "sender",
-    "sender_phone": "sender",
-    "account": "sender",
-    "consignee": "consignee",
-    "consignee_phone": "consignee",
-    "route": None,
-}
-KINDS = tuple(
-    KeyKind(name, name, None, (), side=side, joins=name.endswith(("phone", "account")))
-    for name, side in SIDE_OF_KIND.items()
-)
-NO_OTHERS = (0,) * len(KINDS)
 NAMES = [f"{side}.{reading.name}" for side in SIDES for reading in READINGS]
-
-
-@st.composite
-def joined_worlds(draw, sequenced: bool):
-    """A world whose identities come together in many ways; in a crowd, one phone has new accounts all the time, and is shared by too many."""
-    arrivals, outcomes = draw(worlds(sequenced))
-    crowd = draw(st.booleans())
-    joined = []
-    for number, arrival in enumerate(arrivals):
-        keys = [draw(st.sampled_from([0, 1, 1, 2, 3])) for _ in KINDS]
-        if crowd and draw(st.integers(0, 3)):
-            keys[:3] = 10 + number, 1, 10 + number
-        own = tuple(100 * kind + key if key else 0 for kind, key in enumerate(keys, 1))
-        joined.append(replace(arrival, keys=own, counterparts=own[::-1]))
-    if crowd:
-        day, size = START - draw(gaps), draw(st.integers(MOST_ARRIVALS - 4, MOST_ARRIVALS + 2))
-        for number in range(size):
-            moment, sequence = day * US_PER_DAY + number, number - 100 if sequenced else None
-            own = (draw(st.sampled_from([0, 101, 102])), 201, draw(st.sampled_from([0, 0, 301])), 401, 0, 0)
-            joined.append(Arrival(f"d{number}", moment, own, NO_OTHERS, sequence))
-    return joined, outcomes
-
-
-any_world = st.booleans().flatmap(joined_worlds)
-
-
-@settings(max_examples=120)
-@given(any_world)
-def test_the_batch_reads_what_the_definition_says(world) -> None:
-    assert same(batch(*world, kinds=KINDS), oracle(*world, kinds=KINDS))
-
-
-@settings(max_examples=60)
-@given(any_world, st.integers(0, 3))
-def test_one_by_one_with_restarts_reads_what_the_batch_reads(world, restart_every: int) -> None:
-    assert same(one_by_one(*world, restart_every, kinds=KINDS), batch(*world, kinds=KINDS))
-
-
-@settings(max_examples=60)
-@given(joined_worlds(sequenced=True))
-def test_a_late_version_changes_no_bit_of_the_table(world) -> None:
-    one_by_one(*world, compare=True, kinds=KINDS)
-
-
-@settings(max_examples=60)
-@given(any_world, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_neither_the_split_nor_the_order_of_the_rows_matters(world, rows: int, random) -> None:
-    arrivals, outcomes = world
-    expected = batch(arrivals, outcomes, kinds=KINDS)
-    assert same(batch(arrivals, outcomes, kinds=KINDS, piece_rows=rows), expected)
-    order = list(range(len(arrivals)))
-    random.shuffle(order)
-    random.shuffle(outcomes)
-    assert same(batch([arrivals[place] for place in order], outcomes, kinds=KINDS), expected[order])
-
-
-@settings(max_examples=60)
-@given(joined_worlds(sequenced=True), st.integers(1, 60))
-def test_what_comes_later_changes_nothing_that_was_read(world, past: int) -> None:
-    """Everything after an arrival is left out, with what it cancels and makes known."""
-    arrivals, outcomes = sorted(world[0], key=lambda row: row.sequence), world[1]
-    kept = [replace(row, cancelled_us=None) for row in arrivals[:past]]
-    last = kept[-1].sequence
-    known = [row for row in outcomes if row.sequence < last]
-    other = [replace(row, keys=row.keys[::-1], cancelled_us=None) for row in arrivals[past:]]
-    whole = [replace(row, cancelled_us=None) for row in arrivals]
-    read = batch(whole, outcomes, kinds=KINDS)[: len(kept)]
-    assert same(batch(kept, known, kinds=KINDS), read)
-    assert same(batch(kept + other, known, kinds=KINDS)[: len(kept)], read)
 
 
 # By hand: keys are (sender, its phone, its account, consignee, its phone, route).
 
 
 def arrive(name: str, day: float, *keys: int, **rest) -> Arrival:
-    own = (*keys, *NO_OTHERS)[: len(KINDS)]
+    own = (*keys, *NO_OTHERS)[: len(NETWORK_KINDS)]
     return Arrival(name, int((START + day) * US_PER_DAY), own, NO_OTHERS, **rest)
 
 
@@ -114,10 +29,10 @@ def find(name: str, day: float, result: str = "nps", sequence: int | None = None
 
 def read(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome] = ()) -> dict[str, float]:
     """What the last arrival reads of its networks, by the batch, the ledger and the definition."""
-    values = batch(arrivals, outcomes, kinds=KINDS)
-    assert same(values, one_by_one(arrivals, outcomes, kinds=KINDS))
-    assert same(values, oracle(arrivals, outcomes, kinds=KINDS))
-    begin = len(KINDS) * WIDTH
+    values = batch(arrivals, outcomes, kinds=NETWORK_KINDS)
+    assert same(values, one_by_one(arrivals, outcomes, kinds=NETWORK_KINDS))
+    assert same(values, oracle(arrivals, outcomes, kinds=NETWORK_KINDS))
+    begin = len(NETWORK_KINDS) * WIDTH
     return dict(zip(NAMES, values[-1, begin : begin + 2 * WIDTH].tolist(), strict=True))
 
 
@@ -180,7 +95,7 @@ def test_a_late_version_of_what_no_network_counted_changes_no_bit(found: list[Ou
     between = arrive("q", 2.5, 98, sequence=62)
     late = arrive("x", 3, 99, 7, sequence=63, issued_us=1)
     rows = [*crowd, between, late, arrive("z", 4, 97, 0, 3, sequence=64)]
-    one_by_one(rows, found, compare=True, kinds=KINDS)
+    one_by_one(rows, found, compare=True, kinds=NETWORK_KINDS)
     assert read(rows, found)["sender.nps_ever"] == 0
 
 
@@ -231,10 +146,7 @@ def test_a_correction_takes_the_find_away_and_a_cancellation_all_but_the_link() 
 
 @pytest.mark.parametrize(("issued_us", "arrivals"), [(3, 2), (1, 1)])
 def test_an_amendment_counts_once_and_a_late_version_joins_nobody(issued_us: int, arrivals: int) -> None:
-    before = [
-        arrive("a", 0, 1, 7, sequence=1, issued_us=2),
-        arrive("b", 0, 2, 0, 9, sequence=2),
-    ]
+    before = [arrive("a", 0, 1, 7, sequence=1, issued_us=2), arrive("b", 0, 2, 0, 9, sequence=2)]
     again = arrive("a", 1, 1, 7, 9, sequence=4, issued_us=issued_us)
     told = read([*before, again, arrive("z", 2, 3, 0, 9, sequence=5)])
     assert told["sender.arrivals_ever"] == arrivals

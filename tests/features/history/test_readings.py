@@ -6,10 +6,6 @@ from features.history.keys import COMMON_KINDS
 from features.history.readings import EITHER, READINGS, SIDE_READINGS, SIDES
 
 
-def test_the_names_of_readings_are_unique() -> None:
-    assert len({reading.name for reading in READINGS}) == len(READINGS)
-
-
 def test_the_page_explains_every_reading_and_every_kind() -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "history.md").read_text()
     names = [reading.name for reading in (*READINGS, *SIDE_READINGS)]

@@ -147,9 +147,7 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path: Path) -> None:
     assert run(tmp_path, "tuesday")
 
 
-def test_a_state_of_many_segments_needs_few_open_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_state_of_many_segments_opens_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.history.kept_state, "SEGMENT_ROWS", 1)
     monkeypatch.setattr(features.history.state_files, "MIN_MAPPED_BYTES", 0)
     days = [number / 40 for number in range(30)]

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from support.history_worlds import copy_arrays
+from support.history_worlds import copy_arrays, list_bytes, sort_history
 
 from consignments.errors import BadSetting, ServiceFault
+from features.history.kept_table import join_parts, sort_table
 from features.history.kernels import ARRIVALS, ARRIVALS_EVER, HEAD_WORDS, STEP
 from features.history.keys import KeyKind
 from features.history.table import History
@@ -123,3 +124,31 @@ def test_a_key_of_one_day_fits_in_ninety_bytes() -> None:
     assert len(history) == 60_000
     assert (arrays.heads.nbytes + arrays.days.nbytes + slots) / len(history) < 90
     assert HEAD_WORDS * 4 == 64
+
+
+def test_a_state_whose_blocks_cannot_be_addressed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(KINDS)
+    keys, counterparts, days = random_keys(50, 20)
+    read_all(history, keys, counterparts, days)
+    table = sort_history(history, history.today)
+    largest = max(map(len, table[2:]))
+    monkeypatch.setattr("features.history.kept_table.MAX_STORE_SIZE", largest)
+    History.from_arrays(KINDS, table)
+    monkeypatch.setattr("features.history.kept_table.MAX_STORE_SIZE", largest - 1)
+    for use in (lambda: History.from_arrays(KINDS, table), lambda: join_parts([table], history.today)):
+        with pytest.raises(ServiceFault, match="full: its days and counterparts cannot be addressed"):
+            use()
+
+
+def test_parts_of_any_size_give_the_same_table_and_history_goes_on_from_it() -> None:
+    history = History(KINDS)
+    keys, counterparts, days = random_keys(1_000, 400)
+    read_all(history, keys, counterparts, days)
+    today = history.today + 200  # many keys are forgotten by then
+    table = sort_history(history, today)
+    assert 0 < len(table.keys) < len(history)
+    for part_keys in (1, 7, 100):
+        parts = list(sort_table(history.get_arrays(), today, part_keys))
+        assert len(parts) > 1
+        assert list_bytes(join_parts(parts, today)) == list_bytes(table)
+    assert list_bytes(sort_history(History.from_arrays(KINDS, table), today)) == list_bytes(table)

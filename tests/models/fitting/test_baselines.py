@@ -7,30 +7,9 @@ from support.small_model import SPEC, make_rows
 
 from features.spec import Spec
 from models.fitting.baselines import BestFeature, RandomOrder, compute_average_precision, fit_baselines
-from models.fitting.boosting import LabelledRows, TreeParams, grow_trees
-from models.fitting.linear import MAX_ROWS, LogisticRegression
+from models.fitting.linear import MAX_ROWS
 
 ROWS = make_rows(1)
-IDS = [f"RB{i}" for i in range(len(ROWS.X))]
-
-
-def test_each_baseline_scores_every_row_with_a_number() -> None:
-    baselines = fit_baselines(ROWS.X, ROWS.y, ROWS.weight, SPEC)
-    assert [baseline.name for baseline in baselines] == ["random", "rules", "best_feature", "logistic"]
-    for baseline in baselines:
-        scores = baseline.compute_scores(ROWS.X, IDS)
-        assert scores.shape == (len(ROWS.X),)
-        assert np.isfinite(scores).all()
-
-
-def test_a_linear_model_that_was_fitted_before_is_the_baseline() -> None:
-    *_, logistic = fit_baselines(ROWS.X, ROWS.y, ROWS.weight, SPEC)
-    assert isinstance(logistic, LogisticRegression)
-    assert fit_baselines(ROWS.X, ROWS.y, ROWS.weight, SPEC, linear=logistic)[-1] is logistic
-    rows = LabelledRows(ROWS.X, ROWS.y, ROWS.weight, ["postal"] * len(ROWS.X))
-    _, linear = grow_trees(rows, SPEC, TreeParams())
-    assert linear is not None
-    assert linear.compute_scores(ROWS.X).tobytes() == logistic.compute_scores(ROWS.X).tobytes()
 
 
 def test_a_random_score_depends_on_the_identifier_and_the_seed_only() -> None:

@@ -2,11 +2,11 @@
 
 import lightgbm
 import numpy as np
-from support.small_model import SPEC, fit_small, make_rows
+from support.small_model import fit_small, make_rows
 
 from models.fitting.boosting import TreeParams
 from models.fitting.linear import LogisticRegression
-from models.fitting.linear_trees import MAX_STEPS, blend_trees, build_step_functions, fit_linear_part
+from models.fitting.linear_trees import blend_trees, build_step_functions, fit_linear_part
 from models.trees import Trees
 
 ROWS = make_rows(1)
@@ -40,24 +40,6 @@ def test_lightgbm_reads_a_blend_and_scores_and_explains_it_alike() -> None:
     X = make_rows(3, 300).X
     assert model.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
     assert np.abs(model.compute_contributions(X) - booster.predict(X, pred_contrib=True)).max() < 1e-9
-
-
-def test_whole_numbers_keep_a_step_each_and_others_at_most_sixteen() -> None:
-    by_feature = {stair.feature: stair for stair in build_step_functions(LINEAR, ROWS.X)}
-    whole = np.unique(ROWS.X[:, 2][~np.isnan(ROWS.X[:, 2])])
-    assert len(by_feature[2].height) == len(whole)
-    assert len(by_feature[0].height) <= MAX_STEPS
-    assert all(np.all(stair.rows > 0) for stair in by_feature.values())
-
-
-def test_missing_values_stand_on_the_step_of_the_median() -> None:
-    found = build_step_functions(LINEAR, ROWS.X)
-    for stair in found:
-        median = np.nanquantile(ROWS.X[:, stair.feature], 0.5, method="lower")
-        assert abs(int(np.searchsorted(stair.threshold, median)) - stair.missing) <= 1
-    nothing = np.full((1, len(SPEC)), np.nan, dtype=np.float32)
-    expected = sum(stair.height[stair.missing] for stair in found)
-    assert np.allclose(blend(1.0).predict_raw(nothing), expected, rtol=0, atol=1e-12)
 
 
 def test_a_feature_without_spread_gets_no_stair_and_endless_values_stand_where_missing_ones_do() -> None:

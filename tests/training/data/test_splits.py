@@ -90,10 +90,7 @@ def test_a_test_that_begins_after_the_last_label_is_refused():
 
 
 @given(
-    delay=st.integers(0, 40),
-    validation=st.integers(1, 40),
-    test=st.integers(1, 40),
-    last=st.integers(0, 60),
+    delay=st.integers(0, 40), validation=st.integers(1, 40), test=st.integers(1, 40), last=st.integers(0, 60)
 )
 def test_periods_never_touch_closer_than_the_label_delay(delay, validation, test, last):
     config = SplitConfig(validation_days=validation, test_days=test, label_delay_days=delay)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -13,12 +12,10 @@ from consignments.files.part_folder import PartFolder
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
-from consignments.tables import read_table
 from features.batch import ComputeOptions, Tables
 from features.config import FeatureConfig
 from features.streams import FeatureInputs, compute_feature_matrix
 from training.data import table_features
-from training.data.data_hash import hash_tables
 from training.data.table_features import TableFeatures
 from training.simulation.operation import simulate
 
@@ -52,17 +49,6 @@ def inputs(tables: Tables, tmp_path: Path) -> FeatureInputs:
         write_table(tables.consignments.iloc[begin : begin + 200], folder / f"{number}.parquet")
     stream = stream_table(folder, Consignment, piece_rows=64)
     return FeatureInputs.to_repeatable(FeatureInputs(stream, (), tables.outcomes, tables.alerts))
-
-
-def test_rows_of_a_stream_have_the_bits_and_the_hash_of_the_whole_table(
-    inputs: FeatureInputs, rows: NDArray[np.int64], expected: NDArray[np.float32], tmp_path: Path
-) -> None:
-    source = TableFeatures.compute(inputs, CONFIG, rows)
-    whole = read_table(tmp_path / "consignments", Consignment).frame
-    assert source.X.tobytes() == expected.tobytes()
-    pd.testing.assert_frame_equal(source.frame, whole.iloc[rows].reset_index(drop=True))
-    assert hash_tables({"consignments": source.table}) == hash_tables({"consignments": whole})
-    assert source.table.rows == len(whole)
 
 
 def test_an_interrupted_computation_continues_after_its_last_part(

@@ -86,13 +86,3 @@ SPEC = Spec(
 def test_the_kind_of_a_consignee_is_read_from_features(business, post_box, virtual_office, kind):
     row = np.array([[business, post_box, virtual_office]], dtype=np.float32)
     assert classify_consignee(row, SPEC).tolist() == [kind]
-
-
-def test_a_group_is_as_large_as_the_traffic_it_stands_for():
-    """Of a hundred consignments of country AA two are kept; each stands for fifty."""
-    whole = world()
-    rare = np.where(whole.slices["departure"] == "AA", 50.0, 1.0)
-    kept = (rare == 1.0) | np.isin(np.arange(len(rare)), (0, 500))
-    sampled = replace(whole, stands_for=rare).select_rows(kept)
-    rows = rows_of(replace(sampled, slices={"departure": whole.slices["departure"][kept]}))
-    assert rows["AA"]["consignments"] == 100

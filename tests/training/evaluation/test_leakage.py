@@ -65,17 +65,6 @@ def test_features_that_knew_results_of_later_move_and_are_named() -> None:
     assert str(row["where"]).startswith("history.")
 
 
-def test_tables_as_of_a_moment_hold_what_was_there_and_hide_what_came() -> None:
-    given = tables()
-    withdrawn = given.consignments.assign(cancelled_at=given.consignments["received_at"] + timedelta(days=2))
-    inputs = FeatureInputs.from_tables(Tables(withdrawn, given.outcomes))
-    seen, kept = get_inputs_as_of(inputs, TimeCutoff(day_us(10.0), None))
-    assert kept.sum() == len(seen.consignments) == 101
-    assert seen.consignments.take_order()["cancelled_at"].notna().sum() == 81
-    assert seen.outcomes is not None
-    assert len(seen.outcomes) == 11
-
-
 def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
     given = tables()
     assert given.outcomes is not None

@@ -78,8 +78,9 @@ def test_a_find_with_a_small_probability_counts_more_but_not_all():
 
 
 def test_what_too_few_finds_carry_is_not_logged_and_the_counts_always_are():
-    few = evaluate(traffic(falling(100), np.arange(100) < 4), QUICK).flatten_metrics("deployed")
-    assert set(few) == {
+    few = evaluate(traffic(falling(100), np.arange(100) < 4), QUICK)
+    assert few.list_metrics("deployed")["deployed/recall_at_1pct"] is None
+    assert set(few.flatten_metrics("deployed")) == {
         *(f"deployed/found_at_{name}" for name in ("0.1pct", "1pct", "5pct", "10pct", "capacity")),
         "deployed/effective_results",
     }
@@ -112,14 +113,6 @@ def test_slices_are_evaluated_at_the_cut_of_all_traffic():
     assert (rows["postal"]["found_at_1pct"], rows["postal"]["positive"]) == (20, 40)
 
 
-def test_a_slice_with_few_finds_has_the_reason_and_no_number():
-    service = ["ems"] * 1 + ["letter"] * 99
-    (row,) = evaluate(traffic(falling(100), [True, True] + [False] * 98, service=service), QUICK).slices
-    assert (row["value"], row["positive"]) == ("letter", 1)
-    assert np.isnan(row["recall_at_1pct"])
-    assert row["why"].startswith("too few results: 1 known")
-
-
 def test_an_unknown_metric_names_the_nearest():
     found = evaluate(traffic(falling(100), np.arange(100) < 3), QUICK)
     with pytest.raises(UnknownName, match="precision_at_1pct"):
@@ -140,15 +133,6 @@ def test_scores_equal_to_the_rates_are_calibrated_and_doubled_ones_are_not():
     assert good.value == pytest.approx(1, abs=0.05)
     assert bad.value == pytest.approx(2 * good.value)
     assert bad.low > 1.5
-
-
-def test_a_score_differs_clearly_from_its_reverse():
-    seen = traffic(falling(400), np.arange(400) < 20)
-    mine, reverse = evaluate(seen, QUICK), evaluate(seen.replace_score(-seen.score), QUICK)
-    gain = estimate_difference(mine, reverse, "recall_at_5pct")
-    assert (gain.value, gain.is_shown) == (1.0, True)
-    assert gain.low > 0.5
-    assert estimate_difference(reverse, mine, "precision_at_5pct").value == pytest.approx(-1.0)
 
 
 def counted(known, top, capacity):

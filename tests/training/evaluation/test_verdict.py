@@ -1,7 +1,5 @@
 """The verdict of a run rests on results, and begins with what was counted."""
 
-from dataclasses import replace
-
 import pytest
 from support.training_judged import QUICK, build_stored_scores
 
@@ -41,13 +39,6 @@ def test_counts_come_first_then_the_estimate_and_the_prior_of_the_rules():
 )
 def test_the_word_is_that_of_the_paired_difference(columns, word):
     assert judge(**columns).name == word
-
-
-def test_the_truth_decides_nothing():
-    """By the truth the reversed score finds nothing; the verdict stays."""
-    recipe = evaluate_recipe(STORED, QUICK)
-    without = replace(recipe, truth=None)
-    assert judge_recipe(without, "nps") == judge_recipe(recipe, "nps")
 
 
 def test_few_finds_give_no_number_and_no_word_but_that():

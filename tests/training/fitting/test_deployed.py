@@ -96,7 +96,16 @@ def test_fewer_dates_are_judged_where_earlier_ones_have_too_little_to_learn_from
 
 @pytest.fixture(scope="module")
 def deployed(world, made):
-    return evaluate(world, made)
+    data, evaluated, fits = made
+    test = SplitFeatures(data.evaluation, evaluated.matrix)
+    mine = test.select_part(TEST)
+    weight = test.estimate_result_weights(mine, CONFIG.model.seed)[mine]
+    parts = SplitFeatures(data.final, evaluated.matrix)
+    unseen = collect_unseen(fits, parts, weight, CONFIG.model.seed)
+    ids = data.evaluation.observed.consignments["consignment_id"]
+    true = get_true_labels(ids, world[1], TARGET)
+    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
+    return evaluate_deployed(served, parts, [each.weight for each in unseen], CONFIG.evaluation, true)
 
 
 def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(made, deployed):
@@ -115,16 +124,6 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(made, de
     assert recipe.model.counts.found["1pct"] == pytest.approx(ranked, abs=1.0)
     assert set(recipe.baselines) == {"random", "rules", "best_feature", "logistic"}
     assert "fitted at 3 dates" in deployed.sentences[0]
-
-
-def test_the_truth_is_shown_under_its_own_names_and_changes_no_other_figure(world, made, deployed):
-    without, named = evaluate(world, made, truth=False), deployed.recipe.flatten_metrics()
-    assert without.recipe.truth is None
-    assert without.recipe.flatten_metrics() == {
-        name: value for name, value in named.items() if not name.startswith("deployed/truth/")
-    }
-    assert deployed.recipe.truth.model.counts.known > deployed.recipe.model.counts.known
-    assert (deployed.origins, deployed.ages) == (without.origins, without.ages)
 
 
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):
@@ -148,16 +147,3 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     validation = score_validation(others[1], 1)
     again = calibrate_origins(others[2], CONFIG, validation)
     assert again[0].model.calibration == served[0].model.calibration
-
-
-def evaluate(world, made, truth=True):
-    data, evaluated, fits = made
-    test = SplitFeatures(data.evaluation, evaluated.matrix)
-    mine = test.select_part(TEST)
-    weight = test.estimate_result_weights(mine, CONFIG.model.seed)[mine]
-    parts = SplitFeatures(data.final, evaluated.matrix)
-    unseen = collect_unseen(fits, parts, weight, CONFIG.model.seed)
-    ids = data.evaluation.observed.consignments["consignment_id"]
-    true = get_true_labels(ids, world[1], TARGET) if truth else None
-    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
-    return evaluate_deployed(served, parts, [each.weight for each in unseen], CONFIG.evaluation, true)

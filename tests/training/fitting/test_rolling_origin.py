@@ -1,17 +1,12 @@
 """Rolling origins: fits at earlier moments, judged on the weeks after them."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 from support.made_origins import CONFIG, made_origins
 
 from features.goods.text_weights import fit_text_weights
-from training.config import SplitConfig
-from training.data.splits import split_by_time
 from training.fitting.rolling_origin import (
     DetectionRanks,
-    _iterate_windows,
     compute_text_scores,
     estimate_gain,
     evaluate_origins,
@@ -45,15 +40,6 @@ def test_a_gain_on_a_single_day_has_no_interval() -> None:
         for above in (0.1, 0.5)
     )
     assert np.isnan(estimate_gain(one, one.worth - other.worth).low)
-
-
-def test_windows_walk_back_from_a_gap_before_a_moment_as_long_as_training_is_left() -> None:
-    days = SplitConfig(validation_days=28, test_days=28, label_delay_days=14)
-    begins = datetime(2024, 1, 1, tzinfo=UTC)
-    split = split_by_time(begins, datetime(2024, 6, 28, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC), days)
-    found = _iterate_windows(split, split.test.begins, 28)
-    windows = [(f"{one:%m-%d}", f"{other:%m-%d}") for one, other in found]
-    assert windows == [("04-08", "05-06"), ("03-11", "04-08"), ("02-12", "03-11")]
 
 
 def test_the_score_of_words_is_spread_in_training_as_it_is_in_service() -> None:

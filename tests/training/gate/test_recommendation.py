@@ -1,5 +1,6 @@
 """The recommendation: each way up and each reason against it in one sentence, on the facts that decide, counts first."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 import pytest
 from support.gate_evidence import (
     NO_LEAK,
-    REPRODUCED,
     estimate,
     make_challenger,
     make_evaluation,
@@ -16,10 +16,8 @@ from support.gate_evidence import (
     make_figures,
     make_pair,
 )
-from support.serving_examples import make_bundle
 
-from features.config import FeatureConfig
-from models.bundle import Bundle, load_bundle
+from models.bundle import Bundle
 from training.config import parse_config
 from training.evaluation.difference import MEASURES, judge_difference, state_difference
 from training.evaluation.estimate import Estimate
@@ -43,89 +41,47 @@ PRIMARY = MEASURES[0]
 CHANGED = Candidate("1", newer_days=14)
 REFIT = CHANGED._replace(same_recipe=True)
 CLEAR, HINT = estimate(0.08, 0.03, 0.13), estimate(0.08, -0.1, 0.26)
+EVEN, LOSS = estimate(0.0, -0.04, 0.04), estimate(-0.1, -0.15, -0.02)
 FEW = estimate(0.1, -0.3, 0.4, finds=4)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder: Path = tmp_path_factory.mktemp("recommended")
-    return load_bundle(make_bundle(folder / "bundle", FeatureConfig(), 1))
 
 
 def recommend(evidence: GateEvidence) -> Recommendation:
     return GateReport.from_evidence(evidence).recommendation
 
 
-LOSS = estimate(-0.1, -0.15, -0.02)
-EVEN, NEAR = estimate(0.0, -0.04, 0.04), estimate(0.03, -0.06, 0.06)
-BELOW_FIVE_POINTS = estimate(-0.079, -0.175, 0.0266)
-HOLDS_NOT = "The gate does not hold (not worse than the champion)"
-UNKNOWN_SETTINGS = (
-    "the record of the champion names no configuration (promote 1 again with its training tables: then its training is repeated, "
-    "and the record names its configuration)"
+UNDECIDED = ("no column is the result", "better than chance", "calibrated")
+OPEN = make_figures(
+    recipe=RecipeEvaluation(
+        make_evaluation(
+            roc_auc=estimate(0.8, 0.4, 0.95, finds=6),
+            calibration_ratio=estimate(1, 0.2, 9, finds=7, is_share=False),
+        ),
+        {},
+    ),
+    looks=NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": "3 positives"}},
 )
-WEEKS = "About 11 more finds would show a gain of five points: 4 arrive in a week, so compare again in about 3 weeks"
-EXCLUDED = "at least -15.9 points. A gain of five points is excluded. It is no routine refit: "
-CASES: dict[str, tuple[Candidate, Estimate | None, str, str, str]] = {
-    "clearly better": (CHANGED, CLEAR, "promote", "better", "This version is better than version 1: "),
-    "a routine refit": (REFIT, None, "promote", "routine refit", "on results that are 14 days newer"),
-    "a routine refit with four finds": (REFIT, FEW, "promote", "routine refit", "Routine refit: "),
-    "a refit that drift asks for": (
-        *(REFIT._replace(drift="retrain"), None, "promote", "routine refit"),
-        "The latest drift run asks for it.",
-    ),
-    "a refit of a champion of unknown settings": (
-        *(REFIT._replace(same_recipe=None), None, "refuse", "", UNKNOWN_SETTINGS),
-    ),
-    "a refit on data in doubt": (
-        *(REFIT._replace(drift="investigate data"), None, "refuse", ""),
-        "the latest drift run says to investigate the data first",
-    ),
-    "a refit on no newer results": (
-        *(REFIT._replace(newer_days=0), None, "refuse", ""),
-        "its results are not newer than those of the champion. Keep the champion.",
-    ),
-    "too few finds": (
-        *(CHANGED, FEW, "refuse", ""),
-        "is not known: too few results, 4 known. About 160 more finds would show",
-    ),
-    "a refit that is worse": (REFIT, LOSS, "refuse", "", HOLDS_NOT),
-    "a hint that more results can confirm": (CHANGED, NEAR, "wait", "", WEEKS),
-    "a hint that no result in reach can confirm": (
-        *(CHANGED, HINT, "refuse", ""),
-        "4 arrive in a week, so this cannot be decided in reasonable time",
-    ),
-    "no difference, and enough results": (
-        *(CHANGED, EVEN, "refuse", "", "A gain of five points is excluded."),
-    ),
-    "an interval that ends below five points": (CHANGED, BELOW_FIVE_POINTS, "refuse", "", EXCLUDED),
+CASES = (Path(__file__).parents[2] / "data" / "recommendations.jsonl").read_text().splitlines()
+KNOWN: dict[str, dict[str, Any]] = {
+    "open": {"figures": OPEN},
+    "reads names": {"figures": replace(OPEN, name_swap=1.0)},
+    "not repeated": {"refit": WITHOUT_TABLES},
+    "unsigned": {"verified": RuleResult(None, "the run is not signed")},
 }
 
 
-@pytest.mark.parametrize(("candidate", "gain", "action", "way", "words"), CASES.values(), ids=CASES)
-def test_each_case_gets_its_answer_in_one_sentence(
-    bundle: Bundle, candidate: Candidate, gain: Estimate | None, action: str, way: str, words: str
-) -> None:
-    gains = {} if gain is None else {PRIMARY: gain}
-    found = recommend(make_challenger(bundle, make_pair(**gains), candidate))
-    assert (found.action, found.way) == (action, way), found.sentence
-    assert words in found.sentence
-
-
-def test_a_gain_does_not_outweigh_a_loss_figures_of_nobody_or_a_training_that_was_not_repeated(
-    bundle: Bundle,
-) -> None:
-    lost = make_pair(**{PRIMARY: CLEAR, "recall_at_capacity": LOSS})
-    unsigned = {"verified": RuleResult(None, "the run is not signed")}
-    better = make_pair(**{PRIMARY: CLEAR})
-    for pair, candidate, changes, action, words in (
-        (lost, CHANGED, {}, "refuse", HOLDS_NOT),
-        (better, CHANGED, unsigned, "wait", "No approver or evaluator signed the figures."),
-        (make_pair(), REFIT, {"refit": WITHOUT_TABLES}, "wait", "Give the tables that it was trained on"),
-    ):
-        found = recommend(make_challenger(bundle, pair, candidate, **changes))
-        assert (found.action, found.way) == (action, ""), found.sentence
-        assert words in found.sentence
+@pytest.mark.parametrize("line", CASES)
+def test_each_case_gets_its_answer_in_one_sentence(bundle: Bundle, line: str) -> None:
+    """Each line has a candidate, its gain, what else is known of it, and action, way and words of the answer."""
+    case = {"candidate": {}, "known": []} | json.loads(line)
+    gains = {PRIMARY: estimate(*case["gain"])} if "gain" in case else {}
+    if "lost capacity" in case["known"]:
+        gains["recall_at_capacity"] = LOSS
+    changes = {name: part for known in case["known"] for name, part in KNOWN.get(known, {}).items()}
+    found = recommend(
+        make_challenger(bundle, make_pair(**gains), CHANGED._replace(**case["candidate"]), **changes)
+    )
+    assert (found.action, found.way) == (case["action"], case["way"]), found.sentence
+    assert case["words"] in found.sentence
 
 
 def test_the_advice_never_names_results_that_cannot_arrive(bundle: Bundle) -> None:
@@ -292,57 +248,17 @@ def test_a_refit_with_other_settings_is_told_which(bundle: Bundle) -> None:
     )
 
 
-UNDECIDED = ("no column is the result", "better than chance", "calibrated")
-OPEN_FIGURES = make_figures(
-    recipe=RecipeEvaluation(
-        make_evaluation(
-            roc_auc=estimate(0.8, 0.4, 0.95, finds=6),
-            calibration_ratio=estimate(1, 0.2, 9, finds=7, is_share=False),
-        ),
-        {},
-    ),
-    looks=NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": "3 positives"}},
-)
-
-
-def test_a_routine_refit_passes_rules_that_only_too_few_results_leave_open(bundle: Bundle) -> None:
+def test_a_routine_refit_passes_rules_that_only_too_few_results_leave_open_unless_its_champion_broke_them(
+    bundle: Bundle,
+) -> None:
     """A refit that its tables reproduced was refused because its figures, like those of the champion, were undecided."""
-    refit = make_challenger(bundle, make_pair(**{PRIMARY: FEW}), REFIT, figures=OPEN_FIGURES)
+    refit = make_challenger(bundle, make_pair(**{PRIMARY: FEW}), REFIT, figures=OPEN)
     report = GateReport.from_evidence(refit)
-    assert (report.passes, *report.recommendation[:2]) == (True, "promote", "routine refit")
+    assert report.passes
     assert report.recommendation.facts[-1].endswith(f"undecided: {', '.join(UNDECIDED)}.")
-    changed = replace(refit, candidate=CHANGED)
-    assert not GateReport.from_evidence(changed).passes
-
-
-def test_a_refit_does_not_pass_what_is_broken_or_what_its_champion_broke(bundle: Bundle) -> None:
-    broken = replace(OPEN_FIGURES, name_swap=1.0)
-    refit = make_challenger(bundle, make_pair(), REFIT, figures=broken)
-    found = recommend(refit)
-    assert found.sentence == (
-        "The gate does not hold (names have no effect). Keep the champion, and find out what changed in the data."
-    )
+    assert not GateReport.from_evidence(replace(refit, candidate=CHANGED)).passes
     faulty = REFIT._replace(faults=frozenset({"no column is the result"}))
-    open_still = make_challenger(bundle, make_pair(), faulty, figures=OPEN_FIGURES)
-    assert list(find_obstacles(run_gate(open_still))) == ["no column is the result"]
-
-
-def test_the_announced_way_of_a_refit_names_what_stays_open(bundle: Bundle) -> None:
-    announced = make_challenger(bundle, make_pair(), REFIT, figures=OPEN_FIGURES, refit=WITHOUT_TABLES)
-    found = recommend(announced)
-    assert found.action == "wait"
-    assert found.sentence.endswith("this is a routine refit.")
-    faulty = replace(announced, candidate=REFIT._replace(faults=frozenset({"calibrated"})))
-    assert recommend(faulty).sentence.endswith(" Also undecided: calibrated.")
-
-
-def test_a_better_refit_is_told_that_its_tables_settle_what_is_undecided(bundle: Bundle) -> None:
-    pair = make_pair(**{PRIMARY: CLEAR})
-    without = make_challenger(bundle, pair, REFIT, figures=OPEN_FIGURES, refit=WITHOUT_TABLES)
-    assert recommend(without).action == "wait"
-    assert "Give the tables that it was trained on" in recommend(without).sentence
-    given = replace(without, refit=REPRODUCED)
-    assert recommend(given)[:2] == ("promote", "better")
+    assert list(find_obstacles(run_gate(replace(refit, candidate=faulty)))) == ["no column is the result"]
 
 
 def test_a_difference_is_stated_once_by_the_word_of_the_gate(bundle: Bundle) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +18,8 @@ from support.gate_evidence import (
     make_figures,
     make_pair,
 )
-from support.serving_examples import make_bundle
 
-from features.config import FeatureConfig
-from models.bundle import Bundle, load_bundle
+from models.bundle import Bundle
 from training.evaluation.difference import MEASURES
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
@@ -47,12 +44,6 @@ from training.gate.rules import (
 from training.gate.ways import Candidate
 
 REFIT = Candidate("1", newer_days=14, same_recipe=True)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder: Path = tmp_path_factory.mktemp("gate")
-    return load_bundle(make_bundle(folder / "bundle", FeatureConfig(), 1))
 
 
 def find_broken(evidence: GateEvidence) -> dict[str, str]:

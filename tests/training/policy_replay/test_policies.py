@@ -114,15 +114,6 @@ def test_rules_take_what_scores_points():
     assert 7 in rows(POLICIES["rules"].choose(offer()))
 
 
-def test_a_part_of_an_offer_is_a_copy_for_reading():
-    part = offer().select_rows(np.array([3, 5]))
-    assert part.consignment_ids == ("C3", "C5")
-    assert part.scores.tolist() == SCORES[[3, 5]].tolist()
-    for values in (part.X, part.scores, part.suspect):
-        with pytest.raises(ValueError, match="read-only"):
-            values[0] = 1
-
-
 def test_the_oracle_takes_nps_before_drugs_before_other_offences():
     known = {30: "other_offence", 32: "nps", 34: "controlled_drug", 36: "controlled_drug", 38: "nps"}
     truth = [known.get(row, "clear") for row in range(ROWS)]

@@ -17,11 +17,7 @@ from support.replayed import CONFIG, MAKER, SETTINGS
 from consignments.errors import BadInput
 from consignments.files.folders import lock_folder
 from consignments.records import Outcome
-from training.policy_replay.environments import (
-    SimulatedEnvironment,
-    TrueResults,
-    describe_simulation,
-)
+from training.policy_replay.environments import SimulatedEnvironment, TrueResults, describe_simulation
 from training.policy_replay.experiment import ExperimentPlan, run_experiment
 from training.policy_replay.policies import POLICIES, Policy
 from training.policy_replay.replay import PolicyReplay, ReplaySettings, train_model

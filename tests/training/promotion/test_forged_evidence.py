@@ -31,10 +31,7 @@ APPROVER = Approver("a reviewer", REVIEWER.public.text)
 EVALUATOR = Approver("an evaluator", SECOND.public.text, role="evaluator")
 APPROVERS = Approvers([APPROVER, EVALUATOR])
 RETIRED = Approvers(
-    [
-        APPROVER,
-        Approver("an evaluator", SECOND.public.text, datetime(2025, 1, 1, tzinfo=UTC), "evaluator"),
-    ]
+    [APPROVER, Approver("an evaluator", SECOND.public.text, datetime(2025, 1, 1, tzinfo=UTC), "evaluator")]
 )
 PERFECT = {
     f"{kind}/{name}{end}": value
@@ -177,7 +174,7 @@ def test_perfect_tables_written_by_hand_promote_nothing(
     refuse(registry, VERIFIED_RULE)
 
 
-def test_the_same_tables_promote_if_an_evaluator_signed_them_and_may_sign_now(
+def test_the_same_tables_promote_if_signed_by_an_evaluator_who_may(
     registry: Registry, tmp_path: Path
 ) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)
@@ -185,7 +182,7 @@ def test_the_same_tables_promote_if_an_evaluator_signed_them_and_may_sign_now(
     assert not promote_third(registry).record.forced
 
 
-def test_a_later_comparison_without_a_signature_replaces_no_signed_one(
+def test_a_later_unsigned_comparison_replaces_no_signed_one(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
     """One on 7 finds silently took the place of a signed one on 27."""
@@ -200,7 +197,7 @@ def test_a_later_comparison_without_a_signature_replaces_no_signed_one(
 
 
 @pytest.mark.parametrize("kind", ["stored scores", "evaluation"])
-def test_stored_scores_may_begin_before_the_day_from_which_a_fit_learnt_nothing(
+def test_stored_scores_may_begin_before_the_unseen_days(
     registry: Registry, tmp_path: Path, kind: str
 ) -> None:
     """The signed evidence names the source of the scores; what a fit has learnt from is read from its bundle."""
@@ -213,14 +210,14 @@ def test_stored_scores_may_begin_before_the_day_from_which_a_fit_learnt_nothing(
         refuse(registry, "compared on unseen data: arrivals from")
 
 
-def test_a_comparison_that_names_no_source_of_its_scores_counts_for_nothing(
+def test_a_comparison_without_sources_of_its_scores_counts_for_nothing(
     registry: Registry, tmp_path: Path
 ) -> None:
     write_perfect_runs(registry, tmp_path, SECOND, sources=None)
     refuse(registry, "compared with the champion: no comparison")
 
 
-def test_swapped_scores_under_a_signature_promote_nothing(
+def test_signed_scores_that_were_swapped_promote_nothing(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)

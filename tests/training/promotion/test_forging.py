@@ -341,7 +341,7 @@ def again(registry: Registry, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("tag", ["", "0" * 64], ids=["as it is", "though the tag of the champion was edited"])
-def test_the_same_bundle_registered_again_does_not_replace_its_forced_champion(
+def test_the_same_bundle_again_does_not_replace_its_forced_champion(
     registry: Registry, again: str, tag: str
 ) -> None:
     if tag:
@@ -399,7 +399,7 @@ def test_a_waiting_record_that_was_edited_is_not_signed_by_the_second(registry: 
     assert done.record.why == "I agree"
 
 
-def test_a_champion_that_one_signed_is_signed_by_the_second_when_two_must(
+def test_a_champion_gets_its_second_signature_when_two_must_sign(
     registry: Registry, settings: Settings
 ) -> None:
     write_approvers(settings.state_dir, PAIR)

@@ -31,13 +31,7 @@ from training.gate.rules import (
 from training.promotion import evidence, refit
 from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import promote
-from training.promotion.refit import (
-    LOST_EVALUATION_FIT,
-    LOST_SETTINGS,
-    Refit,
-    RefitOptions,
-    refit_version,
-)
+from training.promotion.refit import LOST_EVALUATION_FIT, LOST_SETTINGS, Refit, RefitOptions, refit_version
 from training.reporting.mlflow_tracking import NOTE_TAG
 from training.runs.artifacts import write_run_bundles
 from training.runs.registered_run import RegisteredRun, build_example_consignments
@@ -97,16 +91,16 @@ def store(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> St
 
 @pytest.fixture
 def kept_training(
-    shared_run: SharedRun, repeated: TrainingResult, monkeypatch: pytest.MonkeyPatch
+    shared_run: SharedRun, trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
 ) -> list[TrainingTask]:
-    """What a training of the same task gives, without training it once more; gives the tasks that were asked for."""
+    """What a training of the same task gave, without training it once more; gives the tasks that were asked for."""
     tasks = []
 
     def train(task: TrainingTask, *_: object) -> TrainingResult:
         assert (task.as_of, task.target, task.config) == (shared_run.as_of, TARGET, CONFIG)
         assert task.truth is None
         tasks.append(task)
-        return repeated
+        return trained
 
     monkeypatch.setattr(refit, "train_model", train)
     return tasks
@@ -124,10 +118,8 @@ def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
     assert list_state() == before
 
 
-def test_its_own_tables_give_fits_and_figures_again_whatever_the_store_says(
-    store: Store, kept_training: list[TrainingTask]
-) -> None:
-    """Also without the truth. Metrics written by hand change nothing."""
+def test_its_own_tables_give_fits_and_figures_again(store: Store, kept_training: list[TrainingTask]) -> None:
+    """Metrics written by hand change nothing."""
     for name, value in (("deployed/roc_auc", 0.999), ("deployed/roc_auc_low", 0.998)):
         store.registry.client.log_metric(store.version.run_id, name, value)
     found, stored = store.review(refit=RefitOptions(store.tables)), store.review()
@@ -142,7 +134,7 @@ def test_its_own_tables_give_fits_and_figures_again_whatever_the_store_says(
         assert each.recommendation.facts[:3] == trained[:3], "training, gate and review say the same"
 
 
-def test_tables_of_files_serve_the_training_and_the_comparison(
+def test_tables_of_files_serve_both_readings(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table of a file can be read once; `promote` with tables and an unsigned comparison reads it for both."""
@@ -194,9 +186,7 @@ def test_a_final_fit_made_in_another_way_is_refused_also_with_force(store: Store
     assert "evaluation/" not in told
 
 
-def test_other_tables_are_refused_before_anything_is_trained(
-    store: Store, kept_training: list[TrainingTask]
-) -> None:
+def test_other_tables_are_refused_before_training(store: Store, kept_training: list[TrainingTask]) -> None:
     told = store.refuse(store.version, replace(store.tables, alerts=None))
     assert OTHER_TABLES in told
     assert f"expected {store.run.trained.data_sha256[:12]}; provide the original tables" in told
@@ -225,9 +215,7 @@ def test_a_version_that_lost_a_fit_or_its_settings_is_refused_also_with_force(st
 
 
 @pytest.mark.usefixtures("kept_training")
-def test_the_tables_of_a_champion_make_its_configuration_known_later(
-    shared_run: SharedRun, tmp_path: Path
-) -> None:
+def test_the_tables_of_a_champion_make_its_settings_known(shared_run: SharedRun, tmp_path: Path) -> None:
     """Without them no later version of a champion that was promoted without tables could be a routine refit."""
     store = Store.copy(shared_run, tmp_path)
     version = store.version

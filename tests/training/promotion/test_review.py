@@ -3,17 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
-import pytest
 from support.gate_evidence import VOUCHED, estimate, make_evaluation, make_evidence
-from support.serving_examples import make_bundle
 from support.signing import sign_record
 from support.training_judged import build_stored_scores
 
-from features.config import FeatureConfig
-from models.bundle import Bundle, load_bundle
+from models.bundle import Bundle
 from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.evaluation.metrics import LOGGED_METRICS
@@ -29,12 +25,6 @@ SETTINGS = EvaluationConfig(smallest_slice=5)
 BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
 SOURCES = (ScoreSource("decisions"), ScoreSource("evaluation", BEGINS))
 A, B = (ModelVersion("nps-risk", number, "run", {"target": "nps"}, ()) for number in "12")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder: Path = tmp_path_factory.mktemp("review")
-    return load_bundle(make_bundle(folder / "bundle", FeatureConfig(), 1))
 
 
 class Words(HTMLParser):

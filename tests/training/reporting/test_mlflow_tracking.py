@@ -3,7 +3,6 @@
 import json
 import subprocess
 
-import mlflow
 import pytest
 from mlflow import MlflowClient
 from support.stores import create_store
@@ -68,13 +67,6 @@ def test_a_run_carries_its_name_tags_parameters_and_metrics(logged):
     assert run.info.status == "FINISHED"
 
 
-def test_a_chart_has_a_value_for_each_step(store):
-    client = MlflowClient(tracking_uri=store)
-    run_id = log_run(record(series={"replay/found": [(0, 1.0), (3, 2.5)]}), tracking_uri=store)
-    chart = client.get_metric_history(run_id, "replay/found")
-    assert [(point.step, point.value) for point in chart] == [(0, 1.0), (3, 2.5)]
-
-
 def test_the_folder_becomes_the_artifacts_beside_the_store(logged, store):
     client, run = logged
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"report.html", "tables"}
@@ -87,25 +79,6 @@ def test_the_folder_becomes_the_artifacts_beside_the_store(logged, store):
 def test_tables_are_announced_so_that_mlflow_compares_them(logged):
     tables = json.loads(logged[1].data.tags["mlflow.loggedArtifacts"])
     assert [each["path"] for each in tables] == ["tables/capacity.json", "tables/empty.json"]
-
-
-def test_a_run_that_cannot_be_logged_is_marked_as_failed(store):
-    with pytest.raises(mlflow.exceptions.MlflowException):
-        log_run(record(metrics={"bad?name": 1.0}), tracking_uri=store)
-    runs = MlflowClient(tracking_uri=store).search_runs(["1"], "attributes.status = 'FAILED'")
-    assert len(runs) == 1
-
-
-def test_an_input_carries_its_own_hash_path_and_use(store):
-    table = InputTable(1, "cd" * 32, "/data/consignments.parquet", "evaluation")
-    run_id = log_run(record(inputs={"consignments": table}), tracking_uri=store)
-    (given,) = MlflowClient(tracking_uri=store).get_run(run_id).inputs.dataset_inputs
-    assert given.dataset.digest == "cd" * 18
-    assert (given.dataset.source_type, json.loads(given.dataset.source)) == (
-        "local",
-        {"uri": "/data/consignments.parquet"},
-    )
-    assert given.tags[0].value == "evaluation"
 
 
 def test_a_record_lists_what_it_logs_and_its_folder_comes_too(store, tmp_path):

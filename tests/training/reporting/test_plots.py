@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from support.training_judged import QUICK, build_stored_scores, judged_world
+from support.training_judged import QUICK, build_stored_scores
 
 from models.formats import format_percent
 from training.evaluation.fairness import compute_fairness_rows
@@ -22,14 +22,13 @@ from training.reporting.plots import (
     draw_importance,
 )
 
-TRAFFIC, MODEL, _ = judged_world()
 STORED = build_stored_scores()
 RECIPE = evaluate_recipe(STORED, QUICK)
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
 CURVES = draw_capacity_curves(STORED, RECIPE)
 LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
 FAIRNESS = draw_fairness(
-    compute_fairness_rows(TRAFFIC, msgspec.structs.replace(QUICK, capacity=5), "outcomes")
+    compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5), "outcomes")
 )
 
 
@@ -39,7 +38,10 @@ DRAWN = {
         ["Precision over capacity", "rules", "0.1 %", "capacity of each office"],
     ),
     "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
-    "calibration": (draw_calibration(MODEL.calibration), ["mean score of the bin", "10 %", "1 %"]),
+    "calibration": (
+        draw_calibration(RECIPE.model.calibration),
+        ["mean score of the bin", "10 %", "1 %"],
+    ),
     "daily": (
         draw_daily_detections(RECIPE.model),
         ["Known positives by day", "in the top 1 % of all", "04 Oct"],

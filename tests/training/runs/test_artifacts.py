@@ -22,12 +22,6 @@ STUDIES = "Diagnostics before the reported periods"
 
 
 @pytest.fixture(scope="module")
-def trained(shared_run):
-    """A run with truth and an ablation."""
-    return shared_run.run.trained
-
-
-@pytest.fixture(scope="module")
 def folder(shared_run):
     return shared_run.folder
 

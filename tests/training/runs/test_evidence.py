@@ -122,10 +122,7 @@ def name_file_elsewhere(run: Run) -> None:
 
 
 FORGERIES: dict[str, tuple[Callable[[Run], None], str]] = {
-    "scores swapped": (
-        swap_scores,
-        "scores/deployed.parquet was altered: evidence.json names another file",
-    ),
+    "scores swapped": (swap_scores, "scores/deployed.parquet was altered: evidence.json names another file"),
     "a table removed": (remove_table, "tables/leaks.json is missing"),
     "evidence edited": (edit_evidence, "evidence.json is not what was signed"),
     "evidence and envelope edited": (edit_both, "no signature of an approver or evaluator"),

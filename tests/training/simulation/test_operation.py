@@ -52,9 +52,7 @@ def holds(simulated: SimulatedTables, result: str) -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_each_table_has_exactly_the_columns_of_its_record_and_no_row_is_rejected(
-    world: SimulatedTables, name: str
-) -> None:
+def test_each_table_has_the_columns_of_its_record_and_no_bad_row(world: SimulatedTables, name: str) -> None:
     frame = getattr(world, name)
     assert list(frame.columns) == [field.name for field in get_fields(TABLES[name])]
     assert len(check_frame(frame, TABLES[name]).frame) == len(frame)
@@ -87,7 +85,7 @@ def test_times_of_an_outcome_follow_each_other(world: SimulatedTables) -> None:
         assert (before[both] <= after[both]).all()
 
 
-def test_what_was_missed_has_no_result_and_was_never_opened(
+def test_what_was_missed_has_no_result_and_was_not_opened(
     world: SimulatedTables, chosen: pd.DataFrame
 ) -> None:
     missed = world.outcomes[world.outcomes["status"] == "missed"]
@@ -95,7 +93,7 @@ def test_what_was_missed_has_no_result_and_was_never_opened(
     assert (chosen["status"] == "missed").mean() == pytest.approx(0.12, abs=0.05)
 
 
-def test_identifiers_have_the_form_of_their_channel_and_mostly_a_right_check_digit(
+def test_identifiers_have_the_form_of_their_channel_and_mostly_their_check_digit(
     world: SimulatedTables,
 ) -> None:
     ids = world.consignments["consignment_id"]
@@ -222,14 +220,6 @@ def seize(simulation: Simulation, days: range, watch: Callable[[int], object], *
         watch(day)
 
 
-def test_networks_use_other_names_after_a_seizure_than_before() -> None:
-    simulation = start(days=60, per_day=40, seed=3)
-    network = simulation.networks.networks[0]
-    before = set(network.senders)
-    seize(simulation, range(40), lambda _: None, network)
-    assert not before & set(network.senders)
-
-
 def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
     """The streams of chance are apart, so that policies are compared in one world: declarations, tips, pictures and all."""
 
@@ -239,7 +229,7 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
 
     def live(simulation: Simulation) -> tuple[pd.DataFrame, list[int]]:
         days, sent = [], []
-        for day in range(40):
+        for day in range(28):
             arrivals = simulation.simulate_arrivals(day)
             simulation.inspect(arrivals)
             told = pd.DataFrame(arrivals.columns)
@@ -248,28 +238,11 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
             sent.append(int((arrivals.shipments.network >= 0).sum()))
         return pd.concat(days, ignore_index=True), sent
 
-    busy, idle = (start(days=40, per_day=150, seed=8) for _ in range(2))
+    busy, idle = (start(days=28, per_day=100, seed=8) for _ in range(2))
     idle.inspections = Idle(idle.context, operation_day=0)
     (one, theirs), (other, changed) = live(idle), live(busy)
     pd.testing.assert_frame_equal(one, other)
     assert theirs != changed, "networks did answer to what was seized"
-
-
-def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others() -> None:
-    def send(hit: int | None) -> dict[int, list[float]]:
-        simulation = start(days=40, per_day=300, seed=8)
-        weights: dict[int, list[float]] = {}
-        for day in range(40):
-            if hit is not None:
-                simulation.networks.record_seizure(np.random.default_rng(day), hit, day)
-            shipments = simulation.simulate_arrivals(day).shipments
-            for network, kg in zip(shipments.network.tolist(), shipments.kg.tolist(), strict=True):
-                weights.setdefault(network, []).append(kg)
-        return weights
-
-    alone, among = send(None), send(0)
-    assert alone.pop(0) != among.pop(0)
-    assert alone == among
 
 
 def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
@@ -352,7 +325,7 @@ def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path: Path)
         ("[goods.covers.paint]\nhiden = 'letter'\nhidden = 'letter'\nwares = []\n", UnknownName, "hiden"),
     ],
 )
-def test_a_parameter_that_cannot_be_is_refused(
+def test_a_wrong_parameter_is_refused(
     tmp_path: Path, table: str, error: type[BadInput], message: str
 ) -> None:
     with pytest.raises(error, match=message):

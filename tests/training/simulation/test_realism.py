@@ -1,7 +1,6 @@
 """The acceptance of the simulated world, on a small one; docs/simulator.md has the figures of a large one."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks.realism import (
@@ -15,9 +14,6 @@ from benchmarks.realism import (
     measure_signs,
     simulate_period,
 )
-from consignments.records import Outcome
-from consignments.tables import build_frame
-from training.simulation.operation import SimulatedTables
 from training.simulation.parameters import load_parameters
 
 
@@ -25,19 +21,6 @@ def test_no_single_field_gives_nps_away(lived_lane: SimulatedPeriod) -> None:
     aucs = measure_field_aucs(lived_lane.tables.consignments, lived_lane.nps)
     assert len(aucs) > 30
     assert 0.6 < max(aucs.values()) <= 0.85, aucs
-
-
-def test_a_field_that_tells_all_or_nothing_is_measured_so() -> None:
-    positive = np.arange(400) % 4 == 0
-    frame = pd.DataFrame(
-        {
-            "consignment_id": "X",
-            "low": np.where(positive, 0.0, 1.0),
-            "text": np.where(positive, "a", "b"),
-            "same": "c",
-        }
-    )
-    assert measure_field_aucs(frame, positive) == {"low": 1.0, "text": 1.0, "same": 0.5}
 
 
 def test_names_of_substances_find_few_of_the_nps(lived_lane: SimulatedPeriod) -> None:
@@ -79,32 +62,6 @@ def test_the_laboratory_takes_a_median_of_ten_days(lived_lane: SimulatedPeriod) 
     assert 7 < np.median(days) < 14
     assert 25 < np.quantile(days, 0.95) < 75
     assert 0.25 < (results.submitted["result"] == "clear").mean() < 0.65
-
-
-def test_a_result_is_read_once_and_by_its_last_row() -> None:
-    moment = pd.Timestamp("2024-01-05", tz="UTC").to_pydatetime()
-    later = pd.Timestamp("2024-01-09", tz="UTC").to_pydatetime()
-
-    def outcome(result: str | None, known_at: object, name: str = "A") -> Outcome:
-        status = "missed" if result is None else "inspected"
-        inspected_at = None if result is None else moment
-        return Outcome(name, "rule", status, inspected_at=inspected_at, known_at=known_at, result=result)  # type: ignore[arg-type]
-
-    rows = [
-        outcome("pending", None),
-        outcome("clear", moment),
-        outcome("nps", later),
-        outcome(None, None, "B"),
-    ]
-    names = ["A", "B"]
-    arrived = pd.DataFrame({"consignment_id": names, "received_at": [pd.Timestamp(moment)] * 2})
-    truth = pd.DataFrame({"consignment_id": names, "result": ["nps", "clear"]})
-    results = InspectionResults.from_tables(
-        SimulatedTables(arrived, build_frame(rows, Outcome), build_frame([], Outcome), truth)
-    )
-    assert list(results.opened["consignment_id"]) == ["A"]
-    assert (results.hits, results.compute_share("nps")) == (1.0, 1.0)
-    assert results.compute_laboratory_days().tolist() == [4.0]
 
 
 def test_networks_leave_their_names_behind_after_a_seizure(lived_lane: SimulatedPeriod) -> None:
