@@ -15,7 +15,7 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import ExtraColumns, FeatureConfig
 from features.currency import ExchangeRates
-from features.parties import classify_party, is_filler
+from features.parties import classify_party
 from features.value import MIN_CONSIGNMENTS_FOR_NORM, fit_norms
 
 RATES = ExchangeRates(
@@ -72,12 +72,6 @@ def test_what_came_as_a_table_has_no_quality_and_each_code_has_a_flag():
     assert len(found) == len(QUALITY_CODES) + 1
     assert all(map(isnan, found.values()))
     assert values(quality=("hs_missing", "check_digit"))["quality.codes"] == 2
-
-
-@pytest.mark.parametrize("text", ["Kim", "Ng", "Xx Ya", "김민수", "Na", "12 Harbour Road", "O"])
-def test_short_and_foreign_names_are_no_filler(text):
-    assert not is_filler(text)
-    assert is_filler("#$% 12")
 
 
 @pytest.mark.parametrize(

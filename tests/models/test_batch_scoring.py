@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.registered_model import make_new_consignments, make_past_consignments
+from support.registered_model import make_new_consignments
 from support.serving_examples import make_bundle
 
 from consignments.errors import BadInput
@@ -51,18 +51,3 @@ def test_a_bundle_without_anything_learnt_does_not_score_a_table(bundle: Bundle)
             FeatureInputs.from_tables(Tables(make_new_consignments())),
             PSEUDONYMS,
         )
-
-
-def test_a_matrix_of_the_models_own_parameters_gives_the_scores_of_the_table(bundle: Bundle) -> None:
-    tables = Tables(make_new_consignments())
-    matrix = compute_feature_matrix(tables, build_feature_parameters(bundle, PSEUDONYMS))
-    assert matrix.is_fitted
-    scores = score_table(bundle, FeatureInputs.from_tables(tables), PSEUDONYMS)
-    assert bundle.model.score(matrix.X, CHANNELS).tolist() == scores["score"].tolist()
-
-
-def test_the_score_table_says_whether_there_were_past_consignments(bundle: Bundle) -> None:
-    past, tables = make_past_consignments(), Tables(make_new_consignments())
-    for history, use in ((past, "given"), (past.head(0), "none"), (None, "none")):
-        scores = score_table(bundle, FeatureInputs.from_tables(tables, history), PSEUDONYMS)
-        assert scores["history"].tolist() == [use] * 3

@@ -7,12 +7,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
 from support.examples import day, make_consignment
 
 from consignments.records import Alert, Consignment
 from features.alerts.alerts import Alerts
-from features.alerts.patterns import ALERT_CRITERIA, list_unusable_criteria, match_word, normalize_pattern
+from features.alerts.patterns import list_unusable_criteria, match_word, normalize_pattern
 from features.normalization.normal_forms import normalize_consignment
 
 CASES = (Path(__file__).parents[2] / "data" / "alert_matches.jsonl").read_text(encoding="utf-8").splitlines()
@@ -56,18 +55,6 @@ def test_an_alert_with_a_pattern_that_cannot_be_compared_matches_nothing_and_is_
     assert not any(normalize_pattern(given))
     assert matching(given) == 0
     assert caplog.messages[0].startswith(f"alert A1: {next(iter(unusable))} has nothing to compare")
-
-
-def test_criteria_are_named_in_the_order_of_patterns():
-    given = alert(
-        sender_name="A", consignee_name="B", sender_address="1 C St", consignee_address="2 D St",
-        description_pattern="e", hs_code="61", departure_country="GB", route="ICN",
-    )  # fmt: skip
-    pattern = normalize_pattern(given)
-    assert all(pattern)
-    for place, name in enumerate(ALERT_CRITERIA):
-        without = normalize_pattern(structs.replace(given, **{name: None}))
-        assert [bool(each) for each in without] == [number != place for number in range(len(pattern))]
 
 
 @pytest.mark.parametrize("line", CASES)

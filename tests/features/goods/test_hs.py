@@ -34,13 +34,3 @@ def test_every_known_heading_belongs_to_a_family_and_those_that_matter_exist() -
 def test_a_code_belongs_to_its_family(hs: str, family: str | None) -> None:
     code = int(build_hs_tables().codes[int(hs.ljust(6, "0"))]) & kernel.FAMILY_MASK
     assert code == (FAMILY_CODES[family] if family else 0)
-
-
-def test_families_fit_each_other_both_ways_and_themselves() -> None:
-    friends = build_hs_tables().friends
-    told_apart = [code for family, code in FAMILY_CODES.items() if family != "other"]
-    for one in told_apart:
-        assert friends[one] >> one & 1
-        for other in told_apart:
-            assert friends[one] >> other & 1 == friends[other] >> one & 1
-    assert not friends[FAMILY_CODES["chemical"]] >> FAMILY_CODES["textile"] & 1

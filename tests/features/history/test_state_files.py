@@ -164,12 +164,3 @@ def test_a_state_of_many_segments_opens_few_files(tmp_path: Path, monkeypatch: p
         run(tmp_path, "found")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def test_a_file_that_cannot_be_opened_is_named_with_the_cause(tmp_path: Path) -> None:
-    run(tmp_path, "monday")
-    segment = StoredState.read(tmp_path / "00000001").state.segments[0]
-    (tmp_path / "00000001" / "states-00000001-000.last_day.npy").unlink()
-    told = r"000\.last_day\.npy: a file of the state cannot be read; got No such file"
-    with pytest.raises(FileFault, match=told):
-        segment.open()

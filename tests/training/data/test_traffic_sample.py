@@ -13,14 +13,6 @@ PERIODS = [(NUMBER >= 1000) & (NUMBER < 2000), NUMBER >= 2000]
 LEARNT = NUMBER % 20 == 0
 
 
-def test_with_few_rows_all_traffic_is_kept_and_each_row_stands_for_itself() -> None:
-    sample = sample_traffic(IDS, LEARNT, PERIODS, limit=ROWS, seed=1)
-    assert not sample.is_drawn
-    assert sample.rows.tolist() == NUMBER[LEARNT | (NUMBER >= 1000)].tolist()
-    assert sample.even.all()
-    assert (sample.stands_for == 1).all()
-
-
 def test_a_drawn_sample_has_the_limit_keeps_what_is_learnt_from_and_stands_for_all() -> None:
     sample = sample_traffic(IDS, LEARNT, PERIODS, limit=600, seed=1)
     assert sample.is_drawn

@@ -34,7 +34,6 @@ from training.monitoring.drift import (
     build_metric_name,
     describe_overlap,
     detect_drift,
-    score_traffic,
 )
 from training.monitoring.drift_measures import (
     BEYOND,
@@ -43,7 +42,6 @@ from training.monitoring.drift_measures import (
     MIN_ROWS,
     NOT_EVALUATED,
     DriftVerdict,
-    ResampledTraffic,
     build_row,
     compute_psi,
     decide_verdict,
@@ -236,23 +234,6 @@ def test_a_fall_of_precision_whose_interval_reaches_the_limit_is_no_reason() -> 
         "The expected precision at capacity is 40.0 % of that of the reference (30.0 to 60.0; limit: below 66.7 %): 4 %"
     )
     assert decide_verdict([clear]) == "retrain"
-
-
-def test_a_short_reference_widens_every_interval(watched: Watched) -> None:
-    seen = score_traffic(
-        watched.bundle,
-        FeatureInputs.from_tables(Tables(watched.later, None, None), watched.past),
-        np.ones(len(watched.later), dtype=bool),
-        QUICK,
-    )
-    widths = []
-    for days_then in (7, 14, 1000):
-        short = ResampledTraffic(seen, days_then)
-        found = short.widen(Estimate(0.5, 0.4, 0.6))
-        widths.append(found.high - found.low)
-        few = short.widen(Estimate(0.1, 0.0, 0.999), highest=1.0)
-        assert (few.low, few.high) == (0.0, 1.0), "arrivals of -24 % of the expected number"
-    assert widths == pytest.approx([0.2 * np.sqrt(3), 0.2 * np.sqrt(2), 0.2 * np.sqrt(1.014)])
 
 
 def test_one_day_shows_faults_of_the_data_and_asks_for_no_model(watched: Watched) -> None:

@@ -157,21 +157,17 @@ def approve_another_bundle(registry: Registry) -> None:
 
 
 FORGERIES: dict[str, tuple[Forge, str]] = {
-    "the approver of the last record": (edit(LAST, approved_by="The Minister"), "record 2"),
-    "the rules of the last record": (edit(LAST, rules={"calibrated": {"held": True}}), "record 2"),
-    "whether it was forced": (edit(LAST, forced=True), "record 2"),
+    "whether the last record was forced": (edit(LAST, forced=True), "record 2"),
     "the first record": (edit(FIRST, why="other words"), "record 2"),
     "the first record, with right hashes": (edit_first_and_mend_chain, "record 1"),
     "a dropped first record": (drop_tags(f"promotion/{FIRST}"), "record 1 of"),
     "a dropped last record": (drop_tags(f"promotion/{LAST}"), "moved without a promotion record"),
     "the last record cut off, and the alias moved": (cut_off_last_record, "current release is missing"),
     "a dropped signature": (drop_tags(f"signatures/{LAST}"), "record 2"),
-    "all signatures dropped": (drop_tags("signatures/"), "record 1"),
     "the signature of another record": (copy_signature_of_another_record, "record 2"),
     "the signature of a stranger": (sign_by_stranger, "record 2"),
     "a stranger's signature under an approver's key": (borrow_key_id, "record 2"),
     "an unsigned record at the end": (append_unsigned_record, "record 3"),
-    "an alias that was moved": (move_alias("3"), "moved without a promotion record"),
     "an alias that went back": (move_alias("1"), "moved without a promotion record"),
     "a record dated before the one before it": (date_back, "dated before the record that it follows"),
     "another bundle in the record": (approve_another_bundle, "record 2"),
