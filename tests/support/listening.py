@@ -1,5 +1,6 @@
 """A service that listens on a real socket in a thread of this process."""
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -35,8 +36,14 @@ class Running:
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             yield connection
 
-    def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, trust_env=False)
+
+    def post(self, body: bytes, **headers: str) -> httpx.Response:
+        """Ask for scores; the names of headers have `_` for `-`."""
+        given = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"http://127.0.0.1:{self.port}/v1/scores"
+        return httpx.post(url, content=body, headers=given, trust_env=False, timeout=30)
 
 
 @contextmanager
@@ -74,6 +81,10 @@ def all_of(connection: socket.socket) -> bytes:
 
 def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
+
+
+def statuses_of(answers: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", answers)]
 
 
 def problem_of(answer: bytes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from support.listening import (
     problem_of,
     send_for_long,
     status_of,
+    statuses_of,
     until,
 )
-from support.serving_examples import bear, describe_key, settings_in
+from support.serving_examples import settings_in
 
 from consignments.errors import BadSetting
 from serving.http.connections import MAX_MORE_CONNECTIONS
@@ -48,34 +49,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 # Slow and silent clients
 
 
+ALIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    ("sent", "status", "words"),
+    ("sent", "statuses", "words"),
     [
-        (b"", None, ""),
-        (HEAD, 408, ""),
-        (HEAD + b"Content-Length: 100\r\n\r\n" + BODY, 408, "The body did not arrive within"),
+        (b"", [], b""),
+        (HEAD, [408], b""),
+        (HEAD + b"Content-Length: 100\r\n\r\n" + BODY, [408], b"The body did not arrive within"),
+        (ALIVE + HEAD, [200, 408], b""),
     ],
-    ids=["nothing", "half a head", "half a body"],
+    ids=["nothing", "half a head", "half a body", "a second head"],
 )
 def test_one_that_falls_silent_is_told_so_and_let_go(
-    quick: None, running: Running, sent: bytes, status: int | None, words: str
+    quick: None, running: Running, sent: bytes, statuses: list[int], words: bytes
 ) -> None:
     with running.connected() as connection:
         connection.sendall(sent)
-        answer = all_of(connection)
-    if status is None:
-        assert answer == b""
-    else:
-        problem = problem_of(answer)
-        assert (problem["status"], problem["detail"].startswith(words)) == (status, True)
-
-
-def test_a_second_head_that_does_not_end_is_told_so_too(quick: None, running: Running) -> None:
-    with running.connected() as connection:
-        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health/live HT")
         answers = all_of(connection)
-        assert status_of(answers) == 200
-        assert b"HTTP/1.1 408" in answers
+    assert (statuses_of(answers), words in answers) == (statuses, True)
 
 
 @pytest.mark.parametrize(
@@ -118,28 +111,22 @@ def test_one_that_goes_on_sending_after_its_answer_is_let_go(quick: None, runnin
 
 
 def test_while_others_hang_the_answers_go_on(running: Running) -> None:
-    with ExitStack() as stack, httpx.Client(trust_env=False) as client:
+    with ExitStack() as stack:
         for _ in range(50):
             stack.enter_context(running.connected()).sendall(HEAD + b"Content-Length: 5000\r\n\r\n{")
-        for _ in range(20):
-            response = client.post(f"http://127.0.0.1:{running.port}/v1/scores", content=BODY, headers=JSON)
-            assert response.status_code == 200
+        assert {running.post(BODY).status_code for _ in range(5)} == {200}
 
 
 # Hostile ones
 
 
 @contextmanager
-def holding(running: Running, count: int) -> Iterator[list[socket.socket]]:
-    """Hold connections, which say nothing."""
+def holding(running: Running, count: int, have: int = 0) -> Iterator[list[socket.socket]]:
+    """Hold so many connections, with those that there are; they say nothing."""
     with ExitStack() as stack:
-        held = [stack.enter_context(running.connected()) for _ in range(count)]
+        held = [stack.enter_context(running.connected()) for _ in range(count - have)]
         until(lambda: running.service.connections() == count)
         yield held
-
-
-def ask(running: Running, path: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{running.port}{path}", trust_env=False)
 
 
 @pytest.mark.parametrize(
@@ -150,19 +137,18 @@ def test_past_the_bound_of_connections_of_all_or_of_one_address_the_next_one_is_
 ) -> None:
     monkeypatch.setattr("serving.http.connections.FULL_HEAD_SECONDS", 60.0)
     with listening(tmp_path, bundle, **{setting: str(bound)}) as running, holding(running, bound) as held:
-        refused = ask(running, "/v1/model")
+        refused, live = running.get("/v1/model"), running.get("/health/live")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        live = ask(running, "/health/live")
         assert (live.status_code, live.headers["connection"]) == (200, "close")
         if setting == "NPSRISK_MAX_CONNECTIONS":
-            with ExitStack() as more:
-                for _ in range(MAX_MORE_CONNECTIONS):
-                    more.enter_context(running.connected())
-                with running.connected() as connection:
-                    assert problem_of(all_of(connection))["status"] == 503
+            with (
+                holding(running, bound + MAX_MORE_CONNECTIONS, have=bound),
+                running.connected() as connection,
+            ):
+                assert problem_of(all_of(connection))["status"] == 503
         held.pop().close()
         until(lambda: running.service.connections() == bound - 1)
-        assert ask(running, "/v1/model").status_code == 200
+        assert running.get("/v1/model").status_code == 200
 
 
 def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, bundle: Path) -> None:
@@ -175,42 +161,8 @@ def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, 
             until(lambda: running.app.door._held == 8 * 99_900)
             refused.sendall(large[:1_100])
             assert problem_of(all_of(refused))["detail"].startswith("Too many large bodies at once")
-        url = f"http://127.0.0.1:{running.port}/v1/scores"
         until(lambda: running.app.door._held == 0)
-        assert httpx.post(url, content=BODY, headers=JSON, trust_env=False).status_code == 200
-
-
-# Keys
-
-
-def test_keys_change_without_a_restart_and_a_file_that_is_gone_is_told(tmp_path: Path, bundle: Path) -> None:
-    keys, gone = tmp_path / "keys.toml", tmp_path / "elsewhere"
-    keys.write_text(describe_key("good", "score", "read", "metrics"))
-    with (
-        listening(tmp_path, bundle, NPSRISK_API_KEYS_FILE=str(keys)) as running,
-        httpx.Client(trust_env=False) as http,
-    ):
-        url = f"http://127.0.0.1:{running.port}"
-
-        def post(name: str) -> int:
-            return http.post(f"{url}/v1/scores", content=BODY, headers=bear(name)).status_code
-
-        def read(path: str) -> httpx.Response:
-            return http.get(f"{url}{path}", headers=bear("new"))
-
-        def read_warnings() -> str:
-            return " ".join(read("/health/ready").json()["warnings"])
-
-        assert post("good") == 200
-        keys.write_text(describe_key("new", "score", "read", "metrics"))
-        running.service.wake()
-        until(lambda: post("good") == 401)
-        assert post("new") == 200
-        keys.rename(gone)
-        until(lambda: "API keys: the changed file is refused" in read_warnings())
-        assert "npsrisk_settings_refused 1.0" in read("/metrics").text
-        gone.rename(keys)
-        until(lambda: read_warnings() == "")
+        assert running.post(BODY).status_code == 200
 
 
 # TLS
@@ -239,18 +191,17 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(tmp_path: Path, bundl
     context = ssl.create_default_context(cafile=str(files[0]))
     with listening(tmp_path, bundle, **tls_settings(files)) as running:
         url = f"https://localhost:{running.port}/v1/scores"
-        with httpx.Client(verify=context, trust_env=False) as client:
-            response = client.post(url, content=BODY, headers=JSON)
+        response = httpx.post(url, content=BODY, headers=JSON, verify=context, trust_env=False)
         assert response.status_code == 200
         assert response.headers["strict-transport-security"] == "max-age=31536000"
         with pytest.raises(httpx.HTTPError):
-            ask(running, "/health/live")
+            running.get("/health/live")
         assert running.certificate is not None
         assert running.certificate.context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: Path, bundle: Path) -> None:
-    files = make_certificate(tmp_path)
+    files = make_certificate(tmp_path, "first")
     with listening(tmp_path, bundle, **tls_settings(files)) as running:
         assert find_common_name(running.port, files[0]) == "first"
         make_certificate(tmp_path, "second")
@@ -267,34 +218,30 @@ def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: P
             assert find_common_name(running.port, files[0]) == "second"
 
 
-def write_with_password(folder: Path, key: Path) -> None:
-    secret = ec.generate_private_key(ec.SECP256R1())
-    encryption = serialization.BestAvailableEncryption(b"word")
-    key.write_bytes(
-        secret.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    )
-
-
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("changes", "words"),
     [
-        (lambda certificate, key: {"NPSRISK_TLS_KEY_FILE": ""}, "TLS needs a certificate and its key"),
-        (lambda certificate, key: {"NPSRISK_TLS_CERT_FILE": ""}, "TLS needs a certificate and its key"),
-        (lambda certificate, key: {"NPSRISK_TLS_KEY_FILE": "/nowhere"}, "the TLS certificate cannot be used"),
-        (lambda certificate, key: {"NPSRISK_TLS_CERT_FILE": str(key)}, "the TLS certificate cannot be used"),
-        (write_with_password, "without a password"),
+        ({"key": None}, "TLS needs a certificate and its key"),
+        ({"certificate": None}, "TLS needs a certificate and its key"),
+        ({"key": "/nowhere"}, "the TLS certificate cannot be used"),
+        ({"certificate": "key.pem"}, "the TLS certificate cannot be used"),
+        ({"key": "locked.pem"}, "without a password"),
     ],
     ids=["no key", "no certificate", "missing key", "a key as certificate", "password"],
 )
 def test_a_bad_certificate_stops_the_start(
-    tmp_path: Path, spoil: Callable[[Path, Path], dict[str, str] | None], words: str
+    tmp_path: Path, changes: dict[str, str | None], words: str
 ) -> None:
-    files = make_certificate(tmp_path)
-    given = tls_settings(files) | (spoil(*files) or {})
+    certificate, key = make_certificate(tmp_path)
+    key.rename(tmp_path / "key.pem")
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    secret, word = ec.generate_private_key(ec.SECP256R1()), serialization.BestAvailableEncryption(b"word")
+    (tmp_path / "locked.pem").write_bytes(secret.private_bytes(*form, word))
+    names = {"certificate": str(certificate), "key": "key.pem"} | changes
+    given = {"NPSRISK_TLS_CERT_FILE": names["certificate"], "NPSRISK_TLS_KEY_FILE": names["key"]}
+    files = {name: str(tmp_path / value) for name, value in given.items() if value is not None}
     with pytest.raises(BadSetting, match=words):
-        Certificate.from_settings(
-            settings_in(tmp_path, **{name: value for name, value in given.items() if value})
-        )
+        Certificate.from_settings(settings_in(tmp_path, **files))
 
 
 def test_an_address_that_is_taken_is_told_in_one_line() -> None:

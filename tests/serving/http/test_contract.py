@@ -31,7 +31,8 @@ TRIED = {
     "post /v1/events": 300, "post /v1/actions": 300, "post /v1/selections": 700, "get /v1/consignments/{consignment_id}": 700,
 }  # fmt: skip
 """How often each operation is tried in the long run, half of it with bodies that the document forbids; the others once."""
-MODES = schemathesis.GenerationMode
+MODES, SESSION = schemathesis.GenerationMode, requests.Session()
+SESSION.trust_env = False
 CHECKS = [
     schemathesis.checks.not_a_server_error, told.status_code_conformance, told.content_type_conformance,
     told.response_headers_conformance, told.response_schema_conformance, told.unsupported_method,
@@ -47,82 +48,59 @@ def refused_or_named(context: Any, response: Any, case: Any) -> bool | None:
     return found
 
 
-class Tried:
-    """Tries what a document tells on a service.
+def try_operation(case_of: Any, mode: Any, count: int, answers: Counter[int]) -> None:
+    @settings(
+        max_examples=count, database=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(case=case_of.as_strategy(generation_mode=mode))
+    def run(case: Any) -> None:
+        response = case.call(session=SESSION, headers={"Authorization": f"Bearer {KEY}"})
+        answers[response.status_code] += 1
+        case.validate_response(response, checks=[*CHECKS, refused_or_named])
 
-    Attributes
-    ----------
-    answers : dict
-        Operation to the statuses it gave.
-    """
+    run()
 
-    def __init__(self, url: str) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False
-        document = self._session.get(f"{url}/openapi.json").json()
-        for methods in document["paths"].values():
-            for operation in methods.values():
-                operation.pop(
-                    "security", None
-                )  # every call carries the right key; the wrong ones are tried elsewhere
-        self._document = document
-        self._schema = schemathesis.openapi.from_dict(document)
-        self._schema.config.update(base_url=url)
-        self.answers: dict[str, Counter[int]] = {}
 
-    def all(self, most: int | None = None) -> None:
-        """Try all operations, each as often as `TRIED` says, or at most so often."""
-        for result in self._schema.get_all_operations():
-            operation = result.ok()
-            name = f"{operation.method} {operation.path}"
-            count = TRIED.get(name, 1) if most is None else min(most, TRIED.get(name, 1))
-            self.answers[name] = Counter()
-            modes = list(MODES) if operation.method == "post" else [MODES.POSITIVE]
-            for mode in modes:
-                self._try(operation, mode, -(-count // len(modes)), self.answers[name])
-
-    def _try(self, operation: Any, mode: Any, count: int, answers: Counter[int]) -> None:
-        @settings(
-            max_examples=count, database=None, derandomize=True, phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
-        @given(case=operation.as_strategy(generation_mode=mode))
-        def run(case: Any) -> None:
-            response = case.call(session=self._session, headers={"Authorization": f"Bearer {KEY}"})
-            answers[response.status_code] += 1
-            case.validate_response(response, checks=[*CHECKS, refused_or_named])
-
-        run()
+def try_all(url: str, most: int | None) -> dict[str, Counter[int]]:
+    """Try all operations of a document, each as often as `TRIED` says, or at most so often; gives their answers."""
+    document = SESSION.get(f"{url}/openapi.json").json()
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation.pop(
+                "security", None
+            )  # every call carries the right key; the wrong ones are tried elsewhere
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=url)
+    answers: dict[str, Counter[int]] = {}
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        name = f"{operation.method} {operation.path}"
+        count, found = TRIED.get(name, 1), answers.setdefault(name, Counter())
+        modes = list(MODES) if operation.method == "post" else [MODES.POSITIVE]
+        for mode in modes:
+            try_operation(operation, mode, -(-min(count, most or count) // len(modes)), found)
+    return answers
 
 
 REFUSED = {"post /v1/messages"}
 """Calls of which no generated case is accepted: nobody draws a valid signature."""
 
 
-def tried(site: Site, most: int | None = None) -> dict[str, Counter[int]]:
+@pytest.mark.parametrize("most", [2, pytest.param(None, marks=pytest.mark.slow)])
+def test_cases_of_each_operation_are_answered_as_told(site: Site, most: int | None) -> None:
     keys = site.folder / "keys.toml"
     keys.write_text(describe_key(KEY, "score", "outcome", "read", "act", "alert", "metrics"))
     with site.serve(NPSRISK_API_KEYS_FILE=str(keys)) as client:
-        trying = Tried(str(client.http.base_url))
-        trying.all(most)
+        answers = try_all(str(client.http.base_url), most)
+    assert all(each.total() for each in answers.values())
+    assert sum(map(Counter.total, answers.values())) >= (most * len(TRIED) if most else 5000)
+    if most is None:
+        assert {name for name in answers if not answers[name][200]} == REFUSED
+        assert all(answers[name][422] for name in TRIED if name.startswith("post"))
     assert site.entries()
     with site.serve() as client:
         assert client.get("/health/ready").status_code == 200
-    return trying.answers
-
-
-def test_some_cases_of_each_operation_are_answered_as_told(site: Site) -> None:
-    answers = tried(site, most=6)
-    assert sum(map(Counter.total, answers.values())) >= 6 * len(TRIED)
-    assert all(answers[name].total() for name in answers)
-
-
-@pytest.mark.slow
-def test_five_thousand_cases_are_answered_as_told(site: Site) -> None:
-    answers = tried(site)
-    assert sum(map(Counter.total, answers.values())) >= 5000
-    assert {name for name in answers if not answers[name][200]} == REFUSED
-    assert all(answers[name][422] for name in TRIED if name.startswith("post"))
 
 
 # Spoilt bodies
@@ -131,22 +109,20 @@ def test_five_thousand_cases_are_answered_as_told(site: Site) -> None:
 def whole_bodies() -> list[tuple[str, bytes]]:
     """A good body of each call, with all kinds of fields."""
     item = Item(description="3-CMC", quantity=2, value=10.5, hs_code="292239")
-    consignments = [
-        make_consignment(f"RB{number}", items=(item, item), gross_weight_kg=0.4) for number in range(3)
-    ]
+    cs = [make_consignment(f"RB{number}", items=(item, item), gross_weight_kg=0.4) for number in range(3)]
     missed = make_outcome("RB2", status="missed", result=None)
-    alert = Alert("A1", day(0), expires_at=day(9), description_pattern="3-CMC", sender_name="Orchid")
+    span = {"office": "Incheon", "capacity": 3, "explore": 0.5, "from": day(0), "until": day(19)}
     bodies: list[tuple[str, Any]] = [
-        ("/v1/scores", consignments[0]),
-        ("/v1/scores?reasons=10&features=true", {"consignments": consignments}),
+        ("/v1/scores", cs[0]),
+        ("/v1/scores?reasons=10&features=true", {"consignments": cs}),
         ("/v1/outcomes", make_outcome("RB0", result="nps", selection_probability=0.5)),
         ("/v1/outcomes", {"outcomes": [make_outcome("RB1"), missed]}),
-        ("/v1/alerts", alert),
-        ("/v1/cancellations", {"cancellations": [{"consignment_id": "RB2", "cancelled_at": day(3)}]}),
         (
-            "/v1/selections",
-            {"office": "Incheon", "capacity": 3, "explore": 0.5, "from": day(0), "until": day(19)},
+            "/v1/alerts",
+            Alert("A1", day(0), expires_at=day(9), description_pattern="3-CMC", sender_name="Orchid"),
         ),
+        ("/v1/cancellations", {"cancellations": [{"consignment_id": "RB2", "cancelled_at": day(3)}]}),
+        ("/v1/selections", span),
     ]
     return [(path, msgspec.json.encode(body)) for path, body in bodies]
 
@@ -163,9 +139,7 @@ def check(document: dict[str, Any], method: str, path: str, response: Any) -> No
     jsonschema_rs.validator_for(schema).validate(value)
 
 
-def test_the_document_tells_every_call_refusal_and_field_and_no_other_call(
-    shared_client: Client,
-) -> None:
+def test_the_document_tells_every_call_refusal_and_field_and_no_other_call(shared_client: Client) -> None:
     document = shared_client.read("/openapi.json")
     operations = {
         (method.upper(), path): each
@@ -227,16 +201,6 @@ def flip(body: bytes, chance: random.Random) -> bytes:
     return body[:at] + bytes([body[at] ^ (1 << chance.randrange(8))]) + body[at + 1 :]
 
 
-def repeat(body: bytes, chance: random.Random) -> bytes:
-    first, last = sorted(chance.randrange(len(body)) for _ in range(2))
-    return body[:last] + body[first:last] * chance.randrange(1, 4) + body[last:]
-
-
-def take_out(body: bytes, chance: random.Random) -> bytes:
-    first, last = sorted(chance.randrange(len(body)) for _ in range(2))
-    return body[:first] + body[last:]
-
-
 def put_word(body: bytes, chance: random.Random) -> bytes:
     """Put something in the place of a value; of the whole, where so much was cut off before that none is left."""
     places = [at + 1 for at in range(len(body)) if body[at : at + 1] == b":"] or [0]
@@ -247,7 +211,7 @@ def put_word(body: bytes, chance: random.Random) -> bytes:
     return body[:at] + chance.choice(WORDS) + body[end:]
 
 
-SPOILS: Sequence[Spoil] = (cut, flip, repeat, take_out, put_word, put_word, put_word)
+SPOILS: Sequence[Spoil] = (cut, flip, put_word, put_word)
 
 
 def spoilt(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
@@ -259,28 +223,14 @@ def spoilt(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         yield path, body
 
 
-def try_spoilt(client: Client, count: int, seed: int) -> Counter[int]:
+@pytest.mark.parametrize("count", [300, pytest.param(5000, marks=pytest.mark.slow)])
+def test_spoilt_bodies_are_refused_and_never_a_fault_of_ours(client: Client, count: int) -> None:
     answers: Counter[int] = Counter()
-    for path, body in spoilt(count, seed):
+    for path, body in spoilt(count, seed=count):
         response = client.post(path, body)
         answers[response.status_code] += 1
         assert response.status_code in (200, 400, 404, 422), (path, body, response.text)
         if response.status_code != 200:
             assert response.json()["status"] == response.status_code
-    assert client.post("/v1/scores", make_consignment("at the end")).status_code == 200
-    return answers
-
-
-def test_spoilt_bodies_are_refused_and_never_a_fault_of_ours(client: Client) -> None:
-    answers = try_spoilt(client, 400, seed=1)
-    assert min(answers[200], answers[400], answers[422]) > 10
-
-
-@pytest.mark.slow
-def test_five_thousand_spoilt_bodies_are_never_a_fault_of_ours(site: Site) -> None:
-    with site.serve() as client:
-        answers = try_spoilt(client, 5000, seed=2)
-    assert min(answers[200], answers[400], answers[422]) > 200
-    assert site.entries()
-    with site.serve() as client:
-        assert client.get("/health/ready").status_code == 200
+    assert min(answers[200], answers[400], answers[422]) > count // 50
+    client.score("at the end")

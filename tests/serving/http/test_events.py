@@ -1,15 +1,7 @@
-"""Answers of customs over HTTP: recorded once, kept over a restart, in the feed and the export; no score changes by them."""
+"""Answers of customs over HTTP: recorded once, and in the feed; `test_actions` shows that they last and change no score."""
 
-from pathlib import Path
-from typing import Any
-
-import pandas as pd
-from click.testing import CliRunner
-from support.databases import state_environment
-from support.examples import day, make_outcome
-from support.serving_examples import Client, publish, serving, settings_in
-
-from npsrisk import main
+from support.examples import day
+from support.serving_examples import Client
 
 HELD = {
     "consignment_id": "RB1",
@@ -53,42 +45,3 @@ def test_answers_come_in_lists_or_in_messages_and_before_their_consignment(clien
     assert client.send("/v1/events", {"events": [event]})["errors"] == []
     assert client.score("180-48103826/H1", "?features=true", channel="air_cargo")["repeated"] is False
     assert len(client.read("/v1/consignments/180-48103826/H1")["events"]) == 2
-
-
-def test_answers_survive_a_restart_and_change_no_score(tmp_path: Path, bundle: Path) -> None:
-    """Two services get the same consignments, and one of them answers of customs too."""
-    scores: list[list[Any]] = []
-    for name, answered in (("plain", False), ("answered", True)):
-        folder = tmp_path / name
-        folder.mkdir()
-        publish(folder, bundle, "1")
-        found = []
-        with serving(settings_in(folder)) as client:
-            found.append(client.score("RB1", "?features=true", received_at=day(1)))
-            if answered:
-                client.send("/v1/events", HELD)
-                client.send("/v1/events", HELD | {"consignment_id": "RB2"})
-            client.send("/v1/outcomes", make_outcome("RB1", result="nps"))
-        with serving(settings_in(folder)) as client:
-            if answered:
-                assert client.send("/v1/events", HELD)["repeated"] is True
-                assert client.send("/v1/events", HELD | {"consignment_id": "RB2"})["known"] is False
-            found.append(client.score("RB2", "?features=true", received_at=day(16)))
-            found.append(client.score("RB1", "?features=true", received_at=day(17), description="boots"))
-        scores.append([(each["score"], each["features"], each["repeated"]) for each in found])
-    assert scores[0] == scores[1]
-    for command in (["parity", "--json"], ["verify-log"]):
-        done = CliRunner().invoke(main, command, env=state_environment(tmp_path / "answered"))
-        assert done.exit_code == 0, done.output
-    out = tmp_path / "tables"
-    done = CliRunner().invoke(
-        main, ["export", "--personal", "--out", str(out)], env=state_environment(tmp_path / "answered")
-    )
-    assert done.exit_code == 0, done.output
-    states = pd.read_parquet(out / "states.parquet")
-    assert states["consignment_id"].tolist() == ["RB1", "RB2"]
-    assert "text" not in states
-    assert states["recorded_at"].notna().all()
-    assert b"PARK JI HO" not in b"".join(
-        path.read_bytes() for path in (tmp_path / "answered").rglob("*") if path.is_file()
-    )

@@ -67,7 +67,14 @@ def test_a_seizure_matches_from_receipt_to_withdrawal(client: Client, partner: E
     assert strength(client, "RB4") == 0
 
 
-def test_a_list_is_recorded_and_read_back_in_order(client: Client, partner: ExchangePartner) -> None:
+def test_a_list_is_recorded_and_read_back_in_order_and_what_is_forged_or_contradicts_changes_nothing(
+    client: Client, partner: ExchangePartner
+) -> None:
+    forged = partner.warning()
+    forged["signatures"][0]["sig"] = "A" * 86 + "=="
+    response = client.post("/v1/messages", forged)
+    assert (response.status_code, "no signature of its author holds" in response.text) == (422, True)
+    assert client.read("/v1/messages")["messages"] == []
     sent = [partner.seizure(), partner.warning(), partner.warning(author="XB")]
     found = client.send("/v1/messages", {"messages": sent})
     assert [receipt["id"] for receipt in found["messages"]] == ["XA/S-1", "XA/W-1"]
@@ -76,17 +83,7 @@ def test_a_list_is_recorded_and_read_back_in_order(client: Client, partner: Exch
     assert (feed["messages"][0]["message"]["kind"], feed["more"]) == ("seizure", True)
     (rest,) = client.read(f"/v1/messages?after={feed['next']}")["messages"]
     assert (rest["message"]["message_id"], rest["envelope"]) == ("W-1", partner.warning())
-
-
-def test_a_forged_message_or_another_content_under_a_known_identifier_is_refused_and_changes_nothing(
-    client: Client, partner: ExchangePartner
-) -> None:
-    forged = partner.warning()
-    forged["signatures"][0]["sig"] = "A" * 86 + "=="
-    response = client.post("/v1/messages", forged)
-    assert (response.status_code, "no signature of its author holds" in response.text) == (422, True)
-    assert client.read("/v1/messages")["messages"] == []
-    client.send("/v1/messages", partner.warning())
+    client.send("/v1/messages", partner.withdrawal("S-1"))
     assert client.post("/v1/messages", partner.warning(hs_code="62")).status_code == 422
     assert score(client, "RB1")["features"]["alerts.matching"] == 1
     client.send("/v1/messages", partner.warning(hs_code="62", revision=2))

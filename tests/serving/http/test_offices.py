@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.linked_messages import write_house, write_master
-from support.serving_examples import Client, bear, describe_key, publish, serving, settings_in
+from support.serving_examples import Client, bear, describe_key
+from support.site import Site
 
 from consignments.errors import BadSetting
 from serving.http.auth import Authenticator, TokenBucket
@@ -23,14 +24,12 @@ def key(name: str, more: str = "") -> str:
 
 
 @pytest.fixture
-def client(tmp_path: Path, bundle: Path) -> Iterator[Client]:
-    publish(tmp_path, bundle, "1")
-    keys, offices = tmp_path / "keys.toml", tmp_path / "offices.csv"
+def client(site: Site) -> Iterator[Client]:
+    keys, offices = site.folder / "keys.toml", site.folder / "offices.csv"
     bound = key("incheon", 'offices = ["Incheon"]\nperson = "K. Lee"')
     keys.write_text(key("all") + bound + key("both", 'offices = ["Incheon", "Gimpo"]'))
     offices.write_text("place,office\nPUS,Busan\nGMP,Gimpo\n")
-    changes = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_OFFICES_FILE": str(offices)}
-    with serving(settings_in(tmp_path, **changes)) as opened:
+    with site.serve(NPSRISK_API_KEYS_FILE=str(keys), NPSRISK_OFFICES_FILE=str(offices)) as opened:
         yield opened
 
 
@@ -69,10 +68,8 @@ def test_a_bound_key_reaches_its_own_consignments_and_not_those_of_others(client
     ]
     for path, body, status in tried:
         assert post(client, "incheon", path, body).status_code == status, (path, body)
-    assert [get(client, "incheon", f"/v1/consignments/{name}").status_code for name in ("RB1", "RB2")] == [
-        200,
-        404,
-    ]
+    for name, status in (("RB1", 200), ("RB2", 404)):
+        assert get(client, "incheon", f"/v1/consignments/{name}").status_code == status
     decisions = get(client, "incheon", "/v1/decisions").json()["decisions"]
     assert [each["consignment_id"] for each in decisions] == ["RB1", "RB1"]
     assert len(get(client, "all", "/v1/consignments/RB2").json()["decisions"]) == 1
@@ -81,61 +78,55 @@ def test_a_bound_key_reaches_its_own_consignments_and_not_those_of_others(client
     assert [(each["consignment_id"], each["office"]) for each in found["selections"]] == [("RB4", None)]
     assert post(client, "all", "/v1/selections", wanted | {"office": None}).json() == found
     assert get(client, "incheon", "/v1/selections").json()["selections"] == []
+    for office, issued in (("Incheon", day(0)), ("Busan", day(-1))):  # a late version moves no consignment
+        post(client, "all", "/v1/scores", make_consignment("RB5", office=office, issued_at=issued))
+    assert post(client, "incheon", "/v1/outcomes", make_outcome("RB5")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("name", "query", "fields", "office"),
-    [
-        ("all", "?office=Busan", {"office": "Incheon"}, "Incheon"),
-        ("both", "?office=Incheon", {"route": "PVG>GMP"}, "Incheon"),
-        ("incheon", "", {"route": "PVG>PUS"}, "Incheon"),
-        ("both", "", {"route": "PVG>GMP"}, "Gimpo"),
-        ("all", "", {"route": "PVG>PUS"}, "Busan"),
-        ("all", "", {"route": "PVG>CJU"}, None),
-    ],
-)
+OFFICES: list[tuple[str, str, dict[str, Any], str | None]] = [
+    ("all", "?office=Busan", {"office": "Incheon"}, "Incheon"),
+    ("both", "?office=Incheon", {"route": "PVG>GMP"}, "Incheon"),
+    ("incheon", "", {"route": "PVG>PUS"}, "Incheon"),
+    ("both", "", {"route": "PVG>GMP"}, "Gimpo"),
+    ("all", "", {"route": "PVG>PUS"}, "Busan"),
+    ("all", "", {"route": "PVG>CJU"}, None),
+]
+
+
 def test_the_office_is_the_consignments_the_requests_the_keys_or_that_of_its_destination(
-    client: Client, name: str, query: str, fields: dict[str, Any], office: str | None
+    client: Client, tmp_path: Path
 ) -> None:
-    c = make_consignment("RB1", **{"office": None, **fields})
-    assert post(client, name, f"/v1/scores{query}", c).status_code == 200
-    (decision,) = get(client, "all", "/v1/decisions").json()["decisions"]
-    assert decision["office"] == office
-    without = "npsrisk_without_office_total {}"
-    assert without.format(float(office is None)) in get(client, "all", "/metrics").text
-
-
-def test_an_office_stays_with_a_repeat_and_an_amendment(client: Client, tmp_path: Path) -> None:
-    c = make_consignment("RB1", office=None, route="PVG>PUS")
-    first = post(client, "all", "/v1/scores", c).json()
+    for place, (name, query, fields, _) in enumerate(OFFICES):
+        c = make_consignment(f"RB{place}", **{"office": None, **fields})
+        assert post(client, name, f"/v1/scores{query}", c).status_code == 200
     (tmp_path / "offices.csv").write_text("place,office\nPUS,Gimpo\n")
     client.look()
-    again = post(client, "all", "/v1/scores?office=Incheon", c).json()
-    assert (again["decision_id"], again["repeated"]) == (first["decision_id"], True)
+    c = make_consignment("RB4", office=None, route="PVG>PUS")  # it stays with a repeat and an amendment
+    assert post(client, "all", "/v1/scores?office=Incheon", c).json()["repeated"] is True
     post(client, "all", "/v1/scores?office=Incheon", msgspec.structs.replace(c, pieces=9.0))
-    found = get(client, "all", "/v1/decisions").json()["decisions"]
-    assert [each["office"] for each in found] == ["Busan", "Busan"]
-    later = make_consignment("RB2", office=None, route="PVG>PUS")
-    post(client, "all", "/v1/scores", later)
-    assert get(client, "all", "/v1/decisions").json()["decisions"][-1]["office"] == "Gimpo"
+    post(client, "all", "/v1/scores", msgspec.structs.replace(c, consignment_id="RB9"))
+    decisions = get(client, "all", "/v1/decisions").json()["decisions"]
+    assert [each["office"] for each in decisions] == [*(office for *_, office in OFFICES), "Busan", "Gimpo"]
+    assert "npsrisk_without_office_total 1.0" in get(client, "all", "/metrics").text
 
 
 def test_the_header_names_the_office_and_a_foreign_or_contradicting_one_is_refused(client: Client) -> None:
     c = make_consignment("RB1", office=None)
-
-    def send(office: str, query: str = "") -> int:
-        return client.post(f"/v1/scores{query}", c, headers=bear("both", x_office=office)).status_code
-
-    assert [send("Busan"), send("Incheon", "?office=Gimpo"), send("x" * 101)] == [403, 422, 422]
+    named = (
+        ("Busan", "", 403),
+        ("Incheon", "?office=Gimpo", 422),
+        ("x" * 101, "", 422),
+        ("Incheon", "?office=Incheon", 200),
+    )
     unnamed = post(client, "both", "/v1/scores", c)  # no place and no single office
     assert (unnamed.status_code, unnamed.json()["detail"].partition(":")[0]) == (403, "name an office")
-    assert send("Incheon", "?office=Incheon") == 200
+    for office, query, status in named:
+        answer = client.post(f"/v1/scores{query}", c, headers=bear("both", x_office=office))
+        assert answer.status_code == status, office
     assert get(client, "incheon", "/v1/consignments/RB1").status_code == 200
 
 
-def test_a_house_withdraws_no_consolidation_of_another_office_without_its_key(
-    client: Client,
-) -> None:
+def test_a_house_withdraws_no_consolidation_of_another_office_without_its_key(client: Client) -> None:
     (master,) = send(client, "all", write_master(day(0)), "Busan")["scores"]
     told = send(client, "incheon", write_house(day(0)))
     (house,) = told["scores"]
@@ -143,15 +134,11 @@ def test_a_house_withdraws_no_consolidation_of_another_office_without_its_key(
     assert get(client, "incheon", f"/v1/consignments/{house['consignment_id']}").status_code == 200
     assert told["messages"]["notes"][0].startswith(f"{master['consignment_id']}: these messages concern it")
     scores = send(client, "all", write_house(day(0), name="WHX1"), "Busan")["scores"]
-    assert [(each["consignment_id"], each["cancelled"]) for each in scores] == [
-        (master["consignment_id"], True),
-        (f"{master['consignment_id']}/WHX1", False),
-    ]
+    withdrawn, name = (master["consignment_id"], True), f"{master['consignment_id']}/WHX1"
+    assert [(each["consignment_id"], each["cancelled"]) for each in scores] == [withdrawn, (name, False)]
 
 
-def test_a_master_changes_no_house_of_other_offices_and_their_keys_still_do(
-    client: Client,
-) -> None:
+def test_a_master_changes_no_house_of_other_offices_and_their_keys_still_do(client: Client) -> None:
     house, master = write_house(day(0)), write_master(day(0))
     (first,) = send(client, "all", house, "Busan")["scores"]
     for _ in range(2):
@@ -176,32 +163,21 @@ def test_a_master_changes_no_house_of_other_offices_and_their_keys_still_do(
     assert [each["consignment_id"] for each in told["scores"]] == [mine["consignment_id"]]
 
 
-def test_a_late_version_of_another_office_moves_no_consignment(client: Client) -> None:
-    for office, issued in (("Incheon", day(0)), ("Busan", day(-1))):
-        body = make_consignment("RB5", office=office, issued_at=issued)
-        assert post(client, "all", "/v1/scores", body).status_code == 200
-    assert get(client, "incheon", "/v1/consignments/RB5").status_code == 200
-    assert post(client, "incheon", "/v1/outcomes", make_outcome("RB5")).status_code == 200
-
-
-def test_members_of_other_offices_are_named_in_a_list(client: Client) -> None:
+def test_members_of_other_offices_are_named_in_a_list_and_the_log_names_the_key_and_who_uses_it(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
     post(client, "all", "/v1/scores", make_consignment("RB2", office="Busan"))
     rows = [make_consignment("RB1"), {}, make_consignment("RB2"), make_consignment("RB4")]
     told = post(client, "incheon", "/v1/scores", {"consignments": rows}).json()
     assert [each["consignment_id"] for each in told["scores"]] == ["RB1", "RB4"]
     assert [(each["index"], each["kind"]) for each in told["errors"]][1:] == [(2, "other_office")]
-    listed = post(
-        client, "incheon", "/v1/outcomes", {"outcomes": [make_outcome("RB1"), make_outcome("RB2")]}
-    ).json()
+    outcomes = {"outcomes": [make_outcome("RB1"), make_outcome("RB2")]}
+    listed = post(client, "incheon", "/v1/outcomes", outcomes).json()
     assert [each["id"] for each in listed["outcomes"]] == ["RB1"]
     assert [each["kind"] for each in listed["errors"]] == ["other_office"]
-
-
-def test_a_refusal_names_the_key_and_who_uses_it(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     post(client, "incheon", "/v1/scores", make_consignment("RB2", office="Busan"))
     logged = capsys.readouterr().out
-    assert "key=incheon" in logged
-    assert "K. Lee" in logged
+    assert ("key=incheon" in logged, "K. Lee" in logged) == (True, True)
 
 
 def test_details_of_health_need_a_key(client: Client) -> None:
@@ -212,12 +188,60 @@ def test_details_of_health_need_a_key(client: Client) -> None:
     assert "/etc/secret" not in get(client, "incheon", "/health/ready").text
 
 
-@pytest.mark.parametrize(
-    ("header", "status"),
-    [("Bearer all", 200), ("bearer all", 200), ("Bearer wrong", 401), ("Bearer", 401), ("Basic all", 401)],
-)
-def test_a_key_is_sent_as_a_bearer_token(client: Client, header: str, status: int) -> None:
-    assert client.get("/v1/decisions", headers={"authorization": header}).status_code == status
+def test_keys_change_without_a_restart_and_a_file_that_is_gone_is_told(
+    client: Client, tmp_path: Path
+) -> None:
+    headers = [
+        ("Bearer all", 200),
+        ("bearer all", 200),
+        ("Bearer wrong", 401),
+        ("Bearer", 401),
+        ("Basic all", 401),
+    ]
+    for header, status in headers:
+        assert client.get("/v1/decisions", headers={"authorization": header}).status_code == status
+    keys, gone = tmp_path / "keys.toml", tmp_path / "elsewhere"
+    expired = describe_key("old", more="expires_at = 2020-01-01T00:00:00Z")
+    keys.write_text(key("new", "expires_at = 2999-01-01T00:00:00Z") + expired)
+    for place, (refused, words) in enumerate(((0.0, ""), (1.0, "API keys: the changed file is refused"))):
+        if place:
+            keys.rename(gone)
+        client.look()
+        statuses = [get(client, name, "/v1/decisions").status_code for name in ("new", "all", "old")]
+        assert statuses == [200, 401, 401]
+        assert words in str(get(client, "new", "/health/ready").json()["warnings"])
+        assert f"npsrisk_settings_refused {refused}" in get(client, "new", "/metrics").text
+    gone.rename(keys)
+    client.look()
+    assert get(client, "new", "/health/ready").json()["warnings"] == []
+
+
+def test_the_rate_limit_counts_each_record_of_a_key_and_tells_the_wait(site: Site) -> None:
+    one, late = make_consignment("RB1"), make_consignment("RB2", received_at=day(400))
+    sent: list[tuple[int, Any, str]] = [
+        (200, one, "all"),
+        (422, late, "all"),
+        (400, b"{", "all"),
+        (200, {"consignments": [make_consignment(name) for name in ("RB3", "RB4")]}, "all"),
+        (200, make_consignment("RB5"), "all"),
+        (429, make_consignment("RB6"), "all"),
+        (200, make_consignment("RB7"), "other"),
+    ]
+    keys = site.folder / "keys.toml"
+    keys.write_text(key("all") + key("other"))
+    with site.serve(NPSRISK_API_KEYS_FILE=str(keys), NPSRISK_RATE_LIMIT="5/hour") as client:
+        for status, body, name in sent:
+            answer = post(client, name, "/v1/scores", body)
+            assert answer.status_code == status, body
+            assert status != 429 or 710 < int(answer.headers["retry-after"]) <= 720
+
+
+def test_a_large_call_passes_once_and_is_paid_for_later() -> None:
+    now = [0.0]
+    bucket = TokenBucket(RateLimit(10, 1), clock=lambda: now[0])
+    assert (bucket.take(30), bucket.take(1)) == (0, pytest.approx(2.1))
+    now[0] = 2.1
+    assert bucket.take(1) == 0
 
 
 @pytest.mark.parametrize(
@@ -238,17 +262,3 @@ def test_a_bad_key_file_stops_the_start(tmp_path: Path, text: str | None, wrong:
         (tmp_path / "keys").write_text(text)
     with pytest.raises(BadSetting, match=rf"(?s)^NPSRISK_API_KEYS_FILE.*{wrong}"):
         Authenticator(tmp_path / "keys", None)
-
-
-@pytest.mark.parametrize(
-    ("rate", "taken", "wait"),
-    [(RateLimit(2, 1), [1, 1], 0.5), (RateLimit(10, 1), [30], 2.1)],
-    ids=["call by call", "a large call passes once and is paid for later"],
-)
-def test_a_bucket_gives_its_rate_and_no_more(rate: RateLimit, taken: list[int], wait: float) -> None:
-    now = [0.0]
-    bucket = TokenBucket(rate, clock=lambda: now[0])
-    assert [bucket.take(records) for records in taken] == [0] * len(taken)
-    assert bucket.take(1) == pytest.approx(wait)
-    now[0] = wait
-    assert bucket.take(1) == 0

@@ -1,6 +1,5 @@
 """What cannot be is refused, with the field and the reason, by the problem document of RFC 9457; nothing of it is recorded."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,14 +105,7 @@ FIELDS: list[tuple[str, Any, dict[str, Any], str, str, str]] = [
     ("outcomes", OUTCOME, {"selection_probability": 0}, "#/selection_probability", "bad_value", ""),
     ("alerts", ALERT, {}, "#/description_pattern", "no_criterion", ""),
     ("alerts", ALERT, {"description_pattern": "*"}, "#/description_pattern", "no_criterion", ""),
-    (
-        "alerts",
-        ALERT,
-        {"text": "news", "substance_family": "nitazene"},
-        "#/description_pattern",
-        "no_criterion",
-        "",
-    ),
+    ("alerts", ALERT, {"text": "news", "substance_family": "x"}, "#/description_pattern", "no_criterion", ""),
     ("alerts", ALERT, {"sender_name": "***", "hs_code": "30"}, "#/sender_name", "no_criterion", ""),
     ("selections", SPAN, {"capacity": 0}, "#/capacity", "bad_value", ""),
     ("selections", SPAN, {"explore": 1.5}, "#/explore", "bad_value", ""),
@@ -172,19 +164,21 @@ def test_a_refusal_is_a_problem_document_that_tells_a_long_name_in_part_only(bot
 
 def test_all_faults_of_a_record_are_named_at_once(both: list[Client]) -> None:
     bad = {"channel": "sea", "pieces": "two", "items": [{"value": 1}, {"value": -1, "colour": "red"}]}
+    faults = {
+        ("#/consignment_id", "missing_field"),
+        ("#/channel", "bad_value"),
+        ("#/pieces", "wrong_type"),
+        ("#/items/1/value", "bad_value"),
+        ("#/items/1/colour", "unknown_field"),
+    }
     for client in both:
         problem = client.post("/v1/scores", bad).json()
-        assert {(each["pointer"], each["kind"]) for each in problem["errors"]} == {
-            ("#/consignment_id", "missing_field"),
-            ("#/channel", "bad_value"),
-            ("#/pieces", "wrong_type"),
-            ("#/items/1/value", "bad_value"),
-            ("#/items/1/colour", "unknown_field"),
-        }
+        assert {(each["pointer"], each["kind"]) for each in problem["errors"]} == faults
         assert "the first of 5 faults" in problem["detail"]
-        (listed,) = client.post("/v1/scores", {"consignments": [bad]}).json()["errors"]
-        assert len(listed["errors"]) == 5
-        assert listed["errors"][0]["pointer"].startswith("#/consignments/0/")
+        (listed,) = client.send("/v1/scores", {"consignments": [bad]})["errors"]
+        assert {each["pointer"] for each in listed["errors"]} == {
+            pointer.replace("#", "#/consignments/0") for pointer, _ in faults
+        }
         times = client.post("/v1/scores", POSTAL | {"received_at": FUTURE, "cancelled_at": FUTURE}).json()
         assert [each["pointer"] for each in times["errors"]] == ["#/received_at", "#/cancelled_at"]
 
@@ -204,7 +198,6 @@ TWICE = ITEM.replace(b'"value":1', b'"value":1,"v\\u0061lue":1')
         (ONE[:-1] + b',"chann\\u0065l":"air_cargo"}', None),
         (b'{"consignments":[' + ITEM + b'],"c\\u006fnsignments":[]}', None),
         (b'{"consignments":5,"consignments":[' + ITEM + b"]}", None),
-        (b'{"consignments":[' + ITEM + b'],"consignments":[' + ITEM + b"]}", None),
     ],
 )
 def test_two_values_for_one_field_are_refused(
@@ -212,11 +205,9 @@ def test_two_values_for_one_field_are_refused(
 ) -> None:
     response = shared_client.post("/v1/scores", body)
     assert response.status_code == (422 if kinds is None else 200)
-    if kinds is not None:
-        assert [each["kind"] for each in response.json()["errors"]] == kinds
-    twice = shared_client.post("/v1/scores", ONE[:-1] + b',"channel":"air_cargo"}').json()["errors"]
-    told = "The field `channel` occurs twice in one object. Send it once."
-    assert twice == [{"detail": told, "pointer": "#/channel", "kind": "repeated_field"}]
+    assert [each["kind"] for each in response.json()["errors"]] == (
+        ["repeated_field"] if kinds is None else kinds
+    )
 
 
 JSON = {"content-type": "application/json"}
@@ -225,49 +216,47 @@ JSON = {"content-type": "application/json"}
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [
-        *(("POST", f"scores?{query}", JSON, 422) for query in ("reasons=11", "reasons=-1", "reasons=x", "features=1")),
-        *(("POST", f"scores?{query}", JSON, 422) for query in ("colour=red", "reasons=1&reasons=2")),
-        ("POST", "scores", {"content-type": "text/csv"}, 415),
-        ("POST", "scores", JSON | {"host": "attacker.example"}, 421),
-        ("POST", "scores", JSON | {"host": "127.0.0.1:8080"}, 200),
-        *(("GET", f"decisions?after={after}", {}, 422) for after in ("-1", "x", "1&after=2", "9" * 30)),
-        *(("GET", f"decisions?limit={limit}", {}, 422) for limit in ("0", "1001", "00001000000", "0001" + "0" * 5000)),
-        ("GET", "decisions?q=1", {}, 422),
+        *(("POST", f"v1/scores?{query}", JSON, 422) for query in ("reasons=11", "reasons=-1", "reasons=x", "features=1")),
+        *(("POST", f"v1/scores?{query}", JSON, 422) for query in ("colour=red", "reasons=1&reasons=2")),
+        ("POST", "v1/scores", {"content-type": "text/csv"}, 415),
+        ("POST", "v1/scores", JSON | {"host": "attacker.example"}, 421),
+        ("POST", "v1/scores", JSON | {"host": "127.0.0.1:8080"}, 200),
+        *(("GET", f"v1/decisions?after={after}", {}, 422) for after in ("-1", "x", "1&after=2", "9" * 30)),
+        *(("GET", f"v1/decisions?limit={limit}", {}, 422) for limit in ("0", "1001", "00001000000", "0001" + "0" * 5000)),
+        ("GET", "v1/decisions?q=1", {}, 422),
         ("GET", "nowhere", {}, 404),
-        ("POST", "outcomes/", JSON, 404),
-        ("GET", "scores", {}, 405),
-        ("POST", "model", JSON, 405),
+        ("POST", "v1/outcomes/", JSON, 404),
+        ("GET", "v1/scores", {}, 405),
+        ("POST", "v1/model", JSON, 405),
     ],
 )  # fmt: skip
 def test_a_request_that_cannot_be_is_refused(
     shared_client: Client, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    body = make_consignment("RB-asked") if method == "POST" else None
-    call = shared_client.get if body is None else shared_client.post
-    response = (
-        call(f"/v1/{path}", headers=headers) if body is None else call(f"/v1/{path}", body, headers=headers)
-    )
+    if method == "GET":
+        response = shared_client.get(f"/{path}", headers=headers)
+    else:
+        response = shared_client.post(f"/{path}", make_consignment("RB-asked"), headers=headers)
     assert response.status_code == status
     if status != 200:
         assert response.headers["content-type"] == "application/problem+json"
-        assert response.json()["status"] == status
+        told = response.json()
+        assert (told["status"], told["request_id"]) == (status, response.headers["x-request-id"])
 
 
-@pytest.mark.parametrize("given", ["a", "6f1c-77", "trace/1:2@x=+", "x" * 100])
-def test_a_request_that_has_an_identifier_keeps_it(shared_client: Client, given: str) -> None:
-    for path in ("/health/live", "/v1/model", "/nowhere"):
-        assert shared_client.get(path, headers={"x-request-id": given}).headers["x-request-id"] == given
-    response = shared_client.post("/v1/scores", make_consignment(), headers=JSON | {"x-request-id": given})
-    assert (response.status_code, response.headers["x-request-id"]) == (200, given)
-
-
-@pytest.mark.parametrize("given", [None, "", "x" * 101, "a b", 'a"b', "é".encode()])
-def test_any_other_request_gets_one_of_its_own(shared_client: Client, given: Any) -> None:
-    headers = {} if given is None else {"x-request-id": given}
-    made = [shared_client.get("/health/live", headers=headers).headers["x-request-id"] for _ in range(2)]
-    assert made[0] != made[1]
-    assert given not in made
-    assert all(name.isascii() and 0 < len(name) < 30 for name in made)
+def test_a_request_keeps_its_identifier_and_any_other_gets_one_of_its_own(shared_client: Client) -> None:
+    for given in ("a", "6f1c-77", "trace/1:2@x=+", "x" * 100):
+        headers = JSON | {"x-request-id": given}
+        answers = [
+            shared_client.get(path, headers=headers) for path in ("/health/live", "/v1/model", "/nowhere")
+        ]
+        answers.append(shared_client.post("/v1/scores", make_consignment(), headers=headers))
+        assert {each.headers["x-request-id"] for each in answers} == {given}
+    for bad in (None, "", "x" * 101, "a b", 'a"b', "é".encode()):
+        headers = {} if bad is None else {"x-request-id": bad}
+        made = [shared_client.get("/health/live", headers=headers).headers["x-request-id"] for _ in range(2)]
+        assert (made[0] != made[1], bad in made) == (True, False)
+        assert all(name.isascii() and 0 < len(name) < 30 for name in made)
 
 
 def test_an_error_tells_its_request_in_body_header_and_log(
@@ -287,10 +276,3 @@ def test_an_error_tells_its_request_in_body_header_and_log(
         told = "".join(capsys.readouterr())
         assert [part for part in logged if part not in told] == []
         assert "Kim" not in response.text + told, "it tells nothing of the consignment"
-
-
-def test_what_is_refused_before_any_call_is_named_too(shared_client: Client) -> None:
-    for headers, path, status in (({"host": "attacker.example"}, "/health/live", 421), ({}, "/nowhere", 404)):
-        response = shared_client.get(path, headers=headers)
-        assert response.status_code == status
-        assert json.loads(response.content)["request_id"] == response.headers["x-request-id"]

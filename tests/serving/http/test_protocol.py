@@ -4,10 +4,19 @@ import gzip
 import http.client
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
-from support.listening import BODY, HEAD, Running, all_of, listening, problem_of, send_for_long, status_of
+from support.listening import (
+    BODY,
+    HEAD,
+    Running,
+    all_of,
+    listening,
+    problem_of,
+    send_for_long,
+    status_of,
+    statuses_of,
+)
 
 GET = b"GET /health/live HTTP/1.1\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAAAAAAIAAAAA\r\n"
@@ -33,10 +42,6 @@ def send(running: Running, *parts: bytes) -> bytes:
         return all_of(connection)
 
 
-def statuses(answers: bytes) -> list[int]:
-    return [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
-
-
 # Upgrades
 
 
@@ -53,7 +58,7 @@ def test_an_upgrade_is_ignored_wherever_parts_are_cut(running: Running, sent: by
     request = sent + GET + b"Host: localhost\r\n" + CLOSE + b"\r\n"
     for cut in range(1, len(request), 23 if answers == 1 else 4_000):
         told = send(running, request[:cut], request[cut:])
-        assert (statuses(told), told.count(b'"RB1"')) == ([200] * (answers + 1), int(answers == 1)), cut
+        assert (statuses_of(told), told.count(b'"RB1"')) == ([200] * (answers + 1), int(answers == 1)), cut
 
 
 @pytest.mark.parametrize(
@@ -75,12 +80,9 @@ def test_a_framing_fault_says_what_it_is_and_what_to_do(running: Running, sent: 
 
 
 def test_a_refusal_waits_for_the_answers_before_it(running: Running) -> None:
-    answers = send(running, HEAD + LENGTH + b"\r\n" + BODY + GET + b"\r\n")
-    assert answers.index(b"HTTP/1.1 200 OK") < answers.index(b"HTTP/1.1 400 Bad Request")
-
-
-def test_the_length_of_a_body_that_is_too_short_is_named(running: Running) -> None:
-    answers = send(running, HEAD + b"Content-Length: 3\r\n\r\n" + BODY)
+    one = HEAD + LENGTH + b"\r\n" + BODY
+    assert statuses_of(send(running, one + GET + b"\r\n")) == [200, 400]
+    answers = send(running, one.replace(LENGTH, b"Content-Length: 3\r\n"))
     assert b"Content-Length is not the length of its body" in answers
 
 
@@ -110,16 +112,10 @@ def test_a_head_that_the_standard_forbids_is_refused_for_good(
     assert problem["detail"].endswith(".")
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        b"GET /health/live HTTP/1.0\r\n\r\n",
-        GET + b"Host: localhost\r\n" + CLOSE + b"X-A: " + b"a" * 60_000 + b"\r\n\r\n",
-    ],
-    ids=["HTTP 1.0 without Host", "a head just within the limit"],
-)
-def test_what_the_standard_and_the_limit_allow_is_answered(running: Running, asked: bytes) -> None:
-    assert status_of(send(running, asked)) == 200
+def test_what_the_standard_and_the_limit_allow_is_answered(running: Running) -> None:
+    large = GET + b"Host: localhost\r\n" + CLOSE + b"X-A: " + b"a" * 60_000 + b"\r\n\r\n"
+    for asked in (b"GET /health/live HTTP/1.0\r\n\r\n", large):
+        assert status_of(send(running, asked)) == 200
 
 
 def test_fields_of_a_trailer_are_not_those_of_the_head(running: Running) -> None:
@@ -129,14 +125,11 @@ def test_fields_of_a_trailer_are_not_those_of_the_head(running: Running) -> None
     assert b"from-the-trailer" not in answer
 
 
-@pytest.mark.parametrize("megabytes", [11, 50])
-def test_a_client_that_announces_a_large_body_sees_the_refusal(running: Running, megabytes: int) -> None:
+def test_a_client_that_announces_a_large_body_sees_the_refusal(running: Running) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
-    headers = {"Content-Type": "application/json"}
-    connection.request("POST", "/v1/scores", b" " * (megabytes * 1_000_000), headers)
+    connection.request("POST", "/v1/scores", b" " * 20_000_000, {"Content-Type": "application/json"})
     response = connection.getresponse()
-    assert response.status == 413
-    assert b"NPSRISK_MAX_BODY_BYTES" in response.read()
+    assert (response.status, b"NPSRISK_MAX_BODY_BYTES" in response.read()) == (413, True)
     connection.close()
 
 
@@ -151,35 +144,22 @@ def test_a_body_that_goes_on_when_refused_is_cut(running: Running, monkeypatch: 
 # Compression
 
 
-def post(running: Running, body: bytes, **headers: str) -> httpx.Response:
-    given = {"content-type": "application/json"} | {
-        name.replace("_", "-"): value for name, value in headers.items()
-    }
-    url = f"http://127.0.0.1:{running.port}/v1/scores"
-    return httpx.post(url, content=body, headers=given, trust_env=False, timeout=30)
-
-
-def many(count: int) -> bytes:
-    return msgspec.json.encode(
-        {"consignments": [{"consignment_id": f"RB{number}", "channel": "postal"} for number in range(count)]}
-    )
-
-
 @pytest.mark.parametrize("count", [1, 900])
 def test_a_compressed_list_is_scored_as_if_it_were_not(running: Running, count: int) -> None:
-    plain = post(running, many(count)).json()
-    compressed = post(running, gzip.compress(many(count)), content_encoding="gzip")
-    assert compressed.status_code == 200
-    assert compressed.json()["scores"] == [each | {"repeated": True} for each in plain["scores"]]
+    rows = [{"consignment_id": f"RB{number}", "channel": "postal"} for number in range(count)]
+    body = msgspec.json.encode({"consignments": rows})
+    plain = running.post(body).json()["scores"]
+    compressed = running.post(gzip.compress(body), content_encoding="gzip").json()["scores"]
+    assert compressed == [each | {"repeated": True} for each in plain]
 
 
 def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path, bundle: Path) -> None:
     with listening(tmp_path, bundle, NPSRISK_MAX_BODY_BYTES="100000") as running:
         bomb = gzip.compress(b" " * 90_000_000)
         assert len(bomb) < 100_000
-        assert post(running, bomb, content_encoding="gzip").status_code == 413
+        assert running.post(bomb, content_encoding="gzip").status_code == 413
         assert running.app.door._held == 0
-        assert post(running, gzip.compress(BODY, mtime=0), content_encoding="gzip").status_code == 200
+        assert running.post(gzip.compress(BODY, mtime=0), content_encoding="gzip").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -193,18 +173,17 @@ def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path, bundle: Path) -
     ],
 )
 def test_bad_gzip_is_refused(running: Running, body: bytes, encoding: str, status: int, words: str) -> None:
-    response = post(running, body, content_encoding=encoding)
+    response = running.post(body, content_encoding=encoding)
     assert response.status_code == status
     assert words in response.json()["detail"]
 
 
 def test_a_large_answer_is_compressed_for_those_who_accept_it(running: Running) -> None:
-    url = f"http://127.0.0.1:{running.port}/openapi.json"
-    compressed = httpx.get(url, headers={"accept-encoding": "gzip"}, trust_env=False)
-    plain = httpx.get(url, headers={"accept-encoding": "identity"}, trust_env=False)
-    assert compressed.headers["content-encoding"] == "gzip"
-    assert "content-encoding" not in plain.headers
+    compressed, plain = (
+        running.get("/openapi.json", **{"accept-encoding": kind}) for kind in ("gzip", "identity")
+    )
+    assert [each.headers.get("content-encoding") for each in (compressed, plain)] == ["gzip", None]
     assert compressed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
     assert int(compressed.headers["content-length"]) * 3 < int(plain.headers["content-length"])
     assert compressed.json() == plain.json()
-    assert "vary" not in post(running, BODY, accept_encoding="gzip").headers
+    assert "vary" not in running.post(BODY, accept_encoding="gzip").headers

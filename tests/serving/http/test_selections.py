@@ -35,9 +35,7 @@ def chosen(client: Client, **changes: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_list_fills_the_capacity_tells_each_probability_and_stays_the_same(
-    site: Site,
-) -> None:
+def test_the_list_fills_the_capacity_tells_each_probability_and_stays_the_same(site: Site) -> None:
     with site.serve() as client:
         fill(client)
         fill(client, 3, office="Busan")
@@ -67,10 +65,11 @@ def test_what_was_chosen_or_inspected_before_is_not_chosen_again(client: Client)
     }
 
 
-def test_a_list_that_could_not_be_logged_is_drawn_and_logged_when_it_is_asked_for_again(
+def test_too_long_a_list_or_one_that_cannot_be_logged_is_refused_and_selects_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(client)
+    assert chosen(client, office="Nowhere") == []
+    fill(client, 6)
 
     def fail(events: Sequence[Event]) -> None:
         raise ServiceFault("the event log cannot be written", got="disk full")
@@ -79,22 +78,15 @@ def test_a_list_that_could_not_be_logged_is_drawn_and_logged_when_it_is_asked_fo
         broken.setattr(client.service.log, "append", fail)
         assert client.post("/v1/selections", request()).status_code == 503
     client.look()
-    names = [each["consignment_id"] for each in chosen(client)]
-    logged = [each.consignment_id for each in client.service.log.read_events() if each.kind == "selection"]
-    assert logged == names
-
-
-def test_too_long_a_list_is_refused_and_selects_nothing(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr("serving.scoring.inspection_lists.MAX_SELECTIONS", 5)
-    assert chosen(client, office="Nowhere") == []
-    fill(client, 6)
     refused = client.post("/v1/selections", request(capacity=6))
     (error,) = refused.json()["errors"]
     assert (refused.status_code, error["pointer"]) == (422, "#/capacity")
     assert "gives a list of 6 consignments, more than 5" in error["detail"]
-    assert len(chosen(client)) == 5
+    names = [each["consignment_id"] for each in chosen(client)]
+    assert len(names) == 5
+    logged = [each.consignment_id for each in client.service.log.read_events() if each.kind == "selection"]
+    assert logged == names
     assert len(chosen(client, **{"from": "2024-02-03T00:00:00Z"})) == 1
 
 
@@ -119,60 +111,49 @@ def test_a_late_version_brings_no_cancelled_consignment_or_selection_back(client
     assert {each["consignment_id"] for each in chosen(client, capacity=6)} == {"RB4"}
 
 
-def test_each_decision_comes_once_and_in_order(client: Client) -> None:
+def test_each_decision_comes_once_and_in_order_in_pages_and_a_cursor_beyond_the_log_is_refused(
+    client: Client,
+) -> None:
     sent = [client.score(f"RB{number}")["decision_id"] for number in range(7)]
     client.post("/v1/outcomes", make_outcome("RB1"))
-    sent.append(client.score("RB1", description="other goods")["decision_id"])
-    after, seen = 0, []
-    while True:
+    sent += [client.score("RB1", pieces=number)["decision_id"] for number in (1.5, 2.5)]
+    after, seen, more = 0, list[dict[str, Any]](), True
+    while more:
         page = client.read(f"/v1/decisions?after={after}&limit=3")
-        seen += [each["decision_id"] for each in page["decisions"]]
-        after = page["next"]
-        if not page["more"]:
-            break
-    assert seen == sent
-    name = sent[0].partition("-")[0]
-    end = {"decisions": [], "next": after, "more": False, "log": name}
+        seen, after, more = seen + page["decisions"], page["next"], page["more"]
+    assert [each["decision_id"] for each in seen] == sent
+    end = {"decisions": [], "next": after, "more": False, "log": sent[0].partition("-")[0]}
     assert client.read(f"/v1/decisions?after={after}") == end
     later = client.score("RB9")
     (new,) = client.read(f"/v1/decisions?after={after}")["decisions"]
-    assert (new["decision_id"], new["score"]) == (later["decision_id"], later["score"])
+    assert [new[name] for name in ("decision_id", "score")] == [
+        later[name] for name in ("decision_id", "score")
+    ]
     assert (new["consignment_id"], new["office"]) == ("RB9", "Incheon")
-
-
-def test_a_cursor_beyond_the_log_is_refused(client: Client) -> None:
-    client.score("RB1")
+    whole = client.read("/v1/consignments/RB1")
+    first = client.read("/v1/consignments/RB1?limit=2")
+    rest = client.read(f"/v1/consignments/RB1?limit=2&after={first['next']}")
+    assert ("next" in whole, "next" in rest) == (False, False)
+    assert first["decisions"] + rest["decisions"] == whole["decisions"]
+    assert (len(whole["decisions"]), rest["outcomes"] + first["outcomes"]) == (3, whole["outcomes"])
+    last = client.service.log.last_sequence
     for path in ("decisions", "events", "messages", "selections"):
-        assert client.get(f"/v1/{path}?after=1").status_code == 200
-        response = client.get(f"/v1/{path}?after=2")
+        assert client.get(f"/v1/{path}?after={last}").status_code == 200
+        response = client.get(f"/v1/{path}?after={last + 1}")
         assert (response.status_code, "restored" in response.json()["detail"]) == (409, True)
 
 
 def test_a_selection_is_open_until_its_final_outcome(client: Client) -> None:
-    for number in range(3):
-        client.score(f"RB{number}", received_at=day(0))
-    wanted = {"office": "Incheon", "capacity": 3, "explore": 0, "from": day(-1), "until": day(1)}
-    assert len(client.post("/v1/selections", wanted).json()["selections"]) == 3
-    pending = make_outcome("RB0", result="pending", known_at=None)
-    assert client.post("/v1/outcomes", pending).status_code == 200
-    assert client.post("/v1/outcomes", make_outcome("RB1", result="clear")).status_code == 200
-    found = client.read("/v1/selections")
-    assert {each["consignment_id"]: each["pending"] for each in found["selections"]} == {
-        "RB0": True,
-        "RB2": False,
-    }
-    client.post("/v1/cancellations", {"consignment_id": "RB2"})
-    assert [each["consignment_id"] for each in client.read("/v1/selections")["selections"]] == ["RB0"]
+    def read_pending() -> dict[str, bool]:
+        return {
+            each["consignment_id"]: each["pending"] for each in client.read("/v1/selections")["selections"]
+        }
+
+    fill(client, 3)
+    assert len(chosen(client, capacity=3)) == 3
+    for name, changes in (("Incheon0", {"result": "pending", "known_at": None}), ("Incheon1", {})):
+        client.send("/v1/outcomes", make_outcome(name, **changes))
+    assert read_pending() == {"Incheon0": True, "Incheon2": False}
     assert client.read("/v1/selections?limit=1")["more"] is True
-
-
-def test_a_long_history_comes_in_pages(client: Client) -> None:
-    for number in range(12):
-        client.score("RB1", pieces=float(number))
-    whole = client.read("/v1/consignments/RB1")
-    assert "next" not in whole
-    first = client.read("/v1/consignments/RB1?limit=5")
-    second = client.read(f"/v1/consignments/RB1?limit=5&after={first['next']}")
-    last = client.read(f"/v1/consignments/RB1?limit=5&after={second['next']}")
-    assert "next" not in last
-    assert first["decisions"] + second["decisions"] + last["decisions"] == whole["decisions"]
+    client.send("/v1/cancellations", {"consignment_id": "Incheon2"})
+    assert read_pending() == {"Incheon0": True}
