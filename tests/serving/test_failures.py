@@ -19,7 +19,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from support.databases import SERVER, database_in, execute, only_sqlite
-from support.examples import make_consignment
+from support.examples import make_consignment, make_outcome
 from support.serving_examples import Client, refused, running, scored, serving, settings_in, vault_in
 from support.site import Site, run
 
@@ -107,17 +107,19 @@ def test_a_failing_database_is_told_and_it_goes_on(
     with site.serve() as client:
         assert scored(client, "RB1") == 200
         with begin(client):
-            for name in ("RB2", "RB3"):
+            for name in ("RB2", "RB1"):
                 assert refused(client, name).startswith("the event log cannot be written; try again")
                 assert cause in str(client.service.committer.fault)
                 ready = client.get("/health/ready")
                 assert (ready.status_code, cause in ready.json()["reasons"][0]) == (503, True)
                 client.look()
+            assert client.post("/v1/outcomes", make_outcome("RB1")).status_code == 503
             assert client.get("/health/live").status_code == 200
             assert client.get("/v1/consignments/RB1").status_code == 200
         client.look()
         assert [scored(client, name) for name in ("RB2", "RB3", "RB1")] == [200] * 3
         assert logged(client) == ["RB1", "RB2", "RB3"]
+        assert client.compute_features("RB4")["history.sender.arrivals_7d"] == 3
     assert site.entries()
 
 
@@ -276,8 +278,11 @@ def test_what_cannot_be_used_stops_the_start_with_one_line(
         assert (code, output.strip().count("\n"), words in output) == (2, 0, True), output
 
 
-@pytest.mark.parametrize("with_snapshot", [True, False])
-def test_a_damaged_log_stops_the_start_and_nothing_is_written(site: Site, with_snapshot: bool) -> None:
+@pytest.mark.parametrize("inline", [True, False], ids=["in the process", "in another one"])
+@pytest.mark.parametrize(("with_snapshot", "damaged"), [(True, 4), (False, 4), (False, 1), (True, 1)])
+def test_a_log_damaged_after_its_snapshot_stops_the_start_and_nothing_is_written(
+    site: Site, monkeypatch: pytest.MonkeyPatch, with_snapshot: bool, damaged: int, inline: bool
+) -> None:
     with site.serve() as client:
         assert [scored(client, f"RB{number}") for number in range(3)] == [200] * 3
         if with_snapshot:
@@ -285,9 +290,17 @@ def test_a_damaged_log_stops_the_start_and_nothing_is_written(site: Site, with_s
         scored(client, "RB4")
     for path in (site.folder / "snapshots").glob(f"{4:016d}-*" if with_snapshot else "*"):
         path.unlink()
-    execute(site.folder, "UPDATE events SET asked_by = 'somebody' WHERE sequence = 4")
+    execute(site.folder, f"UPDATE events SET asked_by = 'somebody' WHERE sequence = {damaged}")
     before, writers = sorted(site.folder.glob("snapshots/*")), count_writers()
-    with pytest.raises(ServiceFault, match=r"log entry 4: the event log is damaged.*restore"):
+    if not inline:
+        monkeypatch.setattr("serving.event_log.verification.MAX_INLINE_ENTRIES", 0)
+    if with_snapshot and damaged == 1:  # which is not read again
+        with site.serve() as client:
+            assert scored(client, "RB5") == 200
+        return
+    with pytest.raises(
+        ServiceFault, match=rf"log entry {damaged}: the event log is damaged.*verify-log.*restore"
+    ):
         serve("127.0.0.1", 0, settings_in(site.folder))
     assert count_writers() == writers
     EventLog.open(database_in(site.folder), vault_in(site.folder)).close()  # its lock is free again

@@ -1,7 +1,7 @@
 """The service over time: restarts, new models, keys of history that change, a log that cannot be written."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, point_to, publish
 from support.site import Site
 
-from consignments.errors import ServiceFault
 from consignments.records import Alert
 from consignments.timestamps import to_us
-from serving.event_log.events import Event
 
 
 def live_through_much(client: Client) -> None:
@@ -194,32 +192,3 @@ def test_a_service_that_starts_with_a_bad_model_waits_for_a_good_one(site: Site,
         assert client.get("/health/ready").status_code == 200
         client.score("RB1")
         assert client.compute_features("RB2")["history.sender.nps_ever"] == 1
-
-
-def test_while_the_log_cannot_be_written_nothing_is_answered_and_then_it_goes_on(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = client.score("RB1", "?features=true")
-    with monkeypatch.context() as broken:
-
-        def fail(events: Sequence[Event]) -> None:
-            raise ServiceFault("the event log cannot be written", got="disk full")
-
-        def stay_broken() -> None:
-            raise ServiceFault("the event log cannot be used", got="disk full")
-
-        broken.setattr(client.service.log, "append", fail)
-        broken.setattr(client.service.log, "reread", stay_broken)
-        refused = client.post("/v1/scores", make_consignment("RB2"))
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        client.look()
-        for body in (make_consignment("RB1"), make_consignment("RB3")):
-            assert client.post("/v1/scores", body).status_code == 503
-        assert client.post("/v1/outcomes", make_outcome("RB1")).status_code == 503
-        assert client.get("/health/ready").status_code == 503
-        assert "npsrisk_log_usable 0.0" in client.get("/metrics").text
-    client.look()
-    assert client.get("/health/ready").status_code == 200
-    assert client.score("RB1", "?features=true") == first | {"repeated": True}
-    assert client.compute_features("RB4")["history.sender.arrivals_7d"] == 1
-    assert [event.consignment_id for event in client.service.log.read_events()] == ["RB1", "RB4"]

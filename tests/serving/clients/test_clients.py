@@ -1,4 +1,4 @@
-"""Clients of integrators against a running service: curl, Java, and clients generated for TypeScript and Python.
+"""Clients of integrators against a running service: Java, and clients generated for TypeScript and Python.
 
 `make clients` runs them. What they need is installed into `.venv/clients`; a client whose program is missing is skipped.
 """
@@ -10,7 +10,6 @@ import subprocess
 import venv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.pages import REPOSITORY
@@ -68,20 +67,6 @@ def document(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_curl_sends_and_reads_gzip(url: str, tmp_path: Path) -> None:
-    curl, gzip = find("curl", "gzip")
-    rows: dict[str, Any] = {
-        "consignments": [{"consignment_id": f"CURL{number}", "channel": "postal"} for number in range(200)]
-    }
-    (tmp_path / "list.json").write_text(json.dumps(rows))
-    run(gzip, tmp_path / "list.json")
-    told = run(
-        curl, "-sf", "--compressed", f"{url}/v1/scores", "-H", "Content-Type: application/json", "-H",
-        "Content-Encoding: gzip", "--data-binary", f"@{tmp_path / 'list.json.gz'}",
-    )  # fmt: skip
-    assert len(json.loads(told)["scores"]) == 200
-
-
 def test_javas_client_with_its_defaults(url: str, tmp_path: Path) -> None:
     (java,) = find("java")
     shutil.copy(HERE / "Client.java", tmp_path)
@@ -101,16 +86,8 @@ def test_a_generated_client_in_typescript(url: str, document: Path) -> None:
     programs = folder / "node_modules" / ".bin"
     run(node, programs / "openapi-typescript", document, "-o", folder / "schema.d.ts")
     shutil.copy(HERE / "client.ts", folder)
-    strict = [
-        "--strict",
-        "--target",
-        "es2022",
-        "--module",
-        "commonjs",
-        "--lib",
-        "es2022,dom",
-        "--skipLibCheck",
-    ]
+    target = ["--target", "es2022", "--module", "commonjs", "--lib", "es2022,dom"]
+    strict = ["--strict", "--skipLibCheck", *target]
     (folder / "node.d.ts").write_text("declare const process: { argv: string[] };\n")
     run(node, programs / "tsc", *strict, "client.ts", "node.d.ts", folder=folder)
     lines = run(node, folder / "client.js", url).splitlines()

@@ -4,14 +4,13 @@ from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec import structs
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEYS
 
 from consignments.errors import BadSetting, ServiceFault
-from consignments.records import Alert, Consignment, Item, create_consignment_type, get_fields
+from consignments.records import Consignment, Item, create_consignment_type
 from features.history.data_keys import (
     ID_BYTES,
     DataKeys,
@@ -19,7 +18,7 @@ from features.history.data_keys import (
     read_data_keys,
     rotate_sealing_key,
 )
-from serving.encryption.vault import NONCE_BYTES, PackedRecord, RecordPacker, Vault
+from serving.encryption.vault import PackedRecord, RecordPacker, Vault
 
 ASIDE = ("consignment_id", "received_at", "cancelled_at")
 
@@ -79,32 +78,6 @@ def test_equal_content_has_one_digest_whenever_and_in_whatever_zone_it_was_said(
     assert pack(elsewhere, one).content != first.content, "it says nothing without the key"
 
 
-def test_records_packed_together_equal_those_packed_alone_and_tell_nothing_personal(
-    vault: Vault,
-) -> None:
-    packer = RecordPacker(Consignment, vault, ASIDE)
-    personal = [field.name for field in get_fields(Consignment) if field.personal]
-    nobody: dict[str, Any] = dict.fromkeys(personal)
-    somebody: dict[str, Any] = {name: f"secret {name}" for name in personal}
-    records = [
-        make_consignment("rb 1"),
-        make_consignment("RB2", **nobody),
-        make_consignment("RB3", **somebody),
-    ]
-    names = ["RB1", "RB2", "RB3"]
-    together = packer.pack_all(records, names)
-    alone = [pack(packer, record, name) for record, name in zip(records, names, strict=True)]
-    assert [(each.plain, each.content) for each in together] == [(each.plain, each.content) for each in alone]
-    assert [each.sealed is None for each in together] == [False, True, False]
-    assert b"secret" not in b"".join(each.plain + (each.sealed or b"") for each in together)
-    opened = [unpack(packer, each, name) for each, name in zip(together, names, strict=True)]
-    assert [each.sender_name for each in opened] == [each.sender_name for each in records]
-    nonces = {each.sealed[ID_BYTES : ID_BYTES + NONCE_BYTES] for each in together if each.sealed is not None}
-    assert len(nonces) == 2
-    alert = Alert("A1", day(0), description_pattern="research chem*")
-    assert pack(RecordPacker(Alert, vault, ()), alert, "A1").sealed is None
-
-
 ANOTHER = structs.replace(DATA_KEYS.sealing_keys[0], key=bytes(32).hex())
 LOCKED = "log entry of {}: personal fields cannot be decrypted"
 
@@ -125,20 +98,6 @@ def test_personal_fields_open_only_under_their_own_key_and_identifier(
     other = Vault(structs.replace(DATA_KEYS, sealing_keys=sealing_keys))
     with pytest.raises(ServiceFault, match=told):
         unpack(RecordPacker(Consignment, other, ASIDE), packed, subject)
-
-
-@pytest.mark.parametrize("count", [0, 1, 13, 14, 15, 16, 25])
-def test_another_spelling_is_one_more_field_whatever_their_number(vault: Vault, count: int) -> None:
-    names = [f"field_{place}" for place in range(count)]
-    record = msgspec.defstruct("Many", ["consignment_id", *((name, int) for name in names)])
-    packer = RecordPacker(record, vault, ("consignment_id",))
-    spelled = pack(packer, record("rb 1", *range(count)), "RB1")
-    plain = pack(packer, record("RB1", *range(count)), "RB1")
-    assert msgspec.msgpack.decode(spelled.plain) == msgspec.msgpack.decode(plain.plain) | {
-        "consignment_id": "rb 1"
-    }
-    assert spelled.plain == msgspec.msgpack.encode(msgspec.msgpack.decode(spelled.plain))
-    assert spelled.content == plain.content
 
 
 def test_after_a_rotation_new_fields_have_the_new_key_and_old_ones_stay_readable(tmp_path: Path) -> None:

@@ -7,19 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from consignments.errors import ServiceFault
-from consignments.files.whole_files import replace_file
 from serving.process.logging import MAX_LINES_PER_SECOND, MAX_QUEUED_LINES, QueuedStream, RateLimitedLogger
 from serving.process.side_process import NICENESS, build_command
 from serving.process.state_directory import StateLock
-from serving.process.threads import ADDED_NICENESS, create_executor
-from serving.process.watched_files import WatchedFiles
 
 
 def test_a_second_one_is_refused_and_told_who_holds_it_until_it_is_let_go(tmp_path: Path) -> None:
@@ -42,19 +38,6 @@ def test_a_file_system_without_locks_is_no_other_process(
     told = "the state directory cannot be locked; got No locks available"
     with pytest.raises(ServiceFault, match=told), StateLock(tmp_path):
         pass
-
-
-def test_a_watched_file_is_read_again_when_it_is_replaced_even_by_equal_content(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    replace_file(path, b"same")
-    watched = WatchedFiles(lambda: [path], path.read_bytes)
-    assert not watched.refresh()
-    replace_file(path, b"same")
-    assert watched.refresh()
-    path.unlink()
-    with pytest.raises(FileNotFoundError):
-        watched.refresh()
-    assert watched.content == b"same"
 
 
 def test_so_many_lines_a_second_are_written_and_the_next_tells_how_many_were_not() -> None:
@@ -98,25 +81,6 @@ def test_lines_are_written_whole_and_in_their_order_and_nobody_waits_for_a_reade
     log._thread.join(10)
     assert not log._thread.is_alive()
     os.close(pipe.writer)
-
-
-def priority() -> int:
-    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-def test_a_background_thread_gives_way_and_the_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbid(*_given: int) -> None:
-        raise PermissionError("not permitted")
-
-    before = priority()
-    with create_executor("aside") as aside:
-        assert aside.submit(priority).result(30) == min(before + ADDED_NICENESS, 19)
-        assert aside.submit(threading.current_thread).result(30).name.startswith("aside")
-    assert priority() == before
-    monkeypatch.setattr(os, "setpriority", forbid)
-    with create_executor("aside") as aside:
-        assert aside.submit(sum, [1, 2]).result(30) == 3, "the work is done all the same"
 
 
 WORKER = """

@@ -53,11 +53,8 @@ RATE = "expected a rate such as 1000/second"
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("NPSRISK_MAX_BODY_BYTES", "many", ""),
-        ("NPSRISK_MAX_BODY_BYTES", "3", ""),
-        ("NPSRISK_RATE_LIMIT", "fast", RATE),
-        ("NPSRISK_RATE_LIMIT", "10", RATE),
-        ("NPSRISK_RATE_LIMIT", "0/second", RATE),
+        *(("NPSRISK_MAX_BODY_BYTES", value, "") for value in ("many", "3")),
+        *(("NPSRISK_RATE_LIMIT", value, RATE) for value in ("fast", "10", "0/second")),
     ],
 )
 def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str) -> None:

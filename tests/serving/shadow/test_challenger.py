@@ -1,7 +1,7 @@
 """A challenger in shadow scores what was decided as if it had decided."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,43 +89,31 @@ def test_it_scores_to_the_bit_what_it_would_have_answered_as_champion_and_disagr
     assert [opinion.score for opinion in opinions] == as_champion
     assert [opinion.champion_score for opinion in opinions] == world.champions
     assert as_champion != world.champions
+    begins, ends = opinions[10].scored_us, opinions[20].scored_us
+    of_period = world.challenge(challenger).score_decisions(begins, ends)
+    assert [each.sequence for each in of_period] == [
+        each.sequence for each in opinions if begins <= each.scored_us < ends
+    ]
     disagreed = sum(opinion.band != opinion.champion_band for opinion in opinions)
     assert other.tally.disagreed == disagreed > 0
 
 
-def test_the_same_model_agrees_with_itself(world: World, bundle: Path) -> None:
-    same = world.challenge(bundle)
-    assert [opinion.score for opinion in score_all(same)] == world.champions
-    assert (same.tally.scored, same.tally.disagreed) == (40, 0)
+@pytest.mark.parametrize("given", [None, np.nan, np.inf, -0.1, 1.1])
+def test_a_challenger_that_raises_or_gives_no_probability_fails_alone(
+    world: World, bundle: Path, given: float | None
+) -> None:
+    failing = world.challenge(bundle)
+    score, named = failing.model.risk.score, failing.model.spec.get_column("goods.names_specific")
 
-
-def raise_for_substances(challenger: Challenger) -> Callable[..., Any]:
-    score, named = challenger.model.risk.score, challenger.model.spec.get_column("goods.names_specific")
-
-    def fail_now_and_then(X: Any, channels: Any) -> Any:
+    def fail(X: Any, channels: Any) -> Any:
+        if given is not None:
+            return np.array([given])
         if X[0, named]:
             raise ValueError("as a challenger might")
         return score(X, channels)
 
-    return fail_now_and_then
-
-
-@pytest.mark.parametrize(
-    ("make", "scored"),
-    [
-        (raise_for_substances, 30),
-        *(
-            (lambda _, number=number: lambda *_: np.array([number]), 0)
-            for number in (np.nan, np.inf, -0.1, 1.1)
-        ),
-    ],
-    ids=["raises", "no number", "infinity", "below 0", "above 1"],
-)
-def test_a_challenger_that_raises_or_gives_no_probability_fails_alone(
-    world: World, bundle: Path, make: Callable[[Challenger], Callable[..., Any]], scored: int
-) -> None:
-    failing = world.challenge(bundle)
-    failing.model.risk.score = make(failing)  # type: ignore[method-assign]
+    failing.model.risk.score = fail  # type: ignore[method-assign]
+    scored = 30 if given is None else 0
     assert len(score_all(failing)) == scored
     assert (failing.tally.scored, failing.tally.failed) == (scored, 40 - scored)
 
@@ -134,13 +122,6 @@ def test_one_with_other_keys_of_history_scores_nothing_and_says_so(world: World,
     other = world.challenge(other_bundle)
     assert score_all(other) == []
     assert (other.tally.unfit, other.tally.scored) == (40, 0)
-
-
-def test_only_the_decisions_of_a_period_are_scored(world: World, bundle: Path) -> None:
-    every = score_all(world.challenge(bundle))
-    begins, ends = every[10].scored_us, every[20].scored_us
-    chosen = list(world.challenge(bundle).score_decisions(begins, ends))
-    assert chosen == [each for each in every if begins <= each.scored_us < ends]
 
 
 def test_what_the_rules_decided_is_scored_too(tmp_path: Path, bundle: Path) -> None:
@@ -199,12 +180,8 @@ def state(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
     with made.serve() as client:
         for number in range(10):
             client.score(f"RB{number}")
-        for name, result, when in (
-            ("RB0", "clear", 10),
-            ("RB0", "nps", 12),
-            ("RB9", "clear", 10),
-            ("RB5", "pending", 10),
-        ):
+        found = (("RB0", "clear", 10), ("RB0", "nps", 12), ("RB9", "clear", 10), ("RB5", "pending", 10))
+        for name, result, when in found:
             client.send("/v1/outcomes", make_outcome(name, result=result, known_at=day(when)))
     return made.folder
 
@@ -220,17 +197,16 @@ def report(state: Path, scores: list[float], bands: list[str]) -> DisagreementRe
         return measure_disagreement(log, "nps-risk/2", "nps", ShadowCounters(scored=10, unfit=3), opinions)
 
 
-def test_who_agrees_in_everything_has_nothing_to_show(state: Path) -> None:
-    found = report(state, SCORES, BANDS)
-    assert (found.decisions, found.other_band, found.rank_correlation) == (10, 0, pytest.approx(1))
-    assert [(each.taken, each.common) for each in found.capacities] == [(1, 1)] * 3
-    assert found.examples == []
-
-
-def test_who_says_the_contrary_is_shown(state: Path) -> None:
+def test_who_says_the_contrary_is_shown_and_who_agrees_in_everything_has_nothing_to_show(state: Path) -> None:
+    same = report(state, SCORES, BANDS)
+    assert (same.decisions, same.other_band, same.rank_correlation) == (10, 0, pytest.approx(1))
+    assert ([(each.taken, each.common) for each in same.capacities], same.examples) == ([(1, 1)] * 3, [])
+    constant = report(state, [0.5] * 10, BANDS)
+    assert constant.rank_correlation is None
+    assert "one of the scores is constant" in constant.to_text()
     found = report(state, SCORES[::-1], BANDS[::-1])
-    assert "another band: 4 (40.00%)" in found.to_text()
-    assert "3 with other history keys" in found.to_text()
+    for words in ("another band: 4 (40.00%)", "3 with other history keys"):
+        assert words in found.to_text()
     assert found.other_band == 4
     assert found.bands["high"] == {"high": 0, "elevated": 0, "routine": 1}
     assert found.bands["routine"] == {"high": 1, "elevated": 1, "routine": 6}
@@ -240,9 +216,3 @@ def test_who_says_the_contrary_is_shown(state: Path) -> None:
     assert (least.taken, least.common) == (1, 0)
     assert least.opened == {"both": 0, "champion alone": 1, "challenger alone": 1}
     assert least.found == {"both": 0, "champion alone": 1, "challenger alone": 0}
-
-
-def test_equal_scores_share_their_rank(state: Path) -> None:
-    found = report(state, [0.5] * 10, BANDS)
-    assert found.rank_correlation is None
-    assert "one of the scores is constant" in found.to_text()
