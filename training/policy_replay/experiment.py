@@ -65,21 +65,19 @@ class ExperimentPlan:
         for option, values in (("policy", self.policies), ("seed", self.seeds)):
             repeated = [str(value) for value, count in Counter(values).items() if count > 1]
             if repeated:
-                raise BadInput(
-                    f"a {option} repeats",
-                    where=f"--{option}",
-                    got=", ".join(repeated),
-                    expected=f"each {option} once",
-                    todo="leave out the repetition",
-                )
+                found = {
+                    "where": f"--{option}",
+                    "got": ", ".join(repeated),
+                    "expected": f"each {option} once",
+                }
+                raise BadInput(f"a {option} repeats", **found, todo="leave out the repetition")
         for name in self.policies:
             get_policy(name)
-        if self.settings.warm_up_days >= self.world.days:
-            raise BadInput(
-                "the world ends within the warm-up",
-                got=f"{self.world.days} days, of which {self.settings.warm_up_days} are the warm-up",
-                todo="use a longer world, or a shorter --warm-up-days",
-            )
+        days, warm_up = self.world.days, self.settings.warm_up_days
+        if warm_up >= days:
+            got = f"{days} days, of which {warm_up} are the warm-up"
+            todo = "use a longer world, or a shorter --warm-up-days"
+            raise BadInput("the world ends within the warm-up", got=got, todo=todo)
 
 
 def run_experiment(
@@ -124,12 +122,8 @@ def _iterate_replays(
             shared = runner.share(plan, large=True)
             yield from runner.map("replay", _run_replay, [(shared, *task) for task in tasks])
         return
-    processes = Parallel(
-        n_jobs=min(jobs, len(tasks)),
-        return_as="generator",
-        initializer=end_with_parent,
-        initargs=(os.getpid(),),
-    )
+    own: dict[str, Any] = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
+    processes = Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator", **own)
     with explain_lost_process():
         yield from processes(delayed(_run_replay)(plan, *task) for task in tasks)
 
@@ -149,12 +143,11 @@ def _run_replay(plan: ExperimentPlan, name: str, seed: int, folder: Path) -> Tab
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, written, PUBLIC_MODE)
     elif path.read_bytes() != written:
-        raise BadInput(
-            "this folder contains another replay",
-            where=str(path),
-            got="other settings, another world or another version of npsrisk",
-            todo="choose another --out, or remove the folder",
+        got, todo = (
+            "other settings, another world or another version of npsrisk",
+            "choose another --out, or remove the folder",
         )
+        raise BadInput("this folder contains another replay", where=str(path), got=got, todo=todo)
     paths = [folder / f"{table}.parquet" for table in TABLES]
     if all(path.exists() for path in paths):
         openings, positives = (pd.read_parquet(path) for path in paths)

@@ -133,13 +133,9 @@ class ObservedHistory:
         for at in order:
             record, now = records[at], received_us[at]
             self._apply_events_until(now)
+            both, row, issued = (keys[at], counterparts[at]), X[at] if wanted[at] else None, record.issued_at
             self._ledger.record_arrival(
-                record.consignment_id,
-                now // US_PER_DAY,
-                keys[at],
-                counterparts[at],
-                X[at] if wanted[at] else None,
-                to_us_if_known(record.issued_at),
+                record.consignment_id, now // US_PER_DAY, *both, row, to_us_if_known(issued)
             )
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
@@ -189,21 +185,18 @@ class ObservedHistory:
         """Return everything known at a given time, present or past."""
         us = to_us(as_of)
         frame = pd.concat(self._frames, ignore_index=True)
-        received = get_time_column_us(frame, "received_at")
-        arrived = int((received < us).sum())  # days come in order, so these are the first
+        # Days come in order, so these are the first.
+        arrived = int((get_time_column_us(frame, "received_at") < us).sum())
         frame = frame.iloc[:arrived]
         if "cancelled_at" in frame:
             frame = frame.assign(cancelled_at=frame["cancelled_at"].where(frame["cancelled_at"] <= as_of))
         kept = int(np.searchsorted(self._places, arrived))
         offered = np.zeros(arrived, dtype=bool)
         offered[self._places[:kept]] = True
-        features = KeptFeatures(
-            self._config,
-            np.array(self._places[:kept], dtype=np.int64),
-            self._records[:kept],
-            np.array(self._readings[:kept], dtype=np.float32),
-            [alert for alert in self._alerts if alert.issued_at <= as_of],
-        )
+        places = np.array(self._places[:kept], dtype=np.int64)
+        readings = np.array(self._readings[:kept], dtype=np.float32)
+        alerts = [alert for alert in self._alerts if alert.issued_at <= as_of]
+        features = KeptFeatures(self._config, places, self._records[:kept], readings, alerts)
         outcomes = build_frame(select_outcomes_as_of(self._outcomes, as_of), Outcome)
         return ObservedState(as_of, frame, outcomes, offered, features)
 

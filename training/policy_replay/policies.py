@@ -156,17 +156,15 @@ def check_choices(picks: Iterable[InspectionChoice], offer: SelectionContext, na
     seen: set[int] = set()
     for pick in picks:
         if not 0 <= pick.row < len(offer.offices) or pick.row in seen:
-            raise BadChoice(
-                "a policy chose an unknown consignment, or one twice", where=name, got=f"row {pick.row}"
-            )
+            fault = "a policy chose an unknown consignment, or one twice"
+            raise BadChoice(fault, where=name, got=f"row {pick.row}")
         office = offer.offices[pick.row]
         seen.add(pick.row)
         full[office] += 1
         if full[office] > offer.capacity:
             got, limit = f"{full[office]} at {office or 'the unnamed office'}", f"at most {offer.capacity}"
-            raise BadChoice(
-                "a policy chose more than an office can inspect", where=name, got=got, expected=limit
-            )
+            fault = "a policy chose more than an office can inspect"
+            raise BadChoice(fault, where=name, got=got, expected=limit)
         if pick.probability is not None and not 0 < pick.probability <= 1:
             raise BadChoice("a selection probability is out of range", where=name, got=repr(pick.probability))
 

@@ -93,8 +93,7 @@ def build_replay_record(
         metrics |= {f"replay/{policy}/{name}": row[name] for name in row if name not in ("policy", "text")}
         mine = results.weeks[results.weeks["policy"] == policy].groupby("week")
         for name in WEEKLY_METRICS:
-            weekly = mine[name].mean()
-            series[f"replay/{policy}/{name}_by_week"] = list(zip(weekly.index, weekly, strict=True))
+            series[f"replay/{policy}/{name}_by_week"] = [*mine[name].mean().items()]
     return RunRecord(
         name=title,
         description="\n\n".join(results.sentences),

@@ -50,10 +50,9 @@ def compute_results(experiment: Experiment) -> ReplayResults:
     """Compute the result tables of an experiment; raise `BadInput` if there is nothing to detect."""
     openings, positives = experiment.openings, experiment.positives
     if positives.empty or positives["warm_up"].all():
-        raise BadInput(
-            f"there is nothing to detect: no consignment after the warm-up contains {TARGET_NAMES[experiment.settings.target]}",
-            todo="use a longer or a larger world, or another --target",
-        )
+        what = f"no consignment after the warm-up contains {TARGET_NAMES[experiment.settings.target]}"
+        todo = "use a longer or a larger world, or another --target"
+        raise BadInput(f"there is nothing to detect: {what}", todo=todo)
     first_day = experiment.world.first_day
     openings, positives = (
         frame.loc[~frame["warm_up"]].assign(week=(frame["day"] - first_day) // DAYS_PER_WEEK)

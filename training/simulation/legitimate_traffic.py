@@ -117,12 +117,12 @@ class LegitimateTraffic:
         self._builder = ShipmentBuilder(context)
         entities, thousands = world.entities, per_day / 1000
         self._origins = np.array([self._parties.countries.index(name) for name in entities.origins])
-        sellers = max(12, round(entities.shippers_per_1k * thousands))
-        self.sellers = self._add_sellers(draws, -draws.integers(0, entities.max_age_days, sellers))
+        oldest, sellers = entities.max_age_days, max(12, round(entities.shippers_per_1k * thousands))
+        self.sellers = self._add_sellers(draws, -draws.integers(0, oldest, sellers))
         consignees = max(60, round(entities.consignees_per_1k * thousands))
-        self.consignees = self._add_consignees(draws, -draws.integers(0, entities.max_age_days, consignees))
+        self.consignees = self._add_consignees(draws, -draws.integers(0, oldest, consignees))
         private = max(10, round(per_day * entities.private_known))
-        self._private = self._add_private_senders(draws, np.full(private, -entities.max_age_days))
+        self._private = self._add_private_senders(draws, np.full(private, -oldest))
         weights = np.arange(1, len(self.sellers) + 1) ** -entities.shipper_zipf
         self._edges = np.cumsum(weights) / weights.sum()
 

@@ -182,8 +182,8 @@ class Networks:
         identifiers, addresses = self._hard.identifiers, self._hard.addresses
         if draws.random() < identifiers.late:
             network.silent_until = float(draws.uniform(*identifiers.late_days))
-        ends = np.log([identifiers.figures_kg, identifiers.figures_usd])
-        figures = np.exp(draws.uniform(ends[:, 0], ends[:, 1], (identifiers.figure_pairs, 2)))
+        low, high = np.log([identifiers.figures_kg, identifiers.figures_usd]).T
+        figures = np.exp(draws.uniform(low, high, (identifiers.figure_pairs, 2)))
         network.kept = self._draw_kept(draws, identifiers.kept)
         network.stem = str(draws.integers(10**5, 10**6))
         network.domain = f"{LETTERS[draws.integers(0, 26)]}{draws.integers(100, 9999)}shop.example"
@@ -376,7 +376,7 @@ class Networks:
             np.flatnonzero(~positive),
         )
         shipments.overwrite(clear, honest.select_rows(clear))
-        shipments.network = np.full(parcels, network.number)
+        shipments.network[:] = network.number
         self._set_wording(draws, network, shipments, covers, positive)
         shipments.hidden = np.array([CONCEALMENTS.index(self._world.goods.covers[c].hidden) for c in covers])
         self._add_substances(draws, network, shipments, positive, day.since_start)
@@ -386,18 +386,16 @@ class Networks:
         if "figures" in network.kept:
             self._set_figures(draws, network, shipments)
         if self._hard.unbetrayed and not consolidates:
-            hidden = np.flatnonzero(draw_flags(draws, self._hard.unbetrayed, parcels))
-            if len(hidden):
-                self._remove_signs(draws, shipments, day, hidden)
+            unbetrayed = draw_flags(draws, self._hard.unbetrayed, parcels)
+            if unbetrayed.any():
+                self._remove_signs(draws, shipments, day, np.flatnonzero(unbetrayed))
         return shipments
 
     def _consolidate(self, network: Network, shipments: Shipments, since_start: int) -> None:
         """Assign all parcels to one master waybill, announced together, house after house."""
-        shipments.master = np.full(len(shipments), network.number * MASTERS_PER_NETWORK + since_start)
-        first = shipments.received_us.min()
-        shipments.received_us = first + np.arange(len(shipments)) * HOUSE_INTERVAL_US
-        shipments.departure = np.full(len(shipments), network.origin)
-        shipments.service = np.full(len(shipments), network.service)
+        shipments.master[:] = network.number * MASTERS_PER_NETWORK + since_start
+        shipments.received_us = shipments.received_us.min() + np.arange(len(shipments)) * HOUSE_INTERVAL_US
+        shipments.departure[:], shipments.service[:] = network.origin, network.service
 
     def _set_figures(self, draws: Draws, network: Network, shipments: Shipments) -> None:
         """Set weight and value of some consignments to one of the network's pairs."""
@@ -522,7 +520,7 @@ class Networks:
     def _draw_substances(self, draws: Draws, network: Network, since_start: int, count: int) -> Ints:
         first = draws.random(count) < self._habits.first_family
         other = draws.integers(0, len(network.families), count)
-        families = [network.families[0 if f else o] for f, o in zip(first, other.tolist(), strict=True)]
+        families = [network.families[at] for at in np.where(first, 0, other)]
         names = [self.draw_substance(draws, family, since_start) for family in families]
         return np.array([self._substances.names.index(name) for name in names])
 

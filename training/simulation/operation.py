@@ -66,12 +66,8 @@ class SimulatedTables:
         """
         ends = self.consignments["received_at"].max().date()
         shift = timedelta(weeks=(last_day - ends).days // 7)
-        return SimulatedTables(
-            _shift_times(self.consignments, shift),
-            _shift_times(self.outcomes, shift),
-            _shift_times(self.alerts, shift),
-            self.truth,
-        )
+        dated = (_shift_times(frame, shift) for frame in (self.consignments, self.outcomes, self.alerts))
+        return SimulatedTables(*dated, self.truth)
 
 
 def _shift_times(frame: pd.DataFrame, shift: timedelta) -> pd.DataFrame:
@@ -126,13 +122,10 @@ class Simulation:
         declarations, intelligence, pictures = (
             self._create_draws(stream, since_start, who) for stream in (DECLARATIONS, INTELLIGENCE, PICTURES)
         )
-        return SimulatedDay(
-            sent,
-            self._declarations.declare(declarations, sent, since_start, self._numberings[who]),
-            since_start,
-            tipped=draw_flags_by_result(intelligence, sent, policy.tips),
-            pictured=draw_flags_by_result(pictures, sent, policy.xray_hits),
-        )
+        columns = self._declarations.declare(declarations, sent, since_start, self._numberings[who])
+        tipped = draw_flags_by_result(intelligence, sent, policy.tips)
+        pictured = draw_flags_by_result(pictures, sent, policy.xray_hits)
+        return SimulatedDay(sent, columns, since_start, tipped, pictured)
 
     def _get_day(self, since_start: int) -> CalendarDay:
         day = self._start + since_start
@@ -227,14 +220,9 @@ def simulate(
     progress : callable, optional
         Called with the activity, the amount done, and the total.
     """
-    simulation = Simulation(
-        world or load_parameters(preset=prevalence),
-        days=days,
-        per_day=per_day,
-        prevalence=prevalence,
-        seed=seed,
-    )
-    return simulation.run(days, progress=progress)
+    world = world or load_parameters(preset=prevalence)
+    made = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)
+    return made.run(days, progress=progress)
 
 
 def concatenate_days(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:

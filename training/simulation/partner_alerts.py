@@ -21,10 +21,8 @@ class AlertFeed:
         first = max(operation_day - operation.first_alert_lead_days, 0)
         last = operation_day + operation.days
         spread = np.linspace(first, operation_day + operation.days * 2 // 3, operation.alerts)
-        self._days = spread.astype(int).tolist()
-        self._newsletter_days = (
-            np.linspace(operation_day, last - 1, operation.newsletters).astype(int).tolist()
-        )
+        letters = np.linspace(operation_day, last - 1, operation.newsletters)
+        self._days, self._newsletter_days = spread.astype(int).tolist(), letters.astype(int).tolist()
         self._issued = self._newsletters = 0
 
     def issue_alerts(self, draws: Draws, since_start: int) -> list[Alert]:
@@ -52,12 +50,8 @@ class AlertFeed:
         operation = self._world.operation
         start = datetime.combine(self._world.start, datetime.min.time(), UTC)
         issued = start + timedelta(days=since_start, hours=float(np.round(draws.uniform(0, 9), 2)))
-        return Alert(
-            alert_id=f"{operation.name}-{number}",
-            issued_at=issued,
-            expires_at=issued + timedelta(days=operation.expires_after),
-            operation=operation.name,
-        )
+        name, expires = f"{operation.name}-{number}", issued + timedelta(days=operation.expires_after)
+        return Alert(alert_id=name, issued_at=issued, expires_at=expires, operation=operation.name)
 
     def _draw_network(self, draws: Draws) -> Network:
         """Draw a network with probability by its volume."""
