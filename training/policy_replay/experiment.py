@@ -103,10 +103,8 @@ def run_experiment(
             done.append(tables)
             if progress is not None:
                 progress("replaying policies", len(done), len(tasks))
-    marked = [
-        [table.assign(policy=name, seed=seed) for table in tables]
-        for (name, seed), tables in zip(tasks, done, strict=True)
-    ]
+    named = ({"policy": name, "seed": seed} for name, seed in tasks)
+    marked = ([table.assign(**each) for table in tables] for each, tables in zip(named, done, strict=True))
     openings, positives = (pd.concat(tables, ignore_index=True) for tables in zip(*marked, strict=True))
     return Experiment(openings, positives, plan.settings, plan.world)
 
@@ -143,10 +141,8 @@ def _run_replay(plan: ExperimentPlan, name: str, seed: int, folder: Path) -> Tab
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, written, PUBLIC_MODE)
     elif path.read_bytes() != written:
-        got, todo = (
-            "other settings, another world or another version of npsrisk",
-            "choose another --out, or remove the folder",
-        )
+        got = "other settings, another world or another version of npsrisk"
+        todo = "choose another --out, or remove the folder"
         raise BadInput("this folder contains another replay", where=str(path), got=got, todo=todo)
     paths = [folder / f"{table}.parquet" for table in TABLES]
     if all(path.exists() for path in paths):

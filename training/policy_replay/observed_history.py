@@ -125,18 +125,21 @@ class ObservedHistory:
             self._alerts.append(alert)
             self._pipeline.alerts.add(alert)
         cancelled_us = get_time_column_us(frame, "cancelled_at")
-        known = frame.drop(columns="cancelled_at", errors="ignore")
-        records = to_consignments(known, self._config.build_record_type())
+        declared = frame.drop(columns="cancelled_at", errors="ignore")
+        records = to_consignments(declared, self._config.build_record_type())
         X, keys, counterparts = self._describe(records, wanted)
         received_us = get_time_column_us(frame, "received_at").tolist()
         order = sorted(range(len(records)), key=lambda at: (received_us[at], records[at].consignment_id))
         for at in order:
             record, now = records[at], received_us[at]
             self._apply_events_until(now)
-            both, row, issued = (keys[at], counterparts[at]), X[at] if wanted[at] else None, record.issued_at
-            self._ledger.record_arrival(
-                record.consignment_id, now // US_PER_DAY, *both, row, to_us_if_known(issued)
+            known = (
+                keys[at],
+                counterparts[at],
+                X[at] if wanted[at] else None,
+                to_us_if_known(record.issued_at),
             )
+            self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, *known)
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
         self._last_first, self._last_records, self._last_X = self._arrived, records, X
@@ -149,9 +152,8 @@ class ObservedHistory:
         keys = np.zeros((len(records), len(self._pipeline.kinds)), dtype=np.uint64)
         counterparts = np.zeros_like(keys)
         rows = np.flatnonzero(wanted)
-        X[rows], keys[rows], counterparts[rows] = describe_records(
-            self._pipeline, [records[row] for row in rows.tolist()]
-        )
+        described = describe_records(self._pipeline, [records[row] for row in rows.tolist()])
+        X[rows], keys[rows], counterparts[rows] = described
         for row in np.flatnonzero(~wanted).tolist():
             self._pipeline.fill_keys(records[row], keys[row], counterparts[row])
         return X, keys, counterparts

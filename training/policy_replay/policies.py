@@ -215,6 +215,5 @@ def _select_rows(
         np.full(len(rows), offer.day),
         SelectionRule(capacity, explore, offer.seed),
     )
-    return [
-        InspectionChoice(int(rows[one.place]), one.selected_by, one.selection_probability) for one in chosen
-    ]
+    picked = ((int(rows[one.place]), one.selected_by, one.selection_probability) for one in chosen)
+    return [InspectionChoice(*one) for one in picked]

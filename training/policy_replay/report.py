@@ -45,9 +45,8 @@ def write_report(results: ReplayResults, experiment: Experiment, folder: Path, *
 def render(results: ReplayResults, experiment: Experiment, title: str) -> str:
     """Render the page as self-contained HTML."""
     drawn = [_draw_weeks(results, experiment, what) for what in ("found_so_far", "share_found")]
-    missed = results.missed.pivot_table(
-        index="policy", columns=["by", "value"], values="share_found", sort=False
-    )
+    by = ["by", "value"]
+    missed = results.missed.pivot_table("share_found", index="policy", columns=by, sort=False)
     return render_page(
         PAGE,
         title=title,

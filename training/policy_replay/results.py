@@ -54,10 +54,8 @@ def compute_results(experiment: Experiment) -> ReplayResults:
         todo = "use a longer or a larger world, or another --target"
         raise BadInput(f"there is nothing to detect: {what}", todo=todo)
     first_day = experiment.world.first_day
-    openings, positives = (
-        frame.loc[~frame["warm_up"]].assign(week=(frame["day"] - first_day) // DAYS_PER_WEEK)
-        for frame in (openings, positives)
-    )
+    later = (frame.loc[~frame["warm_up"]] for frame in (openings, positives))
+    openings, positives = (each.assign(week=(each["day"] - first_day) // DAYS_PER_WEEK) for each in later)
     positives = positives.assign(own=positives["found"] & positives["within_capacity"])
     own = openings[openings["within_capacity"]]
     runs = _summarize_runs(own, openings[~openings["within_capacity"]], positives)
@@ -142,13 +140,9 @@ def _write_sentences(runs: pd.DataFrame, policies: pd.DataFrame, target: str) ->
     best, row = str(real.index[0]), real.iloc[0]
     interval = f" ({row['found_low']:,.0f} to {row['found_high']:,.0f})" if row["seeds"] > 1 else ""
     share = row["share_of_oracle"]
-    first = (
-        f"Run {best}. Of the policies that can be run it detected most {target}: "
-        f"{format_number(row['found'])}{interval} in {row['opened']:,.0f} inspections ({format_percent(row['hit_rate'])})"
-    )
-    sentences = [
-        f"{first}, {format_percent(share)} of the oracle's detections." if np.isfinite(share) else f"{first}."
-    ]
+    counted = f"{format_number(row['found'])}{interval} in {row['opened']:,.0f} inspections ({format_percent(row['hit_rate'])})"
+    part = f", {format_percent(share)} of the oracle's detections" if np.isfinite(share) else ""
+    sentences = [f"Run {best}. Of the policies that can be run it detected most {target}: {counted}{part}."]
     others = [str(name) for name in found.columns.drop([best, UPPER_BOUND], errors="ignore")]
     alike = [name for name in others if estimate_over_seeds(found[best] - found[name]).low <= 0]
     if alike:

@@ -36,10 +36,8 @@ class GoodsCatalogue:
         named = world.goods.ordinary | world.goods.hard_negatives
         self.wares: tuple[Parameters, ...] = tuple(named.values())
         self.number = {name: number for number, name in enumerate(named)}
-        self.kg, self.usd_per_kg, self.offence, shares = (
-            np.array([ware[name] for ware in self.wares], dtype=np.float64)
-            for name in ("kg", "usd_per_kg", "offence", "share")
-        )
+        facts = [[ware[name] for ware in self.wares] for name in ("kg", "usd_per_kg", "offence", "share")]
+        self.kg, self.usd_per_kg, self.offence, shares = np.array(facts, dtype=np.float64)
         self.powder = np.array([ware.get("powder", False) for ware in self.wares])
         self.hard = np.arange(len(self.wares)) >= len(world.goods.ordinary)
         self.has_cues = np.array([bool(ware.get("cues")) for ware in self.wares])

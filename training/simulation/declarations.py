@@ -148,23 +148,20 @@ class DeclarationGenerator:
         account = np.where(shown, self._parties.get_texts("account", sent.sender), "")
         dated = (account != "") & draw_flags(draws, 0.8, len(sent))
         opened = self._start + self._parties.opened[sent.sender]
-        return {
-            "account_id": account,
-            "account_opened_on": np.where(dated, opened, np.datetime64("NaT", "D")),
-        }
+        opened_on = np.where(dated, opened, np.datetime64("NaT", "D"))
+        return {"account_id": account, "account_opened_on": opened_on}
 
     def _describe_carriage(self, sent: Shipments, office: Texts) -> Columns:
         firms, postal = self._world.people.firms, ~self._cargo[sent.service]
         places = [self._places[place] for place in sent.departure.tolist()]
-        carrier = [place["post" if mail else "airline"] for place, mail in zip(places, postal, strict=True)]
+        carriers = [place["post" if mail else "airline"] for place, mail in zip(places, postal, strict=True)]
+        carrier, express = np.array(carriers, dtype=object), self._names[sent.service] == "express"
         couriers = self._pick_firms(firms.couriers, sent.sender, COURIER)
         declarant = self._pick_firms(firms.declarants, sent.sender, DECLARANT)
         rows = zip(sent.departure.tolist(), sent.hub.tolist(), office, postal.tolist(), strict=True)
         return {
             "declarant": np.where(postal, "", declarant),
-            "carrier": np.where(
-                self._names[sent.service] == "express", couriers, np.array(carrier, dtype=object)
-            ),
+            "carrier": np.where(express, couriers, carrier),
             "office": office,
             "departure_country": self._codes[sent.departure],
             "destination_country": self._codes[self._parties.country[sent.consignee]],
@@ -230,10 +227,8 @@ class DeclarationGenerator:
         homes = self._parties.country[sent.sender].copy()
         local = trait > 1.0 - local_text
         homes[local] = self._parties.home
-        return [
-            self._places[home].languages[-1] if own else "en"
-            for home, own in zip(homes.tolist(), (native | local).tolist(), strict=True)
-        ]
+        own = zip(homes.tolist(), (native | local).tolist(), strict=True)
+        return [self._places[home].languages[-1] if is_own else "en" for home, is_own in own]
 
     def _write_description(
         self, ware: int, wording: int, habit: int, substance: int, language: str, picks: list[float]
@@ -318,9 +313,7 @@ class DeclarationGenerator:
             main = {"description": columns["description"][at], "hs_code": columns["hs_code"][at]}
             ordinary = int((~self._catalogue.hard).sum())
             wares = (self._catalogue.wares[int(draws.integers(0, ordinary))] for _ in range(kinds - 1))
-            others = [
-                {name: pick(ware[texts], draws.random()) for name, texts in ITEM_TEXTS} for ware in wares
-            ]
+            others = [{key: pick(ware[of], draws.random()) for key, of in ITEM_TEXTS} for ware in wares]
             total, kg = columns["declared_value"][at], columns["gross_weight_kg"][at]
             for item, share in zip([main, *others], shares.tolist(), strict=True):
                 item["quantity"] = float(draws.integers(1, 6))

@@ -238,10 +238,8 @@ class LegitimateTraffic:
         honest, ware, catalogue = self._world.hard.honest, shipments.ware[at], self._catalogue
         pair = (shipments.sender[at] * 1000 + ware) * honest.prices
         pair += draws.integers(0, honest.prices, len(at))
-        weight, price = (
-            np.exp((draw_lasting(pair, way) - 0.5) * 2 * spread)
-            for way, spread in ((WEIGHT_WAY, honest.weight_spread), (PRICE_WAY, honest.price_spread))
-        )
+        spreads = (WEIGHT_WAY, honest.weight_spread), (PRICE_WAY, honest.price_spread)
+        weight, price = (np.exp((draw_lasting(pair, way) - 0.5) * 2 * spread) for way, spread in spreads)
         kg = np.minimum(catalogue.kg[ware] * weight, catalogue.heaviest[shipments.service[at]])
         shipments.kg[at] = np.maximum(np.round(kg, 2), self._world.declarations.min_kg)
         shipments.usd[at] = np.round(catalogue.usd_per_kg[ware] * kg * price, 0) + 0.9

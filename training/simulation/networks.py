@@ -93,7 +93,7 @@ class Networks:
         self._builder = ShipmentBuilder(context)
         self._services = list(world.services)
         self._usual_services = {
-            name: world.services[name].share for name in self._services if name != "general"
+            name: each.share for name, each in world.services.items() if name != "general"
         }
         shown = world.tells.split_same_day[POSITIVE]
         self._split = shown / (2.0 - shown)
@@ -371,10 +371,8 @@ class Networks:
         covers = self._draw_covers(draws, network, parcels, day.since_start)
         order = self._build_order(draws, network, covers, sender, consignee)
         shipments = self._builder.build_shipments(draws, day.utc, order, POSITIVE)
-        honest, clear = (
-            self._builder.build_shipments(draws, day.utc, order, NEGATIVE),
-            np.flatnonzero(~positive),
-        )
+        honest = self._builder.build_shipments(draws, day.utc, order, NEGATIVE)
+        clear = np.flatnonzero(~positive)
         shipments.overwrite(clear, honest.select_rows(clear))
         shipments.network[:] = network.number
         self._set_wording(draws, network, shipments, covers, positive)

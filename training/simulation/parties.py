@@ -168,9 +168,8 @@ class SimulatedParties:
 
     def _assign_contacts(self, draws: Draws, ids: Ints, place: Parameters, culture: Parameters) -> None:
         count, mailboxes, texts = len(ids), self._firms.mailboxes, self._texts
-        texts["phone"][ids] = [
-            f"+{place.dial} {digits}" for digits in fill_pattern(draws, culture.mobile, count)
-        ]
+        phones = fill_pattern(draws, culture.mobile, count)
+        texts["phone"][ids] = [f"+{place.dial} {digits}" for digits in phones]
         numbers, houses = (draws.integers(*ends, count).tolist() for ends in ((1, 9999), (0, len(mailboxes))))
         texts["email"][ids] = [
             f"{_make_slug(name)}{number}@{mailboxes[house]}.example"
@@ -250,11 +249,8 @@ def _draw_person_names(draws: Draws, count: int, culture: Parameters) -> list[li
     pairs = list(zip(family, given, strict=True))
     order = "{0} {1}" if culture.get("family_first", False) else "{1} {0}"
     latin = [order.format(culture.family[f], culture.given[g]) for f, g in pairs]
-    has_native = bool(culture.get("family_native"))
-    return [
-        latin,
-        [culture.family_native[f] + culture.given_native[g] if has_native else "" for f, g in pairs],
-    ]
+    families, names = culture.get("family_native"), culture.get("given_native")
+    return [latin, [families[f] + names[g] if families else "" for f, g in pairs]]
 
 
 def _make_slug(name: str) -> str:

@@ -105,10 +105,8 @@ class SimulatedDay:
         """Concatenate parts of one day."""
         sent = Shipments.concatenate([part.shipments for part in parts])
         columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
-        tipped, pictured = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("tipped", "pictured")
-        )
-        return cls(sent, columns, parts[0].since_start, tipped, pictured)
+        flags = (np.concatenate([getattr(part, name) for part in parts]) for name in ("tipped", "pictured"))
+        return cls(sent, columns, parts[0].since_start, *flags)
 
     def select_rows(self, rows: Ints) -> Self:
         """Return some rows, in their order."""

@@ -16,9 +16,7 @@ from training.simulation.parameters import Parameters
 from training.simulation.shipments import Draws, pick
 
 Variants = Sequence[Sequence[str]]
-PLAIN_FORMS = str.maketrans(
-    {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "Æ": "Ae", "đ": "d", "Đ": "D", "ı": "i"}
-)
+PLAIN_FORMS = str.maketrans("øØłŁđĐı", "oOlLdDi") | {ord("ß"): "ss", ord("æ"): "ae", ord("Æ"): "Ae"}
 """Letters without a Unicode decomposition."""
 MIX_FACTOR, MIX_STEP, MIX_SHIFT, MIX_BITS = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 31, 53
 """Constants of the hash for a party's lasting numbers (splitmix64)."""

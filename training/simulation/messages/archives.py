@@ -3,9 +3,10 @@
 Air cargo is written as Cargo-XML and as ONE Record, its houses as Cargo-IMP too; post is written in the flat postal schema.
 """
 
-import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from consignments.errors import FileFault
 from consignments.records import Consignment
@@ -33,19 +34,14 @@ def write_archives(consignments: Iterable[Consignment], folder: Path) -> dict[st
     counts = dict.fromkeys(FORMATS, 0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        archives = {
-            name: zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) for name in FORMATS
-        }
-        try:
+        with ExitStack() as opened:
+            archives = {name: opened.enter_context(ZipFile(folder / f"{name}.zip", "w")) for name in FORMATS}
             for c in consignments:
                 for name, (fits, write) in FORMATS.items():
                     if fits(c):
                         counts[name] += 1
-                        entry = zipfile.ZipInfo(f"{counts[name]:07d}", EARLIEST_ZIP_TIME)
-                        archives[name].writestr(entry, write(c), zipfile.ZIP_DEFLATED)
-        finally:
-            for archive in archives.values():
-                archive.close()
+                        entry = ZipInfo(f"{counts[name]:07d}", EARLIEST_ZIP_TIME)
+                        archives[name].writestr(entry, write(c), ZIP_DEFLATED)
     except OSError as error:
         raise FileFault("cannot be written", where=str(folder), got=error.strerror or str(error)) from error
     return counts

@@ -91,9 +91,8 @@ def _list_notes(record: Consignment) -> Iterator[str]:
 
 
 def _list_party(code: str, record: Consignment, prefix: str) -> Iterator[str]:
-    values = {
-        part: to_imp_text(text or "") for part, text in get_party(record, prefix).items() if part != "email"
-    }
+    values = {part: to_imp_text(text or "") for part, text in get_party(record, prefix).items()}
+    del values["email"]
     if not any(values.values()):
         return
     yield code

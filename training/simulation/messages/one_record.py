@@ -9,10 +9,8 @@ from consignments.identifiers import parse_awb
 from consignments.records import Consignment, Item
 from training.simulation.messages.parts import get_party, list_notes
 
-CONTEXT = {
-    "cargo": "https://onerecord.iata.org/ns/cargo#",
-    "code": "https://onerecord.iata.org/ns/code-lists/",
-}
+BASE = "https://onerecord.iata.org/ns"
+CONTEXT = {"cargo": f"{BASE}/cargo#", "code": f"{BASE}/code-lists/"}
 KILOGRAM = {"@id": "https://vocabulary.uncefact.org/UnitMeasureCode#KGM"}
 INDICATORS = {"prepaid": "P", "collect": "C"}
 NOTE_ORDER = ("AR", "AE", "BT", "FT", "RT")
@@ -54,10 +52,8 @@ def _build_amount(value: float | None, currency: str | None) -> JsonObject | Non
 
 def _build_waybill(c: Consignment) -> JsonObject:
     places = c.route.split(">") if c.route else []
-    legs = [
-        _build("TransportLegs", departureLocation=_build_place(start), arrivalLocation=_build_place(end))
-        for start, end in pairwise(places)
-    ]
+    stops = pairwise(map(_build_place, places))
+    legs = [_build("TransportLegs", departureLocation=start, arrivalLocation=end) for start, end in stops]
     indicator, postage = INDICATORS.get(c.payment or ""), _build_amount(c.postage, c.currency)
     has_value = c.declared_value is not None or c.currency
     paid = None if c.postage is None else [_build("WaybillLineItem", total=postage)]
