@@ -234,13 +234,10 @@ class Networks:
     def _move_origin(self, network: Network, origin: str, since_start: int) -> str:
         """Return the origin, or the country to which the producers of the network's family have moved."""
         shift = self._world.events.origin_shift
-        moved = since_start >= shift.day and shift.family in network.families and origin == shift["from"]
-        return shift.to if moved else origin
+        return _shift_name(shift, origin, since_start) if shift.family in network.families else origin
 
     def _shift_cover(self, cover: str, since_start: int) -> str:
-        """Return the cover, or the one that replaced it."""
-        shift = self._world.events.cover_shift
-        return shift.to if since_start >= shift.day and cover == shift["from"] else cover
+        return _shift_name(self._world.events.cover_shift, cover, since_start)
 
     def _update_habits(self, draws: Draws, network: Network, since_start: int) -> None:
         """Apply the changes that are due, at random or after seizures, and in a hard world end and start again."""
@@ -530,6 +527,10 @@ class Networks:
         cheap = positive & np.isin(self._services, signs.premium_services)[shipments.service]
         cheap &= draw_flags(draws, chance, len(shipments))
         shipments.usd[cheap] = draws.uniform(1.0, signs.max_premium_usd, int(cheap.sum()))
+
+
+def _shift_name(shift: Parameters, name: str, since_start: int) -> str:
+    return str(shift.to) if since_start >= shift.day and name == shift["from"] else name
 
 
 def _ramp(days: int, over: int) -> float:

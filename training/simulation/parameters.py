@@ -59,30 +59,19 @@ class SimulationParameters(Parameters):
 def load_parameters(path: Path | None = None, preset: str = "") -> SimulationParameters:
     """Read the parameters of a world.
 
-    Parameters
-    ----------
-    path : Path, optional
-        A TOML file whose tables replace entries of the default world. Its list `replaced` names tables that it replaces as a
-        whole.
-    preset : str
-        `hard:SET` loads the tables of that set, and the file's replace them; `hard` loads the first set; other names change nothing.
-
-    Raises
-    ------
-    FileFault, UnknownName, BadSetting
-        For a file that is not TOML, a name that the world does not have, and a value of another kind than the one it replaces.
+    The tables of a TOML file at `path` replace entries of the default world, and as a whole those that its list `replaced` names. The preset
+    `hard:SET` loads the tables of that set before, `hard` the first set; others change nothing. Raises `FileFault`, `UnknownName` or `BadSetting`.
 
     Examples
     --------
     >>> load_parameters().laboratory.never
     0.04
     """
-    values = _read_default()
-    if preset.partition(":")[0] == HARD:
-        values = _lay_over(values, _find_set(preset))
-    if path is not None:
-        values = _lay_over(values, path)
-    return SimulationParameters(_freeze(values))
+    kind, _, name = preset.partition(":")
+    files = [_find_hard_set(name)] if kind == HARD else []
+    return SimulationParameters(
+        _freeze(reduce(_lay_over, [*files, *([path] if path else [])], _read_default()))
+    )
 
 
 def list_hard_sets() -> tuple[str, ...]:
@@ -102,11 +91,10 @@ def _read_default() -> dict[str, Any]:
     return _read_toml(HERE / "world.toml") | texts
 
 
-def _find_set(preset: str) -> Path:
-    name = preset.partition(":")[2] or DEFAULT_SET
-    if name not in list_hard_sets():
+def _find_hard_set(name: str) -> Path:
+    if name and name not in list_hard_sets():
         raise UnknownName.from_candidates(name, list_hard_sets(), kind="set of hard")
-    return SETS_FOLDER / f"{name}.toml"
+    return SETS_FOLDER / f"{name or DEFAULT_SET}.toml"
 
 
 def _lay_over(values: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -114,27 +102,21 @@ def _lay_over(values: dict[str, Any], path: Path) -> dict[str, Any]:
     changes = _read_toml(path)
     replaced = changes.pop("replaced", [])
     _check(changes, values, str(path))
-    return _merge(_remove(values, replaced), changes)
+    return _merge(reduce(_remove, replaced, values), changes)
 
 
-def _remove(values: dict[str, Any], dotted: list[str]) -> dict[str, Any]:
-    kept = dict(values)
-    for name in dotted:
-        first, _, rest = name.partition(".")
-        if rest:
-            kept[first] = _remove(kept[first], [rest])
-        else:
-            del kept[first]
-    return kept
+def _remove(values: dict[str, Any], dotted: str) -> dict[str, Any]:
+    first, _, rest = dotted.partition(".")
+    left = {name: value for name, value in values.items() if rest or name != first}
+    return left | ({first: _remove(values[first], rest)} if rest else {})
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        name: _merge(base[name], changes[name])
-        for name in base.keys() & changes.keys()
-        if isinstance(base[name], dict) and isinstance(changes[name], dict)
-    }
-    return base | changes | both
+    merged = base | changes
+    for name in base.keys() & changes.keys():
+        if isinstance(base[name], dict) and isinstance(changes[name], dict):
+            merged[name] = _merge(base[name], changes[name])
+    return merged
 
 
 def _freeze(value: Any) -> Any:
