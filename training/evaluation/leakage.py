@@ -14,6 +14,7 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
+from models.formats import format_count
 from training.arrays import Bools, Floats, Ints, Rows
 
 PROBE_ROWS = 1000
@@ -120,7 +121,7 @@ def check_predictive_column(inspected: FeatureMatrix, positives: Bools) -> Row:
     """Find the column that alone best separates positives from other results; a missing value ranks first or last."""
     finds, others = np.flatnonzero(positives), np.flatnonzero(~positives)
     if min(len(finds), len(others)) < MIN_POSITIVES:
-        few = f"{len(finds)} positive" + ("" if len(finds) == 1 else "s")
+        few = format_count(len(finds), "positive")
         return _build_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), few)
     room = max(MAX_COMPARED_ROWS - len(finds), MIN_POSITIVES)
     rows = np.concatenate([finds, others[:: -(-len(others) // room)]])

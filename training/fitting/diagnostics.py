@@ -154,10 +154,8 @@ def run_ablation(
         without = evaluate_origins(origins, config.model, config.weights, without=columns)
         kind = "group" if name in by_group else "history key" if name in groups else "feature"
         row: Row = {"left_out": name, "kind": kind, "features": len(columns)}
-        for measure, loss in (
-            ("worth", whole.worth - without.worth),
-            ("recall_at_1pct", whole.mark_within(0.01) - without.mark_within(0.01)),
-        ):
+        recall = whole.mark_within(0.01) - without.mark_within(0.01)
+        for measure, loss in (("worth", whole.worth - without.worth), ("recall_at_1pct", recall)):
             row |= {f"{measure}{end}": value for end, value in estimate_gain(whole, loss).list_ends()}
         rows.append(row)
         if progress is not None:
@@ -209,10 +207,9 @@ def search(
     trials = _list_finished(study)
     # Of equally good trials the earliest, so that the given configuration is kept unless another is better.
     best = trials[int(np.argmax([trial.value for trial in trials]))]
-    drafts = [
-        {"trial": each.number, "worth": each.value, **each.user_attrs, **each.params} for each in trials
-    ]
-    rows = [{**row, "best": each is best} for row, each in zip(drafts, trials, strict=True)]
+    names = [{"trial": each.number, "worth": each.value} for each in trials]
+    each_found = zip(names, trials, strict=True)
+    rows = [row | each.user_attrs | each.params | {"best": each is best} for row, each in each_found]
     return replace_parameters(config, best.params), rows
 
 

@@ -77,10 +77,6 @@ class GateReport(NamedTuple):
         said = " ".join([self.recommendation.sentence, *self.recommendation.facts]).casefold()
         return [row | {"found": SAID_ABOVE} if row["found"].casefold() in said else row for row in rows]
 
-    def list_held_rows(self) -> list[dict[str, str]]:
-        """Return the rows of rules that hold."""
-        return [row for row in self.to_rows() if row["result"] == HOLDS]
-
     def to_markdown(self) -> str:
         """Describe recommendation and rules in Markdown, short enough for the page of a version."""
         recommended, shown = self.recommendation, self.list_open_rows()
@@ -91,7 +87,7 @@ class GateReport(NamedTuple):
             for row in shown:
                 cells = (" ".join(row[name].split()).replace("|", "\\|") for name in GATE_COLUMNS)
                 lines.append(f"| {' | '.join(cells)} |")
-        held = [row["rule"] for row in self.list_held_rows()]
+        held = [row["rule"] for row in self.to_rows() if row["result"] == HOLDS]
         return "\n".join([*lines, "", f"Rules that hold: {', '.join(held) or 'none'}."])
 
 

@@ -65,12 +65,8 @@ class ExperimentPlan:
         for option, values in (("policy", self.policies), ("seed", self.seeds)):
             repeated = [str(value) for value, count in Counter(values).items() if count > 1]
             if repeated:
-                found = {
-                    "where": f"--{option}",
-                    "got": ", ".join(repeated),
-                    "expected": f"each {option} once",
-                }
-                raise BadInput(f"a {option} repeats", **found, todo="leave out the repetition")
+                got, todo = ", ".join(repeated), "leave out the repetition"
+                raise BadInput(f"a {option} repeats", where=f"--{option}", got=got, todo=todo)
         for name in self.policies:
             get_policy(name)
         days, warm_up = self.world.days, self.settings.warm_up_days
@@ -128,14 +124,8 @@ def _iterate_replays(
 
 def _run_replay(plan: ExperimentPlan, name: str, seed: int, folder: Path) -> Tables:
     """Run a replay and write its tables, or read them if they are there; a folder of another replay is refused."""
-    header: dict[str, Any] = {
-        "policy": name,
-        "seed": seed,
-        "settings": plan.settings,
-        "config": plan.config,
-        "npsrisk": installed_version("npsrisk"),
-        **plan.world.header,
-    }
+    header: dict[str, Any] = {"policy": name, "seed": seed, "npsrisk": installed_version("npsrisk")}
+    header |= {"settings": plan.settings, "config": plan.config, **plan.world.header}
     path, written = folder / HEADER, msgspec.json.format(msgspec.json.encode(header, order="sorted"))
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

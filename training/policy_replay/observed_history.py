@@ -172,8 +172,7 @@ class ObservedHistory:
 
     def schedule_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Schedule outcomes; each counts from the time it is visible."""
-        kept = list(outcomes)
-        self._outcomes += kept
+        self._outcomes += (kept := list(outcomes))
         self._schedule_results(kept)
 
     def _schedule_results(self, outcomes: Iterable[Outcome]) -> None:
@@ -212,11 +211,9 @@ class ObservedHistory:
                 self._ledger.cancel(name)
 
     def _schedule_cancellation(self, name: str, cancelled_us: int, received_us: int) -> None:
-        if cancelled_us == NO_TIME:
-            return
-        if cancelled_us <= received_us:
+        if NO_TIME != cancelled_us <= received_us:
             self._ledger.cancel(name)
-        else:
+        elif cancelled_us != NO_TIME:
             heappush(self._due, (cancelled_us, name, CANCELLATION, 0, 0, 0, ""))
 
 

@@ -47,31 +47,26 @@ class Approval(NamedTuple):
         for name, text in (("approved-by", self.approved_by), ("why", self.why)):
             if not text.strip():
                 raise PromotionRefused("a promotion needs a name and a reason", where=f"--{name}", got="''")
-        member = self.approvers.find(self.key.public.key_id)
+        where, member = self.approvers.where, self.approvers.find(self.key.public.key_id)
         if member is None or member.role != "approver":
-            raise PromotionRefused(
-                "this key may not approve",
-                where=self.approvers.where,
-                got=f"key {self.key.public.key_id[:12]}{'' if member is None else f' of {member.name}, {member.role}'}",
-                expected="the key of an approver",
-                todo="add its public key with npsrisk keys trust, if you may decide who approves",
-            )
-        if member.name != self.approved_by:
-            raise PromotionRefused(
-                "the key belongs to another person",
-                where="--approved-by",
-                got=self.approved_by,
-                expected=member.name,
-                todo="sign with your own key, or leave --approved-by out",
-            )
-        if member.until is not None and self.approved_at >= member.until:
-            raise PromotionRefused(
+            got = f"key {self.key.public.key_id[:12]}{'' if member is None else f' of {member.name}, {member.role}'}"
+            todo = "add its public key with npsrisk keys trust, if you may decide who approves"
+            fault, expected = "this key may not approve", "the key of an approver"
+        elif member.name != self.approved_by:
+            fault, where, got = "the key belongs to another person", "--approved-by", self.approved_by
+            expected, todo = member.name, "sign with your own key, or leave --approved-by out"
+        elif member.until is not None and self.approved_at >= member.until:
+            fault, got = (
                 "this key may no longer approve",
-                where=self.approvers.where,
-                got=f"{member.name}, until {member.until:%Y-%m-%d %H:%M} UTC",
-                expected="the key of an approver whose right has not ended",
-                todo="ask another approver to promote",
+                f"{member.name}, until {member.until:%Y-%m-%d %H:%M} UTC",
             )
+            expected, todo = (
+                "the key of an approver whose right has not ended",
+                "ask another approver to promote",
+            )
+        else:
+            return
+        raise PromotionRefused(fault, where=where, got=got, expected=expected, todo=todo)
 
 
 class Promotion(NamedTuple):

@@ -85,14 +85,11 @@ class IdentifierGenerator:
         full = [f"-{s:07d}{c}" for s, c in zip(serial.tolist(), check.tolist(), strict=True)]
         houses = ((self._items + np.arange(count)) * S10_STEP % S10_SERIALS).tolist()
         self._items += count
-        ids, masters = [], []
-        columns = (shipments.departure[rows].tolist(), group.tolist(), alone.tolist(), houses)
-        for departure, own, is_single, house in zip(*columns, strict=True):
-            place = self._places[departure]
-            waybill = place.prefix + full[own]
-            ids.append(waybill if is_single else f"{waybill}/{place.airport}{house:08d}")
-            masters.append("" if is_single else waybill)
-        return ids, masters
+        places, single = [self._places[each] for each in shipments.departure[rows]], alone.tolist()
+        waybills = [place.prefix + full[own] for place, own in zip(places, group.tolist(), strict=True)]
+        named = zip(waybills, places, houses, single, strict=True)
+        ids = [awb if alone else f"{awb}/{place.airport}{house:08d}" for awb, place, house, alone in named]
+        return ids, ["" if alone else awb for awb, alone in zip(waybills, single, strict=True)]
 
     def _group_by_master(self, shipments: Shipments, rows: Ints, apart: Ints) -> Ints:
         """Group shipments with equal service, place and `apart` into masters of limited size."""

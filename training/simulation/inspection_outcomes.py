@@ -22,13 +22,8 @@ from training.simulation.shipments import (
     draw_flags,
 )
 
-CORRECTED_FROM = {
-    Contents.NPS: Contents.CONTROLLED,
-    Contents.CONTROLLED: Contents.NPS,
-    Contents.OTHER: Contents.CLEAR,
-    Contents.CLEAR: Contents.OTHER,
-}
-"""Result before a correction."""
+CORRECTED_FROM = (Contents.OTHER, Contents.CONTROLLED, Contents.NPS, Contents.CLEAR)
+"""Contents that were reported before a correction, by the true ones."""
 DRUGS = (Contents.NPS, Contents.CONTROLLED)
 
 
@@ -125,7 +120,7 @@ class InspectionSimulator:
         final = replace(opened, result=RESULTS[result], known_at=known_at, **found)
         if draws.random() >= self._laboratory.corrected:
             return [final]
-        before = RESULTS[CORRECTED_FROM[Contents(result)]]
+        before = RESULTS[CORRECTED_FROM[result]]
         wrong = replace(final, result=before, substance=None, substance_family=None)
         later = timedelta(days=float(draws.uniform(*self._laboratory.correction_days)))
         return [wrong, replace(final, known_at=known_at + later)]

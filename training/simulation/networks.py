@@ -351,17 +351,14 @@ class Networks:
         """Draw the number of parcels that a network sends on a day."""
         rate = network.drops_per_day * day.height
         if network.drop > DAYS_PER_WEEK:  # consolidations come one at a time
-            if draws.random() >= rate:
-                return 0
-            return max(2, round(network.drop * draws.uniform(0.4, 1.6)))
+            is_sent = draws.random() < rate
+            return max(2, round(network.drop * draws.uniform(0.4, 1.6))) if is_sent else 0
         drops = draws.poisson(rate)
         return int(drops + draws.poisson(network.drop - 1, drops).sum())
 
     def _send(self, draws: Draws, network: Network, day: CalendarDay, parcels: int) -> Shipments:
-        consolidates = network.kind == CONSOLIDATOR
-        clean = network.habits.clean
-        if consolidates:
-            clean = 1.0 - draws.uniform(*self._habits.consolidation_positive)
+        consolidates, shares = network.kind == CONSOLIDATOR, self._habits.consolidation_positive
+        clean = 1.0 - draws.uniform(*shares) if consolidates else network.habits.clean
         sender, consignee = self._draw_pairs(draws, network, day.since_start, parcels)
         parcels = len(sender)
         positive = draws.random(parcels) >= clean
@@ -402,9 +399,8 @@ class Networks:
 
     def _remove_signs(self, draws: Draws, shipments: Shipments, day: CalendarDay, at: Ints) -> None:
         """Replace all but the contents of some consignments by those of honest ones, without any sign."""
-        parties, count = self._parties, len(at)
+        parties, count, born = self._parties, len(at), np.full(len(at), day.since_start)
         places = np.concatenate([self._traffic.draw_countries(draws, 1) for _ in at])
-        born = np.full(count, day.since_start)
         sender = parties.add(draws, np.full(count, KIND["private"]), places, born)
         consignee = parties.add(draws, np.full(count, KIND["person"]), np.full(count, parties.home), born)
         ware = self._catalogue.draw_wares(draws, count)
@@ -423,8 +419,7 @@ class Networks:
         """Draw senders and consignees; split parcels have the same parties on one day."""
         habits = self._habits
         consignee = self._draw_customers(draws, network, since_start, parcels)
-        senders = np.array(network.senders)
-        usual = draw_flags(draws, habits.usual_sender, parcels)
+        senders, usual = np.array(network.senders), draw_flags(draws, habits.usual_sender, parcels)
         front = (self._parties.traits[consignee, FRONT] * len(senders)).astype(np.int64)
         sender = np.where(usual, senders[front], draws.choice(senders, parcels))
         renamed = draw_flags(draws, habits.shared_contact, parcels)
@@ -440,8 +435,7 @@ class Networks:
     def _build_order(
         self, draws: Draws, network: Network, covers: list[str], sender: Ints, consignee: Ints
     ) -> ShipmentOrder:
-        parcels = len(covers)
-        ware = np.array([self._draw_goods(draws, cover) for cover in covers])
+        parcels, ware = len(covers), np.array([self._draw_goods(draws, cover) for cover in covers])
         other = np.array([self._draw_service(draws, network) for _ in range(parcels)])
         service = np.where(draw_flags(draws, self._habits.usual_service, parcels), network.service, other)
         named = draws.choice(self._traffic.consignees, parcels)
@@ -473,8 +467,7 @@ class Networks:
         habits, parties = self._habits, self._parties
         if network.habits.customers == "person" and draws.random() < habits.known_customers:
             return int(draws.choice(self._traffic.consignees))
-        special = np.cumsum(list(habits.customer_types.values()))
-        place = int(np.searchsorted(special, draws.random()))
+        place = int(np.searchsorted(np.cumsum(list(habits.customer_types.values())), draws.random()))
         kind = [*habits.customer_types, network.habits.customers][place]
         fresh = parties.add(draws, np.array([KIND[kind]]), np.array([parties.home]), np.array([since_start]))
         if network.customers and draws.random() < habits.shared_contact:

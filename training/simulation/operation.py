@@ -135,8 +135,7 @@ class Simulation:
     def issue_alerts(self, since_start: int) -> list[Alert]:
         """Return the alerts that partners issue on a day."""
         alerts = self._alert_feed.issue_alerts(self._create_draws(ALERTS, since_start), since_start)
-        for alert in alerts:
-            self.inspections.watchlist.add_alert(alert)
+        self.inspections.watchlist.add_alerts(alerts)
         return alerts
 
     def inspect(self, arrivals: SimulatedDay) -> list[Outcome]:

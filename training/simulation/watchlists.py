@@ -4,6 +4,7 @@ It compares as clerks do, character by character ignoring case, so another spell
 many matches is removed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,10 +47,9 @@ class Watchlist:
         if find.names:
             self._offenders.setdefault(find.names[0], 0)
 
-    def add_alert(self, alert: Alert) -> None:
-        """Add an alert; a newsletter without a pattern matches nothing."""
-        if any(getattr(alert, name) is not None for name in PATTERN_COLUMNS):
-            self._alerts.append(alert)
+    def add_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Add alerts; a newsletter has no pattern and matches nothing."""
+        self._alerts += [each for each in alerts if any(getattr(each, name) for name in PATTERN_COLUMNS)]
 
     def match_names(self, columns: Columns) -> Bools:
         """Match consignments with names of earlier drug detections."""

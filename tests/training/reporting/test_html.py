@@ -25,6 +25,6 @@ def test_a_narrow_screen_names_each_cell_of_a_row():
 
 def test_a_page_too_heavy_to_send_is_refused():
     recommended = SimpleNamespace(action="wait", sentence="x" * 2_000_001, facts=())
-    gate = SimpleNamespace(recommendation=recommended, list_open_rows=list, list_held_rows=list)
+    gate = SimpleNamespace(recommendation=recommended, list_open_rows=list, to_rows=list)
     with pytest.raises(ValueError, match="more than 2,000,000"):
         render_page("gate.html", gate=gate, links={})
