@@ -142,7 +142,7 @@ def _describe_run(
         if record.figures == build_deployed_figures(figures.recipe.model):
             by = f"They are those of promotion record {record.number}, signed by {', '.join(signers)}"
             verified = record.rules.get(VERIFIED_RULE, {}).get("found", "")
-            vouched = f"{by}. {verified[0].upper()}{verified[1:]}." if verified else f"{by}."
+            vouched = f"{by}. At the approval: {verified}." if verified else f"{by}."
     return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
 
 

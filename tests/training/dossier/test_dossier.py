@@ -114,9 +114,7 @@ def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved) 
     assert found.recipe.flatten_metrics() == expected.flatten_metrics()
     page = render_dossier(build_dossier(found, DAY))
     source = "files of the training run that agree with its evidence.json. "
-    record = (
-        "They are those of promotion record 1, signed by a reviewer. The training run has no valid signature"
-    )
+    record = "They are those of promotion record 1, signed by a reviewer. At the approval: the training run has no valid signature"
     assert source + record in page
 
 
