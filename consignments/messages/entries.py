@@ -5,7 +5,7 @@ then the codes that follow from the fields are added. An entry knows when its me
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -68,7 +68,12 @@ def build_declaration(declaration: Declaration, received_at: datetime) -> Versio
             {name: value for name, value in fields.items() if name != "items"}
         )
     fields["channel"] = "postal" if fields.get("channel") == "postal" else "air_cargo"
-    return _build_version(declaration, fields, limit_extras(declaration.extras), doubts, received_at)
+    extras = {
+        name: str(value)[:MAX_EXTRA_CHARACTERS]
+        for name, value in declaration.extras.items()
+        if name in EXTRA_COLUMNS and value
+    }
+    return _build_version(declaration, fields, extras, doubts, received_at)
 
 
 def _build_version(
@@ -147,31 +152,25 @@ def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
     fields = {name: value for name, value in given.items() if value is not None and name not in SET_LATER}
     for name, value in fields.items():
         if name == "items":
-            fields[name] = _limit_items(value, doubts)
+            if len(value) > MAX_ITEMS:
+                doubts.note("text_cut", "items")
+            items = (_limit_item(item, doubts) for item in value[:MAX_ITEMS])
+            fields[name] = list(filter(None, items)) or None
         elif name == "consignment_id":
             fields[name] = clean_identifier(value, doubts) if len(value) > MAX_IDENTIFIER else value
         elif name in limits:
             fields[name] = _limit_text(value, limits[name], doubts, name)
-    return _drop_missing(fields)
-
-
-def _limit_items(items: Sequence[Mapping[str, Any]], doubts: Doubts) -> list[dict[str, Any]] | None:
-    if len(items) > MAX_ITEMS:
-        doubts.note("text_cut", "items")
-    limits = _list_text_limits(Item)
-    limited = (
-        {
-            name: _limit_text(value, limits[name], doubts, f"items.{name}") if name in limits else value
-            for name, value in item.items()
-            if value is not None
-        }
-        for item in items[:MAX_ITEMS]
-    )
-    return list(filter(None, map(_drop_missing, limited))) or None
-
-
-def _drop_missing(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _limit_item(item: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
+    limits = _list_text_limits(Item)
+    limited = {
+        name: _limit_text(value, limits[name], doubts, f"items.{name}") if name in limits else value
+        for name, value in item.items()
+        if value is not None
+    }
+    return {name: value for name, value in limited.items() if value is not None}
 
 
 def _limit_text(text: str, limit: int, doubts: Doubts, name: str) -> str | None:
@@ -182,12 +181,3 @@ def _limit_text(text: str, limit: int, doubts: Doubts, name: str) -> str | None:
         cut = text[:limit]
         return cut.rpartition(">")[0] or cut if name == "route" else cut
     return text or None
-
-
-def limit_extras(extras: Mapping[str, Any]) -> dict[str, str]:
-    """Keep the known columns beyond the record, each of bounded length."""
-    return {
-        name: str(value)[:MAX_EXTRA_CHARACTERS]
-        for name, value in extras.items()
-        if name in EXTRA_COLUMNS and value
-    }

@@ -126,8 +126,13 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
     found = find_tested_kind(head) or kind
     if found is not None:
         return found
-    if start[0] in "<{[":
-        raise _build_unknown_fault(_name_start(start))
+    if start[0] == "<":
+        root = find_root(start)
+        raise _build_unknown_fault(f"root element {root[1][:60] if root else ''!r}")
+    if start[0] in "{[":
+        is_record = '"consignment_id"' in start or '"consignments"' in start
+        own = "a record of the service, which is sent as application/json"
+        raise _build_unknown_fault(own if is_record else "JSON without a known key")
     return _detect_text(text)
 
 
@@ -146,15 +151,6 @@ def refuse_unknown(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Refuse XML whose root could not be found before it was parsed."""
     parse_xml(content, context.notes)
     raise _build_unknown_fault("XML without a known root element")
-
-
-def _name_start(text: str) -> str:
-    if text[0] == "<":
-        root = find_root(text)
-        return f"root element {root[1][:60] if root else ''!r}"
-    if '"consignment_id"' in text or '"consignments"' in text:
-        return "a record of the service, which is sent as application/json"
-    return "JSON without a known key"
 
 
 def _build_unknown_fault(got: str) -> MessageFault:

@@ -90,7 +90,11 @@ class Linker:
             self.repeats += 1
             return
         if entry.purpose == "delete" and known is not None:
-            self._cancel(*known, entry.record)
+            if known[1].cancelled or _is_older(record.issued_at, known[1].record.issued_at):
+                self.repeats += known[1].cancelled
+            else:
+                self._withdraw(known[0], record.received_at)
+                self.changes["cancelled"] += 1
             return
         standing: bytes | None = None
         filled: tuple[str, ...] = ()
@@ -132,7 +136,11 @@ class Linker:
         changed = before is None or before.fields != entry.fields
         withdrawn = entry.declaration is not None and entry.declaration.purpose == "delete"
         master.entry = None if withdrawn else entry
-        self._take_members(master, entry)
+        for member in entry.members:
+            self.store.listings.setdefault(member, entry.number)
+            known = self.store.find_version(member)
+            if known is not None and known[1].record.master_id is None:
+                master.houses[member] = None
         if changed and not withdrawn:
             for house in master.houses:
                 self._amend_house(house, before, entry)
@@ -142,14 +150,6 @@ class Linker:
             self.repeats += before is not None and not changed
             return
         self._add_consolidation(master, entry.declaration)
-
-    def _take_members(self, master: LinkedMaster, entry: MasterEntry) -> None:
-        """Note the houses or items that a master lists; those known already are amended with the others."""
-        for member in entry.members:
-            self.store.listings.setdefault(member, entry.number)
-            known = self.store.find_version(member)
-            if known is not None and known[1].record.master_id is None:
-                master.houses[member] = None
 
     def _add_consolidation(self, master: LinkedMaster, entry: Version) -> None:
         codes = sort_codes({*(entry.record.quality or ()), "consolidation_without_houses"})
@@ -221,13 +221,6 @@ class Linker:
         seen = mark in self.store.seen and (entry.record.issued_at is not None or IN_FUTURE in entry.warnings)
         self.store.seen.add(mark)
         return seen and known is not None
-
-    def _cancel(self, number: int, known: Version, deletion: Consignment) -> None:
-        if known.cancelled or _is_older(deletion.issued_at, known.record.issued_at):
-            self.repeats += known.cancelled
-            return
-        self._withdraw(number, deletion.received_at)
-        self.changes["cancelled"] += 1
 
     def _withdraw(self, number: int, at: datetime | None) -> None:
         row = self.store.rows[number]

@@ -57,17 +57,25 @@ def find_doubts(fields: Fields, level: str | None) -> set[str]:
     """Return the quality codes that follow from the fields of a declaration."""
     given = fields.get("items") or ()
     items = [item for item in given[:MAX_CHECKED_ITEMS] if isinstance(item, Mapping)]
-    descriptions = _list_descriptions(fields, items)
+    texts = [fields.get("description"), *(item.get("description") for item in items)]
+    descriptions = list(dict.fromkeys(text for text in texts if text))
     found: set[str] = set()
     _check_identifiers(fields, found)
     for party in PARTIES:
         _check_party(party, fields, found)
     _check_repeated_letters(fields, descriptions, found)
-    _check_amounts(fields, items, found)
-    _check_hs_codes(fields, items, found)
+    weight = fields.get("gross_weight_kg")
+    pairs = [(fields.get("declared_value"), weight), (fields.get("postage"), weight)]
+    pairs += [(item.get("value"), item.get("net_weight_kg")) for item in items]
+    if any(amount and amount == kilograms for amount, kilograms in pairs):
+        found.add("price_equals_weight")
+    _check_hs_codes(fields, items, found, is_needed=level != "master")
     if level != "master":
-        _check_descriptions(descriptions, found)
-        _check_hs_given(fields, items, found)
+        if not descriptions:
+            found.add("description_missing")
+        for text in descriptions:
+            check = _check_text if len(text) > MAX_REMEMBERED_CHARACTERS else _check_short_text
+            found.update(check(text))
     return found
 
 
@@ -112,18 +120,13 @@ def _check_party(party: str, fields: Fields, found: set[str]) -> None:
         found.add(f"{party}_missing")
     if not has_letters(address):
         found.add("address_missing")
-    if not postcode and needs_postcode(country):
+    if not postcode and country and len(country) == 2 and country not in COUNTRIES_WITHOUT_POSTCODES:
         found.add("postcode_missing")
 
 
 def has_letters(text: str | None) -> bool:
     """Check whether a text holds a letter: digits and signs alone name nobody and nothing (PACT guide, section 6.2)."""
     return text is not None and LETTER.search(text) is not None
-
-
-def needs_postcode(country: str | None) -> bool:
-    """Check whether addresses of a country have postcodes; False if the country is not known."""
-    return bool(country) and len(country or "") == 2 and country not in COUNTRIES_WITHOUT_POSTCODES
 
 
 def _check_repeated_letters(fields: Fields, descriptions: list[str], found: set[str]) -> None:
@@ -148,63 +151,31 @@ def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> b
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
-def _list_descriptions(fields: Fields, items: list[Fields]) -> list[str]:
-    given = [fields.get("description"), *(item.get("description") for item in items)]
-    return list(dict.fromkeys(text for text in given if text))
-
-
-def _check_descriptions(descriptions: list[str], found: set[str]) -> None:
-    if not descriptions:
-        found.add("description_missing")
-    for text in descriptions:
-        check = _check_text if len(text) > MAX_REMEMBERED_CHARACTERS else _check_short_text
-        found.update(check(text))
-
-
 def _check_text(text: str) -> tuple[str, ...]:
     if not has_letters(text):
         return ("description_missing",)
-    checks = (("description_vague", is_vague_list), ("description_admin_text", is_admin_text))
-    return tuple(code for code, check in checks if check(text))
+    parts = [part for part in ALTERNATIVES.split(text) if has_letters(part)]
+    is_list = len(parts) > 1 and all(map(is_vague, parts))
+    codes = ("description_vague",) if is_list or is_vague(text) else ()
+    return (*codes, "description_admin_text") if is_admin_text(text) else codes
 
 
 _check_short_text = lru_cache(maxsize=16_384)(_check_text)
 """The same description comes again and again."""
 
 
-def is_vague_list(description: str) -> bool:
-    """Check whether a description is vague, or a list whose parts all are."""
-    parts = [part for part in ALTERNATIVES.split(description) if has_letters(part)]
-    return is_vague(description) or (len(parts) > 1 and all(map(is_vague, parts)))
-
-
-def _check_hs_codes(fields: Fields, items: list[Fields], found: set[str]) -> None:
+def _check_hs_codes(fields: Fields, items: list[Fields], found: set[str], *, is_needed: bool) -> None:
     """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025. A code that a master gives is checked too."""
-    codes = (fields.get("hs_code"), *(item.get("hs_code") for item in items))
+    of_items = [item.get("hs_code") for item in items]
+    codes = [fields.get("hs_code"), *of_items]
     given = {str(code)[:MAX_CODE_CHARACTERS] for code in codes if code}
     if not all(map(_is_usable_hs_code, given)):
         found.add("hs_invalid")
-
-
-def _check_hs_given(fields: Fields, items: list[Fields], found: set[str]) -> None:
-    codes = [item.get("hs_code") for item in items]
-    given = bool(fields.get("hs_code")) or any(codes)
-    incomplete = not given or (len(items) > 1 and not all(codes))
-    if incomplete and fields.get("nature") not in NATURES_WITHOUT_HS:
+    incomplete = not given or (len(items) > 1 and not all(of_items))
+    if is_needed and incomplete and fields.get("nature") not in NATURES_WITHOUT_HS:
         found.add("hs_missing")
 
 
 @lru_cache(maxsize=16_384)
 def _is_usable_hs_code(code: str) -> bool:
     return len(SEPARATORS.sub("", code)) >= MIN_HS_DIGITS and has_heading(code)
-
-
-# --- amounts ----------------------------------------------------------------------------------------------------------
-
-
-def _check_amounts(fields: Fields, items: list[Fields], found: set[str]) -> None:
-    weight = fields.get("gross_weight_kg")
-    pairs = [(fields.get("declared_value"), weight), (fields.get("postage"), weight)]
-    pairs += [(item.get("value"), item.get("net_weight_kg")) for item in items]
-    if any(amount and amount == kilograms for amount, kilograms in pairs):
-        found.add("price_equals_weight")

@@ -306,10 +306,12 @@ def add_messages(
     options: ReadOptions,
     note: Callable[[BatchResult], None] = lambda _: None,
 ) -> None:
-    """Read messages into the spool; `note` is called after each batch."""
-    for result in _parse_all(join_continuations(messages), options):
-        spool.add_result(result)
-        note(result)
+    """Read messages into the spool; `note` is called after each batch of this process or of several."""
+    with WorkerPool(options.jobs, rows=0, least=0) as workers:
+        batches = _cut_batches(join_continuations(messages), MAX_BATCH_BYTES, BATCH_MESSAGES)
+        for result in workers.map(partial(parse_messages, options=options), batches):
+            spool.add_result(result)
+            note(result)
     for result in link_documents(spool.take_documents(), options):
         spool.add_result(result)
 
@@ -321,13 +323,6 @@ def _mark_file(path: Path) -> tuple[str, int]:
     except OSError:
         return "missing", 0
     return f"{stat.st_size} {stat.st_mtime_ns}", stat.st_size
-
-
-def _parse_all(messages: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
-    """Parse messages in batches: in this process, or in several."""
-    with WorkerPool(options.jobs, rows=0, least=0) as workers:
-        batches = _cut_batches(messages, MAX_BATCH_BYTES, BATCH_MESSAGES)
-        yield from workers.map(partial(parse_messages, options=options), batches)
 
 
 def _cut_batches(
@@ -382,10 +377,8 @@ def read_entries(
     content: bytes, received_at: datetime, mappings: Sequence[MessageMapping] = ()
 ) -> MessageEntries:
     """Read messages that are received now, without linking them."""
-    spool, options = (
-        Spool(None),
-        ReadOptions(received_at, mappings=tuple(mappings), now=received_at, is_live=True),
-    )
+    spool = Spool(None)
+    options = ReadOptions(received_at, mappings=tuple(mappings), now=received_at, is_live=True)
     add_messages(read_parts("", content), spool, options)
     entries = list(spool.read_entries())
     numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, Version))

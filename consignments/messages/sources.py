@@ -11,13 +11,11 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
 
 from consignments.errors import BadInput, MessageFault, name_file
 from consignments.messages.content.trees import HEAD_BYTES, find_root
@@ -48,6 +46,7 @@ ENVELOPE = re.compile(
 )
 """Lines of a Type B envelope before a first line."""
 BLANK = b" \t\r\n\0\x01\x02\x03\xef\xbb\xbf"
+BLANKS = re.compile(rb"[%b]*" % BLANK)
 QUOTING = (b"FMA", b"FNA", b"UNA", b"UNB")
 """Beginnings of a message that contains another: answers that repeat it, and interchanges that wrap it."""
 IMP_HEAD = re.compile(
@@ -75,20 +74,14 @@ def list_files(paths: Iterable[Path | str]) -> list[Path]:
 
     A link in a folder that leads out of it raises `BadInput`: who may write into the folder may not read other files.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        files += _list_folder(path) if path.is_dir() else [path]
-    return files
+    return [file for path in map(Path, paths) for file in (_list_folder(path) if path.is_dir() else [path])]
 
 
 def _list_folder(top: Path) -> Iterator[Path]:
     root = top.resolve()
     for folder, folders, names in os.walk(top):
         folders.sort()
-        for name in sorted(names):
-            path = Path(folder) / name
-            if name.startswith("."):
-                continue
+        for path in (Path(folder) / name for name in sorted(names) if not name.startswith(".")):
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 raise BadInput(
                     "a link leads out of the folder",
@@ -106,13 +99,14 @@ def read_file(path: Path) -> Iterator[RawMessage]:
         stat = path.stat()
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
         with _map_file(path, stat.st_size) as buffer:
-            is_archive = buffer[:4] == ZIP_MARK
-            members = _read_archive(path, name, written) if is_archive else [_Member(name, buffer, written)]
-            for member in members:
-                if member.fault:
-                    yield RawMessage(member.name, b"", member.written, (name,), member.fault)
+            if buffer[:4] != ZIP_MARK:
+                yield from read_parts(name, buffer, written, (name,))
+                return
+            for place, content, moment, fault in _read_archive(path, name, written):
+                if fault:
+                    yield RawMessage(place, b"", moment, (name,), fault)
                 else:
-                    yield from read_parts(member.name, member.buffer, member.written, (name,))
+                    yield from read_parts(place, content, moment, (name,))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
@@ -130,37 +124,22 @@ def _map_file(path: Path, size: int) -> Iterator[Buffer]:
             yield mapped
 
 
-class _Member(NamedTuple):
-    """A file, or a file in an archive."""
-
-    name: str
-    buffer: Buffer
-    written: datetime
-    fault: str = ""
-
-
-def _read_archive(path: Path, name: str, written: datetime) -> Iterator[_Member]:
+def _read_archive(path: Path, name: str, written: datetime) -> Iterator[tuple[str, bytes, datetime, str]]:
+    """Yield each file of an archive: its name, content and time, and why it cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > MAX_ARCHIVE_MEMBERS:
                 raise MessageFault("too many files in the archive", got=f"{len(members):,}")
             for member in members:
+                moment = written
+                with suppress(ValueError):
+                    if member.date_time > NO_MEMBER_TIME:  # in which zone, the archive does not say
+                        moment = min(datetime(*member.date_time, tzinfo=UTC), written)
                 content, fault = _unpack(archive, member)
-                moment = _get_member_time(member, written)
-                yield _Member(f"{name}/{member.filename}", content, moment, fault)
+                yield f"{name}/{member.filename}", content, moment, fault
     except UNREADABLE as error:
-        yield _Member(name, b"", written, f"the archive cannot be read: {type(error).__name__}")
-
-
-def _get_member_time(member: zipfile.ZipInfo, latest: datetime) -> datetime:
-    """Return when a file of an archive was written, at most when the archive was; the archive does not say in which zone."""
-    if member.date_time <= NO_MEMBER_TIME:
-        return latest
-    try:
-        return min(datetime(*member.date_time, tzinfo=UTC), latest)
-    except ValueError:
-        return latest
+        yield name, b"", written, f"the archive cannot be read: {type(error).__name__}"
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, str]:
@@ -197,7 +176,7 @@ def split_messages(buffer: Buffer) -> Iterator[bytes]:
         return
     xml_starts = _XmlStarts(buffer)
     while position < size:
-        start = _skip_blank(buffer, position, size)
+        start = BLANKS.match(buffer, position).end()  # type: ignore[union-attr]  # it matches nothing, too
         if start >= size:
             return
         mark = buffer[start : start + 1]
@@ -210,16 +189,6 @@ def split_messages(buffer: Buffer) -> Iterator[bytes]:
             end = _find_text_end(buffer, start, size)
         yield bytes(buffer[start:end])
         position = max(end, position + 1)
-
-
-def _skip_blank(buffer: Buffer, position: int, size: int) -> int:
-    while position < size:
-        block = buffer[position : position + HEAD_BYTES]
-        rest = block.lstrip(BLANK)
-        if rest:
-            return position + len(block) - len(rest)
-        position += len(block)
-    return size
 
 
 class _XmlStarts:
@@ -265,16 +234,12 @@ class _XmlStarts:
         """Find where the next message begins behind one that does not end: at its root again, or at another that is known."""
         if len(self.unended) >= MAX_UNENDED_NAMES:
             return limit
-        names = b"|".join(map(re.escape, (name, *_list_roots())))
+        roots = (kind.root.encode() for kind in list_kinds() if kind.root and not kind.shared)
+        names = b"|".join(map(re.escape, (name, *roots)))
         found = re.compile(rb"<(?:[\w.\-]+:)?(?:" + names + rb")(?=[\s/>])").search(
             self._buffer, start + 1, limit
         )
         return found.start() if found else limit
-
-
-@cache
-def _list_roots() -> list[bytes]:
-    return [kind.root.encode() for kind in list_kinds() if kind.root and not kind.shared]
 
 
 def _find_xml_end(buffer: Buffer, start: int, starts: _XmlStarts) -> int:

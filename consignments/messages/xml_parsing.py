@@ -6,6 +6,7 @@ of its encoding, control characters and bare ampersands are what real senders ge
 
 import re
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree
@@ -25,23 +26,15 @@ SECOND_ENCODING = "cp1252"
 """What senders that call themselves UTF-8 most often are."""
 
 
-class _LocalNames(dict[str, str]):
-    """Local name by qualified tag."""
-
-    def __missing__(self, tag: str) -> str:
-        name = get_local_name(tag)
-        if len(self) < MAX_NAMES:
-            self[tag] = name
-        return name
-
-
 def get_local_name(tag: str) -> str:
     """Return the local name of a qualified tag."""
     return tag[tag.rfind("}") + 1 :]
 
 
-MAX_NAMES = 5_000
-LOCAL_NAMES = _LocalNames()
+@lru_cache(maxsize=5_000)
+def lower_local_name(tag: str) -> str:
+    """Return the local name of a qualified tag in small letters."""
+    return get_local_name(tag).lower()
 
 
 def parse_xml(data: bytes, notes: list[str], max_tags: int = MAX_TAGS) -> Element:
@@ -53,7 +46,7 @@ def parse_xml(data: bytes, notes: list[str], max_tags: int = MAX_TAGS) -> Elemen
     try:
         return _parse(data)
     except etree.XMLSyntaxError as error:
-        last, repairs = _get_last(error), list[str]()
+        last, repairs = getattr(error.error_log, "last_error", None), list[str]()
         too_deep = last is not None and last.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT
         repaired = data if too_deep else repair_xml(data, repairs)
         with suppress(etree.XMLSyntaxError):
@@ -132,15 +125,10 @@ def _decode(data: bytes) -> tuple[str, str]:
     return data.decode(SECOND_ENCODING, "replace"), "read as Windows-1252: it is not of its own encoding"
 
 
-def _get_last(error: etree.XMLSyntaxError) -> Any:
-    """Return the last fault of the parser."""
-    log: Any = error.error_log  # its stub has no last_error
-    return log.last_error
-
-
 def build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
     """Build the fault of a message that is not well formed, with its line and never with its content."""
-    last, where = _get_last(error), f"line {error.lineno}"
+    last: Any = getattr(error.error_log, "last_error", None)  # its stub has none
+    where = f"line {error.lineno}"
     code = None if last is None else last.type
     if code == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
         return MessageFault("nested too deep, or a text too long", where=where)

@@ -67,10 +67,6 @@ class Header(NamedTuple):
     purpose: Purpose = "create"
     sender: str | None = None
 
-    def start_waybill(self) -> Declaration:
-        """Return the declaration of a waybill, of which only the header is known."""
-        return Declaration(issued_at=self.issued_at, purpose=self.purpose)
-
 
 # --- the three messages -----------------------------------------------------------------------------------------------
 
@@ -113,7 +109,7 @@ def _read_house(
     number: str | None,
 ) -> Declaration:
     """Read one house; the number of its master is optional in an XFZB."""
-    waybill = header.start_waybill()
+    waybill = Declaration(issued_at=header.issued_at, purpose=header.purpose)
     totals = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
     freight = _sum_amounts(totals, waybill.doubts)
     freight = freight or _read_money(house, "freight_by_weight", waybill.doubts)
@@ -131,7 +127,7 @@ def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed
     given = _find_consignment(message, "Waybill")
     if houses := sum(1 for _ in root.iter("{*}IncludedHouseConsignment")):
         raise build_count_fault(houses, 0)
-    waybill = header.start_waybill()
+    waybill = Declaration(issued_at=header.issued_at, purpose=header.purpose)
     number = read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
     lines = [line for rating in given.get("ratings", ()) for line in rating.get("items", ())]
     sums = [each for rating in given.get("totals", ()) for each in rating.get("sums", ())]
@@ -224,12 +220,6 @@ def _read_parties(waybill: Declaration, given: Values) -> None:
     fields["declarant"] = given.get("declarant")
 
 
-def _add_notes(waybill: Declaration, given: Values) -> None:
-    """Add what the customs notes of a waybill say."""
-    parts = ([note.get(part) or "" for part in CustomsNote._fields] for note in given.get("notes", ()))
-    add_notes(waybill, [CustomsNote(*each) for each in parts if any(each)])
-
-
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +228,8 @@ def _read_body(waybill: Declaration, given: Values, lines: Sequence[Values], fre
     _read_parties(waybill, given)
     waybill.fields |= _read_goods(given, lines, waybill.doubts)
     waybill.fields |= _read_charges(given, freight, waybill.doubts)
-    _add_notes(waybill, given)
+    notes = ([note.get(part) or "" for part in CustomsNote._fields] for note in given.get("notes", ()))
+    add_notes(waybill, [CustomsNote(*parts) for parts in notes if any(parts)])
 
 
 def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Fields:
@@ -247,11 +238,20 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
     counts: list[float | None] = []
     for line in lines:
         pieces = parse_number(line.get("pieces"), doubts, "items.quantity")
-        item = _read_item(line, pieces, doubts)
-        if item:
-            items.append(item)
-            counts.append(pieces)
-    _check_volume(given, doubts)
+        item: Fields = {
+            "description": line.get("description"),
+            "hs_code": line.get("hs_code"),
+            "origin_country": read_country(line.get("origin_country"), "items.origin_country", doubts),
+        }
+        weight = parse_kilograms(line.get("weight"), line.get("weight_unit"), doubts)
+        if weight is None and not any(item.values()):
+            continue  # it only carries dimensions
+        packages = line.get("packages") if pieces is None else None
+        item["quantity"] = parse_number(packages, doubts, "items.quantity") if packages else pieces
+        items.append(item)
+        counts.append(pieces)
+    if any(is_weight_unit(each.get("volume_unit")) for each in (given, *lines)):
+        doubts.add("volume_in_weight_unit")
     total = parse_number(given.get("pieces"), doubts, "pieces")
     if counts and None not in counts and total is not None and sum(filter(None, counts)) != total:
         doubts.add("piece_count_mismatch")
@@ -261,35 +261,10 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
         "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": total,
-        "gross_weight_kg": _read_kilograms(given, "weight", doubts),
+        "gross_weight_kg": parse_kilograms(
+            given.get("weight"), given.get("weight_unit"), doubts, "gross_weight_kg"
+        ),
     }
-
-
-def _read_item(line: Values, pieces: float | None, doubts: Doubts) -> Fields:
-    """Read one line; a line that only carries dimensions gives nothing."""
-    _check_volume(line, doubts)
-    item: Fields = {
-        "description": line.get("description"),
-        "hs_code": line.get("hs_code"),
-        "origin_country": read_country(line.get("origin_country"), "items.origin_country", doubts),
-    }
-    weight = _read_kilograms(line, "weight", doubts, None)
-    if weight is None and not any(item.values()):
-        return {}
-    if pieces is None:
-        pieces = parse_number(line.get("packages"), doubts, "items.quantity")
-    return item | {"quantity": pieces}
-
-
-def _read_kilograms(
-    values: Values, name: str, doubts: Doubts, field: str | None = "gross_weight_kg"
-) -> float | None:
-    return parse_kilograms(values.get(name), values.get(f"{name}_unit"), doubts, field)
-
-
-def _check_volume(values: Values, doubts: Doubts) -> None:
-    if is_weight_unit(values.get("volume_unit")):
-        doubts.add("volume_in_weight_unit")
 
 
 # --- charges ----------------------------------------------------------------------------------------------------------

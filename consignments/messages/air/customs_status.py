@@ -89,20 +89,18 @@ def read_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     if subject is None or not conditions:
         yield Ignored("XFNM", "an answer without a waybill or a status")
         return
-    name, authority = _split_subject(subject), _name_authority(header.sender, None)
+    found = CAMIR_WAYBILL.match(subject)
+    rest = subject[found.end() :].lstrip("/_ ") if found else ""
+    name = (
+        _join_identifier(found[1], found[2] or rest or None) if found else clean_identifier(subject, Doubts())
+    )
+    authority = _name_authority(header.sender, None)
     for each in conditions:
         condition, reason = each.get("code"), each.get("reason")
         failed = (condition or "").lower() in ("error", "rejected", "rejection", "failure")
         state: EventState = "error" if failed else "received"
         code, text = reason if failed else condition, each.get("text") or reason
         yield StateRow(name, authority, state, code, text, header.issued_at, "XFNM")
-
-
-def _split_subject(text: str) -> str:
-    found = CAMIR_WAYBILL.match(text)
-    if found is None:
-        return clean_identifier(text, Doubts())
-    return _join_identifier(found[1], found[2] or text[found.end() :].lstrip("/_ ") or None)
 
 
 def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:

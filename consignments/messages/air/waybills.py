@@ -8,7 +8,7 @@ The meanings in the record are ours.
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -63,12 +63,10 @@ def identify_house(master: str | None, house: str | None, fields: dict[str, Any]
 def identify_by_content(fields: dict[str, Any]) -> str:
     """Return the identifier of a declaration that has none: a hash of its content."""
     given = {name: value for name, value in sorted(fields.items()) if value is not None}
-    encoded = msgspec.json.encode(given, enc_hook=_encode_time)
+    encoded = msgspec.json.encode(
+        given, enc_hook=lambda value: value.isoformat() if isinstance(value, date) else str(value)
+    )
     return UNIDENTIFIED + hashlib.sha256(encoded).hexdigest()[: 2 * DIGEST_CHARACTERS]
-
-
-def _encode_time(value: Any) -> str:
-    return value.isoformat() if isinstance(value, date | datetime) else str(value)
 
 
 # --- journeys ---------------------------------------------------------------------------------------------------------

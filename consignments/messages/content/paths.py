@@ -145,7 +145,12 @@ def follow_steps(node: Any, steps: Sequence[Step], index: DeepIndex | None = Non
     for name, any_depth, position, conditions in steps:
         found: list[Any] = []
         for value in values:
-            here = _list_below(value, name, index) if any_depth else _list_children(value, name)
+            if not any_depth:
+                here = _list_children(value, name)
+            elif index is not None and name != "*":
+                here = index.list_below(value, name)
+            else:
+                here = [each for _, node in walk_nodes(value) for each in _list_children(node, name)]
             if conditions:
                 here = [each for each in here if all(_meets(each, *condition) for condition in conditions)]
             if position is not None:
@@ -161,12 +166,6 @@ def _list_children(value: Any, name: str) -> list[Any]:
     if name == "*":
         return [each for key, values in value.items() if key[0:1] not in "@#" for each in values]
     return value.get(name) or (value.get(TEXT) if name == "text()" else None) or []
-
-
-def _list_below(value: Any, name: str, index: DeepIndex | None) -> list[Any]:
-    if index is not None and name != "*":
-        return index.list_below(value, name)
-    return [each for _, node in walk_nodes(value) for each in _list_children(node, name)]
 
 
 def _meets(value: Any, name: str, wanted: str) -> bool:

@@ -15,11 +15,11 @@ from lxml import etree
 
 from consignments.errors import MessageFault
 from consignments.messages.xml_parsing import (
-    LOCAL_NAMES,
     SAFE_SETTINGS,
     build_hostile_fault,
     build_syntax_fault,
     get_local_name,
+    lower_local_name,
     parse_xml,
     repair_xml,
 )
@@ -84,10 +84,8 @@ def has_name(text: str, name: str) -> bool:
     return name in _lower(text) and _compile_name(name).search(text) is not None
 
 
-@lru_cache(maxsize=1)
-def _lower(text: str) -> str:
-    """Many names are looked for in one text; most are not in it, which takes a tenth of the search by pattern."""
-    return text.lower()
+_lower = lru_cache(maxsize=1)(str.lower)
+"""Many names are looked for in one text; most are not in it, which takes a tenth of the search by pattern."""
 
 
 @lru_cache(maxsize=1024)
@@ -177,7 +175,10 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
                 if element.getroottree().docinfo.internalDTD is not None:
                     raise build_hostile_fault()
                 yield element
-                _release(element)
+                element.clear()
+                parent, before = element.getparent(), element.getprevious()
+                if before is not None and before.tag == element.tag:
+                    parent.remove(before)
                 last_end, tags = start, chunk.count(b"<")
             if start - last_end > MAX_RECORD_BYTES or tags > MAX_RECORD_TAGS:
                 raise MessageFault(
@@ -190,13 +191,6 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
         raise build_syntax_fault(error, content) from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise build_hostile_fault()
-
-
-def _release(element: Any) -> None:
-    element.clear()
-    parent, before = element.getparent(), element.getprevious()
-    if before is not None and before.tag == element.tag:
-        parent.remove(before)
 
 
 def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
@@ -224,7 +218,7 @@ def _convert(element: Any) -> Any:
     for child in element:
         tag = child.tag
         if isinstance(tag, str):  # an entity that was not expanded has no name
-            node.setdefault(LOCAL_NAMES[tag].lower(), []).append(_convert(child))
+            node.setdefault(lower_local_name(tag), []).append(_convert(child))
     return node
 
 

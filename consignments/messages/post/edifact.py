@@ -142,7 +142,11 @@ def split_segments(content: bytes) -> Iterator[Segment]:
     begin = START.match(text)
     if begin is None:
         raise MessageFault("not EDIFACT", expected="UNA, UNB or UNH at the beginning")
-    marks = _read_separators(begin[1]) if begin[1] else Separators()
+    marks = Separators()
+    if begin[1]:
+        marks = Separators(**{name: begin[1][place] for name, place in SEPARATOR_PLACES.items()})
+        if len(set(marks)) < len(marks):
+            raise MessageFault("separators are not different", where="UNA", got=repr(begin[1].strip()))
     component, element, release, terminator = map(re.escape, marks)
     parts = [  # up to the end of a component, of an element that has too many, and of a segment that has too many
         re.compile(f"((?:[^{stops}{release}]|{release}.)*+)([{stops}])", re.DOTALL)
@@ -174,13 +178,6 @@ def split_segments(content: bytes) -> Iterator[Segment]:
         )
 
 
-def _read_separators(advice: str) -> Separators:
-    characters = {name: advice[place] for name, place in SEPARATOR_PLACES.items()}
-    if len(set(characters.values())) < len(characters):
-        raise MessageFault("separators are not different", where="UNA", got=repr(advice.strip()))
-    return Separators(**characters)
-
-
 def _group_segments(segments: Sequence[Segment], groups: Sequence[str], until: Sequence[str]) -> Node:
     """Sort each segment into the innermost group that is open."""
     message: Node = {}
@@ -189,7 +186,11 @@ def _group_segments(segments: Sequence[Segment], groups: Sequence[str], until: S
         tag = segment[0][0].strip().upper()
         if not TAG.fullmatch(tag):
             continue
-        node = _build_node(segment)
+        node: Node = {}
+        for place, components in enumerate(segment[1:], start=1):
+            inner: Node = {str(number): [text] for number, text in enumerate(components, start=1) if text}
+            if inner:
+                node[str(place)] = [inner | {TEXT: [components[0]]}]
         if tag in groups:
             del open_nodes[groups.index(tag) + 1 :]
         elif tag in until:
@@ -198,13 +199,3 @@ def _group_segments(segments: Sequence[Segment], groups: Sequence[str], until: S
         if tag in groups:
             open_nodes.append(node)
     return message
-
-
-def _build_node(segment: Segment) -> Node:
-    node: Node = {}
-    for place, components in enumerate(segment[1:], start=1):
-        inner: Node = {str(number): [text] for number, text in enumerate(components, start=1) if text}
-        if inner:
-            inner[TEXT] = [components[0]]
-            node[str(place)] = [inner]
-    return node

@@ -7,7 +7,7 @@ customs in the same systems are read here too.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -53,19 +53,19 @@ def list_built_in(content: bytes) -> list[MessageMapping]:
     text = decode_head(content)
     return [
         mapping
-        for mapping in load_built_in()
+        for mapping in _load_built_in()
         if any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
     ]
 
 
 @cache
-def load_built_in() -> tuple[MessageMapping, ...]:
-    """Read the built-in mappings."""
+def _load_built_in() -> tuple[MessageMapping, ...]:
     folder = files("consignments.messages.post").joinpath("mappings")
-    return tuple(
-        parse_mapping(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
-        for name in MAPPING_NAMES
-    )
+    texts = {name: folder.joinpath(f"{name}.toml").read_text(encoding="utf-8") for name in MAPPING_NAMES}
+    return tuple(parse_mapping(text, f"{name}.toml") for name, text in texts.items())
+
+
+_build_empty_mapping = cache(partial(parse_mapping, '[record]\nconsignment_id = "ItemId"\n', "postal"))
 
 
 def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
@@ -112,11 +112,6 @@ def _refuse_unread(roots: Iterable[Node], mappings: list[MessageMapping]) -> Non
         raise build_mapping_fault(f"names of {', '.join(mapping.name for mapping in mappings)} alone")
 
 
-@cache
-def _build_empty_mapping() -> MessageMapping:
-    return parse_mapping('[record]\nconsignment_id = "ItemId"\n', "postal")
-
-
 def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
     """Read receptacles and answers of customs in a part of a message, without the parts that were read."""
     nodes = [node for _, node in walk_nodes(part, read_already)]
@@ -141,7 +136,10 @@ def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
     codes = names["code"].split(" | ")
     for node in islice(nodes, MAX_EVENTS):
         code = None if node.keys().isdisjoint(codes) else find_text([node], names["code"])
-        if code is None or not _is_response(node, code):
+        if code is None:
+            continue
+        is_known = code.upper() in TABLE["states"] and node.keys().isdisjoint(("contentpieces", "sendername"))
+        if node.keys().isdisjoint(RESPONSE_MARKS) and not is_known:
             continue
         identifier = find_text([node], f"mailobject/id | {names['identifier']}") or owner
         if identifier is None:
@@ -158,12 +156,6 @@ def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
             _read_moment(node),
             "postal response",
         )
-
-
-def _is_response(node: Node, code: str) -> bool:
-    if not node.keys().isdisjoint(RESPONSE_MARKS):
-        return True
-    return code.upper() in TABLE["states"] and node.keys().isdisjoint(("contentpieces", "sendername"))
 
 
 def _read_moment(node: Node) -> datetime | None:
