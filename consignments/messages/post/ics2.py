@@ -128,7 +128,7 @@ def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Dec
         elif numbers and house.keys() <= set(HOUSE_DOCUMENTS):
             yield build_count_fault(1, 0, numbers)
         else:
-            yield data_set.read_house(house)
+            yield data_set.read(house, "house")
     if house is None:
         raise MessageFault(
             "a message inside of a text", todo="send it by itself, without what stands around it"
@@ -178,48 +178,11 @@ class _DataSet:
             if several > 1:
                 raise build_count_fault(several, 1)
 
-    def read_house(self, house: Node) -> Declaration:
-        """Read one house."""
-        doubts = Doubts()
-        number = _read_number(house, "house")
-        fields = self._read_fields(house, doubts)
-        if self.constants["channel"] != "postal":
-            fields["master_id"] = self.master_number
-            number = f"{self.master_number}/{number}" if number and self.master_number else number
-        return self._build(number, fields, doubts, "house")
-
-    def read_masters(self) -> Iterator[Parsed]:
-        """Read a message without houses: its receptacles, or the goods of a direct waybill."""
-        receptacles = [
-            node for level in (self.master, self.message) for node in find_nodes(level, "receptacle")
-        ]
-        for receptacle in receptacles:
-            yield from self._read_receptacle(receptacle)
-        if any(find_nodes(self.master, name) for name in GOODS):
-            doubts = Doubts()
-            fields = self._read_fields(self.master, doubts) | {"master_id": None}
-            yield self._build(self.master_number, fields, doubts, "direct")
-        elif not receptacles:
-            yield Ignored(f"ICS2 {self.kind}", "a data set without goods")
-
-    def _read_receptacle(self, receptacle: Node) -> Iterator[MasterDetails]:
-        number = find_text([receptacle], TABLE["receptacle"]["number"])
-        if number is None:
-            return
-        declarant = find_text([self.message], TABLE["house"]["declarant"])
-        fields = build_receptacle_fields(number) | ({"declarant": declarant} if declarant else {})
-        members = [text for path in NUMBERS["house"] for text in find_texts([receptacle], path)]
-        yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
-
-    def _build(self, number: str | None, fields: Fields, doubts: Doubts, level: Level) -> Declaration:
-        known = {name: value for name, value in fields.items() if value is not None}
-        known = {"consignment_id": identify_by_content(known) if number is None else number, **known}
-        return Declaration(known, self.issued_at, level, self.purpose, doubts)
-
-    def _read_fields(self, house: Node, doubts: Doubts) -> Fields:
-        levels = [self.message, self.master, house]
+    def read(self, part: Node, level: Level) -> Declaration:
+        """Read a house, or the goods of a direct waybill."""
+        doubts, levels = Doubts(), [self.message, self.master, part]
         fields: Fields = self.constants | read_columns(levels, TABLE["house"], doubts)
-        items = [_read_item(node, doubts) for name in GOODS for node in find_nodes(house, name)]
+        items = [_read_item(node, doubts) for name in GOODS for node in find_nodes(part, name)]
         fields["nature"] = get_first(items, "nature") or _decode("natures", fields["nature"])
         fields["payment"] = _decode("payments", fields["payment"])
         fields["description"] = get_first(items, "description") or fields["description"]
@@ -228,9 +191,33 @@ class _DataSet:
             fields["gross_weight_kg"] = sum(weights)
         add_goods(fields, items, fields.pop("postage_currency"), doubts)
         fields["items"] = [{name: item[name] for name in ITEM_COLUMNS} for item in items] or None
-        fields |= _read_parties(house, self.message, doubts)
+        fields |= _read_parties(part, self.message, doubts)
         _add_journey(fields, levels, doubts)
-        return fields
+        number = self.master_number if level == "direct" else _read_number(part, "house")
+        if level == "direct":
+            fields["master_id"] = None
+        elif self.constants["channel"] != "postal":
+            fields["master_id"] = self.master_number
+            number = f"{self.master_number}/{number}" if number and self.master_number else number
+        known = {name: value for name, value in fields.items() if value is not None}
+        known = {"consignment_id": identify_by_content(known) if number is None else number, **known}
+        return Declaration(known, self.issued_at, level, self.purpose, doubts)
+
+    def read_masters(self) -> Iterator[Parsed]:
+        """Read a message without houses: its receptacles, or the goods of a direct waybill."""
+        levels = (self.master, self.message)
+        receptacles = [node for level in levels for node in find_nodes(level, "receptacle")]
+        declarant = find_text([self.message], TABLE["house"]["declarant"])
+        for receptacle in receptacles:
+            number = find_text([receptacle], TABLE["receptacle"]["number"])
+            if number is not None:
+                fields = build_receptacle_fields(number) | ({"declarant": declarant} if declarant else {})
+                members = [text for path in NUMBERS["house"] for text in find_texts([receptacle], path)]
+                yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
+        if any(find_nodes(self.master, name) for name in GOODS):
+            yield self.read(self.master, "direct")
+        elif not receptacles:
+            yield Ignored(f"ICS2 {self.kind}", "a data set without goods")
 
 
 # --- parts of a house -------------------------------------------------------------------------------------------------
@@ -272,19 +259,14 @@ def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
         box, line = given.pop("box"), given.pop("line")
         street = join_lines(given.pop("street"), given.pop("number"), separator=" ")
         given["address"] = join_lines(street, line, f"PO Box {box}" if box else None)
-        fields |= {f"{side}_{name}": value for name, value in (given | _read_contacts(party)).items()}
+        for node in find_nodes(party, "communication"):
+            text, code = (find_text([node], path) for path in TABLE["communication"].values())
+            by_form = "email" if "@" in (text or "") else "phone"
+            kind = _decode("communications", code) if code else by_form
+            if text and kind:
+                given.setdefault(kind, text)
+        fields |= {f"{side}_{name}": value for name, value in given.items()}
     return fields
-
-
-def _read_contacts(party: Node) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for node in find_nodes(party, "communication"):
-        text, code = (find_text([node], path) for path in TABLE["communication"].values())
-        by_form = "email" if "@" in (text or "") else "phone"
-        kind = _decode("communications", code) if code else by_form
-        if text and kind:
-            found.setdefault(kind, text)
-    return found
 
 
 def _add_journey(fields: Fields, levels: list[Node], doubts: Doubts) -> None:
@@ -323,7 +305,14 @@ def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Pars
     """Read an answer; a kind without a state is named and ignored."""
     content = prepare_xml(content, context.notes)
     root_name, root = parse_xml_tree(content, context.notes)
-    kind, message = _find_message(root_name, root)
+    kind, message = root_name, root
+    nodes = (node for _, node in walk_nodes({root_name.lower(): [root]}))
+    for key, values in (each for node in nodes for each in node.items()):  # inside its envelopes
+        found = RESPONSE.match(f"<{key.upper()} ")
+        if found and values and isinstance(values[0], dict):
+            number = found[1].replace("CC", "IE")
+            kind, message = number[: 6 if number[3] in "NQR" else 5], values[0]
+            break
     if kind in TABLE["responses"]:
         yield from _read_intervention(message) if kind == "IE351" else _read_events(kind, message)
     elif kind in TABLE["goods"]:
@@ -332,17 +321,6 @@ def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Pars
         reasons: dict[str, str] = TABLE["ignored"]
         reason = next((text for name, text in reasons.items() if kind.startswith(name)), "no state known")
         yield Ignored(kind, reason)
-
-
-def _find_message(root_name: str, root: Node) -> tuple[str, Node]:
-    """Find the message inside its envelopes, and its kind."""
-    for _, node in walk_nodes({root_name.lower(): [root]}):
-        for key, values in node.items():
-            found = RESPONSE.match(f"<{key.upper()} ")
-            if found and values and isinstance(values[0], dict):
-                number = found[1].replace("CC", "IE")
-                return number[:6] if number[3] in "NQR" else number[:5], values[0]
-    return root_name, root
 
 
 def _read_events(kind: str, message: Node) -> Iterator[StateRow]:

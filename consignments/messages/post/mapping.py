@@ -146,7 +146,8 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
     if items and items_each is None:
         expected = "each = path of one kind of goods"
         raise BadSetting("no path of the items", where=f"{where}, items.each", expected=expected)
-    columns = [name for name in _list_columns(Consignment) if name not in NOT_FROM_MESSAGE]
+    columns = [field.name for field in get_fields(Consignment) if field.name not in NOT_FROM_MESSAGE]
+    of_items = [field.name for field in get_fields(Item)]
     return MessageMapping(
         name=str(given.get("name", Path(where).stem)),
         channel=_choose(given, "channel", ("postal", "air_cargo"), where),
@@ -156,7 +157,7 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         each=_read_paths(each, f"{where}, record.each"),
         items_each=_read_paths(items_each, f"{where}, items.each") if items_each else (),
         record=_read_sources(record, (*columns, *OWN_RECORD_KEYS), f"{where}, record"),
-        items=_read_sources(items, (*_list_columns(Item), *OWN_ITEM_KEYS), f"{where}, items"),
+        items=_read_sources(items, (*of_items, *OWN_ITEM_KEYS), f"{where}, items"),
         units=_read_units(_get_table(given, "units", where), f"{where}, units"),
         codes=_read_codes(_get_table(given, "codes", where), columns, f"{where}, codes"),
         segments=_get_table(given, "segments", where),
@@ -171,10 +172,6 @@ def _read_names(value: Any, where: str) -> tuple[str, ...]:
             "not a list of names", where=where, got=repr(value), expected='["Name", "Other Name"]'
         )
     return tuple(name.lower() for name in names)
-
-
-def _list_columns(record: type[Consignment | Item]) -> list[str]:
-    return [field.name for field in get_fields(record)]
 
 
 def _get_table(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
