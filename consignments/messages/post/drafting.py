@@ -104,16 +104,24 @@ class Samples:
                 self.repeats[below] = max(self.repeats[below], count)
 
     def _add_role(self, name: str, node: Node) -> str:
-        """Return the name of a party with the condition of its role, if a code says which party it is."""
-        if _names_side(name):
+        """Return the name of a party with the condition of its role, if a code says which party it is.
+
+        A party has at least two facts of one in it, and no party that is named.
+        """
+        if _names_side(name) or any(map(_names_side, node)):
+            return name
+        inner = (value for values in node.values() for value in values if isinstance(value, dict))
+        meanings = [
+            each for key in {*node, *(key for value in inner for key in value)} for each in read_name(key)
+        ]
+        facts = {each.name for each in meanings if each.section == "party"}
+        if len(facts & index_columns("party_columns").keys()) < 2:
             return name
         for below, values in node.items():
             role = clean_text(next(iter(values), None))
             is_role = below in load_words()["roles"]["names"] or read_name(below)[-1:] == (QUALIFIER,)
-            if role is None or not PLAIN_NAME.fullmatch(role) or not is_role:
-                continue
-            sides = read_role(role)
-            if sides and _is_party(node):
+            sides = read_role(role) if role and PLAIN_NAME.fullmatch(role) and is_role else ()
+            if role and sides:
                 found = f"{name}[{below}={role}]"
                 if not set(sides) & set(read_name(role)):
                     self.guessed_roles.add(found)
@@ -133,15 +141,6 @@ class Samples:
 
 def _names_side(name: str) -> bool:
     return any(meaning.section == "sides" for meaning in read_name(name))
-
-
-def _is_party(node: Node) -> bool:
-    """Check if at least two facts of a party stand in a node, and no party that is named."""
-    below = {
-        name for values in node.values() for value in values if isinstance(value, dict) for name in value
-    }
-    facts = {each.name for name in {*node, *below} for each in read_name(name) if each.section == "party"}
-    return not any(map(_names_side, node)) and len(facts & index_columns("party_columns").keys()) > 1
 
 
 def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
@@ -187,12 +186,14 @@ class _Drafter:
         """Read facts of a party that is not named as those of the party that lacks them."""
         columns = index_columns("party_columns")
         named: dict[str, set[str]] = {"consignee": set(), "sender": set()}
-        nameless: dict[Place, str] = {}
-        for place, meaning in self._meanings.items():
+        nameless = {
+            place: columns[meaning.fact]
+            for place, meaning in self._meanings.items()
+            if meaning.side is None and meaning.fact in columns and not self._is_in_items(place)
+        }
+        for meaning in self._meanings.values():
             if meaning.is_of_party:
                 named[meaning.side or ""].add(columns[meaning.fact or ""])
-            elif meaning.fact in columns and meaning.side is None and not self._is_in_items(place):
-                nameless[place] = columns[meaning.fact]
         whole = len(set(nameless.values())) >= WHOLE_PARTY
         for place, column in nameless.items():
             lacking = (side for side, known in named.items() if column not in known and (known or whole))
@@ -254,7 +255,11 @@ class _Drafter:
     def _guess_columns(self) -> None:
         for place, meaning in self._meanings.items():
             inside = self._is_in_items(place)
-            column = find_column(meaning, inside=inside)
+            column = None
+            if meaning.fact is not None and meaning.side != "other":
+                of_party = meaning.side and index_columns("party_columns").get(meaning.fact)
+                columns = index_columns("item_columns" if inside else "record_columns")
+                column = f"{meaning.side}_{of_party}" if of_party else columns.get(meaning.fact)
             value = next(iter(self._samples.list_given(place)), "")
             if column is None or not fits(column, value) or len(self._spell(place)) > MAX_PATH:
                 self._unused.append((self._spell(place), value))
@@ -313,12 +318,10 @@ class _Drafter:
         if found and (known is None or known.places[0] not in found):
             value = self._samples.values[found[0]][0]
             self._record["consignment_id"] = Guess("consignment_id", found[:1], value)
-        elif found and known:
-            known.doubt = ""
-        elif known and not known.doubt:
+        elif known:
             meaning = self._meanings[known.places[0]]
-            named = meaning.certain and meaning.fact == "identifier"
-            known.doubt = "" if named else "is it the parcel's identifier?"
+            named = bool(found) or (meaning.certain and meaning.fact == "identifier")
+            known.doubt = "" if found else known.doubt or ("" if named else "is it the parcel's identifier?")
 
     def _find_doubt(self, guess: Guess) -> str:
         """Find why a guess is not sure; empty if it is."""
@@ -421,16 +424,6 @@ class _Drafter:
 
 
 # --- columns -----------------------------------------------------------------------------------------------------------
-
-
-def find_column(meaning: PlaceMeaning, *, inside: bool) -> str | None:
-    """Find the column of an element; `inside` says whether it stands in the group of one kind of goods."""
-    if meaning.fact is None or meaning.side == "other":
-        return None
-    column = index_columns("party_columns").get(meaning.fact)
-    if column and meaning.side:
-        return f"{meaning.side}_{column}"
-    return index_columns("item_columns" if inside else "record_columns").get(meaning.fact)
 
 
 def _find_party(place: Place) -> Place:
