@@ -24,6 +24,8 @@ TAG = re.compile(r"[A-Z]{3}", re.ASCII)
 ENVELOPE = ("UNB", "UNG", "UNE", "UNZ")
 """Segments that stand outside of a message."""
 BLANK = "\r\n \t"
+FIRST_HELD = 0xFDD0
+"""The first of the characters of Unicode that no text has: they hold the places of released separators."""
 AGAIN = "fetch it again; nothing from there on was read"
 MESSAGE_TYPE = re.compile(r"UNH[^A-Za-z0-9][^+]{0,40}\+([A-Z0-9]{3,6})")
 SEPARATOR_PLACES = {"component": 3, "element": 4, "release": 6, "terminator": 8}
@@ -147,35 +149,21 @@ def split_segments(content: bytes) -> Iterator[Segment]:
         marks = Separators(**{name: begin[1][place] for name, place in SEPARATOR_PLACES.items()})
         if len(set(marks)) < len(marks):
             raise MessageFault("separators are not different", where="UNA", got=repr(begin[1].strip()))
-    component, element, release, terminator = map(re.escape, marks)
-    parts = [  # up to the end of a component, of an element that has too many, and of a segment that has too many
-        re.compile(f"((?:[^{stops}{release}]|{release}.)*+)([{stops}])", re.DOTALL)
-        for stops in (component + element + terminator, element + terminator, terminator)
-    ]
-    released = re.compile(f"{release}(.)", re.DOTALL)
-    start = at = begin.start(2)
-    segment: Segment = [[]]
-    count = 0
-    while found := parts[2 if len(segment) > MAX_PARTS else len(segment[-1]) >= MAX_PARTS].match(text, at):
-        raw = found[1].lstrip(BLANK) if at == start else found[1]
-        at = found.end()
-        if found[2] == marks.terminator:
-            raw = raw.rstrip(BLANK)
-        if len(segment[-1]) < MAX_PARTS:
-            segment[-1].append(released.sub(r"\1", raw))
-        if found[2] == marks.element:
-            segment.append([])
-        elif found[2] == marks.terminator:
-            count += 1
-            if count > MAX_SEGMENTS:
-                raise MessageFault("too many segments", expected=f"at most {MAX_SEGMENTS:,}")
-            if segment != [[""]]:
-                yield segment[:MAX_PARTS]
-            start, segment = at, [[]]
-    if text[start:].strip():
-        raise MessageFault(
-            "cut in half: it ends inside a segment", where=f"segment {count + 1}", todo="fetch it again"
-        )
+    held = {mark: chr(FIRST_HELD + place) for place, mark in enumerate(marks)}
+    released = re.compile(f"{re.escape(marks.release)}(.)", re.DOTALL)
+    text = released.sub(lambda found: held.get(found[1], found[1]), text[begin.start(2) :])
+    plain = str.maketrans({held[mark]: mark for mark in marks})
+    *segments, rest = text.split(marks.terminator, MAX_SEGMENTS + 1)
+    for number, raw in enumerate(segments, start=1):
+        if number > MAX_SEGMENTS:
+            raise MessageFault("too many segments", expected=f"at most {MAX_SEGMENTS:,}")
+        elements = raw.strip(BLANK).split(marks.element, MAX_PARTS)[:MAX_PARTS]
+        parts = [element.split(marks.component, MAX_PARTS)[:MAX_PARTS] for element in elements]
+        if parts != [[""]]:
+            yield [[part.translate(plain) for part in components] for components in parts]
+    if rest.strip():
+        where = f"segment {len(segments) + 1}"
+        raise MessageFault("cut in half: it ends inside a segment", where=where, todo="fetch it again")
 
 
 def _group_segments(segments: Sequence[Segment], groups: Sequence[str], until: Sequence[str]) -> Node:
