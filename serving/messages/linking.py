@@ -262,7 +262,10 @@ class LinkingSession:
                 if (mark := mark_version(entry)) in self._store.seen:
                     self._marks.setdefault(entry.record.consignment_id, []).append(mark)
             else:
-                self._forget_unfilled(entry)
+                master = self._store.get_master(entry.number)
+                said = None if master.entry is None else master.entry.fields
+                if said == entry.fields and any(self._store.lacks(house, entry) for house in master.houses):
+                    master.entry = None  # it could not amend a house for an earlier sender
                 linker.add_master(entry)
         self._answer_again()
         answered = self._list_answered()
@@ -272,7 +275,11 @@ class LinkingSession:
             if entry.number not in answered
             and answered.isdisjoint(self._store.get_master(entry.number).houses)
         ]
-        rows = [self._date(self._store.rows[number], now) for number in self._store.listed]
+        rows = []
+        for row in (self._store.rows[number] for number in self._store.listed):
+            cancelled_at = None if row.record.cancelled_at is None else now
+            record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
+            rows.append(LinkedRow(structs.replace(row, record=record), record.consignment_id in self._own))
         return LinkedMessages(sorted(rows, key=lambda each: each.own), unused, self)
 
     def list_links(self, state: State, refused: Collection[str] = ()) -> list[Link]:
@@ -282,13 +289,6 @@ class LinkingSession:
             *(link for link in houses if link.consignment_id not in refused),
             *self._list_master_links(refused),
         ]
-
-    def _forget_unfilled(self, entry: MasterEntry) -> None:
-        """Treat a master that could not amend a house for an earlier sender as new."""
-        master = self._store.get_master(entry.number)
-        said = None if master.entry is None else master.entry.fields
-        if said == entry.fields and any(self._store.lacks(house, entry) for house in master.houses):
-            master.entry = None
 
     def _answer_again(self) -> None:
         """Answer what has no new version from its recorded decision: what was sent again, and the houses of a master."""
@@ -310,11 +310,6 @@ class LinkingSession:
 
     def _list_answered(self) -> set[str]:
         return {self._store.rows[number].record.consignment_id for number in self._store.listed}
-
-    def _date(self, row: Version, now: datetime) -> LinkedRow:
-        cancelled_at = None if row.record.cancelled_at is None else now
-        record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
-        return LinkedRow(structs.replace(row, record=record), record.consignment_id in self._own)
 
     def _list_house_links(self, state: State) -> Iterator[HouseLink]:
         """Yield the links of the houses whose versions were needed."""
