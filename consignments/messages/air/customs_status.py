@@ -14,11 +14,13 @@ from consignments.messages.air.cargo_imp import decode_text, split_lines
 from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.elements import Values
 from consignments.messages.air.waybills import clean_identifier, read_waybill_number
-from consignments.messages.configuration import load_table
+from consignments.messages.configuration import load_codes
 from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_moment
 from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow
 
-_CODES = load_table("air/customs_codes")
+XML_STATES, CAMIR_STATES = (
+    load_codes("air/customs_codes", section) for section in ("xml_states", "camir_states")
+)
 AUTHORITIES = ("PACT", "ACAS", "ICS2")
 HOUSE_DOCUMENT = "703"
 WAYBILL_DOCUMENTS = ("740", "741")
@@ -37,7 +39,7 @@ def read_customs_status(content: bytes, context: MessageContext) -> Iterator[Par
     code, text = message.get("code"), message.get("text")
     if code is None:
         raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
-    state: EventState | None = _CODES["xml_states"].get(code.upper())
+    state: EventState | None = XML_STATES.get(code.upper())
     if state is None:
         yield Ignored("XCSN", f"its status {code[:10]!r} is not known")
         return
@@ -129,7 +131,7 @@ def _build_camir_state(
 ) -> StateRow | Ignored:
     segment, code, day, month, clock, rest = status.groups()
     text = " ".join(rest.split()) or None
-    state: EventState | None = "error" if segment == "ERR" else _CODES["camir_states"].get(code)
+    state: EventState | None = "error" if segment == "ERR" else CAMIR_STATES.get(code)
     if state is None:
         return Ignored(kind, f"its status {code[:10]!r} is not known")
     if subject is None:

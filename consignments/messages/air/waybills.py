@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.identifiers import parse_awb
-from consignments.messages.configuration import load_table
+from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.values import Doubts, build_date, parse_short_date
 from consignments.messages.parsed import MASTER_FIELDS, Declaration, MasterDetails
 from consignments.messages.quality import UNIDENTIFIED
@@ -174,7 +174,7 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str
         "account_id": codes.get("AR"),
         "account_opened_on": _read_account_date(codes["AE"], doubts) if "AE" in codes else None,
         "service": SERVICES.get(codes.get("FT", "")),
-        "nature": _CODES["natures"].get(codes.get("RT", "").upper()),
+        "nature": load_codes("air/customs_codes", "natures").get(codes.get("RT", "").upper()),
         "payment": PAYMENTS.get(codes.get("BT", "").upper()),
     }
     extras: dict[str, Any] = {

@@ -14,8 +14,8 @@ from consignments.messages.content.paths import list_texts
 from consignments.messages.content.trees import TEXT, Node
 from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number
 
-KEYS = load_table("onerecord/keys")
-"""Names of properties, roles and contacts, and what they are called instead."""
+OTHER_NAMES: dict[str, list[str]] = load_table("onerecord/keys")["names"]
+"""What properties are called instead."""
 KEYWORDS = ("@id", "@type", "@value", "@graph", "@list", "@set", "@reverse")
 MAX_OBJECTS = 2_000_000
 """Objects that one run may link; a shipment has a few dozen."""
@@ -73,7 +73,7 @@ class ObjectGraph:
                 if not key.startswith("@"):
                     node[key] = [self._objects.get(find_link(value), value) for value in values]
             given = set(node)
-            for name, others in KEYS["names"].items():
+            for name, others in OTHER_NAMES.items():
                 other = next((each for each in (name, *others) if each in given), name)
                 if other != name:
                     node[name] = node[other]

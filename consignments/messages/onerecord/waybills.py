@@ -22,6 +22,7 @@ from consignments.messages.air.waybills import (
     join_places,
     read_waybill_number,
 )
+from consignments.messages.configuration import load_codes
 from consignments.messages.content.trees import Node, decode_json
 from consignments.messages.content.values import (
     Doubts,
@@ -32,7 +33,6 @@ from consignments.messages.content.values import (
     read_country,
 )
 from consignments.messages.onerecord.graph import (
-    KEYS,
     LINK,
     ObjectGraph,
     find_object,
@@ -54,6 +54,9 @@ from consignments.messages.parsed import Declaration, Ignored, Level, MasterDeta
 
 # --- parties ----------------------------------------------------------------------------------------------------------
 
+ROLES, DIRECT_ROLES, CONTACTS, OWN_CONTACTS = (
+    load_codes("onerecord/keys", section) for section in ("roles", "direct_roles", "contacts", "own_contacts")
+)
 ACCOUNT_TYPES = frozenset(("accountid", "accountnumber", "account"))
 
 
@@ -62,9 +65,9 @@ def read_parties(nodes: list[Node], doubts: Doubts) -> Fields:
     found: dict[str, Node] = {}
     for node in nodes:
         for party in list_objects(node, "involvedparties", doubts):
-            if role := KEYS["roles"].get(read_name(party, "partyrole")):
+            if role := ROLES.get(read_name(party, "partyrole")):
                 found.setdefault(role, party)
-        for name, role in KEYS["direct_roles"].items():
+        for name, role in DIRECT_ROLES.items():
             if (direct := find_object(node, name, doubts)) is not None:
                 found.setdefault(role, direct)
     details = {role: find_object(party, "partydetails", doubts) or party for role, party in found.items()}
@@ -117,9 +120,9 @@ def _read_contacts(nodes: list[Node], doubts: Doubts) -> dict[str, str]:
     for holder in (*nodes, *people):
         for contact in list_objects(holder, "contactdetails", doubts):
             if text := read_text(contact, "textualvalue"):
-                kind = KEYS["contacts"].get(read_name(contact, "contactdetailtype"))
+                kind = CONTACTS.get(read_name(contact, "contactdetailtype"))
                 found.setdefault(kind or ("email" if "@" in text else ""), text)
-        for name, kind in KEYS["own_contacts"].items():
+        for name, kind in OWN_CONTACTS.items():
             if own := read_text(holder, name):
                 found.setdefault(kind, own)
     return found

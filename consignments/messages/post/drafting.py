@@ -15,7 +15,7 @@ from consignments.countries import find_country
 from consignments.doubts import CURRENCIES
 from consignments.errors import MessageFault
 from consignments.identifiers import S10_FORM
-from consignments.messages.configuration import load_table
+from consignments.messages.configuration import load_codes
 from consignments.messages.content.trees import TEXT, Node, decode_head
 from consignments.messages.content.values import (
     Doubts,
@@ -330,7 +330,7 @@ class _Drafter:
         if any(part in self._samples.guessed_roles for place in guess.places for part in place):
             return "which code is the sender's?"
         if guess.column in ("nature", "service", "payment"):
-            codes = load_table("post/default_codes")[guess.column]
+            codes = load_codes("post/default_codes", guess.column)
             values = {value for place in guess.places for value in self._samples.list_given(place)}
             strange = sorted(value for value in values if value.lower() not in codes)
             return f"what does {strange[0]} mean? see [codes.{guess.column}]" if strange else ""

@@ -13,7 +13,7 @@ from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number, parse_awb
 from consignments.messages.air.waybills import identify_by_content
-from consignments.messages.configuration import load_table
+from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.paths import find_nodes, find_text, find_texts, read_columns
 from consignments.messages.content.trees import (
     TEXT,
@@ -64,7 +64,7 @@ GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
 HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse")
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
-TABLE = load_table("post/ics2")
+TABLE, CHANNELS = load_table("post/ics2"), load_codes("post/ics2", "channels")
 NAMES: list[str] = TABLE["numbers"]["names"]
 NUMBERS = {
     level: [" | ".join(f"{document}/{name}" for name in NAMES) for document in TABLE["numbers"][level]]
@@ -93,7 +93,7 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read a data set F20 to F45: a declaration for each house or for a direct waybill, and the receptacles of F44."""
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
-    if purpose is None or kind not in TABLE["data_sets"]:
+    if purpose is None or kind not in CHANNELS:
         raise MessageFault(
             "goods of neither post nor air cargo",
             got=f"ICS2 {kind}".strip(),
@@ -160,7 +160,7 @@ class _DataSet:
 
     def __init__(self, kind: str, purpose: Purpose, frame: Node) -> None:
         self.kind, self.purpose, self.frame = kind, purpose, frame
-        self.constants: dict[str, str] = TABLE["data_sets"][kind]
+        self.channel = CHANNELS[kind]
         self.message = _unwrap(frame)
         self.master = next((node for name in MASTER for node in find_nodes(self.message, name)), {})
         number = _read_number(self.master, "master") or _read_number(self.message, "master")
@@ -181,7 +181,11 @@ class _DataSet:
     def read(self, part: Node, level: Level) -> Declaration:
         """Read a house, or the goods of a direct waybill."""
         doubts, levels = Doubts(), [self.message, self.master, part]
-        fields: Fields = self.constants | read_columns(levels, TABLE["house"], doubts)
+        fields: Fields = {
+            "channel": self.channel,
+            "service": load_codes("post/ics2", "services").get(self.kind),
+        }
+        fields |= read_columns(levels, TABLE["house"], doubts)
         items = [_read_item(node, doubts) for name in GOODS for node in find_nodes(part, name)]
         fields["nature"] = get_first(items, "nature") or _decode("natures", fields["nature"])
         fields["payment"] = _decode("payments", fields["payment"])
@@ -196,7 +200,7 @@ class _DataSet:
         number = self.master_number if level == "direct" else _read_number(part, "house")
         if level == "direct":
             fields["master_id"] = None
-        elif self.constants["channel"] != "postal":
+        elif self.channel != "postal":
             fields["master_id"] = self.master_number
             number = f"{self.master_number}/{number}" if number and self.master_number else number
         known = {name: value for name, value in fields.items() if value is not None}

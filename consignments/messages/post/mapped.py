@@ -9,7 +9,7 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
-from consignments.messages.configuration import load_table
+from consignments.messages.configuration import load_codes
 from consignments.messages.content.paths import DeepIndex, convert_text, find_values, list_texts
 from consignments.messages.content.trees import (
     TEXT,
@@ -182,7 +182,7 @@ class Record:
     def _decode(self, column: str, text: str) -> str | None:
         """Translate a code; one that nobody knows stays as it is."""
         code = text.strip().lower()
-        defaults: Mapping[str, str] = load_table("post/default_codes").get(column, {})
+        defaults = load_codes("post/default_codes", column)
         return self.mapping.codes.get(column, {}).get(code, defaults.get(code, text)) or None
 
     def _read_weight(self, levels: Levels, table: Mapping[str, Source], column: str) -> float | None:

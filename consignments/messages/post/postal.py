@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from consignments.errors import MessageFault
-from consignments.messages.configuration import load_table
+from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.paths import find_text, find_texts
 from consignments.messages.content.trees import Node, decode_head, has_name, name_content, walk_nodes
 from consignments.messages.content.values import parse_time
@@ -37,6 +37,7 @@ MEMBER_LISTS = ("item", "items", "mailitem", "mailitems")
 MEMBERS = "item/itemid | items/item/itemid | items/itemid | mailitem/itemid | itemid"
 MAX_EVENTS = 100_001
 TABLE: dict[str, Any] = load_table("post/responses")
+STATES: dict[str, Any] = load_codes("post/responses", "states")
 
 
 def looks_like_postal(head: bytes) -> bool:
@@ -138,14 +139,14 @@ def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
         code = None if node.keys().isdisjoint(codes) else find_text([node], names["code"])
         if code is None:
             continue
-        is_known = code.upper() in TABLE["states"] and node.keys().isdisjoint(("contentpieces", "sendername"))
+        is_known = code.upper() in STATES and node.keys().isdisjoint(("contentpieces", "sendername"))
         if node.keys().isdisjoint(RESPONSE_MARKS) and not is_known:
             continue
         identifier = find_text([node], f"mailobject/id | {names['identifier']}") or owner
         if identifier is None:
             continue
         reason = find_text([node], names["reason_code"])
-        state: EventState | None = TABLE["states"].get(code.upper()) or TABLE["decisions"].get(code)
+        state: EventState | None = STATES.get(code.upper()) or TABLE["decisions"].get(code)
         cleared: EventState = "assessment_complete" if find_text([node], "clearancedt") else "received"
         yield StateRow(
             identifier,
