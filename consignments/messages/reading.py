@@ -33,14 +33,7 @@ from consignments.messages.entries import (
 )
 from consignments.messages.kinds import LINKED, detect_kind, read_message_parts
 from consignments.messages.linking import Linker, LinkStore, resolve_states
-from consignments.messages.parsed import (
-    Declaration,
-    Ignored,
-    MasterDetails,
-    MessageContext,
-    Parsed,
-    StateRow,
-)
+from consignments.messages.parsed import Declaration, Ignored, MasterDetails, MessageContext, Parsed, StateRow
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import UNIDENTIFIED, sort_codes
 from consignments.messages.sources import (

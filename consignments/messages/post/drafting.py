@@ -17,13 +17,7 @@ from consignments.errors import MessageFault
 from consignments.identifiers import S10_FORM
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.trees import TEXT, Node, decode_head
-from consignments.messages.content.values import (
-    Doubts,
-    clean_text,
-    get_unit_factor,
-    parse_number,
-    parse_time,
-)
+from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number, parse_time
 from consignments.messages.parsed import MessageContext
 from consignments.messages.post.element_names import (
     QUALIFIER,

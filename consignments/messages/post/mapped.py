@@ -39,13 +39,7 @@ from consignments.messages.content.values import (
     parse_time,
     settle_basis,
 )
-from consignments.messages.parsed import (
-    Declaration,
-    MessageContext,
-    Parsed,
-    Purpose,
-    build_count_fault,
-)
+from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.post.csv_rows import read_rows
 from consignments.messages.post.declared_parts import DeclaredPart, find_only_s10, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
