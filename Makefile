@@ -52,8 +52,7 @@ postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private s
 # Those of them in which the database itself is the subject: its writer, its reader, what changes it, kills, takeovers.
 OF_THE_LOG := event_log/ test_standby.py maintenance/test_backup.py maintenance/test_forgetting.py \
 	test_failures.py::test_a_failing_database_is_told_and_it_goes_on \
-	$(addprefix maintenance/test_chaos.py::test_,three_kills_lose_nothing_and_change_nothing \
-	takeovers_from_a_paused_and_a_killed_service_lose_nothing)
+	maintenance/test_chaos.py::test_takeovers_from_a_paused_and_a_killed_service_lose_nothing
 
 postgres-short: $(STAMP)  ## the short form of continuous integration
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \

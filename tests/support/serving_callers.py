@@ -17,15 +17,14 @@ UNKNOWN = 404
 
 
 class Called(Protocol):
-    """The service that is called; it may be down."""
+    """The service that is called; it may be down; `now_us` is its clock."""
 
     url: str
     up: threading.Event
     ended: bool
 
     @property
-    def now_us(self) -> int:
-        """The service's clock."""
+    def now_us(self) -> int: ...
 
 
 class Told(NamedTuple):
@@ -48,16 +47,15 @@ class Received(NamedTuple):
 class Caller(threading.Thread):
     """One inspection system, with a connection of its own."""
 
-    def __init__(self, service: Called, number: int, seed: int) -> None:
+    def __init__(self, service: Called, number: int, seed: int, pause_seconds: float = 0.0) -> None:
         super().__init__()
-        self.service, self.number = service, number
+        self.service, self.number, self.pause_seconds = service, number, pause_seconds
         self.random = np.random.default_rng((seed, number))
         self.told: list[Told] = []
         self.received: list[Received] = []
         self.sent: list[dict[str, Any]] = []
-        self.unknown: list[
-            tuple[str, int]
-        ] = []  # identifiers that the service did not know any more, and when
+        # Identifiers that the service did not know any more, and when.
+        self.unknown: list[tuple[str, int]] = []
         self.done: Counter[str] = Counter()
         self.fault: BaseException | None = None
 
@@ -66,6 +64,7 @@ class Caller(threading.Thread):
             with httpx.Client(base_url=self.service.url, timeout=30) as client:
                 while not self.service.ended:
                     self.act(client)
+                    time.sleep(self.pause_seconds)
         except BaseException as fault:
             self.fault = fault
 
@@ -121,10 +120,10 @@ class Caller(threading.Thread):
         else:
             self.done["new"] += 1
         parties = {"sender_name": f"Sender {sender}", "sender_address": f"{sender} Harbour Road"}
-        parties["consignee_name"] = f"Consignee {consignee}"
         weight = float(self.random.integers(1, 50)) / 10
         plain = {"channel": "postal", "office": "Incheon", "hs_code": "610910", "gross_weight_kg": weight}
-        return {"consignment_id": name, "description": goods} | parties | plain
+        named = {"consignment_id": name, "description": goods, "consignee_name": f"Consignee {consignee}"}
+        return named | parties | plain
 
     def outcome(self) -> dict[str, Any]:
         """Of a consignment sent lately or long ago, corrected or sent again now and then; a few of unknown ones."""

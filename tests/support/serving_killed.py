@@ -1,7 +1,6 @@
 """A service process that is killed at any moment and started again, while others call it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from support.databases import state_environment
 from support.serving_callers import Caller
-from support.serving_examples import free_port, settings_in, wait_until_ready
+from support.serving_examples import environment, free_port, settings_in, wait_until_ready
 
 from serving.state.snapshots import Snapshots
 
@@ -129,10 +127,7 @@ class Service:
 
     def launch(self, blow: Blow) -> None:
         """Start its process."""
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))
-        }
-        kept |= state_environment(self.folder, NPSRISK_SNAPSHOT_ENTRIES=SNAPSHOT_ENTRIES) | self.more_settings
+        kept = environment(self.folder, NPSRISK_SNAPSHOT_ENTRIES=SNAPSHOT_ENTRIES) | self.more_settings
         serve = SERVE.replace("{begin}", str(BEGIN_SECONDS)).replace("{day}", str(DAY_SECONDS))
         given = [str(self.port), blow.moment, str(self.epoch), str(blow.after)]
         with (self.folder / "service.log").open("ab") as log:
@@ -164,11 +159,8 @@ class Service:
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What it logged, over all its lives."""
-        return [
-            json.loads(line)
-            for line in (self.folder / "service.log").read_text().splitlines()
-            if line[:1] == "{"
-        ]
+        lines = (self.folder / "service.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line[:1] == "{"]
 
 
 @contextmanager
@@ -204,11 +196,17 @@ def live(folder: Path, plan: Sequence[Blow], seed: int) -> tuple[Service, list[C
 
 
 def wait_for_end(service: Service, callers: list[Caller], blow: Blow) -> None:
-    """Wait for the moment at which a service is to be killed, or is dead by itself."""
+    """Wait for the moment at which a service is to be killed, with a snapshot if that is to be damaged, or is dead by itself."""
     if blow.moment == STARTING:
         time.sleep(blow.after / 1000)
-    else:
-        wait_for_answers(service, callers, blow.after if blow.moment == KILLED else NEVER)
+        return
+    wait_for_answers(service, callers, blow.after if blow.moment == KILLED else NEVER)
+    while (
+        blow.moment == KILLED
+        and blow.damage
+        and not Snapshots(service.folder / "snapshots").list_newest_first()
+    ):
+        wait_for_answers(service, callers, 1)
 
 
 def wait_for_answers(service: Service, callers: list[Caller], more: int) -> None:

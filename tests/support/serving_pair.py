@@ -51,11 +51,6 @@ class PairService(Service):
             "NPSRISK_SNAPSHOTS_DIR": str(self.log_folder / "snapshots"),
         }
 
-    def start_standby(self) -> None:
-        """Start it, and wait until it waits for the lock of the log."""
-        self.launch(UNDISTURBED)
-        self.wait_for_role()
-
     def wait_for_role(self) -> None:
         """Wait until it scores or could take over."""
         end = time.monotonic() + PATIENCE_SECONDS
@@ -77,11 +72,7 @@ class PairService(Service):
 class Pair:
     """Two services as their callers see them: `url` is the address that answered last."""
 
-    expected_errors = (
-        "refused",
-        "snapshot could not be written",
-        "event log cannot be used",
-    )
+    expected_errors = ("refused", "snapshot could not be written", "event log cannot be used")
     """What a service may log that is a standby or loses its role."""
 
     def __init__(self, folder: Path) -> None:
@@ -157,9 +148,11 @@ class PairCaller(Caller):
             time.sleep(0.02)
 
 
-def live_as_pair(folder: Path, plan: Sequence[Takeover], seed: int) -> tuple[Pair, list[Caller]]:
+def live_as_pair(
+    folder: Path, plan: Sequence[Takeover], seed: int, pause_seconds: float = 0.0
+) -> tuple[Pair, list[Caller]]:
     """Call both, and end the active one by a plan; at the end both are stopped in order."""
-    with called_pair(folder, seed) as (pair, callers):
+    with called_pair(folder, seed, pause_seconds) as (pair, callers):
         for takeover in plan:
             pair.restore_standby()
             wait_for_more(pair, callers, takeover.answers)
@@ -182,13 +175,14 @@ def wait_for_more(pair: Pair, callers: list[Caller], more: int) -> None:
 
 
 @contextmanager
-def called_pair(folder: Path, seed: int) -> Iterator[tuple[Pair, list[Caller]]]:
+def called_pair(folder: Path, seed: int, pause_seconds: float) -> Iterator[tuple[Pair, list[Caller]]]:
     """Start both, and call them until the end of the block, where they are stopped in order."""
     pair = Pair(folder)
-    callers: list[Caller] = [PairCaller(pair, number, seed) for number in range(CALLERS)]
+    callers: list[Caller] = [PairCaller(pair, number, seed, pause_seconds) for number in range(CALLERS)]
     try:
         pair.services[0].start(UNDISTURBED)
-        pair.services[1].start_standby()
+        pair.services[1].launch(UNDISTURBED)
+        pair.services[1].wait_for_role()
         for caller in callers:
             caller.start()
         yield pair, callers

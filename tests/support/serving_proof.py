@@ -1,27 +1,25 @@
 """What must hold of a log, whatever happened to the service that wrote it, and whatever its callers were told."""
 
 import itertools
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from click.testing import CliRunner
 from numpy.typing import NDArray
-from support.databases import database_in, state_environment
+from support.databases import database_in
 from support.serving_callers import Caller
 from support.serving_examples import DATA_KEY, vault_in
 from support.serving_killed import Service
+from support.site import told
 
 from consignments.errors import ServiceFault
 from consignments.timestamps import convert_us_to_day
 from features.fitted import FittedParameters
-from features.history.kernels import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
+from features.history.kernels import ARRIVALS, REMEMBERED_DAYS, STEP
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from npsrisk import main
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
@@ -43,28 +41,27 @@ def prove(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
         if caller.fault is not None:
             raise caller.fault
     log = EventLog.open(database_in(folder), vault_in(folder))
-    decisions = {
-        log.format_decision_id(event.sequence): event
-        for event in log.read_events()
-        if event.kind == "decision"
-    }
+    decisions = {log.format_decision_id(each.sequence): each for each in log.read_events(kinds=("decision",))}
     prove_answers(log, decisions, callers)
     prove_nothing_is_twice(log)
     prove_history(folder, log)
     last = log.last_sequence
     log.close()
-    verified = run(folder, "verify-log")
-    assert f"{last:,} entries" in verified, verified
+    assert told(folder, "verify-log")["entries"] == last
     prove_parity(folder, len(decisions))
     return done(service, callers) + Counter(decisions=len(decisions), entries=last)
 
 
 def prove_answers(log: EventLog, decisions: dict[str, Event], callers: list[Caller]) -> None:
     """Whatever was acknowledged is in the log as it was told; what was unknown was unknown."""
-    for told in itertools.chain(*(caller.told for caller in callers)):
-        event = decisions[told.decision_id]
-        model = f"nps-risk/{told.version}"
-        assert (event.consignment_id, event.score, event.model) == (told.consignment_id, told.score, model)
+    for answer in itertools.chain(*(caller.told for caller in callers)):
+        event = decisions[answer.decision_id]
+        model = f"nps-risk/{answer.version}"
+        assert (event.consignment_id, event.score, event.model) == (
+            answer.consignment_id,
+            answer.score,
+            model,
+        )
     logged = {(event.kind, event.consignment_id, event.recorded_us) for event in log.read_events()}
     for received in itertools.chain(*(caller.received for caller in callers)):
         assert tuple(received) in logged
@@ -93,9 +90,7 @@ def prove_nothing_is_twice(log: EventLog) -> None:
             said = {}
         contents = said.get(event.kind, set())
         assert event.content not in contents, f"entry {event.sequence} says what was said before"
-        if (
-            event.kind == "decision"
-        ):  # an amendment takes the place of the version before, and is not cancelled
+        if event.kind == "decision":  # it takes the place of the version before, and is not cancelled
             said = {**said, "decision": {event.content}, "cancellation": set()}
         elif event.kind == "cancellation":
             said = {**said, "decision": set(), "cancellation": {event.content}}
@@ -104,8 +99,8 @@ def prove_nothing_is_twice(log: EventLog) -> None:
         known[name] = said, day
 
 
-def prove_history(folder: Path, log: EventLog) -> None:
-    """The state that the log alone gives counts each consignment once, and is that of every snapshot and what came since."""
+def prove_history(folder: Path, log: EventLog) -> int:
+    """The state that the log alone gives counts each consignment once, and is that of every snapshot and what came since; gives their number."""
     config = load_published_config(folder)
     pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
     keys = KeyReader(pipeline, EventCodec(log.vault, config.build_record_type(), pipeline.kinds))
@@ -114,13 +109,17 @@ def prove_history(folder: Path, log: EventLog) -> None:
     probes = [keys(event) for event in versions[-PROBES:]]
     here = read(alone, pipeline, probes)
     assert len(probes) > 50
-    columns = pipeline.spec.get_column("history.sender.arrivals_365d") + WIDTH * np.arange(
-        len(pipeline.kinds)
-    )
-    np.testing.assert_array_equal(here[:, columns], counted(versions, keys, probes, alone.today))
-    for state in states_of_snapshots(folder, log, keys):
+    columns = {name: place for place, name in enumerate(pipeline.spec.names)}
+    expected = counted(versions, keys, probes, alone.today)
+    for place, kind in enumerate(pipeline.kinds):
+        column = columns.get(f"history.{kind.name}.arrivals_365d")
+        if column is not None:
+            np.testing.assert_array_equal(here[:, column], expected[:, place], kind.name)
+    states = states_of_snapshots(folder, log, keys)
+    for state in states:
         assert marks_of(state) == marks_of(alone)
         assert read(state, pipeline, probes).tobytes() == here.tobytes()
+    return len(states)
 
 
 def states_of_snapshots(folder: Path, log: EventLog, keys: KeyReader) -> list[State]:
@@ -182,15 +181,8 @@ def marks_of(state: State) -> tuple[Any, ...]:
 
 def prove_parity(folder: Path, decisions: int) -> None:
     """Compute every decision anew by the batch form, as operations do each night."""
-    found = json.loads(run(folder, "parity", "--json").splitlines()[-1])
+    found = told(folder, "parity")
     assert (found["equal"], found["differing"], found["compared"]) == (True, 0, decisions), found
-
-
-def run(folder: Path, *arguments: str) -> str:
-    """Run a verb on a state directory; gives what it prints."""
-    ended = CliRunner().invoke(main, list(arguments), env=state_environment(folder))
-    assert ended.exit_code == 0, ended.output
-    return ended.output
 
 
 def done(service: Service, callers: list[Caller]) -> Counter[str]:
@@ -199,6 +191,8 @@ def done(service: Service, callers: list[Caller]) -> Counter[str]:
     errors = [line for line in lines if line["level"] == "error"]
     assert not [line for line in errors if line["event"] not in service.expected_errors], errors[:5]
     taken = [line for line in lines if line["event"] == "snapshot loaded"]
-    told = Counter(line["event"] for line in lines) + sum((caller.done for caller in callers), Counter[str]())
-    told["replayed"] = sum(line["entries_since"] for line in taken)
-    return told
+    counts = Counter(line["event"] for line in lines) + sum(
+        (caller.done for caller in callers), Counter[str]()
+    )
+    counts["replayed"] = sum(line["entries_since"] for line in taken)
+    return counts

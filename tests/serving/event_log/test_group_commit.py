@@ -11,12 +11,7 @@ from support.databases import Entry, Open
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
-from serving.event_log.group_commit import (
-    MAX_QUEUE_ENTRIES,
-    MAX_RESTING_ENTRIES,
-    CommitGroup,
-    Committer,
-)
+from serving.event_log.group_commit import MAX_QUEUE_ENTRIES, MAX_RESTING_ENTRIES, CommitGroup, Committer
 from serving.event_log.log import EventLog
 
 STALL = "serving.event_log.group_commit.STALL_SECONDS"
@@ -55,11 +50,6 @@ class SlowLog:
         await asyncio.sleep(0.02)
         return group
 
-    async def settle(self) -> None:
-        """Wait until no entry waits any more."""
-        while self.committer.waiting and self.committer.fault is None:
-            await asyncio.sleep(0.001)
-
 
 @pytest.fixture
 def log(open_log: Open, entry: Entry) -> Iterator[SlowLog]:
@@ -80,53 +70,34 @@ def in_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., N
 
 
 @in_loop
-async def test_an_answer_waits_for_its_write_and_what_comes_meanwhile_goes_together(
-    log: SlowLog,
-) -> None:
+async def test_an_answer_waits_for_its_write_and_what_comes_meanwhile_goes_together(log: SlowLog) -> None:
     waiting = asyncio.create_task((await log.begin()).wait_until_durable())
     for _ in range(10):
         log.add()
     await asyncio.sleep(0.02)
     assert not waiting.done()
-    assert log.committer.find_group(1) is not None
     log.go.set()
     await waiting
-    assert log.last_sequence >= 1
-    assert log.committer.find_group(1) is None
+    assert (log.last_sequence >= 1, log.committer.find_group(1)) == (True, None)
     await log.committer.drain()
     assert log.groups == [1, 10]
 
 
 @in_loop
-async def test_chunks_of_a_list_share_groups_as_long_as_nobody_waits(log: SlowLog) -> None:
+async def test_entries_share_groups_as_long_as_nobody_waits_for_one(log: SlowLog) -> None:
     log.go.set()
-    for _ in range(3):  # two chunks fill a group, and the response waits after the third one
+    for _ in range(3):  # two chunks of a list fill a group, and the response waits after the third one
         await asyncio.sleep(0)
         group = log.add(MAX_RESTING_ENTRIES // 2)
     await group.wait_until_durable()
-    assert log.groups == [MAX_RESTING_ENTRIES, MAX_RESTING_ENTRIES // 2]
-
-
-@in_loop
-async def test_who_waits_for_an_entry_of_a_resting_group_has_it_written(log: SlowLog) -> None:
-    log.go.set()
     log.add(2)
     await log.add().wait_until_durable()
     log.add()
-    await log.committer.wait_until_durable(4)
-    assert log.groups == [3, 1]
-
-
-@in_loop
-async def test_a_resting_group_delays_nobody_who_waits_for_a_free_log(log: SlowLog) -> None:
-    log.go.set()
-    log.add()
-    free = asyncio.Event()
-    log.committer.call_when_free(free.set)
-    await asyncio.sleep(0)
-    assert free.is_set()
-    assert log.committer.durable_sequence == 0
-    await log.settle()  # an entry that nobody waits for is written soon
+    await log.committer.wait_until_durable(log.committer.next_sequence - 1)
+    assert log.groups == [MAX_RESTING_ENTRIES, MAX_RESTING_ENTRIES // 2, 3, 1]
+    log.add()  # nobody waits for it, and it is written soon
+    while log.committer.waiting:
+        await asyncio.sleep(0.001)
 
 
 @in_loop
@@ -140,6 +111,7 @@ async def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_nex
     def enter() -> None:
         told.append("entered")
         log.add()
+        log.committer.call_when_free(lambda: told.append("again"))
 
     answered = asyncio.create_task(answer())
     await asyncio.sleep(0.01)
@@ -150,50 +122,44 @@ async def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_nex
     log.go.set()
     await answered
     await log.committer.drain()
-    log.committer.call_when_free(lambda: told.append("free"))
     await asyncio.sleep(0.01)
-    assert told == ["answered", "entered", "free"]
+    assert told == ["answered", "entered", "again"]
     assert log.groups == [1, 2]
 
 
 @in_loop
-async def test_who_asks_for_a_free_log_at_its_last_moment_of_work_is_not_forgotten(log: SlowLog) -> None:
-    free = asyncio.Event()
-    await log.begin()
-    log.committer.call_when_free(lambda: log.committer.call_when_free(free.set))
-    log.go.set()
-    await asyncio.wait_for(free.wait(), 5)
-
-
-@in_loop
-async def test_nobody_waits_for_a_log_that_is_stuck(log: SlowLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(STALL, 0.05)
+async def test_nobody_waits_for_a_log_that_is_stuck_and_what_it_wrote_at_last_is_on_disk(
+    log: SlowLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(STALL, 0.1)
     told = list[str]()
-
-    async def ask(words: str, seconds: float = 0.01) -> None:
-        log.committer.call_when_free(lambda: told.append(words))
-        await asyncio.sleep(seconds)
-
-    await log.begin()
-    await ask("the write takes too long", 0.1)
-    await ask("it still does")
-    assert told == ["the write takes too long", "it still does"]
+    tasks = [asyncio.create_task(log.add().wait_until_durable())]
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(log.add().wait_until_durable()))
+    log.committer.call_when_free(lambda: told.append("it takes too long"))
+    for task in tasks:
+        with pytest.raises(ServiceFault, match="takes too long"):
+            await task
+    with pytest.raises(ServiceFault, match="takes too long"):
+        log.committer.check()
+    assert (told, log.committer.lag_seconds >= 0.1) == (["it takes too long"], True)
+    monkeypatch.setattr(STALL, 30.0)
     log.go.set()
-    await log.settle()
-    log.go.clear()
-    log.failing = True
-    await log.begin()
-    await ask("the write failed", 0)
-    log.go.set()
-    await log.settle()
-    await ask("it had failed")
-    assert told[2:] == ["the write failed", "it had failed"]
+    while log.committer.durable_sequence < 1:
+        await asyncio.sleep(0)
+    log.committer.check()
+    await log.add().wait_until_durable()  # a new request waits for its own write
+    assert (log.last_sequence, sum(log.groups)) == (3, 3)
 
 
 @in_loop
-async def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(log: SlowLog) -> None:
+async def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken_until_it_goes_on(
+    log: SlowLog,
+) -> None:
+    told = list[str]()
     writing = await log.begin()
     following = log.add()
+    log.committer.call_when_free(lambda: told.append("it failed"))
     log.failing = True
     log.go.set()
     for group in (writing, following):
@@ -201,6 +167,8 @@ async def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(log
             await group.wait_until_durable()
     with pytest.raises(ServiceFault, match="disk full"):
         log.committer.check()
+    await asyncio.sleep(0)
+    assert told == ["it failed"]
     log.failing = False
     log.committer.resume()
     log.committer.check()
@@ -222,33 +190,6 @@ async def test_too_long_a_queue_refuses_more(log: SlowLog, monkeypatch: pytest.M
     log.go.set()
     await log.committer.drain()
     log.committer.check()
-
-
-@in_loop
-async def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
-    log: SlowLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(STALL, 0.1)
-    tasks = [asyncio.create_task(log.add().wait_until_durable())]
-    await asyncio.sleep(0)
-    tasks.append(asyncio.create_task(log.add().wait_until_durable()))
-    await asyncio.sleep(0.02)
-    assert not tasks[0].done()
-    for task in tasks:
-        with pytest.raises(ServiceFault, match="takes too long"):
-            await task
-    with pytest.raises(ServiceFault, match="takes too long"):
-        log.committer.check()
-    assert log.committer.lag_seconds >= 0.1
-    monkeypatch.setattr(STALL, 30.0)
-    log.go.set()
-    while log.committer.durable_sequence < 1:
-        await asyncio.sleep(0)
-    log.committer.check()
-    await log.add().wait_until_durable()  # a new request waits for its own write
-    while log.committer.lag_seconds:
-        await asyncio.sleep(0.001)
-    assert (log.last_sequence, sum(log.groups)) == (3, 3)
 
 
 @in_loop

@@ -1,7 +1,6 @@
 """A log that is only read: nothing is written, and what is not needed is not fetched."""
 
 import sqlite3
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from support.databases import Entry, Open, reader_of
 
 from consignments.errors import BadSetting, ServiceFault
 from consignments.timestamps import US_PER_DAY
-from serving.event_log.events import NOT_READ, Event
+from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
 from serving.event_log.verification import verify_chain
@@ -38,33 +37,6 @@ def test_no_log_is_made_by_reading(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="there is no event log"):
         LogReader.open_to_read(f"sqlite:///{tmp_path / 'other.db'}")
     assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
-
-
-@pytest.mark.parametrize(
-    ("read", "found"),
-    [
-        (lambda log: log.read_events(kinds=("alert", "outcome")), [3, 4]),
-        (lambda log: log.read_arrivals(), [1, 2, 5]),
-        (lambda log: log.read_decisions(after=1), [5]),
-    ],
-    ids=["some kinds", "arrivals", "decisions"],
-)
-def test_entries_of_some_kinds_alone_are_read(
-    open_log: Open, entry: Entry, read: Callable[[EventLog], Iterable[Event]], found: list[int]
-) -> None:
-    log, kinds = open_log(), ["decision", "arrival", "alert", "outcome", "decision"]
-    log.append([entry(place, kind=kind) for place, kind in enumerate(kinds, start=1)])
-    assert [(each.sequence, each.kind) for each in read(log)] == [
-        (place, kinds[place - 1]) for place in found
-    ]
-
-
-def test_columns_that_are_left_out_cannot_be_taken_for_empty_ones(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    log.append([entry(1, sealed=b"s")])
-    (event,) = log.read_decisions(without=("plain", "sealed", "features"))
-    assert (event.plain, event.features, event.redacted) == (NOT_READ, NOT_READ, False)
-    assert (event.sealed, event.content) == (None, b"c" * 16)
 
 
 def test_a_reader_finds_what_was_written_since(open_log: Open, entry: Entry, tmp_path: Path) -> None:

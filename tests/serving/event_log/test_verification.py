@@ -1,18 +1,14 @@
 """Verification: whatever is changed, taken out or put in breaks the chain there, for the command and at a start."""
 
-import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from support.databases import Entry, Open, database_in, execute, state_environment
+from support.databases import Entry, Open, execute
+from support.site import run, told
 
-from consignments.errors import ServiceFault
-from npsrisk import main
-from serving.event_log import verification
 from serving.event_log.log import EventLog
 from serving.event_log.redactions import Redaction
-from serving.event_log.verification import StartCheck, verify_chain
+from serving.event_log.verification import verify_chain
 
 
 @pytest.fixture
@@ -42,83 +38,26 @@ def test_whatever_is_changed_in_the_log_is_found_by_the_command_with_its_place(
 ) -> None:
     for change in changes:
         execute(tmp_path, change)
-    code, told = verify(tmp_path, "--json")
-    found = json.loads(told.splitlines()[-1])
-    assert (code, found["entries"], found["broken_at"]) == (1, valid, broken_at)
-    assert verify(tmp_path)[1].startswith(f"Chain broken after {valid} entries\n")
-
-
-def verify(folder: Path, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(main, ["verify-log", *words], env=state_environment(folder))
-    return done.exit_code, done.output
+    found = told(tmp_path, "verify-log", code=1)
+    assert (found["entries"], found["broken_at"]) == (valid, broken_at)
+    assert run(tmp_path, "verify-log")[1].startswith(f"Chain broken after {valid} entries\n")
 
 
 def test_the_command_tells_the_head_and_finds_what_is_gone(
     log: EventLog, entry: Entry, tmp_path: Path
 ) -> None:
-    code, told = verify(tmp_path)
-    assert (code, told.splitlines()[0]) == (0, "Chain valid: 4 entries")
-    head = told.splitlines()[1].removeprefix("head ")
+    code, output = run(tmp_path, "verify-log")
+    assert (code, output.splitlines()[0]) == (0, "Chain valid: 4 entries")
+    head = output.splitlines()[1].removeprefix("head ")
     log.append([entry(5)])
     assert (verify_chain(log).head != head, verify_chain(log).broken_at) == (True, None)
-    code, told = verify(tmp_path, "--head", head)
-    assert (code, "The stored head is entry 4" in told) == (0, True)
+    code, output = run(tmp_path, "verify-log", "--head", head)
+    assert (code, "The stored head is entry 4" in output) == (0, True)
     execute(tmp_path, "DELETE FROM events WHERE sequence >= 4")
-    assert verify(tmp_path)[0] == 0
-    code, told = verify(tmp_path, "--head", head)
-    assert (code, "truncated" in told) == (1, True)
-    code, told = verify(tmp_path, "--head", "5c1d")
-    assert (code, "64 hexadecimal digits" in told) == (2, True)
-
-
-DAMAGE = "UPDATE events SET score = 0.5 WHERE sequence = "
-
-
-def check(log: EventLog, folder: Path, expected_after: int, after: int) -> None:
-    with StartCheck(log, database_in(folder), expected_after) as begun:
-        begun.finish(after)
-
-
-@pytest.mark.parametrize(
-    ("damaged", "after", "process", "told"),
-    [
-        (1, 2, "inline", ""),
-        (1, 2, "another", ""),
-        (4, 2, "inline", r"log entry 4.*damaged.*npsrisk verify-log.*npsrisk restore"),
-        (3, 2, "another", r"log entry 3.*damaged.*npsrisk verify-log.*npsrisk restore"),
-        (1, 0, "inline", "log entry 1:"),
-        (1, 0, "another", "log entry 1:"),
-    ],
-)
-def test_a_changed_entry_after_the_snapshot_that_was_taken_is_refused_and_one_before_it_is_not_read(
-    log: EventLog,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    damaged: int,
-    after: int,
-    process: str,
-    told: str,
-) -> None:
-    if process == "another":
-        monkeypatch.setattr(verification, "MAX_INLINE_ENTRIES", 0)
-    execute(tmp_path, f"{DAMAGE}{damaged}")
-    if not told:
-        check(log, tmp_path, 2, after)
-        return
-    with pytest.raises(ServiceFault, match=told):
-        check(log, tmp_path, 2, after)
-
-
-def test_a_fault_of_a_damaged_entry_is_reported_as_damage(log: EventLog, tmp_path: Path) -> None:
-    execute(tmp_path, DAMAGE + "2")
-    with pytest.raises(ServiceFault, match="log entry 2:"), StartCheck(log, database_in(tmp_path), 1):
-        raise ValueError("the entry cannot be decoded")
-
-
-def test_a_log_that_lost_its_last_entry_while_it_was_open_is_refused(log: EventLog, tmp_path: Path) -> None:
-    execute(tmp_path, "DELETE FROM events WHERE sequence = 4")
-    with pytest.raises(ServiceFault, match="log entry 4:"):
-        check(log, tmp_path, 0, 0)
+    assert run(tmp_path, "verify-log")[0] == 0
+    for given, status, words in ((head, 1, "truncated"), ("5c1d", 2, "64 hexadecimal digits")):
+        code, output = run(tmp_path, "verify-log", "--head", given)
+        assert (code, words in output) == (status, True)
 
 
 def test_a_check_that_begins_within_a_removal_reads_all_of_it(log: EventLog) -> None:

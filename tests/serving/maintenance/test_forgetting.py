@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
 from serving.state.forgetting import LIST_NAME, forget, forget_consignment
 
+APPROVED = ("--approved-by", WHO, "--why", WHY)
 MARKED_NAME, MARKED = "Marker Personname", b"marker goods"
 """Sender and goods of `few_decisions`."""
 
@@ -54,8 +56,11 @@ def copy(few: Path, tmp_path: Path) -> Path:
 def test_an_older_backup_is_restored_without_what_was_forgotten(
     few: Path, copy: Path, tmp_path: Path
 ) -> None:
-    new = tmp_path / "new"
     forget_consignment(settings_in(few), "RB1", APPROVAL)
+    path, new, late = few / LIST_NAME, tmp_path / "new", tmp_path / "late"
+    (line,) = path.read_text().splitlines()
+    assert (json.loads(line).keys(), "RB1" in line) == ({"forgotten_at", "digest"}, False)
+    assert path.stat().st_mode & 0o077 == 0
     restored = restore_to(new, copy, few)
     assert (restored.manifest.last_sequence, restored.removed) == (4, 1)
     assert list_emptied(new) == [True, False, True, False]
@@ -66,29 +71,14 @@ def test_an_older_backup_is_restored_without_what_was_forgotten(
         assert removal.why.startswith("forgotten (20")
     with serving(settings_in(new)) as client:
         assert client.read("/v1/consignments/RB1")["decisions"][0]["reasons"] == []
-    assert list_emptied(new) == [True, False, True, False]
     assert len(entries(new)) == 6, "it is removed once, after the entry of the restore"
-
-
-def test_a_start_removes_it_if_the_list_comes_after_a_restore(few: Path, copy: Path, tmp_path: Path) -> None:
-    forget_consignment(settings_in(few), "RB2", APPROVAL)
-    assert restore_to(tmp_path / "new", copy, None).removed == 0
-    assert list_emptied(tmp_path / "new") == [False] * 4
-    shutil.copy(few / LIST_NAME, tmp_path / "new")
-    with serving(settings_in(tmp_path / "new")):
-        assert list_emptied(tmp_path / "new") == [False, True, False, False]
-
-
-def test_old_content_of_a_copy_goes_again_and_history_stays(past: Path, tmp_path: Path) -> None:
-    back_up(settings_in(past), tmp_path / "copy")
-    forget_old(past)
-    assert restore_to(tmp_path / "new", tmp_path / "copy", past).removed == 1
-    assert list_emptied(tmp_path / "new") == [True] * OLD + [False] * RECENT
-    found = []
-    for folder in (past, tmp_path / "new"):
-        with serving(settings_in(folder), lambda: to_us(day(LATER + 20))) as client:
-            found.append(client.compute_features("NEW", received_at=day(LATER + 19), sender_name="Sender 0"))
-    assert found[0] == found[1]
+    back_up(settings_in(new), tmp_path / "again")
+    assert (tmp_path / "again" / "keys" / LIST_NAME).read_text() == path.read_text()
+    assert restore_to(late, copy, None).removed == 0
+    assert list_emptied(late) == [False] * 4
+    shutil.copy(path, late)
+    with serving(settings_in(late)):
+        assert list_emptied(late) == [True, False, True, False]
 
 
 def test_what_is_sent_again_after_it_was_forgotten_stays(few: Path, tmp_path: Path) -> None:
@@ -102,59 +92,25 @@ def test_what_is_sent_again_after_it_was_forgotten_stays(few: Path, tmp_path: Pa
     assert list_emptied(tmp_path / "new") == [False, True, False, False, False]
 
 
-def test_the_list_names_nobody_and_is_private_and_in_the_backup(few: Path, tmp_path: Path) -> None:
-    forget_consignment(settings_in(few), "RB1", APPROVAL)
-    path = few / LIST_NAME
-    (line,) = path.read_text().splitlines()
-    assert (json.loads(line).keys(), "RB1" in line) == ({"forgotten_at", "digest"}, False)
-    assert path.stat().st_mode & 0o077 == 0
-    back_up(settings_in(few), tmp_path / "copy")
-    restore_to(tmp_path / "new", tmp_path / "copy", None)
-    for copied in (tmp_path / "copy" / "keys", tmp_path / "new"):
-        assert (copied / LIST_NAME).read_text() == path.read_text()
-
-
 def test_a_removal_that_was_killed_after_the_list_is_completed_by_the_next_start_and_without_a_list_there_is_none(
     few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError("no space left on device")
+    def fail(fault: BaseException, *_: object) -> None:
+        raise fault
 
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for place, fail, fault, words in (
-        (
-            "serving.state.forgetting.replace_file",
-            full,
-            ServiceFault,
-            "list .* cannot be written.*nothing was removed",
-        ),
-        ("serving.event_log.log.EventLog.redact", die, KeyboardInterrupt, None),
+    full, words = OSError("no space left on device"), "list .* cannot be written.*nothing was removed"
+    for place, raised, fault, told_words in (
+        ("serving.state.forgetting.replace_file", full, ServiceFault, words),
+        ("serving.event_log.log.EventLog.redact", KeyboardInterrupt(), KeyboardInterrupt, None),
     ):
         with monkeypatch.context() as broken:
-            broken.setattr(place, fail)
-            with pytest.raises(fault, match=words):
+            broken.setattr(place, partial(fail, raised))
+            with pytest.raises(fault, match=told_words):
                 forget_consignment(settings_in(few), "RB1", APPROVAL)
         assert list_emptied(few) == [False] * 4
     with serving(settings_in(few)):
         assert list_emptied(few) == [True, False, True, False]
-
-
-def test_nothing_starts_from_a_damaged_log(few: Path) -> None:
-    forget_consignment(settings_in(few), "RB1", APPROVAL)
-    execute(few, "DELETE FROM events WHERE sequence = 5")
-    execute(few, "UPDATE events SET plain = content, score = 0.5 WHERE sequence = 1")
-    with (
-        pytest.raises(ServiceFault, match="log entry 1: the event log is damaged"),
-        serving(settings_in(few)),
-    ):
-        pass
-
-
-def test_nothing_starts_from_a_damaged_list(few: Path) -> None:
-    half = '{"forgotten_at":"2024-03-01T00:00:00Z","digest":"00ff00ff00ff00ff"}\nhalf a li'
-    (few / LIST_NAME).write_text(half)
+    (few / LIST_NAME).write_text((few / LIST_NAME).read_text() + "half a li")
     with (
         pytest.raises(BadSetting, match=r"forgotten\.jsonl line 2: the list .* is damaged"),
         serving(settings_in(few)),
@@ -199,24 +155,24 @@ def test_a_later_key_file_is_kept_by_a_restore_and_created_once(
     assert len(read_data_keys(another).sealing_keys) == 1
 
 
-def forget_one(state: Path, name: str, *words: str) -> tuple[int, str]:
-    return run(state, "forget", "--consignment", name, "--approved-by", WHO, "--why", WHY, *words)
-
-
 def test_all_versions_lose_their_content_and_the_others_keep_it(few: Path) -> None:
-    code, output = forget_one(few, "RB1", "--dry-run")
+    for words in ((), ("--before", "2020-01-01", "--consignment", "RB1")):
+        code, output = run(few, "forget", *words, *APPROVED)
+        assert (code, "either --before or --consignment" in output) == (2, True)
+    head, before = told(few, "verify-log")["head"], stored_bytes(few).count(MARKED)
+    code, output = run(few, "forget", "--consignment", "RB1", *APPROVED, "--dry-run")
     assert (code, "Would delete the content of RB1 (2 versions)" in output) == (0, True)
     assert len(entries(few)) == 4
-    code, output = forget_one(few, "RB1", "--json")
-    result = json.loads(output.splitlines()[-1])
-    assert (code, result["versions"]) == (0, 2)
+    result = told(few, "forget", "--consignment", "RB1", *APPROVED)
+    assert result["versions"] == 2
     with reader_of(few) as log:
         arrivals = list(log.read_arrivals())
-        found = verify_chain(log)
     assert [event.redacted for event in arrivals] == [True, False, True, False]
     assert all(event.keys != b"" for event in arrivals)
-    assert (found.broken_at, found.emptied, found.head) == (None, 2, result["head"])
-    assert run(few, "verify-log", "--head", result["head"])[0] == 0
+    assert 0 < stored_bytes(few).count(MARKED) < before
+    found = told(few, "verify-log", "--head", head)
+    assert (found["fault"], found["emptied"], found["head"]) == ("", 2, result["head"])
+    assert found["kept_at"] == found["entries"] - 1
     report = told(few, "parity")
     assert (report["compared"], report["forgotten"]) == (2, 2)
     with serving(settings_in(few)) as client:
@@ -225,36 +181,9 @@ def test_all_versions_lose_their_content_and_the_others_keep_it(few: Path) -> No
     assert told(few, "parity")["compared"] == 3
     with pytest.raises(BadInput, match="no content of this consignment"):
         forget_consignment(settings_in(few), "RB1", APPROVAL)
-
-
-def test_the_content_is_gone_from_the_file(few: Path) -> None:
-    assert stored_bytes(few).count(MARKED) >= 4
-    for name in ("RB1", "RB2", "RB3"):
+    for name in ("RB2", "RB3"):
         forget_consignment(settings_in(few), name, APPROVAL)
     assert MARKED not in stored_bytes(few)
-    assert len(entries(few)) == 7
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "score = 0.999 WHERE sequence = 1",
-        "plain = (SELECT plain FROM events WHERE sequence = 1), sealed = NULL, features = NULL, reasons = NULL WHERE sequence = 4",
-        "plain = content WHERE sequence = 3",
-    ],
-    ids=["what is left of it", "another consignment emptied", "content put in"],
-)
-def test_the_remains_cannot_be_changed_and_nothing_else_can_be_emptied(few: Path, change: str) -> None:
-    forget_consignment(settings_in(few), "RB1", APPROVAL)
-    execute(few, f"UPDATE events SET {change}")
-    with reader_of(few) as log:
-        assert verify_chain(log).broken_at is not None
-
-
-@pytest.mark.parametrize("words", [(), ("--before", "2020-01-01", "--consignment", "RB1")])
-def test_one_of_both_options_is_needed(few_decisions: Path, words: tuple[str, ...]) -> None:
-    code, output = run(few_decisions, "forget", *words, "--approved-by", WHO, "--why", WHY)
-    assert (code, "either --before or --consignment" in output) == (2, True)
 
 
 def test_it_goes_together_with_removal_by_date_in_either_order(past: Path) -> None:
@@ -279,15 +208,67 @@ def forgotten(lived_past: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def next_features(folder: Path) -> dict[str, float]:
-    """What a further consignment of a sender that is old and recent reads, from the log alone."""
-    for path in (folder / "snapshots").glob("*"):
+def read_next(folder: Path, *, anew: bool = True) -> dict[str, float]:
+    """What a further consignment of a sender that is old and recent reads, from the log alone or with its snapshots."""
+    for path in (folder / "snapshots").glob("*") if anew else ():
         path.unlink()
     with serving(settings_in(folder), lambda: to_us(day(LATER + 20))) as client:
         return client.compute_features("NEW", received_at=day(LATER + 19), sender_name="Sender 0")
 
 
-def test_content_is_gone_from_the_files_too_and_history_is_left(lived_past: Path, forgotten: Path) -> None:
+def test_history_that_is_built_anew_reads_what_it_read_also_for_a_model_with_other_keys_or_after_a_restore(
+    past: Path, tmp_path: Path, other_bundle: Path
+) -> None:
+    """The keys of the model that is published are made while the fields can still be read."""
+    publish(past, other_bundle, "2")
+    copy_state(past, tmp_path / "copied")
+    expected = read_next(tmp_path / "copied")
+    back_up(settings_in(past), tmp_path / "backup")
+    forget_old(past)
+    assert restore_to(tmp_path / "new", tmp_path / "backup", past).removed == 1
+    assert list_emptied(tmp_path / "new") == [True] * OLD + [False] * RECENT
+    assert read_next(past) == read_next(tmp_path / "new", anew=False) == expected
+    assert expected["history.sender.arrivals_ever"] > 4
+    assert expected["history.sender.days_since_first"] > LATER
+    assert expected["history.office+carrier.arrivals_ever"] == OLD + RECENT
+
+
+CHANGES = (
+    ("UPDATE events SET keys = hash WHERE sequence = 3", 2 * OLD),
+    ("UPDATE events SET score = 0.5 WHERE sequence = 3", 2 * OLD),
+    ("UPDATE events SET consignment_id = 'RB99' WHERE sequence = 3", 2 * OLD),
+    ("UPDATE events SET hash = content WHERE sequence = 3", 4),
+    ("UPDATE events SET plain = content WHERE sequence = 3", 3),
+    ("DELETE FROM events WHERE sequence = 3", 4),
+    ("UPDATE events SET plain = substr(plain, 1, 0) WHERE sequence = 25", 25),
+    ("UPDATE events SET plain = substr(plain, 1, 0) WHERE kind = 'removal'", 1),
+    ("DELETE FROM events WHERE kind = 'removal'", 1),
+)
+
+
+@pytest.mark.parametrize(("statement", "broken_at"), CHANGES)
+def test_no_change_of_the_rest_is_unseen(
+    forgotten: Path, tmp_path: Path, statement: str, broken_at: int
+) -> None:
+    copy_state(forgotten, tmp_path / "copy")
+    execute(tmp_path / "copy", statement)
+    assert told(tmp_path / "copy", "verify-log", code=1)["broken_at"] == broken_at
+
+
+def test_nothing_starts_from_a_damaged_log(few: Path) -> None:
+    forget_consignment(settings_in(few), "RB1", APPROVAL)
+    execute(few, "DELETE FROM events WHERE sequence = 5")
+    execute(few, "UPDATE events SET plain = content, score = 0.5 WHERE sequence = 1")
+    with (
+        pytest.raises(ServiceFault, match="log entry 1: the event log is damaged"),
+        serving(settings_in(few)),
+    ):
+        pass
+
+
+def test_content_is_gone_from_the_files_too_and_history_is_left(
+    lived_past: Path, forgotten: Path, tmp_path: Path
+) -> None:
     with reader_of(lived_past) as reader:
         before = list(reader.read_events())
     with reader_of(forgotten) as reader:
@@ -298,71 +279,27 @@ def test_content_is_gone_from_the_files_too_and_history_is_left(lived_past: Path
         is_old = new.kind in ARRIVAL_KINDS and new.sequence <= 2 * OLD
         assert new == (structs.replace(old, **gone) if is_old else old)
     assert (removal.approved_by, removal.why, removal.emptied) == (WHO, WHY, OLD)
-    assert len(before[0].sealed or b"") > 60
     for content in (before[0].sealed or b"", before[0].plain):
         assert content not in stored_bytes(forgotten)
-
-
-def test_history_that_is_built_anew_reads_what_it_read_also_for_a_model_with_other_keys(
-    past: Path, tmp_path: Path, other_bundle: Path
-) -> None:
-    """The keys of the model that is published are made while the fields can still be read."""
-    publish(past, other_bundle, "2")
-    copy_state(past, tmp_path / "copy")
-    expected = next_features(tmp_path / "copy")
-    forget_old(past)
-    assert next_features(past) == expected
-    assert expected["history.sender.arrivals_ever"] > 4
-    assert expected["history.sender.days_since_first"] > LATER
-    assert expected["history.office+carrier.arrivals_ever"] == OLD + RECENT
-
-
-def test_the_chain_holds_and_heads_that_were_kept_are_still_found(lived_past: Path, forgotten: Path) -> None:
-    head = told(lived_past, "verify-log")["head"]
-    found = told(forgotten, "verify-log", "--head", head)
-    assert (found["emptied"], found["fault"]) == (OLD, "")
-    assert found["kept_at"] == found["entries"] - 1
     assert "12 of them without content" in run(forgotten, "verify-log")[1]
-
-
-@pytest.mark.parametrize(
-    ("statement", "broken_at"),
-    [
-        ("UPDATE events SET keys = hash WHERE sequence = 3", 2 * OLD),
-        ("UPDATE events SET score = 0.5 WHERE sequence = 3", 2 * OLD),
-        ("UPDATE events SET consignment_id = 'RB99' WHERE sequence = 3", 2 * OLD),
-        ("UPDATE events SET hash = content WHERE sequence = 3", 4),
-        ("UPDATE events SET plain = content WHERE sequence = 3", 3),
-        ("DELETE FROM events WHERE sequence = 3", 4),
-        ("UPDATE events SET plain = substr(plain, 1, 0) WHERE sequence = 25", 25),
-        ("UPDATE events SET plain = substr(plain, 1, 0) WHERE kind = 'removal'", 1),
-        ("DELETE FROM events WHERE kind = 'removal'", 1),
-    ],
-)
-def test_no_change_of_the_rest_is_unseen(
-    forgotten: Path, tmp_path: Path, statement: str, broken_at: int
-) -> None:
-    copy_state(forgotten, tmp_path / "copy")
-    execute(tmp_path / "copy", statement)
-    assert told(tmp_path / "copy", "verify-log", code=1)["broken_at"] == broken_at
-
-
-def test_later_decisions_come_out_equal_and_an_export_says_what_is_gone(
-    forgotten: Path, tmp_path: Path
-) -> None:
     found = told(forgotten, "parity")
     assert (found["equal"], found["compared"], found["forgotten"]) == (True, RECENT, OLD)
     assert "12 more cannot be recomputed" in run(forgotten, "parity")[1]
     found = told(forgotten, "export", "--out", str(tmp_path / "out"), "--personal")
     assert [found["tables"][name] for name in ("consignments", "decisions")] == [RECENT, OLD + RECENT]
     assert "12 consignments (all up to entry 24) are not exported" in found["notes"][0]
-    decisions = pd.read_parquet(tmp_path / "out" / "decisions.parquet")
-    assert decisions["score"].notna().all()
+    assert pd.read_parquet(tmp_path / "out" / "decisions.parquet")["score"].notna().all()
+    copy_state(forgotten, tmp_path / "copy")
+    with serving(settings_in(tmp_path / "copy"), lambda: to_us(day(LATER + 20))) as client:
+        known = client.read("/v1/consignments/RB1")
+        assert [each["reasons"] for each in known["decisions"]] == [[]]
+        client.send("/v1/outcomes", make_outcome("RB1", known_at=day(LATER + 1), inspected_at=day(LATER)))
+        client.score("RB1", received_at=day(LATER))
 
 
 def test_a_second_run_changes_nothing_and_a_later_date_goes_on(past: Path) -> None:
     before = stored_rows(past)
-    words = ("forget", "--before", "2024-04-15", "--approved-by", WHO, "--why", WHY, "--dry-run")
+    words = ("forget", "--before", "2024-04-15", *APPROVED, "--dry-run")
     assert "Would delete the content of 12 consignments, up to entry 24" in run(past, *words)[1]
     assert stored_rows(past) == before
     forget_old(past)
@@ -406,9 +343,7 @@ def stored_rows(folder: Path) -> list[Any]:
     return found
 
 
-def test_neither_what_history_remembers_nor_the_log_of_a_running_service_is_touched(
-    lived_past: Path,
-) -> None:
+def test_neither_what_history_remembers_nor_the_log_of_a_running_service_is_touched(lived_past: Path) -> None:
     with pytest.raises(BadInput, match=r"--before: history still needs .*expected 2024-04-2\d or earlier"):
         forget(settings_in(lived_past), day(LATER - 300), APPROVAL)
     with (
@@ -416,12 +351,3 @@ def test_neither_what_history_remembers_nor_the_log_of_a_running_service_is_touc
         pytest.raises(ServiceFault, match="another process uses this state directory"),
     ):
         forget(settings_in(lived_past), day(40), APPROVAL)
-
-
-def test_a_consignment_that_was_forgotten_is_answered_for(forgotten: Path, tmp_path: Path) -> None:
-    copy_state(forgotten, tmp_path / "copy")
-    with serving(settings_in(tmp_path / "copy"), lambda: to_us(day(LATER + 20))) as client:
-        known = client.read("/v1/consignments/RB1")
-        assert [each["reasons"] for each in known["decisions"]] == [[]]
-        client.send("/v1/outcomes", make_outcome("RB1", known_at=day(LATER + 1), inspected_at=day(LATER)))
-        client.score("RB1", received_at=day(LATER))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.databases import stored_bytes
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import publish, serving, settings_in
+from support.serving_examples import serving, settings_in
 from support.site import Site, entries, run
 
 from consignments.errors import BadInput, ServiceFault
@@ -20,7 +20,7 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, InMemoryTable, compute_feature_matrix
-from serving.maintenance.import_past import ChunkReader, import_tables
+from serving.maintenance.import_past import import_tables
 from serving.process.state_directory import StateLock
 
 
@@ -100,15 +100,7 @@ def test_the_service_sees_the_imported_past_as_a_batch_does_and_nobody_can_read_
     assert told["alerts.matching"] == 2
 
 
-def test_an_imported_consignment_that_is_announced_live_is_scored_and_counted_once(site: Site) -> None:
-    take(site.folder, tables([make_consignment("RB1")]))
-    with site.serve() as client:
-        assert client.compute_features("RB1")["history.sender.arrivals_7d"] == 0
-        assert client.compute_features("RB2")["history.sender.arrivals_7d"] == 1
-        assert client.read("/v1/consignments/RB1")["imported"] == ["2024-03-04T09:00:00Z"]
-
-
-def test_a_newsletter_is_past_information_and_an_unusable_criterion_is_rejected(
+def test_a_newsletter_is_past_information_an_unusable_criterion_is_rejected_and_what_is_announced_live_counted_once(
     site: Site,
 ) -> None:
     alerts = [
@@ -116,10 +108,13 @@ def test_a_newsletter_is_past_information_and_an_unusable_criterion_is_rejected(
         Alert("N1", day(5), text="newsletter: cathinone as cosmetic"),
         Alert("A2", day(6), text="everything", description_pattern="*"),
     ]
-    counts = take(site.folder, tables([make_consignment("RB1")], alerts=alerts))
+    counts = take(site.folder, tables([make_consignment("RB1", received_at=day(10))], alerts=alerts))
     assert (counts["alerts"], counts["refused"], counts["notices"]) == (2, 1, 1)
     with site.serve() as client:
-        assert client.compute_features("RB2", received_at=day(14))["alerts.matching"] == 1
+        first, second = (client.compute_features(name, received_at=day(10)) for name in ("RB1", "RB2"))
+        assert [each["history.sender.arrivals_7d"] for each in (first, second)] == [0, 1]
+        assert second["alerts.matching"] == 1
+        assert client.read("/v1/consignments/RB1")["imported"] == ["2024-03-14T09:00:00Z"]
 
 
 def test_a_moment_in_the_future_is_refused_and_a_table_of_nothing_else_is_an_error(
@@ -134,21 +129,7 @@ def test_a_moment_in_the_future_is_refused_and_a_table_of_nothing_else_is_an_err
     assert list_names(tmp_path) == [("arrival", "RB4"), ("outcome", "RB3")]
 
 
-def test_the_columns_of_the_published_model_are_imported(tmp_path: Path, column_bundle: Path) -> None:
-    publish(tmp_path, column_bundle, "1")
-    asked: list[type[Consignment]] = []
-
-    def read(record: type[Consignment]) -> Tables:
-        asked.append(record)
-        return tables([make_consignment("RB1")])
-
-    import_tables(read, settings_in(tmp_path))
-    assert "tax_rate" in asked[0].__struct_fields__
-
-
-def test_a_table_in_chunks_gives_the_entries_of_the_whole_one_and_lets_chunks_go(
-    tmp_path: Path,
-) -> None:
+def test_a_table_in_chunks_gives_the_entries_of_the_whole_one(tmp_path: Path) -> None:
     moments = [day(number / 10 + (0.35 if number % 3 else 0)) for number in range(60)]
     many = [make_consignment(f"RB{number}", received_at=moment) for number, moment in enumerate(moments)]
     given = tables(many, [make_outcome("RB7", result="nps", known_at=day(3))])
@@ -156,13 +137,6 @@ def test_a_table_in_chunks_gives_the_entries_of_the_whole_one_and_lets_chunks_go
     source = InMemoryTable(given.consignments, piece_rows=7)
     take(tmp_path / "chunks", FeatureInputs(source, outcomes=given.outcomes))
     assert list_names(tmp_path / "chunks") == list_names(tmp_path / "whole")
-    reader = ChunkReader(source, Consignment)
-    order = np.argsort(given.consignments["received_at"].to_numpy(), kind="stable")
-    for begin in range(0, len(order), 5):
-        rows = order[begin : begin + 5]
-        assert [each.consignment_id for each in reader.read(rows)] == [f"RB{row}" for row in rows]
-        assert len(reader._waiting) <= 4
-    assert not reader._waiting
 
 
 EXPORTED = Path(__file__).resolve().parents[2] / "data" / "export_of_049ba582"
@@ -170,9 +144,7 @@ EXPORTED = Path(__file__).resolve().parents[2] / "data" / "export_of_049ba582"
 cancelled), an outcome and an alert."""
 
 
-def test_history_goes_on_where_an_earlier_version_stopped_through_its_tables(
-    tmp_path: Path,
-) -> None:
+def test_history_goes_on_where_an_earlier_version_stopped_through_its_tables(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     given = [f"--{name}={EXPORTED / name}.parquet" for name in ("consignments", "outcomes", "alerts")]
     for added in ("4 consignments, 1 outcomes, 1 alerts, 1 cancellations, 0 known", "0 consignments"):

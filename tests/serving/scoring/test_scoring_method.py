@@ -11,7 +11,6 @@ from support.site import told
 from features.spec import Spec
 from models.bundle import load_bundle
 from models.risk_model import RiskModel
-from models.rules import Rules
 from serving.encryption.vault import Vault
 from serving.scoring.loaded_model import LoadedModel, ScoringMethod, build_rules_method, get_rules_name
 
@@ -84,13 +83,6 @@ def test_what_the_rules_decided_comes_out_equal_when_it_is_computed_anew_exporte
     with serving(settings_in(tmp_path)) as client:
         again = [client.score("RB1", description=NAMED), client.score("RB2"), client.score("RB3")]
     assert again == [each | {"repeated": True} for each in answers]
-
-
-def test_other_rules_have_another_version() -> None:
-    rules = build_rules_method().judge
-    assert isinstance(rules, Rules)
-    fewer = Rules(rules.spec, rules.rules[1:])
-    assert fewer.digest() != rules.digest() == build_rules_method().sha256
 
 
 def test_a_bundle_with_other_texts_is_served_in_the_words_of_this_version(bundle: Path) -> None:

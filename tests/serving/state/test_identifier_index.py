@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consignments.errors import ServiceFault
-from features.history.kernels import NO_DAY, REMEMBERED_DAYS
+from features.history.kernels import REMEMBERED_DAYS
 from serving.state.identifier_index import (
     DAY_BITS,
     FIRST_DAY,
@@ -57,13 +57,6 @@ def check(index: IdentifierIndex, days: dict[int, int], today: int, others: list
     for tag in {*days, *others}:
         known = days.get(tag, FIRST_DAY) >= today - REMEMBERED_DAYS
         assert index.may_contain_each(np.array([tag], dtype=np.uint64), today).tolist() == [known]
-
-
-def test_before_the_first_day_an_empty_one_knows_nobody_and_then_whom_it_met() -> None:
-    index, tags = index_of(), np.array([3], dtype=np.uint64)
-    assert index.may_contain_each(tags, NO_DAY).tolist() == [False]
-    index.add_all(tags, np.array([NO_DAY]))
-    assert index.may_contain_each(tags, NO_DAY).tolist() == [True]
 
 
 def test_it_grows_and_keeps_all_as_long_as_history_remembers_under_tags_of_its_key() -> None:

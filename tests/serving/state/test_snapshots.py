@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import numpy as np
 import pytest
@@ -20,9 +19,10 @@ from support.serving_examples import Client, publish, refused, serving, settings
 from support.site import Site
 
 from consignments.errors import ServiceFault
+from consignments.records import Consignment
 from serving.event_log.events import Event
 from serving.scoring.model_updates import ModelUpdates
-from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
+from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots
 
 ABOUT = SnapshotHeader(FORMAT, "a log", 7, "00", "kinds")
 ARRAYS = {
@@ -39,78 +39,45 @@ def list_sequences(snapshots: Snapshots) -> list[int]:
     return [int(path.name[:16]) for path in snapshots.list_newest_first()]
 
 
-def test_what_was_written_in_many_pieces_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_written_in_many_pieces_and_with_rests_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serving.state.snapshots.CHUNK_BYTES", 7)
+    monkeypatch.setattr("serving.state.snapshots.REST_RATIO", 1e6)
     arrays = ARRAYS | {"table": np.arange(12.0).reshape(3, 4), "words": np.arange(5, dtype="<u4")}
     snapshots = Snapshots(tmp_path / "snapshots")
-    path = snapshots.write(ABOUT, arrays)
+    writing = threading.Thread(target=snapshots.write, args=(ABOUT, arrays))
+    writing.start()
+    writing.join(0.2)
+    assert (writing.is_alive(), snapshots.list_newest_first()) == (True, [])
+    snapshots.skip_pauses()  # there is a hurry
+    writing.join(30)
+    (path,) = snapshots.list_newest_first()
     about, found = snapshots.read(path)
     assert (about, found.keys()) == (ABOUT, arrays.keys())
     for name, array in arrays.items():
         assert (found[name].dtype, found[name].tolist()) == (array.dtype, array.tolist())
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (path, path.parent)] == [0o600, 0o700]
 
 
-def test_the_last_two_are_kept_and_others_written_over_unless_a_copy_holds_them(
-    tmp_path: Path,
-) -> None:
-    snapshots, copy = Snapshots(tmp_path / "snapshots"), tmp_path / "copy"
+def test_the_last_two_are_kept_and_others_written_over_unless_a_copy_holds_them(tmp_path: Path) -> None:
+    snapshots, copy, other = Snapshots(tmp_path / "snapshots"), tmp_path / "copy", tmp_path / "other"
     snapshots.folder.mkdir()
     (snapshots.folder / "0000000000000003.part").write_bytes(b"half")
-    (snapshots.folder / NEXT_NAME).write_bytes(b"half" * 9_000)  # left by a kill
+    (snapshots.folder / NEXT_NAME).symlink_to(other)  # it must not be written over, and stops no snapshot
+    other.write_bytes(b"not ours")
     long, short = {"a": np.arange(9_000)}, {"a": np.arange(3)}
     copy.hardlink_to(snapshots.write(of_entry(1), long))
     content = copy.read_bytes()
     numbers = [snapshots.write(of_entry(number), long).stat().st_ino for number in range(2, 5)]
     again = [snapshots.write(of_entry(number), short) for number in (5, 6, 9, 30, 12)]
-    kept = [path.stat().st_ino for path in again if path.exists()]
-    assert set(kept) <= set(numbers)
+    assert {path.stat().st_ino for path in again if path.exists()} <= set(numbers)
     assert list_sequences(snapshots) == [12, 9]
     assert len(list(snapshots.folder.iterdir())) == 3
     assert {path.name for path in snapshots.folder.glob("*.part")} == {NEXT_NAME}
     for path in snapshots.list_newest_first():
         assert snapshots.read(path)[1]["a"].tolist() == [0, 1, 2]
-    assert copy.read_bytes() == content
-
-
-def test_what_must_not_be_written_over_does_not_stop_the_next(tmp_path: Path) -> None:
-    snapshots, other = Snapshots(tmp_path / "snapshots"), tmp_path / "other"
-    other.write_bytes(b"not ours")
-    snapshots.write(of_entry(1), ARRAYS)
-    (snapshots.folder / NEXT_NAME).symlink_to(other)
-    snapshots.write(of_entry(2), ARRAYS)
-    assert list_sequences(snapshots) == [2, 1]
-    assert other.read_bytes() == b"not ours"
-
-
-def test_it_is_written_with_rests_unless_there_is_a_hurry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.state.snapshots.REST_RATIO", 1e6)
-    snapshots, written = Snapshots(tmp_path), list[Path]()
-    writing = threading.Thread(target=lambda: written.append(snapshots.write(ABOUT, ARRAYS)))
-    writing.start()
-    writing.join(0.3)
-    assert writing.is_alive()
-    assert not snapshots.list_newest_first()
-    snapshots.skip_pauses()
-    writing.join(30)
-    assert written == snapshots.list_newest_first()
-
-
-def test_one_that_cannot_be_written_leaves_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshots = Snapshots(tmp_path)
-    good = snapshots.write(ABOUT, ARRAYS)
-
-    def fail(*_given: Any, **_named: Any) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("serving.state.snapshots.flush_file", fail)
-    with pytest.raises(OSError, match="no space left"):
-        snapshots.write(of_entry(8), ARRAYS)
-    assert snapshots.list_newest_first() == [good]
-    assert snapshots.read(good)[0] == ABOUT
+    assert (copy.read_bytes(), other.read_bytes()) == (content, b"not ours")
 
 
 def flip(path: Path) -> None:
@@ -232,9 +199,7 @@ def lose_entries(stopped: Path) -> None:
         execute(stopped, "DELETE FROM events WHERE sequence > 4")
 
 
-def test_a_log_that_lacks_entries_of_a_snapshot_scores_nothing_until_it_is_accepted(
-    stopped: Path,
-) -> None:
+def test_a_log_that_lacks_entries_of_a_snapshot_scores_nothing_until_it_is_accepted(stopped: Path) -> None:
     lose_entries(stopped)
     for _ in range(2):
         with serving(settings_in(stopped)) as client:
@@ -257,8 +222,7 @@ def test_a_log_that_went_on_without_entries_of_a_snapshot_scores_nothing_either(
     kept = newest(stopped)
     content = kept.read_bytes()
     with serving(settings_in(stopped), accept_loss=True) as client:
-        for number in range(3):
-            client.score(f"RC{number}")
+        client.send("/v1/scores", {"consignments": [make_consignment(f"RC{number}") for number in range(3)]})
         client.service.snapshots.last = 7
     kept.write_bytes(content)
     with serving(settings_in(stopped)) as client:
@@ -283,18 +247,21 @@ def test_a_snapshot_is_written_after_so_many_entries_or_so_long_where_there_is_a
     assert sequences(told, "snapshot written") == written
 
 
-def test_if_none_can_be_written_the_service_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    client.score("RB1")
-
-    def fail(*_given: Any) -> None:
+def test_if_none_can_be_written_the_service_says_so_and_keeps_the_earlier(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: Any, **_named: Any) -> None:
         raise OSError("no space left on device")
 
+    client.score("RB1")
+    client.portal.call(client.service.write_snapshot)
+    client.score("RB2")
     with monkeypatch.context() as broken, capture_logs() as told:
-        broken.setattr(client.service.snapshots, "write", fail)
+        broken.setattr("serving.state.snapshots.flush_file", fail)
         client.portal.call(client.service.write_snapshot)
         assert [line["reason"] for line in told] == ["no space left on device"]
         assert "npsrisk_snapshot_failed 1.0" in client.get("/metrics").text
-    client.score("RB2")
+        assert client.service.snapshots.read(newest(client.service.settings.state_dir))[0].sequence == 1
     client.portal.call(client.service.write_snapshot)
     assert "npsrisk_snapshot_failed 0.0" in client.get("/metrics").text
     assert "npsrisk_snapshot_sequence 2.0" in client.get("/metrics").text
@@ -311,41 +278,26 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
     assert [word for word in names if word in written] == []
 
 
-def test_a_copy_into_memory_taken_before_is_that_of_now_and_stays_so(client: Client) -> None:
-    client.score("RB1")
-    state = client.service.active.state
-    room = allocate_copy(state)
-    client.score("RB2")
-    copy, plain = copy_arrays(state, room), copy_arrays(state)
-    client.score("RB3", sender_name="Somebody else")
-    assert {name: array.tobytes() for name, array in copy.items()} == {
-        name: array.tobytes() for name, array in plain.items()
-    }
-    assert np.shares_memory(copy["index.words"], room["index.words"])
-    grown = copy_arrays(state, {name: array[:1] for name, array in room.items()})
-    assert grown["index.words"].tobytes() == state.dossiers.index.words.tobytes()
-
-
 def test_a_full_history_says_what_to_do_and_takes_no_model_with_more_keys(
     site: Site, other_bundle: Path
 ) -> None:
-    def score(client: Client, number: int) -> httpx.Response:
+    def make(number: int) -> Consignment:
         names = {"sender_name": f"S{number}", "consignee_name": f"C{number}", "carrier": f"C{number}"}
-        return client.post("/v1/scores", make_consignment(f"RB{number}", **names))
+        return make_consignment(f"RB{number}", **names)
 
     with site.serve(NPSRISK_MAX_HISTORY_KEYS="1000") as client:
-        told = [score(client, 0)]
-        while told[-5:][0].status_code == 200:
-            told.append(score(client, len(told)))
-        full = next(place for place, response in enumerate(told) if response.status_code != 200)
-        assert {response.status_code for response in told[full:]} == {503}
-        detail = told[full].json()["detail"]
-        assert "history is full" in detail
-        assert "raise NPSRISK_MAX_HISTORY_KEYS if memory allows" in detail
+        full, told = 0, client.post("/v1/scores", make(0))
+        first = told.json()
+        while told.status_code == 200:
+            full += 1
+            told = client.post("/v1/scores", make(full))
+        assert {client.post("/v1/scores", make(full + more)).status_code for more in range(3)} == {503}
+        for words in ("history is full", "raise NPSRISK_MAX_HISTORY_KEYS if memory allows"):
+            assert words in told.json()["detail"]
         assert "history is nearly full" in client.read("/health/ready")["warnings"][0]
         assert "npsrisk_history_keys_bound 1000.0" in client.get("/metrics").text
         assert client.service.log.last_sequence == full
-        assert score(client, 0).json() == told[0].json() | {"repeated": True}
+        assert client.send("/v1/scores", make(0)) == first | {"repeated": True}
         publish(site.folder, other_bundle, "2")
         with capture_logs() as lines:
             for _ in range(2):
@@ -354,7 +306,7 @@ def test_a_full_history_says_what_to_do_and_takes_no_model_with_more_keys(
         assert client.read("/v1/model")["version"] == "1"
         assert "history is full" in str(client.read("/health/ready")["warnings"])
     with site.serve(NPSRISK_MAX_HISTORY_KEYS="2000") as client:
-        assert score(client, 201).status_code == 200
+        client.send("/v1/scores", make(full))
 
 
 def test_no_snapshot_comes_before_its_entries(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
