@@ -10,8 +10,6 @@ from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import FeatureParameters, Tables
-from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
-from features.indicators.values import compute_indicators
 from features.streams import compute_feature_matrix
 from operation.hunts.hunt import Hunt, HuntLimits, HuntRow
 from operation.hunts.tables import ScoreRows, find_alert_target, find_consignment_target, hunt_tables
@@ -140,18 +138,6 @@ def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> 
         if feature == arrivals:
             waiting = hits.loc[[f"W{each}" for each in range(3)], "score_now"].tolist()
             assert waiting == [3, 3, 3], "the two others in hand, and SEIZED"
-
-
-def test_an_alert_of_a_partner_is_hunted_for_with_its_operation_key() -> None:
-    key = OperationKey("EXAMPLE", bytes(32))
-    tokens = compute_indicators(make_consignment(sender_phone=PHONE), key)
-    tables = make_tables(CLEAR, alerts=[Alert("XA/S", day(5.5), author="XA", indicators=tokens)])
-    install_keys(OperationKeys([key]))
-    try:
-        found = hunt_tables(tables, find_alert_target(tables, "XA/S"), LIMITS)
-    finally:
-        install_keys(OperationKeys())
-    assert {"WAITING", "OPENED", "PASSED", "SEIZED"} == {row.consignment_id for row in found.hits}
 
 
 def test_unknown_names_and_empty_periods_are_refused() -> None:

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from support.examples import NOBODY, day, make_consignment
 
 from consignments.records import Alert
-from consignments.visibility import list_positive_results
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
 from operation.yields import InspectionResult, MatchCounter, is_active
@@ -41,7 +41,7 @@ def test_the_counts_of_a_log_are_a_plain_count(events: list[tuple[str, str | Non
     results, matched, ended = {}, [], False
     for sequence, (kind, result) in enumerate(events, start=2):
         if kind == "end":
-            counter.add_alert(Alert(**{**_fields(SEIZURE), "expires_at": day(0.01)}), sequence)
+            counter.add_alert(structs.replace(SEIZURE, expires_at=day(0.01)), sequence)
             ended = True
             continue
         name = f"C{sequence}"
@@ -63,17 +63,6 @@ def test_the_counts_of_a_log_are_a_plain_count(events: list[tuple[str, str | Non
     assert all(more >= fewer for more, fewer in pairwise((found.matched, *found[3:6])))
 
 
-def _fields(alert: Alert) -> dict[str, object]:
-    return {name: getattr(alert, name) for name in alert.__struct_fields__}
-
-
 def test_an_alert_is_in_force_from_its_issue_until_its_end() -> None:
     us = [int(day(at).timestamp() * 1e6) for at in (-0.1, 0, 8.9, 9)]
     assert [is_active(SEIZURE, each) for each in us] == [False, True, True, False]
-
-
-def test_any_offence_is_every_final_result_but_clear() -> None:
-    assert list_positive_results("any_offence") == {"nps", "controlled_drug", "other_offence"}
-    assert list_positive_results("nps") == {"nps"}
-    assert InspectionResult.from_result("controlled_drug", "nps") == (True, False, True)
-    assert InspectionResult.from_result("pending", "nps") == (False, False, False)

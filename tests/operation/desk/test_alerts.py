@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from support.examples import NOBODY, day, make_outcome
@@ -12,15 +10,10 @@ from support.officer import Officer, read_text, serving_desk
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import publish, settings_in
 
-from consignments.records import Alert, Consignment
-from consignments.timestamps import to_us
-from features.indicators.operation_keys import OperationKeys
+from consignments.records import Alert
 from operation.desk.formats import render_template
 from operation.desk.messages import PageRequest, Viewer
-from operation.desk.views.alerts import view_alerts
-from operation.desk.views.sources import PageSources
-from operation.yields import LoggedYields, YieldCounts, is_active
-from serving.event_log.event_codec import EventCodec
+from operation.yields import YieldCounts
 
 pytestmark = pytest.mark.usefixtures("own_keys")
 CELLS = re.compile(r'class="number" data-label="[^"]+">([^<]+)<')
@@ -53,7 +46,12 @@ def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: 
     # The alert; then the feedback and the seizure, the latest first.
     rows = [["2", "2", "1", "100 %"], ["7", "4", "1", "25.0 %"], ["2", "2", "1", "100 %"]]
     assert CELLS.findall(page.text) == [cell for row in rows for cell in row]
+    client.send("/v1/alerts", Alert("A-1", day(0), text=HOSTILE, sender_name="Orchid Trading Ltd"))
+    page = officer.get_until("/alerts", ">A-1<")
+    shown = officer.get("/alerts?personal=1").text
+    assert ["Orchid Trading Ltd" in each for each in (page.text, shown)] == [False, True]
     text = read_text(page)
+    assert "sender: hidden" in text
     assert re.search(r"\d+ indicators of parties", text)
     assert "XA/F-S-9 XB/S-9 feedback TLP:AMBER" in text
     assert (HOSTILE in page.text, HOSTILE in text) == (False, True)
@@ -67,29 +65,12 @@ def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: 
 READER = Viewer("key", "K. Lee", ("read",))
 
 
-def test_alerts_that_are_read_meanwhile_stop_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = LoggedYields("", lambda: EventCodec(None, Consignment, ()), OperationKeys())
-
-    def add_meanwhile(alert: Alert, now_us: int) -> bool:
-        found._counter.add_alert(Alert(f"{alert.alert_id}+", issued_at=day(0)))
-        return is_active(alert, now_us)
-
-    found._counter.add_alert(Alert("A-1", issued_at=day(0), hs_code="2922"))
-    monkeypatch.setattr("operation.desk.views.alerts.is_active", add_meanwhile)
-    sources = SimpleNamespace(yields=SimpleNamespace(get=lambda: found), key_fault="")
-    request = PageRequest("alerts", {}, READER, "", to_us(day(1)))
-    values = view_alerts(cast(PageSources, sources), request, READER)
-    assert values is not None
-    assert [each["alert"].alert_id for each in values["rows"]] == ["A-1"]
-
-
 def test_an_imported_alert_that_nothing_can_match_says_so() -> None:
     alert, counts = (
         Alert("A-9", issued_at=day(0), substance_family="nitazene"),
         YieldCounts(0, 0, None, 0, 0, 0, 0),
     )
     row = {"alert": alert, "patterns": [], "indicators": 0, "active": True, "counts": counts}
-    request = PageRequest("alerts", {}, READER, "", 0)
     values = {"rows": [row], "messages": [], "key_fault": "", "personal": False}
-    page = render_template("alerts", request, values, 200).html.decode()
+    page = render_template("alerts", PageRequest("alerts", {}, READER, "", 0), values, 200).html.decode()
     assert "names nothing that a consignment could match" in page

@@ -5,22 +5,7 @@ import threading
 import pytest
 
 from operation.desk import background
-from operation.desk.background import BackgroundValue, BackgroundValues
-
-
-def test_a_fault_is_raised_and_the_next_page_reads_again() -> None:
-    results = iter([ValueError("damaged"), None])
-
-    def read() -> str:
-        fault = next(results)
-        if fault is not None:
-            raise fault
-        return "value"
-
-    value = BackgroundValue(read)
-    with pytest.raises(ValueError, match="damaged"):
-        value.get()
-    assert value.get() == "value"
+from operation.desk.background import BackgroundValues
 
 
 def test_no_more_values_are_read_at_a_time_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

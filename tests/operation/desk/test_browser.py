@@ -41,12 +41,10 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[str]
         {"key": "old", "expires_at": "2024-03-01T00:00:00Z"},
     )
     nobody = {"received_at": None, "sender_name": None, "sender_phone": None}
+    alert = {"alert_id": "A-1", "issued_at": "2024-03-01T00:00:00Z", "hs_code": "61", "text": HOSTILE}
     sent: list[tuple[str, Any]] = [
         ("/v1/scores", make_consignment("RB900", received_at=None, sender_address="7 Road")),
-        (
-            "/v1/alerts",
-            {"alert_id": "A-1", "issued_at": "2024-03-01T00:00:00Z", "hs_code": "61", "text": HOSTILE},
-        ),
+        ("/v1/alerts", alert),
     ]
     for number in range(130):
         goods = HOSTILE if number == 7 else "research chemical powder"
@@ -108,11 +106,6 @@ def test_an_officer_decides_by_clicks(browser: Browser, url: str) -> None:
     assert browser.run("document.cookie") == ""
 
 
-def read_proposal(browser: Browser) -> str:
-    """Return the access key of what the page proposes."""
-    return "i" if "proposes to inspect" in browser.text("section[aria-labelledby=decide]") else "r"
-
-
 @pytest.mark.slow
 def test_thirty_parcels_are_decided_by_two_keys_and_one_page_each(browser: Browser, url: str) -> None:
     browser.open(f"{url}/?office=Incheon")
@@ -122,7 +115,7 @@ def test_thirty_parcels_are_decided_by_two_keys_and_one_page_each(browser: Brows
     seconds = []
     for name in names[:30]:
         assert browser.text("h1") == name
-        key = read_proposal(browser)
+        key = "i" if "proposes to inspect" in browser.text("section[aria-labelledby=decide]") else "r"
         begun = time.monotonic()
         browser.press_with_alt(key, loads=True)
         seconds.append(time.monotonic() - begun)
@@ -136,28 +129,6 @@ def test_thirty_parcels_are_decided_by_two_keys_and_one_page_each(browser: Brows
     assert browser.text("h1") == names[29]
     browser.press_with_alt("l", loads=True)
     assert browser.run("location.hash") == "#r30"
-
-
-@pytest.mark.slow
-def test_results_are_recorded_by_five_keys_and_one_page_each(browser: Browser, url: str) -> None:
-    browser.open(f"{url}/?office=Incheon&page=2")
-    browser.press_with_alt("n", loads=True)
-    for _ in range(5):
-        name = browser.text("h1")
-        browser.press_with_alt("o")
-        browser.press("Tab")
-        assert browser.run("document.activeElement.name") == "result"
-        browser.press(" ")
-        browser.press("Enter", loads=True)
-        assert f"Recorded for {name}: nothing found" in browser.text("[role=status]")
-
-
-@pytest.mark.slow
-def test_the_table_of_items_breaks_no_word_on_a_telephone(browser: Browser, url: str) -> None:
-    browser.set_width(390)
-    browser.open(f"{url}/consignment?id=RB060")
-    wide = "[...document.querySelectorAll('table td, table th')].every(e => e.offsetWidth === 0 || e.offsetWidth > 60)"
-    assert browser.run(wide)
 
 
 @pytest.mark.slow
@@ -178,24 +149,6 @@ def test_the_list_is_read_by_keys_alone(browser: Browser, url: str) -> None:
     assert any(re.fullmatch(r"RB\d{3}", each) for each in seen)
     browser.press("Enter", loads=True)
     assert re.fullmatch(r"RB\d{3}", browser.text("h1"))
-
-
-@pytest.mark.slow
-def test_a_hunt_is_opened_by_keys_from_the_alerts(browser: Browser, url: str) -> None:
-    for _ in range(20):
-        browser.open(f"{url}/alerts")
-        if browser.text("h1") == "Alerts and their yield":
-            break
-    seen = ""
-    for _ in range(20):
-        browser.press("Tab")
-        seen = browser.run("document.activeElement.textContent.trim()")
-        if seen.startswith("Hunt"):
-            break
-    assert seen == "Hunt (A-1)"
-    browser.press("Enter", loads=True)
-    assert browser.errors == []
-    assert "/hunt?alert=A-1" in browser.run("location.href")
 
 
 @pytest.mark.slow

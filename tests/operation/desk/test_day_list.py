@@ -67,14 +67,10 @@ def test_what_is_known_goes_with_a_consignment_to_its_new_day(client: Client, lo
     for name in ("SELECTED", "FOUND", "EARLY"):
         score(client, name, 1, description="hats")
     score(client, "CANCELLED", 1, issued_at=day(-1), description="hats")
-    assert read() == (
-        {"CANCELLED": ("cancelled", None, "cotton t-shirts")},
-        {
-            "SELECTED": ("selected", "model", "hats"),
-            "FOUND": ("nps", None, "hats"),
-            "EARLY": ("nps", None, "hats"),
-        },
-    )
+    monday, tuesday = read()
+    assert monday == {"CANCELLED": ("cancelled", None, "cotton t-shirts")}
+    found = dict.fromkeys(("FOUND", "EARLY"), ("nps", None, "hats"))
+    assert tuesday == {"SELECTED": ("selected", "model", "hats")} | found
     score(client, "FOUND", 0, description="boots")
     assert [sorted(each) for each in read()] == [["CANCELLED", "FOUND"], ["EARLY", "SELECTED"]]
     for issued, goods in ((1, "socks"), (2, "shoes"), (1, "boots")):

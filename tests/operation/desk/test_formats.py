@@ -19,9 +19,7 @@ CODES = {
     "state": (*get_args(ActionKind), *get_args(Result), *STATES, IN_HAND, NOT_INSPECTED),
     "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
     "message": [kind.__struct_config__.tag for kind in get_args(AnyMessage)],
-    "document": {
-        name for kind in (Seizure, Warning) for name in kind.__struct_fields__ if name not in HIDDEN_FACTS
-    },
+    "document": {*Seizure.__struct_fields__, *Warning.__struct_fields__} - {*HIDDEN_FACTS},
     "draft": [
         "no_administration",
         "no_detection",
@@ -36,9 +34,7 @@ CODES = {
     "family": SUBSTANCE_FAMILIES,
     "band": ("high", "elevated", "routine"),
     "proposal": ("inspect", "check", "release", "none"),
-    "field": [
-        each.name for each in get_fields(Consignment) if each.name not in ("received_at", "cancelled_at")
-    ],
+    "field": {each.name for each in get_fields(Consignment)} - {"received_at", "cancelled_at"},
 }
 
 

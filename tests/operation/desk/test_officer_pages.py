@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from markupsafe import escape
-from support.examples import day, make_consignment, make_outcome
+from support.examples import day, make_consignment
 from support.messages import BROKEN, MESSAGES
 from support.officer import FORM_HEADERS, Officer, read_text, read_token, serving_desk, write_keys
-from support.serving_examples import Client, settings_in
+from support.serving_examples import Client, bear, settings_in
 from support.site import Site, entries
 
 from consignments.errors import ServiceFault
@@ -22,10 +22,7 @@ from operation.desk.messages import PageAnswer
 from operation.desk.page_process import PageProcess
 from operation.desk.pages import OfficerPages, check_path
 from operation.desk.sessions import Sessions, format_cookie, read_cookie
-from serving.event_log.event_codec import Action
 from serving.maintenance.access_log import PersonalAccess, decode_access
-from serving.scoring.intake import Intake, PendingReceipt
-from serving.scoring.offices import OfficeFinder
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnp.exe'
 LIST = "/?day=2024-03-04&office=Incheon"
@@ -75,12 +72,8 @@ def client(state: Path, pages_here: None) -> Iterator[Client]:
         yield opened
 
 
-def bearer(key: str) -> dict[str, str]:
-    return {"content-type": "application/json", "authorization": f"Bearer {key}"}
-
-
 def send(client: Client, path: str, body: Any) -> dict[str, Any]:
-    return client.send(path, body, headers=bearer("all"))
+    return client.send(path, body, headers=bear("all"))
 
 
 def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
@@ -88,7 +81,7 @@ def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
 
 
 def read_json(client: Client, path: str) -> Any:
-    return client.get(path, headers=bearer("all")).json()
+    return client.get(path, headers=bear("all")).json()
 
 
 def enter(client: Client, key: str) -> Officer:
@@ -119,19 +112,15 @@ def test_without_a_session_every_page_leads_to_the_form_to_sign_in(client: Clien
 def test_the_cookie_is_strict_and_the_pages_load_nothing_from_elsewhere(officer: Officer) -> None:
     cookie = Officer(officer.client).get("/login").headers["set-cookie"]
     assert ("HttpOnly" in cookie, "SameSite=Strict" in cookie) == (True, True)
-    header = format_cookie("x", 60, secure=True)
-    assert re.fullmatch(r"__Host-npsrisk_session=x; Path=/; .*; Secure", header), (
+    of_host = format_cookie("x", 60, secure=True)
+    assert re.fullmatch(r"__Host-npsrisk_session=x; Path=/; .*; Secure", of_host), (
         "with TLS, of this host alone"
     )
-    for name, secure, found in (
-        ("__Host-npsrisk", True, "x"),
-        ("npsrisk", True, None),
-        ("a=b; npsrisk", False, "x"),
-    ):
+    read = (("__Host-npsrisk", True, "x"), ("npsrisk", True, None), ("a=b; npsrisk", False, "x"))
+    for name, secure, found in read:
         assert read_cookie(f"{name}_session=x; c=d".encode(), secure=secure) == found
     policy = officer.page.headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; style-src 'self';")
-    assert "unsafe" not in policy
+    assert (policy.startswith("default-src 'none'; style-src 'self';"), "unsafe" in policy) == (True, False)
     one = [f"/{page}?id=RB1" for page in ("consignment", "links", "draft")]
     for path in (LIST, *one, "/alerts", "/model", "/try", "/consignment?id=none"):
         text = officer.get(path).text
@@ -151,16 +140,13 @@ def test_a_key_that_is_unknown_or_expired_or_may_not_read_opens_nothing(client: 
     assert person.get("/").status_code == 303
 
 
-def test_a_session_ends_after_eight_hours(client: Client) -> None:
+def test_a_session_ends_after_eight_hours_or_with_its_key(state: Path, client: Client) -> None:
     person = enter(client, "all")
     for us, status in ((8 * 3600 * 1_000_000 - 1, 200), (1, 303)):
         HOUR.now_us += us
         page = person.get("/alerts")
         assert page.status_code == status
     assert "Your session has ended" in read_text(person.get(page.headers["location"]))
-
-
-def test_a_key_that_is_removed_ends_its_sessions(state: Path, client: Client) -> None:
     person = enter(client, "reader")
     path, before = state / "keys.toml", (state / "keys.toml").read_text()
     blocks = before.split("\n[[keys]]")
@@ -171,38 +157,27 @@ def test_a_key_that_is_removed_ends_its_sessions(state: Path, client: Client) ->
 
 
 def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(client: Client, officer: Officer) -> None:
-    good = officer.cookie or ""
-    foreign = Sessions(HOUR).open(b"k" * 32, "K. Lee")
-    for cookie in (
-        good[:-4] + "AAAA",
-        good[:40],
-        "",
-        "%%%",
-        "ü",
-        "A" * 5000,
-        foreign,
-        f"{good}; npsrisk_session={good}",
-    ):
+    good, foreign = officer.cookie or "", Sessions(HOUR).open(b"k" * 32, "K. Lee")
+    changed = (good[:-4] + "AAAA", good[:40], "", "%%%", "ü", "A" * 5000, f"{good}; npsrisk_session={good}")
+    for cookie in (*changed, foreign):
         page = client.get("/", headers={"cookie": f"npsrisk_session={cookie}".encode()})
         assert page.status_code == 303, cookie
 
 
-def test_signing_in_gives_a_new_session_and_signing_out_needs_its_token(officer: Officer) -> None:
-    before = officer.cookie
-    assert officer.send("/logout", token="forged").status_code == 403
-    officer.get("/try")
-    assert (officer.send("/logout").status_code, officer.cookie != before) == (200, True)
-    copied = Officer(officer.client)
-    copied.cookie = before
-    assert [person.get("/").status_code for person in (officer, copied)] == [303, 303], (
-        "it has ended on the server"
-    )
-
-
-def test_the_form_to_sign_in_ends_no_session_and_may_be_open_twice(client: Client, officer: Officer) -> None:
+def test_signing_out_needs_its_token_and_signing_in_ends_no_session_and_may_be_open_twice(
+    client: Client, officer: Officer
+) -> None:
     before = officer.cookie
     page = officer.get("/login?next=/try")
     assert (page.status_code, page.headers["location"], officer.cookie) == (303, "/try", before)
+    assert officer.send("/logout", token="forged").status_code == 403
+    officer.get("/try")
+    assert (officer.send("/logout").status_code, officer.cookie != before) == (200, True)
+    copied = Officer(client)
+    copied.cookie = before
+    assert [person.get("/").status_code for person in (officer, copied)] == [303] * 2, (
+        "it has ended on the server"
+    )
     first, second = Officer(client), Officer(client)
     page = first.get("/login")
     second.cookie = first.cookie
@@ -223,7 +198,7 @@ def test_a_form_without_the_token_of_its_session_changes_nothing(client: Client,
     crossed = officer.send("/consignment", headers={"sec-fetch-site": "cross-site"}, **fields)
     assert crossed.status_code == 403
     cookie = {"cookie": f"npsrisk_session={officer.cookie}"}
-    assert client.post("/consignment", {"id": "RB2"}, headers=bearer("all") | cookie).status_code == 415
+    assert client.post("/consignment", {"id": "RB2"}, headers=bear("all") | cookie).status_code == 415
     assert client.service.log.read_last_sequence() == before
     assert client.post("/login", b"key=all", headers=FORM_HEADERS).status_code == 403
 
@@ -256,23 +231,12 @@ def test_every_refusal_is_in_the_log_without_what_was_sent_and_a_fault_as_a_whol
     assert "Kim" not in "".join(found)
 
 
-@pytest.mark.parametrize(
-    ("body", "statuses"),
-    [
-        *(
-            (body, (400, 403))
-            for body in (b"a", b"token=x&token=y", b"\xff=1", b"&" * 300 + b"a=1" * 300, b"a=%ff", b"")
-        ),
-        (b"a=" + b"b" * 1_100_000, (413,)),
-    ],
-    ids=["no value", "twice", "no UTF-8", "many", "no UTF-8 either", "nothing", "large"],
-)
-def test_a_bad_form_is_a_page_with_the_reason(
-    officer: Officer, body: bytes, statuses: tuple[int, ...]
-) -> None:
+def test_a_bad_form_is_a_page_with_the_reason(officer: Officer) -> None:
     headers = FORM_HEADERS | {"cookie": f"npsrisk_session={officer.cookie}"}
-    page = officer.client.post("/try", body, headers=headers)
-    assert (page.status_code in statuses, "<h1>" in page.text) == (True, True)
+    bad = (b"a", b"token=x&token=y", b"\xff=1", b"&" * 300 + b"a=1" * 300, b"a=%ff", b"")
+    for body, statuses in (*((each, (400, 403)) for each in bad), (b"a=" + b"b" * 1_100_000, (413,))):
+        page = officer.client.post("/try", body, headers=headers)
+        assert (page.status_code in statuses, "<h1>" in page.text) == (True, True), body[:20]
 
 
 def test_the_list_is_ranked_and_shows_goods_value_weight_and_reasons(officer: Officer) -> None:
@@ -293,31 +257,37 @@ def test_the_list_is_ranked_and_shows_goods_value_weight_and_reasons(officer: Of
     assert "180-12345675/H 1?&#" in read_text(officer.get(link[1].replace("&amp;", "&")))
 
 
-@pytest.mark.parametrize(
-    ("query", "shown"),
-    [
-        ("channel=air_cargo", ["180-12345675/H 1?&#"]),
-        ("route=%3Cb%3ELHR", ["RB3"]),
-        *(
-            (query, [])
-            for query in ("channel=air_cargo&route=%3Cb%3ELHR", "family=nitazene", "state=cancelled")
-        ),
-    ],
-)
-def test_filters_narrow_the_list(officer: Officer, query: str, shown: list[str]) -> None:
+FILTERS: dict[str, list[str]] = {
+    "channel=air_cargo": ["180-12345675/H 1?&#"],
+    "route=%3Cb%3ELHR": ["RB3"],
+    "channel=air_cargo&route=%3Cb%3ELHR": [],
+    "family=nitazene": [],
+    "state=cancelled": [],
+}
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_filters_narrow_the_list(officer: Officer, query: str) -> None:
     page = officer.get(f"{LIST}&{query}")
     rows = re.findall(r'<th scope="row"[^>]*><a [^>]*>([^<]*)</a>', page.text)
-    assert [each.replace("&amp;", "&") for each in rows] == shown
-    assert ("No consignment matches these filters" in read_text(page)) == (not shown)
+    assert [each.replace("&amp;", "&") for each in rows] == FILTERS[query]
+    assert ("No consignment matches these filters" in read_text(page)) == (not rows)
 
 
 def test_an_empty_day_names_the_latest_day_with_consignments(officer: Officer) -> None:
     page = officer.get("/")
     assert "No consignment was scored for your offices on this day" in read_text(page)
     assert 'href="/?day=2024-03-04"' in page.text
-    days = ("day=tomorrow", "day=0000-00-00", "day=9999-12-31")
-    for query in (*days, "page=0", "page=x", "capacity=-1", "office=none"):
-        assert officer.get(f"/?{query}").status_code == 200
+    wrong = (
+        "day=tomorrow",
+        "day=0000-00-00",
+        "day=9999-12-31",
+        "page=0",
+        "page=x",
+        "capacity=-1",
+        "office=none",
+    )
+    assert {officer.get(f"/?{query}").status_code for query in wrong} == {200}
     assert officer.get("/?color=red").status_code == 422
 
 
@@ -338,8 +308,8 @@ def test_hostile_texts_are_shown_as_texts(officer: Officer) -> None:
         page = officer.get(path)
         assert page.status_code == 200
         assert [bad for bad in ("<script", "<img", "\u202e") if bad in page.text] == []
-        for shown in ("&lt;script&gt;alert(1)&lt;/script&gt;", "[U+202E]gnp.exe"):
-            assert shown in page.text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
+        assert "[U+202E]gnp.exe" in page.text
     page = officer.get("/consignment?id=%22%3E%3Cscript%3E")
     assert (page.status_code, "<script" in page.text) == (404, False)
 
@@ -349,11 +319,8 @@ def test_personal_fields_need_a_scope_and_a_record(state: Path, client: Client, 
         return [decode_access(event) for event in entries(state, "access")]  # type: ignore[arg-type]
 
     before, reader = len(list_looks()), enter(client, "reader")
-    for person, query, is_shown in (
-        (officer, "", False),
-        (officer, "&personal=1", True),
-        (reader, "&personal=1", False),
-    ):
+    asked = ((officer, "", False), (officer, "&personal=1", True), (reader, "&personal=1", False))
+    for person, query, is_shown in asked:
         assert ("Orchid Trading Ltd" in person.get(f"/consignment?id=RB2{query}").text) == is_shown
     assert "lacks the scope personal" in read_text(reader.page)
     assert officer.get("/consignment?id=none&personal=1").status_code == 404
@@ -375,12 +342,15 @@ def test_a_key_of_an_office_sees_and_decides_only_there(client: Client) -> None:
 
 def test_a_reader_sees_why_it_cannot_decide(client: Client) -> None:
     person = enter(client, "reader")
-    for form, scope in (("action", "act"), ("outcome", "outcome")):
-        assert f"lacks the scope {scope}" in read_text(person.get("/consignment?id=RB1"))
-        page = person.send("/consignment", form=form, id="RB1", last="9", action="inspect")
-        assert page.status_code == 403
-    assert "lacks the scope score" in read_text(person.get("/try"))
-    assert person.send("/try", form="fields").status_code == 403
+    for page, form, scope in (
+        ("consignment", "action", "act"),
+        ("consignment", "outcome", "outcome"),
+        ("try", "fields", "score"),
+    ):
+        assert f"lacks the scope {scope}" in read_text(
+            person.get(f"/{page}?id=RB1" if page != "try" else "/try")
+        )
+        assert person.send(f"/{page}", form=form, id="RB1", last="9", action="inspect").status_code == 403
 
 
 def read_last(page: httpx.Response) -> str:
@@ -432,24 +402,6 @@ def test_a_decision_on_an_old_page_is_shown_again(client: Client, officer: Offic
     assert officer.send("/consignment", **mine, last=read_last(page)).status_code == 200
 
 
-def test_a_decision_of_another_officer_that_comes_while_this_one_is_checked_counts_as_new(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    score(client, "RB41", office="Busan")
-    person, active, record = Officer(client), client.service.active, Intake.record_action
-    person.sign_in("busan")
-
-    async def wait_while_another_decides(*_: Any) -> bool:
-        action = Action("RB41", "do_not_load", reason="r", by="K. Lee", acted_at=day(19))
-        assert isinstance(record(active.intake, action, HOUR(), "all"), PendingReceipt)
-        return False
-
-    monkeypatch.setattr(OfficeFinder, "is_foreign", wait_while_another_decides)
-    page = decide(person, "RB41", "request_screening")
-    assert page.status_code == 409
-    assert "Do not load" in read_text(page)
-
-
 def test_a_consignment_that_is_not_on_disk_yet_can_be_decided(
     client: Client, officer: Officer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,21 +414,18 @@ def test_a_consignment_that_is_not_on_disk_yet_can_be_decided(
     assert officer.send("/consignment", **sent).status_code == 409
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"result": ""},
-        {"result": "x"},
-        {"quantity_g": "much"},
-        {"quantity_g": "inf"},
-        {"inspected_at": "now"},
-        {"inspected_at": "2999-01-01T00:00"},
-    ],
-)
-def test_a_result_that_cannot_be_is_asked_for_again(officer: Officer, wrong: dict[str, str]) -> None:
-    sent = RESULT | {"id": "RB2", "last": read_last(officer.get("/consignment?id=RB2"))}
-    page = officer.send("/consignment", **(sent | wrong))
-    assert (page.status_code, 'value="4-CMC"' in page.text) == (422, True)
+def test_a_result_that_cannot_be_is_asked_for_again(officer: Officer) -> None:
+    wrong = [
+        ("result", ""),
+        ("result", "x"),
+        ("quantity_g", "much"),
+        ("quantity_g", "inf"),
+        ("inspected_at", "now"),
+    ]
+    for field, value in (*wrong, ("inspected_at", "2999-01-01T00:00")):
+        sent = RESULT | {"id": "RB2", "last": read_last(officer.get("/consignment?id=RB2"))}
+        page = officer.send("/consignment", **(sent | {field: value}))
+        assert (page.status_code, 'value="4-CMC"' in page.text) == (422, True), (field, value)
 
 
 RESULT = {
@@ -516,11 +465,9 @@ def test_after_an_act_the_page_says_so_and_offers_the_next_one(client: Client, o
         "from the list, the next one is what follows"
     )
     page = decide(officer, first, "request_screening", list=place)
-    top = read_text(page).partition("Decide")[0]
-    recorded = (
-        f"Recorded for {first} : Request screening . By K. Lee, {to_datetime(HOUR.now_us):%Y-%m-%d %H:%M}."
-    )
-    assert (recorded in top, "screening requested" in top) == (True, True)
+    top, now = read_text(page).partition("Decide")[0], f"{to_datetime(HOUR.now_us):%Y-%m-%d %H:%M}"
+    assert f"Recorded for {first} : Request screening . By K. Lee, {now}." in top
+    assert "screening requested" in top
     assert f"id={second}&amp;list=" in page.text
     page = decide(officer, second, "request_screening", list=place, go="1", next=last)
     assert f"Recorded for {second}" in read_text(page)
@@ -531,8 +478,8 @@ def test_after_an_act_the_page_says_so_and_offers_the_next_one(client: Client, o
 
 def test_no_result_is_preset_and_a_second_click_records_nothing(client: Client, officer: Officer) -> None:
     bands = {
-        "RB54": score(client, "RB54")["band"],
-        "RB55": score(client, "RB55", description="3-CMC")["band"],
+        name: score(client, name, description=goods)["band"]
+        for name, goods in (("RB54", "books"), ("RB55", "3-CMC"))
     }
     assert bands["RB54"] != "high"
     for name, band in bands.items():
@@ -543,10 +490,8 @@ def test_no_result_is_preset_and_a_second_click_records_nothing(client: Client, 
         assert officer.send("/consignment", **sent).status_code == 422
         for _ in range(2):
             page = officer.send("/consignment", **sent, result="clear")
-            assert (page.status_code, f"Recorded for {name} : nothing found" in read_text(page)) == (
-                200,
-                True,
-            )
+            told = f"Recorded for {name} : nothing found" in read_text(page)
+            assert (page.status_code, told) == (200, True)
         assert officer.send("/consignment", **sent, result="nps").status_code == 409, (
             "another result is no repeat"
         )
@@ -565,11 +510,27 @@ def test_history_has_the_time_of_the_score_and_words_for_codes(client: Client, o
     assert [code for code in ("small_packet", "log-odds") if code in page.text] == []
 
 
-@pytest.mark.parametrize("field", ["sender_country", "departure_country"])
-def test_a_country_in_words_is_refused_with_a_hint(officer: Officer, field: str) -> None:
+def test_a_trial_that_cannot_be_scored_is_refused_with_a_hint(officer: Officer) -> None:
     assert "Two letters, for example CN" in read_text(officer.get("/try"))
-    page = officer.send("/try", form="fields", channel="postal", **{field: "China"})
-    assert (page.status_code, "two letters, for example CN" in read_text(page)) == (422, True)
+    hint = "two letters, for example CN"
+    for wrong, told in (
+        ({"sender_country": "China"}, hint),
+        ({"departure_country": "China"}, hint),
+        ({"channel": "sea"}, ""),
+        ({"gross_weight_kg": "heavy"}, ""),
+    ):
+        page = officer.send("/try", form="fields", **({"channel": "postal"} | wrong))
+        assert (page.status_code, told in read_text(page)) == (422, True), wrong
+    for message, told in (
+        ((MESSAGES / "xfzb_house.xml").read_text(), "Trial: not recorded"),
+        ((MESSAGES / "fhl_houses.txt").read_text(), "Trial: not recorded"),
+        ((BROKEN / "xfzb_bomb.xml").read_text(), "cannot be scored"),
+        ((BROKEN / "xfzb_cut.xml").read_text(), "cannot be scored"),
+        ("hello", ""),
+    ):
+        officer.get("/try")
+        page = officer.send("/try", form="message", message=message)
+        assert (page.status_code in (200, 422), told in read_text(page)) == (True, True), message[:20]
 
 
 def test_a_trial_is_scored_as_the_service_would_and_leaves_no_trace(client: Client, officer: Officer) -> None:
@@ -587,41 +548,6 @@ def test_a_trial_is_scored_as_the_service_would_and_leaves_no_trace(client: Clie
     assert client.service.log.read_last_sequence() == before
     scored = send(client, "/v1/scores", {**fields, "gross_weight_kg": 0.6})["score"]
     assert tried == [str(escape(format_score(scored)))] * 2
-    for wrong in ({"channel": "sea"}, {"channel": "postal", "gross_weight_kg": "heavy"}):
-        assert officer.send("/try", form="fields", **wrong).status_code == 422
-
-
-@pytest.mark.parametrize(
-    ("message", "shown"),
-    [
-        (MESSAGES / "xfzb_house.xml", "Trial: not recorded"),
-        (MESSAGES / "fhl_houses.txt", "Trial: not recorded"),
-        (BROKEN / "xfzb_bomb.xml", "cannot be scored"),
-        (BROKEN / "xfzb_cut.xml", "cannot be scored"),
-    ],
-)
-def test_a_pasted_message_is_read_and_scored(officer: Officer, message: Path, shown: str) -> None:
-    officer.get("/try")
-    page = officer.send("/try", form="message", message=message.read_text())
-    assert (page.status_code in (200, 422), shown in read_text(page)) == (True, True)
-    assert officer.send("/try", form="message", message="hello").status_code in (200, 422)
-
-
-def test_alerts_show_their_yield_and_hide_parties(client: Client, officer: Officer) -> None:
-    alert = {"alert_id": "A-1", "issued_at": "2024-03-01T00:00:00Z", "text": HOSTILE}
-    send(
-        client, "/v1/alerts", alert | {"sender_name": "Orchid Trading Ltd", "description_pattern": "ketone*"}
-    )
-    for name, result in (("RB20", "nps"), ("RB21", "clear"), ("RB22", None)):
-        score(client, name, description="ketones")
-        if result:
-            send(client, "/v1/outcomes", make_outcome(name, result=result))
-    page = officer.get_until("/alerts", ">2</td>")
-    cells = re.findall(r'class="number" data-label="[^"]+">([^<]+)<', page.text)
-    assert cells == ["3", "2", "1", "50.0 %"]
-    assert ("Orchid" in page.text, "<script" in page.text) == (False, False)
-    assert "sender: hidden" in re.sub(r"\s+", " ", read_text(page))
-    assert "Orchid Trading Ltd" in officer.get("/alerts?personal=1").text
 
 
 def test_the_model_page_says_what_scores_with_the_figures_of_the_promotion_record(officer: Officer) -> None:
@@ -648,9 +574,15 @@ def test_linked_consignments_are_drawn_and_listed_and_a_page_that_is_being_prepa
     assert officer.get("/hunt?id=RB1").headers["refresh"] == "2"
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:1", "", "/a\r\nx: y", "/ü"],
-)
-def test_only_paths_of_the_service_are_returned_to(path: str) -> None:
-    assert (check_path(path), check_path("/alerts")) == ("/", "/alerts")
+def test_only_paths_of_the_service_are_returned_to() -> None:
+    elsewhere = (
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "javascript:1",
+        "",
+        "/a\r\nx: y",
+        "/ü",
+    )
+    assert {check_path(path) for path in elsewhere} == {"/"}
+    assert check_path("/alerts") == "/alerts"

@@ -19,10 +19,8 @@ from support.site import Site
 
 from consignments.errors import ServiceFault
 from operation.desk import page_process
-from operation.desk.messages import PageRequest, Viewer
+from operation.desk.messages import PageRequest
 from operation.desk.page_process import PageProcess
-from operation.desk.views.renderer import VIEWS, PageRenderer
-from operation.desk.views.sources import PageSources
 
 
 def find_process(client: Client) -> PageProcess:
@@ -103,17 +101,6 @@ def test_a_process_that_starts_while_the_service_stops_is_not_waited_for(
     assert started[0].wait(30) == -signal.SIGKILL
     with pytest.raises(ServiceFault):
         page.result(30)
-
-
-def test_the_service_gets_the_whole_fault_of_a_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_sources: PageSources, request: PageRequest, _viewer: Viewer) -> dict[str, Any]:
-        raise ServiceFault("the log cannot be read", where=request.view)
-
-    monkeypatch.setitem(VIEWS, "/etc/secret", fail)
-    renderer = PageRenderer(client.service.settings)
-    answer = renderer.render(PageRequest("/etc/secret", {}, Viewer("key", "K. Lee", ("read",)), "", 0))
-    renderer.sources.log.close()
-    assert (answer.status, "/etc/secret" in answer.error, b"/etc/secret" in answer.html) == (503, True, False)
 
 
 def test_a_process_that_was_killed_is_started_again_and_ends_with_the_service(client: Client) -> None:

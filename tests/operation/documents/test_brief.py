@@ -43,15 +43,9 @@ def make_tables(alerts: list[Alert] | None = None) -> Tables:
 
 @pytest.fixture(scope="module")
 def brief() -> Brief:
-    given = [("A1", 0, None), ("A2", 0, 50), ("A3", 200, None), ("withdrawn", 0, None), ("withdrawn", 0, 90)]
+    given = [("A1", 0, None), ("A2", 0, day(50)), ("A3", 200, None), ("gone", 0, None), ("gone", 0, day(90))]
     alerts = [
-        Alert(
-            name,
-            issued_at=day(begins),
-            expires_at=None if ends is None else day(ends),
-            departure_country="GB",
-        )
-        for name, begins, ends in given
+        Alert(name, day(begins), expires_at=ends, departure_country="GB") for name, begins, ends in given
     ]
     return build_brief(make_tables(alerts), AS_OF, recent_days=40)
 
@@ -142,12 +136,10 @@ def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
 def test_a_part_is_new_only_beyond_chance(
     earlier: tuple[int, int], recent: tuple[int, int], verdict: str
 ) -> None:
-    rows = pd.DataFrame(
-        {"positive": [n < positives for positives, known in (earlier, recent) for n in range(known)]}
-    )
+    found = [n < positives for positives, known in (earlier, recent) for n in range(known)]
+    rows = pd.DataFrame({"positive": found}).assign(office="Incheon", family="cathinone")
     is_recent = pd.Series([False] * earlier[1] + [True] * recent[1])
-    given = rows.assign(office="Incheon", family="cathinone")
-    (trend,) = (each for each in find_trends(given, is_recent, ["office"]) if each.dimension == "office")
+    (trend,) = (each for each in find_trends(rows, is_recent, ["office"]) if each.dimension == "office")
     assert trend.verdict == verdict
 
 

@@ -32,14 +32,8 @@ PERIOD = OperationPeriod(day(0), day(14), day(60))
 OFFICES = ("Incheon", "Busan")
 SELECTORS = ("model", "random", "officer")
 RESULTS = ("nps", "controlled_drug", "clear", "pending", None)
-ONE_FIND = {
-    "office": "Incheon",
-    "channel": "postal",
-    "day": 1.0,
-    "score": 0.5,
-    "selected_by": "model",
-    "result": "nps",
-}
+POSTAL = {"office": "Incheon", "channel": "postal", "day": 1.0}
+ONE_FIND = POSTAL | {"score": 0.5, "selected_by": "model", "result": "nps"}
 
 
 def build_operation(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -135,17 +129,17 @@ def test_every_count_is_that_of_a_plain_loop(rows: list[dict[str, Any]]) -> None
 
 def hand_made() -> Debrief:
     """Twelve consignments counted by hand: six selected, one not presented, one pending, two detections."""
-    plain = {"office": "Incheon", "channel": "postal", "day": 1.0}
-    rows = [
-        plain | {"score": 0.9, "selected_by": "model", "result": "nps"},
-        plain | {"score": 0.8, "selected_by": "model", "result": "clear"},
-        plain | {"score": 0.1, "selected_by": "officer", "result": "nps"},
-        plain | {"score": 0.2, "selected_by": "random", "result": "clear"},
-        plain | {"score": 0.3, "selected_by": "model", "result": None},
-        plain | {"score": 0.4, "selected_by": "model", "result": "pending"},
-        *(plain | {"score": 0.01, "selected_by": None, "result": "clear"} for _ in range(6)),
+    given: list[tuple[float, str | None, str | None]] = [
+        (0.9, "model", "nps"),
+        (0.8, "model", "clear"),
+        (0.1, "officer", "nps"),
+        (0.2, "random", "clear"),
+        (0.3, "model", None),
+        (0.4, "model", "pending"),
+        *[(0.01, None, "clear")] * 6,
     ]
-    inputs = build_operation(rows)
+    named = ("score", "selected_by", "result")
+    inputs = build_operation([POSTAL | dict(zip(named, each, strict=True)) for each in given])
     truth = pd.DataFrame({"consignment_id": [f"C{n:03}" for n in (0, 1, 2, 4, 5, 6)], "result": ["nps"] * 6})
     alert = Alert("A1", issued_at=day(0), departure_country=make_consignment().departure_country)
     never = Alert("A2", issued_at=day(0), description_pattern="unobtainium")
@@ -171,11 +165,11 @@ def test_a_small_operation_counted_by_hand_and_told_on_the_page_and_in_the_summa
     assert [(each.family, each.positives, each.quantity_g) for each in found.families] == [
         ("cathinone", 2, 20.0)
     ]
-    counts = {
-        each.alert_id: (each.counts.matched, each.counts.known, each.counts.positives)
+    counts = [
+        (each.alert_id, each.counts.matched, each.counts.known, each.counts.positives)
         for each in found.alerts
-    }
-    assert counts == {"A1": (12, 4, 2), "A2": (0, 0, 0)}
+    ]
+    assert counts == [("A1", 12, 4, 2), ("A2", 0, 0, 0)]
     ratios = [(each.selector, math.isnan(each.ratio.value)) for each in found.selectors]
     assert ratios == [("model", True), ("officer", True)]
     assert [each.what for each in found.suggestions] == [
@@ -208,15 +202,12 @@ def test_a_withdrawn_alert_is_not_reported_and_a_later_version_replaces_the_earl
 
 
 def test_what_arrived_before_the_period_is_ranked_among_its_own_day_if_there_are_scores() -> None:
-    plain = ONE_FIND | {"office": "Incheon"}
-    inputs = build_operation([plain | {"score": score} for score in (0.9, 0.8, 0.1)])
+    inputs = build_operation([ONE_FIND | {"score": score} for score in (0.9, 0.8, 0.1)])
     period = OperationPeriod(day(1.01), PERIOD.ends, PERIOD.as_of)
     found = build_debrief(**inputs | {"capacity": 1}, period=period)
-    assert (found.arrivals, count_handled(found.handled)) == (
-        0,
-        {"ranked within capacity": 1, "ranked low": 2},
-    )
-    inputs = build_operation([plain, plain | {"selected_by": None, "result": "clear"}])
+    assert found.arrivals == 0
+    assert count_handled(found.handled) == {"ranked within capacity": 1, "ranked low": 2}
+    inputs = build_operation([ONE_FIND, ONE_FIND | {"selected_by": None, "result": "clear"}])
     truth = pd.DataFrame({"consignment_id": ["C000", "C001"], "result": ["nps"] * 2})
     found = build_debrief(inputs["tables"], PERIOD, truth=truth, capacity=1)
     assert count_handled(found.handled_truth) == {"not scored": 1, "not scored, not selected": 1}
