@@ -88,15 +88,6 @@ def test_a_match_counts_half_after_the_half_life() -> None:
     assert strengths[1] == pytest.approx(strengths[0] / 2)
 
 
-def test_nothing_is_hashed_without_indicators() -> None:
-    class Unused(OperationKeys):
-        def get(self, key_id: str) -> OperationKey | None:
-            raise AssertionError(key_id)
-
-    alerts = Alerts([Alert(alert_id="A", issued_at=day(-2), hs_code="61")], keys=Unused())
-    assert matches(alerts) == 0
-
-
 def test_a_missing_key_is_warned_of_once_and_used_once_it_comes(caplog: pytest.LogCaptureFixture) -> None:
     keys = OperationKeys()
     alerts = Alerts([seizure("S1"), seizure("S2")], keys=keys)
