@@ -4,29 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.training_judged import make_scored_period
 
 from features.spec import Feature, Spec
 from training.config import EvaluationConfig
 from training.evaluation.fairness import classify_consignee, compute_fairness_rows
-from training.evaluation.traffic import ScoredPeriod
 
 DAYS, A_DAY = 10, 100
 QUICK = EvaluationConfig(capacity=5, smallest_slice=5)
 
 
-def world(positive=None, labelled=None, days=DAYS):
+def world(positive=None, days=DAYS):
     """Give days of a hundred consignments of which country AA has the highest scores of ten, and BB the rest."""
-    rows = days * A_DAY
-    place = np.arange(rows) % A_DAY
-    return ScoredPeriod(
-        score=1.0 - place / A_DAY,
-        day=20_000 + np.arange(rows) // A_DAY,
-        office=np.full(rows, "Incheon", dtype=object),
-        labelled=np.ones(rows, dtype=bool) if labelled is None else labelled(place),
-        positive=np.zeros(rows, dtype=bool) if positive is None else positive(place),
-        weight=np.ones(rows),
-        slices={"departure": np.where(place < 10, "AA", "BB").astype(object)},
-    )
+    place = np.arange(days * A_DAY) % A_DAY
+    found = np.zeros(len(place), dtype=bool) if positive is None else positive(place)
+    departure, day = np.where(place < 10, "AA", "BB"), 20_000 + np.arange(len(place)) // A_DAY
+    return make_scored_period(1.0 - place / A_DAY, found, day=day, departure=departure)
 
 
 def rows_of(traffic):
