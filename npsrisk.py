@@ -113,13 +113,7 @@ class VerbGroup(click.Group):
 
 
 def find_extra(module: str) -> str | None:
-    """Find the extra that installs a module; return None if no extra does.
-
-    Examples
-    --------
-    >>> find_extra("scipy.stats"), find_extra("pandas")
-    ('train', None)
-    """
+    """Find the extra that installs a module, for example `train` for `scipy.stats`; return None if no extra does."""
     top = module.partition(".")[0]
     return next((extra for extra, modules in EXTRAS.items() if top in modules.split()), None)
 

@@ -121,13 +121,7 @@ def argument(metavar: str | None = None, *, required: bool = True, **attributes:
 
 
 def find_type(annotation: Any) -> tuple[Any, bool]:
-    """Find the type of an option, and whether it may be repeated.
-
-    Examples
-    --------
-    >>> find_type(int | None), find_type(tuple[str, ...])
-    ((<class 'int'>, False), (<class 'str'>, True))
-    """
+    """Find the type of an option, and whether it may be repeated, as `tuple[str, ...]` may."""
     if get_origin(annotation) is UnionType:
         annotation = next(each for each in get_args(annotation) if each is not NoneType)
     if get_origin(annotation) is tuple:

@@ -133,15 +133,9 @@ class ReadReport:
 
 @dataclass(frozen=True)
 class Table:
-    """A checked table.
+    """A checked table. `rows` has all columns of the record in its order, then sequence numbers if the table has them, then unknown columns.
 
-    Attributes
-    ----------
-    rows : Arrow table
-        All columns of the record in its order, then `sequence` (int64) and `cancelled_sequence` (missing if not
-        cancelled) if the table has them, then unknown columns. The types are those of `consignments.columns.TYPES`.
-    report : ReadReport
-    rejects : tuple of Reject
+    The types are those of `consignments.columns.TYPES`.
     """
 
     rows: pa.Table
@@ -157,30 +151,10 @@ class Table:
 def read_table(
     path: Path | str, record: type[msgspec.Struct], *, rejects: Path | None = None, strict: bool = False
 ) -> Table:
-    """Read and check a table.
+    """Read and check a table: a `.csv`, `.parquet` or `.jsonl` file, or a directory of Parquet files.
 
-    Parameters
-    ----------
-    path : Path
-        `.csv`, `.parquet` or `.jsonl`, or a directory of Parquet files.
-    record : type
-        Record type of the rows; a consignment type with declared columns reads those too.
-    rejects : Path, optional
-        File for the rejected rows with their reasons. It is replaced: a verb that reads several tables collects
-        `Table.rejects` and calls `write_rejects` once.
-    strict : bool
-        Raise an error if any row is invalid.
-
-    Raises
-    ------
-    FileFault
-        The file cannot be used as a whole, or `strict` is set and a row is invalid.
-
-    Examples
-    --------
-    >>> print(read_table("outcomes.csv", Outcome).report.to_text())  # doctest: +SKIP
-    outcomes.csv: 1,200 rows, 1 rejected
-      1 x known_at: before inspected_at
+    A consignment type with declared columns reads those too. The file `rejects` is replaced by the invalid rows with their
+    reasons. Raise `FileFault` if the table cannot be used as a whole, or if it is read strictly and any row is invalid.
     """
     table = _check_table(read_files(Path(path)), record)
     if rejects is not None:

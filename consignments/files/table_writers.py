@@ -31,19 +31,9 @@ ROW_GROUP_ROWS = 1 << 15
 
 
 def write_table(frame: "pd.DataFrame", path: Path) -> None:
-    """Write a table atomically, through a temporary file that is then renamed.
+    """Write a table (`.csv`, `.parquet`, `.jsonl`) through a temporary file that is then renamed; raise `FileFault` if that fails.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        The table. `items` may be canonical JSON text; in Parquet and JSON Lines they become lists of structs.
-    path : Path
-        `.csv`, `.parquet` or `.jsonl`.
-
-    Raises
-    ------
-    FileFault
-        The suffix is another one, or the folder cannot be written; no partial file remains.
+    In Parquet and JSON Lines the canonical JSON text of `items` becomes lists of structs.
     """
     write_chunks([frame], path)
 

@@ -1,14 +1,11 @@
 """Tables of one call may spell an identifier in several ways: what belongs together is found, and ids stay as they came."""
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import day, make_consignment, make_outcome
 
-from consignments.columns import adopt_spellings, normalize_names
+from consignments.columns import normalize_names
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
@@ -63,10 +60,3 @@ def test_two_spellings_of_one_consignment_are_a_repeated_identifier() -> None:
     table = check_frame(build_frame(list(map(make_consignment, names)), Consignment), Consignment)
     assert table.frame["consignment_id"].tolist() == ["RB123456785GB", "RB2"]
     assert len(table.rejects) == 1
-
-
-@pytest.mark.parametrize("names", [["A", "B"], ["C"]])
-def test_a_table_without_other_spellings_is_returned_as_it_is(names: list[str]) -> None:
-    frame = pd.DataFrame({"consignment_id": names})
-    assert adopt_spellings(frame, pd.Series(["A", "B"])) is frame
-    assert np.array_equal(frame["consignment_id"], names)

@@ -26,7 +26,6 @@ from consignments.tables import (
     read_table,
     to_alerts,
     to_consignments,
-    to_outcomes,
     to_records,
 )
 from consignments.validation import write_rejects
@@ -203,15 +202,6 @@ def test_an_outcome_that_contradicts_itself_is_rejected(
     assert table.frame["consignment_id"].tolist() == ["X2"]
 
 
-def test_an_identical_outcome_is_a_repeat_and_a_correction_is_not() -> None:
-    found = make_outcome("X1", result="nps")
-    corrected = make_outcome("X1", result="clear", known_at=day(12))
-    table = check_frame(build_frame([found, corrected, found, make_outcome("X2")], Outcome), Outcome)
-    assert to_outcomes(table.frame) == [found, corrected, make_outcome("X2")]
-    assert table.report.repeats == 1
-    assert table.rejects == ()
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_place_of_a_cancellation_in_the_log_may_be_missing_and_must_be_whole(
     tmp_path: Path, suffix: str
@@ -228,19 +218,28 @@ def test_the_place_of_a_cancellation_in_the_log_may_be_missing_and_must_be_whole
     assert reasons(bad) == [("table row 2", "cancelled_sequence", f"{BAD_SEQUENCE}, got '7.5'")]
 
 
-def test_with_a_sequence_a_later_alert_takes_the_place_of_an_earlier_one() -> None:
-    frame = build_frame([Alert("A1", day(0)), Alert("A1", day(1))], Alert)
-    assert len(check_frame(frame, Alert).rejects) == 1
-    frame["sequence"] = [3, 8]
-    assert check_frame(frame, Alert).frame["sequence"].tolist() == [3, 8]
+CORRECTED = make_outcome("X1", result="clear", known_at=day(12))
 
 
-def test_the_same_outcome_later_in_the_sequence_is_not_a_repeat() -> None:
-    frame = build_frame([make_outcome("X1"), make_outcome("X1"), make_outcome("X1")], Outcome)
-    frame["sequence"] = [1, 2, 2]
-    table = check_frame(frame, Outcome)
-    assert table.frame["sequence"].tolist() == [1, 2]
-    assert table.report.repeats == 1
+@pytest.mark.parametrize(
+    ("given_records", "sequence", "kept", "rejected", "repeats"),
+    [
+        ([make_outcome("X1"), CORRECTED, make_outcome("X1"), make_outcome("X2")], None, [0, 1, 3], 0, 1),
+        ([make_outcome("X1"), make_outcome("X1"), make_outcome("X1")], [1, 2, 2], [0, 1], 0, 1),
+        ([Alert("A1", day(0)), Alert("A1", day(1))], None, [0], 1, 0),
+        ([Alert("A1", day(0)), Alert("A1", day(1))], [3, 8], [0, 1], 0, 0),
+        ([Truth("X1", "nps"), Truth("X1", "clear")], None, [0], 1, 0),
+    ],
+    ids=["outcomes", "outcomes of a log", "alerts", "alerts of a log", "truth"],
+)
+def test_a_repeated_row_is_ignored_rejected_or_in_a_log_a_later_version(
+    given_records: list[Any], sequence: list[int] | None, kept: list[int], rejected: int, repeats: int
+) -> None:
+    record = type(given_records[0])
+    frame = build_frame(given_records, record)
+    table = check_frame(frame if sequence is None else frame.assign(sequence=sequence), record)
+    assert to_records(table.frame, record) == [given_records[place] for place in kept]
+    assert (len(table.rejects), table.report.repeats) == (rejected, repeats)
 
 
 # --- faults of a file -------------------------------------------------------------------------------------------------
@@ -360,12 +359,6 @@ def test_repeated_consignments_keep_their_order_by_a_sequence() -> None:
     assert check_frame(frame, Consignment).rejects == ()
     assert "sequence" not in build_frame([FULL, BARE], Consignment)
     assert "sequence" not in build_frame([make_outcome(), make_outcome()], Outcome)
-
-
-def test_truth_is_read_by_the_same_rules() -> None:
-    table = check_frame(pd.DataFrame({"consignment_id": ["X1", "X1"], "result": ["nps", "clear"]}), Truth)
-    assert to_records(table.frame, Truth) == [Truth("X1", "nps")]
-    assert [reject.reason for reject in table.rejects] == ["repeated consignment_id, got 'X1'"]
 
 
 def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
