@@ -4,6 +4,7 @@ The exit code is 0 on success. It is 1 if a check fails, and 2 if the verb canno
 `--json` the last line of standard output is one JSON object.
 """
 
+import ast
 import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from consignments import refuse_hidden_packages
+from consignments import HOME, refuse_hidden_packages
 from consignments.errors import NpsriskError
 
 SECTIONS = {
@@ -84,7 +85,7 @@ class VerbGroup(click.Group):
         for heading, files in SECTIONS.items():
             verbs = " ".join(files.values()).split()
             with formatter.section(heading):
-                formatter.write_dl([(verb, self.commands[verb].get_short_help_str(limit)) for verb in verbs])
+                formatter.write_dl([(verb, read_short_help(verb, limit)) for verb in verbs])
 
     def resolve_command(
         self, context: click.Context, words: list[str]
@@ -110,6 +111,16 @@ class VerbGroup(click.Group):
             )
         click.echo(f"npsrisk {context.meta.get(VERB_KEY, '')}: {fault}", err=True)
         return context.exit(2)
+
+
+def read_short_help(verb: str, limit: int) -> str:
+    """Read the first sentence of the help of a verb from its file, which is not run."""
+    path = HOME.joinpath(*MODULES[verb].split(".")).with_suffix(".py")
+    functions = [
+        each for each in ast.parse(path.read_text("utf-8")).body if isinstance(each, ast.FunctionDef)
+    ]
+    helps = {each.name.strip("_").replace("_", "-"): ast.get_docstring(each) or "" for each in functions}
+    return click.Command(verb, help=helps[verb]).get_short_help_str(limit)
 
 
 def find_extra(module: str) -> str | None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from cli.stores import create_batch_pseudonyms, load_pseudonyms
 from cli.tables import GivenTables
 from cli.verb import OptionGroup, Progress
 from consignments.errors import BadInput, FileFault
+from consignments.files.part_manifest import identify_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,9 +160,6 @@ class BatchWork:
 
     def identify_inputs(self) -> dict[str, str]:
         """Describe all that the result depends on."""
-        from importlib.metadata import version
-
-        from consignments.files.part_manifest import identify_tables
 
         tables = self.tables
         given = {name: getattr(tables, name) for name in ("consignments", "history", "outcomes", "alerts")}

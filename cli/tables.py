@@ -10,12 +10,12 @@ import click
 from cli import options
 from cli.stores import install_operation_keys
 from cli.verb import OptionGroup, Progress
+from consignments.errors import Reject
+from consignments.records import Alert, Consignment, Outcome, Truth
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from consignments.errors import Reject
-    from consignments.records import Consignment
     from consignments.tables import ReadReport
     from features.batch import Tables
     from features.streams import FeatureInputs, TableSource
@@ -56,13 +56,11 @@ class GivenTables:
 
     def read_truth(self) -> "pd.DataFrame | None":
         """Read the truth of a simulated world; return None if no path is given."""
-        from consignments.records import Truth
 
         return self.read_table(self.truth, Truth)
 
-    def read_tables(self, record: "type[Consignment]") -> "Tables":
+    def read_tables(self, record: type[Consignment]) -> "Tables":
         """Read consignments, outcomes and alerts, with the columns of a record type."""
-        from consignments.records import Alert, Outcome
         from features.batch import Tables
 
         first = self.read_table(self.consignments, record)
@@ -71,7 +69,7 @@ class GivenTables:
         return Tables(first, *found).unify_spellings()
 
     def open_source(
-        self, path: Path | None, record: "type[Consignment]", progress: Progress, jobs: int = 1
+        self, path: Path | None, record: type[Consignment], progress: Progress, jobs: int = 1
     ) -> "TableSource | None":
         """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
         from consignments.files.parquet_files import is_parquet
@@ -85,9 +83,8 @@ class GivenTables:
         self._report(stream.report, stream.rejects)
         return stream
 
-    def open_sources(self, record: "type[Consignment]", progress: Progress, jobs: int = 1) -> "FeatureInputs":
+    def open_sources(self, record: type[Consignment], progress: Progress, jobs: int = 1) -> "FeatureInputs":
         """Open consignments, history, outcomes and alerts; consignments and history as streams if they are Parquet."""
-        from consignments.records import Alert, Outcome
         from features.streams import FeatureInputs
 
         first = self.open_source(self.consignments, record, progress, jobs)

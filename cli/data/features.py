@@ -1,5 +1,6 @@
 """The verb that computes features as a table: features."""
 
+from functools import partial
 from pathlib import Path
 
 from cli import options
@@ -31,7 +32,6 @@ def features(
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     npsrisk features --consignments year/ --out features
     """
-    from functools import partial
 
     from features.batch import FeatureParameters
     from features.fitted import FittedParameters

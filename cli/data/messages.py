@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 from cli.options import JOBS, REJECTS, STRICT, out_option
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput, FileFault
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
+from consignments.messages.parsed import StateRow
+from consignments.messages.post.drafting import draft_mapping
+from consignments.messages.post.mapping import MessageMapping, load_mapping, load_mappings
+from consignments.offices import OfficeTable, complete_office
 
 if TYPE_CHECKING:
-    from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reports import MessageReport
     from consignments.messages.spool import Spool
 
@@ -73,11 +77,9 @@ def read(
     npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
     from consignments.files.table_writers import refuse_unwritable, write_chunks, write_table
-    from consignments.messages.parsed import StateRow
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
     from consignments.messages.reports import build_table, start_report
     from consignments.messages.spool import Spool
-    from consignments.offices import OfficeTable, complete_office
     from consignments.tables import build_frame
     from consignments.validation import write_rejects
 
@@ -118,8 +120,6 @@ def read(
 
 def _load_mappings(own: Path | None) -> "tuple[MessageMapping, ...]":
     """Load the mapping of a run, and those of the folder that the service uses too."""
-    from consignments.messages.post.mapping import load_mapping, load_mappings
-
     folder = os.environ.get("NPSRISK_MAPPINGS_DIR")
     return (*([load_mapping(own)] if own else []), *(load_mappings(folder) if folder else []))
 
@@ -131,9 +131,6 @@ def _mark(mappings: "tuple[MessageMapping, ...]") -> str:
 
 def _draft_mapping(samples: Sequence[Path], out: Path) -> Result:
     """Propose a mapping, and show each guess with its value in the samples and what is not sure about it."""
-    from consignments.files.whole_files import PUBLIC_MODE, replace_file
-    from consignments.messages.post.drafting import draft_mapping
-
     try:
         draft = draft_mapping([(path.name, path.read_bytes()) for path in samples])
         replace_file(out, draft.text.encode(), PUBLIC_MODE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.options import days_option, out_option, per_day_option, prevalence_option
 from cli.verb import Progress, Result, option, verb
+from consignments.records import Consignment
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -76,7 +77,6 @@ def simulate(
 
 
 def _write_messages(frame: "DataFrame", folder: Path) -> dict[str, int]:
-    from consignments.records import Consignment
     from consignments.tables import check_frame, to_consignments
     from training.simulation.messages.archives import write_archives
 

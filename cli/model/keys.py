@@ -2,18 +2,17 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
+import msgspec
 
 from cli.options import key_option
 from cli.stores import read_settings
 from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput, BadSetting
-
-if TYPE_CHECKING:
-    from models.signatures.key_holders import Approver, Approvers
-    from models.signatures.keys import SigningKey
+from models.signatures.key_holders import Approver, Approvers
+from models.signatures.keys import SigningKey, VerifyingKey
 
 KEY_FILE = "approver.key"
 """In the state directory: the key with which promotions are signed by default."""
@@ -32,8 +31,6 @@ ROLE = option(
 
 def load_key(path: Path | None) -> "SigningKey | None":
     """Load a signing key before long work; None if no file is given."""
-    from models.signatures.keys import SigningKey
-
     return None if path is None else SigningKey.load(path)
 
 
@@ -73,8 +70,6 @@ def create(
     npsrisk keys create --name "your name"
     npsrisk keys create --name "your name" --key ~/.npsrisk/approver.key
     """
-    from models.signatures.keys import SigningKey
-
     path, approvers = find_key_file(key_file), read_approvers()
     _require_new_name(approvers, name)
     public = SigningKey.create(path).public.text
@@ -102,8 +97,6 @@ def show(key_file: Path | None = KEY) -> Result:
 
     Send it to the operator of the service, who runs "npsrisk keys trust".
     """
-    from models.signatures.keys import SigningKey
-
     public = SigningKey.load(find_key_file(key_file)).public
     return Result({"public_key": public.text, "key_id": public.key_id}, public.text)
 
@@ -114,8 +107,6 @@ def trust(name: str = argument(), public_key: str = argument(), role: Role = ROL
 
     NAME is the person. PUBLIC_KEY is what "npsrisk keys show" prints for the key of this person.
     """
-    from models.signatures.keys import VerifyingKey
-
     approvers = read_approvers()
     _require_new_name(approvers, name)
     _add_approver(approvers, name, VerifyingKey(public_key).text, role)
@@ -131,8 +122,6 @@ def retire(
 
     Earlier approvals stay valid. Evidence that this person signed no longer counts.
     """
-    import msgspec
-
     now = datetime.now(UTC)
     approvers, end = read_approvers(), until or now
     if name not in approvers.list_names():
@@ -178,27 +167,23 @@ def list_() -> Result:
     return Result({"signatures": approvers.signatures, "approvers": shown}, "\n".join(lines))
 
 
-def read_approvers() -> "Approvers":
+def read_approvers() -> Approvers:
     """Read who may approve, and whose signature vouches for the figures of a run."""
-    from models.signatures.key_holders import Approvers
-
     return Approvers.read(read_settings().approvers_file)
 
 
-def _add_approver(approvers: "Approvers", name: str, public_key: str, role: Role) -> None:
-    from models.signatures.key_holders import Approver
+def _add_approver(approvers: Approvers, name: str, public_key: str, role: Role) -> None:
 
     _write_approvers([*approvers.members, Approver(name, public_key, role=role)], approvers.signatures)
 
 
 def _write_approvers(members: "list[Approver]", signatures: int) -> None:
-    from models.signatures.key_holders import Approvers
 
     path = read_settings().approvers_file
     Approvers(members, signatures, str(path)).write(path)
 
 
-def _require_new_name(approvers: "Approvers", name: str) -> None:
+def _require_new_name(approvers: Approvers, name: str) -> None:
     if not name.strip():
         raise BadInput("an approver needs a name", got=repr(name), expected="the name of a person")
     if name in approvers.list_names():

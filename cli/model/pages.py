@@ -10,6 +10,7 @@ from cli.tables import HISTORY_TABLES, GivenTables
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import Target
+from models.signatures.key_holders import Approvers
 
 if TYPE_CHECKING:
     from serving.process.settings import Settings
@@ -57,7 +58,6 @@ def dossier(
     npsrisk dossier champion --out dossier.html
     npsrisk dossier 2 --answers answers.toml --out dossier.html
     """
-    from models.signatures.key_holders import Approvers
     from training.dossier.dossier import build_dossier, read_answers, write_dossier
     from training.dossier.tables import gather_dossier_evidence
     from training.runs.registered_run import write_review

@@ -13,6 +13,7 @@ from cli.tables import GivenTables, table_options
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target
+from models.signatures.keys import SigningKey
 
 if TYPE_CHECKING:
     from models.registry import ModelVersion
@@ -200,7 +201,6 @@ def promote(
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation" \\
         --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     """
-    from models.signatures.keys import SigningKey
     from training.promotion.promote import Approval
     from training.promotion.promote import promote as run
 

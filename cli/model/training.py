@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+import msgspec
 
 from cli import options
 from cli.model.keys import EVIDENCE_KEY, load_key
@@ -81,7 +82,6 @@ def train(
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --ablation route.departure_not_origin
     """
-    import msgspec
 
     from features.batch import report_progress
     from training.config import read_config

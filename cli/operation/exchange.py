@@ -8,19 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from cli.options import ALERTS, CONSIGNMENTS, OUTCOMES, REQUIRED_OUTCOMES, TARGET, key_option, table_option
 from cli.stores import load_pseudonyms, open_exchange, open_log, open_vault, read_settings
 from cli.tables import GivenTables, table_options
 from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput
+from consignments.exchange.documents import (
+    MAX_MESSAGE_ID,
+    AnyMessage,
+    Withdrawal,
+    build_schema,
+    check_message,
+    get_kind,
+)
 from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Alert, Consignment, Target
+from features.indicators.operation_keys import OperationKey, OperationKeys
+from models.signatures.key_holders import Partner, Partners
+from models.signatures.keys import SigningKey, VerifyingKey
+from models.signatures.signed_message import sign_message
 
 if TYPE_CHECKING:
-    from consignments.exchange.documents import AnyMessage
     from features.batch import Tables
-    from features.indicators.operation_keys import OperationKeys
     from operation.exchange.folder import ExchangeFolder
     from operation.inspections import AlertYield
 
@@ -62,8 +73,6 @@ def key(
     Give the file to the partners of OPERATION alone, by a safe way; they put it into the folder keys of their exchange directory.
     Create another key for each operation.
     """
-    from features.indicators.operation_keys import OperationKey
-
     path = open_exchange().get_key_file(operation)
     made = OperationKey.create(path, operation, until)
     return Result(
@@ -81,9 +90,6 @@ def trust(
     NAME is the administration. PUBLIC_KEY is what "npsrisk keys show" prints for the key of its officer. Without PUBLIC_KEY, the
     officer's own key is created if it does not exist, and its public key is added and printed.
     """
-    from models.signatures.key_holders import Partner, Partners
-    from models.signatures.keys import SigningKey, VerifyingKey
-
     folder = open_exchange()
     if public_key is None:
         path = key_file or folder.path / OFFICER_KEY
@@ -176,7 +182,6 @@ def withdraw(
 
     From the receipt of the withdrawal on, the message matches nothing at the partners.
     """
-    from consignments.exchange.documents import Withdrawal
     from operation.exchange.folder import get_administration
 
     folder, now = open_exchange(), at or datetime.now(UTC)
@@ -190,8 +195,6 @@ def withdraw(
 
 def _name_withdrawal(message_id: str) -> str:
     """Name the withdrawal of a message; if its identifier is too long, a digest of it takes the place of its end."""
-    from consignments.exchange.documents import MAX_MESSAGE_ID
-
     name = f"X-{message_id}"
     if len(name) <= MAX_MESSAGE_ID:
         return name
@@ -218,7 +221,6 @@ def import_(
 
     Exit code 2 if neither --alerts nor --service is given.
     """
-    from consignments.exchange.documents import get_kind
     from operation.exchange.folder import AlertTable, Refused, post_messages
 
     if (alerts is None) == (service is None):
@@ -299,20 +301,14 @@ def feedback(
 @sub_verb(exchange)
 def schema() -> None:
     """Print the JSON schema of the messages."""
-    from consignments.exchange.documents import build_schema
-
     click.echo(json.dumps(build_schema(), indent=1))
 
 
 def _sign_and_send(
-    folder: "ExchangeFolder", message: "AnyMessage", key_file: Path | None, now: datetime
+    folder: "ExchangeFolder", message: AnyMessage, key_file: Path | None, now: datetime
 ) -> Path:
     """Sign a message of the own administration, and put it into the outbox."""
-    import msgspec
 
-    from consignments.exchange.documents import check_message
-    from models.signatures.keys import SigningKey
-    from models.signatures.signed_message import sign_message
     from operation.exchange.folder import get_administration
 
     if message.author != get_administration():
@@ -344,7 +340,7 @@ def _count_table_yields(
 
 
 def _count_logged_yields(
-    keys: "OperationKeys", begins: datetime | None, target: Target
+    keys: OperationKeys, begins: datetime | None, target: Target
 ) -> "tuple[list[AlertYield], datetime | None]":
     """Count the yields of the alerts of the service's log that ended at most `REPORTED_DAYS` before its last arrival."""
     from consignments.timestamps import to_datetime

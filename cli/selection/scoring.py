@@ -13,6 +13,7 @@ from cli.stores import open_registry, resolve_model
 from cli.tables import HISTORY_TABLES, GivenTables, to_timestamp
 from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
+from consignments.records import Consignment
 from models.formats import format_count, format_number
 
 if TYPE_CHECKING:
@@ -157,7 +158,6 @@ def select(
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
     from consignments.files.table_writers import write_table
-    from consignments.records import Consignment
     from consignments.tables import read_scores, read_table
     from models.batch_scoring import add_work_columns, build_selection_table
 

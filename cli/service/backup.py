@@ -8,6 +8,8 @@ from msgspec import to_builtins
 
 from cli.stores import read_settings
 from cli.verb import Progress, Result, argument, option, sub_verb, verb
+from consignments.files.whole_files import create_key_file
+from features.history.data_keys import DataKeys, encode_data_keys, rotate_sealing_key
 
 KEYS = option("Folder of the keys. Default: keys in the folder of the backup.", metavar="FOLDER")
 
@@ -107,9 +109,6 @@ def create(file: Path = argument("FILE")) -> Result:
     Example:
     npsrisk data-key create /etc/npsrisk/data.key
     """
-    from consignments.files.whole_files import create_key_file
-    from features.history.data_keys import DataKeys, encode_data_keys
-
     create_key_file(file, encode_data_keys(DataKeys.create()))
     return Result({"file": str(file)}, f"New data keys -> {file}")
 
@@ -129,8 +128,6 @@ def rotate() -> Result:
     Example:
     npsrisk data-key rotate
     """
-    from features.history.data_keys import rotate_sealing_key
-
     path = read_settings().data_key_file
     new = rotate_sealing_key(path)
     text = f"New sealing key {new.id} -> {path}\nCopy this file to the other machines of the log, and to its backup."
