@@ -89,7 +89,7 @@ records = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(st.lists(records, max_size=4, unique_by=lambda record: record.consignment_id))
 def test_any_records_survive_every_format(tmp_path: Path, given_records: list[Consignment]) -> None:
     for suffix in SUFFIXES:
