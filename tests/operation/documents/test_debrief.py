@@ -124,7 +124,6 @@ def test_every_count_is_that_of_a_plain_loop(rows: list[dict[str, Any]]) -> None
     handled = sum(each.positives for each in found.handled)
     assert handled == found.total.positives + found.total.selected - found.total.presented
     json.dumps(to_plain(found), allow_nan=False)
-    assert "<svg" in build_debrief_document(found).page
 
 
 def hand_made() -> Debrief:
@@ -180,7 +179,8 @@ def test_a_small_operation_counted_by_hand_and_told_on_the_page_and_in_the_summa
     for text in ("6 of 12 consignments were selected", detected, "Plan more random inspections"):
         assert text in summarize_debrief(found)
         assert text in build_debrief_document(found).page
-    assert "cathinone" in build_debrief_document(found).page
+    for text in ("cathinone", "<svg"):
+        assert text in build_debrief_document(found).page
 
 
 def test_a_withdrawn_alert_is_not_reported_and_a_later_version_replaces_the_earlier() -> None:
