@@ -137,9 +137,6 @@ def build_master(details: MasterDetails, received_at: datetime) -> MasterEntry:
     )
 
 
-# --- limits of the record ---------------------------------------------------------------------------------------------
-
-
 @cache
 def _list_text_limits(record: type[Consignment | Item]) -> dict[str, int]:
     """Greatest length of each text of a record."""

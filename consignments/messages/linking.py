@@ -261,9 +261,6 @@ def enrich_house(house: Consignment, master: MasterEntry) -> Consignment:
     )
 
 
-# --- answers of customs ----------------------------------------------------------------------------------------------
-
-
 def resolve_states(answers: Iterable[StateRow]) -> Iterator[StateRow]:
     """Return the states of answers given in the order of time; repeated answers are left out.
 

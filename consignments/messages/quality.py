@@ -61,8 +61,14 @@ def find_doubts(fields: Fields, level: str | None) -> set[str]:
     descriptions = list(dict.fromkeys(text for text in texts if text))
     found: set[str] = set()
     _check_identifiers(fields, found)
-    for party in PARTIES:
-        _check_party(party, fields, found)
+    for party in PARTIES:  # IATA and WCO PLACI 7+1; EU ICS2 condition C3034 for postcodes
+        name, address, postcode, country = map(fields.get, PARTY_COLUMNS[party])
+        if not has_letters(name):
+            found.add(f"{party}_missing")
+        if not has_letters(address):
+            found.add("address_missing")
+        if not postcode and country and len(country) == 2 and country not in COUNTRIES_WITHOUT_POSTCODES:
+            found.add("postcode_missing")
     _check_repeated_letters(fields, descriptions, found)
     weight = fields.get("gross_weight_kg")
     pairs = [(fields.get("declared_value"), weight), (fields.get("postage"), weight)]
@@ -111,17 +117,6 @@ def _check_identifiers(fields: Fields, found: set[str]) -> None:
 
 
 # --- parties ----------------------------------------------------------------------------------------------------------
-
-
-def _check_party(party: str, fields: Fields, found: set[str]) -> None:
-    """Mandatory parts of a party: IATA and WCO PLACI 7+1; EU ICS2 condition C3034 for postcodes."""
-    name, address, postcode, country = map(fields.get, PARTY_COLUMNS[party])
-    if not has_letters(name):
-        found.add(f"{party}_missing")
-    if not has_letters(address):
-        found.add("address_missing")
-    if not postcode and country and len(country) == 2 and country not in COUNTRIES_WITHOUT_POSTCODES:
-        found.add("postcode_missing")
 
 
 def has_letters(text: str | None) -> bool:

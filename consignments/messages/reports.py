@@ -131,8 +131,7 @@ def build_table(
     levels, quality, warnings = Counter[str](), Counter[str](), Counter[str]()
     months, given = Counter[str](), Counter[tuple[str, str]]()
     rows, start = spool.read_rows(), 0
-    chunk = list(islice(rows, CHUNK_ROWS))
-    while chunk or not start:
+    while (chunk := list(islice(rows, CHUNK_ROWS))) or not start:
         records = [complete(row.record) for row in chunk]
         frame = build_frame(records, Consignment).drop(columns=SEQUENCE, errors="ignore")
         for name in extras:
@@ -150,7 +149,6 @@ def build_table(
                 given.update({(str(name), str(month)): int(count) for name, count in counts.items()})
         yield frame
         start += max(len(chunk), 1)
-        chunk = list(islice(rows, CHUNK_ROWS))
     report.consignments = months.total()
     report.levels, report.quality, report.warnings = (
         dict(each.most_common()) for each in (levels, quality, warnings)

@@ -186,9 +186,6 @@ def list_texts(values: Sequence[Any]) -> list[str]:
     return [text for value in values if (text := clean_text(get_leaf(value)))]
 
 
-# --- columns ----------------------------------------------------------------------------------------------------------
-
-
 def convert_text(column: str, text: str | None, doubts: Doubts, of: str = "") -> Any:
     """Convert a text to the value of a column: a number, the code of a country, or the text as it is."""
     if column in NUMBERS:

@@ -236,23 +236,19 @@ def get_first(items: Iterable[Mapping[str, Any]], name: str) -> Any:
     return next((item[name] for item in items if item.get(name) is not None), None)
 
 
-def sum_values(items: list[Fields], doubts: Doubts) -> tuple[float | None, str | None]:
-    """Add up the values of items; in several currencies there is no sum, and values in another than the first are dropped."""
+def add_goods(fields: Fields, items: list[Fields], postage_currency: str | None, doubts: Doubts) -> None:
+    """Fill what a record leaves to its items, and choose its currency; postage, or values of items, in another one are left out."""
     valued = [item for item in items if item["value"] is not None]
     currencies = list(dict.fromkeys(item["currency"] for item in valued if item["currency"]))
-    if len(currencies) > 1:
+    of_items = currencies[0] if currencies else get_first(items, "currency")
+    total = None
+    if len(currencies) > 1:  # there is no sum
         doubts.add("currency_mixed")
         for item in items:
-            if item["currency"] not in (None, currencies[0]):
+            if item["currency"] not in (None, of_items):
                 item["value"] = None
-        return None, currencies[0]
-    total = round(sum(item["value"] for item in valued), 6) if valued else None
-    return total, currencies[0] if currencies else get_first(items, "currency")
-
-
-def add_goods(fields: Fields, items: list[Fields], postage_currency: str | None, doubts: Doubts) -> None:
-    """Fill what a record leaves to its items, and choose its currency; postage in another one is left out."""
-    total, of_items = sum_values(items, doubts)
+    elif valued:
+        total = round(sum(item["value"] for item in valued), 6)
     for name in ("description", "hs_code", "origin_country"):
         fields[name] = fields.get(name) or get_first(items, name)
     if fields.get("declared_value") is None:

@@ -132,9 +132,6 @@ def _flatten(value: Any) -> Iterator[Any]:
         yield value
 
 
-# --- reading an object ------------------------------------------------------------------------------------------------
-
-
 def is_link(node: Node) -> bool:
     """Check whether an object says nothing of itself but its identifier and type."""
     return bool(node["@id"]) and node.keys() <= {"@id", "@type", TEXT}

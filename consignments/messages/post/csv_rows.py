@@ -74,7 +74,12 @@ def read_rows(content: bytes, read: Set[str] | None = None) -> Iterator[Node | M
                     got, todo = ", ".join(sorted(refused)), "rename or drop one of them"
                     raise MessageFault("a column name occurs twice", got=got, todo=todo)
             elif [name.strip().lower() for name in row] != names:  # a further table may have been appended
-                _check_row(row, len(names), is_again=begin <= lines.last_of_fault)
+                if any(row[len(names) :]):
+                    raise csv.Error("more values than columns")
+                if begin <= lines.last_of_fault and (
+                    len(row) < len(names) or any('"' in each for each in row)
+                ):
+                    raise csv.Error("a part of a row at fault, or a row with fewer values than columns")
                 yield {name: [value] for name, value in zip_longest(names, row[: len(names)])}
         except csv.Error as error:
             faults += 1
@@ -85,11 +90,3 @@ def read_rows(content: bytes, read: Set[str] | None = None) -> Iterator[Node | M
                 raise fault from error
             yield fault
             lines.take_again()
-
-
-def _check_row(row: list[str], columns: int, *, is_again: bool) -> None:
-    """Refuse a row with more values than columns, and a line of a row at fault that may be no row of its own."""
-    if any(row[columns:]):
-        raise csv.Error("more values than columns")
-    if is_again and (len(row) < columns or any('"' in value for value in row)):
-        raise csv.Error("a part of a row at fault, or a row with fewer values than columns")

@@ -118,8 +118,15 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 
 
 def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Declaration | MessageFault]:
+    """Read the houses; goods and documents of houses that stand outside of them are refused."""
     data_set.refuse_several(tag)
-    _refuse_outside(data_set.frame)
+    outside: set[str] = set()
+    for name, node in walk_nodes(data_set.frame):
+        if name in GOODS:
+            raise build_goods_fault()
+        outside |= _list_house_numbers(node)
+    if outside:
+        raise build_count_fault(len(outside), 0, outside)
     house: Node | None = None
     for house in stream_records(content, tag):
         numbers = _list_house_numbers(house)
@@ -133,17 +140,6 @@ def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Dec
         raise MessageFault(
             "a message inside of a text", todo="send it by itself, without what stands around it"
         )
-
-
-def _refuse_outside(frame: Node) -> None:
-    """Refuse goods and documents of houses that stand outside of the houses."""
-    numbers: set[str] = set()
-    for name, node in walk_nodes(frame):
-        if name in GOODS:
-            raise build_goods_fault()
-        numbers |= _list_house_numbers(node)
-    if numbers:
-        raise build_count_fault(len(numbers), 0, numbers)
 
 
 def _list_house_numbers(part: Node) -> set[str]:

@@ -288,7 +288,11 @@ def list_records(
             if isinstance(message, MessageFault):
                 yield message
             else:
-                _refuse_several(message, mapping)
+                source = mapping.record.get("consignment_id")
+                paths = source.parts[0] if source is not None and mapping.each == (".",) else ()
+                numbers = [len(set(list_texts(find_values([message], path)))) for path in paths]
+                if max(numbers, default=0) > 1:  # no path parts its declarations
+                    raise build_count_fault(max(numbers), 1)
                 yield from _select_records(message, message, (mapping,), searched=False)
     elif kind == "json":
         tree = convert_json(decode_json(content))
@@ -362,15 +366,6 @@ def _select_records(
             yield Record([top, record], root, root if len(found) == 1 else record, mapping)
         if found:
             return
-
-
-def _refuse_several(message: Node, mapping: MessageMapping) -> None:
-    """Refuse a message of segments with several identifiers, if the mapping has no path of each declaration."""
-    source = mapping.record.get("consignment_id")
-    if source is not None and mapping.each == (".",):
-        numbers = max(len(set(list_texts(find_values([message], path)))) for path in source.parts[0])
-        if numbers > 1:
-            raise build_count_fault(numbers, 1)
 
 
 # --- which messages a mapping is for ----------------------------------------------------------------------------------

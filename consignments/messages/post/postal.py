@@ -126,9 +126,6 @@ def _read_others(part: Node, read_already: Set[int]) -> Iterator[Parsed]:
     yield from read_responses(part, nodes)
 
 
-# --- answers of customs -----------------------------------------------------------------------------------------------
-
-
 def read_responses(record: Node, nodes: Iterable[Node]) -> Iterator[StateRow]:
     """Yield the answers of customs in the nodes of a record: those with a decision or a state that is known, and an item."""
     names: dict[str, str] = TABLE["names"]
