@@ -71,7 +71,7 @@ def load_pseudonyms() -> "Pseudonyms":
     settings = read_settings()
     if settings.data_key_file.exists():  # a batch then needs neither the log nor its packages
         return Pseudonyms(load_data_key(settings.data_key_file))
-    from serving.event_log.log_keys import load_or_create_vault
+    from serving.event_log.log import load_or_create_vault
 
     vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
     return Pseudonyms(vault.data_key)

@@ -15,10 +15,9 @@ import msgspec
 from consignments.records import Outcome
 from consignments.timestamps import US_PER_DAY
 from models.reasons.ranking import Reason
-from serving.event_log.event_codec import EventCodec, get_spelling
+from serving.event_log.event_codec import EventCodec, LateVersionFilter, get_spelling
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.event_log.reader import LogReader
-from serving.event_log.versions import LateVersionFilter
 from serving.state.consignment_states import NO_REASONS, rank_outcome
 
 EXCLUDED_FROM_LISTS = ("sealed", "features")

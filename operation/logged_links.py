@@ -15,7 +15,7 @@ from features.links.trace import LinkTable
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ArrivalEvent
-from serving.event_log.log_keys import check_vault
+from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.maintenance.recomputation import CHUNK_ARRIVALS, OutcomeEvents, read_arrivals
 

@@ -19,8 +19,7 @@ from serving.event_log.databases.backend import URL_SETTING
 from serving.event_log.databases.database import find_sqlite_path
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
-from serving.event_log.log import EventLog
-from serving.event_log.log_keys import load_or_create_vault
+from serving.event_log.log import EventLog, load_or_create_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.logging import describe_failure, logger
@@ -65,7 +64,7 @@ class MessageBodies(Protocol):
 
 
 class Service:
-    """The service on one state directory, whose `StateLock` its creator holds; without `elapsed`, microseconds since the machine was started, jumps of the clock are not detected."""
+    """The service on one state directory, whose `lock_state` its creator holds; without `elapsed`, microseconds since the machine was started, jumps of the clock are not detected."""
 
     def __init__(
         self,
@@ -339,11 +338,9 @@ class Service:
 
     def _check_writing(self) -> None:
         """Raise `ServiceFault` if nothing may be recorded now: by the clock, by the role, or because entries were lost."""
-        self.clock.check()
-        self.role.check()
-        loss = self._get_loss()
-        if loss is not None:
-            raise loss
+        for fault in (self.clock.get_fault(), self.role.get_fault(), self._get_loss()):
+            if fault is not None:
+                raise fault
 
     def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
         """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""

@@ -58,12 +58,6 @@ class Role:
             )
         return None
 
-    def check(self) -> None:
-        """Raise `ServiceFault` if this service may not answer from its state now."""
-        fault = self.get_fault()
-        if fault is not None:
-            raise fault
-
 
 class SilenceTimer:
     """Measures for how long the active service has given no sign of life; it begins again after `max_gap_seconds` without a look, because all may have been paused."""

@@ -347,7 +347,7 @@ def _count_logged_yields(
     from operation.inspections import build_yield
     from operation.yields import LoggedYields
     from serving.event_log.event_codec import EventCodec
-    from serving.event_log.log_keys import check_vault
+    from serving.event_log.log import check_vault
 
     url, vault = read_settings().database_url, open_vault()
     with open_log() as log:

@@ -112,7 +112,7 @@ def _export_tables(out: Path, progress: Progress, *, personal: bool) -> Result:
 
 def _export_state(folder: Path | None, progress: Progress) -> Result:
     """Write the history after the log as the state of a batch."""
-    from serving.event_log.log_keys import check_vault
+    from serving.event_log.log import check_vault
     from serving.maintenance.export_state import export_state
     from serving.state.history_keys import build_key_reader
 

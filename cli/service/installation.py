@@ -20,7 +20,7 @@ from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.databases.database import find_log_writer
-from serving.event_log.log_keys import check_vault
+from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader
 from serving.http.auth import read_keys
 from serving.http.protocol.tls import Certificate

@@ -13,9 +13,8 @@ from operation.desk.acts import find_selected_by, find_selection, is_same_act
 from operation.desk.formats import build_link
 from operation.desk.forms import Form, FormFault, build_action, build_consignment, build_outcome
 from operation.desk.pages import OfficerPages, Visit, redirect
-from serving.event_log.event_codec import Action
+from serving.event_log.event_codec import Action, find_counting_version
 from serving.event_log.events import DecisionEvent, Event
-from serving.event_log.versions import find_counting_version
 from serving.http.asgi import HttpCall
 from serving.http.problems import Refusal
 from serving.http.protocol.records import format_reason

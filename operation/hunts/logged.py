@@ -24,10 +24,9 @@ from operation.hunts.hunt import (
 )
 from serving.deployment.releases import find_release_folder
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import EventCodec, find_counting_version
 from serving.event_log.events import DecisionEvent
 from serving.event_log.reader import LogReader
-from serving.event_log.versions import find_counting_version
 from serving.process.settings import Settings
 from serving.scoring.loaded_model import LoadedModel, load_published
 from serving.state.history_keys import KeyReader

@@ -10,10 +10,10 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import Any, NamedTuple
+from typing import Any
 
 from consignments.errors import BadInput, BundleRefused, PromotionRefused
+from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, replace_file
 from models.bundle import Bundle, load_bundle
 from models.promotion_record import PromotionRecord
@@ -24,25 +24,17 @@ from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings
 
 
-class FetchedModel(NamedTuple):
-    """A model version downloaded from the registry, with its bundle and the bundle's folder."""
-
-    version: ModelVersion
-    folder: Path
-    bundle: Bundle
-
-
 def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     """Publish a promoted version; `PromotionRefused` or `BundleRefused` if its record or a check fails: the earlier release stays."""
     version = registry.resolve(uri)
-    fetched = _fetch(registry, version)
+    folder, bundle = _fetch(registry, version)
     approvers, records = Approvers.read(settings.approvers_file), registry.list_signed_records(version.name)
     # Without records `find_approval` refuses.
     if uri.endswith(f"@{CHAMPION}"):
         require_recorded_champion(version, records)
-    approval = find_approval(records, version.name, version.number, fetched.bundle.sha256, approvers)
+    approval = find_approval(records, version.name, version.number, bundle.sha256, approvers)
     _require_released_record(version.name, records, settings.state_dir, approvers)
-    return _place(fetched, approval, settings.state_dir / "models", "current")
+    return _place(version, folder, bundle, approval, settings.state_dir / "models", "current")
 
 
 def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> dict[str, Any] | None:
@@ -55,17 +47,15 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
     ):
         path.unlink(missing_ok=True)
         return None
-    fetched = _fetch(registry, version)
+    folder, bundle = _fetch(registry, version)
     if current is not None:
-        _require_same_target(fetched.bundle, load_bundle(current / "bundle"))
+        _require_same_target(bundle, load_bundle(current / "bundle"))
     records = registry.list_signed_records(version.name)
     promoted = any(each.record.version == version.number for each in records)
     approval = (
-        find_approval(records, version.name, version.number, fetched.bundle.sha256, approvers)
-        if promoted
-        else None
+        find_approval(records, version.name, version.number, bundle.sha256, approvers) if promoted else None
     )
-    return _place(fetched, approval, path.parent, "shadow")
+    return _place(version, folder, bundle, approval, path.parent, "shadow")
 
 
 def _require_released_record(
@@ -102,12 +92,13 @@ def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
         return None
 
 
-def _fetch(registry: Registry, version: ModelVersion) -> FetchedModel:
+def _fetch(registry: Registry, version: ModelVersion) -> tuple[Path, Bundle]:
+    """Download a version, and return its bundle with the folder of the bundle."""
     folder = registry.download_fits(version).served
     bundle = load_bundle(folder)
     bundle.run_self_test()
     bundle.require_scores_of_lightgbm()
-    return FetchedModel(version, folder, bundle)
+    return folder, bundle
 
 
 def _require_same_target(challenger: Bundle, current: Bundle) -> None:
@@ -120,9 +111,15 @@ def _require_same_target(challenger: Bundle, current: Bundle) -> None:
         )
 
 
-def _place(fetched: FetchedModel, approval: SignedRecord | None, models: Path, role: Role) -> dict[str, Any]:
+def _place(
+    version: ModelVersion,
+    source: Path,
+    bundle: Bundle,
+    approval: SignedRecord | None,
+    models: Path,
+    role: Role,
+) -> dict[str, Any]:
     """Write the folder of a release, if it does not exist yet, and make it the release of its role."""
-    version, source, bundle = fetched
     models.parent.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     models.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
     folder = models / f"{version.name}-{version.number}-{bundle.sha256[:12]}"
@@ -136,21 +133,13 @@ def _place(fetched: FetchedModel, approval: SignedRecord | None, models: Path, r
         load_bundle(folder / "bundle").run_self_test()
         _write(folder / "release.json", note)
     else:
-        _create_folder(folder, source, note)
+        with open_work_folder(models / f".{folder.name}.part", "release") as made:
+            shutil.copytree(source, made / "bundle")
+            _write(made / "release.json", note)
+            made.rename(folder)
     _write(models / f"{role}.json", {"folder": folder.name})
     published = {name: note[name] for name in ("name", "version", "bundle_sha256")}
     return published | {"folder": str(folder), "approved": approval is not None}
-
-
-def _create_folder(folder: Path, source: Path, note: dict[str, Any]) -> None:
-    made = Path(mkdtemp(prefix=".publishing-", dir=folder.parent))
-    try:
-        shutil.copytree(source, made / "bundle")
-        _write(made / "release.json", note)
-        made.rename(folder)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

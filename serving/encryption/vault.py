@@ -24,6 +24,8 @@ from serving.process.watched_files import WatchedFiles
 
 CONTENT_BYTES = 16
 NAME_BYTES = 8
+NONCE_BYTES = 12
+"""Length of the random nonce (96 bits) of AES-256-GCM; safe for 2**32 texts with one key (NIST SP 800-38D, 8.3)."""
 
 
 class PackedRecord(msgspec.Struct, frozen=True, gc=False):
@@ -84,14 +86,21 @@ class Vault:
     def encrypt_all(self, personal: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
         """Encrypt the personal fields of some records, (n,), with the newest key, and bind them to the identifiers of their records, (n,)."""
         key_id, cipher = self._newest
-        return [key_id + sealed for sealed in cipher.encrypt_all(personal, subjects)]
+        # Nonces are drawn together, because each call of the system gives another thread its turn.
+        drawn = os.urandom(NONCE_BYTES * len(personal))
+        nonces = [drawn[start : start + NONCE_BYTES] for start in range(0, len(drawn), NONCE_BYTES)]
+        return [
+            key_id + nonce + cipher.encrypt(nonce, text, subject)
+            for nonce, text, subject in zip(nonces, personal, subjects, strict=True)
+        ]
 
     def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
         """Decrypt personal fields; raise `ServiceFault` if their key is missing, they were changed, or the data key is another one."""
         where = f"log entry of {subject.decode()}"
         self.check_key(sealed, where)
+        nonce, text = sealed[ID_BYTES : ID_BYTES + NONCE_BYTES], sealed[ID_BYTES + NONCE_BYTES :]
         try:
-            return self._ciphers[sealed[:ID_BYTES]].decrypt(sealed[ID_BYTES:], subject)
+            return self._ciphers[sealed[:ID_BYTES]].decrypt(nonce, text, subject)
         except InvalidTag as error:
             raise ServiceFault(
                 "personal fields cannot be decrypted",
@@ -115,7 +124,7 @@ class Vault:
 
     def _use(self, keys: DataKeys) -> None:
         self._ciphers = {
-            bytes.fromhex(each.id): Cipher(bytes.fromhex(each.key)) for each in keys.sealing_keys
+            bytes.fromhex(each.id): AESGCM(bytes.fromhex(each.key)) for each in keys.sealing_keys
         }
         self._newest = list(self._ciphers.items())[-1]
 
@@ -170,14 +179,11 @@ class RecordPacker:
 
 def read_spelling(plain: bytes) -> str | None:
     """Return the identifier as its sender spelled it, if it was not in normal form; else None."""
-    return _decode_spelling(plain).consignment_id if plain else None
+    spelling: str | None = _decode_fields(plain).get(SPELLING_FIELD) if plain else None
+    return spelling
 
 
 SPELLING_FIELD = "consignment_id"
-
-
-class _Spelling(msgspec.Struct, frozen=True):
-    consignment_id: str | None = None
 
 
 def _add_spelling(plain: bytes, record: Any, subject: str) -> bytes:
@@ -189,7 +195,6 @@ def _add_spelling(plain: bytes, record: Any, subject: str) -> bytes:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_fields = msgspec.msgpack.Decoder(dict[str, Any]).decode
-_decode_spelling = msgspec.msgpack.Decoder(_Spelling).decode
 EMPTY_FIELDS = msgspec.msgpack.encode({})
 
 
@@ -215,27 +220,3 @@ class _FieldPacker:
     def unpack(self, packed: bytes) -> dict[str, Any]:
         part = self._decode(packed)
         return {name: value for name in self._names if (value := getattr(part, name)) is not None}
-
-
-NONCE_BYTES = 12
-"""Length of the random nonce (96 bits); safe for 2**32 texts with one key (NIST SP 800-38D, 8.3)."""
-
-
-class Cipher:
-    """An AES-256-GCM cipher with random nonces and a key of 32 bytes."""
-
-    def __init__(self, key: bytes) -> None:
-        self._aes = AESGCM(key)
-
-    def encrypt_all(self, texts: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
-        """Encrypt texts, (n,), and bind each to its subject, (n,). Their nonces are drawn together, because each call of the system gives another thread its turn."""
-        drawn, encrypt = os.urandom(NONCE_BYTES * len(texts)), self._aes.encrypt
-        nonces = [drawn[start : start + NONCE_BYTES] for start in range(0, len(drawn), NONCE_BYTES)]
-        return [
-            nonce + encrypt(nonce, text, subject)
-            for nonce, text, subject in zip(nonces, texts, subjects, strict=True)
-        ]
-
-    def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
-        """Decrypt a text; raise `cryptography.exceptions.InvalidTag` if it or its subject was changed, or the key is another one."""
-        return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject)

@@ -1,6 +1,6 @@
 """Conversion of records to log entries and back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -27,11 +27,11 @@ from consignments.records import (
     Time,
     about,
 )
-from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
+from consignments.timestamps import NO_TIME, is_late, to_datetime, to_us, to_us_if_known
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
-from serving.event_log.events import ArrivalEvent, DecisionEvent, Event, RecordEvent, SharedEvent
+from serving.event_log.events import NOT_READ, ArrivalEvent, DecisionEvent, Event, RecordEvent, SharedEvent
 from serving.event_log.packed_features import unpack_row
 
 Keys = NDArray[np.uint64]
@@ -377,3 +377,30 @@ def decode_features(event: DecisionEvent) -> Row:
 
 def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:
     return ServiceFault("the content was removed by npsrisk forget", where=f"log entry {event.sequence}")
+
+
+class LateVersionFilter:
+    """A filter of entries that drops the late versions, which change no selection, feed, page or office; the entries of each consignment must come in order."""
+
+    def __init__(self) -> None:
+        self._issued_us: dict[str, int] = {}
+
+    def drop_late(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield the entries that are no late versions; they must have been read with the column `keys`."""
+        for event in events:
+            if isinstance(event, ArrivalEvent):
+                assert event.keys != NOT_READ, "the time of issue is in the column `keys`"
+                issued_us = decode_issued_us(event)
+                if is_late(issued_us, self._issued_us.get(event.consignment_id, NO_TIME)):
+                    continue
+                self._issued_us[event.consignment_id] = issued_us
+            yield event
+
+
+def find_counting_version(events: Iterable[Event]) -> ArrivalEvent | None:
+    """Find the version that counts among the entries of one consignment; None if there is none."""
+    found: ArrivalEvent | None = None
+    for event in LateVersionFilter().drop_late(sorted(events, key=lambda each: each.sequence)):
+        if isinstance(event, ArrivalEvent):
+            found = event
+    return found

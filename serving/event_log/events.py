@@ -5,7 +5,8 @@ end of the struct and may be empty. It then is in the table of the next start, e
 stay. `Event` is any of the types; `kind` tells the records of one type apart.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -66,7 +67,8 @@ class ArrivalEvent(RecordEntry, frozen=True, gc=False):
 
     def drop_bytes(self) -> "ArrivalEvent":
         """Return the entry without the columns that take most memory."""
-        return structs.replace(self, plain=NOT_READ, sealed=None, keys=NOT_READ)
+        left_out = {"features": None} if isinstance(self, DecisionEvent) else {}
+        return structs.replace(self, plain=NOT_READ, sealed=None, keys=NOT_READ, **left_out)
 
 
 class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
@@ -90,10 +92,6 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
     history_sequence: int | None = None
     office: str | None = None
     warnings: bytes | None = None
-
-    def drop_bytes(self) -> "DecisionEvent":
-        """Return the entry without the columns that take most memory."""
-        return structs.replace(self, plain=NOT_READ, sealed=None, keys=NOT_READ, features=None)
 
 
 class RecordEvent(RecordEntry, frozen=True, gc=False):
@@ -197,3 +195,28 @@ def decode_row(row: Sequence[Any]) -> Event:
     event_type, get_fields = _READERS[row[1]]
     event: Event = event_type(*get_fields(row))
     return event
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode_columns(row: Columns) -> bytes:
+    """Encode a row as MessagePack without the empty columns at its end, so that a further column changes no hash."""
+    end = len(row)
+    while row[end - 1] is None:
+        end -= 1
+    return _encode(row[:end])
+
+
+def hash_row(previous: bytes, row: Columns) -> bytes:
+    """Compute the hash of an entry: SHA-256 of the hash before it and of its columns."""
+    return hashlib.sha256(previous + encode_columns(row)).digest()
+
+
+def hash_rows(previous: bytes, rows: Iterable[Columns]) -> list[bytes]:
+    """Compute the hash of each of some entries in order."""
+    hashes = []
+    for row in rows:
+        previous = hash_row(previous, row)
+        hashes.append(previous)
+    return hashes

@@ -103,18 +103,6 @@ class LogReader:
                     batch[place] = tuple(self.terms.get_texts(batch[place]))
             yield batch
 
-    def read_rows(
-        self,
-        after: int = 0,
-        until: int | None = None,
-        without: Sequence[str] = (),
-        kinds: Sequence[Kind] = (),
-    ) -> Iterator[list[Columns]]:
-        """Read the columns of entries in order, some thousands at a time; the parameters are those of `read_events`."""
-        columns = list_columns(frozenset(without))
-        for rows in self._fetch_pages(columns, after, until, kinds, PAGE_ENTRIES):
-            yield self.name_terms(rows)
-
     def read_hashed_rows(
         self, after: int, until: int | None = None
     ) -> Iterator[tuple[list[Columns], list[bytes]]]:
@@ -130,8 +118,9 @@ class LogReader:
         kinds: Sequence[Kind] = (),
     ) -> Iterator[Event]:
         """Read entries of some kinds (all if empty) in order, `after` excluded, `until` included; columns of bytes `without` which arrivals are read become `NOT_READ`, `sealed` None."""
-        for rows in self.read_rows(after, until, without, kinds):
-            yield from map(decode_row, rows)
+        columns = list_columns(frozenset(without))
+        for rows in self._fetch_pages(columns, after, until, kinds, PAGE_ENTRIES):
+            yield from self._decode(rows)
 
     def read_arrivals(
         self, after: int = 0, until: int | None = None, without: Sequence[str] = ()

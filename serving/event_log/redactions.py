@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from serving.event_log.databases.tables import ENTRIES, TERMS
-from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns
-from serving.event_log.hash_chain import encode_columns
+from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns, encode_columns
 from serving.event_log.reader import IN_LIMIT, PAGE_ENTRIES, LogReader, list_columns, select_entries
 from serving.event_log.terms import NewTerms
 
@@ -78,6 +77,10 @@ class RedactedDigest:
     def digest(self) -> bytes:
         """Return the digest of all added entries."""
         return self._sha256.digest()
+
+    def matches(self, removal: Redaction) -> bool:
+        """Check whether the added entries are what a removal left."""
+        return (self.entries, self.digest()) == (removal.emptied, removal.digest)
 
 
 class RebuiltKeys(NamedTuple):

@@ -29,8 +29,7 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from serving.event_log.databases.backend import URL_SETTING
-from serving.event_log.events import EMPTY, PLACES, Columns
-from serving.event_log.hash_chain import hash_row
+from serving.event_log.events import EMPTY, PLACES, Columns, hash_row
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import RedactedDigest, RedactedRanges, Redaction, read_redactions
 
@@ -70,16 +69,8 @@ class VerificationResult(NamedTuple):
         return ""
 
 
-class _OpenRemoval(NamedTuple):
-    """A recorded removal, and the digest of what remains of the entries that it concerns."""
-
-    recorded: Redaction
-    remains: RedactedDigest
-
-    @property
-    def is_valid(self) -> bool:
-        """Return whether the remains are those that were recorded."""
-        return (self.remains.entries, self.remains.digest()) == (self.recorded.emptied, self.recorded.digest)
+_OpenRemoval = tuple[Redaction, RedactedDigest]
+"""A recorded removal, and the digest of what remains of the entries that it concerns."""
 
 
 class ChainVerifier:
@@ -90,12 +81,12 @@ class ChainVerifier:
     ) -> None:
         self._previous, self._kept = origin, kept
         self._removals = {
-            name: [_OpenRemoval(each, RedactedDigest()) for each in recorded if each.up_to > entries]
+            name: [(each, RedactedDigest()) for each in recorded if each.up_to > entries]
             for name, recorded in RedactedRanges(removals).by_name.items()
         }
         self._ending: dict[int, list[_OpenRemoval]] = {}
         for each in chain.from_iterable(self._removals.values()):
-            self._ending.setdefault(each.recorded.up_to, []).append(each)
+            self._ending.setdefault(each[0].up_to, []).append(each)
         self.entries, self.emptied = entries, 0
         self.kept_at = 0 if origin.hex() == kept else None
 
@@ -116,20 +107,15 @@ class ChainVerifier:
     def _is_valid(self, row: Columns, here: bytes) -> bool:
         """Check an entry, and the removals whose last entry it is."""
         if row[_PLAIN] == EMPTY:
-            concerned = self._list_concerned(row)
-            for each in concerned:
-                each.remains.add(row, here)
+            both = chain(self._removals.get("", ()), self._removals.get(row[_NAME], ()))
+            concerned = [remains for removal, remains in both if removal.after < row[0] <= removal.up_to]
+            for remains in concerned:
+                remains.add(row, here)
             self.emptied += 1
             valid = bool(concerned)
         else:
             valid = here == hash_row(self._previous, row)
-        ending = self._ending.get(row[0])
-        return valid and (ending is None or all(each.is_valid for each in ending))
-
-    def _list_concerned(self, row: Columns) -> list[_OpenRemoval]:
-        """List the removals that concern an entry without content."""
-        both = chain(self._removals.get("", ()), self._removals.get(row[_NAME], ()))
-        return [each for each in both if each.recorded.after < row[0] <= each.recorded.up_to]
+        return valid and all(remains.matches(removal) for removal, remains in self._ending.get(row[0], ()))
 
 
 def verify_chain(

@@ -175,9 +175,8 @@ class AsgiEndpoint:
 
     def _log_refusal(self, call: HttpCall, status: int, details: dict[str, Any]) -> None:
         """Log a refusal. The log holds no text of the request, which may contain personal data."""
-        log = self._log.error if status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
-        log(
-            "refused", call=self._name, status=status, request_id=call.request_id.decode(),
+        self._log.write(
+            "refused", is_error=status >= HTTPStatus.INTERNAL_SERVER_ERROR, call=self._name, status=status, request_id=call.request_id.decode(),
             **_describe_caller(call), **details,
         )  # fmt: skip
 

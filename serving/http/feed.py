@@ -15,9 +15,8 @@ from consignments.records import Time, about
 from consignments.timestamps import to_datetime
 from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
-from serving.event_log.event_codec import CustomsState, EventCodec, Selection, get_spelling
+from serving.event_log.event_codec import CustomsState, EventCodec, LateVersionFilter, Selection, get_spelling
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event, Kind, RecordEvent, SharedEvent
-from serving.event_log.versions import LateVersionFilter
 from serving.http.inquiries import PastDecision, build_customs_state, build_past_decision
 from serving.http.problems import Refusal
 from serving.http.protocol.records import build_refusal, get_reader

@@ -18,7 +18,7 @@ from serving.http.protocol.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings, find_unknown_settings
-from serving.process.state_directory import StateLock, require_complete
+from serving.process.state_directory import lock_state, require_complete
 from serving.service import Service
 
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
@@ -51,7 +51,7 @@ def serve(
             got=f"--host {host}",
             todo="set it to a file of API keys, or use --host 127.0.0.1",
         )
-    with StateLock(settings.state_dir), listen(host, port) as listener:
+    with lock_state(settings.state_dir), listen(host, port) as listener:
         require_complete(settings.state_dir)
         configure_logging()
         for name, near in find_unknown_settings(os.environ).items():

@@ -13,8 +13,7 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file
-from serving.event_log.events import Event, MaintenanceEvent
-from serving.event_log.group_commit import CommitGroup
+from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
 from serving.process.logging import logger
 from serving.scoring.active_model import ActiveModel
@@ -64,7 +63,8 @@ def record_access(state_dir: Path, log: LogReader, command: str, out: Path) -> N
 async def record_look(active: ActiveModel, key: str, person: str, page: str, name: str | None) -> None:
     """Record in the log that a person looks at the personal data of a page; it is on disk on return."""
     access = PersonalAccess(_format_now(), f"page {page}", key=key, person=person, consignment_id=name)
-    await _add(active, access).wait_until_durable()
+    active.committer.check()
+    await active.record_maintenance("access", access).wait_until_durable()
 
 
 class AccessIntake:
@@ -87,7 +87,8 @@ class AccessIntake:
         found = [_read_line(line) for line in lines if line.endswith(b"\n")]
         new = [each for each in dict.fromkeys(found) if each is not None and each not in self._known]
         for access in new:
-            _add(service.active, access)
+            service.committer.check()
+            service.active.record_maintenance("access", access)
             self._known.add(access)
         self._size = size
         return bool(new)
@@ -96,16 +97,6 @@ class AccessIntake:
 def decode_access(event: Event) -> PersonalAccess:
     """Decode an entry."""
     return msgspec.msgpack.decode(event.plain, type=PersonalAccess)
-
-
-def _add(active: ActiveModel, access: PersonalAccess) -> CommitGroup:
-    active.committer.check()
-    now_us = active.clock()
-    event = MaintenanceEvent(
-        active.committer.next_sequence, now_us, now_us, msgspec.msgpack.encode(access), "access"
-    )
-    active.state.apply(event)
-    return active.committer.add([event])
 
 
 def _read_line(line: bytes) -> PersonalAccess | None:

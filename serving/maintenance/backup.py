@@ -23,19 +23,18 @@ import msgspec
 
 from consignments.errors import BadSetting, FileFault, explain_failure
 from consignments.files.folders import open_work_folder
-from consignments.files.whole_files import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
+from consignments.files.whole_files import flush_file, flush_folder, write_file
 from consignments.timestamps import to_us
 from features.history.data_keys import read_data_keys
 from serving.encryption.vault import Vault
 from serving.event_log.copies import convert_file, copy_to_database, copy_to_file
 from serving.event_log.databases.database import find_sqlite_path
 from serving.event_log.events import MaintenanceEvent
-from serving.event_log.log import EventLog
-from serving.event_log.log_keys import check_vault
+from serving.event_log.log import EventLog, check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.verification import refuse_broken_chain, verify_chain
 from serving.process.settings import Settings
-from serving.process.state_directory import RESTORE_PART, StateLock, record_done
+from serving.process.state_directory import RESTORE_PART, create_private_files, lock_state, record_done
 from serving.state.forgetting import LIST_NAME, ForgottenList, forget_again
 
 FORMAT = 1
@@ -79,7 +78,8 @@ def back_up(
     settings: Settings, out: Path, keys_out: Path | None = None, progress: Progress | None = None
 ) -> BackupManifest:
     """Copy log, models and keys (by default to `keys` in the backup) to new or empty folders; the service may keep running."""
-    with ExitStack() as stack, explain_failure("the folder cannot be written", out, WRITE_TODO):
+    failing = explain_failure("the folder cannot be written", out, WRITE_TODO)
+    with ExitStack() as stack, failing, create_private_files():
         for folder in (out, keys_out):
             if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise FileFault(
@@ -88,13 +88,16 @@ def back_up(
                     todo="name a new folder; an earlier backup is never replaced",
                 )
         part = stack.enter_context(_open_part(out))
-        keys = _create_folder(part / KEYS) if keys_out is None else stack.enter_context(_open_part(keys_out))
+        keys = part / KEYS if keys_out is None else stack.enter_context(_open_part(keys_out))
         # First the log, then the keys: a key is created before the entries that it seals.
         copy_to_file(settings.database_url, part / LOG_FILE, progress)
         _copy_keys(settings, keys)
-        _copy_models(settings.state_dir / MODELS, part / MODELS)
+        for path in _walk(settings.state_dir / MODELS):
+            # What is being published now has another name, and is left out.
+            if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
+                _copy(path, part / path.relative_to(settings.state_dir))
         manifest = _describe(part, keys, progress)
-        _write_private(part / MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        write_file(part / MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         if keys_out is not None:
             _finish(keys, keys_out)
         _finish(part, out)
@@ -113,7 +116,7 @@ def restore(
     """
     manifest = _read_manifest(source)
     keys = source / KEYS if keys_source is None else keys_source
-    with StateLock(settings.state_dir):
+    with lock_state(settings.state_dir):
         part = settings.state_dir / RESTORE_PART
         targets = _find_targets(settings, manifest)
         if _keeps_keys(settings.data_key_file, keys / DATA_KEY_FILE):
@@ -121,7 +124,6 @@ def restore(
         _require_absent(targets, manifest, killed_before=part.exists())
         with explain_failure("the folder cannot be written", settings.state_dir, WRITE_TODO):
             shutil.rmtree(part, ignore_errors=True)
-            _create_folder(part)
             for name, expected in manifest.files.items():
                 origin = keys / PurePosixPath(name).name if name.startswith(f"{KEYS}/") else source / name
                 _copy_verified(origin, part / name, expected)
@@ -178,7 +180,7 @@ def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: P
     if find_sqlite_path(settings.database_url) is None:
         copy_to_database(part / LOG_FILE, settings.database_url, progress)
     for name in sorted(targets, key=lambda each: each == LOG_FILE):
-        _create_folder(targets[name].parent)
+        targets[name].parent.mkdir(parents=True, exist_ok=True)
         shutil.move(part / name, targets[name])
         flush_folder(targets[name].parent)
 
@@ -248,7 +250,7 @@ def _copy_keys(settings: Settings, keys: Path) -> None:
         (settings.approvers_file, APPROVERS_FILE),
     ):
         if path.exists():
-            _write_private(keys / name, path)
+            _copy(path, keys / name)
     if not (keys / DATA_KEY_FILE).exists():
         raise BadSetting(
             "there is no data key",
@@ -256,15 +258,6 @@ def _copy_keys(settings: Settings, keys: Path) -> None:
             got=str(settings.data_key_file),
             todo="set it to the data key of the service",
         )
-
-
-def _copy_models(source: Path, target: Path) -> None:
-    """Copy the published models; what is being published now has another name and is left out."""
-    for path in _walk(source):
-        if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
-            place = target / path.relative_to(source)
-            _create_folder(place.parent)
-            _write_private(place, path)
 
 
 def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:
@@ -278,8 +271,7 @@ def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:
             expected=f"{expected.bytes:,} bytes, SHA-256 {expected.sha256[:12]}",
             todo="nothing was restored; use another backup",
         )
-    _create_folder(target.parent)
-    _write_private(target, source)
+    _copy(source, target)
 
 
 def _read_manifest(source: Path) -> BackupManifest:
@@ -326,30 +318,18 @@ def _describe_file(path: Path) -> BackupFile:
 
 def _open_part(out: Path) -> AbstractContextManager[Path]:
     """Open the folder that gets the name `out` when it is whole; one of a killed run is emptied."""
-    _create_folder(out.absolute().parent)
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
     return open_work_folder(out.absolute().with_name(f".{out.name}{PART_SUFFIX}"), "backup")
 
 
-def _create_folder(folder: Path) -> Path:
-    folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
-    return folder
-
-
-def _write_private(path: Path, content: bytes | Path) -> None:
-    """Write bytes, or the content of another file, to a file that only its owner can read."""
-    path.touch(mode=PRIVATE_FILE_MODE)
-    with path.open("r+b") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            with content.open("rb") as source:
-                shutil.copyfileobj(source, file, COPY_BYTES)
+def _copy(source: Path, target: Path) -> None:
+    """Copy the content of a file, and flush it to disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as content, target.open("xb") as file:
+        shutil.copyfileobj(content, file, COPY_BYTES)
         flush_file(file)
 
 
 def _finish(part: Path, out: Path) -> None:
-    for path in part.rglob("*"):
-        if path.is_file():
-            path.chmod(PRIVATE_FILE_MODE)
     part.rename(out)
     flush_folder(out.absolute().parent)

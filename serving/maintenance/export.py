@@ -46,7 +46,7 @@ from serving.event_log.events import (
     Kind,
     RecordEvent,
 )
-from serving.event_log.log_keys import check_vault
+from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end
 from serving.maintenance.access_log import decode_access

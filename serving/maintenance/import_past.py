@@ -32,13 +32,12 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import IMPORTED_BY, Event
-from serving.event_log.log import EventLog
-from serving.event_log.log_keys import load_or_create_vault
+from serving.event_log.log import EventLog, load_or_create_vault
 from serving.event_log.reader import Progress
 from serving.event_log.verification import require_valid_chain
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import lock_state
 from serving.scoring.intake import FieldError, is_notice, list_faults
 from serving.state.history_keys import load_published_config
 
@@ -80,7 +79,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
     written, `BundleRefused` if the published model cannot be used, and `BadInput` if all rows of a table were rejected; the valid rows of
     other tables are then in the log.
     """
-    with StateLock(settings.state_dir):
+    with lock_state(settings.state_dir):
         vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
         config = load_published_config(settings.state_dir)
         tables = read(config.build_record_type())

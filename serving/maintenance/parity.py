@@ -24,7 +24,7 @@ from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import decode_features, decode_keys
 from serving.event_log.events import DecisionEvent, Event
-from serving.event_log.log_keys import check_vault
+from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import RedactedRanges, read_redactions
 from serving.maintenance.recomputation import (

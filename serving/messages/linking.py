@@ -24,11 +24,10 @@ from consignments.messages.linking import LinkedMaster, Linker, LinkStore, enric
 from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
-from serving.event_log.event_codec import EventCodec, LoggedLink
+from serving.event_log.event_codec import EventCodec, LoggedLink, find_counting_version
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
-from serving.event_log.versions import find_counting_version
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.scorer import decode_doubts

@@ -73,7 +73,8 @@ class SteadyClock:
         self()
 
     def get_fault(self) -> ServiceFault | None:
-        """Return a fault if the source has jumped, else None."""
+        """Return a fault if the source has jumped now, else None."""
+        self()
         if not self.jump_us:
             return None
         direction = "ahead of" if self.jump_us > 0 else "behind"
@@ -83,13 +84,6 @@ class SteadyClock:
             got=f"{abs(self.jump_us) / US_PER_DAY:,.1f} days {direction} the time that the machine has been running",
             todo="correct the system clock; if it is right, start the service again with npsrisk serve --accept-clock",
         )
-
-    def check(self) -> None:
-        """Raise `ServiceFault` if the source has jumped."""
-        self()
-        fault = self.get_fault()
-        if fault is not None:
-            raise fault
 
     @property
     def behind_seconds(self) -> float:

@@ -89,15 +89,8 @@ class RateLimitedLogger:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._second, self._lines, self._left_out = clock, 0, 0, 0
 
-    def info(self, event: str, **values: Any) -> None:
-        """Log an error of a client."""
-        self._write(logger.info, event, values)
-
-    def error(self, event: str, **values: Any) -> None:
-        """Log an error of the service."""
-        self._write(logger.error, event, values)
-
-    def _write(self, write: Callable[..., None], event: str, values: dict[str, Any]) -> None:
+    def write(self, event: str, *, is_error: bool, **values: Any) -> None:
+        """Log an error of a client, or of the service."""
         second = int(self._clock())
         if second != self._second:
             self._second, self._lines = second, 0
@@ -107,4 +100,4 @@ class RateLimitedLogger:
             return
         if self._left_out:
             values["left_out"], self._left_out = self._left_out, 0
-        write(event, **values)
+        (logger.error if is_error else logger.info)(event, **values)

@@ -2,10 +2,10 @@
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TextIO
 
 from consignments.errors import ServiceFault
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE
@@ -15,58 +15,55 @@ RESTORE_PART = ".restore.part"
 """Folder in a state directory with what a restore has not yet put in place."""
 
 
-class StateLock:
-    """A lock on a state directory, created if need be, under which new files are private; `ServiceFault` if another process holds it, or the directory cannot be written or locked."""
+@contextmanager
+def create_private_files() -> Iterator[None]:
+    """Allow only their owner to read the files and folders that this process creates inside the context."""
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
-    def __init__(self, state_dir: Path) -> None:
-        self.path = state_dir / "lock"
 
-    def __enter__(self) -> Self:
+@contextmanager
+def lock_state(state_dir: Path) -> Iterator[None]:
+    """Lock a state directory, created if need be, under which new files are private; `ServiceFault` if another process holds it, or the directory cannot be written or locked."""
+    with create_private_files(), _open_lock_file(state_dir) as file:
         try:
-            self._umask = os.umask(PRIVATE_UMASK)
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
-            self._file = self.path.open("a+")
-        except OSError as error:
-            os.umask(self._umask)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip()
             raise ServiceFault(
-                "the state directory cannot be written",
-                where=str(self.path.parent),
-                got=error.strerror or "",
-                todo="set another NPSRISK_STATE_DIR, or give this user write permission",
+                "another process uses this state directory",
+                where=str(state_dir),
+                got=f"process {holder}" if holder else "",
+                todo="stop that process, or set another NPSRISK_STATE_DIR",
             ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            fault = self._build_lock_fault(error)
-            self.__exit__(None, None, None)
-            raise fault from error
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.umask(self._umask)
-        self._file.close()
-
-    def _build_lock_fault(self, error: OSError) -> ServiceFault:
-        if not isinstance(error, BlockingIOError):
-            return ServiceFault(
+            raise ServiceFault(
                 "the state directory cannot be locked",
-                where=str(self.path.parent),
+                where=str(state_dir),
                 got=error.strerror or "",
                 todo="set NPSRISK_STATE_DIR to a directory on a file system that supports locks",
-            )
-        self._file.seek(0)
-        holder = self._file.read().strip()
-        return ServiceFault(
-            "another process uses this state directory",
-            where=str(self.path.parent),
-            got=f"process {holder}" if holder else "",
-            todo="stop that process, or set another NPSRISK_STATE_DIR",
-        )
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _open_lock_file(state_dir: Path) -> TextIO:
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
+        return (state_dir / "lock").open("a+")
+    except OSError as error:
+        raise ServiceFault(
+            "the state directory cannot be written",
+            where=str(state_dir),
+            got=error.strerror or "",
+            todo="set another NPSRISK_STATE_DIR, or give this user write permission",
+        ) from error
 
 
 def require_complete(state_dir: Path) -> None:

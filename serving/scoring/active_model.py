@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from msgspec import msgpack
 
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.group_commit import Committer
+from serving.event_log.events import MaintenanceEvent, MaintenanceKind
+from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.process.settings import WithoutModel
 from serving.scoring.exchange import ExchangeMembers
@@ -87,6 +91,13 @@ class ActiveModel:
             got=self.fault or "",
             todo="train and promote a model, then run npsrisk publish",
         )
+
+    def record_maintenance(self, kind: MaintenanceKind, done: Any) -> CommitGroup:
+        """Record an entry of npsrisk itself now, with what was done."""
+        now_us, plain = self.clock(), msgpack.encode(done)
+        event = MaintenanceEvent(self.committer.next_sequence, now_us, now_us, plain, kind)
+        self.state.apply(event)
+        return self.committer.add([event])
 
     async def prefetch(self, consignment_ids: Sequence[str]) -> None:
         """Load the states of consignments into memory; raise `ServiceFault` if the log cannot be written now, or not be read."""

@@ -16,12 +16,11 @@ from msgspec import structs
 from consignments.records import Code, Time, about
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from models.selection import SelectionRule, select
-from serving.event_log.event_codec import EventCodec, Selection, get_spelling
+from serving.event_log.event_codec import EventCodec, LateVersionFilter, Selection, get_spelling
 from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
-from serving.event_log.versions import LateVersionFilter
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
 from serving.scoring.intake import FieldError, check_times
@@ -78,10 +77,11 @@ async def build_selection_list(
     await committer.drain()
     scored = ScoredConsignments(active.entries, request.office, request_id)
     rule = SelectionRule(request.capacity, request.explore, int.from_bytes(digest[-SEED_BYTES:], "big"))
-    draw = SelectionDraw(request.office, rule, to_datetime(now_us), request_id)
+    given = request.office, rule, to_datetime(now_us), request_id
     await asyncio.to_thread(scored.read, log, request)
     # The choices are drawn, and the states of the probable ones loaded, before the part that must not wait.
-    drawn = [] if scored.drawn else await asyncio.to_thread(draw.select, scored)
+    candidates = [] if scored.drawn else await asyncio.to_thread(scored.find_candidates)
+    drawn = await asyncio.to_thread(draw_selections, candidates, *given)
     if len(drawn) > MAX_SELECTIONS:
         reason = f"gives a list of {len(drawn):,} consignments, more than {MAX_SELECTIONS:,}; lower it, or shorten the period"
         return FieldError("capacity", reason, "too_many")
@@ -96,7 +96,8 @@ async def build_selection_list(
     scored.apply_events(committer.list_pending())
     group: CommitGroup | None = committer.find_group(committer.next_sequence - 1)
     if not scored.drawn:
-        scored.drawn = draw.select(scored)
+        present = scored.find_candidates()
+        scored.drawn = drawn if present == candidates else draw_selections(present, *given)
         for selection in scored.drawn:
             recorded_us = to_us(selection.selected_at)
             event = active.entries.selections.encode(
@@ -164,39 +165,34 @@ class ScoredConsignments:
         return [each for each in counting if each.consignment_id not in out]
 
 
-class SelectionDraw:
-    """The draw of one request, made again only if the candidates have changed since."""
-
-    def __init__(self, office: str | None, rule: SelectionRule, now: datetime, request_id: str) -> None:
-        self._office, self._rule, self._now, self._request_id = office, rule, now, request_id
-        self._candidates, self._drawn = list[DecisionEvent](), list[Selection]()
-
-    def select(self, scored: ScoredConsignments) -> list[Selection]:
-        """Select among the candidates."""
-        candidates = scored.find_candidates()
-        if candidates != self._candidates:
-            self._candidates, self._drawn = candidates, self._draw(candidates)
-        return self._drawn
-
-    def _draw(self, candidates: Sequence[DecisionEvent]) -> list[Selection]:
-        chosen = select(
-            [event.consignment_id for event in candidates],
-            np.array([event.score for event in candidates], dtype=np.float64),
-            [self._office or ""] * len(candidates),
-            np.array([convert_us_to_day(event.at_us) for event in candidates], dtype=np.int64),
-            self._rule,
+def draw_selections(
+    candidates: Sequence[DecisionEvent],
+    office: str | None,
+    rule: SelectionRule,
+    now: datetime,
+    request_id: str,
+) -> list[Selection]:
+    """Select among the candidates of a request."""
+    if not candidates:
+        return []
+    chosen = select(
+        [event.consignment_id for event in candidates],
+        np.array([event.score for event in candidates], dtype=np.float64),
+        [office or ""] * len(candidates),
+        np.array([convert_us_to_day(event.at_us) for event in candidates], dtype=np.int64),
+        rule,
+    )
+    return [
+        Selection(
+            consignment_id=get_spelling(candidates[row.place]),
+            office=office,
+            selected_by=row.selected_by,
+            selection_probability=row.selection_probability,
+            selected_at=now,
+            request=request_id,
         )
-        return [
-            Selection(
-                consignment_id=get_spelling(candidates[row.place]),
-                office=self._office,
-                selected_by=row.selected_by,
-                selection_probability=row.selection_probability,
-                selected_at=self._now,
-                request=self._request_id,
-            )
-            for row in chosen
-        ]
+        for row in chosen
+    ]
 
 
 def _digest_request(entries: EventCodec, request: SelectionRequest) -> bytes:

@@ -63,10 +63,6 @@ class ScoringMethod:
         pipeline.spec.require(self.judge.spec)
         return pipeline
 
-    def build_scorer(self, installed: Spec) -> RowScorer:
-        """Build the scorer for rows of `build_pipeline`'s pipeline, with the reason texts of this version of npsrisk."""
-        return self.judge.replace_spec(installed)
-
 
 @cache
 def build_rules_method() -> ScoringMethod:
@@ -87,9 +83,9 @@ FetchBundle = Callable[[str, str], Bundle]
 
 
 class PastModels:
-    """A finder of the model that made a past decision, by the digest recorded with it; `fetch` is called if no release has it."""
+    """A finder of the model that made a past decision, by the digest recorded with it; `fetch` is called, if it is given, when no release has it."""
 
-    def __init__(self, state_dir: Path, fetch: FetchBundle) -> None:
+    def __init__(self, state_dir: Path, fetch: FetchBundle | None = None) -> None:
         self._releases, self._fetch = state_dir / "models", fetch
         rules = build_rules_method()
         self._found: dict[str, ScoringMethod | str] = {rules.sha256: rules}
@@ -112,7 +108,8 @@ class PastModels:
             except BundleRefused as error:
                 faults.append(str(error))
         try:
-            return _verify(self._fetch(*model.rsplit("/", 1)), sha256)
+            if self._fetch is not None:
+                return _verify(self._fetch(*model.rsplit("/", 1)), sha256)
         except NpsriskError as error:
             faults.append(f"not available from MLflow: {error}")
         except Exception as error:  # an unreachable server or its client may raise anything
@@ -143,7 +140,7 @@ class LoadedModel:
         self.sha256, self.spec_sha256 = method.sha256, method.spec_sha256
         self.record = method.config.build_record_type()
         self.pipeline = method.build_pipeline(Pseudonyms(vault.data_key))
-        self.risk = method.build_scorer(self.pipeline.spec)
+        self.risk = method.judge.replace_spec(self.pipeline.spec)  # with the reason texts of this version
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
         self.daily_arrivals = 0.0
         self.newer: PromotionRecord | None = None

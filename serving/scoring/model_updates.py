@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import msgpack
-
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from serving.deployment.releases import find_release_folder
-from serving.event_log.events import MaintenanceEvent
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
@@ -122,13 +119,9 @@ class ModelUpdates:
 
     def record_downgrade(self, active: ActiveModel) -> None:
         """Record in the log if the model in use is an older release than the newest one."""
-        model, committer = active.model, active.committer
-        if model.newer is not None and committer.fault is None:
-            plain = msgpack.encode((model.name, f"{model.newer.name}/{model.newer.version}"))
-            now_us = active.clock()
-            event = MaintenanceEvent(committer.next_sequence, now_us, now_us, plain, "downgrade")
-            active.state.apply(event)
-            committer.add([event])
+        model = active.model
+        if model.newer is not None and active.committer.fault is None:
+            active.record_maintenance("downgrade", (model.name, f"{model.newer.name}/{model.newer.version}"))
             logger.warning("an older release is in use", model=model.name, newer=model.newer.version)
 
     def _load(self, folder: Path | None) -> LoadedModel:

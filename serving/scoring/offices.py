@@ -10,10 +10,9 @@ from pathlib import Path
 
 from consignments.identifiers import normalize_identifier
 from consignments.offices import OfficeTable
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import EventCodec, find_counting_version
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.versions import find_counting_version
 from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.intake import FieldError

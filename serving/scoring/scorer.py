@@ -237,35 +237,18 @@ class Scorer:
         rows.fill(0.0)
         return rows
 
-    def _compute_scores(self, X: Rows, channels: Sequence[str]) -> list[float | Exception]:
-        """Compute the score of each row, or the exception of the model."""
-        try:
-            scores: list[float | Exception] = self.model.risk.score(X, channels).tolist()
-        except Exception as fault:
-            if len(X) == 1:
-                return [fault]
-            singly = (self._compute_scores(X[at : at + 1], channels[at : at + 1]) for at in range(len(X)))
-            return [score for scores in singly for score in scores]
-        return scores
-
     def _judge_all(
         self, arriving: Sequence[PendingConsignment], arrivals: Sequence[ArrivalEvent], X: Rows
     ) -> list[Judgement | Exception]:
         """Score consignments, and compute bands and reasons; return the exception for one that the model fails on."""
-        scores = self._compute_scores(X, [each.c.channel for each in arriving])
-        judged: list[Judgement | Exception] = []
-        for pending, arrival, row, packed, score in zip(
-            arriving, arrivals, X, pack_rows(X), scores, strict=True
-        ):
-            try:
-                judged.append(
-                    score
-                    if isinstance(score, Exception)
-                    else self._judge(pending, arrival, row, packed, score)
-                )
-            except Exception as fault:
-                judged.append(fault)
-        return judged
+        try:
+            scores = self.model.risk.score(X, [each.c.channel for each in arriving]).tolist()
+            return [*map(self._judge, arriving, arrivals, X, pack_rows(X), scores)]
+        except Exception as fault:
+            if len(X) == 1:
+                return [fault]
+        parts = [slice(at, at + 1) for at in range(len(X))]
+        return [each for at in parts for each in self._judge_all(arriving[at], arrivals[at], X[at])]
 
     def _judge(
         self, pending: PendingConsignment, arrival: ArrivalEvent, row: Row, packed: bytes, score: float

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, ServiceFault, UnknownName
 from consignments.records import Target
-from models.bundle import Bundle
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import decode_features
 from serving.event_log.events import DecisionEvent
-from serving.event_log.log_keys import check_vault
+from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.process.logging import logger
 from serving.process.settings import Settings
@@ -84,7 +83,7 @@ class Challenger:
         check_vault(log, vault)
         loaded = load_model(read_release(folder, Approvers.read(settings.approvers_file), "shadow"), vault)
         assert loaded.card is not None
-        return cls(loaded, loaded.card.target, log, PastModels(settings.state_dir, _refuse_fetch))
+        return cls(loaded, loaded.card.target, log, PastModels(settings.state_dir))
 
     def score_decisions(
         self, from_us: int, until_us: int, progress: Progress | None = None
@@ -134,7 +133,3 @@ class Challenger:
             names = [self.model.spec.names[place] for place in self._mine.tolist()]
             self._theirs[decided_by] = np.array([spec.get_column(name) for name in names], dtype=np.int64)
         return self._theirs[decided_by]
-
-
-def _refuse_fetch(name: str, version: str) -> Bundle:
-    raise BundleRefused("models are not fetched from MLflow for a challenger", got=f"{name}/{version}")

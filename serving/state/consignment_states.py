@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -86,30 +87,27 @@ class PendingLookup:
 class LatestDays:
     """The latest day of any event, for each point of the log; `marks` are sequence numbers from which on a day was the latest, and the days, int64, (n, 2), ascending."""
 
-    def __init__(self, marks: NDArray[np.int64] | None = None) -> None:
-        rows = [] if marks is None else marks.tolist()
-        self._sequences = [sequence for sequence, _ in rows]
-        self._days = [day for _, day in rows]
+    def __init__(self, marks: Iterable[tuple[int, int]] = ()) -> None:
+        self._marks = list(marks)
 
     @property
     def last(self) -> int:
         """Return the latest day of any event; NO_DAY if there is none."""
-        return self._days[-1] if self._days else NO_DAY
+        return self._marks[-1][1] if self._marks else NO_DAY
 
     def record(self, sequence: int, day: int) -> None:
         """Record the latest day at the time when an entry was applied."""
         if day > self.last:
-            self._sequences.append(sequence)
-            self._days.append(day)
+            self._marks.append((sequence, day))
 
     def get_day(self, sequence: int) -> int:
         """Return the latest day at the time when an entry was applied."""
-        place = bisect_right(self._sequences, sequence)
-        return self._days[place - 1] if place else NO_DAY
+        place = bisect_right(self._marks, sequence, key=itemgetter(0))
+        return self._marks[place - 1][1] if place else NO_DAY
 
     def to_array(self) -> NDArray[np.int64]:
         """Return the marks as an array, (n, 2)."""
-        return np.array([self._sequences, self._days], dtype=np.int64).T.copy()
+        return np.array(self._marks, dtype=np.int64).reshape(-1, 2)
 
 
 class ConsignmentStates(CountedStates):

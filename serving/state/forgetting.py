@@ -37,7 +37,7 @@ from serving.event_log.redactions import (
 from serving.event_log.verification import require_valid_chain
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import lock_state
 from serving.state.history_keys import KeyReader, build_key_reader
 
 LIST_NAME = "forgotten.jsonl"
@@ -294,7 +294,7 @@ def forget_consignment(
 @contextmanager
 def _open_checked(settings: Settings) -> Iterator[EventLog]:
     """Open the log of a state directory that nobody else uses, and check its hash chain."""
-    with StateLock(settings.state_dir):
+    with lock_state(settings.state_dir):
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
             require_valid_chain(log)

@@ -15,7 +15,7 @@ from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import SharedEvent, decode_row
-from serving.event_log.reader import LogReader
+from serving.event_log.reader import PAGE_ENTRIES, LogReader
 
 DEFAULT_LINK_DAYS = 30
 DEFAULT_MAX_LINKS = 200_000
@@ -48,8 +48,7 @@ class Links:
         self.masters: dict[str, MasterLink] = {}
         self.members: dict[str, str] = {}
         self._by_master: dict[str, dict[str, None]] = {}
-        self._sequences: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
-        self._recorded_us: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._last: dict[Kind, dict[str, tuple[int, int]]] = {kind: {} for kind in KINDS}  # sequence and time
         self._stored: Sequence[int] = ()
 
     @classmethod
@@ -61,8 +60,8 @@ class Links:
 
     def get_places(self) -> NDArray[np.int64]:
         """Return the sequence numbers of the entries that the links follow from, in any order."""
-        numbers = [np.fromiter(each.values(), np.int64, len(each)) for each in self._sequences.values()]
-        return np.concatenate(numbers)
+        numbers = [sequence for entries in self._last.values() for sequence, _ in entries.values()]
+        return np.array(numbers, dtype=np.int64)
 
     def __len__(self) -> int:
         """Return the number of masters, houses and listed members."""
@@ -89,43 +88,38 @@ class Links:
                 self._keep("members", member, event)
                 self.members[member] = link.number
         while len(self) > self.limits.most:
-            self._drop(*min(self._list_oldest())[1:])
+            oldest = ((next(iter(last.items())), kind) for kind, last in self._last.items() if last)
+            _, kind, name = min((sequence, kind, name) for (name, (sequence, _)), kind in oldest)
+            self._drop(kind, name)
 
     def restore(self, log: LogReader, entries: EventCodec, until: int) -> None:
         """Apply the stored entries, and those after the last one applied up to the sequence number `until`, without those that the latest lets forget."""
         first_us = self.limits.find_first_us(log.find_latest_us("link") or 0)
-        stored, self._stored = map(decode_row, log.read_places(self._stored)), ()
+        starts = range(0, len(self._stored), PAGE_ENTRIES)
+        pages = (log.read_places(self._stored[start : start + PAGE_ENTRIES]) for start in starts)
+        stored = map(decode_row, chain.from_iterable(pages))
         for event in chain(stored, log.read_events(self.last, until, kinds=("link",))):
             assert isinstance(event, SharedEvent)
             if event.at_us >= first_us:
                 self.apply(event, entries.decode_link(event))
+        self._stored = ()
 
     def forget_until(self, now_us: int) -> None:
         """Forget what is too old at a time, in microseconds since the epoch."""
         first_us = self.limits.find_first_us(now_us)
-        for kind, recorded_us in self._recorded_us.items():
-            while recorded_us and recorded_us[name := next(iter(recorded_us))] < first_us:
+        for kind, last in self._last.items():
+            while last and last[name := next(iter(last))][1] < first_us:
                 self._drop(kind, name)
-
-    def _list_oldest(self) -> list[tuple[int, Kind, str]]:
-        """List the oldest link of each kind: sequence number, kind and name."""
-        return [
-            (sequences[name], kind, name)
-            for kind, sequences in self._sequences.items()
-            for name in [next(iter(sequences), None)]
-            if name is not None
-        ]
 
     def _keep(self, kind: Kind, name: str, event: SharedEvent) -> None:
         """Note the entry of a link as the newest."""
         assert event.recorded_us is not None
         self._drop(kind, name)
-        self._sequences[kind][name], self._recorded_us[kind][name] = event.sequence, event.recorded_us
+        self._last[kind][name] = event.sequence, event.recorded_us
 
     def _drop(self, kind: Kind, name: str) -> None:
-        if self._sequences[kind].pop(name, None) is None:
+        if self._last[kind].pop(name, None) is None:
             return
-        del self._recorded_us[kind][name]
         if kind == "masters":
             del self.masters[name]
         elif kind == "members":

@@ -229,7 +229,8 @@ def build_state(
     """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it lacks alerts, and links that were not restored."""
     parts = (arrays[f"{HISTORY_PREFIX}{name}"] for name in HistoryArrays._fields)
     history = History.from_arrays(keys.pipeline.kinds, HistoryArrays(*parts), max_keys=max_keys)
-    dossiers = ConsignmentStates(log, keys, sequence, arrays[WORDS], LatestDays(arrays[MARKS]))
+    days = LatestDays((since, day) for since, day in arrays[MARKS].tolist())
+    dossiers = ConsignmentStates(log, keys, sequence, arrays[WORDS], days)
     links = Links.from_places(limits, arrays[LINKS], sequence)
     return State(history, dossiers, links)
 

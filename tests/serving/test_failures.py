@@ -27,7 +27,7 @@ from consignments.errors import ServiceFault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.http.server import serve
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import lock_state
 
 
 def count_writers() -> int:
@@ -236,7 +236,7 @@ def spoil_directory(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def use_directory(folder: Path) -> Iterator[Path]:
-    with StateLock(folder):
+    with lock_state(folder):
         yield folder
 
 

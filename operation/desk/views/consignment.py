@@ -25,9 +25,15 @@ from operation.desk.messages import PageRequest, Viewer
 from operation.desk.views.list_view import ListQuery, find_place
 from operation.desk.views.sources import PageNotFound, PageSources
 from operation.desk.views.waterfall import WIDTH, draw_waterfall, explain_decision
-from serving.event_log.event_codec import ActionKind, EventCodec, Proposal, RecordedAction, get_spelling
+from serving.event_log.event_codec import (
+    ActionKind,
+    EventCodec,
+    Proposal,
+    RecordedAction,
+    find_counting_version,
+    get_spelling,
+)
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
-from serving.event_log.versions import find_counting_version
 from serving.scoring.intake import propose
 
 MAX_TIMELINE = 200

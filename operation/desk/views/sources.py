@@ -1,13 +1,12 @@
 """Sources of the pages: the event log of one service, the keys to read it, and values that are read in the background."""
 
-from consignments.errors import BadSetting, BundleRefused
+from consignments.errors import BadSetting
 from consignments.exchange.folder import KEYS_FOLDER
 from consignments.records import Consignment
 from features.history.data_keys import load_data_key
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKeys
 from features.links.trace import LinkTable
-from models.bundle import Bundle
 from operation.day_list import DayLists
 from operation.desk.acts import PLAIN
 from operation.desk.background import BackgroundValue, BackgroundValues
@@ -17,7 +16,7 @@ from operation.logged_links import LoggedLinks
 from operation.yields import LoggedYields
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.log_keys import check_vault
+from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader
 from serving.process.settings import Settings
 from serving.scoring.loaded_model import PastModels
@@ -39,7 +38,7 @@ class PageSources:
         self.log = LogReader.open_to_read(url)
         self.lists = DayLists(self.log, PLAIN)
         self.keys, self.key_fault = OperationKeys(), ""
-        self.models = PastModels(settings.state_dir, refuse_fetch)
+        self.models = PastModels(settings.state_dir)
         self.links = BackgroundValue(self._read_links)
         self.yields = BackgroundValue(LoggedYields(url, self.load_entries, self.keys).read)
         self.hunter = LogHunter(settings)
@@ -73,8 +72,3 @@ class PageSources:
         with LogReader.open_to_read(self.settings.database_url) as log:
             self._table = LoggedLinks(log, self._load_vault(), self.own).read(known=self._table)
         return self._table
-
-
-def refuse_fetch(name: str, version: str) -> Bundle:
-    """Refuse to fetch a model: pages use only models that are published here."""
-    raise BundleRefused("models are not fetched from MLflow for pages", got=f"{name}/{version}")

@@ -108,10 +108,10 @@ def find_log_writer(url: str) -> LogWriter | None:
 
 def migrate(connection: Connection, where: str) -> None:
     """Create the tables that are missing, and add the columns of the row that the table of entries lacks; `where` names the database."""
-    inspector = sa.inspect(connection)
-    refuse_old_tables(set(inspector.get_table_names()), where)
+    before = set(sa.inspect(connection).get_table_names())
+    refuse_old_tables(before, where)
     METADATA.create_all(connection)
-    if not inspector.has_table(ENTRIES.name):
+    if ENTRIES.name not in before:
         for statement in _get_backend(connection.dialect.name).layout:
             connection.exec_driver_sql(statement)
     known = {column["name"] for column in sa.inspect(connection).get_columns(ENTRIES.name)}

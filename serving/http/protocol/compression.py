@@ -1,6 +1,5 @@
 """gzip in both directions: bodies of requests within the size limit, and large responses to clients that accept it."""
 
-import re
 import zlib
 
 GZIP = b"gzip"
@@ -9,7 +8,7 @@ GZIP_WINDOW = zlib.MAX_WBITS | 16
 COMPRESSION_LEVEL = 1
 MIN_COMPRESSED_BYTES = 8_192
 """Minimum size of a response that is compressed. A score has about 1 kB."""
-CODING = re.compile(r"\s*([^;,\s]+)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?")
+NON_ZERO = frozenset("123456789")
 
 
 class CompressionFault(Exception):
@@ -46,17 +45,9 @@ def accepts_gzip(accept_encoding: bytes | None) -> bool:
     """Check whether the header `Accept-Encoding` allows gzip."""
     if accept_encoding is None:
         return False
-    weights: dict[str, float] = {}
+    weights: dict[str, str] = {}
     for part in accept_encoding.decode("latin-1").lower().split(","):
-        found = CODING.fullmatch(part)
-        if found:
-            weights[found[1]] = _read_weight(found[2])
-    weight = next((weights[name] for name in ("gzip", "x-gzip", "*") if name in weights), 0.0)
-    return weight > 0
-
-
-def _read_weight(text: str | None) -> float:
-    try:
-        return 1.0 if text is None else float(text)
-    except ValueError:
-        return 0.0
+        name, _, weight = "".join(part.split()).partition(";q=")
+        weights[name] = weight or "1"
+    weight = next((weights[name] for name in ("gzip", "x-gzip", "*") if name in weights), "0")
+    return not NON_ZERO.isdisjoint(weight)

@@ -15,8 +15,7 @@ from support.databases import Entry, database_in, execute, reader_of
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.databases.database import open_engine
-from serving.event_log.events import NAMES, EventRow, Kind, decode_row, encode_row
-from serving.event_log.hash_chain import hash_rows
+from serving.event_log.events import NAMES, EventRow, Kind, decode_row, encode_row, hash_rows
 from serving.event_log.log import EventLog
 from serving.event_log.packed_features import pack_rows, unpack_row
 from serving.event_log.verification import verify_chain

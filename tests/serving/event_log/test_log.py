@@ -10,7 +10,7 @@ from support.databases import Entry, Open, database_in, only_sqlite
 from consignments.errors import BadSetting, ServiceFault
 from features.history.data_keys import DataKeys
 from serving.encryption.vault import Vault
-from serving.event_log.hash_chain import hash_rows
+from serving.event_log.events import hash_rows
 from serving.event_log.log import EventLog
 from serving.event_log.verification import verify_chain
 

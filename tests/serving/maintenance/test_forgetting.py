@@ -24,7 +24,7 @@ from serving.event_log.redactions import read_redactions
 from serving.event_log.verification import verify_chain
 from serving.maintenance.backup import RestoreResult, back_up, restore
 from serving.process.settings import Settings
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import lock_state
 from serving.state.forgetting import LIST_NAME, forget, forget_consignment
 
 APPROVED = ("--approved-by", WHO, "--why", WHY)
@@ -347,7 +347,7 @@ def test_neither_what_history_remembers_nor_the_log_of_a_running_service_is_touc
     with pytest.raises(BadInput, match=r"--before: history still needs .*expected 2024-04-2\d or earlier"):
         forget(settings_in(lived_past), day(LATER - 300), APPROVAL)
     with (
-        StateLock(lived_past),
+        lock_state(lived_past),
         pytest.raises(ServiceFault, match="another process uses this state directory"),
     ):
         forget(settings_in(lived_past), day(40), APPROVAL)

@@ -21,7 +21,7 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, InMemoryTable, compute_feature_matrix
 from serving.maintenance.import_past import import_tables
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import lock_state
 
 
 def tables(
@@ -55,7 +55,7 @@ PAST = tables(
 
 
 def test_the_log_has_the_past_in_the_order_of_history_or_of_its_sequence(tmp_path: Path) -> None:
-    with StateLock(tmp_path), pytest.raises(ServiceFault, match="another process"):
+    with lock_state(tmp_path), pytest.raises(ServiceFault, match="another process"):
         take(tmp_path, PAST)
     counts = take(tmp_path, PAST)
     assert counts == {

@@ -36,8 +36,8 @@ from support.site import Site
 
 from consignments.identifiers import normalize_identifier
 from consignments.timestamps import to_datetime, to_us
+from serving.event_log.event_codec import find_counting_version
 from serving.event_log.events import ArrivalEvent
-from serving.event_log.versions import find_counting_version
 from serving.messages.linking import MessageLinker
 from serving.service import Service
 from serving.state.forgetting import forget, forget_consignment

@@ -15,16 +15,16 @@ from structlog.testing import capture_logs
 from consignments.errors import ServiceFault
 from serving.process.logging import MAX_LINES_PER_SECOND, MAX_QUEUED_LINES, QueuedStream, RateLimitedLogger
 from serving.process.side_process import NICENESS, build_command
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import lock_state
 
 
 def test_a_second_one_is_refused_and_told_who_holds_it_until_it_is_let_go(tmp_path: Path) -> None:
     folder, told = tmp_path / "state", f"another process uses this state directory; got process {os.getpid()}"
     for _ in range(2):
-        with StateLock(folder):
+        with lock_state(folder):
             assert (folder / "lock").read_text() == str(os.getpid())
             assert folder.stat().st_mode & 0o077 == 0
-            with pytest.raises(ServiceFault, match=told), StateLock(folder):
+            with pytest.raises(ServiceFault, match=told), lock_state(folder):
                 pass
 
 
@@ -36,7 +36,7 @@ def test_a_file_system_without_locks_is_no_other_process(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     told = "the state directory cannot be locked; got No locks available"
-    with pytest.raises(ServiceFault, match=told), StateLock(tmp_path):
+    with pytest.raises(ServiceFault, match=told), lock_state(tmp_path):
         pass
 
 
@@ -45,11 +45,11 @@ def test_so_many_lines_a_second_are_written_and_the_next_tells_how_many_were_not
     log = RateLimitedLogger(clock=lambda: now[0])
     with capture_logs() as written:
         for number in range(MAX_LINES_PER_SECOND + 30):
-            log.info("refused", number=number)
+            log.write("refused", is_error=False, number=number)
         assert len(written) == MAX_LINES_PER_SECOND
         now[0] = 11.0
         for number in (-1, -2):
-            log.error("refused", number=number)
+            log.write("refused", is_error=True, number=number)
     assert [(line["log_level"], line.get("left_out")) for line in written[-3:]] == [
         ("info", None), ("error", 30), ("error", None),
     ]  # fmt: skip

@@ -65,6 +65,14 @@ def test_a_second_writer_is_refused_and_told_who_writes(
         assert other.log_id != log.log_id, "two logs in one database have a writer each"
 
 
+def test_a_row_is_stored_in_one_piece_and_not_compressed(open_log: Open, tmp_path: Path) -> None:
+    open_log()
+    stored = (
+        "SELECT attstorage::text FROM pg_attribute WHERE attrelid = 'entries'::regclass AND attname = 'plain'"
+    )
+    assert execute(tmp_path, stored) == [("e",)]
+
+
 def test_sessions_that_the_server_ended_are_replaced_unnoticed_and_entries_that_were_lost_with_them_reread(
     client: Client, tmp_path: Path
 ) -> None:
