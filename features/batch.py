@@ -115,11 +115,9 @@ class Tables:
 
     def __post_init__(self) -> None:
         """Check the columns whose type `consignments.tables` changes."""
-        _require_checked(self.consignments, Consignment, "consignments")
-        if self.outcomes is not None:
-            _require_checked(self.outcomes, Outcome, "outcomes")
-        if self.alerts is not None:
-            _require_checked(self.alerts, Alert, "alerts")
+        for name, record in (("consignments", Consignment), ("outcomes", Outcome), ("alerts", Alert)):
+            if (frame := getattr(self, name)) is not None:
+                _require_checked(frame, record, name)
 
     def unify_spellings(self) -> "Tables":
         """Return the tables with one spelling for each consignment: that of its first row, for its outcomes too."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from consignments.records import Consignment
 from consignments.timestamps import EPOCH, to_day
+from features.normalization.addresses import POST_BOX
 from features.normalization.letters import clean_country, fold_to_ascii, make_letter_table
 from features.normalization.names import ENDING_FORMS, FIRM_WORDS, LEGAL_FORM_PHRASES, normalize_name
 from features.normalization.normal_forms import NormalForms
@@ -37,6 +38,21 @@ MIN_REPEATS = 3
 MIN_LINE_LENGTH = 6
 
 _KIND_WORDS = FIRM_WORDS | frozenset(_LISTS["firm"].split()) | CHEMICAL_WORDS | FORWARDER_WORDS
+MIN_SLIP_LETTERS = 7
+"""A word of a firm of so many letters is known with a slip: two letters swapped, one lost or doubled. Shorter ones are like names of people."""
+
+
+def list_slips(word: str) -> set[str]:
+    """List the spellings of a word with one slip."""
+    places = range(1, len(word))
+    swapped = {word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :] for at in places}
+    lost = {word[:at] + word[at + 1 :] for at in places}
+    return swapped | lost | {word[:at] + word[at - 1 :] for at in range(1, len(word) + 1)}
+
+
+_SLIPS = {
+    slip for word in _KIND_WORDS if len(word) >= MIN_SLIP_LETTERS for slip in list_slips(word)
+} - _KIND_WORDS
 _FIRM_IN_SCRIPTS = re.compile("|".join(map(re.escape, FIRM_PHRASES)))
 _CHEMICALS_IN_SCRIPTS = re.compile("|".join(map(re.escape, CHEMICAL_PHRASES)))
 _LETTERS, _OMITTED_SIGNS = make_letter_table(), b".'`"
@@ -115,7 +131,8 @@ def classify_party(name: str | None) -> PartyKind:
     plain = name if name.isascii() else fold_to_ascii(name)
     words = plain.encode().translate(_LETTERS, _OMITTED_SIGNS).decode().split()
     # B.V. and the like end the name of a firm; elsewhere they are initials or names.
-    known = not _KIND_WORDS.isdisjoint(words) or (len(words) > 1 and words[-1] in ENDING_FORMS)
+    known = not (_KIND_WORDS.isdisjoint(words) and _SLIPS.isdisjoint(words))
+    known = known or (len(words) > 1 and words[-1] in ENDING_FORMS)
     if plain is name and not known:
         return PERSON
     business = known or _FIRM_IN_SCRIPTS.search(name) is not None
@@ -158,7 +175,7 @@ def _describe_address(address: str | None, form: str, kind: PartyKind) -> Values
         "address_invalid": 1.0 if is_filler(address) else 0.0,
         "address_numberless": 0.0 if _DIGIT.search(line) else 1.0,
         "address_short": 1.0 if len(line) < MIN_LINE_LENGTH else 0.0,
-        "post_box": 1.0 if "pobox" in line else 0.0,
+        "post_box": 1.0 if POST_BOX in line else 0.0,
         "virtual_office": 0.0 if VIRTUAL_OFFICE_WORDS.isdisjoint(words) else 1.0,
         "dormitory": 1.0 if dormitory else 0.0,
         "firm_at_home": 1.0 if at_home and kind.business == 1.0 else 0.0,

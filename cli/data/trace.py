@@ -36,8 +36,9 @@ def trace(
         "Largest number of links from the consignment to a linked one.", 2, click.IntRange(1, 5)
     ),
     max_consignments: int = option("Largest number of linked consignments.", 200, click.IntRange(1)),
-    max_sharing: int = option(
-        "Ignore an identifier that more than N consignments had in the last 365 days.", 50, click.IntRange(1)
+    max_sharing: int | None = option(
+        "Ignore an identifier that more than N consignments had in the last 365 days. Default: as history does.",
+        type=click.IntRange(1),
     ),
     personal: bool = option("Print the shared names, addresses, phones, e-mails and accounts."),
     jobs: int = JOBS,
@@ -58,7 +59,9 @@ def trace(
     from features.links.report import TraceReport, read_values
     from features.links.trace import TraceLimits, trace_links
 
-    limits = TraceLimits(depth, max_consignments, max_sharing)
+    limits = TraceLimits(depth, max_consignments)
+    if max_sharing is not None:
+        limits = limits._replace(sharing=max_sharing)
     with _open_links(tables, jobs, progress) as (table, read):
         found = trace_links(table, consignment_id, to_bound_us(as_of), limits)
         report = TraceReport(found, read_values(found, read) if personal else ())

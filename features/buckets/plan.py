@@ -25,9 +25,8 @@ def write_plan(fold: TableFold, out_rows: NDArray[np.int64], folder: Path) -> No
     plan = [(np.zeros(0, dtype=STEP), np.zeros(0, dtype=bool))]
     for begin in range(0, len(fold.rows), CHUNK_ROWS):
         rows = fold.rows[begin : begin + CHUNK_ROWS]
-        numbers = (rows + 1).astype(np.uint64)[
-            :, np.newaxis
-        ]  # the only key of an arrival; 0 would be a missing key
+        # The only key of an arrival; 0 would be a missing key.
+        numbers = (rows + 1).astype(np.uint64)[:, np.newaxis]
         steps, keys, counterparts = fold.build_steps(numbers, numbers, out_rows[rows])
         own = counterparts[steps["row"], 0] != 0
         steps["row"] = keys[steps["row"], 0].astype(np.int64) - 1

@@ -26,13 +26,7 @@ from features.buckets.work_files import (
     write_array,
     write_arrow,
 )
-from features.history.kernels import (
-    ARRIVALS,
-    NO_SIDE,
-    SIDE_COUNT,
-    WIDTH,
-    read_sides,
-)
+from features.history.kernels import ARRIVALS, NO_SIDE, SIDE_COUNT, WIDTH, read_sides
 from features.history.keys import KeyKind
 from features.history.table import History, number_joins, number_sides
 from features.streams import FeatureChunk, Mask, RowChunk, RowDescriber
@@ -242,9 +236,7 @@ class _BucketKeys(NamedTuple):
     """The keys of a group in buckets: the arrivals that have some, ascending, and keys and counterparts (rows, kinds), of which the last row is missing keys."""
 
     row: NDArray[np.int64]
-    held: NDArray[
-        np.bool_
-    ]  # of each arrival of all tables, if it is in `row`: a task must not hold more for each
+    held: NDArray[np.bool_]  # of each arrival of all tables, if it is in `row`: a task must not hold more
     key: NDArray[np.uint64]
     counterpart: NDArray[np.uint64]
 

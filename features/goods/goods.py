@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from consignments.errors import BundleRefused
 from consignments.records import Consignment
 from features.goods import kernels as kernel
-from features.goods.tables import load_goods_tables
-from features.goods.texts import encode_text
+from features.goods.tables import encode_text, load_goods_tables
 from features.normalization.normal_forms import NormalForms, clean_hs, normalize_goods
 from features.table import read_group
 

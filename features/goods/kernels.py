@@ -1,7 +1,7 @@
 """Numba kernels for goods texts: they compute features from the folded letters of a text and sum the weights of its n-grams.
 
 3,460 names and words are searched in each text; plain Python takes twelve times as long. A text is an array of code points
-(`features.goods.texts`). `features.goods.character_folding` defines the fold table, and `features.goods.lexicon` the names and words. The entry
+(`features.goods.tables`). `features.goods.character_folding` defines the fold table, and `features.goods.lexicon` the names and words. The entry
 points at the end check the sizes of what they receive: every scratch array is sized from the longest text. Constants that kernels share
 with the builders of their tables are defined here. This file imports nothing of npsrisk: numba compiles it again only if it changes itself.
 """
@@ -62,7 +62,7 @@ MAX_HINT_LETTERS = 4  # letters of a code that is a hint if it is written like w
 NO_GAP, GAP_OF_BLANKS, GAP_OF_MARKS, GAP_BREAKS = 0, 1, 2, 4  # separators before a letter, as bits
 NO_MATCH, PLAIN, DISGUISED, HINT = range(4)
 
-# --- The features of the goods: their positions in the row, in the order of `features.csv` ---
+# --- The features of the goods: their positions in the row, in the order of `features.toml` ---
 (
     DESCRIBED, NAMES_SPECIFIC, NAMES_CLASS, NAMES_MEDICINE, NAMES_CONTEXT, CONTEXT_SUPPORTED, NAMES_DISGUISED,
     NAME_TIER, NAME_FAMILY, CAS_NUMBERS, CAS_MISPRINTS, LOCANTS, CHEMISTRY_WORDS, BRACKETS, UNKNOWN_CHEMICAL,

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from features.goods import kernels as kernel
 from features.goods.goods import GOODS_FEATURES
 from features.goods.lexicon import TIERS, WORD_SLOTS, load_text_tables
-from features.goods.tables import load_goods_tables
-from features.goods.texts import encode_text
+from features.goods.tables import encode_text, load_goods_tables
 
 MAX_HITS = 64
 """Maximum number of names and words that are located in one text."""
@@ -53,15 +52,16 @@ class GoodsWords:
         return hits[: kernel.locate_terms(self._codes, load_goods_tables(), hits)]
 
     def _quote(self, hits: Hits) -> Iterable[str]:
-        """Return the spelling of each hit, the longest first, without hits inside a longer one."""
+        """Return the spelling of each hit, in the order of the text, without hits inside another."""
         spans = {
             self._widen(first, last) for first, last in hits[:, [kernel.HIT_FIRST, kernel.HIT_LAST]].tolist()
         }
-        kept: list[tuple[int, int]] = []
-        for first, end in sorted(spans, key=lambda span: (span[0] - span[1], span)):
-            if not any(begin <= first and end <= stop for begin, stop in kept):
-                kept.append((first, end))
-        return [self._text[first:end] for first, end in kept]
+        words, stop = [], 0
+        for first, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+            if end > stop:
+                words.append(self._text[first:end])
+                stop = end
+        return words
 
     def _widen(self, first: int, last: int) -> tuple[int, int]:
         """Widen a hit to whole words."""
@@ -105,7 +105,7 @@ class GoodsWords:
             for word in dict.fromkeys(words)
         }
         least = MIN_WEIGHT_SHARE * max(added.values(), default=0.0)
-        heavy = [word for word, weight in added.items() if weight > 0 and weight >= least]
+        heavy = [word for word, weight in added.items() if weight >= least > 0]
         return sorted(heavy, key=added.__getitem__, reverse=True)
 
     def _score(self, words: list[str]) -> float:

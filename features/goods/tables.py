@@ -1,7 +1,9 @@
-"""The tables of the goods as one record, which kernels receive as one pointer: the lexicon, the HS codes and the scratch arrays."""
+"""A text as an array of code points, and one record of the lexicon, the HS codes and the scratch arrays: all that kernels of goods receive."""
 
+from codecs import utf_32_le_encode
 from functools import cache
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from features.goods.kernels import MAX_FAMILIES, MAX_LETTERS, MAX_NGRAM, MIN_NGR
 from features.goods.lexicon import load_text_tables
 from features.normalization.normal_forms import MAX_CHARACTERS
 
+_CODE_POINT = np.dtype(np.uint32)
 _MAX_ENTRIES = MAX_LETTERS * MAX_CHARACTERS
 _NGRAM_SIZES = MAX_NGRAM - MIN_NGRAM + 1
 # Scratch arrays of a text, each as long as the longest text needs.
@@ -35,3 +38,11 @@ def load_goods_tables() -> NDArray[Any]:
     for name, array in arrays.items():
         tables[name][0] = array
     return tables
+
+
+def encode_text(text: str) -> NDArray[np.uint32]:
+    """Return the code points of a text, composed (NFC) and cut at `MAX_CHARACTERS`. Any string is safe."""
+    if not text.isascii():
+        text = normalize("NFC", text[:MAX_CHARACTERS])
+    points, _ = utf_32_le_encode(text[:MAX_CHARACTERS], "surrogatepass")
+    return np.frombuffer(points, _CODE_POINT)

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.goods.kernels import TEXT_BUCKETS, Array, count_buckets, score_text
-from features.goods.tables import load_goods_tables
-from features.goods.texts import encode_text
+from features.goods.tables import encode_text, load_goods_tables
 
 TEXT_FOLDS = 5
 """Number of folds of the training texts. Each fold is scored with the weights of the other folds."""

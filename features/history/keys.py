@@ -20,7 +20,7 @@ from features.normalization.addresses import find_door
 from features.normalization.letters import fold_to_ascii
 from features.normalization.normal_forms import NormalForms
 
-KEYS_VERSION = 4
+KEYS_VERSION = 5
 """Version of normal forms and keys. Increase it when one of them changes: the service then recomputes the keys of its log."""
 
 PRODUCT, PRODUCT_DIGITS = "hs_code[:6]", 6

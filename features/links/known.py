@@ -34,10 +34,11 @@ from features.history.ordering import (
     HistoryEvents,
     Outcomes,
     get_identity,
+    get_outcome_order,
     order_events,
     to_arrow_strings,
 )
-from features.history.states import NO_SEQUENCE, NOT_FINAL
+from features.history.states import NOT_FINAL
 
 Longs = NDArray[np.int64]
 NONE = -1
@@ -141,10 +142,9 @@ def _find_standing(rows: Longs, codes: _IdentifierCodes) -> Longs:
     """Find the valid outcome of each consignment: the last by known time, recorded time, sequence and result."""
     outcomes = codes.outcomes
     standing = np.full(len(codes.names), NONE, dtype=np.int64)
-    sequence = np.full(len(rows), NO_SEQUENCE) if outcomes.sequence is None else outcomes.sequence[rows]
-    results = [outcomes.result[row] for row in rows.tolist()]
-    ranks = np.array([RESULTS.get(result or "", NOT_FINAL) for result in results], dtype=np.int64)
-    order = np.lexsort((ranks, sequence, outcomes.recorded_us[rows], outcomes.known_us[rows]))
+    known, recorded, sequence = get_outcome_order(outcomes, rows)
+    ranks = [RESULTS.get(outcomes.result[row] or "", NOT_FINAL) for row in rows.tolist()]
+    order = np.lexsort(np.broadcast_arrays(ranks, sequence, recorded, known))
     standing[codes.of_outcomes[rows[order]]] = rows[order]
     return standing
 

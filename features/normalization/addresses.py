@@ -20,9 +20,13 @@ _MAX_FLOOR = 99
 _LETTERS_IN_ADDRESSES = make_letter_table("-,/").replace(b"/", b"-")
 _OMITTED_ADDRESS_SIGNS = b".'`"
 _POST_BOX = re.compile(
-    r"\b(?:(?:p ?o ?|post ?office |post ?)box|p ?o ?b|postfach|postbus|apartado|casilla|boite postale|saseoham)"
-    r"(?: (?:no|nr|number))? ?(\d+)"
+    r"\b(?:(?:(?:(?:g ?)?p ?o ?|post ?office |post ?)box|p ?o ?b|postfach|postbus|postbo[kx]s?|packstation|private bag"
+    r"|(?:apartado|apdo|casilla)(?: (?:postal|aereo|de correos?))?|(?:boite|caixa|case) postale?|saseoham|sishuxiang"
+    r"|abonentskiy yashchik)(?: (?:no|nr|number))? ?(\d*)|(?:a ya|a c|b ?p) ?(\d+)"
+    r"|(?:poste|posta) restante|fermo ?posta|postlagernd|general delivery|lista de correos|do vostrebovaniya)"
 )
+"""Post boxes, and counters at which post is called for."""
+POST_BOX = "pobox"
 # Endings that are written joined, hyphenated or separate. They become separate words.
 _STREET_ENDINGS = ("strasse", "straat", "str")
 _KOREAN_ENDINGS = ("daero", "ro", "gil", "gu")
@@ -78,12 +82,14 @@ def normalize_address(
 def find_door(address: str) -> str:
     """Reduce a normal form to country, postcode (else city), numbers without flat and floor, and two letters of the street's longest word.
 
+    A post box, and a street without a number, are no door: strangers share them.
+
     Examples
     --------
-    >>> find_door("GB|e16an|12 apt3 harbour st")
-    'GB|e16an|12|ha'
+    >>> find_door("GB|e16an|12 apt3 harbour st"), find_door("GB|e16an|pobox12")
+    ('GB|e16an|12|ha', '')
     """
-    if not address:
+    if not address or POST_BOX in address:
         return ""
     home, code, words = address.split("|", 2)
     numbers: list[str] = []
@@ -94,7 +100,7 @@ def find_door(address: str) -> str:
             numbers += found
         elif not found and len(word) > len(name):
             name = word
-    return f"{home}|{code}|{' '.join(sorted(numbers))}|{name[:2]}" if numbers else address
+    return f"{home}|{code}|{' '.join(sorted(numbers))}|{name[:2]}" if numbers else ""
 
 
 def split_street_words(address: str, home: str) -> set[str]:
@@ -106,8 +112,8 @@ def split_street_words(address: str, home: str) -> set[str]:
     if "-" in line:
         line = _read_hyphens(line)
     words = line.split()
-    if not _POST_BOX_WORDS.isdisjoint(words):
-        words = _POST_BOX.sub(r" pobox\1 ", line).split()
+    if not _POST_BOX_WORDS.isdisjoint(words) or "saseoham" in line or "sishuxiang" in line:
+        words = _POST_BOX.sub(rf" {POST_BOX}\1\2 ", line).split()
     elif home == "KR" and "ho" in line:
         words = _KOREAN_FLAT.sub(_format_korean_flat, line).split()
     words = list(map(ADDRESS_WORDS.get, words, words))

@@ -46,6 +46,7 @@ class DeclaredTexts(NamedTuple):
     sender_country: str = ""
     consignee_country: str = ""
     currency: str = ""
+    carrier: str = ""
 
 
 DECLARED_COLUMNS = DeclaredTexts._fields[2:]

@@ -10,21 +10,24 @@ from numpy.typing import NDArray
 
 from features.history.kernels import ADDED_ARRIVALS
 from features.history.keys import COMMON_KINDS
-from features.history.readings import NETWORKS, READINGS
+from features.history.readings import NETWORKS, READINGS, SIDES
 from features.spec import Spec
 from models.formats import format_number, format_rate
 from models.reasons.row_view import RowView, SpecTables
 from models.reasons.sentences import ReasonContext, Sentence, Statement
 from models.reasons.texts import load_text_table
-from models.reasons.usual import Usual, UsualLookup
+from models.reasons.usual import CHANNEL, Usual, UsualLookup
 
 TARGETS = ("nps", "controlled_drug", "any_offence")
 """Targets of detections, the gravest first."""
 MEANINGS = {reading.name: reading.meaning for reading in READINGS}
 KINDS = {kind.name: kind for kind in COMMON_KINDS}
-PAIRS = ("pair", "address_pair")
+PAIRS, OF_GOODS = ("pair", "address_pair"), ("product", "product_route")
 OF_PARTIES = [kind.name for kind in COMMON_KINDS if kind.read and (kind.side or kind.name in PAIRS)]
 OF_PARTIES += NETWORKS
+SIDE_OF = {name: KINDS[name].side or "" for name in OF_PARTIES if name in KINDS and KINDS[name].side}
+SIDE_OF |= dict(zip(NETWORKS, SIDES, strict=True))
+"""The side of each key of one party."""
 NEVER_ABSENT = (
     *("alerts.", "quality.", "route.identifier", "route.check_digit", "route.master_differs"),
     *("goods.name_family", "goods.text_family", "goods.hs_family"),
@@ -32,16 +35,23 @@ NEVER_ABSENT = (
 """Features whose missing value does not say that a detail of the declaration is missing."""
 OF_KNOWN_KEYS = ("days_since_first", "days_since_last", "days_since_find", "velocity")
 """Readings that are missing if the key is new."""
-MIN_REPEATS = 2
-"""Consignments of a pair, or of the same weight and value, in 30 days that stand out."""
-BUSY_WEEK, BUSY_ROUTE = 3, "history.route.arrivals_30d"
-MIN_RATE_RATIO = 2.0
-"""A product or route has known finds if its share of detections is so many times the usual one."""
+MIN_REPEATS, MIN_BUSY, MIN_BUSY_FIRM, BUSY_WEEK = 2, 3, 5, 3
+"""Consignments in 30 days that stand out: of a pair, or of the same weight and value; of a private party; of a firm; and those of 7 days."""
+OLD_FIND_DAYS = 90
+"""A find is old after so many days if nothing came with its key in the last 30."""
+MAX_QUIET_SHARE, MIN_RATE_RATIO, MIN_INSPECTIONS = 0.25, 2.0, 10
+"""Of what is usual: the part at most that a quiet route has, and the multiple of a share of finds that stands out, after so many inspections."""
 MIN_SHARE_OF_FINDS = 0.05
 """Smallest share of detections among the consignments of a party that comes first, if it is also MIN_RATE_RATIO times the usual one."""
-MIN_INSPECTIONS = 10
-"""A product or route has known finds only after so many inspections."""
-PARTY_DETAILS = ("address", "city", "postcode", "name", "phone")
+_ADDRESS = ("address", "city", "postcode")
+JOINED_DETAILS = (
+    ("whole_party", ("name", "address", "phone"), (*_ADDRESS, "name", "phone")),
+    ("address", ("address", "city"), _ADDRESS),
+)
+"""Phrases for details of a party: those that must be missing, and those that the phrase stands for."""
+MINOR_DETAILS = ("_city_missing", "_postcode_missing", "_email_missing", "account_missing", "master_missing")
+MIN_MAJOR_DETAILS = 2
+"""Minor details are not listed if so many others are missing."""
 
 Describe = Callable[[RowView, Sequence[int]], Statement | None]
 
@@ -102,7 +112,6 @@ class FactTables:
         own: dict[str, Describe] = {
             "missing": self._describe_missing,
             "party_finds": self._describe_party_finds,
-            "detour": self._describe_detour,
             **dict.fromkeys(("wording", "value_for_product", "weight_for_product"), self._describe_pieces),
         }
         if code in own or not self.sentences[columns[0]].name.startswith("history."):
@@ -129,44 +138,73 @@ class FactTables:
 
     def _describe_pieces(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe what a counted piece weighs and is worth if that is too little, in place of weight and value; else the feature."""
-        if view.raises and "pieces" in view.told:
+        if view.raises and "amounts" in view.told:
             return None
-        return (view.describe_pieces() if view.raises else None) or self._describe_plain(view, columns)
-
-    def _describe_detour(self, view: RowView, columns: Sequence[int]) -> Statement | None:
-        """Describe a detour; on a route that is as busy as others from its country it is never first."""
-        found, usual = self._describe_plain(view, columns), view.find_usual_of(BUSY_ROUTE)
-        is_busy = usual is not None and view.get(BUSY_ROUTE) >= max(usual.middle, 1.0)
-        return found._replace(rank="context") if found and is_busy else found
+        return (view.describe_amounts() if view.raises else None) or self._describe_plain(view, columns)
 
     def _describe_activity(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe how new or how busy the key is that weighs most."""
         key, kind = self._find_key(columns)
-        if view.raises and kind in NETWORKS and not view.tells_more_than_keys(kind):
-            return None
-        is_link = kind in PAIRS or kind == "figures"
         if view.get(f"{key}.new") == 1:
-            found = None if is_link and view.raises else view.describe_feature(f"{key}.new")
+            is_link = kind in PAIRS or kind == "figures"
+            is_known = kind in SIDE_OF and view.get(f"history.{SIDE_OF[kind]}_network.arrivals_ever") > 0
+            hidden = view.raises and (is_link or is_known)
+            found = None if hidden else view.describe_feature(f"{key}.new")
             return found and found._replace(rank="context")
-        week, found = (view.describe_feature(f"{key}.arrivals_{days}d") for days in (7, 30))
-        if found and is_link:
+        if view.raises and kind in OF_PARTIES:
+            return self._describe_busy_party(view, kind)
+        found = view.describe_feature(f"{key}.arrivals_30d") or self._describe_plain(view, columns)
+        if found is None or not view.raises:
+            return found
+        if kind == "figures":
             return found._replace(notable=view.get(f"{key}.arrivals_30d") >= MIN_REPEATS)
-        if week and (not found or (week.notable and view.get(f"{key}.arrivals_7d") >= BUSY_WEEK)):
-            found = week
-        if found is None:
-            return self._describe_plain(view, columns)
-        is_busy = found.value is not None and found.usual is not None and found.value > found.usual
-        of_party = kind in OF_PARTIES and not view.is_common_name(kind)
-        return found._replace(
-            notable=found.notable and (of_party or (kind == "route" and not is_busy)),
-            rank="" if is_busy and of_party and kind not in NETWORKS else "last",
-        )
+        value, usual = found.value or 0.0, found.usual or 0.0
+        is_quiet = kind == "route" and value <= MAX_QUIET_SHARE * usual
+        return found._replace(notable=found.notable and is_quiet, rank="last")
+
+    def _describe_busy_party(self, view: RowView, kind: str) -> Statement | None:
+        """Describe once for each side how many consignments came, by its key that has most; those of one pair as such."""
+        sides = {SIDE_OF[kind]} if kind in SIDE_OF else set(SIDES)
+        if sides & view.counted.keys():
+            return None
+        if kind in SIDE_OF:
+            own = [each for each, side in SIDE_OF.items() if {side} == sides and each not in NETWORKS]
+            if view.get(f"parties.{SIDE_OF[kind]}_business") != 1:
+                own = [each for each in own if each not in SIDES and view.count_month(each)] or own
+            most = max(own, key=view.count_month)
+            if kind in NETWORKS and view.count_month(kind) <= view.count_month(most):
+                return None
+            kind = kind if kind in NETWORKS else most
+            pair = max(PAIRS, key=view.count_month)
+            if view.count_month(pair) >= max(view.count_month(kind), MIN_REPEATS):
+                kind, sides = pair, set(SIDES)
+        found = self._describe_count(view, kind)
+        if not found or not found.notable or found.value in view.counted.values():
+            return None
+        view.counted.update(dict.fromkeys(sides, found.value))
+        return found
+
+    def _describe_count(self, view: RowView, kind: str) -> Statement | None:
+        """Describe the consignments of a key of parties in 7 or 30 days."""
+        month, week = (view.describe_feature(f"history.{kind}.arrivals_{days}d") for days in (30, 7))
+        firms = {side for side in SIDES if view.get(f"parties.{side}_business") == 1}
+        if month is None or week is None or kind in PAIRS:
+            return month and month._replace(notable=view.count_month(kind) >= MIN_REPEATS + bool(firms))
+        side = SIDE_OF[kind]
+        is_shown = week.notable and view.get(f"history.{kind}.arrivals_7d") >= BUSY_WEEK
+        found, is_network = week if is_shown else month, kind in NETWORKS
+        is_busy = found.notable and view.count_month(kind) >= (MIN_BUSY_FIRM if side in firms else MIN_BUSY)
+        is_doubtful = is_network and not view.list_ties(side)
+        is_doubtful |= view.is_common_name(kind)
+        rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else ""
+        return found._replace(notable=is_busy and not is_doubtful, rank="last" if side in firms else rank)
 
     def _describe_counterparts(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe with how many others a key came, or that a new name uses a known key."""
         key, name = self._find_key(columns)
         found, kind = view.describe(columns[0]), KINDS.get(name)
-        if view.values[columns[0]] <= (1 if name in PAIRS else 0):
+        least = MIN_REPEATS if name in PAIRS else 0
+        if view.values[columns[0]] <= least or (view.raises and name in NETWORKS):
             return None
         if kind is None or kind.side is None or kind.counterpart != kind.side:
             return found._replace(rank="last")
@@ -174,7 +212,11 @@ class FactTables:
         if view.get(f"history.{kind.side}.new") != 1 or not earlier > 0:
             return found._replace(notable=found.notable and view.values[columns[0]] > 1, rank="link")
         words = self._texts.party[kind.side] | self._texts.key[name] | {"count": format_number(earlier)}
-        phrase = "renamed_again" if key in view.told else "renamed_once" if earlier == 1 else "renamed"
+        if view.counted.get(kind.side) == view.get(f"history.{kind.side}_network.arrivals_30d"):
+            return None
+        is_known = key in view.told or kind.side in view.counted
+        view.counted.setdefault(kind.side, earlier)
+        phrase = "renamed_again" if is_known else "renamed_once" if earlier == 1 else "renamed"
         return Statement(self._texts.say(phrase, **words), earlier, None, True, "link")
 
     def _describe_party_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
@@ -184,9 +226,11 @@ class FactTables:
         if strongest:
             is_first, _, _, kind, target = strongest
             view.told.add(f"history.{kind}")
-            return self._describe_finds_of_party(view, kind, target)._replace(
-                rank="find" if is_first else "last"
-            )
+            days = view.get(f"history.{kind}.days_since_find")
+            is_old = days > OLD_FIND_DAYS and not view.count_month(kind)
+            is_person = kind in SIDES and view.get(f"parties.{kind}_business") != 1
+            rank = ("" if is_old else "find") if is_first else "context" if is_person else "last"
+            return self._describe_finds_of_party(view, kind, target)._replace(rank=rank)
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
                 return view.describe(at)._replace(notable=True, rank="find")
@@ -200,36 +244,32 @@ class FactTables:
         usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), MIN_SHARE_OF_FINDS
         if usual:
             least = max(least, MIN_RATE_RATIO * usual.middle)
-        is_doubtful = view.is_common_name(kind) or view.has_other_contacts(kind, target)
-        is_first = not is_doubtful and finds / arrivals >= least
+        is_first = not view.doubt_find(kind, target) and finds / arrivals >= least
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
     def _describe_finds_of_party(self, view: RowView, kind: str, target: str) -> Statement:
         """Describe the detections of a key of a party, compared with inspections if it is known how many there were."""
-        key, names = (
-            f"history.{kind}",
-            (f"{target}_ever", "inspections_ever", "arrivals_ever", "days_since_find"),
-        )
+        key = f"history.{kind}"
+        names = f"{target}_ever", "inspections_ever", "arrivals_ever", "days_since_find"
         finds, inspected, arrivals, days = (view.get(f"{key}.{name}") for name in names)
         usual = view.find_usual_of(f"{key}.{target}_rate") if inspected >= finds and arrivals > 1 else None
         phrase = "found_once" if arrivals == 1 else "found"
         if finds <= inspected < arrivals:
             phrase = "found_at_once" if inspected == 1 else "found_of_inspected"
-        text = self._say_finds(phrase, target, kind, finds, arrivals, inspected)
+        numbers = {"finds": finds, "among": arrivals, "inspected": inspected}
+        text = self._say_finds(view, phrase, target, kind, **numbers)
         if finds == view.get(f"{key}.any_offence_ever") and days > 1:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
-        text += self._texts.say("other_contacts") if view.has_other_contacts(kind, target) else ""
-        text += self._texts.say("common_name") if view.is_common_name(kind) else ""
+        text += view.doubt_find(kind, target)
         text += self._say_usual_rate(usual) if usual else ""
         return Statement(text, finds, usual and usual.middle, not usual or finds / arrivals > usual.middle)
 
-    def _say_finds(
-        self, phrase: str, target: str, kind: str, finds: float, among: float, inspected: float = math.nan
-    ) -> str:
-        words = {"What": self._texts.target[target], **self._texts.describe_key(kind)}
-        numbers = {"finds": finds, "among": among, "inspected": inspected}
+    def _say_finds(self, view: RowView, phrase: str, target: str, kind: str, **numbers: float) -> str:
+        drugs = sum(view.get(f"history.{kind}.{name}_ever") for name in TARGETS[:2])
+        what = "other_offence" if target == TARGETS[2] and drugs == 0 else target
+        words = {"What": self._texts.target[what], **self._texts.describe_key(kind)}
         words |= {name: format_number(value) for name, value in numbers.items()}
-        return self._texts.say(phrase, **words)
+        return view.fill(self._texts.say(phrase, **words))
 
     def _say_usual_rate(self, usual: Usual) -> str:
         """Return the words for a usual share of finds, as one in a whole number."""
@@ -239,39 +279,43 @@ class FactTables:
     def _describe_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe the detections of a product, a route or another key of many parties, if they are more than usual."""
         key, kind = self._find_key(columns)
-        for target in TARGETS:
+        for target in TARGETS if kind != "declarant" else ():
             finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
             usual = view.find_usual_of(f"{key}.{target}_rate")
             if usual is None or inspections < MIN_INSPECTIONS or not 1 < finds <= inspections:
                 continue
             if view.get(f"{key}.{target}_rate") >= MIN_RATE_RATIO * usual.middle:
-                text = view.fill(self._say_finds("found_inspected", target, kind, finds, inspections))
+                numbers = {"finds": finds, "among": inspections}
+                text = self._say_finds(view, "found_inspected", target, kind, **numbers)
                 text += self._say_usual_rate(usual)
-                return Statement(text, float(f"{finds / inspections:.4g}"), usual.middle, True)
+                share, rank = float(f"{finds / inspections:.4g}"), "" if kind in OF_GOODS else "context"
+                return Statement(text, share, usual.middle, True, rank)
         return None if view.raises else self._describe_plain(view, columns)
 
     def _describe_missing(self, view: RowView, _columns: Sequence[int]) -> Statement | None:
-        """List once which details are missing that others give, with the goods if nothing quoted them."""
+        """List once which details are missing that others give."""
         lacking = {at: view.find_usual(at) for at in self._details if self._lacks(at, view.values[at])}
         unusual = {at: each for at, each in lacking.items() if not each or not self._lacks(at, each.middle)}
         named = {self.sentences[at].name: self.sentences[at].template.lacks for at in unusual}
-        for side in ("sender", "consignee"):
-            parts = [f"parties.{side}_{part}_missing" for part in PARTY_DETAILS]
-            for phrase, number in (("whole_party", 5), ("address", 3)):
-                if named.keys() >= set(parts[:number]):
-                    named[parts[0]] = self._texts.say(phrase, side=side)
-                    for each in parts[1:number]:
-                        del named[each]
+        for side in SIDES:
+            for phrase, needed, joined in JOINED_DETAILS:
+                if named.keys() >= {f"parties.{side}_{part}_missing" for part in needed}:
+                    for part in joined:
+                        named.pop(f"parties.{side}_{part}_missing", None)
+                    named[f"parties.{side}_{needed[0]}_missing"] = self._texts.say(phrase, side=side)
+        minor = [name for name in named if name.endswith(MINOR_DETAILS)]
+        if len(named) - len(minor) >= MIN_MAJOR_DETAILS:
+            named = {name: text for name, text in named.items() if name not in minor}
         listed = [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
         if not listed:
             return None
         *others, last = listed
         details = ", ".join(others) + self._texts.say("and") + last if others else last
-        usual = [each for each in unusual.values() if each]
-        like = self.sentences[self._details[0]].name_like(usual[0]) if len(usual) == len(unusual) else ""
+        alike = {each and each.like for each in unusual.values()} == {CHANNEL}
+        like = (
+            next(self.sentences[at].name_like(each) for at, each in unusual.items() if each) if alike else ""
+        )
         text = self._texts.say("not_given_like" if like else "not_given", like=like, details=details)
-        if view.raises and (goods := view.quote_goods_once()):
-            text += self._texts.say("described", goods=goods)
         return Statement(text, float(len(named)), None, True, "last")
 
     def _lacks(self, at: int, value: float) -> bool:

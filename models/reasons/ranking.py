@@ -30,8 +30,8 @@ MIN_CONTRIBUTION = 0.02
 """In log-odds, 2 % of the odds: what raises a score less is no reason."""
 MIN_FIRST = 0.1
 """In log-odds: known finds and links come first if they contribute at least this."""
-MIN_OUTSTANDING = 0.25
-"""In log-odds: if no theme that has a fact contributes this, nothing stands out; facts of rank `context` never do."""
+MIN_LAST = 0.1
+"""In log-odds: themes of rank `last` stand out if they contribute this, others with any reason; facts of rank `context` never do."""
 HEAD_STARTS = {"find": 200.0, "link": 100.0, "words": 1.5, "contradiction": 0.4, "value": 0.3, "": 0.2}
 HEAD_STARTS |= {"vague": 0.2, "last": -100.0, "context": -200.0}
 """In log-odds, by the rank of a fact: what is added to its contribution in the order of facts and themes."""
@@ -94,7 +94,7 @@ class _Theme(NamedTuple):
     @property
     def stands_out(self) -> bool:
         """Check if the theme is a reason of its own."""
-        least = MIN_FIRST if self.rank in ("find", "link") else MIN_OUTSTANDING
+        least = MIN_LAST if self.rank == "last" else MIN_CONTRIBUTION
         return bool(self.facts) and self.rank != "context" and self.contribution >= least
 
     def get_weight(self) -> tuple[bool, float]:
@@ -145,10 +145,6 @@ class ReasonRanker:
             if lowering or total >= MIN_CONTRIBUTION
         ]
         themes.sort(key=_Theme.get_weight, reverse=True)
-        for theme in themes:
-            theme.facts[:] = [
-                msgspec.structs.replace(fact, text=view.name_route_once(fact.text)) for fact in theme.facts
-            ]
         if lowering:
             return list(map(_build_reason, themes[:top]))
         outstanding = [each for each in themes if each.facts]

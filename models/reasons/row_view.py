@@ -9,17 +9,40 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from features.goods.hs import FAMILIES
 from features.goods.kernels import HS_DIGITS_READ, MAX_HS_DIGITS, ODD_HS_DIGITS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
-from features.history.keys import COMMON_KINDS
+from features.history.readings import NETWORKS
 from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
 from features.route import list_hubs
 from features.table import SIDES
 from models.formats import format_number
-from models.reasons.sentences import ReasonContext, Sentence, Statement
+from models.reasons.sentences import HUGE, ReasonContext, Sentence, Statement, format_amount
 from models.reasons.texts import find_vague_meaning, load_text_table
 from models.reasons.usual import Usual, UsualLookup
 
+CONTACTS = {"address": "address", "phone": "telephone number"}
+TIES = {
+    side: {f"{side}_phone": "telephone number", f"{side}_email": "e-mail address", account: "account"}
+    for side, account in zip(SIDES, ("account", ""), strict=True)
+}
+OF_HINTS = ("goods.names_context", "goods.context_supported")
+"""Features of words that also stand for a drug; in the description of ordinary goods they do not."""
+SMALL_KINDS = ("metal", "jewellery", "paper", "other", "pharma", "supplement")
+_PLACES = {name: at for at, name in enumerate(FAMILIES, start=1)}
+ORDINARY_GOODS = set(_PLACES.values()) - {
+    _PLACES[name] for name in ("chemical", "pharma", "supplement", "plant")
+}
+LARGE_GOODS = set(_PLACES.values()) - {_PLACES[name] for name in SMALL_KINDS}
+MISMATCH, VITAMINS, SUPPLEMENT, PLANT = (
+    "goods.hs_text_mismatch",
+    "2936",
+    _PLACES["supplement"],
+    _PLACES["plant"],
+)
+OF_CHINA = {"CN", "HK", "MO"}
+MANY_IN_BUILDING = 20
+"""A building with more earlier consignments is that of many persons or firms."""
 MANY_OF_NAME = 50
 """A name without a mark of a firm that so many earlier consignments have is that of many persons."""
 SAYS_MORE = ("goods.names_", "goods.name_tier", "goods.context_", "goods.pretext_")
@@ -33,8 +56,12 @@ COUNTED_PIECES = re.compile(
     r"|(?<![\w.,-])([1-9]\d{1,5}) ?(?:pcs?|pieces|units|ea|st(?:ü|ue)ck|stk|stuks|piezas|unidades|[개個个件只])(?!\w)",
     re.IGNORECASE,
 )
-MIN_GRAMS_A_PIECE, MIN_DOLLARS_A_PIECE = 1.0, 0.02
-"""A counted piece of goods that weighs or costs less stands out (assumed)."""
+MEASURE = re.compile(r"(?<![\w.,])([1-9]\d{0,4}(?:\.\d{1,3})?) ?(kg|g|gr|grams?)(?!\w)", re.IGNORECASE)
+KILOGRAMS = {"kg": 1.0, **dict.fromkeys(("g", "gr", "gram", "grams"), 0.001)}
+MAX_EXCESS = 1.1
+"""A described weight may be so many times the gross weight, for rounding."""
+MIN_GRAMS_A_PIECE, MIN_GRAMS_OF_SMALL, MIN_DOLLARS_A_PIECE = 4.0, 1.0, 0.02
+"""A counted piece of goods that weighs or costs less stands out (assumed); small are goods such as screws and stickers, or of no named kind."""
 
 
 class SpecTables(NamedTuple):
@@ -55,6 +82,7 @@ class RowView:
         self._declared, self._tables = declared, tables
         self._goods, self._quoted = shorten_text(declared.goods), list[str]()
         self.told: set[str] = set()
+        self.counted: dict[str, float | None] = {}
 
     def get(self, name: str) -> float:
         """Return the value of a feature, NaN if the spec lacks it."""
@@ -76,16 +104,37 @@ class RowView:
             and self.get(f"history.{kind}.arrivals_ever") >= MANY_OF_NAME
         )
 
-    def tells_more_than_keys(self, network: str) -> bool:
-        """Check if a network of a side has more consignments in 30 days than any key of the side itself."""
-        side = network.removesuffix("_network")
-        own = (self.get(f"history.{kind.name}.arrivals_30d") for kind in COMMON_KINDS if kind.side == side)
-        return not any(each >= self.get(f"history.{network}.arrivals_30d") for each in own)
+    def count_month(self, kind: str) -> float:
+        """Return the consignments of a key in 30 days; 0 if it is not given."""
+        return max(0.0, self.get(f"history.{kind}.arrivals_30d"))
 
-    def has_other_contacts(self, kind: str, target: str) -> bool:
-        """Check if what was found under a name was found with neither this address nor this telephone number."""
-        finds = (f"history.{kind}_{part}.{target}_ever" for part in ("address", "phone"))
-        return kind in SIDES and all(self.get(name) == 0 for name in finds)
+    def doubt_find(self, kind: str, target: str) -> str:
+        """Return why what was found with a key may be another's: a common name, a name with other contacts, a building of many; '' if nothing does."""
+        say = load_text_table().say
+        if self.is_common_name(kind):
+            return say("common_name")
+        if kind in NETWORKS:
+            is_busy = self.get(f"history.{kind}.arrivals_ever") > MANY_IN_BUILDING
+            return (
+                say("large_building") if is_busy and not self.list_ties(SIDES[NETWORKS.index(kind)]) else ""
+            )
+        if kind not in SIDES:
+            return ""
+        finds = {noun: self.get(f"history.{kind}_{part}.{target}_ever") for part, noun in CONTACTS.items()}
+        if any(number > 0 for number in finds.values()):
+            return ""
+        others = [noun for noun, number in finds.items() if number == 0]
+        return say("other_contacts", contacts=say("and").join(others)) if others else say("name_alone")
+
+    def name_ties(self, side: str) -> str:
+        """Name what links other consignments to a side: what it shares with them itself, else its building."""
+        say, shared = load_text_table().say, self.list_ties(side)
+        ties = say("ties", side=side, ties=say("and").join(shared)) if shared else say("building", side=side)
+        return say("other_names", ties=ties) if self.get(f"history.{side}.new") == 1 else ties
+
+    def list_ties(self, side: str) -> list[str]:
+        """List what other consignments share with a side itself; nothing if they share no more than the building."""
+        return [noun for key, noun in TIES[side].items() if self.get(f"history.{key}.arrivals_ever") > 0]
 
     def describe_feature(self, name: str) -> Statement | None:
         """Describe the value of a feature; None if the spec lacks it."""
@@ -97,7 +146,20 @@ class RowView:
         sentence, template = self._tables.sentences[at], self._tables.sentences[at].template
         if any(self.get(name) >= least for name, least in template.unless.items()):
             return False
+        if self._is_ordinary_case(sentence.name):
+            return False
         return bool(template.otherwise) or sentence.stands_out(self.values[at], self.find_usual(at))
+
+    def _is_ordinary_case(self, name: str) -> bool:
+        """Check if what a feature says is ordinary here: one of several goods, vitamins as supplements, papers without a value, China by way of Hong Kong."""
+        declared = self._declared
+        if name == MISMATCH:
+            several = TEXT_SEPARATOR in declared.goods
+            is_vitamin = declared.hs.startswith(VITAMINS) and self.get("goods.text_family") == SUPPLEMENT
+            return is_vitamin or several != (self.get("goods.text_families") > 1)
+        if name == "route.departure_not_sender":
+            return {declared.departure_country, declared.sender_country} <= OF_CHINA
+        return name.startswith("value.") and "document" in declared.goods.casefold()
 
     def describe(self, at: int) -> Statement:
         """Describe the value of a feature by its sentence, with words of the declaration."""
@@ -106,18 +168,28 @@ class RowView:
         found = found._replace(notable=found.notable and self.may_be_said(at))
         words = self._find_words(sentence.name, found)
         fresh = [word for word in words if not any(word in text for text in self._quoted)]
+        if sentence.name in OF_HINTS and self._is_ordinary(words):
+            found = found._replace(notable=False)
+        if sentence.name == "goods.hs_typical" and self.get("goods.hs_family") == PLANT:
+            found = found._replace(rank="context")
         if sentence.template.otherwise:
             shown, rank = self._choose_wording(sentence, found, words)
             quotation = self._quote(shown)
-            found = found._replace(notable=bool(quotation), rank=rank)
+            is_telling = rank != "context" or not self.raises
+            found = found._replace(notable=bool(quotation) and is_telling, rank=rank)
         else:
             quotation = self._quote_goods(sentence, found, words)
             is_repeated = words and not fresh and not sentence.name.startswith(SAYS_MORE)
             found = found._replace(notable=found.notable and not is_repeated)
-        text = self._add_words(sentence, quotation or found.text, fresh)
+        text = self._add_words(quotation or found.text, fresh)
         if found.notable and "hs" not in self.told:
             text += self._quote(sentence.template.also)
         return found._replace(text=self.fill(text))
+
+    def _is_ordinary(self, words: Sequence[str]) -> bool:
+        """Check if words that also stand for a drug are plain words in the description of one ordinary product."""
+        is_one = TEXT_SEPARATOR not in self._declared.goods
+        return is_one and "".join(words).isalpha() and self.get("goods.text_family") in ORDINARY_GOODS
 
     def _find_words(self, name: str, found: Statement) -> list[str]:
         """Find the words of the goods on which a feature rests, if they are to be quoted."""
@@ -130,77 +202,75 @@ class RowView:
         template = sentence.template
         if not found.notable or any(word not in self._goods for word in words):
             return ""
-        return self._quote(template.shown)
+        is_of_none = sentence.name == MISMATCH and TEXT_SEPARATOR in self._declared.goods
+        return self._quote(load_text_table().phrases["hs_of_none"] if is_of_none else template.shown)
 
     def _choose_wording(self, sentence: Sentence, found: Statement, words: Sequence[str]) -> tuple[str, str]:
         """Choose what is said of the goods as a whole, and its rank: what they are comes before what their words are like."""
         if find_vague_meaning(self._goods):
             return load_text_table().phrases["vague"], "vague"
         for name in COVERS:
-            if self.get(name) > 0:
-                return self._tables.sentences[self._tables.places[name]].template.shown, ""
+            if self.get(name) > 0 and (not self.get(MISMATCH) > 0 or self._is_ordinary_case(MISMATCH)):
+                template = self._tables.sentences[self._tables.places[name]].template
+                return template.shown, template.rank
         if found.notable and words:
             return sentence.template.shown, found.rank
         return sentence.template.otherwise, "context"
 
-    def _add_words(self, sentence: Sentence, text: str, fresh: Sequence[str]) -> str:
-        """Add words of the goods; to a text that quotes the goods only if they explain it, and are few."""
-        says_more = sentence.name.startswith(SAYS_MORE) or sentence.template.otherwise
-        if not fresh or (
-            self._goods in text and not (says_more and 2 * len(" ".join(fresh)) <= len(self._goods))
-        ):
+    def _add_words(self, text: str, fresh: Sequence[str]) -> str:
+        """Add words of the goods to a text that does not quote the goods as a whole."""
+        if not fresh or self._goods in text:
             return text
         self._quoted += fresh
         say = load_text_table().say
         return text + say("words", words=", ".join(say("quote", word=word) for word in fresh))
 
-    def describe_pieces(self) -> Statement | None:
-        """Describe weight and value of a piece if the description counts many, and they are too little for any goods."""
-        counted = (
-            None if TEXT_SEPARATOR in self._declared.goods else COUNTED_PIECES.search(self._declared.goods)
-        )
-        if counted is None:
+    def describe_amounts(self) -> Statement | None:
+        """Describe a weight in the description that is more than the gross weight, or what a counted piece weighs and is worth if that is too little."""
+        goods, weight, say = self._declared.goods, self.get("value.gross_weight_kg"), load_text_table().say
+        if TEXT_SEPARATOR in goods:
             return None
-        count = int(counted[1] or counted[2])
-        grams, dollars = 1000 * self.get("value.gross_weight_kg") / count, self.get("value.usd") / count
-        if not (0 < grams < MIN_GRAMS_A_PIECE or 0 < dollars < MIN_DOLLARS_A_PIECE):
+        text = ""
+        for number, unit in MEASURE.findall(goods):
+            if 0 < weight < float(number) * KILOGRAMS[unit.lower()] / MAX_EXCESS:
+                text = say("measure", measure=f"{number} {unit}", weight=format_number(weight))
+        if not text and (counted := COUNTED_PIECES.search(goods)):
+            count = int(counted[1] or counted[2])
+            known = [(1000 * weight / count, "g"), (self.get("value.usd") / count, "USD")]
+            is_large = self.get("goods.text_family") in LARGE_GOODS
+            limits = MIN_GRAMS_A_PIECE if is_large else MIN_GRAMS_OF_SMALL, MIN_DOLLARS_A_PIECE
+            if any(0 < value < least for (value, _), least in zip(known, limits, strict=True)):
+                each = say("and").join(f"{format_number(value)} {unit}" for value, unit in known if value > 0)
+                text = say("pieces", count=format_number(count), each=each)
+        if not text:
             return None
-        self.told.add("pieces")
-        say, known = load_text_table().say, [(grams, "g"), (dollars, "USD")]
-        each = say("and").join(f"{format_number(value)} {unit}" for value, unit in known if value > 0)
-        text = say("pieces", count=format_number(count), each=each, goods=self._quote(" ({goods})"))
+        self.told.add("amounts")
+        text = text.replace("{quoted}", self._quote(" ({goods})"))
         return Statement(text, None, None, notable=True, rank="words")
 
-    def quote_goods_once(self) -> str:
-        """Quote the goods; '' if they are not given, or quoted already."""
-        return self._quote("{goods}")
-
     def fill(self, text: str) -> str:
-        """Fill currency, declared amount and route into a text; they have words even if they are not given."""
+        """Fill currency, declared amount and links into a text; they have words even if they are not given."""
         if "{" not in text:
             return text
         say, currency = load_text_table().say, self._declared.currency
         is_foreign = self.amount and currency not in ("", "USD")
         text = text.replace("{currency}", currency or say("currency"))
         text = text.replace("{in_currency}", say("in_currency", declared=self.amount) if is_foreign else "")
-        route = say("the_route", route=self.route) if self.route else say("this_route")
-        return text.replace("{route}", route)
-
-    def name_route_once(self, text: str) -> str:
-        """Return a text without the places of the route if one before it has them."""
-        if not self.route or self.route not in text:
-            return text
-        if "route" in self.told:
-            phrases = load_text_table()
-            return text.replace(phrases.say("the_route", route=self.route), phrases.say("this_route"))
-        self.told.add("route")
+        for side in SIDES:
+            if (place := f"{{{side}_ties}}") in text:
+                text = text.replace(place, self.name_ties(side))
         return text
 
     @cached_property
     def amount(self) -> str:
         """The declared value with its currency; '' if none is given."""
         value = self.get("value.declared")
-        return "" if math.isnan(value) else f"{format_number(value)} {self._declared.currency}".rstrip()
+        if math.isnan(value):
+            return ""
+        if value > HUGE:
+            return load_text_table().phrases["huge"]
+        shown = f"{value:,.0f}" if value.is_integer() else format_amount(value)
+        return f"{shown} {self._declared.currency}".rstrip()
 
     @cached_property
     def route(self) -> str:
@@ -233,11 +303,25 @@ class RowView:
         if name == "hub":
             ends = declared.departure_country, declared.destination_country
             return say("and").join(list_hubs(declared.route, *ends))
+        if name == "token":
+            shown = say("only", declared=self.amount) if self.get("value.declared") > 0 else say("zero")
+            return self.amount and shown
+        if name == "support":
+            return self._find_support()
         if name == "hs_fault":
             return say(self._find_hs_fault())
         if name in ("route", "declared"):
             return self.route if name == "route" else self.amount
         return str(getattr(declared, name))
+
+    def _find_support(self) -> str:
+        """Return next to what a code or street name stands."""
+        say = load_text_table().say
+        if any(self.get(f"goods.{name}") > 0 for name in ("powder_words", "crystal_words")):
+            return say("powder")
+        if any(self.get(f"goods.{name}") > 0 for name in ("chemistry_words", "locants", "cas_numbers")):
+            return say("chemical_words")
+        return say("chemical_code", hs=self._declared.hs) if self._declared.hs else ""
 
     def _find_hs_fault(self) -> str:
         digits = self.get("goods.hs_digits")
@@ -247,5 +331,5 @@ class RowView:
         return "hs_count" if is_odd or digits > MAX_HS_DIGITS else "hs_heading"
 
 
-DECLARED = {*DeclaredTexts._fields, "hub", "declared", "hs_fault"}
+DECLARED = {*DeclaredTexts._fields, "hub", "declared", "hs_fault", "support", "token"}
 """Words that the declaration has."""

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from features.spec import Feature
 from models.formats import format_number, format_percent
 from models.reasons.texts import COLUMN_CODES, get_template, load_text_table
-from models.reasons.usual import CHANNEL, Usual
+from models.reasons.usual import CHANNEL, SERVICE, Usual
 
 HUGE = 1e9
-MIN_RATIO = 1.5
+MIN_RATIO, MIN_RATIO_OF_VALUE = 1.5, 3.0
 """A number stands out if it is outside of what is usual, and so many times the middle value or a part of it."""
+WIDE = (CHANNEL, SERVICE)
 MIN_RATIO_OF_CHANNEL = 5.0
 """The same for an amount of goods of which only the channel is known."""
 UNITS_OF_USUAL = {"USD": " USD", "USD/kg": " USD", "USD/piece": " USD", "kg": " kg", "days": " days"}
@@ -68,7 +69,7 @@ class Sentence:
             return Statement(capitalize(self.template.missing))
         middle = None if usual is None or self.unit == "flag" else usual.middle
         shown = None if self.unit == "code" or math.isinf(value) else float(str(np.float32(value)))
-        is_vague = self.template.rank == "value" and (usual is None or usual.like == CHANNEL)
+        is_vague = self.template.rank == "value" and (usual is None or usual.like in WIDE)
         rank = "last" if is_vague else self.template.rank
         text = capitalize(self._say(value, usual))
         return Statement(text, shown, middle, self.stands_out(value, usual), rank)
@@ -82,6 +83,8 @@ class Sentence:
             return value > template.steps[0][0]
         if template.codes:
             return bool(self._name_code(value)) != (template.codes == COLUMN_CODES)
+        if template.notable == "rare":
+            return value != 0 and (usual is None or usual.high != value)
         if self.unit == "flag" and template.true:
             return (usual is None or usual.middle != value) and (value != 0) != (template.notable == "false")
         if template.true:
@@ -90,9 +93,13 @@ class Sentence:
             return value > 0 and not (self.unit == "ratio" and template.compare)
         if self.unit == "count" and usual.middle == 0 < value:
             return value > 2 * usual.high
+        if template.notable in ("low", "high") and (value < usual.middle) != (template.notable == "low"):
+            return False
         added = 1.0 if self.unit in ("count", "days") else 0.0
         ratio = (value + added) / (usual.middle + added) if usual.middle + added > 0 else math.inf
-        least = MIN_RATIO_OF_CHANNEL if template.rank == "value" and usual.like == CHANNEL else MIN_RATIO
+        least = MIN_RATIO
+        if template.rank == "value":
+            least = MIN_RATIO_OF_CHANNEL if usual.like in (*WIDE, "goods.text_family") else MIN_RATIO_OF_VALUE
         return not usual.low <= value <= usual.high and not 1 / least < ratio < least
 
     def _say(self, value: float, usual: Usual | None) -> str:
@@ -161,13 +168,13 @@ def show_code(value: str) -> str:
     return value.upper() if len(value) <= MAX_CODE_LETTERS and value != "ems" else value.replace("_", " ")
 
 
-def format_dollars(value: float) -> str:
-    """Format an amount of money, with cents if it is small."""
-    return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.2f}"
+def format_amount(value: float) -> str:
+    """Format an amount of money, with cents below 1,000."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.2f}"
 
 
 FORMATTERS: dict[str, Callable[[float], str]] = {
     "share": format_percent,
     "ratio": lambda value: format_percent(value) if 0 < value < 1 else format_number(value),
-    **dict.fromkeys(("USD", "USD/kg", "USD/piece"), format_dollars),
+    **dict.fromkeys(("USD", "USD/kg", "USD/piece"), format_amount),
 }

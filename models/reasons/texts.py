@@ -46,9 +46,9 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     also: str = ""
     unless: dict[str, float] = {}
     lacks: str = ""
-    notable: Literal["", "false", "never"] = ""
+    notable: Literal["", "false", "never", "rare", "low", "high"] = ""
     leads: bool = False
-    rank: Literal["", "words", "contradiction", "value", "vague", "last", "context"] = ""
+    rank: Literal["", "find", "words", "contradiction", "value", "vague", "last", "context"] = ""
 
     def fill(self, words: Mapping[str, str]) -> "ReasonTemplate":
         """Return it with `{word}` replaced by each of the words; others, such as `{value}`, stay."""

@@ -21,13 +21,18 @@ MAX_ROWS = 10_000
 MIN_ROWS = 30
 """A group with fewer rows has no usual values."""
 CHANNEL = "category.channel"
-COUNTRY = "category.departure_country"
-OF_GOODS = ("category.hs_heading", "goods.text_family")
+COUNTRY, DESTINATION = "category.departure_country", "category.destination_country"
+SERVICE = "category.service"
+OF_GOODS = ("category.hs_heading", "goods.text_family", SERVICE)
 LIKE = {
     **{kind.name: (f"parties.{kind.side}_business",) for kind in COMMON_KINDS if kind.side},
     **{network: (f"parties.{side}_business",) for side, network in zip(SIDES, NETWORKS, strict=True)},
     **{"route": (COUNTRY,), "product_route": (COUNTRY,)},
     **dict.fromkeys(("value.usd", "value.per_kg_usd", "value.gross_weight_kg"), OF_GOODS),
+    **dict.fromkeys(("value.postage_share", "route.master_missing"), (SERVICE,)),
+    **{f"parties.consignee_{name}": (DESTINATION,) for name in ("post_box", "postcode_missing")},
+    **{f"parties.sender_{name}": (COUNTRY,) for name in ("post_box", "postcode_missing")},
+    **{"route.via_hub": (COUNTRY,), "parties.account_missing": ("parties.sender_business",)},
 }
 """By kind of key, or feature: the features of what is alike, the closest first."""
 RATES = ("nps_rate", "controlled_drug_rate", "any_offence_rate")
@@ -91,15 +96,19 @@ class UsualLookup:
     def __init__(self, spec: Spec, usual: Mapping[str, Mapping[str, list[float]]]) -> None:
         self._usual, self._names = usual, spec.names
         places = {name: at for at, name in enumerate(spec.names)}
-        self._channel = places.get(CHANNEL)
+        self._channel, self._kinds = places.get(CHANNEL), places.get("goods.text_families")
         self._like = [
             [(name, places[name]) for name in _find_like(feature) or () if name in places] for feature in spec
         ]
 
     def find(self, at: int, row: list[float]) -> Usual | None:
         """Find what is usual for a feature among its like, else in its channel; None if it is not known."""
+        several = self._kinds is not None and row[self._kinds] > 1
         channel, name = 0.0 if self._channel is None else row[self._channel], self._names[at]
         for like, place in self._like[at]:
+            is_unknown = like.startswith("category.") and row[place] == 0
+            if is_unknown or (like in OF_GOODS[:2] and several):
+                continue
             found = self._usual.get(_name_group(channel, like, row[place]), {}).get(name)
             if found is not None:
                 return Usual(like, row[place], *found)

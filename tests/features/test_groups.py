@@ -78,10 +78,19 @@ def test_what_came_as_a_table_has_no_quality_and_each_code_has_a_flag():
     ("names", "business"),
     [
         (
-            ("Ulsan Crystal Toys", "Star Imp & Exp", "Volvo AB", "K.K. Meridian Goods", "Jade Outlet V.O.F."),
+            (
+                *(
+                    "Ulsan Crystal Toys",
+                    "Star Imp & Exp",
+                    "Volvo AB",
+                    "K.K. Meridian Goods",
+                    "Jade Outlet V.O.F.",
+                ),
+                *("Lotus Electroncis", "Coral Tading", "Amber Coaitngs", "Summit Fashionn"),
+            ),
             1,
         ),
-        (("B.V. Rao", "Kim Doo Na", "A.G. Smith", "Zao Wou-Ki", "Co Jaime", "Kim Min-su"), 0),
+        (("B.V. Rao", "Kim Doo Na", "A.G. Smith", "Zao Wou-Ki", "Co Jaime", "Kim Min-su", "Ana Marke"), 0),
     ],
 )
 def test_initials_and_names_like_a_legal_form_are_those_of_persons(names, business):

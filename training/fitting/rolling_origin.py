@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
 from features.goods.kernels import score_text
-from features.goods.tables import load_goods_tables
+from features.goods.tables import encode_text, load_goods_tables
 from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
-from features.goods.texts import encode_text
 from features.spec import Spec
 from models.fitting.boosting import LabelledRows, grow_trees
 from training.arrays import Bools, Floats, Ints, Rows

@@ -13,7 +13,7 @@ from consignments.records import Item
 from features.goods import kernels as kernel
 from features.goods.goods import GOODS_FEATURES
 from features.goods.hs import FAMILY_CODES
-from features.goods.texts import encode_text
+from features.goods.tables import encode_text
 from features.normalization.normal_forms import MAX_CHARACTERS, get_goods_text
 
 PIPELINE = build_pipeline()

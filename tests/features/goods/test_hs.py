@@ -26,6 +26,7 @@ def test_every_known_heading_belongs_to_a_family_and_those_that_matter_exist() -
         ("2309", "feed"),
         ("33", "cosmetic"),
         ("8517", "machine"),
+        ("6404", "leather"),
         ("97", "other"),
         ("77", None),
         ("00", None),
@@ -34,3 +35,9 @@ def test_every_known_heading_belongs_to_a_family_and_those_that_matter_exist() -
 def test_a_code_belongs_to_its_family(hs: str, family: str | None) -> None:
     code = int(build_hs_tables().codes[int(hs.ljust(6, "0"))]) & kernel.FAMILY_MASK
     assert code == (FAMILY_CODES[family] if family else 0)
+
+
+@pytest.mark.parametrize("family", ["plastic", "textile", "leather"])
+def test_footwear_may_be_of_rubber_textile_or_leather(family: str) -> None:
+    tables = build_hs_tables()
+    assert tables.friends[tables.codes[640411] & kernel.FAMILY_MASK] >> FAMILY_CODES[family] & 1

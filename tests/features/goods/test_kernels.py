@@ -30,8 +30,7 @@ from features.goods.kernels import (
     write_goods,
 )
 from features.goods.lexicon import SUBSTANCE_FAMILIES, read_names, read_words
-from features.goods.tables import load_goods_tables
-from features.goods.texts import encode_text
+from features.goods.tables import encode_text, load_goods_tables
 from features.normalization.normal_forms import MAX_CHARACTERS
 
 WEIGHTS = np.random.default_rng(7).normal(size=TEXT_BUCKETS).astype(np.float32)

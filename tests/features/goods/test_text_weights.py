@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from support.goods_oracle import plain_buckets
 
 from features.goods.kernels import TEXT_BUCKETS, score_text
-from features.goods.tables import load_goods_tables
+from features.goods.tables import encode_text, load_goods_tables
 from features.goods.text_weights import fit_text_weights, score_out_of_fold
-from features.goods.texts import encode_text
 
 GOOD = ["white powder sample", "resin powder sample", "powder coating", "coating powder sample"]
 HARMLESS = ["cotton shirt", "shirt and socks", "ceramic mug", "phone case", "cotton socks", "mug and phone"]
