@@ -15,7 +15,7 @@ from features.spec import Spec
 from models.formats import format_number, format_rate
 from models.reasons.row_view import RowView, SpecTables
 from models.reasons.sentences import ReasonContext, Sentence, Statement
-from models.reasons.texts import load_text_table
+from models.reasons.texts import join_words, load_text_table
 from models.reasons.usual import CHANNEL, Usual, UsualLookup
 
 TARGETS = ("nps", "controlled_drug", "any_offence")
@@ -309,8 +309,7 @@ class FactTables:
         listed = [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
         if not listed:
             return None
-        *others, last = listed
-        details = ", ".join(others) + self._texts.say("and") + last if others else last
+        details = join_words(listed)
         alike = {each and each.like for each in unusual.values()} == {CHANNEL}
         like = (
             next(self.sentences[at].name_like(each) for at, each in unusual.items() if each) if alike else ""

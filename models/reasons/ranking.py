@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from consignments.records import about
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import THEMES, Spec
+from features.table import SIDES
 from models.reasons.facts import Fact, FactTables
 from models.reasons.row_view import RowView
 from models.reasons.sentences import NO_CONTEXT, ReasonContext, capitalize
@@ -39,6 +40,8 @@ LATE = ("last", "context")
 VAGUE_LAG = 0.5
 """In log-odds: by so much a vague description comes after other facts of its theme."""
 NO_TEXTS = DeclaredTexts()
+TIES = {f"{side}_ties": f"linked to this {side}" for side in SIDES}
+"""Words for ties of which no consignment is known."""
 
 
 class ReasonFact(msgspec.Struct, frozen=True, gc=False):
@@ -158,7 +161,7 @@ class ReasonRanker:
         listed: dict[str, list[FeatureTexts]] = {code: [] for code in THEMES}
         for fact in self._tables.facts:
             for feature in map(features.__getitem__, fact.columns):
-                texts = get_template(feature).list_texts()
+                texts = get_template(feature).fill(TIES).list_texts()
                 listed[fact.theme].append(FeatureTexts(feature.name, fact.code, feature.unit, texts))
         return [ReasonCode(code, names[code], texts) for code, texts in listed.items()]
 

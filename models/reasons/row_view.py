@@ -18,7 +18,7 @@ from features.route import list_hubs
 from features.table import SIDES
 from models.formats import format_number
 from models.reasons.sentences import HUGE, ReasonContext, Sentence, Statement, format_amount
-from models.reasons.texts import find_vague_meaning, load_text_table
+from models.reasons.texts import find_vague_meaning, join_words, load_text_table
 from models.reasons.usual import Usual, UsualLookup
 
 CONTACTS = {"address": "address", "phone": "telephone number"}
@@ -124,12 +124,12 @@ class RowView:
         if any(number > 0 for number in finds.values()):
             return ""
         others = [noun for noun, number in finds.items() if number == 0]
-        return say("other_contacts", contacts=say("and").join(others)) if others else say("name_alone")
+        return say("other_contacts", contacts=join_words(others)) if others else say("name_alone")
 
     def name_ties(self, side: str) -> str:
         """Name what links other consignments to a side: what it shares with them itself, else its building."""
         say, shared = load_text_table().say, self.list_ties(side)
-        ties = say("ties", side=side, ties=say("and").join(shared)) if shared else say("building", side=side)
+        ties = say("ties", side=side, ties=join_words(shared)) if shared else say("building", side=side)
         return say("other_names", ties=ties) if self.get(f"history.{side}.new") == 1 else ties
 
     def list_ties(self, side: str) -> list[str]:

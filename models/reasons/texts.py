@@ -1,7 +1,7 @@
 """The table of texts `models/reason_texts/en.toml`: what every feature says at its values, and the words of facts and themes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -141,6 +141,12 @@ def load_text_table() -> TextTable:
             template = msgspec.convert(fields, ReasonTemplate).fill(table.party[side])
             table.feature[name.replace("{side}", side)] = template
     return table
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words to a list in a sentence: a, b and c."""
+    *others, last = words
+    return f"{', '.join(others)}{load_text_table().say('and')}{last}" if others else last
 
 
 @lru_cache(4096)

@@ -226,6 +226,9 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         (OF_NETWORK | BY_PHONE, NO_TEXTS,
          ["NPS was found in 2 of 6 earlier consignments linked to this sender by telephone number",
           "4 consignments linked to this sender by telephone number in the last 30 days; usual for private senders: 1 or fewer"]),
+        (OF_NETWORK | BY_PHONE | {f"history.{key}.arrivals_ever": (3.0, 0.0) for key in ("sender_email", "account")}, NO_TEXTS,
+         ["NPS was found in 2 of 6 earlier consignments linked to this sender by telephone number, e-mail address and account",
+          "4 consignments linked to this sender by telephone number, e-mail address and account in the last 30 days; usual for private senders: 1 or fewer"]),
         (OF_NETWORK | {"history.sender.new": (1.0, 0.0)}, NO_TEXTS,
          ["NPS was found in 2 of 6 earlier consignments in this sender's building, under other names or spellings"]),
         (BUSY | {"history.pair.arrivals_30d": (4.0, 0.3), "history.consignee_network.arrivals_30d": (5.0, 0.6)}, NO_TEXTS,
@@ -451,6 +454,7 @@ def test_no_more_reasons_than_asked_for_and_none_without_a_contribution() -> Non
 def test_all_themes_are_listed_with_the_texts_of_their_features() -> None:
     listed = {each.code: each for each in ReasonRanker(REAL).list_codes()}
     assert sum(len(each.features) for each in listed.values()) == len(REAL)
+    assert "_ties" not in str(listed["links"])
     (pretext,) = (each for each in listed["goods"].features if each.name == "goods.pretext_words")
     assert (pretext.fact, pretext.texts["one"][:21]) == ("pretext_use", "Description names goo")
 
