@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
+from support.small_model import SPEC, make_rows, small_model
 
 from consignments.errors import BundleRefused, FileFault
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
@@ -108,17 +108,6 @@ def test_what_was_written_is_what_is_loaded(directory: Path) -> None:
     scores = [model.score(rows.X, rows.channels).tobytes() for model in (bundle.model, small_model())]
     assert scores[0] == scores[1]
     assert explain_all(bundle.model) == explain_all(small_model())
-
-
-def test_equal_inputs_give_equal_bytes_on_any_number_of_threads(tmp_path: Path) -> None:
-    rows, few, sums = make_rows(9, 40), msgspec.structs.replace(PARAMS, trees=4), set()
-    for threads in (1, 2):
-        model = fit_small(threads=threads, params=few)
-        examples = SelfTestExamples.compute(model, rows.X, rows.channels)
-        sums.add(write(tmp_path / str(threads), model=model, examples=examples))
-    assert sums == {load_bundle(tmp_path / "2").sha256}
-    for name in FILES:
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
 def test_a_bundle_holds_data_only_and_names_no_module(template: Path) -> None:

@@ -85,12 +85,6 @@ def test_a_model_takes_the_words_of_another_spec_and_refuses_other_features() ->
             model.replace_spec(Spec([other, *others]))
 
 
-def test_progress_is_told_of_each_tree() -> None:
-    told: list[tuple[str, int, int]] = []
-    fit_small(progress=lambda *step: told.append(step))
-    assert told == [("growing trees", done, 80) for done in range(81)]
-
-
 def test_later_rows_without_positives_still_calibrate() -> None:
     later = make_rows(2)
     model = fit_small(later=later._replace(y=0 * later.y))

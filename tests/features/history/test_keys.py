@@ -39,12 +39,6 @@ def declared(**changes: Any) -> Consignment:
     return record(consignment_id="x", channel="postal", received_at=MONDAY, **changes)
 
 
-def test_one_party_in_two_spellings_has_one_key() -> None:
-    one = keys_of(make_consignment(consignee_name="Kim Min-su", consignee_phone="010-5550-1234"))
-    other = keys_of(make_consignment(consignee_name="KIM, MINSU", consignee_phone="+82 10 5550 1234"))
-    assert one == other
-
-
 def test_a_missing_part_makes_a_key_missing() -> None:
     keys = keys_of(make_consignment(consignee_name=None, origin_country=None, declarant=None))
     missing = {

@@ -49,8 +49,3 @@ def test_a_value_of_both_sides_is_one_identifier(kind: str, fields: dict[str, st
     (row,) = build(make_anonymous("A", **both))
     mine, theirs = (row[place] for place, each in enumerate(LINK_IDENTIFIERS) if each.kind == kind)
     assert mine == theirs != 0
-
-
-def test_equal_text_of_two_kinds_is_two_identifiers() -> None:
-    (row,) = build(make_anonymous("A", account_id="5550001", sender_email="5550001"))
-    assert len(set(row[row > 0].tolist())) == 2

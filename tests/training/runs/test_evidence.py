@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.signing import PAIR, REVIEWER, SECOND, STRANGER, sign_record
+from support.signing import REVIEWER, SECOND, STRANGER, sign_record
 from support.stores import create_store
 
 from models.registry import Registry
@@ -155,4 +155,3 @@ def test_evidence_of_another_bundle_vouches_for_nothing(tmp_path: Path) -> None:
 def test_a_swapped_file_of_approvers_takes_the_right_away(tmp_path: Path) -> None:
     """Who signed is asked of the file of the machine that promotes, not of the store."""
     assert Run(tmp_path).fetch(Approvers([Approver("x", STRANGER.public.text)])).signer is None
-    assert PAIR.members
