@@ -173,9 +173,8 @@ LACKING = {"goods.hs_present": (0.0, 0.6)}
 WORDED = {"goods.text_score": (1.0, 0.9), "value.gross_weight_kg": (0.31, 0.0)}
 ORDINARY = ONLY_GOODS | {"goods.text_family": (1.0, 0.0), "goods.text_score": (1.0, 0.9)}
 
-OF_NAME = {
-    "history.sender.nps_ever": (1.0, 0.5), "history.sender.arrivals_ever": (2.0, 0.0), "parties.sender_business": (0.0, 0.0),
-}  # fmt: skip
+OF_NAME = {"history.sender.nps_ever": (1.0, 0.5), "history.sender.arrivals_ever": (2.0, 0.0)}
+OF_NAME |= {"parties.sender_business": (0.0, 0.0)}
 OF_NETWORK = {
     "history.sender_network.nps_ever": (2.0, 0.5), "history.sender_network.arrivals_ever": (6.0, 0.0),
     "history.sender_network.arrivals_30d": (4.0, 0.4), "parties.sender_business": (0.0, 0.0),
@@ -186,18 +185,14 @@ OLD_FIND = {
     "history.sender_phone.any_offence_ever": (1.0, 0.0), "history.sender_phone.days_since_find": (91.0, 0.0),
 }  # fmt: skip
 SAYS_PRETEXT = "Description names goods that are often declared as a cover"
-HINTED = {
-    "goods.names_context": (1.0, 0.6),
-    "goods.context_supported": (1.0, 0.6),
-    "goods.text_family": (1.0, 0.0),
-}
+HINTED = dict.fromkeys(("goods.names_context", "goods.context_supported"), (1.0, 0.6))
+HINTED |= {"goods.text_family": (1.0, 0.0)}
 OF_CHINA = {"category.departure_country": (1.0, 0.0)}
 
 
 @pytest.mark.parametrize(
     ("facts", "declared", "texts"),
     [
-        # What is named can be checked; what is not named, old or lower than usual is no reason.
         ({"category.carrier": (0.0, 0.9)} | PRETEXT, DeclaredTexts(carrier="XY"), [SAYS_PRETEXT, "The carrier XY is rarely seen"]),
         ({"category.departure_country": (0.0, 0.9)}, DeclaredTexts(departure_country="ET"), ["The country of departure, ET, is rarely seen"]),
         ({"parties.account_age_days": (950.0, 0.9)}, NO_TEXTS, []),
@@ -210,7 +205,6 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         ({"parties.sender_post_box": (1.0, 0.9)} | OF_CHINA, NO_TEXTS, []),
         ({"parties.sender_post_box": (1.0, 0.9)} | PRETEXT, NO_TEXTS, [SAYS_PRETEXT, "Sender's address is a post box"]),
         ({"route.via_hub": (1.0, 0.9)} | OF_CHINA, NO_TEXTS, []),
-        # A find under a name alone, with other contacts, or long ago.
         (OF_NAME | PRETEXT, NO_TEXTS, [SAYS_PRETEXT, "NPS was found in 1 of 2 earlier consignments under this sender's name, by the name alone"]),
         (OF_NAME | PRETEXT | {"history.sender_address.nps_ever": (0.0, 0.0)}, NO_TEXTS,
          [SAYS_PRETEXT, "NPS was found in 1 of 2 earlier consignments under this sender's name, but with another address"]),
@@ -222,7 +216,6 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         ({"history.sender_phone.any_offence_ever": (1.0, 0.5), "history.sender_phone.nps_ever": (0.0, 0.0),
           "history.sender_phone.controlled_drug_ever": (0.0, 0.0), "history.sender_phone.arrivals_ever": (1.0, 0.0)}, NO_TEXTS,
          ["An offence other than drugs was found in the only earlier consignment with this sender's telephone number"]),
-        # A link says by what, and one count is given of each side.
         (OF_NETWORK | BY_PHONE, NO_TEXTS,
          ["NPS was found in 2 of 6 earlier consignments linked to this sender by telephone number",
           "4 consignments linked to this sender by telephone number in the last 30 days; usual for private senders: 1 or fewer"]),
@@ -234,7 +227,6 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         (BUSY | {"history.pair.arrivals_30d": (4.0, 0.3), "history.consignee_network.arrivals_30d": (5.0, 0.6)}, NO_TEXTS,
          ["4 consignments between these two names in the last 30 days"]),
         (BY_PHONE | {"parties.sender_business": (1.0, 0.0)}, NO_TEXTS, []),
-        # Goods: plain words, several products, and what is described against what is weighed.
         (HINTED, DeclaredTexts("kava coffee beans", "290539"), []),
         (HINTED, DeclaredTexts("2C-B coffee", "290539"), ["A code or street name of a drug stands next to the chemical HS code 290539: “2C-B coffee”"]),
         (HINTED | {"goods.powder_words": (1.0, 0.0), "goods.text_family": (5.0, 0.0)}, DeclaredTexts("GBL powder", "290539"),
@@ -258,7 +250,6 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         ({"history.sender.new": (1.0, 0.6), "history.sender_network.arrivals_ever": (3.0, 0.0)} | PRETEXT, NO_TEXTS, [SAYS_PRETEXT]),
         ({"history.declarant.nps_ever": (3.0, 0.4), "history.declarant.inspections_ever": (20.0, 0.0), "history.declarant.nps_rate": (0.2, 0.0)}, NO_TEXTS, []),
         (TOKEN | {"value.zero_or_one": (1.0, 0.6), "value.declared": (0.0, 0.0)}, DeclaredTexts(currency="CNY"), ["Declared value is zero"]),
-        # All others.
         (HUB | PRETEXT, FROM_NL, [SAYS_PRETEXT, "Dispatched from NL; the declared origin is CN"]),
         (HUB | {"route.departure_not_sender": (1.0, 0.0)}, FROM_NL._replace(sender_country="DE"),
          ["Dispatched from NL, but the country of the sender is DE"]),
