@@ -53,13 +53,10 @@ def test_the_counts_of_a_log_are_a_plain_count(events: list[tuple[str, str | Non
         if kind == "arrival" and not ended:
             matched.append(result)
     found = counter.count("XA/S-1", results)
+    known = sum(each in ("nps", "clear") for each in matched)
+    inspected = sum(each is not None for each in matched)
     assert found[:2] == (len(matched), len(matched))
-    assert found[3:] == (
-        sum(each is not None for each in matched),
-        sum(each in ("nps", "clear") for each in matched),
-        matched.count("nps"),
-        matched.count("nps"),
-    )
+    assert found[3:] == (inspected, known, matched.count("nps"), matched.count("nps"))
     assert all(more >= fewer for more, fewer in pairwise((found.matched, *found[3:6])))
 
 

@@ -191,14 +191,8 @@ def test_details_of_health_need_a_key(client: Client) -> None:
 def test_keys_change_without_a_restart_and_a_file_that_is_gone_is_told(
     client: Client, tmp_path: Path
 ) -> None:
-    headers = [
-        ("Bearer all", 200),
-        ("bearer all", 200),
-        ("Bearer wrong", 401),
-        ("Bearer", 401),
-        ("Basic all", 401),
-    ]
-    for header, status in headers:
+    headers = {"Bearer all": 200, "bearer all": 200, "Bearer wrong": 401, "Bearer": 401, "Basic all": 401}
+    for header, status in headers.items():
         assert client.get("/v1/decisions", headers={"authorization": header}).status_code == status
     keys, gone = tmp_path / "keys.toml", tmp_path / "elsewhere"
     expired = describe_key("old", more="expires_at = 2020-01-01T00:00:00Z")

@@ -56,11 +56,8 @@ def state(lived_world: Path, tmp_path: Path) -> Path:
 
 def read_tables(exported: Path, bundle: Bundle, *, shuffled: bool = False) -> Tables:
     """Read exported tables as those of a model."""
-    kinds: dict[str, Any] = {
-        "consignments": bundle.config.build_record_type(),
-        "outcomes": Outcome,
-        "alerts": Alert,
-    }
+    record = bundle.config.build_record_type()
+    kinds: dict[str, Any] = {"consignments": record, "outcomes": Outcome, "alerts": Alert}
     frames = [
         read_table(exported / f"{name}.parquet", kind, strict=True).frame for name, kind in kinds.items()
     ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +27,22 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterato
             yield client
 
 
-def describe_asked(kind: str, name: str) -> tuple[str, Any]:
-    """Describe a call about a consignment that was scored before."""
-    amended, outcome = make_consignment(name, office=kind, gross_weight_kg=7.5), make_outcome(name)
-    span = {"from": "2024-03-01T00:00:00Z", "until": "2024-03-20T00:00:00Z"}
-    asked: dict[str, tuple[str, Any]] = {
-        "an amendment": ("/v1/scores", amended),
-        "a list of them": ("/v1/scores", {"consignments": [amended]}),
-        "an outcome": ("/v1/outcomes", outcome),
-        "a list of outcomes": ("/v1/outcomes", {"outcomes": [outcome]}),
-        "a cancellation": ("/v1/cancellations", {"consignment_id": name}),
-        "a selection": ("/v1/selections", {"office": kind, "capacity": 5, "explore": 0.2, **span}),
-    }
-    return asked[kind]
+SPAN = {"from": "2024-03-01T00:00:00Z", "until": "2024-03-20T00:00:00Z", "capacity": 5, "explore": 0.2}
+ASKED: dict[str, Callable[[str, str], tuple[str, Any]]] = {
+    "an amendment": lambda name, office: ("scores", make_consignment(name, office=office, pieces=7.5)),
+    "a list": lambda name, office: (
+        "scores",
+        {"consignments": [make_consignment(name, office=office, pieces=7.5)]},
+    ),
+    "an outcome": lambda name, office: ("outcomes", make_outcome(name)),
+    "a list of outcomes": lambda name, office: ("outcomes", {"outcomes": [make_outcome(name)]}),
+    "a cancellation": lambda name, office: ("cancellations", {"consignment_id": name}),
+    "a selection": lambda name, office: ("selections", SPAN | {"office": office}),
+}
+"""Calls about a consignment of an office that was scored before."""
 
 
-KINDS = (
-    "an amendment",
-    "a list of them",
-    "an outcome",
-    "a list of outcomes",
-    "a cancellation",
-    "a selection",
-)
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ASKED)
 def test_a_slow_look_up_delays_no_other(
     forgetful: Client, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,12 +60,12 @@ def test_a_slow_look_up_delays_no_other(
 
     async def post(path: str, body: Any) -> httpx.Response:
         headers = {"content-type": "application/json"}
-        return await forgetful.http.post(path, content=msgspec.json.encode(body), headers=headers)
+        return await forgetful.http.post(f"/v1/{path}", content=msgspec.json.encode(body), headers=headers)
 
     async def run() -> None:
-        waiting = asyncio.create_task(post(*describe_asked(kind, name)))
+        waiting = asyncio.create_task(post(*ASKED[kind](name, kind)))
         await asyncio.to_thread(reading.wait, 30)
-        assert (await post("/v1/scores", make_consignment(f"{name}-2", office=None))).status_code == 200
+        assert (await post("scores", make_consignment(f"{name}-2", office=None))).status_code == 200
         assert not waiting.done()
         go.set()
         assert (await waiting).status_code == 200
