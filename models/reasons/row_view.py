@@ -34,12 +34,9 @@ ORDINARY_GOODS = set(_PLACES.values()) - {
     _PLACES[name] for name in ("chemical", "pharma", "supplement", "plant")
 }
 LARGE_GOODS = set(_PLACES.values()) - {_PLACES[name] for name in SMALL_KINDS}
-MISMATCH, VITAMINS, SUPPLEMENT, PLANT = (
-    "goods.hs_text_mismatch",
-    "2936",
-    _PLACES["supplement"],
-    _PLACES["plant"],
-)
+MISMATCH, PLANT = "goods.hs_text_mismatch", _PLACES["plant"]
+OF_SUPPLEMENTS, SUPPLEMENTS = ("2106", "2936"), {_PLACES["supplement"], PLANT}
+"""HS headings of supplements and vitamins, and the families of what is sold as supplements."""
 OF_CHINA = {"CN", "HK", "MO"}
 MANY_IN_BUILDING = 20
 """A building with more earlier consignments is that of many persons or firms."""
@@ -151,12 +148,12 @@ class RowView:
         return bool(template.otherwise) or sentence.stands_out(self.values[at], self.find_usual(at))
 
     def _is_ordinary_case(self, name: str) -> bool:
-        """Check if what a feature says is ordinary here: one of several goods, vitamins as supplements, papers without a value, China by way of Hong Kong."""
+        """Check if what a feature says is ordinary here: one of several goods, vitamins and herbs as supplements, papers without a value, China by way of Hong Kong."""
         declared = self._declared
         if name == MISMATCH:
-            several = TEXT_SEPARATOR in declared.goods
-            is_vitamin = declared.hs.startswith(VITAMINS) and self.get("goods.text_family") == SUPPLEMENT
-            return is_vitamin or several != (self.get("goods.text_families") > 1)
+            if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
+                return True
+            return declared.hs.startswith(OF_SUPPLEMENTS) and self.get("goods.text_family") in SUPPLEMENTS
         if name == "route.departure_not_sender":
             return {declared.departure_country, declared.sender_country} <= OF_CHINA
         return name.startswith("value.") and "document" in declared.goods.casefold()

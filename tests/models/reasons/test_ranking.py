@@ -194,7 +194,7 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
     ("facts", "declared", "texts"),
     [
         ({"category.carrier": (0.0, 0.9)} | PRETEXT, DeclaredTexts(carrier="XY"), [SAYS_PRETEXT, "The carrier XY is rarely seen"]),
-        ({"category.departure_country": (0.0, 0.9)}, DeclaredTexts(departure_country="ET"), ["The country of departure, ET, is rarely seen"]),
+        ({"category.departure_country": (0.0, 0.9)} | PRETEXT, DeclaredTexts(departure_country="ET"), [SAYS_PRETEXT, "The country of departure, ET, is rarely seen"]),
         ({"parties.account_age_days": (950.0, 0.9)}, NO_TEXTS, []),
         ({"parties.account_age_days": (11.0, 0.9)}, NO_TEXTS, ["Shipper's account is 11 days old; usual for postal items: 317 days"]),
         ({"value.postage_share": (0.02, 0.9)}, NO_TEXTS, []),
@@ -240,6 +240,7 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         (MISMATCH | {"goods.text_families": (2.0, 0.0)}, DeclaredTexts("cat toy | album", "380893"),
          ["The HS code 380893 is for food supplements, but none of the goods named is: “cat toy | album”"]),
         (MISMATCH | {"goods.text_family": (2.0, 0.0), "goods.text_families": (1.0, 0.0)}, DeclaredTexts("probiotic capsules", "293629"), []),
+        (MISMATCH | {"goods.text_family": (3.0, 0.0), "goods.text_families": (1.0, 0.0)}, DeclaredTexts("herbal capsules", "210690"), []),
         ({"value.postage_share": (9.0, 0.9), "value.usd": (2.0, 0.3)}, DeclaredTexts("Documents assorted"), []),
         ({"goods.hs_typical": (1.0, 0.6), "goods.hs_family": (3.0, 0.0)} | VALUE, DeclaredTexts("", "121190"),
          ["Declared value is 2.00 USD; usual for postal items: 20.00 USD", "Some NPS fall under the same HS code: 121190 (plants, herbs or seeds)"]),
