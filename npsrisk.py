@@ -20,7 +20,7 @@ SECTIONS = {
     "Data": {
         "cli.data.simulation": "simulate",
         "cli.data.messages": "read",
-        "cli.data.features": "features",
+        "cli.selection.scoring": "features",
         "cli.data.trace": "trace",
     },
     "Models": {

@@ -21,7 +21,11 @@ def prepare_kernel_cache(package: Path = PACKAGE) -> None:
     """
     if VARIABLE in os.environ or os.access(package, os.W_OK):
         return
-    os.environ[VARIABLE] = str(_create_in_state_directory() or _create_temporary())
+    folder = _create_in_state_directory()
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="npsrisk-kernels-"))
+        register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[VARIABLE] = str(folder)
 
 
 def _create_in_state_directory() -> Path | None:
@@ -36,9 +40,3 @@ def _create_in_state_directory() -> Path | None:
     except (BadSetting, OSError):
         return None
     return folder if os.access(folder, os.W_OK) else None
-
-
-def _create_temporary() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="npsrisk-kernels-"))
-    register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

@@ -16,6 +16,7 @@ from models.formats import format_number, format_score
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from models.bundle import Bundle
     from operation.hunts.hunt import Hunt
@@ -96,9 +97,7 @@ def _build_scorer(bundle: "Bundle") -> "ScoreRows":
 
     parameters = build_feature_parameters(bundle, create_batch_pseudonyms())
 
-    def score(
-        tables: Tables, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]", second: bool
-    ) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    def score(tables: Tables, keep: "NDArray[np.bool_]", second: bool) -> "NDArray[np.float64]":
         matrix = compute_feature_matrix(tables, parameters, keep=keep, second=second)
         model = bundle.model.replace_spec(matrix.spec)
         return model.score(matrix.X, tables.consignments["channel"].iloc[matrix.rows].tolist())

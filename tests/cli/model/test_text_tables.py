@@ -35,14 +35,11 @@ def test_the_best_trials_come_first_and_parameters_that_differ_are_not_rounded_t
     assert more == "and 2 more, in the tables of the run"
 
 
-def test_an_ablation_shows_the_loss_with_its_interval() -> None:
+def test_an_ablation_shows_the_loss_with_its_interval_and_a_run_without_studies_prints_nothing() -> None:
+    assert format_studies(DiagnosticsResult()) == ""
     lines = format_studies(DiagnosticsResult(ablation=GROUPS)).splitlines()
     assert len(lines) == 3
     assert lines[1].split()[:4] == ["left", "out", "kind", "features"]
     assert lines[2].startswith("history.sender  history key  31")
     assert "+0.0213 (-0.001 to +0.05)" in lines[2]
     assert lines[2].endswith("+3.1 points")
-
-
-def test_a_run_without_studies_prints_none() -> None:
-    assert format_studies(DiagnosticsResult()) == ""

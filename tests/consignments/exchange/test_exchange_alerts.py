@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support.examples import day
 
 from consignments.exchange.alerts import build_alert_id, list_alert_changes
-from consignments.exchange.documents import Feedback, Seizure, Warning, Withdrawal, decode_message
+from consignments.exchange.documents import Seizure, Warning, Withdrawal, decode_message
 
 TOKEN = "0123456789abcdef:phone/exact:" + "0" * 32
 
@@ -29,12 +29,6 @@ class Alerts(dict):
 
 def withdrawal(**changes) -> Withdrawal:
     return Withdrawal(**({"message_id": "X", "author": "XA", "issued_at": day(1), "about": "W"} | changes))
-
-
-def test_a_warning_counts_from_its_receipt() -> None:
-    alerts = Alerts()
-    assert alerts.apply(warning(), day(2)) == 1
-    assert (alerts.list_active(day(1)), alerts.list_active(day(2))) == (set(), {"XA/W"})
 
 
 def test_a_seizure_without_indicators_matches_nothing() -> None:
@@ -64,13 +58,6 @@ def test_a_higher_revision_replaces_the_lower_from_then_on() -> None:
     assert alerts.apply(warning(), day(4)) == 0
     assert alerts.list_active(day(2)) == {"XA/W"}
     assert alerts.list_active(day(4)) == {build_alert_id("XA", "W", 2)}
-
-
-def test_a_feedback_changes_no_alert() -> None:
-    counts = {"matched": 1, "inspected": 1, "known": 1, "found": 0}
-    period = {"about_author": "XB", "about": "W", "begins_at": day(0), "ends_at": day(1)}
-    report = Feedback(message_id="F", author="XA", issued_at=day(1), **period, **counts)
-    assert Alerts().apply(report, day(1)) == 0
 
 
 @given(received=st.floats(0, 10), withdrawn=st.floats(0, 20), asked=st.floats(-5, 25))
