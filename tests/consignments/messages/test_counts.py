@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 import pytest
 from support.messages import ParsedMessages, load, read_messages
 
+from consignments.messages.post import mapped
+
 NAMES = ["Parcel", "Item", "MailItem", "MailObject", "CDSDeclaration", "DeclarationView", "Declaration", "CDSView", "DeclarationData", "Decl",
          "items", "contents", "data", "customs", "delivery-spec", "Row", "ArrayOfThing", "Sender", "Documents", "Party", "ItemId2"]  # fmt: skip
 SHARED = {"Header": {"MessageId": "M-1", "CreatedDt": "2026-03-10"}, "Count": "3"}
@@ -116,10 +118,14 @@ def test_lists_of_thousands_give_each_record_its_own_goods() -> None:
         assert try_lists(1, 10_000, seed) == 1
 
 
-def test_a_list_too_large_for_one_tree_is_read_as_a_stream() -> None:
-    records = [build_record(number, "cds") for number in range(1, 9_001)]
-    message = to_xml("Parcels", {"Parcel": records, "Others": {"Decl": build_record(9_001, "cds")}}).encode()
-    assert check_counts(read_messages([message]), range(1, 9_002))
+def test_a_list_too_large_for_one_tree_is_read_as_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "MAX_PRECISE_BYTES", 100_000)
+    monkeypatch.setattr(mapped, "SEARCHED_BYTES", 25_000)
+    monkeypatch.setattr(mapped, "parse_xml_tree", None)
+    records = [build_record(number, "cds") for number in range(1, 501)]
+    message = to_xml("Parcels", {"Parcel": records, "Others": {"Decl": build_record(501, "cds")}}).encode()
+    assert len(message) > 100_000
+    assert check_counts(read_messages([message]), range(1, 502))
 
 
 LINE = {"contentPieceDescription": "goods {}", "contentPieceHsCode": "090210", "contentPieceNetweight": "9"}
