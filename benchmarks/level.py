@@ -3,8 +3,9 @@
     python -m benchmarks.level [--presets operation enriched --seeds 20 --days 210 --per-day 600 --keep DIR]
 
 In each world a model is trained on everything known 30 days before its end, as `npsrisk train` does. The final fit scores the
-days after, with the history that the service would have. The predicted number of NPS is compared with the true number. The
-interval in bundle and page is of true NPS for one predicted. About 45 seconds of one core for each world.
+days after, with the history that the service would have. The predicted number of NPS is compared with the true number, in all
+traffic and among the 2.5 % that get a band to act on. The interval in bundle and page is of true NPS for one predicted in all
+traffic. About 45 seconds of one core for each world.
 """
 
 from datetime import timedelta
@@ -15,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.script import format_table, parse_options, read_or_measure
-from benchmarks.worlds import World, read_tables
+from benchmarks.worlds import Floats, World, read_tables
 from consignments.errors import BadInput
+from models.bands import ELEVATED_SHARE, HIGH_SHARE
 from training.config import TrainConfig
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
@@ -30,12 +32,14 @@ FIRST_SEED = 101
 
 
 class Level(NamedTuple):
-    """Level of the scores in a world: the interval of true NPS for one predicted, and both numbers."""
+    """Level of the scores in a world: the interval of true NPS for one predicted, and both numbers, in all traffic and in that to act on."""
 
     low: float
     high: float
     predicted: float
     true: int
+    predicted_to_act_on: float
+    true_to_act_on: int
 
 
 def main() -> None:
@@ -55,15 +59,27 @@ def main() -> None:
                 print(preset, seed, error, flush=True)
         if not levels:
             continue
-        low, high, predicted, true = np.array(levels).T
-        ratio = predicted / np.maximum(true, 1)
-        rows.append([
-            preset, len(levels), int(np.sum((low <= true / predicted) & (true / predicted <= high))),
-            f"{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f})",
-            int(np.sum((ratio >= 1 / FACTOR) & (ratio <= FACTOR))),
-        ])  # fmt: skip
-    heads = ["preset", "worlds", "interval contains the truth in", "predicted over true, median (range)"]
-    print(format_table([*heads, "between a half and two in"], rows))
+        low, high, *numbers = np.array(levels).T
+        real = numbers[1] / numbers[0]
+        inside = int(np.sum((low <= real) & (real <= high)))
+        for traffic, predicted, true in zip(("all", "to act on"), numbers[::2], numbers[1::2], strict=True):
+            rows.append(
+                [preset, traffic, len(levels), *describe_ratio(predicted / np.maximum(true, 1)), inside]
+            )
+    heads = [
+        "preset",
+        "traffic",
+        "worlds",
+        "predicted over true, median (range)",
+        "between a half and two in",
+    ]
+    print(format_table([*heads, "interval contains the truth of all in"], rows))
+
+
+def describe_ratio(ratio: Floats) -> tuple[str, int]:
+    """Describe the median and the range of a ratio, and count those near 1."""
+    near = (ratio >= 1 / FACTOR) & (ratio <= FACTOR)
+    return f"{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f})", int(near.sum())
 
 
 def measure(world: World) -> Level:
@@ -84,9 +100,11 @@ def measure(world: World) -> Level:
     judged = given.select_from(as_of)
     matrix = TableFeatures.from_tables(given.tables, config.features).build_matrix(final.fitted, judged)
     channels = given.frame["channel"].iloc[matrix.rows].astype(str).tolist()
-    predicted = float(final.model.score(matrix.X, channels).sum())
-    truth = get_true_labels(given.frame["consignment_id"], made.truth, "nps")
-    return Level(final.level.low, final.level.high, predicted, int(truth.positive[judged].sum()))
+    score = final.model.score(matrix.X, channels)
+    positive = get_true_labels(given.frame["consignment_id"], made.truth, "nps").positive[matrix.rows]
+    act_on = np.argsort(-score)[: round((HIGH_SHARE + ELEVATED_SHARE) * len(score))]
+    numbers = float(score.sum()), int(positive.sum()), float(score[act_on].sum()), int(positive[act_on].sum())
+    return Level(final.level.low, final.level.high, *numbers)
 
 
 if __name__ == "__main__":
