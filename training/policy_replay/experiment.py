@@ -99,8 +99,10 @@ def run_experiment(
             done.append(tables)
             if progress is not None:
                 progress("replaying policies", len(done), len(tasks))
-    named = ({"policy": name, "seed": seed} for name, seed in tasks)
-    marked = ([table.assign(**each) for table in tables] for each, tables in zip(named, done, strict=True))
+    marked = [
+        [table.assign(policy=name, seed=seed) for table in tables]
+        for (name, seed), tables in zip(tasks, done, strict=True)
+    ]
     openings, positives = (pd.concat(tables, ignore_index=True) for tables in zip(*marked, strict=True))
     return Experiment(openings, positives, plan.settings, plan.world)
 

@@ -82,7 +82,7 @@ class ShipmentBuilder:
 
     def _draw_values(self, draws: Draws, ware: Ints, kg: Floats, out_of_class: float) -> Floats:
         spread = np.exp(draws.normal(0.0, self._manner.value_spread, len(ware)))
-        usd = self._catalogue.usd_per_kg[ware] * kg * spread
+        usd: Floats = self._catalogue.usd_per_kg[ware] * kg * spread
         wrong = np.flatnonzero(draw_flags(draws, out_of_class, len(ware)))
         direction = draws.choice([-1.0, -1.0, 1.0], len(wrong))
         low, high = self._signs.out_of_class_log

@@ -491,7 +491,8 @@ class Networks:
     ) -> None:
         """Add the drugs to the shipments."""
         count, heaviest = len(positive), self._catalogue.heaviest[shipments.service]
-        grams = draws.lognormal(*network.habits.log_grams, count) * network.size
+        mean, spread = network.habits.log_grams
+        grams = draws.lognormal(mean, spread, count) * network.size
         grams = np.minimum(grams, 0.9 * heaviest / KG_PER_GRAM)
         substance = self._draw_substances(draws, network, since_start, count)
         drug = Contents.CONTROLLED if network.kind == SMUGGLER else Contents.NPS
@@ -499,7 +500,8 @@ class Networks:
         shipments.substance = np.where(positive, substance, NO_INDEX)
         shipments.grams = np.where(positive, grams, np.nan)
         powder = positive & (shipments.hidden != CONCEALMENTS.index("concealed_in_goods"))
-        wrapping = draws.uniform(*self._habits.cover_kg, count)
+        lightest, thickest = self._habits.cover_kg
+        wrapping = draws.uniform(lightest, thickest, count)
         own, kg = shipments.kg.copy(), grams * KG_PER_GRAM
         shipments.kg = np.where(powder, kg + wrapping, own + np.where(positive, kg, 0))
         shipments.kg = np.minimum(shipments.kg, heaviest)

@@ -7,7 +7,7 @@ evaluation only. The same seed gives the same tables, to the byte.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import msgspec
@@ -66,8 +66,8 @@ class SimulatedTables:
         """
         ends = self.consignments["received_at"].max().date()
         shift = timedelta(weeks=(last_day - ends).days // 7)
-        dated = (_shift_times(frame, shift) for frame in (self.consignments, self.outcomes, self.alerts))
-        return SimulatedTables(*dated, self.truth)
+        names = ("consignments", "outcomes", "alerts")
+        return replace(self, **{name: _shift_times(getattr(self, name), shift) for name in names})
 
 
 def _shift_times(frame: pd.DataFrame, shift: timedelta) -> pd.DataFrame:

@@ -249,8 +249,9 @@ def _draw_person_names(draws: Draws, count: int, culture: Parameters) -> list[li
     pairs = list(zip(family, given, strict=True))
     order = "{0} {1}" if culture.get("family_first", False) else "{1} {0}"
     latin = [order.format(culture.family[f], culture.given[g]) for f, g in pairs]
-    families, names = culture.get("family_native"), culture.get("given_native")
-    return [latin, [families[f] + names[g] if families else "" for f, g in pairs]]
+    if not culture.get("family_native"):
+        return [latin, [""] * count]
+    return [latin, [culture.family_native[f] + culture.given_native[g] for f, g in pairs]]
 
 
 def _make_slug(name: str) -> str:

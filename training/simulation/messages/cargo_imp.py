@@ -64,7 +64,7 @@ def _list_lines(record: Consignment, master: str, house: str) -> Iterator[str]:
     yield f"HBS/{to_imp_text(house)}/{ends}/{pieces}/{weight}//{description[:SHORT_TEXT_CHARACTERS].strip()}"
     lines = textwrap.wrap(description, TEXT_CHARACTERS - 1, break_on_hyphens=False)[:MAX_TEXT_LINES]
     yield from _number_lines("TXT", lines)
-    codes = [item.hs_code for item in record.items or () if item.hs_code] or [record.hs_code]
+    codes = [item.hs_code for item in record.items or () if item.hs_code] or [record.hs_code or ""]
     yield from _number_lines("HTS", [code for code in codes[:MAX_TARIFF_CODES] if code])
     yield from _number_lines("OCI", _list_notes(record))
     yield from _list_party("SHP", record, "sender")

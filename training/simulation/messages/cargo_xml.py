@@ -32,9 +32,9 @@ def write_cargo_xml(record: Consignment) -> bytes:
     name, namespace, kind = HOUSE if house else DIRECT
     root = etree.Element(f"{{{namespace}}}{name}", nsmap={"rsm": namespace, "ram": DATA_MODEL})
     head = etree.SubElement(root, f"{{{namespace}}}MessageHeaderDocument")
-    issued = record.received_at and record.received_at.isoformat()
-    texts = {"ID": record.consignment_id, "TypeCode": kind, "IssueDateTime": issued}
-    _add_texts(head, {**texts, "PurposeCode": "Creation", "VersionID": "3.00"})
+    issued = None if record.received_at is None else record.received_at.isoformat()
+    _add_texts(head, {"ID": record.consignment_id, "TypeCode": kind, "IssueDateTime": issued})
+    _add_texts(head, {"PurposeCode": "Creation", "VersionID": "3.00"})
     business = etree.SubElement(root, f"{{{namespace}}}BusinessHeaderDocument")
     _add(business, "ID", house or master)
     waybill = etree.SubElement(root, f"{{{namespace}}}MasterConsignment")
