@@ -16,7 +16,7 @@ from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to
 from consignments.versions import select_counting_rows
 from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us, list_positive_results
 from models.fitting.baselines import RandomOrder
-from training.arrays import Bools, Floats, Ints
+from training.arrays import Bools, Floats, Ints, Texts
 from training.config import LABEL_DELAY_DAYS, TrainConfig, WeightsConfig
 from training.data.splits import (
     OUTSIDE,
@@ -40,12 +40,7 @@ class Labels:
     probability: Floats
     missed: Bools
     chosen: Bools
-    selected_by: NDArray[np.object_]
-
-    @property
-    def pending(self) -> Bools:
-        """Chosen rows that may still get a result."""
-        return self.chosen & ~self.known & ~self.missed
+    selected_by: Texts
 
     def select_rows(self, rows: Ints) -> "Labels":
         """Return the labels of some rows."""
@@ -405,7 +400,11 @@ def _build_report(
             "positive": labelled & labels.positive,
         }
         counted |= {"background": mine & data.background, "missed": mine & labels.missed}
-        counted |= {"pending": mine & labels.pending, "known_too_late": mine & final.known & ~labels.known}
+        waiting = mine & ~labels.known
+        counted |= {
+            "pending": waiting & labels.chosen & ~labels.missed,
+            "known_too_late": waiting & final.known,
+        }
         counted |= {"amended_later": here & ~late & ~decided, "withdrawn": here & withdrawn}
         counted["without_logged_probability"] = labelled & np.isnan(labels.probability)
         effective = round(compute_effective_sample_size(data.weight[labelled]), 1)

@@ -24,7 +24,7 @@ from training.evaluation.metrics import AREA_METRICS, CALIBRATION_RATIO, METRIC_
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import SHARES
 from training.gate.report import GateReport
-from training.gate.rules import VERIFIED_RULE, RunFigures, build_deployed_figures, describe_calibration
+from training.gate.rules import VERIFIED_RULE, build_deployed_figures, describe_calibration
 from training.monitoring.drift_measures import LIMITS
 from training.promotion.compared_versions import fetch_training_evidence
 from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
@@ -54,7 +54,7 @@ class DossierEvidence:
     served: Bundle
     evaluation: Bundle | None
     commit: str | None
-    run: str
+    source: RunEvidence
     config: TrainConfig | None
     tables: Mapping[str, Sequence[Row]]
     recipe: RecipeEvaluation | None
@@ -78,6 +78,24 @@ class DossierEvidence:
         """Return the latest promotion record of this version."""
         own = [each for each in self.records if each.record.version == self.version.number]
         return own[-1] if own else None
+
+    @property
+    def run(self) -> str:
+        """Return where the figures come from, and who vouches for them: who signed the run, or a promotion record with the same figures."""
+        source, approval = self.source, self.approval
+        if source.evidence is None:
+            return f"No figure is taken from the training run, because its files do not agree with its evidence: {source.doubt}."
+        vouched = f"They have no valid signature: {source.doubt}."
+        if source.signer is not None:
+            vouched = f"{source.signer} signed it."
+        elif approval and self.recipe and (signers := ", ".join(approval.list_signers(self.approvers))):
+            record, found = (
+                approval.record,
+                approval.record.rules.get(VERIFIED_RULE, {}).get("found", "not known"),
+            )
+            if record.figures == build_deployed_figures(self.recipe.model):
+                vouched = f"They are those of promotion record {record.number}, signed by {signers}. At the approval: {found}."
+        return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
 
     @property
     def signers(self) -> str | None:
@@ -109,41 +127,20 @@ def gather_dossier_evidence(
     run = fetch_training_evidence(registry, version, fits.served, approvers)
     config, figures = run.files.get(CONFIG_FILE), compute_figures(run, fits.served)
     tables = {name: parse_table(run.files.get(f"tables/{name}.json")) for name in RUN_TABLES}
-    records = registry.list_signed_records(version.name)
-    own = [each for each in records if each.record.version == version.number]
     return DossierEvidence(
         version=version,
         served=fits.served,
         evaluation=fits.evaluation,
         commit=registry.get_run_tags(version.run_id).get(COMMIT_TAG),
-        run=_describe_run(run, figures, own[-1] if own else None, approvers),
+        source=run,
         config=None if config is None else parse_config_json(config, where=CONFIG_FILE),
         tables=tables,
         recipe=None if figures is None else figures.recipe,
         gate=review_version(registry, version, EvidenceOptions(approvers)),
-        records=records,
+        records=registry.list_signed_records(version.name),
         approvers=approvers,
         settings=tuple(settings),
     )
-
-
-def _describe_run(
-    run: RunEvidence, figures: RunFigures | None, approval: SignedRecord | None, approvers: Approvers
-) -> str:
-    """Describe where the figures come from, and who vouches for them: the signer of the run, or of a promotion record with the same figures."""
-    if run.evidence is None:
-        return f"No figure is taken from the training run, because its files do not agree with its evidence: {run.doubt}."
-    vouched = f"They have no valid signature: {run.doubt}."
-    signers = approval.list_signers(approvers) if approval else []
-    if run.signer is not None:
-        vouched = f"{run.signer} signed it."
-    elif approval and signers and figures and approval.record.figures is not None:
-        record = approval.record
-        if record.figures == build_deployed_figures(figures.recipe.model):
-            by = f"They are those of promotion record {record.number}, signed by {', '.join(signers)}"
-            verified = record.rules.get(VERIFIED_RULE, {}).get("found", "")
-            vouched = f"{by}. At the approval: {verified}." if verified else f"{by}."
-    return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
 
 
 Rows = Iterable[Row]

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from features.spec import Spec
-from training.arrays import Floats, Rows
+from training.arrays import Floats, Rows, Texts
 from training.config import EvaluationConfig
 from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.finds import KnownFinds, RankedTraffic
@@ -28,7 +27,7 @@ BUSINESS_FEATURE = "parties.consignee_business"
 Row = dict[str, float | str]
 
 
-def classify_consignee(X: Rows, spec: Spec) -> NDArray[np.object_]:
+def classify_consignee(X: Rows, spec: Spec) -> Texts:
     """Classify the consignee of each row by its features; the type of address comes before the type of person."""
     business = X[:, spec.get_column(BUSINESS_FEATURE)]
     kind = np.select([business == 1.0, business == 0.0], ["business", "person"], "").astype(object)

@@ -142,9 +142,9 @@ def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Esti
 def compute_capacity_curve(traffic: ScoredPeriod, shares: Floats) -> dict[str, list[Estimate]]:
     """Compute `precision` and `recall` at rising shares of all traffic, for a plot."""
     ranked = RankedTraffic(traffic)
-    finds = KnownFinds.locate(ranked, {str(share): ranked.select_within(share) for share in shares})
-    measures = finds.estimate_measures()
-    return {name: [measures[f"{name}_at_{share}"] for share in shares] for name in ("precision", "recall")}
+    within = {str(share): ranked.select_within(share) for share in shares}
+    found = KnownFinds.locate(ranked, within).estimate_measures()
+    return {name: [found[f"{name}_at_{share}"] for share in within] for name in ("precision", "recall")}
 
 
 def iterate_slices(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from training.arrays import Bools, Floats, Ints
+from training.arrays import Bools, Floats, Ints, Texts
 from training.config import EvaluationConfig
 
 SLICES = {"channel": "channel", "service": "service", "departure": "departure_country"}
@@ -32,11 +31,11 @@ class ScoredPeriod:
 
     score: Floats
     day: Ints
-    office: NDArray[np.object_]
+    office: Texts
     labelled: Bools
     positive: Bools
     weight: Floats
-    slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    slices: Mapping[str, Texts] = field(default_factory=dict)
     stands_for: Floats | None = None
     probability: Floats | None = None
 
@@ -82,7 +81,7 @@ class ScoredPeriod:
         return replace(self, slices={}, **{name: each[rows] for name, each in arrays.items()})
 
 
-def extract_texts(frame: pd.DataFrame, column: str, rows: Ints | None = None) -> NDArray[np.object_]:
+def extract_texts(frame: pd.DataFrame, column: str, rows: Ints | None = None) -> Texts:
     """Return a column of codes as strings, empty if missing or if there is no such column."""
     if column not in frame:
         return np.full(len(frame) if rows is None else len(rows), "", dtype=object)
@@ -90,7 +89,7 @@ def extract_texts(frame: pd.DataFrame, column: str, rows: Ints | None = None) ->
     return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
 
 
-def extract_slices(frame: pd.DataFrame, rows: Ints | None = None) -> dict[str, NDArray[np.object_]]:
+def extract_slices(frame: pd.DataFrame, rows: Ints | None = None) -> dict[str, Texts]:
     """Return the values of each kind of slice for which the table has a column; rows as in `extract_texts`."""
     return {kind: extract_texts(frame, column, rows) for kind, column in SLICES.items() if column in frame}
 
@@ -111,7 +110,7 @@ def fix_capacity(config: EvaluationConfig, traffic: ScoredPeriod) -> EvaluationC
     return msgspec.structs.replace(config, capacity=compute_daily_capacity(traffic, config))
 
 
-def index_office_days(office: NDArray[np.object_], day: Ints) -> Ints:
+def index_office_days(office: Texts, day: Ints) -> Ints:
     """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
     offices, _ = pd.factorize(office)
     days, known = pd.factorize(day)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
@@ -24,7 +23,7 @@ from features.goods.tables import encode_text, load_goods_tables
 from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
 from features.spec import Spec
 from models.fitting.boosting import LabelledRows, grow_trees
-from training.arrays import Bools, Floats, Ints, Rows
+from training.arrays import Bools, Floats, Ints, Rows, Texts
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, ArrivalWindow, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
@@ -74,7 +73,7 @@ class DetectionRanks:
 
 
 def build_rolling_origins(
-    data: DataSet, matrix: FeatureMatrix, texts: NDArray[np.object_], config: TrainConfig, before: datetime
+    data: DataSet, matrix: FeatureMatrix, texts: Texts, config: TrainConfig, before: datetime
 ) -> Iterator[RollingOrigin]:
     """Build the rolling origins before a date with enough positives, the latest first, from rows of training and validation."""
     rows, gap, observed = matrix.rows, data.split.gap, data.observed
@@ -112,16 +111,14 @@ def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[
         ends -= width
 
 
-def compute_text_scores(
-    texts: NDArray[np.object_], positive: Bools, weight: Floats, received_us: Ints
-) -> Rows:
+def compute_text_scores(texts: Texts, positive: Bools, weight: Floats, received_us: Ints) -> Rows:
     """Compute the text scores of training rows with weights from other blocks of time."""
     block = np.empty(len(texts), dtype=np.int64)
     block[np.argsort(received_us, kind="stable")] = np.arange(len(texts)) * TEXT_FOLDS // len(texts)
     return score_out_of_fold(texts.tolist(), positive.astype(np.int8), weight, block)
 
 
-def score_texts(texts: NDArray[np.object_], learnt: Rows) -> Rows:
+def score_texts(texts: Texts, learnt: Rows) -> Rows:
     """Compute the text scores of texts with given weights; NaN if a text is empty."""
     table = load_goods_tables()
     scores = [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts]

@@ -171,11 +171,8 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
         pair, sides = figures.against_rules, ("the fixed rules", "the model as deployed")
     else:
         pair, sides = compared.pair, (f"version {evidence.candidate.champion}", "this version")
-        facts = [
-            describe_deployed(compared.pair, compared.deployed, evidence.target, *sides),
-            describe_sources(compared.sources, *sides),
-            warn_of_unequal_fits(compared.sources, *sides),
-        ]
+        facts = [describe_deployed(compared.pair, compared.deployed, evidence.target, *sides)]
+        facts += [each(compared.sources, *sides) for each in (describe_sources, warn_of_unequal_fits)]
     counted = dict(zip(sides, (pair.a, pair.b), strict=True))
     model = figures.recipe.model
     return [

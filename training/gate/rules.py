@@ -195,8 +195,7 @@ def describe_deployed(
 class ChampionComparison:
     """Comparison with the champion (`pair.a`): its run (empty if not logged yet), its first arrivals, and who vouches for its scores.
 
-    `later_unsigned` comparisons were made after it and do not count, because only this one is signed. `deployed` has both recipes as deployed,
-    if `pair` has evaluation fits and the training runs have weeks in common.
+    `later_unsigned` comparisons do not count, because only this one is signed. `deployed` has both recipes as deployed, if evaluation fits are compared.
     """
 
     run_id: str
@@ -434,9 +433,8 @@ def describe_calibration(model: Evaluation) -> str:
     if 1 / MAX_CALIBRATION_FACTOR <= ratio.value <= MAX_CALIBRATION_FACTOR:
         return text
     way, limit = ("high", "below 3") if ratio.value > 1 else ("low", "above 1/3")
-    if is_miscalibrated(ratio):
-        return f"{text}: the scores are too {way}"
-    return f"{text}: the scores seem too {way}, but the interval reaches {limit}, so this is not certain"
+    doubt = "" if is_miscalibrated(ratio) else f", but the interval reaches {limit}, so this is not certain"
+    return f"{text}: the scores {'seem' if doubt else 'are'} too {way}{doubt}"
 
 
 def is_miscalibrated(ratio: Estimate) -> bool:

@@ -359,7 +359,7 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     predicted = float((labels.known * taken * seen.score).sum())
     detail = f"counted without weights: {format_count(finds, 'positive')} of {format_count(known, 'known result')}, predicted {format_number(predicted)}"
     if predicted < MIN_EXPECTED_POSITIVES:
-        observed = UNKNOWN_ESTIMATE
+        observed, promised = UNKNOWN_ESTIMATE, np.nan
         detail += f"; evaluated from {MIN_EXPECTED_POSITIVES:.0f} predicted positives on"
         if predicted:
             more = math.ceil(known * (MIN_EXPECTED_POSITIVES / predicted - 1))

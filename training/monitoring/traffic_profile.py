@@ -15,7 +15,7 @@ from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.reasons.usual import compute_usual
 from models.traffic_profile import ReferenceProfile, SourceActivity
-from training.arrays import Bools, Floats, Ints, Rows
+from training.arrays import Bools, Floats, Ints, Rows, Texts
 from training.evaluation.traffic import extract_texts, index_office_days, select_at_capacity
 
 CHANNEL, OFFICE = "channel", "office"
@@ -55,7 +55,7 @@ class ScoredTraffic:
         """UTC day of each arrival, since 1970."""
         return get_time_column_us(self.frame, "received_at") // US_PER_DAY
 
-    def extract_texts(self, column: str) -> NDArray[np.object_]:
+    def extract_texts(self, column: str) -> Texts:
         """Return a column of codes; '' if a value or the column is missing."""
         return extract_texts(self.frame, column)
 
@@ -163,7 +163,7 @@ def assign_bins(values: NDArray[np.floating], edges: list[float]) -> Ints:
     return np.where(np.isnan(values), len(edges) + 1, place)
 
 
-def count_values(values: NDArray[np.object_]) -> dict[str, int]:
+def count_values(values: Texts) -> dict[str, int]:
     """Count the values of a column, the most frequent first, the others together."""
     counts = pd.Series(values).value_counts()
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

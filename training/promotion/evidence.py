@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from textwrap import shorten
 from typing import NamedTuple
 
 from consignments.errors import BundleRefused, PromotionRefused
@@ -33,8 +34,7 @@ from training.runs.evidence import RunEvidence, fetch_evidence
 
 COMPARED_SCORES = "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
-MAX_CHANGES_NAMED = 3
-"""Settings that differ from the champion's, named in the reason against a refit; the others are counted."""
+MAX_CHANGES_CHARACTERS = 200
 REPEATED = RuleResult(True, "computed again from the tables of the training run")
 
 
@@ -255,7 +255,5 @@ def describe_changes(config: TrainConfig | None, champion: TrainConfig | None) -
     if config is None or champion is None:
         return ""
     own, other = config.flatten(), champion.flatten()
-    names = [name for name in own | other if own.get(name) != other.get(name)]
-    texts = [f"{name} {own.get(name)} in place of {other.get(name)}" for name in names[:MAX_CHANGES_NAMED]]
-    more = [f"{len(names) - MAX_CHANGES_NAMED} more"] if len(names) > MAX_CHANGES_NAMED else []
-    return f" ({', '.join([*texts, *more])})" if names else ""
+    changed = [f"{name} {own[name]} in place of {other[name]}" for name in own if own[name] != other[name]]
+    return f" ({shorten(', '.join(changed), MAX_CHANGES_CHARACTERS, placeholder=' …')})" if changed else ""

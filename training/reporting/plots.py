@@ -36,27 +36,24 @@ Row = Mapping[str, Any]
 
 
 def draw_capacity_curves(stored: StoredScores, recipe: RecipeEvaluation) -> dict[str, Chart]:
-    """Draw precision and recall of the model and its baselines over capacity, and as evaluated at the daily capacity of each office."""
+    """Draw precision and recall of the model and its baselines over capacity, and of the model at the daily capacity of each office."""
     columns = {"model": RANK} | {name.replace("_", " "): BASELINE + name for name in stored.baselines}
-    sides = (recipe.model, *(recipe.baselines[name] for name in stored.baselines))
     periods = {key: stored.to_period(name) for key, name in columns.items()}
     curves = {key: compute_capacity_curve(period, CURVE_SHARES) for key, period in periods.items()}
     drawn = {measure: charts.open_chart(measure) for measure in ("precision", "recall")}
-    total = float(stored.frame["stands_for"].sum())
+    share = recipe.model.finds.reach[AT_CAPACITY] / float(stored.frame["stands_for"].sum())
     for measure, chart in drawn.items():
         with chart.draw() as axes:
-            styles = zip(curves.items(), sides, charts.LINE_STYLES, strict=False)
-            for (name, curve), side, (colour, dashes) in styles:
+            for (name, curve), (colour, dashes) in zip(curves.items(), charts.LINE_STYLES, strict=False):
                 style: dict[str, Any] = {"color": colour, "linestyle": dashes, "label": name}
                 values = [each.shown for each in curve[measure]]
                 axes.plot(CURVE_SHARES, values, linewidth=2.4 if name == "model" else 1.6, **style)
-                if recipe.model[f"{measure}_at_{AT_CAPACITY}"].is_shown:
-                    share = side.finds.reach[AT_CAPACITY] / total
-                    _mark_capacity(axes, share, side[f"{measure}_at_{AT_CAPACITY}"], colour, name == "model")
             model, ends = curves["model"][measure], ("low", "high")
             low, high = ([getattr(each, end) if each.is_shown else np.nan for each in model] for end in ends)
             band: dict[str, Any] = {"alpha": 0.16, "linewidth": 0, "label": "95 % interval"}
             axes.fill_between(CURVE_SHARES, low, high, color=charts.BLUE, **band)
+            if (used := recipe.model[f"{measure}_at_{AT_CAPACITY}"]).is_shown:
+                _mark_capacity(axes, share, used)
             axes.set(xscale="log", ylim=(0, None))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticks([*SHARES.values()], [charts.format_share_tick(each) for each in SHARES.values()])
@@ -200,16 +197,11 @@ def draw_dependence(
     return chart
 
 
-def _mark_capacity(axes: Axes, share: float, found: Estimate, colour: str, is_model: bool) -> None:
-    """Mark what is evaluated at the daily capacity of each office: of the model with its interval and value."""
-    if not found.is_shown:
-        return
-    if is_model:
-        axes.vlines(share, found.low, found.high, color=colour, linewidth=1.6)
-        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (7, -3), "color": colour}
-        axes.annotate(format_percent(found.value), (share, found.value), fontsize=9.5, **place)
-    label = "capacity of each office and day" if is_model else None
-    axes.plot(share, found.value, "o", color=colour, markersize=7 if is_model else 5, label=label)
+def _mark_capacity(axes: Axes, share: float, found: Estimate) -> None:
+    axes.vlines(share, found.low, found.high, color=charts.INK, linewidth=1.6)
+    place: dict[str, Any] = {"textcoords": "offset points", "xytext": (7, -3), "color": charts.INK}
+    axes.annotate(format_percent(found.value), (share, found.value), fontsize=9.5, **place)
+    axes.plot(share, found.value, "o", color=charts.INK, label="model at the capacity of each office")
 
 
 def _read_ends(rows: Sequence[Row], name: str) -> list[Floats]:

@@ -8,6 +8,7 @@ they join the receptacles and master waybills of honest consignments on the same
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from consignments.identifiers import AWB_MODULUS, S10_EXCEPTIONS, S10_WEIGHTS
 from training.arrays import Bools, Ints, Texts
@@ -96,11 +97,8 @@ class IdentifierGenerator:
         own = shipments.master[rows]
         key = (shipments.service[rows] * 1000 + shipments.departure[rows]) * 2 + apart.astype(np.int64)
         key = np.where(own == NO_INDEX, key, MASTER_KEY_OFFSET + own)
-        _, kind, sizes = np.unique(key, return_inverse=True, return_counts=True)
-        order = np.argsort(kind, kind="stable")
-        starts = np.cumsum(sizes) - sizes
-        place = np.empty(len(rows), dtype=np.int64)
-        place[order] = np.arange(len(rows)) - starts[kind[order]]
+        _, kind = np.unique(key, return_inverse=True)
+        place = pd.Series(kind).groupby(kind).cumcount().to_numpy()
         block = np.where(own == NO_INDEX, place // self._manner.houses, 0)
         _, group = np.unique(kind * len(rows) + block, return_inverse=True)
         return np.asarray(group, dtype=np.int64)

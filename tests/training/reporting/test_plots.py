@@ -35,7 +35,7 @@ FAIRNESS = draw_fairness(
 DRAWN = {
     "precision": (
         CURVES["precision"],
-        ["Precision over capacity", "rules", "0.1 %", "capacity of each office"],
+        ["Precision over capacity", "rules", "0.1 %", "model at the capacity of"],
     ),
     "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
     "calibration": (
