@@ -89,8 +89,7 @@ class KeptFeatures:
 class ObservedHistory:
     """Knowledge of one office.
 
-    `background` is the share of all arrivals whose features are kept, inspected or not; which ones depends on the identifier and the
-    seed alone.
+    `background` is the share of all arrivals whose features are kept, inspected or not; which ones depends on the identifier and the seed alone.
     """
 
     def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:

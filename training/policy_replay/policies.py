@@ -1,8 +1,7 @@
 """Selection policies (selection strategies): each is one function from the arrivals of a day to choices.
 
-To add a policy, write one more function. Its input contains what was known when a day's lists were made, and no
-reference to anything else. A policy declares additional input: `legacy` for the choices of the previous operation,
-`truth` for the true results. Only reference policies use these.
+To add a policy, write one more function. Its input contains what was known when a day's lists were made, and no reference to anything else. A policy
+declares additional input: `legacy` for the choices of the previous operation, `truth` for the true results. Only reference policies use these.
 """
 
 from collections import Counter
@@ -138,8 +137,7 @@ def novel(offer: SelectionContext) -> list[InspectionChoice]:
     """Select the highest scores, and spend the exploration share on the least inspected parties, goods and routes."""
     places = [place for place, name in enumerate(offer.spec.names) if name.endswith(INSPECTED_BEFORE)]
     seen = np.log1p(offer.X[:, places].astype(np.float64))
-    given = ~np.isnan(seen)
-    mean = np.where(given, seen, 0.0).sum(axis=1) / np.maximum(given.sum(axis=1), 1)
+    mean = np.nan_to_num(seen).sum(axis=1) / np.maximum((~np.isnan(seen)).sum(axis=1), 1)
     return _select_exploring(offer, -mean)
 
 

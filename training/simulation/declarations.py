@@ -250,19 +250,17 @@ class DeclarationGenerator:
         return f"{text} {_fill_number(pick(words.details, second), third)}" if detailed else text
 
     def _write_habit(self, ware: int, habit: int, share: float) -> str:
-        words, held = self._world.goods.words, self._catalogue.wares[ware]
+        tails, held = self._world.goods.words.habits, self._catalogue.wares[ware]
         phrases = held.cues if held.get("cues") and habit % 3 == 0 else held.en
         stem = phrases[habit % len(phrases)]
-        tail = words.habits[habit % len(words.habits)].format(habit % 90)
-        return stem if share < 0.25 else f"{stem} {tail}"
+        return stem if share < 0.25 else f"{stem} {tails[habit % len(tails)].format(habit % 90)}"
 
     def _write_true_name(self, substance: int, picks: list[float]) -> str:
         """Write a name that a list may know, or a code, with an amount."""
         first, second, third, fourth = picks
         amount = (1, 5, 10, 25, 50, 100)[int(third * 6)]
         if first < self._manner.plain_name:
-            name = self._substances.names[substance]
-            return f"{name} {amount}g" if fourth < 0.5 else f"{name} sample"
+            return f"{self._substances.names[substance]} {f'{amount}g' if fourth < 0.5 else 'sample'}"
         return f"{_fill_number(pick(self._world.goods.words.codes, second), fourth)} {amount}g"
 
     def _draw_amounts(self, draws: Draws, sent: Shipments, advance: Bools) -> Columns:

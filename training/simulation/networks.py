@@ -153,8 +153,8 @@ class Networks:
             drop = min(drop, max(1.3, 6.0 * daily / habits.share))
         feeds = daily * habits.repeat_days / (drop * (1 - habits.clean))
         count = int(np.clip(round(feeds), min(self._habits.min_networks, habits.n), habits.n))
+        split = 0.0 if kind == CONSOLIDATOR else self._split
         for _ in range(count):
-            split = 0.0 if kind == CONSOLIDATOR else self._split
             drops_per_day = daily / count / (drop * (1 + split) * (1 - habits.clean))
             network = Network(len(self.networks), kind, habits, drops_per_day, drop)
             network.families = self._draw_families(draws, kind, habits.families)
@@ -214,10 +214,8 @@ class Networks:
                 self._apply_wave(draws, network, wave, since_start)
 
     def _apply_wave(self, draws: Draws, network: Network, wave: Parameters, since_start: int) -> None:
-        tables = {name: wave[name] for name in ("origins", "services", "covers") if wave.get(name)}
-        if network.kind == CONSOLIDATOR:
-            tables.pop("services", None)
-        network.habits = Parameters(network.habits | tables)
+        names = ("origins", "covers") if network.kind == CONSOLIDATOR else ("origins", "services", "covers")
+        network.habits = Parameters(network.habits | {name: wave[name] for name in names if wave.get(name)})
         if wave.get("families") and network.kind != SMUGGLER:
             network.families = list(wave.families)
         if wave.get("kept"):
@@ -241,8 +239,8 @@ class Networks:
 
     def _update_habits(self, draws: Draws, network: Network, since_start: int) -> None:
         """Apply the changes that are due, at random or after seizures, and in a hard world end and start again."""
-        due = sum(day <= since_start for day in network.changes)
-        network.changes = [day for day in network.changes if day > since_start]
+        pending = [day for day in network.changes if day > since_start]
+        due, network.changes = len(network.changes) - len(pending), pending
         identifiers = self._hard.identifiers
         if self._keeps:
             names = list(identifiers.changed)
@@ -254,8 +252,9 @@ class Networks:
             self._change_habits(draws, network, [CHANGEABLE_HABITS[place] for place in pulls], since_start)
         if draws.random() < self._adversary.rotation / DAYS_PER_WEEK:
             place = int(draws.integers(0, len(network.senders)))
-            old = slice(place, place + 1)
-            network.senders[old] = self._renew_senders(draws, network, network.senders[old], since_start)
+            [network.senders[place]] = self._renew_senders(
+                draws, network, [network.senders[place]], since_start
+            )
         if draw_chance(draws, identifiers.reborn / DAYS_PER_MONTH):
             pause = float(draws.uniform(*identifiers.pause_days))
             network.silent_until = max(network.silent_until, since_start + pause)

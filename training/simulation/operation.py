@@ -39,8 +39,7 @@ from training.simulation.shipments import (
 from training.simulation.targeting import TargetingCentre
 
 FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, INTELLIGENCE, PICTURES = range(9)
-"""Independent streams of random numbers. Officers' actions do not change what honest people send, nor what undetected
-networks send."""
+"""Independent streams of random numbers. Officers' actions do not change what honest people send, nor what undetected networks send."""
 LEGITIMATE, TRAFFICKED = range(2)
 """Origin of declarations, intelligence and X-ray images."""
 EMPTY_TYPES = {"time": "datetime64[us, UTC]", "number": "float64"}
@@ -202,22 +201,11 @@ def simulate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SimulatedTables:
-    """Simulate an operation.
+    """Simulate an operation of `days` days, from the world's start, with `per_day` consignments a day on average.
 
-    Parameters
-    ----------
-    world : SimulationParameters, optional
-        Default: the built-in parameters.
-    days : int
-        Length, from the world's start; the results of its last days become known after its end.
-    per_day : int
-        Mean consignments a day.
-    prevalence : {"realistic", "enriched", "operation", "hard:SET"}
-        A set of `hard` brings its own parameters, unless a world is given.
-    seed : int
-        The same seed gives the same tables.
-    progress : callable, optional
-        Called with the activity, the amount done, and the total.
+    The world is by default the built-in one; `prevalence` is "realistic", "enriched", "operation" or "hard:SET", a set of hard worlds with
+    parameters of its own. The results of the last days become known after its end. The same `seed` gives the same tables. `progress` is called
+    with the activity, the amount done, and the total.
     """
     world = world or load_parameters(preset=prevalence)
     made = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)

@@ -28,13 +28,12 @@ class AlertFeed:
     def issue_alerts(self, draws: Draws, since_start: int) -> list[Alert]:
         """Return the alerts and the newsletters of a day."""
         alerts = [self._create_alert(draws, since_start) for _ in range(self._days.count(since_start))]
-        letters = self._newsletter_days.count(since_start)
-        return [*alerts, *(self._create_newsletter(draws, since_start) for _ in range(letters))]
+        letters = range(self._newsletter_days.count(since_start))
+        return [*alerts, *(self._create_newsletter(draws, since_start) for _ in letters)]
 
     def _create_alert(self, draws: Draws, since_start: int) -> Alert:
         self._issued += 1
-        issued = self._issue(draws, f"{self._issued:02d}", since_start)
-        network = self._draw_network(draws)
+        issued, network = self._issue(draws, f"{self._issued:02d}", since_start), self._draw_network(draws)
         false = draws.random() < self._world.operation.false_alerts
         return replace(issued, **self._draw_pattern(draws, network, false))
 
@@ -44,7 +43,7 @@ class AlertFeed:
         issued = self._issue(draws, f"N{self._newsletters}", since_start)
         seen = [self._draw_network(draws) for _ in range(self._world.operation.networks_in_newsletter)]
         habits = sorted({f"{network.families[0]} as {network.cover}".replace("_", " ") for network in seen})
-        return replace(issued, text="newsletter: " + "; ".join(habits))
+        return replace(issued, text=f"newsletter: {'; '.join(habits)}")
 
     def _issue(self, draws: Draws, number: str, since_start: int) -> Alert:
         operation = self._world.operation

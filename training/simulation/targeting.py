@@ -35,10 +35,10 @@ class TargetingCentre:
         bias = self._policy.officer_bias
         self._bias = np.array([bias.get(name, 0.0) for name in context.parties.countries])
         self._skill = NormalDist().inv_cdf(self._policy.officer_auc) * 2**0.5
-        goods = context.world.goods
+        goods, least = context.world.goods, self._policy.rules.min_name_characters
         families = [*goods.substances.values(), *goods.controlled_drugs.values()]
         names = [name.casefold() for family in families for name in family.names]
-        self._known_names = [name for name in names if len(name) >= self._policy.rules.min_name_characters]
+        self._known_names = [name for name in names if len(name) >= least]
         self._simulator = InspectionSimulator(context)
         self._model = IncumbentModel(self._policy.model_refit_days)
         self._finds: list[Detection] = []
@@ -101,7 +101,7 @@ class TargetingCentre:
             "model": model + draws.uniform(0, noise, count),
             "officer": draws.normal(hunch, 1.0),
         }
-        choices: list[InspectionChoice] = []
+        choices = list[InspectionChoice]()
         for office in sorted(set(arrivals.columns["office"])):
             rows = np.flatnonzero(arrivals.columns["office"] == office)
             wanted = share * len(rows) if capacity is None else float(min(capacity + 1, len(rows)))

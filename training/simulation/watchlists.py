@@ -1,7 +1,6 @@
 """Watch list of the simulated operation: senders, addresses and phones of earlier detections, and the alerts in force.
 
-It compares as clerks do, character by character ignoring case, so another spelling does not match. An entry with too
-many matches is removed.
+It compares as clerks do, character by character ignoring case, so another spelling does not match. An entry with too many matches is removed.
 """
 
 from collections.abc import Iterable
