@@ -34,6 +34,15 @@ from training.arrays import Bools, Ints, Rows
 Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
 """Columns that the trainer needs of consignments without features."""
+PENDING_COLUMNS = (
+    "consignment_id",
+    "selected_by",
+    "selection_probability",
+    "selected_at",
+    "operation",
+    "office",
+)
+"""What is known of a chosen consignment before its inspection."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
 OUTCOME, CANCELLATION = range(2)
 """Kinds of event, in their order at equal times."""
@@ -234,12 +243,12 @@ def select_outcomes_as_of(outcomes: Sequence[Outcome], as_of: datetime) -> list[
     """Select the outcomes visible at a given time; chosen consignments without a result are pending."""
     us = to_us(as_of)
     seen = [outcome for outcome in outcomes if get_visible_us(outcome) <= us]
-    known = {outcome.consignment_id for outcome in seen}
-    waiting: dict[str, Outcome] = {}
+    known, waiting = {outcome.consignment_id for outcome in seen}, dict[str, Outcome]()
     for outcome in outcomes:
         chosen = outcome.selected_at
         if outcome.consignment_id not in known and chosen is not None and to_us(chosen) <= us:
-            waiting.setdefault(outcome.consignment_id, _build_pending(outcome))
+            kept = {name: getattr(outcome, name) for name in PENDING_COLUMNS}
+            waiting.setdefault(outcome.consignment_id, Outcome(**kept, status="inspected", result="pending"))
     return [*seen, *waiting.values()]
 
 
@@ -251,9 +260,3 @@ def select_final_results(outcomes: Iterable[Outcome]) -> dict[str, str]:
             order = (get_known_us(outcome), get_visible_us(outcome), outcome.result)
             last[outcome.consignment_id] = max(last.get(outcome.consignment_id, (NO_TIME,)), order)
     return {name: str(order[-1]) for name, order in last.items()}
-
-
-def _build_pending(outcome: Outcome) -> Outcome:
-    shown = ("consignment_id", "selected_by", "selection_probability", "selected_at", "operation", "office")
-    kept = {name: getattr(outcome, name) for name in shown}
-    return Outcome(**kept, status="inspected", result="pending")

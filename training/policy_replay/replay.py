@@ -213,8 +213,8 @@ class PolicyReplay:
             choice = {"selected_by": one.selected_by, "selection_probability": one.probability}
             facts = {"score": one.score, "within_capacity": row not in tips, "truth": now.truth.results[row]}
             self._openings.append(now.describe(row) | choice | facts)
-        positive = is_positive(pd.Series(now.truth.results), self._settings.target)
-        for row in np.flatnonzero(positive).tolist():
+        positives = np.flatnonzero(is_positive(pd.Series(now.truth.results), self._settings.target))
+        for row in positives.tolist():
             seen = {"opened": row in own or row in tips, "within_capacity": row in own and row not in tips}
             self._positives.append(now.describe(row) | {"network": now.truth.networks[row] or ""} | seen)
 

@@ -88,8 +88,8 @@ class InspectionSimulator:
 
     def _is_new(self, arrivals: SimulatedDay, row: int) -> bool:
         """Check whether it contains a recent substance, which tests and laboratories do not know well."""
-        day = self._came.get(self._context.substances.names[arrivals.shipments.substance[row]])
-        return day is not None and arrivals.since_start < day + self._laboratory.new_substance_days
+        day = self._came.get(self._context.substances.names[arrivals.shipments.substance[row]], -np.inf)
+        return bool(arrivals.since_start < day + self._laboratory.new_substance_days)
 
     def _examine(
         self, draws: Draws, arrivals: SimulatedDay, row: int, opened: Outcome, result: int
@@ -98,10 +98,8 @@ class InspectionSimulator:
         pending = replace(opened, result="pending")
         if draws.random() < self._laboratory.never:
             return [pending]
-        days = float(draws.lognormal(*self._laboratory.log_days))
-        if self._is_new(arrivals, row):
-            days *= self._laboratory.new_substance
-        delay = timedelta(days=days)
+        slower = self._laboratory.new_substance if self._is_new(arrivals, row) else 1.0
+        delay = timedelta(days=float(draws.lognormal(*self._laboratory.log_days)) * slower)
         return [pending, *self._report_final(draws, arrivals.shipments, row, opened, result, delay)]
 
     def _report_final(
@@ -120,8 +118,7 @@ class InspectionSimulator:
         final = replace(opened, result=RESULTS[result], known_at=known_at, **found)
         if draws.random() >= self._laboratory.corrected:
             return [final]
-        before = RESULTS[CORRECTED_FROM[result]]
-        wrong = replace(final, result=before, substance=None, substance_family=None)
+        wrong = replace(final, result=RESULTS[CORRECTED_FROM[result]], substance=None, substance_family=None)
         later = timedelta(days=float(draws.uniform(*self._laboratory.correction_days)))
         return [wrong, replace(final, known_at=known_at + later)]
 

@@ -216,10 +216,9 @@ class Networks:
     def _apply_wave(self, draws: Draws, network: Network, wave: Parameters, since_start: int) -> None:
         names = ("origins", "covers") if network.kind == CONSOLIDATOR else ("origins", "services", "covers")
         network.habits = Parameters(network.habits | {name: wave[name] for name in names if wave.get(name)})
-        if wave.get("families") and network.kind != SMUGGLER:
-            network.families = list(wave.families)
-        if wave.get("kept"):
-            network.kept = self._draw_kept(draws, wave.kept)
+        if network.kind != SMUGGLER:
+            network.families = list(wave.get("families") or network.families)
+        network.kept = self._draw_kept(draws, wave.kept) if wave.get("kept") else network.kept
         self._change_habits(draws, network, ALL_HABITS, since_start)
 
     def _change_origin(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
@@ -243,9 +242,12 @@ class Networks:
         due, network.changes = len(network.changes) - len(pending), pending
         identifiers = self._hard.identifiers
         if self._keeps:
-            names = list(identifiers.changed)
             for place in draw_indices(draws, identifiers.changed, due):
-                self._react(draws, network, names[place], since_start)
+                reaction = list(identifiers.changed)[place]
+                if reaction == "spelling":
+                    self._parties.respell(draws, network.senders + network.customers)
+                else:
+                    self._change_habits(draws, network, REACTIONS.get(reaction, (reaction,)), since_start)
         else:
             explores = draws.random() < self._adversary.exploration / DAYS_PER_WEEK
             pulls = draws.integers(0, len(CHANGEABLE_HABITS), 2 * due + int(explores))
@@ -259,12 +261,6 @@ class Networks:
             pause = float(draws.uniform(*identifiers.pause_days))
             network.silent_until = max(network.silent_until, since_start + pause)
             self._change_habits(draws, network, ALL_HABITS, since_start)
-
-    def _react(self, draws: Draws, network: Network, reaction: str, since_start: int) -> None:
-        if reaction == "spelling":
-            self._parties.respell(draws, network.senders + network.customers)
-        else:
-            self._change_habits(draws, network, REACTIONS.get(reaction, (reaction,)), since_start)
 
     def _change_habits(self, draws: Draws, network: Network, habits: Sequence[str], since_start: int) -> None:
         for habit in habits:
@@ -434,7 +430,9 @@ class Networks:
     def _build_order(
         self, draws: Draws, network: Network, covers: list[str], sender: Ints, consignee: Ints
     ) -> ShipmentOrder:
-        parcels, ware = len(covers), np.array([self._draw_goods(draws, cover) for cover in covers])
+        parcels, choices = len(covers), [self._world.goods.covers[cover].wares for cover in covers]
+        wares = [each[int(draws.integers(0, len(each)))] for each in choices]
+        ware = np.array([self._catalogue.number[name] for name in wares])
         other = np.array([self._draw_service(draws, network) for _ in range(parcels)])
         service = np.where(draw_flags(draws, self._habits.usual_service, parcels), network.service, other)
         named = draws.choice(self._traffic.consignees, parcels)
@@ -445,10 +443,6 @@ class Networks:
         names = [self._shift_cover(name, since_start) for name in network.habits.covers]
         picks = draw_indices(draws, network.habits.covers, parcels)
         return [names[at] if is_other else network.cover for at, is_other in zip(picks, other, strict=True)]
-
-    def _draw_goods(self, draws: Draws, cover: str) -> int:
-        wares = self._world.goods.covers[cover].wares
-        return self._catalogue.number[wares[int(draws.integers(0, len(wares)))]]
 
     def _draw_customers(self, draws: Draws, network: Network, since_start: int, parcels: int) -> Ints:
         """Draw the consignees: old customers, the first of them most often, and new ones."""

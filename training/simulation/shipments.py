@@ -128,8 +128,7 @@ def draw_name(draws: Draws, shares: Mapping[str, float]) -> str:
 
 def draw_flags(draws: Draws, chance: float | Floats, count: int) -> Bools:
     """Draw a random flag for each."""
-    flags: Bools = draws.random(count) < chance
-    return flags
+    return np.asarray(draws.random(count) < chance)
 
 
 def draw_chance(draws: Draws, chance: float) -> bool:
@@ -141,8 +140,7 @@ def draw_timestamps(draws: Draws, day: int, count: int) -> Ints:
     """Draw times of a day (UTC days since the epoch); most data arrive from noon to evening in East Asia (assumed)."""
     busy, any_time = draws.normal(5.5, 3.5, count) % 24, draws.uniform(0, 24, count)
     hours = np.where(draw_flags(draws, 0.75, count), busy, any_time)
-    seconds = np.minimum((hours * 3600).astype(np.int64), 86_399)
-    return day * US_PER_DAY + seconds * 1_000_000
+    return day * US_PER_DAY + np.minimum((hours * 3600).astype(np.int64), 86_399) * 1_000_000
 
 
 def pick(options: Sequence[str], share: float) -> str:

@@ -83,11 +83,8 @@ def add_typo(text: str, where: float, how: float) -> str:
 
 def swap_variant(text: str, variants: Variants, share: float) -> str:
     """Replace one word or sound by another of its spellings; '' and blanks are only written, never searched."""
-    found = [
-        (group, max(held, key=len))
-        for group in variants
-        if (held := [word for word in group if word.strip() and word in text])
-    ]
+    held = [(group, [word for word in group if word.strip() and word in text]) for group in variants]
+    found = [(group, max(words, key=len)) for group, words in held if words]
     if not found:
         return text
     group, word = found[int(share * len(found))]
