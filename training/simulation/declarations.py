@@ -109,10 +109,8 @@ class DeclarationGenerator:
         named = sent.sender if role == "sender" else sent.named
         upper = self._parties.traits[sent.sender, CAPITALS] < manner.upper
         spelling, columns = self._world.spelling, (("name", named), ("address", placed))
-        name, address = (
-            write_variants(draws, text(column, ids), text(f"native_{column}", ids), spelling, upper)
-            for column, ids in columns
-        )
+        forms = ((text(column, ids), text(f"native_{column}", ids)) for column, ids in columns)
+        name, address = (write_variants(draws, *both, spelling, upper) for both in forms)
         city, postcode = text("city", placed).copy(), text("postcode", placed)
         city[upper] = [each.upper() for each in city[upper]]
         writer = SpellingWriter(self._world.hard.spelling, draws, sent.network != NO_INDEX)

@@ -130,27 +130,20 @@ def _check(changes: dict[str, Any], known: dict[str, Any], where: str, table: st
     free = any(fnmatch(table, pattern) for pattern in _read_default()["free"])
     for name, value in changes.items():
         if name not in known and not free:
-            raise UnknownName.from_candidates(
-                name, known, kind="parameter of the simulated world", where=f"{where}, {table or 'top'}"
-            )
+            kind, place = "parameter of the simulated world", f"{where}, {table or 'top'}"
+            raise UnknownName.from_candidates(name, known, kind=kind, where=place)
         others = [*known.values()] if free else [known[name]]
         kinds = {_name_kind(other) for other in others} or {_name_kind(value)}
-        if _name_kind(value) not in kinds:
-            raise BadSetting(
-                "bad parameter of the simulated world",
-                where=f"{where}, {table}.{name}".replace(", .", ", "),
-                got=_name_kind(value),
-                expected=" or ".join(sorted(kinds)),
-                todo="compare with training/simulation/world.toml",
-            )
+        place = f"{where}, {table}.{name}".replace(", .", ", ")
+        if (got := _name_kind(value)) not in kinds:
+            expected, todo = " or ".join(sorted(kinds)), "compare with training/simulation/world.toml"
+            fault = "bad parameter of the simulated world"
+            raise BadSetting(fault, where=place, got=got, expected=expected, todo=todo)
         if isinstance(value, dict):
             tables = [other for other in others if isinstance(other, dict)]
             if name not in known and (lost := set.intersection(*map(set, tables)) - set(value)):
-                raise BadSetting(
-                    "a parameter of the simulated world is missing",
-                    where=f"{where}, {table}.{name}",
-                    expected=", ".join(sorted(lost)),
-                )
+                fault = "a parameter of the simulated world is missing"
+                raise BadSetting(fault, where=place, expected=", ".join(sorted(lost)))
             _check(value, reduce(or_, tables), where, f"{table}.{name}".lstrip("."))
 
 
@@ -167,8 +160,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FileFault(
-            "cannot be read", where=str(path), got=error.strerror or "", todo="check the path"
-        ) from error
+        got = error.strerror or ""
+        raise FileFault("cannot be read", where=str(path), got=got, todo="check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileFault("not a TOML file", where=str(path), got=str(error)) from error

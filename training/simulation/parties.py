@@ -157,12 +157,10 @@ class SimulatedParties:
         city = draws.integers(0, len(culture.cities), count)
         rows = [dict(zip("nbu", three, strict=True)) for three in numbers.tolist()]
         for prefix, suffix in (("", ""), ("native_", "_native")):
-            form, cities = culture.get(f"address{suffix}", ""), culture.get(f"cities{suffix}", ())
-            streets = culture.get(f"streets{suffix}", ())
-            if form:
-                written = [form.format(s=streets[at], **row) for at, row in zip(street, rows, strict=True)]
-                self._texts[f"{prefix}address"][ids] = written
-            if cities:
+            if form := culture.get(f"address{suffix}"):
+                named = zip(np.array(culture[f"streets{suffix}"], dtype=object)[street], rows, strict=True)
+                self._texts[f"{prefix}address"][ids] = [form.format(s=name, **row) for name, row in named]
+            if cities := culture.get(f"cities{suffix}"):
                 self._texts[f"{prefix}city"][ids] = np.array(cities, dtype=object)[city]
         self._texts["postcode"][ids] = fill_pattern(draws, culture.postcode, count)
 

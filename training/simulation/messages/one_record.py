@@ -98,21 +98,17 @@ def _build_awb(kind: str, awb: Any) -> JsonObject:
 def _list_parties(c: Consignment) -> list[JsonObject]:
     parties = [(_build_party(c, "sender"), "SHP"), (_build_party(c, "consignee"), "CNE")]
     parties += [(_build("Company", name=c.declarant), "AGT"), (_build("Company", name=c.carrier), "AIR")]
-    return [
-        _build("Party", partyRole={"@id": f"code:ParticipantIdentifier#{role}"}, partyDetails=details)
-        for details, role in parties
-        if len(details) > 1
-    ]
+    role_id, named = "code:ParticipantIdentifier#", [each for each in parties if len(each[0]) > 1]
+    return [_build("Party", partyRole={"@id": f"{role_id}{role}"}, partyDetails=each) for each, role in named]
 
 
 def _build_party(c: Consignment, prefix: str) -> JsonObject:
     name, street, city, postcode, country, phone, email = get_party(c, prefix).values()
     lines, code = [street] if street else None, _build_code(country)
     address = _build("Address", streetAddressLines=lines, cityName=city, postalCode=postcode, country=code)
+    given = (({"@id": "cargo:PHONE_NUMBER"}, phone), ({"@id": "cargo:EMAIL_ADDRESS"}, email))
     contacts = [
-        _build("ContactDetail", contactDetailType={"@id": f"cargo:{kind}"}, textualValue=text)
-        for kind, text in (("PHONE_NUMBER", phone), ("EMAIL_ADDRESS", email))
-        if text
+        _build("ContactDetail", contactDetailType=kind, textualValue=text) for kind, text in given if text
     ]
     location = _build("Location", address=address) if len(address) > 1 else None
     return _build("Organization", name=name, basedAtLocation=location, contactDetails=contacts)
@@ -148,13 +144,7 @@ def _build_item(item: Item, currency: str | None) -> JsonObject:
 def _list_customs_information(c: Consignment) -> list[JsonObject]:
     """Write as customs notes what no other part of a waybill says."""
     notes = dict(list_notes(c)) | ({"AR": c.account_id} if c.account_id else {})
-    return [
-        _build(
-            "CustomsInformation",
-            subjectCode={"@id": "code:CustomsInformationSubject#CUS"},
-            contentCode={"@id": f"code:CustomsInformationContent#{code}"},
-            note=notes[code],
-        )
-        for code in NOTE_ORDER
-        if code in notes
-    ]
+    subject, content = {"@id": "code:CustomsInformationSubject#CUS"}, "code:CustomsInformationContent#"
+    given = (({"@id": f"{content}{code}"}, notes[code]) for code in NOTE_ORDER if code in notes)
+    kind = "CustomsInformation"
+    return [_build(kind, subjectCode=subject, contentCode=code, note=note) for code, note in given]
