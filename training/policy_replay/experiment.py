@@ -136,10 +136,9 @@ def _run_replay(plan: ExperimentPlan, name: str, seed: int, folder: Path) -> Tab
         got = "other settings, another world or another version of npsrisk"
         todo = "choose another --out, or remove the folder"
         raise BadInput("this folder contains another replay", where=str(path), got=got, todo=todo)
-    paths = [folder / f"{table}.parquet" for table in TABLES]
-    if all(path.exists() for path in paths):
-        openings, positives = (pd.read_parquet(path) for path in paths)
-        return openings, positives
+    first, second = paths = [folder / f"{table}.parquet" for table in TABLES]
+    if first.exists() and second.exists():
+        return pd.read_parquet(first), pd.read_parquet(second)
     world = plan.world.create(seed)
     tables = PolicyReplay(world, get_policy(name), plan.settings, plan.config, seed).run()
     for path, frame in zip(paths, tables, strict=True):

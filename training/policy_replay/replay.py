@@ -86,9 +86,8 @@ class PolicyReplay:
             self._knowledge = ObservedHistory(config.features, background=settings.background, seed=seed)
         self._model: RiskModel | None = None
         self._trained_on = -1
-        self._openings: list[dict[str, Any]] = []
-        self._positives: list[dict[str, Any]] = []
-        self._outcomes: list[Outcome] = []
+        self._openings, self._positives = list[dict[str, Any]](), list[dict[str, Any]]()
+        self._outcomes = list[Outcome]()
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Run the world; returns a table with a row for each inspected consignment, and one for each positive one."""

@@ -166,9 +166,8 @@ def log_comparison(
         signer, verified = None if key is None else approvers.find(key.public.key_id), UNSIGNED
         if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
             verified = RuleResult(True, f"the comparison is signed by {signer.name}")
-        measured = ChampionComparison(
-            "", found.pair, found.begins, found.sources, verified, deployed=found.deployed
-        )
+        about = found.pair, found.begins, found.sources, verified
+        measured = ChampionComparison("", *about, deployed=found.deployed)
         report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
     run_id = log_run(_build_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
     if report is not None:

@@ -188,9 +188,8 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
         # Who wrote the run may have chosen its first day, so the arrivals are those that neither version has learnt of.
         refit = options.refit
         again = compared.compare(ComparedTraffic(refit.tables), None, refit.jobs, refit.progress)
-        return ChampionComparison(
-            chosen.run_id, again.pair, again.begins, again.sources, REPEATED, deployed=again.deployed
-        )
+        about = again.pair, again.begins, again.sources, REPEATED
+        return ChampionComparison(chosen.run_id, *about, deployed=again.deployed)
     return replace(chosen, later_unsigned=found.index(chosen))
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from consignments.identifiers import AWB_MODULUS, S10_EXCEPTIONS, S10_WEIGHTS
-from training.arrays import Bools, Ints, Texts
+from training.arrays import Bools, Columns, Ints, Texts
 from training.simulation.parameters import SimulationParameters
-from training.simulation.shipments import NO_INDEX, Columns, Draws, Shipments, draw_flags
+from training.simulation.shipments import NO_INDEX, Draws, Shipments, draw_flags
 
 S10_SERIALS, AWB_SERIALS = 100_000_000, 10_000_000
 S10_STEP, AWB_STEP = 7_368_787, 3_271_193

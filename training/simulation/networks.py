@@ -112,8 +112,7 @@ class Networks:
         """Return the label of a network in the truth table: its kind, and in a hard world its number, which never changes."""
         if number == NO_INDEX or self.networks[number].kind == SMUGGLER:
             return None
-        kind = self.networks[number].kind
-        return f"{kind}-{number}" if self._keeps else kind
+        return f"{self.networks[number].kind}-{number}" if self._keeps else self.networks[number].kind
 
     def draw_day(self, draws_of: Callable[[int], Draws], day: CalendarDay) -> list[Shipments]:
         """Draw what the networks send on a day; one entry for each network that sends.
@@ -148,9 +147,8 @@ class Networks:
 
     def _create_networks(self, draws: Draws, kind: str, habits: Parameters, daily: float) -> None:
         """Create the networks of a kind, as many as its volume supports; `daily`: their mean positives a day in total."""
-        drop = habits.drop
-        if drop > DAYS_PER_WEEK:
-            drop = min(drop, max(1.3, 6.0 * daily / habits.share))
+        most = max(1.3, 6.0 * daily / habits.share)
+        drop = min(habits.drop, most) if habits.drop > DAYS_PER_WEEK else habits.drop
         feeds = daily * habits.repeat_days / (drop * (1 - habits.clean))
         count = int(np.clip(round(feeds), min(self._habits.min_networks, habits.n), habits.n))
         split = 0.0 if kind == CONSOLIDATOR else self._split
@@ -205,8 +203,7 @@ class Networks:
             places = {countries[place] for place in (network.origin, *self._parties.country[network.senders])}
             if any(self._move_origin(network, place, since_start) != place for place in places):
                 self._change_origin(draws, network, countries[network.origin], since_start)
-        if since_start == events.cover_shift.day:
-            network.cover = self._shift_cover(network.cover, since_start)
+        network.cover = self._shift_cover(network.cover, since_start)
         for number, wave in enumerate(self._hard.waves):
             reaches = draw_chance(draws, wave.share / max(wave.over, 1))
             if wave.day <= since_start < wave.day + wave.over and reaches and number not in network.waves:

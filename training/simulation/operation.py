@@ -17,7 +17,7 @@ import pandas as pd
 from consignments.records import Alert, Consignment, Field, Outcome, Truth, get_fields
 from consignments.tables import build_frame
 from consignments.timestamps import US_PER_DAY
-from training.arrays import Ints, Texts
+from training.arrays import Columns, Ints, Texts
 from training.simulation.context import GoodsCatalogue, SimulationContext, Substances
 from training.simulation.declarations import DeclarationGenerator
 from training.simulation.identifiers import IdentifierGenerator, assign_shared_masters
@@ -27,15 +27,7 @@ from training.simulation.networks import Networks
 from training.simulation.parameters import SimulationParameters, check_size, load_parameters
 from training.simulation.parties import SimulatedParties
 from training.simulation.partner_alerts import AlertFeed
-from training.simulation.shipments import (
-    NO_INDEX,
-    RESULTS,
-    CalendarDay,
-    Columns,
-    Draws,
-    Shipments,
-    SimulatedDay,
-)
+from training.simulation.shipments import NO_INDEX, RESULTS, CalendarDay, Draws, Shipments, SimulatedDay
 from training.simulation.targeting import TargetingCentre
 
 FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, INTELLIGENCE, PICTURES = range(9)
@@ -70,8 +62,7 @@ class SimulatedTables:
 
 
 def _shift_times(frame: pd.DataFrame, shift: timedelta) -> pd.DataFrame:
-    times = frame.select_dtypes("datetimetz").columns
-    moved = {str(name): frame[name] + shift for name in times}
+    moved = {str(name): frame[name] + shift for name in frame.select_dtypes("datetimetz").columns}
     if "account_opened_on" in frame:
         opened = frame["account_opened_on"]
         moved["account_opened_on"] = opened.map(lambda day: day + shift, na_action="ignore")

@@ -3,16 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.records import Result
 from consignments.timestamps import US_PER_DAY
-from training.arrays import Bools, Floats, Ints
+from training.arrays import Bools, Columns, Floats, Ints
 
-Columns = dict[str, NDArray[Any]]
 Draws = np.random.Generator
 
 

@@ -10,8 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from consignments.records import Alert
-from training.arrays import Bools
-from training.simulation.shipments import Columns
+from training.arrays import Bools, Columns
 
 WATCHED_COLUMNS = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
 NAMED_COLUMNS = ("sender_name", "sender_address", "consignee_address")
@@ -35,8 +34,7 @@ class Watchlist:
 
     def __init__(self, max_matches: int) -> None:
         self._max_matches = max_matches
-        self._matches: dict[str, int] = {}
-        self._offenders: dict[str, int] = {}
+        self._matches, self._offenders = dict[str, int](), dict[str, int]()
         self._alerts: list[Alert] = []
 
     def add(self, find: Detection) -> None:

@@ -143,6 +143,14 @@ def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:
     assert row["found"] in fact
 
 
+def test_the_rows_of_results_are_not_called_results_which_the_report_counts_by_consignment(
+    bundle: Bundle,
+) -> None:
+    """A report had 844 results known at the date of the training, and its rule 856."""
+    found = run_gate(make_evidence(bundle))["results after arrivals"].found
+    assert found.startswith("0 % of 900 rows of final results, of which a consignment may have several, ")
+
+
 def test_too_few_results_are_undecided_and_say_how_many_more_are_needed(bundle: Bundle) -> None:
     few = estimate(0.7, 0.4, 0.95, finds=4)
     rule = run_gate(make_evidence(bundle, figures=measure(roc_auc=few)))["better than chance"]

@@ -278,6 +278,9 @@ def test_too_few_results_say_how_many_more_are_needed_for_precision(watched: Wat
             r"so about ([\d,]+) more results? needed",
         )
     )
+    # The weighted share that the scores promise stood beside counts that gave another one.
+    assert np.isnan(row["then"])
+    assert row["detail"].startswith("counted without weights: ")
     assert predicted < MIN_EXPECTED_POSITIVES
     assert more == pytest.approx(known * (MIN_EXPECTED_POSITIVES / predicted - 1), rel=0.05, abs=1)
 

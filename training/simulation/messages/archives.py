@@ -18,8 +18,6 @@ from training.simulation.messages.postal import write_postal
 MessageWriter = Callable[[Consignment], bytes]
 EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """So that the same consignments give the same bytes."""
-
-
 FORMATS: dict[str, tuple[Callable[[Consignment], bool], MessageWriter]] = {
     "cargo_xml": (lambda c: c.channel == "air_cargo", write_cargo_xml),
     "cargo_imp": (lambda c: c.channel == "air_cargo" and "/" in c.consignment_id, write_fhl),
