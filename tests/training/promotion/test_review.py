@@ -72,10 +72,11 @@ def review(bundle: Bundle, found: Comparison) -> GateReport:
 
 def test_the_page_of_a_better_challenger_says_promote_on_what_was_counted(bundle: Bundle) -> None:
     found = compare_blurred(4.0, 0.3)
-    screen = read_first_screen(render_comparison(found, A, B, review(bundle, found)))
+    page = render_comparison(found, A, B, review(bundle, found))
+    screen = read_first_screen(page)
     assert "promote This version is better than version 1: recall averaged over capacities" in screen
     assert ", version 1 ranks " in screen
-    assert "worse if the whole interval of one of the three measures of recall is below zero" in screen
+    assert "worse if the whole interval of one of the three measures of recall is below zero" in page
     assert "wait" not in screen
     assert "refuse" not in screen
 
