@@ -184,9 +184,10 @@ def describe_deployed(
     if deployed is None:
         return ""
     gain, own = deployed.gains[PRIMARY_MEASURE], pair.gains[PRIMARY_MEASURE]
-    order = "opposite" if gain.value * own.value < 0 else "same"
+    order = "the opposite order" if gain.value * own.value < 0 else "the same order"
+    order = order if gain.is_shown and own.is_shown else "other weeks"
     return (
-        f"The reports show the {order} order, for the recipes as deployed: {describe_counts({a: deployed.a, b: deployed.b}, target)} "
+        f"The reports show {order}, for the recipes as deployed: {describe_counts({a: deployed.a, b: deployed.b}, target)} "
         f"{state_difference(gain, a, b)} The gate decides by the compared fits, which lack the results of the last weeks."
     )
 
