@@ -74,7 +74,7 @@ def create(
     _require_new_name(approvers, name)
     public = SigningKey.create(path).public.text
     try:
-        _add_approver(approvers, name, public, role)
+        _write_approvers([*approvers.members, Approver(name, public, role=role)], approvers.signatures)
     except BadSetting:
         path.unlink()
         raise
@@ -109,7 +109,8 @@ def trust(name: str = argument(), public_key: str = argument(), role: Role = ROL
     """
     approvers = read_approvers()
     _require_new_name(approvers, name)
-    _add_approver(approvers, name, VerifyingKey(public_key).text, role)
+    added = Approver(name, VerifyingKey(public_key).text, role=role)
+    _write_approvers([*approvers.members, added], approvers.signatures)
     values = {"name": name, "role": role, "approvers": approvers.where}
     return Result(values, f"{name} {MAY[role]}: {approvers.where}")
 
@@ -172,13 +173,7 @@ def read_approvers() -> Approvers:
     return Approvers.read(read_settings().approvers_file)
 
 
-def _add_approver(approvers: Approvers, name: str, public_key: str, role: Role) -> None:
-
-    _write_approvers([*approvers.members, Approver(name, public_key, role=role)], approvers.signatures)
-
-
-def _write_approvers(members: "list[Approver]", signatures: int) -> None:
-
+def _write_approvers(members: list[Approver], signatures: int) -> None:
     path = read_settings().approvers_file
     Approvers(members, signatures, str(path)).write(path)
 
