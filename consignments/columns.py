@@ -6,6 +6,7 @@ timestamp[us, UTC], date32, and lists for items and codes. Missing is null.
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -39,6 +40,7 @@ TIME_PATTERN = rf"^\d{{4}}-\d{{2}}-\d{{2}}({CLOCK}{ZONE}?)?$"
 MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
 """Range of times that Python can represent: years 1 to 9999."""
 
+BOOLEANS = frozenset((bool, np.bool_))
 IDENTIFIER, HS_CODE = "consignment_id", "hs_code"
 PLAIN_IDENTIFIER = r"^([0-9]*[A-Z][A-Z0-9]*|[0-9]{11}(/[!-~]*)?)$"
 """Pattern of identifiers without separators or small letters, and of compact air waybill numbers: they are their own normal form."""
@@ -119,15 +121,16 @@ def to_arrow(values: Any, name: str = "") -> Any:
     """Convert the column of a name, a pandas column or a list, to an Arrow array; it may mix texts, numbers and missing values."""
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
         return pc.assume_timezone(pa.array(values.dt.tz_convert(None)), "UTC")
-    try:
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        texts = pa.array([format_value(value) for value in values], type=TEXT)
-        if name != HS_CODE:
-            return texts
-        return pc.if_else(
-            pa.array([isinstance(value, str) for value in values]), texts, _restore_zeros(texts)
-        )
+    with suppress(pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        array = pa.array(values, from_pandas=True)
+        is_mixed = pd.api.types.is_object_dtype(getattr(values, "dtype", object))
+        is_plain = not is_mixed or not pa.types.is_floating(array.type)
+        if is_plain or BOOLEANS.isdisjoint(map(type, values)):  # among numbers, Arrow reads true as 1
+            return array
+    texts = pa.array([format_value(value) for value in values], type=TEXT)
+    if name != HS_CODE:
+        return texts
+    return pc.if_else(pa.array([isinstance(value, str) for value in values]), texts, _restore_zeros(texts))
 
 
 def _restore_zeros(codes: Any) -> Any:

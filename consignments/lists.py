@@ -80,8 +80,11 @@ def _decode_items(texts: Any) -> tuple[Any, ColumnFaults]:
         reason = ""
         try:
             items = decode(text) if text else []
-            reason = "" if isinstance(items, list) and all(map(_is_item, items)) else BAD_ITEMS
-        except msgspec.DecodeError:
+            if isinstance(items, list) and len(items) > MAX_ITEMS:
+                reason = TOO_MANY
+            elif not isinstance(items, list) or not all(map(_is_item, items)):
+                reason = BAD_ITEMS
+        except (msgspec.DecodeError, RecursionError):
             reason = NOT_JSON
         reasons.append(reason)
         rows.append([] if reason else items)
@@ -93,7 +96,8 @@ def _decode_items(texts: Any) -> tuple[Any, ColumnFaults]:
     ]
     absent = ~to_mask(pc.not_equal(texts, ""))
     faults = [
-        (reason, np.array([each == reason for each in reasons], bool)) for reason in (NOT_JSON, BAD_ITEMS)
+        (reason, np.array([each == reason for each in reasons], bool))
+        for reason in (NOT_JSON, BAD_ITEMS, TOO_MANY)
     ]
     return _build_lists(columns, [len(items) for items in rows], absent, names), faults
 

@@ -58,6 +58,8 @@ def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
         ('[{"value": "inf"}]', f"value: {BAD_NUMBER}"),
         ('[{"net_weight_kg": "Infinity"}]', f"net_weight_kg: {BAD_NUMBER}"),
         ('[{"value": "much"}]', f"value: {BAD_NUMBER}"),
+        ('[{"value": 1.5}, {"value": true}]', f"value: {BAD_NUMBER}"),
+        ("[" * 5_000, NOT_JSON),
         ("[" + ",".join(["{}"] * (MAX_ITEMS + 1)) + "]", "more than 1000 items"),
     ],
 )
@@ -93,6 +95,11 @@ def test_an_unknown_field_of_an_item_is_named_and_dropped(column: Any) -> None:
     read = read_items(column.cast(pa.large_string()) if pa.types.is_string(column.type) else column)
     assert read.unknown == ("sku",)
     assert to_items(read.values) == [(Item("a"),)]
+
+
+def test_the_items_of_a_row_with_too_many_are_not_kept_in_memory() -> None:
+    read = read_texts("[" + ",".join(['{"sku": 1}'] * (MAX_ITEMS + 1)) + "]", '[{"colour": 1}]')
+    assert read.unknown == ("colour",)
 
 
 def test_what_is_neither_text_nor_list_is_a_fault() -> None:
