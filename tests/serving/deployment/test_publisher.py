@@ -6,52 +6,34 @@ from pathlib import Path
 import lightgbm
 import msgspec
 import pytest
-from mlflow import MlflowClient
-from support.examples import make_consignment
+from support.registered_model import register_bundle, register_small_model
 from support.serving_examples import make_bundle, serving, settings_in
 from support.signing import append_signed_record
 from support.site import run, told
-from support.stores import create_store
 
 from consignments.errors import BadInput, BundleRefused, PromotionRefused
-from consignments.records import Consignment
-from consignments.tables import build_frame
 from features.config import FeatureConfig
 from models.bundle import load_bundle
-from models.registry import ModelVersion, Registry
+from models.registry import Registry
 from serving.deployment.publisher import publish, publish_shadow
 from serving.process.settings import Settings
 
 CHALLENGER = "models:/nps-risk@challenger"
 
 
-class Shelf:
-    """A registry of its own, and what is done to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.registry = Registry(create_store(folder))
-        self._client = MlflowClient(tracking_uri=self.registry.tracking_uri)
-        self._experiment = self._client.create_experiment("nps-risk", (folder / "artifacts").as_uri())
-
-    def register(self, bundle: Path) -> ModelVersion:
-        run = self._client.create_run(self._experiment)
-        example = build_frame([make_consignment()], Consignment)
-        return self.registry.register(
-            run.info.run_id, bundle, example=example, description="of a test", tags={"target": "nps"}
-        )
-
-    def promote(self, version: ModelVersion, sha256: str) -> None:
-        append_signed_record(self.registry, version, sha256)
+def promote(registry: Registry, bundle: Path) -> None:
+    """Register a bundle and approve it."""
+    append_signed_record(registry, register_bundle(registry, bundle), load_bundle(bundle).sha256)
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Shelf:
+def registry(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Registry:
     """Version 1 is champion; version 2 is challenger, and nobody approved it; another challenger finds something else."""
-    folder = tmp_path_factory.mktemp("shelf")
-    made = Shelf(folder)
-    made.promote(made.register(bundle), load_bundle(bundle).sha256)
+    folder = tmp_path_factory.mktemp("registry")
+    made = register_small_model(folder, ())
+    promote(made, bundle)
     for seed, target in ((11, "nps"), (12, "any_offence")):
-        made.register(make_bundle(folder / target, FeatureConfig(), seed, target))
+        register_bundle(made, make_bundle(folder / target, FeatureConfig(), seed, target))
     return made
 
 
@@ -69,49 +51,46 @@ def roles(settings: Settings) -> dict[str, str]:
     return found
 
 
-def test_the_champion_decides_and_the_challenger_is_marked(shelf: Shelf, settings: Settings) -> None:
-    champion = publish(shelf.registry, settings.model, settings)
-    beside = publish_shadow(shelf.registry, CHALLENGER, settings)
+def test_the_champion_decides_and_the_challenger_is_marked(registry: Registry, settings: Settings) -> None:
+    champion = publish(registry, settings.model, settings)
+    beside = publish_shadow(registry, CHALLENGER, settings)
     assert beside is not None
     assert [(each["version"], each["approved"]) for each in (champion, beside)] == [("1", True), ("2", False)]
     assert roles(settings) == {"current": "nps-risk-1", "shadow": "nps-risk-2"}
     with serving(settings) as client:
         told = client.read("/v1/model")
-    assert (told["version"], told["challenger"]["version"], told["challenger"]["approved"]) == (
-        "1",
-        "2",
-        False,
-    )
+    assert told["version"] == "1"
+    assert told["challenger"] == {"name": "nps-risk", "version": "2", "approved": False}
 
 
 def test_what_nobody_approved_or_lightgbm_scores_otherwise_is_not_published_to_decide(
-    shelf: Shelf, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(PromotionRefused, match="never promoted"):
-        publish(shelf.registry, "models:/nps-risk/2", settings)
+        publish(registry, "models:/nps-risk/2", settings)
     predict = lightgbm.Booster.predict
     monkeypatch.setattr(lightgbm.Booster, "predict", lambda *given, **named: predict(*given, **named) + 1e-12)
     with pytest.raises(BundleRefused, match="another raw score by LightGBM"):
-        publish(shelf.registry, settings.model, settings)
+        publish(registry, settings.model, settings)
     assert roles(settings) == {}
 
 
 @pytest.mark.parametrize("uri", [None, "models:/nps-risk@champion", "models:/nps-risk@nobody"])
 def test_a_challenger_that_is_none_is_withdrawn_and_one_that_finds_something_else_is_refused(
-    shelf: Shelf, settings: Settings, uri: str | None
+    registry: Registry, settings: Settings, uri: str | None
 ) -> None:
-    publish(shelf.registry, settings.model, settings)
-    publish_shadow(shelf.registry, CHALLENGER, settings)
-    assert publish_shadow(shelf.registry, uri, settings) is None
+    publish(registry, settings.model, settings)
+    publish_shadow(registry, CHALLENGER, settings)
+    assert publish_shadow(registry, uri, settings) is None
     assert roles(settings) == {"current": "nps-risk-1"}
     with pytest.raises(BadInput, match="got any_offence; expected nps"):
-        publish_shadow(shelf.registry, "models:/nps-risk-any_offence@challenger", settings)
+        publish_shadow(registry, "models:/nps-risk-any_offence@challenger", settings)
     assert roles(settings) == {"current": "nps-risk-1"}
 
 
-def test_the_command_tells_both(shelf: Shelf, tmp_path: Path) -> None:
+def test_the_command_tells_both(registry: Registry, tmp_path: Path) -> None:
     settings_in(tmp_path)
-    environment = {"MLFLOW_TRACKING_URI": shelf.registry.tracking_uri, "NPSRISK_SHADOW_MODEL": CHALLENGER}
+    environment = {"MLFLOW_TRACKING_URI": registry.tracking_uri, "NPSRISK_SHADOW_MODEL": CHALLENGER}
     code, output = run(tmp_path, "publish", **environment)
     assert code == 0
     assert "Published nps-risk version 1" in output
@@ -122,17 +101,17 @@ def test_the_command_tells_both(shelf: Shelf, tmp_path: Path) -> None:
 def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
     tmp_path: Path, bundle: Path, other_bundle: Path
 ) -> None:
-    shelf, settings = Shelf(tmp_path), settings_in(tmp_path / "state")
-    shelf.promote(shelf.register(bundle), load_bundle(bundle).sha256)
-    publish(shelf.registry, settings.model, settings)
-    challenger = shelf.register(other_bundle)
-    publish_shadow(shelf.registry, CHALLENGER, settings)
-    shelf.promote(challenger, load_bundle(other_bundle).sha256)
-    assert publish(shelf.registry, settings.model, settings)["version"] == "2"
-    assert publish_shadow(shelf.registry, CHALLENGER, settings) is None
+    registry, settings = register_small_model(tmp_path, ()), settings_in(tmp_path / "state")
+    promote(registry, bundle)
+    publish(registry, settings.model, settings)
+    challenger = register_bundle(registry, other_bundle)
+    publish_shadow(registry, CHALLENGER, settings)
+    append_signed_record(registry, challenger, load_bundle(other_bundle).sha256)
+    assert publish(registry, settings.model, settings)["version"] == "2"
+    assert publish_shadow(registry, CHALLENGER, settings) is None
     with serving(settings) as client:
         assert client.read("/v1/model")["approved_by"] == "a reviewer"
-        publish(shelf.registry, "models:/nps-risk@previous", settings)
+        publish(registry, "models:/nps-risk@previous", settings)
         client.look()
         assert client.read("/v1/model")["version"] == "1"
         assert "older release than version 2" in client.read("/health/ready")["warnings"][0]
@@ -140,6 +119,6 @@ def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
         client.score("RB1")
         (recorded,) = client.service.log.read_events(kinds=("downgrade",))
         assert msgspec.msgpack.decode(recorded.plain) == ["nps-risk/1", "nps-risk/2"]
-        publish(shelf.registry, settings.model, settings)
+        publish(registry, settings.model, settings)
         client.look()
         assert "npsrisk_model_downgraded 0.0" in client.get("/metrics").text

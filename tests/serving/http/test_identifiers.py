@@ -54,11 +54,8 @@ def test_outcomes_find_their_consignment_in_any_spelling_and_those_that_wait_for
     receipt = client.send("/v1/outcomes", make_outcome("RB-999999999-GB", result="controlled_drug"))
     assert (receipt["known"], receipt["repeated"], counts()) == (True, False, [3, 2])
     told = client.read("/v1/consignments/RB-999999999-GB")["outcomes"]
-    assert [each["consignment_id"] for each in told] == [
-        "rb999999999gb",
-        "RB 999 999 999 GB",
-        "RB-999999999-GB",
-    ]
+    spellings = ["rb999999999gb", "RB 999 999 999 GB", "RB-999999999-GB"]
+    assert [each["consignment_id"] for each in told] == spellings
 
 
 def test_another_spelling_is_a_repeat_and_each_answer_gives_the_spelling_back(client: Client) -> None:

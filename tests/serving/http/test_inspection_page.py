@@ -17,7 +17,6 @@ from consignments.records import Consignment
 from serving.http.openapi import build_document
 from serving.http.scores import Score
 from serving.process.clock import read_clock_us
-from serving.process.settings import SETTING_NAMES
 from serving.scoring.intake import FaultKind
 
 PAGE = (REPOSITORY / "docs" / "inspection-system.md").read_text(encoding="utf-8")
@@ -112,9 +111,3 @@ def test_the_score_of_the_page_is_one_and_every_status_and_kind_that_can_be_answ
     assert told - {"200"} | {"405", "431", "500"} <= named
     kinds = set(re.findall(r"`(\w+)`", PAGE.partition("| `kind` |")[2].partition("\n\n")[0]))
     assert set(get_args(FaultKind)) <= kinds
-
-
-def test_every_setting_is_on_the_page_of_settings_that_it_links() -> None:
-    assert "(settings.md#environment)" in PAGE
-    settings = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert [name for name in SETTING_NAMES if f"`{name}`" not in settings] == []

@@ -63,13 +63,8 @@ OUTCOME = msgspec.to_builtins(make_outcome("RB1"))
 MISSED = OUTCOME | {"status": "missed", "result": None, "known_at": None, "inspected_at": None}
 ALERT = {"alert_id": "A1", "issued_at": day(-1).isoformat()}
 PATTERN = ALERT | {"description_pattern": "chalk"}
-SPAN = {
-    "office": "Incheon",
-    "capacity": 5,
-    "explore": 0.2,
-    "from": day(0).isoformat(),
-    "until": day(1).isoformat(),
-}
+SPAN = {"from": day(0).isoformat(), "until": day(1).isoformat(), "capacity": 5, "explore": 0.2}
+SPAN["office"] = "Incheon"
 STATE = {"consignment_id": "RB1", "state": "do_not_load", "issued_at": day(0).isoformat()}
 FIELDS: list[tuple[str, Any, dict[str, Any], str, str, str]] = [
     ("scores", {"channel": "postal"}, {}, "#/consignment_id", "missing_field", "required field"),

@@ -12,15 +12,10 @@ from msgspec import structs
 from support.databases import execute, stored_bytes
 from support.examples import day, make_consignment
 from support.messages import HOUSE, MASTER
-from support.serving_examples import DATA_KEY, Client, scored
+from support.serving_examples import Client, scored
 from support.site import Site
 
 from consignments.records import Consignment, Item, get_fields
-from features.fitted import FittedParameters
-from features.history.live import LiveHistory
-from features.history.pseudonyms import Pseudonyms
-from features.pipeline import Pipeline
-from models.bundle import load_bundle
 from serving.scoring.scorer import Scorer, ScoreRequest, ScoreResult
 
 DRUG = "research chemical powder"
@@ -45,29 +40,6 @@ def test_the_log_holds_no_personal_value_that_can_be_read(client: Client, tmp_pa
     client.send("/v1/scores", {"consignments": [make_consignment("RB2", **personal)]})
     written = stored_bytes(tmp_path)
     assert (b"RB123456785GB" in written, b"uixotic" in written) == (True, False)
-
-
-def test_features_are_those_of_pipeline_and_ledger_and_the_score_is_the_models(
-    client: Client, bundle: Path
-) -> None:
-    loaded = load_bundle(bundle)
-    pipeline = Pipeline(
-        loaded.config, FittedParameters.from_plain(loaded.fitted, loaded.arrays), Pseudonyms(DATA_KEY)
-    )
-    ledger = LiveHistory(pipeline.create_history())
-    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
-    for place in range(5):
-        c = make_consignment(f"RB{place % 4}", received_at=day(place), description=f"{DRUG} {place}")
-        row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        pipeline.fill_rows([c], row[None], keys[None], counterparts[None])
-        number = int(c.received_at.timestamp()) // 86400 if c.received_at else 0
-        ledger.record_arrival(c.consignment_id, number, keys, counterparts, row)
-        told = client.send("/v1/scores?features=true", c)
-        assert list(told["features"]) == list(loaded.model.spec.names)
-        values = [np.nan if value is None else value for value in told["features"].values()]
-        np.testing.assert_array_equal(np.array(values, dtype=np.float32), row)
-        assert told["score"] == loaded.model.score(row[None], ["postal"])[0]
-        assert told["band"] == loaded.model.bands.assign(told["score"])
 
 
 def test_the_same_consignment_gets_the_same_answer_and_is_counted_once(client: Client) -> None:
@@ -124,9 +96,8 @@ def rows_of_a_stream(count: int) -> list[Consignment]:
     return rows
 
 
-@pytest.mark.parametrize("recent", [1, 30_000])
 def test_lists_and_calls_at_once_are_answered_as_one_after_the_other(
-    tmp_path: Path, bundle: Path, recent: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, seen, together = rows_of_a_stream(70), [], list[int]()
     score_batch, path = Scorer.score_batch, "/v1/scores?features=true"
@@ -141,11 +112,8 @@ def test_lists_and_calls_at_once_are_answered_as_one_after_the_other(
         "list": lambda client: client.send(path, {"consignments": rows})["scores"],
         "at once": lambda client: [each.json() for each in client.post_at_once(path, rows)],
     }
-    if recent == 1:  # of calls at once, those that wait for the log come later
-        del ways["at once"]
     for way, ask in ways.items():
         with Site(tmp_path / way, bundle).serve() as client:
-            monkeypatch.setattr(client.service.active.state.dossiers, "_most", recent)
             together.clear()
             told = ask(client)
             for each in told:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -44,27 +44,22 @@ def live(client: Client, arrivals: int = 40) -> list[float]:
     return told
 
 
-def challenge(folder: Path, log: LogReader, bundle: Path) -> Challenger:
-    """Follow a log with the model of a bundle."""
+class World(NamedTuple):
+    """A log that a champion decided in, and its scores."""
 
-    def fetch(*_: str) -> Any:
-        raise BundleRefused("not looked for")
-
-    model = LoadedModel("nps-risk/2", ScoringMethod.from_bundle(load_bundle(bundle)), vault_in(folder))
-    return Challenger(model, "nps", log, PastModels(folder, fetch))
-
-
-class World:
-    """A log that a champion decided in."""
-
-    def __init__(self, folder: Path, champion: Path) -> None:
-        self.folder = folder
-        with Site(folder, champion).serve() as client:
-            self.champions = live(client)
-        self.log = reader_of(folder)
+    folder: Path
+    log: LogReader
+    champions: list[float]
 
     def challenge(self, bundle: Path) -> Challenger:
-        return challenge(self.folder, self.log, bundle)
+        """Follow the log with the model of a bundle."""
+        method = ScoringMethod.from_bundle(load_bundle(bundle))
+        model = LoadedModel("nps-risk/2", method, vault_in(self.folder))
+        return Challenger(model, "nps", self.log, PastModels(self.folder, refuse_to_fetch))
+
+
+def refuse_to_fetch(*_: str) -> Any:
+    raise BundleRefused("not looked for")
 
 
 def score_all(challenger: Challenger) -> list[ShadowScore]:
@@ -73,9 +68,11 @@ def score_all(challenger: Challenger) -> list[ShadowScore]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("champion"), bundle)
-    yield made
-    made.log.close()
+    site = Site(tmp_path_factory.mktemp("champion"), bundle)
+    with site.serve() as client:
+        champions = live(client)
+    with reader_of(site.folder) as log:
+        yield World(site.folder, log, champions)
 
 
 def test_it_scores_to_the_bit_what_it_would_have_answered_as_champion_and_disagreement_is_counted(
@@ -128,7 +125,7 @@ def test_what_the_rules_decided_is_scored_too(tmp_path: Path, bundle: Path) -> N
     with serving(settings_in(tmp_path)) as client:
         live(client, 8)
     with reader_of(tmp_path) as log:
-        after_rules = challenge(tmp_path, log, bundle)
+        after_rules = World(tmp_path, log, []).challenge(bundle)
         score_all(after_rules)
     assert (after_rules.tally.scored, after_rules.tally.unfit) == (8, 0)
 

@@ -36,7 +36,7 @@ def index_of(words=None) -> IdentifierIndex:
 
 
 @given(steps, st.lists(tags, max_size=10))
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_it_knows_what_a_dict_of_days_knows(met, others) -> None:
     index, days, today = index_of(), dict[int, int](), START
     for tag, gap in met:

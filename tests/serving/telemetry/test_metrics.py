@@ -8,20 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
+from support.examples import make_consignment, make_outcome
+from support.serving_examples import Client, publish, serving, settings_in
 from support.site import Site
-
-from features.config import ExtraColumns, FeatureConfig
-from features.fitted import FittedParameters, fit_features
-from features.history.pseudonyms import Pseudonyms
-from features.pipeline import Pipeline
-from serving.telemetry.metrics import BATCH_CONSIGNMENTS, Metrics
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 NAME = re.compile(r"\b(?:npsrisk|process)_[a-z_]+\b")
@@ -158,39 +150,6 @@ def test_what_an_operator_is_called_for_is_told(site: Site) -> None:
         assert "the TLS certificate ends at 2024-03-01" in client.get("/health/ready").text
         nothing = client.post("/v1/scores", b"<nothing/>", headers={"content-type": "application/xml"})
         assert (nothing.status_code, measure("unscored_messages_total")) == (422, 1)
-
-
-def learnt(config: FeatureConfig) -> FittedParameters:
-    """Vocabularies that know one carrier, one office and one tax type."""
-    rows = [describe(config, number, tax_type="A", received_at=day(1)) for number in range(30)]
-    return fit_features(rows, config, np.arange(30) % 2, np.ones(30))
-
-
-def describe(config: FeatureConfig, number: int, tax_type: str, **changes: Any) -> Any:
-    fields = msgspec.structs.asdict(make_consignment(f"RB{number}", **changes))
-    return config.build_record_type()(**fields, tax_type=tax_type)
-
-
-@pytest.mark.parametrize("together", [1, 7, BATCH_CONSIGNMENTS, 200])
-def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
-    config = FeatureConfig(columns=ExtraColumns(category=("tax_type",)))
-    pipeline = Pipeline(config, learnt(config), Pseudonyms(DATA_KEY))
-    metrics = Metrics()
-    traffic = metrics.traffic
-    traffic.configure(config.build_record_type(), pipeline.spec)
-    carriers = ["Royal Mail", "Nobody Air", None]
-    cs = [describe(config, number, "AB"[number % 2], carrier=carriers[number % 3]) for number in range(90)]
-    keys = np.zeros((2, 90, len(pipeline.kinds)), dtype=np.uint64)
-    X = np.zeros((90, len(pipeline.spec)), dtype=np.float32)
-    pipeline.fill_rows(cs, X, *keys)
-    for start in range(0, 90, together):
-        traffic.record(cs[start : start + together], X[start : start + together])
-    for _ in range(2):
-        traffic.flush()
-    missing, unknown = metrics.read_counts("missing_values"), metrics.read_counts("unknown_codes")
-    assert [missing[name] for name in ("carrier", "office")] == [30, 0]
-    assert [unknown[name] for name in ("carrier", "office", "tax_type")] == [30, 0, 45]
-    assert not {"received_at", "consignment_id"} & missing.keys()
 
 
 def test_prometheus_is_told_also_of_a_model_with_other_columns(tmp_path: Path, column_bundle: Path) -> None:
