@@ -93,8 +93,7 @@ def _summarize_runs(own: pd.DataFrame, tips: pd.DataFrame, positives: pd.DataFra
     runs["hit_rate"] = runs["found"] / runs["opened"]
     runs["sent"] = positives.groupby(RUN).size()
     runs["share_found"] = runs["found"] / runs["sent"]
-    runs["found_on_tips"] = tips.groupby(RUN)["found"].sum()
-    runs["found_on_tips"] = runs["found_on_tips"].fillna(0).astype("int64")
+    runs["found_on_tips"] = tips.groupby(RUN)["found"].sum().reindex(runs.index, fill_value=0)
     runs = runs.reset_index()
     best = runs.loc[runs["policy"] == UPPER_BOUND].set_index("seed")["found"]
     runs["share_of_oracle"] = runs["found"] / runs["seed"].map(best.where(best > 0))
@@ -115,8 +114,7 @@ def _summarize_policies(runs: pd.DataFrame) -> pd.DataFrame:
 def _summarize_weeks(own: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:
     keys = [*RUN, "week"]
     weeks = own.groupby(keys).agg(opened=("found", "size"), found=("found", "sum"))
-    weeks["sent"] = positives.groupby(keys).size()
-    weeks["sent"] = weeks["sent"].fillna(0).astype("int64")
+    weeks["sent"] = positives.groupby(keys).size().reindex(weeks.index, fill_value=0)
     weeks["hit_rate"] = weeks["found"] / weeks["opened"]
     weeks["found_so_far"] = weeks.groupby(RUN)["found"].cumsum()
     return weeks.reset_index()

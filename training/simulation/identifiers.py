@@ -55,9 +55,8 @@ class IdentifierGenerator:
         serial = (self._items + np.arange(count)) * S10_STEP % S10_SERIALS
         self._items += count
         digits = serial[:, None] // 10 ** np.arange(7, -1, -1) % 10
-        check = S10_CHECKS[digits @ np.array(S10_WEIGHTS) % 11]
         wrong = draw_flags(draws, self._manner.bad_check_digit, count)
-        check = np.where(wrong, (check + 1) % 10, check)
+        check = (S10_CHECKS[digits @ np.array(S10_WEIGHTS) % 11] + wrong) % 10
         picks = draws.integers(0, [60, len(LETTERS)], (count, 2))
         columns = (shipments.service[rows], shipments.departure[rows], *picks.T, serial, check)
         return [

@@ -76,9 +76,7 @@ def add_typo(text: str, where: float, how: float) -> str:
     at = 1 + int(where * (len(text) - 2))
     if how < 0.4:
         return text[: at + 1] + text[at + 1 : at + 3][::-1] + text[at + 3 :]
-    if how < 0.7:
-        return text[:at] + text[at + 1 :]
-    return text[:at] + text[at] + text[at:]
+    return text[:at] + ("" if how < 0.7 else text[at] * 2) + text[at + 1 :]
 
 
 def swap_variant(text: str, variants: Variants, share: float) -> str:

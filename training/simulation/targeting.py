@@ -231,7 +231,6 @@ def _round_randomly(draws: Draws, expected: float) -> int:
 
 
 def _list_chapters(codes: Texts) -> Ints:
-    """Return the chapters of declared HS codes; 0 if there is none."""
     return np.array([int(code[:2]) if code else 0 for code in codes], dtype=np.int64)
 
 
