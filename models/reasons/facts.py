@@ -15,7 +15,7 @@ from features.spec import Spec
 from models.formats import format_number, format_rate
 from models.reasons.row_view import RowView, SpecTables
 from models.reasons.sentences import ReasonContext, Sentence, Statement
-from models.reasons.texts import join_words, load_text_table
+from models.reasons.texts import LIMITS, NAMES, RULES, join_words, load_text_table
 from models.reasons.usual import CHANNEL, Usual, UsualLookup
 
 TARGETS = ("nps", "controlled_drug", "any_offence")
@@ -28,31 +28,6 @@ OF_PARTIES += NETWORKS
 SIDE_OF = {name: KINDS[name].side or "" for name in OF_PARTIES if name in KINDS and KINDS[name].side}
 SIDE_OF |= dict(zip(NETWORKS, SIDES, strict=True))
 """The side of each key of one party."""
-NEVER_ABSENT = (
-    *("alerts.", "quality.", "route.identifier", "route.check_digit", "route.master_differs"),
-    *("goods.name_family", "goods.text_family", "goods.hs_family"),
-)
-"""Features whose missing value does not say that a detail of the declaration is missing."""
-OF_KNOWN_KEYS = ("days_since_first", "days_since_last", "days_since_find", "velocity")
-"""Readings that are missing if the key is new."""
-MIN_REPEATS, MIN_BUSY, MIN_BUSY_FIRM, BUSY_WEEK = 2, 3, 5, 3
-"""Consignments in 30 days that stand out: of a pair, or of the same weight and value; of a private party; of a firm; and those of 7 days."""
-OLD_FIND_DAYS = 90
-"""A find is old after so many days if nothing came with its key in the last 30."""
-MAX_QUIET_SHARE, MIN_RATE_RATIO, MIN_INSPECTIONS = 0.25, 2.0, 10
-"""Of what is usual: the part at most that a quiet route has, and the multiple of a share of finds that stands out, after so many inspections."""
-MIN_SHARE_OF_FINDS = 0.05
-"""Smallest share of detections among the consignments of a party that comes first, if it is also MIN_RATE_RATIO times the usual one."""
-_ADDRESS = ("address", "city", "postcode")
-JOINED_DETAILS = (
-    ("whole_party", ("name", "address", "phone"), (*_ADDRESS, "name", "phone")),
-    ("address", ("address", "city"), _ADDRESS),
-)
-"""Phrases for details of a party: those that must be missing, and those that the phrase stands for."""
-MINOR_DETAILS = ("_city_missing", "_postcode_missing", "_email_missing", "account_missing", "master_missing")
-MIN_MAJOR_DETAILS = 2
-"""Minor details are not listed if so many others are missing."""
-
 Describe = Callable[[RowView, Sequence[int]], Statement | None]
 
 
@@ -90,9 +65,9 @@ class FactTables:
         found = np.arange(len(self.sentences))
         for name, at in self.places.items():
             key, _, reading = name.rpartition(".")
-            if name.startswith(NEVER_ABSENT) or key.endswith("_side"):
+            if name.startswith(tuple(NAMES["never_absent"])) or key.endswith("_side"):
                 found[at] = -1
-            elif reading in OF_KNOWN_KEYS:
+            elif reading in NAMES["of_known_keys"]:
                 found[at] = self.places.get(f"{key}.new", -1)
         return found
 
@@ -157,10 +132,8 @@ class FactTables:
         if found is None or not view.raises:
             return found
         if kind == "figures":
-            return found._replace(notable=view.get(f"{key}.arrivals_30d") >= MIN_REPEATS)
-        value, usual = found.value or 0.0, found.usual or 0.0
-        is_quiet = kind == "route" and value <= MAX_QUIET_SHARE * usual
-        return found._replace(notable=found.notable and is_quiet, rank="last")
+            return found._replace(notable=view.get(f"{key}.arrivals_30d") >= LIMITS["min_repeats"])
+        return found._replace(notable=False)
 
     def _describe_busy_party(self, view: RowView, kind: str) -> Statement | None:
         """Describe once for each side how many consignments came, by its key that has most; those of one pair as such."""
@@ -176,7 +149,7 @@ class FactTables:
                 return None
             kind = kind if kind in NETWORKS else most
             pair = max(PAIRS, key=view.count_month)
-            if view.count_month(pair) >= max(view.count_month(kind), MIN_REPEATS):
+            if view.count_month(pair) >= max(view.count_month(kind), LIMITS["min_repeats"]):
                 kind, sides = pair, set(SIDES)
         found = self._describe_count(view, kind)
         if not found or not found.notable or found.value in view.counted.values():
@@ -189,11 +162,15 @@ class FactTables:
         month, week = (view.describe_feature(f"history.{kind}.arrivals_{days}d") for days in (30, 7))
         firms = {side for side in SIDES if view.get(f"parties.{side}_business") == 1}
         if month is None or week is None or kind in PAIRS:
-            return month and month._replace(notable=view.count_month(kind) >= MIN_REPEATS + bool(firms))
+            return month and month._replace(
+                notable=view.count_month(kind) >= LIMITS["min_repeats"] + bool(firms)
+            )
         side = SIDE_OF[kind]
-        is_shown = week.notable and view.get(f"history.{kind}.arrivals_7d") >= BUSY_WEEK
+        is_shown = week.notable and view.get(f"history.{kind}.arrivals_7d") >= LIMITS["busy_week"]
         found, is_network = week if is_shown else month, kind in NETWORKS
-        is_busy = found.notable and view.count_month(kind) >= (MIN_BUSY_FIRM if side in firms else MIN_BUSY)
+        is_busy = found.notable and view.count_month(kind) >= (
+            LIMITS["min_busy_firm"] if side in firms else LIMITS["min_busy"]
+        )
         is_doubtful = is_network and not view.list_ties(side)
         is_doubtful |= view.is_common_name(kind)
         rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else ""
@@ -203,7 +180,7 @@ class FactTables:
         """Describe with how many others a key came, or that a new name uses a known key."""
         key, name = self._find_key(columns)
         found, kind = view.describe(columns[0]), KINDS.get(name)
-        least = MIN_REPEATS if name in PAIRS else 0
+        least = LIMITS["min_repeats"] if name in PAIRS else 0
         if view.values[columns[0]] <= least or (view.raises and name in NETWORKS):
             return None
         if kind is None or kind.side is None or kind.counterpart != kind.side:
@@ -227,7 +204,7 @@ class FactTables:
             is_first, _, _, kind, target = strongest
             view.told.add(f"history.{kind}")
             days = view.get(f"history.{kind}.days_since_find")
-            is_old = days > OLD_FIND_DAYS and not view.count_month(kind)
+            is_old = days > LIMITS["old_find_days"] and not view.count_month(kind)
             is_person = kind in SIDES and view.get(f"parties.{kind}_business") != 1
             rank = ("" if is_old else "find") if is_first else "context" if is_person else "last"
             return self._describe_finds_of_party(view, kind, target)._replace(rank=rank)
@@ -241,9 +218,9 @@ class FactTables:
         finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
         if not 0 < finds <= arrivals:
             return None
-        usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), MIN_SHARE_OF_FINDS
+        usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), LIMITS["min_share_of_finds"]
         if usual:
-            least = max(least, MIN_RATE_RATIO * usual.middle)
+            least = max(least, LIMITS["min_rate_ratio"] * usual.middle)
         is_first = not view.doubt_find(kind, target) and finds / arrivals >= least
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
@@ -282,9 +259,9 @@ class FactTables:
         for target in TARGETS if kind != "declarant" else ():
             finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
             usual = view.find_usual_of(f"{key}.{target}_rate")
-            if usual is None or inspections < MIN_INSPECTIONS or not 1 < finds <= inspections:
+            if usual is None or inspections < LIMITS["min_inspections"] or not 1 < finds <= inspections:
                 continue
-            if view.get(f"{key}.{target}_rate") >= MIN_RATE_RATIO * usual.middle:
+            if view.get(f"{key}.{target}_rate") >= LIMITS["min_rate_ratio"] * usual.middle:
                 numbers = {"finds": finds, "among": inspections}
                 text = self._say_finds(view, "found_inspected", target, kind, **numbers)
                 text += self._say_usual_rate(usual)
@@ -298,13 +275,13 @@ class FactTables:
         unusual = {at: each for at, each in lacking.items() if not each or not self._lacks(at, each.middle)}
         named = {self.sentences[at].name: self.sentences[at].template.lacks for at in unusual}
         for side in SIDES:
-            for phrase, needed, joined in JOINED_DETAILS:
+            for phrase, needed, joined in map(itemgetter("phrase", "needed", "stands_for"), RULES["joined"]):
                 if named.keys() >= {f"parties.{side}_{part}_missing" for part in needed}:
                     for part in joined:
                         named.pop(f"parties.{side}_{part}_missing", None)
                     named[f"parties.{side}_{needed[0]}_missing"] = self._texts.say(phrase, side=side)
-        minor = [name for name in named if name.endswith(MINOR_DETAILS)]
-        if len(named) - len(minor) >= MIN_MAJOR_DETAILS:
+        minor = [name for name in named if name.endswith(tuple(NAMES["minor_details"]))]
+        if len(named) - len(minor) >= LIMITS["min_major_details"]:
             named = {name: text for name, text in named.items() if name not in minor}
         listed = [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
         if not listed:

@@ -14,31 +14,14 @@ from features.table import SIDES
 from models.reasons.facts import Fact, FactTables
 from models.reasons.row_view import RowView
 from models.reasons.sentences import NO_CONTEXT, ReasonContext, capitalize
-from models.reasons.texts import get_template, load_text_table
+from models.reasons.texts import LIMITS, RULES, get_template, load_text_table
 
 Floats = NDArray[np.float64]
 Row = NDArray[np.float32]
 
 MANY_SMALL = "many_small"
 MISSING = THEMES.index("missing")
-MAX_FACTS, MAX_SAID = 3, 5
-"""Facts that are given of a theme, and those among which they are chosen."""
-MIN_FACT_SHARE = 0.2
-"""A further fact is given if it contributes at least this share of what the strongest fact given does."""
-MIN_FACT = 0.03
-"""In log-odds: what contributes less is no fact to give."""
-MIN_CONTRIBUTION = 0.02
-"""In log-odds, 2 % of the odds: what raises a score less is no reason."""
-MIN_FIRST = 0.1
-"""In log-odds: known finds and links come first if they contribute at least this."""
-MIN_LAST = 0.1
-"""In log-odds: themes of rank `last` stand out if they contribute this, others with any reason; facts of rank `context` never do."""
-HEAD_STARTS = {"find": 200.0, "link": 100.0, "words": 1.5, "contradiction": 0.4, "value": 0.3, "": 0.2}
-HEAD_STARTS |= {"vague": 0.2, "last": -100.0, "context": -200.0}
-"""In log-odds, by the rank of a fact: what is added to its contribution in the order of facts and themes."""
 LATE = ("last", "context")
-VAGUE_LAG = 0.5
-"""In log-odds: by so much a vague description comes after other facts of its theme."""
 NO_TEXTS = DeclaredTexts()
 TIES = {f"{side}_ties": f"linked to this {side}" for side in SIDES}
 """Words for ties of which no consignment is known."""
@@ -97,13 +80,13 @@ class _Theme(NamedTuple):
     @property
     def stands_out(self) -> bool:
         """Check if the theme is a reason of its own."""
-        least = MIN_LAST if self.rank == "last" else MIN_CONTRIBUTION
+        least = LIMITS["min_last"] if self.rank == "last" else LIMITS["min_contribution"]
         return bool(self.facts) and self.rank != "context" and self.contribution >= least
 
     def get_weight(self) -> tuple[bool, float]:
         """Return what orders it: first what stands out."""
-        early = self.rank in ("find", "link") and self.contribution < MIN_FIRST
-        head_start = 0.0 if self.contribution <= 0 or early else HEAD_STARTS[self.rank]
+        early = self.rank in ("find", "link") and self.contribution < LIMITS["min_first"]
+        head_start = 0.0 if self.contribution <= 0 or early else RULES["head_starts"][self.rank]
         return self.stands_out, self.contribution + head_start
 
 
@@ -145,7 +128,7 @@ class ReasonRanker:
         themes = [
             self._describe_theme(place, total, view, weights, by_fact)
             for place, total in enumerate(sums.tolist())
-            if lowering or total >= MIN_CONTRIBUTION
+            if lowering or total >= LIMITS["min_contribution"]
         ]
         themes.sort(key=_Theme.get_weight, reverse=True)
         if lowering:
@@ -177,20 +160,22 @@ class ReasonRanker:
         # The words of the goods come last: they are not said if others quote them.
         ranked.sort(key=lambda each: (each[1].code == "wording", -each[0]))
         said: dict[str, tuple[float, str, ReasonFact]] = {}
-        least = MIN_FACT
+        least = LIMITS["min_fact"]
         for weight, fact in ranked:
-            if weight < least or len(said) == MAX_SAID:
+            if weight < least or len(said) == LIMITS["max_said"]:
                 continue
             found = fact.describe(view, sorted(fact.columns, key=lambda at: -sign * weights[at]))
             is_repeated = fact.code == "wording" and found is not None and bool(said) and found.rank in LATE
             if found is not None and (found.notable or not view.raises) and not is_repeated:
-                order = weight + HEAD_STARTS[found.rank] - VAGUE_LAG * (found.rank == "vague")
+                order = (
+                    weight + RULES["head_starts"][found.rank] - LIMITS["vague_lag"] * (found.rank == "vague")
+                )
                 shown = ReasonFact(fact.code, found.text, found.value, found.usual)
                 said.setdefault(found.text, (order, found.rank, shown))
-                least = max(least, MIN_FACT_SHARE * weight)
+                least = max(least, LIMITS["min_fact_share"] * weight)
         facts = sorted(said.values(), key=lambda each: -each[0])
         rank = facts[0][1] if facts else "last"
-        return _Theme(THEMES[place], total, [shown for _, _, shown in facts[:MAX_FACTS]], rank)
+        return _Theme(THEMES[place], total, [shown for _, _, shown in facts[: LIMITS["max_facts"]]], rank)
 
 
 def _build_reason(theme: _Theme) -> Reason:
@@ -211,10 +196,10 @@ def _build_reason(theme: _Theme) -> Reason:
 def _join_small(themes: list[_Theme]) -> Reason:
     """Join what raises a score a little to one reason."""
     table, ordered = load_text_table(), sorted(themes, key=lambda each: -each.contribution)
-    names = ", ".join(table.theme[each.code] for each in ordered[:MAX_FACTS])
+    names = ", ".join(table.theme[each.code] for each in ordered[: LIMITS["max_facts"]])
     return Reason(
         code=MANY_SMALL,
         text=table.phrases["many_small"].replace("{themes}", names),
         contribution=math.fsum(each.contribution for each in themes),
-        facts=[each.facts[0] for each in ordered if each.facts][:MAX_FACTS],
+        facts=[each.facts[0] for each in ordered if each.facts][: LIMITS["max_facts"]],
     )

@@ -17,48 +17,24 @@ from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
 from features.route import list_hubs
 from features.table import SIDES
 from models.formats import format_number
-from models.reasons.sentences import HUGE, ReasonContext, Sentence, Statement, format_amount
-from models.reasons.texts import find_vague_meaning, join_words, load_text_table
+from models.reasons.sentences import ReasonContext, Sentence, Statement, format_amount
+from models.reasons.texts import LIMITS, NAMES, RULES, find_vague_meaning, join_words, load_text_table
 from models.reasons.usual import Usual, UsualLookup
 
 CONTACTS = {"address": "address", "phone": "telephone number"}
-TIES = {
-    side: {f"{side}_phone": "telephone number", f"{side}_email": "e-mail address", account: "account"}
-    for side, account in zip(SIDES, ("account", ""), strict=True)
-}
-OF_HINTS = ("goods.names_context", "goods.context_supported")
-"""Features of words that also stand for a drug; in the description of ordinary goods they do not."""
-SMALL_KINDS = ("metal", "jewellery", "paper", "other", "pharma", "supplement")
 _PLACES = {name: at for at, name in enumerate(FAMILIES, start=1)}
-ORDINARY_GOODS = set(_PLACES.values()) - {
-    _PLACES[name] for name in ("chemical", "pharma", "supplement", "plant")
-}
-LARGE_GOODS = set(_PLACES.values()) - {_PLACES[name] for name in SMALL_KINDS}
+ORDINARY_GOODS, LARGE_GOODS = (
+    {at for name, at in _PLACES.items() if name not in NAMES[kinds]} for kinds in ("not_ordinary", "small")
+)
 MISMATCH, PLANT = "goods.hs_text_mismatch", _PLACES["plant"]
-OF_SUPPLEMENTS, SUPPLEMENTS = ("2106", "2936"), {_PLACES["supplement"], PLANT}
-"""HS headings of supplements and vitamins, and the families of what is sold as supplements."""
-OF_CHINA = {"CN", "HK", "MO"}
-MANY_IN_BUILDING = 20
-"""A building with more earlier consignments is that of many persons or firms."""
-MANY_OF_NAME = 50
-"""A name without a mark of a firm that so many earlier consignments have is that of many persons."""
-SAYS_MORE = ("goods.names_", "goods.name_tier", "goods.context_", "goods.pretext_")
-"""Features that say more of a word than that the description has it: given even if the word was quoted."""
+SUPPLEMENTS = {_PLACES[name] for name in NAMES["supplements"]}
 COVERS = tuple(f"goods.cover_{kind}" for kind in ("industrial", "cosmetic", "supplement", "plant", "feed"))
 WORD = re.compile(r"\{(\w+)\}")
 CODES = {"hs_family": "goods", "text_family": "goods", "name_tier": "tier"}
 """Words that name the code of a feature of the goods, with the table of codes."""
-COUNTED_PIECES = re.compile(
-    r"(?<![\w.,])(?:x ?|set of |pack of )([1-9]\d{1,5})(?![\w.,]|\s?(?:[mk]?g|m?l|[cm]?m|w|v|%))"
-    r"|(?<![\w.,-])([1-9]\d{1,5}) ?(?:pcs?|pieces|units|ea|st(?:ü|ue)ck|stk|stuks|piezas|unidades|[개個个件只])(?!\w)",
-    re.IGNORECASE,
+COUNTED_PIECES, MEASURE = (
+    re.compile(RULES["patterns"][name], re.IGNORECASE) for name in ("pieces", "measure")
 )
-MEASURE = re.compile(r"(?<![\w.,])([1-9]\d{0,4}(?:\.\d{1,3})?) ?(kg|g|gr|grams?)(?!\w)", re.IGNORECASE)
-KILOGRAMS = {"kg": 1.0, **dict.fromkeys(("g", "gr", "gram", "grams"), 0.001)}
-MAX_EXCESS = 1.1
-"""A described weight may be so many times the gross weight, for rounding."""
-MIN_GRAMS_A_PIECE, MIN_GRAMS_OF_SMALL, MIN_DOLLARS_A_PIECE = 4.0, 1.0, 0.02
-"""A counted piece of goods that weighs or costs less stands out (assumed); small are goods such as screws and stickers, or of no named kind."""
 
 
 class SpecTables(NamedTuple):
@@ -98,7 +74,7 @@ class RowView:
         """Check if a key is a name that so many consignments have that it is that of many persons."""
         return (
             self.get(f"parties.{kind}_business") == 0
-            and self.get(f"history.{kind}.arrivals_ever") >= MANY_OF_NAME
+            and self.get(f"history.{kind}.arrivals_ever") >= LIMITS["many_of_name"]
         )
 
     def count_month(self, kind: str) -> float:
@@ -111,7 +87,7 @@ class RowView:
         if self.is_common_name(kind):
             return say("common_name")
         if kind in NETWORKS:
-            is_busy = self.get(f"history.{kind}.arrivals_ever") > MANY_IN_BUILDING
+            is_busy = self.get(f"history.{kind}.arrivals_ever") > LIMITS["many_in_building"]
             return (
                 say("large_building") if is_busy and not self.list_ties(SIDES[NETWORKS.index(kind)]) else ""
             )
@@ -131,7 +107,9 @@ class RowView:
 
     def list_ties(self, side: str) -> list[str]:
         """List what other consignments share with a side itself; nothing if they share no more than the building."""
-        return [noun for key, noun in TIES[side].items() if self.get(f"history.{key}.arrivals_ever") > 0]
+        return [
+            noun for key, noun in RULES["ties"][side].items() if self.get(f"history.{key}.arrivals_ever") > 0
+        ]
 
     def describe_feature(self, name: str) -> Statement | None:
         """Describe the value of a feature; None if the spec lacks it."""
@@ -153,9 +131,12 @@ class RowView:
         if name == MISMATCH:
             if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
                 return True
-            return declared.hs.startswith(OF_SUPPLEMENTS) and self.get("goods.text_family") in SUPPLEMENTS
+            return (
+                declared.hs.startswith(tuple(NAMES["supplement_headings"]))
+                and self.get("goods.text_family") in SUPPLEMENTS
+            )
         if name == "route.departure_not_sender":
-            return {declared.departure_country, declared.sender_country} <= OF_CHINA
+            return {declared.departure_country, declared.sender_country} <= set(NAMES["china"])
         return name.startswith("value.") and "document" in declared.goods.casefold()
 
     def describe(self, at: int) -> Statement:
@@ -165,7 +146,7 @@ class RowView:
         found = found._replace(notable=found.notable and self.may_be_said(at))
         words = self._find_words(sentence.name, found)
         fresh = [word for word in words if not any(word in text for text in self._quoted)]
-        if sentence.name in OF_HINTS and self._is_ordinary(words):
+        if sentence.name in NAMES["hints"] and self._is_ordinary(words):
             found = found._replace(notable=False)
         if sentence.name == "goods.hs_typical" and self.get("goods.hs_family") == PLANT:
             found = found._replace(rank="context")
@@ -176,7 +157,7 @@ class RowView:
             found = found._replace(notable=bool(quotation) and is_telling, rank=rank)
         else:
             quotation = self._quote_goods(sentence, found, words)
-            is_repeated = words and not fresh and not sentence.name.startswith(SAYS_MORE)
+            is_repeated = words and not fresh and not sentence.name.startswith(tuple(NAMES["says_more"]))
             found = found._replace(notable=found.notable and not is_repeated)
         text = self._add_words(quotation or found.text, fresh)
         if found.notable and "hs" not in self.told:
@@ -229,13 +210,16 @@ class RowView:
             return None
         text = ""
         for number, unit in MEASURE.findall(goods):
-            if 0 < weight < float(number) * KILOGRAMS[unit.lower()] / MAX_EXCESS:
+            if 0 < weight < float(number) * RULES["kilograms"][unit.lower()] / LIMITS["max_excess"]:
                 text = say("measure", measure=f"{number} {unit}", weight=format_number(weight))
         if not text and (counted := COUNTED_PIECES.search(goods)):
             count = int(counted[1] or counted[2])
             known = [(1000 * weight / count, "g"), (self.get("value.usd") / count, "USD")]
             is_large = self.get("goods.text_family") in LARGE_GOODS
-            limits = MIN_GRAMS_A_PIECE if is_large else MIN_GRAMS_OF_SMALL, MIN_DOLLARS_A_PIECE
+            limits = (
+                LIMITS["min_grams_a_piece"] if is_large else LIMITS["min_grams_of_small"],
+                LIMITS["min_dollars_a_piece"],
+            )
             if any(0 < value < least for (value, _), least in zip(known, limits, strict=True)):
                 each = say("and").join(f"{format_number(value)} {unit}" for value, unit in known if value > 0)
                 text = say("pieces", count=format_number(count), each=each)
@@ -264,7 +248,7 @@ class RowView:
         value = self.get("value.declared")
         if math.isnan(value):
             return ""
-        if value > HUGE:
+        if value > LIMITS["huge"]:
             return load_text_table().phrases["huge"]
         shown = f"{value:,.0f}" if value.is_integer() else format_amount(value)
         return f"{shown} {self._declared.currency}".rstrip()

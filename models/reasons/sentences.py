@@ -10,18 +10,11 @@ from numpy.typing import NDArray
 
 from features.spec import Feature
 from models.formats import format_number, format_percent
-from models.reasons.texts import COLUMN_CODES, get_template, load_text_table
+from models.reasons.texts import COLUMN_CODES, LIMITS, get_template, load_text_table
 from models.reasons.usual import CHANNEL, SERVICE, Usual
 
-HUGE = 1e9
-MIN_RATIO, MIN_RATIO_OF_VALUE = 1.5, 3.0
-"""A number stands out if it is outside of what is usual, and so many times the middle value or a part of it."""
 WIDE = (CHANNEL, SERVICE)
-MIN_RATIO_OF_CHANNEL = 5.0
-"""The same for an amount of goods of which only the channel is known."""
 UNITS_OF_USUAL = {"USD": " USD", "USD/kg": " USD", "USD/piece": " USD", "kg": " kg", "days": " days"}
-MAX_CODE_LETTERS = 3
-"""Learnt values of so many letters are codes, as of countries and carriers, and are shown in capitals."""
 NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -97,9 +90,13 @@ class Sentence:
             return False
         added = 1.0 if self.unit in ("count", "days") else 0.0
         ratio = (value + added) / (usual.middle + added) if usual.middle + added > 0 else math.inf
-        least = MIN_RATIO
+        least = LIMITS["min_ratio"]
         if template.rank == "value":
-            least = MIN_RATIO_OF_CHANNEL if usual.like in (*WIDE, "goods.text_family") else MIN_RATIO_OF_VALUE
+            least = (
+                LIMITS["min_ratio_of_channel"]
+                if usual.like in (*WIDE, "goods.text_family")
+                else LIMITS["min_ratio_of_value"]
+            )
         return not usual.low <= value <= usual.high and not 1 / least < ratio < least
 
     def _say(self, value: float, usual: Usual | None) -> str:
@@ -145,7 +142,7 @@ class Sentence:
 
     def _show(self, value: float) -> str:
         phrases = load_text_table().phrases
-        if abs(value) > HUGE:
+        if abs(value) > LIMITS["huge"]:
             return phrases["huge"]
         if value >= self.template.cap:
             return phrases["at_least"].replace("{value}", self._format(self.template.cap))
@@ -165,7 +162,11 @@ def capitalize(text: str) -> str:
 
 def show_code(value: str) -> str:
     """Write a learnt value as people write it: it was learnt in small letters."""
-    return value.upper() if len(value) <= MAX_CODE_LETTERS and value != "ems" else value.replace("_", " ")
+    return (
+        value.upper()
+        if len(value) <= LIMITS["max_code_letters"] and value != "ems"
+        else value.replace("_", " ")
+    )
 
 
 def format_amount(value: float) -> str:

@@ -1,6 +1,7 @@
 """The table of texts `models/reason_texts/en.toml`: what every feature says at its values, and the words of facts and themes."""
 
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -23,6 +24,13 @@ DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
 COLUMN_CODES = "column"
 """Name of the codes that a model learnt from a column."""
+
+
+RULES: dict[str, Any] = tomllib.loads(
+    files("models").joinpath("reason_texts", "rules.toml").read_text(encoding="utf-8")
+)
+LIMITS, NAMES = RULES["limits"], RULES["names"]
+"""By what reasons are chosen; `rules.toml` explains each."""
 
 
 class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,14 +169,8 @@ def find_vague_meaning(goods: str) -> str:
 @cache
 def get_template(feature: Feature) -> ReasonTemplate:
     """Return what a feature says; of a feature that the table lacks, its own text."""
-    return load_text_table().find_template(feature.name) or _build_own_template(feature)
-
-
-def _build_own_template(feature: Feature) -> ReasonTemplate:
-    text = feature.text or f"{feature.name.replace('.', ' ').replace('_', ' ')}: {{value}}"
-    if feature.unit == "flag" and "{value}" not in text:
-        return ReasonTemplate(true=text, false=f"Not the case: {text}", missing=f"Not known: {text}")
-    return ReasonTemplate(other=text, missing=text.replace("{value}", "not known"))
+    own = feature.text or f"{feature.name.replace('.', ' ').replace('_', ' ')}: {{value}}"
+    return load_text_table().find_template(feature.name) or ReasonTemplate(other=own, missing=own)
 
 
 def _join_words(template: ReasonTemplate | None, words: Mapping[str, str] | None) -> ReasonTemplate | None:

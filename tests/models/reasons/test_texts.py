@@ -85,9 +85,6 @@ def test_only_columns_and_texts_of_the_table_are_in_it() -> None:
 
 
 def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
-    assert get_template(Feature("made.up", "flag", "r", "It is made up")) == ReasonTemplate(
-        true="It is made up", false="Not the case: It is made up", missing="Not known: It is made up"
-    )
     assert get_template(Feature("made.number_of", "count", "r")).other == "made number of: {value}"
 
 
