@@ -30,6 +30,14 @@ def test_slope_and_intercepts_are_found_again_where_there_are_many_rows() -> Non
     assert found.channels == pytest.approx(TRUE_INTERCEPTS, abs=0.1)
 
 
+def test_some_tens_of_finds_move_the_slope_less_than_half_as_far_as_they_show() -> None:
+    rng = np.random.default_rng(4)
+    raw = rng.normal(-5.0, 2.0, 4000)
+    y = (rng.random(len(raw)) < 1 / (1 + np.exp(-(0.5 * raw - 2.5)))).astype(float)
+    assert 20 < y.sum() < 100
+    assert 0.75 < fit_calibration(raw, y, np.ones(len(raw)), ["postal"] * len(raw)).slope < 1.0
+
+
 def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
     raw, y, channel = made(8000)
     few = [i for i, name in enumerate(channel) if name == "air_cargo"][40:]
