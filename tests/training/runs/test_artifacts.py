@@ -127,4 +127,4 @@ def test_the_axis_of_a_chart_names_codes_and_shares() -> None:
 def test_the_title_of_a_chart_names_a_feature_without_a_blank_and_not_by_its_missing_value() -> None:
     titles = {feature.name: name_feature(feature) for feature in REAL.features}
     assert not [title for title in titles.values() if "{" in title or title.startswith("No usual value")]
-    assert titles["history.route.arrivals_30d"] == "… consignments on its route in the last 30 days"
+    assert titles["history.route.arrivals_30d"] == "… consignments on this route in the last 30 days"
