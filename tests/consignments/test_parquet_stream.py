@@ -69,6 +69,14 @@ def test_pieces_are_the_table_with_its_rejects_and_its_report(path: Path, piece_
     assert len(stream) == len(table.frame)
 
 
+def test_a_stream_refuses_a_missing_column_and_strictly_rows_at_fault(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileFault, match="invalid rows, and none is allowed here"):
+        stream_table(path, Consignment, strict=True)
+    write_table(frame(1).drop(columns="channel"), tmp_path / "without.parquet")
+    with pytest.raises(FileFault, match="missing required column channel"):
+        stream_table(tmp_path / "without.parquet", Consignment)
+
+
 @pytest.mark.parametrize("rows", [24, 0])
 def test_a_later_row_amends_if_there_is_a_sequence_and_no_rows_are_one_piece(
     tmp_path: Path, rows: int

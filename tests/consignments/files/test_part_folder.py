@@ -80,6 +80,12 @@ def interrupt(out: Path) -> Path:
     return out.with_name(f".{out.name}.partial")
 
 
+def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
+    refused = pytest.raises(BadInput, match="another run is writing this table")
+    with PartFolder.open(tmp_path / "t", INPUTS), refused:
+        PartFolder.open(tmp_path / "t", INPUTS).__enter__()
+
+
 def test_a_table_in_parts_is_the_table(tmp_path: Path) -> None:
     assert write(tmp_path / "t", compute_in(33)) == ROWS
     scores = pa.concat_tables(part.table for part in ParquetTable.open(tmp_path / "t").parts)["score"]
