@@ -255,15 +255,18 @@ def test_no_change_of_the_rest_is_unseen(
     assert told(tmp_path / "copy", "verify-log", code=1)["broken_at"] == broken_at
 
 
-def test_nothing_starts_from_a_damaged_log(few: Path) -> None:
+def test_nothing_starts_from_a_damaged_log(few: Path, forgotten: Path, tmp_path: Path) -> None:
     forget_consignment(settings_in(few), "RB1", APPROVAL)
     execute(few, "DELETE FROM events WHERE sequence = 5")
     execute(few, "UPDATE events SET plain = content, score = 0.5 WHERE sequence = 1")
-    with (
-        pytest.raises(ServiceFault, match="log entry 1: the event log is damaged"),
-        serving(settings_in(few)),
-    ):
-        pass
+    copy_state(forgotten, tmp_path / "copy")
+    execute(tmp_path / "copy", "UPDATE events SET plain = substr(plain, 1, 0) WHERE kind = 'removal'")
+    for folder in (few, tmp_path / "copy"):
+        with (
+            pytest.raises(ServiceFault, match="log entry 1: the event log is damaged"),
+            serving(settings_in(folder)),
+        ):
+            pass
 
 
 def test_content_is_gone_from_the_files_too_and_history_is_left(
