@@ -19,8 +19,6 @@ from training.simulation.parameters import SimulationParameters
 from training.simulation.parties import HUMAN, is_box_or_forwarder
 from training.simulation.shipments import Contents, SimulatedDay
 
-Bools = Bools
-
 NEW_DAYS = REPEAT_DAYS = 30
 OUT_OF_CLASS_SDS = 2.0
 """Distance in standard deviations from its class's median at which a value is out of class."""
