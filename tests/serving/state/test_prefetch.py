@@ -98,3 +98,22 @@ def test_where_the_log_cannot_be_read_in_time_the_call_is_refused_and_the_next_o
     assert (refused.status_code, refused.headers["retry-after"], len(asked)) == (503, "1", 1)
     assert ("takes too long" in refused.json()["detail"]) == slow
     assert forgetful.post("/v1/outcomes", make_outcome(name)).status_code == 200
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_was_read_before_an_entry_came_does_not_hide_it(forgetful: Client, dropped: bool) -> None:
+    """The entry may be out of memory again, and read by another look-up."""
+    state, name = forgetful.service.active.state, f"RBLATE{dropped:d}"
+    for each in (name, "another"):
+        forgetful.score(each)
+    awaited = state.dossiers.request_lookups([name], state.today)
+    found = state.dossiers.read_events(awaited, state.sequence)
+    assert [len(events) for events in found.values()] == [1]
+    forgetful.send("/v1/outcomes", make_outcome(name))
+    if dropped:
+        forgetful.score(f"{name}2")
+    again = state.dossiers.request_lookups([name], state.today)
+    state.dossiers.complete_lookups(awaited, found)
+    state.dossiers.complete_lookups(again, state.dossiers.read_events(again, state.sequence))
+    assert (len(again), len(state.get_consignment(name).outcomes)) == (dropped, 1)
+    assert not state.dossiers._awaited
