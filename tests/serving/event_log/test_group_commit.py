@@ -137,6 +137,27 @@ async def test_too_long_a_queue_refuses_more(log: SlowLog, monkeypatch: pytest.M
 
 
 @in_loop
+async def test_a_failed_write_is_told_to_all_who_wait_and_nothing_more_is_taken_until_the_log_is_read_again(
+    log: SlowLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, following, free = await log.begin(), log.add(), asyncio.Event()
+    with monkeypatch.context() as broken:
+        broken.setattr(log._log, "append", lambda _events: {}["disk"])
+        log.go.set()
+        for group in (writing, following):
+            with pytest.raises(ServiceFault, match="got KeyError"):
+                await asyncio.wait_for(group.wait_until_durable(), 5)
+    with pytest.raises(ServiceFault, match="got KeyError"):
+        log.committer.check()
+    log.committer.call_when_free(free.set)
+    await asyncio.wait_for(free.wait(), 5)
+    log.committer.resume()
+    log.committer.check()
+    await log.add().wait_until_durable()
+    assert (log.groups, log.committer.list_pending()) == ([1, 1], [])
+
+
+@in_loop
 async def test_an_unexpected_error_of_a_write_is_logged_with_its_place(log: SlowLog) -> None:
     log.append = lambda events: {}["missing"]  # type: ignore[method-assign,assignment]
     with capture_logs() as lines, pytest.raises(ServiceFault, match="got KeyError"):
