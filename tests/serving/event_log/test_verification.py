@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from support.databases import Entry, Open, execute
+from support.databases import Entry, Open, database_in, execute
 from support.site import run, told
 
+from consignments.errors import ServiceFault
 from serving.event_log.log import EventLog
 from serving.event_log.redactions import Redaction
-from serving.event_log.verification import verify_chain
+from serving.event_log.verification import StartCheck, verify_chain
 
 
 @pytest.fixture
@@ -66,3 +67,19 @@ def test_a_check_that_begins_within_a_removal_reads_all_of_it(log: EventLog) -> 
         found = verify_chain(log, after=after)
         assert (found.broken_at, found.entries) == (None, 5)
     assert [verify_chain(log, after=after).emptied for after in (2, 3)] == [2, 0]
+
+
+@pytest.mark.parametrize("largest", [0, 20_000], ids=["in another process", "in this one"])
+def test_at_a_start_any_fault_of_a_damaged_entry_is_reported_as_damage(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    monkeypatch.setattr("serving.event_log.verification.MAX_INLINE_ENTRIES", largest)
+    execute(tmp_path, "UPDATE events SET asked_by = 'somebody' WHERE sequence = 2")
+    with pytest.raises(ServiceFault, match="log entry 2:"), StartCheck(log, database_in(tmp_path), 1):
+        raise ValueError("the entry cannot be decoded")
+    execute(tmp_path, "DELETE FROM events WHERE sequence = 4")
+    with (
+        pytest.raises(ServiceFault, match="log entry 4:"),
+        StartCheck(log, database_in(tmp_path), 2) as check,
+    ):
+        check.finish(2)
