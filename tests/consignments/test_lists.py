@@ -54,11 +54,11 @@ def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
         ('["shirt"]', "not a list of items"),
         ('["shirt", {}]', "not a list of items"),
         ('[{"description": ["shirt"]}]', "not a list of items"),
-        ('[{"value": -1}]', "value: below 0"),
-        ('[{"value": "inf"}]', f"value: {BAD_NUMBER}"),
-        ('[{"net_weight_kg": "Infinity"}]', f"net_weight_kg: {BAD_NUMBER}"),
-        ('[{"value": "much"}]', f"value: {BAD_NUMBER}"),
-        ('[{"value": 1.5}, {"value": true}]', f"value: {BAD_NUMBER}"),
+        ('[{"value": 1}, {"value": -1}]', "item 2, value: below 0"),
+        ('[{"value": "inf"}]', f"item 1, value: {BAD_NUMBER}"),
+        ('[{"net_weight_kg": "Infinity"}]', f"item 1, net_weight_kg: {BAD_NUMBER}"),
+        ('[{"value": "much"}]', f"item 1, value: {BAD_NUMBER}"),
+        ('[{"value": 1.5}, {"value": true}]', f"item 2, value: {BAD_NUMBER}"),
         ("[" * 5_000, NOT_JSON),
         ("[" + ",".join(["{}"] * (MAX_ITEMS + 1)) + "]", "more than 1000 items"),
     ],
@@ -72,10 +72,10 @@ def test_bad_items_are_a_fault_of_their_row(text: str, reason: str) -> None:
 
 def test_a_bad_item_in_a_list_is_a_fault_of_its_row_and_the_reason_does_not_show_it() -> None:
     bad = read_texts('[{"description": "secret", "value": "secret"}]')
-    assert [why for why, rows in bad.faults if rows.any()] == [f"value: {BAD_NUMBER}"]
+    assert [why for why, rows in bad.faults if rows.any()] == [f"item 1, value: {BAD_NUMBER}"]
     read = read_items(pa.array([[{"value": 1.0}, {"value": -1.0}], [{"value": 2.0}]]))
     assert [(why, rows.tolist()) for why, rows in read.faults if rows.any()] == [
-        ("value: below 0", [True, False])
+        ("item 2, value: below 0", [True, False])
     ]
     assert read.values.to_pylist()[0] is None
 
