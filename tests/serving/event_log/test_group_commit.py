@@ -158,6 +158,24 @@ async def test_a_failed_write_is_told_to_all_who_wait_and_nothing_more_is_taken_
 
 
 @in_loop
+async def test_who_waits_for_a_write_that_hangs_is_let_go_and_the_next_ones_wait_again_when_it_ends(
+    log: SlowLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
+    for group in (await log.begin(), log.add()):
+        with pytest.raises(ServiceFault, match="takes too long"):
+            await asyncio.wait_for(group.wait_until_durable(), 5)
+    with pytest.raises(ServiceFault, match="takes too long"):
+        log.committer.check()
+    log.go.set()
+    while log.committer.durable_sequence < 1:
+        await asyncio.sleep(0)
+    await log.committer.drain()
+    log.committer.check()
+    assert (log.groups, log.last_sequence) == ([1, 1], 2)
+
+
+@in_loop
 async def test_an_unexpected_error_of_a_write_is_logged_with_its_place(log: SlowLog) -> None:
     log.append = lambda events: {}["missing"]  # type: ignore[method-assign,assignment]
     with capture_logs() as lines, pytest.raises(ServiceFault, match="got KeyError"):

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 from support.examples import make_consignment, make_outcome
-from support.serving_examples import Client
+from support.serving_examples import Client, refused
 from support.site import Site
 
 from consignments.errors import ServiceFault
@@ -117,3 +117,14 @@ def test_what_was_read_before_an_entry_came_does_not_hide_it(forgetful: Client, 
     state.dossiers.complete_lookups(again, state.dossiers.read_events(again, state.sequence))
     assert (len(again), len(state.get_consignment(name).outcomes)) == (dropped, 1)
     assert not state.dossiers._awaited
+
+
+def test_what_is_refused_takes_no_memory(forgetful: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    dossiers = forgetful.service.active.state.dossiers
+    monkeypatch.setattr(dossiers, "durable", lambda: 0)  # so that nothing is dropped
+    monkeypatch.setattr(forgetful.service.committer, "fault", ServiceFault("the disk is full"))
+    before = len(dossiers)
+    for place in range(5):
+        assert refused(forgetful, f"RBNEW{place}")
+        assert forgetful.post("/v1/outcomes", make_outcome(f"RBNEW{place}")).status_code == 503
+    assert len(dossiers) == before
