@@ -220,6 +220,14 @@ def seize(simulation: Simulation, days: range, watch: Callable[[int], object], *
         watch(day)
 
 
+def test_networks_use_other_names_after_a_seizure_than_before() -> None:
+    simulation = start(days=60, per_day=40, seed=3)
+    network = simulation.networks.networks[0]
+    before = set(network.senders)
+    seize(simulation, range(40), lambda _: None, network)
+    assert not before & set(network.senders)
+
+
 def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
     """The streams of chance are apart, so that policies are compared in one world: declarations, tips, pictures and all."""
 
@@ -243,6 +251,23 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
     (one, theirs), (other, changed) = live(idle), live(busy)
     pd.testing.assert_frame_equal(one, other)
     assert theirs != changed, "networks did answer to what was seized"
+
+
+def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others() -> None:
+    def send(hit: int | None) -> dict[int, list[float]]:
+        simulation = start(days=40, per_day=300, seed=8)
+        weights: dict[int, list[float]] = {}
+        for day in range(40):
+            if hit is not None:
+                simulation.networks.record_seizure(np.random.default_rng(day), hit, day)
+            shipments = simulation.simulate_arrivals(day).shipments
+            for network, kg in zip(shipments.network.tolist(), shipments.kg.tolist(), strict=True):
+                weights.setdefault(network, []).append(kg)
+        return weights
+
+    alone, among = send(None), send(0)
+    assert alone.pop(0) != among.pop(0)
+    assert alone == among
 
 
 def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
