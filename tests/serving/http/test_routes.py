@@ -138,7 +138,7 @@ def test_all_themes_of_reasons_are_listed_with_their_texts(shared_client: Client
     assert {reason["code"] for reason in given} <= {*codes, "many_small"}
     (spoken,) = [each for each in codes["route"]["features"] if each["name"] == "history.route.arrivals_7d"]
     assert (spoken["fact"], spoken["unit"]) == ("route_activity", "count")
-    assert spoken["texts"]["one"] == "1 consignment on {route} in the last 7 days"
+    assert spoken["texts"]["one"] == "1 consignment on this route in the last 7 days"
 
 
 def test_every_answer_carries_the_security_headers_and_the_page_lists_every_call_and_loads_nothing_from_elsewhere(

@@ -237,7 +237,7 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
 
     def live(simulation: Simulation) -> tuple[pd.DataFrame, list[int]]:
         days, sent = [], []
-        for day in range(28):
+        for day in range(40):
             arrivals = simulation.simulate_arrivals(day)
             simulation.inspect(arrivals)
             told = pd.DataFrame(arrivals.columns)
@@ -246,7 +246,7 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
             sent.append(int((arrivals.shipments.network >= 0).sum()))
         return pd.concat(days, ignore_index=True), sent
 
-    busy, idle = (start(days=28, per_day=100, seed=8) for _ in range(2))
+    busy, idle = (start(days=40, per_day=150, seed=8) for _ in range(2))
     idle.inspections = Idle(idle.context, operation_day=0)
     (one, theirs), (other, changed) = live(idle), live(busy)
     pd.testing.assert_frame_equal(one, other)
