@@ -26,6 +26,8 @@ ENVELOPE = ("UNB", "UNG", "UNE", "UNZ")
 BLANK = "\r\n \t"
 FIRST_HELD = 0xFDD0
 """The first of the characters of Unicode that no text has: they hold the places of released separators."""
+NO_TEXT = dict.fromkeys((0, *range(FIRST_HELD, FIRST_HELD + 4)))
+"""Characters that are removed."""
 AGAIN = "fetch it again; nothing from there on was read"
 MESSAGE_TYPE = re.compile(r"UNH[^A-Za-z0-9][^+]{0,40}\+([A-Z0-9]{3,6})")
 SEPARATOR_PLACES = {"component": 3, "element": 4, "release": 6, "terminator": 8}
@@ -95,7 +97,7 @@ def _check_settings(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _decode(content: bytes) -> str:
     text = content.decode("utf-8-sig", "replace")
-    return text.replace("\0", "") if "\ufffd" not in text else content.decode("latin-1").replace("\0", "")
+    return (text if "\ufffd" not in text else content.decode("latin-1")).translate(NO_TEXT)
 
 
 def _split_messages(content: bytes) -> Iterator[list[Segment]]:

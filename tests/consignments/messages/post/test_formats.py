@@ -57,6 +57,7 @@ def test_segments_are_split_with_their_own_separators_and_released_ones() -> Non
         [["UNH"], ["1"], ["A", "B"]],
         [["NAD"], ["C;Z", "~"]],
     ]
+    assert list(split_segments("UNH+1?:2\ufdd0\0'".encode())) == [[["UNH"], ["1:2"]]]
     assert find_message_type(b"UNB+UNOA:1'UNH+1+CUSITM:1'") == "CUSITM"
 
 
