@@ -218,10 +218,11 @@ class FactTables:
         finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
         if not 0 < finds <= arrivals:
             return None
-        usual, least = view.find_usual_of(f"history.{kind}.{target}_rate"), LIMITS["min_share_of_finds"]
-        if usual:
-            least = max(least, LIMITS["min_rate_ratio"] * usual.middle)
-        is_first = not view.doubt_find(kind, target) and finds / arrivals >= least
+        usual = view.find_usual_of(f"history.{kind}.{target}_rate")
+        least = LIMITS["min_rate_ratio"] * usual.middle if usual else 0.0
+        is_many = finds / arrivals >= LIMITS["min_share_of_finds"]
+        is_rare = finds / self._count_among(view, kind, finds) >= least
+        is_first = is_many and is_rare and not view.doubt_find(kind, target)
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
     def _describe_finds_of_party(self, view: RowView, kind: str, target: str) -> Statement:
@@ -239,7 +240,19 @@ class FactTables:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
         text += view.doubt_find(kind, target)
         text += self._say_usual_rate(usual) if usual else ""
-        return Statement(text, finds, usual and usual.middle, not usual or finds / arrivals > usual.middle)
+        return Statement(
+            text,
+            finds,
+            usual and usual.middle,
+            not usual or finds / self._count_among(view, kind, finds) > usual.middle,
+        )
+
+    def _count_among(self, view: RowView, kind: str, finds: float) -> float:
+        """Count what finds are compared with: inspections, but all earlier consignments of a name, which others may have too."""
+        inspected, arrivals = (
+            view.get(f"history.{kind}.{name}_ever") for name in ("inspections", "arrivals")
+        )
+        return inspected if kind not in SIDES and inspected >= finds else arrivals
 
     def _say_finds(self, view: RowView, phrase: str, target: str, kind: str, **numbers: float) -> str:
         drugs = sum(view.get(f"history.{kind}.{name}_ever") for name in TARGETS[:2])

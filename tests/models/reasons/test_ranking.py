@@ -22,6 +22,7 @@ USUAL = {
     "2": {
         "history.consignee_phone.arrivals_30d": [1.0, 5.0, 9.0],
         "history.consignee.nps_rate": [0.05, 0.05, 0.06],
+        "history.consignee_email.nps_rate": [0.05, 0.05, 0.06],
         "history.product.nps_rate": [0.03, 0.036, 0.06],
         "history.route.arrivals_30d": [100.0, 170.0, 500.0],
         "value.usd": [5.0, 20.0, 90.0],
@@ -121,6 +122,18 @@ def test_finds_that_are_usual_or_of_a_common_name_are_not_first(
     reasons = rank(PRETEXT | KNOWN | found | {"history.consignee.inspections_ever": (5.0, 0.0)})
     assert [each.code for each in reasons] == (["finds", "goods"] if is_first else ["goods", "finds"])
     assert text in [each.text for each in reasons]
+
+
+@pytest.mark.parametrize(
+    ("inspected", "arrivals", "is_first"), [(6.0, 21.0, True), (30.0, 40.0, False), (2.0, 41.0, False)]
+)
+def test_finds_with_an_address_of_mail_are_compared_with_its_inspections(
+    inspected: float, arrivals: float, is_first: bool
+) -> None:
+    key = "history.consignee_email"
+    found = {f"{key}.nps_ever": (2.0, 0.3), f"{key}.arrivals_ever": (arrivals, 0.0)}
+    reasons = rank(PRETEXT | found | {f"{key}.inspections_ever": (inspected, 0.0)})
+    assert (reasons[0].code == "finds") == is_first
 
 
 @pytest.mark.parametrize(("earlier", "is_said"), [(49.0, True), (50.0, False)])
