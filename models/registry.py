@@ -50,6 +50,7 @@ TIMEOUT_SECONDS = 30
 """Timeout of a call, unless the environment sets another. MLflow's default is two minutes for each try."""
 MAX_DESCRIPTION_CHARACTERS = 5000
 """Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
+REST_ELSEWHERE = "\n\nThe rest is in the report of the run and of the comparison."
 MAX_LISTED_RUNS = 20
 
 
@@ -274,11 +275,12 @@ class Registry:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
 
     def write_description(self, version: ModelVersion, description: str, verdict: str) -> None:
-        """Replace the tag `verdict` of a version and its description, Markdown, which is cut at `MAX_DESCRIPTION_CHARACTERS`."""
+        """Replace the tag `verdict` of a version and its description, Markdown, which ends after a whole line within the limit of MLflow."""
         self.client.set_model_version_tag(version.name, version.number, "verdict", verdict)
-        self.client.update_model_version(
-            version.name, version.number, description[:MAX_DESCRIPTION_CHARACTERS]
-        )
+        if len(description) > MAX_DESCRIPTION_CHARACTERS:
+            kept = description[: MAX_DESCRIPTION_CHARACTERS - len(REST_ELSEWHERE)]
+            description = kept.rpartition("\n")[0] + REST_ELSEWHERE
+        self.client.update_model_version(version.name, version.number, description)
 
     def get_run_tags(self, run_id: str) -> dict[str, str]:
         """Return the tags of a run."""

@@ -214,7 +214,7 @@ VERDICT_TITLES: dict[Verdict, str] = {
     "no clear difference": "no clear difference from {}",
     "too few results": "too few results to compare it with {}",
 }
-RULE_PRIOR_SENTENCE = "The trees start from the score of the fixed rules, so the model holds what the rules know and adds to it."
+RULE_PRIOR_SENTENCE = "Unless `[model] plain_share` is 1, trees start from the score of the fixed rules, so that the model holds what these know."
 
 
 class EvaluationVerdict(NamedTuple):

@@ -98,7 +98,7 @@ def explain_way(evidence: GateEvidence) -> tuple[str, str]:
         state = "is champion" if evidence.is_champion else "was champion before"
         return "goes back", f"It {state}, is unaltered and passes its self-test{repeated}."
     way = evidence.find_way()
-    return ("first", "There is no champion, and every rule holds.") if way is None else way[:2]
+    return ("first", "There is no champion, and no rule is broken.") if way is None else way[:2]
 
 
 def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
