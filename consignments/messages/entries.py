@@ -175,6 +175,6 @@ def _limit_text(text: str, limit: int, doubts: Doubts, name: str) -> str | None:
         text = text.encode("utf-8", "replace").decode()
     if len(text) > limit:
         doubts.note("text_cut", name)
-        cut = text[:limit]
+        cut = text[:limit].rstrip()
         return cut.rpartition(">")[0] or cut if name == "route" else cut
     return text or None

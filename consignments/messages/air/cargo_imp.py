@@ -334,7 +334,7 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     routes = [part.strip() for part in list_parts(segments, "RTG") if len(part.strip()) >= 3]
     flights = list_parts(segments, "FLT")[::2]
     fields["carrier"] = find_airline(
-        [*((flight, None) for flight in flights), *((None, route[3:5]) for route in routes)]
+        [*((flight, None) for flight in flights), *((None, route[3:5].strip()) for route in routes)]
     )
     places = join_places(line.origin, *(route[:3] for route in routes), line.destination)
     fields |= build_journey(places, fields) | {"channel": "air_cargo"}
