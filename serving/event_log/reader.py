@@ -186,8 +186,6 @@ class LogReader:
         query = sa.select(sa.func.max(ENTRIES.c.at_us)).where(ENTRIES.c.kind.in_(kinds))
         if kinds == ("decision",):
             query = query.where(IS_DECISION)
-        elif "decision" not in kinds:
-            query = query.where(IS_OTHER)
         if before_us is not None:
             query = query.where(ENTRIES.c.at_us < before_us)
         found: int | None = self.queries.fetch_value(query)

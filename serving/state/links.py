@@ -93,15 +93,13 @@ class Links:
             self._drop(kind, name)
 
     def restore(self, log: LogReader, entries: EventCodec, until: int) -> None:
-        """Apply the stored entries, and those after the last one applied up to the sequence number `until`, without those that the latest lets forget."""
-        first_us = self.limits.find_first_us(log.find_latest_us("link") or 0)
+        """Apply the stored entries, and those after the last one applied up to the sequence number `until`."""
         starts = range(0, len(self._stored), PAGE_ENTRIES)
         pages = (log.read_places(self._stored[start : start + PAGE_ENTRIES]) for start in starts)
         stored = map(decode_row, chain.from_iterable(pages))
         for event in chain(stored, log.read_events(self.last, until, kinds=("link",))):
             assert isinstance(event, SharedEvent)
-            if event.at_us >= first_us:
-                self.apply(event, entries.decode_link(event))
+            self.apply(event, entries.decode_link(event))
         self._stored = ()
 
     def forget_until(self, now_us: int) -> None:
