@@ -56,10 +56,7 @@ def read_items(given: Any) -> ParsedColumn:
     ):
         return reject_all(lists, ITEM_TYPE, BAD_ITEMS)
     lengths, flat = count_items(lists), lists.flatten()
-    rows_of_items = np.repeat(np.arange(len(lists)), lengths)
-    numbers = (
-        np.minimum(np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths), MAX_ITEMS) + 1
-    )
+    rows_of_items, first_items = np.repeat(np.arange(len(lists)), lengths), np.cumsum(lengths) - lengths
     names = set() if pa.types.is_null(flat.type) else {field.name for field in flat.type}
     faults.append((TOO_MANY, lengths > MAX_ITEMS))
     columns = []
@@ -67,9 +64,12 @@ def read_items(given: Any) -> ParsedColumn:
         read = read_column(pc.struct_field(flat, name) if name in names else pa.nulls(len(flat)), field)
         columns.append(read.values)
         for reason, wrong in read.faults:
-            for number in np.unique(numbers[wrong]).tolist():
-                rows = rows_of_items[wrong & (numbers == number)]
-                faults.append((f"item {number}, {name}: {reason}", mark_rows(rows, len(lists))))
+            places = np.flatnonzero(wrong)
+            rows = rows_of_items[places]
+            numbers = np.minimum(places - first_items[rows], MAX_ITEMS) + 1
+            for number in np.unique(numbers).tolist():
+                mine = mark_rows(rows[numbers == number], len(lists))
+                faults.append((f"item {number}, {name}: {reason}", mine))
     missing = to_mask(pc.is_null(lists)) | combine_masks((rows for _, rows in faults), len(lists))
     unknown = tuple(sorted(names - ITEM_FIELDS.keys()))
     return ParsedColumn(_build_lists(columns, lengths, missing), faults, unknown)
