@@ -3,7 +3,7 @@
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -110,22 +110,21 @@ class Metrics:
             name: Counter(f"npsrisk_{name}", text, labels, registry=self.registry)
             for name, (text, labels) in COUNTERS.items()
         }
-        self._histograms = {
+        histograms = {
             name: Histogram(f"npsrisk_{name}", text, labels, buckets=bounds, registry=self.registry)
             for name, (text, labels, bounds) in HISTOGRAMS.items()
         }
         # Without the cache, finding a labelled series takes longer than counting.
-        self._get_counter = cache(lambda name, *labels: _find_series(self._counters[name], labels))
-        self._get_histogram = cache(lambda name, *labels: _find_series(self._histograms[name], labels))
+        self._find_series = cache(partial(_find_series, self._counters | histograms))
         self.traffic = DataQualityCounters(self)
 
     def count(self, name: str, *labels: str, by: int = 1) -> None:
         """Add to a counter of COUNTERS, given the values of its labels."""
-        self._get_counter(name, *labels).inc(by)
+        self._find_series(name, *labels).inc(by)
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add a value to a histogram of HISTOGRAMS, given the values of its labels."""
-        self._get_histogram(name, *labels).observe(value)
+        self._find_series(name, *labels).observe(value)
 
     def read_counts(self, name: str) -> dict[str, int]:
         """Read the counts of a counter with one label, by its values."""
@@ -179,8 +178,8 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def _find_series(metric: Any, labels: Labels) -> Any:
-    return metric.labels(*labels) if labels else metric
+def _find_series(metrics: Mapping[str, Any], name: str, *labels: str) -> Any:
+    return metrics[name].labels(*labels) if labels else metrics[name]
 
 
 BATCH_CONSIGNMENTS = 64
