@@ -20,10 +20,10 @@ from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory
 from features.history.ordering import ArrivalEvents, Outcomes
-from features.history.readings import SIDES
 from features.history.table import History
 from features.history.table_fold import TableFold
 from features.pipeline import EXPECTED_NEW_KEYS
+from features.table import SIDES
 
 POPULATIONS = {
     "sender": 0.2, "sender_address": 0.2, "sender_phone": 0.2, "account": 0.04, "consignee": 0.35,

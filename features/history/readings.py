@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from features.history.keys import KeyKind
 from features.spec import Feature
+from features.table import SIDES
 
 
 class HistoryReading(NamedTuple):
@@ -34,9 +35,8 @@ def _read_readings(of: str) -> tuple[HistoryReading, ...]:
 READINGS = _read_readings("key")
 SIDE_READINGS = _read_readings("side")
 """Readings over all keys of a side, and of both sides: the most known detections per consignment of any key."""
-SIDES = ("sender", "consignee")
-"""Parties that are identified by several keys: a name is changed more easily than name, address and phone together."""
-NETWORKS = tuple(f"{side}_network" for side in SIDES)
+NETWORK_SIDES = {f"{side}_network": side for side in SIDES}
+NETWORKS = tuple(NETWORK_SIDES)
 """The parties that share a house, phone, e-mail or account with a side, or with others who do."""
 EITHER = "either"
 """The party with the higher value."""

@@ -22,7 +22,8 @@ from features.history import kernels
 from features.history.kept_table import FORMAT_VERSION, build_state, release_pages, require_addressable
 from features.history.kernels import HistoryArrays, Keys, Rows, Steps
 from features.history.keys import KeyKind
-from features.history.readings import SIDES, build_history_features
+from features.history.readings import build_history_features
+from features.table import SIDES
 
 GROWTH_RATIO = 0.25
 MAX_GROWTH_BYTES = 1 << 26

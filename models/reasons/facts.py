@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from features.history.kernels import ADDED_ARRIVALS
 from features.history.keys import COMMON_KINDS
-from features.history.readings import NETWORKS, READINGS, SIDES
+from features.history.readings import NETWORK_SIDES, NETWORKS, READINGS
 from features.spec import Spec
+from features.table import SIDES
 from models.formats import format_number, format_rate
 from models.reasons.row_view import RowView, SpecTables
 from models.reasons.sentences import ReasonContext, Sentence, Statement
@@ -26,7 +27,7 @@ PAIRS, OF_GOODS = ("pair", "address_pair"), ("product", "product_route")
 OF_PARTIES = [kind.name for kind in COMMON_KINDS if kind.read and (kind.side or kind.name in PAIRS)]
 OF_PARTIES += NETWORKS
 SIDE_OF = {name: KINDS[name].side or "" for name in OF_PARTIES if name in KINDS and KINDS[name].side}
-SIDE_OF |= dict(zip(NETWORKS, SIDES, strict=True))
+SIDE_OF |= NETWORK_SIDES
 """The side of each key of one party."""
 Describe = Callable[[RowView, Sequence[int]], Statement | None]
 
@@ -65,7 +66,7 @@ class FactTables:
         found = np.arange(len(self.sentences))
         for name, at in self.places.items():
             key, _, reading = name.rpartition(".")
-            if name.startswith(tuple(NAMES["never_absent"])) or key.endswith("_side"):
+            if name.startswith(NAMES["never_absent"]) or key.endswith("_side"):
                 found[at] = -1
             elif reading in NAMES["of_known_keys"]:
                 found[at] = self.places.get(f"{key}.new", -1)
@@ -221,7 +222,7 @@ class FactTables:
         usual = view.find_usual_of(f"history.{kind}.{target}_rate")
         least = LIMITS["min_rate_ratio"] * usual.middle if usual else 0.0
         is_many = finds / arrivals >= LIMITS["min_share_of_finds"]
-        is_rare = finds / self._count_among(view, kind, finds) >= least
+        is_rare = self._compute_share_of_finds(view, kind, target) >= least
         is_first = is_many and is_rare and not view.doubt_find(kind, target)
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
@@ -240,19 +241,14 @@ class FactTables:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
         text += view.doubt_find(kind, target)
         text += self._say_usual_rate(usual) if usual else ""
-        return Statement(
-            text,
-            finds,
-            usual and usual.middle,
-            not usual or finds / self._count_among(view, kind, finds) > usual.middle,
-        )
+        is_notable = not usual or self._compute_share_of_finds(view, kind, target) > usual.middle
+        return Statement(text, finds, usual and usual.middle, is_notable)
 
-    def _count_among(self, view: RowView, kind: str, finds: float) -> float:
-        """Count what finds are compared with: inspections, but all earlier consignments of a name, which others may have too."""
-        inspected, arrivals = (
-            view.get(f"history.{kind}.{name}_ever") for name in ("inspections", "arrivals")
-        )
-        return inspected if kind not in SIDES and inspected >= finds else arrivals
+    def _compute_share_of_finds(self, view: RowView, kind: str, target: str) -> float:
+        """Compute the share of finds among the inspections, but among all earlier consignments of a name, which others may have too."""
+        names = target, "inspections", "arrivals"
+        finds, inspected, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in names)
+        return finds / (inspected if kind not in SIDES and inspected >= finds else arrivals)
 
     def _say_finds(self, view: RowView, phrase: str, target: str, kind: str, **numbers: float) -> str:
         drugs = sum(view.get(f"history.{kind}.{name}_ever") for name in TARGETS[:2])
@@ -293,7 +289,7 @@ class FactTables:
                     for part in joined:
                         named.pop(f"parties.{side}_{part}_missing", None)
                     named[f"parties.{side}_{needed[0]}_missing"] = self._texts.say(phrase, side=side)
-        minor = [name for name in named if name.endswith(tuple(NAMES["minor_details"]))]
+        minor = [name for name in named if name.endswith(NAMES["minor_details"])]
         if len(named) - len(minor) >= LIMITS["min_major_details"]:
             named = {name: text for name, text in named.items() if name not in minor}
         listed = [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]

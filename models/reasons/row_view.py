@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from features.goods.hs import FAMILIES
 from features.goods.kernels import HS_DIGITS_READ, MAX_HS_DIGITS, ODD_HS_DIGITS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
-from features.history.readings import NETWORKS
+from features.history.readings import NETWORK_SIDES
 from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
 from features.route import list_hubs
 from features.table import SIDES
@@ -86,11 +86,9 @@ class RowView:
         say = load_text_table().say
         if self.is_common_name(kind):
             return say("common_name")
-        if kind in NETWORKS:
+        if kind in NETWORK_SIDES:
             is_busy = self.get(f"history.{kind}.arrivals_ever") > LIMITS["many_in_building"]
-            return (
-                say("large_building") if is_busy and not self.list_ties(SIDES[NETWORKS.index(kind)]) else ""
-            )
+            return say("large_building") if is_busy and not self.list_ties(NETWORK_SIDES[kind]) else ""
         if kind not in SIDES:
             return ""
         finds = {noun: self.get(f"history.{kind}_{part}.{target}_ever") for part, noun in CONTACTS.items()}
@@ -132,7 +130,7 @@ class RowView:
             if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
                 return True
             return (
-                declared.hs.startswith(tuple(NAMES["supplement_headings"]))
+                declared.hs.startswith(NAMES["supplement_headings"])
                 and self.get("goods.text_family") in SUPPLEMENTS
             )
         if name == "route.departure_not_sender":
@@ -157,7 +155,7 @@ class RowView:
             found = found._replace(notable=bool(quotation) and is_telling, rank=rank)
         else:
             quotation = self._quote_goods(sentence, found, words)
-            is_repeated = words and not fresh and not sentence.name.startswith(tuple(NAMES["says_more"]))
+            is_repeated = words and not fresh and not sentence.name.startswith(NAMES["says_more"])
             found = found._replace(notable=found.notable and not is_repeated)
         text = self._add_words(quotation or found.text, fresh)
         if found.notable and "hs" not in self.told:

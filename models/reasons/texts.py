@@ -29,7 +29,8 @@ COLUMN_CODES = "column"
 RULES: dict[str, Any] = tomllib.loads(
     files("models").joinpath("reason_texts", "rules.toml").read_text(encoding="utf-8")
 )
-LIMITS, NAMES = RULES["limits"], RULES["names"]
+LIMITS = RULES["limits"]
+NAMES: dict[str, tuple[str, ...]] = {kind: tuple(names) for kind, names in RULES["names"].items()}
 """By what reasons are chosen; `rules.toml` explains each."""
 
 

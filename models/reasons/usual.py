@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history.keys import COMMON_KINDS
-from features.history.readings import NETWORKS, SIDES
+from features.history.readings import NETWORK_SIDES
 from features.spec import Feature, Spec
 
 Rows = NDArray[np.float32]
@@ -26,7 +26,7 @@ SERVICE = "category.service"
 OF_GOODS = ("category.hs_heading", "goods.text_family", SERVICE)
 LIKE = {
     **{kind.name: (f"parties.{kind.side}_business",) for kind in COMMON_KINDS if kind.side},
-    **{network: (f"parties.{side}_business",) for side, network in zip(SIDES, NETWORKS, strict=True)},
+    **{network: (f"parties.{side}_business",) for network, side in NETWORK_SIDES.items()},
     **{"route": (COUNTRY,), "product_route": (COUNTRY,)},
     **dict.fromkeys(("value.usd", "value.per_kg_usd", "value.gross_weight_kg"), OF_GOODS),
     **dict.fromkeys(("value.postage_share", "route.master_missing"), (SERVICE,)),

@@ -10,7 +10,8 @@ from support.history_runs import batch, one_by_one, oracle, same
 from support.history_worlds import NETWORK_KINDS, NO_OTHERS, START
 
 from features.history.kernels import WIDTH
-from features.history.readings import READINGS, SIDES
+from features.history.readings import READINGS
+from features.table import SIDES
 
 NAMES = [f"{side}.{reading.name}" for side in SIDES for reading in READINGS]
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from features.history.keys import COMMON_KINDS
-from features.history.readings import EITHER, READINGS, SIDE_READINGS, SIDES
+from features.history.readings import EITHER, READINGS, SIDE_READINGS
+from features.table import SIDES
 
 
 def test_the_page_explains_every_reading_and_every_kind() -> None:
