@@ -31,35 +31,21 @@ NETWORKS = ("webshop", "webshop", "khat_network")
 
 def contest(found=FOUND, events=(("a cover goes out of use", 21),)):
     openings, positives = [], []
-    for policy, seeds in found.items():
-        for seed, hits in seeds.items():
-            for number, (day, hit) in enumerate(zip((14, 21, 28), hits, strict=True)):
-                shared = {"policy": policy, "seed": seed, "day": FIRST_DAY + day}
-                shared |= {"found": bool(hit), "warm_up": False, "within_capacity": True}
-                name = f"P{number}" if hit else f"N{number}"
-                result = "nps" if hit else "clear"
-                openings.append({**shared, "consignment_id": name, "channel": "postal", "result": result})
-                openings.append(
-                    {
-                        **openings[-1],
-                        "consignment_id": f"X{number}",
-                        "found": False,
-                        "result": "other_offence",
-                    }
-                )
-                positives.append(
-                    {
-                        **shared,
-                        "consignment_id": f"P{number}",
-                        "channel": "postal",
-                        "network": NETWORKS[number],
-                        "within_capacity": bool(hit),
-                    }
-                )
-            past = {**openings[-1], "day": FIRST_DAY, "found": True, "result": "nps", "warm_up": True}
-            tip = {**openings[-1], "found": True, "result": "nps", "within_capacity": False}
-            openings += [past, tip]
-            positives.append({**positives[-1], "day": FIRST_DAY, "warm_up": True, "found": True})
+    for policy, seed, hits in [(name, *run) for name, seeds in found.items() for run in seeds.items()]:
+        shared = {"policy": policy, "seed": seed, "channel": "postal", "warm_up": False}
+        for number, (day, network, hit) in enumerate(
+            zip((14, 21, 28), NETWORKS, map(bool, hits), strict=True)
+        ):
+            own = shared | {"day": FIRST_DAY + day, "within_capacity": True}
+            name, result = (f"P{number}", "nps") if hit else (f"N{number}", "clear")
+            openings.append(own | {"consignment_id": name, "found": hit, "result": result})
+            openings.append(own | {"consignment_id": f"X{number}", "found": False, "result": "other_offence"})
+            sent = {"consignment_id": f"P{number}", "network": network, "found": hit, "within_capacity": hit}
+            positives.append(own | sent)
+        tip = openings[-1] | {"found": True, "result": "nps", "within_capacity": False}
+        past = {"day": FIRST_DAY, "warm_up": True}
+        openings += [tip | past | {"within_capacity": True}, tip]
+        positives.append(positives[-1] | past | {"found": True})
     settings = ReplaySettings(capacity=1, warm_up_days=7)
     world = ReplayedWorld(MAKER.create, 35, FIRST_DAY, MAKER.header, list(events))
     return Experiment(pd.DataFrame(openings), pd.DataFrame(positives), settings, world)

@@ -9,30 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
-from support.trained_run import CONFIG, SETTINGS, TARGET, SharedRun
+from support.trained_run import CONFIG, SETTINGS, TARGET
 
 from consignments.errors import BadInput, UnknownName
 from consignments.files.table_writers import write_table
 from features.batch import Tables
-from models.bundle import Bundle
 from models.registry import Registry
 from training import api
-from training.runs.registered_run import RegisteredRun
-from training.simulation.operation import SimulatedTables
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def world(shared_run: SharedRun) -> SimulatedTables:
+def world(shared_run):
     return shared_run.world
 
 
 @pytest.fixture(scope="module")
-def tables(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+def tables(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
     given = {"consignments": world.consignments, "outcomes": world.outcomes, "alerts": world.alerts}
     for name, frame in given.items():
@@ -41,37 +37,35 @@ def tables(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def run(shared_run: SharedRun) -> RegisteredRun:
+def run(shared_run):
     return shared_run.run
 
 
 @pytest.fixture(scope="module")
-def store(searched: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(searched, tmp_path_factory):
     """A store with two versions."""
     return searched.copy_store(tmp_path_factory.mktemp("store")).registry.tracking_uri
 
 
 @pytest.fixture(scope="module")
-def bundle(store: str) -> Bundle:
+def bundle(store):
     return api.load_model("1", target=TARGET, store=store)
 
 
-def cut(tables: Tables) -> tuple[Tables, Tables]:
+def cut(tables):
     """Cut off the last ten consignments: new ones, and their history."""
     frame = tables.consignments
     return Tables(frame[-10:].reset_index(drop=True)), Tables(frame[:-10], tables.outcomes, tables.alerts)
 
 
-def test_a_table_with_doubtful_rows_is_read_with_a_warning(world: SimulatedTables, tmp_path: Path) -> None:
+def test_a_table_with_doubtful_rows_is_read_with_a_warning(world, tmp_path):
     frame = world.consignments.head(3).assign(departure_country=["China", "CN", "CN"])
     write_table(frame, tmp_path / "t.csv")
     with pytest.warns(UserWarning, match=r"1 x departure_country: the country was read as its code"):
         assert len(api.read_tables(tmp_path / "t.csv").consignments) == 3
 
 
-def test_new_consignments_are_scored_with_their_history_by_a_named_version(
-    tables: Tables, store: str
-) -> None:
+def test_new_consignments_are_scored_with_their_history_by_a_named_version(tables, store):
     bundle = api.load_model("challenger", target=TARGET, store=store)
     new, past = cut(tables)
     scores = api.score(bundle, new, history=past, reasons=1)
@@ -81,7 +75,7 @@ def test_new_consignments_are_scored_with_their_history_by_a_named_version(
     assert set(scores["model_version"]) == {Registry(store).resolve("challenger", target=TARGET).number}
 
 
-def test_features_are_those_that_the_model_sees(bundle: Bundle, tables: Tables) -> None:
+def test_features_are_those_that_the_model_sees(bundle, tables):
     new, past = cut(tables)
     features = api.compute_features(new, bundle, history=past)
     assert features.shape == (10, len(bundle.model.spec))
@@ -92,7 +86,7 @@ def test_features_are_those_that_the_model_sees(bundle: Bundle, tables: Tables) 
     assert api.compute_features(new).shape[0] == 10
 
 
-def test_one_score_is_explained_with_what_raises_and_what_lowers_it(bundle: Bundle, tables: Tables) -> None:
+def test_one_score_is_explained_with_what_raises_and_what_lowers_it(bundle, tables):
     new, past = cut(tables)
     reasons = api.explain(bundle, new, new.consignments["consignment_id"][3], history=past)
     assert set(reasons["direction"]) <= {"raises", "lowers"}
@@ -103,9 +97,7 @@ def test_one_score_is_explained_with_what_raises_and_what_lowers_it(bundle: Bund
         api.explain(bundle, new, "nobody")
 
 
-def test_a_training_takes_settings_as_a_mapping(
-    tables: Tables, store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_takes_settings_as_a_mapping(tables, store, monkeypatch):
     asked: list[Any] = []
     monkeypatch.setattr(api, "run_training", lambda *given, **options: asked.append((given, options)))
     api.train(tables, target=TARGET, config=SETTINGS, register=True, store=store)
@@ -114,7 +106,7 @@ def test_a_training_takes_settings_as_a_mapping(
     assert options == {"register": True, "jobs": 1}
 
 
-def test_a_comparison_of_two_versions_is_logged(world: SimulatedTables, tables: Tables, store: str) -> None:
+def test_a_comparison_of_two_versions_is_logged(world, tables, store):
     found = api.compare("1", "2", tables, target=TARGET, truth=world.truth, store=store)
     assert found.consignments > 100
     runs = MlflowClient(tracking_uri=store).search_runs(["1"], "tags.kind = 'comparison'")
@@ -124,18 +116,18 @@ def test_a_comparison_of_two_versions_is_logged(world: SimulatedTables, tables: 
 class ModelsOwnScores:
     """A learner that gives the scores of the model, or some of them."""
 
-    def __init__(self, scores: NDArray[np.float64]) -> None:
+    def __init__(self, scores):
         self._scores = scores
 
-    def fit(self, X: NDArray[np.float32], y: NDArray[np.int8], sample_weight: NDArray[np.float64]) -> None:
+    def fit(self, X, y, sample_weight):
         assert len(X) == len(y) == len(sample_weight)
         assert y.sum() > 5
 
-    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+    def predict_proba(self, X):
         return np.column_stack([1 - self._scores, self._scores])
 
 
-def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(run: RegisteredRun) -> None:
+def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(run):
     forest = RandomForestClassifier(10, random_state=1)
     found = api.evaluate_learner(run, forest)
     gain = found.gains["roc_auc"]
@@ -144,7 +136,7 @@ def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(ru
     assert forest.n_features_in_ == len(run.trained.evaluated.model.spec)
 
 
-def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run: RegisteredRun) -> None:
+def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run):
     scores = run.trained.test_scores
     same = api.evaluate_learner(run, ModelsOwnScores(scores))
     assert all(each.value == 0.0 or np.isnan(each.value) for each in same.gains.values())
@@ -154,7 +146,7 @@ def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run:
         api.evaluate_learner(run, ModelsOwnScores(np.where(np.arange(len(scores)) == 0, np.nan, 0.5)))
 
 
-def test_what_calls_return_is_shown_in_one_line(run: RegisteredRun, bundle: Bundle, tables: Tables) -> None:
+def test_what_calls_return_is_shown_in_one_line(run, bundle, tables):
     trained = run.trained
     assert repr(bundle).startswith("<Bundle nps-risk-any_offence, version 1, final fit as of ")
     assert repr(run).startswith(f"<RegisteredRun {run.run_id}, models:/nps-risk-any_offence/1, ")
@@ -165,7 +157,7 @@ def test_what_calls_return_is_shown_in_one_line(run: RegisteredRun, bundle: Bund
         assert "\n" not in repr(each), type(each)
 
 
-def test_every_call_in_the_page_fits_to_its_function() -> None:
+def test_every_call_in_the_page_fits_to_its_function():
     page = (Path(api.__file__).parents[1] / "docs" / "data-scientist.md").read_text()
     blocks = [block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "api." in block]
     called = set()

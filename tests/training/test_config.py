@@ -27,62 +27,39 @@ def test_a_file_with_declared_columns_is_read(tmp_path):
     assert config.split.test_from == date(2021, 1, 1)
 
 
-def test_an_unknown_setting_is_refused_with_the_nearest_name():
-    with pytest.raises(UnknownName, match=r"\[split\].*'test_day'.*did you mean 'test_days'"):
-        parse_config({"split": {"test_day": 7}})
+REFUSED = [
+    ({"split": {"test_day": 7}}, UnknownName, r"\[split\].*'test_day'.*did you mean 'test_days'"),
+    ({"evalution": {}}, UnknownName, "did you mean 'evaluation'"),
+    ({"model": 3}, BadSetting, r"\[model\].*not a table"),
+    ({"split": {"test_days": 0}}, BadSetting, "bad value"),
+    ({"split": {"test_from": "soon"}}, BadSetting, "bad value"),
+    ({"weights": {"ipw_clip": 0.5}}, BadSetting, "bad value"),
+    ({"weights": {"background_share": 1.5}}, BadSetting, "bad value"),
+    ({"model": {"trees": "many"}}, BadSetting, "bad value"),
+    ({"evaluation": {"capacity": 0}}, BadSetting, "bad value"),
+    ({"columns": {"numeric": ["postage"]}}, BadSetting, "invalid name of a declared column"),
+    (
+        {"history": {"keys": [["hs_code", "description"]]}},
+        BadSetting,
+        "remove 'description': it is free text",
+    ),
+]
 
 
-def test_an_unknown_table_is_refused_with_the_nearest_name():
-    with pytest.raises(UnknownName, match="did you mean 'evaluation'"):
-        parse_config({"evalution": {}})
-
-
-def test_a_value_where_a_table_belongs_is_refused():
-    with pytest.raises(BadSetting, match=r"\[model\].*not a table"):
-        parse_config({"model": 3})
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"split": {"test_days": 0}},
-        {"split": {"test_from": "soon"}},
-        {"weights": {"ipw_clip": 0.5}},
-        {"weights": {"background_share": 1.5}},
-        {"model": {"trees": "many"}},
-        {"evaluation": {"capacity": 0}},
-    ],
-)
-def test_a_value_out_of_range_is_refused(values):
-    with pytest.raises(BadSetting, match="bad value"):
+@pytest.mark.parametrize(("values", "error", "told"), REFUSED)
+def test_a_setting_that_is_unknown_or_out_of_range_is_refused(values, error, told):
+    with pytest.raises(error, match=told):
         parse_config(values)
 
 
-def test_a_declared_column_that_is_a_column_of_the_record_is_refused():
-    with pytest.raises(BadSetting, match="invalid name of a declared column"):
-        parse_config({"columns": {"numeric": ["postage"]}})
-
-
-def test_free_text_is_no_history_key():
-    with pytest.raises(BadSetting, match=r"remove 'description': it is free text"):
-        parse_config({"history": {"keys": [["hs_code", "description"]]}})
-
-
 def test_a_file_that_is_not_toml_is_named(tmp_path):
-    path = tmp_path / "bad.toml"
-    path.write_text("[split\n")
+    (tmp_path / "bad.toml").write_text("[split\n")
     with pytest.raises(FileFault, match=r"bad\.toml"):
-        read_config(path)
+        read_config(tmp_path / "bad.toml")
 
 
 def test_every_setting_has_a_flat_name():
     flat = parse_config({"weights": {"ipw_clip": 5.0}}).flatten()
     assert flat["weights.ipw_clip"] == 5.0
-    assert {name.split(".")[0] for name in flat} == {
-        "columns",
-        "history",
-        "split",
-        "model",
-        "weights",
-        "evaluation",
-    }
+    tables = {name.split(".")[0] for name in flat}
+    assert tables == {"columns", "history", "split", "model", "weights", "evaluation"}

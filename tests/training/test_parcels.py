@@ -4,12 +4,10 @@ import json
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 from support.examples import make_consignment
-from support.trained_run import TARGET, SharedRun
+from support.trained_run import TARGET
 
 from consignments.records import Consignment
 from consignments.tables import build_frame
@@ -29,7 +27,7 @@ GIVEN, FAMILIES = (
 )
 
 
-def make_strangers(number: int) -> dict[str, Any]:
+def make_strangers(number):
     """Make a sender and a consignee of whom nothing is known."""
     given, family = GIVEN[number % len(GIVEN)], FAMILIES[number // len(GIVEN)]
     return {
@@ -43,7 +41,7 @@ def make_strangers(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def answers(shared_run: SharedRun) -> pd.DataFrame:
+def answers(shared_run):
     """Score all parcels on the day after the shared world, with its past as history."""
     past, outcomes = shared_run.tables.consignments, shared_run.tables.outcomes
     assert outcomes is not None
@@ -66,7 +64,7 @@ def answers(shared_run: SharedRun) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", PARCELS)
-def test_an_officer_finds_what_he_expects(answers: pd.DataFrame, name: str) -> None:
+def test_an_officer_finds_what_he_expects(answers, name):
     parcel, answer = PARCELS[name], answers.iloc[[*PARCELS].index(name)]
     reasons = json.loads(answer["reasons"])
     assert "band" not in parcel or answer["band"] in BANDS[parcel["band"]]

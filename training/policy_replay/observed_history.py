@@ -133,7 +133,7 @@ class ObservedHistory:
             self._alerts.append(alert)
             self._pipeline.alerts.add(alert)
         cancelled_us = get_time_column_us(frame, "cancelled_at")
-        declared = frame.drop(columns="cancelled_at", errors="ignore")
+        declared = frame.drop(columns="cancelled_at")
         records = to_consignments(declared, self._config.build_record_type())
         X, keys, counterparts = self._describe(records, wanted)
         received_us = get_time_column_us(frame, "received_at").tolist()
@@ -149,7 +149,7 @@ class ObservedHistory:
             )
             self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, *known)
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
-        self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
+        self._frames.append(frame[list(MINIMAL_COLUMNS)])
         self._last_first, self._last_records, self._last_X = self._arrived, records, X
         self._arrived += len(frame)
         return X
@@ -197,8 +197,7 @@ class ObservedHistory:
         # Days come in order, so these are the first.
         arrived = int((get_time_column_us(frame, "received_at") < us).sum())
         frame = frame.iloc[:arrived]
-        if "cancelled_at" in frame:
-            frame = frame.assign(cancelled_at=frame["cancelled_at"].where(frame["cancelled_at"] <= as_of))
+        frame = frame.assign(cancelled_at=frame["cancelled_at"].where(frame["cancelled_at"] <= as_of))
         kept = int(np.searchsorted(self._places, arrived))
         offered = np.zeros(arrived, dtype=bool)
         offered[self._places[:kept]] = True

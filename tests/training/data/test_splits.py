@@ -35,10 +35,14 @@ def example(**settings):
 
 
 def test_periods_are_counted_back_with_the_label_delay_between_them():
-    split = example()
-    assert (split.train.begins, split.train.ends) == (moment(1, 1), moment(3, 25))
-    assert (split.validation.begins, split.validation.ends) == (moment(4, 8), moment(5, 6))
-    assert (split.test.begins, split.test.ends) == (moment(5, 20), moment(6, 17))
+    edges = [
+        *((moment(1, 1), TRAIN), (moment(3, 24, 23), TRAIN), (moment(3, 25), OUTSIDE)),
+        *((moment(4, 7, 23), OUTSIDE), (moment(4, 8), VALIDATION), (moment(5, 5, 23), VALIDATION)),
+        *((moment(5, 6), OUTSIDE), (moment(5, 19, 23), OUTSIDE), (moment(5, 20), TEST)),
+        *((moment(6, 16, 23), TEST), (moment(6, 17), OUTSIDE)),
+    ]
+    parts = example().assign_parts(np.array([to_us(received) for received, _ in edges])).tolist()
+    assert parts == [part for _, part in edges]
 
 
 def test_without_a_test_period_training_and_validation_end_as_late_as_they_can():
@@ -49,42 +53,20 @@ def test_without_a_test_period_training_and_validation_end_as_late_as_they_can()
     assert split.test.days == 0
 
 
-@pytest.mark.parametrize(
-    ("received", "part"),
-    [
-        (moment(3, 24, 23), TRAIN),
-        (moment(3, 25), OUTSIDE),
-        (moment(4, 7, 23), OUTSIDE),
-        (moment(4, 8), VALIDATION),
-        (moment(5, 5, 23), VALIDATION),
-        (moment(5, 6), OUTSIDE),
-        (moment(5, 20), TEST),
-        (moment(6, 16, 23), TEST),
-        (moment(6, 17), OUTSIDE),
-    ],
-)
-def test_an_arrival_at_the_edge_of_a_period_falls_on_the_right_side(received, part):
-    assert example().assign_parts(np.array([to_us(received)])).tolist() == [part]
-
-
-def test_where_labels_stop_early_the_test_ends_with_the_last_of_them():
+def test_if_labels_stop_early_the_test_ends_with_the_last_of_them():
     split = split_by_time(moment(1, 1), moment(5, 31, 9), moment(7, 1), delayed())
     assert split.test.ends == moment(6, 1)
 
 
 def test_a_given_first_day_of_the_test_moves_the_other_periods():
     split = example(test_from=date(2024, 6, 1))
-    assert split.test.begins == moment(6, 1)
-    assert split.test.ends == moment(6, 17)
+    assert (split.test.begins, split.test.ends) == (moment(6, 1), moment(6, 17))
     assert split.validation.ends == moment(5, 18)
 
 
-def test_too_short_a_past_says_how_much_is_needed():
+def test_too_short_a_past_says_how_much_is_needed_and_a_test_after_the_last_label_is_refused():
     with pytest.raises(BadInput, match=r"got 62 days.*at least 85 days"):
         split_by_time(moment(4, 16), moment(6, 28), moment(7, 1), delayed())
-
-
-def test_a_test_that_begins_after_the_last_label_is_refused():
     with pytest.raises(BadInput, match="contains no label"):
         example(test_from=date(2024, 6, 20))
 

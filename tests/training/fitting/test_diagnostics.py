@@ -13,16 +13,15 @@ NAMES = ("goods.a", "goods.b", "goods.c", "route.a", "goods.d", *(f"history.send
 GROUPED = Spec(Feature(name, "count", "parties", name) for name in NAMES)
 
 
-def test_groups_are_those_of_the_spec_and_within_history_its_keys() -> None:
+def test_groups_are_those_of_the_spec_and_within_history_its_keys():
     groups = group_features(GROUPED)
     assert groups["route"] == [3]
     assert groups["history"] == groups["history.sender"] == [*range(5, 12)]
 
 
-def test_the_group_that_tells_is_worth_most_and_one_of_noise_nothing() -> None:
+def test_the_group_or_feature_that_tells_is_worth_most_and_one_of_noise_nothing():
     assert len(GROUPED) == len(SPEC)
-    origins = made_origins(spec=GROUPED)
-    told: list[int] = []
+    origins, told = made_origins(spec=GROUPED), list[int]()
     rows = run_ablation(origins, CONFIG, progress=lambda _, done, __: told.append(done))
     by_group = {row["left_out"]: row for row in rows}
     assert rows[0]["left_out"] == "goods"
@@ -30,19 +29,12 @@ def test_the_group_that_tells_is_worth_most_and_one_of_noise_nothing() -> None:
     assert by_group["route"]["worth_low"] < by_group["route"]["worth_high"]
     assert by_group["route"]["worth"] < 0.2 * by_group["goods"]["worth"]
     assert told == [1, 2, 3, 4]
+    feature, group = run_ablation(origins, CONFIG, ("route", "goods.a"))
+    assert (feature["left_out"], feature["kind"], feature["features"]) == ("goods.a", "feature", 1)
+    assert group == by_group["route"]
 
 
-def test_a_single_feature_is_measured_by_its_name_beside_a_group() -> None:
-    rows = run_ablation(made_origins(spec=GROUPED), CONFIG, ("route", "goods.a"))
-    assert {row["left_out"]: (row["kind"], row["features"]) for row in rows} == {
-        "goods.a": ("feature", 1),
-        "route": ("group", 1),
-    }
-    assert rows[0]["left_out"] == "goods.a"
-    assert rows[0]["worth"] > rows[1]["worth"]
-
-
-def test_an_ablation_of_a_feature_that_does_not_exist_is_refused_before_the_training() -> None:
+def test_an_ablation_of_a_feature_that_does_not_exist_is_refused_before_the_training():
     DiagnosticsOptions(("groups", "history.sender", "route.origin_not_sender")).check(TrainConfig())
     with pytest.raises(UnknownName, match=r"--ablation.*did you mean 'route.origin_not_sender'"):
         DiagnosticsOptions(("route.origin_not_sendr",)).check(TrainConfig())

@@ -14,16 +14,16 @@ from training.fitting.rolling_origin import (
 )
 
 
-def found(*above: float) -> DetectionRanks:
+def found(*above):
     return DetectionRanks(np.array(above), np.zeros(len(above), dtype=np.int64), np.arange(len(above)))
 
 
-def test_a_find_is_worth_one_at_the_top_and_nothing_at_the_bottom() -> None:
+def test_a_find_is_worth_one_at_the_top_and_nothing_at_the_bottom():
     worth = found(0.0005, 0.001, 0.0316227766, 1.0).worth
     assert worth.tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0])
 
 
-def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less() -> None:
+def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less():
     origins = made_origins()
     whole = evaluate_origins(origins, CONFIG.model, CONFIG.weights)
     blind = evaluate_origins(origins, CONFIG.model, CONFIG.weights, without=[0, 1, 2, 4])
@@ -34,7 +34,7 @@ def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less() ->
     assert abs(float(np.median(blind.above)) - 0.5) < 0.2
 
 
-def test_a_gain_on_a_single_day_has_no_interval() -> None:
+def test_a_gain_on_a_single_day_has_no_interval():
     one, other = (
         DetectionRanks(np.full(3, above), np.zeros(3, np.int64), np.zeros(3, np.int64))
         for above in (0.1, 0.5)
@@ -42,7 +42,7 @@ def test_a_gain_on_a_single_day_has_no_interval() -> None:
     assert np.isnan(estimate_gain(one, one.worth - other.worth).low)
 
 
-def test_the_score_of_words_is_spread_in_training_as_it_is_in_service() -> None:
+def test_the_score_of_words_is_spread_in_training_as_it_is_in_service():
     """Few finds: out of fold the training rows' scores must not lie elsewhere than those of later texts."""
     rng = np.random.default_rng(3)
     goods = np.array(

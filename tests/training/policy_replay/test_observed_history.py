@@ -3,13 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from consignments.records import Outcome
 from consignments.tables import to_alerts, to_outcomes
-from consignments.timestamps import get_time_column_us
-from consignments.visibility import compute_visible_us
 from features.batch import Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
@@ -68,19 +65,6 @@ def test_kept_features_described_anew_are_those_of_the_day(world, lived):
     assert np.array_equal(again.X, lived[1][: inside.sum()], equal_nan=True)
 
 
-def test_nothing_later_than_the_moment_is_known(world, lived):
-    known = lived[0].get_state(MIDWAY)
-    us = int(MIDWAY.timestamp() * 1_000_000)
-    assert 0 < len(known.consignments) < len(world.consignments)
-    assert (get_time_column_us(known.consignments, "received_at") < us).all()
-    assert (compute_visible_us(known.outcomes) <= us).all()
-    assert not (known.consignments["cancelled_at"] > MIDWAY).any()
-    for column in ("selected_at", "inspected_at", "known_at"):
-        assert not (known.outcomes[column] > MIDWAY).any()
-    records = known.features.get_records(np.flatnonzero(known.offered))
-    assert [record.cancelled_at for record in records] == [None] * known.offered.sum()
-
-
 def outcome(name, result, known_day, selected_day=1, **more):
     at = datetime(2024, 1, 1, tzinfo=UTC)
     return Outcome(
@@ -117,10 +101,3 @@ def test_background_depends_on_the_identifier_and_the_seed_alone():
     assert drawn.mean() == pytest.approx(0.3, abs=0.03)
     assert (one.is_background(names[::-1]) == drawn[::-1]).all()
     assert (other.is_background(names) != drawn).any()
-
-
-def test_frames_without_cancellations_are_taken(world):
-    knowledge = ObservedHistory(FeatureConfig(), background=0.3, seed=1)
-    frame = world.consignments.drop(columns="cancelled_at").head(20)
-    knowledge.add_arrivals(frame, [], np.ones(20, dtype=bool))
-    assert pd.Timestamp(MIDWAY) > knowledge.get_state(MIDWAY).consignments["received_at"].max()

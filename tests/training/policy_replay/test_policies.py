@@ -78,36 +78,28 @@ def test_whose_picture_looked_wrong_is_opened_first(name):
     check_choices(picks, offer(), name)
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "expected"),
-    [
-        ("greedy", {}, {*range(8)}),
-        ("greedy", {"suspect": np.arange(ROWS) >= 20}, {*range(20, 28)}),
-        ("uncertain", {}, {*range(6), 38, 39}),
-        ("novel", {}, {*range(6), 38, 39}),
-        ("novel", {"explore": 0.01}, {*range(6), 38, 39}),
-    ],
-    ids=[
-        "greedy takes the highest scores",
-        "more suspects than places are taken by their scores",
-        "uncertain spends its share where the trees disagree",
-        "novel spends it on what was inspected least",
-        "a share too small for a whole place is one place",
-    ],
-)
+TAKEN = {
+    "greedy takes the highest scores": ("greedy", {}, {*range(8)}),
+    "too many suspects are taken by score": ("greedy", {"suspect": np.arange(ROWS) >= 20}, {*range(20, 28)}),
+    "uncertain: those on which the trees disagree": ("uncertain", {}, {*range(6), 38, 39}),
+    "novel: what was inspected least": ("novel", {}, {*range(6), 38, 39}),
+    "too small a share is one place": ("novel", {"explore": 0.01}, {*range(6), 38, 39}),
+}
+
+
+@pytest.mark.parametrize(("name", "given", "expected"), TAKEN.values(), ids=TAKEN)
 def test_what_a_policy_takes(name, given, expected):
     assert rows(POLICIES[name].choose(offer(**given))) == expected
 
 
-def test_who_chooses_by_lot_says_the_probability_of_the_lot():
-    for name, certain, chances in (
-        ("random", set(), {4 / 20}),
-        ("greedy", {*range(8)}, set()),
-        ("explore", {*range(6)}, {1 / 17}),
-    ):
-        picks = POLICIES[name].choose(offer())
-        assert {pick.row for pick in picks if pick.probability == 1.0} == certain
-        assert {pick.probability for pick in picks if pick.selected_by == "random"} == chances
+@pytest.mark.parametrize(
+    ("name", "certain", "chances"),
+    [("random", set(), {4 / 20}), ("greedy", {*range(8)}, set()), ("explore", {*range(6)}, {1 / 17})],
+)
+def test_who_chooses_by_lot_says_the_probability_of_the_lot(name, certain, chances):
+    picks = POLICIES[name].choose(offer())
+    assert {pick.row for pick in picks if pick.probability == 1.0} == certain
+    assert {pick.probability for pick in picks if pick.selected_by == "random"} == chances
 
 
 def test_rules_take_what_scores_points():

@@ -16,7 +16,7 @@ from support.replayed import CONFIG, MAKER, SETTINGS
 
 from consignments.errors import BadInput
 from consignments.files.folders import lock_folder
-from consignments.records import Outcome
+from consignments.records import Consignment, Outcome
 from training.policy_replay.environments import SimulatedEnvironment, TrueResults, describe_simulation
 from training.policy_replay.experiment import ExperimentPlan, run_experiment
 from training.policy_replay.policies import POLICIES, Policy
@@ -76,16 +76,22 @@ def greedy():
     return lived._replace(openings=openings)
 
 
+WORLD = (TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay)
+
+
 def find_future(known):
     """List what a trainer gets of the future and of the truth."""
     found = [name for name in known.consignments if name == "truth"]
+    assert 0 < (known.consignments["received_at"] < known.as_of).sum() == len(known.consignments)
     for one in reachable(known):
         if isinstance(one, pd.DataFrame):
             times = one.select_dtypes("datetimetz")
             found += [column for column in times if (times[column] > known.as_of).any()]
-        elif isinstance(one, (TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay)):
+        elif isinstance(one, WORLD):
             found.append(type(one).__name__)
-        elif isinstance(one, Outcome) and one.known_at is not None and one.known_at > known.as_of:
+        elif (isinstance(one, Outcome) and one.known_at is not None and one.known_at > known.as_of) or (
+            isinstance(one, Consignment) and (one.received_at >= known.as_of or one.cancelled_at is not None)
+        ):
             found.append(one.consignment_id)
     return found
 
@@ -95,35 +101,24 @@ def test_a_trainer_gets_nothing_of_the_future_and_no_truth(greedy):
     assert greedy.future == []
 
 
-def test_an_offer_leads_to_no_truth_and_to_no_outcome(greedy):
-    found = reachable(greedy.asked[-1][0])
+def test_an_offer_leads_to_no_truth_and_to_no_outcome_and_cannot_be_changed(greedy):
+    offer, _ = greedy.asked[-1]
+    found = reachable(offer)
     assert any(isinstance(one, np.ndarray) for one in found)
-    hidden = (Outcome, TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay, pd.DataFrame)
-    assert [type(one).__name__ for one in found if isinstance(one, hidden)] == []
-
-
-def choose_nps(truth):
-    return [InspectionChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
+    assert [one for one in found if isinstance(one, (Outcome, pd.DataFrame, *WORLD))] == []
+    for values in (offer.X, offer.scores):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 1
 
 
 @pytest.mark.parametrize(
     ("choose", "error"),
-    [
-        (lambda offer, truth: choose_nps(truth), TypeError),
-        (lambda offer: choose_nps(offer.truth), AttributeError),
-    ],
+    [(lambda offer, truth: truth, TypeError), (lambda offer: offer.truth, AttributeError)],
     ids=["by its argument", "in the offer"],
 )
 def test_a_policy_that_asks_for_the_truth_fails(choose, error):
     with pytest.raises(error, match="truth"):
         replay(Policy("ask", "", "features", choose), maker=TWO_WEEKS, settings=SHORT).run()
-
-
-def test_an_offer_cannot_be_changed(greedy):
-    offer, _ = greedy.asked[0]
-    for values in (offer.X, offer.scores):
-        with pytest.raises(ValueError, match="read-only"):
-            values[0] = 1
 
 
 class Altered(SimulatedEnvironment):
@@ -154,8 +149,7 @@ def test_neither_the_truth_nor_what_becomes_known_later_changes_a_choice(greedy)
 
 
 def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(greedy):
-    openings = greedy.openings
-    own = openings[openings["within_capacity"] & ~openings["warm_up"]]
+    own = greedy.openings[greedy.openings["within_capacity"] & ~greedy.openings["warm_up"]]
     cells = own.groupby(["day", "office"]).size().reset_index(name="opened")
     doubled = cells["day"] >= OPERATION_DAY
     assert set(cells.loc[~doubled, "opened"]) <= set(range(1, 5))
@@ -170,9 +164,8 @@ def others():
 
 
 def test_all_policies_have_the_same_past(greedy, others):
-    columns = ["consignment_id", "selected_by", "result"]
     past, *same = (
-        openings.loc[openings["warm_up"], columns].reset_index(drop=True)
+        openings.loc[openings["warm_up"], ["consignment_id", "selected_by", "result"]].reset_index(drop=True)
         for openings in (greedy.openings, *(openings for openings, _ in others.values()))
     )
     for each in same:
@@ -264,11 +257,8 @@ def test_who_chooses_by_lot_or_by_the_truth_has_no_pictures():
     assert not any(offer.suspect.any() for offer in offers)
 
 
-def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
+def test_a_world_that_ends_within_the_warm_up_and_a_folder_of_another_run_are_refused(tmp_path):
     with pytest.raises(BadInput, match="ends within the warm-up"):
         compete(tmp_path, settings=SETTINGS)
-
-
-def test_two_runs_do_not_replay_in_one_folder(tmp_path):
     with lock_folder(tmp_path, "replay"), pytest.raises(BadInput, match="another run is writing this replay"):
         compete(tmp_path)

@@ -23,17 +23,17 @@ def written(tmp_path_factory):
     return findings, held, folder
 
 
-def test_the_page_needs_nothing_else_and_shows_pictures_before_tables(written):
-    page = (written[2] / PAGE).read_text()
+def test_the_page_says_which_policy_to_run_and_its_tables_lie_beside_it(written):
+    folder = written[2]
+    page = (folder / PAGE).read_text()
+    assert "Run explore. " in page
+    assert "Replay of &lt;a&gt; world" in page
     assert list_fetched(page) == []
     assert page.index("<svg") < page.index("<table")
     assert page.count("<svg") == 2
-
-
-def test_the_page_says_which_policy_to_run(written):
-    page = (written[2] / PAGE).read_text()
-    assert "Run explore. " in page
-    assert "Replay of &lt;a&gt; world" in page
+    table = pd.read_parquet(folder / "tables" / "policies.parquet")
+    assert table["policy"].tolist() == ["oracle", "explore", "greedy"]
+    assert (folder / "tables" / "weeks.json").read_text().startswith('{"columns":["policy","seed","week"')
 
 
 def test_the_same_contest_gives_the_same_bytes(written, tmp_path):
@@ -41,12 +41,6 @@ def test_the_same_contest_gives_the_same_bytes(written, tmp_path):
     write_report(findings, held, tmp_path, title="Replay of <a> world")
     for path in folder.rglob("*.*"):
         assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
-
-
-def test_the_tables_lie_beside_the_page(written):
-    table = pd.read_parquet(written[2] / "tables" / "policies.parquet")
-    assert table["policy"].tolist() == ["oracle", "explore", "greedy"]
-    assert (written[2] / "tables" / "weeks.json").read_text().startswith('{"columns":["policy","seed","week"')
 
 
 def test_a_replay_is_a_run_with_metrics_and_charts_by_week_of_each_policy(written, tmp_path):

@@ -58,9 +58,9 @@ def test_the_folder_holds_bundles_scores_page_tables_and_charts(trained, folder)
     assert [name for name, text in charts.items() if not text.startswith("<svg")] == []
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_every_run_has_the_same_tables_with_the_same_columns(folder, plain, name):
-    assert read(folder, name)["columns"] == read(plain, name)["columns"]
+def test_every_run_has_the_same_tables_with_the_same_columns(folder, plain):
+    for name in TABLES:
+        assert read(folder, name)["columns"] == read(plain, name)["columns"], name
 
 
 def test_a_table_of_estimates_has_the_reason_for_what_is_not_shown(folder):
@@ -111,7 +111,7 @@ def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_
     assert not [chart for chart in charts if "{" in re.sub("<style.*?</style>", "", chart, flags=re.DOTALL)]
 
 
-def test_the_axis_of_a_chart_names_codes_and_shares() -> None:
+def test_the_axis_of_a_chart_names_codes_and_shares():
     """The axis of the channel had 1 and 2 on it."""
     context = ReasonContext(vocabularies={"channel": ["air_cargo", "postal"]})
     features = {feature.name: feature for feature in REAL.features}
@@ -124,7 +124,7 @@ def test_the_axis_of_a_chart_names_codes_and_shares() -> None:
     assert named == ["12.0 %", "yes", "3"]
 
 
-def test_the_title_of_a_chart_names_a_feature_without_a_blank_and_not_by_its_missing_value() -> None:
+def test_the_title_of_a_chart_names_a_feature_without_a_blank_and_not_by_its_missing_value():
     titles = {feature.name: name_feature(feature) for feature in REAL.features}
     assert not [title for title in titles.values() if "{" in title or title.startswith("No usual value")]
     assert titles["history.route.arrivals_30d"] == "… consignments on this route in the last 30 days"

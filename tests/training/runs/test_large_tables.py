@@ -1,51 +1,47 @@
 """Claims about training on a sample of the traffic of large tables, and on a cluster."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from support.trained_run import CONFIG, TARGET, SharedRun, open_inputs, write_tables
+from support.trained_run import CONFIG, TARGET, open_inputs, write_tables
 
 from consignments.records import Consignment
 from consignments.tables import read_table
 from models.bundle import load_bundle
 from npsrisk import main
-from training.config import TrainConfig
 from training.data.data_hash import hash_tables
 from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.task import TrainingTask
-from training.runs.train import TrainingResult, train_model
+from training.runs.train import train_model
 
 
-def sample_traffic(**evaluation: int) -> TrainConfig:
+def sample_traffic(**evaluation):
     few = msgspec.structs.replace(CONFIG.evaluation, traffic_rows=500, **evaluation)
     return msgspec.structs.replace(CONFIG, evaluation=few)
 
 
 @pytest.fixture(scope="module")
-def folder(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared_run, tmp_path_factory):
     """The tables of the shared run as Parquet files."""
     return write_tables(shared_run.world, tmp_path_factory.mktemp("world"))
 
 
-def name_sources(folder: Path) -> dict[str, str]:
+def name_sources(folder):
     return {"consignments": str(folder / "consignments"), "outcomes": str(folder / "outcomes.parquet")}
 
 
 @pytest.fixture(scope="module")
-def sampled(shared_run: SharedRun, folder: Path) -> TrainingResult:
+def sampled(shared_run, folder):
     """The shared run again on a sample of the traffic, with features that are kept in the folder `work`."""
     given = {"sources": name_sources(folder), "work": folder / "work"}
     truth = shared_run.world.truth
     return train_model(TrainingTask(open_inputs(folder), None, TARGET, sample_traffic(), truth, **given))
 
 
-def test_a_sample_of_traffic_changes_no_fit(
-    sampled: TrainingResult, trained: TrainingResult, folder: Path
-) -> None:
+def test_a_sample_of_traffic_changes_no_fit(sampled, trained, folder):
     frame, inputs = read_table(folder / "consignments", Consignment).frame, open_inputs(folder)
     tables = {"consignments": frame, "outcomes": inputs.outcomes, "alerts": inputs.alerts}
     assert sampled.data_sha256 == hash_tables(tables)
@@ -55,7 +51,7 @@ def test_a_sample_of_traffic_changes_no_fit(
     assert sampled.test_traffic.labelled.sum() == trained.test_traffic.labelled.sum()
 
 
-def test_a_sample_stands_for_all_traffic(sampled: TrainingResult, trained: TrainingResult) -> None:
+def test_a_sample_stands_for_all_traffic(sampled, trained):
     assert len(sampled.test_scores) < 0.6 * len(trained.test_scores)
     assert sampled.test_traffic.traffic.sum() == pytest.approx(len(trained.test_scores))
     counts, expected = ([row["consignments"] for row in each.deployed.origins] for each in (sampled, trained))
@@ -70,7 +66,7 @@ def test_a_sample_stands_for_all_traffic(sampled: TrainingResult, trained: Train
         assert one.truth.model[metric].value == pytest.approx(other.truth.model[metric].value, abs=0.15)
 
 
-def test_the_reference_profile_counts_all_traffic(sampled: TrainingResult, trained: TrainingResult) -> None:
+def test_the_reference_profile_counts_all_traffic(sampled, trained):
     one, other = build_reference(sampled), build_reference(trained)
     assert sum(one.channels.values()) == pytest.approx(sum(other.channels.values()), rel=0.01)
     assert one.channels["postal"] == pytest.approx(other.channels["postal"], rel=0.1)
@@ -78,7 +74,7 @@ def test_the_reference_profile_counts_all_traffic(sampled: TrainingResult, train
 
 
 @pytest.mark.quick
-def test_workers_of_a_cluster_give_the_model_of_one_machine(folder: Path, tmp_path: Path) -> None:
+def test_workers_of_a_cluster_give_the_model_of_one_machine(folder, tmp_path):
     pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
     plain = TrainingTask(open_inputs(folder), None, TARGET, sample_traffic(origins=0))
     given = {"sources": name_sources(folder), "work": tmp_path / "work"}
@@ -90,7 +86,7 @@ def test_workers_of_a_cluster_give_the_model_of_one_machine(folder: Path, tmp_pa
         assert load_bundle(tmp_path / "one" / name).sha256 == load_bundle(tmp_path / "other" / name).sha256
 
 
-def test_a_cluster_needs_a_folder_that_its_workers_see(folder: Path) -> None:
+def test_a_cluster_needs_a_folder_that_its_workers_see(folder):
     tables = [word for name, path in name_sources(folder).items() for word in (f"--{name}", path)]
     found = CliRunner().invoke(main, ["train", *tables, "--dask", "local:2"])
     assert found.exit_code == 2

@@ -31,31 +31,22 @@ class Described(Registry):
 
 
 def build_report():
-    recommended = SimpleNamespace(
-        action="promote",
-        way="better",
-        sentence="Promote it.",
-        facts=("Of 40 known NPS, A ranks 5, B 9.",),
-        to_markdown=lambda: "**PROMOTE.** Promote it.",
-    )
+    said = {"sentence": "Promote it.", "to_markdown": lambda: "**PROMOTE.** Promote it."}
+    facts = ("Of 40 known NPS, A ranks 5, B 9.",)
+    recommended = SimpleNamespace(action="promote", way="better", facts=facts, **said)
     return GateReport({"reasons present": RuleResult(True, "reasons: 3", "at least one")}, recommended)
 
 
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory):
     store = create_store(tmp_path_factory.mktemp("store"))
+    files = {"report.html": PAGE, FACTS_FILE: "The facts of the run."}
     run_id, comparison = (
-        log_run(
-            RunRecord(
-                name, FIRST, {"kind": name}, files={"report.html": PAGE, FACTS_FILE: "The facts of the run."}
-            ),
-            tracking_uri=store,
-        )
+        log_run(RunRecord(name, FIRST, {"kind": name}, files=files), tracking_uri=store)
         for name in ("training", "comparison")
     )
-    registry = Described(store)
-    report = build_report()._replace(comparison_run=comparison)
-    write_review(registry, SimpleNamespace(name="nps-risk", number="1", run_id=run_id), report)
+    registry, version = Described(store), SimpleNamespace(name="nps-risk", number="1", run_id=run_id)
+    write_review(registry, version, build_report()._replace(comparison_run=comparison))
     return registry, run_id, comparison
 
 
@@ -97,7 +88,7 @@ def test_the_page_of_the_run_and_its_table_of_rules_are_replaced(reviewed):
     assert table["data"] == [["reasons present", "holds", "reasons: 3", "at least one"]]
 
 
-def test_a_later_version_of_a_run_leaves_the_page_of_the_first(reviewed, tmp_path) -> None:
+def test_a_later_version_of_a_run_leaves_the_page_of_the_first(reviewed, tmp_path):
     registry, run_id, _ = reviewed
     registry.client.create_registered_model("nps-risk-of-two")
     for _ in range(2):

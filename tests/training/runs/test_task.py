@@ -23,22 +23,18 @@ def tables(world):
     return Tables(world.consignments, world.outcomes, world.alerts)
 
 
-def find_midnight_after(last: pd.Timestamp) -> pd.Timestamp:
-    return last.normalize() + timedelta(days=1)
-
-
 def test_the_default_date_is_the_midnight_after_the_last_event(tables):
-    arrivals = FeatureInputs.from_tables(Tables(tables.consignments))
-    last = tables.consignments["received_at"].max()
-    assert find_day_after_last_event(arrivals) == find_midnight_after(last)
+    def find(given):
+        return find_day_after_last_event(FeatureInputs.from_tables(given)) - timedelta(days=1)
+
+    assert find(Tables(tables.consignments)) == tables.consignments["received_at"].max().normalize()
     last = tables.outcomes["known_at"].max()
-    assert find_day_after_last_event(FeatureInputs.from_tables(tables)) == find_midnight_after(last)
+    assert find(tables) == last.normalize()
     # An inspection that is planned for a day to come moves nothing.
     outcomes = pd.concat([tables.outcomes, tables.outcomes.iloc[[0]]], ignore_index=True)
     planned = "pending", pd.NaT, last + timedelta(days=30)
     outcomes.loc[len(outcomes) - 1, ["result", "known_at", "inspected_at"]] = planned
-    late = FeatureInputs.from_tables(replace(tables, outcomes=outcomes))
-    assert find_day_after_last_event(late) == find_midnight_after(last)
+    assert find(replace(tables, outcomes=outcomes)) == last.normalize()
 
 
 def test_a_run_is_named_by_what_was_requested(tables, world):

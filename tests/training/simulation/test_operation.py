@@ -1,6 +1,5 @@
 """The simulated world: what must hold for a model that is measured in it to mean something."""
 
-from collections.abc import Callable
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -8,17 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
-from benchmarks.realism import SimulatedPeriod
 from consignments.errors import BadInput, BadSetting, UnknownName
 from consignments.identifiers import has_valid_check_digit
 from consignments.records import Alert, Consignment, Outcome, Truth, get_fields
 from consignments.tables import check_frame
-from training.simulation.networks import Network
-from training.simulation.operation import SimulatedTables, Simulation, simulate
-from training.simulation.parameters import SimulationParameters, load_parameters
-from training.simulation.shipments import SimulatedDay
+from training.simulation.operation import Simulation, simulate
+from training.simulation.parameters import load_parameters
 from training.simulation.targeting import TargetingCentre
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -26,39 +21,39 @@ TABLES = {"consignments": Consignment, "outcomes": Outcome, "alerts": Alert, "tr
 
 
 @pytest.fixture(scope="module")
-def world(enriched: SimulatedPeriod) -> SimulatedTables:
+def world(enriched):
     return enriched.tables
 
 
 @pytest.fixture(scope="module")
-def chosen(world: SimulatedTables) -> pd.DataFrame:
+def chosen(world):
     """The first outcome of each consignment that was chosen, with the time of its arrival."""
     arrived = world.consignments[["consignment_id", "received_at"]]
     return world.outcomes.drop_duplicates("consignment_id").merge(arrived)
 
 
 @pytest.fixture(scope="module")
-def lane(lived_lane: SimulatedPeriod) -> SimulatedTables:
+def lane(lived_lane):
     return lived_lane.tables
 
 
-def start(days: int, per_day: int, seed: int, parameters: SimulationParameters | None = None) -> Simulation:
+def start(days, per_day, seed, parameters=None):
     given = parameters or load_parameters()
     return Simulation(given, days=days, per_day=per_day, prevalence="operation", seed=seed)
 
 
-def holds(simulated: SimulatedTables, result: str) -> NDArray[np.bool_]:
+def holds(simulated, result):
     return (simulated.truth["result"] == result).to_numpy(dtype=bool)
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_each_table_has_the_columns_of_its_record_and_no_bad_row(world: SimulatedTables, name: str) -> None:
+def test_each_table_has_the_columns_of_its_record_and_no_bad_row(world, name):
     frame = getattr(world, name)
     assert list(frame.columns) == [field.name for field in get_fields(TABLES[name])]
     assert len(check_frame(frame, TABLES[name]).frame) == len(frame)
 
 
-def test_volume_and_prevalence_are_what_the_preset_says(lane: SimulatedTables) -> None:
+def test_volume_and_prevalence_are_what_the_preset_says(lane):
     assert len(lane.consignments) == pytest.approx(60 * 320, rel=0.08)
     for result, share, tolerance in (
         ("nps", 5e-3, 0.4),
@@ -68,7 +63,7 @@ def test_volume_and_prevalence_are_what_the_preset_says(lane: SimulatedTables) -
         assert holds(lane, result).mean() == pytest.approx(share, rel=tolerance), result
 
 
-def test_each_arrival_comes_once_in_the_order_of_time_and_has_a_truth(world: SimulatedTables) -> None:
+def test_each_arrival_comes_once_in_the_order_of_time_and_has_a_truth(world):
     ids = world.consignments["consignment_id"]
     assert world.consignments["received_at"].is_monotonic_increasing
     assert ids.is_unique
@@ -76,7 +71,7 @@ def test_each_arrival_comes_once_in_the_order_of_time_and_has_a_truth(world: Sim
     assert list(world.truth["consignment_id"]) == list(ids)
 
 
-def test_times_of_an_outcome_follow_each_other(world: SimulatedTables) -> None:
+def test_times_of_an_outcome_follow_each_other(world):
     outcomes = world.outcomes.merge(world.consignments[["consignment_id", "received_at"]])
     steps = [outcomes[name] for name in ("received_at", "selected_at", "inspected_at", "known_at")]
     for before, after in pairwise(steps):
@@ -85,17 +80,13 @@ def test_times_of_an_outcome_follow_each_other(world: SimulatedTables) -> None:
         assert (before[both] <= after[both]).all()
 
 
-def test_what_was_missed_has_no_result_and_was_not_opened(
-    world: SimulatedTables, chosen: pd.DataFrame
-) -> None:
+def test_what_was_missed_has_no_result_and_was_not_opened(world, chosen):
     missed = world.outcomes[world.outcomes["status"] == "missed"]
     assert missed[["result", "inspected_at"]].isna().all(axis=None)
     assert (chosen["status"] == "missed").mean() == pytest.approx(0.12, abs=0.05)
 
 
-def test_identifiers_have_the_form_of_their_channel_and_mostly_their_check_digit(
-    world: SimulatedTables,
-) -> None:
+def test_identifiers_have_the_form_of_their_channel_and_mostly_their_check_digit(world):
     ids = world.consignments["consignment_id"]
     checks = ids.map(has_valid_check_digit)
     assert checks.notna().all()
@@ -103,13 +94,13 @@ def test_identifiers_have_the_form_of_their_channel_and_mostly_their_check_digit
     assert (ids.str.contains("-") == (world.consignments["channel"] == "air_cargo")).all()
 
 
-def test_houses_of_one_master_waybill_share_its_number(world: SimulatedTables) -> None:
+def test_houses_of_one_master_waybill_share_its_number(world):
     houses = world.consignments[world.consignments["consignment_id"].str.contains("/")]
     assert (houses["consignment_id"].str.split("/").str[0] == houses["master_id"]).all()
     assert houses.groupby("master_id").size().max() > 10
 
 
-def test_parties_that_history_knows_are_worth_more_than_unknown_ones(lane: SimulatedTables) -> None:
+def test_parties_that_history_knows_are_worth_more_than_unknown_ones(lane):
     """Addresses and phones of which a tenth held NPS in the first half point to NPS in the second, not surely."""
     positive, half = holds(lane, "nps"), len(lane.consignments) // 2
     before, after = lane.consignments[:half], lane.consignments[half:]
@@ -122,7 +113,7 @@ def test_parties_that_history_knows_are_worth_more_than_unknown_ones(lane: Simul
     assert 0.1 < listed[found].mean() < 0.9
 
 
-def test_some_examinations_never_end_and_some_results_are_corrected(lane: SimulatedTables) -> None:
+def test_some_examinations_never_end_and_some_results_are_corrected(lane):
     outcomes = lane.outcomes
     pending = set(outcomes.loc[outcomes["result"] == "pending", "consignment_id"])
     known = outcomes[outcomes["known_at"].notna()]
@@ -130,7 +121,7 @@ def test_some_examinations_never_end_and_some_results_are_corrected(lane: Simula
     assert 0 < known["consignment_id"].duplicated().mean() < 0.04
 
 
-def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(chosen: pd.DataFrame) -> None:
+def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(chosen):
     random, usual = chosen[chosen["selected_by"] == "random"], 0.02 * 0.05
     expected = np.where(random["operation"].notna(), 2 * usual, usual)
     assert set(expected) == {usual, 2 * usual}
@@ -139,7 +130,7 @@ def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(chosen:
     assert set(chosen["selected_by"]) == {"random", "rule", "officer", "intelligence"}
 
 
-def test_what_partners_name_is_opened_beyond_the_capacity() -> None:
+def test_what_partners_name_is_opened_beyond_the_capacity():
     simulation, tipped = start(days=40, per_day=400, seed=2), 0
     for day in range(12):
         arrivals = simulation.simulate_arrivals(day)
@@ -150,7 +141,7 @@ def test_what_partners_name_is_opened_beyond_the_capacity() -> None:
     assert tipped
 
 
-def test_after_its_first_days_a_model_and_officers_choose_too() -> None:
+def test_after_its_first_days_a_model_and_officers_choose_too():
     """What the model learnt from is what was opened; it takes half of what is left to rules and model."""
     soon = load_parameters().replace(inspection={"rules_only_days": 20})
     simulated = simulate(soon, days=45, per_day=300, seed=2)
@@ -163,7 +154,7 @@ def test_after_its_first_days_a_model_and_officers_choose_too() -> None:
     assert shares["officer"] > 0.15
 
 
-def test_capacity_is_kept_and_doubles_in_the_operation(world: SimulatedTables, chosen: pd.DataFrame) -> None:
+def test_capacity_is_kept_and_doubles_in_the_operation(world, chosen):
     arrived = world.consignments["received_at"].dt.floor("D").value_counts()
     day = chosen["received_at"].dt.floor("D")
     opened, on = day.value_counts(), arrived.index.isin(day[chosen["operation"].notna()])
@@ -171,7 +162,7 @@ def test_capacity_is_kept_and_doubles_in_the_operation(world: SimulatedTables, c
         assert opened.reindex(days.index).sum() / days.sum() == pytest.approx(share, rel=0.1)
 
 
-def test_what_is_missing_depends_on_how_it_was_sent(world: SimulatedTables) -> None:
+def test_what_is_missing_depends_on_how_it_was_sent(world):
     missing = world.consignments.isna().groupby(world.consignments["service"]).mean()
     packets, express = missing.loc["small_packet"], missing.loc["express"]
     assert packets["hs_code"] > 0.4
@@ -180,7 +171,7 @@ def test_what_is_missing_depends_on_how_it_was_sent(world: SimulatedTables) -> N
     assert missing.loc["general", "consignee_address"] < 0.02
 
 
-def test_the_operation_gets_seven_alerts_around_its_days(world: SimulatedTables) -> None:
+def test_the_operation_gets_seven_alerts_around_its_days(world):
     told = world.alerts["text"].str.startswith("newsletter: ")
     alerts, newsletters = world.alerts[~told], world.alerts[told]
     assert len(alerts) == 7
@@ -191,7 +182,7 @@ def test_the_operation_gets_seven_alerts_around_its_days(world: SimulatedTables)
     assert newsletters[patterns].isna().all(axis=None)
 
 
-def test_a_world_that_ends_on_another_date_is_the_same_but_for_whole_weeks(world: SimulatedTables) -> None:
+def test_a_world_that_ends_on_another_date_is_the_same_but_for_whole_weeks(world):
     moved = world.end_by(date(2026, 11, 26))
     assert date(2026, 11, 20) <= moved.consignments["received_at"].max().date() <= date(2026, 11, 26)
     (weeks_later,) = {
@@ -210,7 +201,7 @@ def test_a_world_that_ends_on_another_date_is_the_same_but_for_whole_weeks(world
         assert check_frame(getattr(moved, name), record).rejects == ()
 
 
-def seize(simulation: Simulation, days: range, watch: Callable[[int], object], *only: Network) -> None:
+def seize(simulation, days, watch, *only):
     """Let something of each network, or of some, be seized on each day, and the next arrivals come."""
     draws = np.random.default_rng(0)
     for day in days:
@@ -220,7 +211,7 @@ def seize(simulation: Simulation, days: range, watch: Callable[[int], object], *
         watch(day)
 
 
-def test_networks_use_other_names_after_a_seizure_than_before() -> None:
+def test_networks_use_other_names_after_a_seizure_than_before():
     simulation = start(days=60, per_day=40, seed=3)
     network = simulation.networks.networks[0]
     before = set(network.senders)
@@ -228,14 +219,14 @@ def test_networks_use_other_names_after_a_seizure_than_before() -> None:
     assert not before & set(network.senders)
 
 
-def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
+def test_what_officers_do_does_not_change_what_honest_people_send():
     """The streams of chance are apart, so that policies are compared in one world: declarations, tips, pictures and all."""
 
     class Idle(TargetingCentre):
-        def inspect(self, draws: np.random.Generator, arrivals: SimulatedDay) -> list[Outcome]:
+        def inspect(self, draws, arrivals):
             return []
 
-    def live(simulation: Simulation) -> tuple[pd.DataFrame, list[int]]:
+    def live(simulation):
         days, sent = [], []
         for day in range(40):
             arrivals = simulation.simulate_arrivals(day)
@@ -253,8 +244,8 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
     assert theirs != changed, "networks did answer to what was seized"
 
 
-def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others() -> None:
-    def send(hit: int | None) -> dict[int, list[float]]:
+def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others():
+    def send(hit):
         simulation = start(days=40, per_day=300, seed=8)
         weights: dict[int, list[float]] = {}
         for day in range(40):
@@ -270,7 +261,7 @@ def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others(
     assert alone == among
 
 
-def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
+def test_what_networks_send_travels_with_honest_mail_and_freight():
     """Else a receptacle or a master waybill of its own would give it away."""
     simulation, among, alone = start(days=10, per_day=400, seed=2), 0, 0
     for day in range(10):
@@ -283,13 +274,13 @@ def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
     assert among > 2 * alone > 0
 
 
-def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_came() -> None:
+def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_came():
     """The shifts last: a network that changes its ways later does not go back to what is gone."""
     world = load_parameters().replace(events={"cover_shift": {"day": 10}, "origin_shift": {"day": 10}})
     simulation, used = start(days=60, per_day=60, seed=3, parameters=world), {}
     networks, countries = simulation.networks.networks, simulation.context.parties.countries
 
-    def watch(day: int) -> None:
+    def watch(day):
         makers = [each for each in networks if "cathinone" in each.families]
         used[day] = {each.cover for each in networks}, {countries[each.origin] for each in makers}
 
@@ -302,7 +293,7 @@ def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_cam
         assert came in used[49][place]
 
 
-def test_a_controlled_family_falls_to_its_part_and_the_substitute_makes_up_for_it() -> None:
+def test_a_controlled_family_falls_to_its_part_and_the_substitute_makes_up_for_it():
     world = load_parameters().replace(events={"class_control": {"day": 0, "over": 1}})
     networks = start(days=9, per_day=50, seed=1, parameters=world).networks
     draws = np.random.default_rng(0)
@@ -311,24 +302,24 @@ def test_a_controlled_family_falls_to_its_part_and_the_substitute_makes_up_for_i
     assert networks.draw_substance(draws, "nitazene", since_start=-1) != "cychlorphine"
 
 
-def test_the_substance_of_the_event_is_in_no_list_that_is_shipped() -> None:
+def test_the_substance_of_the_event_is_in_no_list_that_is_shipped():
     new = load_parameters().events.new_substance.name
     assert new.casefold() not in (REPOSITORY / "features" / "goods" / "lexicon.csv").read_text().casefold()
 
 
-def test_an_unknown_preset_or_an_empty_world_is_refused() -> None:
+def test_an_unknown_preset_or_an_empty_world_is_refused():
     with pytest.raises(UnknownName, match="did you mean 'enriched'"):
         simulate(days=1, per_day=1, prevalence="enrichd")
     with pytest.raises(BadInput, match="days and traffic"):
         simulate(days=0, per_day=10)
 
 
-def read_specification(folder: Path, text: str) -> SimulationParameters:
+def read_specification(folder, text):
     (folder / "spec.toml").write_text(text)
     return load_parameters(folder / "spec.toml")
 
 
-def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path):
     changed, usual = read_specification(tmp_path, "[laboratory]\nnever = 0.5\n"), load_parameters()
     assert changed.laboratory.never == 0.5
     assert changed.laboratory.log_days == usual.laboratory.log_days
@@ -350,8 +341,6 @@ def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path: Path)
         ("[goods.covers.paint]\nhiden = 'letter'\nhidden = 'letter'\nwares = []\n", UnknownName, "hiden"),
     ],
 )
-def test_a_wrong_parameter_is_refused(
-    tmp_path: Path, table: str, error: type[BadInput], message: str
-) -> None:
+def test_a_wrong_parameter_is_refused(tmp_path, table, error, message):
     with pytest.raises(error, match=message):
         read_specification(tmp_path, table)

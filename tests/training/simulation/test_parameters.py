@@ -10,7 +10,6 @@ from training.simulation.operation import simulate
 from training.simulation.parameters import (
     HERE,
     SETS_FOLDER,
-    SimulationParameters,
     list_hard_sets,
     load_parameters,
 )
@@ -30,7 +29,7 @@ WORLDS = {"operation": load_parameters(), **HARD}
 FILES = {path.name: path for path in (*HERE.glob("*.toml"), *SETS_FOLDER.glob("*.toml"))}
 
 
-def unsourced(lines: list[str]) -> list[str]:
+def unsourced(lines):
     """Give the lines that hold a number and neither say where it is from nor stand under a comment that does."""
     found, above, before = [], "", ""
     for line in lines:
@@ -44,23 +43,23 @@ def unsourced(lines: list[str]) -> list[str]:
     return found
 
 
-def test_the_parameter_files_are_all_in_one_place_and_the_command_line_offers_every_set() -> None:
+def test_the_parameter_files_are_all_in_one_place_and_the_command_line_offers_every_set():
     assert set(FILES) == {"world.toml", "people.toml", "goods.toml", *(f"{name}.toml" for name in SETS)}
     assert HARD_SETS == SETS
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_number_has_its_source_or_the_word_assumed(name: str) -> None:
+def test_every_number_has_its_source_or_the_word_assumed(name):
     assert unsourced(FILES[name].read_text(encoding="utf-8").splitlines()) == []
 
 
-def test_a_number_without_a_source_is_found() -> None:
+def test_a_number_without_a_source_is_found():
     assert unsourced(["[table]", "share = 0.3", 'name = "2C-B"', "never = 0.1  # [S]"]) == ["share = 0.3"]
     assert unsourced(["# assumed", "share = 0.3", "# but this", "other = 1"]) == ["other = 1"]
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_shares_that_divide_a_whole_add_up_to_it(name: str) -> None:
+def test_shares_that_divide_a_whole_add_up_to_it(name):
     world, networks = WORLDS[name], WORLDS[name].networks
     whole = [
         *world.offices.values(),
@@ -86,14 +85,14 @@ def test_shares_that_divide_a_whole_add_up_to_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_names_that_one_table_gives_and_another_uses_are_the_same(name: str) -> None:
+def test_names_that_one_table_gives_and_another_uses_are_the_same(name):
     world = WORLDS[name]
     countries = set(world.people.countries)
     named = (world.entities.origins, world.inspection.officer_bias, world.tells.hubs)
     assert set().union(*named, *(network.origins for network in world.networks.values())) <= countries
 
 
-def test_the_events_and_covers_of_the_built_in_world_name_what_there_is() -> None:
+def test_the_events_and_covers_of_the_built_in_world_name_what_there_is():
     world, wares = WORLDS["operation"], WORLDS["operation"].goods
     events = world.events
     families = {events.class_control.family, events.new_substance.family, events.origin_shift.family}
@@ -106,7 +105,7 @@ def test_the_events_and_covers_of_the_built_in_world_name_what_there_is() -> Non
 
 
 @pytest.mark.parametrize("world", HARD.values(), ids=HARD)
-def test_the_waves_and_places_of_a_hard_set_name_what_there_is(world: SimulationParameters) -> None:
+def test_the_waves_and_places_of_a_hard_set_name_what_there_is(world):
     countries = set(world.people.countries)
     assert world.destination in countries - set(world.entities.origins)
     assert {office for shares in world.offices.values() for office in shares} <= set(world.arrival_places)
@@ -125,25 +124,26 @@ def test_the_waves_and_places_of_a_hard_set_name_what_there_is(world: Simulation
             assert set(wave.get(name, ())) <= allowed
 
 
-def test_there_are_six_sets_to_develop_with_and_two_that_are_held_out() -> None:
+def test_there_are_six_sets_to_develop_with_and_two_that_are_held_out():
     assert {name for name, world in HARD.items() if world.hard.held_out} == HELD_OUT
     assert len(SETS) - len(HELD_OUT) >= 6
     for name in HELD_OUT:
         assert "Held out" in FILES[f"{name}.toml"].read_text(encoding="utf-8").splitlines()[0]
 
 
-def test_sets_are_unlike_in_country_language_and_habits() -> None:
+def test_sets_are_unlike_in_country_language_and_habits():
     worlds = HARD.values()
     assert len({world.destination for world in worlds}) == len(SETS)
     assert len({world.people.countries[world.destination].languages[-1] for world in worlds}) == len(SETS)
     assert len({world.hard.spelling.variants for world in worlds}) == len(SETS)
+    assert all(len({*group}) > 1 for world in worlds for group in world.hard.spelling.variants)
     habits = [world.hard.identifiers.kept for world in worlds]
     weightiest = {frozenset(sorted(kept, key=lambda name: -kept[name])[:3]) for kept in habits}
     assert len(weightiest) >= len(SETS) - 1
     assert set().union(*habits) == IDENTIFIERS
 
 
-def test_an_unknown_set_is_refused_and_hard_alone_is_the_first_one() -> None:
+def test_an_unknown_set_is_refused_and_hard_alone_is_the_first_one():
     with pytest.raises(UnknownName):
         load_parameters(preset="hard:atlantis")
     with pytest.raises(UnknownName):

@@ -8,7 +8,6 @@ from training.simulation.spelling import (
     SpellingWriter,
     add_typo,
     change_digit,
-    draw_lasting,
     fold_letters,
     join_words,
     move_unit,
@@ -22,7 +21,7 @@ GROUPS = (("Mohammed", "Muhammad"), ("Street", "St", "Str"))
 SHORT_FORMS = load_parameters().spelling.short_forms
 
 
-def create_writer(networks: list[bool], lasting: float = 0.0, **chances: float) -> SpellingWriter:
+def create_writer(networks, lasting=0.0, **chances):
     given = {"lasting": (lasting, lasting), "by_networks": 2.0, "variants": GROUPS, "titles": ("Mr",)}
     given["city_names"] = {"Göteborg": "Gothenburg"}
     noise = load_parameters().replace(hard={"spelling": given | chances}).hard.spelling
@@ -52,7 +51,7 @@ def create_writer(networks: list[bool], lasting: float = 0.0, **chances: float) 
         (respell_name("Emma Taylor", GROUPS, 0.5), "Taylor Emma"),
     ],
 )
-def test_each_way_of_mangling_does_what_it_says(changed: str, wanted: str) -> None:
+def test_each_way_of_mangling_does_what_it_says(changed, wanted):
     assert changed == wanted
 
 
@@ -69,54 +68,29 @@ def test_each_way_of_mangling_does_what_it_says(changed: str, wanted: str) -> No
         ("phone", "phone_prefix", "0701234567", "0701234567"),
     ],
 )
-def test_a_distortion_that_is_sure_is_written(column: str, chance: str, text: str, wanted: str) -> None:
+def test_a_distortion_that_is_sure_is_written(column, chance, text, wanted):
     writer = create_writer([False], **{chance: 1.0})
     assert writer.write(column, np.array([text], dtype=object), np.array([1])).tolist() == [wanted]
 
 
-def test_without_a_chance_nothing_is_mangled() -> None:
-    texts, ids = np.array(["Mohammed Ali", ""], dtype=object), np.array([3, 4])
-    writer = create_writer([True, False])
-    assert writer.is_off
-    written = [writer.write(column, texts, ids) for column in ("name", "address", "city", "phone")]
-    for out in (*written, writer.add_care_of(texts, ids, texts), writer.write_postcodes(texts, ids)):
-        assert out.tolist() == texts.tolist()
-
-
-def test_an_address_may_be_in_care_of_a_name_and_a_missing_one_stays_missing() -> None:
+def test_an_address_may_be_in_care_of_a_name_and_a_missing_one_stays_missing():
     addresses, names = (np.array(texts, dtype=object) for texts in (["1 Main Road", ""], ["Emma", "Jack"]))
     written = create_writer([False, False], care_of=1.0).add_care_of(addresses, np.array([1, 2]), names)
     assert written.tolist() == ["c/o Emma, 1 Main Road", ""]
 
 
-def test_networks_mangle_more_often_than_honest_people() -> None:
+def test_networks_mangle_more_often_than_honest_people():
     count = 4000
     writer = create_writer([True] * count + [False] * count, order=0.2)
     names = np.array(["Emma Taylor"] * 2 * count, dtype=object)
     changed = writer.write("name", names, np.arange(2 * count)) != names
-    assert changed[:count].mean() == pytest.approx(0.4, abs=0.03)
-    assert changed[count:].mean() == pytest.approx(0.2, abs=0.03)
+    assert (changed[:count].mean(), changed[count:].mean()) == pytest.approx((0.4, 0.2), abs=0.03)
 
 
-def test_a_party_that_lasts_is_mangled_as_always_and_another_is_not() -> None:
+def test_a_party_that_lasts_is_mangled_as_always_and_another_is_not():
     names, ids = np.array(["Emma Taylor"] * 50, dtype=object), np.repeat(np.arange(25), 2)
     steady = create_writer([False] * 50, lasting=1.0, order=0.5).write("name", names, ids)
     assert (steady[::2] == steady[1::2]).all()
     assert len(set(steady)) == 2
     fresh = create_writer([False] * 50, lasting=0.0, order=0.5).write("name", names, ids)
     assert (fresh[::2] != fresh[1::2]).any()
-
-
-def test_lasting_numbers_are_even_and_each_way_has_its_own() -> None:
-    ids = np.arange(20_000)
-    first, second = draw_lasting(ids, 1), draw_lasting(ids, 2)
-    assert (draw_lasting(ids, 1) == first).all()
-    assert first.min() >= 0.0
-    assert first.max() < 1.0
-    assert first.mean() == pytest.approx(0.5, abs=0.01)
-    assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
-
-
-def test_a_variant_of_every_set_names_two_spellings_or_more() -> None:
-    hard = load_parameters(preset="hard:emirates").hard
-    assert all(len(set(group)) >= 2 for group in hard.spelling.variants)

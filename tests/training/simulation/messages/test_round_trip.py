@@ -78,7 +78,7 @@ PARCEL = replace(
 ONE_RECORD = write_one_record, read_one_record
 
 
-def build_element(name: str, values: dict[str, Any]) -> etree._Element:
+def build_element(name, values):
     element = etree.Element(name)
     for key, part in values.items():
         child = etree.SubElement(element, key)
@@ -89,7 +89,7 @@ def build_element(name: str, values: dict[str, Any]) -> etree._Element:
     return element
 
 
-def write_postal_xml(record: Consignment) -> bytes:
+def write_postal_xml(record):
     """Write the declaration of the JSON form as XML."""
     return etree.tostring(build_element("Declaration", json.loads(write_postal(record))), encoding="UTF-8")
 
@@ -98,12 +98,12 @@ POSTAL = [(write_postal, read_postal), (write_postal_xml, read_postal)]
 Way = tuple[Callable[[Consignment], bytes], Any]
 
 
-def write_and_read(way: Way, record: Consignment) -> Any:
+def write_and_read(way, record):
     write, reader = way
     return declaration(reader, write(record))
 
 
-def to_fields(record: Consignment) -> dict[str, Any]:
+def to_fields(record):
     fields = asdict(record) | {"items": record.items and [asdict(item) for item in record.items]}
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -116,13 +116,13 @@ def to_fields(record: Consignment) -> dict[str, Any]:
         *((way, replace(PARCEL, items=items), "house") for way in POSTAL for items in (PARCEL.items, None)),
     ],
 )
-def test_a_full_consignment_comes_back(way: Way, record: Consignment, level: str) -> None:
+def test_a_full_consignment_comes_back(way, record, level):
     found = write_and_read(way, record)
     assert found.fields == to_fields(record)
     assert (found.quality, found.level) == ((), level)
 
 
-def test_a_consignment_that_says_nothing_is_written_too() -> None:
+def test_a_consignment_that_says_nothing_is_written_too():
     found = write_and_read(ONE_RECORD, Consignment("H1", "air_cargo"))
     assert found.fields == {"consignment_id": "H1", "channel": "air_cargo"}
 
@@ -134,7 +134,7 @@ amounts = st.integers(1, 10**9).map(lambda cents: cents / 1000)
 
 @settings(max_examples=60, deadline=None)
 @given(name=names, description=names, weight=amounts, way=st.sampled_from(POSTAL))
-def test_texts_and_numbers_come_back_as_sent(name: str, description: str, weight: float, way: Way) -> None:
+def test_texts_and_numbers_come_back_as_sent(name, description, weight, way):
     texts = {"sender_name": name, "description": description}
     record = Consignment("RB123456785GB", "postal", **texts, gross_weight_kg=weight)
     fields = write_and_read(way, record).fields
@@ -145,14 +145,14 @@ def test_texts_and_numbers_come_back_as_sent(name: str, description: str, weight
 
 
 @pytest.fixture(scope="module")
-def sent() -> list[Consignment]:
+def sent():
     frame = simulate(days=6, per_day=60, prevalence="operation", seed=3).consignments
     consignments = to_consignments(check_frame(frame, Consignment).frame, Consignment)
     assert len(consignments) > 200
     return consignments
 
 
-def read_back(c: Consignment, message: bytes, *skipped: str) -> Consignment:
+def read_back(c, message, *skipped):
     """Read a message, and compare the result with what was sent in all columns but the skipped ones."""
     (found,) = read_all(message, received_at=c.received_at).consignments
     for name in {*c.__struct_fields__} - {*skipped} - READ_ONLY:
@@ -160,7 +160,7 @@ def read_back(c: Consignment, message: bytes, *skipped: str) -> Consignment:
     return found
 
 
-def test_cargo_xml_gives_back_what_it_carries(sent: list[Consignment]) -> None:
+def test_cargo_xml_gives_back_what_it_carries(sent):
     cargo = [c for c in sent if c.channel == "air_cargo"]
     assert {bool(c.master_id) for c in cargo} == {True, False}
     for c in cargo:
@@ -180,7 +180,7 @@ def test_cargo_xml_gives_back_what_it_carries(sent: list[Consignment]) -> None:
             assert (found.hs_code, found.origin_country) == (c.hs_code, c.origin_country)
 
 
-def test_cargo_imp_gives_back_what_it_carries_in_its_characters(sent: list[Consignment]) -> None:
+def test_cargo_imp_gives_back_what_it_carries_in_its_characters(sent):
     houses = [c for c in sent if c.channel == "air_cargo" and "/" in c.consignment_id]
     assert len(houses) > 50
     addresses, emails = (
@@ -208,8 +208,6 @@ def test_cargo_imp_gives_back_what_it_carries_in_its_characters(sent: list[Consi
     ("write", "channel", "not_carried"),
     [(write_one_record, "air_cargo", "one_record"), (write_postal, "postal", "postal")],
 )
-def test_other_formats_give_back_what_they_carry(
-    sent: list[Consignment], write: Callable[[Consignment], bytes], channel: str, not_carried: str
-) -> None:
+def test_other_formats_give_back_what_they_carry(sent, write, channel, not_carried):
     for c in [c for c in sent if c.channel == channel]:
         read_back(c, write(c), *NOT_CARRIED[not_carried], "hs_code", "origin_country", "items")
