@@ -53,8 +53,8 @@ def test_the_probabilities_add_up_to_about_the_number_of_results_also_if_some_ar
         ([True, True, False], [0.5, 0.25, np.nan], None, [2.0, 4.0, 0.0]),
         ([True, True, True], [0.001, np.nan, 0.5], [0.2, 0.1, 0.1], [5.0, 10.0, 2.0]),
     ],
-    ids=["a logged probability is used as it is", "of a logged and an estimated one the larger holds"],
+    ids=["logged alone", "both"],
 )
-def test_a_result_stands_for_the_inverse_of_its_probability(known, logged, estimated, weights):
+def test_of_a_logged_and_an_estimated_probability_the_larger_holds(known, logged, estimated, weights):
     estimated = None if estimated is None else np.array(estimated)
     assert compute_result_weights(np.array(known), np.array(logged), estimated).tolist() == weights
