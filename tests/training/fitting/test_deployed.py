@@ -94,22 +94,18 @@ def test_fewer_dates_are_judged_where_earlier_ones_have_too_little_to_learn_from
     assert len(data.origins) < 3
 
 
-@pytest.fixture(scope="module")
-def deployed(world, made):
+def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, made):
     data, evaluated, fits = made
-    test = SplitFeatures(data.evaluation, evaluated.matrix)
+    test, parts = (
+        SplitFeatures(data.evaluation, evaluated.matrix),
+        SplitFeatures(data.final, evaluated.matrix),
+    )
     mine = test.select_part(TEST)
     weight = test.estimate_result_weights(mine, CONFIG.model.seed)[mine]
-    parts = SplitFeatures(data.final, evaluated.matrix)
-    unseen = collect_unseen(fits, parts, weight, CONFIG.model.seed)
-    ids = data.evaluation.observed.consignments["consignment_id"]
-    true = get_true_labels(ids, world[1], TARGET)
+    weights = [each.weight for each in collect_unseen(fits, parts, weight, CONFIG.model.seed)]
+    true = get_true_labels(parts.frame["consignment_id"], world[1], TARGET)
     served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
-    return evaluate_deployed(served, parts, [each.weight for each in unseen], CONFIG.evaluation, true)
-
-
-def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(made, deployed):
-    data, _, fits = made
+    deployed = evaluate_deployed(served, parts, weights, CONFIG.evaluation, true)
     recipe, known = deployed.recipe, data.final.labels.positive
     assert [row["windows"] for row in deployed.ages] == [3, 2, 1]
     assert [row["from"] for row in deployed.origins] == [fit.window for fit in fits]
@@ -117,11 +113,8 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(made, de
     assert recipe.model.counts.known == int(known[windows].sum()) > 0
     assert sum(row["positives"] for row in deployed.origins) == recipe.model.counts.known
     # By hand: of each window the best hundredth by its own fit.
-    ranked = sum(
-        int(known[fit.tested[np.argsort(-fit.raw[0], kind="stable")[: len(fit.tested) // 100]]].sum())
-        for fit in fits
-    )
-    assert recipe.model.counts.found["1pct"] == pytest.approx(ranked, abs=1.0)
+    best = [fit.tested[np.argsort(-fit.raw[0], kind="stable")[: len(fit.tested) // 100]] for fit in fits]
+    assert recipe.model.counts.found["1pct"] == pytest.approx(known[np.concatenate(best)].sum(), abs=1.0)
     assert set(recipe.baselines) == {"random", "rules", "best_feature", "logistic"}
     assert "fitted at 3 dates" in deployed.sentences[0]
 

@@ -60,26 +60,20 @@ def test_a_number_without_a_source_is_found():
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_shares_that_divide_a_whole_add_up_to_it(name):
-    world, networks = WORLDS[name], WORLDS[name].networks
-    whole = [
-        *world.offices.values(),
-        *(network.services for network in networks.values()),
-        *(network.origins for network in networks.values()),
-    ]
+    world, networks = WORLDS[name], WORLDS[name].networks.values()
+    whole = [*world.offices.values(), *(each[part] for each in networks for part in ("services", "origins"))]
     if name == "operation":
         whole += [
             {name: service.share for name, service in world.services.items()},
             {name: family.share for name, family in world.goods.substances.items()},
             *(world.entities.shipper_types, world.entities.consignee_types),
-            *(network.covers for network in networks.values()),
+            *(network.covers for network in networks),
         ]
     else:
+        kinds = {kind: network.share for kind, network in world.networks.items() if kind != "smuggler"}
+        whole += [world.entities.origins, world.hard.identifiers.changed, kinds]
         divided = ("origins", "services", "covers")
-        whole += [
-            *(world.entities.origins, world.hard.identifiers.changed),
-            {kind: network.share for kind, network in networks.items() if kind != "smuggler"},
-            *(wave[each] for wave in world.hard.waves for each in divided if each in wave),
-        ]
+        whole += [wave[each] for wave in world.hard.waves for each in divided if each in wave]
     for shares in whole:
         assert sum(shares.values()) == pytest.approx(1.0, abs=0.011), shares
 

@@ -38,42 +38,26 @@ PARTIES = {
     **{"consignee_city": "서울", "consignee_postcode": "04524", "consignee_country": "KR"},
     **{"consignee_phone": "010-5550-4471", "consignee_email": "kim@mail.example"},
 }
-HOUSE = Consignment(
-    consignment_id="180-12345675/SHA0091",
-    channel="air_cargo",
-    service="express",
-    master_id="180-12345675",
-    nature="sale",
-    **PARTIES,
-    account_id="BH-0099412",
-    account_opened_on=date(2026, 2, 26),
-    declarant="Fast Forwarding",
-    carrier="Globe Express",
-    departure_country="GB",
-    destination_country="KR",
-    route="LHR>HKG>ICN",
-    description="tea  <black>",
-    hs_code="090230",
-    origin_country="IN",
-    items=(Item("tea  <black>", 3.0, 0.3, 99.99, "090230", "IN"), Item("cups", 2.0, 0.05, 2.5, None, None)),
-    pieces=2.0,
-    gross_weight_kg=0.75,
-    declared_value=102.49,
-    currency="USD",
-    postage=12.3,
-    payment="account",
-)
+GOODS = {
+    "items": (
+        Item("tea  <black>", 3.0, 0.3, 99.99, "090230", "IN"),
+        Item("cups", 2.0, 0.05, 2.5, None, None),
+    ),
+    **{"description": "tea  <black>", "hs_code": "090230", "origin_country": "IN", "pieces": 2.0},
+    **{"gross_weight_kg": 0.75, "declared_value": 102.49, "currency": "USD", "postage": 12.3},
+}
+CARRIAGE = {
+    **{"service": "express", "master_id": "180-12345675", "nature": "sale", "account_id": "BH-0099412"},
+    **{"account_opened_on": date(2026, 2, 26), "declarant": "Fast Forwarding", "carrier": "Globe Express"},
+    **{"departure_country": "GB", "destination_country": "KR", "route": "LHR>HKG>ICN", "payment": "account"},
+}
+HOUSE = Consignment("180-12345675/SHA0091", "air_cargo", **PARTIES, **GOODS, **CARRIAGE)
 DIRECT = replace(HOUSE, consignment_id="180-12345675", master_id=None, payment="prepaid", route=None)
 PARCEL = replace(
     HOUSE,
-    consignment_id="RB123456785GB",
-    channel="postal",
-    service="parcel",
-    master_id="GBLONAKRSELBAUN60001001100123",
-    account_opened_on=None,
-    declarant=None,
-    route="GBLONA>KRSELB",
-    payment=None,
+    **{"consignment_id": "RB123456785GB", "channel": "postal", "service": "parcel", "payment": None},
+    **{"master_id": "GBLONAKRSELBAUN60001001100123", "route": "GBLONA>KRSELB"},
+    **{"account_opened_on": None, "declarant": None},
 )
 ONE_RECORD = write_one_record, read_one_record
 
