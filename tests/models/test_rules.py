@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.real_rows import REAL, row_with
+from support.described import REAL, row_with
 from support.small_model import SPEC
 
 from consignments.errors import BundleRefused

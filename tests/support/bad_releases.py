@@ -16,10 +16,13 @@ from models.signatures.signed_record import SignedRecord
 Damage = Callable[[Path], None]
 
 
-def _change_note(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    note = json.loads((folder / "release.json").read_text())
-    change(note)
-    (folder / "release.json").write_text(json.dumps(note))
+def _read_note(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "release.json").read_text())
+    return found
+
+
+def _change_note(folder: Path, **changes: Any) -> None:
+    (folder / "release.json").write_text(json.dumps(_read_note(folder) | changes))
 
 
 def alter_trees(folder: Path) -> None:
@@ -28,34 +31,29 @@ def alter_trees(folder: Path) -> None:
 
 
 def alter_record(folder: Path) -> None:
-    def change(note: dict[str, Any]) -> None:
-        statement = json.loads(base64.b64decode(note["envelope"]["payload"]))
-        statement["predicate"]["approved_by"] = "The Minister"
-        note["envelope"]["payload"] = base64.b64encode(
-            msgspec.json.encode(statement, order="sorted")
-        ).decode()
-
-    _change_note(folder, change)
+    envelope = _read_note(folder)["envelope"]
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    statement["predicate"]["approved_by"] = "The Minister"
+    payload = base64.b64encode(msgspec.json.encode(statement, order="sorted")).decode()
+    _change_note(folder, envelope=envelope | {"payload": payload})
 
 
 def approve_another(folder: Path) -> None:
-    _change_note(folder, lambda note: note.update(envelope=sign_record(version="0").to_envelope()))
+    _change_note(folder, envelope=sign_record(version="0").to_envelope())
 
 
 def remove_signature(folder: Path) -> None:
-    _change_note(folder, lambda note: note["envelope"].update(signatures=[]))
+    _change_note(folder, envelope=_read_note(folder)["envelope"] | {"signatures": []})
 
 
 def sign_by_stranger(folder: Path) -> None:
-    def change(note: dict[str, Any]) -> None:
-        record = sign_record(version=note["version"], bundle_sha256=note["bundle_sha256"]).record
-        note["envelope"] = SignedRecord(record).sign(STRANGER).to_envelope()
-
-    _change_note(folder, change)
+    note = _read_note(folder)
+    record = sign_record(version=note["version"], bundle_sha256=note["bundle_sha256"]).record
+    _change_note(folder, envelope=SignedRecord(record).sign(STRANGER).to_envelope())
 
 
 def alter_sum(folder: Path) -> None:
-    _change_note(folder, lambda note: _sign_for(note, "0" * 64))
+    _sign_for(folder, "0" * 64)
 
 
 def remove_bundle(folder: Path) -> None:
@@ -63,7 +61,7 @@ def remove_bundle(folder: Path) -> None:
 
 
 def remove_approval(folder: Path) -> None:
-    _change_note(folder, lambda note: note.update(envelope=None))
+    _change_note(folder, envelope=None)
 
 
 def cut_note(folder: Path) -> None:
@@ -109,21 +107,22 @@ def _approve(folder: Path) -> None:
     old = json.loads(files.pop("manifest.json"))
     manifest = _encode(_Manifest(old["format"], {name: _sha256(files[name]) for name in old["files"]}))
     (folder / "bundle" / "manifest.json").write_bytes(manifest)
-    _change_note(folder, lambda note: _sign_for(note, _sha256(manifest)))
+    _sign_for(folder, _sha256(manifest))
 
 
-def _sign_for(note: dict[str, Any], sha256: str) -> None:
+def _sign_for(folder: Path, sha256: str) -> None:
     """Let the approver sign another bundle."""
-    note["bundle_sha256"] = sha256
-    note["envelope"] = sign_record(version=note["version"], bundle_sha256=sha256).to_envelope()
+    record = sign_record(version=_read_note(folder)["version"], bundle_sha256=sha256)
+    _change_note(folder, bundle_sha256=sha256, envelope=record.to_envelope())
 
 
+UNSIGNED = "not signed by those who may approve"
 DAMAGES: dict[Damage, str] = {
     alter_trees: "the file was altered",
-    alter_record: "not signed by those who may approve",
+    alter_record: UNSIGNED,
     approve_another: "approves another model",
-    remove_signature: "not signed by those who may approve",
-    sign_by_stranger: "not signed by those who may approve",
+    remove_signature: UNSIGNED,
+    sign_by_stranger: UNSIGNED,
     alter_sum: "not the one that was approved",
     remove_bundle: "the bundle cannot be read",
     remove_approval: "without a promotion record",

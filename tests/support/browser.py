@@ -67,7 +67,8 @@ class Browser:
 
     def wait_for_load(self) -> None:
         """Wait until the page that is under way is loaded."""
-        self._wait("Page.loadEventFired")
+        while not any(event["method"] == "Page.loadEventFired" for event in self._events):
+            self._receive()
 
     def run(self, script: str) -> Any:
         """Run a script in the page and return its value."""
@@ -100,43 +101,26 @@ class Browser:
         self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         self.call("Input.insertText", text=text)
 
-    def press(self, key: str, *, loads: bool = False) -> None:
-        """Press a key; wait for the next page if it loads one."""
+    def press(self, key: str, *, alt: bool = False, loads: bool = False) -> None:
+        """Press a key, with Alt for an access key of the page; wait for the next page if it loads one."""
         self._events.clear()
-        given = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
-        text = {"Enter": "\r", " ": " "}.get(key)
-        self.call("Input.dispatchKeyEvent", type="keyDown", **given, **({"text": text} if text else {}))
+        code, number = (f"Key{key.upper()}", ord(key.upper())) if alt else (key, KEYS[key])
+        given = {"key": key, "code": code, "windowsVirtualKeyCode": number, "modifiers": int(alt)}
+        written = key if alt else {"Enter": "\r", " ": " "}.get(key)
+        text = {"text": written, "unmodifiedText": written} if written else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **given, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **given)
-        if loads:
-            self.wait_for_load()
-
-    def press_with_alt(self, letter: str, *, loads: bool = False) -> None:
-        """Press an access key of the page: two keys, Alt and a letter."""
-        self._events.clear()
-        given = {"key": letter, "code": f"Key{letter.upper()}", "windowsVirtualKeyCode": ord(letter.upper())}
-        text = {"text": letter, "unmodifiedText": letter}
-        self.call("Input.dispatchKeyEvent", type="keyDown", modifiers=1, **given, **text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", modifiers=1, **given)
         if loads:
             self.wait_for_load()
 
     def set_width(self, width: int, height: int = 900) -> None:
         """Set the size of the window."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=width < 600,
-        )
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **screen)
 
     def print_pdf(self) -> bytes:
         """Print the page as PDF."""
         return base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"])
-
-    def _wait(self, name: str) -> None:
-        while not any(event["method"] == name for event in self._events):
-            self._receive()
 
     def _receive(self) -> dict[str, Any]:
         end = time.monotonic() + SECONDS

@@ -1,4 +1,4 @@
-"""The features of one consignment, as the kernels write them, by name."""
+"""The features of one consignment, as the kernels write them, by name; and rows of the features, given by the few that matter to a test."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,3 +34,14 @@ def describe_group(group: str, pipeline: Pipeline, c: Consignment) -> dict[str, 
     return {
         name.removeprefix(f"{group}."): value for name, value in found.items() if name.startswith(f"{group}.")
     }
+
+
+REAL = build_pipeline().spec
+
+
+def row_with(**values: float) -> np.ndarray:
+    """Give a row of the features, all missing but these; a double underscore stands for a point."""
+    row = np.full(len(REAL), np.nan, dtype=np.float32)
+    for name, value in values.items():
+        row[REAL.get_column(name.replace("__", "."))] = value
+    return row

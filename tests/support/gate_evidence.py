@@ -25,15 +25,9 @@ PACE = FindPace(4.0, 4.0, 3, 2, 3)
 """Four finds a week in three windows, of which two could be calibrated."""
 BEGINS = datetime(2024, 6, 1, tzinfo=UTC)
 SOURCES = (ScoreSource("final", BEGINS), ScoreSource("evaluation", BEGINS))
-SLICE = {"kind": "channel", "value": "postal", "positive": 20, "roc_auc": 0.85, "roc_auc_high": 0.9}
-LOST_SLICE = {
-    "kind": "channel",
-    "value": "postal",
-    "positive": 20,
-    "difference": -0.2,
-    "low": -0.3,
-    "high": -0.1,
-}
+POSTAL = {"kind": "channel", "value": "postal", "positive": 20}
+SLICE = POSTAL | {"roc_auc": 0.85, "roc_auc_high": 0.9}
+LOST_SLICE = POSTAL | {"difference": -0.2, "low": -0.3, "high": -0.1}
 
 
 def estimate(value: float, low: float, high: float, finds: int = 60, *, is_share: bool = True) -> Estimate:

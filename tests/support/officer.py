@@ -1,16 +1,16 @@
 """An officer at the pages of a service: signs in, follows links, and sends forms, as a browser would without scripts."""
 
+import json
 import re
 import time
 from contextlib import AbstractContextManager
-from hashlib import sha256
 from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import httpx
-from support.serving_examples import Client, on_day_20, serving
+from support.serving_examples import Client, describe_key, on_day_20, serving
 
 from operation.desk.routes import list_page_routes
 from serving.process.clock import Clock
@@ -29,14 +29,12 @@ ALL_SCOPES = ("score", "outcome", "read", "act", "alert", "personal")
 def write_keys(path: Path, *keys: dict[str, Any]) -> Path:
     """Write a key file; each key gives `key`, and `scopes`, `person`, `offices`, `expires_at` if they differ."""
     blocks = []
-    for number, each in enumerate(keys):
-        lines = [f'name = "key {number}"', f'sha256 = "{sha256(each["key"].encode()).hexdigest()}"']
-        lines.append(f"scopes = {list(each.get('scopes', ALL_SCOPES))}")
-        lines += [f'person = "{each["person"]}"'] if "person" in each else []
-        lines += [f"offices = {list(each['offices'])}"] if "offices" in each else []
-        lines += [f"expires_at = {each['expires_at']}"] if "expires_at" in each else []
-        blocks.append("[[keys]]\n" + "\n".join(lines) + "\n")
-    path.write_text("\n".join(blocks).replace("'", '"'))
+    for each in keys:
+        more = {name: json.dumps(value) for name, value in each.items() if name in ("person", "offices")}
+        more |= {"expires_at": each["expires_at"]} if "expires_at" in each else {}
+        lines = "\n".join(f"{name} = {value}" for name, value in more.items())
+        blocks.append(describe_key(each["key"], *each.get("scopes", ALL_SCOPES), more=lines))
+    path.write_text("".join(blocks))
     return path
 
 

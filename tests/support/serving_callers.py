@@ -5,6 +5,8 @@ cancelled, and outcomes late, corrected and again. A call that got no answer is 
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -14,17 +16,21 @@ import numpy as np
 from consignments.timestamps import to_us
 
 UNKNOWN = 404
+PATIENCE_SECONDS = 300.0
 
 
 class Called(Protocol):
-    """The service that is called; it may be down; `now_us` is its clock."""
+    """The service that is called; it may be down, or dead by itself; `now_us` is its clock."""
 
     url: str
     up: threading.Event
     ended: bool
+    is_dead: bool
+    now_us: int
 
-    @property
-    def now_us(self) -> int: ...
+    def look(self) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 class Told(NamedTuple):
@@ -156,3 +162,33 @@ class Caller(threading.Thread):
             assert response.status_code in (200, UNKNOWN), response.text
             found: dict[str, Any] = response.json()
             return found
+
+
+@contextmanager
+def calling(service: Called, callers: Sequence[Caller], start: Callable[[], None]) -> Iterator[None]:
+    """Start a service and call it until the end of the block, where it is stopped in order."""
+    try:
+        start()
+        for caller in callers:
+            caller.start()
+        yield
+    finally:
+        service.ended = True
+        service.up.set()
+        for caller in callers:
+            if caller.ident is not None:
+                caller.join(60)
+        service.stop()
+
+
+def wait_for_answers(service: Called, callers: Sequence[Caller], more: int) -> None:
+    """Wait for so many further answers, or for the death of the service."""
+    wanted = sum(len(caller.told) for caller in callers) + more
+    end = time.monotonic() + PATIENCE_SECONDS
+    while sum(len(caller.told) for caller in callers) < wanted and not service.is_dead:
+        for caller in callers:
+            if caller.fault is not None:
+                raise caller.fault
+        assert time.monotonic() < end, "too few answers"
+        service.look()
+        time.sleep(0.02)

@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from support.serving_callers import Caller
+from support.serving_callers import Caller, calling, wait_for_answers
 from support.serving_examples import environment, free_port, settings_in, wait_until_ready
 
 from serving.state.snapshots import Snapshots
@@ -84,6 +85,9 @@ class Blow(NamedTuple):
     damage: bool
 
 
+UNDISTURBED = Blow(KILLED, NEVER, damage=False)
+
+
 def blows(count: int, answers: int, seed: int) -> list[Blow]:
     """Draw how a service ends, time after time; after so many answers on average."""
     random, drawn = np.random.default_rng(seed), []
@@ -103,9 +107,9 @@ class Service:
         self.folder, self.port, self.epoch = folder, free_port(), time.time()
         settings_in(folder)
         self.url = f"http://127.0.0.1:{self.port}"
-        self.up = threading.Event()
-        self.ended = False
-        self.process: subprocess.Popen[bytes] | None = None
+        self.up, self.ended = threading.Event(), False
+        self.process: Any = None
+        self.more_settings: dict[str, str] = {}
 
     @property
     def now_us(self) -> int:
@@ -113,15 +117,13 @@ class Service:
         return int(1e6 * (BEGIN_SECONDS + DAY_SECONDS * (time.time() - self.epoch)))
 
     @property
-    def more_settings(self) -> dict[str, str]:
-        """Settings beside those of the tests."""
-        return {}
+    def is_dead(self) -> bool:
+        return self.process.poll() is not None
 
     def start(self, blow: Blow) -> None:
         """Start it; one that is to be killed while it starts is not waited for."""
         self.launch(blow)
         if blow.moment != STARTING:
-            assert self.process is not None
             wait_until_ready(self.process, f"{self.url}/health/ready")
             self.up.set()
 
@@ -135,27 +137,27 @@ class Service:
 
     def end(self, blow: Blow) -> None:
         """Let it die in its own time, or kill it; then damage what it wrote."""
-        assert self.process is not None
         if blow.moment in (KILLED, STARTING):
             self.process.kill()
         self.up.clear()
         assert self.process.wait(30) == -signal.SIGKILL
-        newest = Snapshots(self.folder / "snapshots").list_newest_first()
-        if blow.damage and newest:
+        if blow.damage and (newest := self.list_snapshots()):
             content = bytearray(newest[0].read_bytes())
             content[len(content) // 3] ^= 255
             newest[0].write_bytes(content)
 
+    def list_snapshots(self) -> list[Path]:
+        return Snapshots(self.folder / "snapshots").list_newest_first()
+
     def look(self) -> None:
         """Let it look now for a new model, and whether a snapshot is due."""
-        assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
-        """Stop it in order; it may have been killed already."""
-        assert self.process is not None
-        self.process.terminate()
-        assert self.process.wait(60) == 0
+        """Stop it in order, if it was started."""
+        if self.process is not None:
+            self.process.terminate()
+            assert self.process.wait(60) == 0
 
     def log_lines(self) -> list[dict[str, Any]]:
         """What it logged, over all its lives."""
@@ -168,26 +170,14 @@ def called(folder: Path, first: Blow, seed: int) -> Iterator[tuple[Service, list
     """Start a service and call it until the end of the block, where it is stopped in order."""
     service = Service(folder)
     callers = [Caller(service, number, seed) for number in range(CALLERS)]
-    try:
-        service.start(first)
-        for caller in callers:
-            caller.start()
+    with calling(service, callers, partial(service.start, first)):
         yield service, callers
-    finally:
-        service.ended = True
-        service.up.set()
-        for caller in callers:
-            if caller.ident is not None:
-                caller.join(60)
-        if service.process is not None:
-            service.stop()
 
 
 def live(folder: Path, plan: Sequence[Blow], seed: int) -> tuple[Service, list[Caller]]:
     """Call, kill and start again by a plan; at the end the service is stopped in order."""
-    last = Blow(KILLED, NEVER, damage=False)
     with called(folder, plan[0], seed) as (service, callers):
-        for blow, next_ in zip(plan, [*plan[1:], last], strict=True):
+        for blow, next_ in zip(plan, [*plan[1:], UNDISTURBED], strict=True):
             wait_for_end(service, callers, blow)
             service.end(blow)
             service.start(next_)
@@ -201,24 +191,5 @@ def wait_for_end(service: Service, callers: list[Caller], blow: Blow) -> None:
         time.sleep(blow.after / 1000)
         return
     wait_for_answers(service, callers, blow.after if blow.moment == KILLED else NEVER)
-    while (
-        blow.moment == KILLED
-        and blow.damage
-        and not Snapshots(service.folder / "snapshots").list_newest_first()
-    ):
+    while blow.moment == KILLED and blow.damage and not service.list_snapshots():
         wait_for_answers(service, callers, 1)
-
-
-def wait_for_answers(service: Service, callers: list[Caller], more: int) -> None:
-    """Wait for so many further answers, or for the end of the service."""
-    assert service.process is not None
-    before, end = sum(len(caller.told) for caller in callers), time.monotonic() + 300
-    while sum(len(caller.told) for caller in callers) < before + more:
-        if service.process.poll() is not None:
-            return
-        for caller in callers:
-            if caller.fault is not None:
-                raise caller.fault
-        assert time.monotonic() < end, "too few answers"
-        service.look()
-        time.sleep(0.02)

@@ -3,21 +3,19 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 from support.databases import database_in
-from support.serving_callers import Caller
-from support.serving_killed import CALLERS, KILLED, NEVER, Blow, Service
+from support.serving_callers import Caller, calling, wait_for_answers
+from support.serving_killed import CALLERS, UNDISTURBED, Service
 
 TAKEOVER_SECONDS = 3.0
 PAUSE_SECONDS = 2 * TAKEOVER_SECONDS
 PATIENCE_SECONDS = 120.0
-UNDISTURBED = Blow(KILLED, NEVER, damage=False)
 
 
 class Takeover(NamedTuple):
@@ -34,31 +32,35 @@ def draw_takeovers(count: int, answers: int, seed: int) -> list[Takeover]:
     return [Takeover(number % 4 == 0, int(random.integers(1, 2 * answers))) for number in range(count)]
 
 
+def wait_for(find: Callable[[], Any], fault: str) -> Any:
+    """Wait until there is what is looked for."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not (found := find()):
+        assert time.monotonic() < end, fault
+        time.sleep(0.01)
+    return found
+
+
 class PairService(Service):
     """One of the two, with a state directory of its own, on the log of the first."""
 
     def __init__(self, folder: Path, first: "PairService | None") -> None:
         super().__init__(folder)
         self.epoch = first.epoch if first else self.epoch
-        self.log_folder = first.folder if first else folder
-
-    @property
-    def more_settings(self) -> dict[str, str]:
-        return {
-            "NPSRISK_DATABASE_URL": database_in(self.log_folder),
+        log_folder = first.folder if first else folder
+        self.more_settings = {
+            "NPSRISK_DATABASE_URL": database_in(log_folder),
             "NPSRISK_STANDBY": "true",
             "NPSRISK_TAKEOVER_SECONDS": str(TAKEOVER_SECONDS),
-            "NPSRISK_SNAPSHOTS_DIR": str(self.log_folder / "snapshots"),
+            "NPSRISK_SNAPSHOTS_DIR": str(log_folder / "snapshots"),
         }
 
-    def wait_for_role(self) -> None:
-        """Wait until it scores or could take over."""
-        end = time.monotonic() + PATIENCE_SECONDS
-        assert self.process is not None
-        while self.ask_role() is None:
-            assert self.process.poll() is None, "it has ended"
-            assert time.monotonic() < end, "it does not start"
-            time.sleep(0.02)
+    def start_anew(self) -> None:
+        """Start it if it does not run, and wait until it scores or could take over."""
+        if self.process is None or self.is_dead:
+            self.launch(UNDISTURBED)
+        wait_for(lambda: self.is_dead or self.ask_role(), "it does not start")
+        assert not self.is_dead, "it has ended"
 
     def ask_role(self) -> str | None:
         """Ask for its role; None if it does not answer, or could neither score nor take over."""
@@ -74,6 +76,7 @@ class Pair:
 
     expected_errors = ("refused", "snapshot could not be written", "event log cannot be used")
     """What a service may log that is a standby or loses its role."""
+    is_dead = False
 
     def __init__(self, folder: Path) -> None:
         first = PairService(folder / "one", None)
@@ -88,27 +91,22 @@ class Pair:
         """The clock of both."""
         return self.services[0].now_us
 
-    def find_active(self) -> PairService:
-        """Wait until one of them scores."""
-        end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            for service in self.services:
-                if service.ask_role() == "active":
-                    return service
-            time.sleep(0.02)
-        raise AssertionError("nobody scores")
+    def start(self) -> None:
+        """Start those that do not run, the first one before the other."""
+        for service in self.services:
+            service.start_anew()
+
+    def find_active(self) -> PairService | None:
+        """Find the one that scores, if one does."""
+        return next((each for each in self.services if each.ask_role() == "active"), None)
 
     def strike(self, takeover: Takeover) -> None:
         """Kill or pause the active one, and wait until the other one scores."""
-        active = self.find_active()
+        active = wait_for(self.find_active, "nobody scores")
         other = next(each for each in self.services if each is not active)
-        assert active.process is not None
         begun = time.monotonic()
         active.process.send_signal(signal.SIGSTOP if takeover.is_pause else signal.SIGKILL)
-        end = begun + PATIENCE_SECONDS
-        while other.ask_role() != "active":
-            assert time.monotonic() < end, "the standby does not take over"
-            time.sleep(0.01)
+        wait_for(lambda: other.ask_role() == "active", "the standby does not take over")
         self.takeovers.append(takeover._replace(seconds=time.monotonic() - begun))
         if takeover.is_pause:
             time.sleep(max(0.0, begun + PAUSE_SECONDS - time.monotonic()))
@@ -116,15 +114,16 @@ class Pair:
         else:
             active.process.wait(30)
 
-    def restore_standby(self) -> None:
-        """Start the one that was killed, and wait until there is a standby again."""
+    def look(self) -> None:
         for service in self.services:
-            assert service.process is not None
-            if service.process.poll() is not None:
-                service.launch(UNDISTURBED)
-            service.wait_for_role()
+            service.look()
 
-    def log_lines(self) -> list[dict[str, object]]:
+    def stop(self) -> None:
+        for service in self.services:
+            if service.process is not None and not service.is_dead:
+                service.stop()
+
+    def log_lines(self) -> list[dict[str, Any]]:
         """What both logged."""
         return [line for service in self.services for line in service.log_lines()]
 
@@ -132,19 +131,20 @@ class Pair:
 class PairCaller(Caller):
     """An inspection system that sends a request to the other address if one does not answer, or refuses as a standby."""
 
-    def send(self, client: httpx.Client, path: str, body: object) -> dict[str, object]:
-        pair = self.service
-        assert isinstance(pair, Pair)
+    service: Pair
+
+    def send(self, client: httpx.Client, path: str, body: object) -> dict[str, Any]:
         while True:
-            url = pair.url
+            url = self.service.url
             try:
                 response = client.post(f"{url}{path}", json=body, timeout=TAKEOVER_SECONDS)
                 if response.status_code in (200, 404):
-                    return response.json()
+                    found: dict[str, Any] = response.json()
+                    return found
                 assert response.status_code == 503, response.text
             except httpx.HTTPError:
                 self.done["no answer"] += 1
-            pair.url = next(each.url for each in pair.services if each.url != url)
+            self.service.url = next(each.url for each in self.service.services if each.url != url)
             time.sleep(0.02)
 
 
@@ -152,45 +152,12 @@ def live_as_pair(
     folder: Path, plan: Sequence[Takeover], seed: int, pause_seconds: float = 0.0
 ) -> tuple[Pair, list[Caller]]:
     """Call both, and end the active one by a plan; at the end both are stopped in order."""
-    with called_pair(folder, seed, pause_seconds) as (pair, callers):
-        for takeover in plan:
-            pair.restore_standby()
-            wait_for_more(pair, callers, takeover.answers)
-            pair.strike(takeover)
-        wait_for_more(pair, callers, 50)
-    return pair, callers
-
-
-def wait_for_more(pair: Pair, callers: list[Caller], more: int) -> None:
-    """Wait for so many further answers."""
-    before, end = sum(len(caller.told) for caller in callers), time.monotonic() + 300
-    while sum(len(caller.told) for caller in callers) < before + more:
-        for caller in callers:
-            if caller.fault is not None:
-                raise caller.fault
-        assert time.monotonic() < end, "too few answers"
-        for service in pair.services:
-            service.look()
-        time.sleep(0.05)
-
-
-@contextmanager
-def called_pair(folder: Path, seed: int, pause_seconds: float) -> Iterator[tuple[Pair, list[Caller]]]:
-    """Start both, and call them until the end of the block, where they are stopped in order."""
     pair = Pair(folder)
     callers: list[Caller] = [PairCaller(pair, number, seed, pause_seconds) for number in range(CALLERS)]
-    try:
-        pair.services[0].start(UNDISTURBED)
-        pair.services[1].launch(UNDISTURBED)
-        pair.services[1].wait_for_role()
-        for caller in callers:
-            caller.start()
-        yield pair, callers
-    finally:
-        pair.ended = True
-        for caller in callers:
-            if caller.ident is not None:
-                caller.join(60)
-        for service in pair.services:
-            if service.process is not None and service.process.poll() is None:
-                service.stop()
+    with calling(pair, callers, pair.start):
+        for takeover in plan:
+            pair.start()
+            wait_for_answers(pair, callers, takeover.answers)
+            pair.strike(takeover)
+        wait_for_answers(pair, callers, 50)
+    return pair, callers

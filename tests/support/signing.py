@@ -21,12 +21,9 @@ def make_key(number: int) -> SigningKey:
 
 
 REVIEWER, SECOND, STRANGER = make_key(1), make_key(2), make_key(3)
-APPROVERS = Approvers([Approver("a reviewer", REVIEWER.public.text)])
-PAIR = Approvers(
-    [Approver("a reviewer", REVIEWER.public.text), Approver("a second reviewer", SECOND.public.text)], 2
-)
-
-
+FIRST = Approver("a reviewer", REVIEWER.public.text)
+APPROVERS = Approvers([FIRST])
+PAIR = Approvers([FIRST, Approver("a second reviewer", SECOND.public.text)], 2)
 FIGURES = DeployedFigures(
     arrivals="arrivals from 2024-01-01 until before 2024-03-01",
     daily_capacity=2,
@@ -59,17 +56,9 @@ def sign_record(**fields: Any) -> SignedRecord:
 
 def append_signed_record(registry: "Registry", version: "ModelVersion", bundle_sha256: str) -> None:
     """Promote a version without the gate."""
-    records, champion = (
-        [each.record for each in registry.list_signed_records(version.name)],
-        registry.find_version("champion", version.target),
-    )
-    registry.append_record(
-        sign_record(
-            number=len(records) + 1,
-            name=version.name,
-            version=version.number,
-            replaces=champion and champion.number,
-            bundle_sha256=bundle_sha256,
-            previous_sha256=records[-1].compute_sha256() if records else GENESIS_SHA256,
-        )
-    )
+    records = [each.record for each in registry.list_signed_records(version.name)]
+    champion = registry.find_version("champion", version.target)
+    about = {"number": len(records) + 1, "name": version.name, "version": version.number}
+    previous = records[-1].compute_sha256() if records else GENESIS_SHA256
+    about |= {"replaces": champion and champion.number, "bundle_sha256": bundle_sha256}
+    registry.append_record(sign_record(**about, previous_sha256=previous))

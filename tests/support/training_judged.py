@@ -33,16 +33,12 @@ def build_stored_scores(rows=3000, seed=4):
     late = day >= 20_014
     truth = numbers.random(rows) < risk
     labelled = (numbers.random(rows) < 0.1) | (truth & (numbers.random(rows) < 0.5))
-    ranks = {
-        name: np.where(
-            late, pd.Series(score).where(late).rank(pct=True), pd.Series(score).where(~late).rank(pct=True)
-        )
-        for name, score in {
-            "rank": risk,
-            "baseline_random": numbers.random(rows),
-            "baseline_rules": risk * np.exp(numbers.normal(0, 2, rows)),
-        }.items()
+    scores = {
+        "rank": risk,
+        "baseline_random": numbers.random(rows),
+        "baseline_rules": risk * np.exp(numbers.normal(0, 2, rows)),
     }
+    ranks = {name: pd.Series(score).groupby(late).rank(pct=True) for name, score in scores.items()}
     frame = pd.DataFrame(
         {
             "consignment_id": [f"C{row}" for row in range(rows)],

@@ -2,7 +2,7 @@
 
 import numpy as np
 from msgspec import structs
-from support.real_rows import REAL
+from support.described import REAL
 from support.small_model import SPEC, make_rows, text_of
 
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model

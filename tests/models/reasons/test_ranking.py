@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from support.real_rows import REAL, row_with
+from support.described import REAL, row_with
 
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Feature, Spec

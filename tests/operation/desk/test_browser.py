@@ -101,14 +101,14 @@ def test_an_officer_decides_by_clicks(browser: Browser, url: str) -> None:
 def test_thirty_parcels_are_decided_by_two_keys_and_one_page_each(browser: Browser, url: str) -> None:
     browser.open(f"{url}/?office=Incheon")
     names = browser.run("[...document.querySelectorAll('tbody th a')].map(a => a.textContent)")
-    browser.press_with_alt("n", loads=True)
+    browser.press("n", alt=True, loads=True)
     browser.requests.clear()
     seconds = []
     for name in names[:30]:
         assert browser.text("h1") == name
         key = "i" if "proposes to inspect" in browser.text("section[aria-labelledby=decide]") else "r"
         begun = time.monotonic()
-        browser.press_with_alt(key, loads=True)
+        browser.press(key, alt=True, loads=True)
         seconds.append(time.monotonic() - begun)
         done = browser.text("[role=status]")
         assert f"Recorded for {name}: {'Inspect' if key == 'i' else 'Release'}" in done
@@ -116,9 +116,9 @@ def test_thirty_parcels_are_decided_by_two_keys_and_one_page_each(browser: Brows
     assert len(pages) == 30, "one page for each parcel"
     print(f"from key to page: median {1000 * median(seconds):.0f} ms, longest {1000 * max(seconds):.0f} ms")
     assert median(seconds) < 1
-    browser.press_with_alt("p", loads=True)
+    browser.press("p", alt=True, loads=True)
     assert browser.text("h1") == names[29]
-    browser.press_with_alt("l", loads=True)
+    browser.press("l", alt=True, loads=True)
     assert browser.run("location.hash") == "#r30"
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from support.bad_releases import DAMAGES, Damage
 from support.databases import only_postgres, only_sqlite
+from support.serving_callers import wait_for_answers
 from support.serving_examples import place, point_to, publish
-from support.serving_killed import KILLED, NEVER, Blow, Service, blows, called, live, wait_for_answers
+from support.serving_killed import KILLED, UNDISTURBED, Blow, Service, blows, called, live
 from support.serving_pair import Pair, Takeover, draw_takeovers, live_as_pair
 from support.serving_proof import prove
 from support.site import entries, run
@@ -111,7 +112,7 @@ def test_models_are_swapped_and_corrupt_ones_refused_while_no_call_fails(
         False,
     ]
     good, bad, scoring = cycle((other_bundle, bundle)), cycle(DAMAGES), ["0"]
-    with called(tmp_path, Blow(KILLED, NEVER, damage=False), SEED) as (service, callers):
+    with called(tmp_path, UNDISTURBED, SEED) as (service, callers):
         for number, is_spoilt in enumerate(spoilt, start=1):
             wait_for_answers(service, callers, answers)
             damage = next(bad) if is_spoilt else None

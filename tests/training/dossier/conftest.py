@@ -1,7 +1,7 @@
 """A version of which all is known, and one of which nothing is known."""
 
 import pytest
-from support.approved_model import Approved, approve_run
+from support.approval import Approved, approve_run
 from support.registered_model import register_small_model
 from support.trained_run import SharedRun
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.approved_model import SETTING, Approved
+from support.approval import SETTING, Approved
 from support.browser import browsing, find_chromium
 from support.signing import APPROVERS
 from support.trained_run import CONFIG

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from support.real_rows import REAL
+from support.described import REAL
 
 from consignments.records import Consignment, get_fields
 from models.registry import PREVIOUS

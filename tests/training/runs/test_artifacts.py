@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from support.real_rows import REAL
+from support.described import REAL
 
 from models.bundle import load_bundle
 from models.reasons.sentences import ReasonContext
