@@ -91,7 +91,7 @@ def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
 
 def test_the_command_replays_the_policies_that_were_asked_for(tmp_path):
     (tmp_path / "loop.toml").write_text(CONFIG)
-    world = ["--world", "operation", "--days", "24", "--per-day", "40", "--capacity", "4"]
+    world = ["--world", "operation", "--days", "24", "--per-day", "40", "--capacity", "4", "--jobs", "1"]
     chosen = ["--warm-up-days", "14", "--target", "any_offence", "--policy", "officer", "--policy", "rules"]
     words = [*world, *chosen, "--config", "loop.toml", "--out", "out", "--json"]
     with contextlib.chdir(tmp_path):
