@@ -10,7 +10,7 @@ A part counts from the moment at which the manifest has it. So a kill at any tim
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -21,7 +21,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from consignments.errors import BadInput, FileFault
+from consignments.errors import BadInput, FileFault, explain_failure
 from consignments.files.folders import lock_folder
 from consignments.files.part_manifest import ColumnEntry, Manifest, PartEntry, compute_sha256
 from consignments.files.table_writers import (
@@ -30,13 +30,14 @@ from consignments.files.table_writers import (
     split_row_groups,
     write_tables,
 )
-from consignments.files.whole_files import flush_file, flush_folder
+from consignments.files.whole_files import draft_file, flush_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Frames = Iterable["pd.DataFrame | pa.Table"]
 
+CANNOT_WRITE = "cannot be written"
 PART_ROW_GROUPS = 8
 """Row groups of a part. The last one may have fewer."""
 
@@ -64,7 +65,7 @@ class PartFolder:
             return
         if not out.absolute().parent.is_dir():
             raise FileFault("cannot be written", where=str(out), got="no such folder", todo="make it first")
-        with folder._explain_failure(folder.work):
+        with explain_failure(CANNOT_WRITE, folder.work, folder._todo):
             folder.work.mkdir(exist_ok=True)
         with lock_folder(folder.work, "table"):
             folder._continue(inputs)
@@ -78,7 +79,7 @@ class PartFolder:
         for first in groups:
             if not self.manifest.parts or len(first):
                 self._write_part(chain([first], islice(groups, PART_ROW_GROUPS - 1)))
-        with self._explain_failure(self.work):
+        with explain_failure(CANNOT_WRITE, self.work, self._todo):
             self._set_manifest(complete=True)
             self.work.rename(self.out)
             flush_folder(self.out.absolute().parent)
@@ -101,17 +102,13 @@ class PartFolder:
     def _write_part(self, groups: Iterator[Any]) -> None:
         """Write one part from its row groups, at least one, and enter it in the manifest."""
         path = self.work / f"part-{len(self.manifest.parts):05d}.parquet"
-        draft = path.with_name(f"{path.name}.draft")
         tables = map(self._adopt_schema, map(convert_lists, groups))
-        open_writer, explain = partial(open_parquet_writer, draft), partial(self._explain_failure, path)
-        rows = write_tables(tables, open_writer, explain)
-        with self._explain_failure(path):
-            with draft.open("rb") as file:
-                flush_file(file)
-            entry = PartEntry(path.name, rows, draft.stat().st_size, compute_sha256(draft))
-            schema = parquet.read_schema(draft)
-            draft.replace(path)
-            columns = tuple(ColumnEntry(field.name, str(field.type)) for field in schema)
+        explain = partial(explain_failure, CANNOT_WRITE, path, self._todo)
+        with draft_file(path, self._todo) as draft:
+            rows = write_tables(tables, partial(open_parquet_writer, draft), explain)
+        with explain():
+            entry = PartEntry(path.name, rows, path.stat().st_size, compute_sha256(path))
+            columns = tuple(ColumnEntry(each.name, str(each.type)) for each in parquet.read_schema(path))
             self._set_manifest(columns=columns, parts=(*self.manifest.parts, entry))
 
     def _adopt_schema(self, table: Any) -> Any:
@@ -133,22 +130,12 @@ class PartFolder:
         self.manifest = msgspec.structs.replace(self.manifest, **changes)
         self.manifest.write(self.work)
 
-    @contextmanager
-    def _explain_failure(self, path: Path) -> Iterator[None]:
-        """Turn an error of the operating system into a `FileFault`; remove the unfinished part."""
-        try:
-            yield
-        except OSError as error:
-            with suppress(OSError):
-                path.with_name(f"{path.name}.draft").unlink(missing_ok=True)
-            finished = len(self.manifest.parts)
-            raise FileFault(
-                "cannot be written",
-                where=str(path),
-                got=error.strerror or str(error),
-                todo="free space or correct the rights, and run the same command again"
-                + (f"; it continues after the {finished:,} finished parts" if finished else ""),
-            ) from error
+    @property
+    def _todo(self) -> str:
+        """Return what to do after a failure."""
+        finished = len(self.manifest.parts)
+        more = f"; it continues after the {finished:,} finished parts" if finished else ""
+        return f"free space or correct the rights, and run the same command again{more}"
 
 
 def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:

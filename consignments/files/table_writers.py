@@ -1,8 +1,7 @@
 """Atomic writing of table files: CSV, Parquet and JSON Lines."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,7 +17,7 @@ from consignments.columns import TIME, convert_frame, get_type_family, to_text_c
 from consignments.errors import FileFault, explain_failure
 from consignments.files.raw_tables import SUFFIXES
 from consignments.files.table_files import JSON_CHUNK_ROWS, quote_formulas
-from consignments.files.whole_files import flush_file, flush_folder
+from consignments.files.whole_files import draft_file
 from consignments.lists import LIST_COLUMNS, to_lists
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
     refuse_unwritable(path)
     prepare, open_writer = FORMATS[path.suffix.lower()]
     tables = map(prepare, split_row_groups(frames))
-    with _replace_atomically(path) as part:
+    with draft_file(path) as part:
         return write_tables(
             tables, partial(open_writer, part), partial(explain_failure, "cannot be written", path)
         )
@@ -74,22 +73,6 @@ def split_row_groups(frames: Iterable["pd.DataFrame | pa.Table"]) -> Iterator[An
             first, waiting = False, waiting.slice(ROW_GROUP_ROWS)
     if waiting is not None and (first or len(waiting)):
         yield waiting
-
-
-@contextmanager
-def _replace_atomically(path: Path) -> Iterator[Path]:
-    """Yield the name of a draft that takes the place of a file once it is on disk, as the state after it relies on."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        with explain_failure("cannot be written", path):
-            with part.open("rb") as file:
-                flush_file(file)
-            part.replace(path)
-            flush_folder(path.absolute().parent)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def write_tables(

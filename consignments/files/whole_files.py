@@ -1,12 +1,13 @@
 """Files that are written as a whole: a reader sees the old content or the new one, and after a power cut it is one of the two."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from consignments.errors import BadInput
+from consignments.errors import BadInput, explain_failure
 
 PRIVATE_FILE_MODE, PUBLIC_MODE = 0o600, 0o644
 PRIVATE_FOLDER_MODE = 0o700
@@ -34,6 +35,22 @@ def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE_MODE) -> None
     try:
         _write(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), data)
         part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def draft_file(path: Path, todo: str = "") -> Iterator[Path]:
+    """Yield the name of a draft that takes the place of a file once it is on disk, as the state after it relies on."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with explain_failure("cannot be written", path, todo):
+            with part.open("rb") as file:
+                flush_file(file)
+            part.replace(path)
+            flush_folder(path.absolute().parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from consignments.errors import BadSetting, FileFault, UnknownName
+from consignments.errors import BadSetting, FileFault, UnknownName, explain_failure
 from consignments.messages.content.paths import Path as ValuePath
 from consignments.messages.content.paths import compile_path
 from consignments.messages.content.values import get_unit_factor
@@ -104,11 +104,8 @@ class MessageMapping:
 def load_mapping(path: Path | str) -> MessageMapping:
     """Read and check a mapping file; `BadSetting` or `UnknownName` if it is no TOML, or names what does not exist."""
     file = Path(path)
-    try:
+    with explain_failure("cannot be read", file):
         content = file.read_bytes()
-    except OSError as error:
-        got = error.strerror or "an error of the system"
-        raise FileFault("cannot be read", where=str(file), got=got) from error
     if len(content) > MAX_FILE_BYTES:
         raise FileFault("too large", where=str(file), expected=f"at most {MAX_FILE_BYTES:,} bytes")
     return parse_mapping(content.decode("utf-8-sig", "replace"), str(file))

@@ -205,7 +205,7 @@ def test_a_full_disk_names_the_part_and_keeps_the_finished_ones(tmp_path: Path) 
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not list((tmp_path / ".t.partial").glob("*.draft"))
+    assert not list((tmp_path / ".t.partial").glob(".*"))
     assert write(tmp_path / "t", compute_in(10)) == ROWS
     assert hash_files(tmp_path / "t") == hash_files(tmp_path / "whole")
 
