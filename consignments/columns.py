@@ -85,21 +85,13 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
 
 def read_integer(given: Any) -> ParsedColumn:
     """Read integers; none goes through a float, which would make neighbouring ones equal."""
-    if pa.types.is_decimal(given.type) or pa.types.is_uint64(given.type):
-        given = given.cast(TEXT)
-    if given.type == TEXT:
-        return _parse_texts(given, INTEGER, _parse_integer, BAD_SEQUENCE)
-    if pa.types.is_integer(given.type):
+    if pa.types.is_floating(given.type):
+        given = pc.if_else(pc.greater(pc.abs(given), MAX_EXACT_FLOAT), np.inf, given)
+    elif pa.types.is_integer(given.type) and not pa.types.is_uint64(given.type):
         return ParsedColumn(given.cast(INTEGER), [])
-    read = read_number(given)
-    exact = pc.and_(
-        pc.equal(pc.floor(read.values), read.values), pc.less_equal(pc.abs(read.values), MAX_EXACT_FLOAT)
-    )
-    inexact = to_mask(pc.and_(pc.is_valid(read.values), pc.invert(exact)))
-    bad = combine_masks([inexact, *(rows for _, rows in read.faults)], len(given))
-    return ParsedColumn(
-        pc.if_else(exact, read.values, pa.scalar(None, NUMBER)).cast(INTEGER), [(BAD_SEQUENCE, bad)]
-    )
+    texts = read_text(given)
+    read = _parse_texts(texts.values, INTEGER, _parse_integer, BAD_SEQUENCE)
+    return replace(read, faults=[(BAD_SEQUENCE, rows) for _, rows in (*texts.faults, *read.faults)])
 
 
 def _parse_integer(text: str) -> int | None:

@@ -20,8 +20,6 @@ from consignments.messages.xml_parsing import parse_xml
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
 """Bound of the kinds that are read as a stream: 99,999 postal items in one declaration."""
-ROOT_BYTES = 1_024
-"""The root element of most XML messages ends within so many bytes."""
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of compressed files. Zip archives are opened by `consignments.messages.sources`."""
 
@@ -54,10 +52,6 @@ LINKED = "ONE Record"
 """The kind whose documents are read together, because their objects link to each other."""
 WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^[^\S\n]*F(?:WB|HL)/\d)", re.DOTALL | re.MULTILINE)
 """A Cargo-IMP message in an EDIFACT interchange."""
-LEADING_XML = re.compile(
-    r"(?>(?:<\?.*?\?>|<!--.*?-->|\s+)*)<(?:[^\s<>/:?!]+:)?([^\s<>/:?!]+)(?=[\s>/])", re.DOTALL
-)
-"""The root element, if only a declaration and comments come before it."""
 
 
 @cache
@@ -101,10 +95,6 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
     for mapping in mappings:
         if matches_mapping(head, mapping):
             return MessageKind(f"mapped by {mapping.name}", is_streamed=True, mapping=mapping)
-    near = LEADING_XML.match(head[:ROOT_BYTES].decode("utf-8", "replace"))
-    kind = _index_kinds().get(f"<{near[1]}") if near else None
-    if kind is not None and kind.reader and not kind.shared:
-        return kind
     for mark, name in COMPRESSIONS.items():
         if head.startswith(mark):
             raise MessageFault(
@@ -116,19 +106,17 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
         raise MessageFault("empty")
     if WRAPPED_IMP.match(start):
         return _detect_text(unwrap_interchange(start))
-    if start[0] == "<":
-        root = LEADING_XML.match(start) or find_root(start)
-        if root is None:
-            return MessageKind("XML", reader="kinds:refuse_unknown")
-        kind = _index_kinds().get(f"<{root[1]}")
-        if kind is not None and kind.reader and not kind.shared:
-            return kind
+    root = find_root(start) if start[0] == "<" else None
+    kind = _index_kinds().get(f"<{root[1]}") if root else None
+    if kind is not None and kind.reader and not kind.shared:
+        return kind
+    if start[0] == "<" and root is None:
+        return MessageKind("XML", reader="kinds:refuse_unknown")
     found = find_tested_kind(head) or kind
     if found is not None:
         return found
-    if start[0] == "<":
-        root = find_root(start)
-        raise _build_unknown_fault(f"root element {root[1][:60] if root else ''!r}")
+    if root is not None:
+        raise _build_unknown_fault(f"root element {root[1][:60]!r}")
     if start[0] in "{[":
         is_record = '"consignment_id"' in start or '"consignments"' in start
         own = "a record of the service, which is sent as application/json"
