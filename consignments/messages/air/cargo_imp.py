@@ -30,10 +30,10 @@ from consignments.messages.content.values import (
     Fields,
     complete_moment,
     find_moment_from,
-    get_first,
     parse_number,
     parse_short_date,
     read_country,
+    summarize_items,
 )
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, build_goods_fault
 
@@ -393,8 +393,7 @@ def _read_goods(lines: Sequence[str], doubts: Doubts) -> tuple[Fields, set[str]]
     for item in items:
         item["description"] = " ".join(item.pop("texts")) or None
     items = [item for item in items if any(value is not None for value in item.values())]
-    goods: Fields = {name: get_first(items, name) for name in ("description", "hs_code", "origin_country")}
-    return goods | {"items": items or None}, met
+    return summarize_items(items) | {"items": items or None}, met
 
 
 # --- consolidation lists (FHL) ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ are read. The functions here say what becomes of their values.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from consignments.errors import MessageFault
 from consignments.messages.air.elements import Values, load_reader
 from consignments.messages.air.waybills import (
     CustomsNote,
+    Money,
     add_notes,
     build_journey,
     find_airline,
@@ -23,16 +24,19 @@ from consignments.messages.air.waybills import (
     join_places,
     looks_consolidated,
     read_waybill_number,
+    settle_charges,
 )
 from consignments.messages.content.values import (
     Doubts,
     Fields,
+    build_party,
     get_first,
     is_weight_unit,
     parse_kilograms,
     parse_moment,
     parse_number,
     read_country,
+    summarize_items,
 )
 from consignments.messages.parsed import (
     Declaration,
@@ -110,9 +114,9 @@ def _read_house(
 ) -> Declaration:
     """Read one house; the number of its master is optional in an XFZB."""
     waybill = Declaration(issued_at=header.issued_at, purpose=header.purpose)
-    totals = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
-    freight = _sum_amounts(totals, waybill.doubts)
-    freight = freight or _read_money(house, "freight_by_weight", waybill.doubts)
+    freight = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
+    if not any(freight):
+        freight = [_read_money(house, "freight_by_weight", waybill.doubts)]
     _read_body(waybill, house, house.get("items", ()), freight)
     _add_journey(waybill.fields, house, flights, master)
     master_number = None if named is None else read_waybill_number(named or None, waybill.doubts)
@@ -131,8 +135,7 @@ def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed
     number = read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
     lines = [line for rating in given.get("ratings", ()) for line in rating.get("items", ())]
     sums = [each for rating in given.get("totals", ()) for each in rating.get("sums", ())]
-    freight = _sum_amounts([_read_money(each, "freight", waybill.doubts) for each in sums], waybill.doubts)
-    _read_body(waybill, given, lines, freight)
+    _read_body(waybill, given, lines, [_read_money(each, "freight", waybill.doubts) for each in sums])
     _add_journey(waybill.fields, given, _read_flights(given), {})
     waybill.fields["consignment_id"] = number or identify_by_content(waybill.fields)
     waybill.level = _find_level(message, header.type_code, waybill, context)
@@ -207,27 +210,26 @@ def _read_parties(waybill: Declaration, given: Values) -> None:
     fields = waybill.fields
     for side in ("sender", "consignee"):
         for party in given.get(side, ())[:1]:
-            box = party.get("box")
-            lines = [*party.get("lines", ()), box and f"PO Box {box}"]
-            for name in ("name", "city", "postcode"):
-                fields[f"{side}_{name}"] = party.get(name)
-            fields[f"{side}_address"] = ", ".join(filter(None, lines)) or None
-            fields[f"{side}_country"] = read_country(party.get("country"), f"{side}_country", waybill.doubts)
-            for name in ("phone", "email"):
-                fields[f"{side}_{name}"] = get_first(party.get("contacts", ()), name)
-            if side == "sender":
-                fields["account_id"] = party.get("account")
+            contacts = {name: get_first(party.get("contacts", ()), name) for name in ("phone", "email")}
+            fields |= build_party(side, party | contacts, waybill.doubts)
+    fields["account_id"] = next((party.get("account") for party in given.get("sender", ())), None)
     fields["declarant"] = given.get("declarant")
 
 
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
-def _read_body(waybill: Declaration, given: Values, lines: Sequence[Values], freight: "Money | None") -> None:
+def _read_body(
+    waybill: Declaration, given: Values, lines: Sequence[Values], freight: Sequence[Money | None]
+) -> None:
     """Add what house and air waybills share: parties, goods, charges and customs notes."""
     _read_parties(waybill, given)
     waybill.fields |= _read_goods(given, lines, waybill.doubts)
-    waybill.fields |= _read_charges(given, freight, waybill.doubts)
+    nil, prepaid = ((given.get(name) or "").lower() for name in ("no_value", "prepaid"))
+    declared = None if nil in TRUE else _read_money(given, "value", waybill.doubts, "declared_value")
+    waybill.fields |= settle_charges(declared, freight, given.get("currency"), waybill.doubts)
+    if prepaid:
+        waybill.fields["payment"] = "prepaid" if prepaid in TRUE else "collect"
     notes = ([note.get(part) or "" for part in CustomsNote._fields] for note in given.get("notes", ()))
     add_notes(waybill, [CustomsNote(*parts) for parts in notes if any(parts)])
 
@@ -255,26 +257,10 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
     total = parse_number(given.get("pieces"), doubts, "pieces")
     if counts and None not in counts and total is not None and sum(filter(None, counts)) != total:
         doubts.add("piece_count_mismatch")
-    return {
-        "description": given.get("description") or get_first(items, "description"),
-        "hs_code": get_first(items, "hs_code"),
-        "origin_country": get_first(items, "origin_country"),
-        "items": items or None,
-        "pieces": total,
-        "gross_weight_kg": parse_kilograms(
-            given.get("weight"), given.get("weight_unit"), doubts, "gross_weight_kg"
-        ),
-    }
-
-
-# --- charges ----------------------------------------------------------------------------------------------------------
-
-
-class Money(NamedTuple):
-    """An amount and its currency, where one is given."""
-
-    amount: float
-    currency: str | None
+    goods = summarize_items(items) | {"items": items or None, "pieces": total}
+    goods["description"] = given.get("description") or goods["description"]
+    weight = given.get("weight"), given.get("weight_unit")
+    return goods | {"gross_weight_kg": parse_kilograms(*weight, doubts, "gross_weight_kg")}
 
 
 def _read_money(values: Values, name: str, doubts: Doubts, field: str = "postage") -> Money | None:
@@ -282,34 +268,6 @@ def _read_money(values: Values, name: str, doubts: Doubts, field: str = "postage
     amount = parse_number(values.get(name), doubts, field)
     currency = (values.get(f"{name}_unit") or "").strip().upper()
     return None if amount is None else Money(amount, currency or None)
-
-
-def _sum_amounts(amounts: Iterable[Money | None], doubts: Doubts) -> Money | None:
-    """Add up amounts of one currency; those of another than the first are left out, with a code."""
-    given = [money for money in amounts if money is not None]
-    if len(given) < 2:
-        return given[0] if given else None
-    alike = [money.amount for money in given if money.currency == given[0].currency]
-    if any(money.amount for money in given if money.currency != given[0].currency):
-        doubts.add("currency_mixed")
-    return Money(sum(alike), given[0].currency)
-
-
-def _read_charges(given: Values, freight: Money | None, doubts: Doubts) -> Fields:
-    """Read the declared value, the freight in the one currency that the record has, and how carriage is paid."""
-    nil = str(given.get("no_value")).lower() in TRUE
-    declared = None if nil else _read_money(given, "value", doubts, "declared_value")
-    currency = (declared and declared.currency) or (freight and freight.currency) or given.get("currency")
-    if freight is not None and freight.currency not in (None, currency):
-        doubts.add("currency_mixed")
-        freight = None
-    prepaid = given.get("prepaid")
-    return {
-        "declared_value": declared.amount if declared else None,
-        "currency": currency,
-        "postage": freight.amount if freight else None,
-        "payment": None if prepaid is None else "prepaid" if prepaid.lower() in TRUE else "collect",
-    }
 
 
 # --- the journey ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import msgspec
 
 from consignments.identifiers import parse_awb
 from consignments.messages.configuration import load_codes, load_table
-from consignments.messages.content.values import Doubts, build_date, parse_short_date
+from consignments.messages.content.values import Doubts, Fields, build_date, parse_short_date
 from consignments.messages.parsed import MASTER_FIELDS, Declaration, MasterDetails
 from consignments.messages.quality import UNIDENTIFIED
 
@@ -138,6 +138,33 @@ def _load_countries() -> dict[str, str]:
 
     airports = {code: airport["country"] for code, airport in airportsdata.load("IATA").items()}
     return CITY_COUNTRIES | airports
+
+
+# --- charges ----------------------------------------------------------------------------------------------------------
+
+
+class Money(NamedTuple):
+    """An amount and its currency, if one is given."""
+
+    amount: float
+    currency: str | None
+
+
+def settle_charges(
+    declared: Money | None, freight: Iterable[Money | None], currency: str | None, doubts: Doubts
+) -> Fields:
+    """Return the declared value and the sum of the freight in the one currency that a record has; other amounts are left out."""
+    charges = [money for money in freight if money is not None]
+    known = (money.currency for money in (declared, *charges) if money is not None)
+    currency = next(filter(None, known), currency)
+    alike = [amount for amount, own in charges if own in (None, currency)]
+    if any(amount and own not in (None, currency) for amount, own in charges):
+        doubts.add("currency_mixed")
+    return {
+        "declared_value": declared.amount if declared else None,
+        "currency": currency,
+        "postage": round(sum(alike), 6) if alike else None,
+    }
 
 
 # --- customs notes ----------------------------------------------------------------------------------------------------

@@ -220,6 +220,18 @@ def join_lines(*lines: str | None, separator: str = ", ") -> str | None:
     return separator.join(dict.fromkeys(line for line in lines if line)) or None
 
 
+PLAIN_PARTS = ("name", "city", "postcode", "phone", "email")
+
+
+def build_party(side: str, given: Mapping[str, Any], doubts: Doubts) -> Fields:
+    """Return the columns of a sender or consignee from the parts of it that a message names; an address may have several lines."""
+    box = given.get("box")
+    fields = {f"{side}_{name}": given.get(name) for name in PLAIN_PARTS}
+    fields[f"{side}_address"] = join_lines(*given.get("lines", ()), box and f"PO Box {box}")
+    fields[f"{side}_country"] = read_country(given.get("country"), f"{side}_country", doubts)
+    return fields
+
+
 # --- amounts of goods -------------------------------------------------------------------------------------------------
 
 MAX_ITEM_KILOGRAMS = 50.0
@@ -236,6 +248,11 @@ def get_first(items: Iterable[Mapping[str, Any]], name: str) -> Any:
     return next((item[name] for item in items if item.get(name) is not None), None)
 
 
+def summarize_items(items: Iterable[Mapping[str, Any]]) -> Fields:
+    """Return what a record says of its goods as a whole: what the first of its items that says it says."""
+    return {name: get_first(items, name) for name in ("description", "hs_code", "origin_country")}
+
+
 def add_goods(fields: Fields, items: list[Fields], postage_currency: str | None, doubts: Doubts) -> None:
     """Fill what a record leaves to its items, and choose its currency; postage, or values of items, in another one are left out."""
     valued = [item for item in items if item["value"] is not None]
@@ -249,8 +266,8 @@ def add_goods(fields: Fields, items: list[Fields], postage_currency: str | None,
                 item["value"] = None
     elif valued:
         total = round(sum(item["value"] for item in valued), 6)
-    for name in ("description", "hs_code", "origin_country"):
-        fields[name] = fields.get(name) or get_first(items, name)
+    for name, value in summarize_items(items).items():
+        fields[name] = fields.get(name) or value
     if fields.get("declared_value") is None:
         fields["declared_value"] = total
     own, postage = fields.get("currency"), fields.get("postage")

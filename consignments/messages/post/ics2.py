@@ -8,6 +8,7 @@ is a direct waybill.
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from consignments.countries import parse_country
 from consignments.errors import MessageFault
@@ -30,6 +31,7 @@ from consignments.messages.content.values import (
     Doubts,
     Fields,
     add_goods,
+    build_party,
     clean_text,
     get_first,
     join_lines,
@@ -255,17 +257,18 @@ def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
         found = (party for node in (house, message) for name in names for party in find_nodes(node, name))
         party = next(found, {})
         address = next(iter(find_nodes(party, "address")), party)
-        given = read_columns([party, address], TABLE["address"], doubts, f"{side}_")
-        box, line = given.pop("box"), given.pop("line")
-        street = join_lines(given.pop("street"), given.pop("number"), separator=" ")
-        given["address"] = join_lines(street, line, f"PO Box {box}" if box else None)
+        given: dict[str, Any] = {
+            name: find_text([party, address], path) for name, path in TABLE["address"].items()
+        }
+        street = join_lines(given["street"], given["number"], separator=" ")
+        given["lines"] = [street, given["line"]]
         for node in find_nodes(party, "communication"):
             text, code = (find_text([node], path) for path in TABLE["communication"].values())
             by_form = "email" if "@" in (text or "") else "phone"
             kind = _decode("communications", code) if code else by_form
             if text and kind:
                 given.setdefault(kind, text)
-        fields |= {f"{side}_{name}": value for name, value in given.items()}
+        fields |= build_party(side, given, doubts)
     return fields
 
 
