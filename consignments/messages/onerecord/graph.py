@@ -10,7 +10,7 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
-from consignments.messages.content.paths import list_texts
+from consignments.messages.content.paths import find_text
 from consignments.messages.content.trees import TEXT, Node
 from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number
 
@@ -157,30 +157,25 @@ def walk_objects(nodes: Iterable[Node], without: frozenset[str] = frozenset()) -
         stack.extend(each for each in reversed(inner) if without.isdisjoint(each["@type"]))
 
 
-def list_values(node: Node | None, *names: str) -> list[Any]:
-    """List the values of the first of several properties that has any."""
-    return next((node[name] for name in names if node and node.get(name)), [])
+def list_values(node: Node | None, name: str) -> list[Any]:
+    """List the values of a property."""
+    return node.get(name, []) if node else []
 
 
-def read_texts(node: Node | None, *names: str) -> list[str]:
-    """Read all texts, numbers and codes of a property."""
-    return list_texts(list_values(node, *names))
+def read_text(node: Node | None, path: str) -> str | None:
+    """Read the first text, number or code on a path of properties."""
+    return find_text([node], path)
 
 
-def read_text(node: Node | None, *names: str) -> str | None:
-    """Read the first text, number or code of a property."""
-    return next(iter(read_texts(node, *names)), None)
-
-
-def read_code(node: Node | None, *names: str) -> str | None:
-    """Read the first code of a property, without the vocabulary that it is of."""
-    text = read_text(node, *names)
+def read_code(node: Node | None, path: str) -> str | None:
+    """Read the first code on a path of properties, without the vocabulary that it is of."""
+    text = read_text(node, path)
     return get_code(text) if text else None
 
 
-def read_name(node: Node | None, name: str) -> str:
+def read_name(node: Node | None, path: str) -> str:
     """Read the local name of a code in small letters; empty if there is none."""
-    return get_local_name(read_text(node, name) or "")
+    return get_local_name(read_text(node, path) or "")
 
 
 def list_objects(node: Node | None, name: str, doubts: Doubts) -> list[Node]:
@@ -205,8 +200,7 @@ def find_object(node: Node | None, name: str, doubts: Doubts) -> Node | None:
 
 def read_number(node: Node | None, name: str, doubts: Doubts, field: str | None = None) -> float | None:
     """Read the first value of a property as a number: bare, typed, as text, or of a value object."""
-    value = next(iter(list_values(node, name)), None)
-    return parse_number(clean_text(_get_amount(value)), doubts, field)
+    return parse_number(clean_text(_get_amount(next(iter(list_values(node, name)), None))), doubts, field)
 
 
 def _get_amount(value: Any) -> Any:

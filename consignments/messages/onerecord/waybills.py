@@ -13,27 +13,30 @@ from msgspec import structs
 from consignments.identifiers import parse_awb
 from consignments.messages.air.waybills import (
     CustomsNote,
+    Money,
+    add_notes,
     build_journey,
-    decode_notes,
     find_airline,
     finish_waybill,
     identify_by_content,
     identify_house,
     join_places,
     read_waybill_number,
+    settle_charges,
 )
-from consignments.messages.configuration import load_codes
+from consignments.messages.configuration import load_codes, load_table
+from consignments.messages.content.paths import find_texts
 from consignments.messages.content.trees import Node, decode_json
 from consignments.messages.content.values import (
     Doubts,
     Fields,
-    get_first,
+    build_party,
     join_lines,
     parse_time,
     read_country,
+    summarize_items,
 )
 from consignments.messages.onerecord.graph import (
-    LINK,
     ObjectGraph,
     find_object,
     get_code,
@@ -47,7 +50,6 @@ from consignments.messages.onerecord.graph import (
     read_number,
     read_place,
     read_text,
-    read_texts,
     walk_objects,
 )
 from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, MessageContext, Parsed
@@ -57,6 +59,7 @@ from consignments.messages.parsed import Declaration, Ignored, Level, MasterDeta
 ROLES, DIRECT_ROLES, CONTACTS, OWN_CONTACTS = (
     load_codes("onerecord/keys", section) for section in ("roles", "direct_roles", "contacts", "own_contacts")
 )
+ADDRESS: dict[str, str] = load_table("onerecord/keys")["address"]
 ACCOUNT_TYPES = frozenset(("accountid", "accountnumber", "account"))
 
 
@@ -73,7 +76,8 @@ def read_parties(nodes: list[Node], doubts: Doubts) -> Fields:
     details = {role: find_object(party, "partydetails", doubts) or party for role, party in found.items()}
     fields: Fields = {}
     for side in ("sender", "consignee"):
-        fields |= _read_party(side, details.get(side), found.get(side), doubts)
+        if side in found:
+            fields |= build_party(side, _read_party(details[side], found[side], doubts), doubts)
     sender, carrier = [found.get("sender"), details.get("sender")], details.get("carrier")
     identifiers = (each for node in sender for each in list_objects(node, "otheridentifiers", doubts))
     accounts = (each for each in identifiers if read_name(each, "otheridentifiertype") in ACCOUNT_TYPES)
@@ -89,28 +93,18 @@ def _read_party_name(details: Node | None) -> str | None:
     return read_text(details, "name") or person or read_text(details, "shortname")
 
 
-def _read_party(side: str, details: Node | None, party: Node | None, doubts: Doubts) -> Fields:
+def _read_party(details: Node, party: Node, doubts: Doubts) -> Fields:
     place = find_object(details, "basedatlocation", doubts)
     holder = find_object(place, "address", doubts) or find_object(details, "address", doubts) or place
-    city, box = read_text(holder, "cityname"), read_text(holder, "postofficebox")
-    lines = read_texts(holder, "streetaddresslines")
-    if not (lines or box or city):
-        lines = read_texts(place, "locationname")
-    node = next(iter(list_values(holder, "country")), None)
-    code = read_text(node, "code", "countrycode", "countryname") if isinstance(node, dict) else None
-    country = code or read_text(holder, "country")
-    if country and (LINK.fullmatch(country) or ":" in country):
-        country = get_code(country)
-    contacts = _read_contacts([each for each in (details, party) if each is not None], doubts)
-    return {
-        f"{side}_name": _read_party_name(details),
-        f"{side}_city": city,
-        f"{side}_postcode": read_text(holder, "postalcode"),
-        f"{side}_address": join_lines(*lines, f"PO Box {box}" if box else None),
-        f"{side}_country": read_country(country, f"{side}_country", doubts),
-        f"{side}_phone": contacts.get("phone"),
-        f"{side}_email": contacts.get("email"),
-    }
+    given: Fields = {part: read_text(holder, name) for part, name in ADDRESS.items()}
+    lines = find_texts([holder], "streetaddresslines")
+    if not (lines or given["box"] or given["city"]):
+        lines = find_texts([place], "locationname")
+    if given["country"] and ":" in given["country"]:
+        given["country"] = get_code(given["country"])
+    return (
+        given | _read_contacts([details, party], doubts) | {"name": _read_party_name(details), "lines": lines}
+    )
 
 
 def _read_contacts(nodes: list[Node], doubts: Doubts) -> dict[str, str]:
@@ -180,10 +174,11 @@ def read_goods(waybill: Node | None, shipment: Node | None, doubts: Doubts) -> F
         doubts.add("piece_count_mismatch")
     described = (read_text(node, "goodsdescription") for node in (*holders, *lines))
     coded = (read_code(node, "hscode") for node in (*holders, *lines))
+    goods = summarize_items(items)
     return {
-        "description": next(filter(None, described), None) or get_first(items, "description"),
-        "hs_code": get_first(items, "hs_code") or next(filter(None, coded), None),
-        "origin_country": get_first(items, "origin_country"),
+        "description": next(filter(None, described), None) or goods["description"],
+        "hs_code": goods["hs_code"] or next(filter(None, coded), None),
+        "origin_country": goods["origin_country"],
         "items": items or None,
         "pieces": counted if counted is not None else float(linked) or None,
         "gross_weight_kg": _read_weight(holders, pieces, lines, doubts),
@@ -461,16 +456,13 @@ class _Documents:
             for note in (*own, *self.notes_about.get(id(node), ())):
                 country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
                 notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
-        decoded, filled.extras = decode_notes(list(notes), doubts)
-        for name, value in decoded.items():
-            if name in ("payment", "service", "nature") or fields.get(name) is None:
-                fields[name] = value
+        add_notes(filled, list(notes))
 
     def _read_master_number(self, node: Node, doubts: Doubts) -> str | None:
         master = self.masters.get(id(node)) or find_object(node, "masterwaybill", doubts)
         if master is not None:
             return read_waybill_number(_read_awb_text(master), doubts)
-        text = read_text(node, "masterwaybill", "masterwaybillnumber")
+        text = read_text(node, "masterwaybill | masterwaybillnumber")
         awb = parse_awb(text) if text else None
         return awb.number if awb else None
 
@@ -492,31 +484,22 @@ def _read_awb_text(node: Node) -> str | None:
 
 
 def _read_charges(waybill: Node | None, doubts: Doubts) -> Fields:
-    """Read the declared value and the freight, in the one currency that the record has."""
+    """Read the declared value, and the freight if each line of the waybill has an amount."""
 
-    def read_amount(node: Node | None, name: str, field: str) -> tuple[float | None, str | None]:
+    def read_amount(node: Node | None, name: str, field: str) -> Money | None:
         amount, currency = read_measure(node, name, "currencyunit", doubts, field)
-        return amount, currency.upper() if currency else None
+        return None if amount is None else Money(amount, currency.upper() if currency else None)
 
     nil = (read_text(waybill, "nvdforcustoms") or "").lower() in YES
-    declared = (None, None) if nil else read_amount(waybill, "declaredvalueforcustoms", "declared_value")
+    declared = None if nil else read_amount(waybill, "declaredvalueforcustoms", "declared_value")
     lines, others = (
         [read_amount(each, name, "postage") for each in list_objects(waybill, of, doubts)]
         for of, name in (("waybilllineitems", "chargetotal"), ("othercharges", "otherchargeamount"))
     )
-    amounts = [(amount, currency) for amount, currency in (*lines, *others) if amount is not None]
-    complete = bool(lines) and all(amount is not None for amount, _ in lines)
-    known = [currency for amount, currency in (declared, *amounts) if amount is not None and currency]
-    currency = next(iter(known), None)
-    alike = all(own in (None, currency) for _, own in amounts)
-    if complete and not alike:
-        doubts.add("currency_mixed")
-    return {
-        "declared_value": declared[0],
-        "currency": currency,
-        "postage": round(sum(amount for amount, _ in amounts), 6) if complete and alike else None,
-        "payment": PAYMENTS.get(read_name(waybill, "weightvaluationindicator")),
-    }
+    freight = [*lines, *others]
+    currency = next((money.currency for money in freight if money and money.currency), None)
+    charges = settle_charges(declared, freight if lines and None not in lines else (), currency, doubts)
+    return charges | {"payment": PAYMENTS.get(read_name(waybill, "weightvaluationindicator"))}
 
 
 def _read_journey(holders: list[Node], fields: Fields, doubts: Doubts) -> Fields:
