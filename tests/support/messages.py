@@ -37,6 +37,14 @@ def changed(content: bytes, *changes: tuple[str, str]) -> bytes:
     return text.encode()
 
 
+def build_message(given: str | dict[str, Any]) -> bytes:
+    """Build the message of a case: a text, or a sample with some of its text replaced, something before it, or cut."""
+    if isinstance(given, str):
+        return given.encode()
+    text = given.get("before", "") + changed(load(given["sample"]), *given.get("change", ())).decode()
+    return (text[: text.rindex(given["cut"])] if "cut" in given else text).encode()
+
+
 class ParsedMessages(NamedTuple):
     """Messages read together."""
 

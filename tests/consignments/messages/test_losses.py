@@ -3,18 +3,14 @@
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from support.messages import MESSAGES, ROOT, changed, load, read_messages
+from support.messages import changed, load, read_messages
 
 from consignments.messages.content.trees import split_array
 from consignments.messages.post import csv_rows
-from consignments.messages.post.mapping import load_mapping, parse_mapping
+from consignments.messages.post.mapping import parse_mapping
 from consignments.messages.reading import read_entries
-
-DATA = ROOT / "tests" / "data" / "message_losses.jsonl"
-CASES = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
 
 
 def test_behind_a_message_that_is_cut_the_next_is_read() -> None:
@@ -101,19 +97,6 @@ def piece(identifier: str) -> dict[str, object]:
 A, B = "RA000020016CA", "RA000020020CA"
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["claim"] for case in CASES])
-def test_a_record_of_a_damaged_or_mixed_body_is_read_or_rejected_with_a_word(case: dict[str, Any]) -> None:
-    """Each line has a claim, a message, a mapping or none, the identifiers that are read, and words of each reject."""
-    text = case.get("mapping", "")
-    mapping = (
-        load_mapping(MESSAGES / text) if text.endswith(".toml") else text and parse_mapping(text, "m.toml")
-    )
-    found = read_messages([case["message"].encode()], mappings=[mapping] if mapping else [])
-    assert sorted(c.consignment_id for c in found.consignments) == sorted(case["read"]), found.rejects
-    for words, reject in zip(case.get("rejects", []), found.rejects, strict=True):
-        assert words in str(reject)
-
-
 def test_goods_under_a_name_that_no_mapping_knows_are_those_of_their_declaration() -> None:
     goods = [{"Description": f"goods {n}", "Amount": "5", "CurrencyCd": "EUR"} for n in (1, 2)]
     fee = {"Amount": "9", "CurrencyCd": "EUR"}
@@ -125,23 +108,6 @@ def test_goods_under_a_name_that_no_mapping_knows_are_those_of_their_declaration
     described = [[item.description for item in c.items or ()] for c in found.consignments]
     assert described == [["goods 1", "goods 2"], ["goods 1"]]
     assert [c.declared_value for c in found.consignments] == [10.0, 5.0]
-
-
-LIST = "FHL/4\nMBI/180-12345675PVGICN/T3K3\nHBS/H1/PVGICN/1/K1//TEA\nTXT/TEA\nHBS/H2/PVGICN/1/K1//CUPS\nTXT/CUPS\n"
-
-
-@pytest.mark.parametrize("line", ["HXS/H2/", "HBX/H2/", "HXS H2/", "HBS H2/", "MXI/180-12345686/"])
-def test_a_list_with_a_damaged_beginning_of_a_house_is_rejected_with_its_line(line: str) -> None:
-    found = read_messages([changed(LIST.encode(), ("HBS/H2/", line))])
-    assert found.consignments == ()
-    assert f"FHL, line 5: a damaged segment; got {line[:3]}" in str(found.rejects[0])
-
-
-def test_a_list_whose_houses_have_fewer_pieces_than_its_master_is_noted() -> None:
-    found = read_messages([LIST.encode()])
-    assert [c.description for c in found.consignments] == ["TEA", "CUPS"]
-    assert ["others may be missing" in note for note in found.notes] == [True]
-    assert read_messages([changed(LIST.encode(), ("T3", "T2"))]).notes == ()
 
 
 def test_equal_declarations_without_identifiers_are_two_and_the_same_when_sent_again() -> None:

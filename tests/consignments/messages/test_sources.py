@@ -57,14 +57,6 @@ def test_an_envelope_belongs_to_the_message_that_follows() -> None:
     assert parts == [FWB, envelope + FHL]
 
 
-def test_what_stands_before_a_message_does_not_sink_it(tmp_path: Path) -> None:
-    file = tmp_path / "mail.txt"
-    file.write_bytes(b"Dear all,\nplease find the message below\n\n" + HOUSE.read_bytes())
-    found = read_messages([file])
-    assert [c.consignment_id for c in found.consignments] == ["160-48103823/WHX26030917"]
-    assert [reject.place for reject in found.rejects] == [f"{file} message 1"]
-
-
 def test_a_broken_or_hostile_archive_is_a_reject(tmp_path: Path) -> None:
     broken, nested = tmp_path / "broken.zip", tmp_path / "nested.zip"
     with zipfile.ZipFile(nested, "w") as file:
@@ -128,35 +120,6 @@ def test_a_json_value_with_bytes_that_are_no_utf8_ends_at_its_bracket() -> None:
 def test_the_service_string_advice_of_an_interchange_stays_with_it() -> None:
     interchange = b"UNA:+.? '\r\nUNB+UNOA:1+A+B'\r\nUNH+1+ITMATT'\r\nUNT+1+1'\r\nUNZ+1+1'\r\n"
     assert [part.strip() for part in split_messages(interchange * 2)] == [interchange.strip()] * 2
-
-
-def test_an_answer_of_the_postal_system_is_no_cargo_xml_although_its_root_has_that_name() -> None:
-    message = b"<Response><ItemId>RB123456785GB</ItemId><DecisionCd>3</DecisionCd><ClearanceDt>2026-01-05T04:00:00Z</ClearanceDt></Response>"
-    (row,) = read_messages([message]).states
-    assert (row.consignment_id, row.state) == ("RB123456785GB", "assessment_complete")
-
-
-@pytest.mark.parametrize(
-    ("message", "kind"),
-    [
-        *((f"{kind}/8\n1/LH712/11MAR/FRA\nICN\n180-12345675HAMICN/T4K12.5\n", kind)
-          for kind in ("FFM", "FSU", "FBL", "FFR", "FMA", "FNA", "UCM")),
-        ('<FlightManifest xmlns="iata:flightmanifest:1"/>', "XFFM"), ("<StatusMessage/>", "XFSU"), ("<MetaData/>", "WCO DM"),
-    ],
-)  # fmt: skip
-def test_messages_without_goods_are_named_and_no_rejects(message: str, kind: str) -> None:
-    found = read_messages([message.encode()])
-    assert (found.consignments, found.rejects) == ((), ())
-    assert found.ignored[0].startswith(f"{kind}: ")
-
-
-CUT = (MESSAGES / "one_record_house.json").read_bytes()[:3000]
-
-
-def test_a_cut_json_document_takes_the_rest_of_its_file_with_it_as_one_reject() -> None:
-    (reject,) = (found := read_messages([CUT + FWB])).rejects
-    assert not found.consignments
-    assert "not JSON" in reject.reason
 
 
 @pytest.mark.parametrize("kind", [kind for kind in list_kinds() if kind.codes[0]], ids=lambda kind: kind.name)

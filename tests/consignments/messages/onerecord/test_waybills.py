@@ -5,11 +5,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from support.messages import BROKEN, declaration, declarations, given, masters, read
+from support.messages import BROKEN, declaration, declarations, given, masters
 
-from consignments.errors import MessageFault
 from consignments.messages.onerecord.waybills import OneRecordLinker, read_one_record
-from consignments.messages.parsed import Declaration, Ignored, MasterDetails
+from consignments.messages.parsed import Declaration, MasterDetails
 
 BASE = "https://1r.example.com/logistics-objects/"
 CARGO = "https://onerecord.iata.org/ns/cargo#"
@@ -107,28 +106,6 @@ def test_context_words_for_identifier_and_type_are_understood() -> None:
     assert given(house_of(encode(aliased)).fields) == EXPECTED
 
 
-@pytest.mark.parametrize(
-    ("weight", "found", "quality"),
-    [
-        *(({"cargo:numericalValue": value}, 4.5359237, ()) for value in ("10", 10.0, {"@type": "xsd:double", "@value": "10.0"})),
-        ({"cargo:numericalValue": "ten"}, None, ("number_malformed",)),
-        ({"cargo:unit": None}, 10.0, ("unit_doubtful",)),
-    ],
-)  # fmt: skip
-def test_numbers_read_alike_bare_typed_and_as_text_and_others_have_a_code(
-    weight: dict[str, Any], found: float | None, quality: tuple[str, ...]
-) -> None:
-    document = json.loads(encode(HOUSE))
-    document["cargo:shipment"]["cargo:totalGrossWeight"].update(weight)
-    house = house_of(encode(document))
-    assert (house.fields.get("gross_weight_kg"), house.quality) == (found, quality)
-
-
-def test_pieces_counted_otherwise_than_listed_are_in_doubt() -> None:
-    house = house_of(encode(HOUSE | {"cargo:waybillLineItems": [{"cargo:pieceCountForRate": 5}]}))
-    assert (house.fields["pieces"], house.quality) == (5.0, ("piece_count_mismatch",))
-
-
 LINKED = [
     {"@id": BASE + "wb", "@type": "cargo:Waybill", "cargo:waybillPrefix": "020", "cargo:waybillnumber": "12345675", "cargo:waybillType": "Direct", "cargo:shipment": {"@id": BASE + "s"}, "cargo:arrivalLocation": {"@id": BASE + "jfk"}, "cargo:departureLocation": {"@id": BASE + "ham"}, "cargo:involvedParties": [{"@id": "neone:1", "@type": "cargo:Party", "cargo:organization": {"@id": BASE + "shp"}, "cargo:role": "Shipper"}]},
     {"@id": BASE + "s", "@type": CARGO + "Shipment", CARGO + "goodsDescription": "notebooks", CARGO + "shipmentOfPieces": [{"@id": BASE + "p1"}, {"@id": BASE + "p2"}, {"@id": BASE + "p2"}]},
@@ -177,7 +154,6 @@ def to(*names: str) -> list[dict[str, str]]:
     return [{"@id": BASE + name} for name in names]
 
 
-DIRECT = {"waybillPrefix": "180", "waybillNumber": "12345675", "waybillType": "DIRECT"}
 TEA = {"goodsDescription": "tea"}
 
 
@@ -196,30 +172,6 @@ def test_a_master_adds_its_route_and_its_houses_stand_under_it() -> None:
     assert (found.level, found.fields["consignment_id"]) == ("house", "180-12345675/H1")
     (stub,) = masters(read_one_record, encode(HOUSE))
     assert (stub.number, stub.fields, stub.declaration) == ("180-12345675", {}, None)
-
-
-def test_a_direct_waybill_that_says_consolidation_is_in_doubt() -> None:
-    waybill = node("w", "cargo:Waybill", **DIRECT, shipment={"goodsDescription": "CONSOL AS PER LIST"})
-    assert declaration(read_one_record, encode(waybill)).quality == ("consolidation_undeclared",)
-
-
-def test_a_shipment_without_a_waybill_has_an_identifier_of_its_content() -> None:
-    shipment = {
-        "@type": "cargo:Shipment",
-        "cargo:goodsDescription": "printed leaflets",
-        "cargo:pieces": to("p"),
-    }
-    found = declaration(read_one_record, encode({"@context": {"cargo": CARGO}} | shipment))
-    assert found.fields["consignment_id"].startswith("unidentified:")
-    assert (found.fields["description"], found.fields["pieces"]) == ("printed leaflets", 1.0)
-    assert found.quality == ("identifier_missing", "link_unresolved")
-
-
-@pytest.mark.parametrize("kind", ["Company", "Piece", "LogisticsEvent", "CustomsInformation"])
-def test_objects_without_goods_are_named_and_ignored(kind: str) -> None:
-    document = {"@context": {"cargo": CARGO}, "@type": f"cargo:{kind}", "cargo:name": "x"}
-    (found,) = read(read_one_record, encode(document))
-    assert found == Ignored(f"ONE Record {kind.lower()}", "no waybill, shipment or goods in it")
 
 
 def test_circles_of_links_end() -> None:
@@ -241,32 +193,6 @@ def test_pieces_that_link_to_each_other_are_read_once_each() -> None:
     for order in ("io", "oi"):
         ((_, found),) = link(inner, outer, {"@type": "Shipment", "pieces": to(*order)})
         assert [(item["description"], item["quantity"]) for item in found.fields["items"]] == [("tea", 1.0)]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"[", b'"text"', b"7", b'{"@type": ', b"[" * 100_000, b'{"a":' * 5000 + b"1" + b"}" * 5000],
-)
-def test_broken_and_deeply_nested_documents_are_faults(content: bytes) -> None:
-    with pytest.raises(MessageFault):
-        read(read_one_record, content)
-
-
-@pytest.mark.parametrize("country", [{"countryCode": "FR"}, {"countryName": "France"}, {"code": "FR"}])
-def test_a_country_is_read_by_whatever_names_it(country: dict[str, str]) -> None:
-    place = {"@type": "Location", "address": {"@type": "Address", "country": {"@type": "Country"} | country}}
-    sender = {"@type": "Company", "name": "A B", "basedAtLocation": place}
-    parties = [{"@type": "Party", "partyRole": "SHP", "partyDetails": sender}]
-    waybill = {
-        "@type": "Waybill",
-        "waybillType": "DIRECT",
-        "waybillPrefix": "180",
-        "waybillNumber": "12345675",
-    }
-    content = json.dumps(
-        {"@context": {"@vocab": CARGO}, **waybill, "goodsDescription": "toys", "involvedParties": parties}
-    )
-    assert declaration(read_one_record, content.encode()).fields["sender_country"] == "FR"
 
 
 def test_a_booking_has_no_legs_of_another_waybill_of_its_shipment() -> None:

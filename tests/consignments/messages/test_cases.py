@@ -1,0 +1,53 @@
+"""Messages of every kind, one case a line: what becomes of each record, or with which word it is rejected or named."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+from support.messages import MESSAGES, ROOT, build_message, read_messages
+
+from consignments.messages.post.mapping import MessageMapping, load_mapping, parse_mapping
+from consignments.messages.quality import DERIVED_CODES
+
+LINES = (ROOT / "tests" / "data" / "message_cases.jsonl").read_text(encoding="utf-8").splitlines()
+CASES = [json.loads(line) for line in LINES]
+
+
+def load_mappings(text: str) -> list[MessageMapping]:
+    if text.endswith(".toml"):
+        return [load_mapping(MESSAGES / text)]
+    return [parse_mapping(text, "m.toml")] if text else []
+
+
+def check_rows(rows: Iterable[Any], expected: list[dict[str, Any]]) -> None:
+    """Claim some values of each row; `doubts` are the codes of its reader alone."""
+    for row, values in zip(rows, expected, strict=True):
+        found = msgspec.json.decode(msgspec.json.encode(row))
+        found["doubts"] = [code for code in found.get("quality") or () if code not in DERIVED_CODES]
+        assert found | values == found
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["claim"] for case in CASES])
+def test_messages_are_read_as_their_line_says(case: dict[str, Any]) -> None:
+    """Each line has a claim, messages, a mapping or none, and what is expected.
+
+    `read` and `states` have some values of each row, null if one is missing; `read` may have identifiers alone.
+    `rejects`, `ignored` and `notes` have words of each.
+    """
+    came, read = case.get("received_at"), case.get("read", [])
+    found = read_messages(
+        map(build_message, case["messages"]),
+        received_at=came and datetime.fromisoformat(came),
+        mappings=load_mappings(case.get("mapping", "")),
+    )
+    if all(isinstance(each, str) for each in read):
+        assert sorted(c.consignment_id for c in found.consignments) == sorted(read), found.rejects
+    else:
+        check_rows(found.consignments, read)
+    check_rows(found.states, case.get("states", []))
+    for topic in ("rejects", *({"ignored", "notes"} & case.keys())):
+        for words, text in zip(case.get(topic, []), getattr(found, topic), strict=True):
+            assert words in str(text)
