@@ -128,10 +128,6 @@ def declaration(reader: Reader, content: bytes) -> Declaration:
     return found
 
 
-def events(reader: Reader, content: bytes) -> list[StateRow]:
-    return [each for each in read(reader, content) if isinstance(each, StateRow)]
-
-
 def masters(reader: Reader, content: bytes) -> list[MasterDetails]:
     return [each for each in read(reader, content) if isinstance(each, MasterDetails)]
 
