@@ -7,6 +7,7 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime
 from difflib import get_close_matches
 from functools import cached_property
 from operator import itemgetter
@@ -364,15 +365,13 @@ def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct])
 
     If identifiers of consignments repeat, a later one amends an earlier one, and `sequence` gives their order.
     """
-    frame = to_frame(pa.table({each.name: build_column(records, each) for each in get_fields(record)}))
+    frame = to_frame(build_rows(records, get_fields(record)))
     if issubclass(record, Consignment) and frame["consignment_id"].duplicated().any():
         frame[SEQUENCE] = np.arange(1, len(frame) + 1)
     return frame
 
 
-def build_column(records: Sequence[msgspec.Struct], field: Field) -> Any:
-    """Build an Arrow array of canonical type from one field of records."""
-    values = [getattr(record, field.name) for record in records]
-    if field.kind == "items":
-        values = [None if items is None else list(map(msgspec.structs.asdict, items)) for items in values]
-    return pa.array(values, type=TYPES[field.kind], from_pandas=True)
+def build_rows(records: Sequence[msgspec.Struct], fields: Sequence[Field]) -> pa.Table:
+    """Build an Arrow table in canonical form from some fields of records."""
+    rows = msgspec.to_builtins(records, builtin_types=(datetime, date))
+    return pa.Table.from_pylist(rows, pa.schema([(each.name, TYPES[each.kind]) for each in fields]))

@@ -38,14 +38,9 @@ class MessageKind(NamedTuple):
     reader: str = ""
     reason: str = ""
     newest: int | None = None
-    is_streamed: bool = False
+    max_bytes: int = MAX_MESSAGE_BYTES
     page: str = ""
     mapping: MessageMapping | None = None
-
-    @property
-    def max_bytes(self) -> int:
-        """The largest message of the kind."""
-        return MAX_STREAM_BYTES if self.is_streamed else MAX_MESSAGE_BYTES
 
 
 LINKED = "ONE Record"
@@ -94,7 +89,7 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
     head = content[:HEAD_BYTES]
     for mapping in mappings:
         if matches_mapping(head, mapping):
-            return MessageKind(f"mapped by {mapping.name}", is_streamed=True, mapping=mapping)
+            return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, mapping=mapping)
     for mark, name in COMPRESSIONS.items():
         if head.startswith(mark):
             raise MessageFault(

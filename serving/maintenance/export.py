@@ -31,7 +31,7 @@ from consignments.errors import BundleRefused, FileFault, ServiceFault, explain_
 from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file, flush_folder
 from consignments.records import Alert, Consignment, Field, Outcome, get_fields
-from consignments.tables import build_column
+from consignments.tables import build_rows
 from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
@@ -299,7 +299,8 @@ class LogTables:
     def _fill_columns(
         self, events: Sequence[Event], records: Sequence[msgspec.Struct], record: type[Any]
     ) -> Columns:
-        columns = {each.name: build_column(records, each) for each in self._list_visible(record)}
+        rows = build_rows(records, self._list_visible(record))
+        columns = dict(zip(rows.column_names, rows.columns, strict=True))
         return columns | {SEQUENCE: [event.sequence for event in events]}
 
     def _build_consignments(self, events: list[ArrivalEvent]) -> Columns:

@@ -37,8 +37,6 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, build_goods_fault
 
-MAX_BYTES = 1_000_000
-"""A message has at most 3,500 characters; some hundred houses may stand in one that a computer sent."""
 LINE_WIDTH = 69
 PARTY_CODES, PARTY_PARTS = ("SHP", "CNE", "NFY", "AGT"), ("NAM", "ADR", "LOC")
 _SEGMENT_CODES_NAMES = (
@@ -113,8 +111,6 @@ def unwrap_interchange(text: str) -> str:
 
 def parse_imp(content: bytes) -> ImpMessage:
     """Split a message into its segments."""
-    if len(content) > MAX_BYTES:
-        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_BYTES:,}")
     lines = split_lines(unwrap_interchange(decode_text(content)))
     envelope_time = None
     for place, line in enumerate(lines):

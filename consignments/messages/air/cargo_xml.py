@@ -259,8 +259,8 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
         doubts.add("piece_count_mismatch")
     goods = summarize_items(items) | {"items": items or None, "pieces": total}
     goods["description"] = given.get("description") or goods["description"]
-    weight = given.get("weight"), given.get("weight_unit")
-    return goods | {"gross_weight_kg": parse_kilograms(*weight, doubts, "gross_weight_kg")}
+    weight, unit = given.get("weight"), given.get("weight_unit")
+    return goods | {"gross_weight_kg": parse_kilograms(weight, unit, doubts, "gross_weight_kg")}
 
 
 def _read_money(values: Values, name: str, doubts: Doubts, field: str = "postage") -> Money | None:
