@@ -24,7 +24,7 @@ from consignments.messages.air.waybills import (
     read_waybill_number,
     settle_charges,
 )
-from consignments.messages.configuration import load_codes, load_table
+from consignments.messages.configuration import load_codes
 from consignments.messages.content.paths import find_texts
 from consignments.messages.content.trees import Node, decode_json
 from consignments.messages.content.values import (
@@ -59,7 +59,8 @@ from consignments.messages.parsed import Declaration, Ignored, Level, MasterDeta
 ROLES, DIRECT_ROLES, CONTACTS, OWN_CONTACTS = (
     load_codes("onerecord/keys", section) for section in ("roles", "direct_roles", "contacts", "own_contacts")
 )
-ADDRESS: dict[str, str] = load_table("onerecord/keys")["address"]
+COUNTRY = "country/code | country/countrycode | country/countryname | country"
+ADDRESS = {"city": "cityname", "postcode": "postalcode", "box": "postofficebox", "country": COUNTRY}
 ACCOUNT_TYPES = frozenset(("accountid", "accountnumber", "account"))
 
 
