@@ -7,16 +7,18 @@ import hashlib
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from support.entry_table import execute_on_entries
 
 from serving.event_log.databases.database import open_engine
+from serving.event_log.databases.tables import ENTRIES, TERM_NAMES, TERMS
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
@@ -26,6 +28,7 @@ Entry = Callable[..., Event]
 
 SERVER = os.environ.get("NPSRISK_TEST_POSTGRES", "")
 TABLES = ("log", "terms", "entries")
+COLUMNS = [column.name for column in ENTRIES.columns]
 only_sqlite = pytest.mark.skipif(bool(SERVER), reason="about the files of SQLite")
 only_postgres = pytest.mark.skipif(not SERVER, reason="needs NPSRISK_TEST_POSTGRES, see make postgres")
 
@@ -53,17 +56,46 @@ def reader_of(folder: Path) -> LogReader:
 def execute(folder: Path, statement: str, **values: Any) -> Any:
     """Do to a database what npsrisk would not; gives the rows where there are any, else their number.
 
-    A statement about `events` sees one row for each entry (`support.entry_table`).
+    A statement about `events` sees one row for each entry.
     """
     engine = open_engine(sa.make_url(database_in(folder)))
     try:
         if re.search(r"\bevents\b", statement):
-            return execute_on_entries(engine, statement, values)
+            return _execute_on_entries(engine, statement, values)
         with engine.begin() as connection:
             done = connection.execute(sa.text(statement), values)
             return [tuple(row) for row in done] if done.returns_rows else done.rowcount
     finally:
         engine.dispose()
+
+
+def _execute_on_entries(engine: sa.Engine, statement: str, values: dict[str, Any]) -> Any:
+    """Run SQL on the entries as a table `events`, with the texts of shared columns and the hash of the entry before; changes are written back."""
+    with engine.begin() as connection, closing(sqlite3.connect(":memory:")) as memory:
+        texts: dict[Any, Any] = {None: None}
+        texts |= {row.number: row.text for row in connection.execute(sa.select(TERMS))}
+        memory.execute(f"CREATE TABLE events ({', '.join(COLUMNS)}, previous_hash)")
+        previous = b""
+        for row in connection.execute(sa.select(ENTRIES).order_by(ENTRIES.c.sequence)).mappings():
+            named = [texts[row[name]] if name in TERM_NAMES else row[name] for name in COLUMNS]
+            memory.execute(
+                f"INSERT INTO events VALUES ({', '.join('?' * len(named))}, ?)", [*named, previous]
+            )
+            previous = row["hash"]
+        done = memory.execute(statement, values)
+        if done.description is not None:
+            return done.fetchall()
+        connection.execute(sa.delete(ENTRIES))
+        numbers = {text: number for number, text in texts.items()}
+        for found in memory.execute("SELECT * FROM events ORDER BY sequence").fetchall():
+            row = dict(zip(COLUMNS, found, strict=False))
+            for name in TERM_NAMES:
+                if row[name] not in numbers:
+                    numbers[row[name]] = len(numbers)
+                    connection.execute(TERMS.insert().values(number=numbers[row[name]], text=row[name]))
+                row[name] = numbers[row[name]]
+            connection.execute(ENTRIES.insert().values(row))
+        return done.rowcount
 
 
 def copy_state(folder: Path, copy: Path) -> None:

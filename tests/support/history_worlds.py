@@ -1,17 +1,26 @@
-"""Worlds of arrivals and outcomes for the tests of history: their strategies, and their conversion to tables of events."""
+"""Worlds of arrivals and outcomes for the tests of history, and their history in three ways: as a batch, one by one through the ledger, and by its definition."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
-from support.history_oracle import MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome
+from support.history_oracle import (
+    MOST_ARRIVALS,
+    US_PER_DAY,
+    Arrival,
+    Outcome,
+    PlainHistory,
+    as_floats,
+    in_order,
+)
 
 from consignments.timestamps import NO_TIME
 from features.history.kept_table import join_parts, sort_table
 from features.history.kernels import FIRST_BLOCK, TODAY, HistoryArrays
 from features.history.keys import KeyKind
-from features.history.ordering import ArrivalEvents, Outcomes
+from features.history.live import LiveHistory, VisibleOutcome
+from features.history.ordering import ARRIVAL, OUTCOME, ArrivalEvents, Outcomes, order_events
 from features.history.table import History
 from features.history.table_fold import TableFold
 
@@ -56,13 +65,11 @@ def outcomes_of(rows: Sequence[Outcome]) -> Outcomes:
     )
 
 
-def moments(values: "Sequence[int | None] | object") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    return np.array([NO_TIME if value is None else value for value in values], dtype=np.int64)  # type: ignore[attr-defined]
+def moments(values: Iterable[int | None]) -> np.ndarray:
+    return np.array([NO_TIME if value is None else value for value in values], dtype=np.int64)
 
 
-def numbers(
-    rows: Sequence[tuple[int, ...]], kinds: int = len(KINDS)
-) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
+def numbers(rows: Sequence[tuple[int, ...]], kinds: int = len(KINDS)) -> np.ndarray:
     return np.array(rows, dtype=np.uint64).reshape(-1, kinds)
 
 
@@ -112,18 +119,11 @@ def worlds(draw, sequenced: bool):
         moment = day * US_PER_DAY + draw(hours) * 3_600_000_000
         if draw(st.integers(0, 2)) < 2 or not arrivals:
             name = f"c{draw(st.integers(0, 5)) if sequenced else number}"
-            cancelled = draw(st.none() | st.just(None) | gaps)
-            arrivals.append(
-                Arrival(
-                    name,
-                    moment,
-                    draw(key_rows),
-                    draw(counterpart_rows),
-                    2 * number if sequenced else None,
-                    None if cancelled is None else moment + cancelled * US_PER_DAY,
-                    issued_us=draw(st.sampled_from([None, 3, 2, 2, 1, 1])) if sequenced else None,
-                )
-            )
+            cancelled, own = draw(st.none() | st.just(None) | gaps), (draw(key_rows), draw(counterpart_rows))
+            cancelled_us = None if cancelled is None else moment + cancelled * US_PER_DAY
+            issued_us = draw(st.sampled_from([None, 3, 2, 2, 1, 1])) if sequenced else None
+            sequence = 2 * number if sequenced else None
+            arrivals.append(Arrival(name, moment, *own, sequence, cancelled_us, issued_us=issued_us))
         else:
             outcomes.append(draw(outcome_rows(moment, 2 * number if sequenced else None)))
             if draw(st.integers(0, 3)) == 0:
@@ -167,16 +167,72 @@ def joined_worlds(draw, sequenced: bool):
 
 
 def process_table(
-    fold: TableFold,
-    history: History,
-    keys: np.ndarray,
-    counterparts: np.ndarray,
-    out: np.ndarray,
-    out_rows: np.ndarray,
-    *,
-    piece_rows: int = 1 << 16,
+    fold: TableFold, history: History, keys, counterparts, out, out_rows, *, piece_rows: int = 1 << 16
 ) -> None:
     """Read and count all arrivals, whose rows may be in any order, some at a time."""
     for begin in range(0, len(fold.rows), piece_rows):
         rows = fold.rows[begin : begin + piece_rows]
         fold.process_arrivals(history, keys[rows], counterparts[rows], out, out_rows[rows])
+
+
+def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, kinds=KINDS, **options):
+    """Readings of every arrival, in the order of `arrivals`."""
+    history = History(kinds, capacity=options.pop("capacity", 4))
+    out = np.full((len(arrivals), history.width), -1, dtype=np.float32)
+    fold = TableFold(arrivals_of(arrivals), outcomes_of(outcomes), as_of_us)
+    keys = numbers([row.keys for row in arrivals], len(kinds))
+    counterparts = numbers([row.counterparts for row in arrivals], len(kinds))
+    process_table(fold, history, keys, counterparts, out, np.arange(len(arrivals)), **options)
+    return out
+
+
+def one_by_one(
+    arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], restart_every=0, *, compare=False, kinds=KINDS
+):
+    """The same through the ledger, event by event, with a restart from a snapshot now and then.
+
+    To compare is to check that no late version changes a bit of the table. It then has room, so that no forgotten key is purged.
+    """
+    ledger = LiveHistory(History(kinds, capacity=64 if compare else len(kinds) + 2))
+    out = np.full((len(arrivals), ledger.history.width), -1, dtype=np.float32)
+    keys = numbers([row.keys for row in arrivals], len(kinds))
+    counterparts = numbers([row.counterparts for row in arrivals], len(kinds))
+    events = order_events(arrivals_of(arrivals), outcomes_of(outcomes))
+    for place, (what, row) in enumerate(zip(events.what, events.row, strict=True)):
+        if restart_every and place % restart_every == 0:
+            ledger = restarted(ledger)
+        if what == ARRIVAL:
+            arrival = arrivals[row]
+            day, issued_us = arrival.received_us // US_PER_DAY, moments([arrival.issued_us]).item()
+            before = get_counted(ledger.history) if compare else {}
+            ledger.record_arrival(arrival.name, day, keys[row], counterparts[row], out[row], issued_us)
+            if compare and ledger.states.get(arrival.name, ledger.today).is_late(issued_us):
+                assert get_counted(ledger.history) == before
+        elif what == OUTCOME:
+            told = outcomes[row]
+            known_us, recorded_us = moments([told.known_us, told.recorded_us]).tolist()
+            seen = VisibleOutcome(told.visible_us, known_us, recorded_us, told.sequence, told.result)
+            ledger.record_outcome(told.name, seen)
+        else:
+            ledger.cancel(arrivals[row].name)
+    return out
+
+
+def restarted(ledger: LiveHistory) -> LiveHistory:
+    """The table from a snapshot, on every other day a sorted one; what is known of each consignment is kept elsewhere."""
+    sorts = ledger.today % 2 == 1
+    arrays = sort_history(ledger.history, ledger.today) if sorts else copy_arrays(ledger.history)
+    history = History.from_arrays(ledger.history.kinds, arrays)
+    return LiveHistory(history, ledger.states, ledger.today)
+
+
+def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, kinds=KINDS):
+    joins = tuple(kind.side if kind.joins else None for kind in kinds)
+    plain = PlainHistory(tuple(kind.side for kind in kinds), joins)
+    read = plain.fold(in_order(list(arrivals), list(outcomes), as_of_us))
+    rows = {id(arrival): values for arrival, values in read}
+    return as_floats([rows[id(arrival)] for arrival in arrivals])
+
+
+def same(left, right) -> bool:
+    return left.shape == right.shape and left.tobytes() == right.tobytes()

@@ -38,30 +38,28 @@ class ExchangePartner:
         self.operation = OperationKey.create(self.exchange / "keys" / "example.operation", "EXAMPLE")
 
     def seizure(self, **changes: Any) -> dict[str, Any]:
-        fields = {
-            "message_id": "S-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "case_reference": "1",
-            "occurred_at": day(-12), "indicators": compute_indicators(make_consignment(), self.operation),
-        }  # fmt: skip
-        return self.sign(Seizure(**(fields | changes)))
+        indicators = compute_indicators(make_consignment(), self.operation)
+        found = {
+            "message_id": "S-1",
+            "case_reference": "1",
+            "occurred_at": day(-12),
+            "indicators": indicators,
+        }
+        return self.sign(Seizure, {"issued_at": day(-3), "expires_at": day(60)} | found | changes)
 
     def warning(self, **changes: Any) -> dict[str, Any]:
-        fields = {
-            "message_id": "W-1", "author": "XA", "issued_at": day(-3), "expires_at": day(60), "hs_code": "6109",
-            "text": "harmless",
-        }  # fmt: skip
-        return self.sign(Warning(**(fields | changes)))
+        about = {"message_id": "W-1", "hs_code": "6109", "text": "harmless"}
+        return self.sign(Warning, {"issued_at": day(-3), "expires_at": day(60)} | about | changes)
 
-    def withdrawal(self, about: str, **changes: Any) -> dict[str, Any]:
-        fields = {"message_id": f"X-{about}", "author": "XA", "issued_at": day(-2), "about": about}
-        return self.sign(Withdrawal(**(fields | changes)))
+    def withdrawal(self, about: str) -> dict[str, Any]:
+        return self.sign(Withdrawal, {"message_id": f"X-{about}", "issued_at": day(-2), "about": about})
 
-    def sign(self, message: Any) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(sign_message(message, self.key))
+    def feedback(self, about: str) -> dict[str, Any]:
+        counts = {"matched": 7, "inspected": 4, "known": 4, "found": 1}
+        when = {"issued_at": day(-2), "begins_at": day(-9), "ends_at": day(-2)}
+        answered = {"message_id": f"F-{about}", "about_author": "XB", "about": about}
+        return self.sign(Feedback, answered | when | counts)
+
+    def sign(self, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(sign_message(kind(**({"author": "XA"} | fields)), self.key))
         return found
-
-    def feedback(self, about: str, **changes: Any) -> dict[str, Any]:
-        fields = {
-            "message_id": f"F-{about}", "author": "XA", "issued_at": day(-2), "about_author": "XB", "about": about,
-            "begins_at": day(-9), "ends_at": day(-2), "matched": 7, "inspected": 4, "known": 4, "found": 1,
-        }  # fmt: skip
-        return self.sign(Feedback(**(fields | changes)))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from support.examples import day, make_consignment, make_outcome
+from support.examples import day, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.timestamps import to_us
@@ -30,16 +30,12 @@ class Clock:
 
 
 def live(client: Client, begins: float, names: range) -> None:
-    """Consignments of few senders, each with an outcome a day later."""
+    """Consignments of few senders, each with an outcome at once."""
     for place, number in enumerate(names):
-        when = day(begins + place)
-        c = make_consignment(
-            f"RB{number}", received_at=when, sender_name=f"Sender {number % 3}", description=f"goods {number}"
-        )
-        assert client.post("/v1/scores", c).status_code == 200
-        result = ("nps", "clear")[number % 2]
-        outcome = make_outcome(f"RB{number}", result=result, known_at=when, inspected_at=when)
-        assert client.post("/v1/outcomes", outcome).status_code == 200
+        when, goods = day(begins + place), f"goods {number}"
+        client.score(f"RB{number}", received_at=when, sender_name=f"Sender {number % 3}", description=goods)
+        found = {"result": ("nps", "clear")[number % 2], "known_at": when, "inspected_at": when}
+        client.send("/v1/outcomes", make_outcome(f"RB{number}", **found))
 
 
 def make_past(folder: Path, bundle: Path) -> Path:

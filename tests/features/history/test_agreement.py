@@ -4,15 +4,18 @@ from dataclasses import replace
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.history_runs import batch, one_by_one, oracle, same
 from support.history_worlds import (
     GAPS,
     KINDS,
     NETWORK_KINDS,
     START,
     arrivals_of,
+    batch,
     joined_worlds,
+    one_by_one,
+    oracle,
     outcomes_of,
+    same,
     worlds,
 )
 

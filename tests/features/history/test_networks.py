@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.history_oracle import LARGEST_NETWORK, MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome
-from support.history_runs import batch, one_by_one, oracle, same
-from support.history_worlds import NETWORK_KINDS, NO_OTHERS, START
+from support.history_worlds import NETWORK_KINDS, NO_OTHERS, START, batch, one_by_one, oracle, same
 
 from features.history.kernels import WIDTH
 from features.history.readings import READINGS

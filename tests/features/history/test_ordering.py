@@ -8,8 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 from support.history_oracle import US_PER_DAY, Arrival, Outcome
-from support.history_runs import batch, one_by_one, restarted, same
-from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outcomes_of, process_table
+from support.history_worlds import (
+    KINDS,
+    ROW,
+    START,
+    arrivals_of,
+    batch,
+    numbers,
+    one_by_one,
+    outcomes_of,
+    process_table,
+    restarted,
+    same,
+)
 
 from consignments.timestamps import NO_TIME
 from features.history.kernels import NETWORKS_WIDTH, WIDTH
