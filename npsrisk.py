@@ -46,11 +46,8 @@ SECTIONS = {
 MODULES = {
     verb: module for files in SECTIONS.values() for module, verbs in files.items() for verb in verbs.split()
 }
-VERB_KEY = "npsrisk.verb"
 EXTRAS = {
-    "train": (
-        "currency_converter jinja2 joblib lightgbm matplotlib mlflow optuna pycountry scipy sklearn threadpoolctl"
-    ),
+    "train": "currency_converter jinja2 joblib lightgbm matplotlib mlflow optuna pycountry scipy sklearn threadpoolctl",
     "serve": "httptools jinja2 prometheus_client sqlalchemy starlette structlog uvicorn uvloop",
     "postgres": "psycopg",
 }
@@ -87,46 +84,31 @@ class VerbGroup(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(verb, read_short_help(verb, limit)) for verb in verbs])
 
-    def resolve_command(
-        self, context: click.Context, words: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that is called, whose file is loaded here, and keep its name for errors."""
-        context.meta[VERB_KEY] = words[0]
-        return super().resolve_command(context, words)
-
     def invoke(self, context: click.Context) -> Any:
-        """Run the verb that is called."""
+        """Run the verb that is called, whose file is loaded here."""
         try:
             return super().invoke(context)
         except NpsriskError as error:
             fault = str(error)
         except ModuleNotFoundError as error:
             module = (error.name or "").partition(".")[0]
-            extra = find_extra(module)
+            extra = next((extra for extra, modules in EXTRAS.items() if module in modules.split()), None)
             if extra is None:
                 raise
             fault = (
                 f"the package {module} is not installed; install npsrisk with the extra [{extra}], "
                 f"from the wheel of your release: pip install 'npsrisk-VERSION.whl[{extra}]'"
             )
-        click.echo(f"npsrisk {context.meta.get(VERB_KEY, '')}: {fault}", err=True)
+        click.echo(f"npsrisk {context.invoked_subcommand or ''}: {fault}", err=True)
         return context.exit(2)
 
 
 def read_short_help(verb: str, limit: int) -> str:
     """Read the first sentence of the help of a verb from its file, which is not run."""
     path = HOME.joinpath(*MODULES[verb].split(".")).with_suffix(".py")
-    functions = [
-        each for each in ast.parse(path.read_text("utf-8")).body if isinstance(each, ast.FunctionDef)
-    ]
-    helps = {each.name.strip("_").replace("_", "-"): ast.get_docstring(each) or "" for each in functions}
+    functions = [each for each in ast.parse(path.read_text()).body if isinstance(each, ast.FunctionDef)]
+    helps = {each.name.strip("_").replace("_", "-"): ast.get_docstring(each) for each in functions}
     return click.Command(verb, help=helps[verb]).get_short_help_str(limit)
-
-
-def find_extra(module: str) -> str | None:
-    """Find the extra that installs a module, for example `train` for `scipy.stats`; return None if no extra does."""
-    top = module.partition(".")[0]
-    return next((extra for extra, modules in EXTRAS.items() if top in modules.split()), None)
 
 
 def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> Any:

@@ -39,10 +39,10 @@ class WrittenResult(NamedTuple):
 class Batch:
     """The place where rows are computed, this machine or a Dask cluster, and those of the result and the state."""
 
-    out: Path
-    state: Path | None
+    state: options.Folder | None
     dask: str | None
-    jobs: int
+    jobs: options.Count
+    out: options.NewParts
 
     @property
     def is_in_parts(self) -> bool:
@@ -160,9 +160,8 @@ class BatchWork:
 
     def identify_inputs(self) -> dict[str, str]:
         """Describe all that the result depends on."""
-
-        tables = self.tables
-        given = {name: getattr(tables, name) for name in ("consignments", "history", "outcomes", "alerts")}
+        names = ("consignments", "history", "outcomes", "alerts")
+        given = {name: getattr(self.tables, name) for name in names}
         return {**self.run, "npsrisk": version("npsrisk"), **identify_tables(given)}
 
 

@@ -54,12 +54,8 @@ class ProgressBars:
         from tqdm import tqdm
 
         if what not in self._bars:
-            shown: dict[str, Any] = {
-                "delay": PROGRESS_DELAY_SECONDS,
-                "bar_format": BAR_FORMAT,
-                "unit_scale": True,
-            }
-            self._bars[what] = tqdm(total=total, desc=what, **shown)
+            shown: dict[str, Any] = {"bar_format": BAR_FORMAT, "unit_scale": True}
+            self._bars[what] = tqdm(total=total, desc=what, delay=PROGRESS_DELAY_SECONDS, **shown)
         self._bars[what].update(done - self._bars[what].n)
 
     def refresh(self) -> None:
@@ -95,10 +91,9 @@ class PhaseLines:
         elif now - self._printed[what] >= LINE_SECONDS and done < total:
             began, first = self._starts[what]
             self._printed[what] = now
-            share = f"{what} {done / total:.0%}, {done:,} of {total:,}"
             left = (total - done) * (now - began) / max(done - first, 1)
             about = f", about {timedelta(seconds=round(left))} left" if done > first else ""
-            self._add_line(share + about)
+            self._add_line(f"{what} {done / total:.0%}, {done:,} of {total:,}{about}")
         self.refresh()
 
     def refresh(self) -> None:

@@ -11,7 +11,7 @@ from cli import options
 from cli.stores import install_operation_keys
 from cli.verb import OptionGroup, Progress
 from consignments.errors import Reject
-from consignments.records import Alert, Consignment, Outcome, Truth
+from consignments.records import Alert, Consignment, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,11 +28,11 @@ class GivenTables:
     A table of which every row is invalid ends the verb. With `strict` any invalid row does.
     """
 
-    consignments: Path | None = None
-    history: Path | None = None
-    outcomes: Path | None = None
-    alerts: Path | None = None
-    truth: Path | None = None
+    consignments: options.Table | None = None
+    history: options.Table | None = None
+    outcomes: options.Table | None = None
+    alerts: options.Table | None = None
+    truth: options.Table | None = None
     rejects: Path | None = None
     strict: bool = False
     found: "list[Reject]" = field(default_factory=list)
@@ -53,11 +53,6 @@ class GivenTables:
         if "indicators" in table.frame and table.frame["indicators"].notna().any():
             install_operation_keys()
         return table.frame
-
-    def read_truth(self) -> "pd.DataFrame | None":
-        """Read the truth of a simulated world; return None if no path is given."""
-
-        return self.read_table(self.truth, Truth)
 
     def read_tables(self, record: type[Consignment]) -> "Tables":
         """Read consignments, outcomes and alerts, with the columns of a record type."""
@@ -106,10 +101,12 @@ class GivenTables:
         self.found += rejects
         if self.rejects is not None and rejects:
             write_rejects(self.found, self.rejects)
-        todo = "add --rejects FILE to see each invalid row with its reason"
-        if self.rejects is not None:
-            todo = f"see {self.rejects} for each invalid row and its reason"
-        refuse_total_rejection(report, todo=todo)
+        see = (
+            "add --rejects FILE to see each invalid row with"
+            if self.rejects is None
+            else f"see {self.rejects} for each invalid row and"
+        )
+        refuse_total_rejection(report, todo=f"{see} its reason")
 
 
 def table_options(**tables: Any) -> Any:
@@ -126,15 +123,6 @@ HISTORY_TABLES = table_options(
 RESULT_TABLES = table_options(
     consignments=options.CONSIGNMENTS, outcomes=options.REQUIRED_OUTCOMES, alerts=options.ALERTS
 )
-
-
-def to_timestamp(time: datetime | None) -> "pd.Timestamp | None":
-    """Convert a time to a pandas timestamp in UTC."""
-    if time is None:
-        return None
-    import pandas as pd
-
-    return pd.Timestamp(time).tz_convert("UTC")
 
 
 def to_bound_us(time: datetime | None) -> int | None:

@@ -1,9 +1,10 @@
 """A verb: a function whose parameters are its options, each written once, and one way to run it.
 
     @verb
-    def trace(consignment_id: str = argument("ID"), depth: int = option("Most links.", 2, at_most=5)) -> Result: ...
+    def trace(consignment_id: str = argument("ID"), depth: int = option("Most links.", 2)) -> Result: ...
 
-An option has the name of its parameter and the type of its annotation, and the help shows options in their order. A parameter
+An option has the name of its parameter and the type of its annotation: `tuple[T, ...]` may be repeated, and an option is required unless
+it has a default or may be None. A type `Annotated[T, TYPE, METAVAR]` has a type of click, and what the help calls its value. A parameter
 `progress` receives the display of long work. A verb that returns a `Result` has the option --json.
 """
 
@@ -14,8 +15,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import click
 
@@ -69,16 +70,13 @@ class VerbOption:
 
     def build(self, parameter: str, annotation: Any) -> list[click.Parameter]:
         """Build the parameter of click."""
-        kind, is_list = find_type(annotation)
-        kind_attributes: dict[str, Any] = {"is_flag": True} if kind is bool else {}
-        if get_origin(kind) is Literal:
-            kind_attributes = {"type": click.Choice(get_args(kind))}
-        elif kind in TYPES:
-            kind_attributes = dict(zip(("type", "metavar"), TYPES[kind], strict=True))
-        attributes = kind_attributes | self.attributes
+        attributes = read_annotation(annotation) | self.attributes
+        is_list = attributes.pop("multiple")
         if self.is_argument:
             return [click.Argument([parameter], nargs=-1 if is_list else 1, **attributes)]
         default = attributes.get("default")
+        if is_list or default is not None or "is_flag" in attributes:
+            attributes["required"] = self.attributes.get("required", False)
         shown = default not in (None, "", ()) and not callable(default)
         names = [self.name or f"--{parameter.replace('_', '-')}", parameter]
         return [click.Option(names, multiple=is_list, show_default=shown, **attributes)]
@@ -107,26 +105,30 @@ class OptionGroup:
         return self.kind(**{name: given[name] for name in self.options})
 
 
-def option(text: str, default: Any = None, type: Any = None, name: str = "", **attributes: Any) -> Any:
-    """Define an option: its help, its default, its type and name if the parameter does not say them, and attributes of click."""
-    given = {"help": text, "default": default, "type": type}
-    return VerbOption(
-        False, name, {key: value for key, value in given.items() if value is not None} | attributes
-    )
+def option(text: str, default: Any = None, name: str = "", **attributes: Any) -> Any:
+    """Define an option: its help, its default, its name if it is not that of the parameter, and attributes of click."""
+    given = {} if default is None else {"default": default}
+    return VerbOption(False, name, {"help": text, **given, **attributes})
 
 
-def argument(metavar: str | None = None, *, required: bool = True, **attributes: Any) -> Any:
+def argument(metavar: str | None = None, **attributes: Any) -> Any:
     """Define an argument; a tuple takes any number of words."""
-    return VerbOption(True, "", {"metavar": metavar, "required": required, **attributes})
+    return VerbOption(True, "", {"metavar": metavar, **attributes})
 
 
-def find_type(annotation: Any) -> tuple[Any, bool]:
-    """Find the type of an option, and whether it may be repeated, as `tuple[str, ...]` may."""
-    if get_origin(annotation) is UnionType:
-        annotation = next(each for each in get_args(annotation) if each is not NoneType)
-    if get_origin(annotation) is tuple:
-        return get_args(annotation)[0], True
-    return annotation, False
+def read_annotation(annotation: Any) -> dict[str, Any]:
+    """Read the attributes of click from the type of a parameter."""
+    is_optional = get_origin(annotation) in (Union, UnionType)
+    annotation = get_args(annotation)[0] if is_optional else annotation
+    is_list = get_origin(annotation) is tuple
+    annotation = get_args(annotation)[0] if is_list else annotation
+    attributes: dict[str, Any] = {"required": not is_optional, "multiple": is_list}
+    if annotation is bool:
+        return attributes | {"is_flag": True}
+    if get_origin(annotation) is Literal:
+        return attributes | {"type": click.Choice(get_args(annotation))}
+    kind, *own = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    return attributes | dict(zip(("type", "metavar"), (*own, *TYPES[kind][len(own) :]), strict=True))
 
 
 JSON = option("Print the result as one JSON object on the last line of standard output.", name="--json")

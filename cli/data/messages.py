@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.options import JOBS, REJECTS, STRICT, out_option
+from cli.options import JOBS, REJECTS, STRICT, Count, NewTable, TomlFile
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput, FileFault
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
@@ -30,18 +30,16 @@ READING_VERSION = "6"
 def read(
     progress: Progress,
     messages: tuple[Path, ...] = argument("MESSAGE…"),
-    out: Path | None = out_option(
-        "Consignment table to write: .csv, .parquet or .jsonl. Required without --draft-mapping.",
-        required=False,
+    out: NewTable | None = option(
+        "Consignment table to write: .csv, .parquet or .jsonl. Required without --draft-mapping."
     ),
     received_at: datetime | None = option(
         "Time at which the messages reached customs. Default: the time at which each message was issued, else the file time."
     ),
     office: str | None = option("Customs office of the rows whose message names none.", metavar="OFFICE"),
     offices: Path | None = option("Table of offices by place of destination.", metavar="CSV"),
-    mapping: Path | None = option(
-        "Mapping file for messages in a format of your own, for example the ITMATT of a postal administration.",
-        metavar="FILE.toml",
+    mapping: TomlFile | None = option(
+        "Mapping file for messages in a format of your own, for example the ITMATT of a postal administration."
     ),
     draft_mapping: Path | None = option(
         "Propose a mapping file for messages in a format of your own, and read nothing.", metavar="OUT.toml"
@@ -49,7 +47,7 @@ def read(
     events: Path | None = option(
         "Also write the answers of customs (requests, holds and releases) to this table."
     ),
-    jobs: int = JOBS,
+    jobs: Count = JOBS,
     rejects: Path | None = REJECTS,
     strict: bool = STRICT,
 ) -> Result:

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.options import days_option, out_option, per_day_option, prevalence_option
+from cli.options import Count, Folder, Prevalence, TomlFile, days_option, per_day_option, prevalence_option
 from cli.verb import Progress, Result, option, verb
 from consignments.records import Consignment
 
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 @verb
 def simulate(
     progress: Progress,
-    out: Path = out_option("Folder to write the four tables to.", metavar="DIR"),
-    days: int = days_option(240),
-    per_day: int = per_day_option(500),
-    prevalence: str = prevalence_option("Frequency of NPS; see the table above."),
+    out: Folder = option("Folder to write the four tables to."),
+    days: Count = days_option(240),
+    per_day: Count = per_day_option(500),
+    prevalence: Prevalence = prevalence_option("Frequency of NPS; see the table above."),
     seed: int = option("Random seed. The same seed gives the same tables.", 0),
-    world: Path | None = option(
-        "Parameters that replace those of the same name in training/simulation/world.toml.",
-        metavar="FILE.toml",
+    world: TomlFile | None = option(
+        "Parameters that replace those of the same name in training/simulation/world.toml."
     ),
     until: datetime | None = option(
         "Move all times by whole weeks, so that the world ends in the week up to this day. Default: it begins on 2024-01-01.",

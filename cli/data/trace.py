@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import JOBS, OUTCOMES, as_of_option, table_option
+from cli.options import JOBS, OUTCOMES, Count
 from cli.stores import create_batch_pseudonyms, open_log, open_vault
 from cli.tables import GivenTables, table_options, to_bound_us
 from cli.verb import Progress, Result, argument, option, verb
@@ -23,25 +23,24 @@ def trace(
     progress: Progress,
     consignment_id: str = argument("ID"),
     tables: GivenTables = table_options(
-        consignments=table_option("Consignment table. Default: the event log of the service."),
-        history=table_option(
+        consignments=option("Consignment table. Default: the event log of the service."),
+        history=option(
             "Past consignments, which can also be linked. A consignment in both tables counts once."
         ),
         outcomes=OUTCOMES,
     ),
-    as_of: datetime | None = as_of_option(
-        "Ignore later arrivals, and outcomes that became visible later. Default: the time at which the consignment was received."
+    as_of: datetime | None = option(
+        "Time in ISO 8601. Ignore later arrivals, and outcomes that became visible later. Default: the time at which the consignment was received."
     ),
     depth: int = option(
-        "Largest number of links from the consignment to a linked one.", 2, click.IntRange(1, 5)
+        "Largest number of links from the consignment to a linked one.", 2, type=click.IntRange(1, 5)
     ),
-    max_consignments: int = option("Largest number of linked consignments.", 200, click.IntRange(1)),
-    max_sharing: int | None = option(
-        "Ignore an identifier that more than N consignments had in the last 365 days. Default: as history does.",
-        type=click.IntRange(1),
+    max_consignments: Count = option("Largest number of linked consignments.", 200),
+    max_sharing: Count | None = option(
+        "Ignore an identifier that more than N consignments had in the last 365 days. Default: as history does."
     ),
     personal: bool = option("Print the shared names, addresses, phones, e-mails and accounts."),
-    jobs: int = JOBS,
+    jobs: Count = JOBS,
 ) -> Result:
     """Trace the consignments linked to one, and their detections.
 

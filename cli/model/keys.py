@@ -1,5 +1,6 @@
 """Verb keys: signing keys, and the file of those who may approve a promotion."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -7,21 +8,18 @@ from typing import Literal
 import click
 import msgspec
 
-from cli.options import key_option
 from cli.stores import read_settings
 from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput, BadSetting
 from models.signatures.key_holders import Approver, Approvers
 from models.signatures.keys import SigningKey, VerifyingKey
 
-KEY_FILE = "approver.key"
-"""In the state directory: the key with which promotions are signed by default."""
 MAY = {"approver": "may approve", "evaluator": "may sign evidence"}
 Role = Literal["approver", "evaluator"]
-
-KEY = key_option("the private key. Default: approver.key in the state directory")
-EVIDENCE_KEY = key_option(
-    "the private key of an approver or evaluator, who signs the evidence of the run. Default: not signed"
+KEY = option("File of the private key. Default: approver.key in the state directory.", name="--key")
+EVIDENCE_KEY = option(
+    "File of the private key of an approver or evaluator, who signs the evidence of the run. Default: not signed.",
+    name="--key",
 )
 ROLE = option(
     "An approver signs promotions and evidence, an evaluator only evidence: runs of train and compare.",
@@ -29,14 +27,19 @@ ROLE = option(
 )
 
 
-def load_key(path: Path | None) -> "SigningKey | None":
+def read_approvers() -> Approvers:
+    """Read who may approve, and whose signature vouches for the figures of a run."""
+    return Approvers.read(read_settings().approvers_file)
+
+
+def load_key(path: Path | None) -> SigningKey | None:
     """Load a signing key before long work; None if no file is given."""
     return None if path is None else SigningKey.load(path)
 
 
 def find_key_file(given: Path | None) -> Path:
     """Return the file of the signing key: the one given, or the default one."""
-    return given or read_settings().state_dir / KEY_FILE
+    return given or read_settings().state_dir / "approver.key"
 
 
 @click.group()
@@ -59,7 +62,7 @@ def keys() -> None:
 
 @sub_verb(keys)
 def create(
-    name: str = option("Name of the owner of the key.", metavar="NAME", required=True),
+    name: str = option("Name of the owner of the key.", metavar="NAME"),
     role: Role = ROLE,
     key_file: Path | None = KEY,
 ) -> Result:
@@ -74,20 +77,14 @@ def create(
     _require_new_name(approvers, name)
     public = SigningKey.create(path).public.text
     try:
-        _write_approvers([*approvers.members, Approver(name, public, role=role)], approvers.signatures)
+        where = _add(approvers, name, public, role)
     except BadSetting:
         path.unlink()
         raise
     return Result(
-        {
-            "name": name,
-            "role": role,
-            "key_file": str(path),
-            "public_key": public,
-            "approvers": approvers.where,
-        },
+        {"name": name, "role": role, "key_file": str(path), "public_key": public, "approvers": where},
         f"private key of {name}: {path} (keep it secret, and keep a copy)\npublic key: {public}\n"
-        f"{MAY[role]}: added to {approvers.where}",
+        f"{MAY[role]}: added to {where}",
     )
 
 
@@ -109,10 +106,8 @@ def trust(name: str = argument(), public_key: str = argument(), role: Role = ROL
     """
     approvers = read_approvers()
     _require_new_name(approvers, name)
-    added = Approver(name, VerifyingKey(public_key).text, role=role)
-    _write_approvers([*approvers.members, added], approvers.signatures)
-    values = {"name": name, "role": role, "approvers": approvers.where}
-    return Result(values, f"{name} {MAY[role]}: {approvers.where}")
+    where = _add(approvers, name, VerifyingKey(public_key).text, role)
+    return Result({"name": name, "role": role, "approvers": where}, f"{name} {MAY[role]}: {where}")
 
 
 @sub_verb(keys)
@@ -149,7 +144,7 @@ def retire(
 def require(signatures: int = argument(type=click.IntRange(1, 10))) -> Result:
     """Set how many approvers must sign a promotion."""
     approvers = read_approvers()
-    _write_approvers(list(approvers.members), signatures)
+    _write_approvers(approvers.members, signatures)
     text = f"a promotion needs {signatures} of {approvers.approver_count} approvers"
     return Result({"signatures": signatures}, text)
 
@@ -168,12 +163,13 @@ def list_() -> Result:
     return Result({"signatures": approvers.signatures, "approvers": shown}, "\n".join(lines))
 
 
-def read_approvers() -> Approvers:
-    """Read who may approve, and whose signature vouches for the figures of a run."""
-    return Approvers.read(read_settings().approvers_file)
+def _add(approvers: Approvers, name: str, public_key: str, role: Role) -> str:
+    """Add a person to the file of approvers, and return its path."""
+    _write_approvers([*approvers.members, Approver(name, public_key, role=role)], approvers.signatures)
+    return approvers.where
 
 
-def _write_approvers(members: list[Approver], signatures: int) -> None:
+def _write_approvers(members: Sequence[Approver], signatures: int) -> None:
     path = read_settings().approvers_file
     Approvers(members, signatures, str(path)).write(path)
 
@@ -182,6 +178,5 @@ def _require_new_name(approvers: Approvers, name: str) -> None:
     if not name.strip():
         raise BadInput("an approver needs a name", got=repr(name), expected="the name of a person")
     if name in approvers.list_names():
-        raise BadInput(
-            "there is an approver of this name", where=approvers.where, got=name, todo="choose another name"
-        )
+        todo = "choose another name"
+        raise BadInput("there is an approver of this name", where=approvers.where, got=name, todo=todo)

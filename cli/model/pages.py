@@ -1,16 +1,15 @@
 """The verbs that write a page on a model: its dossier, and the drift of traffic from its reference."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.options import MODEL, TARGET, out_option, table_option
+from cli.model.keys import read_approvers
+from cli.options import MODEL, TARGET, ModelUri, NewPage, Table, TomlFile
 from cli.stores import open_registry, read_settings, resolve_model
 from cli.tables import HISTORY_TABLES, GivenTables
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import Target
-from models.signatures.key_holders import Approvers
 
 if TYPE_CHECKING:
     from serving.process.settings import Settings
@@ -32,11 +31,9 @@ PRESENT_SETTINGS = ("NPSRISK_API_KEYS_FILE", "NPSRISK_TLS_CERT_FILE")
 @verb
 def dossier(
     version: str = argument(),
-    out: Path = out_option(
-        "Page to write. The JSON is written next to it as FILE.json.", metavar="FILE.html"
-    ),
-    answers: Path | None = option(
-        "Texts that persons add: a table [answers] with a text for each key of a field.", metavar="FILE.toml"
+    out: NewPage = option("Page to write. The JSON is written next to it as FILE.json."),
+    answers: TomlFile | None = option(
+        "Texts that persons add: a table [answers] with a text for each key of a field."
     ),
     date: datetime | None = option("Date of the document. Default: today (UTC).", metavar="DATE"),
     target: Target = TARGET,
@@ -45,13 +42,11 @@ def dossier(
 
     VERSION is a number, an alias or models:/NAME/VERSION. The document has what four forms ask for: Annex IV of the EU AI Act,
     Canada's Algorithmic Impact Assessment, the UK's ATRS record, and a model card. It contains what is known of the
-    version: data, features, results, groups, the gate, approvals, limits of drift. Each field cites the sections that it
-    answers.
+    version: data, features, results, groups, the gate, approvals, limits of drift, and no data of consignments. Each field
+    cites the sections that it answers. What is not known is marked with the role that must fill it, with --answers.
 
-    What is not known is marked with the role that must fill it. Add these texts with --answers.
-
-    Run "npsrisk promote" before, so that the approval is in the document. Writes a page and its JSON. Replaces the texts on the
-    version in MLflow by those of the product. The document contains no data of consignments.
+    Run "npsrisk promote" before, so that the approval is in the document. Replaces the texts on the version in MLflow by those
+    of the product.
 
     \b
     Examples:
@@ -65,20 +60,16 @@ def dossier(
     settings, registry = read_settings(), open_registry()
     given = {} if answers is None else read_answers(answers)
     found = registry.resolve(version, target=target)
-    approvers = Approvers.read(settings.approvers_file)
-    evidence = gather_dossier_evidence(registry, found, approvers, list_service_settings(settings))
+    evidence = gather_dossier_evidence(registry, found, read_approvers(), list_service_settings(settings))
     made = build_dossier(evidence, (date or datetime.now(UTC)).date(), given)
     page, data = write_dossier(made, out)
     write_review(registry, found, evidence.gate)
     fields, waiting = made["fields"], made["to_be_filled"]
     counts = "{complete} fields are complete, {partly} are partly known, {open} are empty".format(**fields)
-    lines = [
-        f"{evidence.version.uri}: {counts}",
-        *(f"to be filled by the {role}: {', '.join(keys)}" for role, keys in waiting.items()),
-        f"-> {page}, {data}",
-    ]
-    result = {"out": str(page), "json": str(data), "version": made["version"], "fields": fields}
-    return Result(result | {"to_be_filled": waiting}, "\n".join(lines))
+    lines = [f"to be filled by the {role}: {', '.join(keys)}" for role, keys in waiting.items()]
+    values = {"out": str(page), "json": str(data), "version": made["version"], "fields": fields}
+    text = "\n".join([f"{evidence.version.uri}: {counts}", *lines, f"-> {page}, {data}"])
+    return Result(values | {"to_be_filled": waiting}, text)
 
 
 def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":
@@ -101,8 +92,8 @@ def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":
 def drift(
     progress: Progress,
     tables: GivenTables = HISTORY_TABLES,
-    model: str | None = MODEL,
-    reference: Path | None = table_option(
+    model: ModelUri | None = MODEL,
+    reference: Table | None = option(
         "Compare with this consignment table. Default: compare with the reference profile of the model."
     ),
     begins: datetime | None = option(
@@ -110,16 +101,15 @@ def drift(
         name="--from",
     ),
     until: datetime | None = option("Check arrivals before this time. Default: up to the last arrival."),
-    out: Path = out_option("Report page to write.", metavar="FILE.html"),
+    out: NewPage = option("Report page to write."),
 ) -> Result:
     """Check recent traffic for drift from the model's reference.
 
-    Compares recent traffic with the reference profile stored in the model (its test period). It needs no labels. It checks
-    scores, features, codes, new senders, missing values, units, and sources without data.
+    The reference is the profile of its test period. The verb needs no labels. It checks scores, features, codes, new senders,
+    missing values, units, and sources without data.
 
-    The verdict is `stable`, `retrain`, `investigate data` or `insufficient data`, with reasons. If it is `retrain`, run
-    "npsrisk train". If it is `investigate data`, first check the data source. If it is `insufficient data`, there is too little
-    traffic to tell, and the notes say how much is needed.
+    The verdict is `stable`, `retrain` (run "npsrisk train"), `investigate data` (check the data source) or `insufficient data`
+    (the notes say how much traffic is needed), with reasons.
 
     Writes the report page and logs a run in MLflow. Exit code 0 with every verdict.
 
@@ -143,8 +133,9 @@ def drift(
     found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, chosen.uri)
     replace_file(out, page.encode(), PUBLIC_MODE)
-    logged = build_drift_record(found, page, chosen)
-    run_id = log_run(logged, tracking_uri=read_settings().mlflow_tracking_uri)
+    run_id = log_run(
+        build_drift_record(found, page, chosen), tracking_uri=read_settings().mlflow_tracking_uri
+    )
     values = {
         "out": str(out),
         "run_id": run_id,

@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 
 from cli.model.keys import EVIDENCE_KEY, KEY, find_key_file, load_key, read_approvers
 from cli.model.text_tables import format_gate_table, format_recommendation, summarize_recommendation
-from cli.options import ALERTS, CONSIGNMENTS, JOBS, OUTCOMES, TARGET, table_option
+from cli.options import ALERTS, CONSIGNMENTS, JOBS, OUTCOMES, TARGET, Count, Table
 from cli.stores import open_registry
 from cli.tables import GivenTables, table_options
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput
-from consignments.records import Target
+from consignments.records import Target, Truth
 from models.signatures.keys import SigningKey
 
 if TYPE_CHECKING:
     from models.registry import ModelVersion
     from training.promotion.evidence import EvidenceOptions
-    from training.promotion.promote import Promotion
 
 TRAINING_TABLES = table_options(
-    consignments=table_option(
+    consignments=option(
         "Consignment table of the training run. With it, the run is repeated and the fits are compared."
     ),
-    outcomes=table_option("Outcome table of the training run."),
-    alerts=table_option("Alert table of the training run. Needed if the run used one."),
+    outcomes=option("Outcome table of the training run."),
+    alerts=option("Alert table of the training run. Needed if the run used one."),
 )
 COMPARISON = option("MLflow run of the comparison with the champion. Default: the latest.", metavar="RUN")
 
@@ -39,11 +38,9 @@ def compare(
         consignments=CONSIGNMENTS,
         outcomes=OUTCOMES,
         alerts=ALERTS,
-        truth=table_option("Truth of a simulated world. Its figures are shown apart and decide nothing."),
+        truth=option("Truth of a simulated world. Its figures are shown apart and decide nothing."),
     ),
-    decisions: Path | None = table_option(
-        "Table `decisions` of npsrisk export. Take the scores of A from it."
-    ),
+    decisions: Table | None = option("Table `decisions` of npsrisk export. Take the scores of A from it."),
     begins: datetime | None = option(
         "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
         name="--from",
@@ -53,7 +50,7 @@ def compare(
     ),
     target: Target = TARGET,
     key_file: Path | None = EVIDENCE_KEY,
-    jobs: int = JOBS,
+    jobs: Count = JOBS,
 ) -> Result:
     """Compare two model versions on the same consignments.
 
@@ -68,8 +65,7 @@ def compare(
     runs, else from its recipe fitted again on the features of today. The output says which.
 
     First run "npsrisk train --register". Logs a comparison run in MLflow. With --key, its tables are signed: then the gate
-    believes them. Next, run "npsrisk gate" and "npsrisk promote",
-    which read this run.
+    believes them. Next, run "npsrisk gate" and "npsrisk promote", which read this run.
 
     \b
     Example:
@@ -90,7 +86,7 @@ def compare(
     versions = ComparedVersions.fetch(registry, first, second)
     traffic = ComparedTraffic(
         tables.open_sources(versions.bundle.config.build_record_type(), progress, jobs),
-        truth=tables.read_truth(),
+        truth=tables.read_table(tables.truth, Truth),
         window=ArrivalWindow(begins, until),
     )
     found = versions.compare(traffic, tables.read_table(decisions, LoggedDecision), jobs, progress)
@@ -122,7 +118,7 @@ def gate(
     tables: GivenTables = TRAINING_TABLES,
     comparison: str | None = COMPARISON,
     target: Target = TARGET,
-    jobs: int = JOBS,
+    jobs: Count = JOBS,
 ) -> Result:
     """Check a model version against every rule of the gate.
 
@@ -130,8 +126,8 @@ def gate(
     observed value and the expected value. It then recommends to promote, to wait or to refuse. It writes this to the page of the
     version in MLflow, and changes nothing else.
 
-    If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte. This
-    takes as long as training. Without the tables this rule is not checked.
+    If you give the tables of the training run, the verb repeats that run, which takes as long as training. Both fits must then be
+    equal byte for byte. Without the tables this rule is not checked.
 
     The figures are computed from the stored scores of the run and of the comparison. An approver or evaluator must have signed
     these (train --key, compare --key), or the tables must be given. Metrics in MLflow count for nothing.
@@ -153,15 +149,10 @@ def gate(
     evidence = _read_evidence(found, comparison, tables, jobs, progress)
     review = review_version(open_registry(), found, evidence)
     write_review(open_registry(), found, review)
-    values = {
-        "version": found.number,
-        "passes": review.passes,
-        "rules": {
-            name: {"held": rule.held, "found": rule.found, "expected": rule.expected}
-            for name, rule in review.rules.items()
-        },
-        "recommendation": format_recommendation(review.recommendation),
-    }
+    keys = ("held", "found", "expected")
+    rules = {name: {key: getattr(rule, key) for key in keys} for name, rule in review.rules.items()}
+    advice = format_recommendation(review.recommendation)
+    values = {"version": found.number, "passes": review.passes, "rules": rules, "recommendation": advice}
     verdict = f"{found.uri} {'passes' if review.passes else 'does not pass'} the gate"
     parts = [format_gate_table(review.rules), summarize_recommendation(review.recommendation), verdict]
     return Result(values, "\n\n".join(parts), failed=not review.passes)
@@ -174,27 +165,24 @@ def promote(
     approved_by: str | None = option(
         "Person who decides. It must be the owner of the key. Default: the owner of the key.", metavar="WHO"
     ),
-    why: str = option("The reason, for the record.", metavar="TEXT", required=True),
+    why: str = option("The reason, for the record.", metavar="TEXT"),
     key_file: Path | None = KEY,
     tables: GivenTables = TRAINING_TABLES,
     comparison: str | None = COMPARISON,
     target: Target = TARGET,
     force: bool = option("Promote even if a rule does not hold. The record says so."),
-    jobs: int = JOBS,
+    jobs: Count = JOBS,
 ) -> Result:
     """Run the gate and make a model version the champion.
 
-    VERSION is a number, an alias, models:/NAME/VERSION or models:/NAME@ALIAS. The old champion gets the alias `previous`. To
-    roll back, promote `previous`.
+    VERSION is as in "npsrisk gate", which checks the same rules, and so are the tables of the training run: both fits must be
+    equal also with --force, and without the tables the record says that this was not checked.
 
-    If you give the tables of the training run, the verb repeats that run. Both fits must then be equal byte for byte, also
-    with --force. Without the tables the record says that this was not checked.
+    Signs and writes the promotion record, and moves the aliases in MLflow: the old champion becomes `previous`. To roll back,
+    promote `previous`. If several persons must sign, each runs the verb with their own key, and the aliases move with the last
+    signature. Exit code 2 if a rule does not hold and --force is not given.
 
-    First run "npsrisk keys create" once, and "npsrisk gate", which checks the same rules. Next, run "npsrisk publish".
-
-    Signs and writes the promotion record, and moves the aliases in MLflow. If several persons must sign, each runs the verb
-    with their own key, and the aliases move with the last signature. Exit code 2 if a rule does not hold and --force is
-    not given.
+    First run "npsrisk keys create" once, and "npsrisk gate". Next, run "npsrisk publish".
 
     \b
     Example:
@@ -211,8 +199,20 @@ def promote(
     approval = Approval(name or key.public.key_id[:12], why, datetime.now(UTC), key, approvers)
     evidence = _read_evidence(found, comparison, tables, jobs, progress)
     done = run(open_registry(), found, approval, evidence, force=force)
-    signers = {"signers": done.signers, "signatures_missing": done.missing}
-    return Result(json.loads(done.record.to_json()) | signers, _summarize_promotion(done))
+    record, signers = done.record, ", ".join(done.signers)
+    if done.missing:
+        text = (
+            f"{record.name} version {record.version} is not champion yet: signed by {signers}; "
+            f"{done.missing} more must sign, with npsrisk promote {record.version} --key FILE"
+        )
+    else:
+        old = f"; version {record.replaces} is previous" if record.replaces else ""
+        text = (
+            f"{record.name} version {record.version} is champion{old}; record {record.number}, "
+            f"{record.compute_sha256()[:12]}, signed by {signers}\n{record.sentence}"
+        )
+    values = {"signers": done.signers, "signatures_missing": done.missing}
+    return Result(json.loads(record.to_json()) | values, text)
 
 
 def _read_evidence(
@@ -231,25 +231,10 @@ def _read_evidence(
             "only some tables of the training run are given",
             where=" and ".join(missing),
             got=", ".join(given),
-            expected="--consignments and --outcomes, and --alerts if the model was trained with alerts",
-            todo="give all tables of the training run, or none",
+            expected="all of them, --alerts if the model was trained with alerts, or none",
         )
     if given:
         config = read_run_config(open_registry(), version.run_id) or TrainConfig()
         past = tables.open_sources(config.features.build_record_type(), progress)
         refit = RefitOptions(past, jobs, progress)
     return EvidenceOptions(read_approvers(), comparison, refit)
-
-
-def _summarize_promotion(done: "Promotion") -> str:
-    record = done.record
-    if done.missing:
-        return (
-            f"{record.name} version {record.version} is not champion yet: signed by {', '.join(done.signers)}; "
-            f"{done.missing} more must sign, with npsrisk promote {record.version} --key FILE"
-        )
-    return (
-        f"{record.name} version {record.version} is champion"
-        + (f"; version {record.replaces} is previous" if record.replaces else "")
-        + f"; record {record.number}, {record.compute_sha256()[:12]}, signed by {', '.join(done.signers)}\n{record.sentence}"
-    )

@@ -40,7 +40,6 @@ def format_text_table(rows: Sequence[Sequence[str]], *, width: int | None = None
 
 def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:
     """Format one row per rule: its name, its result, the value found and the value expected."""
-
     rows = [(name, rule.name, rule.found, rule.expected) for name, rule in rules.items()]
     width = min(max(shutil.get_terminal_size().columns, MIN_WIDTH), MAX_WIDTH)
     return "\n".join(format_text_table([("rule", "result", "found", "expected"), *rows], width=width))

@@ -10,10 +10,10 @@ from cli import options
 from cli.model.keys import EVIDENCE_KEY, load_key
 from cli.model.text_tables import format_recommendation, format_studies
 from cli.stores import read_settings
-from cli.tables import GivenTables, table_options, to_timestamp
+from cli.tables import GivenTables, table_options
 from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
-from consignments.records import Target
+from consignments.records import Target, Truth
 
 
 @verb
@@ -23,13 +23,13 @@ def train(
         consignments=options.CONSIGNMENTS,
         outcomes=options.REQUIRED_OUTCOMES,
         alerts=options.ALERTS,
-        truth=options.table_option("Truth of a simulated world, for evaluation only."),
+        truth=option("Truth of a simulated world, for evaluation only."),
     ),
-    as_of: datetime | None = options.as_of_option(
-        "Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."
+    as_of: datetime | None = option(
+        "Time in ISO 8601. Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."
     ),
     target: Target = options.TARGET,
-    config: Path | None = options.CONFIG,
+    config: options.TomlFile | None = options.CONFIG,
     register: bool = option("Register the model as a new version with the alias `challenger`."),
     origins: int | None = option(
         "Number of rolling origins: earlier dates at which the training is repeated, each tested on the weeks after it. The scores of these weeks calibrate the model, so a routine refit needs the number of the champion. Default: `[evaluation] origins` of the configuration (3).",
@@ -44,21 +44,19 @@ def train(
     trials: int = option(
         "Search for better hyperparameters in N trials. A stopped search is resumed. 0: no search.",
         0,
-        click.IntRange(0, 1000),
+        type=click.IntRange(0, 1000),
     ),
     minutes: float | None = option(
         "Time limit: start no new trial after M minutes. Default: no limit.",
         type=click.FloatRange(0),
         metavar="M",
     ),
-    work: Path | None = option(
-        "Keep the computed features in this folder. The same command then continues an interrupted run after its last part.",
-        type=options.FOLDER,
-        metavar="DIR",
+    work: options.Folder | None = option(
+        "Keep the computed features in this folder. The same command then continues an interrupted run after its last part."
     ),
     dask: str | None = options.DASK,
     key_file: Path | None = EVIDENCE_KEY,
-    jobs: int = options.JOBS,
+    jobs: options.Count = options.JOBS,
 ) -> Result:
     """Train a model on outcomes and log the run in MLflow.
 
@@ -68,12 +66,11 @@ def train(
     First run "npsrisk simulate" or "npsrisk export". Next, with --register, run "npsrisk compare" if there is a champion,
     then "npsrisk gate" and "npsrisk promote".
 
-    A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
-    else by `received_at`. Of uninspected consignments a sample is kept (`background_rows`, `traffic_rows`).
+    Large tables: see "npsrisk features --help". Of uninspected consignments a sample is kept (`background_rows`, `traffic_rows`).
 
     Writes an MLflow run with the model, a report (report.html) and tables. With --key, their hashes are signed: then the gate
-    believes them without a repeated training run. Prints the results of --ablation and --trials, and
-    without a terminal one line for each phase on standard error.
+    believes them without a repeated training run. Prints the results of --ablation and --trials, and without a terminal one
+    line for each phase on standard error.
 
     \b
     Examples:
@@ -82,7 +79,6 @@ def train(
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --ablation route.departure_not_origin
     """
-
     from features.batch import report_progress
     from training.config import read_config
     from training.fitting.diagnostics import DiagnosticsOptions, SearchBudget
@@ -90,22 +86,18 @@ def train(
     from training.runs.task import TrainingTask
 
     if dask is not None and work is None:
-        raise BadInput(
-            "--dask needs --work",
-            where="options",
-            got="--dask alone",
-            expected="--work DIR with a folder that all workers see under this name",
-        )
+        folder = "--work DIR with a folder that all workers see under this name"
+        raise BadInput("--dask needs --work", where="options", got="--dask alone", expected=folder)
     settings, key, recipe = read_settings(), load_key(key_file), read_config(config)
     if origins is not None:
         evaluation = msgspec.structs.replace(recipe.evaluation, origins=origins)
         recipe = msgspec.structs.replace(recipe, evaluation=evaluation)
     search = SearchBudget(trials, minutes, settings.state_dir / "search.log") if trials else None
     with report_progress(progress, "reading tables"):
-        truth = tables.read_truth()
+        truth = tables.read_table(tables.truth, Truth)
     task = TrainingTask(
         tables.open_sources(recipe.features.build_record_type(), progress, jobs),
-        as_of=to_timestamp(as_of),
+        as_of=as_of,
         target=target,
         config=recipe,
         truth=truth,
@@ -118,9 +110,7 @@ def train(
         task, settings.mlflow_tracking_uri, register=register, key=key, jobs=jobs, progress=progress
     )
     values = {
-        "run_id": done.run_id,
-        "model_uri": done.model_uri,
-        "version": done.version,
+        **{name: getattr(done, name) for name in ("run_id", "model_uri", "version")},
         "verdict": done.trained.verdict.name,
         "metrics": done.trained.deployed.recipe.list_metrics(),
         "recommendation": format_recommendation(done.gate.recommendation),

@@ -5,30 +5,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from cli.options import (
-    ALERTS,
-    CONSIGNMENTS,
-    REQUIRED_OUTCOMES,
-    SEED,
-    TARGET,
-    model_option,
-    out_option,
-    table_option,
-)
+from cli import options
+from cli.options import TARGET, Count, NewPage, Share, Table
 from cli.stores import fetch_bundle, read_settings
 from cli.tables import RESULT_TABLES, GivenTables, table_options
 from cli.verb import Result, option, verb
 from consignments.errors import BadInput
-from consignments.records import Consignment, Target
+from consignments.records import Consignment, Target, Truth
 
 if TYPE_CHECKING:
     from operation.documents.document import Document
 
 DEFAULT_DAYS = 14
 DEFAULT_EXPLORE = 0.1
-PAGE = out_option("Page to write; the same numbers go to FILE.json.", metavar="FILE.html")
+PAGE = option("Page to write; the same numbers go to FILE.json.")
 LOG_RUN = option("Log the page, and its numbers as tables and metrics, as a run in MLflow.")
 
 
@@ -36,19 +26,18 @@ LOG_RUN = option("Log the page, and its numbers as tables and metrics, as a run 
 def brief(
     tables: GivenTables = RESULT_TABLES,
     as_of: datetime | None = option("Use what was known at this time. Default: after the last arrival."),
-    recent_days: int = option("Days before this time that count as recent.", 60, click.IntRange(1)),
+    recent_days: Count = option("Days before this time that count as recent.", 60),
     target: Target = TARGET,
-    out: Path = PAGE,
+    out: NewPage = PAGE,
     log_run: bool = LOG_RUN,
 ) -> Result:
     """Report trends, blind spots and data quality of past months.
 
     Compares the results of recent days with earlier ones by office, channel, route, departure country, HS chapter and substance
     family. The comparisons are corrected for their number, and leave out the arrivals of the last days, whose detections are not
-    known yet. Shows the traffic that nobody inspected, columns that are no longer
-    filled, and the alerts in force.
+    known yet. Shows the traffic that nobody inspected, columns that are no longer filled, and the alerts in force.
 
-    Run it before "npsrisk plan". Writes the page and a JSON file of the same name. With --log-run the numbers are tables of a run in MLflow too.
+    Run it before "npsrisk plan".
 
     \b
     Example:
@@ -63,8 +52,8 @@ def brief(
 
 @verb
 def plan(
-    scores: Path = table_option("Score table of recent days, of `npsrisk score`.", required=True),
-    consignments: Path | None = table_option(
+    scores: Table = option("Score table of recent days, of `npsrisk score`."),
+    consignments: Table | None = option(
         "Consignment table of these days. With it, the plan also lists requests to partners."
     ),
     capacity: tuple[str, ...] = option(
@@ -73,17 +62,15 @@ def plan(
         required=True,
     ),
     operation: str = option("Name of the operation.", "operation", metavar="NAME"),
-    explore: float = option(
-        "Share of the capacity for random inspections.", DEFAULT_EXPLORE, click.FloatRange(0, 1)
-    ),
-    seed: int = SEED,
-    model: str | None = model_option(
-        "none. With a model, the intervals include the uncertainty of the level of its scores"
+    explore: Share = option("Share of the capacity for random inspections.", DEFAULT_EXPLORE),
+    seed: int = options.SEED,
+    model: options.ModelUri | None = option(
+        f"{options.MODEL_TEXT} none. With a model, the intervals include the uncertainty of the level of its scores."
     ),
     begins: datetime | None = option("Start of the operation. Default: now.", name="--from"),
     until: datetime | None = option(f"End of the operation. Default: {DEFAULT_DAYS} days later."),
     target: Target = TARGET,
-    out: Path = out_option("Page to write; the plan itself goes to FILE.json.", metavar="FILE.html"),
+    out: NewPage = option("Page to write; the plan itself goes to FILE.json."),
     log_run: bool = LOG_RUN,
 ) -> Result:
     """Plan the inspections of an operation.
@@ -98,10 +85,15 @@ def plan(
     Example:
     npsrisk plan --scores scores.csv --capacity 20 --operation CATalyst --out plan.html
     """
-    from consignments.tables import read_scores
+    from consignments.tables import read_scores, read_table
     from operation.documents.pages import build_plan_document
     from operation.documents.plan import PlanDetails, build_plan
 
+    departures: dict[str, str] | None = None
+    if consignments is not None:
+        frame = read_table(consignments, Consignment).frame
+        given = frame.reindex(columns=["consignment_id", "departure_country"]).dropna()
+        departures = dict(given.itertuples(index=False))
     first = begins or datetime.now(UTC).replace(microsecond=0)
     last = until or first + timedelta(days=DEFAULT_DAYS)
     made = build_plan(
@@ -109,7 +101,7 @@ def plan(
         parse_capacities(capacity),
         PlanDetails(operation, first, last, target, explore, seed),
         None if model is None else fetch_bundle(model).card.level,
-        None if consignments is None else _read_departures(consignments),
+        departures,
     )
     return write_document(build_plan_document(made), out, log_run=log_run)
 
@@ -121,44 +113,32 @@ def parse_capacities(texts: Sequence[str]) -> dict[str, int]:
         office, mark, number = text.rpartition("=")
         name = office if mark else "*"
         if not number.isdigit() or int(number) < 1 or name in found:
-            raise BadInput(
-                "not a capacity", where="--capacity", got=text, expected="N, or OFFICE=N, each office once"
-            )
+            expected = "N, or OFFICE=N, each office once"
+            raise BadInput("not a capacity", where="--capacity", got=text, expected=expected)
         found[name] = int(number)
     return found
-
-
-def _read_departures(path: Path) -> dict[str, str]:
-    from consignments.tables import read_table
-
-    frame = read_table(path, Consignment).frame
-    if "departure_country" not in frame:
-        return {}
-    given = frame[frame["departure_country"].notna()]
-    return dict(zip(given["consignment_id"], given["departure_country"], strict=True))
 
 
 @verb
 def debrief(
     tables: GivenTables = table_options(
-        consignments=CONSIGNMENTS,
-        outcomes=REQUIRED_OUTCOMES,
-        alerts=ALERTS,
-        truth=table_option("Truth of a simulated world: shows also what nobody inspected."),
+        consignments=options.CONSIGNMENTS,
+        outcomes=options.REQUIRED_OUTCOMES,
+        alerts=options.ALERTS,
+        truth=option("Truth of a simulated world: shows also what nobody inspected."),
     ),
-    scores: Path | None = table_option(
+    scores: Table | None = option(
         "Score table: the scores as they were at arrival (npsrisk score, or npsrisk export)."
     ),
     begins: datetime | None = option("Start of the operation. Default: the first arrival.", name="--from"),
     until: datetime | None = option("End of the operation. Default: after the last arrival."),
-    capacity: int | None = option(
-        "Inspections for each office and day. Default: the mean number of selections for each office and day.",
-        type=click.IntRange(1),
+    capacity: Count | None = option(
+        "Inspections for each office and day. Default: the mean number of selections for each office and day."
     ),
     plan: Path | None = option("Plan of `npsrisk plan` to compare with."),
     as_of: datetime | None = option("Use results visible at this time. Default: all."),
     target: Target = TARGET,
-    out: Path = PAGE,
+    out: NewPage = PAGE,
     log_run: bool = LOG_RUN,
 ) -> Result:
     """Report the results of an operation, with suggestions.
@@ -168,8 +148,6 @@ def debrief(
     suggestion gives the numbers on which it is based.
 
     First run "npsrisk score", or "npsrisk export" for the scores of the service, and wait for the last results.
-
-    Writes the page and a JSON file of the same name.
 
     \b
     Example:
@@ -187,7 +165,7 @@ def debrief(
         find_period(read, begins, until, as_of),
         target,
         scores=None if scores is None else read_scores(scores),
-        truth=tables.read_truth(),
+        truth=tables.read_table(tables.truth, Truth),
         capacity=capacity,
         plan=None if plan is None else read_plan(plan),
     )
@@ -196,16 +174,13 @@ def debrief(
 
 def write_document(document: "Document", out: Path, *, log_run: bool) -> Result:
     """Write the page and its JSON file, and log the run if it is asked for."""
-    beside = document.write(out)
-    run, place = {}, ""
+    data_file = document.write(out)
+    values = {"out": str(out), "plan" if document.kind == "plan" else "numbers": str(data_file)}
+    text = f"{document.summary}\n-> {out}, {data_file}"
     if log_run:
         from training.reporting import mlflow_tracking
 
-        run_id = mlflow_tracking.log_run(
-            document.to_record(), tracking_uri=read_settings().mlflow_tracking_uri
-        )
-        run, place = {"run_id": run_id}, f", run {run_id}"
-    data = {"plan" if document.kind == "plan" else "numbers": str(beside)}
-    return Result(
-        {"out": str(out), **data, **run, **document.numbers}, f"{document.summary}\n-> {out}, {beside}{place}"
-    )
+        store = read_settings().mlflow_tracking_uri
+        values["run_id"] = mlflow_tracking.log_run(document.to_record(), tracking_uri=store)
+        text += f", run {values['run_id']}"
+    return Result(values | document.numbers, text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from cli.options import ALERTS, CONSIGNMENTS, OUTCOMES, REQUIRED_OUTCOMES, TARGET, key_option, table_option
+from cli import options
 from cli.stores import load_pseudonyms, open_exchange, open_log, open_vault, read_settings
 from cli.tables import GivenTables, table_options
 from cli.verb import Result, argument, option, sub_verb
@@ -32,7 +32,6 @@ from models.signatures.signed_message import sign_message
 
 if TYPE_CHECKING:
     from features.batch import Tables
-    from operation.exchange.folder import ExchangeFolder
     from operation.inspections import AlertYield
 
 DIGEST_CHARACTERS = 12
@@ -40,17 +39,19 @@ DIGEST_CHARACTERS = 12
 REPORTED_DAYS = 90
 """Days after its end for which an alert is still reported from a log, because results come late (assumed)."""
 AT = option("Time of the call in ISO 8601. Default: now.")
-KEY = key_option("the officer's private key. Default: officer.key in the exchange directory")
+KEY = option(
+    "File of the officer's private key. Default: officer.key in the exchange directory.", name="--key"
+)
 
 
 @click.group()
 def exchange() -> None:
     """Exchange warnings and seizures with partners.
 
-    A message is a signed file: a warning, feedback, a seizure, a sighting or a withdrawal. Carry the files of the outbox to the partners by any folder, share or mailbox. Names, addresses,
-    phones and e-mails leave only as keyed hashes, which a partner can compare and not read.
-
-    Set NPSRISK_ADMINISTRATION to the name of the own administration. NPSRISK_EXCHANGE_DIR is the directory of keys and messages.
+    A message is a signed file: a warning, feedback, a seizure, a sighting or a withdrawal. Carry the files of the outbox to the
+    partners by any folder, share or mailbox. Names, addresses, phones and e-mails leave only as keyed hashes, which a partner
+    can compare and not read. NPSRISK_ADMINISTRATION is the name of the own administration, and NPSRISK_EXCHANGE_DIR the
+    directory of keys and messages.
 
     \b
     Examples:
@@ -68,10 +69,8 @@ def key(
 ) -> Result:
     """Create the key of an operation.
 
-    The indicators of the operation are keyed hashes with this key.
-
-    Give the file to the partners of OPERATION alone, by a safe way; they put it into the folder keys of their exchange directory.
-    Create another key for each operation.
+    The indicators of the operation are keyed hashes with it. Give the file to the partners of OPERATION alone, by a safe way;
+    they put it into the folder keys of their exchange directory. Create another key for each operation.
     """
     path = open_exchange().get_key_file(operation)
     made = OperationKey.create(path, operation, until)
@@ -82,9 +81,7 @@ def key(
 
 
 @sub_verb(exchange)
-def trust(
-    name: str = argument(), public_key: str | None = argument(required=False), key_file: Path | None = KEY
-) -> Result:
+def trust(name: str = argument(), public_key: str | None = argument(), key_file: Path | None = KEY) -> Result:
     """Accept messages of an administration.
 
     NAME is the administration. PUBLIC_KEY is what "npsrisk keys show" prints for the key of its officer. Without PUBLIC_KEY, the
@@ -107,14 +104,16 @@ def trust(
 
 @sub_verb(exchange)
 def draft(
-    tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=REQUIRED_OUTCOMES),
+    tables: GivenTables = table_options(
+        consignments=options.CONSIGNMENTS, outcomes=options.REQUIRED_OUTCOMES
+    ),
     operation: str | None = option("Operation. Default: the only one that has a valid key.", metavar="NAME"),
     since: datetime | None = option(
         "Only detections whose result became known after this time. Default: all."
     ),
     at: datetime | None = AT,
-    valid_days: int = option("Days for which the messages are valid.", 90, click.IntRange(1, 400)),
-    target: Target = TARGET,
+    valid_days: int = option("Days for which the messages are valid.", 90, type=click.IntRange(1, 400)),
+    target: Target = options.TARGET,
 ) -> Result:
     """Draft a seizure and a warning for each confirmed detection.
 
@@ -123,20 +122,13 @@ def draft(
     """
     from consignments.tables import to_consignments
     from consignments.versions import select_counting_rows
-    from operation.exchange.drafts import (
-        SHARING_DAYS,
-        DraftOptions,
-        compute_case_reference,
-        draft_seizure,
-        draft_warning,
-        find_common_indicators,
-    )
+    from operation.exchange import drafts as drafting
     from operation.exchange.folder import get_administration
     from operation.exchange.reports import list_confirmed
 
     folder, now = open_exchange(), at or datetime.now(UTC)
     made_with = folder.read_keys().find(operation, now)
-    common = DraftOptions(get_administration(), now, made_with, valid_days=valid_days)
+    common = drafting.DraftOptions(get_administration(), now, made_with, valid_days=valid_days)
     own, read = load_pseudonyms(), tables.read_tables(Consignment)
     confirmed = [
         each
@@ -144,13 +136,14 @@ def draft(
         if since is None or each.outcome.known_at is None or each.outcome.known_at > since
     ]
     counting = read.consignments[select_counting_rows(read.consignments)]
-    recent = counting["received_at"] > now - timedelta(days=SHARING_DAYS)
+    recent = counting["received_at"] > now - timedelta(days=drafting.SHARING_DAYS)
     arrivals = to_consignments(counting[recent], Consignment)
-    common = common._replace(common=find_common_indicators(arrivals, confirmed, made_with))
+    common = common._replace(common=drafting.find_common_indicators(arrivals, confirmed, made_with))
     written = []
     for found in confirmed:
-        seizure = draft_seizure(found, common, compute_case_reference(own, found.consignment.consignment_id))
-        drafts = [seizure, draft_warning(seizure)]
+        reference = drafting.compute_case_reference(own, found.consignment.consignment_id)
+        seizure = drafting.draft_seizure(found, common, reference)
+        drafts = [seizure, drafting.draft_warning(seizure)]
         paths = [folder.write_draft(message) for message in drafts if message is not None]
         written += [str(path) for path in paths if path is not None]
     text = f"{len(written)} drafts in {folder.drafts}: read them, then npsrisk exchange export"
@@ -165,9 +158,9 @@ def export(
 
     The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
-    folder, now = open_exchange(), at or datetime.now(UTC)
+    folder = open_exchange()
     paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
-    sent = [str(_sign_and_send(folder, folder.read_draft(path), key_file, now)) for path in paths]
+    sent = [str(_send(folder.read_draft(path), key_file, at)) for path in paths]
     return Result({"sent": sent}, f"{len(sent)} messages signed: {folder.outbox}")
 
 
@@ -184,12 +177,12 @@ def withdraw(
     """
     from operation.exchange.folder import get_administration
 
-    folder, now = open_exchange(), at or datetime.now(UTC)
-    if not (folder.outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
-        raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
+    outbox, now = open_exchange().outbox, at or datetime.now(UTC)
+    if not (outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
+        raise BadInput("no such message was sent", where=str(outbox), got=message_id)
     name, author = _name_withdrawal(message_id), get_administration()
     message = Withdrawal(message_id=name, author=author, issued_at=now, about=message_id, reason=why)
-    path = _sign_and_send(folder, message, key_file, now)
+    path = _send(message, key_file, now)
     return Result({"sent": [str(path)]}, f"withdrawal of {message_id}: {path}")
 
 
@@ -204,17 +197,15 @@ def _name_withdrawal(message_id: str) -> str:
 
 @sub_verb(exchange)
 def import_(
-    source: Path | None = option("Folder of messages. Default: the inbox.", name="--from", metavar="DIR"),
-    alerts: Path | None = ALERTS,
+    source: options.Folder | None = option("Folder of messages. Default: the inbox.", name="--from"),
+    alerts: options.Table | None = options.ALERTS,
     service: str | None = option(
         "Send the messages to a running service, for example http://127.0.0.1:8080. NPSRISK_API_KEY is its key.",
         metavar="URL",
     ),
     at: datetime | None = AT,
 ) -> Result:
-    """Import messages of partners.
-
-    The messages go into an alert table or to a running service.
+    """Import messages of partners, to a table or a service.
 
     A warning or a seizure becomes an alert that counts from now on. A withdrawal ends it from now on. Messages that are forged,
     expired or damaged go to the folder refused, each with its reason. A repeated message changes nothing.
@@ -257,16 +248,14 @@ def import_(
 @sub_verb(exchange)
 def feedback(
     tables: GivenTables = table_options(
-        consignments=table_option(
-            "Consignment table. Default: the log of the service, for all three tables."
-        ),
-        outcomes=OUTCOMES,
-        alerts=ALERTS,
+        consignments=option("Consignment table. Default: the log of the service, for all three tables."),
+        outcomes=options.OUTCOMES,
+        alerts=options.ALERTS,
     ),
     begins: datetime | None = option("Begin of the period. Default: the first arrival.", name="--from"),
     at: datetime | None = AT,
     key_file: Path | None = KEY,
-    target: Target = TARGET,
+    target: Target = options.TARGET,
 ) -> Result:
     """Report to the partners what their messages brought.
 
@@ -282,18 +271,16 @@ def feedback(
     if tables.consignments is not None:
         found, since = _count_table_yields(tables.read_tables(Consignment), begins, now, target)
     elif at is not None or tables.list_sources():
-        raise BadInput(
-            "a table is missing",
-            where="npsrisk exchange feedback",
-            expected="--consignments and --outcomes; or neither of them, nor --alerts and --at, for the log of the service",
+        expected = (
+            "--consignments and --outcomes; or neither, nor --alerts and --at, for the log of the service"
         )
+        raise BadInput("a table is missing", where="npsrisk exchange feedback", expected=expected)
     else:
         found, since = _count_logged_yields(folder.read_keys(), begins, target)
     at_once = read_settings().exchange_feedback
-    written: list[str] = []
-    for message in draft_reports(found, get_administration(), since or now, now):
-        path = _sign_and_send(folder, message, key_file, now) if at_once else folder.write_draft(message)
-        written += [] if path is None else [str(path)]
+    messages = draft_reports(found, get_administration(), since or now, now)
+    paths = [_send(each, key_file, now) if at_once else folder.write_draft(each) for each in messages]
+    written = [str(path) for path in paths if path is not None]
     where = f"signed: {folder.outbox}" if at_once else f"drafts: {folder.drafts}"
     return Result({"messages": written, "signed": at_once}, f"{len(written)} messages {where}")
 
@@ -304,20 +291,14 @@ def schema() -> None:
     click.echo(json.dumps(build_schema(), indent=1))
 
 
-def _sign_and_send(
-    folder: "ExchangeFolder", message: AnyMessage, key_file: Path | None, now: datetime
-) -> Path:
+def _send(message: AnyMessage, key_file: Path | None, at: datetime | None) -> Path:
     """Sign a message of the own administration, and put it into the outbox."""
-
     from operation.exchange.folder import get_administration
 
-    if message.author != get_administration():
-        raise BadInput(
-            "the draft has another author",
-            where=message.message_id,
-            got=message.author,
-            expected=get_administration(),
-        )
+    folder, author, now = open_exchange(), get_administration(), at or datetime.now(UTC)
+    if message.author != author:
+        where, got = message.message_id, message.author
+        raise BadInput("the draft has another author", where=where, got=got, expected=author)
     dated = msgspec.structs.replace(message, issued_at=now)
     check_message(dated, now)
     return folder.send(dated, sign_message(dated, SigningKey.load(key_file or folder.path / OFFICER_KEY)))

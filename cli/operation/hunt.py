@@ -1,12 +1,11 @@
 """The verb hunt."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import as_of_option, out_option
+from cli.options import Count, ModelUri, NewTable
 from cli.stores import create_batch_pseudonyms, fetch_bundle
 from cli.tables import RESULT_TABLES, GivenTables
 from cli.verb import Result, argument, option, verb
@@ -27,21 +26,20 @@ MAX_SHOWN = 20
 
 @verb
 def hunt(
-    consignment_id: str | None = argument("[ID]", required=False),
+    consignment_id: str | None = argument("[ID]"),
     alert: str | None = option("Hunt for an alert of the alert table, in place of ID.", metavar="ALERT"),
     tables: GivenTables = RESULT_TABLES,
-    as_of: datetime | None = as_of_option("It is the time of the hunt. Default: after the last arrival."),
-    days: int = option("Days to go back.", 30, click.IntRange(1)),
+    as_of: datetime | None = option(
+        "Time in ISO 8601. It is the time of the hunt. Default: after the last arrival."
+    ),
+    days: Count = option("Days to go back.", 30),
     in_hand_days: int = option(
-        "Days for which a consignment without an outcome counts as in hand.", 3, click.IntRange(0)
+        "Days for which a consignment without an outcome counts as in hand.", 3, type=click.IntRange(0)
     ),
-    model: str | None = option(
-        "Model that ranks again: models:/NAME/VERSION or models:/NAME@ALIAS. Default: no scores.",
-        metavar="URI",
+    model: ModelUri | None = option(
+        "Model that ranks again: models:/NAME/VERSION or models:/NAME@ALIAS. Default: no scores."
     ),
-    out: Path | None = out_option(
-        "Table of the consignments to write: .csv, .parquet or .jsonl.", required=False
-    ),
+    out: NewTable | None = option("Table of the consignments to write: .csv, .parquet or .jsonl."),
 ) -> Result:
     """Find past consignments that share an identifier.
 
@@ -67,21 +65,17 @@ def hunt(
     bundle = None if model is None else fetch_bundle(model)
     read = tables.read_tables(Consignment if bundle is None else bundle.config.build_record_type())
     if read.consignments.empty:
+        expected = "the consignments of the past days"
         raise BadInput(
-            "no consignment to hunt among",
-            where="--consignments",
-            got="no row",
-            expected="the consignments of the past days",
-            todo="give a table with rows",
+            "no consignment to hunt among", where="--consignments", got="no row", expected=expected
         )
     last = read.consignments["received_at"].max()
     time = as_of or last.to_pydatetime() + timedelta(microseconds=1)
     limits = HuntLimits(time, days, in_hand_days)
-    target = (
-        find_alert_target(read, alert)
-        if alert is not None
-        else find_consignment_target(read, consignment_id or "", limits)
-    )
+    if alert is not None:
+        target = find_alert_target(read, alert)
+    else:
+        target = find_consignment_target(read, consignment_id or "", limits)
     found = hunt_tables(read, target, limits, None if bundle is None else _build_scorer(bundle))
     if out is not None:
         rows = [row.to_plain() for row in found.hits]

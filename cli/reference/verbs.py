@@ -1,7 +1,6 @@
 """The verbs columns and config."""
 
-from pathlib import Path
-
+from cli.options import TomlFile
 from cli.verb import Result, option, verb
 
 MARKDOWN = option("Print the page of the documentation, in Markdown.")
@@ -11,10 +10,8 @@ MARKDOWN = option("Print the page of the documentation, in Markdown.")
 def columns(markdown: bool = MARKDOWN) -> Result:
     """Show the columns of all tables.
 
-    For each column the verb shows name, type, if it is required, if it is personal data, meaning, and allowed values. It reads
-    them from the code that checks the tables.
-
-    Run "npsrisk config" for settings, and "npsrisk features" for the features of a model.
+    For each column the verb shows name, type, if it is required, if it is personal data, meaning, and allowed values, from the
+    code that checks the tables. Run "npsrisk config" for settings, and "npsrisk features" for the features of a model.
 
     \b
     Examples:
@@ -31,8 +28,8 @@ def columns(markdown: bool = MARKDOWN) -> Result:
 
 @verb
 def config(
-    file: Path | None = option(
-        "Check this training configuration, and show what differs from the defaults.", metavar="FILE.toml"
+    file: TomlFile | None = option(
+        "Check this training configuration, and show what differs from the defaults."
     ),
     markdown: bool = MARKDOWN,
 ) -> Result:
@@ -40,7 +37,6 @@ def config(
 
     For each setting the verb shows name, type, default, allowed values and meaning: first the settings of a training
     configuration, then the environment variables. With --file it reads a configuration as "npsrisk train --config" does.
-
     Exit code 2 if the file has an unknown setting or a bad value.
 
     \b
@@ -48,24 +44,17 @@ def config(
     npsrisk config
     npsrisk config --file config.toml
     """
-    from cli.reference.tables import SETTING_INTRODUCTION, build_setting_tables, format_page
-
-    if file is not None:
-        return _check_configuration(file)
-    tables = build_setting_tables()
-    titles = None if markdown else [each.title.lower() for each in tables]
-    values = dict(zip(("training", "environment"), (table.rows for table in tables), strict=True))
-    return Result(values, format_page(SETTING_INTRODUCTION, tables, titles))
-
-
-def _check_configuration(file: Path) -> Result:
-    from cli.reference.tables import format_value, list_differences
+    from cli.reference import tables as reference
     from training.config import read_config
 
-    differences = list_differences(read_config(file))
-    lines = [
-        f"{name} = {format_value(each['value'])} (default: {format_value(each['default'])})"
-        for name, each in differences.items()
-    ]
-    head = f"{file.name} is valid; settings that differ from the defaults: {len(differences)}"
-    return Result({"file": str(file), "differences": differences}, "\n".join([head, *lines]))
+    if file is not None:
+        changed = reference.list_differences(read_config(file))
+        lines = [f"{file.name} is valid; settings that differ from the defaults: {len(changed)}"]
+        for name, each in changed.items():
+            value, default = (reference.format_value(each[key]) for key in ("value", "default"))
+            lines.append(f"{name} = {value} (default: {default})")
+        return Result({"file": str(file), "differences": changed}, "\n".join(lines))
+    tables = reference.build_setting_tables()
+    titles = None if markdown else [each.title.lower() for each in tables]
+    values = dict(zip(("training", "environment"), (table.rows for table in tables), strict=True))
+    return Result(values, reference.format_page(reference.SETTING_INTRODUCTION, tables, titles))

@@ -11,15 +11,13 @@ import click
 from cli import options
 from cli.batch import BATCH, Batch, BatchWork
 from cli.stores import create_batch_pseudonyms, fetch_bundle, open_registry, resolve_model
-from cli.tables import HISTORY_TABLES, GivenTables, to_timestamp
+from cli.tables import HISTORY_TABLES, GivenTables
 from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
 from consignments.records import Consignment
 from models.formats import format_count, format_number
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from features.streams import FeatureInputs
 
 DEFAULT_EXPLORE_SHARE = 0.05
@@ -30,16 +28,16 @@ DEFAULT_EXPLORE_SHARE = 0.05
 def features(
     progress: Progress,
     tables: GivenTables = HISTORY_TABLES,
-    config: Path | None = options.CONFIG,
-    model: str | None = options.model_option("no model"),
+    config: options.TomlFile | None = options.CONFIG,
+    model: options.ModelUri | None = option(f"{options.MODEL_TEXT} no model."),
     batch: Batch = BATCH,
 ) -> Result:
     """Compute the features that the model sees, as a table.
 
     Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
-    features with fitted parameters are omitted.
+    features with fitted parameters are omitted. First run "npsrisk simulate", "npsrisk read" or "npsrisk export".
 
-    First run "npsrisk simulate", "npsrisk read" or "npsrisk export". A sorted Parquet table is read in chunks and may be
+    A sorted Parquet table is read in chunks and may be
     larger than the memory. Sort it by `sequence` if it has this column, else by `received_at`. If --out has no suffix, it is
     a folder of Parquet parts. The same command then continues an interrupted run after its last part.
 
@@ -48,7 +46,6 @@ def features(
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     npsrisk features --consignments year/ --out features
     """
-
     from features.batch import FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
@@ -86,11 +83,11 @@ def features(
 def score(
     progress: Progress,
     tables: GivenTables = HISTORY_TABLES,
-    model: str | None = options.MODEL,
-    as_of: datetime | None = options.as_of_option(
-        "Ignore outcomes and alerts that became visible later. Default: use all."
+    model: options.ModelUri | None = options.MODEL,
+    as_of: datetime | None = option(
+        "Time in ISO 8601. Ignore outcomes and alerts that became visible later. Default: use all."
     ),
-    reasons: int = option("Number of reasons to write per row.", 0, click.IntRange(0, 10)),
+    reasons: int = option("Number of reasons to write per row.", 0, type=click.IntRange(0, 10)),
     without_history: bool = option(
         "Score without a history table. Use it only if no other past consignments exist."
     ),
@@ -105,11 +102,7 @@ def score(
 
     First run "npsrisk train" and "npsrisk promote". Next, run "npsrisk select" on the scores.
 
-    A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
-    else by `received_at`. If --out has no suffix, it is a folder of Parquet parts. The same command then continues an
-    interrupted run after its last part.
-
-    With --state, a day costs a day: the verb reads the history that the last batch left in a folder, and leaves the history after
+    Large tables and interrupted runs: see "npsrisk features --help". With --state, a day costs a day: the verb reads the history that the last batch left in a folder, and leaves the history after
     this one. Give --history for the first batch only. The scores equal those with all earlier tables as --history.
 
     \b
@@ -118,10 +111,12 @@ def score(
     npsrisk score --consignments today.parquet --outcomes new-outcomes.parquet --state state --out scores.parquet
     npsrisk score --consignments year/ --without-history --out scores
     """
+    import pandas as pd
+
     from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters
 
     if batch.state is not None and as_of is not None:  # what is hidden now would be missing in the next batch
-        raise options.build_exclusion("--state and --as-of")
+        raise build_exclusion("--state and --as-of")
     if batch.state is None:
         _check_history(tables.history, without_history=without_history)
     chosen = resolve_model(model)
@@ -133,7 +128,7 @@ def score(
         inputs = tables.open_sources(bundle.config.build_record_type(), progress, batch.jobs)
         if history is not None and not inputs.has_history:
             raise _build_refusal(str(history), "a table without rows", state)
-        return replace(inputs, as_of=to_timestamp(as_of))
+        return inputs if as_of is None else replace(inputs, as_of=pd.Timestamp(as_of).tz_convert("UTC"))
 
     parameters = build_feature_parameters(bundle, batch.load_pseudonyms())
     columns = ScoreColumns(reasons, chosen.number)
@@ -149,13 +144,12 @@ def score(
     )
     done = batch.write(work)
     history = "given" if tables.history is not None or done.continued else "none"
+    alone = "" if history == "given" else ", with the history of the given table alone"
     bands, out = dict(done.counts.most_common()), batch.out
+    high, elevated = (format_number(bands.get(band, 0)) for band in ("high", "elevated"))
     values = {"out": str(out), "rows": done.rows, "bands": bands, "model": chosen.uri, "history": history}
-    return Result(
-        values,
-        f"Wrote {format_count(done.rows, 'score')} of {chosen.uri}{'' if history == 'given' else ', with the history of the given table alone'} "
-        f"({format_number(bands.get('high', 0))} high, {format_number(bands.get('elevated', 0))} elevated) -> {out}",
-    )
+    text = f"Wrote {format_count(done.rows, 'score')} of {chosen.uri}{alone} ({high} high, {elevated} elevated) -> {out}"
+    return Result(values, text)
 
 
 def _check_history(
@@ -163,49 +157,55 @@ def _check_history(
 ) -> None:
     """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
     if continued and without_history:
-        raise options.build_exclusion(
-            "--without-history, and --state with a state in it", "--without-history only for the first batch"
+        got, expected = (
+            "--without-history, and --state with a state in it",
+            "--without-history only for the first batch",
         )
+        raise build_exclusion(got, expected)
     if history is not None and without_history:
-        raise options.build_exclusion("--history and --without-history")
+        raise build_exclusion("--history and --without-history")
     if history is None and not (without_history or continued):
         raise _build_refusal("options", "no --history", state)
 
 
+def build_exclusion(got: str, expected: str = "one of them") -> BadInput:
+    """Build the error for options that exclude each other."""
+    return BadInput("these options exclude each other", where="options", got=got, expected=expected)
+
+
 def _build_refusal(where: str, got: str, state: Path | None) -> BadInput:
     """Build the error for scoring without history."""
+    todo = "or add --without-history if no other past consignments exist"
     return BadInput(
         "history is missing; without it every sender looks new and the scores change",
         where=where,
         got=got,
         expected="--history T with the past consignments",
-        todo="or add --without-history if no other past consignments exist"
-        + ("; the folder of --state has no state yet" if state is not None else ""),
+        todo=todo + ("; the folder of --state has no state yet" if state is not None else ""),
     )
 
 
 @verb
 def select(
-    scores: Path = options.table_option("Score table of `npsrisk score`.", required=True),
-    consignments: Path | None = options.table_option(
+    scores: options.Table = option("Score table of `npsrisk score`."),
+    consignments: options.Table | None = option(
         "Consignment table. Goods, weight, value and route of each selected one are added to the list."
     ),
-    capacity: int | None = option("Inspections for each office and UTC day.", type=click.IntRange(1)),
+    capacity: options.Count | None = option("Inspections for each office and UTC day."),
     plan: Path | None = option(
         "Follow a plan of `npsrisk plan` instead: capacity of each office, exploration share and seed."
     ),
-    explore: float | None = option(
-        f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}.",
-        type=click.FloatRange(0, 1),
+    explore: options.Share | None = option(
+        f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}."
     ),
     seed: int = options.SEED,
-    out: Path = options.OUT,
+    out: options.NewTable = options.OUT,
 ) -> Result:
     """Select the consignments to inspect from a score table.
 
-    The list has the highest scores, and a random part of the others. Each row has score, band and the reasons of the score table, and
-    goods if you give --consignments. It has no names and addresses. The column `selection_probability` has the probability
-    with which each was selected. Training and evaluation use it to correct for the selection.
+    The list has the highest scores, and a random part of the others. Each row has score, band and reasons, and goods if you give
+    --consignments, but no names and addresses. `selection_probability` is the probability with which each was selected. Training
+    and evaluation use it to correct for the selection.
 
     First run "npsrisk score". After the inspections, run "npsrisk train" on their outcomes.
 
@@ -217,6 +217,7 @@ def select(
     from consignments.files.table_writers import write_table
     from consignments.tables import read_scores, read_table
     from models.batch_scoring import add_work_columns, build_selection_table
+    from operation.documents.plan import read_plan, select_by_plan
 
     scored = read_scores(scores)
     alone = int((scored["history"] == "none").sum())
@@ -224,13 +225,15 @@ def select(
         f"{scores}: {format_number(alone)} of {format_count(len(scored), 'score')} were computed without past consignments; "
         "senders that the table does not have before look new"
     )
+    own = {"--capacity": capacity, "--explore": explore}
     if plan is not None:
-        given = {"--capacity": capacity, "--explore": explore}
-        chosen = _select_by_plan(plan, scored, [name for name, value in given.items() if value is not None])
+        if given := [name for name, value in own.items() if value is not None]:
+            alone_text = "--plan alone; the plan has capacities and exploration share"
+            raise build_exclusion(f"--plan and {', '.join(given)}", alone_text)
+        chosen = select_by_plan(scored, read_plan(plan))
     elif capacity is None:
-        raise BadInput(
-            "no capacity", where="options", got="neither --capacity nor --plan", expected="one of them"
-        )
+        got = "neither --capacity nor --plan"
+        raise BadInput("no capacity", where="options", got=got, expected="one of them")
     else:
         share = DEFAULT_EXPLORE_SHARE if explore is None else explore
         chosen = build_selection_table(scored, capacity=capacity, explore=share, seed=seed)
@@ -238,13 +241,3 @@ def select(
     write_table(add_work_columns(chosen, scored, goods), out)
     text = f"Selected {format_count(len(chosen), 'consignment')} -> {out}"
     return Result({"out": str(out), "rows": len(chosen)}, text, notes=(note,) if alone else ())
-
-
-def _select_by_plan(path: Path, scored: "pd.DataFrame", given: list[str]) -> "pd.DataFrame":
-    from operation.documents.plan import read_plan, select_by_plan
-
-    if given:
-        raise options.build_exclusion(
-            f"--plan and {', '.join(given)}", "--plan alone; the plan has capacities and exploration share"
-        )
-    return select_by_plan(scored, read_plan(path))

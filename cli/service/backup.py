@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from msgspec import to_builtins
 
+from cli.options import Count
 from cli.stores import read_settings
 from cli.verb import Progress, Result, argument, option, sub_verb, verb
 from consignments.files.whole_files import create_key_file
@@ -19,22 +20,19 @@ def backup(
     progress: Progress,
     folder: Path = argument("DIR"),
     keys: Path | None = KEYS,
-    keep_days: int | None = option(
-        "Then delete the backups of this log in the same folder that are older than N days.",
-        type=click.IntRange(1),
+    keep_days: Count | None = option(
+        "Then delete the backups of this log in the same folder that are older than N days."
     ),
 ) -> Result:
     """Copy the event log, the published models and the keys.
 
-    The service may keep running. The copy of the log is as of one moment, and its hash chain and keys are verified. The log
-    is written as an SQLite file, also if it is in PostgreSQL.
+    The service may keep running. The copy of the log is as of one moment, and its hash chain and keys are verified. It is an
+    SQLite file, also if the log is in PostgreSQL. Anyone who has log and keys can read personal fields: use --keys to store the
+    keys elsewhere. A copy keeps what is forgotten later: with --keep-days, older backups of this log next to DIR are deleted,
+    and their keys next to FOLDER.
 
-    With the log, anyone who has the keys can read personal fields. Use --keys to store them elsewhere. A copy keeps what is forgotten
-    later: with --keep-days, older backups of this log next to DIR are deleted, and their keys next to FOLDER.
-
-    Private keys of approvers, API keys and TLS files are not included.
-
-    Writes a new folder. Exit code 2 if the log is damaged or a key is missing; then nothing is written.
+    Private keys of approvers, API keys and TLS files are not included. Writes a new folder. Exit code 2 if the log is damaged
+    or a key is missing; then nothing is written.
 
     \b
     Example:
@@ -57,12 +55,10 @@ def backup(
 def restore(progress: Progress, folder: Path = argument("DIR"), keys: Path | None = KEYS) -> Result:
     """Restore a backup to an empty state directory and database.
 
-    Verifies each file, the hash chain and the keys before anything is put in place. Existing files are never replaced.
-    What was forgotten after the backup, by the list forgotten.jsonl next to the data key, is removed again: copy the newest list there
-    before. A data key that is there already stays if it has all keys of the backup.
-
-    After an interruption, run the same command again. A file of approvers outside the state directory is not restored: an
-    administrator copies it.
+    Verifies each file, the hash chain and the keys before anything is put in place. Existing files are never replaced. What was
+    forgotten after the backup, by the list forgotten.jsonl next to the data key, is removed again: copy the newest list there
+    before. A data key that is there already stays if it has all keys of the backup. A file of approvers outside the state
+    directory is not restored: an administrator copies it. After an interruption, run the same command again.
 
     Set NPSRISK_STATE_DIR, and NPSRISK_DATABASE_URL for PostgreSQL, before. Compare the head that is printed with one that
     was stored elsewhere: entries after the backup are missing. Run "npsrisk doctor" and "npsrisk serve" after.
@@ -102,8 +98,7 @@ def create(file: Path = argument("FILE")) -> Result:
     """Create a file of data keys for a new log.
 
     The service creates the file by itself in its state directory. For another place, such as a mounted secret, create it first.
-
-    Writes a new file, which only its owner can read. Exit code 2 if there is one already: a key is never replaced.
+    Only its owner can read it. Exit code 2 if there is one already: a key is never replaced.
 
     \b
     Example:
@@ -117,12 +112,11 @@ def create(file: Path = argument("FILE")) -> Result:
 def rotate() -> Result:
     """Add a new sealing key.
 
-    What is recorded from now on is encrypted with it; earlier entries stay readable with the earlier keys, which stay in the file. The
-    service may keep running: it uses the new key within a second.
+    What is recorded from now on is encrypted with it. The earlier keys stay in the file, and earlier entries readable. The service
+    may keep running: it uses the new key within a second.
 
-    Copy the file to the machines that share the log, and to its backup, at once: without the new key, new personal fields are lost.
-
-    Writes the file of NPSRISK_DATA_KEY_FILE. Exit code 2 if there is no such file, or it cannot be written.
+    Copy the file (NPSRISK_DATA_KEY_FILE) to the machines that share the log, and to its backup, at once: without the new key,
+    new personal fields are lost. Exit code 2 if there is no such file, or it cannot be written.
 
     \b
     Example:

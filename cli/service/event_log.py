@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.options import ALERTS, CONSIGNMENTS, FOLDER, OUTCOMES, out_option
+from cli.options import ALERTS, BEGINS, CONSIGNMENTS, OUTCOMES, UNTIL, Folder, NewTable
 from cli.stores import (
     install_operation_keys,
     load_pseudonyms,
@@ -20,7 +20,6 @@ from consignments.errors import BadInput
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
-    from serving.event_log.verification import VerificationResult
     from serving.scoring.loaded_model import PastModels
 
 
@@ -34,9 +33,8 @@ def import_(
     Imported consignments become history for the consignments that are scored later. They get no score and no decision.
     Importing the same tables again adds nothing.
 
-    First run "npsrisk publish", and stop the service if it uses the same log or state directory. Next, run "npsrisk serve".
-
-    Writes to the log of NPSRISK_DATABASE_URL. Exit code 2 if the tables are invalid, or if another process uses the log or the state directory.
+    First run "npsrisk publish", and stop the service. Next, run "npsrisk serve". Exit code 2 if the tables are invalid, or if
+    another process uses the log (NPSRISK_DATABASE_URL) or the state directory.
 
     \b
     Example:
@@ -54,29 +52,24 @@ def import_(
 @verb
 def export(
     progress: Progress,
-    out: Path | None = out_option(
-        "Folder of tables to write: new, empty, or an earlier export. An earlier export is replaced.",
-        metavar="DIR",
-        required=False,
+    out: Folder | None = option(
+        "Folder of tables to write: new, empty, or an earlier export. An earlier export is replaced."
     ),
-    state: Path | None = option(
-        "Write the history after the log to this folder instead, for --state of npsrisk score. This needs the data key.",
-        type=FOLDER,
-        metavar="DIR",
+    state: Folder | None = option(
+        "Write the history after the log to this folder instead, for --state of npsrisk score. This needs the data key."
     ),
     personal: bool = option("Also write personal columns. This needs the data key."),
 ) -> Result:
     """Export the event log as tables, or as the state of a batch.
 
-    Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states), decisions of officers (actions)
-    and answers of the service (decisions). It also writes the logged features, one table for each list of features that a model used. The column
-    `sequence` is the order of the log.
+    Writes Parquet tables: consignments (every version), outcomes, alerts, selections, answers of customs (states), decisions of
+    officers (actions), answers of the service (decisions), and the logged features, one table for each list of features that a
+    model used. The column `sequence` is the order of the log.
 
     Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
     on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
-
-    With --state, "npsrisk score --state" and "npsrisk features --state" can go on where the log ends. The state has the history keys of
-    the published model, and no names or identifiers.
+    With --state, "npsrisk score" and "npsrisk features" can go on where the log ends. The state has the history keys of the
+    published model, and no names or identifiers.
 
     The service may keep running. Next, run "npsrisk train" on the tables.
 
@@ -87,18 +80,12 @@ def export(
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
     if (out is None) == (state is None) or (personal and state is not None):
-        raise BadInput(
-            "name what to write",
-            where="options",
-            got="neither --out nor --state"
-            if out is None and state is None
-            else "--state with --out or --personal",
-            expected="--out DIR [--personal], or --state DIR",
-        )
-    return _export_state(state, progress) if out is None else _export_tables(out, progress, personal=personal)
-
-
-def _export_tables(out: Path, progress: Progress, *, personal: bool) -> Result:
+        got = "neither --out nor --state" if out is state else "--state with --out or --personal"
+        expected = "--out DIR [--personal], or --state DIR"
+        raise BadInput("name what to write", where="options", got=got, expected=expected)
+    if out is None:
+        assert state is not None
+        return _export_state(state, progress)
     from serving.maintenance.access_log import record_access
     from serving.maintenance.export import export_log
 
@@ -110,13 +97,12 @@ def _export_tables(out: Path, progress: Progress, *, personal: bool) -> Result:
     return Result({"out": str(out), **written}, f"{rows} -> {out}", notes=tuple(written["notes"]))
 
 
-def _export_state(folder: Path | None, progress: Progress) -> Result:
+def _export_state(folder: Path, progress: Progress) -> Result:
     """Write the history after the log as the state of a batch."""
     from serving.event_log.log import check_vault
     from serving.maintenance.export_state import export_state
     from serving.state.history_keys import build_key_reader
 
-    assert folder is not None
     vault, pseudonyms = open_vault(), load_pseudonyms()
     with open_log() as log:
         check_vault(log, vault)
@@ -128,31 +114,28 @@ def _export_state(folder: Path | None, progress: Progress) -> Result:
         "keys": len(written.state.table.keys) - 1,
         "consignments": sum(len(segment.open().number) for segment in written.state.segments),
     }
-    text = f"History of {values['consignments']:,} consignments with {values['keys']:,} keys"
+    text = "History of {consignments:,} consignments with {keys:,} keys".format(**values)
     return Result(values, f"{text} -> {written.folder}")
 
 
 @verb
 def parity(
     progress: Progress,
-    begins: datetime | None = option("Compare only decisions made at or after this time.", name="--from"),
-    until: datetime | None = option("Compare only decisions made before this time."),
+    begins: datetime | None = BEGINS,
+    until: datetime | None = UNTIL,
     model: tuple[str, ...] = option(
         "Compare only decisions of this model. May be repeated. Default: all models.", metavar="NAME/VERSION"
     ),
-    out: Path | None = out_option(
-        "Table of all differences to write. Default: print examples only.", required=False
-    ),
+    out: NewTable | None = option("Table of all differences to write. Default: print examples only."),
 ) -> Result:
     """Recompute logged decisions and compare them bit for bit.
 
     Compares features, score, band and history keys. Everything is recomputed from the logged fields, which are decrypted
-    with the data key. History is always recomputed from the first entry of the log.
+    with the data key, and history from the first entry of the log. The service may keep running. Run it every night, together
+    with "npsrisk verify-log".
 
-    The service may keep running. Run it every night, together with "npsrisk verify-log".
-
-    Exit code 0 if all selected decisions were compared and are equal. Exit code 1 if any differs or could not be compared.
-    Exit code 2 if the check could not run.
+    Exit code 0 if all selected decisions were compared and are equal, 1 if any differs or could not be compared, 2 if the check
+    could not run.
 
     \b
     Example:
@@ -193,14 +176,14 @@ def forget(
 ) -> Result:
     """Delete the content of consignments from the event log.
 
-    Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model
-    stay. History features and the hash chain therefore stay valid.
+    Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model stay, so
+    history features and the hash chain stay valid.
 
     Copies of the log keep the content until they expire ("npsrisk backup --keep-days"). What was deleted is written to the list
     forgotten.jsonl next to the data key, as digests; a log that is restored from a copy is cleared by it before anything is served.
 
-    This cannot be undone. The deletion is recorded in the log. First stop the service, and run with --dry-run. At the end,
-    store the head that the verb prints, and pass it to "npsrisk verify-log".
+    This cannot be undone, and is recorded in the log. First stop the service, and run with --dry-run. At the end, store the head
+    that the verb prints, and pass it to "npsrisk verify-log".
 
     \b
     Example:
@@ -211,9 +194,8 @@ def forget(
     from serving.state.forgetting import forget as run
 
     if (before is None) == (consignment is None):
-        raise BadInput(
-            "give either --before or --consignment", where="npsrisk forget", todo="run npsrisk forget --help"
-        )
+        todo = "run npsrisk forget --help"
+        raise BadInput("give either --before or --consignment", where="npsrisk forget", todo=todo)
     approval, what = RetentionApproval(approved_by, why), "Would delete" if dry_run else "Deleted"
     if consignment is not None:
         erased = forget_consignment(read_settings(), consignment, approval, dry_run=dry_run)
@@ -234,10 +216,8 @@ def verify_log(
 ) -> Result:
     """Verify the hash chain of the event log.
 
-    Detects changed, deleted and inserted entries. Prints the head, which is the hash of the last entry.
-
-    Truncation, or a complete rewrite, leaves a valid chain. To detect it, store the head elsewhere and pass it with
-    --head in the next run.
+    Detects changed, deleted and inserted entries. Truncation, or a complete rewrite, leaves a valid chain. To detect it, store
+    the head, which is the hash of the last entry, elsewhere, and pass it with --head in the next run.
 
     The service may keep running, and no data key is needed. Exit code 0 if the chain is valid, 1 if it is not.
 
@@ -250,18 +230,21 @@ def verify_log(
     from serving.process.state_directory import record_done
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
-        raise BadInput(
-            "not the hash of an entry", where="--head", got=repr(head), expected="64 hexadecimal digits"
-        )
+        expected = "64 hexadecimal digits"
+        raise BadInput("not the hash of an entry", where="--head", got=repr(head), expected=expected)
     with open_log() as log:
         verdict = verify_chain(log, head, progress)
     fault = verdict.describe_fault(head)
     if not fault:
         record_done(read_settings().state_dir, "verify-log")
-    text = _summarize_verification(verdict)
-    return Result(
-        {**verdict._asdict(), "fault": fault}, f"{text}\n{fault}" if fault else text, failed=bool(fault)
-    )
+    what = "Chain valid:" if verdict.broken_at is None else "Chain broken after"
+    lines = [f"{what} {verdict.entries:,} entries", f"head {verdict.head}"]
+    if verdict.emptied:
+        lines.append(f"{verdict.emptied:,} of them without content (deletion recorded in the log)")
+    if verdict.kept_at is not None:
+        lines.append(f"The stored head is entry {verdict.kept_at:,}")
+    lines += [fault] if fault else []
+    return Result({**verdict._asdict(), "fault": fault}, "\n".join(lines), failed=bool(fault))
 
 
 def open_past_bundles() -> "PastModels":
@@ -272,13 +255,3 @@ def open_past_bundles() -> "PastModels":
         return open_registry().fetch_bundle(open_registry().resolve(f"models:/{name}/{version}"))
 
     return PastModels(read_settings().state_dir, fetch)
-
-
-def _summarize_verification(verdict: "VerificationResult") -> str:
-    """Summarize the verification of the chain."""
-    text = f"{'Chain broken after' if verdict.broken_at is not None else 'Chain valid:'} {verdict.entries:,} entries\nhead {verdict.head}"
-    if verdict.emptied:
-        text += f"\n{verdict.emptied:,} of them without content (deletion recorded in the log)"
-    if verdict.kept_at is not None:
-        text += f"\nThe stored head is entry {verdict.kept_at:,}"
-    return text

@@ -35,7 +35,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class DoctorFinding(NamedTuple):
-    """The result of one check: what was found and, if it is wrong or a warning, what to do."""
+    """The result of one check: what was found and what to do, which is shown only if it is wrong or a warning."""
 
     found: str
     todo: str = ""
@@ -55,8 +55,9 @@ build_fault = partial(DoctorFinding, ok=False)
 
 def examine(settings: Settings) -> Iterator[DoctorFinding]:
     """Run all checks. An error of a check is its result, so that the others run too."""
+    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    yield DoctorFinding(f"npsrisk {version('npsrisk')}, {versions}", check="versions")
     checks: dict[str, Callable[[Settings], Results]] = {
-        "versions": _check_versions,
         "settings": _check_settings,
         "state directory": _check_state_directory,
         "disk": _check_disk,
@@ -70,17 +71,11 @@ def examine(settings: Settings) -> Iterator[DoctorFinding]:
     }
     for name, check in checks.items():
         try:
-            for found in check(settings):
-                yield found._replace(check=found.check or name)
+            for each in check(settings):
+                todo = "" if each.ok and not each.warning else each.todo
+                yield each._replace(check=each.check or name, todo=todo)
         except (NpsriskError, OSError) as error:
             yield build_fault(str(error), check=name)
-
-
-def _check_versions(_settings: Settings) -> Results:
-    parts = (
-        f"npsrisk {version('npsrisk')}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
-    )
-    yield DoctorFinding(parts)
 
 
 def _check_settings(_settings: Settings) -> Results:
@@ -107,15 +102,19 @@ def _check_state_directory(settings: Settings) -> Results:
 
 def _check_disk(settings: Settings) -> Results:
     folder = settings.state_dir if settings.state_dir.exists() else Path()
-    free = shutil.disk_usage(folder).free
-    found, enough = f"{free / 1e9:,.1f} GB free at {folder}", free >= MIN_FREE_BYTES
-    yield DoctorFinding(found, "" if enough else "free space, or move the state directory", ok=enough)
+    free, todo = shutil.disk_usage(folder).free, "free space, or move the state directory"
+    yield DoctorFinding(f"{free / 1e9:,.1f} GB free at {folder}", todo, ok=free >= MIN_FREE_BYTES)
 
 
 def _check_log(settings: Settings) -> Results:
     with LogReader.open_to_read(settings.database_url) as log:
         yield DoctorFinding(f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}")
-        yield _check_clock(log)
+        (any_us, own_us), now_us = find_last_recorded(log), read_clock_us()
+        latest = to_datetime(any_us).isoformat(timespec="seconds") if any_us else "none"
+        found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry {latest}"
+        fault = describe_start(now_us, any_us, own_us)
+        todo = f"{fault}: correct the system clock; if it is right, start once with --accept-clock"
+        yield DoctorFinding(found, todo, "clock", ok=not fault)
         try:
             check_vault(log, Vault.load(settings.data_key_file))
         except NpsriskError as error:
@@ -139,15 +138,6 @@ def _check_standby(settings: Settings) -> Results:
         yield DoctorFinding(f"{writer.name} is active")
 
 
-def _check_clock(log: LogReader) -> DoctorFinding:
-    (any_us, own_us), now_us = find_last_recorded(log), read_clock_us()
-    latest = to_datetime(any_us).isoformat(timespec="seconds") if any_us else "none"
-    found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry {latest}"
-    fault = describe_start(now_us, any_us, own_us)
-    todo = "correct the system clock; if it is right, start once with --accept-clock"
-    return DoctorFinding(found, f"{fault}: {todo}" if fault else "", "clock", ok=not fault)
-
-
 def _check_model(settings: Settings) -> Results:
     folder = find_release_folder(settings.state_dir)
     if folder is None:
@@ -161,7 +151,7 @@ def _check_approvers(settings: Settings) -> Results:
     approvers = Approvers.read(settings.approvers_file)
     found = f"{approvers.approver_count} may approve, {approvers.signatures} of them must sign ({approvers.where})"
     enough = approvers.approver_count >= approvers.signatures
-    yield DoctorFinding(found, "" if enough else "run npsrisk keys create or npsrisk keys trust", ok=enough)
+    yield DoctorFinding(found, "run npsrisk keys create or npsrisk keys trust", ok=enough)
     user = SystemUser.find_service_user(settings.state_dir)
     writable = user.find_writable(settings.approvers_file)
     if writable is not None:
@@ -204,7 +194,7 @@ def _check_store(settings: Settings) -> Results:
 
 
 class SystemUser(NamedTuple):
-    """A user of the machine, with all groups: can the user change a file, or put another file in its place?"""
+    """A user of the machine with all groups, who can change a file, or put another file in its place, or not."""
 
     uid: int
     groups: Collection[int]
@@ -235,7 +225,7 @@ class SystemUser(NamedTuple):
         for place in dict.fromkeys((path.absolute(), path.resolve())):
             below = place
             for each in (place, *place.parents):
-                if each.exists() and not _is_read_only(each) and self._can_change(each, below):
+                if each.exists() and self._can_change(each, below):
                     return each
                 below = each
         return None
@@ -243,6 +233,8 @@ class SystemUser(NamedTuple):
     def _can_change(self, each: Path, below: Path) -> bool:
         """Check if this user can write a file, or replace in a folder what lies below it."""
         found = each.stat()
+        if os.statvfs(each).f_flag & os.ST_RDONLY:
+            return False
         if self.uid in (0, found.st_uid):
             return True
         # In a folder like /tmp nobody replaces what belongs to another user.
@@ -250,7 +242,3 @@ class SystemUser(NamedTuple):
             return False
         in_group = found.st_gid in self.groups and found.st_mode & stat.S_IWGRP
         return bool(in_group or found.st_mode & stat.S_IWOTH)
-
-
-def _is_read_only(path: Path) -> bool:
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

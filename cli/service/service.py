@@ -2,11 +2,12 @@
 
 import sys
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import click
 
-from cli.options import MODEL
+from cli.options import BEGINS, MODEL, UNTIL, ModelUri
 from cli.stores import install_operation_keys, open_log, open_registry, read_settings
 from cli.tables import to_bound_us
 from cli.verb import Progress, Result, option, verb
@@ -19,7 +20,7 @@ def serve(
         "Address to listen on. Any address but loopback needs API keys.", "127.0.0.1", metavar="ADDRESS"
     ),
     port: int = option(
-        "Port to listen on; 0 for any free port.", 8080, click.IntRange(0, 65535), metavar="PORT"
+        "Port to listen on; 0 for any free port.", 8080, type=click.IntRange(0, 65535), metavar="PORT"
     ),
     accept_clock: bool = option(
         "Start although the system clock is more than 7 days after the last entry of the log, or an hour before it: its time is right."
@@ -30,14 +31,12 @@ def serve(
 ) -> None:
     """Run the HTTP service with the published model.
 
-    The pages for officers are at /, unless NPSRISK_DESK is false. The page at /interface lists the calls, and /openapi.json describes them. All settings are
-    environment variables (docs/settings.md).
+    The pages for officers are at /, unless NPSRISK_DESK is false. The page at /interface lists the calls, and /openapi.json
+    describes them. All settings are environment variables (docs/settings.md). With NPSRISK_STANDBY, a second service on one log
+    in PostgreSQL waits until the first one has ended, and then starts.
 
-    First run "npsrisk publish", and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
-
-    With NPSRISK_STANDBY, a second service on one log in PostgreSQL waits until the first one has ended, and then starts.
-
-    Writes the event log and the state directory. Exit code 2 if a setting, the state directory or the log cannot be used.
+    First run "npsrisk publish", and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C. Writes the
+    event log and the state directory. Exit code 2 if a setting, the state directory or the log cannot be used.
 
     \b
     Example:
@@ -54,32 +53,22 @@ def serve(
         from operation.desk.routes import list_page_routes
 
         further.append(list_page_routes)
-    run(
-        host,
-        port,
-        settings,
-        elapsed=read_elapsed_us,
-        further=further,
-        accept_clock=accept_clock,
-        accept_loss=accept_loss,
-    )
+    with_clock = partial(run, elapsed=read_elapsed_us, accept_clock=accept_clock, accept_loss=accept_loss)
+    with_clock(host, port, settings, further=further)
 
 
 @verb
 def publish(
-    model: str | None = MODEL,
-    shadow: str | None = option(
-        "Model to place in shadow: npsrisk shadow reports what it would have answered. Default: NPSRISK_SHADOW_MODEL.",
-        metavar="URI",
+    model: ModelUri | None = MODEL,
+    shadow: ModelUri | None = option(
+        "Model to place in shadow: npsrisk shadow reports what it would have answered. Default: NPSRISK_SHADOW_MODEL."
     ),
 ) -> Result:
     """Publish a promoted model to the service.
 
     Fetches the model from MLflow, verifies its bundle and its promotion record, and writes it to the state directory. A
-    running service loads it without a restart.
-
-    If a shadow model is set (--shadow or NPSRISK_SHADOW_MODEL), it is published too. It needs no promotion, and the result
-    says if it has none. If no shadow model is set, or the model does not exist, the earlier shadow model is removed.
+    running service loads it without a restart. A shadow model (--shadow or NPSRISK_SHADOW_MODEL) is published too. It needs no
+    promotion, and the result says if it has none. Without one the earlier shadow model is removed.
 
     First run "npsrisk promote". Next, run "npsrisk import" and "npsrisk serve". Exit code 2 if the model is refused: the
     model that was published earlier stays in use.
@@ -108,18 +97,18 @@ def publish(
 @verb
 def shadow(
     progress: Progress,
-    begins: datetime | None = option("Compare only decisions made at or after this time.", name="--from"),
-    until: datetime | None = option("Compare only decisions made before this time."),
+    begins: datetime | None = BEGINS,
+    until: datetime | None = UNTIL,
     model: str | None = option(
         "Published model to report on instead of the shadow model.", metavar="NAME/VERSION"
     ),
 ) -> Result:
     """Report how the shadow model differs from the champion.
 
-    The shadow model scores the decisions of the log from their logged fields and history, as if it had decided. This takes some minutes for a
-    million decisions, and the service may keep running. The report compares both on the same consignments: bands, highest scores, and results of
-    inspections. The champion selected most inspections, so these results favour it. For a fair comparison, use "npsrisk compare", which
-    corrects for the selection.
+    The shadow model scores the decisions of the log from their logged fields and history, as if it had decided. This takes some
+    minutes for a million decisions, and the service may keep running. The report compares both on the same consignments: bands,
+    highest scores, and results of inspections. The champion selected most inspections, so these results favour it: for a fair
+    comparison, use "npsrisk compare", which corrects for the selection.
 
     First run "npsrisk publish --shadow URI". This needs the data key. Changes nothing.
 
@@ -131,13 +120,10 @@ def shadow(
     from serving.shadow.report import measure_disagreement
 
     from_us, until_us = to_bound_us(begins) or 0, to_bound_us(until)
+    until_us = sys.maxsize if until_us is None else until_us
     install_operation_keys()
     with open_log() as log:
-        challenger = Challenger.load(read_settings(), log, model)
-        opinions = [
-            *challenger.score_decisions(from_us, sys.maxsize if until_us is None else until_us, progress)
-        ]
-        found = measure_disagreement(
-            log, challenger.model.name, challenger.target, challenger.tally, opinions
-        )
+        rival = Challenger.load(read_settings(), log, model)
+        opinions = [*rival.score_decisions(from_us, until_us, progress)]
+        found = measure_disagreement(log, rival.model.name, rival.target, rival.tally, opinions)
     return Result(found.to_dict(), found.to_text())

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.options import CONSIGNMENTS, HISTORY, out_option
+from cli.options import CONSIGNMENTS, HISTORY, NewPage, NewParts, NewTable
 from cli.tables import GivenTables, table_options
 from cli.verb import Result as VerbResult
 from cli.verb import argument, option, verb
@@ -28,7 +28,7 @@ def test_each_parameter_is_an_option_of_its_name_type_and_default() -> None:
     def write_list(
         consignment_id: str = argument("ID"),
         further: tuple[Path, ...] = argument(required=False),
-        max_rows: int = option("Most rows.", 2, click.IntRange(1, 5)),
+        max_rows: int = option("Most rows.", 2, type=click.IntRange(1, 5)),
         begins: datetime | None = option("First time.", name="--from"),
         role: Literal["one", "two"] = option("Role.", "one"),
         names: tuple[str, ...] = option("Names.", metavar="NAME"),
@@ -96,23 +96,23 @@ def test_a_result_is_text_or_one_line_of_json_and_a_failed_check_ends_with_1() -
 
 
 @pytest.mark.parametrize(
-    ("metavar", "name", "message"),
+    ("kind", "name", "message"),
     [
-        ("T", "out.xlsx", "unknown table format"),
-        ("T", "out", "unknown table format"),
-        ("T|DIR", "missing/out.csv", "no such folder"),
-        ("FILE.html", "out.pdf", "unknown format of a page"),
-        ("FILE.html", "missing/out.html", "no such folder"),
-        ("T", "a.csv", ""),
-        ("T|DIR", "a", ""),
-        ("FILE.html", "a.html", ""),
+        (NewTable, "out.xlsx", "unknown table format"),
+        (NewTable, "out", "unknown table format"),
+        (NewParts, "missing/out.csv", "no such folder"),
+        (NewPage, "out.pdf", "unknown format of a page"),
+        (NewPage, "missing/out.html", "no such folder"),
+        (NewTable, "a.csv", ""),
+        (NewParts, "a", ""),
+        (NewPage, "a.html", ""),
     ],
 )
 def test_a_result_that_cannot_be_written_is_refused_before_the_work_begins(
-    metavar: str, name: str, message: str, tmp_path: Path
+    kind: Any, name: str, message: str, tmp_path: Path
 ) -> None:
     @verb
-    def write(out: Path = out_option("", metavar=metavar)) -> None:
+    def write(out: kind = option("")) -> None:
         click.echo(out.name)
 
     words = ["--out", str(tmp_path / name)]
