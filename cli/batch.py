@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,10 +39,10 @@ class WrittenResult(NamedTuple):
 class Batch:
     """The place where rows are computed, this machine or a Dask cluster, and those of the result and the state."""
 
-    state: options.Folder | None
-    dask: str | None
-    jobs: options.Count
-    out: options.NewParts
+    state: options.Folder | None = options.STATE
+    dask: str | None = options.DASK
+    jobs: options.Count = options.JOBS
+    out: options.NewParts = options.LARGE_OUT
 
     @property
     def is_in_parts(self) -> bool:
@@ -179,6 +179,4 @@ def count_values(folder: Path, column: str) -> Counter[str]:
     return counts
 
 
-BATCH: Any = OptionGroup(
-    Batch, {"state": options.STATE, "dask": options.DASK, "jobs": options.JOBS, "out": options.LARGE_OUT}
-)
+BATCH: Any = OptionGroup(Batch, {each.name: each.default for each in fields(Batch)})

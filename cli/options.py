@@ -97,5 +97,5 @@ MODEL_TEXT = "Model: models:/NAME/VERSION or models:/NAME@ALIAS. Default:"
 MODEL = option(f"{MODEL_TEXT} NPSRISK_MODEL, else models:/nps-risk@champion.")
 TARGET = option("Result that counts as positive.", "nps")
 SEED = option("Seed of the random draws.", 0)
-BEGINS = option("Compare only decisions made at or after this time.", name="--from")
+FROM = option("Compare only decisions made at or after this time.")
 UNTIL = option("Compare only decisions made before this time.")

@@ -3,7 +3,7 @@
     @verb
     def trace(consignment_id: str = argument("ID"), depth: int = option("Most links.", 2)) -> Result: ...
 
-An option has the name of its parameter and the type of its annotation: `tuple[T, ...]` may be repeated, and an option is required unless
+An option has the name of its parameter (`from_` is --from) and the type of its annotation: `tuple[T, ...]` may be repeated, and an option is required unless
 it has a default or may be None. A type `Annotated[T, TYPE, METAVAR]` has a type of click, and what the help calls its value. A parameter
 `progress` receives the display of long work. A verb that returns a `Result` has the option --json.
 """
@@ -65,7 +65,6 @@ class VerbOption:
     """An option or an argument. Its name and type are those of the parameter whose default it is."""
 
     is_argument: bool
-    name: str
     attributes: dict[str, Any]
 
     def build(self, parameter: str, annotation: Any) -> list[click.Parameter]:
@@ -78,7 +77,7 @@ class VerbOption:
         if is_list or default is not None or "is_flag" in attributes:
             attributes["required"] = self.attributes.get("required", False)
         shown = default not in (None, "", ()) and not callable(default)
-        names = [self.name or f"--{parameter.replace('_', '-')}", parameter]
+        names = [f"--{parameter.strip('_').replace('_', '-')}", parameter]
         return [click.Option(names, multiple=is_list, show_default=shown, **attributes)]
 
     def read(self, parameter: str, given: dict[str, Any]) -> Any:
@@ -105,15 +104,15 @@ class OptionGroup:
         return self.kind(**{name: given[name] for name in self.options})
 
 
-def option(text: str, default: Any = None, name: str = "", **attributes: Any) -> Any:
-    """Define an option: its help, its default, its name if it is not that of the parameter, and attributes of click."""
+def option(text: str, default: Any = None, **attributes: Any) -> Any:
+    """Define an option: its help, its default, and attributes of click."""
     given = {} if default is None else {"default": default}
-    return VerbOption(False, name, {"help": text, **given, **attributes})
+    return VerbOption(False, {"help": text, **given, **attributes})
 
 
 def argument(metavar: str | None = None, **attributes: Any) -> Any:
     """Define an argument; a tuple takes any number of words."""
-    return VerbOption(True, "", {"metavar": metavar, **attributes})
+    return VerbOption(True, {"metavar": metavar, **attributes})
 
 
 def read_annotation(annotation: Any) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def read_annotation(annotation: Any) -> dict[str, Any]:
     return attributes | dict(zip(("type", "metavar"), (*own, *TYPES[kind][len(own) :]), strict=True))
 
 
-JSON = option("Print the result as one JSON object on the last line of standard output.", name="--json")
+JSON = option("Print the result as one JSON object on the last line of standard output.")
 
 
 def verb(function: Function) -> click.Command:
@@ -143,14 +142,14 @@ def verb(function: Function) -> click.Command:
     for name, spec in specs.items():
         parameters += spec.build(name, signature.parameters[name].annotation)
     if has_result:
-        parameters += JSON.build("as_json", bool)
+        parameters += JSON.build("json_", bool)
 
-    def run(as_json: bool = False, **given: Any) -> None:
+    def run(json_: bool = False, **given: Any) -> None:
         values = {name: spec.read(name, given) for name, spec in specs.items()}
         with show_progress_bar() if has_progress else nullcontext() as progress:
             result = function(**values, **({"progress": progress} if has_progress else {}))
         if result is not None:
-            print_result(result, as_json=as_json)
+            print_result(result, as_json=json_)
 
     name = function.__name__.strip("_").replace("_", "-")
     return click.Command(name, callback=run, params=parameters, help=function.__doc__)

@@ -16,10 +16,9 @@ from models.signatures.keys import SigningKey, VerifyingKey
 
 MAY = {"approver": "may approve", "evaluator": "may sign evidence"}
 Role = Literal["approver", "evaluator"]
-KEY = option("File of the private key. Default: approver.key in the state directory.", name="--key")
+KEY = option("File of the private key. Default: approver.key in the state directory.")
 EVIDENCE_KEY = option(
-    "File of the private key of an approver or evaluator, who signs the evidence of the run. Default: not signed.",
-    name="--key",
+    "File of the private key of an approver or evaluator, who signs the evidence of the run. Default: not signed."
 )
 ROLE = option(
     "An approver signs promotions and evidence, an evaluator only evidence: runs of train and compare.",
@@ -64,7 +63,7 @@ def keys() -> None:
 def create(
     name: str = option("Name of the owner of the key.", metavar="NAME"),
     role: Role = ROLE,
-    key_file: Path | None = KEY,
+    key: Path | None = KEY,
 ) -> Result:
     """Create a signing key, and add its public key to the approvers.
 
@@ -73,7 +72,7 @@ def create(
     npsrisk keys create --name "your name"
     npsrisk keys create --name "your name" --key ~/.npsrisk/approver.key
     """
-    path, approvers = find_key_file(key_file), read_approvers()
+    path, approvers = find_key_file(key), read_approvers()
     _require_new_name(approvers, name)
     public = SigningKey.create(path).public.text
     try:
@@ -89,12 +88,12 @@ def create(
 
 
 @sub_verb(keys)
-def show(key_file: Path | None = KEY) -> Result:
+def show(key: Path | None = KEY) -> Result:
     """Print the public key of a signing key.
 
     Send it to the operator of the service, who runs "npsrisk keys trust".
     """
-    public = SigningKey.load(find_key_file(key_file)).public
+    public = SigningKey.load(find_key_file(key)).public
     return Result({"public_key": public.text, "key_id": public.key_id}, public.text)
 
 

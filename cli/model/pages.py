@@ -96,9 +96,8 @@ def drift(
     reference: Table | None = option(
         "Compare with this consignment table. Default: compare with the reference profile of the model."
     ),
-    begins: datetime | None = option(
-        "Check arrivals from this time on. Earlier ones are history. Default: the first arrival.",
-        name="--from",
+    from_: datetime | None = option(
+        "Check arrivals from this time on. Earlier ones are history. Default: the first arrival."
     ),
     until: datetime | None = option("Check arrivals before this time. Default: up to the last arrival."),
     out: NewPage = option("Report page to write."),
@@ -128,7 +127,7 @@ def drift(
     traffic = MonitoredTraffic(
         tables.open_sources(record, progress),
         reference=tables.open_source(reference, record, progress),
-        window=ArrivalWindow(begins, until),
+        window=ArrivalWindow(from_, until),
     )
     found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, chosen.uri)

@@ -41,15 +41,14 @@ def compare(
         truth=option("Truth of a simulated world. Its figures are shown apart and decide nothing."),
     ),
     decisions: Table | None = option("Table `decisions` of npsrisk export. Take the scores of A from it."),
-    begins: datetime | None = option(
-        "Compare arrivals from this time on. Default: the first day of the later of the two test periods.",
-        name="--from",
+    from_: datetime | None = option(
+        "Compare arrivals from this time on. Default: the first day of the later of the two test periods."
     ),
     until: datetime | None = option(
         "Compare arrivals before this time. Default: three weeks before the last result."
     ),
     target: Target = TARGET,
-    key_file: Path | None = EVIDENCE_KEY,
+    key: Path | None = EVIDENCE_KEY,
     jobs: Count = JOBS,
 ) -> Result:
     """Compare two model versions on the same consignments.
@@ -78,7 +77,7 @@ def compare(
     from training.promotion.evidence import VersionHistory
     from training.reporting.mlflow_tracking import build_addresses
 
-    registry, key = open_registry(), load_key(key_file)
+    registry, signer = open_registry(), load_key(key)
     first, second = (registry.resolve(name, target=target) for name in (a, b))
     approvers = read_approvers()
     # A champion without a signed record is refused before the work, not after it.
@@ -87,10 +86,10 @@ def compare(
     traffic = ComparedTraffic(
         tables.open_sources(versions.bundle.config.build_record_type(), progress, jobs),
         truth=tables.read_table(tables.truth, Truth),
-        window=ArrivalWindow(begins, until),
+        window=ArrivalWindow(from_, until),
     )
     found = versions.compare(traffic, tables.read_table(decisions, LoggedDecision), jobs, progress)
-    run_id, review = log_comparison(registry, found, first, second, key, approvers)
+    run_id, review = log_comparison(registry, found, first, second, signer, approvers)
     addresses = build_addresses(registry.tracking_uri, run_id)
     values = {
         "run_id": run_id,
@@ -166,7 +165,7 @@ def promote(
         "Person who decides. It must be the owner of the key. Default: the owner of the key.", metavar="WHO"
     ),
     why: str = option("The reason, for the record.", metavar="TEXT"),
-    key_file: Path | None = KEY,
+    key: Path | None = KEY,
     tables: GivenTables = TRAINING_TABLES,
     comparison: str | None = COMPARISON,
     target: Target = TARGET,
@@ -193,10 +192,10 @@ def promote(
     from training.promotion.promote import promote as run
 
     found = open_registry().resolve(version, target=target)
-    key, approvers = SigningKey.load(find_key_file(key_file)), read_approvers()
-    holder = approvers.find(key.public.key_id)
+    signer, approvers = SigningKey.load(find_key_file(key)), read_approvers()
+    holder = approvers.find(signer.public.key_id)
     name = approved_by if approved_by is not None else holder.name if holder else ""
-    approval = Approval(name or key.public.key_id[:12], why, datetime.now(UTC), key, approvers)
+    approval = Approval(name or signer.public.key_id[:12], why, datetime.now(UTC), signer, approvers)
     evidence = _read_evidence(found, comparison, tables, jobs, progress)
     done = run(open_registry(), found, approval, evidence, force=force)
     record, signers = done.record, ", ".join(done.signers)

@@ -55,7 +55,7 @@ def train(
         "Keep the computed features in this folder. The same command then continues an interrupted run after its last part."
     ),
     dask: str | None = options.DASK,
-    key_file: Path | None = EVIDENCE_KEY,
+    key: Path | None = EVIDENCE_KEY,
     jobs: options.Count = options.JOBS,
 ) -> Result:
     """Train a model on outcomes and log the run in MLflow.
@@ -88,7 +88,7 @@ def train(
     if dask is not None and work is None:
         folder = "--work DIR with a folder that all workers see under this name"
         raise BadInput("--dask needs --work", where="options", got="--dask alone", expected=folder)
-    settings, key, recipe = read_settings(), load_key(key_file), read_config(config)
+    settings, signer, recipe = read_settings(), load_key(key), read_config(config)
     if origins is not None:
         evaluation = msgspec.structs.replace(recipe.evaluation, origins=origins)
         recipe = msgspec.structs.replace(recipe, evaluation=evaluation)
@@ -107,7 +107,7 @@ def train(
         cluster=dask,
     )
     done = run_training(
-        task, settings.mlflow_tracking_uri, register=register, key=key, jobs=jobs, progress=progress
+        task, settings.mlflow_tracking_uri, register=register, key=signer, jobs=jobs, progress=progress
     )
     values = {
         **{name: getattr(done, name) for name in ("run_id", "model_uri", "version")},

@@ -67,7 +67,7 @@ def plan(
     model: options.ModelUri | None = option(
         f"{options.MODEL_TEXT} none. With a model, the intervals include the uncertainty of the level of its scores."
     ),
-    begins: datetime | None = option("Start of the operation. Default: now.", name="--from"),
+    from_: datetime | None = option("Start of the operation. Default: now."),
     until: datetime | None = option(f"End of the operation. Default: {DEFAULT_DAYS} days later."),
     target: Target = TARGET,
     out: NewPage = option("Page to write; the plan itself goes to FILE.json."),
@@ -94,7 +94,7 @@ def plan(
         frame = read_table(consignments, Consignment).frame
         given = frame.reindex(columns=["consignment_id", "departure_country"]).dropna()
         departures = dict(given.itertuples(index=False))
-    first = begins or datetime.now(UTC).replace(microsecond=0)
+    first = from_ or datetime.now(UTC).replace(microsecond=0)
     last = until or first + timedelta(days=DEFAULT_DAYS)
     made = build_plan(
         read_scores(scores),
@@ -130,7 +130,7 @@ def debrief(
     scores: Table | None = option(
         "Score table: the scores as they were at arrival (npsrisk score, or npsrisk export)."
     ),
-    begins: datetime | None = option("Start of the operation. Default: the first arrival.", name="--from"),
+    from_: datetime | None = option("Start of the operation. Default: the first arrival."),
     until: datetime | None = option("End of the operation. Default: after the last arrival."),
     capacity: Count | None = option(
         "Inspections for each office and day. Default: the mean number of selections for each office and day."
@@ -162,7 +162,7 @@ def debrief(
     read = tables.read_tables(Consignment)
     found = build_debrief(
         read,
-        find_period(read, begins, until, as_of),
+        find_period(read, from_, until, as_of),
         target,
         scores=None if scores is None else read_scores(scores),
         truth=tables.read_table(tables.truth, Truth),

@@ -39,9 +39,7 @@ DIGEST_CHARACTERS = 12
 REPORTED_DAYS = 90
 """Days after its end for which an alert is still reported from a log, because results come late (assumed)."""
 AT = option("Time of the call in ISO 8601. Default: now.")
-KEY = option(
-    "File of the officer's private key. Default: officer.key in the exchange directory.", name="--key"
-)
+KEY = option("File of the officer's private key. Default: officer.key in the exchange directory.")
 
 
 @click.group()
@@ -81,7 +79,7 @@ def key(
 
 
 @sub_verb(exchange)
-def trust(name: str = argument(), public_key: str | None = argument(), key_file: Path | None = KEY) -> Result:
+def trust(name: str = argument(), public_key: str | None = argument(), key: Path | None = KEY) -> Result:
     """Accept messages of an administration.
 
     NAME is the administration. PUBLIC_KEY is what "npsrisk keys show" prints for the key of its officer. Without PUBLIC_KEY, the
@@ -89,7 +87,7 @@ def trust(name: str = argument(), public_key: str | None = argument(), key_file:
     """
     folder = open_exchange()
     if public_key is None:
-        path = key_file or folder.path / OFFICER_KEY
+        path = key or folder.path / OFFICER_KEY
         found = SigningKey.load(path) if path.exists() else SigningKey.create(path)
         public_key = found.public.text
     partners = Partners.read(folder.partners_file)
@@ -152,7 +150,7 @@ def draft(
 
 @sub_verb(exchange)
 def export(
-    drafts: tuple[Path, ...] = argument(required=False), key_file: Path | None = KEY, at: datetime | None = AT
+    drafts: tuple[Path, ...] = argument(required=False), key: Path | None = KEY, at: datetime | None = AT
 ) -> Result:
     """Sign drafts and put them into the outbox.
 
@@ -160,7 +158,7 @@ def export(
     """
     folder = open_exchange()
     paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
-    sent = [str(_send(folder.read_draft(path), key_file, at)) for path in paths]
+    sent = [str(_send(folder.read_draft(path), key, at)) for path in paths]
     return Result({"sent": sent}, f"{len(sent)} messages signed: {folder.outbox}")
 
 
@@ -168,7 +166,7 @@ def export(
 def withdraw(
     message_id: str = argument(),
     why: str | None = option("Reason, for the partners.", metavar="TEXT"),
-    key_file: Path | None = KEY,
+    key: Path | None = KEY,
     at: datetime | None = AT,
 ) -> Result:
     """Withdraw an own message.
@@ -182,7 +180,7 @@ def withdraw(
         raise BadInput("no such message was sent", where=str(outbox), got=message_id)
     name, author = _name_withdrawal(message_id), get_administration()
     message = Withdrawal(message_id=name, author=author, issued_at=now, about=message_id, reason=why)
-    path = _send(message, key_file, now)
+    path = _send(message, key, now)
     return Result({"sent": [str(path)]}, f"withdrawal of {message_id}: {path}")
 
 
@@ -197,7 +195,7 @@ def _name_withdrawal(message_id: str) -> str:
 
 @sub_verb(exchange)
 def import_(
-    source: options.Folder | None = option("Folder of messages. Default: the inbox.", name="--from"),
+    from_: options.Folder | None = option("Folder of messages. Default: the inbox."),
     alerts: options.Table | None = options.ALERTS,
     service: str | None = option(
         "Send the messages to a running service, for example http://127.0.0.1:8080. NPSRISK_API_KEY is its key.",
@@ -217,7 +215,7 @@ def import_(
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")
     folder, now = open_exchange(), at or datetime.now(UTC)
-    found = list(folder.read_messages(source or folder.inbox, now))
+    found = list(folder.read_messages(from_ or folder.inbox, now))
     accepted = sorted(
         [(path, each) for path, each in found if not isinstance(each, Refused)],
         key=lambda pair: (pair[1].message.issued_at, pair[1].message.message_id),
@@ -252,9 +250,9 @@ def feedback(
         outcomes=options.OUTCOMES,
         alerts=options.ALERTS,
     ),
-    begins: datetime | None = option("Begin of the period. Default: the first arrival.", name="--from"),
+    from_: datetime | None = option("Begin of the period. Default: the first arrival."),
     at: datetime | None = AT,
-    key_file: Path | None = KEY,
+    key: Path | None = KEY,
     target: Target = options.TARGET,
 ) -> Result:
     """Report to the partners what their messages brought.
@@ -269,17 +267,17 @@ def feedback(
 
     folder, now = open_exchange(), at or datetime.now(UTC)
     if tables.consignments is not None:
-        found, since = _count_table_yields(tables.read_tables(Consignment), begins, now, target)
+        found, since = _count_table_yields(tables.read_tables(Consignment), from_, now, target)
     elif at is not None or tables.list_sources():
         expected = (
             "--consignments and --outcomes; or neither, nor --alerts and --at, for the log of the service"
         )
         raise BadInput("a table is missing", where="npsrisk exchange feedback", expected=expected)
     else:
-        found, since = _count_logged_yields(folder.read_keys(), begins, target)
+        found, since = _count_logged_yields(folder.read_keys(), from_, target)
     at_once = read_settings().exchange_feedback
     messages = draft_reports(found, get_administration(), since or now, now)
-    paths = [_send(each, key_file, now) if at_once else folder.write_draft(each) for each in messages]
+    paths = [_send(each, key, now) if at_once else folder.write_draft(each) for each in messages]
     written = [str(path) for path in paths if path is not None]
     where = f"signed: {folder.outbox}" if at_once else f"drafts: {folder.drafts}"
     return Result({"messages": written, "signed": at_once}, f"{len(written)} messages {where}")
@@ -291,7 +289,7 @@ def schema() -> None:
     click.echo(json.dumps(build_schema(), indent=1))
 
 
-def _send(message: AnyMessage, key_file: Path | None, at: datetime | None) -> Path:
+def _send(message: AnyMessage, key: Path | None, at: datetime | None) -> Path:
     """Sign a message of the own administration, and put it into the outbox."""
     from operation.exchange.folder import get_administration
 
@@ -301,7 +299,7 @@ def _send(message: AnyMessage, key_file: Path | None, at: datetime | None) -> Pa
         raise BadInput("the draft has another author", where=where, got=got, expected=author)
     dated = msgspec.structs.replace(message, issued_at=now)
     check_message(dated, now)
-    return folder.send(dated, sign_message(dated, SigningKey.load(key_file or folder.path / OFFICER_KEY)))
+    return folder.send(dated, sign_message(dated, SigningKey.load(key or folder.path / OFFICER_KEY)))
 
 
 def _count_table_yields(

@@ -40,15 +40,12 @@ TRAINING_TEXT = """\
 file does not name keeps its default. `npsrisk config --file FILE.toml` checks a file and shows what differs from the defaults."""
 ENVIRONMENT_TEXT = """\
 These are environment variables. `NPSRISK_SETTINGS` can name a file with lines of `NAME=value`; the environment has priority over it."""
-KIND_NAMES = {
-    **{"string": "text", "number": "number", "integer": "whole number", "time": "time", "date": "date"},
-    **{"items": "list of items", "codes": "list of codes"},
-}
+KIND_NAMES = {"string": "text", "integer": "whole number", "items": "list of items", "codes": "list of codes"}
+"""Names of the kinds of columns whose name is another."""
 NAMES_OF_TYPES: dict[Any, str] = {
     **{msgspec.inspect.IntType: "whole number", msgspec.inspect.FloatType: "number"},
-    **{msgspec.inspect.StrType: "text", msgspec.inspect.DateType: "date"},
+    **{msgspec.inspect.StrType: "text", msgspec.inspect.DateType: "date", RateLimit: "rate"},
     **{int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"},
-    RateLimit: "rate",
 }
 LIMIT_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -125,14 +122,11 @@ def build_column_reference() -> list[ReferenceTable]:
         ("scores", records.ScoreRow, "Written by `npsrisk score` and read by `npsrisk select`. "),
         ("selection", records.SelectionRow, "Written by `npsrisk select`. "),
     ]
-    return [
-        ReferenceTable(
-            name,
-            before + (record.__doc__ or "").split("\n", 1)[0],
-            list(map(_describe_field, get_fields(record))),
-        )
-        for name, record, before in described
-    ]
+    tables = []
+    for name, record, before in described:
+        text = before + (record.__doc__ or "").split("\n", 1)[0]
+        tables.append(ReferenceTable(name, text, [*map(_describe_field, get_fields(record))]))
+    return tables
 
 
 def _describe_field(field: Field) -> dict[str, Any]:
@@ -145,7 +139,7 @@ def _describe_field(field: Field) -> dict[str, Any]:
     ]
     return {
         "column": field.name,
-        "type": KIND_NAMES[field.kind],
+        "type": KIND_NAMES.get(field.kind, field.kind),
         "required": field.required,
         "personal": field.personal,
         "meaning": field.meaning,
@@ -171,39 +165,37 @@ def list_training_settings() -> list[dict[str, Any]]:
             inner, _, meaning, _ = describe_type(field.type)
             meaning = meaning or DESCRIPTIONS[table.name][field.name]
             name, limits = f"{table.name}.{field.name}", _describe_limits([inner])
-            found.append(_build_row(name, _name_type(inner), defaults[name], limits, meaning))
-    return found
+            found.append((name, _name_type(inner), defaults[name], limits, meaning))
+    return _build_rows(found)
 
 
 def list_environment_settings() -> list[dict[str, Any]]:
     """List the environment variables: the settings of an installation, then those that no settings file may set."""
     defaults = Settings.model_construct()
-    settings = []
+    found: list[tuple[Any, ...]] = []
     for name, field in Settings.model_fields.items():
         kind, allowed = _describe_annotation(field)
-        default, meaning = getattr(defaults, name), field.description or ""
-        settings.append(_build_row(str(field.alias), kind, default, allowed, meaning))
+        found.append((str(field.alias), kind, getattr(defaults, name), allowed, field.description or ""))
     others = (
         (SETTINGS_VARIABLE, "path", "File of settings."),
         (PASSPHRASE_VARIABLE, "text", "Passphrase that encrypts a signing key (`npsrisk keys`)."),
         (API_KEY_VARIABLE, "text", "Key of `npsrisk exchange import --service` for the service."),
     )
     only = "Read from the environment only."
-    return settings + [_build_row(name, kind, None, "", f"{text} {only}") for name, kind, text in others]
+    return _build_rows(found + [(name, kind, None, "", f"{text} {only}") for name, kind, text in others])
 
 
-def _build_row(name: str, kind: str, default: Any, allowed: str, meaning: str) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "default": default, "allowed": allowed, "meaning": meaning}
+def _build_rows(found: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Build the rows of settings from their values in the order of the columns."""
+    keys = ("name", "kind", "default", "allowed", "meaning")
+    return [dict(zip(keys, each, strict=True)) for each in found]
 
 
 def list_differences(config: TrainConfig) -> dict[str, dict[str, Any]]:
     """List the settings of a configuration that differ from the defaults, each with its value and the default."""
-    pairs, defaults = config.flatten(), TrainConfig().flatten()
-    return {
-        name: {"value": value, "default": defaults[name]}
-        for name, value in pairs.items()
-        if value != defaults[name]
-    }
+    given, defaults = config.flatten(), TrainConfig().flatten()
+    changed = [name for name in given if given[name] != defaults[name]]
+    return {name: {"value": given[name], "default": defaults[name]} for name in changed}
 
 
 def _describe_limits(limits: list[Any]) -> str:

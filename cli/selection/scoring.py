@@ -10,7 +10,7 @@ import click
 
 from cli import options
 from cli.batch import BATCH, Batch, BatchWork
-from cli.stores import create_batch_pseudonyms, fetch_bundle, open_registry, resolve_model
+from cli.stores import fetch_bundle, open_registry, resolve_model
 from cli.tables import HISTORY_TABLES, GivenTables
 from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
@@ -37,9 +37,9 @@ def features(
     Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
     features with fitted parameters are omitted. First run "npsrisk simulate", "npsrisk read" or "npsrisk export".
 
-    A sorted Parquet table is read in chunks and may be
-    larger than the memory. Sort it by `sequence` if it has this column, else by `received_at`. If --out has no suffix, it is
-    a folder of Parquet parts. The same command then continues an interrupted run after its last part.
+    A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
+    else by `received_at`. If --out has no suffix, it is a folder of Parquet parts. The same command then continues an
+    interrupted run after its last part.
 
     \b
     Examples:
@@ -47,31 +47,25 @@ def features(
     npsrisk features --consignments year/ --out features
     """
     from features.batch import FeatureParameters
-    from features.fitted import FittedParameters
-    from features.pipeline import Pipeline
     from features.streams import FeatureChunk
+    from models.batch_scoring import build_feature_parameters
     from training.config import read_config
 
-    digest = "none"
+    pseudonyms, digest = batch.load_pseudonyms(), "none"
     if model is None:
-        feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
+        parameters = FeatureParameters(read_config(config).features, pseudonyms=pseudonyms)
     else:
         bundle = fetch_bundle(model)
-        feature_config, fitted = bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays)
-        digest = bundle.sha256
-    spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
+        parameters, digest = build_feature_parameters(bundle, pseudonyms), bundle.sha256
+    spec, columns = parameters.build_pipeline().spec, parameters.config
     shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
+    run = {"verb": "features", "model": digest, "features": spec.compute_digest(), "config": repr(columns)}
     work = BatchWork(
         tables,
         progress,
-        {
-            "verb": "features",
-            "model": digest,
-            "features": spec.compute_digest(),
-            "config": repr(feature_config),
-        },
-        FeatureParameters(feature_config, fitted, batch.load_pseudonyms()),
-        lambda _: tables.open_sources(feature_config.build_record_type(), progress, batch.jobs),
+        run,
+        parameters,
+        lambda _: tables.open_sources(columns.build_record_type(), progress, batch.jobs),
         lambda _: partial(FeatureChunk.to_table, spec=spec, shown=shown),
     )
     rows = batch.write(work).rows
@@ -102,8 +96,9 @@ def score(
 
     First run "npsrisk train" and "npsrisk promote". Next, run "npsrisk select" on the scores.
 
-    Large tables and interrupted runs: see "npsrisk features --help". With --state, a day costs a day: the verb reads the history that the last batch left in a folder, and leaves the history after
-    this one. Give --history for the first batch only. The scores equal those with all earlier tables as --history.
+    Large tables and interrupted runs: see "npsrisk features --help". With --state, a day costs a day: the verb reads the history
+    that the last batch left in a folder, and leaves the history after this one. Give --history for the first batch only. The
+    scores equal those with all earlier tables as --history.
 
     \b
     Examples:

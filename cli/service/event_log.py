@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.options import ALERTS, BEGINS, CONSIGNMENTS, OUTCOMES, UNTIL, Folder, NewTable
+from cli.options import ALERTS, CONSIGNMENTS, FROM, OUTCOMES, UNTIL, Folder, NewTable
 from cli.stores import (
     install_operation_keys,
     load_pseudonyms,
@@ -121,7 +121,7 @@ def _export_state(folder: Path, progress: Progress) -> Result:
 @verb
 def parity(
     progress: Progress,
-    begins: datetime | None = BEGINS,
+    from_: datetime | None = FROM,
     until: datetime | None = UNTIL,
     model: tuple[str, ...] = option(
         "Compare only decisions of this model. May be repeated. Default: all models.", metavar="NAME/VERSION"
@@ -146,7 +146,7 @@ def parity(
     from serving.process.state_directory import record_done
 
     names = tuple(name.removeprefix("models:/") for name in model)
-    wanted = DecisionFilter(to_bound_us(begins), to_bound_us(until), names)
+    wanted = DecisionFilter(to_bound_us(from_), to_bound_us(until), names)
     install_operation_keys()
     with open_log() as log:
         comparison = ParityCheck(log, open_vault(), open_past_bundles(), wanted, progress)

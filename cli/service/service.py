@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.options import BEGINS, MODEL, UNTIL, ModelUri
+from cli.options import FROM, MODEL, UNTIL, ModelUri
 from cli.stores import install_operation_keys, open_log, open_registry, read_settings
 from cli.tables import to_bound_us
 from cli.verb import Progress, Result, option, verb
@@ -97,7 +97,7 @@ def publish(
 @verb
 def shadow(
     progress: Progress,
-    begins: datetime | None = BEGINS,
+    from_: datetime | None = FROM,
     until: datetime | None = UNTIL,
     model: str | None = option(
         "Published model to report on instead of the shadow model.", metavar="NAME/VERSION"
@@ -119,7 +119,7 @@ def shadow(
     from serving.shadow.challenger import Challenger
     from serving.shadow.report import measure_disagreement
 
-    from_us, until_us = to_bound_us(begins) or 0, to_bound_us(until)
+    from_us, until_us = to_bound_us(from_) or 0, to_bound_us(until)
     until_us = sys.maxsize if until_us is None else until_us
     install_operation_keys()
     with open_log() as log:

@@ -29,13 +29,13 @@ def test_each_parameter_is_an_option_of_its_name_type_and_default() -> None:
         consignment_id: str = argument("ID"),
         further: tuple[Path, ...] = argument(required=False),
         max_rows: int = option("Most rows.", 2, type=click.IntRange(1, 5)),
-        begins: datetime | None = option("First time.", name="--from"),
+        from_: datetime | None = option("First time."),
         role: Literal["one", "two"] = option("Role.", "one"),
         names: tuple[str, ...] = option("Names.", metavar="NAME"),
         force: bool = option("Do it."),
     ) -> None:
         """Write a list."""
-        given.append((consignment_id, further, max_rows, begins, role, names, force))
+        given.append((consignment_id, further, max_rows, from_, role, names, force))
 
     words = ["C1", "a", "--max-rows", "3", "--from", "1970-01-02", "--names", "x", "--names", "y", "--force"]
     assert run(write_list, *words).exit_code == 0
