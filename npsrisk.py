@@ -84,8 +84,13 @@ class VerbGroup(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(verb, read_short_help(verb, limit)) for verb in verbs])
 
+    def resolve_command(self, context: click.Context, words: list[str]) -> Any:
+        """Find the verb that is called, whose file is loaded here, and keep its name for errors."""
+        context.invoked_subcommand = words[0]
+        return super().resolve_command(context, words)
+
     def invoke(self, context: click.Context) -> Any:
-        """Run the verb that is called, whose file is loaded here."""
+        """Run the verb that is called."""
         try:
             return super().invoke(context)
         except NpsriskError as error:

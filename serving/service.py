@@ -236,9 +236,7 @@ class Service:
         found = [active.fault] if active.fault else []
         found += self.setting_faults.values()
         if active.degraded:
-            found.append(
-                f"no model is loaded: scores come from {active.model.name} and are not calibrated; publish a model"
-            )
+            found.append("no model is loaded: the rules score, and are not calibrated; publish a model")
         if active.model.newer is not None:
             newer = active.model.newer.version
             found.append(

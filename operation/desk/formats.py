@@ -37,6 +37,11 @@ def parse_day(text: str) -> int | None:
         return None
 
 
+def name_model(model: str) -> str:
+    """Name a model by name and version, and the rules in words: their version is a digest."""
+    return load_texts()("model.rules") if model.startswith("rules/") else model
+
+
 def build_link(path: str, **parameters: Any) -> str:
     """Build a link with query parameters; parameters without a value are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value not in (None, "")})
@@ -47,7 +52,7 @@ def build_link(path: str, **parameters: Any) -> str:
 def create_environment() -> jinja2.Environment:
     """Create the template environment: values are escaped and their hidden characters shown; an unknown name is an error."""
     made = create_page_environment(TEMPLATES)
-    made.filters |= {"time": format_time, "day": format_day}
+    made.filters |= {"time": format_time, "day": format_day, "model": name_model}
     made.globals |= {"link": build_link, "t": load_texts()}
     return made
 

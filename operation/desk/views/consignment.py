@@ -153,13 +153,13 @@ def build_view(
 
 
 def _read_done(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:
-    """Read what the viewer recorded last for the consignment that the page was called with as `done`."""
+    """Read what the viewer, here named as a person, recorded last for the consignment that the page was called with as `done`."""
     if not (name := request.query.get("done")):
         return None
     view = read_view(sources, name, viewer)
     own = (each for each in view.timeline if each.kind in ACTS and each.by in (viewer.person, viewer.key))
     entry = next(own, None)
-    return None if entry is None else {"c": view, "entry": entry}
+    return None if entry is None else {"c": view, "entry": entry._replace(by=viewer.person)}
 
 
 def _read_personal(latest: ArrivalEvent, opened: EventCodec) -> tuple[list[tuple[str, Any]] | None, str]:

@@ -97,6 +97,8 @@ def view_hunt(sources: PageSources, request: PageRequest, viewer: Viewer) -> dic
         return None
     linked, hidden = list[LinkedConsignment](), set[str]()  # and not named by the hunt
     table = None if found is None or alert else sources.links.get()
+    if found is not None and not alert and table is None:
+        return None
     if found is not None and table is not None and (trace := find_trace(table, name, now_us)):
         named = {row.consignment_id for row in found.hits}
         near = (each for each in trace.consignments if each.distance == 1)

@@ -101,6 +101,15 @@ def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRend
     assert "Open all linked consignments" in linked
 
 
+def test_the_page_waits_for_the_links_so_that_nothing_that_is_linked_is_left_out(
+    renderer: PageRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render(renderer, id="SEIZED")
+    monkeypatch.setattr(renderer.sources.links, "get", lambda: None)
+    asked = PageRequest("hunt", {"id": "SEIZED"}, Viewer("key", "K. Lee", ("read",), None), "", CLOCK())
+    assert renderer.render(asked).preparing
+
+
 def test_consignments_of_other_offices_are_counted_and_not_named(renderer: PageRenderer) -> None:
     assert render(renderer, ("Busan",), id="SEIZED")[0] == 404
     _, text = render(renderer, ("Busan",), id="ELSEWHERE")

@@ -478,13 +478,23 @@ def test_no_result_is_preset_and_a_second_click_records_nothing(client: Client, 
         assert officer.send("/consignment", **sent).status_code == 422
         for _ in range(2):
             page = officer.send("/consignment", **sent, result="clear")
-            told = f"Recorded for {name} : nothing found" in read_text(page)
+            told = f"Recorded for {name} : nothing found . By K. Lee," in read_text(page)
             assert (page.status_code, told) == (200, True)
         assert officer.send("/consignment", **sent, result="nps").status_code == 409, (
             "another result is no repeat"
         )
         (outcome,) = read_json(client, f"/v1/consignments/{name}")["outcomes"]
         assert outcome["selected_by"] == ("model" if band == "high" else "officer")
+
+
+def test_a_score_of_the_rules_is_named_in_words(tmp_path: Path, pages_here: None) -> None:
+    with serving_desk(settings_in(tmp_path), HOUR) as opened:
+        opened.score("RB1")
+        person = Officer(opened)
+        person.sign_in(person="K. Lee")
+        for path in ("/consignment?id=RB1", "/model"):
+            text = read_text(person.get(path))
+            assert ("the officers' rules" in text, "rules/" in text) == (True, False)
 
 
 def test_history_has_the_time_of_the_score_and_words_for_codes(client: Client, officer: Officer) -> None:
