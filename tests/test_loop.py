@@ -182,22 +182,6 @@ def test_import_is_refused_beside_a_running_service(loop: Loop, service: httpx.C
     assert "another process uses this state directory" in refused.stderr
 
 
-def test_an_unpromoted_version_is_not_published(loop: Loop) -> None:
-    client = Registry(loop.environment["MLFLOW_TRACKING_URI"]).client
-    first = client.get_model_version("nps-risk", "1")
-    client.create_model_version(first.name, first.source, first.run_id, first.tags)
-    client.set_registered_model_alias(first.name, "challenger", "2")
-    refused = loop.run("publish", "--model", "models:/nps-risk/2")
-    assert refused.exit_code == 2
-    assert "never promoted" in refused.stderr
-
-
-def test_the_bundle_of_the_champion_is_not_promoted_again_as_another_version(loop: Loop) -> None:
-    refused = loop.run("promote", "challenger", "--approved-by", "a test", "--why", "newer")
-    assert refused.exit_code == 2
-    assert "holds the same bundle as the champion" in refused.stderr
-
-
 def test_equal_tables_give_an_equal_bundle_in_another_process_with_other_threads(loop: Loop) -> None:
     (record,) = [
         each.record
