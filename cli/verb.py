@@ -90,7 +90,7 @@ class OptionGroup:
     """Options that a verb receives as one value. `kind` makes the value, and its annotations are the types."""
 
     kind: Callable[..., Any]
-    options: Mapping[str, VerbOption]
+    options: Mapping[str, Any]
 
     def build(self, parameter: str, annotation: Any) -> list[click.Parameter]:
         """Build the parameters of click."""
