@@ -26,9 +26,8 @@ class Costs(NamedTuple):
     score_rows: float = 3_400
     # CPU time of `--dask local:2` in multiples of one machine, of ten million rows: `benchmarks.scale`, slope. The start of the worker is in it.
     dask_ratio: float = 1.51
-    # A row in the process that plans and joins, in the working folder of Dask, and in a table of 550 features.
+    # A row in the process that plans and joins, and in a table of 550 features.
     plan_bytes: float = 130
-    scratch_bytes: float = 400
     result_bytes: float = 238
     # New history keys a consignment within 30 days, and a batch's state for a key and a consignment: `benchmarks.scale`, state.
     keys: float = 6.0
@@ -88,13 +87,12 @@ def plan_batch(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]:
     trained = volume.rows * TRAINING_DAYS
     kept = min(trained, trained * INSPECTED_SHARE + BACKGROUND_ROWS + TRAFFIC_ROWS)
     training = (trained * costs.training_row_bytes + kept * costs.training_kept_bytes) / GB
-    scratch, result = volume.rows * costs.scratch_bytes / GB, volume.rows * costs.result_bytes / GB
+    result = volume.rows * costs.result_bytes / GB
     state = (
         volume.rows * YEAR_DAYS * costs.state_row_bytes + count_keys(volume, costs) * costs.state_key_bytes
     ) / GB
     money = (
-        MONTH_DAYS * (on_dask + scores) * prices.core_hour
-        + (scratch + state + MONTH_DAYS * result) * prices.disk_month
+        MONTH_DAYS * (on_dask + scores) * prices.core_hour + (state + MONTH_DAYS * result) * prices.disk_month
     )
     return {
         "core-minutes of a day's scores, one machine": f"{scores * 60:,.1f}",
@@ -103,7 +101,6 @@ def plan_batch(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]:
         f"cores for the features of a day in {DAY_MINUTES} minutes": f"{max(1, on_dask * 60 / DAY_MINUTES):,.1f}",
         "core-hours of the features of a year, once": f"{on_dask * YEAR_DAYS:,.0f}",
         "memory of the command for a whole year, GB": f"{volume.rows * YEAR_DAYS * costs.plan_bytes / GB:,.0f}",
-        "working folder, GB": f"{scratch:,.1f}",
         "features of a day, GB": f"{result:,.1f}",
         "state of a year on disk, GB, at most": f"{state:,.0f}",
         "table of keys in memory, GB, at most": f"{count_keys(volume, costs) * costs.table_key_bytes / GB:,.0f}",

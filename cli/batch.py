@@ -61,7 +61,7 @@ class Batch:
         import numpy as np
 
         from features.batch import ComputeOptions
-        from features.buckets.coordinator import stream_on_cluster
+        from features.cluster import finish_chunks, open_runner
         from features.streams import stream_features
 
         counts: Counter[str] = Counter()
@@ -69,19 +69,13 @@ class Batch:
         def compute(first_row: int, state_run: "StateRun | None" = None) -> "Frames":
             inputs = replace(work.open_inputs(work.check_continued(state_run)), state_run=state_run)
             wanted, finish = np.arange(len(inputs.consignments)) >= first_row, work.build_finish(inputs)
-            if self.dask is None:
-                given: dict[str, Any] = {
-                    "wanted": wanted,
-                    "options": ComputeOptions(self.jobs, work.progress),
-                }
-                found: Iterator[Any] = map(finish, stream_features(inputs, work.parameters, **given))
-            else:
-                given = {"wanted": wanted, "progress": work.progress}
-                found = stream_on_cluster(self.dask, self.out, inputs, work.parameters, finish, **given)
-            for rows in found:
-                if work.counted:
-                    counts.update(rows[work.counted].tolist())
-                yield rows
+            with open_runner(self.dask) as runner:
+                options = ComputeOptions(self.jobs, work.progress, runner)
+                chunks = stream_features(inputs, work.parameters, wanted=wanted, options=options)
+                for rows in finish_chunks(runner, finish, chunks):
+                    if work.counted:
+                        counts.update(rows[work.counted].tolist())
+                    yield rows
 
         if self.state is None:
             inputs = work.identify_inputs() if self.is_in_parts else {}

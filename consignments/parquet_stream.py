@@ -6,7 +6,7 @@ invalid rows are known before the others are processed, and the chunks contain v
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from consignments.columns import Mask
 from consignments.errors import Reject
@@ -105,17 +104,6 @@ class TableStream:
             end = start + sum(len(part.table) for part in parts)
             yield TableChunk(partial(tuple, parts), self._table.columns, self._good[start:end])
             start = end
-
-    def slice_rows(self, first: int, last: int) -> TableChunk:
-        """Return the valid rows from `first` up to `last`, which is not included; they are read from the files when they are needed."""
-        places = self._places[first:last]
-        begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
-        read = partial(self._table.read_parts, CHUNK_ROWS, begin, end)
-        return TableChunk(read, self._table.columns, self._good[begin:end])
-
-    @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        return np.flatnonzero(self._good)
 
 
 def stream_table(

@@ -1,9 +1,10 @@
 """Tables of consignments, outcomes and alerts, their events of history, and matrices of feature rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -31,6 +32,8 @@ CHUNK_ROWS = 20_000
 MISSING_SEQUENCE = -1
 BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
 """The key of batches. They write no pseudonym to a file or log, and counts do not depend on the key."""
+A = TypeVar("A")
+B = TypeVar("B")
 Progress = Callable[[str, int, int], None]
 """A callback that receives the name of the work, the amount done, and the total."""
 
@@ -79,12 +82,20 @@ class FeatureParameters:
         return Pipeline(self.config, self.fitted, self.pseudonyms, alerts)
 
 
+class ChunkRunner(Protocol):
+    """A runner of tasks on other machines."""
+
+    def map_chunks(self, work: Callable[[A], B], chunks: Iterable[A]) -> Iterator[B]:
+        """Yield the result of each chunk, in order."""
+
+
 @dataclass(frozen=True)
 class ComputeOptions:
-    """The number of processes that compute, and the callback of the progress. The result does not depend on them."""
+    """The number of processes that compute, or a runner in their place, and the callback of the progress. The result does not depend on them."""
 
     jobs: int = 1
     progress: Progress | None = None
+    runner: ChunkRunner | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,7 +8,7 @@ another order is held in memory as a whole.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -104,10 +104,6 @@ class InMemoryTable:
         for begin in range(0, max(len(self.rows), 1), self.piece_rows):
             yield _FrameChunk(self.rows.iloc[begin : begin + self.piece_rows])
 
-    def slice_rows(self, first: int, last: int) -> _FrameChunk:
-        """Return the rows from `first` up to `last`, which is not included."""
-        return _FrameChunk(self.rows.iloc[first:last])
-
 
 @dataclass(frozen=True)
 class SelectedRows:
@@ -142,16 +138,6 @@ class SelectedRows:
         for chunk, selected in _pair_with_mask(self.source, self.selected):
             yield chunk if selected.all() else chunk.select(selected)
 
-    def slice_rows(self, first: int, last: int) -> "RowChunk":
-        """Return the rows from `first` up to `last`, which is not included."""
-        places = self._places[first:last]
-        begin, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
-        return self.source.slice_rows(begin, end).select(self.selected[begin:end])
-
-    @cached_property
-    def _places(self) -> Longs:
-        return np.flatnonzero(self.selected)
-
 
 RowChunk = TableChunk | _FrameChunk
 """A chunk of rows of a table that another process can read."""
@@ -173,6 +159,11 @@ class FeatureChunk:
 
     X: Rows
     context: pa.Table
+
+    def split(self, rows: int) -> "Iterator[FeatureChunk]":
+        """Yield it in parts of at most some rows, at least one."""
+        for begin in range(0, max(len(self.X), 1), rows):
+            yield FeatureChunk(self.X[begin : begin + rows], self.context.slice(begin, rows))
 
     def to_table(self, spec: Spec, shown: Sequence[int]) -> pa.Table:
         """Build an Arrow table of `consignment_id`, `sequence` if the table has it, and the shown features; NaN is null."""
@@ -381,7 +372,8 @@ def stream_features(
     history = pipeline.create_sized_history(total) if run is None else run.history
     mark_rows, is_empty = parameters.fitted.mark_rows, True
     with WorkerPool(options.jobs, total) as workers:
-        reader = _BlockReader(tables, marks, pipeline, partial(workers.map, describe))
+        map_chunks = workers.map if options.runner is None else options.runner.map_chunks
+        reader = _BlockReader(tables, marks, pipeline, partial(map_chunks, describe))
         for block in blocks:
             rows = fold.rows[block]
             X, keys, counterparts, context = reader.read(rows)
@@ -390,13 +382,14 @@ def stream_features(
             line, mine = np.searchsorted(order, rows), marks[order]
             out_rows = np.where(mine, np.cumsum(mine) - 1, -1)
             fold.process_arrivals(history, keys[line], counterparts[line], X, out_rows[line])
-            for begin in range(0, len(X), limit):
-                yield FeatureChunk(mark_rows(X[begin : begin + limit]), context.slice(begin, limit))
+            if len(X):
+                yield from FeatureChunk(mark_rows(X), context).split(limit)
                 is_empty = False
             if options.progress is not None:
                 options.progress("features" if len(X) else "history", block.stop, total)
     if is_empty:
-        nothing = describe((inputs.consignments.slice_rows(0, 0), np.zeros(0, dtype=bool)))
+        first = next(iter(inputs.consignments.read_chunks()))
+        nothing = describe((first.select(np.zeros(len(first), dtype=bool)), np.zeros(0, dtype=bool)))
         yield FeatureChunk(mark_rows(allocate_rows(0, len(pipeline.spec))), nothing.context)
     if run is not None:
         with report_progress(options.progress, "state"):

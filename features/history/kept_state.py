@@ -9,7 +9,7 @@ state. An outcome that was visible before and is given late counts from the next
 The state has keyed numbers and days, and no identifier, name or text (`features.history.pseudonyms`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
@@ -176,7 +176,8 @@ class StateRun:
             before.check(kinds, pseudonyms)
         self.before, self.kinds, self.pseudonyms = before, kinds, pseudonyms
         self._store = store
-        self._read_keys: Callable[[Keys], Keys] | None = None
+        self._arrivals: ArrivalEvents
+        self._outcomes: Outcomes
         self._segments: list[SegmentSource] = []
         self._waiting: list[StateSegment] = []
         self._state: KeptState | None = None
@@ -190,18 +191,11 @@ class StateRun:
 
     def start_fold(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
         """Start to process the tables of the batch, which must come after the state and have its order; the steps are counted in `history`."""
-        self._read_keys, self._kinds = lambda keys: keys, len(self.kinds)
-        return self._start(self._prepare_tables(arrivals, outcomes))
-
-    def start_plan(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
-        """Start as `start_fold` does, without keys: arrival n has the only key n + 1, and the `earlier_keys` follow."""
         earlier = self._prepare_tables(arrivals, outcomes)
-        number, self._kinds = len(self._numbers), 1
-        for state in earlier.states.values():
-            if state.keys is not None:
-                number += 1
-                state.keys = number.to_bytes(8, "little")
-        return self._start(earlier)
+        self._fold = TableFold(self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals)
+        # identifiers are needed for the order only
+        self._arrivals = replace(self._arrivals, consignment_id=[])
+        return self._fold
 
     @cached_property
     def history(self) -> History:
@@ -212,12 +206,17 @@ class StateRun:
 
     def finish(self) -> None:
         """Build the next state, after all arrivals of the fold were counted in `history`."""
-        self._finish(sort_table(self.history.get_arrays(), self.today))
-
-    def finish_plan(self, parts: Iterable[HistoryArrays], read_keys: Callable[[Longs], Keys]) -> None:
-        """Build the next state from the sorted parts of the table as of `today`, and a function that reads the keys of arrivals by their number."""
-        self._read_keys = lambda keys: read_keys(keys[:, 0].astype(np.int64) - 1)
-        self._finish(parts)
+        today, old = self.today, () if self.before is None else self.before.segments
+        oldest = today - REMEMBERED_DAYS
+        self._waiting.append(self._collect_states(oldest))
+        self._write_segments(last=True)
+        self._state = KeptState(
+            header=self._build_header(today),
+            table=self._store.write_table(sort_table(self.history.get_arrays(), today), today),
+            segments=(*(each for each in old if each.open().last_day.max() >= oldest), *self._segments),
+            outcomes=self._collect_waiting(OUTCOME, self._outcomes, WAITING_OUTCOME),
+            cancellations=self._collect_waiting(CANCELLATION, self._arrivals, WAITING_CANCELLATION),
+        )
 
     @property
     def today(self) -> int:
@@ -241,27 +240,7 @@ class StateRun:
             met = [_get_numbers(each) for each in (self._arrivals, self._outcomes)]
             states = before.find(np.unique(np.concatenate(met)))
             earlier = EarlierEvents(before.header.today, before.header.clock_us, states)
-        self.earlier_keys = _join_keys(earlier.states.values(), len(self.kinds))
         return earlier
-
-    def _start(self, earlier: EarlierEvents) -> TableFold:
-        self._fold = TableFold(self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals)
-        # identifiers are needed for the order only
-        self._arrivals = replace(self._arrivals, consignment_id=[])
-        return self._fold
-
-    def _finish(self, parts: Iterable[HistoryArrays]) -> None:
-        today, old = self.today, () if self.before is None else self.before.segments
-        oldest = today - REMEMBERED_DAYS
-        self._waiting.append(self._collect_states(oldest))
-        self._write_segments(last=True)
-        self._state = KeptState(
-            header=self._build_header(today),
-            table=self._store.write_table(parts, today),
-            segments=(*(each for each in old if each.open().last_day.max() >= oldest), *self._segments),
-            outcomes=self._collect_waiting(OUTCOME, self._outcomes, WAITING_OUTCOME),
-            cancellations=self._collect_waiting(CANCELLATION, self._arrivals, WAITING_CANCELLATION),
-        )
 
     def _collect_waiting(self, what: int, table: ArrivalEvents | Outcomes, dtype: np.dtype[Any]) -> Rows:
         """Collect the events of a kind that take effect after the last arrival, each once, in a fixed order."""
@@ -317,8 +296,7 @@ class StateRun:
         states = np.full(len(rows), np.array(_pack(CountedState(b"")), dtype=STATE))
         states["day"], states["issued_us"] = days, self._issued_us[rows]
         self._waiting.append(StateSegment(self._numbers[rows], days, states, keys))
-        if self._read_keys is not None:
-            self._write_segments()
+        self._write_segments()
 
     def _write_segments(self, *, last: bool = False) -> None:
         """Write the waiting states in segments of SEGMENT_ROWS, and the rest if they are the last ones."""
@@ -331,17 +309,10 @@ class StateRun:
         columns = ([getattr(part, name) for part in self._waiting] for name in SEGMENT_ARRAYS)
         whole = StateSegment(*map(np.concatenate, columns))
         for begin, end in pairwise([0, *ends]):
-            self._write_segment(whole.select(slice(begin, end)))
+            part = whole.select(slice(begin, end))
+            part = part.select(np.argsort(part.number, kind="stable"))
+            self._segments.append(self._store.write_segment(part))
         self._waiting = [whole.select(slice(ends[-1], None))]
-
-    def _write_segment(self, segment: StateSegment) -> None:
-        """Sort and write a segment, whose keys may still have to be read."""
-        assert self._read_keys is not None
-        segment = segment.select(np.argsort(segment.number, kind="stable"))
-        arrived = segment.state["arrived"]
-        keys = np.zeros((len(segment.number), len(self.kinds)), dtype=np.uint64)
-        keys[arrived] = self._read_keys(segment.keys[arrived])
-        self._segments.append(self._store.write_segment(replace(segment, keys=keys)))
 
     def _collect_states(self, oldest: int) -> StateSegment:
         """Collect the states of consignments with several events."""
@@ -350,13 +321,13 @@ class StateRun:
             for number, state in self._fold.states.states.items()
             if state.last_day >= oldest and (state.keys is not None or state.standing is not None)
         ]
-        missing = bytes(8 * self._kinds)
+        missing = bytes(8 * len(self.kinds))
         keys = b"".join(missing if state.keys is None else state.keys for _, state in mine)
         return StateSegment(
             np.array([number for number, _ in mine], dtype=np.uint64),
             np.array([state.last_day for _, state in mine], dtype=np.int32),
             np.array([_pack(state) for _, state in mine], dtype=STATE),
-            np.frombuffer(keys, dtype=np.uint64).reshape(-1, self._kinds),
+            np.frombuffer(keys, dtype=np.uint64).reshape(-1, len(self.kinds)),
         )
 
     def _build_header(self, today: int) -> StateHeader:
@@ -392,12 +363,6 @@ def _is_among(values: Keys, wanted: Keys) -> NDArray[np.bool_]:
     place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
     found: NDArray[np.bool_] = wanted[place] == values
     return found
-
-
-def _join_keys(states: Iterable[CountedState], kinds: int) -> Keys:
-    """Return the keys of those states that have some; uint64, (n, kinds)."""
-    joined = b"".join(state.keys for state in states if state.keys is not None)
-    return np.frombuffer(joined, dtype=np.uint64).reshape(-1, kinds)
 
 
 def _pack(state: CountedState) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
-"""The arrays in which a table of history is kept: those of the table itself, in a snapshot, a state of batches or a bucket of keys.
+"""The arrays in which a table of history is kept: those of the table itself, in a snapshot or a state of batches.
 
 Sorted arrays have the keys in ascending order, in the smallest blocks, without forgotten keys and days: equal counts then give equal
-bytes, in whatever order the events came. Keys are hashes, so those of a bucket, which share their highest bits, follow each other.
+bytes, in whatever order the events came.
 """
 
 import mmap
@@ -33,13 +33,6 @@ def build_state(today: int, heads: int, days: int, counterparts: int, founded: L
     used = kernels.FORMAT, kernels.TODAY, kernels.HEADS_USED, kernels.DAYS_USED, kernels.OTHERS_USED
     state[[*used]] = FORMAT_VERSION, today, heads, days, counterparts
     return state
-
-
-def create_empty() -> HistoryArrays:
-    """Create the arrays of a table without events."""
-    heads = np.zeros((1, kernels.HEAD_WORDS), dtype=np.int32)
-    heads[0, kernels.FIRST_ARRIVAL] = kernels.NO_DAY
-    return allocate_table(kernels.NO_DAY, heads, kernels.FIRST_BLOCK, kernels.FIRST_BLOCK)
 
 
 def allocate_table(

@@ -936,13 +936,6 @@ def _read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
                     out[place] = share
 
 
-@entry_point
-def read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
-    """Write the readings of the sides of rows whose readings of all keys were computed apart from each other."""
-    for row in range(len(out)):
-        _read_sides(sides, out[row], at)
-
-
 @kernel
 def _compute_age(past: Number, day: Number) -> Number:
     return np.nan if past == NO_DAY else np.float64(max(day - past, 0))

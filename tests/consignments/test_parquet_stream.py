@@ -1,8 +1,6 @@
 """A table read piece by piece is the table read whole: rows, rejects, report."""
 
 import os
-import pickle
-from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -133,28 +131,6 @@ def test_items_may_be_lists_in_one_part_and_of_no_type_in_another(tmp_path: Path
     assert found == [*(None if text is None else decode_items(text) for text in items), *[None] * 4]
 
 
-@pytest.mark.parametrize("group_rows", [5, 1000])
-def test_any_rows_are_read_without_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int
-) -> None:
-    monkeypatch.setattr("consignments.files.table_writers.ROW_GROUP_ROWS", group_rows)
-    monkeypatch.setattr("consignments.parquet_stream.CHUNK_ROWS", 3)
-    table = with_faults(frame(24))
-    (tmp_path / "t").mkdir()
-    for number, part in enumerate((table[:9], table[9:9], table[9:])):
-        write_table(part, tmp_path / "t" / f"{number}.parquet")
-    stream = stream_table(tmp_path / "t", Consignment, piece_rows=7)
-    every = whole(stream)
-    ends = (0, 1, 4, 9, len(stream) - 1, len(stream))
-    for first, last in combinations_with_replacement(ends, 2):
-        part = stream.slice_rows(first, last)
-        assert len(part) == last - first
-        found, expected = part.to_frame(Consignment), every[first:last]
-        pd.testing.assert_frame_equal(
-            found.reset_index(drop=True), expected.reset_index(drop=True), check_dtype=first < last
-        )
-
-
 def test_other_processes_find_the_same_rejects_and_repeats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +166,6 @@ def test_a_table_that_changes_after_the_check_or_while_it_is_read_is_refused(
     for read in (
         lambda: list(begun),
         lambda: list(stream.read_chunks()),
-        lambda: pickle.loads(pickle.dumps(stream.slice_rows(0, 2))).to_table(Consignment),
     ):
         with pytest.raises(FileFault, match=r"t\.parquet: a table has other rows than when it was checked"):
             read()

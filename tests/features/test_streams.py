@@ -209,6 +209,40 @@ def test_several_past_tables_are_read_as_one(tables: Tables, logged: Tables) -> 
         assert len(pieces) > 1
 
 
+def respell(logged: Tables, first: str, later: str) -> Tables:
+    """Give a consignment that is amended and has a result these identifiers, one for its first row and one for the others."""
+    assert logged.outcomes is not None
+    frame, outcomes = logged.consignments, logged.outcomes
+    amended = frame["consignment_id"][frame["consignment_id"].duplicated()]
+    name = amended[amended.isin(outcomes["consignment_id"])].iloc[0]
+    mine = frame["consignment_id"] == name
+    spelled = frame["consignment_id"].where(~mine, later)
+    spelled[mine.idxmax()] = first
+    results = outcomes["consignment_id"].where(outcomes["consignment_id"] != name, later)
+    frame, outcomes = frame.assign(consignment_id=spelled), outcomes.assign(consignment_id=results)
+    return replace(logged, consignments=frame, outcomes=outcomes)
+
+
+def test_an_amendment_in_another_spelling_has_the_same_bits(logged: Tables) -> None:
+    same, other, apart = (
+        respell(logged, "RB123456785GB", name) for name in ("RB123456785GB", "rb 123 456 785 gb", "Z")
+    )
+    expected = compute_feature_matrix(same, PARAMETERS).X.tobytes()
+    assert compute_feature_matrix(apart, PARAMETERS).X.tobytes() != expected
+    for inputs in (FeatureInputs.from_tables(other), FeatureInputs.to_repeatable(other)):
+        chunks = stream_features(inputs, PARAMETERS, piece_rows=40)
+        assert np.concatenate([each.X for each in chunks]).tobytes() == expected
+    cut = int(np.flatnonzero(other.consignments["consignment_id"].str.startswith("rb "))[0])
+    parts, state = [], None
+    for rows in (slice(0, cut), slice(cut, None)):
+        batch = replace(other, consignments=other.consignments.iloc[rows].reset_index(drop=True))
+        run = StateRun(state, list_key_kinds(PARAMETERS.config), PARAMETERS.pseudonyms, MemoryStore())
+        inputs = replace(FeatureInputs.from_tables(batch), state_run=run)
+        parts += [each.X for each in stream_features(inputs, PARAMETERS)]
+        state = run.state
+    assert np.concatenate(parts).tobytes() == expected
+
+
 @pytest.fixture
 def _few_rows_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("MAX_BLOCK_ROWS", "LARGE_TABLE_ROWS"):

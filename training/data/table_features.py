@@ -5,7 +5,7 @@ are filled in later, from the kept consignments: once for each fit.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -25,12 +25,12 @@ from features.batch import (
     Tables,
     report_progress,
 )
-from features.buckets.coordinator import stream_on_cluster
+from features.cluster import open_runner
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from features.streams import FeatureChunk, FeatureInputs, TableSource, stream_features
+from features.streams import FeatureInputs, TableSource, stream_features
 from training.arrays import Bools, Ints, Rows
 from training.data.data_hash import TableHash
 
@@ -63,12 +63,10 @@ class TableFeatures:
         def compute_from(first: int) -> Iterator[Rows]:
             wanted = np.zeros(len(inputs.consignments), dtype=bool)
             wanted[rows[first:]] = True
-            if cluster is None or folder is None:
-                chunks = stream_features(inputs, parameters, options=options, wanted=wanted)
-                return map(_get_rows, chunks)
-            return stream_on_cluster(
-                cluster, folder.out, inputs, parameters, _get_rows, progress=options.progress, wanted=wanted
-            )
+            with open_runner(cluster) as runner:
+                given = replace(options, runner=runner)
+                for chunk in stream_features(inputs, parameters, options=given, wanted=wanted):
+                    yield np.asarray(chunk.X)
 
         names = parameters.build_pipeline().spec.names
         X, done = np.empty((len(rows), len(names)), dtype=np.float32), 0
@@ -137,7 +135,3 @@ def read_kept_rows(
         start += len(frame)
     kept = pd.concat(found, ignore_index=True)
     return kept.assign(consignment_id=source.take_order()["consignment_id"].iloc[rows].array)
-
-
-def _get_rows(chunk: FeatureChunk) -> Rows:
-    return np.asarray(chunk.X)

@@ -20,7 +20,7 @@ from consignments.files.folders import lock_folder
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.workers import end_with_parent, explain_lost_process
 from features.batch import Progress
-from features.buckets.cluster import connect
+from features.cluster import connect
 from training.config import TrainConfig, parse_config
 from training.policy_replay.environments import ReplayedWorld
 from training.policy_replay.policies import get_policy

@@ -12,7 +12,7 @@ from support.verbs import succeed
 
 from consignments.errors import BadInput, NpsriskError, ServiceFault
 from consignments.files.table_writers import write_table
-from features.buckets.cluster import DaskRunner, connect
+from features.cluster import DaskRunner, connect
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed; run make scale")
 dask = pytest.importorskip("dask")
@@ -37,12 +37,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_result_of_two_workers_has_the_bytes_of_one_machine(
     runner: DaskRunner, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr("features.buckets.coordinator.PARTITION_ROWS", 20)
+    monkeypatch.setattr("features.cluster.FINISHED_ROWS", 20)
     for name, more in (("one", ""), ("two", f"--dask {runner.client.scheduler.address}")):
         words = f"{verb} --consignments {folder}/past.parquet --out {tmp_path}/{name}.parquet {more}"
         succeed(words, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
-    assert not list(tmp_path.glob(".*")), "the working folder is removed"
+    assert not list(tmp_path.glob(".*"))
 
 
 def fail_on_a_full_disk(number: int) -> None:
@@ -102,7 +102,7 @@ def test_a_task_that_ends_its_workers_is_named() -> None:
 def test_an_address_that_leads_nowhere_is_named(
     monkeypatch: pytest.MonkeyPatch, address: str, kind: type[NpsriskError], told: str
 ) -> None:
-    monkeypatch.setattr("features.buckets.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("features.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(kind, match=told), connect(address):
         raise AssertionError
 
@@ -154,7 +154,7 @@ def test_errors_of_the_system_name_their_cause(error: Exception, status: str, to
 
 
 def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("features.buckets.cluster.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("features.cluster.WAIT_SECONDS", 0.1)
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty,
         pytest.raises(ServiceFault, match=r"there is no Dask worker; got 0 workers.*expected at least one"),

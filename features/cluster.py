@@ -1,15 +1,19 @@
-"""Tasks on a Dask cluster: workers of this machine, or those of a scheduler. The only file that imports Dask."""
+"""Features on a Dask cluster: workers of this machine, or those of a scheduler, describe rows and finish them; this process counts history.
+
+The only file that imports Dask. The keys that join networks cannot be divided, so one process has to hold most of history anyway.
+"""
 
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
 from consignments.errors import BadInput, BadSetting, NpsriskError, ServiceFault
+from features.streams import FeatureChunk
 
 T = TypeVar("T")
 LOCAL = "local:"
@@ -17,6 +21,8 @@ RETRIES = 2
 """Times that a task is repeated after an error of the system, besides the repeats after a lost worker."""
 TASKS_AHEAD = 3
 """Tasks for each worker that are in progress or wait."""
+FINISHED_ROWS = 2_000
+"""Rows that are sent to a worker at a time to be finished, some 5 MB."""
 CONNECT_SECONDS = 30
 WAIT_SECONDS = 120
 """Time that lost workers have to come back."""
@@ -38,26 +44,28 @@ class DaskRunner:
             name = f"{type(value).__name__}-{time.time_ns()}"
             return self.client.submit(partial(_give, value), key=name, pure=False)
 
-    def map(self, name: str, work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+    def map_chunks(self, work: Callable[[Any], T], chunks: Iterable[Any]) -> Iterator[T]:
+        """Yield the result of each chunk, in order, as `map` does."""
+        shared = self.share(work)
+        yield from self.map("rows", _apply, ((shared, chunk) for chunk in chunks))
+
+    def map(self, name: str, work: Callable[..., T], arguments: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Yield the result of each task, in order; `ServiceFault` if workers ended again and again, or the scheduler cannot be reached."""
         run = time.time_ns()
         waiting: deque[Any] = deque()
-        places = iter(enumerate(arguments))
-        left = len(arguments)
-        while left:
+        places = enumerate(arguments)
+        while True:
+            while len(waiting) < self._count_ahead(name) and (each := next(places, None)) is not None:
+                place, given = each
+                options = {"key": f"{name}-{place}-{run}", "priority": -place, "retries": RETRIES}
+                with self._explain_failure(name):
+                    waiting.append(self.client.submit(work, *given, pure=False, **options))
+            if not waiting:
+                return
             with self._explain_failure(name):
-                while len(waiting) < self._count_ahead() and (each := next(places, None)) is not None:
-                    place, given = each
-                    key = f"{name}-{place}-{run}"
-                    waiting.append(
-                        self.client.submit(
-                            work, *given, key=key, pure=False, retries=RETRIES, priority=-place
-                        )
-                    )
                 first = waiting.popleft()
                 result: T = _get_result(first)
                 first.release()
-            left -= 1
             yield result
 
     def require_worker(self) -> None:
@@ -78,8 +86,9 @@ class DaskRunner:
         """Ask the scheduler for the addresses of its workers; `scheduler_info` may be some seconds old."""
         return list(self.client.ncores())
 
-    def _count_ahead(self) -> int:
-        return TASKS_AHEAD * max(len(self._list_workers()), 1)
+    def _count_ahead(self, name: str) -> int:
+        with self._explain_failure(name):
+            return TASKS_AHEAD * max(len(self._list_workers()), 1)
 
     @contextmanager
     def _explain_failure(self, name: str) -> Iterator[None]:
@@ -122,6 +131,10 @@ def _give(value: T) -> T:
     return value
 
 
+def _apply(work: Callable[[Any], T], chunk: Any) -> T:
+    return work(chunk)
+
+
 def _get_result(future: Any) -> Any:
     """Return the result of a task. Its errors of the system are those of a worker, and not of the connection to the scheduler."""
     try:
@@ -143,6 +156,11 @@ def _get_result(future: Any) -> Any:
 def _summarize(error: BaseException) -> str:
     """Return the first line of an error."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def open_runner(address: str | None) -> AbstractContextManager[DaskRunner | None]:
+    """Connect to a cluster as `connect` does; without an address there is no runner."""
+    return nullcontext() if address is None else connect(address)
 
 
 @contextmanager
@@ -206,3 +224,12 @@ def _start_local_cluster(workers: int) -> Any:
         dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
     )
+
+
+def finish_chunks(
+    runner: DaskRunner | None, finish: Callable[[FeatureChunk], T], chunks: Iterable[FeatureChunk]
+) -> Iterator[T]:
+    """Yield what `finish` makes of chunks in order, on the workers of a runner if there is one."""
+    if runner is None:
+        return map(finish, chunks)
+    return runner.map_chunks(finish, (part for chunk in chunks for part in chunk.split(FINISHED_ROWS)))
