@@ -41,6 +41,9 @@ _KIND_WORDS = FIRM_WORDS | frozenset(_LISTS["firm"].split()) | CHEMICAL_WORDS | 
 MIN_SLIP_LETTERS = 7
 """A word of a firm of so many letters is known with a slip: two letters swapped, one lost or doubled. Shorter ones are like names of people."""
 
+MIN_WORD_LETTERS = 6
+"""The same for a firm whose name is only compared with that of others (`resembles_firm`)."""
+
 
 def list_slips(word: str) -> set[str]:
     """List the spellings of a word with one slip."""
@@ -53,6 +56,8 @@ def list_slips(word: str) -> set[str]:
 _SLIPS = {
     slip for word in _KIND_WORDS if len(word) >= MIN_SLIP_LETTERS for slip in list_slips(word)
 } - _KIND_WORDS
+_LONG_WORDS = frozenset(word for word in _KIND_WORDS if len(word) >= MIN_WORD_LETTERS)
+_LONG_WORD_INSIDE = re.compile("|".join(sorted(_LONG_WORDS)))
 _FIRM_IN_SCRIPTS = re.compile("|".join(map(re.escape, FIRM_PHRASES)))
 _CHEMICALS_IN_SCRIPTS = re.compile("|".join(map(re.escape, CHEMICAL_PHRASES)))
 _LETTERS, _OMITTED_SIGNS = make_letter_table(), b".'`"
@@ -123,13 +128,25 @@ def _check_completeness(party: _Party) -> Values:
     return {**missing, "missing": sum(missing.values())}
 
 
+def _split_words(name: str) -> tuple[str, list[str]]:
+    """Return a name in ASCII and its words."""
+    plain = name if name.isascii() else fold_to_ascii(name)
+    return plain, plain.encode().translate(_LETTERS, _OMITTED_SIGNS).decode().split()
+
+
+def resembles_firm(name: str) -> bool:
+    """Check if a word of a firm is in a name with a slip or without the blanks around it. No feature depends on it."""
+    _, words = _split_words(name)
+    is_inside = _LONG_WORD_INSIDE.search("".join(words)) is not None
+    return is_inside or not all(_LONG_WORDS.isdisjoint(list_slips(word)) for word in words)
+
+
 @lru_cache(_CACHED_NAMES)
 def classify_party(name: str | None) -> PartyKind:
     """Classify a party by its name."""
     if not name:
         return UNKNOWN_KIND
-    plain = name if name.isascii() else fold_to_ascii(name)
-    words = plain.encode().translate(_LETTERS, _OMITTED_SIGNS).decode().split()
+    plain, words = _split_words(name)
     # B.V. and the like end the name of a firm; elsewhere they are initials or names.
     known = not (_KIND_WORDS.isdisjoint(words) and _SLIPS.isdisjoint(words))
     known = known or (len(words) > 1 and words[-1] in ENDING_FORMS)

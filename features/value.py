@@ -11,7 +11,7 @@ from typing import NamedTuple
 from consignments.records import Consignment, Item
 from consignments.timestamps import to_day
 from features.currency import DOLLAR, ExchangeRates
-from features.normalization.normal_forms import NormalForms, get_goods_hs
+from features.normalization.normal_forms import CHAPTER_DIGITS, HEADING_DIGITS, NormalForms, get_goods_hs
 from features.table import MAX_FLOAT32, read_group
 
 # A heading or chapter with fewer consignments gets no norm.
@@ -21,7 +21,6 @@ MIN_SPREAD = 0.1
 WEIGHT_UNIT = "KG"
 CURRENCY_LETTERS = 3
 ROUND_STEP = 10.0
-HEADING_DIGITS, CHAPTER_DIGITS = 4, 2
 _VALUE = read_group("value.")
 VALUE_FEATURES = _VALUE.features
 Norm = Sequence[float] | None

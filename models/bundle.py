@@ -173,7 +173,6 @@ def load_bundle(directory: Path) -> Bundle:
     context = ReasonContext(
         {} if reference is None else reference.usual,
         features.fitted.get("vocabularies", {}),
-        arrays.get("text_weights"),
     )
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES]), where=TREES),

@@ -9,11 +9,10 @@ from consignments.errors import BundleRefused
 from consignments.records import Consignment
 from features.goods import kernels as kernel
 from features.goods.tables import encode_text, load_goods_tables
-from features.normalization.normal_forms import NormalForms, clean_hs, normalize_goods
+from features.normalization.normal_forms import CHAPTER_DIGITS, NormalForms, clean_hs, normalize_goods
 from features.table import read_group
 
 GOODS_FEATURES = read_group("goods.").features
-CHAPTER_DIGITS = 2
 
 
 class GoodsFeatures:

@@ -14,9 +14,6 @@ from features.goods.tables import encode_text, load_goods_tables
 
 MAX_HITS = 64
 """Maximum number of names and words that are located in one text."""
-MAX_WEIGHED_WORDS = 40
-MIN_WEIGHT_SHARE = 0.25
-"""A word is quoted for the text score if it adds at least this share of what the strongest word adds."""
 MAX_QUOTED_WORDS = 3
 MAX_QUOTED_CHARACTERS = 40
 CONTACT_DETAILS = re.compile(r"\S*@\S+|(?:\+|\b0)\d[\d\s()/-]{6,}\d")
@@ -32,9 +29,8 @@ Hits = NDArray[np.int32]
 class GoodsWords:
     """A goods text whose words are searched only if a reason needs them."""
 
-    def __init__(self, text: str, weights: NDArray[np.float32] | None = None) -> None:
+    def __init__(self, text: str) -> None:
         self._codes = encode_text(text)
-        self._weights = np.zeros(kernel.TEXT_BUCKETS, np.float32) if weights is None else weights
 
     def list_words(self, feature: str) -> list[str]:
         """List up to three words on which a feature depends, as written in the text; none for other features."""
@@ -96,22 +92,6 @@ class GoodsWords:
         """Quote the whole text."""
         return (self._text,)
 
-    def quote_heaviest(self) -> Iterable[str]:
-        """Quote the words whose removal reduces the text score most, the strongest first."""
-        words = self._text.split()[:MAX_WEIGHED_WORDS]
-        whole = self._score(words)
-        added = {
-            word: whole - self._score([other for other in words if other != word])
-            for word in dict.fromkeys(words)
-        }
-        least = MIN_WEIGHT_SHARE * max(added.values(), default=0.0)
-        heavy = [word for word, weight in added.items() if weight >= least > 0]
-        return sorted(heavy, key=added.__getitem__, reverse=True)
-
-    def _score(self, words: list[str]) -> float:
-        codes = encode_text(" ".join(words))
-        return float(kernel.score_text(codes, load_goods_tables(), self._weights))
-
 
 Finder = Callable[[GoodsWords], Iterable[str]]
 
@@ -138,7 +118,6 @@ _FINDERS: dict[str, Finder] = {
     "goods.name_family": GoodsWords.quote_strongest,
     "goods.names_disguised": GoodsWords.quote_disguised,
     "goods.vague_whole": GoodsWords.quote_whole,
-    "goods.text_score": GoodsWords.quote_heaviest,
 }
 QUOTED_FEATURES = frozenset(_FINDERS)
 """Features for which words can be quoted."""

@@ -15,6 +15,7 @@ from features.normalization.names import normalize_name
 from features.normalization.phones import normalize_phone
 
 TEXT_SEPARATOR = " | "
+CHAPTER_DIGITS, HEADING_DIGITS = 2, 4
 MAX_CHARACTERS = 16_384
 """Maximum number of characters that are read of the texts of the goods."""
 
@@ -35,7 +36,7 @@ class NormalForms(NamedTuple):
 
 
 class DeclaredTexts(NamedTuple):
-    """Texts of a consignment that a reason quotes: goods and HS code as features read them, route and countries as written."""
+    """Texts of a consignment: goods and HS code as features read them; route and countries as written, which a reason quotes; names, which it does not."""
 
     goods: str = ""
     hs: str = ""
@@ -47,6 +48,8 @@ class DeclaredTexts(NamedTuple):
     consignee_country: str = ""
     currency: str = ""
     carrier: str = ""
+    sender_name: str = ""
+    consignee_name: str = ""
 
 
 DECLARED_COLUMNS = DeclaredTexts._fields[2:]

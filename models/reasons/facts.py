@@ -15,9 +15,10 @@ from features.spec import Spec
 from features.table import SIDES
 from models.formats import format_number, format_rate
 from models.reasons.row_view import RowView, SpecTables
+from models.reasons.rules import RULES, Rank
 from models.reasons.sentences import ReasonContext, Sentence, Statement
-from models.reasons.texts import LIMITS, NAMES, RULES, join_words, load_text_table
-from models.reasons.usual import CHANNEL, Usual, UsualLookup
+from models.reasons.texts import join_words, load_text_table
+from models.reasons.usual import Usual, UsualLookup
 
 TARGETS = ("nps", "controlled_drug", "any_offence")
 """Targets of detections, the gravest first."""
@@ -66,9 +67,9 @@ class FactTables:
         found = np.arange(len(self.sentences))
         for name, at in self.places.items():
             key, _, reading = name.rpartition(".")
-            if name.startswith(NAMES["never_absent"]) or key.endswith("_side"):
+            if name.startswith(RULES.never_absent) or key.endswith("_side"):
                 found[at] = -1
-            elif reading in NAMES["of_known_keys"]:
+            elif reading in RULES.of_known_keys:
                 found[at] = self.places.get(f"{key}.new", -1)
         return found
 
@@ -122,6 +123,8 @@ class FactTables:
         """Describe how new or how busy the key is that weighs most."""
         key, kind = self._find_key(columns)
         if view.get(f"{key}.new") == 1:
+            if kind == "route" and view.get("route.transit_countries") >= 1:
+                return view.describe_feature("route.transit_countries")
             is_link = kind in PAIRS or kind == "figures"
             is_known = kind in SIDE_OF and view.get(f"history.{SIDE_OF[kind]}_network.arrivals_ever") > 0
             hidden = view.raises and (is_link or is_known)
@@ -133,7 +136,7 @@ class FactTables:
         if found is None or not view.raises:
             return found
         if kind == "figures":
-            return found._replace(notable=view.get(f"{key}.arrivals_30d") >= LIMITS["min_repeats"])
+            return found._replace(notable=view.get(f"{key}.arrivals_30d") >= RULES.min_repeats)
         return found._replace(notable=False)
 
     def _describe_busy_party(self, view: RowView, kind: str) -> Statement | None:
@@ -150,7 +153,7 @@ class FactTables:
                 return None
             kind = kind if kind in NETWORKS else most
             pair = max(PAIRS, key=view.count_month)
-            if view.count_month(pair) >= max(view.count_month(kind), LIMITS["min_repeats"]):
+            if view.count_month(pair) >= max(view.count_month(kind), RULES.min_repeats):
                 kind, sides = pair, set(SIDES)
         found = self._describe_count(view, kind)
         if not found or not found.notable or found.value in view.counted.values():
@@ -163,29 +166,27 @@ class FactTables:
         month, week = (view.describe_feature(f"history.{kind}.arrivals_{days}d") for days in (30, 7))
         firms = {side for side in SIDES if view.get(f"parties.{side}_business") == 1}
         if month is None or week is None or kind in PAIRS:
-            return month and month._replace(
-                notable=view.count_month(kind) >= LIMITS["min_repeats"] + bool(firms)
-            )
+            return month and month._replace(notable=view.count_month(kind) >= RULES.min_repeats + bool(firms))
         side = SIDE_OF[kind]
-        is_shown = week.notable and view.get(f"history.{kind}.arrivals_7d") >= LIMITS["busy_week"]
+        is_shown = week.notable and view.get(f"history.{kind}.arrivals_7d") >= RULES.busy_week
         found, is_network = week if is_shown else month, kind in NETWORKS
         is_busy = found.notable and view.count_month(kind) >= (
-            LIMITS["min_busy_firm"] if side in firms else LIMITS["min_busy"]
+            RULES.min_busy_firm if side in firms else RULES.min_busy
         )
         is_doubtful = is_network and not view.list_ties(side)
         is_doubtful |= view.is_common_name(kind)
-        rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else ""
+        rank: Rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else ""
         return found._replace(notable=is_busy and not is_doubtful, rank="last" if side in firms else rank)
 
     def _describe_counterparts(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe with how many others a key came, or that a new name uses a known key."""
         key, name = self._find_key(columns)
         found, kind = view.describe(columns[0]), KINDS.get(name)
-        least = LIMITS["min_repeats"] if name in PAIRS else 0
+        least = RULES.min_repeats if name in PAIRS else 0
         if view.values[columns[0]] <= least or (view.raises and name in NETWORKS):
             return None
         if kind is None or kind.side is None or kind.counterpart != kind.side:
-            return found._replace(rank="last")
+            return found._replace(rank="context")
         earlier = view.get(f"{key}.arrivals_ever")
         if view.get(f"history.{kind.side}.new") != 1 or not earlier > 0:
             return found._replace(notable=found.notable and view.values[columns[0]] > 1, rank="link")
@@ -205,10 +206,12 @@ class FactTables:
             is_first, _, _, kind, target = strongest
             view.told.add(f"history.{kind}")
             days = view.get(f"history.{kind}.days_since_find")
-            is_old = days > LIMITS["old_find_days"] and not view.count_month(kind)
+            is_old = days > RULES.old_find_days and not view.count_month(kind)
             is_person = kind in SIDES and view.get(f"parties.{kind}_business") != 1
-            rank = ("" if is_old else "find") if is_first else "context" if is_person else "last"
-            return self._describe_finds_of_party(view, kind, target)._replace(rank=rank)
+            found = self._describe_finds_of_party(view, kind, target)
+            if is_first:
+                return found if is_old else found._replace(rank="find")
+            return found._replace(rank="context" if is_person else "last")
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
                 return view.describe(at)._replace(notable=True, rank="find")
@@ -220,8 +223,8 @@ class FactTables:
         if not 0 < finds <= arrivals:
             return None
         usual = view.find_usual_of(f"history.{kind}.{target}_rate")
-        least = LIMITS["min_rate_ratio"] * usual.middle if usual else 0.0
-        is_many = finds / arrivals >= LIMITS["min_share_of_finds"]
+        least = RULES.min_rate_ratio * usual.middle if usual else 0.0
+        is_many = finds / arrivals >= RULES.min_share_of_finds
         is_rare = self._compute_share_of_finds(view, kind, target) >= least
         is_first = is_many and is_rare and not view.doubt_find(kind, target)
         return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
@@ -268,43 +271,54 @@ class FactTables:
         for target in TARGETS if kind != "declarant" else ():
             finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
             usual = view.find_usual_of(f"{key}.{target}_rate")
-            if usual is None or inspections < LIMITS["min_inspections"] or not 1 < finds <= inspections:
+            if usual is None or inspections < RULES.min_inspections or not 1 < finds <= inspections:
                 continue
-            if view.get(f"{key}.{target}_rate") >= LIMITS["min_rate_ratio"] * usual.middle:
+            if view.get(f"{key}.{target}_rate") >= RULES.min_rate_ratio * usual.middle:
                 numbers = {"finds": finds, "among": inspections}
                 text = self._say_finds(view, "found_inspected", target, kind, **numbers)
                 text += self._say_usual_rate(usual)
-                share, rank = float(f"{finds / inspections:.4g}"), "" if kind in OF_GOODS else "context"
-                return Statement(text, share, usual.middle, True, rank)
+                share = float(f"{finds / inspections:.4g}")
+                return Statement(text, share, usual.middle, True, "" if kind in OF_GOODS else "last")
         return None if view.raises else self._describe_plain(view, columns)
 
     def _describe_missing(self, view: RowView, _columns: Sequence[int]) -> Statement | None:
-        """List once which details are missing that others give."""
+        """List once which details are missing, if fewer than one in ten alike lack one of them."""
         lacking = {at: view.find_usual(at) for at in self._details if self._lacks(at, view.values[at])}
-        unusual = {at: each for at, each in lacking.items() if not each or not self._lacks(at, each.middle)}
-        named = {self.sentences[at].name: self.sentences[at].template.lacks for at in unusual}
-        for side in SIDES:
-            for phrase, needed, joined in map(itemgetter("phrase", "needed", "stands_for"), RULES["joined"]):
-                if named.keys() >= {f"parties.{side}_{part}_missing" for part in needed}:
-                    for part in joined:
-                        named.pop(f"parties.{side}_{part}_missing", None)
-                    named[f"parties.{side}_{needed[0]}_missing"] = self._texts.say(phrase, side=side)
-        minor = [name for name in named if name.endswith(NAMES["minor_details"])]
-        if len(named) - len(minor) >= LIMITS["min_major_details"]:
-            named = {name: text for name, text in named.items() if name not in minor}
-        listed = [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
-        if not listed:
+        rare = {at: each for at, each in lacking.items() if not each or self._is_rarely_lacking(at, each)}
+        if not rare:
             return None
-        details = join_words(listed)
-        alike = {each and each.like for each in unusual.values()} == {CHANNEL}
-        like = (
-            next(self.sentences[at].name_like(each) for at, each in unusual.items() if each) if alike else ""
+        templates = {self.sentences[at].name: self.sentences[at].template for at in (*rare, *lacking)}
+        rare_names = {self.sentences[at].name for at in rare}
+        named = {
+            name: template.lacks
+            for name, template in templates.items()
+            if name in rare_names or not name.endswith(RULES.minor_details)
+        }
+        for side in SIDES:
+            for each in RULES.joined:
+                if named.keys() >= {f"parties.{side}_{part}_missing" for part in each.needed}:
+                    for part in each.stands_for:
+                        named.pop(f"parties.{side}_{part}_missing", None)
+                    named[f"parties.{side}_{each.needed[0]}_missing"] = self._texts.say(
+                        each.phrase, side=side
+                    )
+        minor = [name for name in named if name.endswith(RULES.minor_details)]
+        if len(named) - len(minor) >= RULES.min_major_details:
+            named = {name: text for name, text in named.items() if name not in minor}
+        details = join_words(
+            [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
         )
-        text = self._texts.say("not_given_like" if like else "not_given", like=like, details=details)
+        text = self._texts.say("not_given", details=details)
+        if usual := next(filter(None, rare.values()), None):
+            text += self._texts.say("rarely_lacking", like=self.sentences[next(iter(rare))].name_like(usual))
         return Statement(text, float(len(named)), None, True, "last")
 
     def _lacks(self, at: int, value: float) -> bool:
         return value == (1.0 if self.sentences[at].name.endswith("missing") else 0.0)
+
+    def _is_rarely_lacking(self, at: int, usual: Usual) -> bool:
+        """Check if fewer than one in ten alike lack a detail."""
+        return not (self._lacks(at, usual.low) or self._lacks(at, usual.high))
 
     def _find_key(self, columns: Sequence[int]) -> tuple[str, str]:
         """Return the part of the names of the strongest feature before its reading, and the kind of its key."""

@@ -13,8 +13,9 @@ from features.spec import THEMES, Spec
 from features.table import SIDES
 from models.reasons.facts import Fact, FactTables
 from models.reasons.row_view import RowView
+from models.reasons.rules import RULES, Rank
 from models.reasons.sentences import NO_CONTEXT, ReasonContext, capitalize
-from models.reasons.texts import LIMITS, RULES, get_template, load_text_table
+from models.reasons.texts import get_template, load_text_table
 
 Floats = NDArray[np.float64]
 Row = NDArray[np.float32]
@@ -75,18 +76,18 @@ class _Theme(NamedTuple):
     code: str
     contribution: float
     facts: list[ReasonFact]
-    rank: str
+    rank: Rank
 
     @property
     def stands_out(self) -> bool:
         """Check if the theme is a reason of its own."""
-        least = LIMITS["min_last"] if self.rank == "last" else LIMITS["min_contribution"]
+        least = RULES.min_last if self.rank == "last" else RULES.min_contribution
         return bool(self.facts) and self.rank != "context" and self.contribution >= least
 
     def get_weight(self) -> tuple[bool, float]:
         """Return what orders it: first what stands out."""
-        early = self.rank in ("find", "link") and self.contribution < LIMITS["min_first"]
-        head_start = 0.0 if self.contribution <= 0 or early else RULES["head_starts"][self.rank]
+        early = self.rank in ("find", "link") and self.contribution < RULES.min_first
+        head_start = 0.0 if self.contribution <= 0 or early else RULES.head_starts[self.rank]
         return self.stands_out, self.contribution + head_start
 
 
@@ -128,7 +129,7 @@ class ReasonRanker:
         themes = [
             self._describe_theme(place, total, view, weights, by_fact)
             for place, total in enumerate(sums.tolist())
-            if lowering or total >= LIMITS["min_contribution"]
+            if lowering or total >= RULES.min_contribution
         ]
         themes.sort(key=_Theme.get_weight, reverse=True)
         if lowering:
@@ -159,23 +160,21 @@ class ReasonRanker:
         ]
         # The words of the goods come last: they are not said if others quote them.
         ranked.sort(key=lambda each: (each[1].code == "wording", -each[0]))
-        said: dict[str, tuple[float, str, ReasonFact]] = {}
-        least = LIMITS["min_fact"]
+        said: dict[str, tuple[float, Rank, ReasonFact]] = {}
+        least = RULES.min_fact
         for weight, fact in ranked:
-            if weight < least or len(said) == LIMITS["max_said"]:
+            if weight < least or len(said) == RULES.max_said:
                 continue
             found = fact.describe(view, sorted(fact.columns, key=lambda at: -sign * weights[at]))
             is_repeated = fact.code == "wording" and found is not None and bool(said) and found.rank in LATE
             if found is not None and (found.notable or not view.raises) and not is_repeated:
-                order = (
-                    weight + RULES["head_starts"][found.rank] - LIMITS["vague_lag"] * (found.rank == "vague")
-                )
+                order = weight + RULES.head_starts[found.rank] - RULES.vague_lag * (found.rank == "vague")
                 shown = ReasonFact(fact.code, found.text, found.value, found.usual)
                 said.setdefault(found.text, (order, found.rank, shown))
-                least = max(least, LIMITS["min_fact_share"] * weight)
+                least = max(least, RULES.min_fact_share * weight)
         facts = sorted(said.values(), key=lambda each: -each[0])
         rank = facts[0][1] if facts else "last"
-        return _Theme(THEMES[place], total, [shown for _, _, shown in facts[: LIMITS["max_facts"]]], rank)
+        return _Theme(THEMES[place], total, [shown for _, _, shown in facts[: RULES.max_facts]], rank)
 
 
 def _build_reason(theme: _Theme) -> Reason:
@@ -196,10 +195,10 @@ def _build_reason(theme: _Theme) -> Reason:
 def _join_small(themes: list[_Theme]) -> Reason:
     """Join what raises a score a little to one reason."""
     table, ordered = load_text_table(), sorted(themes, key=lambda each: -each.contribution)
-    names = ", ".join(table.theme[each.code] for each in ordered[: LIMITS["max_facts"]])
+    names = ", ".join(table.theme[each.code] for each in ordered[: RULES.max_facts])
     return Reason(
         code=MANY_SMALL,
         text=table.phrases["many_small"].replace("{themes}", names),
         contribution=math.fsum(each.contribution for each in themes),
-        facts=[each.facts[0] for each in ordered if each.facts][: LIMITS["max_facts"]],
+        facts=[each.facts[0] for each in ordered if each.facts][: RULES.max_facts],
     )

@@ -14,26 +14,28 @@ from features.goods.kernels import HS_DIGITS_READ, MAX_HS_DIGITS, ODD_HS_DIGITS
 from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
 from features.history.readings import NETWORK_SIDES
 from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
+from features.parties import resembles_firm
 from features.route import list_hubs
 from features.table import SIDES
 from models.formats import format_number
+from models.reasons.rules import RULES, Rank
 from models.reasons.sentences import ReasonContext, Sentence, Statement, format_amount
-from models.reasons.texts import LIMITS, NAMES, RULES, find_vague_meaning, join_words, load_text_table
+from models.reasons.texts import find_vague_meaning, join_words, load_text_table
 from models.reasons.usual import Usual, UsualLookup
 
 CONTACTS = {"address": "address", "phone": "telephone number"}
 _PLACES = {name: at for at, name in enumerate(FAMILIES, start=1)}
 ORDINARY_GOODS, LARGE_GOODS = (
-    {at for name, at in _PLACES.items() if name not in NAMES[kinds]} for kinds in ("not_ordinary", "small")
+    {at for name, at in _PLACES.items() if name not in kinds} for kinds in (RULES.not_ordinary, RULES.small)
 )
 MISMATCH, PLANT = "goods.hs_text_mismatch", _PLACES["plant"]
-SUPPLEMENTS = {_PLACES[name] for name in NAMES["supplements"]}
+SUPPLEMENTS = {_PLACES[name] for name in RULES.supplements}
 COVERS = tuple(f"goods.cover_{kind}" for kind in ("industrial", "cosmetic", "supplement", "plant", "feed"))
 WORD = re.compile(r"\{(\w+)\}")
-CODES = {"hs_family": "goods", "text_family": "goods", "name_tier": "tier"}
+CODES = {"text_family": "goods", "name_tier": "tier"}
 """Words that name the code of a feature of the goods, with the table of codes."""
 COUNTED_PIECES, MEASURE = (
-    re.compile(RULES["patterns"][name], re.IGNORECASE) for name in ("pieces", "measure")
+    re.compile(pattern, re.IGNORECASE) for pattern in (RULES.counted_pieces, RULES.measure)
 )
 
 
@@ -53,6 +55,10 @@ class RowView:
         self.values: list[float] = row.tolist()
         self.raises = True
         self._declared, self._tables = declared, tables
+        for side in SIDES:
+            place = tables.places.get(f"parties.{side}_business")
+            if place is not None and resembles_firm(getattr(declared, f"{side}_name")):
+                self.values[place] = 1.0
         self._goods, self._quoted = shorten_text(declared.goods), list[str]()
         self.told: set[str] = set()
         self.counted: dict[str, float | None] = {}
@@ -74,7 +80,7 @@ class RowView:
         """Check if a key is a name that so many consignments have that it is that of many persons."""
         return (
             self.get(f"parties.{kind}_business") == 0
-            and self.get(f"history.{kind}.arrivals_ever") >= LIMITS["many_of_name"]
+            and self.get(f"history.{kind}.arrivals_ever") >= RULES.many_of_name
         )
 
     def count_month(self, kind: str) -> float:
@@ -87,7 +93,7 @@ class RowView:
         if self.is_common_name(kind):
             return say("common_name")
         if kind in NETWORK_SIDES:
-            is_busy = self.get(f"history.{kind}.arrivals_ever") > LIMITS["many_in_building"]
+            is_busy = self.get(f"history.{kind}.arrivals_ever") > RULES.many_in_building
             return say("large_building") if is_busy and not self.list_ties(NETWORK_SIDES[kind]) else ""
         if kind not in SIDES:
             return ""
@@ -106,7 +112,7 @@ class RowView:
     def list_ties(self, side: str) -> list[str]:
         """List what other consignments share with a side itself; nothing if they share no more than the building."""
         return [
-            noun for key, noun in RULES["ties"][side].items() if self.get(f"history.{key}.arrivals_ever") > 0
+            noun for key, noun in RULES.ties[side].items() if self.get(f"history.{key}.arrivals_ever") > 0
         ]
 
     def describe_feature(self, name: str) -> Statement | None:
@@ -116,11 +122,14 @@ class RowView:
 
     def may_be_said(self, at: int) -> bool:
         """Check if a feature stands out and no other explains it, or is said in any case."""
-        sentence, template = self._tables.sentences[at], self._tables.sentences[at].template
+        sentence = self._tables.sentences[at]
+        template = sentence.template
         if any(self.get(name) >= least for name, least in template.unless.items()):
             return False
         if self._is_ordinary_case(sentence.name):
             return False
+        if template.together and all(self.get(name) >= least for name, least in template.together.items()):
+            return True
         return bool(template.otherwise) or sentence.stands_out(self.values[at], self.find_usual(at))
 
     def _is_ordinary_case(self, name: str) -> bool:
@@ -130,32 +139,32 @@ class RowView:
             if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
                 return True
             return (
-                declared.hs.startswith(NAMES["supplement_headings"])
+                declared.hs.startswith(RULES.supplement_headings)
                 and self.get("goods.text_family") in SUPPLEMENTS
             )
         if name == "route.departure_not_sender":
-            return {declared.departure_country, declared.sender_country} <= set(NAMES["china"])
+            return {declared.departure_country, declared.sender_country} <= set(RULES.china)
         return name.startswith("value.") and "document" in declared.goods.casefold()
 
     def describe(self, at: int) -> Statement:
         """Describe the value of a feature by its sentence, with words of the declaration."""
         sentence = self._tables.sentences[at]
         found = sentence.describe(self.values[at], self.find_usual(at))
-        found = found._replace(notable=found.notable and self.may_be_said(at))
+        found = found._replace(notable=self.may_be_said(at))
         words = self._find_words(sentence.name, found)
         fresh = [word for word in words if not any(word in text for text in self._quoted)]
-        if sentence.name in NAMES["hints"] and self._is_ordinary(words):
+        if sentence.name in RULES.hints and self._is_ordinary(words):
             found = found._replace(notable=False)
         if sentence.name == "goods.hs_typical" and self.get("goods.hs_family") == PLANT:
             found = found._replace(rank="context")
         if sentence.template.otherwise:
-            shown, rank = self._choose_wording(sentence, found, words)
+            shown, rank = self._choose_wording(sentence)
             quotation = self._quote(shown)
             is_telling = rank != "context" or not self.raises
             found = found._replace(notable=bool(quotation) and is_telling, rank=rank)
         else:
             quotation = self._quote_goods(sentence, found, words)
-            is_repeated = words and not fresh and not sentence.name.startswith(NAMES["says_more"])
+            is_repeated = words and not fresh and not sentence.name.startswith(RULES.says_more)
             found = found._replace(notable=found.notable and not is_repeated)
         text = self._add_words(quotation or found.text, fresh)
         if found.notable and "hs" not in self.told:
@@ -171,7 +180,7 @@ class RowView:
         """Find the words of the goods on which a feature rests, if they are to be quoted."""
         if name not in QUOTED_FEATURES or not found.notable or found.rank == "last":
             return []
-        return GoodsWords(self._declared.goods, self._tables.context.text_weights).list_words(name)
+        return GoodsWords(self._declared.goods).list_words(name)
 
     def _quote_goods(self, sentence: Sentence, found: Statement, words: Sequence[str]) -> str:
         """Quote the declaration as the template of a feature does; '' if it does not, or the words are not in what is quoted."""
@@ -181,16 +190,14 @@ class RowView:
         is_of_none = sentence.name == MISMATCH and TEXT_SEPARATOR in self._declared.goods
         return self._quote(load_text_table().phrases["hs_of_none"] if is_of_none else template.shown)
 
-    def _choose_wording(self, sentence: Sentence, found: Statement, words: Sequence[str]) -> tuple[str, str]:
-        """Choose what is said of the goods as a whole, and its rank: what they are comes before what their words are like."""
+    def _choose_wording(self, sentence: Sentence) -> tuple[str, Rank]:
+        """Choose what is said of the goods as a whole, and its rank."""
         if find_vague_meaning(self._goods):
             return load_text_table().phrases["vague"], "vague"
         for name in COVERS:
             if self.get(name) > 0 and (not self.get(MISMATCH) > 0 or self._is_ordinary_case(MISMATCH)):
                 template = self._tables.sentences[self._tables.places[name]].template
                 return template.shown, template.rank
-        if found.notable and words:
-            return sentence.template.shown, found.rank
         return sentence.template.otherwise, "context"
 
     def _add_words(self, text: str, fresh: Sequence[str]) -> str:
@@ -208,15 +215,15 @@ class RowView:
             return None
         text = ""
         for number, unit in MEASURE.findall(goods):
-            if 0 < weight < float(number) * RULES["kilograms"][unit.lower()] / LIMITS["max_excess"]:
+            if 0 < weight < float(number) * RULES.kilograms[unit.lower()] / RULES.max_excess:
                 text = say("measure", measure=f"{number} {unit}", weight=format_number(weight))
         if not text and (counted := COUNTED_PIECES.search(goods)):
             count = int(counted[1] or counted[2])
             known = [(1000 * weight / count, "g"), (self.get("value.usd") / count, "USD")]
             is_large = self.get("goods.text_family") in LARGE_GOODS
             limits = (
-                LIMITS["min_grams_a_piece"] if is_large else LIMITS["min_grams_of_small"],
-                LIMITS["min_dollars_a_piece"],
+                RULES.min_grams_a_piece if is_large else RULES.min_grams_of_small,
+                RULES.min_dollars_a_piece,
             )
             if any(0 < value < least for (value, _), least in zip(known, limits, strict=True)):
                 each = say("and").join(f"{format_number(value)} {unit}" for value, unit in known if value > 0)
@@ -246,7 +253,7 @@ class RowView:
         value = self.get("value.declared")
         if math.isnan(value):
             return ""
-        if value > LIMITS["huge"]:
+        if value > RULES.huge:
             return load_text_table().phrases["huge"]
         shown = f"{value:,.0f}" if value.is_integer() else format_amount(value)
         return f"{shown} {self._declared.currency}".rstrip()
@@ -275,9 +282,12 @@ class RowView:
         declared, say = self._declared, load_text_table().say
         if name in CODES:
             return self._tables.context.name_code(name, self.get(f"goods.{name}"), CODES[name])
+        if name == "hs_goods":
+            return load_text_table().name_hs_goods(declared.hs)
         if name == "goods":
             meaning = find_vague_meaning(self._goods)
-            quotation = say("translated" if meaning else "quote", word=self._goods, meaning=meaning)
+            is_translated = meaning not in ("", self._goods.casefold())
+            quotation = say("translated" if is_translated else "quote", word=self._goods, meaning=meaning)
             return quotation if self._goods and not self._quoted else ""
         if name == "hub":
             ends = declared.departure_country, declared.destination_country
@@ -310,5 +320,5 @@ class RowView:
         return "hs_count" if is_odd or digits > MAX_HS_DIGITS else "hs_heading"
 
 
-DECLARED = {*DeclaredTexts._fields, "hub", "declared", "hs_fault", "support", "token"}
+DECLARED = {*DeclaredTexts._fields[:-2], "hub", "declared", "hs_fault", "hs_goods", "support", "token"}
 """Words that the declaration has."""

@@ -6,11 +6,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.spec import Feature
 from models.formats import format_number, format_percent
-from models.reasons.texts import COLUMN_CODES, LIMITS, get_template, load_text_table
+from models.reasons.rules import RULES, Rank
+from models.reasons.texts import COLUMN_CODES, get_template, load_text_table
 from models.reasons.usual import CHANNEL, SERVICE, Usual
 
 WIDE = (CHANNEL, SERVICE)
@@ -19,11 +19,10 @@ NOTHING_KNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
 class ReasonContext(NamedTuple):
-    """Knowledge of a model beyond its spec: what is usual, values by code (their place, from 1), and weights of n-grams of goods."""
+    """Knowledge of a model beyond its spec: what is usual, and values by code (their place, from 1)."""
 
     usual: Mapping[str, Mapping[str, list[float]]] = NOTHING_KNOWN
     vocabularies: Mapping[str, Sequence[str]] = NOTHING_KNOWN
-    text_weights: NDArray[np.float32] | None = None
 
     def name_code(self, feature: str, code: float, codes: str = COLUMN_CODES) -> str:
         """Return the name of a code of a feature; '' if it has none."""
@@ -44,7 +43,7 @@ class Statement(NamedTuple):
     value: float | None = None
     usual: float | None = None
     notable: bool = False
-    rank: str = ""
+    rank: Rank = ""
 
 
 class Sentence:
@@ -90,12 +89,14 @@ class Sentence:
             return False
         added = 1.0 if self.unit in ("count", "days") else 0.0
         ratio = (value + added) / (usual.middle + added) if usual.middle + added > 0 else math.inf
-        least = LIMITS["min_ratio"]
+        least = RULES.min_ratio
         if template.rank == "value":
+            if self.unit == "kg" and usual.like in WIDE:
+                return False
             least = (
-                LIMITS["min_ratio_of_channel"]
+                RULES.min_ratio_of_channel
                 if usual.like in (*WIDE, "goods.text_family")
-                else LIMITS["min_ratio_of_value"]
+                else RULES.min_ratio_of_value
             )
         return not usual.low <= value <= usual.high and not 1 / least < ratio < least
 
@@ -138,11 +139,12 @@ class Sentence:
         codes = get_template_codes(usual.like)
         code = self._context.name_code(usual.like, usual.value, codes) if codes else f"{usual.value:g}"
         text = table.get(f"{name}_{code.replace(' ', '_')}") or table.get(name, "")
-        return text.replace("{value}", code) if code else ""
+        goods = load_text_table().name_hs_goods(code)
+        return text.replace("{value}", code).replace("{hs_goods}", goods) if code else ""
 
     def _show(self, value: float) -> str:
         phrases = load_text_table().phrases
-        if abs(value) > LIMITS["huge"]:
+        if abs(value) > RULES.huge:
             return phrases["huge"]
         if value >= self.template.cap:
             return phrases["at_least"].replace("{value}", self._format(self.template.cap))
@@ -163,9 +165,7 @@ def capitalize(text: str) -> str:
 def show_code(value: str) -> str:
     """Write a learnt value as people write it: it was learnt in small letters."""
     return (
-        value.upper()
-        if len(value) <= LIMITS["max_code_letters"] and value != "ems"
-        else value.replace("_", " ")
+        value.upper() if len(value) <= RULES.max_code_letters and value != "ems" else value.replace("_", " ")
     )
 
 

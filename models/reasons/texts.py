@@ -1,7 +1,6 @@
 """The table of texts `models/reason_texts/en.toml`: what every feature says at its values, and the words of facts and themes."""
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -12,8 +11,10 @@ import msgspec
 
 from features.goods.hs import FAMILIES
 from features.goods.lexicon import SUBSTANCE_FAMILIES
+from features.normalization.normal_forms import CHAPTER_DIGITS, HEADING_DIGITS
 from features.spec import Feature
 from features.table import SIDES, read_texts
+from models.reasons.rules import Rank
 
 CASES = ("true", "false", "zero", "under_one", "one", "other", "missing")
 """Fields of a template that are its text in one case."""
@@ -24,14 +25,6 @@ DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
 COLUMN_CODES = "column"
 """Name of the codes that a model learnt from a column."""
-
-
-RULES: dict[str, Any] = tomllib.loads(
-    files("models").joinpath("reason_texts", "rules.toml").read_text(encoding="utf-8")
-)
-LIMITS = RULES["limits"]
-NAMES: dict[str, tuple[str, ...]] = {kind: tuple(names) for kind, names in RULES["names"].items()}
-"""By what reasons are chosen; `rules.toml` explains each."""
 
 
 class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,14 +47,16 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     otherwise: str = ""
     also: str = ""
     unless: dict[str, float] = {}
+    together: dict[str, float] = {}
     lacks: str = ""
     notable: Literal["", "false", "never", "rare", "low", "high"] = ""
     leads: bool = False
-    rank: Literal["", "find", "words", "contradiction", "value", "vague", "last", "context"] = ""
+    rank: Rank = ""
 
     def fill(self, words: Mapping[str, str]) -> "ReasonTemplate":
         """Return it with `{word}` replaced by each of the words; others, such as `{value}`, stay."""
         changes: dict[str, Any] = {name: _fill(getattr(self, name), words) for name in TEXT_FIELDS}
+        changes["unless"] = {_fill(name, words): least for name, least in self.unless.items()}
         changes["steps"] = tuple((bound, _fill(text, words)) for bound, text in self.steps)
         return msgspec.structs.replace(self, **changes)
 
@@ -89,6 +84,8 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: dict[str, dict[str, str]] = {}
     codes: dict[str, dict[str, str]] = {}
     column: dict[str, str] = {}
+    hs: dict[str, str] = {}
+    hs_goods: dict[str, str] = {}
     vague: dict[str, tuple[str, ...]] = {}
 
     def find_template(self, name: str) -> ReasonTemplate | None:
@@ -113,6 +110,10 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def list_code_words(self, table: str) -> list[str]:
         """Return the words of the codes 1, 2, … of a table."""
         return [self.codes[table][name] for name in CODE_NAMES[table]]
+
+    def name_hs_goods(self, hs: str) -> str:
+        """Name the goods of an HS code by its heading, else by its chapter; '' if it has none."""
+        return self.hs_goods.get(hs[:HEADING_DIGITS]) or self.hs_goods.get(hs[:CHAPTER_DIGITS], "")
 
     def _find_reading(self, kind: str, reading: str) -> ReasonTemplate | None:
         party = self.party.get(kind.removesuffix("_side"))
@@ -149,6 +150,7 @@ def load_text_table() -> TextTable:
         for side in SIDES if "{side}" in name else ("either",):
             template = msgspec.convert(fields, ReasonTemplate).fill(table.party[side])
             table.feature[name.replace("{side}", side)] = template
+    table.hs_goods.update((code, goods) for goods, codes in table.hs.items() for code in codes.split())
     return table
 
 
@@ -160,11 +162,11 @@ def join_words(words: Sequence[str]) -> str:
 
 @lru_cache(4096)
 def find_vague_meaning(goods: str) -> str:
-    """Return what a vague word of another language, or one with a slip, says in English; '' of any other text."""
+    """Return what a vague word, perhaps with a slip or of another language, says in English; '' of any other text."""
     meanings = {word: each for each, words in load_text_table().vague.items() for word in (each, *words)}
     likeness = MIN_LIKENESS if len(goods) >= MIN_SLIP_LETTERS else 1.0
     found = get_close_matches(goods.casefold(), meanings, 1, likeness)
-    return "" if not found or goods.casefold() == meanings[found[0]] else meanings[found[0]]
+    return meanings[found[0]] if found else ""
 
 
 @cache

@@ -54,7 +54,9 @@ def _find_like(feature: Feature) -> tuple[str, ...] | None:
     kind, _, reading = feature.name.removeprefix("history.").rpartition(".")
     if feature.group == "history":
         return LIKE.get(kind, ()) if reading in COMPARED_READINGS else None
-    return None if feature.unit == "code" else LIKE.get(feature.name, ())
+    if feature.unit == "code":
+        return None
+    return LIKE.get(feature.name, (SERVICE,) if feature.theme == "missing" else ())
 
 
 def compute_usual(spec: Spec, X: Rows) -> UsualValues:

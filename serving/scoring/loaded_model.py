@@ -228,4 +228,4 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
     model.score_row(row, c.channel)
     model.risk.explain(row, 1)
     # Separate kernels find the words that a reason quotes.
-    GoodsWords("socks", model.risk.reasons.context.text_weights).list_words("goods.name_tier")
+    GoodsWords("socks").list_words("goods.name_tier")

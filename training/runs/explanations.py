@@ -171,9 +171,9 @@ class UnseenModel:
         raw = fit.trees.predict_raw(X)
         own = served.trees.predict_raw(usual.X[free])
         ratio, offset = fit_raw_scale(raw[np.searchsorted(rows, usual.rows[free])], own)
-        values, arrays = fit.fitted.to_plain()
+        values, _ = fit.fitted.to_plain()
         known = served.reasons.context
-        context = ReasonContext(known.usual, values.get("vocabularies", {}), arrays.get("text_weights"))
+        context = ReasonContext(known.usual, values.get("vocabularies", {}))
         model = RiskModel(fit.trees, served.calibration, served.bands, served.spec)
         return cls(rows, X, model, ReasonRanker(served.spec, context), ratio, offset)
 

@@ -1,18 +1,16 @@
 """Words quoted from a goods text: as the text spells them, whole words, and only those that the features count."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.described import build_pipeline, describe_by_name
 
 from consignments.records import Consignment
-from features.goods.kernels import SPECIFIC, TEXT_BUCKETS
+from features.goods.kernels import SPECIFIC
 from features.goods.naming import QUOTED_FEATURES, GoodsWords
-from features.goods.text_weights import fit_text_weights
 
 PIPELINE = build_pipeline()
-COUNTED = sorted(QUOTED_FEATURES - {"goods.vague_whole", "goods.text_score", "goods.context_supported"})
+COUNTED = sorted(QUOTED_FEATURES - {"goods.vague_whole", "goods.context_supported"})
 
 
 def count(text):
@@ -31,7 +29,6 @@ def count(text):
         ("powder, crystals; POWDER and powders", "powder_words", ["powder", "POWDER", "powders"]),
         ("protein powder and green tea leaves", "cover_supplement", ["protein powder"]),
         ("protein powder and green tea leaves", "cover_plant", ["green tea", "tea leaves"]),
-        ("cotton socks", "text_score", []),
         ("cotton socks", "names_specific", []),
         ("cotton socks", "characters", []),
         ("", "vague_whole", []),
@@ -50,19 +47,11 @@ def test_a_word_can_be_quoted_exactly_if_the_feature_counts_one(text):
 
 @given(st.text(max_size=3000))
 def test_any_text_gives_short_printable_words(text):
-    words = GoodsWords(text, np.ones(TEXT_BUCKETS, np.float32))
+    words = GoodsWords(text)
     for feature in QUOTED_FEATURES:
         quoted = words.list_words(feature)
         assert len(quoted) <= 3
         assert all(0 < len(word) <= 41 and word.isprintable() for word in quoted)
-
-
-def test_the_words_that_weigh_most_are_quoted_first():
-    texts = ["research crystals"] * 20 + ["cotton socks", "phone case"] * 20
-    labels = np.array([1] * 20 + [0] * 40)
-    weights = fit_text_weights(texts, labels, np.ones(60))
-    for text, quoted in (("cotton crystals research bag", ["crystals", "research"]), ("cotton socks", [])):
-        assert GoodsWords(text, weights).list_words("goods.text_score") == quoted
 
 
 def test_a_name_within_a_longer_word_is_quoted_with_that_word_once():

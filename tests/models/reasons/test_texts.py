@@ -98,7 +98,7 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
          "NPS was found in 1 consignment with this HS code and country of departure in the last 365 days"
          "; usual for postal items: 60"),
         ("history.consignee_address.counterparts", 9.0,
-         "So far 9 or more different senders in consignments to this consignee's address"),
+         "So far 9 or more names or spellings of senders in consignments to this consignee's address"),
         ("value.usd", 12.5, "Declared value is 12.50 USD; usual for postal items: 60.00 USD"),
         ("value.postage_share", 0.0705, "Postage or freight is 7.05 % of the declared value; usual for postal items: 60 times"),
         ("parties.person_to_person", 1.0, "Sender and consignee are private"),
