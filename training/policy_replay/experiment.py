@@ -65,8 +65,8 @@ class ExperimentPlan:
         for option, values in (("policy", self.policies), ("seed", self.seeds)):
             repeated = [str(value) for value, count in Counter(values).items() if count > 1]
             if repeated:
-                got, todo = ", ".join(repeated), "leave out the repetition"
-                raise BadInput(f"a {option} repeats", where=f"--{option}", got=got, todo=todo)
+                got, once, todo = ", ".join(repeated), f"each {option} once", "leave out the repetition"
+                raise BadInput(f"a {option} repeats", where=f"--{option}", got=got, expected=once, todo=todo)
         for name in self.policies:
             get_policy(name)
         days, warm_up = self.world.days, self.settings.warm_up_days

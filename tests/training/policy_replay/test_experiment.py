@@ -81,7 +81,7 @@ def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("policies", "seeds", "said"),
-    [(["greedy", "rules", "greedy"], [1], "a policy repeats; got greedy"), (["greedy"], [2, 1, 2], "a seed repeats; got 2")],
+    [(["greedy", "rules", "greedy"], [1], "a policy repeats; got greedy; expected each policy once"), (["greedy"], [2, 1, 2], "a seed repeats; got 2; expected each seed once")],
 )  # fmt: skip
 def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
     factory = describe_simulation(None, days=60, per_day=20, prevalence="operation")
