@@ -28,11 +28,10 @@ from serving.process.state_directory import DONE_FOLDER, read_changed_seconds
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
-from serving.scoring.decisions import Decider
+from serving.scoring.decisions import Decider, watch_offices
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.model_updates import ModelUpdates
-from serving.scoring.offices import watch_offices
 from serving.scoring.recording import Recorder
 from serving.standby import Role, RoleKeeper
 from serving.state.forgetting import ForgottenList, forget_again
@@ -88,7 +87,7 @@ class Service:
         self.role = Role(self.log, settings.takeover_seconds if settings.standby else None)
         self.committer = Committer(self.log, self.metrics.record_commit, self._check_writing)
         self.active = ActiveModel(
-            self.committer, self.clock, self.metrics, settings.without_model, self.exchange
+            self.log, self.committer, self.clock, self.metrics, settings.without_model, self.exchange
         )
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.snapshots_dir)
@@ -103,8 +102,8 @@ class Service:
         self.watch("partners and operation keys", self.exchange.refresh)
         self.watch("data keys", self.vault.refresh)
         self.watch("offices", self.offices.refresh)
-        self.decider = Decider(self.active, self.log, self.offices)
-        self.recorder = Recorder(self.active, self.log, self.metrics)
+        self.decider = Decider(self.active, self.offices)
+        self.recorder = Recorder(self.active, self.metrics)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._keeper = RoleKeeper(self.role, self._begin, self._lose)

@@ -23,9 +23,15 @@ from serving.messages.linking import link_alone
 from serving.messages.reading import build_records
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.decisions import find_doubts
-from serving.scoring.intake import REASON_REQUIRED, FieldError, list_faults, propose
-from serving.scoring.offices import OTHER_OFFICE, find_office
-from serving.scoring.recording import ACTIONS, OUTCOMES, UNKNOWN_CONSIGNMENT
+from serving.scoring.intake import (
+    OTHER_OFFICE,
+    REASON_REQUIRED,
+    UNKNOWN_CONSIGNMENT,
+    FieldError,
+    list_faults,
+    propose,
+)
+from serving.scoring.recording import ACTIONS, OUTCOMES
 from serving.scoring.scorer import Scorer
 from serving.service import Service
 
@@ -42,8 +48,8 @@ async def decide(pages: OfficerPages, call: HttpCall, visit: Visit) -> int:
         raise Refusal(400, "The form is not known.")
     visit.caller.require("act" if kind == "action" else "outcome")
     name = form.get("id", "")
-    events = await pages.finder.read_events(name)
-    office = find_office(events, service.active.entries)
+    events = await service.active.read_entries(name)
+    office = service.active.entries.find_office(events)
     if not events or not visit.caller.may_see(office):
         raise Refusal(404, NOT_FOUND)
     try:
@@ -62,7 +68,7 @@ async def decide(pages: OfficerPages, call: HttpCall, visit: Visit) -> int:
             return await _show_again(pages, call, visit, form, why, 422)
         await service.active.committer.drain()  # the page shows what is on disk
         last = parse_number(form.get("last", "")) or 0
-        later = [each for each in await pages.finder.read_events(name) if each.sequence > last]
+        later = [each for each in await service.active.read_entries(name) if each.sequence > last]
         if not is_same_act(later, record, visit.caller.name):
             return await _show_again(pages, call, visit, form, "act.changed", 409)
     elif taken.group is not None:

@@ -25,7 +25,6 @@ from serving.http.auth import SCOPES, Caller
 from serving.http.problems import Refusal
 from serving.http.requests import Door, read_parameters
 from serving.http.routing import Endpoint
-from serving.scoring.offices import OfficeFinder
 from serving.service import Service
 
 HTML = b"text/html; charset=utf-8"
@@ -65,8 +64,8 @@ class OfficerPages:
     """The common part of the endpoints: sessions, forms, and the page process."""
 
     def __init__(self, door: Door, service: Service) -> None:
-        self.service, self.finder = service, OfficeFinder(service.active, service.log)
-        self.sessions, self.process = Sessions(service.clock), PageProcess(service.settings)
+        self.service, self.sessions = service, Sessions(service.clock)
+        self.process = PageProcess(service.settings)
         self._keys = door.authenticator
         self._bodies = Door(door.authenticator, min(MAX_FORM_BYTES, service.settings.max_body_bytes))
         service.stop_at_end(self.process.stop)

@@ -14,7 +14,6 @@ from serving.http.asgi import HttpCall, respond
 from serving.http.requests import Door, read_parameters
 from serving.http.routing import EndpointRoute
 from serving.maintenance.access_log import record_look
-from serving.scoring.offices import find_office
 from serving.service import Service
 
 PARAMETERS: dict[str, frozenset[str]] = {
@@ -72,8 +71,8 @@ async def record_page_look(pages: OfficerPages, visit: Visit, view: str, identif
     """Record a look at personal fields before they are shown; return False if there is no such consignment for this person."""
     active, name = pages.service.active, None
     if identifier is not None:
-        events = await pages.finder.read_events(identifier)
-        if not events or not visit.caller.may_see(find_office(events, active.entries)):
+        events = await active.read_entries(identifier)
+        if not events or not visit.caller.may_see(active.entries.find_office(events)):
             return False
         name = normalize_identifier(identifier)
     await record_look(active, visit.caller.name, visit.person, view, name)

@@ -5,7 +5,7 @@ The file has the same tables and the same hash chain, whatever the database of t
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,16 @@ from serving.event_log.reader import PAGE_ENTRIES, LogReader, Progress, select_e
 
 def copy_to_file(url: str, path: Path, progress: Progress | None = None) -> None:
     """Copy a log to a new SQLite file, as of one moment; the service may write it at the same time."""
-    with LogReader.open_to_read(url) as log:
-        source = find_sqlite_path(url)
-        try:
+    source, target = find_sqlite_path(url), f"sqlite:///{path}"
+    try:
+        with LogReader.open_to_read(url) as log:
             if source is None:
-                _copy_rows_to_file(log, path, progress)
+                _copy_log(log, target, progress)
             else:
                 _copy_pages(source, path)
-        except sqlite3.Error as error:
-            raise FileFault("the copy of the event log failed", where=str(path), got=str(error)) from error
+        _fold_journal(path)
+    except sqlite3.Error as error:
+        raise FileFault("the copy of the event log failed", where=str(path), got=str(error)) from error
 
 
 def _copy_pages(source: Path, target: Path) -> None:
@@ -46,40 +47,22 @@ def _copy_pages(source: Path, target: Path) -> None:
     address = f"file:{quote(str(source))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
-        new.execute("PRAGMA journal_mode=DELETE")  # one file, without a write-ahead log next to it
 
 
-def _copy_rows_to_file(log: LogReader, path: Path, progress: Progress | None) -> None:
-    with _open_file(path) as engine:
-        writer = create_writer(engine)
-        try:
-            writer.acquire()
-            with writer.transaction() as connection:
-                migrate(connection, str(path))
-                _copy_identity(log, connection)
-            for rows in _read_pages(log, progress):
-                writer.write(rows)
-        finally:
-            writer.release()
+def _fold_journal(path: Path) -> None:
+    """Make one file of a database, without a write-ahead log next to it."""
+    with closing(sqlite3.connect(path)) as whole:
+        whole.execute("PRAGMA journal_mode=DELETE")
 
 
 def convert_file(path: Path) -> None:
     """Add to a log in an SQLite file, of a backup, the columns of this version."""
-    with _open_file(path) as engine, engine.begin() as connection:
-        migrate(connection, str(path))
-
-
-@contextmanager
-def _open_file(path: Path) -> Iterator[sa.Engine]:
-    """Open a log in an SQLite file, which at the end has no write-ahead log next to it."""
     with use_database(f"sqlite:///{path}") as address:
         engine = open_engine(address)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
-    with closing(sqlite3.connect(path)) as whole:
-        whole.execute("PRAGMA journal_mode=DELETE")
+        with engine.begin() as connection:
+            migrate(connection, str(path))
+        engine.dispose()
+    _fold_journal(path)
 
 
 def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:
@@ -88,7 +71,13 @@ def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> 
     If the database already holds exactly this log, for example after an interruption, nothing is written. Raises `BadSetting` if the URL
     is not valid or the encoding is not UTF8, `ServiceFault` if the database has entries, cannot be written, or another process writes it.
     """
-    with LogReader.open_to_read(f"sqlite:///{path}") as log, use_database(url) as address:
+    with LogReader.open_to_read(f"sqlite:///{path}") as log:
+        _copy_log(log, url, progress)
+
+
+def _copy_log(log: LogReader, url: str, progress: Progress | None) -> None:
+    """Copy a log to a database: to a new file in many transactions, to any other in one."""
+    with use_database(url) as address:
         engine = open_engine(address)
         writer, where = create_writer(engine), mask_password(address)
         try:
@@ -98,7 +87,9 @@ def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> 
                 if _holds_copy(connection, log, where):
                     return
                 _copy_identity(log, connection)
-            writer.write(chain.from_iterable(_read_pages(log, progress)))
+            pages = _read_pages(log, progress)
+            for rows in (chain.from_iterable(pages),) if find_sqlite_path(url) is None else pages:
+                writer.write(rows)
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         finally:

@@ -31,7 +31,15 @@ from consignments.timestamps import NO_TIME, is_late, to_datetime, to_us, to_us_
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
-from serving.event_log.events import NOT_READ, ArrivalEvent, DecisionEvent, Event, RecordEvent, SharedEvent
+from serving.event_log.events import (
+    NOT_READ,
+    ArrivalEvent,
+    DecisionEvent,
+    Event,
+    Kind,
+    RecordEvent,
+    SharedEvent,
+)
 from serving.event_log.packed_features import unpack_row
 
 Keys = NDArray[np.uint64]
@@ -168,30 +176,31 @@ def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
 
 
 class EntryCodec(Generic[R, E]):
-    """A converter of one kind of records to log entries and back; without a vault it only decodes, without personal fields.
+    """A converter of one kind of records to log entries of one type and back; without a vault it only decodes, without personal fields.
 
-    `build` makes an entry of its columns. `get_us` returns when a record happened, None if that was when it was recorded. `columns` are the
-    times that have columns of their own, with the names of these, and are not part of the content unless `dated_by` names them. `named_by`
-    are the fields that identify a record without a consignment.
+    `columns` are the times that have columns of their own, with the names of these, and are not part of the content unless `dated_by`
+    names them. A record happened at its time in `at_us`, else when it was issued, unless `get_us` says otherwise; None is when it was
+    recorded. `named_by` are the fields that identify a record without a consignment.
     """
 
     def __init__(
         self,
+        kind: Kind,
         record: type[R],
-        build: Callable[..., E],
+        entry: type[E],
         vault: Vault | None,
-        get_us: Callable[[R], int | None],
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str],
         *,
+        get_us: Callable[[R], int | None] | None = None,
         named_by: tuple[str, ...] = (),
         dated_by: tuple[str, ...] = (),
     ) -> None:
-        self._has_identifier = "consignment_id" in record.__struct_fields__
-        self._build, self._columns = build, columns or {}
-        self._get_us, self._named_by = get_us, named_by
-        aside = [name for name in self._columns if name not in dated_by]
+        self._build, self._columns, self._named_by = partial(entry, kind=kind), columns, named_by
+        self._dated = {column: name for name, column in columns.items()}.get("at_us", "issued_at")
+        self._get_us = get_us or self._read_us
+        self._has_identifier = entry is RecordEvent
         named = ["consignment_id"] if self._has_identifier else []
-        self._packer = RecordPacker(record, vault, (*named, *aside))
+        self._packer = RecordPacker(record, vault, (*named, *(columns.keys() - dated_by)))
 
     def encode(self, sequence: int, record: R, recorded_us: int | None, asked_by: str) -> E:
         """Encode a record; `recorded_us` is None if it was imported."""
@@ -220,15 +229,9 @@ class EntryCodec(Generic[R, E]):
     def _get_name(self, fields: dict[str, Any]) -> str:
         return "/".join(fields[name] for name in self._named_by) or LINK_SUBJECT
 
-
-def _read_us(field: str) -> Callable[[msgspec.Struct], int | None]:
-    """Build a function that returns a time of a record in microseconds; None if it is missing."""
-
-    def get_us(record: msgspec.Struct) -> int | None:
-        moment = getattr(record, field)
+    def _read_us(self, record: R) -> int | None:
+        moment = getattr(record, self._dated, None)
         return None if moment is None else to_us(moment)
-
-    return get_us
 
 
 class EventCodec:
@@ -239,45 +242,20 @@ class EventCodec:
         self.consignments = RecordPacker(
             record, vault, ("consignment_id", "received_at", "cancelled_at", "issued_at")
         )
-        issued, recorded = _read_us("issued_at"), {"recorded_at": "recorded_us"}
-        self.outcomes = EntryCodec(
-            Outcome, partial(RecordEvent, kind="outcome"), vault, get_visible_us, recorded
-        )
-        self.alerts = EntryCodec(
-            Alert, partial(SharedEvent, kind="alert"), vault, issued, named_by=("alert_id",)
-        )
-        self.messages = EntryCodec(
-            LoggedMessage,
-            partial(SharedEvent, kind="message"),
-            vault,
-            issued,
-            named_by=("author", "message_id"),
-        )
+        recorded = {"recorded_at": "recorded_us"}
+        self.outcomes = EntryCodec("outcome", Outcome, RecordEvent, vault, recorded, get_us=get_visible_us)
+        self.states = EntryCodec("state", CustomsState, RecordEvent, vault, recorded)
         self.cancellations = EntryCodec(
-            Cancellation,
-            partial(RecordEvent, kind="cancellation"),
-            vault,
-            _read_us("cancelled_at"),
-            {"cancelled_at": "at_us"},
+            "cancellation", Cancellation, RecordEvent, vault, {"cancelled_at": "at_us"}
         )
-        self.selections = EntryCodec(
-            Selection,
-            partial(RecordEvent, kind="selection"),
-            vault,
-            _read_us("selected_at"),
-            {"selected_at": "at_us"},
-        )
-        acted = {"acted_at": "at_us"}
+        self.selections = EntryCodec("selection", Selection, RecordEvent, vault, {"selected_at": "at_us"})
         self.actions = EntryCodec(
-            RecordedAction,
-            partial(RecordEvent, kind="action"),
-            vault,
-            _read_us("acted_at"),
-            acted,
-            dated_by=("acted_at",),
+            "action", RecordedAction, RecordEvent, vault, {"acted_at": "at_us"}, dated_by=("acted_at",)
         )
-        self.states = EntryCodec(CustomsState, partial(RecordEvent, kind="state"), vault, issued, recorded)
-        self.links = EntryCodec(LoggedLink, partial(SharedEvent, kind="link"), vault, lambda _: None)
+        self.alerts = EntryCodec("alert", Alert, SharedEvent, vault, {}, named_by=("alert_id",))
+        named_by = ("author", "message_id")
+        self.messages = EntryCodec("message", LoggedMessage, SharedEvent, vault, {}, named_by=named_by)
+        self.links = EntryCodec("link", LoggedLink, SharedEvent, vault, {})
 
     def encode_arrivals(
         self,
@@ -334,6 +312,11 @@ class EventCodec:
             return event.office
         fields = {} if event.redacted else self.consignments.unpack_plain(event.plain)
         return fields.get("office") or None
+
+    def find_office(self, events: Iterable[Event]) -> str | None:
+        """Return the office of the version that counts among the entries of a consignment; None if it has none."""
+        version = find_counting_version(events)
+        return None if version is None else self.read_office(version)
 
     def decode_link(self, event: SharedEvent) -> Link | None:
         """Decode a link; return None if its content was removed, or there is no vault."""

@@ -22,8 +22,7 @@ from serving.http.problems import Refusal
 from serving.http.protocol.records import build_refusal, get_reader
 from serving.http.routing import ApiRequest, route
 from serving.scoring.inspection_lists import SelectionRequest, build_selection_list, check_request
-from serving.scoring.intake import FieldError
-from serving.scoring.offices import OTHER_OFFICE, OfficeFinder
+from serving.scoring.intake import OTHER_OFFICE, FieldError
 
 EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
 PAGE_REFUSALS = (409, 503)
@@ -134,12 +133,11 @@ async def list_messages(request: ApiRequest) -> MessageFeed:
 async def list_customs_events(request: ApiRequest) -> EventFeed:
     """Return the answers of customs recorded after a log entry."""
     active, offices = request.service.active, request.caller.offices
-    finder = OfficeFinder(active, request.service.log)
     events, end = await asyncio.to_thread(_read_page, request, RecordEvent, "state", EXCLUDED_FROM_FEEDS)
     found = []
     for event in events:
         name = event.consignment_id
-        if offices is not None and (await finder.is_foreign(name, offices) or not finder.is_known(name)):
+        if offices is not None and (await active.is_foreign(name, offices) or not active.is_known(name)):
             continue
         state = msgspec.structs.asdict(build_customs_state(event, active.entries))
         found.append(FeedEvent(**state, sequence=event.sequence))
@@ -215,7 +213,7 @@ async def select_consignments(request: ApiRequest) -> SelectionList:
     fault = check_request(asked, now_us)
     if fault is not None:
         raise build_refusal(fault)
-    chosen = await build_selection_list(active, request.service.log, asked, now_us, caller.name)
+    chosen = await build_selection_list(active, asked, now_us, caller.name)
     if isinstance(chosen, FieldError):
         raise build_refusal(chosen)
     return SelectionList(asked.office, chosen)

@@ -28,7 +28,6 @@ from serving.http.asgi import respond, respond_json
 from serving.http.problems import Refusal
 from serving.http.routing import ApiRequest, route
 from serving.http.scores import ModelName, parse_model_name
-from serving.scoring.offices import find_office
 from serving.scoring.scorer import decode_doubts
 from serving.state.consignment_states import NO_REASONS
 
@@ -145,7 +144,7 @@ async def read_consignment(request: ApiRequest) -> ConsignmentHistory:
         log.read_consignment_events, normalize_identifier(identifier), None, EXCLUDED_FROM_ANSWERS
     )
     offices = request.caller.offices
-    if not events or (offices is not None and find_office(events, entries) not in offices):
+    if not events or (offices is not None and entries.find_office(events) not in offices):
         raise Refusal(404, "Nothing is recorded for this consignment. Check its consignment_id.")
     shown = [event for event in events if event.sequence > page.after][: page.limit]
     history = build_history(identifier, shown, log.format_decision_id, entries)

@@ -22,8 +22,7 @@ from serving.http.protocol.records import RecordReader, build_refusal, get_reade
 from serving.http.requests import JSON_TYPES, read_parameters
 from serving.http.routing import ApiRequest, describe_parameter, route
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
-from serving.scoring.intake import FieldError
-from serving.scoring.offices import OTHER_OFFICE
+from serving.scoring.intake import OTHER_OFFICE, FieldError
 from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, ScoreRequest, ScoreResult
 
 SCORES_PATH = "/v1/scores"

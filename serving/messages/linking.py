@@ -27,7 +27,6 @@ from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import EventCodec, LoggedLink, find_counting_version
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.event_log.group_commit import CommitGroup
-from serving.event_log.reader import LogReader
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.scorer import decode_doubts
@@ -72,8 +71,8 @@ class LinkedMessages(NamedTuple):
 class MessageLinker:
     """A linker of messages with those of earlier requests; `lock` is held from `link` to `record`."""
 
-    def __init__(self, active: ActiveModel, log: LogReader) -> None:
-        self._active, self._log = active, log
+    def __init__(self, active: ActiveModel) -> None:
+        self._active = active
         self.lock = asyncio.Lock()
 
     async def link(self, entries: Sequence[MessageEntry]) -> LinkedMessages:
@@ -144,7 +143,7 @@ class MessageLinker:
                 waiting.setdefault(event.consignment_id, []).append(event)
         found: dict[str, tuple[ArrivalEvent, Consignment]] = {}
         for name in wanted:
-            stored = self._log.read_consignment_events(name, None, EXCLUDED_FROM_VERSIONS)
+            stored = self._active.log.read_consignment_events(name, None, EXCLUDED_FROM_VERSIONS)
             version = find_counting_version([*stored, *waiting.get(name, ())])
             if version is not None and not version.redacted:
                 found[name] = version, entries.decode_consignment(version)

@@ -38,7 +38,7 @@ class MessageScorer:
         self._service, self._active = service, service.active
         self._mappings = watch_mappings(service.settings.mappings_dir)
         service.watch("mappings", self._mappings.refresh)
-        self._linker = MessageLinker(service.active, service.log)
+        self._linker = MessageLinker(service.active)
 
     async def read(self, content: bytes) -> "MessageEntries":
         """Read messages that come now; raise a refusal with 422 if nothing can be read."""

@@ -10,25 +10,27 @@ from msgspec import msgpack
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import MaintenanceEvent, MaintenanceKind
+from serving.event_log.events import Event, MaintenanceEvent, MaintenanceKind
 from serving.event_log.group_commit import CommitGroup, Committer
+from serving.event_log.reader import LogReader
 from serving.process.clock import Clock
 from serving.process.settings import WithoutModel
 from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.scorer import Scorer, ScoreRequest, ScoreResult
-from serving.state.consignment_states import ConsignmentEvents
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
+Offices = frozenset[str]
+EXCLUDED_FROM_ENTRIES = ("sealed", "features", "reasons")
 LOOKUP_THREADS = 2
 MAX_WAIT_SECONDS = 10.0
 """Maximum seconds that a request, or a chunk of a list, waits for its states."""
 
 
 class ActiveModel:
-    """The model that scores now, or the rules, with its state, intake and scorer; `fault` says why the published model does not score."""
+    """The model that scores now, or the rules, with its state, intake and scorer, on a log; `fault` says why the published model does not score."""
 
     model: LoadedModel
     state: State
@@ -36,13 +38,14 @@ class ActiveModel:
 
     def __init__(
         self,
+        log: LogReader,
         committer: Committer,
         clock: Clock,
         metrics: Metrics,
         without_model: WithoutModel,
         members: ExchangeMembers,
     ) -> None:
-        self._members = members
+        self.log, self._members = log, members
         self.committer, self.clock, self._metrics = committer, clock, metrics
         self._without_model = without_model
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, "look-up")
@@ -106,20 +109,36 @@ class ActiveModel:
         names, state = [*map(normalize_identifier, consignment_ids)], None
         while state is not self.state:  # a new model may have replaced the state meanwhile
             self.committer.check()
-            state = self.state
-            awaited = state.dossiers.request_lookups(names, state.today)
-            if not awaited:
+            state, dossiers = self.state, self.state.dossiers
+            absent, until = dossiers.find_absent(names, state.today), dossiers.sequence
+            if not absent:
                 continue
-            found: ConsignmentEvents = {}
+            loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(MAX_WAIT_SECONDS):
-                    found = await asyncio.get_running_loop().run_in_executor(
-                        self._threads, state.dossiers.read_events, list(awaited), state.dossiers.sequence
-                    )
+                    found = await loop.run_in_executor(self._threads, dossiers.read_events, absent, until)
             except TimeoutError:
                 raise ServiceFault("reading the event log takes too long", todo="try again later") from None
-            finally:
-                state.dossiers.complete_lookups(awaited, found)
+            dossiers.keep(absent, found, until)
+
+    def is_known(self, identifier: str) -> bool:
+        """Check whether a consignment is known; its state must have been loaded."""
+        return self.state.get_consignment(normalize_identifier(identifier)).version is not None
+
+    async def is_foreign(self, identifier: str, offices: Offices) -> bool:
+        """Check whether a consignment is known, and its version that counts belongs to none of some offices."""
+        await self.prefetch((identifier,))
+        if not self.is_known(identifier):
+            return False
+        return self.entries.find_office(await self.read_entries(identifier)) not in offices
+
+    async def read_entries(self, identifier: str) -> list[Event]:
+        """Read the entries of a consignment, without personal fields; those that are not on disk yet come last."""
+        await self.prefetch((identifier,))
+        name = normalize_identifier(identifier)
+        pending = [each for each in self.committer.list_pending() if each.consignment_id == name]
+        stored = await asyncio.to_thread(self.log.read_consignment_events, name, None, EXCLUDED_FROM_ENTRIES)
+        return [*stored, *pending]
 
     def close(self) -> None:
         """Shut down the threads that read the log; one that reads the disk is awaited only at the end of the process."""

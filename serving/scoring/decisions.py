@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec import structs
 
@@ -14,13 +15,11 @@ from consignments.timestamps import to_datetime, to_us
 from features.normalization.normal_forms import get_declared_texts
 from models.reasons.ranking import Reason
 from serving.event_log.events import DecisionEvent
-from serving.event_log.log import EventLog
 from serving.event_log.packed_features import unpack_row
 from serving.process.watched_files import WatchedFiles
-from serving.scoring.active_model import ActiveModel
+from serving.scoring.active_model import ActiveModel, Offices
 from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
-from serving.scoring.intake import FieldError, is_valid_arrival, list_faults
-from serving.scoring.offices import NO_OFFICE, OTHER_OFFICE, OfficeFinder, Offices
+from serving.scoring.intake import NO_OFFICE, OTHER_OFFICE, FieldError, is_valid_arrival, list_faults
 from serving.scoring.recording import Client
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
@@ -49,11 +48,18 @@ def find_doubts(c: Consignment, warnings: Sequence[Doubt] = ()) -> tuple[Consign
     return c, list(dict.fromkeys([*doubts, *warnings, *others]))
 
 
+def watch_offices(path: Path | None) -> WatchedFiles[OfficeTable]:
+    """Read the table of offices that a setting names; without a file, it is empty."""
+    if path is None:
+        return WatchedFiles(list, lambda: OfficeTable({}))
+    return WatchedFiles(lambda: [path], lambda: OfficeTable.read(path))
+
+
 class Decider:
     """A maker of score requests, and of decisions on lists of them; `offices` has the offices of destinations."""
 
-    def __init__(self, active: ActiveModel, log: EventLog, offices: WatchedFiles[OfficeTable]) -> None:
-        self._active, self._log, self._offices = active, log, offices
+    def __init__(self, active: ActiveModel, offices: WatchedFiles[OfficeTable]) -> None:
+        self._active, self._offices = active, offices
 
     def build_request(
         self,
@@ -67,8 +73,8 @@ class Decider:
     ) -> ScoreRequest | list[FieldError]:
         """Build the score request of a consignment, or return all that is wrong with it.
 
-        A consignment without `received_at` is received now. One without an office gets that of the request or of the client, if it is the
-        client's `own`, else that of its destination. `warnings` are those of the reader of its message.
+        A consignment without `received_at` is received now. One without an office keeps that of its first decision, else gets that of the
+        request or of the client, if it is the client's `own`, else that of its destination. `warnings` are those of the reader of its message.
         """
         now_us = self._active.clock()
         received_us = now_us if c.received_at is None else to_us(c.received_at)
@@ -87,13 +93,12 @@ class Decider:
         """Return an error if a consignment, or its latest version, belongs to none of the offices that a client is bound to."""
         if offices is None:
             return None
-        name, finder = asked.c.consignment_id, OfficeFinder(self._active, self._log)
-        office = asked.c.office or asked.office
+        name, office = asked.c.consignment_id, asked.c.office or asked.office
         if asked.c.office and office not in offices:
             return OTHER_OFFICE
         await self._active.prefetch((name,))
-        if finder.is_known(name):
-            return OTHER_OFFICE if await finder.is_foreign(name, offices) else None
+        if self._active.is_known(name):
+            return OTHER_OFFICE if await self._active.is_foreign(name, offices) else None
         if not office:
             return NO_OFFICE
         return None if office in offices else OTHER_OFFICE
@@ -115,7 +120,7 @@ class Decider:
         self, c: Consignment, answer: ScoreResult, count: int
     ) -> tuple[bytes | None, list[Reason]]:
         """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
-        event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
+        event = await asyncio.to_thread(self._active.log.read_event, answer.decision.sequence)
         if not isinstance(event, DecisionEvent) or event.features is None:
             return None, answer.reasons
         scorer, reasons = self._active.get_scorer(), answer.reasons

@@ -19,7 +19,6 @@ from models.selection import SelectionRule, select
 from serving.event_log.event_codec import EventCodec, LateVersionFilter, Selection, get_spelling
 from serving.event_log.events import DecisionEvent, Event
 from serving.event_log.group_commit import CommitGroup
-from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
@@ -68,10 +67,10 @@ def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
 
 
 async def build_selection_list(
-    active: ActiveModel, log: EventLog, request: SelectionRequest, now_us: int, asked_by: str
+    active: ActiveModel, request: SelectionRequest, now_us: int, asked_by: str
 ) -> list[Selection] | FieldError:
     """Build the inspection list, or return the list that was built earlier for the same request."""
-    committer, digest = active.committer, _digest_request(active.entries, request)
+    log, committer, digest = active.log, active.committer, _digest_request(active.entries, request)
     request_id = digest.hex()[:REQUEST_ID_CHARACTERS]
     committer.check()
     await committer.drain()

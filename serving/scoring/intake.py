@@ -118,6 +118,19 @@ REASON_REQUIRED = FieldError(
 )
 
 
+OTHER_OFFICE = FieldError(
+    "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
+)
+NO_OFFICE = FieldError(
+    "office",
+    "name an office: in the consignment, as ?office= or in the header X-Office; this API key is bound to several",
+    "other_office",
+)
+UNKNOWN_CONSIGNMENT = FieldError(
+    "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
+)
+
+
 def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:
     """Check quickly that `list_faults` finds nothing in a consignment that was received at a time, in microseconds."""
     last = now_us + CLOCK_TOLERANCE_US

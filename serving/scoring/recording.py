@@ -9,10 +9,17 @@ from consignments.doubts import Doubt, correct_record
 from consignments.records import Alert, Outcome
 from models.signatures.envelope import Envelope
 from serving.event_log.event_codec import Action, Cancellation, ReportedState
-from serving.event_log.log import EventLog
-from serving.scoring.active_model import ActiveModel
-from serving.scoring.intake import FieldError, Intake, PendingReceipt, RecordWarning, WarningKind, list_faults
-from serving.scoring.offices import OTHER_OFFICE, OfficeFinder, Offices
+from serving.scoring.active_model import ActiveModel, Offices
+from serving.scoring.intake import (
+    OTHER_OFFICE,
+    UNKNOWN_CONSIGNMENT,
+    FieldError,
+    Intake,
+    PendingReceipt,
+    RecordWarning,
+    WarningKind,
+    list_faults,
+)
 from serving.telemetry.metrics import Metrics
 
 
@@ -25,9 +32,6 @@ class Client(Protocol):
     only_office: str | None
 
 
-UNKNOWN_CONSIGNMENT = FieldError(
-    "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
-)
 NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
 """Records that name a consignment."""
 
@@ -50,10 +54,10 @@ STATES = RecordKind(ReportedState, "events", Intake.record_state)
 
 
 class Recorder:
-    """A recorder of single records; the log holds the offices of consignments that are not in memory."""
+    """A recorder of single records."""
 
-    def __init__(self, active: ActiveModel, log: EventLog, metrics: Metrics) -> None:
-        self._active, self._finder, self._metrics = active, OfficeFinder(active, log), metrics
+    def __init__(self, active: ActiveModel, metrics: Metrics) -> None:
+        self._active, self._metrics = active, metrics
 
     async def prefetch(self, records: Sequence[Any]) -> None:
         """Load the states of the consignments that records name into memory."""
@@ -103,9 +107,9 @@ class Recorder:
         """Return an error if the client is bound to offices and the record belongs to another one."""
         if client.offices is None or not isinstance(record, NAMED_RECORDS):
             return None
-        if await self._finder.is_foreign(record.consignment_id, client.offices):
+        if await self._active.is_foreign(record.consignment_id, client.offices):
             return OTHER_OFFICE
-        if self._finder.is_known(record.consignment_id):
+        if self._active.is_known(record.consignment_id):
             return None
         named = isinstance(record, Outcome) and record.office not in client.offices
         return OTHER_OFFICE if named or isinstance(record, ReportedState) else None

@@ -8,7 +8,6 @@ disk is never dropped. A rebuilt state applies its entries again, in order and e
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -76,14 +75,6 @@ class ConsignmentState(CountedState, gc=False):
             self.actions, self.selected = {}, False
 
 
-@dataclass(slots=True)
-class PendingLookup:
-    """A state that is not in memory, while its log entries are read; `by` is the number of requests that wait for it."""
-
-    blank: ConsignmentState
-    by: int = 0
-
-
 class LatestDays:
     """The latest day of any event, for each point of the log; `marks` are sequence numbers from which on a day was the latest, and the days, int64, (n, 2), ascending."""
 
@@ -131,8 +122,7 @@ class ConsignmentStates(CountedStates):
         self.durable: Callable[[], int] = lambda: self.sequence
         self.keys, self._log = keys, log
         self._recent: OrderedDict[str, ConsignmentState] = OrderedDict()
-        self._awaited: dict[str, PendingLookup] = {}
-        self._most = recent
+        self._dropped, self._most = 0, recent
 
     def __len__(self) -> int:
         """Return the number of states in memory."""
@@ -141,56 +131,40 @@ class ConsignmentStates(CountedStates):
     def get(self, consignment_id: str, today: int) -> ConsignmentState:
         """Return the state of a consignment on the day `today`, an empty one if it is unknown; `ServiceFault` if the log cannot be read."""
         if consignment_id not in self._recent:
-            awaited = self.request_lookups([consignment_id], today)
-            found: ConsignmentEvents = {}
-            try:
-                found = self.read_events(awaited, self.sequence)
-            finally:
-                self.complete_lookups(awaited, found)
+            absent = self.find_absent([consignment_id], today)
+            self.keep(absent, self.read_events(absent, self.sequence), self.sequence)
         self._recent.move_to_end(consignment_id)
         dossier = self._recent[consignment_id]
         dossier.forget(today)
         return dossier
 
-    def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
-        """Return the states that `get` would read from the log, for a thread to read and for `complete_lookups`; those of unknown consignments are in memory then."""
-        absent = []
-        for name in dict.fromkeys(consignment_ids):
+    def find_absent(self, consignment_ids: Iterable[str], today: int) -> dict[str, ConsignmentState]:
+        """Return empty states of those that `get` would read from the log, for a thread to read and for `keep`; those of unknown consignments are in memory then."""
+        names = [*dict.fromkeys(consignment_ids)]
+        for name in names:
             if name in self._recent:
                 self._recent.move_to_end(name)
-            else:
-                absent.append(name)
-        awaited: dict[str, PendingLookup] = {}
+        absent = [name for name in names if name not in self._recent]
         if not absent:
-            return awaited
+            return {}
         tags = self.index.compute_tags(absent)
-        known = self.index.may_contain_each(tags, today)
-        for name, tag, is_known in zip(absent, tags.tolist(), known.tolist(), strict=True):
-            blank = ConsignmentState(tag=tag)
-            if is_known:
-                awaited[name] = self._awaited.setdefault(name, PendingLookup(blank))
-                awaited[name].by += 1
-            else:
-                self._recent[name] = blank
+        blank = {name: ConsignmentState(tag=tag) for name, tag in zip(absent, tags.tolist(), strict=True)}
+        known = dict(zip(absent, self.index.may_contain_each(tags, today).tolist(), strict=True))
+        self._recent.update((name, each) for name, each in blank.items() if not known[name])
         self._drop_oldest()
-        return awaited
+        return {name: each for name, each in blank.items() if known[name]}
 
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
         """Read the entries of consignments up to the sequence number `until`; callable from any thread."""
         without = ("features",)
         return {name: self._log.read_consignment_events(name, until, without) for name in consignment_ids}
 
-    def complete_lookups(self, awaited: Mapping[str, PendingLookup], found: ConsignmentEvents) -> None:
-        """Cache the awaited states that were read, but not one that was loaded meanwhile, because it may include later entries."""
-        still = {name: each for name, each in awaited.items() if self._awaited.get(name) is each}
-        for name, each in still.items():
-            each.by -= 1
-            if name in found or not each.by:
-                del self._awaited[name]
-        for name, each in still.items():
-            if name in found and name not in self._recent:
-                self._reapply(each.blank, found[name])
-                self._recent[name] = each.blank
+    def keep(self, absent: Mapping[str, ConsignmentState], found: ConsignmentEvents, until: int) -> None:
+        """Cache states that were read up to the entry `until`, but none of which a later entry may have been in memory meanwhile."""
+        for name, blank in absent.items():
+            if name not in self._recent and self._dropped <= until:
+                self._reapply(blank, found[name])
+                self._recent[name] = blank
                 self._drop_oldest()
 
     def look_up_all(
@@ -250,7 +224,7 @@ class ConsignmentStates(CountedStates):
             if oldest.sequence > self.durable():
                 return
             del self._recent[name]
-            self._awaited.pop(name, None)
+            self._dropped = max(self._dropped, oldest.sequence)
 
 
 def rank_outcome(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], str | None]:

@@ -106,17 +106,14 @@ def test_what_was_read_before_an_entry_came_does_not_hide_it(forgetful: Client, 
     state, name = forgetful.service.active.state, f"RBLATE{dropped:d}"
     for each in (name, "another"):
         forgetful.score(each)
-    awaited = state.dossiers.request_lookups([name], state.today)
-    found = state.dossiers.read_events(awaited, state.sequence)
+    absent, until = state.dossiers.find_absent([name], state.today), state.sequence
+    found = state.dossiers.read_events(absent, until)
     assert [len(events) for events in found.values()] == [1]
     forgetful.send("/v1/outcomes", make_outcome(name))
     if dropped:
         forgetful.score(f"{name}2")
-    again = state.dossiers.request_lookups([name], state.today)
-    state.dossiers.complete_lookups(awaited, found)
-    state.dossiers.complete_lookups(again, state.dossiers.read_events(again, state.sequence))
-    assert (len(again), len(state.get_consignment(name).outcomes)) == (dropped, 1)
-    assert not state.dossiers._awaited
+    state.dossiers.keep(absent, found, until)
+    assert len(state.get_consignment(name).outcomes) == 1
 
 
 def test_what_is_refused_takes_no_memory(forgetful: Client, monkeypatch: pytest.MonkeyPatch) -> None:
