@@ -39,7 +39,7 @@ from serving.event_log.events import (
     hash_rows,
 )
 from serving.event_log.reader import LogReader
-from serving.event_log.redactions import RebuiltKeys, Redaction, insert_row, list_content, remove_content
+from serving.event_log.redactions import RebuiltKeys, Redaction, insert_row, remove_content
 from serving.event_log.terms import NewTerms, Terms
 from serving.process.clock import read_elapsed_seconds
 
@@ -147,15 +147,11 @@ class EventLog(LogReader):
 
     def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
         """Remove the content of consignments and record the removal as the next entry, in one transaction."""
-        concerned = None
-        if removal.consignment_id:
-            places = list_content(self, removal.consignment_id)
-            concerned = [place for place in places if removal.after < place <= removal.up_to]
         sequence = self.last_sequence + 1
         with _convert_errors("written", self.terms):
             self._writer.acquire()
             with self._writer.transaction() as connection:
-                removal = remove_content(self, connection, removal, keys, concerned)
+                removal = remove_content(self, connection, removal, keys)
                 plain = msgspec.msgpack.encode(removal)
                 row = encode_row(MaintenanceEvent(sequence, removal.before_us, recorded_us, plain, "removal"))
                 head = hash_row(self._head, row)

@@ -37,8 +37,6 @@ PAGE_ENTRIES = 2_000
 """Entries fetched at a time with all their columns."""
 BATCH_ENTRIES = 20_000
 """Entries fetched at a time with few columns."""
-FEW_ROWS = 8
-"""Rows up to which texts are put in place row by row; of more, column by column."""
 NOT_IN_HISTORY = frozenset({"features", "reasons"})
 
 
@@ -108,7 +106,7 @@ class LogReader:
     ) -> Iterator[tuple[list[Columns], list[bytes]]]:
         """Read the columns and the hashes of entries in order, some thousands at a time."""
         for rows in self._fetch_pages([*list_columns(), ENTRIES.c.hash], after, until, (), PAGE_ENTRIES):
-            yield self.name_terms([row[:-1] for row in rows]), [bytes(row[-1]) for row in rows]
+            yield self.terms.name_rows([row[:-1] for row in rows]), [bytes(row[-1]) for row in rows]
 
     def read_events(
         self,
@@ -147,7 +145,7 @@ class LogReader:
     def read_places(self, sequences: Sequence[int], without: frozenset[str] = frozenset()) -> list[Columns]:
         """Read the columns of the entries with some sequence numbers, in order; numbers without an entry are left out."""
         found = self.queries.fetch_among(sa.select(*list_columns(without)), ENTRIES.c.sequence, sequences)
-        return self.name_terms(sorted(found, key=_get_sequence))
+        return self.terms.name_rows(sorted(found, key=_get_sequence))
 
     def read_consignment_events(
         self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()
@@ -255,17 +253,8 @@ class LogReader:
         query = select_entries(columns, after, until, kinds).limit(size)
         return self.queries.fetch_compiled(self.queries.compile(query))
 
-    def name_terms(self, rows: Sequence[Any]) -> list[Columns]:
-        """Return rows with texts in place of their numbers."""
-        if len(rows) <= FEW_ROWS:
-            return [*map(self.terms.name_row, rows)]
-        columns: list[Sequence[Any]] = [*zip(*rows, strict=True)]
-        for name in TERM_NAMES:
-            columns[PLACES[name]] = self.terms.get_texts(columns[PLACES[name]])
-        return [*zip(*columns, strict=True)]
-
     def _decode(self, rows: Sequence[Any]) -> list[Event]:
-        return [*map(decode_row, self.name_terms(rows))]
+        return [*map(decode_row, self.terms.name_rows(rows))]
 
     def _choose(self, rows: Sequence[Any], names: set[str], until: int | None) -> list[Event]:
         """Decode the rows that have one of some identifiers, and not only its digest, up to the sequence number `until`."""

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from serving.event_log.databases.tables import ENTRIES, TERMS
 from serving.event_log.events import ARRIVAL_KINDS, CONTENT_KINDS, EMPTY, Columns, encode_columns
-from serving.event_log.reader import IN_LIMIT, PAGE_ENTRIES, LogReader, list_columns, select_entries
+from serving.event_log.reader import PAGE_ENTRIES, LogReader, list_columns, select_entries
 from serving.event_log.terms import NewTerms
 
 HAS_CONTENT = ENTRIES.c.plain != sa.literal(EMPTY, sa.LargeBinary)
@@ -115,11 +115,11 @@ def find_content(log: LogReader, digests: Sequence[int]) -> list[Any]:
     return log.queries.fetch_among(query, ENTRIES.c.digest, digests)
 
 
-def find_first_recorded(log: LogReader, moment_us: int, after: int = 0) -> int | None:
-    """Find the first entry after the sequence number `after` recorded at or after a time; return None if there is none."""
-    query = select_entries([ENTRIES.c.sequence], after).where(moment_us <= RECORDED_US).limit(1)
-    found: int | None = log.queries.fetch_value(query)
-    return found
+def find_end(log: LogReader, before_us: int) -> int:
+    """Find the last entry up to which all entries were recorded before a time; the search begins after the removed ones."""
+    query = select_entries([ENTRIES.c.sequence], find_redaction_end(log)).where(before_us <= RECORDED_US)
+    first: int | None = log.queries.fetch_value(query.limit(1))
+    return log.last_sequence if first is None else first - 1
 
 
 def count_unredacted(log: LogReader, after: int, until: int) -> int:
@@ -131,23 +131,21 @@ def count_unredacted(log: LogReader, after: int, until: int) -> int:
 
 
 def remove_content(
-    log: LogReader,
-    connection: Connection,
-    removal: Redaction,
-    keys: Sequence[RebuiltKeys],
-    concerned: Sequence[int] | None,
+    log: LogReader, connection: Connection, removal: Redaction, keys: Sequence[RebuiltKeys]
 ) -> Redaction:
-    """Remove content from the `concerned` entries, or from all of the range; return the record with number and digest of the remains."""
+    """Remove the content of a range of entries, all or those of a consignment; return the record with number and digest of the remains."""
     terms = NewTerms()
     for each in keys:
         values = {"kinds": log.terms.add(each.kinds, terms), "keys": each.keys}
         connection.execute(sa.update(ENTRIES).where(ENTRIES.c.sequence == each.sequence).values(values))
     _insert_terms(connection, terms)
-    remains = RedactedDigest()
-    for where in _list_conditions(removal, concerned):
-        emptied = sa.update(ENTRIES).where(where, ENTRIES.c.kind.in_(CONTENT_KINDS))
-        connection.execute(emptied.values(plain=EMPTY, sealed=None, features=None, reasons=None))
-        _add_remains(log, connection, where, remains)
+    where = ENTRIES.c.sequence.between(removal.after + 1, removal.up_to)
+    if removal.consignment_id:
+        digest = log.compute_digest(removal.consignment_id)
+        where &= (ENTRIES.c.digest == digest) & (ENTRIES.c.consignment_id == removal.consignment_id)
+    emptied = sa.update(ENTRIES).where(where, ENTRIES.c.kind.in_(CONTENT_KINDS))
+    connection.execute(emptied.values(plain=EMPTY, sealed=None, features=None, reasons=None))
+    remains = _digest_remains(log, connection, where)
     return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
 
 
@@ -164,21 +162,13 @@ def _insert_terms(connection: Connection, terms: NewTerms) -> None:
         connection.execute(TERMS.insert().values(number=number, text=text))
 
 
-def _list_conditions(removal: Redaction, concerned: Sequence[int] | None) -> list[Any]:
-    if concerned is None:
-        return [ENTRIES.c.sequence.between(removal.after + 1, removal.up_to)]
-    return [
-        ENTRIES.c.sequence.in_(concerned[start : start + IN_LIMIT])
-        for start in range(0, len(concerned), IN_LIMIT)
-    ]
-
-
-def _add_remains(log: LogReader, connection: Connection, where: Any, remains: RedactedDigest) -> None:
-    """Add the entries without content to the digest."""
-    after = 0
+def _digest_remains(log: LogReader, connection: Connection, where: Any) -> RedactedDigest:
+    """Compute the digest of the entries without content that meet a condition."""
+    after, remains = 0, RedactedDigest()
     columns = [*list_columns(), ENTRIES.c.hash]
     query = sa.select(*columns).where(where, ~HAS_CONTENT).order_by(ENTRIES.c.sequence).limit(PAGE_ENTRIES)
     while found := connection.execute(query.where(ENTRIES.c.sequence > after)).all():
-        for row, stored in zip(log.name_terms([row[:-1] for row in found]), found, strict=True):
+        for row, stored in zip(log.terms.name_rows([row[:-1] for row in found]), found, strict=True):
             remains.add(row, bytes(stored[-1]))
         after = found[-1][0]
+    return remains

@@ -32,12 +32,18 @@ class Terms:
             self._read()
             return [*map(texts.get, numbers)]
 
-    def name_row(self, row: Sequence[Any]) -> Columns:
-        """Return a row with texts in place of numbers."""
-        values = list(row)
-        for place, text in zip(_PLACES, self.get_texts(values[place] for place in _PLACES), strict=True):
-            values[place] = text
-        return tuple(values)
+    def name_rows(self, rows: Iterable[Sequence[Any]]) -> list[Columns]:
+        """Return rows with texts in place of numbers."""
+        named = []
+        for row in rows:
+            values = list(row)
+            for place in _PLACES:
+                number = values[place]
+                if number not in self._texts:
+                    self._read()
+                values[place] = self._texts[number]
+            named.append(tuple(values))
+        return named
 
     def get_number(self, text: str) -> int | None:
         """Return the number of a text; None if no entry has it."""

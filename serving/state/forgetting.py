@@ -30,7 +30,7 @@ from serving.event_log.redactions import (
     Redaction,
     count_unredacted,
     find_content,
-    find_first_recorded,
+    find_end,
     find_redaction_end,
     list_content,
 )
@@ -144,13 +144,6 @@ def forget_again(log: EventLog, forgotten: ForgottenList, state_dir: Path) -> in
         remove_consignment(log, name, places, _describe_repeat(forgotten_us), keys)
     log.wipe()
     return steps + len(found)
-
-
-def find_end(log: EventLog, before_us: int) -> int:
-    """Find the last entry up to which all entries were recorded before a time; the search begins after the removed ones."""
-    after = find_redaction_end(log)
-    first = find_first_recorded(log, before_us, after)
-    return log.last_sequence if first is None else first - 1
 
 
 def remove_before(
