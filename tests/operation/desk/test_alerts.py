@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.examples import NOBODY, day, make_outcome
@@ -13,6 +15,7 @@ from support.serving_examples import publish, settings_in
 from consignments.records import Alert
 from operation.desk.formats import render_template
 from operation.desk.messages import PageRequest, Viewer
+from operation.desk.views.alerts import view_alerts
 from operation.yields import YieldCounts
 
 pytestmark = pytest.mark.usefixtures("own_keys")
@@ -63,6 +66,23 @@ def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: 
 
 
 READER = Viewer("key", "K. Lee", ("read",))
+
+
+def test_the_page_is_shown_while_a_thread_adds_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {f"A-{place}": Alert(f"A-{place}", day(0), hs_code="6109") for place in range(2)}
+    nothing = YieldCounts(0, 0, None, 0, 0, 0, 0)
+    yields = SimpleNamespace(alerts=dict(known), messages=[], count=lambda _: nothing)
+    sources: Any = SimpleNamespace(yields=SimpleNamespace(get=lambda: yields), key_fault="")
+
+    def read_meanwhile(alert: Alert, _now_us: int) -> bool:
+        yields.alerts[f"{alert.alert_id}, later"] = alert
+        return True
+
+    monkeypatch.setattr("operation.desk.views.alerts.is_active", read_meanwhile)
+    shown = view_alerts(sources, PageRequest("alerts", {}, READER, "", 0), READER)
+    assert shown is not None
+    assert [row["alert"] for row in shown["rows"]] == [*known.values()]
+    assert yields.alerts.keys() > known.keys()
 
 
 def test_an_imported_alert_that_nothing_can_match_says_so() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.officer import Officer, read_text, serving_desk
+from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, settings_in
 from support.site import Site
 
@@ -56,6 +57,19 @@ def test_the_process_starts_for_a_person_with_a_name_and_not_before_and_too_many
     monkeypatch.setattr(page_process, "MAX_WAITING", 0)
     assert Officer(client).sign_in(person="K. Lee").status_code == 503
     client.score("RB3")
+
+
+@pytest.mark.usefixtures("own_keys")
+def test_the_process_finds_what_a_partner_names_by_the_keys_of_the_operation(tmp_path: Path) -> None:
+    partner = ExchangePartner(tmp_path)
+    settings = settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange))
+    with serving_desk(settings, Ticking()) as client:
+        client.score("RB1", received_at=None)
+        client.send("/v1/messages", partner.seizure())
+        person = Officer(client)
+        person.sign_in(person="K. Lee")
+        told = "1 consignment of the last 30 days shares its sender's phone"
+        assert told in read_text(person.get("/hunt?alert=XA/S-1"))
 
 
 def test_the_process_does_not_wait_for_its_readings_after_the_service_was_killed() -> None:

@@ -34,12 +34,6 @@ from serving.http.server import listen
 
 
 @pytest.fixture
-def running(shared_running: Running) -> Running:
-    """One service for all: nothing here depends on what its log has."""
-    return shared_running
-
-
-@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HEAD_SECONDS", "READ_SECONDS", "FLUSH_SECONDS"):
         monkeypatch.setattr(f"serving.http.connections.{name}", 0.2)
@@ -63,9 +57,9 @@ ALIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     ids=["nothing", "half a head", "half a body", "a second head"],
 )
 def test_one_that_falls_silent_is_told_so_and_let_go(
-    quick: None, running: Running, sent: bytes, statuses: list[int], words: bytes
+    quick: None, shared_running: Running, sent: bytes, statuses: list[int], words: bytes
 ) -> None:
-    with running.connected() as connection:
+    with shared_running.connected() as connection:
         connection.sendall(sent)
         answers = all_of(connection)
     assert (statuses_of(answers), words in answers) == (statuses, True)
@@ -77,7 +71,7 @@ def test_one_that_falls_silent_is_told_so_and_let_go(
     ids=["dripping", "endless"],
 )
 def test_one_that_goes_on_with_its_head_is_let_go_all_the_same(
-    running: Running,
+    shared_running: Running,
     monkeypatch: pytest.MonkeyPatch,
     part: bytes,
     pause_seconds: float,
@@ -85,7 +79,7 @@ def test_one_that_goes_on_with_its_head_is_let_go_all_the_same(
     status: int,
 ) -> None:
     monkeypatch.setattr("serving.http.connections.HEAD_SECONDS", head_seconds)
-    with running.connected() as connection:
+    with shared_running.connected() as connection:
         connection.sendall(HEAD)
         answer = b""
         connection.settimeout(pause_seconds)
@@ -102,19 +96,19 @@ def test_one_that_goes_on_with_its_head_is_let_go_all_the_same(
         assert problem_of(answer)["status"] == status
 
 
-def test_one_that_goes_on_sending_after_its_answer_is_let_go(quick: None, running: Running) -> None:
-    with running.connected() as connection:
+def test_one_that_goes_on_sending_after_its_answer_is_let_go(quick: None, shared_running: Running) -> None:
+    with shared_running.connected() as connection:
         connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
         assert status_of(connection.recv(65_536)) == 404
         with pytest.raises(OSError, match=r"reset|Broken"):
             send_for_long(connection, b"x", pause_seconds=0.01)
 
 
-def test_while_others_hang_the_answers_go_on(running: Running) -> None:
+def test_while_others_hang_the_answers_go_on(shared_running: Running) -> None:
     with ExitStack() as stack:
         for _ in range(50):
-            stack.enter_context(running.connected()).sendall(HEAD + b"Content-Length: 5000\r\n\r\n{")
-        assert {running.post(BODY).status_code for _ in range(5)} == {200}
+            stack.enter_context(shared_running.connected()).sendall(HEAD + b"Content-Length: 5000\r\n\r\n{")
+        assert {shared_running.post(BODY).status_code for _ in range(5)} == {200}
 
 
 # Hostile ones

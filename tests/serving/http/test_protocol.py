@@ -28,12 +28,6 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
-@pytest.fixture
-def running(shared_running: Running) -> Running:
-    """One service for all: nothing here depends on what its log has."""
-    return shared_running
-
-
 def send(running: Running, *parts: bytes) -> bytes:
     """Send bytes part by part and read until the service closes."""
     with running.connected() as connection:
@@ -54,10 +48,12 @@ def send(running: Running, *parts: bytes) -> bytes:
     ],
     ids=["a body", "a chunked body", "fifty in a row"],
 )
-def test_an_upgrade_is_ignored_wherever_parts_are_cut(running: Running, sent: bytes, answers: int) -> None:
+def test_an_upgrade_is_ignored_wherever_parts_are_cut(
+    shared_running: Running, sent: bytes, answers: int
+) -> None:
     request = sent + GET + b"Host: localhost\r\n" + CLOSE + b"\r\n"
     for cut in range(1, len(request), 23 if answers == 1 else 4_000):
-        told = send(running, request[:cut], request[cut:])
+        told = send(shared_running, request[:cut], request[cut:])
         assert (statuses_of(told), told.count(b'"RB1"')) == ([200] * (answers + 1), int(answers == 1)), cut
 
 
@@ -74,15 +70,17 @@ def test_an_upgrade_is_ignored_wherever_parts_are_cut(running: Running, sent: by
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 is not spoken"),
     ],
 )
-def test_a_framing_fault_says_what_it_is_and_what_to_do(running: Running, sent: bytes, reason: str) -> None:
-    problem = problem_of(send(running, sent))
+def test_a_framing_fault_says_what_it_is_and_what_to_do(
+    shared_running: Running, sent: bytes, reason: str
+) -> None:
+    problem = problem_of(send(shared_running, sent))
     assert (problem["status"], reason in problem["detail"]) == (400, True), problem
 
 
-def test_a_refusal_waits_for_the_answers_before_it(running: Running) -> None:
+def test_a_refusal_waits_for_the_answers_before_it(shared_running: Running) -> None:
     one = HEAD + LENGTH + b"\r\n" + BODY
-    assert statuses_of(send(running, one + GET + b"\r\n")) == [200, 400]
-    answers = send(running, one.replace(LENGTH, b"Content-Length: 3\r\n"))
+    assert statuses_of(send(shared_running, one + GET + b"\r\n")) == [200, 400]
+    answers = send(shared_running, one.replace(LENGTH, b"Content-Length: 3\r\n"))
     assert b"Content-Length is not the length of its body" in answers
 
 
@@ -105,37 +103,39 @@ def test_a_refusal_waits_for_the_answers_before_it(running: Running) -> None:
     ],
 )
 def test_a_head_that_the_standard_forbids_is_refused_for_good(
-    running: Running, head: bytes, status: int
+    shared_running: Running, head: bytes, status: int
 ) -> None:
-    problem = problem_of(send(running, head + b"\r\n"))
+    problem = problem_of(send(shared_running, head + b"\r\n"))
     assert problem["status"] == status
     assert problem["detail"].endswith(".")
 
 
-def test_what_the_standard_and_the_limit_allow_is_answered(running: Running) -> None:
+def test_what_the_standard_and_the_limit_allow_is_answered(shared_running: Running) -> None:
     large = GET + b"Host: localhost\r\n" + CLOSE + b"X-A: " + b"a" * 60_000 + b"\r\n\r\n"
     for asked in (b"GET /health/live HTTP/1.0\r\n\r\n", large):
-        assert status_of(send(running, asked)) == 200
+        assert status_of(send(shared_running, asked)) == 200
 
 
-def test_fields_of_a_trailer_are_not_those_of_the_head(running: Running) -> None:
+def test_fields_of_a_trailer_are_not_those_of_the_head(shared_running: Running) -> None:
     trailer = b"X-Request-Id: from-the-trailer\r\n\r\n"
-    answer = send(running, HEAD + CHUNKED + CLOSE + b"\r\n" + IN_CHUNKS[:-2] + trailer)
+    answer = send(shared_running, HEAD + CHUNKED + CLOSE + b"\r\n" + IN_CHUNKS[:-2] + trailer)
     assert status_of(answer) == 200
     assert b"from-the-trailer" not in answer
 
 
-def test_a_client_that_announces_a_large_body_sees_the_refusal(running: Running) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+def test_a_client_that_announces_a_large_body_sees_the_refusal(shared_running: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", shared_running.port, timeout=30)
     connection.request("POST", "/v1/scores", b" " * 20_000_000, {"Content-Type": "application/json"})
     response = connection.getresponse()
     assert (response.status, b"NPSRISK_MAX_BODY_BYTES" in response.read()) == (413, True)
     connection.close()
 
 
-def test_a_body_that_goes_on_when_refused_is_cut(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_goes_on_when_refused_is_cut(
+    shared_running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serving.http.connections.MAX_DISCARDED_BYTES", 1_000_000)
-    with running.connected() as connection:
+    with shared_running.connected() as connection:
         connection.sendall(HEAD + b"Content-Length: 900000000\r\n\r\n")
         with pytest.raises(OSError, match=r"reset|Broken"):
             send_for_long(connection, b" " * 1_000_000)
@@ -145,11 +145,11 @@ def test_a_body_that_goes_on_when_refused_is_cut(running: Running, monkeypatch: 
 
 
 @pytest.mark.parametrize("count", [1, 900])
-def test_a_compressed_list_is_scored_as_if_it_were_not(running: Running, count: int) -> None:
+def test_a_compressed_list_is_scored_as_if_it_were_not(shared_running: Running, count: int) -> None:
     rows = [{"consignment_id": f"RB{number}", "channel": "postal"} for number in range(count)]
     body = msgspec.json.encode({"consignments": rows})
-    plain = running.post(body).json()["scores"]
-    compressed = running.post(gzip.compress(body), content_encoding="gzip").json()["scores"]
+    plain = shared_running.post(body).json()["scores"]
+    compressed = shared_running.post(gzip.compress(body), content_encoding="gzip").json()["scores"]
     assert compressed == [each | {"repeated": True} for each in plain]
 
 
@@ -172,18 +172,20 @@ def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path, bundle: Path) -
         (BODY, "gzip, gzip", 415, "Content-Encoding must be gzip"),
     ],
 )
-def test_bad_gzip_is_refused(running: Running, body: bytes, encoding: str, status: int, words: str) -> None:
-    response = running.post(body, content_encoding=encoding)
+def test_bad_gzip_is_refused(
+    shared_running: Running, body: bytes, encoding: str, status: int, words: str
+) -> None:
+    response = shared_running.post(body, content_encoding=encoding)
     assert response.status_code == status
     assert words in response.json()["detail"]
 
 
-def test_a_large_answer_is_compressed_for_those_who_accept_it(running: Running) -> None:
+def test_a_large_answer_is_compressed_for_those_who_accept_it(shared_running: Running) -> None:
     compressed, plain = (
-        running.get("/openapi.json", **{"accept-encoding": kind}) for kind in ("gzip", "identity")
+        shared_running.get("/openapi.json", **{"accept-encoding": kind}) for kind in ("gzip", "identity")
     )
     assert [each.headers.get("content-encoding") for each in (compressed, plain)] == ["gzip", None]
     assert compressed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
     assert int(compressed.headers["content-length"]) * 3 < int(plain.headers["content-length"])
     assert compressed.json() == plain.json()
-    assert "vary" not in running.post(BODY, accept_encoding="gzip").headers
+    assert "vary" not in shared_running.post(BODY, accept_encoding="gzip").headers
