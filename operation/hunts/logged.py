@@ -29,7 +29,7 @@ from serving.event_log.events import DecisionEvent
 from serving.event_log.reader import LogReader
 from serving.process.settings import Settings
 from serving.scoring.loaded_model import LoadedModel, load_published
-from serving.state.history_keys import KeyReader
+from serving.state.links import StateLimits
 from serving.state.snapshots import Snapshots, rebuild_state
 from serving.state.state import State
 
@@ -123,7 +123,7 @@ class SecondScorer:
             self._model, self._folder = load_published(folder, self._settings, vault), folder
         model = self._model
         snapshots, limit = Snapshots(self._settings.snapshots_dir), self._settings.max_history_keys
-        state = rebuild_state(log, KeyReader(model.pipeline, model.entries), snapshots, max_keys=limit)
+        state = rebuild_state(log, model.keys, snapshots, StateLimits(limit))
         model.pipeline.alerts = state.alerts
         return [score_again(model, state, c, now) for c in consignments]
 

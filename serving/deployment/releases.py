@@ -37,14 +37,11 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
     envelope: Envelope | None = None
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(ReleaseManifest, frozen=True):
     """A published model version; `record` says who approved it and why, and is None for a challenger without approval."""
 
-    name: str
-    version: str
-    bundle_sha256: str
-    record: PromotionRecord | None
-    bundle_dir: Path
+    record: PromotionRecord | None = None
+    bundle_dir: Path = Path()
 
     @property
     def model(self) -> str:
@@ -70,8 +67,8 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
     """Read what was published in a folder; raise `BundleRefused` if it decides and was not approved. The bundle is not loaded."""
     path = folder / "release.json"
     try:
-        note = msgspec.json.decode(path.read_bytes(), type=ReleaseManifest)
-        signed = None if note.envelope is None else SignedRecord.from_envelope(note.envelope)
+        release = msgspec.json.decode(path.read_bytes(), type=ReleaseManifest)
+        signed = None if release.envelope is None else SignedRecord.from_envelope(release.envelope)
         if signed is not None:
             signed.require_approval(approvers)
     except PromotionRefused as error:
@@ -80,21 +77,19 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
         ) from error
     except (OSError, msgspec.DecodeError) as error:
         raise _refused(path, str(error)) from error
-    if signed is None:
-        if role == "current":
-            raise _refused(path, "a model without a promotion record")
-        return Release(note.name, note.version, note.bundle_sha256, None, folder / BUNDLE_FOLDER)
-    record = signed.record
-    approved = (record.name, record.version, record.bundle_sha256)
-    if approved != (note.name, note.version, note.bundle_sha256):
+    record = None if signed is None else signed.record
+    if record is None and role == "current":
+        raise _refused(path, "a model without a promotion record")
+    described = release.name, release.version, release.bundle_sha256
+    if record is not None and (record.name, record.version, record.bundle_sha256) != described:
         raise BundleRefused(
             "the promotion record approves another model",
             where=str(path),
-            got=f"{note.name} version {note.version}, bundle {note.bundle_sha256[:12]}",
+            got=f"{release.name} version {release.version}, bundle {release.bundle_sha256[:12]}",
             expected=f"{record.name} version {record.version}, bundle {record.bundle_sha256[:12]}",
             todo="run npsrisk publish again",
         )
-    return Release(note.name, note.version, note.bundle_sha256, record, folder / BUNDLE_FOLDER)
+    return Release(*described, release.envelope, record, folder / BUNDLE_FOLDER)
 
 
 def find_newer_record(folder: Path, release: Release, approvers: Approvers) -> PromotionRecord | None:

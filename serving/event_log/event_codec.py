@@ -187,7 +187,7 @@ class EntryCodec(Generic[R, E]):
         self,
         kind: Kind,
         record: type[R],
-        entry: type[E],
+        entry: Callable[..., E],
         vault: Vault | None,
         columns: Mapping[str, str],
         *,

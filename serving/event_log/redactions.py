@@ -139,7 +139,7 @@ def remove_content(
         values = {"kinds": log.terms.add(each.kinds, terms), "keys": each.keys}
         connection.execute(sa.update(ENTRIES).where(ENTRIES.c.sequence == each.sequence).values(values))
     _insert_terms(connection, terms)
-    where = ENTRIES.c.sequence.between(removal.after + 1, removal.up_to)
+    where: Any = ENTRIES.c.sequence.between(removal.after + 1, removal.up_to)
     if removal.consignment_id:
         digest = log.compute_digest(removal.consignment_id)
         where &= (ENTRIES.c.digest == digest) & (ENTRIES.c.consignment_id == removal.consignment_id)

@@ -31,6 +31,8 @@ FLUSH_SECONDS = 5.0
 MAX_DISCARDED_BYTES = 128 * 1024 * 1024
 """Maximum bytes of a body that are read and discarded after its response was sent. A client that still sends would
 otherwise see a closed connection instead of the response."""
+FULL = Refusal(503, "Too many connections. Try again.", headers={"retry-after": str(RETRY_SECONDS)})
+LARGE_HEAD = Refusal(431, f"The request head exceeds {MAX_HEAD_BYTES} bytes.")
 
 
 class Connection(HttpToolsProtocol):
@@ -50,7 +52,7 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         if len(self.connections) > self.most + MAX_MORE_CONNECTIONS:
-            self._refuse(_build_full_refusal())
+            self._refuse(FULL)
             return
         self._start_timer(FULL_HEAD_SECONDS if self._full else HEAD_SECONDS, self._handle_timeout)
 
@@ -80,7 +82,7 @@ class Connection(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(_build_large_head_refusal())
+            self._refuse(LARGE_HEAD)
         elif self._timer is None:
             self._start_timer(HEAD_SECONDS, self._handle_timeout)
 
@@ -99,9 +101,9 @@ class Connection(HttpToolsProtocol):
         self._cancel_timer()
         refusal = find_head_fault(self.headers, self.parser.get_http_version())
         if self._may_be_large and measure_head(self.url, self.headers) > MAX_HEAD_BYTES:
-            refusal = _build_large_head_refusal()
+            refusal = LARGE_HEAD
         if self._full and self.url != LIVE_URL:
-            refusal = refusal or _build_full_refusal()
+            refusal = refusal or FULL
         answering = self.app
         if refusal is not None:  # a refusal too has its turn among the responses to pipelined requests
             self.app = build_refusing_app(refusal)
@@ -215,10 +217,6 @@ def build_connection_class(most: int, most_of_address: int) -> type[Connection]:
     return type("LimitedConnection", (Connection,), limits)
 
 
-def _build_full_refusal() -> Refusal:
-    return Refusal(503, "Too many connections. Try again.", headers={"retry-after": str(RETRY_SECONDS)})
-
-
 TLS_START = b"\x16\x03"
 FRAMING_FAULTS = {
     "Invalid method encountered": "no request begins here; if one came before, Content-Length is not the length of its body",
@@ -236,10 +234,6 @@ def _describe_framing(error: httptools.HttpParserError, data: bytes) -> str:
     if isinstance(error.__context__, ValueError):
         return f"Invalid HTTP request: {error.__context__}."
     return f"Invalid HTTP request: {str(error).rstrip('.')}. Send HTTP/1.1 as RFC 9112 defines it."
-
-
-def _build_large_head_refusal() -> Refusal:
-    return Refusal(431, f"The request head exceeds {MAX_HEAD_BYTES} bytes.")
 
 
 Headers = list[tuple[bytes, bytes]]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -36,7 +37,14 @@ from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import CustomsState, EventCodec, RecordedAction, Selection, decode_features
+from serving.event_log.event_codec import (
+    CustomsState,
+    EventCodec,
+    RecordedAction,
+    Row,
+    Selection,
+    decode_features,
+)
 from serving.event_log.events import (
     ARRIVAL_KINDS,
     ArrivalEvent,
@@ -44,7 +52,6 @@ from serving.event_log.events import (
     Event,
     EventRow,
     Kind,
-    RecordEvent,
 )
 from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
@@ -196,32 +203,35 @@ class ExportSchema:
 
 
 class TableFile:
-    """A Parquet file that is written by row groups and readable by its owner only; `build` returns the columns of some entries."""
+    """A Parquet file that is written by row groups and readable by its owner only; `build` returns the columns of some entries and their records."""
 
-    def __init__(self, path: Path, schema: Any, build: Callable[[list[Any]], Columns]) -> None:
+    def __init__(self, path: Path, schema: Any, build: Callable[[list[Any], list[Any]], Columns]) -> None:
         path.touch(mode=PRIVATE_FILE_MODE, exist_ok=False)
         self.rows = 0
         self._schema, self._build = schema, build
         self._file = parquet.ParquetWriter(path, schema, compression="zstd")
-        self._gathered: list[Event] = []
+        self._events: list[Event] = []
+        self._records: list[Any] = []
 
-    def add(self, event: Event) -> None:
-        """Add an entry as a row."""
-        self._gathered.append(event)
-        if len(self._gathered) == ROW_GROUP_ROWS:
+    def add(self, event: Event, record: Any) -> None:
+        """Add an entry, whose content is `record`, as a row."""
+        self._events.append(event)
+        self._records.append(record)
+        if len(self._events) == ROW_GROUP_ROWS:
             self._flush()
 
     def close(self) -> None:
         """Write the remaining rows, and close the file."""
-        if self._gathered:
+        if self._events:
             self._flush()
         self._file.close()
 
     def _flush(self) -> None:
-        columns = self._build(self._gathered)
+        columns = self._build(self._events, self._records)
+        columns[SEQUENCE] = [event.sequence for event in self._events]
         self._file.write_table(pa.table([columns[name] for name in self._schema.names], schema=self._schema))
-        self.rows += len(self._gathered)
-        self._gathered = []
+        self.rows += len(self._events)
+        self._events, self._records = [], []
 
 
 class LogTables:
@@ -230,56 +240,56 @@ class LogTables:
     def __init__(
         self, log: LogReader, entries: EventCodec, folder: Path, schema: ExportSchema, mark: dict[str, Any]
     ) -> None:
-        self._entries, self._declared, self._names = entries, schema.declared, schema.names
-        self._ended, self._chosen = schema.ended, dict[str, RecordEvent]()
-        self._chosen_before: dict[int, RecordEvent] = {}
+        self._entries, self._schema = entries, schema
+        self._selections: dict[str, Selection] = {}
         self._folder, self._metadata = folder, {METADATA_KEY: msgspec.json.encode(mark)}
         self._files: dict[str, TableFile] = {}
-        declared = [(CANCELLED_SEQUENCE, SEQUENCE_TYPE), *sorted(self._declared.items())]
-        self._open("consignments", [*self._list_columns(Consignment), *declared], self._build_consignments)
-        for kind, (name, record) in RECORD_TABLES.items():
-            self._open(
-                name,
-                self._list_columns(record),
-                self._build_outcomes if kind == "outcome" else self._build_records,
-            )
+        further = [(CANCELLED_SEQUENCE, SEQUENCE_TYPE), *sorted(schema.declared.items())]
+        self._open_records("consignments", Consignment, self._build_consignments, further)
+        for name, record in RECORD_TABLES.values():
+            self._open_records(name, record, partial(self._build_records, record))
         accesses = [(SEQUENCE, SEQUENCE_TYPE), *((name, TEXT) for name in ACCESS_COLUMNS)]
-        self._open("accesses", accesses, _build_accesses)
-        self._decision_columns = _list_decision_columns(log)
         self._open(
-            "decisions", [(name, kind) for name, kind, _ in self._decision_columns], self._build_decisions
+            "accesses", accesses, partial(_read_columns, {each: attrgetter(each) for each in ACCESS_COLUMNS})
         )
+        decisions = _list_decision_columns(log)
+        reads = {name: read for name, _, read in decisions}
+        self._open("decisions", [(name, kind) for name, kind, _ in decisions], partial(_read_columns, reads))
         for spec in sorted({spec for _, _, spec in schema.models}):
-            names = self._names.get(spec)
-            values = (
-                [(VALUES, pa.list_(pa.float32()))]
-                if names is None
-                else [(name, pa.float32()) for name in names]
-            )
+            names = schema.names.get(spec)
+            single = [(VALUES, pa.list_(pa.float32()))]
+            values = single if names is None else [(name, pa.float32()) for name in names]
             columns = [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *values]
-            self._open(name_features_table(spec), columns, self._build_features)
+            self._open(name_features_table(spec), columns, partial(_build_features, names))
 
-    def _open(self, name: str, columns: list[tuple[str, Any]], build: Callable[[list[Any]], Columns]) -> None:
+    def _open_records(
+        self, name: str, record: type[msgspec.Struct], build: Any, further: Sequence[tuple[str, Any]] = ()
+    ) -> None:
+        visible = [(each.name, TYPES[each.kind]) for each in self._list_visible(record)]
+        self._open(name, [*visible, (SEQUENCE, SEQUENCE_TYPE), *further], build)
+
+    def _open(self, name: str, columns: list[tuple[str, Any]], build: Any) -> None:
         schema = pa.schema(columns, self._metadata)
         self._files[name] = TableFile(self._folder / f"{name}.parquet", schema, build)
 
     def add(self, event: Event) -> None:
         """Add an entry to its tables; if a consignment can no longer be read, add only its decision."""
-        names = [RECORD_TABLES[event.kind][0]] if event.kind in RECORD_TABLES else []
-        if event.kind == "access":
-            names.append("accesses")
-        if event.kind == "selection":
-            self._chosen[event.consignment_id] = event
-        if event.kind == "outcome" and event.consignment_id in self._chosen:
-            self._chosen_before[event.sequence] = self._chosen[event.consignment_id]
         if isinstance(event, ArrivalEvent) and not event.redacted:
-            names.append("consignments")
+            self._files["consignments"].add(event, self._entries.decode_consignment(event))
         if isinstance(event, DecisionEvent):
-            names += (
-                ["decisions"] if event.redacted else ["decisions", name_features_table(event.spec_sha256)]
-            )
-        for name in names:
-            self._files[name].add(event)
+            self._files["decisions"].add(event, event)
+            if not event.redacted:
+                self._files[name_features_table(event.spec_sha256)].add(event, decode_features(event))
+        elif event.kind == "access":
+            self._files["accesses"].add(event, decode_access(event))
+        elif event.kind in RECORD_TABLES:
+            name, _ = RECORD_TABLES[event.kind]
+            record = getattr(self._entries, name).decode(event)
+            if isinstance(record, Selection):
+                self._selections[event.consignment_id or ""] = record
+            if isinstance(record, Outcome):
+                record = _complete_outcome(record, self._selections.get(event.consignment_id or ""))
+            self._files[name].add(event, record)
 
     def close(self) -> dict[str, int]:
         """Close all files, and return the number of rows of each."""
@@ -287,74 +297,59 @@ class LogTables:
             each.close()
         return {name: each.rows for name, each in self._files.items()}
 
-    def _list_columns(self, record: type[msgspec.Struct]) -> list[tuple[str, Any]]:
-        return [
-            *((each.name, TYPES[each.kind]) for each in self._list_visible(record)),
-            (SEQUENCE, SEQUENCE_TYPE),
-        ]
-
     def _list_visible(self, record: type[msgspec.Struct]) -> list[Field]:
         return [each for each in get_fields(record) if self._entries.vault or not each.personal]
 
-    def _fill_columns(
-        self, events: Sequence[Event], records: Sequence[msgspec.Struct], record: type[Any]
-    ) -> Columns:
+    def _build_records(self, record: type[Any], _events: list[Any], records: list[Any]) -> Columns:
         rows = build_rows(records, self._list_visible(record))
-        columns = dict(zip(rows.column_names, rows.columns, strict=True))
-        return columns | {SEQUENCE: [event.sequence for event in events]}
+        return dict(zip(rows.column_names, rows.columns, strict=True))
 
-    def _build_consignments(self, events: list[ArrivalEvent]) -> Columns:
+    def _build_consignments(self, events: list[ArrivalEvent], records: list[Consignment]) -> Columns:
         """Build the rows of all versions; the version in force at a cancellation has the time of the cancellation."""
-        ended = [self._ended.get(event.sequence) for event in events]
-        columns = self._fill_columns(events, [*map(self._entries.decode_consignment, events)], Consignment)
+        ended = [self._schema.ended.get(event.sequence) for event in events]
+        columns = self._build_records(Consignment, events, records)
         ended_us = pa.array([None if end is None else end.at_us for end in ended], SEQUENCE_TYPE)
         columns |= {
             "cancelled_at": ended_us.cast(TIME),
             CANCELLED_SEQUENCE: [None if end is None else end.sequence for end in ended],
         }
-        if self._declared:
+        if self._schema.declared:
             plains = [_decode_plain(event.plain) for event in events]
-            for name, kind in self._declared.items():
+            for name, kind in self._schema.declared.items():
                 columns[name] = [_cast(kind, plain.get(name)) for plain in plains]
         return columns
 
-    def _build_records(self, events: list[Any]) -> Columns:
-        name, record = RECORD_TABLES[events[0].kind]
-        codec = getattr(self._entries, name)
-        return self._fill_columns(events, [codec.decode(event) for event in events], record)
 
-    def _build_outcomes(self, events: list[Any]) -> Columns:
-        """Build the rows of outcomes; one that lacks the selection probability gets the one that the service logged."""
-        outcomes = [self._entries.outcomes.decode(event) for event in events]
-        for place, event in enumerate(events):
-            outcome, found = outcomes[place], self._chosen_before.pop(event.sequence, None)
-            lacks = outcome.selection_probability is None and outcome.selected_by in SERVICE_SELECTED_BY
-            if lacks and found is not None:
-                made = self._entries.selections.decode(found)
-                outcomes[place] = msgspec.structs.replace(
-                    outcome, selected_by=made.selected_by, selection_probability=made.selection_probability
-                )
-        return self._fill_columns(events, outcomes, Outcome)
+def _complete_outcome(outcome: Outcome, made: Selection | None) -> Outcome:
+    """Return an outcome that lacks the selection probability with the one that the service logged before it."""
+    if (
+        made is None
+        or outcome.selection_probability is not None
+        or outcome.selected_by not in SERVICE_SELECTED_BY
+    ):
+        return outcome
+    made_by = {"selected_by": made.selected_by, "selection_probability": made.selection_probability}
+    return msgspec.structs.replace(outcome, **made_by)
 
-    def _build_decisions(self, events: list[DecisionEvent]) -> Columns:
-        return {name: [*map(read, events)] for name, _, read in self._decision_columns}
 
-    def _build_features(self, events: list[DecisionEvent]) -> Columns:
-        columns: Columns = {name: [*map(attrgetter(name), events)] for name in (SEQUENCE, "consignment_id")}
-        names = self._names.get(events[0].spec_sha256)
-        rows = [decode_features(event) for event in events]
-        if names is None:
-            return columns | {VALUES: [row.tolist() for row in rows]}
-        for event, row in zip(events, rows, strict=True):
-            if len(row) != len(names):
-                raise ServiceFault(
-                    "a log entry has another number of features than its model",
-                    where=f"log entry {event.sequence}",
-                    got=str(len(row)),
-                    expected=str(len(names)),
-                    todo="run npsrisk verify-log",
-                )
-        return columns | dict(zip(names, np.stack(rows, axis=1), strict=True))
+def _read_columns(reads: dict[str, Callable[[Any], Any]], _events: list[Any], records: list[Any]) -> Columns:
+    return {name: [*map(read, records)] for name, read in reads.items()}
+
+
+def _build_features(names: list[str] | None, events: list[DecisionEvent], rows: list[Row]) -> Columns:
+    columns: Columns = {"consignment_id": [event.consignment_id for event in events]}
+    if names is None:
+        return columns | {VALUES: [row.tolist() for row in rows]}
+    for event, row in zip(events, rows, strict=True):
+        if len(row) != len(names):
+            raise ServiceFault(
+                "a log entry has another number of features than its model",
+                where=f"log entry {event.sequence}",
+                got=str(len(row)),
+                expected=str(len(names)),
+                todo="run npsrisk verify-log",
+            )
+    return columns | dict(zip(names, np.stack(rows, axis=1), strict=True))
 
 
 def _list_decision_columns(log: LogReader) -> list[DecisionColumn]:
@@ -445,9 +440,3 @@ def _require_replaceable(out: Path) -> None:
             expected="a new or empty folder, or only an earlier export, which is replaced",
             todo="give another folder",
         )
-
-
-def _build_accesses(events: list[Event]) -> Columns:
-    accesses = [decode_access(event) for event in events]
-    columns: Columns = {name: [getattr(each, name) for each in accesses] for name in ACCESS_COLUMNS}
-    return columns | {SEQUENCE: [event.sequence for event in events]}

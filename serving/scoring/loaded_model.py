@@ -32,6 +32,7 @@ from serving.deployment.releases import Release, find_newer_record, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, Keys, Row
 from serving.process.settings import Settings
+from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import IdentifierIndex
 
 VERSION_CHARACTERS = 12
@@ -142,6 +143,7 @@ class LoadedModel:
         self.pipeline = method.build_pipeline(Pseudonyms(vault.data_key))
         self.risk = method.judge.replace_spec(self.pipeline.spec)  # with the reason texts of this version
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
+        self.keys = KeyReader(self.pipeline, self.entries)
         self.daily_arrivals = 0.0
         self.newer: PromotionRecord | None = None
 

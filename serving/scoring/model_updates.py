@@ -14,11 +14,9 @@ from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.loaded_model import LoadedModel, load_published
-from serving.state.consignment_states import ConsignmentStates
-from serving.state.history_keys import KeyReader
-from serving.state.links import LinkLimits
+from serving.state.links import StateLimits
 from serving.state.rebuild import StateRebuild
-from serving.state.snapshots import Snapshots, rebuild_state
+from serving.state.snapshots import Snapshots, build_empty_state, rebuild_state
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
@@ -31,7 +29,7 @@ class ModelUpdates:
 
     def __init__(self, settings: Settings, log: EventLog, snapshots: Snapshots, metrics: Metrics) -> None:
         self._settings, self._log, self._snapshots, self._metrics = settings, log, snapshots, metrics
-        self._limits = LinkLimits(settings.link_days, settings.max_links)
+        self._limits = StateLimits(settings.max_history_keys, settings.link_days, settings.max_links)
         self._seen: Path | None = None
 
     def build_first(self, active: ActiveModel, progress: Progress | None = None) -> tuple[LoadedModel, State]:
@@ -41,9 +39,7 @@ class ModelUpdates:
     def build_empty(self, active: ActiveModel) -> tuple[LoadedModel, State]:
         """Load the model as `build_first` does, with an empty state, for a service that waits."""
         model = self._load_first(active)
-        keys = KeyReader(model.pipeline, model.entries)
-        history = model.pipeline.create_history(max_keys=self._settings.max_history_keys)
-        return model, State(history, ConsignmentStates(self._log, keys))
+        return model, build_empty_state(self._log, model.keys, self._limits)
 
     def rebuild_checked(self, model: LoadedModel) -> State:
         """Rebuild the state for a model from a log that was away, and check its hash chain."""
@@ -51,14 +47,7 @@ class ModelUpdates:
 
     def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
         """Rebuild the state for a model, from the newest valid snapshot and the log after it."""
-        return rebuild_state(
-            self._log,
-            KeyReader(model.pipeline, model.entries),
-            self._snapshots,
-            max_keys=self._settings.max_history_keys,
-            limits=self._limits,
-            progress=progress,
-        )
+        return rebuild_state(self._log, model.keys, self._snapshots, self._limits, progress)
 
     def _rebuild_checked(
         self, get_model: Callable[[], LoadedModel], progress: Progress | None = None

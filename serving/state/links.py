@@ -17,24 +17,17 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import SharedEvent, decode_row
 from serving.event_log.reader import PAGE_ENTRIES, LogReader
 
-DEFAULT_LINK_DAYS = 30
-DEFAULT_MAX_LINKS = 200_000
+
+class StateLimits(NamedTuple):
+    """The limits of a state: number of history keys, if there is one; days after the last entry of a master or a house, and their number with listed members."""
+
+    max_keys: int | None = None
+    link_days: float = 30
+    max_links: int = 200_000
 
 
-class LinkLimits(NamedTuple):
-    """The limits of the links that are kept, of half a kilobyte each: days after the last entry of a master or a house, and their number with listed members."""
-
-    days: float = DEFAULT_LINK_DAYS
-    most: int = DEFAULT_MAX_LINKS
-
-    def find_first_us(self, now_us: int) -> int:
-        """Return the time before which entries are forgotten, in microseconds since the epoch."""
-        return now_us - int(self.days * US_PER_DAY)
-
-
-DEFAULT_LIMITS = LinkLimits()
-
-
+NO_LIMITS = StateLimits()
+"""Those of a state that no setting limits."""
 Kind = Literal["houses", "masters", "members"]
 KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
 
@@ -42,7 +35,7 @@ KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
 class Links:
     """The links that are kept, in the order of their last entries: houses by identifier, masters by number, and the master that has listed a house or item."""
 
-    def __init__(self, limits: LinkLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: StateLimits = NO_LIMITS) -> None:
         self.limits, self.last = limits, 0
         self.houses: dict[str, HouseLink] = {}
         self.masters: dict[str, MasterLink] = {}
@@ -52,7 +45,7 @@ class Links:
         self._stored: Sequence[int] = ()
 
     @classmethod
-    def from_places(cls, limits: LinkLimits, places: NDArray[np.int64], last: int) -> Self:
+    def from_places(cls, limits: StateLimits, places: NDArray[np.int64], last: int) -> Self:
         """Return links that `restore` reads from the entries with some sequence numbers, and those after `last`."""
         links = cls(limits)
         links._stored, links.last = np.unique(places).tolist(), last
@@ -87,7 +80,7 @@ class Links:
             for member in link.members:
                 self._keep("members", member, event)
                 self.members[member] = link.number
-        while len(self) > self.limits.most:
+        while len(self) > self.limits.max_links:
             oldest = ((next(iter(last.items())), kind) for kind, last in self._last.items() if last)
             _, kind, name = min((sequence, kind, name) for (name, (sequence, _)), kind in oldest)
             self._drop(kind, name)
@@ -104,7 +97,7 @@ class Links:
 
     def forget_until(self, now_us: int) -> None:
         """Forget what is too old at a time, in microseconds since the epoch."""
-        first_us = self.limits.find_first_us(now_us)
+        first_us = now_us - int(self.limits.link_days * US_PER_DAY)
         for kind, last in self._last.items():
             while last and last[name := next(iter(last))][1] < first_us:
                 self._drop(kind, name)

@@ -37,7 +37,7 @@ from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.state.consignment_states import ConsignmentStates, LatestDays
 from serving.state.history_keys import KeyReader
-from serving.state.links import DEFAULT_LIMITS, LinkLimits, Links
+from serving.state.links import NO_LIMITS, Links, StateLimits
 from serving.state.rebuild import StateRebuild
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
@@ -223,41 +223,40 @@ def build_state(
     sequence: int,
     log: LogReader,
     keys: KeyReader,
-    max_keys: int | None = None,
-    limits: LinkLimits = DEFAULT_LIMITS,
+    limits: StateLimits = NO_LIMITS,
 ) -> State:
     """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it lacks alerts, and links that were not restored."""
     parts = (arrays[f"{HISTORY_PREFIX}{name}"] for name in HistoryArrays._fields)
-    history = History.from_arrays(keys.pipeline.kinds, HistoryArrays(*parts), max_keys=max_keys)
+    history = History.from_arrays(keys.pipeline.kinds, HistoryArrays(*parts), max_keys=limits.max_keys)
     days = LatestDays((since, day) for since, day in arrays[MARKS].tolist())
     dossiers = ConsignmentStates(log, keys, sequence, arrays[WORDS], days)
     links = Links.from_places(limits, arrays[LINKS], sequence)
     return State(history, dossiers, links)
 
 
+def build_empty_state(log: LogReader, keys: KeyReader, limits: StateLimits = NO_LIMITS) -> State:
+    """Build the state before the first entry of a log."""
+    history = keys.pipeline.create_history(max_keys=limits.max_keys)
+    return State(history, ConsignmentStates(log, keys), Links(limits))
+
+
 def rebuild_state(
     log: LogReader,
     keys: KeyReader,
     snapshots: Snapshots | None = None,
-    *,
-    max_keys: int | None = None,
-    limits: LinkLimits = DEFAULT_LIMITS,
+    limits: StateLimits = NO_LIMITS,
     progress: Progress | None = None,
 ) -> State:
     """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log. Its alerts must be passed to the pipeline that scores."""
     until = log.last_sequence
-    state = None if snapshots is None else _load_newest(snapshots, log, keys, max_keys, limits)
+    state = None if snapshots is None else _load_newest(snapshots, log, keys, limits)
     if state is None:
-        state = State(
-            keys.pipeline.create_history(max_keys=max_keys), ConsignmentStates(log, keys), Links(limits)
-        )
+        state = build_empty_state(log, keys, limits)
     StateRebuild(state).catch_up(log, until, progress)
     return state
 
 
-def _load_newest(
-    snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None, limits: LinkLimits
-) -> State | None:
+def _load_newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, limits: StateLimits) -> State | None:
     snapshots.last = snapshots.lost = 0
     for path in snapshots.list_newest_first():
         try:
@@ -266,7 +265,7 @@ def _load_newest(
             if about.log_id == log.log_id and (here is None or here.hex() != about.chain):
                 snapshots.lost = max(snapshots.lost, about.sequence)
             _require_fit(about, log, here, keys.entries.kinds)
-            state = build_state(arrays, about.sequence, log, keys, max_keys, limits)
+            state = build_state(arrays, about.sequence, log, keys, limits)
         except (ServiceFault, KeyError) as fault:
             logger.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
             continue

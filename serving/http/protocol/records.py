@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
@@ -184,12 +185,7 @@ def list_record_faults(
     body: bytes | msgspec.Raw, record: type[msgspec.Struct], root: str = "#"
 ) -> list[RecordFault]:
     """List the faults of an invalid record, at most MAX_FAULTS."""
-    found: list[RecordFault] = []
-    for fault in _find_faults(body, record, root):
-        if len(found) == MAX_FAULTS:
-            break
-        found.append(fault)
-    return found
+    return [*islice(_find_faults(body, record, root), MAX_FAULTS)]
 
 
 def _find_faults(raw: bytes | msgspec.Raw, kind: Any, root: str) -> Iterator[RecordFault]:

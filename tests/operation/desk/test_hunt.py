@@ -29,7 +29,6 @@ from operation.hunts.tables import find_consignment_target, hunt_tables
 from serving.event_log.reader import LogReader
 from serving.maintenance.export import export_log
 from serving.scoring.loaded_model import PastModels, load_rules_model
-from serving.state.history_keys import KeyReader
 from serving.state.snapshots import rebuild_state
 
 pytestmark = pytest.mark.usefixtures("own_keys")
@@ -133,7 +132,7 @@ def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, 
     settings, vault = client.service.settings, client.service.vault
     model = load_rules_model(vault)
     with LogReader.open_to_read(settings.database_url) as log:
-        state = rebuild_state(log, KeyReader(model.pipeline, model.entries))
+        state = rebuild_state(log, model.keys)
         export_log(
             log, vault, PastModels(settings.state_dir, lambda *_: load_bundle(bundle)), tmp_path / "out"
         )
