@@ -10,7 +10,7 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEYS
 
 from consignments.errors import BadSetting, ServiceFault
-from consignments.records import Consignment, Item, create_consignment_type
+from consignments.records import Consignment
 from features.history.data_keys import (
     ID_BYTES,
     DataKeys,
@@ -29,29 +29,6 @@ def pack(packer: RecordPacker, record: Any, subject: str = "RB1") -> PackedRecor
 
 def unpack(packer: RecordPacker, packed: PackedRecord, subject: str = "RB1", **columns: Any) -> Any:
     return packer.unpack(packed.plain, packed.sealed, subject, consignment_id=subject, **columns)
-
-
-TAXED = create_consignment_type(numeric=["tax_rate"], category=["tax_type"])
-WHOLE = make_consignment(
-    "RB1", items=(Item(description="socks", quantity=2.0), Item()), sender_email="a@b.example"
-)
-LEVIED: Any = TAXED("RB1", "postal", day(0), tax_rate=8.0, tax_type="A")  # type: ignore[call-arg]
-BARE = Consignment("RB1", "postal", day(0))
-
-
-@pytest.mark.parametrize(
-    ("c", "read_as", "expected"),
-    [
-        (WHOLE, Consignment, WHOLE),
-        (BARE, Consignment, BARE),
-        (LEVIED, TAXED, LEVIED),
-        (LEVIED, Consignment, BARE),
-    ],
-    ids=["whole", "bare", "declared columns", "columns that another model declared"],
-)
-def test_a_consignment_comes_back_as_it_was(vault: Vault, c: Any, read_as: Any, expected: Any) -> None:
-    packed = pack(RecordPacker(type(c), vault, ASIDE), c)
-    assert unpack(RecordPacker(read_as, vault, ASIDE), packed, received_at=c.received_at) == expected
 
 
 SEOUL = day(10).astimezone(timezone(timedelta(hours=9)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support.examples import day
-from support.messages import BROKEN, HOUSE, MASTER, MESSAGES, POUNDS
+from support.messages import BROKEN, HOUSE, MASTER, MESSAGES
 from support.serving_examples import Client
 from support.site import Site
 
@@ -50,16 +50,6 @@ def test_each_consignment_of_a_message_is_scored_and_sent_again_gets_the_same_an
     assert second["scores"] == [score | {"repeated": True} for score in first["scores"]]
 
 
-def test_a_master_amends_the_houses_that_are_sent_with_it(client: Client) -> None:
-    (first,) = post(client, HOUSE.read_bytes(), XML)["scores"]
-    for repeated in (False, True):
-        scores = post(client, MASTER.read_bytes() + HOUSE.read_bytes(), XML)["scores"]
-        assert [(score["consignment_id"], score["repeated"]) for score in scores] == [(HOUSE_ID, repeated)]
-    known = client.read(f"/v1/consignments/{HOUSE_ID}")
-    assert len(known["decisions"]) == 2
-    assert known["decisions"][0]["decision_id"] == first["decision_id"]
-
-
 def test_a_house_that_cannot_be_amended_is_in_the_notes(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,14 +60,6 @@ def test_a_house_that_cannot_be_amended_is_in_the_notes(
     assert (told["scores"], told["errors"]) == ([], [])
     (note,) = told["messages"]["notes"]
     assert note.startswith(f"{HOUSE_ID}: these messages concern it, and its record is refused: issued_at")
-
-
-def test_a_deletion_withdraws_the_consignment(client: Client) -> None:
-    body = POUNDS.read_bytes()
-    post(client, body.replace(b"Deletion", b"Creation"), XML)
-    (score,) = post(client, body, XML)["scores"]
-    known = client.get(f"/v1/consignments/{score['consignment_id']}").json()
-    assert len(known["cancellations"]) == 1
 
 
 def test_a_message_without_goods_is_named(client: Client) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pandas as pd
 import pytest
 from msgspec import structs
 from support.databases import copy_state, reader_of, stored_bytes
@@ -162,6 +161,7 @@ CASES: list[tuple[list[tuple[Write, str]], list[str]]] = [
     # a house gains at once what an earlier master says, and withdraws its consolidation
     ([(master(), "M"), (house(1), "M=x H")], ["PVG>HKG>ICN LOGISTICS"]),
     ([(master(), "M"), (both(master(), house(1)), "M=x H")], ["PVG>HKG>ICN LOGISTICS"]),
+    ([(house(), "H"), (both(master(), house()), "H"), (both(master(), house()), "H=")], ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS"]),
     # a later master amends each known house; sent again it amends nothing, and a house sent again is a repeat
     ([(house(), "H"), (house(name="H2"), "H2"), (master(), "H H2"), (master(), "H= H2="), (house(), "H=")], ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS"]),
     # an older version of a master amends nothing, and a newer one amends again
@@ -328,16 +328,6 @@ def test_a_service_that_is_killed_links_what_it_has_answered(site: World) -> Non
             process.kill()
         assert [(each["consignment_id"], each["repeated"]) for each in answer["scores"]] == [(name, repeated)]
     assert site.told("parity")["compared"] == 3
-
-
-def test_both_versions_are_exported_with_their_sequence(site: World) -> None:
-    with site.run_service():
-        site.post(write_house(at(0)), 1)
-        site.post(write_master(at(0)), 2)
-    site.told("export", "--out", str(site.folder / "out"))
-    table = pd.read_parquet(site.folder / "out" / "consignments.parquet")
-    assert table["route"].tolist() == ["PVG>ICN", "PVG>HKG>ICN"]
-    assert table["sequence"].is_monotonic_increasing
 
 
 # --- limits and removal ---
