@@ -23,15 +23,8 @@ from serving.messages.linking import link_alone
 from serving.messages.reading import build_records
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.decisions import find_doubts
-from serving.scoring.intake import (
-    OTHER_OFFICE,
-    REASON_REQUIRED,
-    UNKNOWN_CONSIGNMENT,
-    FieldError,
-    list_faults,
-    propose,
-)
-from serving.scoring.recording import ACTIONS, OUTCOMES
+from serving.scoring.intake import OTHER_OFFICE, REASON_REQUIRED, FieldError, list_faults, propose
+from serving.scoring.recording import ACTIONS, OUTCOMES, UNKNOWN_CONSIGNMENT
 from serving.scoring.scorer import Scorer
 from serving.service import Service
 

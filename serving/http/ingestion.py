@@ -10,13 +10,7 @@ from serving.http.problems import Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, format_reason
 from serving.http.routing import ApiRequest, Route, route
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
-from serving.scoring.intake import (
-    OTHER_OFFICE,
-    UNKNOWN_CONSIGNMENT,
-    FieldError,
-    PendingReceipt,
-    Receipt,
-)
+from serving.scoring.intake import OTHER_OFFICE, FieldError, PendingReceipt, Receipt
 from serving.scoring.recording import (
     ACTIONS,
     ALERTS,
@@ -25,6 +19,7 @@ from serving.scoring.recording import (
     NAMED_RECORDS,
     OUTCOMES,
     STATES,
+    UNKNOWN_CONSIGNMENT,
     RecordKind,
 )
 

@@ -126,9 +126,6 @@ NO_OFFICE = FieldError(
     "name an office: in the consignment, as ?office= or in the header X-Office; this API key is bound to several",
     "other_office",
 )
-UNKNOWN_CONSIGNMENT = FieldError(
-    "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
-)
 
 
 def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:

@@ -12,7 +12,6 @@ from serving.event_log.event_codec import Action, Cancellation, ReportedState
 from serving.scoring.active_model import ActiveModel, Offices
 from serving.scoring.intake import (
     OTHER_OFFICE,
-    UNKNOWN_CONSIGNMENT,
     FieldError,
     Intake,
     PendingReceipt,
@@ -32,6 +31,9 @@ class Client(Protocol):
     only_office: str | None
 
 
+UNKNOWN_CONSIGNMENT = FieldError(
+    "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
+)
 NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
 """Records that name a consignment."""
 
