@@ -1,4 +1,4 @@
-"""Types of arrays: `Rows` are feature rows (n, features), the others (n,); `Columns` are those of a table by name."""
+"""Types of arrays and tables: `Rows` are feature rows (n, features), other arrays (n,); a `Row` is one of a table of results."""
 
 from typing import Any
 
@@ -11,3 +11,4 @@ Ints = NDArray[np.int64]
 Rows = NDArray[np.float32]
 Texts = NDArray[np.object_]
 Columns = dict[str, NDArray[Any]]
+Row = dict[str, Any]

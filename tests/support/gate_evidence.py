@@ -19,7 +19,7 @@ from training.gate.ways import Candidate, FindPace
 
 VOUCHED = RuleResult(True, "the training run is signed by an evaluator")
 REPRODUCED = RuleResult(True, "trained again on the same tables: both fits are equal, byte for byte")
-NO_LEAK = {look: {"look": look, "found": 0.0, "rows": 900, "where": ""} for look in BOUNDS}
+NO_LEAK = {look: {"look": look, "found": 0.0, "rows": 900, "where": "hs_code"} for look in BOUNDS}
 REPLACING = Candidate("1")
 PACE = FindPace(4.0, 4.0, 3, 2, 3)
 """Four finds a week in three windows, of which two could be calibrated."""
@@ -28,6 +28,7 @@ SOURCES = (ScoreSource("final", BEGINS), ScoreSource("evaluation", BEGINS))
 POSTAL = {"kind": "channel", "value": "postal", "positive": 20}
 SLICE = POSTAL | {"roc_auc": 0.85, "roc_auc_high": 0.9}
 LOST_SLICE = POSTAL | {"difference": -0.2, "low": -0.3, "high": -0.1}
+EVEN_SLICE = LOST_SLICE | {"difference": 0.0, "high": 0.1}
 
 
 def estimate(value: float, low: float, high: float, finds: int = 60, *, is_share: bool = True) -> Estimate:
@@ -38,7 +39,7 @@ def estimate(value: float, low: float, high: float, finds: int = 60, *, is_share
 
 
 def make_evaluation(
-    known: int = 60, slices: Any = (), found: float = 20.0, **metrics: Estimate
+    known: int = 60, slices: Any = (SLICE,), found: float = 20.0, **metrics: Estimate
 ) -> Evaluation:
     """Make the evaluation of a good model, with some of its metrics changed."""
     good = {
@@ -48,8 +49,10 @@ def make_evaluation(
     counts = FindCounts(known, {"1pct": found, "capacity": found / 2}, float(known), 1 / known)
     nothing = np.zeros(0)
     finds = KnownFinds(nothing, nothing, nothing, nothing.astype(np.int64), 0, {}, {}, 0.0, {}, {})
+    arrivals = ArrivalWindow(BEGINS, BEGINS + timedelta(days=105))
     return Evaluation(
-        arrivals=ArrivalWindow(BEGINS, BEGINS + timedelta(days=105)),
+        arrivals=arrivals,
+        calibrated=arrivals,
         daily_capacity=3,
         metrics=good | metrics,
         counts=counts,
@@ -60,7 +63,7 @@ def make_evaluation(
     )
 
 
-def make_pair(finds: int = 60, slices: Any = (), **gains: Estimate) -> PairedEvaluation:
+def make_pair(finds: int = 60, slices: Any = (EVEN_SLICE,), **gains: Estimate) -> PairedEvaluation:
     """Make a pair whose measures differ by nothing that can be told, except the given gains."""
     even = {name: estimate(0.0, -0.04, 0.04, finds) for name in MEASURES}
     sides = (make_evaluation(finds), make_evaluation(finds, found=23.0))

@@ -33,6 +33,10 @@ class ArrivalWindow(NamedTuple):
             inside &= received_us < to_us(self.ends)
         return inside
 
+    def count_days(self) -> int:
+        """Count its days; 0 without both bounds."""
+        return 0 if self.begins is None or self.ends is None else (self.ends - self.begins).days
+
     def describe(self) -> str:
         """Describe the period in words; every page names periods in this form."""
         first = (

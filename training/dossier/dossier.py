@@ -13,10 +13,12 @@ import msgspec
 
 from consignments.errors import FileFault, UnknownName
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
+from training.arrays import Row
 from training.dossier import tables
-from training.dossier.tables import DossierEvidence, Row
+from training.dossier.tables import DossierEvidence
 from training.evaluation.estimate import ENDS
 from training.reporting.html import create_environment, label_cells
+from training.reporting.tables import format_setting
 
 FORMAT_VERSION = 2
 MAX_ANSWERS_BYTES = 1_000_000
@@ -148,7 +150,7 @@ def list_rows(name: str, table: Row, evidence: DossierEvidence) -> list[dict[str
     if "pairs" in table:
         found = [(title, evidence.get_value(path), form) for title, path, *form in table["pairs"]]
         rows = [
-            {"name": title, "value": value if form else tables.format_setting(value)}
+            {"name": title, "value": value if form else format_setting(value)}
             for title, value, form in found
             if value not in (None, "", ())
         ]

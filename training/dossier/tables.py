@@ -1,6 +1,5 @@
 """Everything that is known of a version, and the rows of the tables of its dossier: `list_NAME` returns those of the table NAME."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,34 +7,32 @@ from typing import Any, NamedTuple
 
 from consignments.records import TARGET_NAMES, Alert, Outcome, get_fields
 from features.config import FeatureConfig
-from features.spec import Feature
 from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
 from models.promotion_record import PromotionRecord
-from models.reasons.texts import get_template
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 from models.traffic_profile import ReferenceProfile
+from training.arrays import Row
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import AREA_METRICS, CALIBRATION_RATIO, METRIC_TITLES, describe_counts
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.evaluation.traffic import SHARES
 from training.gate.report import GateReport
-from training.gate.rules import VERIFIED_RULE, build_deployed_figures, describe_calibration
+from training.gate.rules import EXPECTED, VERIFIED_RULE, build_deployed_figures, describe_calibration
 from training.monitoring.drift_measures import LIMITS
 from training.promotion.compared_versions import fetch_training_evidence
 from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
-from training.reporting.tables import parse_table
+from training.reporting.tables import format_setting, parse_table
 from training.runs.evidence import EVIDENCE_FILE, RunEvidence
+from training.runs.explanations import name_feature
 
 COMMIT_TAG = "mlflow.source.git.commit"
 RUN_TABLES = ("data", "fairness", "features", "leaks", "name_swaps", "split")
 UNVERIFIED = "none that can be verified here"
-
-Row = Mapping[str, Any]
 
 
 class ServiceSetting(NamedTuple):
@@ -81,21 +78,28 @@ class DossierEvidence:
 
     @property
     def run(self) -> str:
-        """Return where the figures come from, and who vouches for them: who signed the run, or a promotion record with the same figures."""
-        source, approval = self.source, self.approval
-        if source.evidence is None:
-            return f"No figure is taken from the training run, because its files do not agree with its evidence: {source.doubt}."
-        vouched = f"They have no valid signature: {source.doubt}."
-        if source.signer is not None:
-            vouched = f"{source.signer} signed it."
-        elif approval and self.recipe and (signers := ", ".join(approval.list_signers(self.approvers))):
-            record, found = (
-                approval.record,
-                approval.record.rules.get(VERIFIED_RULE, {}).get("found", "not known"),
-            )
-            if record.figures == build_deployed_figures(self.recipe.model):
-                vouched = f"They are those of promotion record {record.number}, signed by {signers}. At the approval: {found}."
+        """Return where the figures come from, and who vouches for them."""
+        if self.source.evidence is None:
+            return f"No figure is taken from the training run, because its files do not agree with its evidence: {self.source.doubt}."
+        vouched = f"They have no valid signature: {self.source.doubt}."
+        if self.source.signer is not None:
+            vouched = f"{self.source.signer} signed it."
+        elif self.is_approved_with_figures:
+            vouched = self._describe_record()
         return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
+
+    @property
+    def is_approved_with_figures(self) -> bool:
+        """True if an approver signed a promotion record with the figures that the files give."""
+        if self.approval is None or self.recipe is None or self.signers == UNVERIFIED:
+            return False
+        return self.approval.record.figures == build_deployed_figures(self.recipe.model)
+
+    def _describe_record(self) -> str:
+        assert self.approval is not None
+        record = self.approval.record
+        found = record.rules.get(VERIFIED_RULE, {}).get("found", "not known")
+        return f"They are those of promotion record {record.number}, signed by {self.signers}. At the approval: {found}."
 
     @property
     def signers(self) -> str | None:
@@ -148,8 +152,6 @@ Rows = Iterable[Row]
 MAX_MIX_VALUES = 8
 """Most frequent values of a column; the others are counted together."""
 MIX_COLUMNS = ("channel", "service", "departure_country")
-PLACEHOLDER = re.compile(r"\{\w+\}")
-TEXT_ORDER = ("true", "other", "one", "zero", "single_key", "missing")
 
 
 def list_parameters(config: TrainConfig) -> Rows:
@@ -170,18 +172,8 @@ def list_features(evidence: DossierEvidence) -> Rows:
     """List every feature with its share of contributions, and a text that an officer may read."""
     shares = {row["feature"]: row["share"] for row in evidence.tables["features"]}
     features = sorted(evidence.served.spec, key=lambda each: (-shares.get(each.name, 0.0), each.name))
-    return [
-        {"feature": each.name, "unit": each.unit, "share": shares.get(each.name)}
-        | {"meaning": describe_feature(each)}
-        for each in features
-    ]
-
-
-def describe_feature(feature: Feature) -> str:
-    """Return one of the texts of a feature, as an officer reads it, with … in place of values."""
-    texts = get_template(feature).list_texts()
-    chosen = next((texts[name] for name in TEXT_ORDER if name in texts), None)
-    return PLACEHOLDER.sub("…", chosen or next(iter(texts.values())))
+    known = [(each, {"share": shares.get(each.name), "meaning": name_feature(each)}) for each in features]
+    return [{"feature": each.name, "unit": each.unit} | others for each, others in known]
 
 
 def list_output(bands: Bands) -> Rows:
@@ -300,6 +292,7 @@ def list_approval_rules(record: PromotionRecord) -> Rows:
     results = record.name_results()
     return [
         {"rule": name, "result": result, "found": record.rules[name]["found"]}
+        | {"expected": EXPECTED.get(name, "")}
         for name, result in results.items()
     ]
 
@@ -322,19 +315,10 @@ def list_plain(known: Any) -> Rows:
     """Return what is known as rows, if a table has no function: a text as one, named tuples by their names, rows as they are."""
     if isinstance(known, str):
         return [{"text": known}]
-    return [each if isinstance(each, Mapping) else each._asdict() for each in known]
+    return [each if isinstance(each, dict) else each._asdict() for each in known]
 
 
 def _describe_fully(estimate: Estimate, form: Callable[[float], str] | None = None) -> dict[str, Any]:
     """Return the columns of an estimate; its numbers are unknown if it may not be shown."""
     hidden = {} if estimate.is_shown else dict.fromkeys(("value", "low", "high"))
     return estimate.to_row() | hidden | {"estimate": describe_estimate(estimate, form)}
-
-
-def format_setting(value: Any) -> str:
-    """Format a setting or another value that is not a number for people."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(format_setting, value)) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from models.formats import format_number, format_points
-from training.evaluation.estimate import Estimate
+from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import AREA_METRICS, PRIMARY_MEASURE
 
 MEASURE_TITLES = {
@@ -23,8 +23,10 @@ SENTENCES: dict[Verdict, str] = {
     "better": "{b} is better than {a}: {found}.",
     "worse": "{b} is worse than {a}: {found}.",
     "no clear difference": "{b} is neither clearly better nor clearly worse than {a}: {found}.",
-    "too few results": "Whether {b} is better than {a} is not known: {found}.",
+    "too few results": "Whether {b} is better than {a} is not known{basis}: {found}.",
 }
+FROM_COMPARED = " from the compared arrivals"
+"""What leaves a difference open that the reports of both versions, on other weeks, may show."""
 
 
 def judge_difference(gain: Estimate) -> Verdict:
@@ -36,23 +38,21 @@ def judge_difference(gain: Estimate) -> Verdict:
     return "worse" if gain.sign < 0 else "no clear difference"
 
 
-def state_difference(gain: Estimate, a: str, b: str) -> str:
-    """Return in one sentence how `b` differs from `a` in the primary measure."""
+def state_difference(gain: Estimate, a: str, b: str, basis: str = "") -> str:
+    """Return in one sentence how `b` differs from `a` in the primary measure; `basis` says from what it is not known."""
     verdict = judge_difference(gain)
     # How many more are needed is said by the advice, for the difference that is to be shown.
     found = f"too few results, {gain.known or 0:,} known"
     if gain.is_shown:
         low = format_points(compute_one_sided_low(gain))
         found = f"{describe_gain(PRIMARY_MEASURE, gain)}, with 95 % certainty at least {low}"
-    sentence = SENTENCES[verdict].format(a=a, b=b, found=found)
+    sentence = SENTENCES[verdict].format(a=a, b=b, found=found, basis=basis)
     return sentence[0].upper() + sentence[1:]
 
 
 def describe_gain(name: str, gain: Estimate) -> str:
     """Describe the difference of a measure with its interval."""
-    value, low, high = (format_gain(each, name) for each in (gain.value, gain.low, gain.high))
-    interval = f"{low.removesuffix(' points')} to {high.removesuffix(' points')}"
-    return f"{MEASURE_TITLES[name]} {value} ({interval})"
+    return f"{MEASURE_TITLES[name]} {describe_estimate(gain, format_points)}"
 
 
 def format_gain(value: float, metric: str) -> str:

@@ -29,9 +29,9 @@ class Estimate:
     interval of a share must not be too wide to be shown.
     """
 
-    value: float
-    low: float
-    high: float
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
     effective: float = field(default=math.inf, kw_only=True)
     largest: float = field(default=0.0, kw_only=True)
     known: int | None = field(default=None, kw_only=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from features.spec import Spec
-from training.arrays import Floats, Rows, Texts
+from training.arrays import Floats, Row, Rows, Texts
 from training.config import EvaluationConfig
 from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.finds import KnownFinds, RankedTraffic
@@ -23,8 +23,6 @@ COLUMNS = (
 ADDRESS_KINDS = ("post box", "virtual office")
 """Kinds of address that a feature marks."""
 BUSINESS_FEATURE = "parties.consignee_business"
-
-Row = dict[str, float | str]
 
 
 def classify_consignee(X: Rows, spec: Spec) -> Texts:
@@ -46,11 +44,12 @@ def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judge
         taken = within[AT_CAPACITY] * mine
         arrived, chosen = float(mine @ traffic.traffic), float(taken @ traffic.traffic)
         rate = chosen / arrived
-        hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)
+        known, hit = round(float(taken @ traffic.labelled)), Estimate()
+        if known:
+            hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)
         # If nobody is chosen, there is no unsuccessful inspection.
         burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]
         row: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
-        known = round(float(taken @ traffic.labelled))
         row |= {"consignments": round(arrived), "chosen": chosen, "known": known}
         # A hit rate is left out if its interval is too wide.
         hits = Estimate(hit.value, hit.low, hit.high)

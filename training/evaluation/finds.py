@@ -34,13 +34,7 @@ SHARE_ENDS, GAIN_ENDS = (0.0, 1.0), (-0.5, 0.5)
 
 
 def weigh_finds(weight: Floats) -> Floats:
-    """Compute the weights of finds from what each stands for at most: the square root, capped at a multiple of the mean.
-
-    Examples
-    --------
-    >>> weigh_finds(np.array([1.0, 1.0, 16.0])).tolist()
-    [1.0, 1.0, 4.0]
-    """
+    """Compute the weights of finds from what each stands for at most: the square root, capped at a multiple of the mean."""
     root: Floats = np.sqrt(weight)
     capped = root
     while len(root) and capped.max() > (1 + 1e-9) * MAX_MULTIPLE * capped.mean():
@@ -142,7 +136,7 @@ class KnownFinds:
     def count(self) -> FindCounts:
         """Count the finds, and those within each capacity; scores that tie at the cut give a fraction."""
         found = {name: float(part @ self.stands_for) for name, part in self.within.items()}
-        known = attach_finds(Estimate(np.nan, np.nan, np.nan), self.weight)
+        known = attach_finds(Estimate(), self.weight)
         return FindCounts(round(float(self.stands_for.sum())), found, known.effective, known.largest)
 
     def estimate_measures(self) -> dict[str, Estimate]:
@@ -200,17 +194,10 @@ def _rank_finds(ranked: RankedTraffic, rows: Bools | None, at: Ints, weight: Flo
 
 
 def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[float, float]) -> Estimate:
-    """Estimate a weighted mean of values of finds, with the adjusted interval of docs/estimates.md; finds of one day may depend on each other.
-
-    Examples
-    --------
-    >>> gain = estimate_mean(np.ones(20), np.array([1.0] * 6 + [0.0] * 14), np.arange(20), GAIN_ENDS)
-    >>> round(gain.value, 2), round(gain.low, 2), round(gain.high, 2)
-    (0.3, 0.08, 0.47)
-    """
+    """Estimate a weighted mean of values of finds, with the adjusted interval of docs/estimates.md; finds of one day may depend on each other."""
     total = float(weight.sum())
     if total <= 0:
-        return Estimate(np.nan, np.nan, np.nan)
+        return Estimate()
     mean, finds = float(weight @ values) / total, compute_effective_sample_size(weight)
     apart = weight * (values - mean)
     plain = float((apart**2).sum())
@@ -226,7 +213,7 @@ def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[floa
 def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: float = 1.0) -> Estimate:
     """Estimate the positive share of some traffic, with the exact interval of a count (Garwood 1936); `usual` is the weight of a find not there."""
     if traffic <= 0:
-        return Estimate(np.nan, np.nan, np.nan)
+        return Estimate()
     total = float(weight.sum())
     finds = 0.0
     if total > 0:

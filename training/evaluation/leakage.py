@@ -15,7 +15,7 @@ from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
 from models.formats import format_count
-from training.arrays import Bools, Floats, Ints, Rows
+from training.arrays import Bools, Floats, Ints, Row, Rows
 
 PROBE_ROWS = 1000
 """Maximum rows of the test period that are recomputed from tables cut at their time."""
@@ -25,8 +25,6 @@ MAX_COMPARED_ROWS = 20_000
 """Maximum inspected rows for the comparison of columns with results."""
 CONFIDENCE = 1.96
 """Standard errors below the value at the lower end of a 95 % interval."""
-
-Row = dict[str, float | str]
 
 BOUNDS = {
     "features changed by later data": 0.0,

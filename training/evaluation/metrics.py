@@ -10,14 +10,12 @@ from consignments.errors import UnknownName
 from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, to_datetime
 from models.formats import format_number
-from training.arrays import Bools, Floats
+from training.arrays import Bools, Floats, Ints, Row
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.estimate import Estimate, attach_finds
 from training.evaluation.finds import FindCounts, KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, SHARES, ScoredPeriod, compute_daily_capacity
-
-Row = dict[str, float | str]
 
 PRIMARY_MEASURE = "recall_averaged"
 """The measure that decides whether a model is better."""
@@ -59,9 +57,13 @@ COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics and tables of a score on the arrivals of one period, at a daily capacity of each office."""
+    """Metrics and tables of a score on the arrivals of one period, at a daily capacity of each office.
+
+    `calibrated` are the arrivals whose scores are probabilities, None without any.
+    """
 
     arrivals: ArrivalWindow
+    calibrated: ArrivalWindow | None
     daily_capacity: int
     metrics: dict[str, Estimate]
     counts: FindCounts
@@ -74,6 +76,19 @@ class Evaluation:
         if name not in self.metrics:
             raise UnknownName.from_candidates(name, self.metrics, kind="metric")
         return self.metrics[name]
+
+    @property
+    def is_partly_calibrated(self) -> bool:
+        """True if only the scores of some weeks are probabilities."""
+        return self.calibrated not in (None, self.arrivals)
+
+    def describe_calibrated(self) -> str:
+        """Describe the arrivals on which the calibration is measured; none of the others could be calibrated."""
+        window = self.calibrated or self.arrivals
+        if not self.is_partly_calibrated:
+            return window.describe()
+        part, whole = (format_number(round(each.count_days() / 7, 1)) for each in (window, self.arrivals))
+        return f"{window.describe()} ({part} of the {whole} weeks; the others could not be calibrated)"
 
     def list_metrics(self, prefix: str, names: Sequence[str] = LOGGED_METRICS) -> dict[str, float | None]:
         """List the counts and the metrics, `PREFIX/METRIC` with `_low` and `_high`; None for what may not be shown."""
@@ -116,9 +131,10 @@ def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
     ranked, capacity = RankedTraffic(traffic), compute_daily_capacity(traffic, config)
     within = ranked.select_at_capacities(capacity)
     finds = KnownFinds.locate(ranked, within)
-    first, last = (int(day) * US_PER_DAY for day in (traffic.day.min(), traffic.day.max() + 1))
+    known = np.isfinite(traffic.probabilities)
     return Evaluation(
-        arrivals=ArrivalWindow(to_datetime(first), to_datetime(last)),
+        arrivals=_find_window(traffic.day),
+        calibrated=_find_window(traffic.day[known]) if known.any() else None,
         daily_capacity=capacity,
         metrics=finds.estimate_measures() | {CALIBRATION_RATIO: _estimate_calibration(traffic, finds)},
         counts=finds.count(),
@@ -130,6 +146,11 @@ def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
             for kind, value, rows in iterate_slices(traffic, config)
         ],
     )
+
+
+def _find_window(days: Ints) -> ArrivalWindow:
+    first, last = (int(day) * US_PER_DAY for day in (days.min(), days.max() + 1))
+    return ArrivalWindow(to_datetime(first), to_datetime(last))
 
 
 def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
@@ -162,7 +183,7 @@ def _estimate_calibration(traffic: ScoredPeriod, finds: KnownFinds, rows: Bools 
     known = np.isfinite(traffic.probabilities) & (True if rows is None else rows)
     predicted = float(traffic.probabilities[known] @ traffic.traffic[known])
     at = traffic.labelled & traffic.positive & (True if rows is None else rows)
-    mine, ratio = known[at], Estimate(np.nan, np.nan, np.nan)
+    mine, ratio = known[at], Estimate()
     if predicted > 0 and mine.any():
         count = float(traffic.traffic[known].sum())
         rate, share = finds.estimate_precision(mine.astype(np.float64), count), predicted / count

@@ -2,6 +2,7 @@
 
 Data about the exact name stay as they were: its history, and alerts that contain it. Firms keep their names."""
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -19,7 +20,7 @@ from features.parties import classify_party, is_filler
 from features.pipeline import Pipeline
 from features.table import SIDES
 from models.risk_model import RiskModel
-from training.arrays import Floats, Ints, Rows
+from training.arrays import Floats, Ints, Row, Rows
 
 NAMES: Mapping[str, list[str]] = tomllib.loads(
     files(__package__).joinpath("invented_names.toml").read_text(encoding="utf-8")
@@ -30,8 +31,6 @@ ALL_LANGUAGES = "all"
 MAX_CODED_SHARE = 0.5
 """A column of names in which more values look like codes is a column of identifiers."""
 COLUMNS = ("language", "rows", "moved", "move_mean", "move_95pct", "move_largest")
-
-Row = dict[str, float | str]
 
 
 def swap_names(c: Consignment, names: Sequence[str], place: int, sides: Sequence[str] = SIDES) -> Consignment:
@@ -53,13 +52,7 @@ def _is_given(name: str) -> bool:
 
 
 def is_coded(name: str) -> bool:
-    """Check whether a name is an identifier: each of its words contains a digit.
-
-    Examples
-    --------
-    >>> is_coded("0VKY2BR"), is_coded("A-17 2291"), is_coded("Jo 2"), is_coded("Emma Taylor")
-    (True, True, False, False)
-    """
+    """Check whether a name is an identifier: each of its words contains a digit."""
     words = name.split()
     return bool(words) and all(any(letter.isdigit() for letter in word) for word in words)
 
@@ -98,9 +91,9 @@ def measure_name_swaps(
 
 
 def find_worst_move(rows: Iterable[Row]) -> float:
-    """Return the change that 95 % of the rows stay below, in the language with the largest; 0 if no row has a name of a person."""
-    moves = [row["move_95pct"] if row["rows"] else 0.0 for row in rows if row["language"] != ALL_LANGUAGES]
-    return float(max(moves))
+    """Return the change that 95 % of the rows stay below, in the language with the largest; NaN if no row has a name of a person."""
+    moves = [float(row["move_95pct"]) for row in rows if row["language"] != ALL_LANGUAGES and row["rows"]]
+    return max(moves, default=math.nan)
 
 
 def sample_evenly(rows: int, most: int) -> Ints:

@@ -214,7 +214,6 @@ VERDICT_TITLES: dict[Verdict, str] = {
     "no clear difference": "no clear difference from {}",
     "too few results": "too few results to compare it with {}",
 }
-RULE_PRIOR_SENTENCE = "Unless `[model] plain_share` is 1, trees start from the score of the fixed rules, so that the model holds what these know."
 
 
 class EvaluationVerdict(NamedTuple):
@@ -234,6 +233,7 @@ def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
         estimated += f" {model.counts.describe_support()}"
     counted = describe_counts(recipe.name_sides("the model"), target)
     difference = state_difference(gain, strongest, "the model")
-    sentences = (counted, f"{estimated} {difference}", RULE_PRIOR_SENTENCE)
     name = judge_difference(gain)
-    return EvaluationVerdict(name, VERDICT_TITLES[name].format(strongest), sentences)
+    return EvaluationVerdict(
+        name, VERDICT_TITLES[name].format(strongest), (counted, f"{estimated} {difference}")
+    )

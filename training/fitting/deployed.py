@@ -18,7 +18,7 @@ from models.fitting.baselines import fit_baselines
 from models.fitting.linear import sample_negatives
 from models.formats import format_count
 from models.risk_model import RiskModel
-from training.arrays import Bools, Floats, Ints
+from training.arrays import Bools, Floats, Ints, Row
 from training.config import EvaluationConfig, TrainConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow, Period
 from training.data.training_set import (
@@ -55,7 +55,6 @@ from training.fitting.fit import (
 from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
 
 RECALLS = ("recall_at_1pct", "recall_at_5pct")
-Row = dict[str, Any]
 
 
 class TrainingData(NamedTuple):
@@ -327,16 +326,10 @@ def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
             f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was trained on arrivals before "
             f"{learnt:%Y-%m-%d} and tested on {tested}.",
         )
-    dates, calibrated = format_count(len(fits), "date"), sum(fit.model is not None for fit in fits)
-    described = f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({tested})."
-    if calibrated == len(fits):
-        return (described,)
-    text = (
-        f"Calibration is measured on {format_count(calibrated, 'window')} of {len(fits)}: at the other dates too few results of earlier weeks "
-        "were known to calibrate the scores."
+    dates = format_count(len(fits), "date")
+    return (
+        f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({tested}).",
     )
-    unknown = "Calibration is unknown: at no date were enough results of earlier weeks known."
-    return described, text if calibrated else unknown
 
 
 def score_test_period(parts: SplitFeatures, model: RiskModel, seed: int) -> ScoredPeriod:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from models.formats import format_count
 from models.promotion_record import BROKEN, HOLDS, RESULTS
 from training.config import MAX_ORIGINS
-from training.evaluation.difference import state_difference
+from training.evaluation.difference import FROM_COMPARED, state_difference
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
     COMPARISON_RULE,
@@ -166,10 +166,11 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
     """Describe what was counted, then the difference from the champion, or from the fixed rules, and the calibration."""
     if evidence.figures is None:
         return []
-    figures, compared, facts = evidence.figures, evidence.comparison, list[str]()
+    figures, compared, facts, basis = evidence.figures, evidence.comparison, list[str](), ""
     if compared is None or evidence.candidate is None:
         pair, sides = figures.against_rules, ("the fixed rules", "the model as deployed")
     else:
+        basis = FROM_COMPARED
         pair, sides = compared.pair, (f"version {evidence.candidate.champion}", "this version")
         facts = [describe_deployed(compared.pair, compared.deployed, evidence.target, *sides)]
         facts += [each(compared.sources, *sides) for each in (describe_sources, warn_of_unequal_fits)]
@@ -177,7 +178,7 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
     model = figures.recipe.model
     return [
         describe_counts(counted, evidence.target),
-        state_difference(pair.gains[PRIMARY_MEASURE], *sides),
+        state_difference(pair.gains[PRIMARY_MEASURE], *sides, basis),
         *filter(None, facts),
-        f"As deployed, on {model.arrivals.describe()}, {describe_calibration(model)}.",
+        f"As deployed, {describe_calibration(model)}.",
     ]

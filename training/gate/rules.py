@@ -15,10 +15,11 @@ from consignments.records import Target
 from models.bundle import Bundle
 from models.formats import format_count, format_number, format_percent
 from models.promotion_record import DeployedFigures, Figure, name_result
+from training.arrays import Row
 from training.config import EvaluationConfig
-from training.evaluation.difference import MEASURES, describe_gain, state_difference
-from training.evaluation.estimate import Estimate
-from training.evaluation.leakage import BOUNDS
+from training.evaluation.difference import MEASURE_TITLES, MEASURES, describe_gain, state_difference
+from training.evaluation.estimate import Estimate, describe_estimate
+from training.evaluation.leakage import BOUNDS, FILLED_COLUMN
 from training.evaluation.metrics import (
     CALIBRATION_RATIO,
     LOGGED_METRICS,
@@ -37,8 +38,6 @@ from training.evaluation.stored_scores import (
     evaluate_recipe,
 )
 from training.gate.ways import Candidate, FindPace, Way, find_refit_obstacle, find_way
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,11 @@ class RuleResult(NamedTuple):
         return name_result(self.held, undecided=self.undecided)
 
 
+def build_unchecked(reason: str) -> RuleResult:
+    """Build the result of a rule that asks for a demonstrable fault, and for which nothing is known."""
+    return RuleResult(None, f"could not be checked: {reason}. It does not stand against a promotion")
+
+
 WITHOUT_TABLES = RuleResult(None, "not repeated: gate and promote do this with its tables")
 UNSIGNED = RuleResult(None, "the run is not signed, and its training was not repeated")
 NOT_COMPARED = RuleResult(None, "no comparison")
@@ -185,11 +189,14 @@ def describe_deployed(
         return ""
     gain, own = deployed.gains[PRIMARY_MEASURE], pair.gains[PRIMARY_MEASURE]
     order = "the opposite order" if gain.value * own.value < 0 else "the same order"
-    order = order if gain.is_shown and own.is_shown else "other weeks"
-    return (
-        f"The reports show {order}, for the recipes as deployed: {describe_counts({a: deployed.a, b: deployed.b}, target)} "
-        f"{state_difference(gain, a, b)} The gate decides by the compared fits, which lack the results of the last weeks."
-    )
+    if not (gain.is_shown and own.is_shown):
+        order = "other weeks"
+    counts = describe_counts({a: deployed.a, b: deployed.b}, target)
+    difference = state_difference(gain, a, b, " from the reports")
+    decides = "The gate decides by the compared fits, which lack the results of the last weeks."
+    if gain.is_shown and not own.is_shown:
+        decides = "The gate decides by the compared fits alone, so this does not decide."
+    return f"The reports show {order}, for the recipes as deployed: {counts} {difference} {decides}"
 
 
 @dataclass(frozen=True)
@@ -266,6 +273,8 @@ def _check_verified(evidence: GateEvidence) -> RuleResult:
 def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
     row = figures.looks.get(check, {})
     value = _to_float(row.get("found"))
+    if check == FILLED_COLUMN and row and not row.get("where"):
+        return build_unchecked("no channel has both inspected and other consignments")
     if math.isfinite(value):
         texts = {**row, "found": value, "share": format_percent(value), "points": format_number(100 * value)}
         return RuleResult(value <= BOUNDS[check], template.format(**texts))
@@ -275,28 +284,31 @@ def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
 
 def _check_better_than_chance(figures: RunFigures) -> RuleResult:
     area = figures.recipe.model["roc_auc"]
+    found = describe_estimate(area, format_number)
     if not area.is_shown:
-        return RuleResult(False, area.explain_missing(), undecided=True)
-    value, low, high = map(format_number, (area.value, area.low, area.high))
-    found = f"area under the ROC curve {value} ({low} to {high})"
+        return RuleResult(False, found, undecided=True)
+    found = f"area under the ROC curve {found}"
     return RuleResult(area.low > 0.5, found, undecided=area.low <= 0.5 < area.high)
 
 
 def _check_not_worse(pair: PairedEvaluation) -> RuleResult:
     """Check that no measure is worse with its whole interval; one with too few results shows nothing."""
     gains = {name: pair.gains[name] for name in MEASURES}
-    worse = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown and gain.sign < 0]
-    shown = [describe_gain(name, gain) for name, gain in gains.items() if gain.is_shown]
-    few = f"nothing shows a loss: too few results, {gains[MEASURES[0]].known or 0} known"
-    found = "; ".join(worse or shown[:1]) or few
-    return RuleResult(not worse, found)
+    shown = {name: gain for name, gain in gains.items() if gain.is_shown}
+    if not shown:
+        return build_unchecked(f"too few results, {gains[PRIMARY_MEASURE].known or 0} known")
+    worse = [describe_gain(name, gain) for name, gain in shown.items() if gain.sign < 0]
+    found = worse or [
+        describe_gain(name, gain) if name in shown else f"{MEASURE_TITLES[name]}: too few results"
+        for name, gain in gains.items()
+    ]
+    return RuleResult(not worse, "; ".join(found))
 
 
 def _check_calibration(figures: RunFigures) -> RuleResult:
     model, ratio = figures.recipe.model, figures.recipe.model[CALIBRATION_RATIO]
-    if not ratio.is_shown:
-        return RuleResult(False, f"{ratio.explain_missing()}{_name_uncalibrated(model)}", undecided=True)
-    return RuleResult(not is_miscalibrated(ratio), describe_calibration(model))
+    held = ratio.is_shown and not is_miscalibrated(ratio)
+    return RuleResult(held, describe_calibration(model), undecided=not ratio.is_shown)
 
 
 def _check_slices(figures: RunFigures) -> RuleResult:
@@ -320,11 +332,15 @@ def _check_each_slice(
             texts = {name: format_number(each, sign) for name, each in row.items() if isinstance(each, float)}
             area = form.format(**texts)
             beyond.append(f"{row['kind']} {row['value']}: area {area}, {row['positive']} positives")
+    if not judged:
+        return build_unchecked(f"no slice has {MIN_SLICE_POSITIVES} known positives")
     found = "; ".join(beyond) or f"slices checked: {len(judged)}, none beyond the limit"
     return RuleResult(not beyond, found)
 
 
 def _check_name_invariance(figures: RunFigures) -> RuleResult:
+    if math.isnan(figures.name_swap):
+        return build_unchecked("the test traffic contains no personal name")
     found = f"95 % of scores change by at most {format_number(figures.name_swap)} log-odds"
     return RuleResult(figures.name_swap <= MAX_LOG_ODDS_CHANGE, found)
 
@@ -359,19 +375,21 @@ TABLES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
     files(__package__).joinpath("rules.toml").read_text("utf-8")
 )
 BUNDLE_RULES, RUN_RULES, CHAMPION_RULES = (TABLES[name] for name in ("bundle", "run", "champion"))
+EXPECTED = {CHECKSUM_RULE: "the registered bundle, byte for byte"} | {
+    name: rule["expected"] for rules in TABLES.values() for name, rule in rules.items()
+}
+"""What each rule expects, in words."""
 UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, "self-test passed"})
 
 
 def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     """Run every rule that applies; if the bundle was altered, only the first."""
     bundle, registered = evidence.bundle, evidence.registered_sha256
-    equal, text = bundle is not None and bundle.sha256 == registered, "all files match the manifest"
-    if not equal:
+    if bundle is None or bundle.sha256 != registered:
         text = evidence.refusal if bundle is None else f"another bundle, {bundle.sha256[:12]}"
-    expected = f"the registered bundle {registered[:12]}, byte for byte"
-    found = {CHECKSUM_RULE: RuleResult(equal, text, expected)}
-    if not equal:
-        return found
+        return {CHECKSUM_RULE: RuleResult(False, text, EXPECTED[CHECKSUM_RULE])}
+    text = f"all files of bundle {registered[:12]} match"
+    found = {CHECKSUM_RULE: RuleResult(True, text, EXPECTED[CHECKSUM_RULE])}
     rules = BUNDLE_RULES | RUN_RULES
     if evidence.goes_back:
         repeated = {} if evidence.refit is WITHOUT_TABLES else {REFIT_RULE: RUN_RULES[REFIT_RULE]}
@@ -379,7 +397,7 @@ def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     if evidence.candidate is not None and not evidence.goes_back:
         rules = rules | CHAMPION_RULES
     for name, rule in rules.items():
-        found[name] = _check_rule(name, rule, evidence)._replace(expected=rule["expected"])
+        found[name] = _check_rule(name, rule, evidence)._replace(expected=EXPECTED[name])
     way, candidate = evidence.find_way(), evidence.candidate
     if way and candidate and evidence.may_be_refit and (evidence.refit.held or not way.name):
         # What too few results leave open closes no way for a recipe in use, unless the champion broke the rule.
@@ -428,9 +446,12 @@ def describe_calibration(model: Evaluation) -> str:
     """Describe the calibration ratio with its interval."""
     ratio = model[CALIBRATION_RATIO]
     if not ratio.is_shown:
-        return f"the calibration is unknown, {ratio.explain_missing()}{_name_uncalibrated(model)}"
+        partly = ", and only finds of weeks in which the scores could be calibrated count"
+        unknown = f"the calibration is unknown, {ratio.explain_missing()}"
+        return unknown if ratio.known == model.counts.known else unknown + partly
     value, low, high = map(format_number, (ratio.value, ratio.low, ratio.high))
-    text = f"predicted positives of all traffic are {value} times the observed ones ({low} to {high})"
+    ratios = f"{value} times the observed ones ({low} to {high})"
+    text = f"on {model.describe_calibrated()}, predicted positives of all traffic are {ratios}"
     if 1 / MAX_CALIBRATION_FACTOR <= ratio.value <= MAX_CALIBRATION_FACTOR:
         return text
     way, limit = ("high", "below 3") if ratio.value > 1 else ("low", "above 1/3")
@@ -441,14 +462,6 @@ def describe_calibration(model: Evaluation) -> str:
 def is_miscalibrated(ratio: Estimate) -> bool:
     """Return whether the whole interval of a calibration ratio is beyond the factor."""
     return ratio.low > MAX_CALIBRATION_FACTOR or ratio.high < 1 / MAX_CALIBRATION_FACTOR
-
-
-def _name_uncalibrated(model: Evaluation) -> str:
-    return (
-        ""
-        if model[CALIBRATION_RATIO].known == model.counts.known
-        else " (only finds of weeks in which the scores could be calibrated count)"
-    )
 
 
 def _to_float(value: Any) -> float:

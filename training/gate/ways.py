@@ -4,7 +4,14 @@ import math
 from typing import Literal, NamedTuple
 
 from models.formats import format_count, format_number
-from training.evaluation.difference import MARGIN, ONE_SIDED, TWO_SIDED, judge_difference, state_difference
+from training.evaluation.difference import (
+    FROM_COMPARED,
+    MARGIN,
+    ONE_SIDED,
+    TWO_SIDED,
+    judge_difference,
+    state_difference,
+)
 from training.evaluation.estimate import Estimate
 from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 
@@ -58,14 +65,13 @@ class Way(NamedTuple):
 def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | None) -> Way:
     """Find the way by which a version may replace the champion; `reproduced` is None if its training was not repeated."""
     gain, rival = pair.gains[PRIMARY_MEASURE], f"version {candidate.champion}"
-    difference = state_difference(gain, rival, "this version")
+    difference = state_difference(gain, rival, "this version", FROM_COMPARED)
     if judge_difference(gain) == "better":
         return Way("better", difference)
     obstacle = find_refit_obstacle(candidate, reproduced)
     if obstacle:
-        begins, ends = pair.b.arrivals
-        days = (ends - begins).days if begins and ends else 0
-        can_wait, more = _advise_on_difference(gain, 7 * pair.b.counts.known / max(days, 1))
+        pace = 7 * pair.b.counts.known / max(pair.b.arrivals.count_days(), 1)
+        can_wait, more = _advise_on_difference(gain, pace)
         return Way("", f"{difference}{more} It is no routine refit: {obstacle}.", can_wait)
     if reproduced is None:
         return Way("", f"The configuration is that of {rival}, on newer results. {REPEAT}", can_wait=True)
@@ -92,16 +98,7 @@ def can_arrive(finds: int, finds_per_week: float) -> bool:
 
 
 def count_more_finds(gain: Estimate) -> int:
-    """Estimate how many more finds are needed for a model that is better by five points to pass as better with a chance of 80 %.
-
-    The standard error s falls with the square root of the number of finds n. A gain g passes with that chance if
-    g + margin = (1.645 + 0.842) s, so about n (s / 0.0281)² finds are needed.
-
-    Examples
-    --------
-    >>> count_more_finds(Estimate(0.02, -0.08, 0.12, known=40, effective=40.0))
-    92
-    """
+    """Estimate how many more finds a model that is better by five points needs to pass with a chance of 80 % (docs/estimates.md)."""
     error, known = (gain.high - gain.low) / (2 * TWO_SIDED), gain.known or 0
     wanted = (TARGET_DIFFERENCE + MARGIN) / (ONE_SIDED + POWER)
     more = known * (error / wanted) ** 2 - known if math.isfinite(error) else 0.0

@@ -17,9 +17,10 @@ from features.batch import Progress
 from features.streams import FeatureInputs, SelectedRows, TableSource
 from models.batch_scoring import score_features
 from models.bundle import Bundle
+from models.calibration import CalibrationLevel
 from models.formats import format_count
 from models.traffic_profile import ReferenceProfile
-from training.arrays import Bools, Ints
+from training.arrays import Bools, Ints, Row
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.data.table_features import read_kept_rows
@@ -35,8 +36,8 @@ from training.monitoring.drift_measures import (
     MIN_ROWS,
     NOT_EVALUATED,
     DriftVerdict,
-    Row,
     decide_verdict,
+    describe_changed_features,
     list_feature_changes,
     list_measures,
     list_reasons,
@@ -89,17 +90,7 @@ class Drift:
 
 
 def build_metric_name(name: str) -> str:
-    """Build a name that MLflow accepts from one with values of the traffic in it, such as the name of an office.
-
-    Other characters become underscores. A digest is then appended, so that two names stay two.
-
-    Examples
-    --------
-    >>> build_metric_name("psi/score/office:Incheon")
-    'psi/score/office:Incheon'
-    >>> build_metric_name("psi/score/office:Busan (Mail Centre)")
-    'psi/score/office:Busan _Mail Centre_-abba'
-    """
+    """Build a name that MLflow accepts: other characters become underscores, and a digest is appended so that two names stay two."""
     plain = _NOT_IN_METRIC_NAMES.sub("_", name)[:MAX_METRIC_NAME]
     if plain == name:
         return name
@@ -165,8 +156,9 @@ def detect_drift(
         name: np.rint(np.bincount(day[mine], minlength=now.days) * seen.stands_for).astype(int).tolist()
         for name, mine in seen.group_by_part().items()
     }
-    notes += [*young, *_list_notes(measures, now.days, with_history=with_history)]
     features = list_feature_changes(then, now, seen.spec.features)
+    notes += [*young, *_list_notes(measures, now.days, with_history=with_history)]
+    notes += [*describe_changed_features(features), *describe_level(bundle.card.level)]
     return Drift(then, now, measures, features, notes, daily)
 
 
@@ -253,6 +245,12 @@ def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> It
     (observed,) = (row for row in measures if row["kind"] == "observed precision")
     if with_history and observed["result"] == NOT_EVALUATED:
         yield f"Too few results to tell whether precision at capacity holds: {observed['detail']}."
+
+
+def describe_level(level: CalibrationLevel | None) -> Iterator[str]:
+    """Describe how far the level of the expected precision may be wrong."""
+    if level is not None:
+        yield f"Expected precision is the mean score within the capacity. Its change counts, not its level. {level.to_sentence()}"
 
 
 def _describe_few(row: Row, days: int) -> str:

@@ -15,7 +15,7 @@ from scipy.special import gammaincinv
 from features.spec import Feature
 from models.formats import format_count, format_number, format_percent, format_points
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
-from training.arrays import Bools, Floats, Ints
+from training.arrays import Bools, Floats, Ints, Row
 from training.data.propensity import estimate_result_weights
 from training.data.training_set import Labels
 from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, compute_interval, divide, draw_days
@@ -30,7 +30,6 @@ from training.monitoring.traffic_profile import (
 )
 
 DriftVerdict = Literal["stable", "retrain", "investigate data", "insufficient data"]
-Row = dict[str, Any]
 
 RESAMPLES = 300
 MIN_ROWS = 100
@@ -50,12 +49,11 @@ UNIT_FACTORS = {
 UNIT_TOLERANCE = 1.25
 SMOOTHING = 0.5
 """Added to every bin, so that an empty one has no infinite logarithm."""
-CATEGORY_GROUP = "category"
-"""Group of the features whose code 0 is a value unknown in training."""
+CATEGORY_GROUP, HISTORY_GROUP = "category", "history"
+"""Groups of features: those whose code 0 is a value unknown in training, and those that grow with the length of history."""
 WATCHED_KEYS = tuple(
     f"history.{key}.new" for key in ("sender", "sender_address", "consignee", "consignee_address", "account")
 )
-UNKNOWN_ESTIMATE = Estimate(np.nan, np.nan, np.nan)
 BEYOND, UNCLEAR = "beyond limit", "not clearly beyond limit"
 WITHIN, NOT_EVALUATED = "within limit", "not evaluated"
 FORMATS = {"number": format_number, "percent": format_percent, "points": format_points}
@@ -87,9 +85,9 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return (1 - value) / (1 - self.bound)
         return float(np.log(value) / np.log(self.bound)) if self.side == "factor" else value / self.bound
 
-    def is_exceeded(self, estimate: Estimate) -> bool:
-        """Return True if the entire interval is beyond the limit."""
-        ends = sorted(self.compare(end) for end in (estimate.low, estimate.high))
+    def is_exceeded(self, low: float, high: float) -> bool:
+        """Return True if all from one number to another is beyond the limit."""
+        ends = sorted(map(self.compare, (low, high)))
         return ends[0] >= 1 or (ends[1] <= -1 and self.side in ("either", "factor"))
 
 
@@ -207,9 +205,10 @@ def build_row(
     """Build the row of a measure of a kind of `LIMITS`; with too few consignments (`rows`), or no interval, it is not evaluated."""
     limit, result = LIMITS[kind], NOT_EVALUATED
     if estimate.has_interval and rows >= MIN_ROWS:
-        far = limit.compare(estimate.value)
-        is_beyond = far >= 1 or (far <= -1 and limit.side in ("either", "factor"))
-        result = BEYOND if limit.is_exceeded(estimate) else UNCLEAR if is_beyond else WITHIN
+        is_beyond = limit.is_exceeded(estimate.value, estimate.value)
+        result = UNCLEAR if is_beyond else WITHIN
+        if limit.is_exceeded(estimate.low, estimate.high):
+            result = BEYOND
     row: Row = {"kind": kind, "name": name, "part": part, "then": np.nan, "now": np.nan}
     row |= {"rows": rows if np.isfinite(rows) else np.nan, "value": estimate.value}
     row |= {"low": estimate.low, "high": estimate.high, "limit": limit.bound, "result": result, "detail": ""}
@@ -241,7 +240,7 @@ def _list_sources(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator
 def estimate_count(count: float, expected: float) -> Estimate:
     """Compute a count as a share of an expected one, with its exact interval (Garwood 1936)."""
     if expected <= 0:
-        return UNKNOWN_ESTIMATE
+        return Estimate()
     low, high = INTERVAL_QUANTILES
     ends = (gammaincinv(count, low) if count else 0.0, gammaincinv(count + 1, high))
     return Estimate(count / expected, *(float(end) / expected for end in ends))
@@ -313,7 +312,7 @@ def _list_scores(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator[
     for part, counts in then.scores.items():
         mine = members.get(part, np.zeros(len(bins), dtype=bool))
         psi = compute_psi(counts, traffic.count_bins(bins, len(counts), mine))
-        estimate = traffic.estimate_distance(psi) if mine.any() else UNKNOWN_ESTIMATE
+        estimate = traffic.estimate_distance(psi) if mine.any() else Estimate()
         before, came = sum(counts), int(mine.sum())
         part = part.replace(":", " ")
         yield build_row("score", "score", part, estimate, min(before, came), then=before, now=came)
@@ -346,7 +345,7 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     row = _build_precision_row("expected precision", traffic.widen(expected, 1.0), before, detail)
     kind, seen = "observed precision", traffic.seen
     if labels is None:
-        return [row, _build_precision_row(kind, UNKNOWN_ESTIMATE, np.nan, "no known results")]
+        return [row, _build_precision_row(kind, Estimate(), np.nan, "no known results")]
     found, weight = labels.known & labels.positive, np.zeros(len(taken))
     # Clear results have weights too: what was found is compared with what the scores predict for the same rows.
     stands_for = estimate_result_weights(seen.X, labels, np.ones(len(taken)), seen.day, seed=1)
@@ -359,7 +358,7 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
     predicted = float((labels.known * taken * seen.score).sum())
     detail = f"counted without weights: {format_count(finds, 'positive')} of {format_count(known, 'known result')}, predicted {format_number(predicted)}"
     if predicted < MIN_EXPECTED_POSITIVES:
-        observed, promised = UNKNOWN_ESTIMATE, np.nan
+        observed, promised = Estimate(), np.nan
         detail += f"; evaluated from {MIN_EXPECTED_POSITIVES:.0f} predicted positives on"
         if predicted:
             more = math.ceil(known * (MIN_EXPECTED_POSITIVES / predicted - 1))
@@ -407,3 +406,15 @@ def list_feature_changes(
             row |= {"mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
             rows.append(row)
     return sorted(rows, key=lambda row: (-row["psi"], row["feature"], row["channel"]))
+
+
+def describe_changed_features(features: Sequence[Row]) -> Iterator[str]:
+    """Describe how many features changed much, which no limit judges."""
+    much = LIMITS["score"].bound
+    if changed := [row for row in features if row["psi"] >= much]:
+        of_history = sum(row["group"] == HISTORY_GROUP for row in changed)
+        yield (
+            f"{len(changed):,} of {len(features):,} features, counted by channel, changed much: their population stability index is {much} "
+            f"or more, the largest {format_number(changed[0]['psi'])}. {of_history:,} of these are of history, which grows with its length. "
+            "Features have no limit: the scores show if their changes matter."
+        )

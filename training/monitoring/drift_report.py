@@ -8,8 +8,9 @@ import numpy as np
 from models.formats import MIN_SHOWN_SCORE, format_percent
 from models.registry import ModelVersion
 from models.traffic_profile import ReferenceProfile
+from training.arrays import Row
 from training.monitoring.drift import Drift
-from training.monitoring.drift_measures import BEYOND, LIMITS, NOT_EVALUATED, Row
+from training.monitoring.drift_measures import BEYOND, LIMITS, NOT_EVALUATED
 from training.reporting import charts
 from training.reporting.charts import Chart
 from training.reporting.html import render_page
@@ -20,7 +21,7 @@ PAGE_FILE = "drift.html"
 MAX_FEATURES, MAX_SHARES = 25, 25
 SHARES = ("missing", "new code", "unknown code", "new key")
 VERDICT_ACTIONS = {
-    "stable": "No change is beyond its limit with its whole 95 % interval. Keep the model.",
+    "stable": "No change that has a limit is beyond it with its whole 95 % interval. Keep the model.",
     "insufficient data": "There is too little traffic to tell whether it changed. Keep watching: the notes say how much is needed.",
     "retrain": "The traffic changed. Train on later results and compare.",
     "investigate data": "The data are faulty. Correct them first: the faults may cause the other changes, and a model trained on "
@@ -105,15 +106,10 @@ def _measure_distance(row: Row, name: str) -> float:
 
 def draw_limits(rows: Sequence[Row]) -> Chart:
     """Draw how far measures went towards their limits, with intervals."""
-    chart = charts.open_chart("limits", len(rows))
-    places = -np.arange(len(rows), dtype=np.float64)
     ways = [[_measure_distance(row, name) for row in rows] for name in ("value", "low", "high")]
-    with chart.draw() as axes:
-        axes.axvline(1.0, color=charts.INK, linewidth=1.4)
-        colors = [charts.RED if row["result"] == BEYOND else charts.BLUE for row in rows]
-        charts.draw_intervals(axes, places, list(np.clip(ways, 0.0, MAX_SHOWN)), colors)
-        charts.set_rows(axes, places.tolist(), [name_measure(row) for row in rows])
-    return chart
+    colors = [charts.RED if row["result"] == BEYOND else charts.BLUE for row in rows]
+    chart, names = charts.open_chart("limits", len(rows)), [name_measure(row) for row in rows]
+    return charts.draw_rows(chart, names, list(np.clip(ways, 0.0, MAX_SHOWN)), 1.0, colors)
 
 
 def draw_arrivals(drift: Drift) -> Chart:

@@ -188,11 +188,9 @@ def _count_bins(values: NDArray[np.floating], edges: list[float], more: int) -> 
     return counted
 
 
-def _summarize_known(
-    columns: Rows, summarize: Callable[[Any], Any], kind: type = np.float64
-) -> list[float | None]:
+def _summarize_known(columns: Rows, summarize: Callable[[Any], Any]) -> list[float | None]:
     """Summarize the known values of each feature; columns are (features, n), so that each is contiguous."""
-    known = (column[np.isfinite(column)].astype(kind) for column in columns)
+    known = (column[np.isfinite(column)].astype(np.float64) for column in columns)
     return [_round_significant(float(summarize(values))) if len(values) else None for values in known]
 
 

@@ -9,7 +9,7 @@ from models.registry import BUNDLE_TAG, ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from training.config import hash_settings
-from training.evaluation.difference import format_gain, state_difference
+from training.evaluation.difference import FROM_COMPARED, format_gain, state_difference
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import (
     AREA_METRICS,
@@ -30,7 +30,7 @@ from training.gate.rules import (
 from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import COMPARED, DISAGREEMENT_COLUMNS, REASON_SEPARATOR, Comparison
 from training.promotion.evidence import COMPARED_SCORES, EvidenceOptions, review_version
-from training.reporting.charts import BLUE, GREY, ORANGE, Chart, draw_intervals, open_chart, set_rows
+from training.reporting.charts import BLUE, GREY, ORANGE, Chart, draw_rows, open_chart
 from training.reporting.html import format_metric, render_page
 from training.reporting.mlflow_tracking import InputTable, RunRecord, log_run
 from training.reporting.tables import RunTable
@@ -45,7 +45,7 @@ SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
 def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     """Summarize a comparison of two versions by their titles: the counted finds first, then the estimated difference."""
     counted = describe_counts({a: found.pair.a, b: found.pair.b}, found.target)
-    difference = state_difference(found.pair.gains[PRIMARY_MEASURE], a, b)
+    difference = state_difference(found.pair.gains[PRIMARY_MEASURE], a, b, FROM_COMPARED)
     return (
         f"{counted} {difference} {describe_deployed(found.pair, found.deployed, found.target, a, b)}".rstrip()
     )
@@ -120,13 +120,8 @@ def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
     for title, rows in panels.items():
         if rows:
             chart = open_chart("differences", len(rows), title=f"{title}: {b} minus {a}", b=b)
-            places = -np.arange(len(rows), dtype=np.float64)
-            with chart.draw() as axes:
-                axes.axvline(0, color=GREY, linewidth=1)
-                colors = [SIGN_COLORS[Estimate(*ends).sign] for ends in rows.values()]
-                draw_intervals(axes, places, list(np.array([*rows.values()]).T), colors)
-                set_rows(axes, places.tolist(), list(rows))
-            charts.append(chart)
+            colors = [SIGN_COLORS[Estimate(*ends).sign] for ends in rows.values()]
+            charts.append(draw_rows(chart, list(rows), list(np.array([*rows.values()]).T), 0.0, colors))
     return charts
 
 

@@ -28,7 +28,7 @@ from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
 from training.promotion.comparison import OTHER_RANK, ComparedTraffic, take_capacity
 from training.promotion.refit import RefitOptions, read_run_config, refit_version
-from training.reporting.tables import parse_table
+from training.reporting.tables import format_setting, parse_table
 from training.runs.artifacts import STORED_SCORES
 from training.runs.evidence import RunEvidence, fetch_evidence
 
@@ -253,6 +253,8 @@ def describe_changes(config: TrainConfig | None, champion: TrainConfig | None) -
     """Name the settings of a configuration that are not those of the champion, in brackets; empty if nothing differs or is known."""
     if config is None or champion is None:
         return ""
-    own, other = config.flatten(), champion.flatten()
+    own, other = (
+        {name: format_setting(value) for name, value in each.flatten().items()} for each in (config, champion)
+    )
     changed = [f"{name} {own[name]} in place of {other[name]}" for name in own if own[name] != other[name]]
     return f" ({shorten(', '.join(changed), MAX_CHANGES_CHARACTERS, placeholder=' …')})" if changed else ""

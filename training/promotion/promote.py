@@ -5,6 +5,8 @@ from datetime import datetime
 from textwrap import shorten
 from typing import NamedTuple
 
+import msgspec
+
 from consignments.errors import PromotionRefused
 from models.promotion_record import GENESIS_SHA256, PromotionRecord, verify_chain
 from models.registry import ModelVersion, Registry
@@ -29,8 +31,10 @@ from training.promotion.evidence import (
 )
 from training.runs.registered_run import write_review
 
-MAX_FOUND_CHARACTERS = 64
-"""Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
+MAX_RECORD_CHARACTERS = 5000
+"""Maximum length of a record as JSON: MLflow on PostgreSQL stores no more."""
+MIN_FOUND_CHARACTERS = 64
+"""Length to which the result of a rule may be cut."""
 
 
 class Approval(NamedTuple):
@@ -56,14 +60,9 @@ class Approval(NamedTuple):
             fault, where, got = "the key belongs to another person", "--approved-by", self.approved_by
             expected, todo = member.name, "sign with your own key, or leave --approved-by out"
         elif member.until is not None and self.approved_at >= member.until:
-            fault, got = (
-                "this key may no longer approve",
-                f"{member.name}, until {member.until:%Y-%m-%d %H:%M} UTC",
-            )
-            expected, todo = (
-                "the key of an approver whose right has not ended",
-                "ask another approver to promote",
-            )
+            fault, todo = "this key may no longer approve", "ask another approver to promote"
+            got = f"{member.name}, until {member.until:%Y-%m-%d %H:%M} UTC"
+            expected = "the key of an approver whose right has not ended"
         else:
             return
         raise PromotionRefused(fault, where=where, got=got, expected=expected, todo=todo)
@@ -183,9 +182,20 @@ def _require_true_record(
         )
 
 
-def _summarize_rule(rule: RuleResult) -> dict[str, object]:
-    found = shorten(rule.found, MAX_FOUND_CHARACTERS, placeholder=" …")
+def _summarize_rule(rule: RuleResult, most: int) -> dict[str, object]:
+    found = shorten(rule.found, most, placeholder=" …")
     return {"held": rule.held, "found": found, **({"undecided": True} if rule.undecided else {})}
+
+
+def fit_record(record: PromotionRecord, rules: Mapping[str, RuleResult]) -> PromotionRecord:
+    """Return the record with what each rule found, in full if it fits into its tag; else the longest texts are cut."""
+    longest = max(len(each.found) for each in rules.values())
+    for most in (*range(longest, MIN_FOUND_CHARACTERS, -8), MIN_FOUND_CHARACTERS):
+        found = {name: _summarize_rule(each, most) for name, each in rules.items()}
+        record = msgspec.structs.replace(record, rules=found)
+        if len(record.to_json()) <= MAX_RECORD_CHARACTERS:
+            break
+    return record
 
 
 def _build_record(
@@ -214,8 +224,7 @@ def _build_record(
     way, sentence = explain_way(evidence)
     if find_obstacles(rules):
         way, sentence = "forced", f"Forced: {summarize_rules(rules)}"
-    found = {name: _summarize_rule(each) for name, each in rules.items()}
-    return PromotionRecord(
+    record = PromotionRecord(
         number=len(history.records) + 1,
         name=version.name,
         version=version.number,
@@ -227,9 +236,10 @@ def _build_record(
         approved_at=approval.approved_at,
         way=way,
         sentence=sentence,
-        rules=found,
+        rules={},
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
         forced=bool(find_obstacles(rules)) or (bool(of_bundle) and of_bundle[-1].forced and not passes),
         figures=figures,
         previous_sha256=history.records[-1].record.compute_sha256() if history.records else GENESIS_SHA256,
     )
+    return fit_record(record, rules)

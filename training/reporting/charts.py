@@ -10,6 +10,7 @@ from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -76,7 +77,7 @@ class Chart:
 
     def _finish(self, figure: Figure, axes: Axes) -> None:
         # Names of rows leave little room for the axis below them.
-        room = LABEL_CHARACTERS if self.grid == "x" else TITLE_CHARACTERS
+        room = LABEL_CHARACTERS if self.grid == "x" else int(TITLE_CHARACTERS * self.width / WIDTH)
         axes.set(xlabel=fill(self.x, room), ylabel=fill(self.y, LABEL_CHARACTERS))
         if self.title:
             title = fill(self.title, TITLE_CHARACTERS)
@@ -114,14 +115,23 @@ def set_rows(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def draw_intervals(
-    axes: Axes, places: Floats, ends: Sequence[Floats], colors: str | Sequence[str] = BLUE
-) -> None:
-    """Draw a point and its 95 % interval in each row; `ends` are the values, the lower and the upper ends."""
-    value, low, high = ends
-    axes.hlines(places, low, high, color=colors, linewidth=2.2, alpha=0.45)
-    axes.scatter(value, places, s=25, color=colors, zorder=3)
-    axes.set_ylim(min(places) - ROW_MARGIN, max(places) + ROW_MARGIN)
+def draw_rows(
+    chart: Chart,
+    names: Sequence[str],
+    ends: Sequence[Floats],
+    line: float,
+    colors: str | Sequence[str] = BLUE,
+) -> Chart:
+    """Draw a point and its 95 % interval in each named row, and a vertical line; `ends` are the values, the lower and the upper ends."""
+    (value, low, high), places = ends, -np.arange(len(names), dtype=np.float64)
+    with chart.draw() as axes:
+        axes.axvline(line, color=INK, linewidth=1)
+        axes.hlines(places, low, high, color=colors, linewidth=2.2, alpha=0.45)
+        axes.scatter(value, places, s=25, color=colors, zorder=3)
+        axes.set_ylim(places.min() - ROW_MARGIN, ROW_MARGIN)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        set_rows(axes, places.tolist(), names)
+    return chart
 
 
 def set_columns(axes: Axes, names: Sequence[str], most: int = 6) -> None:

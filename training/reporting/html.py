@@ -11,6 +11,7 @@ from models.formats import format_interval, format_number, format_percent
 from models.page_templates import create_page_environment
 from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES
+from training.reporting.tables import format_setting
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
@@ -35,7 +36,7 @@ def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
 def create_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
     """Create the template environment of a folder, whose pages extend those of this one; all values are escaped, and an unknown name is an error."""
     made = create_page_environment(folder, TEMPLATES)
-    made.filters["named"] = format_metric
+    made.filters |= {"named": format_metric, "setting": format_setting}
     made.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
     made.globals |= {
         "between": format_interval,

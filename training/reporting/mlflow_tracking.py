@@ -30,7 +30,7 @@ from consignments.errors import NpsriskError
 from models.mlflow_model.folder import quiet_loggers
 from models.registry import EXPERIMENT
 from training.reporting.html import TEMPLATES
-from training.reporting.tables import RunTable
+from training.reporting.tables import RunTable, format_setting
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 LOCAL_PAGES = "http://127.0.0.1:5000"
@@ -117,7 +117,9 @@ class OpenRun:
         numbers += [(name, step, value) for name, values in record.series.items() for step, value in values]
         known = [each for each in numbers if math.isfinite(each[2])]
         metrics = [Metric(name, _round_metric(value), now, step) for name, step, value in known]
-        params = [Param(name, _format_param(value)) for name, value in record.params.items()]
+        params = [
+            Param(name, format_setting(value)[:MAX_PARAM_CHARACTERS]) for name, value in record.params.items()
+        ]
         for start in range(0, len(metrics), MAX_METRICS_PER_CALL):
             self.client.log_batch(self.run_id, metrics=metrics[start : start + MAX_METRICS_PER_CALL])
         for start in range(0, len(params), MAX_PARAMS_PER_CALL):
@@ -223,13 +225,6 @@ def _get_experiment_id(client: MlflowClient, tracking_uri: str) -> str:
     if NOTE_TAG not in found.tags:
         client.set_experiment_tag(found.experiment_id, NOTE_TAG, HOW_TO_READ)
     return str(found.experiment_id)
-
-
-def _format_param(value: Any) -> str:
-    if value is None or value == ():
-        return "none"
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text[:MAX_PARAM_CHARACTERS]
 
 
 def _round_metric(value: float) -> float:

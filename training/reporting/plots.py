@@ -1,7 +1,8 @@
 """Charts of a run; their titles and captions are in `charts.toml`."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from consignments.timestamps import to_day
 from models.formats import format_percent
-from training.arrays import Floats, Rows
+from training.arrays import Floats, Row, Rows
 from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.metrics import Evaluation, compute_capacity_curve
 from training.evaluation.stored_scores import BASELINE, RANK, RecipeEvaluation, StoredScores
@@ -31,8 +32,9 @@ MAX_POINT_HEIGHT = 0.4
 """Largest distance of a point of the beeswarm from the middle of its row; rows are 1 apart."""
 MAX_FEW_VALUES, MAX_TICKS = 6, 3
 """With at most so many values of a feature its dependence is drawn without a line; ticks of that chart."""
+TICK_CHARACTERS = 24
+"""Characters for which the axis of that chart has room, with blanks between its ticks."""
 VALUE_COLOURS = LinearSegmentedColormap.from_list("value", [charts.BLUE, "#C9CED6", charts.RED])
-Row = Mapping[str, Any]
 
 
 def draw_capacity_curves(stored: StoredScores, recipe: RecipeEvaluation) -> dict[str, Chart]:
@@ -60,26 +62,30 @@ def draw_capacity_curves(stored: StoredScores, recipe: RecipeEvaluation) -> dict
     return drawn
 
 
-def draw_calibration(bins: Sequence[Row]) -> Chart:
-    """Draw the observed rate of positives over the mean score, bin by bin, from `Evaluation.calibration`."""
-    chart = charts.open_chart("calibration")
-    known = [row for row in bins if np.isfinite([float(row["mean_score"]), float(row["rate"])]).all()]
+def draw_calibration(model: Evaluation) -> Chart:
+    """Draw the observed rate of positives over the mean score, bin by bin; bins without a positive lie on the lower edge."""
+    chart = charts.open_chart("calibration", weeks=model.describe_calibrated())
+    known = [
+        row for row in model.calibration if np.isfinite([float(row["mean_score"]), float(row["rate"])]).all()
+    ]
     score, rate, low, high = (
         np.maximum([float(row[name]) for row in known], MIN_SHOWN)
         for name in ("mean_score", "rate", "rate_low", "rate_high")
     )
     some = rate > MIN_SHOWN
     reach = np.nan_to_num([rate - low, high - rate]).clip(0)[:, some]
+    # Longer intervals run off the chart.
+    least = min([*score, *np.maximum(low, rate / 10)[some], *high[~some], 0.1]) / 2
     perfect: dict[str, Any] = {"color": charts.GREY, "linestyle": "--", "linewidth": 1.2, "label": "perfect"}
     bars: dict[str, Any] = {"color": charts.BLUE, "fmt": "o", "capsize": 3, "label": "score bins"}
     with chart.draw() as axes:
         axes.plot([MIN_SHOWN, 1], [MIN_SHOWN, 1], **perfect)
         axes.errorbar(score[some], rate[some], reach, **bars)
         if not some.all():
+            axes.vlines(score[~some], least, high[~some], color=charts.BLUE, linewidth=1.2)
             empty: dict[str, Any] = {"label": "no positive in the bin", "markeredgecolor": charts.BLUE}
-            axes.plot(score[~some], rate[~some], "o", color="white", **empty)
-        # Longer intervals run off the chart.
-        least = min([*score, *np.maximum(low, rate / 10)[some], 0.1]) / 2
+            edge = np.full(int((~some).sum()), least)
+            axes.plot(score[~some], edge, "o", color="white", clip_on=False, zorder=3, **empty)
         axes.set(xscale="log", yscale="log", xlim=(least, 1.3), ylim=(least, 1.3))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(numticks=5))
@@ -126,32 +132,18 @@ def draw_importance(features: Sequence[Row]) -> Chart:
 
 def draw_ablation(rows: Sequence[Row]) -> Chart:
     """Draw the loss of the rank score without each feature or group, from the rows of `run_ablation`."""
-    chart = charts.open_chart("ablation", len(rows))
-    place = -np.arange(len(rows), dtype=np.float64)
-    with chart.draw() as axes:
-        charts.draw_intervals(axes, place, _read_ends(rows, "worth"))
-        axes.axvline(0, color=charts.INK, linewidth=0.8)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        charts.set_rows(axes, place.tolist(), [f"{row['kind']} {row['left_out']}" for row in rows])
-    return chart
+    names = [f"{row['kind']} {row['left_out']}" for row in rows]
+    return charts.draw_rows(charts.open_chart("ablation", len(rows)), names, _read_ends(rows, "worth"), 0.0)
 
 
 def draw_fairness(rows: Sequence[Row]) -> dict[str, Chart]:
     """Draw each measure of the burden of each group; rows are those of `compute_fairness_rows`, all traffic first."""
-    drawn = {}
-    kinds = [row["kind"] for row in rows]
-    starts = [at > 0 and kind != kinds[at - 1] for at, kind in enumerate(kinds)]
-    place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(starts)
-    for name in (each for each in charts.CHARTS if each.startswith(FAIRNESS)):
-        chart, ends = charts.open_chart(name, len(rows)), _read_ends(rows, name.removeprefix(FAIRNESS))
-        most = np.concatenate([ends[0], ends[2]])
-        with chart.draw() as axes:
-            charts.draw_intervals(axes, place, ends)
-            axes.axvline(ends[0][0], color=charts.GREY, linestyle="--", linewidth=1.0)
-            axes.set_xlim(0, 1.08 * most[np.isfinite(most)].max(initial=0.0) or 1.0)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
-            charts.set_rows(axes, place.tolist(), [str(row["value"]).replace("_", " ") for row in rows])
-        drawn[name] = chart
+    kinds = [f"{row['kind']}: " if row["kind"] != row["value"] else "" for row in rows]
+    names = [f"{kind}{row['value']}".replace("_", " ") for kind, row in zip(kinds, rows, strict=True)]
+    drawn = {name: charts.open_chart(name, len(rows)) for name in charts.CHARTS if name.startswith(FAIRNESS)}
+    for name, chart in drawn.items():
+        ends = _read_ends(rows, name.removeprefix(FAIRNESS))
+        charts.draw_rows(chart, names, ends, ends[0][0])
     return drawn
 
 
@@ -184,15 +176,22 @@ def draw_dependence(
     size = len(values)
     form, points = (".-", 4) if unit and size > MAX_FEW_VALUES else ("o", 6)
     at = np.unique(np.linspace(0, size - 1, min(size, MAX_TICKS)).round()).astype(np.int64)
+    end = 1.6 * size
     ticks = [(place, names[place]) for place in at.tolist()]
+    fits = [
+        (place - before) * TICK_CHARACTERS / end > (len(name) + len(other)) / 2
+        for (before, other), (place, name) in pairwise(ticks)
+    ]
+    if not all(fits):
+        del ticks[1:-1]
     with chart.draw() as axes:
         axes.axhline(0, color=charts.GREY, linewidth=0.8)
         axes.plot(range(size), effect, form, color=charts.BLUE, linewidth=1.8, markersize=points)
         if np.isfinite(missing):
-            ticks.append((1.2 * size, "missing"))
-            axes.plot([1.2 * size], [missing], "o", markerfacecolor="white", markeredgecolor=charts.GREY)
+            ticks.append((1.4 * size, "missing"))
+            axes.plot([1.4 * size], [missing], "o", markerfacecolor="white", markeredgecolor=charts.GREY)
         axes.set_xticks([place for place, _ in ticks], [name for _, name in ticks])
-        axes.set_xlim(-0.1 * size - 0.2, 1.45 * size)
+        axes.set_xlim(-0.1 * size - 0.2, end)
         axes.yaxis.set_major_locator(MaxNLocator(4))
     return chart
 

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-Row = Mapping[str, Any]
+from training.arrays import Row
 
 
 class RunTable(NamedTuple):
@@ -27,6 +27,15 @@ def parse_table(content: bytes | None) -> list[dict[str, Any]]:
         return []
     table = json.loads(content)
     return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def format_setting(value: Any, separator: str = ", ") -> str:
+    """Format a setting for people; the parts of a list in a list are joined by plus signs."""
+    if isinstance(value, list | tuple):
+        return separator.join(format_setting(each, " + ") for each in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value is None else str(value)
 
 
 def replace_unknown(value: Any) -> Any:

@@ -12,10 +12,11 @@ from models.bundle import Bundle, FitKind, ModelCard, SelfTestExamples, load_bun
 from models.registry import get_model_name
 from models.signatures.keys import SigningKey
 from models.traffic_profile import ReferenceProfile
+from training.arrays import Row
 from training.config import CONFIG_FILE, hash_settings
 from training.data.splits import VALIDATION
 from training.evaluation.estimate import ENDS
-from training.evaluation.fairness import Row, compute_fairness_rows
+from training.evaluation.fairness import compute_fairness_rows
 from training.evaluation.metrics import Evaluation
 from training.evaluation.traffic import compute_daily_capacity
 from training.fitting.diagnostics import SEARCH_SPACE
@@ -191,7 +192,7 @@ def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, 
     if model["recall_at_1pct"].is_shown:
         charts |= plots.draw_capacity_curves(stored, trained.deployed.recipe)
     if model["calibration_ratio"].is_shown:
-        charts["calibration"] = plots.draw_calibration(model.calibration)
+        charts["calibration"] = plots.draw_calibration(model)
     charts |= plots.draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])
     if trained.studied.ablation:
         charts["ablation"] = plots.draw_ablation(trained.studied.ablation)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from features.normalization.normal_forms import DeclaredTexts
-from features.spec import Feature
+from features.spec import THEMES, Feature
 from features.streams import list_declared_texts
 from models.batch_scoring import describe_consignments
 from models.fitting.calibration import fit_raw_scale
-from models.formats import format_count, format_number, format_percent, format_score
+from models.formats import format_number, format_percent, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_template
@@ -25,13 +25,11 @@ from training.runs.train import TrainingResult
 
 TOP_EXAMPLES = 8
 MAX_REASONS = 3
-MAX_STEPS = 7
-"""Contributions of a waterfall that are shown one by one."""
 EXPLAINED_ROWS = 400
 """Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
 SHOWN_FEATURES = 10
-PLACEHOLDERS = {"currency": "its currency", "route": "its route", "goods": "its goods"}
-"""What the title of a chart says for a word that only a consignment has."""
+PLACEHOLDERS = {"currency": "its currency", "in_currency": "", "route": "its route", "goods": "its goods"}
+"""What a text says for a word that only a consignment has."""
 MAX_GRID_VALUES = 13
 MIN_PROBABILITY = 1e-9
 FIRST_STEP = "Mean of the training rows, in which inspected ones are over-represented"
@@ -191,17 +189,9 @@ class UnseenModel:
         """Build the steps from the mean of the training rows to the score of a row."""
         mean = float(self.model.trees.compute_contributions(self.X[at : at + 1])[0][-1])
         base = self.ratio * mean + self.offset
-        every = self.rank(at, len(self.model.spec), declared, lowering=True)
-        every.sort(key=lambda reason: -abs(reason.contribution))
-        shown = sorted(every[:MAX_STEPS], key=lambda reason: -reason.contribution)
-        steps = [(reason.text, reason.contribution) for reason in shown]
-        for verb, sign in (("raise", 1), ("lower", -1)):
-            others = [each.contribution for each in every[MAX_STEPS:] if sign * each.contribution > 0]
-            if others:
-                # They are sorted by their size.
-                most = format_number(math.exp(others[0]))
-                count = format_count(len(others), "other fact")
-                steps.append((f"{count} that {verb} it, none by more than × {most}", sum(others)))
+        every = self.rank(at, len(THEMES), declared, lowering=True)
+        every.sort(key=lambda reason: -reason.contribution)
+        steps = [(reason.text, reason.contribution) for reason in every]
         total = math.log(max(score, MIN_PROBABILITY) / max(1.0 - score, MIN_PROBABILITY))
         steps.append((LAST_STEP, total - base - sum(change for _, change in steps)))
         return _place_bars(base, steps, total, f"Score {format_score(score)}")

@@ -7,7 +7,7 @@ from typing import Any
 from consignments.records import TARGET_NAMES
 from models.formats import format_number
 from models.risk_model import RiskModel
-from training.evaluation.fairness import Row
+from training.arrays import Row
 from training.evaluation.metrics import METRIC_TITLES, Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.stored_scores import RULES, RecipeEvaluation

@@ -18,7 +18,7 @@ from consignments.files.part_manifest import identify_tables
 from consignments.records import Target
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
 from models.formats import format_count
-from training.arrays import Floats, Ints
+from training.arrays import Floats, Ints, Row
 from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.splits import TEST
@@ -31,7 +31,7 @@ from training.evaluation.leakage import (
     check_predictive_column,
 )
 from training.evaluation.metrics import Evaluation, evaluate
-from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
+from training.evaluation.name_invariance import measure_name_swaps, sample_evenly
 from training.evaluation.stored_scores import EvaluationVerdict, judge_recipe
 from training.evaluation.traffic import ScoredPeriod, fix_capacity
 from training.fitting.deployed import (
@@ -56,6 +56,9 @@ from training.fitting.fit import (
 from training.runs.task import TrainingTask, require_outcomes
 
 PROCESSOR_TAG = "processor"
+RULE_PRIOR_SENTENCE = (
+    "Some trees start from the score of the fixed rules, so the model holds what these know."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,8 +128,14 @@ class TrainingResult:
             f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which was tested on the test period, was trained on "
             f"{format_count(evaluated.positives, 'positive')} of arrivals before {evaluated.learnt_until:%Y-%m-%d}."
         )
-        level = final.level.to_sentence()
-        sentences = [*self.verdict.sentences, *self.deployed.sentences, fits, level]
+        prior = [RULE_PRIOR_SENTENCE] if self.config.model.plain_share < 1 else []
+        sentences = [
+            *self.verdict.sentences,
+            *prior,
+            *self.deployed.sentences,
+            fits,
+            final.level.to_sentence(),
+        ]
         if kept.is_drawn:
             sentences.append(
                 f"The table has {kept.of:,} consignments; {len(kept.rows):,} were kept. All inspected ones of the tested weeks are "

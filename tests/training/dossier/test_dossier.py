@@ -16,6 +16,7 @@ from support.trained_run import CONFIG
 from support.training_judged import build_stored_scores
 
 from consignments.errors import BundleRefused, FileFault
+from models.calibration import MIN_RANDOM_POSITIVES
 from models.formats import format_number
 from models.signatures.key_holders import Approvers
 from training.dossier.dossier import build_dossier, encode_dossier, list_fields, render_dossier, write_dossier
@@ -152,15 +153,13 @@ def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
     assert len(list_rows(made, "features")) == len(approved.evidence.served.spec)
     settings = {row["setting"]: row["value"] for row in list_rows(made, "parameters")}
     assert settings["model.trees"] == str(CONFIG.model.trees)
-
-
-def test_a_rate_of_a_group_with_a_wide_interval_is_no_number(approved: Approved) -> None:
-    rows = [row for row in approved.evidence.tables["fairness"] if row["judged_by"] == "outcomes"]
-    shown = list_rows(build_dossier(approved.evidence, DAY), "burden", "fairness")
-    wide = [row["hit_rate"] is None or row["hit_rate_high"] - row["hit_rate_low"] > 0.5 for row in rows]
-    assert sum(wide) > 0
-    assert [row["hit_rate"] is None for row in shown] == wide
-    assert [row["selection_rate"] for row in shown] == [row["selection_rate"] for row in rows]
+    assert (settings["history.keys"], settings["split.test_from"]) == ("none", "not set")
+    assert not [row for row in list_rows(made, "features") if "……" in row["meaning"]]
+    level = find(made, "selection")
+    assert (
+        f"{MIN_RANDOM_POSITIVES}".replace("10", "Ten") + " or more finds among random inspections"
+        in level["text"]
+    )
 
 
 def test_missing_values_are_those_of_the_test_period(approved: Approved) -> None:
@@ -180,15 +179,12 @@ def test_the_approval_is_that_of_the_record_with_who_signed(approved: Approved) 
     assert pairs["signatures that hold"] == "a reviewer"
     assert pairs["SHA-256 of the record"] == record.compute_sha256()
     assert pairs["forced against the gate"] == ("yes" if record.forced else "no")
-    rules = {row["rule"]: row["result"] for row in list_rows(made, "approval", "approval_rules")}
+    rules = {row["rule"]: row for row in list_rows(made, "approval", "approval_rules")}
     assert rules.keys() == record.rules.keys()
-    assert rules["training reproduced"] == "not checked"
-
-
-def test_a_signature_that_cannot_be_verified_is_not_shown_as_one(approved: Approved) -> None:
-    made = build_dossier(replace(approved.evidence, approvers=Approvers(())), DAY)
-    pairs = list_pairs(made, "approval")
-    assert pairs["signatures that hold"] == "none that can be verified here"
+    assert rules["training reproduced"]["result"] == "not checked"
+    assert all(row["expected"] for row in rules.values())
+    unknown = build_dossier(replace(approved.evidence, approvers=Approvers(())), DAY)
+    assert list_pairs(unknown, "approval")["signatures that hold"] == "none that can be verified here"
 
 
 def test_a_run_with_a_simulated_truth_says_so(approved: Approved) -> None:
@@ -305,4 +301,9 @@ def test_no_table_is_wider_than_a_telephone(approved: Approved, tmp_path: Path) 
             f"[...document.querySelectorAll('.scroll')].filter({wide}).map(e => e.innerText.slice(0, 80))"
         )
         assert found == []
+        unnamed = "e => getComputedStyle(e, '::before').content === 'none' && e.dataset.label"
+        cells = "[...document.querySelectorAll('.cards td:first-child')]"
+        assert browser.run(f"{cells}.filter({unnamed}).length") == 0, (
+            "the first cell of a row lost its heading"
+        )
         assert browser.run("document.documentElement.scrollWidth") == 390

@@ -18,21 +18,16 @@ NAN = float("nan")
             "too few results: 69 known, about 191 more needed",
         ),
         (Estimate(NAN, NAN, NAN, effective=0, known=0), "too few results: 0 known, about 10 more needed"),
+        (Estimate(1.2, 0.7, 2.1, effective=20, known=20, is_share=False), "1.2 (0.7 to 2.1)"),
         (Estimate(0.4, NAN, NAN, effective=20, known=20), "too few results: 20 known, of too few days"),
     ],
-    ids=["carried", "few effective finds", "wide interval", "no find", "one day"],
+    ids=["carried", "few effective finds", "wide interval", "no find", "a wide ratio", "one day"],
 )
 def test_an_estimate_is_shown_only_if_enough_results_carry_it(estimate: Estimate, said: str) -> None:
     assert describe_estimate(estimate).startswith(said)
     assert estimate.is_shown == (not said.startswith("too few"))
     assert np.isnan(estimate.shown) == said.startswith("too few")
     assert bool(estimate.to_row()["why"]) == said.startswith("too few")
-
-
-def test_a_ratio_has_no_width_that_hides_it() -> None:
-    ratio = Estimate(1.2, 0.7, 2.1, effective=20, known=20, is_share=False)
-    assert ratio.is_shown
-    assert describe_estimate(ratio) == "1.2 (0.7 to 2.1)"
 
 
 def test_one_large_weight_makes_few_effective_finds() -> None:

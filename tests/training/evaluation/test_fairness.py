@@ -43,6 +43,14 @@ def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
     assert row["hit_rate_high"] == pytest.approx(3.69 / 50, abs=0.001)
 
 
+def test_without_a_known_result_there_is_no_hit_rate():
+    """A page said 0 % (0 to 33 %) of 31 selected ones of which none had a result."""
+    unknown = replace(world(), labelled=world().slices["departure"] != "AA")
+    row = rows_of(unknown)["AA"]
+    assert (row["chosen"], row["known"]) == (50, 0)
+    assert np.isnan([row["hit_rate"], row["hit_rate_high"], row["false_opens_per_1000"]]).all()
+
+
 def test_a_hit_rate_that_may_be_anything_is_left_out():
     """Charts drew intervals of 0 to 100 %, which the page calls left out."""
     row = rows_of(world(positive=lambda place: place == 0, days=1))["AA"]

@@ -133,6 +133,13 @@ def test_scores_equal_to_the_rates_are_calibrated_and_doubled_ones_are_not():
     assert good.value == pytest.approx(1, abs=0.05)
     assert bad.value == pytest.approx(2 * good.value)
     assert bad.low > 1.5
+    partly = traffic(score, positive, day=day)
+    partly = replace(partly, probability=np.where(day < 6, np.nan, score))
+    assert (
+        evaluate(partly, QUICK)
+        .describe_calibrated()
+        .endswith("(2 of the 2.9 weeks; the others could not be calibrated)")
+    )
 
 
 def counted(known, top, capacity):

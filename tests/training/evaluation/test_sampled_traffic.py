@@ -47,25 +47,16 @@ def test_metrics_are_those_of_repeated_rows(both: tuple[ScoredPeriod, ScoredPeri
         assert sampled[name].value == pytest.approx(estimate.value), name
     assert sampled.counts.found == pytest.approx(whole.counts.found)
     assert sampled.counts.known == whole.counts.known
+    for name in ("capacity", "slices", "calibration"):
+        one, other = ([row["consignments"] for row in getattr(each, name)] for each in (sampled, whole))
+        assert one == other, name
     for one, other in zip(sampled.capacity, whole.capacity, strict=True):
-        assert one["consignments"] == other["consignments"]
         assert one["labelled_share"] == pytest.approx(other["labelled_share"])
-    assert [row["consignments"] for row in sampled.slices] == [row["consignments"] for row in whole.slices]
-    assert [row["consignments"] for row in sampled.calibration] == [
-        row["consignments"] for row in whole.calibration
-    ]
 
 
 def test_capacity_and_burden_are_those_of_repeated_rows(both: tuple[ScoredPeriod, ScoredPeriod]) -> None:
-    sampled, whole = both
-    capacity = compute_daily_capacity(whole, CONFIG)
-    assert compute_daily_capacity(sampled, CONFIG) == capacity
-    for one, other in zip(
-        *(
-            compute_fairness_rows(traffic, msgspec.structs.replace(CONFIG, capacity=5), "outcomes")
-            for traffic in both
-        ),
-        strict=True,
-    ):
+    assert compute_daily_capacity(both[0], CONFIG) == compute_daily_capacity(both[1], CONFIG)
+    config = msgspec.structs.replace(CONFIG, capacity=5)
+    for rows in zip(*(compute_fairness_rows(traffic, config, "outcomes") for traffic in both), strict=True):
         for name in ("consignments", "chosen", "selection_rate", "hit_rate"):
-            assert one[name] == pytest.approx(other[name], nan_ok=True), name
+            assert rows[0][name] == pytest.approx(rows[1][name], nan_ok=True), name

@@ -49,8 +49,5 @@ def test_a_gain_is_the_difference_of_the_figures(stored: StoredScores, recipe: R
 def test_another_table_is_refused(stored: StoredScores, change, where: str) -> None:
     with pytest.raises(BadInput, match=where):
         StoredScores(change(stored.frame))
-
-
-def test_another_file_is_refused() -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         StoredScores.from_bytes(b"no parquet")

@@ -62,13 +62,6 @@ def test_a_portrait_counts_what_is_there() -> None:
     portrait.require_fit(SPEC, "here")
 
 
-def test_a_portrait_names_no_person() -> None:
-    told = str(build_traffic_profile(small(), capacity=1))
-    assert "Kim" not in told
-    assert "Orchid" not in told
-    assert "Teheran" not in told
-
-
 def test_rare_values_are_counted_together() -> None:
     values = np.array([*["A"] * 3, *(f"v{n:03d}" for n in range(300))], dtype=object)
     mix = count_values(values)

@@ -196,25 +196,25 @@ def test_a_later_unsigned_comparison_replaces_no_signed_one(
     assert promote_third(registry).record.comparison == found.comparison_run
 
 
-@pytest.mark.parametrize("kind", ["stored scores", "evaluation"])
-def test_stored_scores_may_begin_before_the_unseen_days(
-    registry: Registry, tmp_path: Path, kind: str
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        (("stored scores", "stored scores"), ""),
+        (("stored scores", "evaluation"), "compared on unseen data: arrivals from"),
+        (None, "compared with the champion: no comparison"),
+    ],
+)
+def test_only_stored_scores_may_begin_before_the_unseen_days(
+    registry: Registry, tmp_path: Path, sources: tuple[str, str] | None, words: str
 ) -> None:
     """The signed evidence names the source of the scores; what a fit has learnt from is read from its bundle."""
     unseen = [registry.fetch_fits(registry.resolve(number)).first_unseen for number in "23"]
     earlier = min(unseen) - timedelta(days=60)
-    write_perfect_runs(registry, tmp_path, SECOND, begins=earlier, sources=("stored scores", kind))
-    if kind == "stored scores":
-        assert promote_third(registry).record.way == "better"
+    write_perfect_runs(registry, tmp_path, SECOND, begins=earlier, sources=sources)
+    if words:
+        refuse(registry, words)
     else:
-        refuse(registry, "compared on unseen data: arrivals from")
-
-
-def test_a_comparison_without_sources_of_its_scores_counts_for_nothing(
-    registry: Registry, tmp_path: Path
-) -> None:
-    write_perfect_runs(registry, tmp_path, SECOND, sources=None)
-    refuse(registry, "compared with the champion: no comparison")
+        assert promote_third(registry).record.way == "better"
 
 
 def test_signed_scores_that_were_swapped_promote_nothing(

@@ -1,8 +1,9 @@
 """Challengers and their pages: the first screen alone must say what to do, and why."""
 
+import html
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 
 import numpy as np
 from support.gate_evidence import VOUCHED, estimate, make_evaluation, make_evidence
@@ -19,7 +20,7 @@ from training.gate.rules import ChampionComparison, RuleResult, ScoreSource, bui
 from training.gate.ways import Candidate
 from training.promotion.comparison import OTHER_RANK, Comparison
 from training.promotion.comparison_report import render_comparison
-from training.promotion.promote import MAX_FOUND_CHARACTERS
+from training.promotion.promote import MAX_RECORD_CHARACTERS, fit_record
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
 BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
@@ -27,26 +28,10 @@ SOURCES = (ScoreSource("decisions"), ScoreSource("evaluation", BEGINS))
 A, B = (ModelVersion("nps-risk", number, "run", {"target": "nps"}, ()) for number in "12")
 
 
-class Words(HTMLParser):
-    """Collect the text of a page up to the first part that unfolds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.is_open = True
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.is_open = self.is_open and tag != "details"
-
-    def handle_data(self, data: str) -> None:
-        if self.is_open:
-            self.words += data.split()
-
-
 def read_first_screen(page: str) -> str:
-    parser = Words()
-    parser.feed(page[page.index("<main>") :])
-    return " ".join(parser.words)
+    """Read the text of a page up to the first part that unfolds."""
+    shown = page[page.index("<main>") :].partition("<details")[0]
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", shown)).split())
 
 
 def compare_blurred(champion: float, challenger: float, rows: int = 6_000) -> Comparison:
@@ -108,13 +93,13 @@ def test_the_longest_record_fits_into_a_tag_of_mlflow(bundle: Bundle) -> None:
     rules = run_gate(make_evidence(bundle, candidate=Candidate("1")))
     record = sign_record(
         figures=build_deployed_figures(model),
-        rules={
-            name: {"held": False, "found": "x" * MAX_FOUND_CHARACTERS, "undecided": True} for name in rules
-        },
         sentence=f"Forced: {summarize_rules({name: RuleResult(False, '', '') for name in rules})}",
         why="w" * 200,
         recipe_sha256="0" * 64,
         comparison="0" * 32,
     ).record
     assert len(rules) == 19
-    assert len(record.to_json()) <= 5000
+    long = RuleResult(False, "x " * 200, undecided=True)
+    assert len(fit_record(record, dict.fromkeys(rules, long)).to_json()) <= MAX_RECORD_CHARACTERS == 5000
+    short = fit_record(record, rules | {"calibrated": long._replace(found="so this is not certain " * 10)})
+    assert short.rules["calibrated"]["found"] == ("so this is not certain " * 10).strip()

@@ -1,5 +1,6 @@
 """Claims about the charts of a run."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import msgspec
@@ -39,14 +40,17 @@ DRAWN = {
     ),
     "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
     "calibration": (
-        draw_calibration(RECIPE.model.calibration),
+        draw_calibration(RECIPE.model),
         ["mean score of the bin", "10 %", "1 %"],
     ),
     "daily": (
         draw_daily_detections(RECIPE.model),
         ["Known positives by day", "in the top 1 % of all", "04 Oct"],
     ),
-    "selection rate": (FAIRNESS["fairness_selection_rate"], ["Selection rate", "postal", "air cargo", "all"]),
+    "selection rate": (
+        FAIRNESS["fairness_selection_rate"],
+        ["Selection rate", "channel: postal", "channel: air cargo", "all"],
+    ),
     "importance": (
         draw_importance([{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]),
         ["goods", "70 %"],
@@ -97,6 +101,31 @@ def test_the_bars_of_the_days_add_up_to_the_counts_of_the_table(monkeypatch):
     draw_daily_detections(RECIPE.model)
     counts = RECIPE.model.counts
     assert heights == pytest.approx([counts.known, counts.found["1pct"]])
+
+
+def test_bins_without_a_positive_are_drawn_on_the_edge(monkeypatch):
+    """They lay below the axis, so the chart hid the bins that show scores to be too high."""
+    drawn, draw = {}, Axes.plot
+    monkeypatch.setattr(
+        Axes,
+        "plot",
+        lambda axes, *at, **style: drawn.update({style["label"]: at}) or draw(axes, *at, **style),
+    )
+    bins = [
+        row | {"rate": 0.0, "rate_low": 0.0} if place % 2 else row
+        for place, row in enumerate(RECIPE.model.calibration)
+    ]
+    chart = draw_calibration(replace(RECIPE.model, calibration=bins))
+    scores, edge, _ = drawn["no positive in the bin"]
+    assert len(scores) == len(bins) // 2
+    assert 0 < min(edge) <= min(scores)
+    assert RECIPE.model.describe_calibrated() in chart.caption
+
+
+def test_ticks_that_would_cover_each_other_are_left_out():
+    names = ["0 %", "1.20 %", "8.30 %", "38.0 %"]
+    svg = draw_dependence("NPS", np.arange(4.0), np.arange(4.0), 0.1, names, "share").svg
+    assert [name for name in (*names, "missing") if f">{name}<" in svg] == ["0 %", "38.0 %", "missing"]
 
 
 def test_charts_are_narrow_enough_to_be_read_on_a_telephone():
