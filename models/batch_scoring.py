@@ -26,6 +26,7 @@ from features.spec import Spec
 from features.streams import FeatureChunk, FeatureInputs, Mask, list_declared_texts, stream_features
 from models.bundle import UNREGISTERED, Bundle
 from models.formats import UNKNOWN, format_number
+from models.reasons.sentences import format_amount
 from models.risk_model import RiskModel
 from models.selection import Floats, Ints, SelectedConsignment, SelectionRule, select
 
@@ -173,8 +174,9 @@ def describe_consignments(frame: pd.DataFrame) -> list[ConsignmentFacts]:
         route = f"{departure or '?'} → {destination or '?'}" if departure or destination else UNKNOWN
         if origin and origin != departure:
             route = f"{route}, goods from {origin}"
-        mass = UNKNOWN if weight is None else f"{format_number(weight)} kg"
-        price = UNKNOWN if value is None else f"{format_number(value)} {currency or ''}".rstrip()
+        # As reasons say them: a weight of 4.635 kg is 4.64 kg as a feature.
+        mass = UNKNOWN if weight is None else f"{format_number(float(np.float32(weight)))} kg"
+        price = UNKNOWN if value is None else f"{format_amount(value)} {currency or ''}".rstrip()
         found.append(ConsignmentFacts(goods, route, mass, price))
     return found
 

@@ -241,7 +241,8 @@ def _build_slice_row(kind: str, value: str, rows: Bools, traffic: ScoredPeriod, 
     row |= {"positive": int((rows & traffic.positive).sum()), "found_at_1pct": finds.count().found["1pct"]}
     for name in SLICE_METRICS:
         row |= measures[name].to_columns(name)
-    return row | {"why": measures[SLICE_METRICS[0]].explain_missing()}
+    reasons = filter(None, (measures[name].explain_missing() for name in SLICE_METRICS))
+    return row | {"why": next(reasons, "")}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import load_bundle
+from models.reasons.sentences import format_amount
 from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
@@ -118,13 +119,16 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
     row = compared.disagreements[0]
     given = make_tables().consignments.set_index("consignment_id").loc[row["consignment_id"]]
     assert (row["goods"], row["route"].split(" ")[0]) == (given["description"], given["departure_country"])
+    assert row["value"] == f"{format_amount(given['declared_value'])} {given['currency']}", (
+        "29 USD stood above 28.96 USD"
+    )
     assert set(row) == set(DISAGREEMENT_COLUMNS)
     assert not re.search("Orchid|Kim", str(compared.disagreements)), "they name no person"
     page = " ".join(render_comparison(compared, FIRST, SECOND).split())
     assert (
         "Scores of version 1 and version 2 are those of the evaluation fit, whose level is not that" in page
     )
-    assert "dollars of one consignment may differ between the versions" in page
+    assert "so dollars of one consignment may differ between the versions" in page
 
 
 def score_all(model: FitScores, columns: ScoreColumns) -> pd.DataFrame:

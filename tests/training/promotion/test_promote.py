@@ -1,6 +1,5 @@
 """Models that must not pass are really made, on a lane with many NPS of which a lot opens a third; the gate tells which is which."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,7 +169,7 @@ FAULTS: dict[Callable[[Lane], dict[str, Any]], str] = {
     date_at_arrival: "results after arrivals: 100 % of",
     fill_in_from_results: "no column is the result: the most predictive single column, column.duty_assessed: area",
     shuffle_labels: "better than chance: area under the ROC curve 0.",
-    report_little_but_finds: "calibrated: predicted positives of all traffic are ",
+    report_little_but_finds: "calibrated: .*, predicted positives of all traffic are .*: the scores are too high",
 }
 
 
@@ -192,7 +191,7 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
         return stream_features(replace(inputs, outcomes=known), *rest, **options)
 
     monkeypatch.setattr(table_features, "stream_features", knowing)
-    said = "no future data: 100 % of 1,000 test consignments get other features"
+    said = r"no future data: 100 % of [\d,]+ test consignments get other features"
     with pytest.raises(PromotionRefused, match=said):
         lane.promote(lane.train())
 
@@ -204,17 +203,12 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
 def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: Lane) -> None:
     ruled.promote(ruled.train(outcomes=turned_round(ruled.outcomes)), force=True)
     good = ruled.retrain().version or ""
-    started = ruled.read_version(good)
-    assert started.startswith("**WAIT.** First compare it with the champion")
+    assert ruled.read_version(good).startswith("**WAIT.** First compare it with the champion")
     better = ruled.compare("champion", good)
     described = ruled.read_version(good)
     assert described.startswith("**PROMOTE.** This version is better than version 1: ")
     assert "all rules of the gate, charts, explanations" in described
-    compared = ruled.registry.get_run_tags(better)[NOTE_TAG]
-    assert re.search(
-        "The reports show (the same order|the opposite order|other weeks), for the recipes as deployed: Of ",
-        compared,
-    )
+    assert "for the recipes as deployed: Of " in ruled.registry.get_run_tags(better)[NOTE_TAG]
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)
     assert record.sentence in record.to_markdown()
