@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from sklearn.ensemble import RandomForestClassifier
-from support.trained_run import CONFIG, SETTINGS, TARGET
+from support.trained_run import CONFIG, SETTINGS, TARGET, write_tables
 
 from consignments.errors import BadInput, UnknownName
 from consignments.files.table_writers import write_table
@@ -29,11 +29,8 @@ def world(shared_run):
 
 @pytest.fixture(scope="module")
 def tables(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    given = {"consignments": world.consignments, "outcomes": world.outcomes, "alerts": world.alerts}
-    for name, frame in given.items():
-        write_table(frame, folder / f"{name}.parquet")
-    return api.read_tables(*(folder / f"{name}.parquet" for name in given))
+    folder = write_tables(world, tmp_path_factory.mktemp("tables"))
+    return api.read_tables(folder / "consignments", folder / "outcomes.parquet", folder / "alerts.parquet")
 
 
 @pytest.fixture(scope="module")

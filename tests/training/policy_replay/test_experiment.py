@@ -1,6 +1,5 @@
 """Claims about whole contests by the command line: killed and taken up again, over tables, logged."""
 
-import contextlib
 import json
 import os
 import signal
@@ -11,11 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from support.stores import create_store
+from support.verbs import read_json, succeed
 
-from consignments.errors import BadInput
-from npsrisk import main
 from training.policy_replay.environments import describe_simulation
 from training.policy_replay.experiment import ExperimentPlan, run_experiment
 from training.policy_replay.replay import ReplaySettings
@@ -55,11 +52,7 @@ def finished(process):
 
 
 def bytes_of(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.slow
@@ -78,26 +71,14 @@ def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("policies", "seeds", "said"),
-    [(["greedy", "rules", "greedy"], [1], "a policy repeats; got greedy; expected each policy once"), (["greedy"], [2, 1, 2], "a seed repeats; got 2; expected each seed once")],
-)  # fmt: skip
-def test_a_repeated_policy_or_seed_is_refused(policies, seeds, said):
-    factory = describe_simulation(None, days=60, per_day=20, prevalence="operation")
-    with pytest.raises(BadInput, match=said):
-        ExperimentPlan(factory, policies, seeds, ReplaySettings(capacity=4)).check()
-
-
 def test_the_command_replays_the_policies_that_were_asked_for(tmp_path):
     (tmp_path / "loop.toml").write_text(CONFIG)
-    world = ["--world", "operation", "--days", "24", "--per-day", "40", "--capacity", "4", "--jobs", "1"]
-    chosen = ["--warm-up-days", "14", "--target", "any_offence", "--policy", "officer", "--policy", "rules"]
-    words = [*world, *chosen, "--config", "loop.toml", "--out", "out", "--json"]
-    with contextlib.chdir(tmp_path):
-        done = CliRunner(env={"MLFLOW_TRACKING_URI": create_store(tmp_path)}).invoke(main, ["replay", *words])
-    assert done.exit_code == 0, done.output[-3000:]
-    assert set(json.loads(done.stdout.splitlines()[-1])["found"]) == {"officer", "rules"}
+    size = "--world operation --days 24 --per-day 40 --capacity 4 --warm-up-days 14 --target any_offence"
+    chosen = (
+        f"--policy officer --policy rules --jobs 1 --config {tmp_path}/loop.toml --out {tmp_path}/out --json"
+    )
+    done = succeed(f"replay {size} {chosen}", MLFLOW_TRACKING_URI=create_store(tmp_path))
+    assert set(read_json(done)["found"]) == {"officer", "rules"}
     openings = pd.read_parquet(tmp_path / "out" / "replays" / "officer-seed-1" / "openings.parquet")
     assert not openings.loc[openings["within_capacity"], "selected_by"].eq("intelligence").any()
     assert (tmp_path / "out" / "replay.html").exists()

@@ -257,8 +257,24 @@ def test_who_chooses_by_lot_or_by_the_truth_has_no_pictures():
     assert not any(offer.suspect.any() for offer in offers)
 
 
-def test_a_world_that_ends_within_the_warm_up_and_a_folder_of_another_run_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="ends within the warm-up"):
-        compete(tmp_path, settings=SETTINGS)
+@pytest.mark.parametrize(
+    ("policies", "seeds", "settings", "told"),
+    [
+        (["random"], [1], SETTINGS, "ends within the warm-up"),
+        (
+            ["greedy", "rules", "greedy"],
+            [1],
+            SHORT,
+            "a policy repeats; got greedy; expected each policy once",
+        ),
+        (["greedy"], [2, 1, 2], SHORT, "a seed repeats; got 2; expected each seed once"),
+    ],
+)
+def test_a_contest_that_cannot_be_held_is_refused(policies, seeds, settings, told):
+    with pytest.raises(BadInput, match=told):
+        ExperimentPlan(TWO_WEEKS, policies, seeds, settings).check()
+
+
+def test_two_runs_do_not_replay_in_one_folder(tmp_path):
     with lock_folder(tmp_path, "replay"), pytest.raises(BadInput, match="another run is writing this replay"):
         compete(tmp_path)

@@ -5,13 +5,12 @@ from dataclasses import replace
 import msgspec
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from support.trained_run import CONFIG, TARGET, open_inputs, write_tables
+from support.verbs import refuse
 
 from consignments.records import Consignment
 from consignments.tables import read_table
 from models.bundle import load_bundle
-from npsrisk import main
 from training.data.data_hash import hash_tables
 from training.runs.artifacts import build_reference, write_run_bundles
 from training.runs.task import TrainingTask
@@ -88,6 +87,4 @@ def test_workers_of_a_cluster_give_the_model_of_one_machine(folder, tmp_path):
 
 def test_a_cluster_needs_a_folder_that_its_workers_see(folder):
     tables = [word for name, path in name_sources(folder).items() for word in (f"--{name}", path)]
-    found = CliRunner().invoke(main, ["train", *tables, "--dask", "local:2"])
-    assert found.exit_code == 2
-    assert "--dask needs --work" in found.output
+    assert "--dask needs --work" in refuse("train", *tables, "--dask", "local:2")
