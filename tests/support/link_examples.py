@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from support.examples import make_consignment
+from support.examples import NOBODY, make_consignment
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame
@@ -13,15 +13,10 @@ from features.history.pseudonyms import Pseudonyms
 from features.links.identifiers import LinkNumberBuilder
 from features.links.trace import LinkTable, LinkTrace
 
-PERSONAL_FIELDS = (
-    *(f"{side}_{part}" for side in ("sender", "consignee") for part in ("name", "address", "phone", "email")),
-    "account_id",
-)
-
 
 def make_anonymous(name: str, **changes: Any) -> Consignment:
     """Build a consignment with no identifier but those given."""
-    return make_consignment(name, **(dict.fromkeys(PERSONAL_FIELDS) | changes))
+    return make_consignment(name, **(NOBODY | changes))
 
 
 def build_link_table(consignments: Sequence[Consignment], outcomes: Sequence[Outcome] = ()) -> LinkTable:
