@@ -7,9 +7,9 @@ from training.policy_replay.environments import ReplayedWorld, describe_simulati
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.replay import ReplaySettings
 
-MAKER = describe_simulation(None, days=46, per_day=36, prevalence="operation")
+MAKER = describe_simulation(None, days=37, per_day=36, prevalence="operation")
 SETTINGS = ReplaySettings(
-    capacity=4, explore=0.25, warm_up_days=28, retrain_days=14, target="any_offence", background=0.2
+    capacity=4, explore=0.25, warm_up_days=21, retrain_days=14, target="any_offence", background=0.2
 )
 CONFIG = parse_config(
     {
