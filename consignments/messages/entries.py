@@ -145,26 +145,24 @@ def _list_text_limits(record: type[Consignment | Item]) -> dict[str, int]:
 
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
     """Limit texts and lists to those that the record accepts; missing values are left out."""
-    limits = _list_text_limits(Consignment)
-    fields = {name: value for name, value in given.items() if value is not None and name not in SET_LATER}
-    for name, value in fields.items():
-        if name == "items":
-            if len(value) > MAX_ITEMS:
-                doubts.note("text_cut", "items")
-            items = (_limit_item(item, doubts) for item in value[:MAX_ITEMS])
-            fields[name] = list(filter(None, items)) or None
-        elif name == "consignment_id":
-            fields[name] = clean_identifier(value, doubts) if len(value) > MAX_IDENTIFIER else value
-        elif name in limits:
-            fields[name] = _limit_text(value, limits[name], doubts, name)
-    return {name: value for name, value in fields.items() if value is not None}
+    own = {name: value for name, value in given.items() if name not in SET_LATER}
+    identifier, items = own.get("consignment_id"), own.get("items") or ()
+    if identifier is not None and len(identifier) > MAX_IDENTIFIER:
+        own["consignment_id"] = clean_identifier(identifier, doubts)
+    if len(items) > MAX_ITEMS:
+        doubts.note("text_cut", "items")
+    limited = (_limit_texts(item, Item, doubts, "items.") for item in items[:MAX_ITEMS])
+    own["items"] = list(filter(None, limited)) or None
+    return _limit_texts(own, Consignment, doubts)
 
 
-def _limit_item(item: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
-    limits = _list_text_limits(Item)
+def _limit_texts(
+    given: Mapping[str, Any], record: type[Consignment | Item], doubts: Doubts, of: str = ""
+) -> dict[str, Any]:
+    limits = _list_text_limits(record)
     limited = {
-        name: _limit_text(value, limits[name], doubts, f"items.{name}") if name in limits else value
-        for name, value in item.items()
+        name: _limit_text(value, limits[name], doubts, of + name) if name in limits else value
+        for name, value in given.items()
         if value is not None
     }
     return {name: value for name, value in limited.items() if value is not None}

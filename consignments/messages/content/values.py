@@ -85,6 +85,14 @@ def parse_kilograms(
     return None if factor is None else weight * factor
 
 
+def convert_weight(weight: float | None, unit: str | None, doubts: Doubts, field: str) -> float | None:
+    """Return a weight in kilograms by its unit, code or common abbreviation; of an unknown one it is kilograms, in doubt."""
+    factor = get_unit_factor(unit)
+    if weight is not None and factor is None:
+        doubts.note("unit_doubtful", field)
+    return weight if weight is None or factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
+
+
 def is_weight_unit(unit: str | None) -> bool:
     """Check whether a code is a unit of weight."""
     code = (unit or "").strip().upper()

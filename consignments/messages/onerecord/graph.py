@@ -12,7 +12,7 @@ from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
 from consignments.messages.content.paths import find_text
 from consignments.messages.content.trees import TEXT, Node
-from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number
+from consignments.messages.content.values import Doubts, clean_text, convert_weight, parse_number
 
 OTHER_NAMES: dict[str, list[str]] = load_table("onerecord/keys")["names"]
 """What properties are called instead."""
@@ -220,11 +220,7 @@ def read_measure(
 
 def read_kilograms(node: Node | None, name: str, doubts: Doubts, field: str) -> float | None:
     """Read a weight; one without a unit is kilograms, in doubt."""
-    weight, unit = read_measure(node, name, "unit", doubts, field)
-    factor = get_unit_factor(unit)
-    if weight is not None and factor is None:
-        doubts.note("unit_doubtful", field)
-    return weight if weight is None or factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
+    return convert_weight(*read_measure(node, name, "unit", doubts, field), doubts, field)
 
 
 def read_place(node: Node, name: str, doubts: Doubts) -> str | None:

@@ -32,6 +32,7 @@ from consignments.messages.content.values import (
     Doubts,
     Fields,
     add_goods,
+    convert_weight,
     find_unit_doubts,
     get_unit_factor,
     join_lines,
@@ -190,13 +191,11 @@ class Record:
             amount = round((pounds + ounces / OUNCES_IN_A_POUND) * POUND, 9)
             return None if found.count(None) == len(found) else amount
         weight = parse_number(self._read_text(source, levels=levels), self.doubts, of + column)
-        if weight is None:
-            return None
-        named = table.get("weight_unit") or self.mapping.record.get("weight_unit")
-        factor = get_unit_factor(self._read_text(named, levels=levels)) or get_unit_factor(unit)
-        if factor is None:
-            self.doubts.note("unit_doubtful", of + column)
-        return weight if factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
+        named = self._read_text(
+            table.get("weight_unit") or self.mapping.record.get("weight_unit"), levels=levels
+        )
+        known = named if get_unit_factor(named) else unit
+        return convert_weight(weight, known, self.doubts, of + column)
 
     # --- items
 
