@@ -36,6 +36,8 @@ MIN_HS_DIGITS = 6
 LETTER = re.compile(r"[^\W\d_]")
 THREE_ALIKE = re.compile(r"(.)\1\1")
 """Found first, because a search for letters takes three times as long."""
+THREE_LETTERS_ALIKE = re.compile(r"([^\W\d_])\1\1")
+"""Found in what may have repeated letters; in small letters."""
 ONE_LETTER_WORD = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])", re.IGNORECASE)
 LONG_RUN = re.compile(r"([^\W\d_])\1{3,}", re.IGNORECASE)
 REAL_REPEATS = frozenset(("iii", "www"))
@@ -126,7 +128,7 @@ def _check_repeated_letters(fields: Fields, descriptions: list[str], found: set[
     """PACT guide, section 6.2: three or more identical characters in a name, an address or a description."""
     names = [text for column in NAMED_COLUMNS if (text := fields.get(column))]
     text = "\n".join((*names, *descriptions)).lower()
-    if THREE_ALIKE.search(text) is None:
+    if THREE_ALIKE.search(text) is None or THREE_LETTERS_ALIKE.search(text) is None:
         return
     if any(map(has_repeated_letters, names)) or any(
         has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in descriptions

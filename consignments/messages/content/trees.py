@@ -52,7 +52,7 @@ NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 def decode_head(head: bytes) -> str:
     """Decode the beginning of a message for detection: without byte-order mark, NUL bytes and leading space."""
     part = head[:HEAD_BYTES]
-    encoding = "utf-16" if part.startswith(UTF_16_MARKS) else "utf-8-sig"
+    encoding = "utf-16" if part.startswith(UTF_16_MARKS) else "utf-8"
     return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
 
 
