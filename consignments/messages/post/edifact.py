@@ -7,9 +7,9 @@ type of the message. A segment map groups segments: all that follow a segment of
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from consignments.errors import BadSetting, MessageFault
+from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
 from consignments.messages.content.trees import TEXT, Node, refuse_large
 from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
@@ -68,31 +68,18 @@ def read_edifact(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     yield Ignored(f"EDIFACT {kind}", f"{meaning}; it is read by a segment map in a mapping file only")
 
 
-def read_interchange(
-    content: bytes, settings: Mapping[str, Any] | None = None
-) -> Iterator[Node | MessageFault]:
-    """Yield each message of an interchange as a tree; one of another type than the mapping's is a fault, unless it holds no goods."""
-    groups, until, types = _check_settings(settings or {})
-    table = load_table("post/edifact")
+def read_interchange(content: bytes, settings: Mapping[str, Sequence[str]]) -> Iterator[Node | MessageFault]:
+    """Yield each message of an interchange as a tree; one of another type than the mapping's is a fault, unless it holds no goods.
+
+    The settings are the tags of groups (`group`), those that end a group (`until`), and the types of messages (`types`).
+    """
+    table, types = load_table("post/edifact"), settings.get("types", ())
     for segments in _split_messages(content):
         kind = segments[0][2][0] if len(segments[0]) > 2 else ""
         if not types or kind in types:
-            yield _group_segments(segments, groups, until)
+            yield _group_segments(segments, settings.get("group", ()), settings.get("until", ()))
         elif kind in table["goods"] or kind not in table["types"]:
             yield MessageFault("a message of another type", got=kind[:6], expected=" or ".join(types))
-
-
-def _check_settings(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return the tags of groups, those that end a group, and the types of messages."""
-    tags: dict[str, tuple[str, ...]] = dict.fromkeys(("group", "until", "types"), ())
-    for name, value in settings.items():
-        values = value if isinstance(value, list) else [value]
-        if name not in tags:
-            raise BadSetting("unknown setting", where=f"segments.{name}", expected="group, until or types")
-        if not all(isinstance(each, str) and each for each in values):
-            raise BadSetting("not a tag", where=f"segments.{name}", got=repr(value))
-        tags[name] = tuple(each.upper() for each in values)
-    return list(tags.values())
 
 
 def _decode(content: bytes) -> str:

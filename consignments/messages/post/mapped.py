@@ -376,7 +376,7 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
         return False
     if mapping.format == "edifact":
         types = mapping.segments.get("types", ())
-        return not types or find_message_type(head) in ((types,) if isinstance(types, str) else types)
+        return not types or find_message_type(head) in types
     text, written = decode_head(head), _guess_format(head)
     if mapping.format not in ("", "csv", written):
         return False

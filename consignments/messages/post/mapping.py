@@ -73,7 +73,7 @@ class MessageMapping:
     items: Mapping[str, Source]
     units: Units
     codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    segments: Mapping[str, Any] = field(default_factory=dict)
+    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_searched(self) -> bool:
@@ -157,7 +157,7 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         items=_read_sources(items, (*of_items, *OWN_ITEM_KEYS), f"{where}, items"),
         units=_read_units(_get_table(given, "units", where), f"{where}, units"),
         codes=_read_codes(_get_table(given, "codes", where), columns, f"{where}, codes"),
-        segments=_get_table(given, "segments", where),
+        segments=_read_segments(_get_table(given, "segments", where), f"{where}, segments"),
     )
 
 
@@ -169,6 +169,12 @@ def _read_names(value: Any, where: str) -> tuple[str, ...]:
             "not a list of names", where=where, got=repr(value), expected='["Name", "Other Name"]'
         )
     return tuple(name.lower() for name in names)
+
+
+def _read_segments(given: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    _refuse_unknown(given, ("group", "until", "types"), "setting", where)
+    names = {name: _read_names(value, f"{where}.{name}") for name, value in given.items()}
+    return {name: tuple(map(str.upper, tags)) for name, tags in names.items()}
 
 
 def _get_table(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
