@@ -90,21 +90,21 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
     for mapping in mappings:
         if matches_mapping(head, mapping):
             return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, mapping=mapping)
+    text = decode_head(head)
+    start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
+    root = find_root(start) if start[:1] == "<" else None
+    kind = _index_kinds().get(f"<{root[1]}") if root else None
+    if kind is not None and kind.reader and not kind.shared:
+        return kind
     for mark, name in COMPRESSIONS.items():
         if head.startswith(mark):
             raise MessageFault(
                 "compressed", got=name, expected="a message as it is, or a zip archive", todo="decompress it"
             )
-    text = decode_head(head)
-    start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
         raise MessageFault("empty")
     if WRAPPED_IMP.match(start):
         return _detect_text(unwrap_interchange(start))
-    root = find_root(start) if start[0] == "<" else None
-    kind = _index_kinds().get(f"<{root[1]}") if root else None
-    if kind is not None and kind.reader and not kind.shared:
-        return kind
     if start[0] == "<" and root is None:
         return MessageKind("XML", reader="kinds:refuse_unknown")
     found = find_tested_kind(head) or kind

@@ -228,16 +228,18 @@ def join_lines(*lines: str | None, separator: str = ", ") -> str | None:
     return separator.join(dict.fromkeys(line for line in lines if line)) or None
 
 
-PLAIN_PARTS = ("name", "city", "postcode", "phone", "email")
-
-
 def build_party(side: str, given: Mapping[str, Any], doubts: Doubts) -> Fields:
     """Return the columns of a sender or consignee from the parts of it that a message names; an address may have several lines."""
     box = given.get("box")
-    fields = {f"{side}_{name}": given.get(name) for name in PLAIN_PARTS}
-    fields[f"{side}_address"] = join_lines(*given.get("lines", ()), box and f"PO Box {box}")
-    fields[f"{side}_country"] = read_country(given.get("country"), f"{side}_country", doubts)
-    return fields
+    return {
+        f"{side}_name": given.get("name"),
+        f"{side}_address": join_lines(*given.get("lines", ()), box and f"PO Box {box}"),
+        f"{side}_city": given.get("city"),
+        f"{side}_postcode": given.get("postcode"),
+        f"{side}_country": read_country(given.get("country"), f"{side}_country", doubts),
+        f"{side}_phone": given.get("phone"),
+        f"{side}_email": given.get("email"),
+    }
 
 
 # --- amounts of goods -------------------------------------------------------------------------------------------------
