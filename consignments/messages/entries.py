@@ -146,14 +146,16 @@ def _list_text_limits(record: type[Consignment | Item]) -> dict[str, int]:
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
     """Limit texts and lists to those that the record accepts; missing values are left out."""
     own = {name: value for name, value in given.items() if name not in SET_LATER}
-    identifier, items = own.get("consignment_id"), own.get("items") or ()
+    identifier, items = own.get("consignment_id"), own.pop("items", None) or ()
     if identifier is not None and len(identifier) > MAX_IDENTIFIER:
         own["consignment_id"] = clean_identifier(identifier, doubts)
+    fields = _limit_texts(own, Consignment, doubts)
     if len(items) > MAX_ITEMS:
         doubts.note("text_cut", "items")
     limited = (_limit_texts(item, Item, doubts, "items.") for item in items[:MAX_ITEMS])
-    own["items"] = list(filter(None, limited)) or None
-    return _limit_texts(own, Consignment, doubts)
+    if kept := list(filter(None, limited)):
+        fields["items"] = kept
+    return fields
 
 
 def _limit_texts(
