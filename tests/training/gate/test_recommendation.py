@@ -30,8 +30,6 @@ from training.gate.rules import (
     WITHOUT_TABLES,
     GateEvidence,
     RuleResult,
-    find_obstacles,
-    run_gate,
 )
 from training.gate.ways import Candidate, FindPace, count_more_finds
 from training.promotion.comparison_report import describe_difference
@@ -265,16 +263,3 @@ def test_a_refit_with_other_settings_is_told_which(bundle: Bundle) -> None:
     assert (
         describe_changes(parse_config({}), None) == describe_changes(parse_config({}), parse_config({})) == ""
     )
-
-
-def test_a_routine_refit_passes_rules_that_only_too_few_results_leave_open_unless_its_champion_broke_them(
-    bundle: Bundle,
-) -> None:
-    """A refit that its tables reproduced was refused because its figures, like those of the champion, were undecided."""
-    refit = make_challenger(bundle, make_pair(**{PRIMARY: FEW}), REFIT, figures=OPEN)
-    report = GateReport.from_evidence(refit)
-    assert report.passes
-    assert report.recommendation.facts[-1].endswith(f"undecided: {', '.join(UNDECIDED)}.")
-    assert not GateReport.from_evidence(replace(refit, candidate=CHANGED)).passes
-    faulty = REFIT._replace(faults=frozenset({"no column is the result"}))
-    assert list(find_obstacles(run_gate(replace(refit, candidate=faulty)))) == ["no column is the result"]

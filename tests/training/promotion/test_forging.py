@@ -299,11 +299,6 @@ def test_a_key_that_has_ended_promotes_nothing(registry: Registry) -> None:
     assert registry.find_version("champion", "nps") == registry.resolve("2")
 
 
-def test_the_champion_cannot_be_promoted_again(registry: Registry) -> None:
-    with pytest.raises(PromotionRefused, match="champion already"):
-        promote(registry, "champion")
-
-
 def test_a_refused_promotion_replaces_what_somebody_wrote_about_the_version(registry: Registry) -> None:
     """The old report, or a forged PROMOTE, stayed on the page after the gate had decided anew."""
     registry.client.update_model_version(NAME, "3", "**PROMOTE.** everything holds")

@@ -57,18 +57,15 @@ def logged(store):
     return client, client.get_run(log_run(record(), tracking_uri=store))
 
 
-def test_the_folder_becomes_the_artifacts_beside_the_store(logged, store):
+def test_the_folder_becomes_the_artifacts_beside_the_store_and_mlflow_compares_its_tables(logged, store):
     client, run = logged
+    tables = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert [each["path"] for each in tables] == ["tables/capacity.json", "tables/empty.json"]
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"report.html", "tables"}
     assert "/mlartifacts/" in run.info.artifact_uri
     assert run.info.artifact_uri.removeprefix("file://").startswith(
         store.removeprefix("sqlite:///").removesuffix("mlflow.db")
     )
-
-
-def test_tables_are_announced_so_that_mlflow_compares_them(logged):
-    tables = json.loads(logged[1].data.tags["mlflow.loggedArtifacts"])
-    assert [each["path"] for each in tables] == ["tables/capacity.json", "tables/empty.json"]
 
 
 def test_a_record_lists_what_it_logs_and_its_folder_comes_too(store, tmp_path):
