@@ -5,7 +5,7 @@ The text comes from a file. So every size, index and number is checked before it
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from consignments.errors import BundleRefused
@@ -54,28 +54,35 @@ def parse_trees(text: str, where: str) -> tuple[list[str], list[Tree]]:
     return names, trees
 
 
-def strip_parameters(text: str) -> str:
-    """Remove the parameters that LightGBM writes after the trees; it can still load the rest."""
-    start, end = text.find("\nparameters:\n"), text.find("\nend of parameters\n")
-    if start < 0 or end < start:
-        return text
-    return text[: start + 1] + text[end + len("\nend of parameters\n") :].lstrip("\n")
+def format_trees(like: str, trees: Sequence[Tree]) -> str:
+    """Write trees as a model text with the header of another one. What nothing reads is 0."""
+    blocks = [f"Tree={number}\n{_format_tree(tree)}" for number, tree in enumerate(trees)]
+    sizes = " ".join(str(len(block)) for block in blocks)
+    head = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", like.partition("\n\n")[0], flags=re.MULTILINE)
+    return f"{head}\n\n{''.join(blocks)}end of trees\n"
 
 
-def list_tree_blocks(text: str) -> list[str]:
-    """List the trees of a model text, each without its title."""
-    trees = text.partition("\n\n")[2].partition("end of trees\n")[0]
-    return [block.partition("\n")[2] for block in re.split(r"^(?=Tree=)", trees, flags=re.MULTILINE) if block]
-
-
-def replace_trees(text: str, blocks: Sequence[str]) -> str:
-    """Return a model text with other trees, each given without its title."""
-    head, _, body = text.partition("\n\n")
-    _, end, rest = body.partition("end of trees\n")
-    numbered = [f"Tree={number}\n{block}" for number, block in enumerate(blocks)]
-    sizes = " ".join(str(len(block)) for block in numbered)
-    head = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", head, flags=re.MULTILINE)
-    return f"{head}\n\n{''.join(numbered)}{end}{rest}"
+def _format_tree(tree: Tree) -> str:
+    nothing = [0] * len(tree.feature)
+    lines: dict[str, Iterable[float]] = {
+        "num_leaves": [len(tree.leaf_value)],
+        "num_cat": [0],
+        "split_feature": tree.feature,
+        "split_gain": nothing,
+        "threshold": tree.threshold,
+        "decision_type": tree.decision,
+        "left_child": [left for left, _ in tree.child],
+        "right_child": [right for _, right in tree.child],
+        "leaf_value": tree.leaf_value,
+        "leaf_weight": tree.leaf_rows,
+        "leaf_count": tree.leaf_rows,
+        "internal_value": nothing,
+        "internal_weight": nothing,
+        "internal_count": tree.rows,
+        "is_linear": [0],
+        "shrinkage": [1],
+    }
+    return "".join(f"{name}={' '.join(map(repr, values))}\n" for name, values in lines.items()) + "\n\n"
 
 
 def _refuse(what: str, where: str, got: object = "", expected: object = "") -> NoReturn:

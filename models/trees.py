@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, ServiceFault
 from features.fitted import UnfittedRows
-from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, parse_trees, strip_parameters
+from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, parse_trees
 from models.tree_kernels import MISSING_LEFT, ZERO_IS_MISSING, ZERO_THRESHOLD, add_contributions, walk_trees
 
 Ints = NDArray[np.int64]
@@ -37,7 +37,7 @@ class Trees:
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
         """Parse the text of a binary LightGBM model with numeric splits; raise `BundleRefused` if it is damaged or another one."""
         names, trees = parse_trees(text, where)
-        return cls(names, trees, strip_parameters(text))
+        return cls(names, trees, text)
 
     def predict_raw(self, X: NDArray[np.float32]) -> Floats:
         """Compute the raw score of each row in log-odds, its leaves added tree by tree; `ServiceFault` if one is not finite."""

@@ -3,8 +3,7 @@
 It adds up signs that are each too weak for a split. As trees, it needs no separate code for scores and reasons.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.fitting.linear import LogisticRegression, apply_signed_log, sample_negatives
-from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, list_tree_blocks, replace_trees
+from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, Tree, format_trees, parse_trees
 
 MAX_STEPS = 16
 """Maximum number of steps of a step function, which is a balanced tree of four levels."""
@@ -49,9 +48,12 @@ def blend_trees(
     boosted: Sequence[tuple[str, float]], stairs: Sequence[tuple[StepFunction, float]] = ()
 ) -> str:
     """Return the model text of a weighted sum of boosted trees, each given as a model text, and of step functions."""
-    blocks = [_scale_leaves(block, share) for text, share in boosted for block in list_tree_blocks(text)]
-    blocks += [_format_tree(stair, share) for stair, share in stairs]
-    return replace_trees(boosted[0][0], blocks)
+    trees = [
+        tree._replace(leaf_value=[share * value for value in tree.leaf_value])
+        for text, share in boosted
+        for tree in parse_trees(text, "the trees just grown")[1]
+    ]
+    return format_trees(boosted[0][0], [*trees, *(_build_tree(stair, share) for stair, share in stairs)])
 
 
 def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFunction]:
@@ -97,50 +99,23 @@ def _fit_step_function(feature: int, values: Floats, line: Floats, median: float
     return StepFunction(feature, threshold, total / np.maximum(rows, 1), rows, missing)
 
 
-def _format_tree(stair: StepFunction, share: float) -> str:
-    """Format a step function as a balanced tree. Missing values go to their step."""
-    splits: list[tuple[float, int, int]] = []
-    children: list[tuple[int, int]] = []
+def _build_tree(stair: StepFunction, share: float) -> Tree:
+    """Build a balanced tree of a step function. Missing values go to their step."""
+    tree = Tree([], [], [], [], [], (share * stair.height).tolist(), stair.rows.tolist())
 
     def grow(first: int, last: int) -> int:
         if first == last:
             return -1 - first
         middle = (first + last) // 2
-        place = len(splits)
+        place = len(tree.feature)
         towards_left = DEFAULT_LEFT if first <= stair.missing <= middle else 0
-        rows = int(stair.rows[first : last + 1].sum())
-        splits.append((float(stair.threshold[middle]), NAN_MISSING << 2 | towards_left, rows))
-        children.append((0, 0))
-        children[place] = grow(first, middle), grow(middle + 1, last)
+        tree.feature.append(stair.feature)
+        tree.threshold.append(float(stair.threshold[middle]))
+        tree.decision.append(NAN_MISSING << 2 | towards_left)
+        tree.rows.append(int(stair.rows[first : last + 1].sum()))
+        tree.child.append((0, 0))
+        tree.child[place] = grow(first, middle), grow(middle + 1, last)
         return place
 
     grow(0, len(stair.height) - 1)
-    threshold, decision, rows = zip(*splits, strict=True)
-    left, right = zip(*children, strict=True)
-    nothing = [0] * len(splits)
-    lines: dict[str, Iterable[float]] = {
-        "num_leaves": [len(stair.height)],
-        "num_cat": [0],
-        "split_feature": [stair.feature] * len(splits),
-        "split_gain": nothing,
-        "threshold": threshold,
-        "decision_type": decision,
-        "left_child": left,
-        "right_child": right,
-        "leaf_value": (share * stair.height).tolist(),
-        "leaf_weight": stair.rows.tolist(),
-        "leaf_count": stair.rows.tolist(),
-        "internal_value": nothing,
-        "internal_weight": rows,
-        "internal_count": rows,
-        "is_linear": [0],
-        "shrinkage": [1],
-    }
-    return "".join(f"{name}={' '.join(map(repr, values))}\n" for name, values in lines.items()) + "\n\n"
-
-
-def _scale_leaves(block: str, scale: float) -> str:
-    def line(found: re.Match[str]) -> str:
-        return "leaf_value=" + " ".join(repr(scale * float(value)) for value in found[1].split())
-
-    return re.sub(r"^leaf_value=(.*)$", line, block, flags=re.MULTILINE)
+    return tree

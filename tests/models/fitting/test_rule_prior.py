@@ -3,7 +3,7 @@
 import numpy as np
 from msgspec import structs
 from support.described import REAL
-from support.small_model import SPEC, make_rows, text_of
+from support.small_model import SPEC, Hand, make_rows, text_of
 
 from models.fitting.boosting import LabelledRows, TreeParams, fit_risk_model
 from models.fitting.linear_trees import blend_trees
@@ -51,7 +51,10 @@ def test_as_trees_the_rules_say_the_same_for_every_row() -> None:
     prior = prior_of(rows)
     rng = np.random.default_rng(2)
     X = rng.choice(np.float32([np.nan, -1, 0, 1 / 31, 1 / 30, 0.5, 1, 3, 5]), (500, len(REAL)))
-    flat = text_of([], len(REAL)).replace(" ".join(f"f{i}" for i in range(len(REAL))), " ".join(REAL.names))
+    nothing = Hand([], [], [], [], [], [0.0], [1])
+    flat = text_of([nothing], len(REAL)).replace(
+        " ".join(f"f{i}" for i in range(len(REAL))), " ".join(REAL.names)
+    )
     trees = Trees.from_text(
         blend_trees([(flat, 1.0)], [(each, 1.0) for each in prior.to_step_functions(rows.X)])
     )
