@@ -38,6 +38,9 @@ def test_sampled_traffic_counts_as_what_it_stands_for():
     traffic = np.where(KNOWN, 1.0, 4.0)[kept]
     found = estimate(X=X[kept], known=KNOWN[kept], traffic=traffic, day=DAY[kept])
     assert (found * traffic).sum() == pytest.approx(KNOWN.sum(), rel=0.1)
+    often = X[kept, 0] > 0.5
+    assert np.median(found[often]) == pytest.approx(0.4, abs=0.08)
+    assert np.median(found[~often]) == pytest.approx(0.02, abs=0.01)
 
 
 def test_the_probabilities_add_up_to_about_the_number_of_results_also_if_some_are_at_their_limit():
