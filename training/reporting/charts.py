@@ -125,6 +125,7 @@ def draw_rows(
     """Draw a point and its 95 % interval in each named row, and a vertical line; `ends` are the values, the lower and the upper ends."""
     (value, low, high), places = ends, -np.arange(len(names), dtype=np.float64)
     with chart.draw() as axes:
+        axes.update_datalim([(0.0, 0.0)])
         axes.axvline(line, color=INK, linewidth=1)
         axes.hlines(places, low, high, color=colors, linewidth=2.2, alpha=0.45)
         axes.scatter(value, places, s=25, color=colors, zorder=3)
@@ -138,7 +139,7 @@ def set_columns(axes: Axes, names: Sequence[str], most: int = 6) -> None:
     """Name the columns of a chart at 0, 1, 2, …; of many only some."""
     step = max(1, -(-len(names) // most))
     axes.set_xticks(range(0, len(names), step), names[::step])
-    axes.tick_params(axis="x", length=0)
+    axes.tick_params(axis="x", length=0, pad=8)
 
 
 def set_whole_numbers(axis: Axis) -> None:

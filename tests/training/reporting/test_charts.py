@@ -38,9 +38,12 @@ def test_titles_and_names_that_are_wider_than_the_chart_are_wrapped():
 
 def test_the_first_and_the_last_row_of_intervals_keep_off_the_edges(monkeypatch):
     limits = []
-    monkeypatch.setattr(charts, "set_rows", lambda axes, *_: limits.append(axes.get_ylim()))
-    values = np.array([0.0, 1.0])
-    draw_rows(Chart("Rows", "Read so."), ["one", "two"], [values, values - 1, values + 1], 0.0)
-    ((low, high),) = limits
+    monkeypatch.setattr(
+        charts, "set_rows", lambda axes, *_: limits.append((*axes.get_ylim(), *axes.get_xlim()))
+    )
+    values = np.array([5.0, 6.0])
+    draw_rows(Chart("Rows", "Read so."), ["one", "two"], [values, values - 1, values + 1], 5.5)
+    ((low, high, left, _),) = limits
     assert low < -1.5
     assert high > 0.5
+    assert left <= 0, "a length shows a share only from zero on"
