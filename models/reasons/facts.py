@@ -175,7 +175,8 @@ class FactTables:
         )
         is_doubtful = is_network and not view.list_ties(side)
         is_doubtful |= view.is_common_name(kind)
-        rank: Rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else ""
+        is_busy &= not view.has_counted(kind)
+        rank: Rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else "count"
         return found._replace(notable=is_busy and not is_doubtful, rank="last" if side in firms else rank)
 
     def _describe_counterparts(self, view: RowView, columns: Sequence[int]) -> Statement | None:

@@ -21,14 +21,14 @@ from models.formats import format_number
 from models.reasons.rules import RULES, Rank
 from models.reasons.sentences import ReasonContext, Sentence, Statement, format_amount
 from models.reasons.texts import find_vague_meaning, join_words, load_text_table
-from models.reasons.usual import Usual, UsualLookup
+from models.reasons.usual import MISMATCH, Usual, UsualLookup
 
 CONTACTS = {"address": "address", "phone": "telephone number"}
 _PLACES = {name: at for at, name in enumerate(FAMILIES, start=1)}
 ORDINARY_GOODS, LARGE_GOODS = (
     {at for name, at in _PLACES.items() if name not in kinds} for kinds in (RULES.not_ordinary, RULES.small)
 )
-MISMATCH, PLANT = "goods.hs_text_mismatch", _PLACES["plant"]
+PLANT = _PLACES["plant"]
 SUPPLEMENTS = {_PLACES[name] for name in RULES.supplements}
 COVERS = tuple(f"goods.cover_{kind}" for kind in ("industrial", "cosmetic", "supplement", "plant", "feed"))
 WORD = re.compile(r"\{(\w+)\}")
@@ -87,6 +87,11 @@ class RowView:
         """Return the consignments of a key in 30 days; 0 if it is not given."""
         return max(0.0, self.get(f"history.{kind}.arrivals_30d"))
 
+    def has_counted(self, kind: str) -> bool:
+        """Check if the consignments of a key, all of 30 days, were counted next to its finds."""
+        key = f"history.{kind}"
+        return key in self.told and self.count_month(kind) == self.get(f"{key}.arrivals_ever")
+
     def doubt_find(self, kind: str, target: str) -> str:
         """Return why what was found with a key may be another's: a common name, a name with other contacts, a building of many; '' if nothing does."""
         say = load_text_table().say
@@ -133,7 +138,7 @@ class RowView:
         return bool(template.otherwise) or sentence.stands_out(self.values[at], self.find_usual(at))
 
     def _is_ordinary_case(self, name: str) -> bool:
-        """Check if what a feature says is ordinary here: one of several goods, vitamins and herbs as supplements, papers without a value, China by way of Hong Kong."""
+        """Check if what a feature says is ordinary here: one of several goods, vitamins and herbs as supplements, papers, China by way of Hong Kong."""
         declared = self._declared
         if name == MISMATCH:
             if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
@@ -144,7 +149,8 @@ class RowView:
             )
         if name == "route.departure_not_sender":
             return {declared.departure_country, declared.sender_country} <= set(RULES.china)
-        return name.startswith("value.") and "document" in declared.goods.casefold()
+        goods = declared.goods.casefold()
+        return name.startswith("value.") and any(word in goods for word in RULES.papers)
 
     def describe(self, at: int) -> Statement:
         """Describe the value of a feature by its sentence, with words of the declaration."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-Rank = Literal["", "find", "link", "words", "contradiction", "value", "vague", "last", "context"]
+Rank = Literal["", "find", "link", "words", "contradiction", "value", "vague", "count", "last", "context"]
 """The place of a fact among others."""
 
 
@@ -58,6 +58,7 @@ class ReasonRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supplements: tuple[str, ...]
     supplement_headings: tuple[str, ...]
     china: tuple[str, ...]
+    papers: tuple[str, ...]
     counted_pieces: str
     measure: str
     head_starts: dict[Rank, float]
