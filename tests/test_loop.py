@@ -154,18 +154,6 @@ def test_the_service_agrees_with_the_batch(
     assert live == batch
 
 
-def test_without_history_rows_score_otherwise_and_the_table_says_so(
-    loop: Loop, batch: dict[str, float]
-) -> None:
-    refused = loop.run("score", "--consignments", "new.jsonl", "--out", "alone.jsonl")
-    assert refused.exit_code == 2
-    assert "--without-history" in refused.stderr
-    loop.npsrisk("score", "--consignments", "new.jsonl", "--without-history", "--out", "alone.jsonl")
-    rows = [json.loads(line) for line in (loop.folder / "alone.jsonl").read_text().splitlines()]
-    assert {row["history"] for row in rows} == {"none"}
-    assert {row["consignment_id"]: row["score"] for row in rows} != batch
-
-
 def test_the_registered_model_agrees_with_the_batch_to_the_bit(loop: Loop, batch: dict[str, float]) -> None:
     import mlflow
 

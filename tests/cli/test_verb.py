@@ -10,8 +10,6 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.options import CONSIGNMENTS, HISTORY, NewPage, NewParts, NewTable
-from cli.tables import GivenTables, table_options
 from cli.verb import Result as VerbResult
 from cli.verb import argument, option, verb
 from consignments.errors import BadInput
@@ -66,23 +64,6 @@ def test_a_time_without_a_zone_is_utc_and_a_bad_one_is_refused_with_its_option()
     assert len(given) == 3, "the work did not begin"
 
 
-def test_the_tables_of_a_verb_are_one_value_with_the_options_for_invalid_rows() -> None:
-    given: list[GivenTables] = []
-
-    @verb
-    def count(
-        tables: GivenTables = table_options(consignments=CONSIGNMENTS, history=HISTORY),
-        between: str | None = option("Between."),
-    ) -> None:
-        given.append(tables)
-
-    assert run(count, "--consignments", "c.csv", "--between", "b", "--strict").exit_code == 0
-    assert given == [GivenTables(consignments=Path("c.csv"), strict=True)]
-    named = [each.opts[0] for each in count.params]
-    assert named == ["--consignments", "--history", "--rejects", "--strict", "--between"]
-    assert run(count).exit_code == 2
-
-
 def test_a_result_is_text_or_one_line_of_json_and_a_failed_check_ends_with_1() -> None:
     @verb
     def check(progress: Callable[[str, int, int], None], bad: bool = option("Fail.")) -> VerbResult:
@@ -93,31 +74,3 @@ def test_a_result_is_text_or_one_line_of_json_and_a_failed_check_ends_with_1() -
     assert (done.exit_code, done.stdout, done.stderr) == (0, "2 rows -> a\n", "look\n")
     done = run(check, "--json", "--bad")
     assert (done.exit_code, json.loads(done.stdout)) == (1, {"rows": 2, "out": "a"})
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "message"),
-    [
-        (NewTable, "out.xlsx", "unknown table format"),
-        (NewTable, "out", "unknown table format"),
-        (NewParts, "missing/out.csv", "no such folder"),
-        (NewPage, "out.pdf", "unknown format of a page"),
-        (NewPage, "missing/out.html", "no such folder"),
-        (NewTable, "a.csv", ""),
-        (NewParts, "a", ""),
-        (NewPage, "a.html", ""),
-    ],
-)
-def test_a_result_that_cannot_be_written_is_refused_before_the_work_begins(
-    kind: Any, name: str, message: str, tmp_path: Path
-) -> None:
-    @verb
-    def write(out: kind = option("")) -> None:
-        click.echo(out.name)
-
-    words = ["--out", str(tmp_path / name)]
-    if not message:
-        assert run(write, *words).output == f"{name}\n"
-        return
-    with pytest.raises(BadInput, match=message):
-        run(write, *words)

@@ -55,7 +55,11 @@ def test_no_address_path_or_secret_of_the_installation_is_shown(
 @pytest.mark.usefixtures("model_folder")
 @pytest.mark.parametrize(
     ("words", "named"),
-    [("1 --out one.pdf", "FILE.html"), ("7 --out one.html", "give --target if it is not nps")],
+    [
+        ("1 --out one.pdf", "FILE.html"),
+        ("1 --out missing/one.html", "no such folder"),
+        ("7 --out one.html", "give --target if it is not nps"),
+    ],
 )
 def test_bad_input_ends_with_exit_code_2(words: str, named: str) -> None:
     assert named in refuse(f"dossier {words}")

@@ -13,7 +13,6 @@ from consignments.records import Consignment
 from consignments.timestamps import to_day
 from operation.day_list import DayList, DayLists
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
 
 MONDAY, TUESDAY = to_day(day(0)), to_day(day(1))
@@ -78,24 +77,3 @@ def test_what_is_known_goes_with_a_consignment_to_its_new_day(client: Client, lo
     assert read()[1]["LATE"] == ("open", None, "shoes"), (
         "the version that counts, and not one that comes late"
     )
-
-
-def test_a_list_that_follows_the_log_reads_earlier_entries_only_of_new_rows(
-    client: Client, log: LogReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    score(client, "KNOWN", 0)
-    lists = DayLists(log, CODEC)
-    lists.get(MONDAY)
-    asked, read = list[str](), log.read_events_of
-
-    def record(names: Any, *others: Any) -> list[Event]:
-        asked.extend(names)
-        return read(names, *others)
-
-    monkeypatch.setattr(log, "read_events_of", record)
-    score(client, "KNOWN", 0, description="hats")
-    score(client, "OTHER", 1)
-    score(client, "NEW", 0)
-    client.send("/v1/outcomes", make_outcome("KNOWN"))
-    assert lists.get(MONDAY).rows["KNOWN"].state == "clear"
-    assert asked == ["NEW"]
