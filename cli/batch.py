@@ -144,12 +144,8 @@ class BatchWork:
         """Check whether the batch continues earlier ones; raise `BadInput` if it then has a history table too."""
         continued = state_run is not None and state_run.before is not None
         if continued and self.tables.history is not None:
-            raise BadInput(
-                "the state has the history already",
-                where="options",
-                got="--history, and --state with a state in it",
-                expected="--history only for the first batch",
-            )
+            got, expected = "--history, and --state with a state in it", "--history only for the first batch"
+            raise BadInput("the state has the history already", where="options", got=got, expected=expected)
         return continued
 
     def identify_inputs(self) -> dict[str, str]:

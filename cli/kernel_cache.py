@@ -10,7 +10,6 @@ from atexit import register
 from pathlib import Path
 
 VARIABLE = "NUMBA_CACHE_DIR"
-FOLDER = "kernels"
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -35,7 +34,7 @@ def _create_in_state_directory() -> Path | None:
     try:
         state_dir = read_settings().state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = state_dir.resolve() / FOLDER
+        folder = state_dir.resolve() / "kernels"
         folder.mkdir(mode=0o700, exist_ok=True)
     except (BadSetting, OSError):
         return None

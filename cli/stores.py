@@ -34,13 +34,10 @@ def require_store(uri: str) -> None:
     """Raise `BadInput` if the SQLite file of MLflow does not exist. Opening it would create an empty one."""
     file = uri.removeprefix("sqlite:///")
     if file != uri and not Path(file).exists():
-        raise BadInput(
-            "there is no such file",
-            where="MLFLOW_TRACKING_URI",
-            got=file,
-            expected="the MLflow database of a training run",
-            todo="run npsrisk train --register first, or change to the folder that holds this file",
-        )
+        expected = "the MLflow database of a training run"
+        todo = "run npsrisk train --register first, or change to the folder that holds this file"
+        where = "MLFLOW_TRACKING_URI"
+        raise BadInput("there is no such file", where=where, got=file, expected=expected, todo=todo)
 
 
 def resolve_model(uri: str | None) -> "ModelVersion":

@@ -1,5 +1,6 @@
 """The tables that a verb reads, with a report of invalid rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -101,28 +102,23 @@ class GivenTables:
         self.found += rejects
         if self.rejects is not None and rejects:
             write_rejects(self.found, self.rejects)
-        see = (
-            "add --rejects FILE to see each invalid row with"
-            if self.rejects is None
-            else f"see {self.rejects} for each invalid row and"
-        )
-        refuse_total_rejection(report, todo=f"{see} its reason")
+        todo = "add --rejects FILE to see each invalid row with its reason"
+        if self.rejects is not None:
+            todo = f"see {self.rejects} for each invalid row and its reason"
+        refuse_total_rejection(report, todo=todo)
 
 
-def table_options(**tables: Any) -> Any:
+def table_options(shared: Mapping[str, Any] | None = None, **own: Any) -> Any:
     """Define the options of a verb for its tables, and for their invalid rows."""
-    return OptionGroup(GivenTables, {**tables, "rejects": options.REJECTS, "strict": options.STRICT})
+    rows = {"rejects": options.REJECTS, "strict": options.STRICT}
+    return OptionGroup(GivenTables, {**(shared or {}), **own, **rows})
 
 
-HISTORY_TABLES = table_options(
-    consignments=options.CONSIGNMENTS,
-    history=options.HISTORY,
-    outcomes=options.OUTCOMES,
-    alerts=options.ALERTS,
-)
-RESULT_TABLES = table_options(
-    consignments=options.CONSIGNMENTS, outcomes=options.REQUIRED_OUTCOMES, alerts=options.ALERTS
-)
+EVENTS = {"outcomes": options.OUTCOMES, "alerts": options.ALERTS}
+PAST = {"consignments": options.CONSIGNMENTS, **EVENTS}
+RESULTS = PAST | {"outcomes": options.REQUIRED_OUTCOMES}
+HISTORY_TABLES = table_options({"consignments": options.CONSIGNMENTS, "history": options.HISTORY, **EVENTS})
+RESULT_TABLES = table_options(RESULTS)
 
 
 def to_bound_us(time: datetime | None) -> int | None:

@@ -92,15 +92,13 @@ class OptionGroup:
     kind: Callable[..., Any]
     options: Mapping[str, Any]
 
-    def build(self, parameter: str, annotation: Any) -> list[click.Parameter]:
+    def build(self, _: str, annotation: Any) -> list[click.Parameter]:
         """Build the parameters of click."""
-        del parameter
         types = inspect.get_annotations(annotation)
         return [built for name, each in self.options.items() for built in each.build(name, types[name])]
 
-    def read(self, parameter: str, given: dict[str, Any]) -> Any:
+    def read(self, _: str, given: dict[str, Any]) -> Any:
         """Read the values of all options from those of a call, as one value."""
-        del parameter
         return self.kind(**{name: given[name] for name in self.options})
 
 

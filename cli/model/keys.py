@@ -80,11 +80,9 @@ def create(
     except BadSetting:
         path.unlink()
         raise
-    return Result(
-        {"name": name, "role": role, "key_file": str(path), "public_key": public, "approvers": where},
-        f"private key of {name}: {path} (keep it secret, and keep a copy)\npublic key: {public}\n"
-        f"{MAY[role]}: added to {where}",
-    )
+    values = {"name": name, "role": role, "key_file": str(path), "public_key": public, "approvers": where}
+    secret = f"private key of {name}: {path} (keep it secret, and keep a copy)"
+    return Result(values, f"{secret}\npublic key: {public}\n{MAY[role]}: added to {where}")
 
 
 @sub_verb(keys)
@@ -152,9 +150,8 @@ def require(signatures: int = argument(type=click.IntRange(1, 10))) -> Result:
 def list_() -> Result:
     """List the approvers, and how many of them must sign."""
     approvers = read_approvers()
-    shown = [
-        {"name": each.name, "role": each.role, "public_key": each.public_key} for each in approvers.members
-    ]
+    names = ("name", "role", "public_key")
+    shown = [{name: getattr(each, name) for name in names} for each in approvers.members]
     lines = [f"{approvers.signatures} of {approvers.approver_count} must sign ({approvers.where})"]
     for each in approvers.members:
         end = "" if each.until is None else f" (until {each.until:%Y-%m-%d %H:%M} UTC)"

@@ -32,9 +32,7 @@ PRESENT_SETTINGS = ("NPSRISK_API_KEYS_FILE", "NPSRISK_TLS_CERT_FILE")
 def dossier(
     version: str = argument(),
     out: NewPage = option("Page to write. The JSON is written next to it as FILE.json."),
-    answers: TomlFile | None = option(
-        "Texts that persons add: a table [answers] with a text for each key of a field."
-    ),
+    answers: TomlFile | None = option("Texts that persons add: a table [answers] with a text for each key."),
     date: datetime | None = option("Date of the document. Default: today (UTC).", metavar="DATE"),
     target: Target = TARGET,
 ) -> Result:
@@ -93,9 +91,7 @@ def drift(
     progress: Progress,
     tables: GivenTables = HISTORY_TABLES,
     model: ModelUri | None = MODEL,
-    reference: Table | None = option(
-        "Compare with this consignment table. Default: compare with the reference profile of the model."
-    ),
+    reference: Table | None = option("Consignment table to compare with. Default: the profile of the model."),
     from_: datetime | None = option(
         "Check arrivals from this time on. Earlier ones are history. Default: the first arrival."
     ),

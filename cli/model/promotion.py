@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from cli.model.keys import EVIDENCE_KEY, KEY, find_key_file, load_key, read_approvers
 from cli.model.text_tables import format_gate_table, format_recommendation, summarize_recommendation
-from cli.options import ALERTS, CONSIGNMENTS, JOBS, OUTCOMES, TARGET, Count, Table
+from cli.options import JOBS, TARGET, Count, Table
 from cli.stores import open_registry
-from cli.tables import GivenTables, table_options
+from cli.tables import PAST, GivenTables, table_options
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target, Truth
@@ -35,10 +35,7 @@ def compare(
     a: str = argument(),
     b: str = argument(),
     tables: GivenTables = table_options(
-        consignments=CONSIGNMENTS,
-        outcomes=OUTCOMES,
-        alerts=ALERTS,
-        truth=option("Truth of a simulated world. Its figures are shown apart and decide nothing."),
+        PAST, truth=option("Truth of a simulated world. Its figures are shown apart and decide nothing.")
     ),
     decisions: Table | None = option("Table `decisions` of npsrisk export. Take the scores of A from it."),
     from_: datetime | None = option(
@@ -226,12 +223,9 @@ def _read_evidence(
     given = [name for name in ("--consignments", "--outcomes", "--alerts") if getattr(tables, name[2:])]
     missing = [name for name in ("--consignments", "--outcomes") if name not in given]
     if given and missing:
-        raise BadInput(
-            "only some tables of the training run are given",
-            where=" and ".join(missing),
-            got=", ".join(given),
-            expected="all of them, --alerts if the model was trained with alerts, or none",
-        )
+        what, where = "only some tables of the training run are given", " and ".join(missing)
+        expected = "all of them, --alerts if the model was trained with alerts, or none"
+        raise BadInput(what, where=where, got=", ".join(given), expected=expected)
     if given:
         config = read_run_config(open_registry(), version.run_id) or TrainConfig()
         past = tables.open_sources(config.features.build_record_type(), progress)

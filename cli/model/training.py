@@ -10,7 +10,7 @@ from cli import options
 from cli.model.keys import EVIDENCE_KEY, load_key
 from cli.model.text_tables import format_recommendation, format_studies
 from cli.stores import read_settings
-from cli.tables import GivenTables, table_options
+from cli.tables import RESULTS, GivenTables, table_options
 from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
 from consignments.records import Target, Truth
@@ -20,10 +20,7 @@ from consignments.records import Target, Truth
 def train(
     progress: Progress,
     tables: GivenTables = table_options(
-        consignments=options.CONSIGNMENTS,
-        outcomes=options.REQUIRED_OUTCOMES,
-        alerts=options.ALERTS,
-        truth=option("Truth of a simulated world, for evaluation only."),
+        RESULTS, truth=option("Truth of a simulated world, for evaluation only.")
     ),
     as_of: datetime | None = option(
         "Time in ISO 8601. Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cli import options
 from cli.options import TARGET, Count, NewPage, Share, Table
 from cli.stores import fetch_bundle, read_settings
-from cli.tables import RESULT_TABLES, GivenTables, table_options
+from cli.tables import RESULT_TABLES, RESULTS, GivenTables, table_options
 from cli.verb import Result, option, verb
 from consignments.errors import BadInput
 from consignments.records import Consignment, Target, Truth
@@ -53,9 +53,7 @@ def brief(
 @verb
 def plan(
     scores: Table = option("Score table of recent days, of `npsrisk score`."),
-    consignments: Table | None = option(
-        "Consignment table of these days. With it, the plan also lists requests to partners."
-    ),
+    consignments: Table | None = option("Consignment table of these days, to list requests to partners."),
     capacity: tuple[str, ...] = option(
         "Inspections a day: N for each office, or OFFICE=N. May be repeated.",
         metavar="N|OFFICE=N",
@@ -122,14 +120,9 @@ def parse_capacities(texts: Sequence[str]) -> dict[str, int]:
 @verb
 def debrief(
     tables: GivenTables = table_options(
-        consignments=options.CONSIGNMENTS,
-        outcomes=options.REQUIRED_OUTCOMES,
-        alerts=options.ALERTS,
-        truth=option("Truth of a simulated world: shows also what nobody inspected."),
+        RESULTS, truth=option("Truth of a simulated world: shows also what nobody inspected.")
     ),
-    scores: Table | None = option(
-        "Score table: the scores as they were at arrival (npsrisk score, or npsrisk export)."
-    ),
+    scores: Table | None = option("Scores as they were at arrival, of npsrisk score or npsrisk export."),
     from_: datetime | None = option("Start of the operation. Default: the first arrival."),
     until: datetime | None = option("End of the operation. Default: after the last arrival."),
     capacity: Count | None = option(

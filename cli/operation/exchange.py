@@ -12,7 +12,7 @@ import msgspec
 
 from cli import options
 from cli.stores import load_pseudonyms, open_exchange, open_log, open_vault, read_settings
-from cli.tables import GivenTables, table_options
+from cli.tables import EVENTS, GivenTables, table_options
 from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput
 from consignments.exchange.documents import (
@@ -72,10 +72,8 @@ def key(
     """
     path = open_exchange().get_key_file(operation)
     made = OperationKey.create(path, operation, until)
-    return Result(
-        {"operation": operation, "key_id": made.key_id, "file": str(path)},
-        f"key {made.key_id} of {operation}: {path} (secret: for the partners of this operation alone)",
-    )
+    text = f"key {made.key_id} of {operation}: {path} (secret: for the partners of this operation alone)"
+    return Result({"operation": operation, "key_id": made.key_id, "file": str(path)}, text)
 
 
 @sub_verb(exchange)
@@ -103,12 +101,10 @@ def trust(name: str = argument(), public_key: str | None = argument(), key: Path
 @sub_verb(exchange)
 def draft(
     tables: GivenTables = table_options(
-        consignments=options.CONSIGNMENTS, outcomes=options.REQUIRED_OUTCOMES
+        {"consignments": options.CONSIGNMENTS, "outcomes": options.REQUIRED_OUTCOMES}
     ),
     operation: str | None = option("Operation. Default: the only one that has a valid key.", metavar="NAME"),
-    since: datetime | None = option(
-        "Only detections whose result became known after this time. Default: all."
-    ),
+    since: datetime | None = option("Only detections whose result became known since. Default: all."),
     at: datetime | None = AT,
     valid_days: int = option("Days for which the messages are valid.", 90, type=click.IntRange(1, 400)),
     target: Target = options.TARGET,
@@ -236,19 +232,16 @@ def import_(
     kinds = Counter(get_kind(signed.message) for path, signed in accepted if path not in faulty)
     text = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no message"
     reasons = {each.path.name: each.reason for each in refused}
-    return Result(
-        {"accepted": dict(kinds), "refused": reasons, "alerts_changed": changed},
-        f"accepted: {text}; refused: {len(refused)}",
-        notes=tuple(f"refused {each.path.name}: {each.reason}" for each in refused),
-    )
+    values = {"accepted": dict(kinds), "refused": reasons, "alerts_changed": changed}
+    notes = tuple(f"refused {each.path.name}: {each.reason}" for each in refused)
+    return Result(values, f"accepted: {text}; refused: {len(refused)}", notes=notes)
 
 
 @sub_verb(exchange)
 def feedback(
     tables: GivenTables = table_options(
-        consignments=option("Consignment table. Default: the log of the service, for all three tables."),
-        outcomes=options.OUTCOMES,
-        alerts=options.ALERTS,
+        {"consignments": option("Consignment table. Default: the log of the service, for all three tables.")}
+        | EVENTS
     ),
     from_: datetime | None = option("Begin of the period. Default: the first arrival."),
     at: datetime | None = AT,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import Count, ModelUri, NewTable
+from cli.options import MODEL_TEXT, Count, ModelUri, NewTable
 from cli.stores import create_batch_pseudonyms, fetch_bundle
 from cli.tables import RESULT_TABLES, GivenTables
 from cli.verb import Result, argument, option, verb
@@ -29,16 +29,12 @@ def hunt(
     consignment_id: str | None = argument("[ID]"),
     alert: str | None = option("Hunt for an alert of the alert table, in place of ID.", metavar="ALERT"),
     tables: GivenTables = RESULT_TABLES,
-    as_of: datetime | None = option(
-        "Time in ISO 8601. It is the time of the hunt. Default: after the last arrival."
-    ),
+    as_of: datetime | None = option("Time of the hunt in ISO 8601. Default: after the last arrival."),
     days: Count = option("Days to go back.", 30),
     in_hand_days: int = option(
         "Days for which a consignment without an outcome counts as in hand.", 3, type=click.IntRange(0)
     ),
-    model: ModelUri | None = option(
-        "Model that ranks again: models:/NAME/VERSION or models:/NAME@ALIAS. Default: no scores."
-    ),
+    model: ModelUri | None = option(f"{MODEL_TEXT} no scores."),
     out: NewTable | None = option("Table of the consignments to write: .csv, .parquet or .jsonl."),
 ) -> Result:
     """Find past consignments that share an identifier.
@@ -65,10 +61,7 @@ def hunt(
     bundle = None if model is None else fetch_bundle(model)
     read = tables.read_tables(Consignment if bundle is None else bundle.config.build_record_type())
     if read.consignments.empty:
-        expected = "the consignments of the past days"
-        raise BadInput(
-            "no consignment to hunt among", where="--consignments", got="no row", expected=expected
-        )
+        raise BadInput("no consignment to hunt among", where="--consignments", todo="give a table with rows")
     last = read.consignments["received_at"].max()
     time = as_of or last.to_pydatetime() + timedelta(microseconds=1)
     limits = HuntLimits(time, days, in_hand_days)

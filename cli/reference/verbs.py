@@ -28,9 +28,7 @@ def columns(markdown: bool = MARKDOWN) -> Result:
 
 @verb
 def config(
-    file: TomlFile | None = option(
-        "Check this training configuration, and show what differs from the defaults."
-    ),
+    file: TomlFile | None = option("Check this configuration, and show what differs from the defaults."),
     markdown: bool = MARKDOWN,
 ) -> Result:
     """Show every setting, or check a training configuration.

@@ -23,9 +23,7 @@ def replay(
         metavar="NAME",
     ),
     capacity: options.Count = option("Number of inspections per office and UTC day."),
-    explore: options.Share = option(
-        "Share of the capacity that exploring policies use for exploration.", 0.1
-    ),
+    explore: options.Share = option("Share of the capacity that exploring policies use to explore.", 0.1),
     warm_up_days: options.Count = option(
         "Days before the policies begin. All policies start from the results of these days.", 56
     ),

@@ -20,7 +20,7 @@ from models.formats import format_count, format_number
 if TYPE_CHECKING:
     from features.streams import FeatureInputs
 
-DEFAULT_EXPLORE_SHARE = 0.05
+EXPLORE = 0.05
 """Share of the capacity for random inspections if --explore is not given."""
 
 
@@ -82,9 +82,7 @@ def score(
         "Time in ISO 8601. Ignore outcomes and alerts that became visible later. Default: use all."
     ),
     reasons: int = option("Number of reasons to write per row.", 0, type=click.IntRange(0, 10)),
-    without_history: bool = option(
-        "Score without a history table. Use it only if no other past consignments exist."
-    ),
+    without_history: bool = option("Score without history, only if no other past consignments exist."),
     batch: Batch = BATCH,
 ) -> Result:
     """Score a consignment table.
@@ -152,11 +150,8 @@ def _check_history(
 ) -> None:
     """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
     if continued and without_history:
-        got, expected = (
-            "--without-history, and --state with a state in it",
-            "--without-history only for the first batch",
-        )
-        raise build_exclusion(got, expected)
+        expected = "--without-history only for the first batch"
+        raise build_exclusion("--without-history, and --state with a state in it", expected)
     if history is not None and without_history:
         raise build_exclusion("--history and --without-history")
     if history is None and not (without_history or continued):
@@ -191,7 +186,7 @@ def select(
         "Follow a plan of `npsrisk plan` instead: capacity of each office, exploration share and seed."
     ),
     explore: options.Share | None = option(
-        f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}."
+        f"Share of the capacity for random inspections. Default: {EXPLORE}."
     ),
     seed: int = options.SEED,
     out: options.NewTable = options.OUT,
@@ -230,7 +225,7 @@ def select(
         got = "neither --capacity nor --plan"
         raise BadInput("no capacity", where="options", got=got, expected="one of them")
     else:
-        share = DEFAULT_EXPLORE_SHARE if explore is None else explore
+        share = EXPLORE if explore is None else explore
         chosen = build_selection_table(scored, capacity=capacity, explore=share, seed=seed)
     goods = None if consignments is None else read_table(consignments, Consignment).frame
     write_table(add_work_columns(chosen, scored, goods), out)

@@ -20,9 +20,7 @@ def backup(
     progress: Progress,
     folder: Path = argument("DIR"),
     keys: Path | None = KEYS,
-    keep_days: Count | None = option(
-        "Then delete the backups of this log in the same folder that are older than N days."
-    ),
+    keep_days: Count | None = option("Then delete backups of this log next to DIR older than N days."),
 ) -> Result:
     """Copy the event log, the published models and the keys.
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.options import ALERTS, CONSIGNMENTS, FROM, OUTCOMES, UNTIL, Folder, NewTable
+from cli.options import FROM, UNTIL, Folder, NewTable
 from cli.stores import (
     install_operation_keys,
     load_pseudonyms,
@@ -14,7 +14,7 @@ from cli.stores import (
     open_vault,
     read_settings,
 )
-from cli.tables import GivenTables, table_options, to_bound_us
+from cli.tables import PAST, GivenTables, table_options, to_bound_us
 from cli.verb import Progress, Result, option, verb
 from consignments.errors import BadInput
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @verb
 def import_(
     progress: Progress,
-    tables: GivenTables = table_options(consignments=CONSIGNMENTS, outcomes=OUTCOMES, alerts=ALERTS),
+    tables: GivenTables = table_options(PAST),
 ) -> Result:
     """Import past tables into the event log of the service.
 
