@@ -43,18 +43,6 @@ class ClientDisconnected(Exception):
 class HttpCall:
     """One HTTP request with the channel for its response; `refused` has details for the log if the endpoint answers a refusal itself, for example with a page."""
 
-    __slots__ = (
-        "at_end",
-        "caller",
-        "headers",
-        "receive",
-        "refused",
-        "request_id",
-        "scope",
-        "send",
-        "timings",
-    )
-
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
@@ -78,6 +66,17 @@ def generate_request_id() -> bytes:
     return b"%s-%x" % (_prefix, next(_numbers))
 
 
+def list_fields(body: bytes, kind: bytes, request_id: bytes, headers: dict[str, str]) -> list[Header]:
+    """List the header fields that every response has, and further ones."""
+    return [
+        (b"content-type", kind),
+        (b"content-length", b"%d" % len(body)),
+        (REQUEST_ID, request_id),
+        *SECURITY_HEADERS,
+        *((name.encode(), value.encode()) for name, value in headers.items()),
+    ]
+
+
 async def respond(
     call: HttpCall,
     status: int,
@@ -88,18 +87,13 @@ async def respond(
 ) -> None:
     """Send a complete response; compress a large one if the client accepts gzip."""
     further: list[Header] = []
-    if headers:
-        further += [(name.encode(), value.encode()) for name, value in headers.items()]
     if len(body) >= MIN_COMPRESSED_BYTES:
         further.append((b"vary", b"accept-encoding"))
         if accepts_gzip(call.headers.get(b"accept-encoding")):
             further.append((b"content-encoding", GZIP))
             body = deflate(body) if len(body) < MAX_BLOCKING_BYTES else await asyncio.to_thread(deflate, body)
     fields = [
-        (b"content-type", kind),
-        (b"content-length", b"%d" % len(body)),
-        (REQUEST_ID, call.request_id),
-        *SECURITY_HEADERS,
+        *list_fields(body, kind, call.request_id, headers or {}),
         policy,
         *((HSTS_HEADER,) if call.scope["scheme"] == "https" else ()),
         *further,

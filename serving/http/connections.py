@@ -14,7 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.http.asgi import RETRY_SECONDS, SECURITY_HEADERS, build_refusing_app, generate_request_id
+from serving.http.asgi import RETRY_SECONDS, build_refusing_app, generate_request_id, list_fields
 from serving.http.problems import MEDIA_TYPE, Refusal
 
 HEAD_SECONDS = 10.0
@@ -183,15 +183,8 @@ class Connection(HttpToolsProtocol):
         self._cancel_timer()
         request_id = generate_request_id()
         body = refusal.to_json(request_id.decode())
-        headers = [
-            (b"content-type", MEDIA_TYPE),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request_id),
-            (b"connection", b"close"),
-            *SECURITY_HEADERS,
-            *((name.encode(), value.encode()) for name, value in refusal.headers.items()),
-        ]
-        head = [STATUS_LINE[HTTPStatus(refusal.status)], *(b"%s: %s\r\n" % each for each in headers), b"\r\n"]
+        fields = list_fields(body, MEDIA_TYPE, request_id, {**refusal.headers, **CLOSE_HEADERS})
+        head = [STATUS_LINE[HTTPStatus(refusal.status)], *(b"%s: %s\r\n" % each for each in fields), b"\r\n"]
         self.transport.write(b"".join(head) + body)
         self._close()
 

@@ -18,7 +18,6 @@ from consignments.errors import BadInput
 from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
 from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
-from features.fitted import FittedParameters
 from features.history.ordering import (
     ARRIVAL,
     CANCELLATION,
@@ -28,9 +27,7 @@ from features.history.ordering import (
     Outcomes,
     order_events,
 )
-from features.history.pseudonyms import Pseudonyms
-from features.pipeline import Pipeline
-from serving.event_log.event_codec import Cancellation, EventCodec
+from serving.event_log.event_codec import Cancellation
 from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.log import EventLog, load_or_create_vault
 from serving.event_log.reader import Progress
@@ -39,7 +36,7 @@ from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import lock_state
 from serving.scoring.intake import FieldError, is_notice, list_faults
-from serving.state.history_keys import load_published_config
+from serving.state.history_keys import KeyReader, build_key_reader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,13 +78,13 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
     """
     with lock_state(settings.state_dir):
         vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
-        config = load_published_config(settings.state_dir)
-        tables = read(config.build_record_type())
+        keys = build_key_reader(settings.state_dir, vault)
+        record = keys.pipeline.config.build_record_type()
+        tables = read(record)
         log = EventLog.open(settings.database_url, vault)
         try:
             require_valid_chain(log)
-            pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(vault.data_key))
-            return import_past(log, pipeline, build_past(tables, config.build_record_type()), progress)
+            return import_past(log, keys, build_past(tables, record), progress)
         finally:
             log.close()
 
@@ -149,11 +146,11 @@ def build_past(tables: "Tables | FeatureInputs", record: type[Consignment]) -> P
 
 
 def import_past(
-    log: EventLog, pipeline: Pipeline, past: PastEvents, progress: Progress | None = None
+    log: EventLog, keys: KeyReader, past: PastEvents, progress: Progress | None = None
 ) -> dict[str, int]:
     """Append the events that are not in the log yet, in the order of history, and return the numbers of `import_tables`."""
     known, given = _count_known(log), Counter[bytes]()
-    writer = _EntryBuilder(log, pipeline)
+    writer = _EntryBuilder(keys)
     added: Counter[str] = Counter()
     events = merge_events(past)
     for start in range(0, len(events.row), CHUNK_ENTRIES):
@@ -220,10 +217,9 @@ def _event_column(
 class _EntryBuilder:
     """A builder of log entries without a sequence number; None for a rejected row."""
 
-    def __init__(self, log: EventLog, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._entries = EventCodec(log.vault, pipeline.config.build_record_type(), pipeline.kinds)
-        self._keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
+    def __init__(self, keys: KeyReader) -> None:
+        self._pipeline, self._entries = keys.pipeline, keys.entries
+        self._keys = np.zeros(keys.count, dtype=np.uint64)
         self._counterparts = np.zeros_like(self._keys)
         self._now_us = read_clock_us()
         self._refused: Counter[str] = Counter()

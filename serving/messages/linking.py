@@ -99,7 +99,7 @@ class MessageLinker:
                 active.committer.check()
             sequence = active.committer.next_sequence
             event = active.entries.links.encode(sequence, LoggedLink.pack(link), now_us, asked_by)
-            active.state.record_link(event, link)
+            active.state.apply(event)
             group = active.committer.add([event])
         return group
 

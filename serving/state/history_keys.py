@@ -57,14 +57,9 @@ class KeyReader:
         return self(event)[0].tobytes()
 
 
-def load_published_config(state_dir: Path) -> FeatureConfig:
-    """Load the columns and history keys of the published model, or return the default ones if there is none."""
-    folder = find_release_folder(state_dir)
-    return FeatureConfig() if folder is None else load_bundle(folder / BUNDLE_FOLDER).config
-
-
 def build_key_reader(state_dir: Path, vault: Vault) -> KeyReader:
-    """Build the reader of history keys for the published model."""
-    config = load_published_config(state_dir)
+    """Build the reader of history keys for the published model, or for the default ones if there is none."""
+    folder = find_release_folder(state_dir)
+    config = FeatureConfig() if folder is None else load_bundle(folder / BUNDLE_FOLDER).config
     pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(vault.data_key))
     return KeyReader(pipeline, EventCodec(vault, config.build_record_type(), pipeline.kinds))

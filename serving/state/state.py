@@ -5,7 +5,6 @@ The same entries in the same order give the same state, live and at a restart (`
 
 from collections.abc import Sequence
 
-from consignments.messages.links import Link
 from features.alerts.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
@@ -117,11 +116,6 @@ class State:
             self.last_message = event.sequence
         else:
             self.links.apply(event, self._entries.decode_link(event))
-
-    def record_link(self, event: SharedEvent, link: Link) -> None:
-        """Apply a link that is not encrypted any more."""
-        self.links.apply(event, link)
-        self.dossiers.advance(event.sequence, self.today)
 
     def advance_to(self, sequence: int) -> None:
         """Set the last entry applied, after history, index and days were updated together."""

@@ -10,20 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from support.databases import database_in
 from support.serving_callers import Caller
-from support.serving_examples import DATA_KEY, vault_in
+from support.serving_examples import vault_in
 from support.serving_killed import Service
 from support.site import told
 
 from consignments.errors import ServiceFault
 from consignments.timestamps import convert_us_to_day
-from features.fitted import FittedParameters
 from features.history.kernels import ARRIVALS, REMEMBERED_DAYS, STEP
-from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.state.history_keys import KeyReader, load_published_config
+from serving.state.history_keys import build_key_reader
 from serving.state.identifier_index import DAY_MASK, DAY_OFFSET, KEPT_DAYS
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import Snapshots, build_state, rebuild_state
@@ -101,12 +98,11 @@ def prove_nothing_is_twice(log: EventLog) -> None:
 
 def prove_history(folder: Path, log: EventLog) -> int:
     """The state that the log alone gives counts each consignment once, and is that of every snapshot and what came since; gives their number."""
-    config = load_published_config(folder)
-    pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
-    keys = KeyReader(pipeline, EventCodec(log.vault, config.build_record_type(), pipeline.kinds))
+    keys = build_key_reader(folder, log.vault)
     versions = latest_versions(log)
     alone = rebuild_state(log, keys)
     probes = [keys(event) for event in versions[-PROBES:]]
+    pipeline = keys.pipeline
     here = read(alone, pipeline, probes)
     assert len(probes) > 50
     columns = {name: place for place, name in enumerate(pipeline.spec.names)}
