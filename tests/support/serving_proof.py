@@ -20,7 +20,7 @@ from features.history.kernels import ARRIVALS, REMEMBERED_DAYS, STEP
 from features.pipeline import Pipeline
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.state.history_keys import build_key_reader
+from serving.state.history_keys import KeyReader, build_key_reader
 from serving.state.identifier_index import DAY_MASK, DAY_OFFSET, KEPT_DAYS
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import Snapshots, build_state, rebuild_state
