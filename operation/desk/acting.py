@@ -19,8 +19,7 @@ from serving.http.asgi import HttpCall
 from serving.http.problems import Refusal
 from serving.http.protocol.records import format_reason
 from serving.http.requests import parse_number
-from serving.messages.linking import link_alone
-from serving.messages.reading import build_records
+from serving.messages.linking import build_records, link_alone
 from serving.scoring.batching import yield_to_requests
 from serving.scoring.decisions import find_doubts
 from serving.scoring.intake import OTHER_OFFICE, REASON_REQUIRED, FieldError, list_faults, propose

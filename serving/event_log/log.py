@@ -26,7 +26,6 @@ from serving.event_log.databases.database import (
     open_engine,
     require_tables,
     use_database,
-    wipe,
 )
 from serving.event_log.databases.tables import ENTRIES, LOG
 from serving.event_log.events import (
@@ -161,8 +160,8 @@ class EventLog(LogReader):
 
     def wipe(self) -> None:
         """Release the bytes of removed content, as far as the database supports it."""
-        with _convert_errors("written"):
-            wipe(self._engine)
+        with _convert_errors("written"), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(self._writer.wipe)
 
     def reread(self) -> None:
         """Read again what is durable, after a failed write; raise `ServiceFault` while the log cannot be used."""

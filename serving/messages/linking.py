@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import structs
 
 from consignments.errors import ServiceFault
@@ -153,6 +154,20 @@ class MessageLinker:
 def link_alone(entries: Sequence[MessageEntry], now: datetime) -> list[Version]:
     """Return the rows of the consignments that follow from some messages alone, as if no others had come."""
     return [row for row, _ in LinkingSession(Links(), {}, entries).run(now).rows]
+
+
+def build_records(rows: Iterable[Version], record: type[Consignment]) -> list[Consignment]:
+    """Return the consignments of rows, with the extra columns that the model declares."""
+    if record is Consignment:
+        return [row.record for row in rows]
+    names = {field.name for field in structs.fields(record)}
+    return [
+        msgspec.convert(
+            structs.asdict(row.record) | {name: value for name, value in row.extras.items() if name in names},
+            record,
+        )
+        for row in rows
+    ]
 
 
 def _build_known(

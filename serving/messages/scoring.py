@@ -6,6 +6,7 @@ nothing can be read is refused. `serving.messages.linking` links masters and hou
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consignments.errors import Reject
@@ -14,11 +15,12 @@ from serving.http.problems import RecordFault, Refusal
 from serving.http.requests import Door
 from serving.http.routing import EndpointRoute
 from serving.http.scores import MessageResult, ScoreCall, Scores
-from serving.messages.linking import MessageLinker
-from serving.messages.reading import build_records, watch_mappings
+from serving.messages.linking import MessageLinker, build_records
+from serving.process.watched_files import WatchedFiles
 from serving.service import Service
 
 if TYPE_CHECKING:
+    from consignments.messages.post.mapping import MessageMapping
     from consignments.messages.reading import MessageEntries
 
 MAX_LISTED_REJECTS = 20
@@ -29,6 +31,15 @@ def accept_messages(service: Service, _door: Door) -> list[EndpointRoute]:
     """Allow messages as bodies of `POST /v1/scores`, without a further route."""
     service.messages = MessageScorer(service)
     return []
+
+
+def watch_mappings(folder: Path | None) -> "WatchedFiles[tuple[MessageMapping, ...]]":
+    """Read all mapping files of a folder; `BadSetting` if it does not exist or a mapping is not valid."""
+    if folder is None:
+        return WatchedFiles(list, tuple)
+    from consignments.messages.post.mapping import list_mapping_files, load_mappings
+
+    return WatchedFiles(lambda: list_mapping_files(folder), lambda: load_mappings(folder))
 
 
 class MessageScorer:

@@ -154,9 +154,3 @@ def refuse_old_tables(found: set[str], where: str) -> None:
             expected="a log of this version, or an empty database",
             todo=f"export it with {EXPORTING_VERSION}, and import the tables into a new log (docs/install.md)",
         )
-
-
-def wipe(engine: sa.Engine) -> None:
-    """Release the bytes of removed content, as far as the database supports it."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(_get_backend(engine.dialect.name).wipe)

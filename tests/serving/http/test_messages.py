@@ -11,7 +11,7 @@ from support.site import Site
 
 from consignments.errors import BadSetting
 from consignments.timestamps import to_us
-from serving.messages.reading import watch_mappings
+from serving.messages.scoring import watch_mappings
 from serving.scoring import intake
 
 XML, TEXT, LINKED = "application/xml", "text/plain", "application/ld+json"

@@ -206,7 +206,7 @@ def test_a_master_sent_again_is_answered_from_the_log_and_changes_nothing(world:
 def test_a_house_withdraws_its_consolidation_also_at_the_same_moment(world: World) -> None:
     """The clock may stand still."""
     world.post(write_master(at(0)), 1)
-    both_scores = [(NUMBER, False, True), (HOUSE_ID, False, False)]
+    both_scores = [(NUMBER, True, True), (HOUSE_ID, False, False)]
     assert list_scores(world.post(write_house(at(0)), 1)) == both_scores
 
 
