@@ -20,7 +20,7 @@ from serving.event_log.databases.database import find_sqlite_path
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog, load_or_create_vault
-from serving.event_log.reader import LogReader, Progress
+from serving.event_log.reader import LogReader
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.logging import describe_failure, logger
 from serving.process.settings import Settings
@@ -91,7 +91,7 @@ class Service:
         )
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.snapshots_dir)
-        self.updates = ModelUpdates(settings, self.log, self.snapshots, self.metrics)
+        self.updates = ModelUpdates(settings, self.active, self.snapshots, self.metrics)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, settings, self.metrics)
         self.messages: MessageBodies | None = None
         self.connections: Callable[[], int] = lambda: 0
@@ -117,23 +117,23 @@ class Service:
         """Register a function to call when the service stops, before the log is closed."""
         self._stopped_at_end.append(stop)
 
-    def open(self, progress: Progress | None = None) -> None:
+    def open(self) -> None:
         """Load the published model, and rebuild the state from the log; `ServiceFault` if the log is damaged or cannot be read."""
         if self.role.is_active:
-            self.active.switch_to(*self._build_first(progress))
+            self.active.switch_to(*self._build_first())
         else:
-            self.active.switch_to(*self.updates.build_empty(self.active))
+            self.active.switch_to(*self.updates.build_empty())
         ready = "ready" if self.active.model.release else "no model"
         logger.info(
             ready if self.role.is_active else "standby", sequence=self.log.last_sequence,
             scored_by=self.active.model.name if self.active.scorer else None,
         )  # fmt: skip
 
-    def _build_first(self, progress: Progress | None = None) -> tuple[LoadedModel, State]:
+    def _build_first(self) -> tuple[LoadedModel, State]:
         """Set the clock behind the last entry, and return the published model with the state that follows from the log."""
         self.clock.start(*find_last_recorded(self.log), accepted=self._accepts_clock)
         self._forget_again()
-        built = self.updates.build_first(self.active, progress)
+        built = self.updates.build_first()
         if self.snapshots.lost and self._accepts_loss:
             logger.warning(
                 "the loss of entries was accepted", up_to=self.snapshots.lost, sequence=self.log.last_sequence
@@ -146,7 +146,7 @@ class Service:
         model, state = await asyncio.to_thread(self._build_first)
         self.committer.resume()
         self.active.switch_to(model, state)
-        self.updates.record_downgrade(self.active)
+        self.updates.record_downgrade()
 
     def _lose(self, fault: ServiceFault) -> None:
         """Read the log again, which another process has written."""
@@ -163,7 +163,7 @@ class Service:
     async def start(self) -> None:
         """Start the tasks that keep the role, and watch for new models, API keys and a recovered log."""
         if self.role.is_active:
-            self.updates.record_downgrade(self.active)
+            self.updates.record_downgrade()
         self._watcher = asyncio.create_task(self._watch())
         if self.settings.standby:
             self._keeper.start()
@@ -318,7 +318,7 @@ class Service:
                 await self._recover()
         if self.committer.fault is None and self.role.is_active:
             with _collect(errors):
-                await self.updates.follow(self.active, self.committer, self._background)
+                await self.updates.follow(self._background)
             with _collect(errors):
                 await self._schedule.write_when_due(self.active.state, self._background)
 
@@ -357,7 +357,7 @@ class Service:
         """Rebuild the state from the log when the log can be used again; wait for its lock if another process writes it."""
         try:
             await asyncio.to_thread(self.log.reread)
-            state = await asyncio.to_thread(self.updates.rebuild_checked, self.active.model)
+            model, state = await asyncio.to_thread(self.updates.build_again)
         except LogInUse as fault:
             if self.settings.standby:
                 await self._wait_again(fault)
@@ -368,14 +368,14 @@ class Service:
             logger.error("event log cannot be used", error=str(error))
             return
         self.committer.resume()
-        self.active.switch_to(self.active.model, state)
+        self.active.switch_to(model, state)
         logger.info("event log can be used again", sequence=state.sequence, role=self.role.name)
 
     async def _wait_again(self, fault: ServiceFault) -> None:
         """Stop writing the log, which another service does now, and drop the state."""
         self.role.is_active = False
         self.log.stop_writing()
-        self.active.switch_to(*self.updates.build_empty(self.active))
+        self.active.switch_to(*self.updates.build_empty())
         self.committer.resume()
         logger.warning("another service is active: this one is a standby now", fault=str(fault))
 

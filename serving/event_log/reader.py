@@ -89,12 +89,11 @@ class LogReader:
         names: Sequence[str],
         after: int = 0,
         until: int | None = None,
-        kinds: Sequence[Kind] = (),
         size: int = BATCH_ENTRIES,
     ) -> Iterator[list[Any]]:
         """Read some columns of entries, or `hash`, in a range as in `read_events`, at most `size` entries at a time: for each batch a sequence of values a column."""
         columns = [ENTRIES.c.sequence, *(ENTRIES.c[name] for name in names)]
-        for rows in self._fetch_pages(columns, after, until, kinds, size):
+        for rows in self._fetch_pages(columns, after, until, (), size):
             _, *batch = zip(*rows, strict=True)
             for place, name in enumerate(names):
                 if name in TERM_NAMES:
@@ -127,10 +126,10 @@ class LogReader:
         return cast("Iterator[ArrivalEvent]", self.read_events(after, until, without, ARRIVAL_KINDS))
 
     def read_decisions(
-        self, after: int = 0, until: int | None = None, without: Sequence[str] = ()
+        self, until: int | None = None, without: Sequence[str] = ()
     ) -> Iterator[DecisionEvent]:
         """Read decisions in order; the parameters are those of `read_events`."""
-        return cast("Iterator[DecisionEvent]", self.read_events(after, until, without, ("decision",)))
+        return cast("Iterator[DecisionEvent]", self.read_events(0, until, without, ("decision",)))
 
     def read_page(self, kind: Kind, after: int, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """Read the first entries of a kind after a sequence number, in order."""

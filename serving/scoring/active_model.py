@@ -12,7 +12,7 @@ from consignments.identifiers import normalize_identifier
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event, MaintenanceEvent, MaintenanceKind
 from serving.event_log.group_commit import CommitGroup, Committer
-from serving.event_log.reader import LogReader
+from serving.event_log.log import EventLog
 from serving.process.clock import Clock
 from serving.process.settings import WithoutModel
 from serving.scoring.exchange import ExchangeMembers
@@ -38,7 +38,7 @@ class ActiveModel:
 
     def __init__(
         self,
-        log: LogReader,
+        log: EventLog,
         committer: Committer,
         clock: Clock,
         metrics: Metrics,

@@ -5,9 +5,6 @@ from pathlib import Path
 
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from serving.deployment.releases import find_release_folder
-from serving.event_log.group_commit import Committer
-from serving.event_log.log import EventLog
-from serving.event_log.reader import Progress
 from serving.event_log.verification import StartCheck
 from serving.process.logging import logger
 from serving.process.settings import Settings
@@ -27,49 +24,50 @@ MAX_BLOCKING_ENTRIES = 1_000
 class ModelUpdates:
     """The loader of published models, with the state that follows from the log."""
 
-    def __init__(self, settings: Settings, log: EventLog, snapshots: Snapshots, metrics: Metrics) -> None:
-        self._settings, self._log, self._snapshots, self._metrics = settings, log, snapshots, metrics
+    def __init__(
+        self, settings: Settings, active: ActiveModel, snapshots: Snapshots, metrics: Metrics
+    ) -> None:
+        self._settings, self._active, self._snapshots, self._metrics = settings, active, snapshots, metrics
+        self._log, self._committer = active.log, active.committer
         self._limits = StateLimits(settings.max_history_keys, settings.link_days, settings.max_links)
         self._seen: Path | None = None
 
-    def build_first(self, active: ActiveModel, progress: Progress | None = None) -> tuple[LoadedModel, State]:
+    def build_first(self) -> tuple[LoadedModel, State]:
         """Load the published model, or the rules if none can be used, and rebuild its state."""
-        return self._rebuild_checked(lambda: self._load_first(active), progress)
+        return self._rebuild_checked(self._load_first)
 
-    def build_empty(self, active: ActiveModel) -> tuple[LoadedModel, State]:
+    def build_empty(self) -> tuple[LoadedModel, State]:
         """Load the model as `build_first` does, with an empty state, for a service that waits."""
-        model = self._load_first(active)
+        model = self._load_first()
         return model, build_empty_state(self._log, model.keys, self._limits)
 
-    def rebuild_checked(self, model: LoadedModel) -> State:
-        """Rebuild the state for a model from a log that was away, and check its hash chain."""
-        return self._rebuild_checked(lambda: model)[1]
+    def build_again(self) -> tuple[LoadedModel, State]:
+        """Rebuild the state of the active model from a log that was away, and check its hash chain."""
+        return self._rebuild_checked(lambda: self._active.model)
 
-    def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
+    def rebuild(self, model: LoadedModel) -> State:
         """Rebuild the state for a model, from the newest valid snapshot and the log after it."""
-        return rebuild_state(self._log, model.keys, self._snapshots, self._limits, progress)
+        return rebuild_state(self._log, model.keys, self._snapshots, self._limits)
 
-    def _rebuild_checked(
-        self, get_model: Callable[[], LoadedModel], progress: Progress | None = None
-    ) -> tuple[LoadedModel, State]:
+    def _rebuild_checked(self, get_model: Callable[[], LoadedModel]) -> tuple[LoadedModel, State]:
         """Get a model and rebuild its state, while the hash chain of the entries that this reads is checked."""
         after = self._snapshots.find_newest_sequence()
         with StartCheck(self._log, self._settings.database_url, after) as check:
             model = get_model()
-            state = self.rebuild(model, progress)
+            state = self.rebuild(model)
             check.finish(self._snapshots.last)
         return model, state
 
-    def _load_first(self, active: ActiveModel) -> LoadedModel:
+    def _load_first(self) -> LoadedModel:
         """Load the published model, or the rules if it is refused."""
         try:
             self._seen = find_release_folder(self._settings.state_dir)
             return self._load(self._seen)
         except BundleRefused as error:
-            self._refuse(active, error)
+            self._refuse(error)
             return self._load(None)
 
-    async def follow(self, active: ActiveModel, committer: Committer, background: BackgroundThreads) -> None:
+    async def follow(self, background: BackgroundThreads) -> None:
         """Load a newly published model; a refused one is not tried again until another one is published, unless a file that names it or approvers is invalid."""
         folder = None
         try:
@@ -77,23 +75,21 @@ class ModelUpdates:
             if folder is None or folder == self._seen:
                 return
             model = await background.run(self._load, folder)
-            await self._switch_model(model, active, committer, background)
+            await self._switch_model(model, background)
         except (BadSetting, BundleRefused, ServiceFault) as error:
-            self._refuse(active, error)
+            self._refuse(error)
             self._seen = None if isinstance(error, BadSetting) else folder
             return
         self._seen = folder
         logger.info("model loaded", model=model.name, bundle=model.sha256[:12])
 
-    async def _switch_model(
-        self, model: LoadedModel, active: ActiveModel, committer: Committer, background: BackgroundThreads
-    ) -> None:
+    async def _switch_model(self, model: LoadedModel, background: BackgroundThreads) -> None:
         """Activate a model; rebuild the state only if the model has other history keys."""
+        active, log, committer = self._active, self._log, self._committer
         if model.entries.kinds == active.entries.kinds:
             active.switch_to(model, active.state)
-            self.record_downgrade(active)
+            self.record_downgrade()
             return
-        log = self._log
         state = await background.run(self.rebuild, model)
         rebuild = StateRebuild(state)
         while committer.durable_sequence - state.sequence > MAX_BLOCKING_ENTRIES:
@@ -104,20 +100,21 @@ class ModelUpdates:
         rebuild.apply_events(log.read_events(after=state.sequence, until=durable))
         rebuild.apply_events(event for event in committer.list_pending() if event.sequence > state.sequence)
         active.switch_to(model, state)
-        self.record_downgrade(active)
+        self.record_downgrade()
 
-    def record_downgrade(self, active: ActiveModel) -> None:
+    def record_downgrade(self) -> None:
         """Record in the log if the model in use is an older release than the newest one."""
-        model = active.model
-        if model.newer is not None and active.committer.fault is None:
-            active.record_maintenance("downgrade", (model.name, f"{model.newer.name}/{model.newer.version}"))
+        model = self._active.model
+        if model.newer is not None and self._committer.fault is None:
+            newest = f"{model.newer.name}/{model.newer.version}"
+            self._active.record_maintenance("downgrade", (model.name, newest))
             logger.warning("an older release is in use", model=model.name, newer=model.newer.version)
 
     def _load(self, folder: Path | None) -> LoadedModel:
         return load_published(folder, self._settings, self._log.vault)
 
-    def _refuse(self, active: ActiveModel, error: NpsriskError) -> None:
-        if str(error) != active.fault:
+    def _refuse(self, error: NpsriskError) -> None:
+        if str(error) != self._active.fault:
             logger.error("model refused", error=str(error))
-        active.fault = str(error)
+        self._active.fault = str(error)
         self._metrics.gauges["model_refused"].set(1)

@@ -19,7 +19,7 @@ from features.history.fold import Change, EventChunk, build_steps, find_latest_d
 from features.history.kernels import NO_DAY
 from serving.event_log.event_codec import decode_issued_us
 from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, Event, Kind, SharedEvent, decode_row
-from serving.event_log.reader import NOT_IN_HISTORY, LogReader, Progress
+from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 from serving.state.identifier_index import Tags
 from serving.state.state import State
 
@@ -47,7 +47,7 @@ class StateRebuild:
             self.state.record_arrivals([known], day, keys, counterparts, issued_us=[issued_us])
             self.state.record_versions([event], [known])
 
-    def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
+    def catch_up(self, log: LogReader, until: int) -> None:
         """Apply all entries after the state's last one up to the sequence number `until`, in the order of the log."""
         counted: Future[None] | None = None
         # A thread counts one chunk in history while this one reads and folds the next chunk.
@@ -57,8 +57,6 @@ class StateRebuild:
                 if counted is not None:
                     counted.result()
                 counted = counter.submit(self.state.history.run, *steps)
-                if progress is not None:
-                    progress("history", self.state.sequence, until)
             if counted is not None:
                 counted.result()
         alerts = log.read_events(self.state.last_alert, until, kinds=("alert",))

@@ -31,7 +31,7 @@ from features.history.kernels import HistoryArrays
 from features.history.table import History
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
-from serving.event_log.reader import LogReader, Progress
+from serving.event_log.reader import LogReader
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
@@ -245,14 +245,13 @@ def rebuild_state(
     keys: KeyReader,
     snapshots: Snapshots | None = None,
     limits: StateLimits = NO_LIMITS,
-    progress: Progress | None = None,
 ) -> State:
     """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log. Its alerts must be passed to the pipeline that scores."""
     until = log.last_sequence
     state = None if snapshots is None else _load_newest(snapshots, log, keys, limits)
     if state is None:
         state = build_empty_state(log, keys, limits)
-    StateRebuild(state).catch_up(log, until, progress)
+    StateRebuild(state).catch_up(log, until)
     return state
 
 
