@@ -156,11 +156,6 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     office: Annotated[str | None, TERM] = None
     warnings: bytes | None = None
 
-    @property
-    def redacted(self) -> bool:
-        """Return whether the content of the entry was removed."""
-        return self.plain == EMPTY
-
 
 NAMES = EventRow.__struct_fields__
 PLACES = {name: place for place, name in enumerate(NAMES)}

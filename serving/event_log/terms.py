@@ -45,15 +45,11 @@ class Terms:
             named.append(tuple(values))
         return named
 
-    def get_number(self, text: str) -> int | None:
-        """Return the number of a text; None if no entry has it."""
-        if text not in self._numbers:
-            self._read()
-        return self._numbers.get(text)
-
     def add(self, text: str, new: NewTerms) -> int:
         """Return the number of a text; one that no entry has is added to the new terms, which the caller writes."""
-        number = self.get_number(text)
+        if text not in self._numbers:
+            self._read()
+        number = self._numbers.get(text)
         if number is None:
             number = len(self._numbers)
             self._texts[number], self._numbers[text] = text, number

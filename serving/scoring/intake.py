@@ -207,12 +207,6 @@ def _has_criterion(alert: Alert) -> bool:
     return any(getattr(alert, name) for name in ALERT_CRITERIA)
 
 
-def find_proposal(state: ConsignmentState) -> Proposal | None:
-    """Find what the service proposes for a consignment, by its selection and band; None if it was not scored."""
-    decision = state.decision
-    return propose(None if decision is None else decision.band, selected=state.selected)
-
-
 def propose(band: str | None, *, selected: bool) -> Proposal | None:
     """Return what is proposed for a consignment of a band; None without a band, unless it was selected."""
     return "inspect" if selected else PROPOSAL_OF_BAND.get(band or "")
@@ -287,7 +281,9 @@ class Intake:
         known = self.state.get_consignment(normalize_identifier(action.consignment_id))
         if known.version is None:
             return None
-        recorded = RecordedAction(**structs.asdict(action), proposal=find_proposal(known))
+        band = None if known.decision is None else known.decision.band
+        proposal = propose(band, selected=known.selected)
+        recorded = RecordedAction(**structs.asdict(action), proposal=proposal)
         release_of_find = action.action == "release" and known.result not in (NOT_FINAL, RESULTS["clear"])
         if (recorded.overrides or release_of_find) and not (recorded.reason or "").strip():
             return REASON_REQUIRED
