@@ -155,10 +155,10 @@ def settle_charges(
 ) -> Fields:
     """Return the declared value and the sum of the freight in the one currency that a record has; other amounts are left out."""
     charges = [money for money in freight if money is not None]
-    known = (money.currency for money in (declared, *charges) if money is not None)
-    currency = next(filter(None, known), currency)
+    known = [money.currency for money in (declared, *charges) if money is not None and money.currency]
+    currency = known[0] if known else currency
     alike = [amount for amount, own in charges if own in (None, currency)]
-    if any(amount and own not in (None, currency) for amount, own in charges):
+    if any(amount for amount, own in charges if own not in (None, currency)):
         doubts.add("currency_mixed")
     return {
         "declared_value": declared.amount if declared else None,

@@ -255,7 +255,10 @@ SUM_TOLERANCE = 0.005
 
 def get_first(items: Iterable[Mapping[str, Any]], name: str) -> Any:
     """Return the first value of a name that is not None."""
-    return next((item[name] for item in items if item.get(name) is not None), None)
+    for item in items:
+        if (value := item.get(name)) is not None:
+            return value
+    return None
 
 
 def summarize_items(items: Iterable[Mapping[str, Any]]) -> Fields:
