@@ -35,12 +35,7 @@ Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
 """Columns that the trainer needs of consignments without features."""
 PENDING_COLUMNS = (
-    "consignment_id",
-    "selected_by",
-    "selection_probability",
-    "selected_at",
-    "operation",
-    "office",
+    *("consignment_id", "selected_by", "selection_probability", "selected_at", "operation", "office"),
 )
 """What is known of a chosen consignment before its inspection."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
@@ -141,13 +136,9 @@ class ObservedHistory:
         for at in order:
             record, now = records[at], received_us[at]
             self._apply_events_until(now)
-            known = (
-                keys[at],
-                counterparts[at],
-                X[at] if wanted[at] else None,
-                to_us_if_known(record.issued_at),
-            )
-            self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, *known)
+            out, issued_us = X[at] if wanted[at] else None, to_us_if_known(record.issued_at)
+            given = keys[at], counterparts[at], out, issued_us
+            self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, *given)
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[list(MINIMAL_COLUMNS)])
         self._last_first, self._last_records, self._last_X = self._arrived, records, X
@@ -180,11 +171,8 @@ class ObservedHistory:
 
     def schedule_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Schedule outcomes; each counts from the time it is visible."""
-        self._outcomes += (kept := list(outcomes))
-        self._schedule_results(kept)
-
-    def _schedule_results(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
+            self._outcomes.append(outcome)
             recorded = to_us_if_known(outcome.recorded_at)
             event = (get_known_us(outcome), recorded, NO_SEQUENCE)
             result = outcome.result or "" if outcome.status == "inspected" else ""
