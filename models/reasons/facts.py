@@ -22,6 +22,7 @@ from models.reasons.usual import Usual, UsualLookup
 
 TARGETS = ("nps", "controlled_drug", "any_offence")
 """Targets of detections, the gravest first."""
+OTHER = TARGETS[-1]
 MEANINGS = {reading.name: reading.meaning for reading in READINGS}
 KINDS = {kind.name: kind for kind in COMMON_KINDS}
 PAIRS, OF_GOODS = ("pair", "address_pair"), ("product", "product_route")
@@ -211,7 +212,7 @@ class FactTables:
             is_person = kind in SIDES and view.get(f"parties.{kind}_business") != 1
             found = self._describe_finds_of_party(view, kind, target)
             if is_first:
-                return found if is_old else found._replace(rank="find")
+                return found if is_old or target == OTHER else found._replace(rank="find")
             return found._replace(rank="context" if is_person else "last")
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
@@ -256,7 +257,7 @@ class FactTables:
 
     def _say_finds(self, view: RowView, phrase: str, target: str, kind: str, **numbers: float) -> str:
         drugs = sum(view.get(f"history.{kind}.{name}_ever") for name in TARGETS[:2])
-        what = "other_offence" if target == TARGETS[2] and drugs == 0 else target
+        what = "other_offence" if target == OTHER and drugs == 0 else target
         words = {"What": self._texts.target[what], **self._texts.describe_key(kind)}
         words |= {name: format_number(value) for name, value in numbers.items()}
         return view.fill(self._texts.say(phrase, **words))
@@ -279,7 +280,7 @@ class FactTables:
                 text = self._say_finds(view, "found_inspected", target, kind, **numbers)
                 text += self._say_usual_rate(usual)
                 share = float(f"{finds / inspections:.4g}")
-                return Statement(text, share, usual.middle, True, "" if kind in OF_GOODS else "last")
+                return Statement(text, share, usual.middle, True, "" if kind in OF_GOODS else "context")
         return None if view.raises else self._describe_plain(view, columns)
 
     def _describe_missing(self, view: RowView, _columns: Sequence[int]) -> Statement | None:

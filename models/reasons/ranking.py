@@ -23,6 +23,11 @@ Row = NDArray[np.float32]
 MANY_SMALL = "many_small"
 MISSING = THEMES.index("missing")
 LATE = ("last", "context")
+CHECKED, CHECKS = (
+    [THEMES.index(theme) for theme in ("goods", "value", "route")],
+    ("words", "contradiction", "vague"),
+)
+"""Themes and ranks of what can be checked on a parcel itself."""
 NO_TEXTS = DeclaredTexts()
 TIES = {f"{side}_ties": f"linked to this {side}" for side in SIDES}
 """Words for ties of which no consignment is known."""
@@ -137,7 +142,19 @@ class ReasonRanker:
         outstanding = [each for each in themes if each.facts]
         if any(each.stands_out for each in outstanding):
             return list(map(_build_reason, outstanding[:top]))
-        return [_join_small(themes)] if themes and top else []
+        check = self._find_check(row, declared)
+        return [_join_small(themes, check)] if themes and top else []
+
+    def _find_check(self, row: Row, declared: DeclaredTexts) -> ReasonFact | None:
+        """Find what an officer can check on the parcel itself, whatever it contributes; None if there is nothing."""
+        found = (
+            (fact.code, fact.describe(RowView(row, declared, self._tables.of_spec), fact.columns))
+            for place in CHECKED
+            for _, fact in self._facts[place]
+        )
+        notable = [(code, each) for code, each in found if each and each.notable and each.rank in CHECKS]
+        code, check = max(notable, key=lambda one: RULES.head_starts[one[1].rank], default=("", None))
+        return check and ReasonFact(code, check.text, check.value, check.usual)
 
     def list_codes(self) -> list[ReasonCode]:
         """List all themes with the texts of their features."""
@@ -192,13 +209,17 @@ def _build_reason(theme: _Theme) -> Reason:
     )
 
 
-def _join_small(themes: list[_Theme]) -> Reason:
-    """Join what raises a score a little to one reason."""
+def _join_small(themes: list[_Theme], check: ReasonFact | None) -> Reason:
+    """Join what raises a score a little to one reason; first what can be checked on the parcel."""
     table, ordered = load_text_table(), sorted(themes, key=lambda each: -each.contribution)
     names = ", ".join(table.theme[each.code] for each in ordered[: RULES.max_facts])
+    text = table.say("many_small", themes=names)
+    facts = {each.facts[0].text: each.facts[0] for each in ordered if each.facts}
+    if check is not None:
+        text, facts = table.say("many_small_check", check=check.text), {check.text: check} | facts
     return Reason(
         code=MANY_SMALL,
-        text=table.phrases["many_small"].replace("{themes}", names),
+        text=text,
         contribution=math.fsum(each.contribution for each in themes),
-        facts=[each.facts[0] for each in ordered if each.facts][: RULES.max_facts],
+        facts=[*facts.values()][: RULES.max_facts],
     )

@@ -247,7 +247,7 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         (HINTED | {"goods.powder_words": (1.0, 0.0), "goods.text_family": (5.0, 0.0)}, DeclaredTexts("GBL powder", "290539"),
          ["A code or street name of a drug stands next to powder or crystals: “GBL powder”"]),
         (MISMATCH, DeclaredTexts("face powder | rice", "3304"), []),
-        (WORDED | {"goods.cover_plant": (1.0, 0.0), "goods.hs_text_mismatch": (1.0, 0.0)}, DeclaredTexts("dried herbs"), []),
+        (WORDED | {"goods.cover_plant": (1.0, 0.0), "goods.hs_text_mismatch": (1.0, 0.0)}, DeclaredTexts("dried herbs"), ["The HS code and the description speak of different goods"]),
         (VALUE | {"goods.text_family": (1.0, 0.0)}, NO_TEXTS, ["Declared value is 2.00 USD; usual for food: 15.00 USD"]),
         (VALUE | {"goods.text_family": (1.0, 0.0), "goods.text_families": (2.0, 0.0)}, NO_TEXTS, ["Declared value is 2.00 USD; usual for postal items: 20.00 USD"]),
         (WORDED | {"value.gross_weight_kg": (0.535, 0.6)}, DeclaredTexts("bath salts 982 g"),
@@ -391,6 +391,11 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         ({"goods.names_medicine": (1.0, 0.6), "goods.name_tier": (2.0, 0.6)}, DeclaredTexts("1,4-butanediol"),
          ["Description names a medicine or industrial substance that is also abused: “1,4-butanediol”"]),
         ({"value.gross_weight_kg": (0.06, 0.9)}, NO_TEXTS, []),
+        (LINKED | {"history.sender_network.nps_ever": (2.0, 0.3), "history.sender_network.arrivals_ever": (5.0, 0.0)}, NO_TEXTS,
+         ["NPS was found in 2 of 5 earlier consignments linked to this sender by telephone number"]),
+        (BUSY | MISMATCH, DeclaredTexts("rice", "0901"),
+         ["The HS code 0901 is for coffee, but the description speaks of food: “rice”",
+          "4 consignments with this consignee's telephone number in the last 30 days; usual for private consignees: 1 or fewer"]),
         *((QUIET | {"history.route.new": (1.0, 0.6), "route.transit_countries": (count, 0.0)}, DeclaredTexts(route="BKK>AMS>NRT"), texts)
           for count, texts in ((0.0, ["No earlier consignment on this route is known"]), (1.0, ["The route BKK > AMS > NRT passes a third country"]))),
     ],
@@ -471,6 +476,29 @@ def test_what_contributes_much_without_a_fact_that_stands_out_is_many_small_reas
     assert {each.code for each in rank(small, lowering=True)} == {
         "finds", "links", "goods", "value", "parties", "route", "missing",
     }  # fmt: skip
+
+
+def test_what_can_be_checked_on_the_parcel_comes_before_many_small_reasons() -> None:
+    (reason,) = rank(
+        MISMATCH | {"parties.person_to_person": (1.0, 0.9), "goods.hs_text_mismatch": (1.0, 0.0)},
+        declared=DeclaredTexts("ginseng tea", "9503"),
+    )
+    assert reason.text == (
+        "The HS code 9503 is for toys or games, but the description speaks of food: “ginseng tea” (otherwise many small reasons)"
+    )
+    assert (reason.code, reason.contribution) == (MANY_SMALL, pytest.approx(0.9))
+    assert [fact.code for fact in reason.facts] == ["hs_text_mismatch", "kind_of_parties"]
+
+
+def test_another_offence_than_drugs_comes_by_its_weight() -> None:
+    key = "history.sender_phone"
+    found = {
+        f"{key}.any_offence_ever": (1.0, 0.3),
+        f"{key}.nps_ever": (0.0, 0.0),
+        f"{key}.arrivals_ever": (2.0, 0.0),
+    }
+    found |= {f"{key}.controlled_drug_ever": (0.0, 0.0)}
+    assert [each.code for each in rank(PRETEXT | found)] == ["goods", "finds"]
 
 
 def test_no_more_reasons_than_asked_for_and_none_without_a_contribution() -> None:
