@@ -59,6 +59,7 @@ def test_what_is_read_day_by_day_is_what_a_batch_reads_to_the_bit(world, lived):
 
 def test_kept_features_described_anew_are_those_of_the_day(world, lived):
     known = lived[0].get_state(MIDWAY)
+    assert (known.consignments["received_at"] < MIDWAY).sum() == len(known.consignments) > 0
     inside = kept_of(world)[: len(known.consignments)]
     assert (known.offered == inside).all()
     again = known.features.build_matrix(FittedParameters.create_empty(), inside)
