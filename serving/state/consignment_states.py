@@ -140,19 +140,21 @@ class ConsignmentStates(CountedStates):
 
     def find_absent(self, consignment_ids: Iterable[str], today: int) -> dict[str, ConsignmentState]:
         """Return empty states of those that `get` would read from the log, for a thread to read and for `keep`; those of unknown consignments are in memory then."""
-        names = [*dict.fromkeys(consignment_ids)]
-        for name in names:
+        unread, absent = list[str](), dict[str, ConsignmentState]()
+        for name in dict.fromkeys(consignment_ids):
             if name in self._recent:
                 self._recent.move_to_end(name)
-        absent = [name for name in names if name not in self._recent]
-        if not absent:
-            return {}
-        tags = self.index.compute_tags(absent)
-        blank = {name: ConsignmentState(tag=tag) for name, tag in zip(absent, tags.tolist(), strict=True)}
-        known = dict(zip(absent, self.index.may_contain_each(tags, today).tolist(), strict=True))
-        self._recent.update((name, each) for name, each in blank.items() if not known[name])
+            else:
+                unread.append(name)
+        if not unread:
+            return absent
+        tags = self.index.compute_tags(unread)
+        known = self.index.may_contain_each(tags, today)
+        for name, tag, is_known in zip(unread, tags.tolist(), known.tolist(), strict=True):
+            into = absent if is_known else self._recent
+            into[name] = ConsignmentState(tag=tag)
         self._drop_oldest()
-        return {name: each for name, each in blank.items() if known[name]}
+        return absent
 
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
         """Read the entries of consignments up to the sequence number `until`; callable from any thread."""
