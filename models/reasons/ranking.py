@@ -23,10 +23,7 @@ Row = NDArray[np.float32]
 MANY_SMALL = "many_small"
 MISSING = THEMES.index("missing")
 LATE = ("last", "context")
-CHECKED, CHECKS = (
-    [THEMES.index(theme) for theme in ("goods", "value", "route")],
-    ("words", "contradiction", "vague"),
-)
+CHECKED, CHECKS = ("goods", "value", "route"), ("words", "contradiction", "vague")
 """Themes and ranks of what can be checked on a parcel itself."""
 NO_TEXTS = DeclaredTexts()
 TIES = {f"{side}_ties": f"linked to this {side}" for side in SIDES}
@@ -110,6 +107,12 @@ class ReasonRanker:
         for number, fact in enumerate(self._tables.facts):
             self._fact[fact.columns] = number
             self._facts[THEMES.index(fact.theme)].append((number, fact))
+        ranks = [sentence.template.rank for sentence in self._tables.sentences]
+        self._checks = [
+            (number, fact)
+            for number, fact in enumerate(self._tables.facts)
+            if fact.theme in CHECKED and any(ranks[at] in CHECKS for at in fact.columns)
+        ]
 
     def rank(
         self,
@@ -142,15 +145,15 @@ class ReasonRanker:
         outstanding = [each for each in themes if each.facts]
         if any(each.stands_out for each in outstanding):
             return list(map(_build_reason, outstanding[:top]))
-        check = self._find_check(row, declared)
+        check = self._find_check(row, declared, by_fact)
         return [_join_small(themes, check)] if themes and top else []
 
-    def _find_check(self, row: Row, declared: DeclaredTexts) -> ReasonFact | None:
-        """Find what an officer can check on the parcel itself, whatever it contributes; None if there is nothing."""
+    def _find_check(self, row: Row, declared: DeclaredTexts, by_fact: list[float]) -> ReasonFact | None:
+        """Find what can be checked on the parcel itself, of what does not lower the score; None if there is nothing."""
         found = (
             (fact.code, fact.describe(RowView(row, declared, self._tables.of_spec), fact.columns))
-            for place in CHECKED
-            for _, fact in self._facts[place]
+            for number, fact in self._checks
+            if by_fact[number] >= 0
         )
         notable = [(code, each) for code, each in found if each and each.notable and each.rank in CHECKS]
         code, check = max(notable, key=lambda one: RULES.head_starts[one[1].rank], default=("", None))

@@ -478,16 +478,19 @@ def test_what_contributes_much_without_a_fact_that_stands_out_is_many_small_reas
     }  # fmt: skip
 
 
-def test_what_can_be_checked_on_the_parcel_comes_before_many_small_reasons() -> None:
-    (reason,) = rank(
-        MISMATCH | {"parties.person_to_person": (1.0, 0.9), "goods.hs_text_mismatch": (1.0, 0.0)},
-        declared=DeclaredTexts("ginseng tea", "9503"),
-    )
+def test_what_can_be_checked_on_the_parcel_comes_before_many_small_reasons_unless_it_lowers_the_score() -> (
+    None
+):
+    facts = MISMATCH | {"parties.person_to_person": (1.0, 0.9), "goods.hs_text_mismatch": (1.0, 0.0)}
+    declared = DeclaredTexts("ginseng tea", "9503")
+    (reason,) = rank(facts, declared=declared)
     assert reason.text == (
         "The HS code 9503 is for toys or games, but the description speaks of food: “ginseng tea” (otherwise many small reasons)"
     )
     assert (reason.code, reason.contribution) == (MANY_SMALL, pytest.approx(0.9))
     assert [fact.code for fact in reason.facts] == ["hs_text_mismatch", "kind_of_parties"]
+    (reason,) = rank(facts | {"goods.hs_text_mismatch": (1.0, -0.1)}, declared=declared)
+    assert reason.text == "No single reason: many small ones (the parties)"
 
 
 def test_another_offence_than_drugs_comes_by_its_weight() -> None:
