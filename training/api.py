@@ -34,8 +34,18 @@ from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
 from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
 
-__all__ = ["Tables", "compare", "compute_features", "evaluate_learner", "explain", "load_model"]
-__all__ += ["read_tables", "read_truth", "score", "train"]
+__all__ = [
+    "Tables",
+    "compare",
+    "compute_features",
+    "evaluate_learner",
+    "explain",
+    "load_model",
+    "read_tables",
+    "read_truth",
+    "score",
+    "train",
+]
 
 
 def read_tables(

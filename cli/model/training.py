@@ -107,7 +107,9 @@ def train(
         task, settings.mlflow_tracking_uri, register=register, key=signer, jobs=jobs, progress=progress
     )
     values = {
-        **{name: getattr(done, name) for name in ("run_id", "model_uri", "version")},
+        "run_id": done.run_id,
+        "model_uri": done.model_uri,
+        "version": done.version,
         "verdict": done.trained.verdict.name,
         "metrics": done.trained.deployed.recipe.list_metrics(),
         "recommendation": format_recommendation(done.gate.recommendation),

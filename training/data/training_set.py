@@ -392,12 +392,19 @@ def _build_report(
     for code, period in enumerate(data.split.periods, TRAIN):
         here, mine = placed == code, data.part == code
         labelled, waiting, background = mine & labels.known, mine & ~labels.known, mine & data.background
-        counted = {"arrived": here, "used": mine if code == TEST else labelled | background}
-        counted |= {"labelled": labelled, "positive": labelled & labels.positive, "background": background}
-        counted |= {"missed": mine & labels.missed, "pending": waiting & labels.chosen & ~labels.missed}
-        counted |= {"known_too_late": waiting & final.known, "amended_later": here & ~late & ~decided}
-        counted |= {"withdrawn": here & withdrawn}
-        counted |= {"without_logged_probability": labelled & np.isnan(labels.probability)}
+        counted = {
+            "arrived": here,
+            "used": mine if code == TEST else labelled | background,
+            "labelled": labelled,
+            "positive": labelled & labels.positive,
+            "background": background,
+            "missed": mine & labels.missed,
+            "pending": waiting & labels.chosen & ~labels.missed,
+            "known_too_late": waiting & final.known,
+            "amended_later": here & ~late & ~decided,
+            "withdrawn": here & withdrawn,
+            "without_logged_probability": labelled & np.isnan(labels.probability),
+        }
         effective = round(compute_effective_sample_size(data.weight[labelled]), 1)
         counts = {name: int(each.sum()) for name, each in counted.items()}
         rows.append({"period": period.name, **counts, "effective_sample_size": effective})
