@@ -96,7 +96,7 @@ bench: $(STAMP)  ## the processor time of features and history
 
 scale: $(STAMP)  ## features and scores on Dask workers, with kills; installs Dask; NPSRISK_TEST_SCALE_ROWS sets the rows (1,000,000)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-scale.txt
-	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/features/buckets tests/training/runs/test_large_tables.py
+	$(BIN)/python -m pytest -rs -m "slow or not slow" tests/features/test_cluster.py tests/training/runs/test_large_tables.py
 
 soak: $(STAMP)  ## half an hour at 1,000 a second, with outcomes and a new model each minute; wants two cores for itself
 	$(BIN)/python -m benchmarks.soak
