@@ -86,6 +86,7 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
 def read_integer(given: Any) -> ParsedColumn:
     """Read integers; none goes through a float, which would make neighbouring ones equal."""
     if pa.types.is_floating(given.type):
+        given = given.cast(NUMBER)
         given = pc.if_else(pc.greater(pc.abs(given), MAX_EXACT_FLOAT), np.inf, given)
     elif pa.types.is_integer(given.type) and not pa.types.is_uint64(given.type):
         return ParsedColumn(given.cast(INTEGER), [])

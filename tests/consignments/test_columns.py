@@ -235,6 +235,7 @@ INEXACT = [2.0**53, float(NS), 1e300, -1e300, math.inf, 1.5]
         (pa.array(["1e18", "1.0", "1e3", "+4", "0x1"], pa.large_string()), [None, 1, 1000, 4, None]),
         (pa.array([Decimal("1.00"), Decimal("1.50")]), [1, None]),
         (pa.array([True, False]), [None, None]),
+        (pa.array(np.array([2, 2.5], np.float16)), [2, None]),
         (pa.array([NS, NS + 1]), [NS, NS + 1]),
         (pa.array([NS, NS + 1], pa.uint64()), [NS, NS + 1]),
         (pa.array([Decimal(NS), Decimal(NS + 1)]), [NS, NS + 1]),
