@@ -33,7 +33,7 @@ class Terms:
             return [*map(texts.get, numbers)]
 
     def name_rows(self, rows: Iterable[Sequence[Any]]) -> list[Columns]:
-        """Return rows with texts in place of numbers."""
+        """Return rows with texts in place of numbers; a text that was removed from the table is None."""
         named = []
         for row in rows:
             values = list(row)
@@ -41,7 +41,7 @@ class Terms:
                 number = values[place]
                 if number not in self._texts:
                     self._read()
-                values[place] = self._texts[number]
+                values[place] = self._texts.get(number)
             named.append(tuple(values))
         return named
 

@@ -31,8 +31,9 @@ def log(open_log: Open, entry: Entry) -> EventLog:
         (["DELETE FROM events WHERE sequence = 2"], 1, 3),
         ([f"UPDATE events SET sequence = {new} WHERE sequence = {old}" for new, old in ((-2, 2), (2, 3), (3, -2))], 1, 2),
         (["UPDATE log SET log_id = 'another'"], 0, 1),
+        (["DELETE FROM terms"], 0, 1),
     ],
-    ids=["score", "content", "caller", "time", "hash", "taken out", "changed places", "another log"],
+    ids=["score", "content", "caller", "time", "hash", "taken out", "changed places", "another log", "shared texts"],
 )  # fmt: skip
 def test_whatever_is_changed_in_the_log_is_found_by_the_command_with_its_place(
     log: EventLog, tmp_path: Path, changes: list[str], valid: int, broken_at: int
