@@ -61,7 +61,8 @@ def hunt(
     bundle = None if model is None else fetch_bundle(model)
     read = tables.read_tables(Consignment if bundle is None else bundle.config.build_record_type())
     if read.consignments.empty:
-        raise BadInput("no consignment to hunt among", where="--consignments", todo="give a table with rows")
+        where, todo = "--consignments", "give a table with rows"
+        raise BadInput("no consignment to hunt among", where=where, got="no row", todo=todo)
     last = read.consignments["received_at"].max()
     time = as_of or last.to_pydatetime() + timedelta(microseconds=1)
     limits = HuntLimits(time, days, in_hand_days)

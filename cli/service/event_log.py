@@ -80,7 +80,8 @@ def export(
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
     if (out is None) == (state is None) or (personal and state is not None):
-        got = "neither --out nor --state" if out is state else "--state with --out or --personal"
+        is_none = out is None and state is None
+        got = "neither --out nor --state" if is_none else "--state with --out or --personal"
         expected = "--out DIR [--personal], or --state DIR"
         raise BadInput("name what to write", where="options", got=got, expected=expected)
     if out is None:

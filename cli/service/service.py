@@ -2,7 +2,6 @@
 
 import sys
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import click
@@ -53,8 +52,15 @@ def serve(
         from operation.desk.routes import list_page_routes
 
         further.append(list_page_routes)
-    with_clock = partial(run, elapsed=read_elapsed_us, accept_clock=accept_clock, accept_loss=accept_loss)
-    with_clock(host, port, settings, further=further)
+    run(
+        host,
+        port,
+        settings,
+        elapsed=read_elapsed_us,
+        further=further,
+        accept_clock=accept_clock,
+        accept_loss=accept_loss,
+    )
 
 
 @verb

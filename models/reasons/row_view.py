@@ -326,5 +326,6 @@ class RowView:
         return "hs_count" if is_odd or digits > MAX_HS_DIGITS else "hs_heading"
 
 
-DECLARED = {*DeclaredTexts._fields[:-2], "hub", "declared", "hs_fault", "hs_goods", "support", "token"}
-"""Words that the declaration has."""
+DECLARED = {*DeclaredTexts._fields, "hub", "declared", "hs_fault", "hs_goods", "support", "token"}
+DECLARED -= {f"{side}_name" for side in SIDES}
+"""Words that the declaration has; names of parties are not said."""

@@ -43,4 +43,4 @@ def test_one_thing_is_hunted_for_among_consignments(tables: str, tmp_path: Path)
     for words in ("", "SEIZED --alert A"):
         assert "name one thing to hunt for" in refuse(f"hunt {words} {tables}")
     write_table(build_frame([], Consignment), tmp_path / "c.parquet")
-    assert "no consignment to hunt among" in refuse(f"hunt SEIZED {tables}")
+    assert "no consignment to hunt among; got no row" in refuse(f"hunt SEIZED {tables}")

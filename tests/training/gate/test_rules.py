@@ -88,7 +88,7 @@ LEAKS = {
     FILLED_COLUMN: "no column reveals inspection",
 }
 COLLAPSED = SLICE | {"value": "air", "roc_auc": 0.5, "roc_auc_high": 0.55}
-SMALL = LOST_SLICE | {"positive": 9}
+SMALL, VAGUE = LOST_SLICE | {"positive": 9}, SLICE | {"roc_auc_high": math.nan}
 LAST_WEEKS, LOSS, LITTLE = calibrate_last_weeks(), estimate(-0.1, -0.2, -0.01), FEW["recall_at_capacity"]
 NO_NAME = "the test traffic contains no personal name"
 NO_CHANNEL = "no channel has both inspected and other consignments"
@@ -135,6 +135,7 @@ CASES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "no slice collapsed": [
         (BROKEN, "channel air: area 0.5, upper end 0.55, 20 positives", measure(COLLAPSED)),
         (UNCHECKED, OPEN.format("no slice has 10 known positives"), measure(SMALL)),
+        (UNCHECKED, OPEN.format("no slice of 10 known positives has an interval"), measure(VAGUE)),
     ],
     "names have no effect": [
         (BROKEN, "at most 0.011 log-odds", {"figures": make_figures(name_swap=0.011)}),
