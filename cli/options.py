@@ -1,6 +1,7 @@
 """The types of options, and the options that several verbs share, each defined once as the default of a parameter (`cli.verb`)."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,11 +40,24 @@ def check_page(text: str) -> Path:
     return path
 
 
+class NewPath(click.Path):
+    """The place of what is written: it is checked, and a shell completes it."""
+
+    def __init__(self, check: Callable[[str], Path]) -> None:
+        super().__init__(path_type=Path)
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Convert the text of a place where something can be written."""
+        del param, ctx
+        return self._check(value)
+
+
 PATH = click.Path(path_type=Path)
 Table = Annotated[Path, PATH, "T"]
-NewTable = Annotated[Path, check_table, "T"]
-NewParts = Annotated[Path, check_parts, "T|DIR"]
-NewPage = Annotated[Path, check_page, "FILE.html"]
+NewTable = Annotated[Path, NewPath(check_table), "T"]
+NewParts = Annotated[Path, NewPath(check_parts), "T|DIR"]
+NewPage = Annotated[Path, NewPath(check_page), "FILE.html"]
 Folder = Annotated[Path, click.Path(file_okay=False, path_type=Path), "DIR"]
 TomlFile = Annotated[Path, PATH, "FILE.toml"]
 ModelUri = Annotated[str, click.STRING, "URI"]

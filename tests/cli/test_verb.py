@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.options import NewPage, NewParts, NewTable
 from cli.verb import Result as VerbResult
 from cli.verb import argument, option, verb
 from consignments.errors import BadInput
@@ -62,6 +63,14 @@ def test_a_time_without_a_zone_is_utc_and_a_bad_one_is_refused_with_its_option()
     with pytest.raises(BadInput, match=r"--as-of.*'soon'.*ISO 8601"):
         run(show, "--as-of", "soon")
     assert len(given) == 3, "the work did not begin"
+
+
+def test_a_shell_completes_the_place_of_what_is_written() -> None:
+    for kind in (NewTable, NewParts, NewPage):
+        (shown,) = get_args(kind)[1].shell_complete(
+            click.Context(click.Command("a")), click.Option(["-o"]), "r"
+        )
+        assert (shown.type, shown.value) == ("file", "r")
 
 
 def test_a_result_is_text_or_one_line_of_json_and_a_failed_check_ends_with_1() -> None:
