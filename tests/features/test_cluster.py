@@ -33,16 +33,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("verb", ["score --model 1 --without-history --reasons 2", "features"])
+@pytest.mark.parametrize(
+    "verb", ["score --model 1 --without-history --reasons 2", "features", "features --state {out}/state"]
+)
 def test_a_result_of_two_workers_has_the_bytes_of_one_machine(
     runner: DaskRunner, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setattr("features.cluster.FINISHED_ROWS", 20)
+    written = []
     for name, more in (("one", ""), ("two", f"--dask {runner.client.scheduler.address}")):
-        words = f"{verb} --consignments {folder}/past.parquet --out {tmp_path}/{name}.parquet {more}"
-        succeed(words, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
-    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
-    assert not list(tmp_path.glob(".*"))
+        (out := tmp_path / name).mkdir()
+        words = f"{verb} --consignments {folder}/past.parquet --out {{out}}/rows.parquet {more}"
+        succeed(words.format(out=out), MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
+        files = (path for path in out.rglob("*") if path.is_file())
+        written.append({str(path.relative_to(out)): path.read_bytes() for path in files})
+    assert written[0] == written[1]
+    assert not list(tmp_path.glob("*/.*"))
 
 
 def fail_on_a_full_disk(number: int) -> None:
