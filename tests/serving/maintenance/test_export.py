@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 from support.databases import copy_state, execute, reader_of
-from support.examples import day
+from support.examples import day, make_outcome
 from support.serving_examples import DATA_KEY, KEY_ID, Client, settings_in, vault_in
 from support.site import Site, entries, run, told
 
@@ -28,10 +28,11 @@ from features.history.state_files import StateFolder, StoredState
 from features.streams import FeatureInputs, compute_feature_matrix, stream_features
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle, load_bundle
-from serving.event_log.event_codec import decode_features
+from serving.event_log.event_codec import Selection, decode_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.verification import verify_chain
 from serving.maintenance.access_log import FILE_NAME, decode_access
+from serving.maintenance.export import _complete_outcome
 from serving.scoring.loaded_model import load_rules_model
 from serving.state.history_keys import KeyReader
 from serving.state.snapshots import rebuild_state
@@ -159,6 +160,12 @@ def test_an_outcome_without_a_probability_has_that_of_its_selection(
         assert row.sequence > told.sequence
     before = outcomes[outcomes["selected_by"].eq("officer")]
     assert before["selection_probability"].isna().all()
+    made = Selection(
+        consignment_id="RB1", selected_by="random", selection_probability=0.2, selected_at=day(0)
+    )
+    for by, probability in (("officer", None), ("model", 0.5)):  # also if the service had selected it before
+        outcome = make_outcome("RB1", selected_by=by, selection_probability=probability)
+        assert _complete_outcome(outcome, made) == outcome
 
 
 def test_nothing_personal_is_written_without_the_flag_and_the_data_key(state: Path, tmp_path: Path) -> None:
