@@ -34,6 +34,7 @@ USUAL = {
         "value.postage_share": [0.2, 0.5, 1.0],
         "goods.described": [1.0, 1.0, 1.0],
         "goods.hs_present": [1.0, 1.0, 1.0],
+        "route.transit_countries": [0.0, 1.0, 1.0],
     },
     "2 parties.sender_business 0": {
         "history.sender_network.arrivals_30d": [0.0, 0.0, 1.0], "parties.account_missing": [1.0, 1.0, 1.0],
@@ -396,6 +397,7 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         (BUSY | MISMATCH, DeclaredTexts("rice", "0901"),
          ["The HS code 0901 is for coffee, but the description speaks of food: “rice”",
           "4 consignments with this consignee's telephone number in the last 30 days; usual for private consignees: 1 or fewer"]),
+        (QUIET | {"route.transit_countries": (1.0, 0.6)}, DeclaredTexts(route="BKK>AMS>NRT"), []),
         *((QUIET | {"history.route.new": (1.0, 0.6), "route.transit_countries": (count, 0.0)}, DeclaredTexts(route="BKK>AMS>NRT"), texts)
           for count, texts in ((0.0, ["No earlier consignment on this route is known"]), (1.0, ["The route BKK > AMS > NRT passes a third country"]))),
     ],
@@ -414,8 +416,11 @@ def test_a_transit_hub_is_behind_what_contradicts(arrivals: float) -> None:
 
 
 @pytest.mark.parametrize("contribution", [0.9, 4.0])
-def test_a_first_consignment_is_never_the_first_reason(contribution: float) -> None:
-    new = {"history.consignee_phone.new": (1.0, contribution), "parties.consignee_business": (0.0, 0.0)}
+@pytest.mark.parametrize(("name", "value"), [("phone.new", 1.0), ("address.counterparts", 8.0)])
+def test_neither_a_first_consignment_nor_the_number_of_names_is_the_first_reason(
+    contribution: float, name: str, value: float
+) -> None:
+    new = {f"history.consignee_{name}": (value, contribution), "parties.consignee_business": (0.0, 0.0)}
     assert [each.code for each in rank(PRETEXT | new)] == ["goods", "parties"]
     assert rank(new)[0].code == MANY_SMALL
 
