@@ -82,7 +82,8 @@ class SharingHistory(ObservedHistory):
             now = to_us(record.received_at)
             self._apply_events_until(now)
             self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, *both, None, NO_TIME)
-        self._schedule_results(outcomes)
+        for outcome in outcomes:
+            self._schedule_result(outcome)
 
 
 class Plan(NamedTuple):

@@ -20,10 +20,11 @@ from features.batch import FeatureMatrix, FeatureParameters
 from features.spec import Spec
 from models.fitting.baselines import compute_average_precision
 from models.fitting.boosting import grow_trees
+from training.arrays import Bools, Columns
 from training.config import TrainConfig
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
-from training.data.training_set import build_data_set, get_true_labels
+from training.data.training_set import DataSet, build_data_set, get_true_labels
 from training.evaluation.estimate import draw_days
 from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
 
@@ -79,21 +80,30 @@ def iterate_windows(world: World) -> Iterator[pd.DataFrame]:
     given = read_tables(made)
     truth = get_true_labels(given.frame["consignment_id"], made.truth, "nps").positive
     source = TableFeatures.from_tables(given.tables, config.features)
-    spec = FeatureParameters(config.features).build_pipeline().spec
-    others = [at for at, name in enumerate(spec.names) if "_network." not in name]
-    matrix = FeatureMatrix(source.X, np.arange(len(source.X)), spec)
     for place, (begins, tested) in enumerate(given.iterate_windows(WINDOWS, WINDOW_DAYS)):
         data = build_data_set(given.observe(begins), "nps", config, held_out="nothing")
-        parts = SplitFeatures(data, fit_recipe(Recipe(source, config), data, tested, matrix).matrix)
-        rows, mine = parts.build_labelled_rows(parts.select_fitting_rows(TRAIN)), tested[parts.rows]
+        parts, mine, scores = score_recipes(source, config, data, tested)
         found = {"window": place, "day": parts.day[mine], "truth": truth[parts.rows][mine]}
-        for name, changed in RECIPES.items():
-            columns = np.arange(len(spec)) if name == NOW else np.array(others)
-            some = rows._replace(X=np.ascontiguousarray(rows.X[:, columns]))
-            features = Spec([spec.features[at] for at in columns])
-            trees, _ = grow_trees(some, features, msgspec.structs.replace(config.model, **changed))
-            found[name] = trees.predict_raw(np.ascontiguousarray(parts.X[mine][:, columns]))
-        yield pd.DataFrame(found)
+        yield pd.DataFrame(found | scores)
+
+
+def score_recipes(
+    source: TableFeatures, config: TrainConfig, data: DataSet, tested: Bools
+) -> tuple[SplitFeatures, Bools, Columns]:
+    """Fit each recipe on the same rows; return the feature rows, which of them are tested, and their raw scores by recipe."""
+    spec = FeatureParameters(config.features).build_pipeline().spec
+    matrix = FeatureMatrix(source.X, np.arange(len(source.X)), spec)
+    parts = SplitFeatures(data, fit_recipe(Recipe(source, config), data, tested, matrix).matrix)
+    rows, mine = parts.build_labelled_rows(parts.select_fitting_rows(TRAIN)), tested[parts.rows]
+    others = np.array([at for at, name in enumerate(spec.names) if "_network." not in name])
+    scores = {}
+    for name, changed in RECIPES.items():
+        columns = np.arange(len(spec)) if name == NOW else others
+        some = rows._replace(X=np.ascontiguousarray(rows.X[:, columns]))
+        features = Spec([spec.features[at] for at in columns])
+        trees, _ = grow_trees(some, features, msgspec.structs.replace(config.model, **changed))
+        scores[name] = trees.predict_raw(np.ascontiguousarray(parts.X[mine][:, columns]))
+    return parts, mine, scores
 
 
 def compare(world: str, frame: pd.DataFrame) -> Iterator[list[str]]:

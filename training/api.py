@@ -17,7 +17,8 @@ import pandas as pd
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Outcome, Target, Truth
 from consignments.tables import read_table, to_consignments
-from features.batch import BATCH_KEY, FeatureMatrix, FeatureParameters, Tables
+from features.batch import BATCH_KEY, FeatureMatrix, FeatureParameters
+from features.batch import Tables as Tables  # of this module, too
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import get_declared_texts
 from features.streams import FeatureInputs, compute_feature_matrix
@@ -33,19 +34,6 @@ from training.promotion.comparison_report import log_comparison
 from training.reporting.mlflow_tracking import DEFAULT_TRACKING_URI
 from training.runs.registered_run import RegisteredRun, run_training
 from training.runs.task import TrainingTask
-
-__all__ = [
-    "Tables",
-    "compare",
-    "compute_features",
-    "evaluate_learner",
-    "explain",
-    "load_model",
-    "read_tables",
-    "read_truth",
-    "score",
-    "train",
-]
 
 
 def read_tables(

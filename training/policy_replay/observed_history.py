@@ -35,7 +35,12 @@ Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
 """Columns that the trainer needs of consignments without features."""
 PENDING_COLUMNS = (
-    *("consignment_id", "selected_by", "selection_probability", "selected_at", "operation", "office"),
+    "consignment_id",
+    "selected_by",
+    "selection_probability",
+    "selected_at",
+    "operation",
+    "office",
 )
 """What is known of a chosen consignment before its inspection."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
@@ -173,10 +178,12 @@ class ObservedHistory:
         """Schedule outcomes; each counts from the time it is visible."""
         for outcome in outcomes:
             self._outcomes.append(outcome)
-            recorded = to_us_if_known(outcome.recorded_at)
-            event = (get_known_us(outcome), recorded, NO_SEQUENCE)
-            result = outcome.result or "" if outcome.status == "inspected" else ""
-            heappush(self._due, (get_visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
+            self._schedule_result(outcome)
+
+    def _schedule_result(self, outcome: Outcome) -> None:
+        event = (get_known_us(outcome), to_us_if_known(outcome.recorded_at), NO_SEQUENCE)
+        result = outcome.result or "" if outcome.status == "inspected" else ""
+        heappush(self._due, (get_visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
 
     def get_state(self, as_of: datetime) -> ObservedState:
         """Return everything known at a given time, present or past."""
