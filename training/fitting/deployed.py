@@ -298,8 +298,8 @@ def evaluate_deployed(
         later = {newer.window: older.raw[age] for newer, older in zip(fits, fits[age:], strict=False)}
         row = {"days_old_from": age * days, "days_old_until": (age + 1) * days, "windows": len(later)}
         ages.append(row | _evaluate_windows(stored, later, config))
-    recipe, sentences = evaluate_recipe(stored, config), _describe_fits(fits)
-    return DeployedResult(stored, recipe, origins, ages, sentences, latest=fits[0])
+    recipe, sentence = evaluate_recipe(stored, config), _describe_fits(fits, config.origins)
+    return DeployedResult(stored, recipe, origins, ages, (sentence,), latest=fits[0])
 
 
 def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config: EvaluationConfig) -> Row:
@@ -318,18 +318,16 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
     return row | evaluation[RECALLS[0]].to_columns(RECALLS[0]) | evaluation[RECALLS[1]].to_columns(RECALLS[1])
 
 
-def _describe_fits(fits: Sequence[OriginFit]) -> tuple[str, ...]:
+def _describe_fits(fits: Sequence[OriginFit], asked: int) -> str:
     test, learnt = fits[0].data.split.test, fits[0].learnt_until
     tested = ArrivalWindow(fits[-1].data.split.test.begins, test.ends).describe()
     if learnt < test.begins:
-        return (
-            f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was trained on arrivals before "
-            f"{learnt:%Y-%m-%d} and tested on {tested}.",
-        )
+        trained = f"trained on arrivals before {learnt:%Y-%m-%d} and tested on {tested}"
+        return f"No earlier date could be evaluated. So the figures are those of the evaluation fit, which was {trained}."
     dates = format_count(len(fits), "date")
-    return (
-        f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({tested}).",
-    )
+    if len(fits) < asked:
+        dates += f" (of {asked} asked for: at earlier ones too few results were known)"
+    return f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({tested})."
 
 
 def score_test_period(parts: SplitFeatures, model: RiskModel, seed: int) -> ScoredPeriod:

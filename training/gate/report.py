@@ -154,10 +154,8 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
     text = f"About {format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed to decide this"
     if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
         counted = f"only finds of the last {round(pace.windows * pace.window_weeks)} weeks count"
-        return (
-            "wait",
-            f"{text}, but {counted}. Train again with --origins {origins}, which tests more weeks. A routine refit of it needs the same number.",
-        )
+        again = f"Train again with --origins {origins}, which tests more weeks if enough earlier results were known"
+        return "wait", f"{text}, but {counted}. {again}. A routine refit of it needs the same number."
     action: Action = "wait" if can_arrive(more, pace.per_week) else "refuse"
     return action, f"{text}: {advise_on_finds(more, pace.per_week, 'train again')}."
 

@@ -190,13 +190,13 @@ def describe_deployed(
     gain, own = deployed.gains[PRIMARY_MEASURE], pair.gains[PRIMARY_MEASURE]
     order = "the opposite order" if gain.value * own.value < 0 else "the same order"
     if not (gain.is_shown and own.is_shown):
-        order = "other weeks"
+        order = "an order that cannot be compared"
     counts = describe_counts({a: deployed.a, b: deployed.b}, target)
     difference = state_difference(gain, a, b, " from the reports")
     decides = "The gate decides by the compared fits, which lack the results of the last weeks."
     if gain.is_shown and not own.is_shown:
         decides = "The gate decides by the compared fits alone, so this does not decide."
-    return f"The reports show {order}, for the recipes as deployed: {counts} {difference} {decides}"
+    return f"On the weeks that both reports have, the recipes as deployed show {order}: {counts} {difference} {decides}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -116,7 +117,13 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, m
     best = [fit.tested[np.argsort(-fit.raw[0], kind="stable")[: len(fit.tested) // 100]] for fit in fits]
     assert recipe.model.counts.found["1pct"] == pytest.approx(known[np.concatenate(best)].sum(), abs=1.0)
     assert set(recipe.baselines) == {"random", "rules", "best_feature", "logistic"}
-    assert "fitted at 3 dates" in deployed.sentences[0]
+    assert "fitted at 3 dates on" in deployed.sentences[0]
+    more = evaluate_deployed(
+        served, parts, weights, msgspec.structs.replace(CONFIG.evaluation, origins=4), true
+    )
+    assert (
+        "fitted at 3 dates (of 4 asked for: at earlier ones too few results were known)" in more.sentences[0]
+    )
 
 
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):

@@ -102,7 +102,7 @@ FOUR, SEVEN, NINE = (
     {"calibration_ratio": estimate(1, 0.2, 9, finds=finds, is_share=False)} for finds in (4, 7, 9)
 )
 ORIGINS = (
-    "but only finds of the last 12 weeks count. Train again with --origins 4, which tests more weeks. A routine refit of it needs the "
+    "but only finds of the last 12 weeks count. Train again with --origins 4, which tests more weeks if enough earlier results were known. A routine refit of it needs the "
     "same number."
 )
 ADVICE: dict[str, tuple[dict[str, Any], FindPace, str, str]] = {
@@ -234,8 +234,8 @@ def test_what_the_recommendation_says_is_not_said_again_by_its_rule(bundle: Bund
     [
         (CLEAR, LOSS, "the opposite order", ", which lack the results of the last weeks."),
         (CLEAR, CLEAR, "the same order", ", which lack the results of the last weeks."),
-        (CLEAR, FEW, "other weeks", ", which lack the results of the last weeks."),
-        (FEW, LOSS, "other weeks", " alone, so this does not decide."),
+        (CLEAR, FEW, "an order that cannot be compared", ", which lack the results of the last weeks."),
+        (FEW, LOSS, "an order that cannot be compared", " alone, so this does not decide."),
     ],
 )
 def test_a_comparison_says_if_the_reports_of_both_versions_have_the_other_order(
@@ -246,7 +246,7 @@ def test_a_comparison_says_if_the_reports_of_both_versions_have_the_other_order(
     assert challenger.comparison is not None
     compared = replace(challenger.comparison, deployed=make_pair(**{PRIMARY: deployed}))
     found = recommend(replace(challenger, comparison=compared))
-    (fact,) = [each for each in found.facts if each.startswith(f"The reports show {order}, ")]
+    (fact,) = [each for each in found.facts if f"the recipes as deployed show {order}: " in each]
     assert state_difference(deployed, "version 1", "this version", " from the reports") in fact
     assert fact.endswith(f" The gate decides by the compared fits{basis}")
     assert ("is not known from the compared arrivals" in found.sentence) == (gain is FEW)
