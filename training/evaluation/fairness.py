@@ -51,10 +51,9 @@ def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judge
         burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]
         row: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
         row |= {"consignments": round(arrived), "chosen": chosen, "known": known}
-        # Both are left out if the interval of the hit rate is too wide.
-        hits = Estimate(hit.value, hit.low, hit.high)
-        burden = Estimate(*burdens, is_share=False) if hits.is_shown or not chosen else Estimate()
-        found = (Estimate(rate, rate, rate), hits, burden)
+        # Both are left out if the hit rate rests on too few finds.
+        burden = Estimate(*burdens, is_share=False) if hit.is_shown or not chosen else Estimate()
+        found = (Estimate(rate, rate, rate), hit, burden)
         for name, estimate in zip(MEASURES, found, strict=True):
             row |= estimate.to_columns(name)
         rows.append(row)

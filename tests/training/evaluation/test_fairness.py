@@ -37,10 +37,11 @@ def test_a_group_that_fills_the_list_bears_it_all():
     assert rows["all"]["selection_rate"] == pytest.approx(0.05)
 
 
-def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
-    row = rows_of(world())["AA"]
-    assert row["hit_rate"] == row["hit_rate_low"] == 0
-    assert row["hit_rate_high"] == pytest.approx(3.69 / 50, abs=0.001)
+@pytest.mark.parametrize(("days", "is_shown"), [(9, False), (10, True)])
+def test_a_hit_rate_of_too_few_finds_is_left_out_as_the_precision_of_the_same_list_is(days, is_shown):
+    rows = rows_of(world(positive=lambda place: place == 0, days=days))
+    assert [np.isfinite(rows[name]["hit_rate"]) for name in ("AA", "all")] == [is_shown] * 2
+    assert np.isnan(rows_of(world())["AA"]["hit_rate"])
 
 
 def test_without_a_known_result_there_is_no_hit_rate():
