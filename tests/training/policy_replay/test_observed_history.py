@@ -7,6 +7,7 @@ import pytest
 
 from consignments.records import Outcome
 from consignments.tables import to_alerts, to_outcomes
+from consignments.visibility import compute_visible_us
 from features.batch import Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
@@ -64,6 +65,17 @@ def test_kept_features_described_anew_are_those_of_the_day(world, lived):
     assert (known.offered == inside).all()
     again = known.features.build_matrix(FittedParameters.create_empty(), inside)
     assert np.array_equal(again.X, lived[1][: inside.sum()], equal_nan=True)
+
+
+def test_no_cancellation_outcome_or_alert_after_the_moment_is_known(world, lived):
+    known = lived[0].get_state(MIDWAY)
+    us = int(MIDWAY.timestamp() * 1_000_000)
+    assert 0 < len(known.outcomes) < len(world.outcomes)
+    assert (compute_visible_us(known.outcomes) <= us).all()
+    assert (world.consignments["cancelled_at"] > MIDWAY).any()
+    assert not (known.consignments["cancelled_at"] > MIDWAY).any()
+    assert (world.alerts["issued_at"] > MIDWAY).any()
+    assert all(alert.issued_at <= MIDWAY for alert in known.features._alerts)
 
 
 def outcome(name, result, known_day, selected_day=1, **more):
