@@ -88,7 +88,8 @@ def _copy_log(log: LogReader, url: str, progress: Progress | None) -> None:
                     return
                 _copy_identity(log, connection)
             pages = _read_pages(log, progress)
-            for rows in (chain.from_iterable(pages),) if find_sqlite_path(url) is None else pages:
+            transactions = [chain.from_iterable(pages)] if find_sqlite_path(url) is None else pages
+            for rows in transactions:
                 writer.write(rows)
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error

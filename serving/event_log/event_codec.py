@@ -196,11 +196,13 @@ class EntryCodec(Generic[R, E]):
         dated_by: tuple[str, ...] = (),
     ) -> None:
         self._build, self._columns, self._named_by = partial(entry, kind=kind), columns, named_by
-        self._dated = {column: name for name, column in columns.items()}.get("at_us", "issued_at")
+        self._dated = next((name for name, column in columns.items() if column == "at_us"), "issued_at")
         self._get_us = get_us or self._read_us
         self._has_identifier = entry is RecordEvent
         named = ["consignment_id"] if self._has_identifier else []
-        self._packer = RecordPacker(record, vault, (*named, *(columns.keys() - dated_by)))
+        self._packer = RecordPacker(
+            record, vault, (*named, *(name for name in columns if name not in dated_by))
+        )
 
     def encode(self, sequence: int, record: R, recorded_us: int | None, asked_by: str) -> E:
         """Encode a record; `recorded_us` is None if it was imported."""

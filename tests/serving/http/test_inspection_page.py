@@ -101,7 +101,7 @@ def test_the_commands_with_curl_run(url: str) -> None:
 def test_the_score_of_the_page_is_one_and_every_status_and_kind_that_can_be_answered_is_on_it() -> None:
     (example,) = shown("json")
     assert set(msgspec.json.decode(example)) == set(Score.__struct_fields__) - {"features", "quality"}
-    assert msgspec.json.decode(example, type=Score).band == "elevated"
+    assert msgspec.json.decode(example, type=Score).band == "high"
     operations = [
         each for methods in build_document(Consignment, "0")["paths"].values() for each in methods.values()
     ]
