@@ -24,8 +24,8 @@ class Costs(NamedTuple):
     # Rows a CPU second, one machine: `benchmarks.features --rows 20000`, and `npsrisk score` of 10,000 rows.
     feature_rows: float = 4_200
     score_rows: float = 3_400
-    # CPU time of `--dask local:2` in multiples of one machine, of ten million rows: `benchmarks.scale`, slope. The start of the worker is in it.
-    dask_ratio: float = 1.51
+    # CPU time of `--dask local:2` in multiples of one machine, of 367,000 rows: `benchmarks.scale`, slope. The start of the workers is in it.
+    dask_ratio: float = 1.33
     # A row in the process that plans and joins, and in a table of 550 features.
     plan_bytes: float = 130
     result_bytes: float = 238
