@@ -171,14 +171,12 @@ class FactTables:
         side = SIDE_OF[kind]
         is_shown = week.notable and view.get(f"history.{kind}.arrivals_7d") >= RULES.busy_week
         found, is_network = week if is_shown else month, kind in NETWORKS
-        is_busy = found.notable and view.count_month(kind) >= (
-            RULES.min_busy_firm if side in firms else RULES.min_busy
-        )
-        is_doubtful = is_network and not view.list_ties(side)
-        is_doubtful |= view.is_common_name(kind)
-        is_busy &= not view.has_counted(kind)
+        least = RULES.min_busy_firm if side in firms else RULES.min_busy
+        is_busy = found.notable and view.count_month(kind) >= least
+        is_of_others = view.is_common_name(kind) or (is_network and not view.list_ties(side))
+        is_new = is_busy and not is_of_others and not view.has_counted(kind)
         rank: Rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else "count"
-        return found._replace(notable=is_busy and not is_doubtful, rank="last" if side in firms else rank)
+        return found._replace(notable=is_new, rank="last" if side in firms else rank)
 
     def _describe_counterparts(self, view: RowView, columns: Sequence[int]) -> Statement | None:
         """Describe with how many others a key came, or that a new name uses a known key."""
