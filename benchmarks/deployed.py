@@ -3,6 +3,7 @@
 The trees are real, their target is artificial: 300 trees of 31 leaves and at most eight levels, none of them trivial.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +61,7 @@ class GrownModel(NamedTuple):
     risk: RiskModel
     fitted: FittedParameters
     X: NDArray[np.float32]
-    channels: list[str]
+    channels: Sequence[str]
 
 
 def grow(world: SimulatedStream, params: TreeParams = PARAMS) -> GrownModel:

@@ -32,9 +32,9 @@ from benchmarks.worlds import describe_interval
 from consignments.errors import BadInput
 from consignments.exchange.alerts import list_alert_changes
 from consignments.exchange.documents import AnyMessage, Withdrawal
-from consignments.records import Alert, Consignment, Outcome
+from consignments.records import Alert, Consignment, Outcome, Target
 from consignments.tables import to_consignments
-from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime, to_us
+from consignments.timestamps import US_PER_DAY, to_datetime, to_us
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
 from models.rules import RULES, Rules
@@ -63,7 +63,7 @@ SHARES = {"XA": 0.60, "XB": 0.25, "XC": 0.15}
 """Administrations, and the share of all consignees that each has."""
 MIX = 0x9E3779B97F4A7C15
 EXPLORE = 0.1
-TARGET = "nps"
+TARGET: Target = "nps"
 BACKGROUND = 0.05
 RESAMPLES = 1000
 
@@ -77,11 +77,11 @@ class SharingHistory(ObservedHistory):
         They are no rows of the own tables.
         """
         _, keys, counterparts = self._describe(list(records), np.zeros(len(records), dtype=bool))
-        for record, *both in zip(records, keys, counterparts, strict=True):
+        for record, own, met in zip(records, keys, counterparts, strict=True):
             assert record.received_at is not None
             now = to_us(record.received_at)
             self._apply_events_until(now)
-            self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, *both, None, NO_TIME)
+            self._ledger.record_arrival(record.consignment_id, now // US_PER_DAY, own, met)
         for outcome in outcomes:
             self._schedule_result(outcome)
 

@@ -6,7 +6,7 @@ In each world the recipes learn from the same rows, everything known at a date, 
 the service has it. The parameters of the recipe were chosen on the first worlds. The held-out ones were run once, after that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def main() -> None:
     options = parse_options(__doc__, keep=Path("learners"), held_out=False, worlds=[], short=False)
     worlds = SHORT if options.short else HELD_OUT if options.held_out else WORLDS
     options.keep.mkdir(parents=True, exist_ok=True)
-    rows, frames = [], []
+    rows: list[Sequence[str]] = []
+    frames: list[pd.DataFrame] = []
     for name in options.worlds or worlds:
         path = options.keep / f"{name}.parquet"
         if not path.exists():

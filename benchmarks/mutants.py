@@ -59,8 +59,10 @@ def iterate_mutants(file: str) -> Iterator[Mutant]:
     for text in source.encode().splitlines(keepends=True):
         lines.append(lines[-1] + len(text))
 
-    def locate(node: ast.AST, *, end: bool = False) -> int:
-        row, column = (node.end_lineno, node.end_col_offset) if end else (node.lineno, node.col_offset)  # type: ignore[attr-defined]
+    def locate(node: ast.expr, *, end: bool = False) -> int:
+        row, column = (node.end_lineno, node.end_col_offset) if end else (node.lineno, node.col_offset)
+        assert row is not None
+        assert column is not None
         return lines[row - 1] + column
 
     for function in ast.walk(ast.parse(source)):
@@ -76,8 +78,8 @@ def iterate_mutants(file: str) -> Iterator[Mutant]:
                 sign, left, right = node.op, node.values[0], node.values[1]
             if sign is not None:
                 places = locate(left, end=True), locate(right)
-                yield Mutant(file, node.lineno, *places, f" {SWAPS[type(sign)]} ")
-            elif isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
+                yield Mutant(file, left.lineno, *places, f" {SWAPS[type(sign)]} ")
+            elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
                 changed = (not node.value) if isinstance(node.value, bool) else node.value + 1
                 yield Mutant(file, node.lineno, locate(node), locate(node, end=True), repr(changed))
             elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):

@@ -5,6 +5,7 @@ rates use only earlier data, so neither leaks; spellings are used as written.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from consignments.timestamps import get_time_column_us
 from consignments.visibility import compute_visible_us
 
 Floats = NDArray[np.float64]
@@ -88,7 +90,8 @@ def _plain_columns(frame: pd.DataFrame, fitted_on: Ints) -> NDArray[np.float32]:
     """Compute codes, numbers, counts by name, and the description by n-grams and SVD; float32 (n, columns)."""
     columns = [pd.factorize(frame[name])[0].astype(np.float32) for name in CODES]
     columns += [_number(frame, name) for name in NUMBERS]
-    columns.append(_number(frame, "declared_value") / np.maximum(_number(frame, "gross_weight_kg"), 1e-3))
+    weight = np.maximum(_number(frame, "gross_weight_kg"), 1e-3)
+    columns.append((_number(frame, "declared_value") / weight).astype(np.float32))
     hs = frame["hs_code"].astype(object).where(frame["hs_code"].notna(), "")
     columns += [pd.factorize(hs.str[:digits])[0].astype(np.float32) for digits in (2, 4, 6)]
     by_time = np.argsort(frame["received_at"].to_numpy(), kind="stable")
@@ -126,15 +129,15 @@ def count_arrivals_before(key: "pd.Series", by_time: Ints) -> NDArray[np.float32
 def _counted_columns(past: Past) -> NDArray[np.float32]:
     """Count earlier arrivals, results and positives for each raw key, and a smoothed rate; float32 (n, 4 keys)."""
     frame, outcomes = past.frame, past.outcomes
-    received = frame["received_at"].astype("datetime64[us, UTC]").astype(np.int64).to_numpy() // SECONDS
+    received = get_time_column_us(frame, "received_at") // SECONDS
     by_time = np.argsort(received, kind="stable")
     final = outcomes[outcomes["result"].isin(["nps", "controlled_drug", "other_offence", "clear"])]
     final = final.assign(visible=compute_visible_us(final) // SECONDS)
     final = final.sort_values("visible").drop_duplicates("consignment_id", keep="last")
     place = pd.Series(np.arange(len(frame)), index=frame["consignment_id"]).reindex(final["consignment_id"])
     final, row = final[place.notna().to_numpy()], place.dropna().to_numpy(dtype=np.int64)
-    visible, found = final["visible"].to_numpy(), (final["result"] == "nps").to_numpy()
-    columns: list[Floats] = []
+    visible, found = final["visible"].to_numpy(dtype=np.int64), (final["result"] == "nps").to_numpy()
+    columns: list[NDArray[Any]] = []
     for key in (
         *(frame[name] for name in PARTIES),
         frame["hs_code"].str[:6] + "|" + frame["departure_country"],

@@ -146,7 +146,7 @@ def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[st
     )
     return {
         name: SignStrength(float(later.loc[positive, name].mean()), float(later.loc[negative, name].mean()))
-        for name in sent.select_dtypes(bool)
+        for name in map(str, sent.select_dtypes(bool))
     }
 
 

@@ -118,7 +118,7 @@ def digest_columns(path: Path, *, structured_reasons: bool = False) -> Digests:
     if structured_reasons:
         frame[REASONS] = [json.dumps(round_contributions(json.loads(each))) for each in frame[REASONS]]
     values = {
-        name: digest(pd.util.hash_pandas_object(column.map(repr), index=False).to_numpy().tobytes())
+        str(name): digest(pd.util.hash_pandas_object(column.map(repr), index=False).to_numpy().tobytes())
         for name, column in frame.items()
     }
     return {**values, "columns and rows": digest([list(frame.columns), len(frame)])}
@@ -448,10 +448,10 @@ def main() -> None:
         each.add_argument("--leave-out", nargs="*", default=[], metavar="PART")
     options = parser.parse_args()
     if options.verb == "compare":
-        records = [json.loads(path.read_text()) for path in (options.before, options.after)]
+        before, after = (json.loads(path.read_text()) for path in (options.before, options.after))
         if options.folders:
             show_changed_answers(*options.folders)
-        raise SystemExit(min(1, compare(*records, options.leave_out)))
+        raise SystemExit(min(1, compare(before, after, options.leave_out)))
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import lightgbm
 import mlflow
@@ -123,7 +124,7 @@ def measure_mlflow(grown: GrownModel, folder: Path, seconds: float) -> dict[str,
     booster = lightgbm.Booster(model_str=grown.risk.trees.text)
     mlflow.lightgbm.save_model(booster, str(model), pip_requirements=["lightgbm"])
     rows, names = list_rows(grown), list(grown.risk.spec.names)
-    forms = {
+    forms: dict[str, list[dict[str, Any]]] = {
         "mlflow, named columns": [{"dataframe_split": {"columns": names, "data": [row]}} for row in rows],
         "mlflow, bare numbers": [{"inputs": [row]} for row in rows],
     }
