@@ -47,18 +47,8 @@ APART = (HELP, CARDS, IDENTIFIERS, DESCRIPTIONS)
 ANSWERS_FILE = "answers.jsonl"
 REASONS, CONTRIBUTION = "reasons", "contribution"
 PATHS_APART = ("/v1/model", "/openapi.json")
-FIELDS_APART = frozenset(
-    [
-        "decision_id",
-        "scored_at",
-        "recorded_at",
-        "loaded_at",
-        "approved_at",
-        "code_version",
-        "digest",
-        "request",
-    ]
-)
+TIMES_APART = ("scored_at", "recorded_at", "loaded_at", "approved_at")
+FIELDS_APART = frozenset(("decision_id", "code_version", "digest", "request", *TIMES_APART))
 MEDIA_TYPES = {
     ".xml": "application/xml",
     ".json": "application/ld+json",

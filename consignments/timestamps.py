@@ -44,11 +44,6 @@ def to_day(moment: datetime) -> int:
     return (moment - EPOCH).days
 
 
-def is_late(issued_us: int, known_us: int) -> bool:
-    """Check if a version was issued before the one that counts; without both times it was not."""
-    return NO_TIME not in (issued_us, known_us) and issued_us < known_us
-
-
 def get_time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
     """Return a time column as microseconds since the epoch; `NO_TIME` if the value or the whole column is missing."""
     if column not in frame:

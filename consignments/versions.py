@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.timestamps import NO_TIME, get_time_column_us, is_late
+from consignments.timestamps import NO_TIME, get_time_column_us
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def is_late(issued_us: int, known_us: int) -> bool:
+    """Check if a version was issued before the one that counts; without both times it was not."""
+    return NO_TIME not in (issued_us, known_us) and issued_us < known_us
 
 
 def mark_late_versions(code: NDArray[np.int64], issued_us: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -10,7 +10,8 @@ from cli.options import Count
 from cli.stores import read_settings
 from cli.verb import Progress, Result, argument, option, sub_verb, verb
 from consignments.files.whole_files import create_key_file
-from features.history.data_keys import DataKeys, encode_data_keys, rotate_sealing_key
+from features.history.data_keys import DataKeys, encode_data_keys
+from serving.encryption.key_rotation import rotate_sealing_key
 
 KEYS = option("Folder of the keys. Default: keys in the folder of the backup.", metavar="FOLDER")
 

@@ -22,7 +22,8 @@ from consignments.messages.entries import IN_FUTURE, MasterEntry, Version, diges
 from consignments.messages.parsed import StateRow
 from consignments.messages.quality import sort_codes
 from consignments.records import Consignment
-from consignments.timestamps import is_late, to_us_if_known
+from consignments.timestamps import to_us_if_known
+from consignments.versions import is_late
 
 HOLDS = frozenset(("request_for_information", "request_for_screening", "do_not_load"))
 MAX_TEXT = 4000

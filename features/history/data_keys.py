@@ -16,8 +16,8 @@ from typing import Annotated, Self
 
 import msgspec
 
-from consignments.errors import BadSetting, ServiceFault
-from consignments.files.whole_files import create_key_file, flush_folder, replace_file
+from consignments.errors import BadSetting
+from consignments.files.whole_files import create_key_file
 
 KEY_BYTES, ID_BYTES = 32, 4
 FORMAT = 2
@@ -91,19 +91,6 @@ def read_data_keys(path: Path, *, create: bool = False) -> DataKeys:
 def load_data_key(path: Path, *, create: bool = False) -> bytes:
     """Return the pseudonym key of 32 bytes; the parameters and errors are those of `read_data_keys`."""
     return read_data_keys(path, create=create).pseudonyms
-
-
-def rotate_sealing_key(path: Path) -> SealingKey:
-    """Add a sealing key to a file of data keys; it encrypts from now on, and the earlier ones still decrypt."""
-    keys, new = read_data_keys(path), SealingKey.create()
-    changed = msgspec.structs.replace(keys, sealing_keys=[*keys.sealing_keys, new])
-    try:
-        replace_file(path, encode_data_keys(changed))
-        flush_folder(path.parent)
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise ServiceFault("the data key cannot be written", where=str(path), got=got) from error
-    return new
 
 
 def encode_data_keys(keys: DataKeys) -> bytes:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from consignments.timestamps import NO_TIME, is_late
+from consignments.timestamps import NO_TIME
+from consignments.versions import is_late
 from features.history.kernels import (
     ADD,
     ARRIVALS,

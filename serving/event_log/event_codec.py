@@ -27,7 +27,8 @@ from consignments.records import (
     Time,
     about,
 )
-from consignments.timestamps import NO_TIME, is_late, to_datetime, to_us, to_us_if_known
+from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
+from consignments.versions import is_late
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling

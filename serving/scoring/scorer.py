@@ -15,7 +15,8 @@ from consignments.doubts import Doubt
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
-from consignments.timestamps import US_PER_DAY, is_late, to_us_if_known
+from consignments.timestamps import US_PER_DAY, to_us_if_known
+from consignments.versions import is_late
 from features.normalization.normal_forms import DeclaredTexts, get_declared_texts
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord

@@ -1,4 +1,4 @@
-"""The file of the data keys: private, announced, and with all earlier sealing keys after a new one was added."""
+"""The file of the data keys: private, announced, and taken only for what it is."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import BadSetting
-from features.history.data_keys import load_data_key, read_data_keys, rotate_sealing_key
+from features.history.data_keys import load_data_key, read_data_keys
 
 
 def test_a_new_data_key_is_private_and_announced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -24,22 +24,9 @@ def test_a_new_data_key_is_private_and_announced(tmp_path: Path, caplog: pytest.
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_new_sealing_key_is_the_newest_and_nothing_else_changes(tmp_path: Path) -> None:
-    path = tmp_path / "data.key"
-    before = read_data_keys(path, create=True)
-    new = rotate_sealing_key(path)
-    after = read_data_keys(path)
-    assert after.sealing_keys == [*before.sealing_keys, new]
-    assert after.pseudonym_key == before.pseudonym_key
-    assert len({each.key for each in after.sealing_keys} | {after.pseudonym_key}) == 3
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_missing_data_key_is_named(tmp_path: Path) -> None:
-    for use in (load_data_key, rotate_sealing_key):
-        with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be read; got No such file"):
-            use(tmp_path / "data.key")
+    with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be read; got No such file"):
+        load_data_key(tmp_path / "data.key")
 
 
 @pytest.mark.parametrize(

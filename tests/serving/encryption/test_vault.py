@@ -1,5 +1,6 @@
 """Packed records: personal fields are encrypted, equal records have equal digests, nothing is lost."""
 
+import stat
 from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from features.history.data_keys import (
     DataKeys,
     encode_data_keys,
     read_data_keys,
-    rotate_sealing_key,
 )
+from serving.encryption.key_rotation import rotate_sealing_key
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault
 
 ASIDE = ("consignment_id", "received_at", "cancelled_at")
@@ -75,6 +76,20 @@ def test_personal_fields_open_only_under_their_own_key_and_identifier(
     other = Vault(structs.replace(DATA_KEYS, sealing_keys=sealing_keys))
     with pytest.raises(ServiceFault, match=told):
         unpack(RecordPacker(Consignment, other, ASIDE), packed, subject)
+
+
+def test_a_new_sealing_key_is_the_newest_and_nothing_else_changes(tmp_path: Path) -> None:
+    path = tmp_path / "data.key"
+    before = read_data_keys(path, create=True)
+    new = rotate_sealing_key(path)
+    after = read_data_keys(path)
+    assert after.sealing_keys == [*before.sealing_keys, new]
+    assert after.pseudonym_key == before.pseudonym_key
+    assert len({each.key for each in after.sealing_keys} | {after.pseudonym_key}) == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(BadSetting, match=r"none\.key: the data key cannot be read; got No such file"):
+        rotate_sealing_key(tmp_path / "none.key")
 
 
 def test_after_a_rotation_new_fields_have_the_new_key_and_old_ones_stay_readable(tmp_path: Path) -> None:
