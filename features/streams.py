@@ -368,7 +368,8 @@ def stream_features(
     limit, total = max(MAX_BLOCK_ROWS, piece_rows), len(fold.rows)
     blocks = _split_blocks(fold.rows, tables.starts, piece_rows)
     _check_blocks(inputs, blocks, limit)
-    prepare_kernel()
+    with report_progress(options.progress, "loading kernels"):
+        prepare_kernel()
     history = pipeline.create_sized_history(total) if run is None else run.history
     mark_rows, is_empty = parameters.fitted.mark_rows, True
     with WorkerPool(options.jobs, total) as workers:
