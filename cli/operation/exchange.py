@@ -20,7 +20,6 @@ from consignments.exchange.documents import (
     AnyMessage,
     Withdrawal,
     build_schema,
-    check_message,
     get_kind,
 )
 from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
@@ -28,7 +27,6 @@ from consignments.records import Alert, Consignment, Target
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey, VerifyingKey
-from models.signatures.signed_message import sign_message
 
 if TYPE_CHECKING:
     from features.batch import Tables
@@ -171,9 +169,9 @@ def withdraw(
     """
     from operation.exchange.folder import get_administration
 
-    outbox, now = open_exchange().outbox, at or datetime.now(UTC)
-    if not (outbox / f"{message_id}{MESSAGE_SUFFIX}").exists():
-        raise BadInput("no such message was sent", where=str(outbox), got=message_id)
+    folder, now = open_exchange(), at or datetime.now(UTC)
+    if not folder.find_sent(message_id).exists():
+        raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
     name, author = _name_withdrawal(message_id), get_administration()
     message = Withdrawal(message_id=name, author=author, issued_at=now, about=message_id, reason=why)
     path = _send(message, key, now)
@@ -291,8 +289,7 @@ def _send(message: AnyMessage, key: Path | None, at: datetime | None) -> Path:
         where, got = message.message_id, message.author
         raise BadInput("the draft has another author", where=where, got=got, expected=author)
     dated = msgspec.structs.replace(message, issued_at=now)
-    check_message(dated, now)
-    return folder.send(dated, sign_message(dated, SigningKey.load(key or folder.path / OFFICER_KEY)))
+    return folder.send(dated, folder.sign(dated, now, key))
 
 
 def _count_table_yields(

@@ -1,22 +1,18 @@
 """Messages to partners that an officer approves: signed with the officer's key of the installation, recorded, and put into the outbox."""
 
 import asyncio
-from pathlib import Path
 
 import msgspec
 
 from consignments.errors import BadInput, ServiceFault
 from consignments.exchange.alerts import name_message
-from consignments.exchange.documents import AnyMessage, check_message, encode_message
-from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY, OUTBOX
-from consignments.files.whole_files import replace_file
+from consignments.exchange.documents import AnyMessage
 from consignments.timestamps import to_datetime
 from models.signatures.envelope import Envelope
-from models.signatures.keys import SigningKey
-from models.signatures.signed_message import sign_message
 from operation.desk.forms import Form, FormFault
 from operation.desk.messages import DOCUMENTS, PageRequest
 from operation.desk.pages import OfficerPages, Visit
+from operation.exchange.folder import ExchangeFolder
 from serving.http.asgi import HttpCall
 from serving.http.problems import Refusal
 from serving.http.protocol.records import format_reason
@@ -61,24 +57,25 @@ async def _read_documents(pages: OfficerPages, query: Form, visit: Visit) -> lis
 
 async def _send(service: Service, documents: list[AnyMessage], visit: Visit) -> list[str]:
     """Sign documents, record them, then put them into the outbox; after a kill in between, the next approval puts them there."""
-    waiting: list[tuple[str, Path, bytes, bool]] = []
-    folder = service.settings.exchange_dir
+    waiting: list[tuple[str, AnyMessage, bytes, bool]] = []
+    folder = ExchangeFolder(service.settings.exchange_dir)
     for document in documents:  # all are checked and signed before the first one is recorded
         name = name_message(document.author, document.message_id)
-        path = folder / OUTBOX / f"{document.message_id}{MESSAGE_SUFFIX}"
         recorded = await asyncio.to_thread(_find_recorded, service, name)
-        if recorded is None or not path.exists():
-            signed = await asyncio.to_thread(_sign, service, document) if recorded is None else recorded
-            waiting.append((name, path, signed, recorded is None))
-    for name, path, envelope, new in waiting:
+        if recorded is None or not folder.find_sent(document.message_id).exists():
+            signed = (
+                await asyncio.to_thread(_sign, service, folder, document) if recorded is None else recorded
+            )
+            waiting.append((name, document, signed, recorded is None))
+    for name, document, envelope, new in waiting:
         if new:
             await _record(service, envelope, visit)
             logger.info("message approved", message=name, person=visit.person, key=visit.caller.name)
         try:
-            await asyncio.to_thread(replace_file, path, envelope)
+            await asyncio.to_thread(folder.send, document, envelope)
         except OSError as error:
             raise ServiceFault(
-                "the message is recorded, and cannot be put into the outbox", where=str(path), got=error.strerror or "",
+                "the message is recorded, and cannot be put into the outbox", where=str(folder.outbox), got=error.strerror or "",
                 todo="make the exchange directory writable for the service, and approve again",
             ) from error  # fmt: skip
     if not waiting:
@@ -94,12 +91,9 @@ def _find_recorded(service: Service, name: str) -> bytes | None:
     return next((each.envelope.encode() for each in decoded if each.name == name), None)
 
 
-def _sign(service: Service, document: AnyMessage) -> bytes:
-    """Check a document again as its receiver will, and sign it."""
+def _sign(service: Service, folder: ExchangeFolder, document: AnyMessage) -> bytes:
     try:
-        checked: AnyMessage = msgspec.json.decode(encode_message(document), type=AnyMessage)
-        check_message(checked, to_datetime(service.active.clock()))
-        return sign_message(checked, SigningKey.load(service.settings.exchange_dir / OFFICER_KEY))
+        return folder.sign(document, to_datetime(service.active.clock()))
     except BadInput as fault:
         raise FormFault(f"{fault.what}; {fault.todo}" if fault.todo else fault.what) from None
 

@@ -12,12 +12,19 @@ from urllib.parse import urlsplit
 
 from consignments.errors import BadInput, BadSetting, MessageFault, PromotionRefused, ServiceFault
 from consignments.exchange.alerts import list_alert_changes, name_message
-from consignments.exchange.documents import AnyMessage, Withdrawal, decode_message, encode_message
+from consignments.exchange.documents import (
+    AnyMessage,
+    Withdrawal,
+    check_message,
+    decode_message,
+    encode_message,
+)
 from consignments.exchange.folder import (
     DRAFTS,
     INBOX,
     KEYS_FOLDER,
     MESSAGE_SUFFIX,
+    OFFICER_KEY,
     OUTBOX,
     PARTNERS_FILE,
     RECEIVED,
@@ -29,11 +36,13 @@ from consignments.tables import build_frame, read_table, to_alerts, write_table
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.envelope import Envelope
 from models.signatures.key_holders import Partners
+from models.signatures.keys import SigningKey
 from models.signatures.signed_message import (
     MAX_MESSAGE_BYTES,
     SignedMessage,
     decode_statement,
     read_signed_message,
+    sign_message,
 )
 from serving.process.settings import Settings
 
@@ -91,9 +100,19 @@ class ExchangeFolder:
                 todo="write it again with npsrisk exchange draft",
             ) from error
 
+    def sign(self, message: AnyMessage, at: datetime, key: Path | None = None) -> bytes:
+        """Check a message again as its receiver will, and sign it with the officer's key or another one."""
+        checked = decode_message(encode_message(message))
+        check_message(checked, at)
+        return sign_message(checked, SigningKey.load(key or self.path / OFFICER_KEY))
+
+    def find_sent(self, message_id: str) -> Path:
+        """Return the place of a message in the outbox."""
+        return self.outbox / f"{message_id}{MESSAGE_SUFFIX}"
+
     def send(self, message: AnyMessage, envelope: bytes) -> Path:
         """Write a signed message to the outbox, and remove its draft."""
-        path = self.outbox / f"{message.message_id}{MESSAGE_SUFFIX}"
+        path = self.find_sent(message.message_id)
         replace_file(path, envelope)
         (self.drafts / path.name).unlink(missing_ok=True)
         return path
