@@ -63,10 +63,8 @@ async def _send(service: Service, documents: list[AnyMessage], visit: Visit) -> 
         name = name_message(document.author, document.message_id)
         recorded = await asyncio.to_thread(_find_recorded, service, name)
         if recorded is None or not folder.find_sent(document.message_id).exists():
-            signed = (
-                await asyncio.to_thread(_sign, service, folder, document) if recorded is None else recorded
-            )
-            waiting.append((name, document, signed, recorded is None))
+            envelope = recorded or await asyncio.to_thread(_sign, service, folder, document)
+            waiting.append((name, document, envelope, recorded is None))
     for name, document, envelope, new in waiting:
         if new:
             await _record(service, envelope, visit)

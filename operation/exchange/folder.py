@@ -83,7 +83,7 @@ class ExchangeFolder:
     def write_draft(self, message: AnyMessage) -> Path | None:
         """Write a draft; return None if there is one of this identifier already, or it was sent."""
         path = self.drafts / f"{message.message_id}{MESSAGE_SUFFIX}"
-        if path.exists() or (self.outbox / path.name).exists():
+        if path.exists() or self.find_sent(message.message_id).exists():
             return None
         replace_file(path, encode_message(message))
         return path
@@ -93,12 +93,8 @@ class ExchangeFolder:
         try:
             return decode_message(read_file(path))
         except (ValueError, RecursionError) as error:
-            raise BadInput(
-                "not a draft of a message",
-                where=str(path),
-                got=str(error),
-                todo="write it again with npsrisk exchange draft",
-            ) from error
+            todo = "write it again with npsrisk exchange draft"
+            raise BadInput("not a draft of a message", where=str(path), got=str(error), todo=todo) from error
 
     def sign(self, message: AnyMessage, at: datetime, key: Path | None = None) -> bytes:
         """Check a message again as its receiver will, and sign it with the officer's key or another one."""
@@ -122,12 +118,8 @@ class ExchangeFolder:
         partners, keys = Partners.read(self.partners_file), self.read_keys()
         paths = sorted(folder.glob(f"*{MESSAGE_SUFFIX}"))
         if len(paths) > MAX_FILES:
-            raise BadInput(
-                "too many messages",
-                where=str(folder),
-                got=f"{len(paths):,}",
-                expected=f"at most {MAX_FILES:,}",
-            )
+            got, expected = f"{len(paths):,}", f"at most {MAX_FILES:,}"
+            raise BadInput("too many messages", where=str(folder), got=got, expected=expected)
         for path in paths:
             try:
                 found = read_signed_message(read_file(path), partners, now, path.name)
