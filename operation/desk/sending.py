@@ -63,7 +63,7 @@ async def _send(service: Service, documents: list[AnyMessage], visit: Visit) -> 
         name = name_message(document.author, document.message_id)
         recorded = await asyncio.to_thread(_find_recorded, service, name)
         if recorded is None or not folder.find_sent(document.message_id).exists():
-            envelope = recorded or await asyncio.to_thread(_sign, service, folder, document)
+            envelope = recorded if recorded else await asyncio.to_thread(_sign, service, folder, document)
             waiting.append((name, document, envelope, recorded is None))
     for name, document, envelope, new in waiting:
         if new:
