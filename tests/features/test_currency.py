@@ -18,18 +18,25 @@ RATES = ExchangeRates(
 )
 
 
-@pytest.mark.parametrize(
-    ("amount", "currency", "day", "usd"),
-    [
-        (100.0, "EUR", MONDAY + 1, 110.0),
-        (100.0, "EUR", MONDAY, nan),
-        (1000.0, "KRW", MONDAY + 500, 1.1),
-        (5.0, "XXX", MONDAY + 1, nan),
-        (5.0, "USD", MONDAY, 5.0),
-        (3.75, "SAR", MONDAY, 1.0),
-    ],
-    ids=["the day before", "not today's", "past the end", "unknown", "dollars", "fixed to dollars"],
-)
+AMOUNTS = {
+    "the day before": (100.0, "EUR", MONDAY + 1, 110.0),
+    "not today's": (100.0, "EUR", MONDAY, nan),
+    "past the end": (1000.0, "KRW", MONDAY + 500, 1.1),
+    "unknown": (5.0, "XXX", MONDAY + 1, nan),
+    "dollars": (5.0, "USD", MONDAY, 5.0),
+    "fixed to dollars": (3.75, "SAR", MONDAY, 1.0),
+}
+PUBLISHED = {
+    "as published": (MONDAY, MONDAY + 2, 1.0, "EUR", MONDAY + 1, 1.0846),
+    "another": (MONDAY, MONDAY + 2, 1444.94, "KRW", MONDAY + 1, 1.0846),
+    "none after its last day": (MONDAY, MONDAY, 1.0, "EUR", MONDAY + 60, 1.0846),
+    "over a weekend": (MONDAY, MONDAY, 1.0, "EUR", MONDAY, 1.0813),
+    "closed days": (ROUBLE_ENDS - 30, ROUBLE_ENDS + 60, 1000.0, "RUB", ROUBLE_ENDS + MAX_CLOSED_DAYS, 9.5238),
+    "no longer published": (ROUBLE_ENDS - 30, ROUBLE_ENDS + 60, 1.0, "RUB", ROUBLE_ENDS + 30, nan),
+}
+
+
+@pytest.mark.parametrize(("amount", "currency", "day", "usd"), AMOUNTS.values(), ids=AMOUNTS)
 def test_an_amount_is_valued_at_the_last_rate_before_its_day(amount, currency, day, usd):
     for rates in (RATES, ExchangeRates.from_arrays(RATES.to_arrays())):
         assert rates.convert_to_usd(amount, currency, day) == pytest.approx(usd, nan_ok=True)
@@ -40,23 +47,7 @@ def test_an_amount_is_valued_at_the_last_rate_before_its_day(amount, currency, d
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "amount", "currency", "day", "usd"),
-    [
-        (MONDAY, MONDAY + 2, 1.0, "EUR", MONDAY + 1, 1.0846),
-        (MONDAY, MONDAY + 2, 1444.94, "KRW", MONDAY + 1, 1.0846),
-        (MONDAY, MONDAY, 1.0, "EUR", MONDAY + 60, 1.0846),
-        (MONDAY, MONDAY, 1.0, "EUR", MONDAY, 1.0813),
-        (ROUBLE_ENDS - 30, ROUBLE_ENDS + 60, 1000.0, "RUB", ROUBLE_ENDS + MAX_CLOSED_DAYS, 9.5238),
-        (ROUBLE_ENDS - 30, ROUBLE_ENDS + 60, 1.0, "RUB", ROUBLE_ENDS + 30, nan),
-    ],
-    ids=[
-        "as published",
-        "another",
-        "none after its last day",
-        "over a weekend",
-        "closed days",
-        "no longer published",
-    ],
+    ("first", "last", "amount", "currency", "day", "usd"), PUBLISHED.values(), ids=PUBLISHED
 )
 def test_the_ecb_table_is_as_published(first, last, amount, currency, day, usd):
     """1 EUR was 1.0813 USD on 1 March 2024, a Friday, and 1.0846 USD and 1,444.94 KRW on 4 March; the ECB suspended the rouble after 1 March 2022."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,18 @@ from numpy.typing import NDArray
 from support.feature_worlds import MemoryStore, join_history, simulate_ordered
 
 from consignments.errors import BadInput
-from consignments.files.table_writers import write_table
-from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
-from consignments.tables import read_table
+from consignments.tables import to_alerts, to_consignments
+from consignments.timestamps import to_us
+from consignments.visibility import compute_visible_us
+from features.alerts.alerts import Alerts
 from features.batch import ComputeOptions, FeatureParameters, Tables
+from features.config import FeatureConfig
+from features.fitted import FittedParameters, fit_features
 from features.history.kept_state import StateRun
 from features.history.keys import list_key_kinds
 from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
 from features.streams import (
     FeatureChunk,
     FeatureInputs,
@@ -29,6 +32,7 @@ from features.streams import (
     stream_features,
 )
 
+CONFIG = FeatureConfig()
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 FROM_HERE = 250
 """Rows from here on are given, those before are history."""
@@ -166,22 +170,6 @@ def test_wanted_rows_are_those_of_the_whole_table(
     assert_same(pieces, expected[FROM_HERE:][wanted], given_rows["consignment_id"][wanted])
 
 
-def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: Path) -> None:
-    table = tables.consignments.copy()
-    table.loc[[30, 200], "pieces"] = -1
-    for day, rows in table.groupby(table["received_at"].dt.date.astype(str)):
-        (tmp_path / "t" / f"date={day}").mkdir(parents=True)
-        write_table(rows, tmp_path / "t" / f"date={day}" / "part.parquet")
-    good = read_table(tmp_path / "t", Consignment)
-    assert good.report.rejected == 2
-    X = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), PARAMETERS).X
-    stream = stream_table(tmp_path / "t", Consignment, piece_rows=45)
-    pieces = stream_features(
-        FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts), PARAMETERS, piece_rows=64
-    )
-    assert_same(pieces, X, good.frame["consignment_id"])
-
-
 def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
     nothing = Tables(tables.consignments.iloc[:0], tables.outcomes, tables.alerts)
     X, names = together(stream_features(world(nothing), PARAMETERS))
@@ -262,3 +250,41 @@ def test_a_warning_names_the_rows_that_are_held_in_memory_and_a_batch_from_a_sta
     rows = InMemoryTable(backwards.consignments, 64)
     with pytest.raises(BadInput, match="not in the order of history"):
         list(stream_features(FeatureInputs(rows, state_run=run), PARAMETERS, piece_rows=40))
+
+
+@pytest.fixture(scope="module")
+def fitted(tables: Tables) -> FittedParameters:
+    labels = np.arange(400) % 7 == 0
+    records = to_consignments(tables.consignments[:400], Consignment)
+    return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(400))
+
+
+def test_rows_without_keys_and_rows_refitted_have_the_same_bits(
+    tables: Tables, fitted: FittedParameters
+) -> None:
+    alerts = Alerts(to_alerts(tables.alerts))
+    plain, empty = FittedParameters.from_plain(*fitted.to_plain()), FittedParameters.create_empty()
+    pipeline, unfitted = (Pipeline(CONFIG, each, PARAMETERS.pseudonyms, alerts) for each in (plain, empty))
+    records = to_consignments(tables.consignments[:200], Consignment)
+    X = np.zeros((3, len(records), len(pipeline.spec)), dtype=np.float32)
+    keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
+    pipeline.fill_rows(records, X[0], *keys)
+    pipeline.fill_rows(records, X[1])
+    unfitted.fill_rows(records, X[2])
+    assert X[2].tobytes() != X[0].tobytes()
+    pipeline.fill_fitted(records, X[2])
+    assert X[0].tobytes() == X[1].tobytes() == X[2].tobytes()
+
+
+@pytest.mark.parametrize("cut", [1, 9, 17])
+def test_what_is_known_later_changes_nothing_before(
+    tables: Tables, fitted: FittedParameters, cut: int
+) -> None:
+    received = tables.consignments["received_at"]
+    moment = received.min().floor("D") + pd.Timedelta(days=cut)
+    before = (received < moment).to_numpy()
+    known = tables.outcomes[compute_visible_us(tables.outcomes) < to_us(moment.to_pydatetime())]
+    past = Tables(tables.consignments[before], known, tables.alerts)
+    parameters = FeatureParameters(CONFIG, fitted, PARAMETERS.pseudonyms)
+    whole = compute_feature_matrix(tables, parameters, keep=before)
+    np.testing.assert_array_equal(compute_feature_matrix(past, parameters).X, whole.X)

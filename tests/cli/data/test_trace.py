@@ -63,14 +63,17 @@ def test_a_trace_in_words(tables: str) -> None:
 
 
 def test_the_graph_counts_a_past_consignment_that_is_given_as_given(tables: str) -> None:
-    nodes, nearest, earlier = (
-        read_json(succeed(f"trace {words} {tables} --json"))["nodes"]
-        for words in ("RB4", "RB4 --depth 1", "RB3")
+    graph, near, before = (
+        read_json(succeed(f"trace {words} {tables} --json")) for words in ("RB4", "RB4 --depth 1", "RB3")
     )
+    nodes, nearest, earlier = graph["nodes"], near["nodes"], before["nodes"]
     found = [(node["consignment_id"], node["distance"], node["result"]) for node in nodes]
     assert found == [("RB4", 0, None), ("RB3", 1, None), ("RB2", 1, None), ("RB1", 2, "nps")]
     assert nearest == nodes[:3]
     assert earlier[1]["result"] is None, "not known at the moment of RB3"
+    shared = [{"identifier": 0, "from": "shipper's account", "to": "shipper's account"}]
+    assert graph["edges"][0] == {"from": "RB4", "to": "RB3", "shared": shared}
+    assert graph["identifiers"][0].get("value") is None
 
 
 def test_values_are_shown_on_request_only(tables: str) -> None:
@@ -78,6 +81,7 @@ def test_values_are_shown_on_request_only(tables: str) -> None:
         hidden, shown = trace(f"{words} {tables}"), trace(f"{words} --personal {tables}")
         assert not any(value in hidden for value in (PHONE, ACCOUNT, "Lee"))
         assert (ACCOUNT in shown, PHONE in shown) == (True, True)
+    assert read_json(succeed(f"trace RB4 --json --personal {tables}"))["identifiers"][0]["value"] == ACCOUNT
 
 
 @pytest.mark.parametrize(

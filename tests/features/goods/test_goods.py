@@ -10,7 +10,6 @@ from support.examples import make_consignment
 
 from consignments.errors import BundleRefused
 from consignments.records import Item
-from features.goods import kernels as kernel
 from features.goods.goods import GOODS_FEATURES
 from features.goods.hs import FAMILY_CODES
 from features.goods.tables import encode_text
@@ -22,11 +21,6 @@ NAMES = [feature.name.removeprefix("goods.") for feature in GOODS_FEATURES]
 
 def describe(**changes: Any) -> dict[str, float]:
     return describe_group("goods", PIPELINE, make_consignment(**changes))
-
-
-def test_every_feature_stands_where_the_kernel_writes_it() -> None:
-    assert [getattr(kernel, name.upper()) for name in NAMES] == list(range(len(NAMES)))
-    assert NAMES[kernel.TEXT_SCORE] == "text_score"
 
 
 def test_the_text_score_alone_is_fitted() -> None:

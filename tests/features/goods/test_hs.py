@@ -1,5 +1,3 @@
-import pytest
-
 from features.goods import kernels as kernel
 from features.goods.hs import COVER_HEADINGS, FAMILY_CODES, TYPICAL_CODES, build_hs_tables
 
@@ -14,27 +12,6 @@ def test_every_known_heading_belongs_to_a_family_and_those_that_matter_exist() -
         assert codes[int(number)] & kernel.HEADING_KNOWN
     for number in COVER_HEADINGS.split():
         assert codes[int(number) * 100 + 99] & kernel.COVER
-
-
-@pytest.mark.parametrize(
-    ("hs", "family"),
-    [
-        ("293399", "chemical"),
-        ("2106", "supplement"),
-        ("2105", "food"),
-        ("1211", "plant"),
-        ("2309", "feed"),
-        ("33", "cosmetic"),
-        ("8517", "machine"),
-        ("6404", "leather"),
-        ("97", "other"),
-        ("77", None),
-        ("00", None),
-    ],
-)
-def test_a_code_belongs_to_its_family(hs: str, family: str | None) -> None:
-    code = int(build_hs_tables().codes[int(hs.ljust(6, "0"))]) & kernel.FAMILY_MASK
-    assert code == (FAMILY_CODES[family] if family else 0)
 
 
 def test_footwear_may_be_of_rubber_textile_or_leather() -> None:

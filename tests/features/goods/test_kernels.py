@@ -4,7 +4,6 @@ import subprocess
 import sys
 from math import isnan, nan
 from pathlib import Path
-from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -15,31 +14,26 @@ from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
 from support.goods_oracle import plain_score
 
-from features.goods.kernels import (
-    CLASS,
-    CONTEXT,
-    HIT_COLUMNS,
-    MEDICINE,
-    REFUSED,
-    SPECIFIC,
-    TEXT_BUCKETS,
-    TEXT_SCORE,
-    count_buckets,
-    locate_terms,
-    score_text,
-    write_goods,
-)
+from features.goods import kernels as kernel
+from features.goods.hs import FAMILY_CODES
 from features.goods.lexicon import SUBSTANCE_FAMILIES, read_names, read_words
 from features.goods.tables import encode_text, load_goods_tables
 from features.normalization.normal_forms import MAX_CHARACTERS
 
-WEIGHTS = np.random.default_rng(7).normal(size=TEXT_BUCKETS).astype(np.float32)
+WEIGHTS = np.random.default_rng(7).normal(size=kernel.TEXT_BUCKETS).astype(np.float32)
 PIPELINE = build_pipeline(text_weights=WEIGHTS)
 CASES, DISGUISED = (
     (Path(__file__).parents[2] / "data" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     for name in ("goods_values", "disguised_texts")
 )
-TIERS = {"specific": SPECIFIC, "class": CLASS, "medicine": MEDICINE, "context": CONTEXT}
+NAMED = {
+    "name_tier": {
+        each: getattr(kernel, each.upper()) for each in ("specific", "class", "medicine", "context")
+    },
+    "name_family": {family: number for number, family in enumerate(SUBSTANCE_FAMILIES, start=1)},
+    "hs_family": FAMILY_CODES,
+}
+"""The numbers of values that have names."""
 
 
 def read(text: str, hs_code: str | None = None) -> dict[str, float]:
@@ -51,16 +45,10 @@ def read(text: str, hs_code: str | None = None) -> dict[str, float]:
 def test_a_text_has_these_values(line: str) -> None:
     """Each line has a text, an HS code or none, and some of their values, tiers and families by name; null is a missing value."""
     case = json.loads(line)
-    found: dict[str, Any] = read(case["text"], case.get("hs"))
-    if isinstance(tier := case["values"].get("name_tier"), str):
-        case["values"]["name_tier"] = TIERS[tier]
-    if isinstance(case["values"].get("name_family"), str):
-        found["name_family"] = SUBSTANCE_FAMILIES[int(found["name_family"]) - 1]
+    found = read(case["text"], case.get("hs"))
     for name, value in case["values"].items():
-        expected = (
-            value if isinstance(value, str) else pytest.approx(nan if value is None else value, nan_ok=True)
-        )
-        assert found[name] == expected, name
+        expected = NAMED[name][value] if isinstance(value, str) else value
+        assert found[name] == pytest.approx(nan if expected is None else expected, nan_ok=True), name
 
 
 def test_disguised_texts_have_the_values_of_their_definition() -> None:
@@ -119,7 +107,9 @@ def test_any_text_is_read_safely_and_has_no_value_without_end(text: str) -> None
 
 @given(MIXED_TEXT)
 def test_the_text_score_is_the_sum_over_distinct_buckets(text: str) -> None:
-    assert score_text(encode_text(text), load_goods_tables(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
+    assert kernel.score_text(encode_text(text), load_goods_tables(), WEIGHTS) == plain_score(
+        text, WEIGHTS.tolist()
+    )
 
 
 @pytest.mark.parametrize("char", ["a", "ﷺ", "½", "|", " ", "\ud800", "\U0010ffff", "9-", "'", "粉", "\u0301"])
@@ -128,18 +118,18 @@ def test_a_text_at_its_longest_is_read_safely(char: str) -> None:
 
 
 def test_arrays_of_another_size_are_refused() -> None:
-    row, tables = np.full(TEXT_SCORE + 1, -9, np.float32), load_goods_tables()
+    row, tables = np.full(kernel.TEXT_SCORE + 1, -9, np.float32), load_goods_tables()
     for text, weights, to in (
         (np.zeros(MAX_CHARACTERS + 1, np.uint32), WEIGHTS, row),
         (encode_text("tea"), WEIGHTS[1:], row),
         (encode_text("tea"), WEIGHTS, row[1:]),
     ):
-        assert write_goods(text, tables, weights, 0, 0, to) == REFUSED
+        assert kernel.write_goods(text, tables, weights, 0, 0, to) == kernel.REFUSED
     assert (row == -9).all()
     long = np.zeros(MAX_CHARACTERS + 1, np.uint32)
-    assert locate_terms(long, tables, np.zeros((1, HIT_COLUMNS), np.int32)) == REFUSED
-    assert isnan(score_text(long, tables, WEIGHTS))
-    assert count_buckets(long, tables, np.zeros(TEXT_BUCKETS), 1.0) == REFUSED
+    assert kernel.locate_terms(long, tables, np.zeros((1, kernel.HIT_COLUMNS), np.int32)) == kernel.REFUSED
+    assert isnan(kernel.score_text(long, tables, WEIGHTS))
+    assert kernel.count_buckets(long, tables, np.zeros(kernel.TEXT_BUCKETS), 1.0) == kernel.REFUSED
 
 
 @pytest.mark.slow

@@ -88,27 +88,6 @@ def test_the_worked_example_of_the_page() -> None:
     assert [[row[name] for name in columns] for row in found] == expected
 
 
-@pytest.mark.parametrize(
-    ("days_later", "windows"),
-    [
-        (0, [1, 1, 1, 1, 1]),
-        (1, [0, 1, 1, 1, 1]),
-        (6, [0, 1, 1, 1, 1]),
-        (7, [0, 0, 1, 1, 1]),
-        (29, [0, 0, 1, 1, 1]),
-        (30, [0, 0, 0, 1, 1]),
-        (89, [0, 0, 0, 1, 1]),
-        (90, [0, 0, 0, 0, 1]),
-        (364, [0, 0, 0, 0, 1]),
-        (365, [0, 0, 0, 0, 0]),
-    ],
-)
-def test_a_window_holds_its_own_day_and_the_days_before(days_later: int, windows: list[int]) -> None:
-    last = read([arrive("a", 0), arrive("b", days_later)])[-1]
-    assert [last[f"arrivals_{days}d"] for days in (1, 7, 30, 90, 365)] == windows
-    check(last, arrivals_ever=1, days_since_last=days_later)
-
-
 @pytest.mark.parametrize("line", CASES)
 def test_the_last_arrival_reads(line: str) -> None:
     """Each line has arrivals and outcomes as name, day and the rest, and what the last arrival reads; null is missing."""

@@ -62,12 +62,6 @@ def test_a_trace_goes_as_deep_as_it_is_asked_to(depth: int, found: list[str]) ->
     assert [c.distance for c in trace.consignments] == list(range(depth + 1))
 
 
-def test_a_find_is_told_once_it_is_known() -> None:
-    assert [c.found for c in trace_links(CHAIN, "D").consignments] == [False] * 3
-    later = trace_links(CHAIN, "D", to_us(day(6)))
-    assert [c.result for c in later.consignments] == [None, "nps", None]
-
-
 def test_a_shared_name_and_address_says_nothing_more_of_the_address() -> None:
     place = {"sender_address": "45 Teheran-ro", "sender_city": "Seoul"}
     names = {"A": "Kim Min-su", "B": "Lee", "C": "KIM, Minsu"}
@@ -136,17 +130,6 @@ def test_an_amendment_links_by_its_own_identifiers_only() -> None:
     table = build_link_table([send(name, at, sender_phone=phone) for at, (name, phone) in enumerate(sent)])
     assert list_names(trace_links(table, "B")) == ["C"]
     assert list_names(trace_links(table, "B", to_us(day(2.5)))) == ["A"]
-
-
-def test_the_graph_holds_no_personal_value_unless_given() -> None:
-    trace = trace_links(CHAIN, "D")
-    graph = TraceReport(trace).to_dict()
-    shared = [{"identifier": 0, "from": "shipper's account", "to": "shipper's account"}]
-    assert graph["edges"][0] == {"from": "D", "to": "C", "shared": shared}
-    assert "ACC1" not in repr(graph) + TraceReport(trace).to_text()
-    shown = TraceReport(trace, ["ACC1", MAIL])
-    assert shown.to_dict()["identifiers"][0]["value"] == "ACC1"
-    assert "its shipper's account [ACC1]" in shown.to_text()
 
 
 # --- never the future -------------------------------------------------------------------------------------------------
