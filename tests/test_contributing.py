@@ -91,9 +91,7 @@ def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_
         ("value", "route.returns_to_origin has no value"),
     ],
 )
-def test_a_line_without_value_or_a_value_without_line_is_named(
-    tmp_path: Path, left_out: str, said: str
-) -> None:
+def test_a_line_or_a_value_alone_is_named(tmp_path: Path, left_out: str, said: str) -> None:
     copy_packages(tmp_path)
     change_product(tmp_path, **{left_out: False})
     assert f"KeyError: '{said}'" in run_case(tmp_path).stderr

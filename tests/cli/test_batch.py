@@ -127,9 +127,7 @@ def test_a_batch_interrupted_between_its_result_and_its_state_is_finished(
         ("--history {}/new.parquet", "--history only for the first batch"),
     ],
 )
-def test_options_that_contradict_a_state_are_refused(
-    model_folder: Path, days: Path, options: str, told: str
-) -> None:
+def test_options_against_a_state_are_refused(model_folder: Path, days: Path, options: str, told: str) -> None:
     assert run_day("features", days, 0, "f.csv").exit_code == 0
     for verb in ("score --model 1", "features"):
         if verb != "features" or "--history" in options:

@@ -136,7 +136,7 @@ def fill(folder: Path, *sources: Path, run_id: str = "run 1") -> tuple[int, list
         spool.close(remove=False)
 
 
-def test_a_run_that_was_stopped_goes_on_behind_the_last_message(
+def test_a_stopped_run_goes_on_after_its_last_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_many(tmp_path / "in", 30)
@@ -203,7 +203,7 @@ def test_a_simulated_world_writes_messages_that_are_read_back(tmp_path: Path) ->
     assert set(read_frame(out)["consignment_id"]) == set(sent["consignment_id"])
 
 
-def test_a_row_has_the_office_of_its_message_else_the_one_given_else_that_of_its_destination(
+def test_a_row_has_the_office_of_its_message_or_the_given_one_or_that_of_its_place(
     tmp_path: Path,
 ) -> None:
     offices, out = tmp_path / "offices.csv", tmp_path / "c.csv"

@@ -170,9 +170,7 @@ hostile_texts = st.none() | st.one_of(
     st.sampled_from(("consignment_id", "channel", "sender_name", "hs_code")),
     st.integers(0, 2),
 )
-def test_texts_of_any_type_are_checked_as_one_text_alone(
-    texts: list[str | None], kind: Any, column: str, first: int
-) -> None:
+def test_texts_are_checked_as_one_alone(texts: list[str | None], kind: Any, column: str, first: int) -> None:
     field = get_field(Consignment, column)
     array = pa.array(["before", *texts], type=pa.string()).cast(kind)[1 + min(first, len(texts)) :]
     given_texts = [text or None for text in texts[first:]]
@@ -242,9 +240,7 @@ INEXACT = [2.0**53, float(NS), 1e300, -1e300, math.inf, 1.5]
         (pa.array([str(NS), f" {NS + 1}"], pa.large_string()), [NS, NS + 1]),
     ],
 )
-def test_a_sequence_number_is_read_to_the_last_digit_or_is_a_fault(
-    given: pa.Array, expected: list[int | None]
-) -> None:
+def test_a_sequence_number_is_read_exactly_or_is_a_fault(given: pa.Array, expected: list[int | None]) -> None:
     read = read_integer(pa.concat_arrays([given, pa.nulls(1, given.type)]))
     assert read.values.to_pylist() == [*expected, None], "a missing one is no fault"
     faults = np.any([rows for _, rows in read.faults], axis=0) if read.faults else [False] * len(read.values)

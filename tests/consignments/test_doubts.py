@@ -51,9 +51,7 @@ DOUBTFUL = [
 @pytest.mark.parametrize(
     ("numeric", "category"), [(["time"], []), (["items_per_country"], []), ([], ["date"])]
 )
-def test_declared_columns_may_have_names_of_kinds_and_countries(
-    numeric: list[str], category: list[str]
-) -> None:
+def test_a_declared_column_may_have_the_name_of_a_kind(numeric: list[str], category: list[str]) -> None:
     values = dict.fromkeys(numeric, 1.0) | dict.fromkeys(category, "a")
     record = create_consignment_type(numeric, category)("RB123456785GB", "postal", **values)
     assert correct_consignment(record) == (record, [])
@@ -72,9 +70,8 @@ def test_a_doubtful_value_is_read_as_what_it_is_and_named_for_records_and_tables
     assert doubt.field == column
     assert str(sent) not in doubt.text
     table = check_frame(build_frames({}, {column: sent}, {column: sent}), Consignment)
-    assert to_consignments(table.frame, Consignment)[1:] == [
-        make_consignment(f"C{n}", **{column: read}) for n in (1, 2)
-    ]
+    expected = [make_consignment(f"C{n}", **{column: read}) for n in (1, 2)]
+    assert to_consignments(table.frame, Consignment)[1:] == expected
     assert table.report.warnings == {f"{column}: {text}": 2}
     assert f"  warning: 2 x {column}: {text}" in table.report.to_text()
     assert table.report.is_notable
@@ -118,16 +115,9 @@ def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
 
 
 def test_a_country_of_items_is_read_beneath_a_row_whose_items_are_too_many(tmp_path: Path) -> None:
-    rows = [
-        {
-            "consignment_id": f"C{n}",
-            "channel": "postal",
-            "received_at": day(n),
-            "items": [{"origin_country": "China"}] * n,
-        }
-        for n in (1001, 1)
-    ]
-    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    columns = {"consignment_id": ["C1001", "C1"], "channel": ["postal"] * 2, "received_at": [day(0)] * 2}
+    items = [[{"origin_country": "China"}] * count for count in (1001, 1)]
+    parquet.write_table(pa.table(columns | {"items": items}), tmp_path / "t.parquet")
     table = read_table(tmp_path / "t.parquet", Consignment)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C1001", "items")]
     assert [c.items for c in to_consignments(table.rows, Consignment)] == [(Item(origin_country="CN"),)]

@@ -19,10 +19,8 @@ from consignments.tables import build_frame, read_table
 
 
 def frame(rows: int) -> pd.DataFrame:
-    made = build_frame(
-        [make_consignment(f"C{n}", received_at=day(n / 7), pieces=n % 3) for n in range(rows)], Consignment
-    )
-    return made.assign(note=[f"n{n}" for n in range(rows)])
+    made = [make_consignment(f"C{n}", received_at=day(n / 7), pieces=n % 3) for n in range(rows)]
+    return build_frame(made, Consignment).assign(note=[f"n{n}" for n in range(rows)])
 
 
 def with_faults(table: pd.DataFrame) -> pd.DataFrame:
@@ -76,9 +74,7 @@ def test_a_stream_refuses_a_missing_column_and_strictly_rows_at_fault(path: Path
 
 
 @pytest.mark.parametrize("rows", [24, 0])
-def test_a_later_row_amends_if_there_is_a_sequence_and_no_rows_are_one_piece(
-    tmp_path: Path, rows: int
-) -> None:
+def test_a_later_row_amends_with_a_sequence_and_no_rows_are_one_piece(tmp_path: Path, rows: int) -> None:
     write_table(with_faults(frame(24)).assign(sequence=np.arange(24))[:rows], tmp_path / "t.parquet")
     stream = stream_table(tmp_path / "t.parquet", Consignment, piece_rows=5)
     pd.testing.assert_frame_equal(whole(stream), read_table(tmp_path / "t.parquet", Consignment).frame)
@@ -131,9 +127,7 @@ def test_items_may_be_lists_in_one_part_and_of_no_type_in_another(tmp_path: Path
     assert found == [*(None if text is None else decode_items(text) for text in items), *[None] * 4]
 
 
-def test_other_processes_find_the_same_rejects_and_repeats(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_find_the_same_rejects_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sections of row groups of two rows, in files of none and of several."""
     monkeypatch.setattr("consignments.parquet_stream.MIN_CHECK_ROWS", 1)
     monkeypatch.setattr("consignments.parquet_stream.CHECK_ROWS", 5)
@@ -153,9 +147,7 @@ def test_other_processes_find_the_same_rejects_and_repeats(
 
 
 @pytest.mark.parametrize("change", ["fewer rows", "other rows"])
-def test_a_table_that_changes_after_the_check_or_while_it_is_read_is_refused(
-    tmp_path: Path, change: str
-) -> None:
+def test_a_table_that_changes_after_the_check_or_meanwhile_is_refused(tmp_path: Path, change: str) -> None:
     path, table = tmp_path / "t.parquet", frame(5)
     write_table(table, path)
     stream = stream_table(path, Consignment, piece_rows=2)
@@ -163,9 +155,6 @@ def test_a_table_that_changes_after_the_check_or_while_it_is_read_is_refused(
     next(begun)
     write_table(table[:3] if change == "fewer rows" else table.assign(consignment_id=list("DEFGH")), path)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
-    for read in (
-        lambda: list(begun),
-        lambda: list(stream.read_chunks()),
-    ):
+    for chunks in (begun, stream.read_chunks()):
         with pytest.raises(FileFault, match=r"t\.parquet: a table has other rows than when it was checked"):
-            read()
+            list(chunks)

@@ -12,13 +12,8 @@ from consignments.tables import build_frame, check_frame
 from features.batch import Tables
 from features.streams import EventTables, FeatureInputs
 
-SPELLINGS = [
-    "057-51987552",
-    "०57-51987552",
-    "Lot-7 ",
-    "A1",
-    *(f"057-51987552/{end}" for end in ("", "\t1", "é")),
-]
+WAYBILL = "057-51987552"
+SPELLINGS = [WAYBILL, "०57-51987552", "Lot-7 ", "A1", *(f"{WAYBILL}/{end}" for end in ("", "\t1", "é"))]
 
 
 @given(

@@ -11,12 +11,13 @@ from consignments.timestamps import NO_TIME
 from consignments.versions import select_counting_rows
 from features.history.states import CountedState
 
+Rows = list[dict[str, Any]]
 minutes = st.integers(0, 60)
 version = {"consignment_id": st.sampled_from("ABC"), "received": minutes, "issued": st.none() | minutes}
 versions = st.lists(st.fixed_dictionaries(version), min_size=1, max_size=14)
 
 
-def build_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def build_table(rows: Rows) -> pd.DataFrame:
     """Build a table in the order of a log: sequence numbers ascend with the time of arrival."""
     ordered = sorted(rows, key=lambda row: int(row["received"]))
     table = pd.DataFrame(ordered)
@@ -26,7 +27,7 @@ def build_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.assign(sequence=np.arange(1, len(table) + 1))
 
 
-def find_counting_in_history(rows: list[dict[str, Any]], before: int, decided: dict[str, int]) -> set[int]:
+def find_counting_in_history(rows: Rows, before: int, decided: dict[str, int]) -> set[int]:
     """Apply arrivals to the state of history as scoring does: up to a time, and up to each decision."""
     states: dict[str, CountedState] = {}
     for number, row in enumerate(sorted(rows, key=lambda row: int(row["received"]))):
@@ -43,7 +44,7 @@ def find_counting_in_history(rows: list[dict[str, Any]], before: int, decided: d
 @settings(max_examples=50)
 @given(versions, st.integers(1, 61), st.dictionaries(st.sampled_from("ABC"), st.integers(0, 60)))
 def test_the_row_that_counts_is_the_one_that_history_counts(
-    rows: list[dict[str, Any]], before: int, decided: dict[str, int]
+    rows: Rows, before: int, decided: dict[str, int]
 ) -> None:
     decisions = pd.Series({name: minute * 60_000_000 for name, minute in decided.items()}, dtype=np.int64)
     chosen = select_counting_rows(build_table(rows), before * 60_000_000, decisions)
@@ -52,15 +53,12 @@ def test_the_row_that_counts_is_the_one_that_history_counts(
 
 @settings(max_examples=50)
 @given(versions, versions, st.integers(1, 60))
-def test_what_arrives_later_changes_no_row(
-    rows: list[dict[str, Any]], more: list[dict[str, Any]], before: int
-) -> None:
+def test_what_arrives_later_changes_no_row(rows: Rows, more: Rows, before: int) -> None:
     later = [row | {"received": before + row["received"]} for row in more]
     early = [row for row in rows if row["received"] < before]
     whole = select_counting_rows(build_table([*early, *later]), before * 60_000_000)
-    assert whole[: len(early)].tolist() == (
-        select_counting_rows(build_table(early)).tolist() if early else []
-    )
+    alone = select_counting_rows(build_table(early)).tolist() if early else []
+    assert whole[: len(early)].tolist() == alone
     assert not whole[len(early) :].any()
 
 

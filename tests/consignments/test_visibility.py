@@ -19,9 +19,7 @@ from consignments.visibility import (
     get_visible_us,
 )
 
-moments = st.none() | st.datetimes(
-    min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)
-)
+moments = st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 MISSED = {"status": "missed", "result": None, "inspected_at": None}
 outcomes = st.builds(
     make_outcome,
@@ -66,9 +64,8 @@ def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once(
 @given(st.lists(outcomes, max_size=8))
 def test_a_table_and_its_records_become_visible_at_the_same_moments(records: list[Outcome]) -> None:
     sound = [record for record in records if find_outcome_fault(record) is None]
-    assert compute_visible_us(build_frame(sound, Outcome)).tolist() == [
-        get_visible_us(record) for record in sound
-    ]
+    alone = [get_visible_us(record) for record in sound]
+    assert compute_visible_us(build_frame(sound, Outcome)).tolist() == alone
 
 
 @settings(max_examples=50)

@@ -131,9 +131,7 @@ def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_give
 
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("as_of", [None, "2024-01-20T00:00:00Z"])
-def test_past_consignments_are_history_and_not_given_on(
-    tables: Tables, interleaved: bool, as_of: str | None
-) -> None:
+def test_past_consignments_are_history_alone(tables: Tables, interleaved: bool, as_of: str | None) -> None:
     rows = np.arange(len(tables.consignments))
     old = rows % 3 > 0 if interleaved else rows < FROM_HERE
     both = old | (rows % 11 == 0)
@@ -259,9 +257,7 @@ def fitted(tables: Tables) -> FittedParameters:
     return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(400))
 
 
-def test_rows_without_keys_and_rows_refitted_have_the_same_bits(
-    tables: Tables, fitted: FittedParameters
-) -> None:
+def test_rows_without_keys_or_refitted_have_the_same_bits(tables: Tables, fitted: FittedParameters) -> None:
     alerts = Alerts(to_alerts(tables.alerts))
     plain, empty = FittedParameters.from_plain(*fitted.to_plain()), FittedParameters.create_empty()
     pipeline, unfitted = (Pipeline(CONFIG, each, PARAMETERS.pseudonyms, alerts) for each in (plain, empty))
@@ -277,9 +273,7 @@ def test_rows_without_keys_and_rows_refitted_have_the_same_bits(
 
 
 @pytest.mark.parametrize("cut", [1, 9, 17])
-def test_what_is_known_later_changes_nothing_before(
-    tables: Tables, fitted: FittedParameters, cut: int
-) -> None:
+def test_what_is_known_later_changes_nothing(tables: Tables, fitted: FittedParameters, cut: int) -> None:
     received = tables.consignments["received_at"]
     moment = received.min().floor("D") + pd.Timedelta(days=cut)
     before = (received < moment).to_numpy()

@@ -39,9 +39,7 @@ def trace(words: str) -> str:
     return succeed(f"trace {words} --jobs 1").stdout
 
 
-def test_the_example_of_the_page_prints_what_the_page_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_of_the_page_prints_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (REPOSITORY / "docs" / "trace.md").read_text()
     shown = [text for language, text in FENCE.findall(page) if language in ("csv", "text")]
     for name, text in zip(("consignments", "outcomes"), shown, strict=False):

@@ -40,9 +40,7 @@ def test_a_key_is_created_shown_and_listed(keys: Keys, tmp_path: Path) -> None:
     assert "PRIVATE" not in (tmp_path / "approvers.toml").read_text()
 
 
-def test_another_person_is_trusted_by_the_public_key_alone_and_two_must_sign(
-    keys: Keys, second: str, tmp_path: Path
-) -> None:
+def test_a_second_person_is_trusted_and_both_must_sign(keys: Keys, second: str, tmp_path: Path) -> None:
     assert "more signatures are required" in keys("require 2", 2).stderr
     keys(f"trust second {second}")
     assert "needs 2 of 2 approvers" in keys("require 2").stdout
@@ -76,9 +74,7 @@ def test_fewer_active_approvers_than_must_sign_are_a_warning(keys: Keys, second:
         ("show --key none.key", "the signing key cannot be read"),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_changes_nothing(
-    keys: Keys, tmp_path: Path, words: str, expected: str
-) -> None:
+def test_a_refusal_changes_nothing(keys: Keys, tmp_path: Path, words: str, expected: str) -> None:
     before = (tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()
     assert expected in keys(words, 2).stderr
     assert ((tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()) == before

@@ -86,7 +86,7 @@ def name_tables(folder: Path, outcomes: str = "outcomes") -> str:
     return " ".join(f"--{option} {folder}/{name}.parquet" for option, name in named.items())
 
 
-def test_the_gate_shows_each_rule_as_a_table_and_as_json_and_ends_with_1_if_one_does_not_hold(
+def test_the_gate_shows_each_rule_as_table_and_json_and_ends_with_1_if_one_does_not_hold(
     office: Run,
 ) -> None:
     lines = office("gate 1", 1).stdout.splitlines()

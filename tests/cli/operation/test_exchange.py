@@ -184,9 +184,7 @@ def test_an_administration_without_the_key_refuses_with_the_reason(partners) -> 
         (lambda data: b"\xff\xfe", "not a signed message", 4),
     ],
 )
-def test_a_forged_hostile_or_late_message_is_refused_and_changes_nothing(
-    partners, change, reason, at
-) -> None:
+def test_a_forged_or_late_message_is_refused_and_changes_nothing(partners, change, reason, at) -> None:
     one, other = partners
     other.receive(one)
     for path in other.inbox.iterdir():

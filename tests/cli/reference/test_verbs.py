@@ -54,9 +54,7 @@ def test_exactly_the_columns_called_required_make_a_table_without_them_invalid()
             assert len(check_frame(fewer, Consignment).frame) == len(given)
 
 
-def test_score_and_selection_tables_have_the_columns_of_the_reference(
-    model_folder: Path, tmp_path: Path
-) -> None:
+def test_scores_and_selections_have_the_columns_of_the_reference(model_folder: Path, tmp_path: Path) -> None:
     scores, chosen = tmp_path / "scores.parquet", tmp_path / "list.parquet"
     write_table(make_new_consignments(), tmp_path / "new.parquet")
     options = f"--model 1 --without-history --reasons 2 --out {scores}"

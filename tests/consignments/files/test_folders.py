@@ -1,4 +1,4 @@
-"""Files are written as a whole, private where they hold secrets; one run at a time writes a folder, and says why it cannot."""
+"""Files are written as a whole; one run at a time works in a folder, and says why it cannot."""
 
 import errno
 import fcntl
@@ -10,20 +10,7 @@ import pytest
 
 from consignments.errors import BadInput, FileFault
 from consignments.files.folders import lock_folder, open_work_folder
-from consignments.files.whole_files import PUBLIC_MODE, create_key_file, replace_file
-
-
-def read_mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def test_a_key_file_is_private_and_never_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "officer.key"
-    create_key_file(path, b"secret")
-    assert (path.read_bytes(), read_mode(path), read_mode(path.parent)) == (b"secret", 0o600, 0o700)
-    with pytest.raises(BadInput, match="there is a key already"):
-        create_key_file(path, b"other")
-    assert path.read_bytes() == b"secret"
+from consignments.files.whole_files import PUBLIC_MODE, replace_file
 
 
 def test_a_file_is_replaced_at_once_and_keeps_its_old_content_after_a_failure(
@@ -35,7 +22,7 @@ def test_a_file_is_replaced_at_once_and_keeps_its_old_content_after_a_failure(
         replace_file(path, b"old", PUBLIC_MODE)
     finally:
         os.umask(before)
-    assert read_mode(path) == 0o644
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
     def fail(_descriptor: int) -> None:
         raise OSError("disk full")
@@ -44,13 +31,6 @@ def test_a_file_is_replaced_at_once_and_keeps_its_old_content_after_a_failure(
     with pytest.raises(OSError, match="disk full"):
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"
-
-
-def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
-    with lock_folder(tmp_path, "table"), pytest.raises(BadInput, match="another run is writing this table"):
-        lock_folder(tmp_path, "table").__enter__()
-    with lock_folder(tmp_path, "table"):
-        pass
 
 
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

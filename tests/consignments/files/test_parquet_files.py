@@ -55,9 +55,7 @@ def test_a_directory_is_one_table_of_its_partitions(tmp_path: Path) -> None:
         ({"a": [1], "b": [datetime(2024, 3, 4)]}, "column b; got times"),
     ],
 )
-def test_a_partition_with_another_schema_is_refused(
-    tmp_path: Path, columns: dict[str, Any], words: str
-) -> None:
+def test_a_part_with_another_schema_is_refused(tmp_path: Path, columns: dict[str, Any], words: str) -> None:
     parquet_file(tmp_path / "t" / "1.parquet", a=[1], b=[2])
     parquet_file(tmp_path / "t" / "2.parquet", **columns)
     with pytest.raises(FileFault, match=words):

@@ -86,7 +86,7 @@ def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
         PartFolder.open(tmp_path / "t", INPUTS).__enter__()
 
 
-def test_a_table_in_parts_is_the_table(tmp_path: Path) -> None:
+def test_a_table_in_parts_is_the_table_with_the_same_bytes_from_chunks_of_any_size(tmp_path: Path) -> None:
     assert write(tmp_path / "t", compute_in(33)) == ROWS
     scores = pa.concat_tables(part.table for part in ParquetTable.open(tmp_path / "t").parts)["score"]
     assert scores.to_pylist() == list(range(ROWS))
@@ -95,12 +95,9 @@ def test_a_table_in_parts_is_the_table(tmp_path: Path) -> None:
     assert [column.name for column in manifest.columns] == ["consignment_id", "score"]
     assert manifest.inputs == INPUTS
     assert list(tmp_path.iterdir()) == [tmp_path / "t"], "no work folder is left"
-
-
-def test_chunks_do_not_change_the_bytes(tmp_path: Path) -> None:
     for rows in (7, 40, 500):
         write(tmp_path / str(rows), compute_in(rows))
-    assert hash_files(tmp_path / "7") == hash_files(tmp_path / "40") == hash_files(tmp_path / "500")
+        assert hash_files(tmp_path / str(rows)) == hash_files(tmp_path / "t")
 
 
 def test_a_run_killed_at_five_points_ends_with_the_same_bytes(tmp_path: Path) -> None:
@@ -159,29 +156,27 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    ("harm", "told"),
-    [
-        (flip_a_bit, r"part-00001\.parquet: a part of the table was changed or damaged"),
-        (Path.unlink, r"part-00001\.parquet: a part of the table cannot be read"),
-        (lambda path: os.truncate(path, 100), r"part-00001\.parquet: .* got 100 bytes"),
-        (
-            lambda path: path.with_name("more.parquet").write_bytes(path.read_bytes()),
-            r"more\.parquet: this file is not in the manifest",
-        ),
-    ],
-    ids=["changed", "missing", "truncated", "additional"],
-)
-def test_a_table_with_another_part_is_not_read(
-    tmp_path: Path, harm: Callable[[Path], object], told: str
-) -> None:
+def copy_part(path: Path) -> None:
+    path.with_name("more.parquet").write_bytes(path.read_bytes())
+
+
+HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "changed": (flip_a_bit, r"part-00001\.parquet: a part of the table was changed or damaged"),
+    "missing": (Path.unlink, r"part-00001\.parquet: a part of the table cannot be read"),
+    "truncated": (lambda path: os.truncate(path, 100), r"part-00001\.parquet: .* got 100 bytes"),
+    "additional": (copy_part, r"more\.parquet: this file is not in the manifest"),
+}
+
+
+@pytest.mark.parametrize(("harm", "told"), HARMS.values(), ids=HARMS)
+def test_a_damaged_table_is_not_read(tmp_path: Path, harm: Callable[[Path], object], told: str) -> None:
     write(tmp_path / "t", compute_in(10))
     harm(tmp_path / "t" / "part-00001.parquet")
     with pytest.raises(FileFault, match=told):
         ParquetTable.open(tmp_path / "t")
 
 
-def test_an_interrupted_table_is_neither_read_nor_continued_with_other_columns_or_a_damaged_part(
+def test_an_interrupted_table_is_not_read_nor_continued_with_other_or_damaged_parts(
     tmp_path: Path,
 ) -> None:
     partial = interrupt(tmp_path / "t")
@@ -198,11 +193,13 @@ def test_a_full_disk_names_the_part_and_keeps_the_finished_ones(tmp_path: Path) 
     write(tmp_path / "whole", compute_in(10))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     told = r"part-00002\.parquet: cannot be written.*continues after the 2 finished parts"
+
+    def fill_the_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+
     try:
         with pytest.raises(FileFault, match=told):
-            write_until(
-                tmp_path / "t", 90, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-            )
+            write_until(tmp_path / "t", 90, fill_the_disk)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((tmp_path / ".t.partial").glob(".*"))

@@ -35,9 +35,7 @@ from consignments.files.table_files import read_files
         ("a.parquet", b"a,b\n1,2\n", "cannot be read as Parquet"),
     ],
 )
-def test_a_useless_file_is_refused_with_its_reason(
-    tmp_path: Path, name: str, data: bytes, words: str
-) -> None:
+def test_a_useless_file_is_refused_with_a_reason(tmp_path: Path, name: str, data: bytes, words: str) -> None:
     with pytest.raises(FileFault, match=words) as fault:
         read_files(written(tmp_path / name, data))
     assert name in str(fault.value)
@@ -91,22 +89,7 @@ def test_csv_rows_of_another_length_are_rejected_by_their_number(tmp_path: Path)
     assert [part.locate_row(row) for row in range(3)] == ["a.csv row 1", "a.csv row 3", "a.csv row 5"]
 
 
-def test_a_bad_json_line_is_rejected_by_its_number(tmp_path: Path) -> None:
-    given = read_files(written(tmp_path / "a.jsonl", b'{"a": 1}\n\n{"a": \n[1]\n{"b": "x"}'))
-    assert [(reject.place, reject.reason) for reject in given.rejects] == [
-        ("a.jsonl line 3", "not JSON"),
-        ("a.jsonl line 4", "not a JSON object"),
-    ]
-    assert [row for part in given.parts for row in part.table.to_pylist()] == [
-        {"a": 1, "b": None},
-        {"a": None, "b": "x"},
-    ]
-    assert given.parts[-1].locate_row(len(given.parts[-1].table) - 1) == "a.jsonl line 5"
-
-
-def test_json_pieces_that_cannot_be_joined_stay_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_json_parts_that_cannot_be_joined_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "JSON_CHUNK_ROWS", 1)
     given = read_files(written(tmp_path / "a.jsonl", b'{"a": 1}\n{"a": "x"}\n'))
     assert [part.table.to_pylist() for part in given.parts] == [[{"a": 1}], [{"a": "x"}]]

@@ -18,7 +18,7 @@ from consignments.records import Consignment
 from consignments.tables import read_table
 
 
-def test_a_parquet_file_with_one_long_text_in_all_rows_is_refused_before_it_is_expanded(
+def test_a_parquet_file_of_one_long_text_in_all_rows_is_refused_before_it_is_expanded(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "bomb.parquet"
@@ -49,9 +49,8 @@ def test_a_line_nested_too_deeply_is_rejected_and_the_others_are_read(tmp_path: 
     path = tmp_path / "deep.jsonl"
     path.write_text('{"a":' + "[" * 1_000_000 + "]" * 1_000_000 + '}\n{"a":1}\n')
     found = read_files(path)
-    assert [(reject.place, reject.reason) for reject in found.rejects] == [
-        ("deep.jsonl line 1", "nested too deeply")
-    ]
+    (reject,) = found.rejects
+    assert (reject.place, reject.reason) == ("deep.jsonl line 1", "nested too deeply")
     assert sum(len(part.table) for part in found.parts) == 1
 
 
@@ -70,9 +69,8 @@ def test_long_lines_and_large_files_are_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_lines_with_columns_of_their_own_are_refused_before_they_make_a_table(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
-    path.write_text(
-        "".join(json.dumps(dict.fromkeys(range(n, n + 100), n)) + "\n" for n in range(0, 50_000, 100))
-    )
+    rows = (dict.fromkeys(range(n, n + 100), n) for n in range(0, 50_000, 100))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     tracemalloc.start()
     with pytest.raises(FileFault, match="too many columns; got 50,000"):
         read_files(path)
@@ -103,9 +101,7 @@ def test_a_small_parquet_file_that_expands_to_gigabytes_is_refused_while_it_is_r
     assert len(stream_table(tmp_path / "bomb.parquet", Consignment)) == 10_000, "chunks need no such memory"
 
 
-def test_invalid_rows_that_would_fill_the_memory_end_the_reading(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_invalid_rows_end_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "MAX_REJECTED_BYTES", 10_000_000)
     path = tmp_path / "bomb.parquet"
     write_bomb(path, ["A"] * 10_000)

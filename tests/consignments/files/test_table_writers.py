@@ -1,4 +1,4 @@
-"""Tables are written whole or not at all, and the same table gives the same bytes."""
+"""Tables are written whole or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -24,14 +24,6 @@ FRAME = pd.DataFrame(
 )
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_the_same_table_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None:
-    paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
-    for path in paths:
-        write_table(FRAME, path)
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-
-
 def test_csv_and_json_lines_are_written_as_the_interface_says(tmp_path: Path) -> None:
     write_table(FRAME, tmp_path / "a.csv")
     write_table(FRAME.iloc[:1], tmp_path / "a.jsonl")
@@ -50,9 +42,8 @@ def test_parquet_holds_items_as_lists_and_csv_lists_as_json_and_times_in_utc(tmp
     assert pa.types.is_list(column.type)
     assert [None if row is None else len(row) for row in column.to_pylist()] == [1, None, 0]
     seoul = pd.Series([datetime(2024, 3, 4, 9, tzinfo=UTC)]).dt.tz_convert("Asia/Seoul")
-    write_table(
-        pd.DataFrame({"r": [[{"code": "route", "contribution": 0.5}]], "t": seoul}), tmp_path / "a.csv"
-    )
+    reasons = [[{"code": "route", "contribution": 0.5}]]
+    write_table(pd.DataFrame({"r": reasons, "t": seoul}), tmp_path / "a.csv")
     (row,) = names_and_rows(tmp_path / "a.csv")[1]
     assert row == {"r": '[{"code":"route","contribution":0.5}]', "t": "2024-03-04T09:00:00.000000Z"}
 
@@ -108,22 +99,8 @@ def test_a_table_is_on_disk_before_it_has_its_name(
 
 
 def test_no_text_of_a_csv_table_is_a_formula_for_a_spreadsheet_and_all_are_read_back(tmp_path: Path) -> None:
-    texts = [
-        "=HYPERLINK(1)",
-        "+1",
-        "-1",
-        "@SUM(1)",
-        "'=1",
-        "''@",
-        "'plain",
-        "a=1",
-        "-",
-        "'",
-        "日本",
-        "\tx",
-        None,
-        "=1\n=2",
-    ]
+    formulas = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\tx", "=1\n=2"]
+    texts = [*formulas, "'=1", "''@", "'plain", "a=1", "-", "'", "日本", None]
     written_to = tmp_path / "table.csv"
     write_table(pd.DataFrame({"consignment_id": texts, "gross_weight_kg": [-1.5] * len(texts)}), written_to)
     text = written_to.read_text()

@@ -120,12 +120,14 @@ def test_in_a_log_a_withdrawal_holds_from_its_entry_on(withdrawn: int, arrives: 
 def test_a_key_file_can_be_read_by_its_owner_alone_and_is_never_replaced(tmp_path) -> None:
     path = tmp_path / "keys" / "example.operation"
     created = OperationKey.create(path, 'AN "EXAMPLE"', day(30))
-    assert path.stat().st_mode & 0o077 == 0
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     read = OperationKeys.read_folder(path.parent).find('AN "EXAMPLE"', day(0))
     assert (read.key_id, read.until) == (created.key_id, day(30))
     assert read.compute("phone", "exact", "1") == created.compute("phone", "exact", "1")
+    before = path.read_bytes()
     with pytest.raises(BadInput, match="there is a key already"):
         OperationKey.create(path, "EXAMPLE")
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,7 @@ def test_an_officer_approves_a_draft_a_partner_accepts_it(client: Client, partne
     assert "by K. Lee" in read_text(person.get_until("/alerts", seizure.message_id))
 
 
-def test_a_message_is_sent_again_only_if_the_outbox_lacks_it(
-    client: Client, partner: ExchangePartner
-) -> None:
+def test_a_message_is_sent_again_if_the_outbox_lacks_it(client: Client, partner: ExchangePartner) -> None:
     person, earlier = sign_in(client), list_outbox(partner)
     fields = read_fields(person.get("/draft?id=TWICE").text, "TWICE")
     person.send("/draft", **fields)
@@ -121,9 +119,7 @@ def test_a_message_is_sent_again_only_if_the_outbox_lacks_it(
     assert client.service.log.read_last_sequence() == last
 
 
-def test_nothing_is_sent_without_scope_token_facts_and_choice(
-    client: Client, partner: ExchangePartner
-) -> None:
+def test_nothing_is_sent_without_scope_token_and_choice(client: Client, partner: ExchangePartner) -> None:
     person, before = sign_in(client), list_outbox(partner)
     fields = read_fields(person.get("/draft?id=KEPT").text, "KEPT")
     assert person.send("/draft", token="forged", **fields).status_code == 403

@@ -133,9 +133,7 @@ def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
         ((0, 0), (1, 1000), "no clear change"),
     ],
 )
-def test_a_part_is_new_only_beyond_chance(
-    earlier: tuple[int, int], recent: tuple[int, int], verdict: str
-) -> None:
+def test_parts_are_new_beyond_chance(earlier: tuple[int, int], recent: tuple[int, int], verdict: str) -> None:
     found = [n < positives for positives, known in (earlier, recent) for n in range(known)]
     rows = pd.DataFrame({"positive": found}).assign(office="Incheon", family="cathinone")
     is_recent = pd.Series([False] * earlier[1] + [True] * recent[1])

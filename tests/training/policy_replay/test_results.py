@@ -70,9 +70,7 @@ ALIKE = "Over these seeds the difference to greedy is not significant."
         ),
     ],
 )
-def test_the_price_of_exploring_is_told_with_its_interval_and_what_seeds_do_not_tell_apart(
-    changes, sentences
-):
+def test_the_price_of_exploring_is_told_with_its_interval(changes, sentences):
     found = compute_results(contest(FOUND | changes))
     assert [each for each in sentences if each not in " ".join(found.sentences)] == []
     assert not np.isinf(found.runs["share_of_oracle"]).any()
