@@ -183,14 +183,15 @@ def forget(
     Copies of the log keep the content until they expire ("npsrisk backup --keep-days"). What was deleted is written to the list
     forgotten.jsonl next to the data key, as digests; a log that is restored from a copy is cleared by it before anything is served.
 
-    This cannot be undone, and is recorded in the log. First stop the service, and run with --dry-run. At the end, store the head
-    that the verb prints, and pass it to "npsrisk verify-log".
+    This cannot be undone, and is recorded in the log. First run with --dry-run; the service may keep running then. Stop the service
+    for the deletion. At the end, store the head that the verb prints, and pass it to "npsrisk verify-log".
 
     \b
     Example:
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
     npsrisk forget --consignment RB123456785DE --approved-by "data protection" --why "request 12/2026"
     """
+    from models.formats import format_count
     from serving.state.forgetting import RetentionApproval, forget_consignment
     from serving.state.forgetting import forget as run
 
@@ -200,7 +201,8 @@ def forget(
     approval, what = RetentionApproval(approved_by, why), "Would delete" if dry_run else "Deleted"
     if consignment is not None:
         erased = forget_consignment(read_settings(), consignment, approval, dry_run=dry_run)
-        text = f"{what} the content of {consignment} ({erased.versions:,} versions)\nhead {erased.head}"
+        versions = format_count(erased.versions, "version")
+        text = f"{what} the content of {consignment} ({versions})\nhead {erased.head}"
         return Result(erased._asdict(), text)
     assert before is not None
     done = run(read_settings(), before, approval, dry_run=dry_run, progress=progress)

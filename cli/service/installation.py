@@ -3,6 +3,7 @@
 import os
 import platform
 import pwd
+import re
 import shutil
 import sqlite3
 import stat
@@ -110,8 +111,8 @@ def _check_log(settings: Settings) -> Results:
     with LogReader.open_to_read(settings.database_url) as log:
         yield DoctorFinding(f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}")
         (any_us, own_us), now_us = find_last_recorded(log), read_clock_us()
-        latest = to_datetime(any_us).isoformat(timespec="seconds") if any_us else "none"
-        found = f"{to_datetime(now_us).isoformat(timespec='seconds')}, last entry {latest}"
+        now, last = (to_datetime(us).isoformat(timespec="seconds") for us in (now_us, any_us))
+        found = f"{now}, last entry {last}" if any_us else f"{now}, no entry of the service yet"
         fault = describe_start(now_us, any_us, own_us)
         todo = f"{fault}: correct the system clock; if it is right, start once with --accept-clock"
         yield DoctorFinding(found, todo, "clock", ok=not fault)
@@ -190,7 +191,7 @@ def _check_store(settings: Settings) -> Results:
         yield DoctorFinding("MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
         return
     require_store(settings.mlflow_tracking_uri)
-    yield DoctorFinding(settings.mlflow_tracking_uri.split("@")[-1])
+    yield DoctorFinding(re.sub("//.*@", "//", settings.mlflow_tracking_uri))
 
 
 class SystemUser(NamedTuple):

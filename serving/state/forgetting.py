@@ -24,7 +24,7 @@ from features.history.kernels import REMEMBERED_DAYS
 from serving.encryption.vault import Vault
 from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, Event
 from serving.event_log.log import EventLog
-from serving.event_log.reader import Progress
+from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import (
     RebuiltKeys,
     Redaction,
@@ -244,16 +244,16 @@ def forget(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> RetentionResult:
-    """Remove the content of consignments recorded before a date, or only count it; the service must not be running.
+    """Remove the content of consignments recorded before a date; the service must not be running, except in a dry run, which only counts.
 
     After an interruption, the next run continues where the last one stopped. Raises `BadInput` if history still needs entries before the
     date, and `ServiceFault` if the state directory is in use, the log is damaged, or the log or the list cannot be written.
     """
-    with _open_checked(settings) as log:
+    with _open_checked(settings, dry_run=dry_run) as log:
         _require_past(log, before)
         after, up_to = find_redaction_end(log), find_end(log, to_us(before))
         count, steps = count_unredacted(log, after, up_to), 0
-        if count and not dry_run:
+        if count and isinstance(log, EventLog):
             record = ForgottenRecord(to_datetime(read_clock_us()), before=before)
             ForgottenList(settings.data_key_file).add([record])
             keys = build_key_reader(settings.state_dir, log.vault)
@@ -265,12 +265,12 @@ def forget(
 def forget_consignment(
     settings: Settings, consignment_id: str, approval: RetentionApproval, *, dry_run: bool = False
 ) -> ConsignmentErasure:
-    """Remove the content of one consignment, whenever it was recorded; the service must not be running.
+    """Remove the content of one consignment, whenever it was recorded; the service must not be running, except in a dry run.
 
     Identifier, times, history keys, score, band and model stay, so history and decisions about others do not change. Raises `BadInput` if
     the log has no content of such a consignment, and `ServiceFault` as `forget` does.
     """
-    with _open_checked(settings) as log:
+    with _open_checked(settings, dry_run=dry_run) as log:
         places = list_content(log, consignment_id)
         if not places:
             raise BadInput(
@@ -279,7 +279,7 @@ def forget_consignment(
                 got=repr(consignment_id),
                 todo="check the identifier; content that was deleted before needs nothing",
             )
-        if not dry_run:
+        if isinstance(log, EventLog):
             record = ForgottenRecord.of_consignment(log, consignment_id, read_clock_us())
             ForgottenList(settings.data_key_file).add([record])
             keys = build_key_reader(settings.state_dir, log.vault)
@@ -289,8 +289,13 @@ def forget_consignment(
 
 
 @contextmanager
-def _open_checked(settings: Settings) -> Iterator[EventLog]:
-    """Open the log of a state directory that nobody else uses, and check its hash chain."""
+def _open_checked(settings: Settings, *, dry_run: bool) -> Iterator[LogReader]:
+    """Open the log and check its hash chain: as an `EventLog` of a state directory that nobody else uses, or only to read it."""
+    if dry_run:
+        with LogReader.open_to_read(settings.database_url) as log:
+            require_valid_chain(log)
+            yield log
+        return
     with lock_state(settings.state_dir):
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
@@ -298,7 +303,7 @@ def _open_checked(settings: Settings) -> Iterator[EventLog]:
             yield log
 
 
-def _require_past(log: EventLog, before: datetime) -> None:
+def _require_past(log: LogReader, before: datetime) -> None:
     """Check that history no longer needs the content before a date, for example to compute other history keys."""
     latest_us = log.find_latest_us(*ARRIVAL_KINDS)
     latest = datetime.now(UTC) if latest_us is None else to_datetime(latest_us)

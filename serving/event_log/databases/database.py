@@ -140,7 +140,7 @@ def require_tables(engine: sa.Engine, where: str) -> None:
             "the event log is one of an earlier version",
             where=URL_SETTING,
             got=f"{where} without {', '.join(sorted(lacks))}",
-            todo="back it up, then start the service once: it adds what is missing",
+            todo="copy the database, then start the service once: it adds what is missing",
         )
 
 

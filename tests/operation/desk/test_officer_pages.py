@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from markupsafe import escape
-from support.examples import day, make_consignment
+from support.examples import day, make_consignment, make_outcome
 from support.messages import BROKEN, MESSAGES
 from support.officer import FORM_HEADERS, Officer, read_text, read_token, serving_desk, write_keys
 from support.serving_examples import Client, bear, settings_in
@@ -506,6 +506,26 @@ def test_history_has_the_time_of_the_score_and_words_for_codes(client: Client, o
     for shown in ("small packet", "sale of goods", "in a cryptocurrency"):
         assert shown in read_text(page)
     assert [code for code in ("small_packet", "log-odds") if code in page.text] == []
+
+
+def test_the_reasons_of_a_page_repeat_no_sentence_and_what_is_left_is_not_the_largest(
+    client: Client, officer: Officer
+) -> None:
+    shared = {"consignee_phone": "+82 2 555 0155", "description": "research chemical powder"}
+    for number in range(61, 65):
+        score(client, f"RB{number}", received_at=day(-3), **shared)
+        found = make_outcome(f"RB{number}", result="nps", known_at=day(-2), inspected_at=day(-2))
+        send(client, "/v1/outcomes", found)
+    score(client, "RB65", **shared)
+    page = officer.get("/consignment?id=RB65").text
+    table = page.partition('<table class="fall">')[2].partition("</table>")[0]
+    rows = re.findall(r"<tr><td>(.*?)</td>.*?<td class=\"number [a-z]+\">(.*?)</td></tr>", table, re.DOTALL)
+    *shown, (others, left) = rows[1:-1]
+    assert others == "All other reasons"
+    assert abs(float(left)) < max(abs(float(effect)) for _, effect in shown)
+    sentences = [sentence for text, _ in shown for sentence in text.split("; ")]
+    assert sum("telephone number" in each for each in sentences) == 1
+    assert len(sentences) == len(set(sentences)) > 4
 
 
 def test_a_trial_that_cannot_be_scored_is_refused_with_a_hint(officer: Officer) -> None:

@@ -1,5 +1,8 @@
 """Claims about every chart of a page."""
 
+import os
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -47,3 +50,10 @@ def test_the_first_and_the_last_row_of_intervals_keep_off_the_edges(monkeypatch)
     assert low < -1.5
     assert high > 0.5
     assert left <= 0, "a length shows a share only from zero on"
+
+
+def test_a_user_without_a_home_sees_nothing_of_the_cache_of_matplotlib():
+    words = [sys.executable, "-c", "import training.reporting.charts, matplotlib.font_manager"]
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    done = subprocess.run(words, env=environment | {"HOME": "/proc/none"}, capture_output=True, check=True)
+    assert done.stderr == b""
