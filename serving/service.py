@@ -130,9 +130,12 @@ class Service:
         )  # fmt: skip
 
     def _build_first(self) -> tuple[LoadedModel, State]:
-        """Set the clock behind the last entry, and return the published model with the state that follows from the log."""
+        """Set the clock behind the last entry, remove what was forgotten after the backup of a restored log, and return the published model with the state that follows from the log."""
         self.clock.start(*find_last_recorded(self.log), accepted=self._accepts_clock)
-        self._forget_again()
+        removed = forget_again(self.log, ForgottenList(self.settings.data_key_file), self.settings.state_dir)
+        if removed:
+            self.committer.resume()
+            logger.warning("forgotten content was removed again", removals=removed)
         built = self.updates.build_first()
         if self.snapshots.lost and self._accepts_loss:
             logger.warning(
@@ -152,13 +155,6 @@ class Service:
         """Read the log again, which another process has written."""
         self.committer.suspend(fault)
         self.wake()
-
-    def _forget_again(self) -> None:
-        """Remove from a log that was restored what was forgotten after its backup, before anything is served from it."""
-        removed = forget_again(self.log, ForgottenList(self.settings.data_key_file), self.settings.state_dir)
-        if removed:
-            self.committer.resume()
-            logger.warning("forgotten content was removed again", removals=removed)
 
     async def start(self) -> None:
         """Start the tasks that keep the role, and watch for new models, API keys and a recovered log."""

@@ -9,6 +9,7 @@ connects to MLflow.
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from consignments.errors import BadInput, BundleRefused, PromotionRefused
 from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, replace_file
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import PromotionRecord
 from models.registry import CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, find_approval
@@ -40,7 +40,9 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
 def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> dict[str, Any] | None:
     """Publish a challenger in addition to the current release, as `publish` does; without one, withdraw it and return None."""
     path = settings.state_dir / "models" / "shadow.json"
-    version = None if uri is None else _resolve(registry, uri)
+    version = None
+    with suppress(BadInput):
+        version = None if uri is None else registry.resolve(uri)
     current, approvers = find_release_folder(settings.state_dir), Approvers.read(settings.approvers_file)
     if version is None or (
         current and read_release(current, approvers).model == f"{version.name}/{version.number}"
@@ -49,7 +51,14 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
         return None
     folder, bundle = _fetch(registry, version)
     if current is not None:
-        _require_same_target(bundle, load_bundle(current / "bundle"))
+        target = load_bundle(current / "bundle").card.target
+        if bundle.card.target != target:
+            raise BadInput(
+                "the challenger has another target than the current model",
+                got=bundle.card.target,
+                expected=target,
+                todo="set NPSRISK_SHADOW_MODEL to a model with the same target",
+            )
     records = registry.list_signed_records(version.name)
     promoted = any(each.record.version == version.number for each in records)
     approval = (
@@ -62,7 +71,10 @@ def _require_released_record(
     name: str, records: Sequence[SignedRecord], state_dir: Path, approvers: Approvers
 ) -> None:
     """Refuse records without the one that approved the current release: who cuts off the last ones brings back an old model."""
-    record = _read_current_record(state_dir, approvers)
+    record = None
+    with suppress(BundleRefused):  # publishing repairs a damaged release
+        folder = find_release_folder(state_dir)
+        record = None if folder is None else read_release(folder, approvers).record
     if record is None or record.name != name:
         return
     if record.compute_sha256() not in {each.record.compute_sha256() for each in records}:
@@ -76,22 +88,6 @@ def _require_released_record(
         )
 
 
-def _read_current_record(state_dir: Path, approvers: Approvers) -> PromotionRecord | None:
-    """Read the promotion record of the current release; None if there is none that holds: publishing repairs a damaged release."""
-    try:
-        folder = find_release_folder(state_dir)
-        return None if folder is None else read_release(folder, approvers).record
-    except BundleRefused:
-        return None
-
-
-def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
-    try:
-        return registry.resolve(uri)
-    except BadInput:
-        return None
-
-
 def _fetch(registry: Registry, version: ModelVersion) -> tuple[Path, Bundle]:
     """Download a version, and return its bundle with the folder of the bundle."""
     folder = registry.download_fits(version).served
@@ -99,16 +95,6 @@ def _fetch(registry: Registry, version: ModelVersion) -> tuple[Path, Bundle]:
     bundle.run_self_test()
     bundle.require_scores_of_lightgbm()
     return folder, bundle
-
-
-def _require_same_target(challenger: Bundle, current: Bundle) -> None:
-    if challenger.card.target != current.card.target:
-        raise BadInput(
-            "the challenger has another target than the current model",
-            got=challenger.card.target,
-            expected=current.card.target,
-            todo="set NPSRISK_SHADOW_MODEL to a model with the same target",
-        )
 
 
 def _place(

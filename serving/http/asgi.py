@@ -31,6 +31,7 @@ DENY_ALL_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ances
 REQUEST_ID = b"x-request-id"
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
+CLOSE_HEADERS = {"connection": "close"}
 MAX_BLOCKING_BYTES = 65_536
 """Maximum size of a response that is compressed in the thread of the event loop."""
 _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
@@ -168,18 +169,14 @@ class AsgiEndpoint:
         return await refuse(call, refusal)
 
     def _log_refusal(self, call: HttpCall, status: int, details: dict[str, Any]) -> None:
-        """Log a refusal. The log holds no text of the request, which may contain personal data."""
+        """Log a refusal and who called. The log holds no text of the request, which may contain personal data."""
+        client = call.scope.get("client") or (None,)
+        named = zip(("client", "key", "person"), (client[0], *(call.caller or ())), strict=False)
+        caller = {name: value for name, value in named if value is not None}
         self._log.write(
             "refused", is_error=status >= HTTPStatus.INTERNAL_SERVER_ERROR, call=self._name, status=status, request_id=call.request_id.decode(),
-            **_describe_caller(call), **details,
+            **caller, **details,
         )  # fmt: skip
-
-
-def _describe_caller(call: HttpCall) -> dict[str, str]:
-    """Describe who called: network address, API key, and the person who uses it."""
-    client = call.scope.get("client") or (None,)
-    named = zip(("client", "key", "person"), (client[0], *(call.caller or ())), strict=False)
-    return {name: value for name, value in named if value is not None}
 
 
 def build_unavailable_refusal(fault: ServiceFault) -> Refusal:

@@ -33,7 +33,6 @@ from serving.process.watched_files import WatchedFiles
 
 Scope = Literal["score", "outcome", "read", "act", "alert", "personal", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 LOCAL_CALLER = "local"
 """Name of every caller if no keys are configured; then only this machine can call the service."""
 
@@ -169,12 +168,6 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     if any(key.expires_at is not None and key.expires_at.tzinfo is None for key in found):
         raise _bad_file(path, "expires_at has no time zone; write expires_at = 2027-01-01T00:00:00Z")
     return found
-
-
-def names_this_machine(host: bytes | None) -> bool:
-    """Check that the header Host, if there is one, names this machine: an attacker's host name that resolves to 127.0.0.1 would pass the same-origin policy of browsers."""
-    name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
-    return name is None or name.lower() in LOCAL_HOSTS
 
 
 def _bad_file(path: Path, got: str) -> BadSetting:

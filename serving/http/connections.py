@@ -14,7 +14,13 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.http.asgi import RETRY_SECONDS, build_refusing_app, generate_request_id, list_fields
+from serving.http.asgi import (
+    CLOSE_HEADERS,
+    RETRY_SECONDS,
+    build_refusing_app,
+    generate_request_id,
+    list_fields,
+)
 from serving.http.problems import MEDIA_TYPE, Refusal
 
 HEAD_SECONDS = 10.0
@@ -74,11 +80,13 @@ class Connection(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            self.send_400_response(_describe_framing(error, data))
+            self._refuse(Refusal(400, _describe_framing(error, data)))
             return
         if not self._head_open:
             if self.cycle.response_complete:
-                self._limit_discarded(len(data))
+                self._discarded += len(data)
+                if self._discarded > MAX_DISCARDED_BYTES:
+                    self.transport.abort()
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -100,8 +108,10 @@ class Connection(HttpToolsProtocol):
         self._head_open = False
         self._cancel_timer()
         refusal = find_head_fault(self.headers, self.parser.get_http_version())
-        if self._may_be_large and measure_head(self.url, self.headers) > MAX_HEAD_BYTES:
-            refusal = LARGE_HEAD
+        if self._may_be_large:
+            fields = sum(len(name) + len(value) + FIELD_LINE_BYTES for name, value in self.headers)
+            if len(self.url) + fields > MAX_HEAD_BYTES:
+                refusal = LARGE_HEAD
         if self._full and self.url != LIVE_URL:
             refusal = refusal or FULL
         answering = self.app
@@ -144,10 +154,6 @@ class Connection(HttpToolsProtocol):
         """Close an idle connection, even if its client has not read the response."""
         self._close()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer invalid HTTP with a problem document."""
-        self._refuse(Refusal(400, msg))
-
     def _parse(self, data: bytes) -> None:
         """Parse received bytes; a request that wants another protocol is read as if it had not asked for it."""
         rest = memoryview(data)
@@ -164,12 +170,6 @@ class Connection(HttpToolsProtocol):
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                 self.parser.feed_data(head)
-
-    def _limit_discarded(self, count: int) -> None:
-        """Close the connection of a client that sends too much of a body that was already answered."""
-        self._discarded += count
-        if self._discarded > MAX_DISCARDED_BYTES:
-            self.transport.abort()
 
     def _handle_timeout(self) -> None:
         """Close a connection whose head did not arrive in time; answer with 408 if part of it arrived."""
@@ -243,7 +243,6 @@ SINGLE_FIELDS = (
 )
 """Fields that may occur only once: with two, a proxy and the service could each obey another one."""
 FIELD_LINE_BYTES = len(": \r\n")
-CLOSE_HEADERS = {"connection": "close"}
 
 
 def find_head_fault(headers: Headers, http_version: str) -> Refusal | None:
@@ -278,11 +277,6 @@ def _check_transfer_encoding(value: bytes | None, http_version: str) -> Refusal 
 
 def _refuse_head(status: int, detail: str) -> Refusal:
     return Refusal(HTTPStatus(status), detail, headers=CLOSE_HEADERS)
-
-
-def measure_head(url: bytes, headers: Headers) -> int:
-    """Return the size of a head in bytes, without its request line's method and version."""
-    return len(url) + sum(len(name) + len(value) + FIELD_LINE_BYTES for name, value in headers)
 
 
 def write_head_without_upgrade(method: bytes, url: bytes, http_version: str, headers: Headers) -> bytes:

@@ -190,7 +190,7 @@ def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str])
         event.score,
         event.band,
         msgspec.msgpack.decode(event.reasons or NO_REASONS, type=list[Reason]),
-        ModelName.parse(event.model),
+        parse_model_name(event.model),
         event.asked_by,
         decode_doubts(event.warnings),
     )
@@ -250,7 +250,7 @@ async def send_readiness(request: ApiRequest) -> int:
         reasons,
         warnings,
         active.degraded,
-        ModelName.parse(active.model.name) if active.scorer else None,
+        parse_model_name(active.model.name) if active.scorer else None,
         service.log.last_sequence,
         service.role.name,
     )

@@ -111,14 +111,10 @@ def _drop_null_defaults(value: Any) -> Any:
 def _types(call: Operation) -> list[Any]:
     types = [each for each in (call.record, call.list_answer) if each is not None]
     if call.plural:
-        types.append(_list_type(call))
+        members: Any = Annotated[list[call.record], Meta(max_length=MAX_RECORDS)]  # type: ignore[name-defined]
+        name, fields = call.plural.capitalize(), [(call.plural, members)]
+        types.append(msgspec.defstruct(name, fields, forbid_unknown_fields=True))
     return types if isinstance(call.answer, str) else [*types, call.answer]
-
-
-def _list_type(call: Operation) -> type[Any]:
-    assert call.record is not None
-    members: Any = Annotated[list[call.record], Meta(max_length=MAX_RECORDS)]  # type: ignore[name-defined]
-    return msgspec.defstruct(call.plural.capitalize(), [(call.plural, members)], forbid_unknown_fields=True)
 
 
 def _operation(call: Operation) -> Document:

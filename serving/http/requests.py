@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive
 
-from serving.http.asgi import ClientDisconnected, HttpCall
-from serving.http.auth import Authenticator, Caller, names_this_machine
+from serving.http.asgi import CLOSE_HEADERS, ClientDisconnected, HttpCall
+from serving.http.auth import Authenticator, Caller
 from serving.http.auth import Scope as KeyScope
 from serving.http.problems import Refusal
 from serving.http.protocol.compression import CompressionFault, InflatedTooLarge, inflate
@@ -22,9 +22,9 @@ BODY_SECONDS = 20.0
 MAX_LARGE_BODIES = 8
 """Maximum memory of all bodies that arrive in several parts, in multiples of the largest body allowed."""
 ENCODINGS = (b"gzip", b"x-gzip")
+LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 MAX_SMALL_BYTES = 65_536
 """Maximum size of an inflated body that is inflated at once, in the thread of the event loop."""
-CLOSE_HEADERS = {"connection": "close"}
 RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
 JSON_TYPES = {b"application/json": "records as in /openapi.json"}
 
@@ -37,8 +37,11 @@ class Door:
         self.limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
     def accepts_host(self, host: bytes | None) -> bool:
-        """Check the header Host: without API keys, it must name this machine."""
-        return not self.authenticator.open or names_this_machine(host)
+        """Check the header Host: without API keys it must name this machine. An attacker's name that resolves to 127.0.0.1 would pass the same-origin policy of browsers."""
+        if host is None or not self.authenticator.open:
+            return True
+        name = host if host.endswith(b"]") else host.rpartition(b":")[0] or host
+        return name.lower() in LOCAL_HOSTS
 
     def authorize(self, call: HttpCall, wanted: KeyScope) -> Caller:
         """Authenticate the client and check that it has a scope."""

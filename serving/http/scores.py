@@ -57,15 +57,12 @@ class ModelName(msgspec.Struct, frozen=True):
     name: str
     version: str
 
-    @classmethod
-    def parse(cls, text: str) -> "ModelName":
-        """Parse the text `NAME/VERSION`."""
-        name, _, version = text.rpartition("/")
-        return cls(name, version)
 
-
-parse_model_name = lru_cache(maxsize=64)(ModelName.parse)
-"""`ModelName.parse` with a cache, because most responses repeat the same few names."""
+@lru_cache(maxsize=64)
+def parse_model_name(text: str) -> ModelName:
+    """Parse the text `NAME/VERSION`; most responses repeat the same few names."""
+    name, _, version = text.rpartition("/")
+    return ModelName(name, version)
 
 
 class Score(msgspec.Struct, frozen=True):

@@ -56,7 +56,9 @@ def serve(
         configure_logging()
         for name, near in find_unknown_settings(os.environ).items():
             logger.warning("unknown setting ignored", name=name, did_you_mean=near or None)
-        _exit_on_signals()
+        # The server raises these signals again after it has stopped; the process then ends with exit code 0.
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda _number, _frame: sys.exit(0))
         certificate = Certificate.from_settings(settings)
         with pause_garbage_collection(), ExitStack() as failing:
             service = Service(settings, clock, elapsed, accept_clock=accept_clock, accept_loss=accept_loss)
@@ -121,9 +123,3 @@ def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Se
     )
     service.connections = lambda: len(server.server_state.connections)
     return server
-
-
-def _exit_on_signals() -> None:
-    """End the process with exit code 0 on SIGTERM and SIGINT; the server raises them again after it has stopped."""
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda _number, _frame: sys.exit(0))

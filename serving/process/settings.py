@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -145,14 +145,17 @@ class Settings(BaseSettings):
         try:
             return cls(_env_file=path, _env_file_encoding="utf-8")  # type: ignore[call-arg]
         except ValidationError as error:
-            _refuse(error)
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise BadSetting(
+                first["msg"].removeprefix("Value error, "),
+                where=str(first["loc"][0]),
+                todo="correct it in the environment or in the file that the variable NPSRISK_SETTINGS names",
+            ) from error
 
 
 SETTINGS_VARIABLE = "NPSRISK_SETTINGS"
 """Variable that names the settings file."""
 SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
-
-
 OTHER_NAMES = (SETTINGS_VARIABLE, "NPSRISK_API_KEY", "NPSRISK_KEY_PASSPHRASE", "NPSRISK_TEST_POSTGRES")
 """Names that are read elsewhere than in `Settings`."""
 
@@ -181,12 +184,3 @@ def _check_file(path: Path) -> None:
             raise UnknownName.from_candidates(
                 name, SETTING_NAMES, kind="setting", where=f"{path} line {number}"
             )
-
-
-def _refuse(error: ValidationError) -> NoReturn:
-    first = error.errors(include_url=False, include_input=False)[0]
-    raise BadSetting(
-        first["msg"].removeprefix("Value error, "),
-        where=str(first["loc"][0]),
-        todo="correct it in the environment or in the file that the variable NPSRISK_SETTINGS names",
-    ) from error

@@ -46,14 +46,10 @@ def _create_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
         # An empty password, because OpenSSL would else ask for one on the terminal.
         context.load_cert_chain(certificate_file, key_file, password="")
     except (OSError, ValueError) as error:
-        raise _bad_files((certificate_file, key_file), error) from error
+        raise BadSetting(
+            "the TLS certificate cannot be used",
+            where="NPSRISK_TLS_CERT_FILE, NPSRISK_TLS_KEY_FILE",
+            got=f"{certificate_file}, {key_file}: {getattr(error, 'strerror', None) or error}",
+            expected="a certificate and the key that belongs to it, without a password, in PEM",
+        ) from error
     return context
-
-
-def _bad_files(files: tuple[Path, Path], error: Exception) -> BadSetting:
-    return BadSetting(
-        "the TLS certificate cannot be used",
-        where="NPSRISK_TLS_CERT_FILE, NPSRISK_TLS_KEY_FILE",
-        got=f"{files[0]}, {files[1]}: {getattr(error, 'strerror', None) or error}",
-        expected="a certificate and the key that belongs to it, without a password, in PEM",
-    )
