@@ -86,7 +86,8 @@ def _copy_log(log: LogReader, url: str, progress: Progress | None) -> None:
                 migrate(connection, where)
                 if _holds_copy(connection, log, where):
                     return
-                _copy_identity(log, connection)
+                if connection.execute(sa.select(LOG.c.log_id)).first() is None:  # no interrupted copy did it
+                    _copy_identity(log, connection)
             pages = _read_pages(log, progress)
             transactions = [chain.from_iterable(pages)] if find_sqlite_path(url) is None else pages
             for rows in transactions:
@@ -130,10 +131,9 @@ def _holds_copy(connection: Connection, log: LogReader, where: str) -> bool:
 
 
 def _copy_identity(log: LogReader, connection: Connection) -> None:
-    """Copy the identity of a log and the texts that its entries share, unless an interrupted copy did."""
-    if connection.execute(sa.select(LOG.c.log_id)).first() is None:
-        for table in (LOG, TERMS):
-            names = table.columns.keys()
-            rows = [dict(zip(names, row, strict=True)) for row in log.queries.fetch_all(sa.select(table))]
-            if rows:
-                connection.execute(table.insert(), rows)
+    """Copy the identity of a log and the texts that its entries share."""
+    for table in (LOG, TERMS):
+        names = table.columns.keys()
+        rows = [dict(zip(names, row, strict=True)) for row in log.queries.fetch_all(sa.select(table))]
+        if rows:
+            connection.execute(table.insert(), rows)

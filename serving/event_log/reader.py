@@ -49,7 +49,10 @@ class LogReader:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine, self.queries = engine, LogQueries(engine)
-        self.log_id, self.key_fingerprint, self.identifier_key = self._identify()
+        with engine.connect() as connection:
+            found = connection.execute(sa.select(LOG)).one()
+        self.log_id, self.key_fingerprint = str(found.log_id), str(found.key_fingerprint)
+        self.identifier_key = bytes(found.identifier_key)
         self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES, key=self.identifier_key)
         self.terms = Terms(lambda: self.queries.fetch_all(sa.select(TERMS)))
         self._named: dict[frozenset[str], CompiledQuery] = {}
@@ -230,11 +233,6 @@ class LogReader:
     def format_decision_id(self, sequence: int) -> str:
         """Format the identifier of a decision from the name that the log had then and a sequence number."""
         return f"{self._given_names[bisect_right(self._restored, sequence)]}-{sequence}"
-
-    def _identify(self) -> tuple[str, str, bytes]:
-        with self._engine.connect() as connection:
-            found = connection.execute(sa.select(LOG)).one()
-        return str(found.log_id), str(found.key_fingerprint), bytes(found.identifier_key)
 
     def _fetch_pages(
         self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind], size: int

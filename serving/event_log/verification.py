@@ -123,7 +123,11 @@ def verify_chain(
 ) -> VerificationResult:
     """Verify the hash chain of a range of entries; of the whole log as it was when it was opened, by default."""
     until = log.last_sequence if until is None else until
-    removals = _read_removals(log)
+    removals: list[Redaction] = []
+    with suppress(
+        msgspec.MsgspecError
+    ):  # the walk stops at a changed one, or at an entry whose removal is not known
+        removals = read_redactions(log)
     after = min([after, *(removal.after for removal in removals if removal.up_to > after)])
     before = log.read_hash(after)
     if before is None:
@@ -136,14 +140,6 @@ def verify_chain(
         if progress is not None:
             progress("chain", walk.entries, until)
     return walk.get_result(broken_at=walk.entries + 1 if walk.entries < until else None)
-
-
-def _read_removals(log: LogReader) -> list[Redaction]:
-    """Read the recorded removals of content; none if one of them was changed. The walk through the chain then stops at it, or at an entry whose removal is not known."""
-    try:
-        return read_redactions(log)
-    except msgspec.MsgspecError:
-        return []
 
 
 def require_valid_chain(log: LogReader, after: int = 0, until: int | None = None) -> None:

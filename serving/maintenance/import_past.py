@@ -149,7 +149,9 @@ def import_past(
     log: EventLog, keys: KeyReader, past: PastEvents, progress: Progress | None = None
 ) -> dict[str, int]:
     """Append the events that are not in the log yet, in the order of history, and return the numbers of `import_tables`."""
-    known, given = _count_known(log), Counter[bytes]()
+    # A consignment that returned to an older content has its fingerprint twice.
+    known = Counter(map(_fingerprint, log.read_events(without=EXCLUDED_FROM_FINGERPRINTS)))
+    given = Counter[bytes]()
     writer = _EntryBuilder(keys)
     added: Counter[str] = Counter()
     events = merge_events(past)
@@ -281,11 +283,6 @@ class _EntryBuilder:
                     got=f"{rows:,} of {rows:,} rows rejected",
                     todo="correct the rows; the reasons of the first ones are above",
                 )
-
-
-def _count_known(log: EventLog) -> Counter[bytes]:
-    """Count each fingerprint in the log; a consignment that returned to an older content has it twice."""
-    return Counter(map(_fingerprint, log.read_events(without=EXCLUDED_FROM_FINGERPRINTS)))
 
 
 def _fingerprint(event: Event) -> bytes:

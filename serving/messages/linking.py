@@ -80,7 +80,9 @@ class MessageLinker:
         """Return the consignments that follow from the entries of a request, in the order of their time."""
         links = self._active.state.links
         links.forget_until(self._active.clock())
-        known = await self._read_known(list_concerned(entries, links))
+        concerned, known = list_concerned(entries, links), dict[str, KnownVersion]()
+        for start in range(0, len(concerned), MAX_LOOKUPS):
+            known |= await self._read_known(concerned[start : start + MAX_LOOKUPS])
         now = to_datetime(self._active.clock())
 
         def run() -> LinkedMessages:
@@ -106,12 +108,6 @@ class MessageLinker:
 
     async def _read_known(self, identifiers: Sequence[str]) -> dict[str, KnownVersion]:
         """Read the versions that count of those consignments that the log has, and whose content can be read."""
-        found: dict[str, KnownVersion] = {}
-        for start in range(0, len(identifiers), MAX_LOOKUPS):
-            found |= await self._read_some(identifiers[start : start + MAX_LOOKUPS])
-        return found
-
-    async def _read_some(self, identifiers: Sequence[str]) -> dict[str, KnownVersion]:
         for _ in range(MAX_ATTEMPTS):
             await self._active.prefetch(identifiers)
             state, entries = self._active.state, self._active.entries

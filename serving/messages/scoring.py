@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consignments.errors import Reject
 from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
 from serving.http.requests import Door
@@ -100,17 +99,10 @@ class MessageScorer:
 
 
 def describe_messages(found: "MessageEntries", unused: Sequence[str], notes: Sequence[str]) -> MessageResult:
-    """Describe contents other than goods, with the masters that no consignment follows from."""
+    """Describe contents other than goods, with the masters that no consignment follows from; of the rejects the first ones, and the numbers of the others."""
     kept = (f"master {number}: it is kept for its houses" for number in dict.fromkeys(unused))
-    return MessageResult(
-        list(found.states), [*found.ignored, *kept], [*found.notes, *notes], _describe_rejects(found.rejects)
-    )
-
-
-def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
-    """Describe the first rejects by number, identifier and reason, and name the numbers of the others."""
-    listed = list(map(str, rejects[:MAX_LISTED_REJECTS]))
-    others = [reject.place.removeprefix("message ") for reject in rejects[MAX_LISTED_REJECTS:]]
+    rejected = list(map(str, found.rejects[:MAX_LISTED_REJECTS]))
+    others = [reject.place.removeprefix("message ") for reject in found.rejects[MAX_LISTED_REJECTS:]]
     if others:
-        listed.append(f"{len(others):,} more of which nothing could be read, messages {', '.join(others)}")
-    return listed
+        rejected.append(f"{len(others):,} more of which nothing could be read, messages {', '.join(others)}")
+    return MessageResult(list(found.states), [*found.ignored, *kept], [*found.notes, *notes], rejected)

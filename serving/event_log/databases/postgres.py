@@ -203,7 +203,15 @@ class PostgresWriter(EntryWriter):
     def _connect(self) -> Connection:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
-            _require_encoding(connection)
+            encoding = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
+            if encoding != ENCODING:
+                raise BadSetting(
+                    "the database encoding does not support all scripts",
+                    where=backend.URL_SETTING,
+                    got=f"encoding {encoding}",
+                    expected=f"encoding {ENCODING}",
+                    todo="create the database with ENCODING 'UTF8'",
+                )
             wanted = {"lock_timeout": str(round(1000 * backend.BUSY_SECONDS)), **SESSION_OPTIONS}
             for name, value in wanted.items():
                 connection.execute(_SET, {"name": name, "value": value})
@@ -228,15 +236,3 @@ def _close(connection: Connection | None) -> None:
     if connection is not None:
         connection.invalidate()
         connection.close()
-
-
-def _require_encoding(connection: Connection) -> None:
-    encoding = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
-    if encoding != ENCODING:
-        raise BadSetting(
-            "the database encoding does not support all scripts",
-            where=backend.URL_SETTING,
-            got=f"encoding {encoding}",
-            expected=f"encoding {ENCODING}",
-            todo="create the database with ENCODING 'UTF8'",
-        )
