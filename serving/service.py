@@ -33,7 +33,7 @@ from serving.scoring.exchange import ExchangeMembers
 from serving.scoring.loaded_model import LoadedModel
 from serving.scoring.model_updates import ModelUpdates
 from serving.scoring.recording import Recorder
-from serving.standby import Role, RoleKeeper
+from serving.standby import Role
 from serving.state.forgetting import ForgottenList, forget_again
 from serving.state.snapshots import Snapshots, SnapshotSchedule
 from serving.state.state import State
@@ -84,7 +84,8 @@ class Service:
         self.metrics = Metrics()
         # Last of what may refuse a setting: from here on, `close` releases its lock.
         self.log = EventLog.open(settings.database_url, self.vault, standby=settings.standby)
-        self.role = Role(self.log, settings.takeover_seconds if settings.standby else None)
+        takeover_seconds = settings.takeover_seconds if settings.standby else None
+        self.role = Role(self.log, takeover_seconds, self._begin, self._lose)
         self.committer = Committer(self.log, self.metrics.record_commit, self._check_writing)
         self.active = ActiveModel(
             self.log, self.committer, self.clock, self.metrics, settings.without_model, self.exchange
@@ -106,7 +107,6 @@ class Service:
         self.recorder = Recorder(self.active, self.metrics)
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
-        self._keeper = RoleKeeper(self.role, self._begin, self._lose)
         self._background = BackgroundThreads(BACKGROUND_THREADS)
 
     def watch(self, what: str, refresh: Callable[[], bool]) -> None:
@@ -162,11 +162,11 @@ class Service:
             self.updates.record_downgrade()
         self._watcher = asyncio.create_task(self._watch())
         if self.settings.standby:
-            self._keeper.start()
+            self.role.start()
 
     async def stop(self) -> None:
         """Stop the tasks, wait until everything is on disk, write the last snapshot, and let a service that waits take over."""
-        await self._keeper.stop()
+        await self.role.stop()
         if self._watcher is not None:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):

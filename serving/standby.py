@@ -24,41 +24,6 @@ WAIT_SECONDS = 0.2
 """Seconds between two looks of a waiting service at the lock."""
 
 
-class Role:
-    """The role of a service: active or waiting, and whether that is certain now.
-
-    `takeover_seconds` without a sign of life allow another service to take over; None if no other one is allowed. `fault` is why a
-    waiting service could not start when it had the lock.
-    """
-
-    def __init__(self, log: EventLog, takeover_seconds: float | None) -> None:
-        self.log, self.takeover_seconds = log, takeover_seconds
-        self.is_active = log.writes
-        self.fault: str | None = None
-
-    @property
-    def name(self) -> RoleName:
-        """Return the name of the role."""
-        return "active" if self.is_active else "standby"
-
-    def get_fault(self) -> ServiceFault | None:
-        """Return why this service may not answer from its state now; None if it may."""
-        if not self.is_active:
-            return ServiceFault(
-                "this service is a standby: another one is active",
-                got=self.fault or "",
-                todo="send the request to the active service; if it has just ended, try again in some seconds",
-            )
-        limit = self.takeover_seconds
-        if limit is not None and read_elapsed_seconds() - self.log.confirmed_seconds >= limit:
-            return ServiceFault(
-                "it is not certain that this service is still the active one",
-                got=f"no sign from the database for {limit:g} s",
-                todo="try again in a second, or send the request to the other service",
-            )
-        return None
-
-
 class SilenceTimer:
     """Measures for how long the active service has given no sign of life; it begins again after `max_gap_seconds` without a look, because all may have been paused."""
 
@@ -76,16 +41,49 @@ class SilenceTimer:
         return now - self._since
 
 
-class RoleKeeper:
-    """A task that gives signs of life while the service is active, and waits for the lock while it is not; `begin` makes it active, and `lose` is called if another process has written the log."""
+class Role:
+    """The role of a service, active or waiting, and the task that gives signs of life while it is active, and waits for the lock while it is not.
+
+    `takeover_seconds` without a sign of life allow another service to take over; None if no other one is allowed. `begin` makes the service
+    active, and `lose` is called if another process has written the log. `fault` is why a waiting service could not start when it had the lock.
+    """
 
     def __init__(
-        self, role: Role, begin: Callable[[], Awaitable[None]], lose: Callable[[ServiceFault], None]
+        self,
+        log: EventLog,
+        takeover_seconds: float | None,
+        begin: Callable[[], Awaitable[None]],
+        lose: Callable[[ServiceFault], None],
     ) -> None:
-        self._role, self._log, self._begin, self._lose = role, role.log, begin, lose
-        self._silence = SilenceTimer((role.takeover_seconds or 0.0) / 2)
+        self._log, self._begin, self._lose = log, begin, lose
+        self.is_active = log.writes
+        self.fault: str | None = None
+        self._takeover_seconds = takeover_seconds
+        self._silence = SilenceTimer((takeover_seconds or 0.0) / 2)
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> RoleName:
+        """Return the name of the role."""
+        return "active" if self.is_active else "standby"
+
+    def get_fault(self) -> ServiceFault | None:
+        """Return why this service may not answer from its state now; None if it may."""
+        if not self.is_active:
+            return ServiceFault(
+                "this service is a standby: another one is active",
+                got=self.fault or "",
+                todo="send the request to the active service; if it has just ended, try again in some seconds",
+            )
+        limit = self._takeover_seconds
+        if limit is not None and read_elapsed_seconds() - self._log.confirmed_seconds >= limit:
+            return ServiceFault(
+                "it is not certain that this service is still the active one",
+                got=f"no sign from the database for {limit:g} s",
+                todo="try again in a second, or send the request to the other service",
+            )
+        return None
 
     def start(self) -> None:
         """Start the task."""
@@ -100,11 +98,11 @@ class RoleKeeper:
     async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                await (self._renew() if self._role.is_active else self._wait())
+                await (self._renew() if self.is_active else self._wait())
             except Exception as error:
                 logger.error("keeping the role failed", **describe_failure(error))
             with suppress(TimeoutError):
-                pause = RENEW_SECONDS if self._role.is_active or self._role.fault else WAIT_SECONDS
+                pause = RENEW_SECONDS if self.is_active or self.fault else WAIT_SECONDS
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _renew(self) -> None:
@@ -126,19 +124,19 @@ class RoleKeeper:
                 await asyncio.to_thread(self._log.stop_writing)
                 raise
         except (BadSetting, ServiceFault) as fault:
-            if str(fault) != self._role.fault:
+            if str(fault) != self.fault:
                 logger.error("this service cannot become active", fault=str(fault))
-            self._role.fault = str(fault)
+            self.fault = str(fault)
             return
-        self._role.is_active, self._role.fault = True, None
+        self.is_active, self.fault = True, None
         seconds = round(read_elapsed_seconds() - begun, 3)
         logger.warning("took over as active service", sequence=self._log.last_sequence, seconds=seconds)
 
     def _is_silent(self, writer: LogWriter | None) -> bool:
         """Check if the active service gives no sign of life (runs in a thread)."""
         silent = self._silence.measure(writer, read_elapsed_seconds())
-        assert self._role.takeover_seconds is not None
-        if writer is None or silent < self._role.takeover_seconds:
+        assert self._takeover_seconds is not None
+        if writer is None or silent < self._takeover_seconds:
             return False
         logger.warning("active service gives no sign of life", writer=writer.name, seconds=round(silent, 1))
         return True
