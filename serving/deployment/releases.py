@@ -17,7 +17,6 @@ from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 
 BUNDLE_FOLDER = "bundle"
-"""Folder of the bundle inside the folder of a release."""
 Role = Literal["current", "shadow"]
 """Purpose of a release: to decide, or to be reported on by `npsrisk shadow`."""
 

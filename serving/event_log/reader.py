@@ -34,9 +34,7 @@ Progress = Callable[[str, int, int], None]
 """Callback for progress: name of the task, amount done, total amount."""
 DIGEST_BYTES = 8
 PAGE_ENTRIES = 2_000
-"""Entries fetched at a time with all their columns."""
 BATCH_ENTRIES = 20_000
-"""Entries fetched at a time with few columns."""
 NOT_IN_HISTORY = frozenset({"features", "reasons"})
 
 

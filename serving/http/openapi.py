@@ -57,7 +57,6 @@ ROUTES = (
     inquiries.send_metrics,
     read_document,
 )
-"""The operations, in the order of the document."""
 
 
 def list_operations(record: type[Consignment] = Consignment) -> tuple[Operation, ...]:

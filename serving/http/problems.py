@@ -14,7 +14,6 @@ from serving.scoring.intake import FaultKind
 
 MEDIA_TYPE = b"application/problem+json"
 MAX_NAME_CHARACTERS = 100
-"""Maximum length of a field name that an error repeats."""
 
 
 class RecordFault(msgspec.Struct, frozen=True):

@@ -18,7 +18,6 @@ from serving.http.protocol.records import MAX_RECORDS
 DEFAULT_PAGE_LENGTH = 200
 MAX_SEQUENCE_DIGITS = 18
 BODY_SECONDS = 20.0
-"""Maximum seconds to receive a body."""
 MAX_LARGE_BODIES = 8
 """Maximum memory of all bodies that arrive in several parts, in multiples of the largest body allowed."""
 ENCODINGS = (b"gzip", b"x-gzip")

@@ -60,10 +60,8 @@ from serving.maintenance.access_log import decode_access
 from serving.scoring.loaded_model import PastModels
 
 MANIFEST_FILE = "export.json"
-"""File that describes the exported tables and their log."""
 PROGRESS_ENTRIES = 5_000
 ROW_GROUP_ROWS = 16_384
-"""Number of rows written as one row group."""
 EXCLUDED_FROM_SCHEMA = ("sealed", "keys", "features", "reasons")
 EXCLUDED_FROM_TABLES = ("keys",)
 NOT_SHOWN = {"kind", "content", "plain", "sealed", "kinds", "keys", "features", "digest", "history_sequence"}
@@ -83,14 +81,12 @@ RECORD_TABLES: dict[Kind, tuple[str, type[msgspec.Struct]]] = {
 """Tables of entries that are records of their own; the names are also those of the codecs in `EventCodec`."""
 SEQUENCE_TYPE, VALUES = pa.int64(), "values"
 METADATA_KEY = b"npsrisk"
-"""Key of the Parquet metadata that describes the file's log and what was not exported."""
 SPEC_CHARACTERS = 12
 ACCESS_COLUMNS = ("at", "command", "person", "key", "consignment_id", "user", "sudo_user", "out")
 _COMMON_COLUMNS = frozenset(each.name for each in get_fields(Consignment))
 _decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 Columns = dict[str, Any]
-"""Arrow arrays by column name."""
 ARROW_TYPES: dict[type, Any] = {int: SEQUENCE_TYPE, float: NUMBER, str: TEXT}
 DecisionColumn = tuple[str, Any, Callable[[DecisionEvent], Any]]
 E = TypeVar("E", bound=Event)

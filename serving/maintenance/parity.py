@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_EXAMPLES = 10
-"""Maximum number of examples of differences, and of decisions that were not compared."""
 OTHER_KEYS = "its history keys were computed by another version of npsrisk"
 DAMAGED = "its log entry is damaged; run npsrisk verify-log"
 ModelId = str

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from consignments.messages.reading import MessageEntries
 
 MAX_LISTED_REJECTS = 20
-"""Rejects that an answer describes; the others are counted."""
 
 
 def accept_messages(service: Service, _door: Door) -> list[EndpointRoute]:

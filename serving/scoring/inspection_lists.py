@@ -28,7 +28,6 @@ from serving.scoring.model_updates import MAX_BLOCKING_ENTRIES
 REQUEST_ID_CHARACTERS = 16
 SEED_BYTES = 8
 MAX_DAYS = 31
-"""Maximum length in days of the period of one request, whose decisions are all read and ranked."""
 MAX_SELECTIONS = 5_000
 """Maximum number of selections of one request. They are logged as a whole, and meanwhile nothing else is answered."""
 EXCLUDED_FROM_SELECTIONS = ("sealed", "features", "reasons")

@@ -39,7 +39,6 @@ VERSION_CHARACTERS = 12
 
 
 RowScorer = RiskModel | Rules
-"""A scorer of feature rows, with bands and reasons."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,6 @@ def get_rules_name() -> str:
 
 
 FetchBundle = Callable[[str, str], Bundle]
-"""Fetches the bundle of a registered version from MLflow, by name and version."""
 
 
 class PastModels:

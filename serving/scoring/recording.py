@@ -35,7 +35,6 @@ UNKNOWN_CONSIGNMENT = FieldError(
     "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
 )
 NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
-"""Records that name a consignment."""
 
 
 class RecordKind(NamedTuple):

@@ -31,7 +31,6 @@ from serving.state.consignment_states import NO_REASONS, ConsignmentState
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
-"""Default number of reasons by band."""
 MAX_REASONS = 10
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode

@@ -21,7 +21,6 @@ from serving.state.consignment_states import rank_outcome
 
 BANDS = ("high", "elevated", "routine")
 TOP_SHARES = (0.001, 0.01, 0.05)
-"""Shares of the riskiest decisions that are compared."""
 MAX_EXAMPLES = 10
 EXCLUDED_RESULTS = (None, "pending")
 BOTH, CHAMPION_ALONE, CHALLENGER_ALONE = "both", "champion alone", "challenger alone"

@@ -31,7 +31,6 @@ MAX_CACHED_STATES = 30_000
 NO_REASONS = b"\x90"
 """An empty list in MessagePack."""
 ConsignmentEvents = Mapping[str, list[Event]]
-"""Log entries by consignment, in order."""
 
 
 class FirstRecorded(NamedTuple):

@@ -27,7 +27,6 @@ class StateLimits(NamedTuple):
 
 
 NO_LIMITS = StateLimits()
-"""Those of a state that no setting limits."""
 Kind = Literal["houses", "masters", "members"]
 KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
 

@@ -294,7 +294,6 @@ def _require_fit(about: SnapshotHeader, log: LogReader, here: bytes | None, kind
 
 
 RETRY_SECONDS = 60.0
-"""Seconds to wait after a snapshot that could not be written."""
 
 
 class SnapshotSchedule:

@@ -186,7 +186,6 @@ BATCH_CONSIGNMENTS = 64
 """Number of consignments counted together; one by one would cost more than decoding them."""
 EXCLUDED_FIELDS = frozenset({"received_at", "cancelled_at"})
 CATEGORY_GROUP = "category"
-"""Group of the features that are codes of a vocabulary."""
 
 
 class DataQualityCounters:

@@ -29,7 +29,6 @@ from serving.event_log.databases.tables import ENTRIES, ENTRY_COLUMNS, TERMS
 ENCODING = "UTF8"
 MAX_APPLICATION_CHARACTERS = 63
 SERVER_TIMEOUT_MS = 10_000
-"""Milliseconds to wait for a server that does not respond."""
 CLIENT_OPTIONS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,

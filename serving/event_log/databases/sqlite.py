@@ -28,7 +28,6 @@ CHECKPOINT_BYTES = 6_000_000
 BYTES_PER_WRITE, BYTES_PER_ROW = 16_384, 4_096
 """Bytes that a write takes in the write-ahead log, about: partly filled pages, and those of its rows and of their indexes."""
 MAX_PASSES = 4
-"""Maximum number of passes of one checkpoint."""
 OPTIONS: dict[str, Any] = {"connect_args": {"timeout": backend.BUSY_SECONDS}, "pool_reset_on_return": None}
 """No reset, because a reading connection holds no transaction, and each reset costs as much as a tenth of a look-up."""
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"

@@ -177,7 +177,6 @@ def _describe_json_error(error: Exception, body: bytes) -> str:
 
 
 MAX_FAULTS = 50
-"""Maximum number of faults named for one record."""
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
