@@ -66,11 +66,7 @@ def convert_file(path: Path) -> None:
 
 
 def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:
-    """Copy a log from an SQLite file to a database without entries; all entries are written, or none.
-
-    If the database already holds exactly this log, for example after an interruption, nothing is written. Raises `BadSetting` if the URL
-    is not valid or the encoding is not UTF8, `ServiceFault` if the database has entries, cannot be written, or another process writes it.
-    """
+    """Copy all of a log from an SQLite file to a database without entries, or nothing, also if the database already holds exactly this log."""
     with LogReader.open_to_read(f"sqlite:///{path}") as log:
         _copy_log(log, url, progress)
 

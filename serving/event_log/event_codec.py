@@ -179,9 +179,8 @@ def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
 class EntryCodec(Generic[R, E]):
     """A converter of one kind of records to log entries of one type and back; without a vault it only decodes, without personal fields.
 
-    `columns` are the times that have columns of their own, with the names of these, and are not part of the content unless `dated_by`
-    names them. A record happened at its time in `at_us`, else when it was issued, unless `get_us` says otherwise; None is when it was
-    recorded. `named_by` are the fields that identify a record without a consignment.
+    `columns` are the times that have columns of their own, and are not part of the content unless `dated_by` names them. When a record
+    happened is its time in `at_us`, else `issued_at`, unless `get_us` says otherwise. `named_by` identify a record without a consignment.
     """
 
     def __init__(

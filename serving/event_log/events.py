@@ -72,11 +72,9 @@ class ArrivalEvent(RecordEntry, frozen=True, gc=False):
 
 
 class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
-    """An arrival that was scored at `recorded_us`.
+    """An arrival that was scored at `recorded_us`; `features` and `reasons` are None if the content was removed.
 
-    `features` and `reasons` (MessagePack) are None if the content was removed. `office` is the office that examines it, and `warnings` the MessagePack
-    of the doubts about it, None if there are none. `history_sequence` is the last entry that history
-    included when it was read for this decision; None for the entry before this one.
+    `reasons` and `warnings` are MessagePack. `history_sequence` is the last entry that history included; None for the entry before this one.
     """
 
     kind: ClassVar[Literal["arrival", "decision"]] = "decision"

@@ -73,12 +73,7 @@ class EventLog(LogReader):
 
     @classmethod
     def open(cls, url: str, vault: Vault, *, standby: bool = False) -> Self:
-        """Open a log, or create it if there is none.
-
-        With `standby` it is opened also while another process writes it, and `writes` is then False; else `LogInUse` is raised.
-        Raises `BadSetting` if the URL is not valid, or if the log is of an earlier version or was written with another data key, and
-        `ServiceFault` if the database cannot be used or a key is missing.
-        """
+        """Open a log, or create it if there is none; while another process writes it, only with `standby`, and `writes` is then False."""
         with use_database(url) as address:
             engine = open_engine(address)
             writer = create_writer(engine)

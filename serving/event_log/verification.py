@@ -45,10 +45,10 @@ _PLAIN, _NAME = (PLACES[name] for name in ("plain", "consignment_id"))
 
 
 class VerificationResult(NamedTuple):
-    """The result of verifying the hash chain: the number of valid entries, and `broken_at`, the first one that is not, or None.
+    """The result of verifying the hash chain: the number of valid entries, the first one that is not, and the hash of the last valid one.
 
-    `head` is the hash of the last valid entry; stored elsewhere, it later detects truncation. `kept_at` is the entry with the hash that was
-    stored, 0 for that of an empty log, None if no entry has it. `emptied` is the number of entries without content, as recorded.
+    `kept_at` is the entry with the hash that was stored, 0 for that of an empty log, None if no entry has it; `emptied` counts the entries
+    whose content was removed.
     """
 
     entries: int

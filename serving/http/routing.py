@@ -55,13 +55,10 @@ Answer = Callable[[ApiRequest], Awaitable[Any]]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of the HTTP interface.
+    """One operation of the HTTP interface; without a `scope` it needs no API key, and a request without a body costs `cost` records.
 
-    `scope` is that of the API key; None if no key is required. `answer` is the type of the response, or its media type if it is not
-    JSON, and `list_answer` the type of the response to a list. The body is one `record`, or a list of them under `plural`. A page has the
-    parameters `after` and `limit`. `refusals` are error statuses in addition to the common ones, and `message_types` media types that are
-    accepted in addition to JSON. A request without a body costs `cost` records.
-    `tag` groups operations in the document.
+    The body is one `record`, a list of them under `plural`, or messages of the media types `message_types`. `answer` is the type of the
+    response, or its media type if it is not JSON. `refusals` are error statuses in addition to the common ones.
     """
 
     method: str

@@ -111,8 +111,7 @@ def restore(
     """Restore a backup to the state directory and the database of the settings, both without a log.
 
     What the lists of the backup and next to the data key say was forgotten is removed again. A file of data keys that is there already
-    stays if it has all keys of the backup. Raises `FileFault` if the backup is incomplete or was changed, or there are files that it would
-    replace, and `ServiceFault` if the state directory is in use, the database has entries or cannot be written, or the log is damaged.
+    stays if it has all keys of the backup.
     """
     manifest = _read_manifest(source)
     keys = source / KEYS if keys_source is None else keys_source

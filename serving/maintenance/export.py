@@ -95,12 +95,10 @@ E = TypeVar("E", bound=Event)
 def export_log(
     log: LogReader, vault: Vault | None, bundles: PastModels, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Export the log up to its `last_sequence` as tables; personal columns only with a vault.
+    """Export the log up to its `last_sequence` as tables, personal columns only with a vault; return the content of `export.json`.
 
     `bundles` are the models that made the decisions, for the names of their features. `out` is new, empty, or an earlier export, which is
-    replaced. Returns the content of `export.json`: `log_id`, `last_sequence`, `head`, `exported_at`, `personal`, `tables` (rows by name),
-    `models`, and `notes` in words. Raises `FileFault` if the folder contains other files, or cannot be written, `BadSetting` if the log was
-    written with another data key, and `ServiceFault` if an entry cannot be read, or a sealing key is missing.
+    replaced.
     """
     if vault is not None:
         check_vault(log, vault)
@@ -149,9 +147,8 @@ def name_features_table(spec_sha256: str) -> str:
 class ExportSchema:
     """The schema of the exported tables, from a first pass over all arrivals and decisions.
 
-    `declared` are Arrow types of further columns of consignments that models declared; `models` counts decisions with content, by
-    (`NAME/VERSION`, digest of the bundle, digest of the feature spec); `emptied` entries without content; `names` are the features of a spec;
-    `ended` are the cancellations of the versions that were in force, by their entries.
+    `declared` are Arrow types of further columns that models declared, `models` counts decisions by model, bundle and spec, `names` are
+    the features of a spec, and `ended` the cancellations of the versions that were in force, by their entries.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)

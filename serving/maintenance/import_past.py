@@ -69,12 +69,10 @@ ReadTables = Callable[[type[Consignment]], "Tables | FeatureInputs"]
 
 
 def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
-    """Append tables to the log of a state directory; the service must not be running on it.
+    """Append tables, of which `read` is called with the record type of the published model, to the log of a state directory without a running service.
 
-    Returns the numbers of added entries (`consignments`, `outcomes`, `alerts`, `cancellations`), of rows already `known` and `refused`, and
-    of alerts that have only a text (`notices`). `read` is called with the record type of the published model. Raises `ServiceFault` if the state directory is in use, or the log cannot be
-    written, `BundleRefused` if the published model cannot be used, and `BadInput` if all rows of a table were rejected; the valid rows of
-    other tables are then in the log.
+    Returns the numbers of added entries, of rows already `known` and `refused`, and of alerts that have only a text (`notices`). Raises
+    `BadInput` if all rows of a table were rejected; the valid rows of other tables are then in the log.
     """
     with lock_state(settings.state_dir):
         vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)

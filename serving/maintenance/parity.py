@@ -79,9 +79,8 @@ class Difference(NamedTuple):
 
 @dataclass
 class ParityReport:
-    """The report of a parity check of the `decisions` that match the filter.
+    """The report of a parity check of the `decisions` that match the filter; `differences` counts by value those in which any of the `values` differs.
 
-    `values` is the number of values compared, `differing` that of decisions in which any differs, and `differences` counts these by value.
     `not_compared` and `unread` count by reason the decisions that could not be recomputed, and the entries that could not be read: history
     and alerts lack them, or use their logged keys. `forgotten` are further decisions whose content was removed with a record of it.
     """
@@ -147,11 +146,7 @@ class ParityReport:
 
 
 class ParityCheck:
-    """A parity check of the decisions of a log up to its `last_sequence`.
-
-    `findings` is the report; complete after `run`, or after `iterate_differences` or `iterate_tables` is exhausted. Raises `BadSetting`
-    if the log was written with another data key, and `ServiceFault` if a sealing key is missing.
-    """
+    """A parity check of the decisions of a log up to its `last_sequence`; `findings` is the report, complete after `run`, or when `iterate_tables` is exhausted."""
 
     def __init__(
         self,

@@ -37,11 +37,7 @@ def read_elapsed_seconds() -> float:
 
 
 class SteadyClock:
-    """A monotonic clock on top of another clock, `source`, that may jump.
-
-    `elapsed` never jumps and begins at any time; without it, jumps and starts at a wrong time are not detected. `jump_us` is how far the
-    source has jumped, forward or back, if nothing may be recorded because of it, else 0.
-    """
+    """A monotonic clock on a `source` that may jump: by `jump_us` if nothing may be recorded because of it, else 0. Without `elapsed`, which never jumps, nothing is detected."""
 
     def __init__(self, source: Clock = read_clock_us, elapsed: Clock | None = None) -> None:
         self.source, self._elapsed = source, elapsed

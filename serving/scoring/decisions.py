@@ -73,8 +73,8 @@ class Decider:
     ) -> ScoreRequest | list[FieldError]:
         """Build the score request of a consignment, or return all that is wrong with it.
 
-        A consignment without `received_at` is received now. One without an office keeps that of its first decision, else gets that of the
-        request or of the client, if it is the client's `own`, else that of its destination. `warnings` are those of the reader of its message.
+        One without an office keeps that of its first decision, else gets that of the request or of the client, if it is the client's `own`,
+        else that of its destination. `warnings` are those of the reader of its message.
         """
         now_us = self._active.clock()
         received_us = now_us if c.received_at is None else to_us(c.received_at)

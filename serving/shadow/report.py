@@ -56,11 +56,7 @@ class DisagreementExample(msgspec.Struct):
 
 
 class DisagreementReport(msgspec.Struct):
-    """The disagreement report of a challenger over the decisions of a period that both models scored.
-
-    `champions` counts the decisions of each model that decided. `bands` counts by the band of
-    the champion, then of the challenger. The rank correlation is Spearman's, and None if a score is constant.
-    """
+    """The disagreement of a challenger with the models that decided, over a period; `bands` counts by the band of the champion, then of the challenger."""
 
     challenger: str
     target: Target

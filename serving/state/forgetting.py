@@ -215,11 +215,7 @@ MARGIN_DAYS = 2
 
 
 class RetentionResult(NamedTuple):
-    """The result of a removal of content, or of its dry run.
-
-    `up_to` is the last entry recorded before the date, 0 if there is none; `consignments` the number of versions up to it that had
-    content; `steps` the number of entries that record the removal; `head` the hash of the last entry, to be stored elsewhere.
-    """
+    """The result of a removal or of its dry run: the last entry `up_to` the date, the versions that had content, the `steps` that entries record, and the hash of the last entry."""
 
     before: datetime
     up_to: int
@@ -244,11 +240,7 @@ def forget(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> RetentionResult:
-    """Remove the content of consignments recorded before a date; the service must not be running, except in a dry run, which only counts.
-
-    After an interruption, the next run continues where the last one stopped. Raises `BadInput` if history still needs entries before the
-    date, and `ServiceFault` if the state directory is in use, the log is damaged, or the log or the list cannot be written.
-    """
+    """Remove the content of consignments recorded before a date; the service must not be running, except in a dry run, which only counts. An interrupted run is continued by the next."""
     with _open_checked(settings, dry_run=dry_run) as log:
         _require_past(log, before)
         after, up_to = find_redaction_end(log), find_end(log, to_us(before))
@@ -265,11 +257,7 @@ def forget(
 def forget_consignment(
     settings: Settings, consignment_id: str, approval: RetentionApproval, *, dry_run: bool = False
 ) -> ConsignmentErasure:
-    """Remove the content of one consignment, whenever it was recorded; the service must not be running, except in a dry run.
-
-    Identifier, times, history keys, score, band and model stay, so history and decisions about others do not change. Raises `BadInput` if
-    the log has no content of such a consignment, and `ServiceFault` as `forget` does.
-    """
+    """Remove the content of one consignment, whenever it was recorded; the service must not be running, except in a dry run."""
     with _open_checked(settings, dry_run=dry_run) as log:
         places = list_content(log, consignment_id)
         if not places:
