@@ -121,7 +121,6 @@ class MaintenanceEvent(LogEntry, frozen=True, gc=False):
 
 Event = ArrivalEvent | DecisionEvent | RecordEvent | SharedEvent | MaintenanceEvent
 """Any entry of the log, without the hashes of the chain."""
-
 Columns = tuple[Any, ...]
 """The values of a row, in the order of `EventRow`."""
 TERM = Meta(extra={"term": True})

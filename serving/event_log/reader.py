@@ -86,11 +86,7 @@ class LogReader:
         return int.from_bytes(digest.digest(), "little", signed=True)
 
     def read_columns(
-        self,
-        names: Sequence[str],
-        after: int = 0,
-        until: int | None = None,
-        size: int = BATCH_ENTRIES,
+        self, names: Sequence[str], after: int = 0, until: int | None = None, size: int = BATCH_ENTRIES
     ) -> Iterator[list[Any]]:
         """Read some columns of entries, or `hash`, in a range as in `read_events`, at most `size` entries at a time: for each batch a sequence of values a column."""
         columns = [ENTRIES.c.sequence, *(ENTRIES.c[name] for name in names)]

@@ -39,8 +39,6 @@ MAX_INLINE_ENTRIES = 20_000
 SHARE_OF_OTHER = 0.7
 """Share of many entries that the other process checks."""
 COMMAND = [sys.executable, "-P", "-m", "serving.event_log.verification"]
-
-
 _PLAIN, _NAME = (PLACES[name] for name in ("plain", "consignment_id"))
 
 

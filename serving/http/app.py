@@ -26,8 +26,6 @@ ROUTE_ERROR_DETAILS = {
     404: "There is no such path. See /openapi.json for all paths.",
     405: "This path does not allow this method. See /openapi.json.",
 }
-
-
 FurtherRoutes = Callable[[Service, Door], list[EndpointRoute]]
 """Lists routes that do not belong to the interface: the pages for officers."""
 

@@ -17,7 +17,7 @@ from models.signatures.envelope import Envelope
 from models.signatures.signed_message import decode_statement
 from serving.event_log.event_codec import CustomsState, EventCodec, LateVersionFilter, Selection, get_spelling
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event, Kind, RecordEvent, SharedEvent
-from serving.http.inquiries import PastDecision, build_customs_state, build_past_decision
+from serving.http.inquiries import PastDecision, build_past_decision
 from serving.http.problems import Refusal
 from serving.http.protocol.records import build_refusal, get_reader
 from serving.http.routing import ApiRequest, route
@@ -139,8 +139,8 @@ async def list_customs_events(request: ApiRequest) -> EventFeed:
         name = event.consignment_id
         if offices is not None and (await active.is_foreign(name, offices) or not active.is_known(name)):
             continue
-        state = msgspec.structs.asdict(build_customs_state(event, active.entries))
-        found.append(FeedEvent(**state, sequence=event.sequence))
+        state = msgspec.structs.asdict(active.entries.states.decode(event))
+        found.append(FeedEvent(**state | {"consignment_id": get_spelling(event), "sequence": event.sequence}))
     return EventFeed(events=found, **end)
 
 

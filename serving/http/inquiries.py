@@ -176,11 +176,6 @@ def build_history(
     )
 
 
-def build_customs_state(event: RecordEvent, entries: EventCodec) -> CustomsState:
-    """Build the answer's form of a logged answer of customs."""
-    return structs.replace(entries.states.decode(event), consignment_id=get_spelling(event))
-
-
 def build_past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> PastDecision:
     """Build the answer's form of a logged decision."""
     return PastDecision(

@@ -72,15 +72,10 @@ def serve(
             logger.warning(
                 "no TLS: API keys and records are sent unencrypted unless a proxy in front adds TLS"
             )
-        tune_interpreter()
+        gc.freeze()  # long-lived objects: garbage collection need not scan them while requests wait
+        gc.set_threshold(GC_NEW_OBJECTS)
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         build_server(app, certificate).run(sockets=[listener])
-
-
-def tune_interpreter() -> None:
-    """Set garbage collection and threads of the process for requests, once the service is open."""
-    gc.freeze()  # long-lived objects: garbage collection need not scan them while requests wait
-    gc.set_threshold(GC_NEW_OBJECTS)
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
 
 
 def listen(host: str, port: int) -> socket.socket:

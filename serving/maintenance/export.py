@@ -45,14 +45,7 @@ from serving.event_log.event_codec import (
     Selection,
     decode_features,
 )
-from serving.event_log.events import (
-    ARRIVAL_KINDS,
-    ArrivalEvent,
-    DecisionEvent,
-    Event,
-    EventRow,
-    Kind,
-)
+from serving.event_log.events import ARRIVAL_KINDS, ArrivalEvent, DecisionEvent, Event, EventRow, Kind
 from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.redactions import find_redaction_end

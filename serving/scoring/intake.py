@@ -37,8 +37,6 @@ MIN_TIME_US = 946_684_800_000_000
 MAX_TIME_US = to_us(datetime.max.replace(tzinfo=UTC))
 CLOCK_TOLERANCE_US = 5 * 60 * 1_000_000
 """Tolerance for client clocks that are ahead of the service's clock, in microseconds."""
-
-
 FaultKind = Literal[
     "missing_field",
     "unknown_field",
@@ -57,8 +55,6 @@ FaultKind = Literal[
     "reason_required",
 ]
 """Machine-readable kind of a validation error; metrics count errors by kind."""
-
-
 WarningKind = Literal[
     "before_receipt",
     "contradictory",
@@ -116,8 +112,6 @@ REASON_REQUIRED = FieldError(
     "is required, because the action overrides what the score proposes, or releases what a result was found in",
     "reason_required",
 )
-
-
 OTHER_OFFICE = FieldError(
     "office", "this API key is bound to other offices; use a key of this consignment's office", "other_office"
 )

@@ -36,8 +36,6 @@ from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import IdentifierIndex
 
 VERSION_CHARACTERS = 12
-
-
 RowScorer = RiskModel | Rules
 
 

@@ -19,7 +19,6 @@ from consignments.errors import ServiceFault
 Words = NDArray[np.uint64]
 Tags = NDArray[np.uint64]
 DayNumbers = NDArray[np.int64]
-
 KEPT_DAYS = 366
 """Days that a consignment is known, equal to `features.history.kernels.REMEMBERED_DAYS` (a test checks this)."""
 DAY_BITS = 24

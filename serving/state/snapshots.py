@@ -219,11 +219,7 @@ def _views(state: State) -> dict[str, NDArray[Any]]:
 
 
 def build_state(
-    arrays: Arrays,
-    sequence: int,
-    log: LogReader,
-    keys: KeyReader,
-    limits: StateLimits = NO_LIMITS,
+    arrays: Arrays, sequence: int, log: LogReader, keys: KeyReader, limits: StateLimits = NO_LIMITS
 ) -> State:
     """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it lacks alerts, and links that were not restored."""
     parts = (arrays[f"{HISTORY_PREFIX}{name}"] for name in HistoryArrays._fields)
@@ -241,10 +237,7 @@ def build_empty_state(log: LogReader, keys: KeyReader, limits: StateLimits = NO_
 
 
 def rebuild_state(
-    log: LogReader,
-    keys: KeyReader,
-    snapshots: Snapshots | None = None,
-    limits: StateLimits = NO_LIMITS,
+    log: LogReader, keys: KeyReader, snapshots: Snapshots | None = None, limits: StateLimits = NO_LIMITS
 ) -> State:
     """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log. Its alerts must be passed to the pipeline that scores."""
     until = log.last_sequence
@@ -332,7 +325,9 @@ class SnapshotSchedule:
             logger.error("snapshot could not be written", reason=str(error))
             return
         self._wait = 0.0
-        self._metrics.record_snapshot(path.stat().st_size, copied)
+        written = {"failed": 0, "bytes": path.stat().st_size, "pause_seconds": copied}
+        for name, value in written.items():
+            self._metrics.gauges[f"snapshot_{name}"].set(value)
         logger.info(
             "snapshot written", sequence=sequence, bytes=path.stat().st_size,
             pause_ms=round(1000 * copied, 1), seconds=round(time.monotonic() - start, 3),

@@ -164,12 +164,6 @@ class Metrics:
         self.observe("commit_entries", entries)
         self.observe("commit_seconds", seconds)
 
-    def record_snapshot(self, nbytes: int, pause_seconds: float) -> None:
-        """Record that a snapshot was written."""
-        self.gauges["snapshot_failed"].set(0)
-        self.gauges["snapshot_bytes"].set(nbytes)
-        self.gauges["snapshot_pause_seconds"].set(pause_seconds)
-
     def render(self, gauges: Mapping[str, float]) -> bytes:
         """Return all metrics in the Prometheus text format; `gauges` are the current values of some gauges."""
         self.traffic.flush()
