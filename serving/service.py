@@ -303,20 +303,16 @@ class Service:
             for what, refresh in self._watched.items():
                 with _collect(errors):
                     self._refresh(what, refresh)
-            await self._follow_log(errors)
+            if self.committer.fault is not None:
+                with _collect(errors):
+                    await self._recover()
+            if self.committer.fault is None and self.role.is_active:
+                with _collect(errors):
+                    await self.updates.follow(self._background)
+                with _collect(errors):
+                    await self._schedule.write_when_due(self.active.state, self._background)
         if errors:
             raise ExceptionGroup("checks of the service failed", errors)
-
-    async def _follow_log(self, errors: list[Exception]) -> None:
-        """Use a failed log again if that is possible; load a new model, and write a snapshot if one is due."""
-        if self.committer.fault is not None:
-            with _collect(errors):
-                await self._recover()
-        if self.committer.fault is None and self.role.is_active:
-            with _collect(errors):
-                await self.updates.follow(self._background)
-            with _collect(errors):
-                await self._schedule.write_when_due(self.active.state, self._background)
 
     async def _watch(self) -> None:
         while True:
@@ -350,30 +346,23 @@ class Service:
             logger.info("changed file loaded", what=what)
 
     async def _recover(self) -> None:
-        """Rebuild the state from the log when the log can be used again; wait for its lock if another process writes it."""
+        """Rebuild the state from the log when the log can be used again; if another process writes it, drop the state and wait for the lock."""
         try:
             await asyncio.to_thread(self.log.reread)
             model, state = await asyncio.to_thread(self.updates.build_again)
-        except LogInUse as fault:
-            if self.settings.standby:
-                await self._wait_again(fault)
-            else:
+        except ServiceFault as fault:
+            if not isinstance(fault, LogInUse) or not self.settings.standby:
                 logger.error("event log cannot be used", error=str(fault))
-            return
-        except ServiceFault as error:
-            logger.error("event log cannot be used", error=str(error))
+                return
+            self.role.is_active = False
+            self.log.stop_writing()
+            self.active.switch_to(*self.updates.build_empty())
+            self.committer.resume()
+            logger.warning("another service is active: this one is a standby now", fault=str(fault))
             return
         self.committer.resume()
         self.active.switch_to(model, state)
         logger.info("event log can be used again", sequence=state.sequence, role=self.role.name)
-
-    async def _wait_again(self, fault: ServiceFault) -> None:
-        """Stop writing the log, which another service does now, and drop the state."""
-        self.role.is_active = False
-        self.log.stop_writing()
-        self.active.switch_to(*self.updates.build_empty())
-        self.committer.resume()
-        logger.warning("another service is active: this one is a standby now", fault=str(fault))
 
 
 @contextlib.contextmanager
