@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.bad_releases import DAMAGES, Damage, alter_trees
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import Client, point_to, publish
+from support.serving_examples import Client, point_to, publish, refused
 from support.site import Site
 
 from consignments.records import Alert
@@ -141,10 +141,15 @@ def test_a_history_that_is_nearly_empty_is_a_warning_until_consignments_fill_it(
     assert client.get("/health/ready").json()["warnings"] == []
 
 
-def test_a_service_that_starts_with_a_bad_model_waits_for_a_good_one(site: Site, bundle: Path) -> None:
+def test_by_setting_a_service_that_starts_with_a_bad_model_answers_nothing_and_waits_for_a_good_one(
+    site: Site, bundle: Path
+) -> None:
     alter_trees(next(path for path in (site.folder / "models").iterdir() if path.is_dir()))
     with site.serve(NPSRISK_WITHOUT_MODEL="refuse") as client:
-        assert client.get("/health/ready").status_code == 503
+        assert "npsrisk publish" in refused(client, "RB1")
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["ready"], ready.json()["degraded"]) == (503, False, False)
+        assert client.get("/health/live").status_code == 200
         client.send("/v1/outcomes", make_outcome("RB1", result="nps"))
         publish(site.folder, bundle, "2")
         client.look()

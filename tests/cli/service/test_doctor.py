@@ -62,20 +62,13 @@ def test_a_sound_installation_has_no_fault(folder: Path) -> None:
     assert ", ".join(sorted(each["check"] for each in checks)) == CHECKS
 
 
-@pytest.mark.parametrize(
-    ("check", "words"),
-    [
-        ("clock", ", no entry of the service yet"),
-        ("approvers", "1 may approve, 1 of them must sign"),
-        ("model store", "https://store.example:5000/mlflow"),
-    ],
-)
-def test_what_is_found_is_told_in_whole(folder: Path, check: str, words: str) -> None:
+def test_imported_entries_a_single_approver_and_an_address_are_told_as_they_are(folder: Path) -> None:
     execute(folder, "UPDATE events SET kind = 'arrival', recorded_us = NULL, asked_by = 'import'")
     store = "https://user:pass@word@store.example:5000/mlflow"
-    (found,) = [each for each in examine(folder, MLFLOW_TRACKING_URI=store) if each["check"] == check]
-    assert found["found"].endswith(words) or found["found"].startswith(words)
-    assert "word" not in found["found"]
+    found = {each["check"]: each["found"] for each in examine(folder, MLFLOW_TRACKING_URI=store)}
+    assert found["clock"].endswith(", no entry of the service yet")
+    assert found["approvers"].startswith("1 may approve, 1 of them must sign")
+    assert found["model store"] == "https://store.example:5000/mlflow"
 
 
 def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_path: Path) -> None:

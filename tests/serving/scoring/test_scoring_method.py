@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from support.examples import make_consignment, make_outcome
+from support.examples import make_outcome
 from support.serving_examples import DATA_KEYS, publish, serving, settings_in
 from support.site import told
 
@@ -36,16 +36,6 @@ def test_without_a_model_the_rules_score_and_answers_health_and_metrics_say_so(t
         assert "npsrisk_degraded 1.0" in client.get("/metrics").text
         assert client.get("/v1/model").status_code == 503
         assert "No model is loaded" in client.get("/interface").text
-
-
-def test_by_setting_nothing_is_answered_without_a_model(tmp_path: Path) -> None:
-    with serving(settings_in(tmp_path, NPSRISK_WITHOUT_MODEL="refuse")) as client:
-        response = client.post("/v1/scores", make_consignment())
-        assert (response.status_code, "npsrisk publish" in response.json()["detail"]) == (503, True)
-        ready = client.get("/health/ready")
-        assert (ready.status_code, ready.json()["ready"], ready.json()["degraded"]) == (503, False, False)
-        assert client.get("/health/live").status_code == 200
-        client.send("/v1/outcomes", make_outcome("RB1"))
 
 
 def test_a_model_takes_over_with_all_that_the_rules_saw_and_stays(tmp_path: Path, bundle: Path) -> None:
