@@ -293,9 +293,8 @@ def test_a_log_damaged_after_its_snapshot_stops_the_start_and_nothing_is_written
         with site.serve() as client:
             assert scored(client, "RB5") == 200
         return
-    with pytest.raises(
-        ServiceFault, match=rf"log entry {damaged}: the event log is damaged.*verify-log.*restore"
-    ):
+    words = rf"log entry {damaged}: the event log is damaged.*verify-log.*restore"
+    with pytest.raises(ServiceFault, match=words):
         serve("127.0.0.1", 0, settings_in(site.folder))
     assert count_writers() == writers
     EventLog.open(database_in(site.folder), vault_in(site.folder)).close()  # its lock is free again

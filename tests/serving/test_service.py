@@ -18,11 +18,9 @@ from consignments.timestamps import to_us
 def test_what_is_sent_again_days_later_also_after_a_restart_changes_nothing(site: Site) -> None:
     now = [day(12)]
     alert = Alert("A1", day(0), hs_code="2939")
+    c = make_consignment("RB1", description="research chemical powder")
     sent: list[tuple[str, Any]] = [
-        (
-            "/v1/scores?reasons=4&features=true",
-            make_consignment("RB1", description="research chemical powder"),
-        ),
+        ("/v1/scores?reasons=4&features=true", c),
         ("/v1/outcomes", make_outcome("RB1", result="nps", known_at=day(2))),
         ("/v1/alerts", alert),
         ("/v1/scores", make_consignment("RB2")),
@@ -39,9 +37,7 @@ def test_what_is_sent_again_days_later_also_after_a_restart_changes_nothing(site
         read = client.compute_features("RB3", received_at=day(18))
         assert read["history.sender.arrivals_ever"] == 1
         assert read["history.sender.nps_ever"] == 1
-        assert read["history.sender.days_since_find"] == 6, (
-            "known long ago, it counts from the day the service was told"
-        )
+        assert read["history.sender.days_since_find"] == 6, "it counts from the day the service was told"
 
 
 def test_a_model_with_further_keys_of_history_sees_the_past_in_them(site: Site, other_bundle: Path) -> None:

@@ -88,9 +88,8 @@ def test_silence_counts_from_the_last_sign_that_was_seen_and_only_while_somebody
     assert [timer.measure(writer, now) for now in (10.0, 11.0, 12.5)] == [0.0, 1.0, 2.5]
     assert timer.measure(writer._replace(sign=begun + timedelta(seconds=1)), 13.0) == 0.0
     assert timer.measure(writer, 14.0) == 0.0
-    assert [timer.measure(writer, now) for now in (15.0, 18.0, 19.0)] == [1.0, 0.0, 1.0], (
-        "did not look for 3 s"
-    )
+    unseen = [timer.measure(writer, now) for now in (15.0, 18.0, 19.0)]
+    assert unseen == [1.0, 0.0, 1.0], "did not look for 3 s"
     assert [timer.measure(writer._replace(sign=None), now) for now in (20.0, 21.0)] == [0.0, 0.0]
     assert timer.measure(None, 22.0) == 0.0
 

@@ -43,10 +43,8 @@ def test_a_reader_finds_what_was_written_since(open_log: Open, entry: Entry, tmp
     log, written = open_log(), 0
     with reader_of(tmp_path) as reader:
         for last in (20, 30, 300):
-            names = {place: f"RB{place % 50}" for place in range(written + 1, last + 1)}
-            log.append(
-                [entry(place, consignment_id=name, model=f"m/{last}") for place, name in names.items()]
-            )
+            ids = {place: f"RB{place % 50}" for place in range(written + 1, last + 1)}
+            log.append([entry(place, consignment_id=name, model=f"m/{last}") for place, name in ids.items()])
             written = last
             found = reader.read_consignment_events("RB11")
             assert [event.sequence for event in found] == list(range(11, last + 1, 50))

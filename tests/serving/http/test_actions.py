@@ -84,7 +84,6 @@ def test_what_officers_and_customs_say_survives_a_restart_changes_no_score_and_i
     states = parquet.read_table(site.folder / "out" / "states.parquet")
     assert (states["consignment_id"].to_pylist(), "text" in states.column_names) == (["RB1", "RB2"], False)
     shutil.rmtree(site.folder / "out")
-    written = stored_bytes(site.folder) + b"".join(
-        path.read_bytes() for path in site.folder.rglob("*") if path.is_file()
-    )
+    files = [path.read_bytes() for path in site.folder.rglob("*") if path.is_file()]
+    written = b"".join([stored_bytes(site.folder), *files])
     assert [word for word in (b"police", b"PARK JI HO") if word in written] == []

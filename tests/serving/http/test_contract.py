@@ -67,9 +67,8 @@ def try_all(url: str, most: int | None) -> dict[str, Counter[int]]:
     document = SESSION.get(f"{url}/openapi.json").json()
     for methods in document["paths"].values():
         for operation in methods.values():
-            operation.pop(
-                "security", None
-            )  # every call carries the right key; the wrong ones are tried elsewhere
+            # Every call carries the right key; the wrong ones are tried elsewhere.
+            operation.pop("security", None)
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=url)
     answers: dict[str, Counter[int]] = {}
@@ -205,9 +204,8 @@ def put_word(body: bytes, chance: random.Random) -> bytes:
     """Put something in the place of a value; of the whole, where so much was cut off before that none is left."""
     places = [at + 1 for at in range(len(body)) if body[at : at + 1] == b":"] or [0]
     at = chance.choice(places)
-    end = min(
-        (found for mark in (b",", b"}", b"]") if (found := body.find(mark, at)) >= 0), default=len(body)
-    )
+    ends = (body.find(mark, at) for mark in (b",", b"}", b"]"))
+    end = min((each for each in ends if each >= 0), default=len(body))
     return body[:at] + chance.choice(WORDS) + body[end:]
 
 

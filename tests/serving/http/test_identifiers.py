@@ -42,9 +42,8 @@ def test_outcomes_find_their_consignment_in_any_spelling_and_those_that_wait_for
         make_outcome("RB2"),
     ]
     receipts = client.send("/v1/outcomes", {"outcomes": waiting})["outcomes"]
-    assert [(each["id"], each["known"]) for each in receipts] == [
-        (each.consignment_id, False) for each in waiting
-    ]
+    told = [(each["id"], each["known"]) for each in receipts]
+    assert told == [(each.consignment_id, False) for each in waiting]
     client.send("/v1/outcomes", waiting[0])
     answer = {"consignment_id": "RB3", "state": "resolved", "authority": "KCS", "source": "XCSN"}
     assert client.send("/v1/events", answer)["known"] is False

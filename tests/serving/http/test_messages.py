@@ -43,9 +43,8 @@ def test_each_consignment_of_a_message_is_scored_and_sent_again_gets_the_same_an
     client: Client, body: bytes, kind: str, names: list[str]
 ) -> None:
     first, second = (post(client, body, kind) for _ in range(2))
-    assert [(each["consignment_id"], 0 < each["score"] < 1) for each in first["scores"]] == [
-        (name, True) for name in names
-    ]
+    assert [each["consignment_id"] for each in first["scores"]] == names
+    assert all(0 < each["score"] < 1 for each in first["scores"])
     assert first["errors"] == first["messages"]["rejected"] == []
     assert second["scores"] == [score | {"repeated": True} for score in first["scores"]]
 

@@ -189,9 +189,8 @@ def test_two_values_for_one_field_are_refused(
 ) -> None:
     response = shared_client.post("/v1/scores", body)
     assert response.status_code == (422 if kinds is None else 200)
-    assert [each["kind"] for each in response.json()["errors"]] == (
-        ["repeated_field"] if kinds is None else kinds
-    )
+    expected = ["repeated_field"] if kinds is None else kinds
+    assert [each["kind"] for each in response.json()["errors"]] == expected
 
 
 JSON = {"content-type": "application/json"}
@@ -231,9 +230,8 @@ def test_a_request_that_cannot_be_is_refused(
 def test_a_request_keeps_its_identifier_and_any_other_gets_one_of_its_own(shared_client: Client) -> None:
     for given in ("a", "6f1c-77", "trace/1:2@x=+", "x" * 100):
         headers = JSON | {"x-request-id": given}
-        answers = [
-            shared_client.get(path, headers=headers) for path in ("/health/live", "/v1/model", "/nowhere")
-        ]
+        paths = ("/health/live", "/v1/model", "/nowhere")
+        answers = [shared_client.get(path, headers=headers) for path in paths]
         answers.append(shared_client.post("/v1/scores", make_consignment(), headers=headers))
         assert {each.headers["x-request-id"] for each in answers} == {given}
     for bad in (None, "", "x" * 101, "a b", 'a"b', "é".encode()):

@@ -132,10 +132,8 @@ def test_all_themes_of_reasons_are_listed_with_their_texts(shared_client: Client
     told = shared_client.read("/v1/reasons")
     assert told["model"] == {"name": "nps-risk", "version": "1"}
     codes = {each["code"]: each for each in told["codes"]}
-    given = shared_client.score("RB-reasons", "?reasons=10", description="research chemical powder")[
-        "reasons"
-    ]
-    assert {reason["code"] for reason in given} <= {*codes, "many_small"}
+    score = shared_client.score("RB-reasons", "?reasons=10", description="research chemical powder")
+    assert {reason["code"] for reason in score["reasons"]} <= {*codes, "many_small"}
     (spoken,) = [each for each in codes["route"]["features"] if each["name"] == "history.route.arrivals_7d"]
     assert (spoken["fact"], spoken["unit"]) == ("route_activity", "count")
     assert spoken["texts"]["one"] == "1 consignment on this route in the last 7 days"

@@ -77,17 +77,15 @@ def test_features_of_the_exported_tables_are_the_logged_ones_to_the_last_bit(
         for event in decisions:
             if event.model_sha256 == model.sha256:
                 here, logged = rows[event.sequence].view("i4"), decode_features(event).view("i4")
-                assert [model.spec.names[place] for place in np.flatnonzero(here != logged)] == [], (
-                    event.sequence
-                )
+                differing = [model.spec.names[place] for place in np.flatnonzero(here != logged)]
+                assert differing == [], event.sequence
                 compared += 1
     assert compared == len(decisions)
     events = entries(lived_world)
     kinds = {event.kind for event in events}
     assert kinds == {"decision", "arrival", "outcome", "alert", "cancellation", "selection"}
-    contents = [
-        (event.consignment_id, event.content) for event in events if event.kind in ("decision", "arrival")
-    ]
+    arrived = [event for event in events if event.kind in ("decision", "arrival")]
+    contents = [(event.consignment_id, event.content) for event in arrived]
     assert len(contents) - len(set(contents)) > 3, "some return to an older content"
 
 
@@ -121,9 +119,8 @@ def test_decisions_and_logged_features_stand_as_they_were_answered_readable_by_t
         client.score("RB1", origin_country="QX")
     site.told("export", "--out", str(site.folder / "tables"))
     (doubtful,) = pd.read_parquet(site.folder / "tables" / "decisions.parquet")["warnings"]
-    assert [(each["code"], each["field"]) for each in json.loads(doubtful)] == [
-        ("unknown_country", "origin_country")
-    ]
+    (doubt,) = json.loads(doubtful)
+    assert (doubt["code"], doubt["field"]) == ("unknown_country", "origin_country")
 
 
 def test_an_imported_export_is_the_same_history(lived_world: Path, exported: Path, tmp_path: Path) -> None:

@@ -84,9 +84,8 @@ def test_an_older_backup_is_restored_without_what_was_forgotten(
 
 def test_what_is_sent_again_after_it_was_forgotten_stays(few: Path, tmp_path: Path) -> None:
     forget_consignment(settings_in(few), "RB2", APPROVAL)
-    with serving(
-        settings_in(few), lambda: to_us(day(5_000))
-    ) as client:  # the list has the machine's time, before
+    # The list has the machine's time, before.
+    with serving(settings_in(few), lambda: to_us(day(5_000))) as client:
         client.score("RB2", received_at=day(4_999), description=MARKED.decode())
     back_up(settings_in(few), tmp_path / "copy")
     assert restore_to(tmp_path / "new", tmp_path / "copy", few).removed == 0

@@ -70,9 +70,8 @@ def test_what_is_changed_in_a_decision_is_found_and_named(state: Path, bundle: P
     row[place : place + 1].view(np.uint32)[:] ^= 1
     change(one_bit, "features", pack_rows(row[None])[0])
     nan = read_row(other_nan)
-    nan[np.flatnonzero(np.isnan(nan))[:1]] = np.array([0xFFC12345], np.uint32).view(
-        np.float32
-    )  # no difference
+    another_nan = np.array([0xFFC12345], np.uint32).view(np.float32)  # no difference
+    nan[np.flatnonzero(np.isnan(nan))[:1]] = another_nan
     change(other_nan, "features", pack_rows(nan[None])[0])
     hole = read_row(missing)
     filled, emptied = np.flatnonzero(np.isnan(hole))[0], np.flatnonzero(hole == 0)[0]

@@ -33,12 +33,8 @@ def test_http_batch_and_the_registered_model_give_the_same_reasons(tmp_path: Pat
     folder = make_bundle(tmp_path / "bundle", FeatureConfig(), seed=1)
     publish(tmp_path, folder, "1")
     with serving(settings_in(tmp_path)) as client:
-        sent = [
-            bytes(
-                msgspec.json.decode(client.post("/v1/scores?reasons=4", c).content, type=Answer).reasons
-            ).decode()
-            for c in CONSIGNMENTS
-        ]
+        answers = [client.post("/v1/scores?reasons=4", c).content for c in CONSIGNMENTS]
+    sent = [bytes(msgspec.json.decode(each, type=Answer).reasons).decode() for each in answers]
     bundle, frame = load_bundle(folder), build_frame(CONSIGNMENTS, Consignment)
     table = score_table(
         bundle, FeatureInputs.from_tables(Tables(frame)), Pseudonyms(DATA_KEY), columns=ScoreColumns(4, "1")

@@ -88,9 +88,8 @@ def test_it_scores_to_the_bit_what_it_would_have_answered_as_champion_and_disagr
     assert as_champion != world.champions
     begins, ends = opinions[10].scored_us, opinions[20].scored_us
     of_period = world.challenge(challenger).score_decisions(begins, ends)
-    assert [each.sequence for each in of_period] == [
-        each.sequence for each in opinions if begins <= each.scored_us < ends
-    ]
+    expected = [each.sequence for each in opinions if begins <= each.scored_us < ends]
+    assert [each.sequence for each in of_period] == expected
     disagreed = sum(opinion.band != opinion.champion_band for opinion in opinions)
     assert other.tally.disagreed == disagreed > 0
 

@@ -342,9 +342,8 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
         state = restore(*given)
         for name in late:
             client.score(name)
-        client.send(
-            "/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid Trading Ltd"}
-        )
+        alert = {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid Trading Ltd"}
+        client.send("/v1/alerts", alert)
         return state
 
     monkeypatch.setattr(ModelUpdates, "rebuild", restore_while_calls_come_in)
