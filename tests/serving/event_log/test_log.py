@@ -15,23 +15,6 @@ from serving.event_log.log import EventLog
 from serving.event_log.verification import verify_chain
 
 
-def test_what_was_appended_is_read_in_order_and_a_reopened_log_goes_on(open_log: Open, entry: Entry) -> None:
-    written = [entry(place, model=f"m/{place % 5}", kinds=f"{place % 2}" * 16) for place in range(1, 48)]
-    written += [entry(48, kind="outcome", score=None, recorded_us=None), entry(49, sealed=b"\x01")]
-    log = open_log()
-    for start in range(0, 42, 7):
-        log.append(written[start : start + 7])
-    log.close()
-    again = open_log()
-    assert (again.log_id, again.last_sequence) == (log.log_id, 42)
-    again.append(written[42:])
-    assert list(again.read_events()) == written
-    assert list(again.read_events(after=41, until=43)) == written[41:43]
-    assert again.read_event(49) == written[48]
-    assert again.read_consignment_events("RB48") == written[47:48]
-    assert verify_chain(again).entries == 49
-
-
 def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open, entry: Entry) -> None:
     log = open_log()
     log.append([entry(1)])

@@ -8,7 +8,6 @@ from support.site import run, told
 
 from consignments.errors import ServiceFault
 from serving.event_log.log import EventLog
-from serving.event_log.redactions import Redaction
 from serving.event_log.verification import StartCheck, verify_chain
 
 
@@ -60,14 +59,6 @@ def test_the_command_tells_the_head_and_finds_what_is_gone(
     for given, status, words in ((head, 1, "truncated"), ("5c1d", 2, "64 hexadecimal digits")):
         code, output = run(tmp_path, "verify-log", "--head", given)
         assert (code, words in output) == (status, True)
-
-
-def test_a_check_that_begins_within_a_removal_reads_all_of_it(log: EventLog) -> None:
-    log.redact(Redaction(1, 3, 0, b"", 12, "x", "y"), [], 20)
-    for after in range(4):
-        found = verify_chain(log, after=after)
-        assert (found.broken_at, found.entries) == (None, 5)
-    assert [verify_chain(log, after=after).emptied for after in (2, 3)] == [2, 0]
 
 
 @pytest.mark.parametrize("largest", [0, 20_000], ids=["in another process", "in this one"])
