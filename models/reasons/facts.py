@@ -1,7 +1,7 @@
 """Facts: features that mean the same to an officer, and the one sentence that describes them for a row."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from models.reasons.usual import Usual, UsualLookup
 
 TARGETS = ("nps", "controlled_drug", "any_offence")
 """Targets of detections, the gravest first."""
-OTHER = TARGETS[-1]
+OTHER, FIRST = TARGETS[-1], 2
 MEANINGS = {reading.name: reading.meaning for reading in READINGS}
 KINDS = {kind.name: kind for kind in COMMON_KINDS}
 PAIRS, OF_GOODS = ("pair", "address_pair"), ("product", "product_route")
@@ -31,6 +31,7 @@ OF_PARTIES += NETWORKS
 SIDE_OF = {name: KINDS[name].side or "" for name in OF_PARTIES if name in KINDS and KINDS[name].side}
 SIDE_OF |= NETWORK_SIDES
 """The side of each key of one party."""
+WHOLE_PARTY = ("name", "address", "phone")
 Describe = Callable[[RowView, Sequence[int]], Statement | None]
 
 
@@ -203,22 +204,26 @@ class FactTables:
         ranked = (self._rank_finds(view, kind, target) for target in TARGETS for kind in OF_PARTIES)
         strongest = max(filter(None, ranked), default=None, key=itemgetter(slice(3)))
         if strongest:
-            is_first, _, _, kind, target = strongest
+            place, _, _, kind, target = strongest
             view.told.add(f"history.{kind}")
             days = view.get(f"history.{kind}.days_since_find")
             is_old = days > RULES.old_find_days and not view.count_month(kind)
             is_person = kind in SIDES and view.get(f"parties.{kind}_business") != 1
             found = self._describe_finds_of_party(view, kind, target)
-            if is_first:
-                return found if is_old or target == OTHER else found._replace(rank="find")
-            return found._replace(rank="context" if is_person else "last")
+            if not place:
+                return found._replace(rank="context" if is_person else "last")
+            is_plain = place < FIRST or is_old or target == OTHER
+            return found if is_plain else found._replace(rank="find")
         for at in columns:
             if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
                 return view.describe(at)._replace(notable=True, rank="find")
         return None if view.raises else self._describe_plain(view, columns)
 
-    def _rank_finds(self, view: RowView, kind: str, target: str) -> tuple[bool, int, float, str, str] | None:
-        """Return what orders the detections of a key of a party: whether they come first, gravity and share; then the key and what was found."""
+    def _rank_finds(self, view: RowView, kind: str, target: str) -> tuple[int, int, float, str, str] | None:
+        """Return what orders the detections of a key of a party: their place, gravity and share; then the key and what was found.
+
+        Those that come first are `FIRST`; 1 are those among so many consignments that they come by their weight, 0 are doubted or usual.
+        """
         finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
         if not 0 < finds <= arrivals:
             return None
@@ -226,8 +231,9 @@ class FactTables:
         least = RULES.min_rate_ratio * usual.middle if usual else 0.0
         is_many = finds / arrivals >= RULES.min_share_of_finds
         is_rare = self._compute_share_of_finds(view, kind, target) >= least
-        is_first = is_many and is_rare and not view.doubt_find(kind, target)
-        return is_first, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
+        is_own = is_rare and not view.doubt_find(kind, target)
+        place = (FIRST if is_many else 1) if is_own else 0
+        return place, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
 
     def _describe_finds_of_party(self, view: RowView, kind: str, target: str) -> Statement:
         """Describe the detections of a key of a party, compared with inspections if it is known how many there were."""
@@ -283,16 +289,34 @@ class FactTables:
 
     def _describe_missing(self, view: RowView, _columns: Sequence[int]) -> Statement | None:
         """List once which details are missing, if fewer than one in ten alike lack one of them."""
-        lacking = {at: view.find_usual(at) for at in self._details if self._lacks(at, view.values[at])}
+        lacking = {at: view.find_usual(at) for at in self._list_lacking(view)}
         rare = {at: each for at, each in lacking.items() if not each or self._is_rarely_lacking(at, each)}
         if not rare:
             return None
-        templates = {self.sentences[at].name: self.sentences[at].template for at in (*rare, *lacking)}
-        rare_names = {self.sentences[at].name for at in rare}
+        found = self._name_missing((*rare, *lacking), {self.sentences[at].name for at in rare})
+        if usual := next(filter(None, rare.values()), None):
+            like = self.sentences[next(iter(rare))].name_like(usual)
+            found = found._replace(text=found.text + self._texts.say("rarely_lacking", like=like))
+        return found
+
+    def describe_gap(self, view: RowView) -> Statement | None:
+        """List what is missing if it is the description of the goods or a whole party, however usual that is."""
+        lacking = self._list_lacking(view)
+        names = {self.sentences[at].name for at in lacking}
+        parties = ({f"parties.{side}_{part}_missing" for part in WHOLE_PARTY} for side in SIDES)
+        is_gap = "goods.described" in names or any(party <= names for party in parties)
+        return self._name_missing(lacking, set()) if is_gap else None
+
+    def _list_lacking(self, view: RowView) -> list[int]:
+        return [at for at in self._details if self._lacks(at, view.values[at])]
+
+    def _name_missing(self, columns: Sequence[int], also: Collection[str]) -> Statement:
+        """Name details that are missing, in one phrase if they are a whole party; minor ones only if they are also to be named."""
+        templates = {self.sentences[at].name: self.sentences[at].template for at in columns}
         named = {
             name: template.lacks
             for name, template in templates.items()
-            if name in rare_names or not name.endswith(RULES.minor_details)
+            if name in also or not name.endswith(RULES.minor_details)
         }
         for side in SIDES:
             for each in RULES.joined:
@@ -309,8 +333,6 @@ class FactTables:
             [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
         )
         text = self._texts.say("not_given", details=details)
-        if usual := next(filter(None, rare.values()), None):
-            text += self._texts.say("rarely_lacking", like=self.sentences[next(iter(rare))].name_like(usual))
         return Statement(text, float(len(named)), None, True, "last")
 
     def _lacks(self, at: int, value: float) -> bool:

@@ -145,18 +145,22 @@ class ReasonRanker:
         outstanding = [each for each in themes if each.facts]
         if any(each.stands_out for each in outstanding):
             return list(map(_build_reason, outstanding[:top]))
-        check = self._find_check(row, declared, by_fact)
+        check = self._find_check(row, declared, by_fact, is_missing=bool(sums[MISSING] >= 0))
         return [_join_small(themes, check)] if themes and top else []
 
-    def _find_check(self, row: Row, declared: DeclaredTexts, by_fact: list[float]) -> ReasonFact | None:
-        """Find what can be checked on the parcel itself, of what does not lower the score; None if there is nothing."""
+    def _find_check(
+        self, row: Row, declared: DeclaredTexts, by_fact: list[float], *, is_missing: bool
+    ) -> ReasonFact | None:
+        """Find what can be checked on the parcel itself, of what does not lower the score, else a gap of the declaration; None if there is nothing."""
         found = (
             (fact.code, fact.describe(RowView(row, declared, self._tables.of_spec), fact.columns))
             for number, fact in self._checks
             if by_fact[number] >= 0
         )
         notable = [(code, each) for code, each in found if each and each.notable and each.rank in CHECKS]
-        code, check = max(notable, key=lambda one: RULES.head_starts[one[1].rank], default=("", None))
+        gap = self._tables.describe_gap(RowView(row, declared, self._tables.of_spec))
+        empty = ("missing", gap if is_missing else None)
+        code, check = max(notable, key=lambda one: RULES.head_starts[one[1].rank], default=empty)
         return check and ReasonFact(code, check.text, check.value, check.usual)
 
     def list_codes(self) -> list[ReasonCode]:

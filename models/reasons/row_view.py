@@ -34,8 +34,8 @@ COVERS = tuple(f"goods.cover_{kind}" for kind in ("industrial", "cosmetic", "sup
 WORD = re.compile(r"\{(\w+)\}")
 CODES = {"text_family": "goods", "name_tier": "tier"}
 """Words that name the code of a feature of the goods, with the table of codes."""
-COUNTED_PIECES, MEASURE = (
-    re.compile(pattern, re.IGNORECASE) for pattern in (RULES.counted_pieces, RULES.measure)
+COUNTED_PIECES, MEASURE, MADE_OF = (
+    re.compile(pattern, re.IGNORECASE) for pattern in (RULES.counted_pieces, RULES.measure, RULES.made_of)
 )
 
 
@@ -138,7 +138,7 @@ class RowView:
         return bool(template.otherwise) or sentence.stands_out(self.values[at], self.find_usual(at))
 
     def _is_ordinary_case(self, name: str) -> bool:
-        """Check if what a feature says is ordinary here: one of several goods, vitamins and herbs as supplements, papers, China by way of Hong Kong."""
+        """Check if what a feature says is ordinary here: one of several goods, vitamins and herbs as supplements, papers, goods made of plastic, China by way of Hong Kong."""
         declared = self._declared
         if name == MISMATCH:
             if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
@@ -150,6 +150,8 @@ class RowView:
         if name == "route.departure_not_sender":
             return {declared.departure_country, declared.sender_country} <= set(RULES.china)
         goods = declared.goods.casefold()
+        if name == "goods.cover_industrial":
+            return MADE_OF.search(goods) is not None
         return name.startswith("value.") and any(word in goods for word in RULES.papers)
 
     def describe(self, at: int) -> Statement:
@@ -201,7 +203,8 @@ class RowView:
         if find_vague_meaning(self._goods):
             return load_text_table().phrases["vague"], "vague"
         for name in COVERS:
-            if self.get(name) > 0 and (not self.get(MISMATCH) > 0 or self._is_ordinary_case(MISMATCH)):
+            is_told = self.get(MISMATCH) > 0 and not self._is_ordinary_case(MISMATCH)
+            if self.get(name) > 0 and not is_told and not self._is_ordinary_case(name):
                 template = self._tables.sentences[self._tables.places[name]].template
                 return template.shown, template.rank
         return sentence.template.otherwise, "context"

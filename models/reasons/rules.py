@@ -60,6 +60,7 @@ class ReasonRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     china: tuple[str, ...]
     papers: tuple[str, ...]
     counted_pieces: str
+    made_of: str
     measure: str
     head_starts: dict[Rank, float]
     kilograms: dict[str, float]

@@ -24,7 +24,8 @@ CHANNEL = "category.channel"
 COUNTRY, DESTINATION = "category.departure_country", "category.destination_country"
 SERVICE = "category.service"
 HEADING, MISMATCH = "category.hs_heading", "goods.hs_text_mismatch"
-OF_GOODS = (HEADING, "goods.text_family", SERVICE)
+FAMILY = "goods.text_family"
+OF_GOODS = (HEADING, FAMILY, SERVICE)
 LIKE = {
     **{kind.name: (f"parties.{kind.side}_business",) for kind in COMMON_KINDS if kind.side},
     **{network: (f"parties.{side}_business",) for network, side in NETWORK_SIDES.items()},
@@ -100,7 +101,7 @@ class UsualLookup:
         self._usual, self._names = usual, spec.names
         places = {name: at for at, name in enumerate(spec.names)}
         self._channel, self._kinds = places.get(CHANNEL), places.get("goods.text_families")
-        self._mismatch = places.get(MISMATCH)
+        self._mismatch, self._family = places.get(MISMATCH), places.get(FAMILY)
         self._like = [
             [(name, places[name]) for name in _find_like(feature) or () if name in places] for feature in spec
         ]
@@ -109,6 +110,7 @@ class UsualLookup:
         """Find what is usual for a feature among its like, else in its channel; None if it is not known."""
         several = self._kinds is not None and row[self._kinds] > 1
         is_doubtful = self._mismatch is not None and row[self._mismatch] > 0
+        is_doubtful |= self._family is not None and row[self._family] == 0
         channel, name = 0.0 if self._channel is None else row[self._channel], self._names[at]
         for like, place in self._like[at]:
             is_unknown = like.startswith("category.") and row[place] == 0

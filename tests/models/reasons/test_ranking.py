@@ -55,6 +55,7 @@ def rank(
     facts: dict[str, tuple[float, float]],
     top: int = 9,
     declared: DeclaredTexts = NO_TEXTS,
+    context: ReasonContext = CONTEXT,
     **options: bool,
 ) -> list[Reason]:
     """Rank features that are given as value and contribution; a value of NaN is a missing one."""
@@ -63,7 +64,7 @@ def rank(
     contributions = np.zeros(len(REAL))
     for name, (_, contribution) in facts.items():
         contributions[REAL.get_column(name)] = contribution
-    return ReasonRanker(REAL, CONTEXT).rank(row, contributions, top, declared=declared, **options)
+    return ReasonRanker(REAL, context).rank(row, contributions, top, declared=declared, **options)
 
 
 def give_texts(*args: object, **options: object) -> list[str]:
@@ -128,13 +129,15 @@ def test_finds_that_are_usual_or_of_a_common_name_are_not_first(
 
 
 @pytest.mark.parametrize(
-    ("inspected", "arrivals", "is_first"), [(6.0, 21.0, True), (30.0, 40.0, False), (2.0, 41.0, False)]
+    ("inspected", "arrivals", "weight", "is_first"),
+    [(6.0, 21.0, 0.3, True), (30.0, 40.0, 9.0, False), (2.0, 41.0, 0.3, False), (2.0, 41.0, 9.0, True)],
 )
 def test_finds_with_an_address_of_mail_are_compared_with_its_inspections(
-    inspected: float, arrivals: float, is_first: bool
+    inspected: float, arrivals: float, weight: float, is_first: bool
 ) -> None:
+    """Those among very many consignments come by their weight."""
     key = "history.consignee_email"
-    found = {f"{key}.nps_ever": (2.0, 0.3), f"{key}.arrivals_ever": (arrivals, 0.0)}
+    found = {f"{key}.nps_ever": (2.0, weight), f"{key}.arrivals_ever": (arrivals, 0.0)}
     reasons = rank(PRETEXT | found | {f"{key}.inspections_ever": (inspected, 0.0)})
     assert (reasons[0].code == "finds") == is_first
 
@@ -263,9 +266,6 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
         (WORDED | {"goods.cover_supplement": (1.0, 0.5), "category.hs_heading": (1.0, 0.0)} | VALUE, DeclaredTexts("whey protein"),
          ["Declared value is 2.00 USD; usual for HS heading 6109 (T-shirts): 15.00 USD", "Description speaks of food supplements: “whey protein”"]),
         (BUSY | {"value.usd": (2.0, 0.1), "goods.text_family": (1.0, 0.0)}, NO_TEXTS,
-         ["4 consignments with this consignee's telephone number in the last 30 days; usual for private consignees: 1 or fewer",
-          "Declared value is 2.00 USD; usual for food: 15.00 USD"]),
-        (BUSY | {"value.usd": (2.0, 0.3), "goods.text_family": (1.0, 0.0)}, NO_TEXTS,
          ["Declared value is 2.00 USD; usual for food: 15.00 USD",
           "4 consignments with this consignee's telephone number in the last 30 days; usual for private consignees: 1 or fewer"]),
         (OF_NETWORK | BY_PHONE | {"history.sender_network.arrivals_30d": (6.0, 0.4), "history.sender_phone.arrivals_30d": (0.0, 0.0)}, NO_TEXTS,
@@ -368,7 +368,12 @@ OF_CHINA = {"category.departure_country": (1.0, 0.0)}
          ["4 consignments with this consignee's telephone number in the last 30 days; usual for private consignees: 1 or fewer"]),
         (QUIET, DeclaredTexts(route="AMS>ICN"), []),
         (VALUE | {"category.hs_heading": (1.0, 0.0)}, NO_TEXTS, ["Declared value is 2.00 USD; usual for HS heading 6109 (T-shirts): 15.00 USD"]),
-        (VALUE, NO_TEXTS, ["Declared value is 2.00 USD; usual for postal items: 20.00 USD"]),
+        (VALUE | {"category.hs_heading": (1.0, 0.0), "goods.text_family": (0.0, 0.0)}, DeclaredTexts("mug"),
+         ["Declared value is 2.00 USD; usual for postal items: 20.00 USD"]),
+        (VALUE, DeclaredTexts("greeting card"), []),
+        *(({"goods.cover_industrial": (1.0, 0.5)}, DeclaredTexts(goods), texts)
+          for goods, texts in (("PLASTIC FOOD BOX", []),
+                               ("plastic resin", ["Description speaks of industrial chemicals or plastics: “plastic resin”"]))),
         (WAY, DeclaredTexts(route="PEK>DXB>ICN", departure_country="CN", sender_country="US"),
          ["Dispatched from CN, but the country of the sender is US", "Routed via the transit hub AE (PEK > DXB > ICN)"]),
         (WAY, NO_TEXTS, ["Dispatched from another country than the sender's address", "The route passes a transit hub"]),
@@ -496,6 +501,21 @@ def test_what_can_be_checked_on_the_parcel_comes_before_many_small_reasons_unles
     assert [fact.code for fact in reason.facts] == ["hs_text_mismatch", "kind_of_parties"]
     (reason,) = rank(facts | {"goods.hs_text_mismatch": (1.0, -0.1)}, declared=declared)
     assert reason.text == "No single reason: many small ones (the parties)"
+
+
+@pytest.mark.parametrize(
+    ("weight", "text"),
+    [
+        (0.0, "Not given: description (otherwise many small reasons)"),
+        (-0.1, "No single reason: many small ones (the parties)"),
+    ],
+)
+def test_a_gap_of_the_declaration_comes_before_many_small_reasons_also_if_it_is_usual(
+    weight: float, text: str
+) -> None:
+    often_lacking = CONTEXT._replace(usual={"2": {"goods.described": [0.0, 1.0, 1.0]}})
+    facts = {"goods.described": (0.0, weight), "parties.person_to_person": (1.0, 0.9)}
+    assert [each.text for each in rank(facts, context=often_lacking)] == [text]
 
 
 def test_another_offence_than_drugs_comes_by_its_weight() -> None:
