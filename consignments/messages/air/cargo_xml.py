@@ -31,7 +31,7 @@ from consignments.messages.content.values import (
     Fields,
     build_party,
     get_first,
-    is_weight_unit,
+    get_unit_factor,
     parse_kilograms,
     parse_moment,
     parse_number,
@@ -252,7 +252,7 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
         item["quantity"] = parse_number(packages, doubts, "items.quantity") if packages else pieces
         items.append(item)
         counts.append(pieces)
-    if any(is_weight_unit(each.get("volume_unit")) for each in (given, *lines)):
+    if any(get_unit_factor(each.get("volume_unit")) for each in (given, *lines)):
         doubts.add("volume_in_weight_unit")
     total = parse_number(given.get("pieces"), doubts, "pieces")
     if counts and None not in counts and total is not None and sum(filter(None, counts)) != total:

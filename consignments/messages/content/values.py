@@ -73,15 +73,14 @@ def parse_number(text: str | None, doubts: Doubts, field: str | None = None) -> 
 def parse_kilograms(
     text: str | None, unit: str | None, doubts: Doubts, field: str | None = None
 ) -> float | None:
-    """Return a weight in kilograms; without a unit it is kilograms, in doubt."""
+    """Return a weight in kilograms if its unit is known; without a unit, or with another than a code, it is in doubt."""
     weight = parse_number(text, doubts, field)
     if weight is None:
         return None
     code = (unit or "").strip().upper()
-    if code in KILOGRAMS:
-        return weight * KILOGRAMS[code]
-    doubts.note("unit_doubtful", field)
-    factor = DOUBTFUL_KILOGRAMS.get(code) if code else 1.0
+    if code not in KILOGRAMS:
+        doubts.note("unit_doubtful", field)
+    factor = get_unit_factor(code) if code else 1.0
     return None if factor is None else weight * factor
 
 
@@ -91,12 +90,6 @@ def convert_weight(weight: float | None, unit: str | None, doubts: Doubts, field
     if weight is not None and factor is None:
         doubts.note("unit_doubtful", field)
     return weight if weight is None or factor in (None, 1.0) else round(weight * (factor or 1.0), 9)
-
-
-def is_weight_unit(unit: str | None) -> bool:
-    """Check whether a code is a unit of weight."""
-    code = (unit or "").strip().upper()
-    return code in KILOGRAMS or code in DOUBTFUL_KILOGRAMS
 
 
 def get_unit_factor(unit: str | None) -> float | None:
