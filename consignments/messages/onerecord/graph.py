@@ -199,22 +199,20 @@ def find_object(node: Node | None, name: str, doubts: Doubts) -> Node | None:
 
 
 def read_number(node: Node | None, name: str, doubts: Doubts, field: str | None = None) -> float | None:
-    """Read the first value of a property as a number: bare, typed, as text, or of a value object."""
-    return parse_number(clean_text(_get_amount(next(iter(list_values(node, name)), None))), doubts, field)
-
-
-def _get_amount(value: Any) -> Any:
-    return next(iter(value.get("numericalvalue", ())), None) if isinstance(value, dict) else value
+    """Read the first number of a property."""
+    return read_measure(node, name, "unit", doubts, field)[0]
 
 
 def read_measure(
-    node: Node | None, name: str, unit: str, doubts: Doubts, field: str
+    node: Node | None, name: str, unit: str, doubts: Doubts, field: str | None
 ) -> tuple[float | None, str | None]:
-    """Read the first number of a property, and the code of its unit."""
+    """Read the first number of a property, bare, typed, as text, or of a value object, and the code of its unit."""
     for value in list_values(node, name):
-        number = parse_number(clean_text(_get_amount(value)), doubts, field)
+        is_object = isinstance(value, dict)
+        amount = next(iter(value.get("numericalvalue", ())), None) if is_object else value
+        number = parse_number(clean_text(amount), doubts, field)
         if number is not None:
-            return number, read_code(value, unit) if isinstance(value, dict) else None
+            return number, read_code(value, unit) if is_object else None
     return None, None
 
 

@@ -4,7 +4,7 @@ A house's number stands under its master's, which is found by a link in either d
 of a run: `OneRecordLinker` collects them first and reads them then."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Any
 
@@ -26,7 +26,7 @@ from consignments.messages.air.waybills import (
 )
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.paths import find_texts
-from consignments.messages.content.trees import Node, decode_json
+from consignments.messages.content.trees import TEXT, Node, decode_json
 from consignments.messages.content.values import (
     Doubts,
     Fields,
@@ -281,7 +281,7 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
 
 PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")
 LEVELS: tuple[Level, ...] = ("master", "house", "direct")
-NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
+NUMBER_KEYS = frozenset(("@id", "@type", TEXT, "waybillprefix", "waybillnumber", "waybilltype"))
 """All that a reference to a master says; one that says no more declares nothing."""
 MAX_WAYBILLS_OF_A_SHIPMENT = 10
 """A house and its masters share a shipment; links of more waybills to it are not followed."""
@@ -339,46 +339,27 @@ class _Documents:
         self.waybills = [node for node in nodes if is_waybill(node)]
         self.pieces = [node for node in nodes if "piece" in node["@type"]]
         self.shipments = [node for node in nodes if "shipment" in node["@type"] and not is_waybill(node)]
-        self.masters: dict[int, Node] = {}
-        self.referred_masters: set[int] = set()
-        self.shipment_of: dict[int, Node] = {}
-        self.notes_about: dict[int, list[Node]] = {}
-        quiet = Doubts()
-        for node in self.waybills:
-            for house in list_objects(node, "housewaybills", quiet):
-                self.masters.setdefault(id(house), node)
-                self.referred_masters.add(id(node))
-            for master in list_objects(node, "masterwaybill", quiet):
-                if master is not node:
-                    self.masters.setdefault(id(node), master)
-                    self.referred_masters.add(id(master))
-        self._link_shipments(quiet)
-        for note in nodes:
-            if "customsinformation" in note["@type"]:
-                for name in ("issuedforpiece", "issuedforshipment", "issuedforwaybill"):
-                    for target in list_objects(note, name, quiet):
-                        self.notes_about.setdefault(id(target), []).append(note)
+        self.stubs = {id(node) for node in self.waybills if node.keys() <= NUMBER_KEYS}
+        notes = [node for node in nodes if "customsinformation" in node["@type"]]
+        listing = {id(node) for node in self.shipments if list_values(node, "pieces")}
+        add_inverses(self.waybills, "housewaybills", "masterwaybill")
+        add_inverses(self.waybills, "masterwaybill", "housewaybills")
+        add_inverses(self.shipments, "waybill", "shipment")
+        add_inverses(self.pieces, "ofshipment", "pieces", listing)
+        for name in ("issuedforpiece", "issuedforshipment", "issuedforwaybill"):
+            add_inverses(notes, name, "customsinformation")
+        self.shipment_of = self._assign_shipments()
 
-    def _link_shipments(self, quiet: Doubts) -> None:
-        """Assign each waybill its shipment, unless the shipment has more waybills than carriage knows; and the pieces that name it."""
-        uses = Counter[int]()
-        named = [(node, each) for node in self.waybills for each in list_objects(node, "shipment", quiet)]
-        naming = [(each, node) for node in self.shipments for each in list_objects(node, "waybill", quiet)]
-        for waybill, shipment in named + naming:
-            if id(waybill) not in self.shipment_of and uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
-                uses[id(shipment)] += 1
-                self.shipment_of[id(waybill)] = shipment
-        for shipment in self.shipments:
-            for piece in list_objects(shipment, "pieces", quiet):
-                piece.setdefault("ofshipment", [shipment])
-        linked: dict[int, list[Any]] = {}
-        for piece in self.pieces:
-            for shipment in list_objects(piece, "ofshipment", quiet):
-                if not list_values(shipment, "pieces"):
-                    linked.setdefault(id(shipment), []).append(piece)
-        for shipment in self.shipments:
-            if id(shipment) in linked:
-                shipment["pieces"] = linked[id(shipment)]
+    def _assign_shipments(self) -> dict[int, Node]:
+        """Assign each waybill its first shipment that has no more waybills than carriage knows."""
+        uses, assigned = Counter[int](), dict[int, Node]()
+        for waybill in self.waybills:
+            for shipment in list_objects(waybill, "shipment", Doubts()):
+                if uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
+                    uses[id(shipment)] += 1
+                    assigned[id(waybill)] = shipment
+                    break
+        return assigned
 
     def read_all(self) -> Iterator[tuple[Node, Parsed]]:
         """Read masters first, then houses and direct waybills, then goods without a waybill."""
@@ -401,9 +382,9 @@ class _Documents:
         named = next((level for level in LEVELS if level in kind), None)
         if named is not None:
             return named
-        if id(node) in self.referred_masters:
+        if list_objects(node, "housewaybills", Doubts()):
             return "master"
-        if id(node) in self.masters or list_values(node, "masterwaybill"):
+        if list_values(node, "masterwaybill"):
             return "house"
         number = read_text(node, "waybillnumber") or ""
         has_prefix = bool(read_text(node, "waybillprefix")) or parse_awb(number) is not None
@@ -419,7 +400,7 @@ class _Documents:
             doubts.add("link_unresolved")
         self._fill(waybill, node, shipment)
         if level == "house":
-            fields["master_id"] = self._read_master_number(node, doubts)
+            fields["master_id"] = _read_master_number(node, doubts)
             number, prefix = read_text(node, "waybillnumber"), read_text(node, "waybillprefix")
             if number and prefix and not prefix.isdigit() and not number.startswith(prefix):
                 number = f"{prefix}{number}"  # letters in the prefix are the forwarder's
@@ -428,8 +409,7 @@ class _Documents:
             number = read_waybill_number(_read_awb_text(node), doubts) or identify_by_content(fields)
         fields["consignment_id"] = number
         parsed = finish_waybill(waybill)
-        said = {key for key in node if key[0] not in "@#"}
-        if isinstance(parsed, MasterDetails) and said <= NUMBER_KEYS:
+        if isinstance(parsed, MasterDetails) and id(node) in self.stubs:
             return structs.replace(parsed, declaration=None)
         return parsed
 
@@ -453,19 +433,30 @@ class _Documents:
         fields |= _read_journey(holders, fields, doubts)
         notes: dict[CustomsNote, None] = {}
         for node in (*holders, *list_pieces(holders[::-1], doubts)):
-            own = list_objects(node, "customsinformation", doubts)
-            for note in (*own, *self.notes_about.get(id(node), ())):
+            for note in list_objects(node, "customsinformation", doubts):
                 country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
                 notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
         add_notes(filled, list(notes))
 
-    def _read_master_number(self, node: Node, doubts: Doubts) -> str | None:
-        master = self.masters.get(id(node)) or find_object(node, "masterwaybill", doubts)
-        if master is not None:
-            return read_waybill_number(_read_awb_text(master), doubts)
-        text = read_text(node, "masterwaybill | masterwaybillnumber")
-        awb = parse_awb(text) if text else None
-        return awb.number if awb else None
+
+def _read_master_number(house: Node, doubts: Doubts) -> str | None:
+    """Read the number of the first master that has one; a link that leads nowhere is a doubt only if there is no master."""
+    links = Doubts()
+    masters = list_objects(house, "masterwaybill", links)
+    if masters:
+        return read_waybill_number(next(filter(None, map(_read_awb_text, masters)), None), doubts)
+    doubts |= links
+    text = read_text(house, "masterwaybill | masterwaybillnumber")
+    awb = parse_awb(text) if text else None
+    return awb.number if awb else None
+
+
+def add_inverses(nodes: list[Node], name: str, inverse: str, but: Container[int] = ()) -> None:
+    """Add to the objects of a property what refers to them, behind what they refer to themselves; not to those with some `id`."""
+    for node in nodes:
+        for target in list_objects(node, name, Doubts()):
+            if target is not node and id(target) not in but:
+                target.setdefault(inverse, []).append(node)
 
 
 def is_waybill(node: Node) -> bool:
