@@ -58,7 +58,7 @@ from consignments.messages.post.mapped import build_receptacle_fields
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
 DATA_SET = re.compile(r"(?:[a-z]{1,3}_)?ie3[af]\d{2}")
-RESPONSE = re.compile(r"<(?:[\w.\-]+:)?((?:IE3[NQR]\d{2})|(?:IE|CC)(?:351|315|328|316)[A-Z]?)(?=[\s/>])")
+ANSWER = re.compile(r"ie(3[nqr]\d{2})|(?:ie|cc)(351|315|328|316)[a-z]?")
 INTERVENTION_CODE = re.compile(r"[A-Z]\d{3}", re.ASCII)
 UN_LOCODE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]{3}")
 HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
@@ -307,14 +307,10 @@ def _read_item(node: Node, doubts: Doubts) -> Fields:
 def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an answer; a kind without a state is named and ignored."""
     content = prepare_xml(content, context.notes)
-    root_name, root = parse_xml_tree(content, context.notes)
-    kind, message = root_name, root
-    nodes = (node for _, node in walk_nodes({root_name.lower(): [root]}))
-    for key, values in (each for node in nodes for each in node.items()):  # inside its envelopes
-        found = RESPONSE.match(f"<{key.upper()} ")
-        if found and values and isinstance(values[0], dict):
-            number = found[1].replace("CC", "IE")
-            kind, message = number[: 6 if number[3] in "NQR" else 5], values[0]
+    kind, message = parse_xml_tree(content, context.notes)
+    for name, node in walk_nodes({kind.lower(): [message]}):  # inside its envelopes
+        if found := ANSWER.fullmatch(name):
+            kind, message = f"IE{(found[1] or found[2]).upper()}", node
             break
     if kind in TABLE["responses"]:
         yield from _read_intervention(message) if kind == "IE351" else _read_events(kind, message)

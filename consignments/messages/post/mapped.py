@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from consignments.errors import MessageFault
@@ -70,7 +69,7 @@ def build_receptacle_fields(number: str) -> dict[str, Any]:
 
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
-CODED_COLUMNS = ("nature", "service", "payment")
+CODED_COLUMNS = ("nature", "service", "payment", "purpose")
 MAX_PRECISE_BYTES = 4_000_000
 """Up to this size the path of `each` is followed exactly; in a larger message its last name finds the records."""
 SEARCHED_BYTES = 1_000_000
@@ -115,12 +114,11 @@ class Record:
     def read(self) -> Declaration | MessageFault:
         """Read it; an identifier without goods or parties is a fault, unless it is deleted."""
         fields: Fields = {"channel": self.mapping.channel}
-        for column, source in self.mapping.record.items():
+        for column in self.mapping.record:
             if column in KINDS and column not in NOT_FROM_MESSAGE:
-                fields[column] = self._read_column(column, source)
+                fields[column] = self._read_own(column)
         self._complete(fields, self._read_items())
-        text = self._read_text(self.mapping.record.get("purpose"))
-        purpose = self._decode("purpose", text) if text else None
+        purpose = self._read_own("purpose")
         known = {name: value for name, value in fields.items() if value is not None}
         identifier = (
             known.pop("consignment_id", None)
@@ -131,7 +129,7 @@ class Record:
             return build_count_fault(1, 0, [identifier])
         return Declaration(
             {"consignment_id": identifier, **known},
-            self._read_moment("issued_at"),
+            self._read_own("issued_at"),
             self.mapping.level,
             PURPOSES.get(purpose or "", "create"),
             self.doubts,
@@ -139,25 +137,26 @@ class Record:
 
     # --- columns
 
-    def _read_column(self, column: str, source: Source) -> Any:
-        if column == "gross_weight_kg":
-            return self._read_weight(self.levels, self.mapping.record, column)
-        if KINDS[column] in ("time", "date"):
-            moment = self._read_moment(column)
-            return moment.date() if moment and KINDS[column] == "date" else moment
-        text = self._read_text(source, column=column)
-        if text and (column in CODED_COLUMNS or column in self.mapping.codes):
+    def _read_own(self, column: str) -> Any:
+        """Read a column of the declaration itself."""
+        return self._read_column(column, self.mapping.record, self.levels)
+
+    def _read_column(self, column: str, table: Mapping[str, Source], levels: Levels, of: str = "") -> Any:
+        """Read a column of a table; `of` begins the fields of items in warnings."""
+        if column.endswith("weight_kg"):
+            return self._read_weight(column, table, levels, of)
+        text, kind = self._read_text(column, table, levels), KINDS.get(column)
+        if kind in ("time", "date"):
+            moment = parse_time(text)
+            return moment.date() if moment and kind == "date" else moment
+        if text and not of and (column in CODED_COLUMNS or column in self.mapping.codes):
             text = self._decode(column, text)
-        return convert_text(column, text, self.doubts)
+        return convert_text(column, text, self.doubts, of)
 
-    def _read_moment(self, column: str) -> datetime | None:
-        return parse_time(self._read_text(self.mapping.record.get(column)))
-
-    def _read_text(
-        self, source: Source | None, *, column: str = "", levels: Levels | None = None
-    ) -> str | None:
+    def _read_text(self, column: str, table: Mapping[str, Source], levels: Levels) -> str | None:
+        source = table.get(column)
         for paths in source.parts if source else ():
-            found = [self._list_texts(path, levels or self.levels) for path in paths]
+            found = [self._list_texts(path, levels) for path in paths]
             texts = [text for each in found for text in (each if column in ADDRESSES else each[:1])]
             if texts:
                 join = source.join if source else None
@@ -180,22 +179,20 @@ class Record:
         defaults = load_codes("post/default_codes", column)
         return self.mapping.codes.get(column, {}).get(code, defaults.get(code, text)) or None
 
-    def _read_weight(self, levels: Levels, table: Mapping[str, Source], column: str) -> float | None:
+    def _read_weight(self, column: str, table: Mapping[str, Source], levels: Levels, of: str) -> float | None:
         """Read a weight in kilograms: unit of the message, else of the mapping, else kilograms in doubt."""
-        units, of = self.mapping.units, "items." if table is self.mapping.items else ""
-        unit, source = units.net_weight if of else units.gross_weight, table.get(column)
+        source, units = table.get(column), self.mapping.units
+        unit = units.net_weight if of else units.gross_weight
         if source is not None and unit == POUNDS_AND_OUNCES:
             texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
             found = [parse_number(text, self.doubts, of + column) for text in texts]
             pounds, ounces = (*(number or 0.0 for number in found), 0.0)[:2]
             amount = round((pounds + ounces / OUNCES_IN_A_POUND) * POUND, 9)
             return None if found.count(None) == len(found) else amount
-        weight = parse_number(self._read_text(source, levels=levels), self.doubts, of + column)
-        named = self._read_text(
-            table.get("weight_unit") or self.mapping.record.get("weight_unit"), levels=levels
-        )
-        known = named if get_unit_factor(named) else unit
-        return convert_weight(weight, known, self.doubts, of + column)
+        weight = parse_number(self._read_text(column, table, levels), self.doubts, of + column)
+        own = table if "weight_unit" in table else self.mapping.record
+        named = self._read_text("weight_unit", own, levels)
+        return convert_weight(weight, named if get_unit_factor(named) else unit, self.doubts, of + column)
 
     # --- items
 
@@ -216,25 +213,17 @@ class Record:
         return [item for item in items if any(value is not None for value in item.values())]
 
     def _read_item(self, node: Node) -> Fields:
-        levels, sources = [*self.levels, node], self.mapping.items
-        item: Fields = {}
-        for name in ITEM_COLUMNS:
-            if name == "net_weight_kg":
-                item[name] = self._read_weight(levels, sources, name)
-            else:
-                text = self._read_text(sources.get(name), levels=levels)
-                item[name] = convert_text(name, text, self.doubts, "items.")
-        return item
+        levels = [*self.levels, node]
+        return {name: self._read_column(name, self.mapping.items, levels, "items.") for name in ITEM_COLUMNS}
 
     def _complete(self, fields: Fields, items: list[Fields]) -> None:
         """Fill what the record leaves to its items, to its receptacle and to the countries of its parties."""
-        mapping, record = self.mapping, self.mapping.record
-        units, declared = mapping.units, fields.get("declared_value")
+        mapping, units, declared = self.mapping, self.mapping.units, fields.get("declared_value")
         settle_basis(items, "value", units.value_per_unit, declared, self.doubts)
         settle_basis(items, "net_weight_kg", units.net_weight_per_unit, None, self.doubts)
-        add_goods(fields, items, self._read_text(record.get("postage_currency")), self.doubts)
+        add_goods(fields, items, self._read_own("postage_currency"), self.doubts)
         fields["currency"] = fields["currency"] and fields["currency"].upper()
-        written = parse_number(self._read_text(record.get("gross_weight_kg")), Doubts())
+        written = parse_number(self._read_text("gross_weight_kg", mapping.record, self.levels), Doubts())
         if written and written in (fields["declared_value"], fields.get("postage")):
             self.doubts.add("price_equals_weight")
         self.doubts |= find_unit_doubts(fields.get("gross_weight_kg"), items, mapping.channel)
