@@ -235,24 +235,23 @@ def _read_piece(piece: Node, doubts: Doubts, seen: set[int], depth: int) -> list
 
 
 def _read_item(item: Node, doubts: Doubts) -> Fields:
-    product = find_object(item, "ofproduct", doubts)
-    of_product = {} if product is None else _read_product(product, "description", doubts)
+    of_product = _read_product(find_object(item, "ofproduct", doubts), "description", doubts)
     own = _read_product(item, "description", doubts)
     own["description"] = own["description"] or read_text(item, "goodsdescription")
     quantity = read_number(item, "itemquantity", doubts, "items.quantity")
     price, _ = read_measure(item, "unitprice", "currencyunit", doubts, "items.value")
     count = quantity if quantity is not None else 1.0
     return {
-        "description": of_product.get("description") or own["description"],
-        "hs_code": of_product.get("hs_code") or own["hs_code"],
+        "description": of_product["description"] or own["description"],
+        "hs_code": of_product["hs_code"] or own["hs_code"],
         "quantity": quantity,
         "value": None if price is None else round(price * count, 6),
         "net_weight_kg": read_kilograms(item, "netweight", doubts, "items.net_weight_kg"),
-        "origin_country": own["origin_country"] or of_product.get("origin_country"),
+        "origin_country": own["origin_country"] or of_product["origin_country"],
     }
 
 
-def _read_product(node: Node, described: str, doubts: Doubts) -> Fields:
+def _read_product(node: Node | None, described: str, doubts: Doubts) -> Fields:
     """Read what an object says of goods: description, tariff code and country of origin."""
     return {
         "description": read_text(node, described),

@@ -102,46 +102,24 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             expected="a data set F20 to F45",
         )
     house_tag = find_tag(content, HOUSE_TAGS)
-    root_tag = find_tag(content, [f"IE3{letter}{kind[1:]}" for letter in PURPOSES])
-    tag = house_tag or root_tag or find_tag(content, MASTER)
-    found: Node | None = None
+    roots = [f"IE3{letter}{kind[1:]}" for letter in PURPOSES]
+    tag = house_tag or find_tag(content, (*roots, *MASTER))
+    part: Node | None = None
     if tag is not None:
         content, frame = read_frame(content, tag, context.notes)
+        data_set = _DataSet(kind, purpose, frame)
         if house_tag is not None:
-            yield from _read_houses(content, house_tag, _DataSet(kind, purpose, frame))
-            return
-        for found in stream_records(content, tag):
-            data_set = _DataSet(kind, purpose, found)
-            if root_tag is not None:
-                data_set.refuse_several(HOUSE_TAGS[0])
-            yield from data_set.read_masters()
-    if found is None:
+            data_set.refuse_outside(house_tag)
+        for part in stream_records(content, tag):
+            if house_tag is not None:
+                yield data_set.read_house(part)
+            else:
+                yield from _DataSet(kind, purpose, part).read_masters()
+    if part is None and house_tag is not None:
+        todo = "send it by itself, without what stands around it"
+        raise MessageFault("a message inside of a text", todo=todo)
+    if part is None:
         raise MessageFault("no consignment in it", expected="consignmentHouseLevel or consignmentMasterLevel")
-
-
-def _read_houses(content: bytes, tag: str, data_set: "_DataSet") -> Iterator[Declaration | MessageFault]:
-    """Read the houses; goods and documents of houses that stand outside of them are refused."""
-    data_set.refuse_several(tag)
-    outside: set[str] = set()
-    for name, node in walk_nodes(data_set.frame):
-        if name in GOODS:
-            raise build_goods_fault()
-        outside |= _list_house_numbers(node)
-    if outside:
-        raise build_count_fault(len(outside), 0, outside)
-    house: Node | None = None
-    for house in stream_records(content, tag):
-        numbers = _list_house_numbers(house)
-        if len(numbers) > 1:
-            yield build_count_fault(len(numbers), 1, numbers)
-        elif numbers and house.keys() <= set(HOUSE_DOCUMENTS):
-            yield build_count_fault(1, 0, numbers)
-        else:
-            yield data_set.read(house, "house")
-    if house is None:
-        raise MessageFault(
-            "a message inside of a text", todo="send it by itself, without what stands around it"
-        )
 
 
 def _list_house_numbers(part: Node) -> set[str]:
@@ -176,6 +154,23 @@ class _DataSet:
             if several > 1:
                 raise build_count_fault(several, 1)
 
+    def refuse_outside(self, house_tag: str) -> None:
+        """Refuse goods and documents of houses that stand outside of them."""
+        self.refuse_several(house_tag)
+        if any(name in GOODS for name, _ in walk_nodes(self.frame)):
+            raise build_goods_fault()
+        if outside := set().union(*(_list_house_numbers(node) for _, node in walk_nodes(self.frame))):
+            raise build_count_fault(len(outside), 0, outside)
+
+    def read_house(self, house: Node) -> Declaration | MessageFault:
+        """Read a house; one of several numbers, or with no more than a number, is a fault."""
+        numbers = _list_house_numbers(house)
+        if len(numbers) > 1:
+            return build_count_fault(len(numbers), 1, numbers)
+        if numbers and house.keys() <= set(HOUSE_DOCUMENTS):
+            return build_count_fault(1, 0, numbers)
+        return self.read(house, "house")
+
     def read(self, part: Node, level: Level) -> Declaration:
         """Read a house, or the goods of a direct waybill."""
         doubts, levels = Doubts(), [self.message, self.master, part]
@@ -207,6 +202,7 @@ class _DataSet:
 
     def read_masters(self) -> Iterator[Parsed]:
         """Read a message without houses: its receptacles, or the goods of a direct waybill."""
+        self.refuse_several(HOUSE_TAGS[0])
         levels = (self.master, self.message)
         receptacles = [node for level in levels for node in find_nodes(level, "receptacle")]
         declarant = find_text([self.message], TABLE["house"]["declarant"])

@@ -339,7 +339,7 @@ def _select_records(
     mapping = mappings[0]
     parts = _find_parts(root, mappings) if searched else []
     for part, own in parts:
-        yield Record([top, part.node], root, root if len(parts) == 1 else part.scope, own, True)
+        yield Record([top, part.node], root, part.scope, own, True)
     for each in () if parts else mapping.each:
         if each == ".":
             if searched:

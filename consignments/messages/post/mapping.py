@@ -20,14 +20,22 @@ from consignments.records import Consignment, Item, get_fields
 
 Format = Literal["xml", "json", "csv", "edifact", ""]
 
-TOP_LEVEL = ("name", "channel", "level", "format", "detect", "segments", "record", "items", "units", "codes")
-OWN_RECORD_KEYS = ("each", "issued_at", "purpose", "weight_unit", "postage_currency")
-OWN_ITEM_KEYS = ("each", "currency", "weight_unit")
 NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issued_at")
+COLUMNS = tuple(field.name for field in get_fields(Consignment) if field.name not in NOT_FROM_MESSAGE)
+ITEM_FIELDS = tuple(field.name for field in get_fields(Item))
 POUNDS_AND_OUNCES = "lb+oz"
 WEIGHT_KEYS = ("weight", "gross_weight", "net_weight")
 BASES_OF = ("weight_basis", "value")
 BASES = {"per unit": True, "total": False}
+TABLES = {
+    "record": ("column", (*COLUMNS, "each", "issued_at", "purpose", "weight_unit", "postage_currency")),
+    "items": ("column", (*ITEM_FIELDS, "each", "currency", "weight_unit")),
+    "units": ("unit", (*WEIGHT_KEYS, *BASES_OF)),
+    "codes": ("column", (*COLUMNS, "purpose")),
+    "segments": ("setting", ("group", "until", "types")),
+}
+"""Tables of a file: what their names are, and which there are."""
+TOP_LEVEL = ("name", "channel", "level", "format", "detect", *TABLES)
 MAX_FILE_BYTES = 1_000_000
 LITERAL = "="
 
@@ -135,16 +143,14 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadSetting("not TOML", where=where, got=str(error), todo="correct the line") from error
     _refuse_unknown(given, TOP_LEVEL, "setting", where)
-    record = dict(_get_table(given, "record", where))
+    record, items, units, codes, segments = (_get_table(given, name, where) for name in TABLES)
     if not record:
         raise BadSetting("no table [record]", where=where, expected="column = path")
-    items = dict(_get_table(given, "items", where))
     each, items_each = record.pop("each", "."), items.pop("each", None)
     if items and items_each is None:
         expected = "each = path of one kind of goods"
         raise BadSetting("no path of the items", where=f"{where}, items.each", expected=expected)
-    columns = [field.name for field in get_fields(Consignment) if field.name not in NOT_FROM_MESSAGE]
-    of_items = [field.name for field in get_fields(Item)]
+    named = {name: _read_names(value, f"{where}, segments.{name}") for name, value in segments.items()}
     return MessageMapping(
         name=str(given.get("name", Path(where).stem)),
         channel=_choose(given, "channel", ("postal", "air_cargo"), where),
@@ -153,11 +159,11 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         detect=_read_names(given.get("detect", []), f"{where}, detect"),
         each=_read_paths(each, f"{where}, record.each"),
         items_each=_read_paths(items_each, f"{where}, items.each") if items_each else (),
-        record=_read_sources(record, (*columns, *OWN_RECORD_KEYS), f"{where}, record"),
-        items=_read_sources(items, (*of_items, *OWN_ITEM_KEYS), f"{where}, items"),
-        units=_read_units(_get_table(given, "units", where), f"{where}, units"),
-        codes=_read_codes(_get_table(given, "codes", where), columns, f"{where}, codes"),
-        segments=_read_segments(_get_table(given, "segments", where), f"{where}, segments"),
+        record={name: _read_source(value, f"{where}, record.{name}") for name, value in record.items()},
+        items={name: _read_source(value, f"{where}, items.{name}") for name, value in items.items()},
+        units=_read_units(units, f"{where}, units"),
+        codes={name: _read_codes(value, f"{where}, codes.{name}") for name, value in codes.items()},
+        segments={name: tuple(map(str.upper, tags)) for name, tags in named.items()},
     )
 
 
@@ -171,18 +177,13 @@ def _read_names(value: Any, where: str) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
-def _read_segments(given: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
-    _refuse_unknown(given, ("group", "until", "types"), "setting", where)
-    names = {name: _read_names(value, f"{where}.{name}") for name, value in given.items()}
-    return {name: tuple(map(str.upper, tags)) for name, tags in names.items()}
-
-
-def _get_table(given: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    table = given.get(name, {})
+def _get_table(given: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    table, place = given.get(name, {}), f"{where}, {name}"
     if not isinstance(table, dict):
-        place = f"{where}, {name}"
         raise BadSetting("not a table", where=place, got=type(table).__name__, expected=f"[{name}]")
-    return table
+    kind, known = TABLES[name]
+    _refuse_unknown(table, known, kind, place)
+    return dict(table)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str], kind: str, where: str) -> None:
@@ -200,11 +201,6 @@ def _choose(given: Mapping[str, Any], name: str, choices: tuple[str, ...], where
 
 
 # --- sources ----------------------------------------------------------------------------------------------------------
-
-
-def _read_sources(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> dict[str, Source]:
-    _refuse_unknown(given, known, "column", where)
-    return {name: _read_source(value, f"{where}.{name}") for name, value in given.items()}
 
 
 def _read_source(value: Any, where: str) -> Source:
@@ -240,7 +236,6 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _read_units(given: Mapping[str, Any], where: str) -> Units:
-    _refuse_unknown(given, (*WEIGHT_KEYS, *BASES_OF), "unit", where)
     for name, value in given.items():
         place = f"{where}.{name}"
         if name in BASES_OF and value not in (*BASES,):
@@ -252,12 +247,8 @@ def _read_units(given: Mapping[str, Any], where: str) -> Units:
     return Units(gross, net, *(BASES.get(given.get(name, "")) for name in BASES_OF))
 
 
-def _read_codes(given: Mapping[str, Any], columns: list[str], where: str) -> dict[str, dict[str, str]]:
-    _refuse_unknown(given, (*columns, "purpose", "items"), "column", where)
-    codes: dict[str, dict[str, str]] = {}
-    for name, table in given.items():
-        if not isinstance(table, dict):
-            place, expected = f"{where}.{name}", "{ code = meaning }"
-            raise BadSetting("not a table of codes", where=place, got=repr(table), expected=expected)
-        codes[name] = {str(code).lower(): str(meaning) for code, meaning in table.items()}
-    return codes
+def _read_codes(table: Any, where: str) -> dict[str, str]:
+    if not isinstance(table, dict):
+        expected = "{ code = meaning }"
+        raise BadSetting("not a table of codes", where=where, got=repr(table), expected=expected)
+    return {str(code).lower(): str(meaning) for code, meaning in table.items()}

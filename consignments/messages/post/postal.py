@@ -27,7 +27,7 @@ from consignments.messages.parsed import (
     build_mapping_fault,
 )
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS, get_finder
-from consignments.messages.post.mapped import build_receptacle_fields, list_records
+from consignments.messages.post.mapped import build_receptacle_fields, list_records, matches_mapping
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
@@ -51,12 +51,7 @@ def looks_like_postal(head: bytes) -> bool:
 
 def list_built_in(content: bytes) -> list[MessageMapping]:
     """List the built-in mappings whose names stand in a message, in the order in which they are tried."""
-    text = decode_head(content)
-    return [
-        mapping
-        for mapping in _load_built_in()
-        if any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
-    ]
+    return [mapping for mapping in _load_built_in() if matches_mapping(content, mapping)]
 
 
 @cache
