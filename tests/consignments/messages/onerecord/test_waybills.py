@@ -73,37 +73,34 @@ def test_an_embedded_house_waybill_with_all_its_fields() -> None:
     assert found.extras["customs_notes"].splitlines()[0] == "US/CUS/BT/CTO"
 
 
+EARLIER = {
+    "cargo:pieces": "cargo:shipmentOfPieces",
+    "cargo:contentProducts": "cargo:containedProducts",
+    "cargo:locationCodes": "cargo:locationCode",
+    "cargo:note": "cargo:otherCustomsInformation",
+    "cargo:partyDetails": "cargo:organization",
+    "cargo:partyRole": "cargo:role",
+    "cargo:waybillNumber": "cargo:waybillnumber",
+}
+ALIASES = {"@context": {"@vocab": CARGO, "id": "@id", "type": "@type"}}
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "more"),
     [
-        lambda key: key.removeprefix("cargo:"),
-        lambda key: key.replace("cargo:", CARGO),
-        lambda key: key.replace("cargo:", "https://onerecord.iata.org/cargo/Thing#"),
-        lambda key: key if key.startswith("@") else key.lower(),
-        lambda key: key if key.startswith("@") else key.upper(),
+        (lambda key: key.removeprefix("cargo:"), {}),
+        (lambda key: key.replace("cargo:", CARGO), {}),
+        (lambda key: key.replace("cargo:", "https://onerecord.iata.org/cargo/Thing#"), {}),
+        (lambda key: key if key.startswith("@") else key.lower(), {}),
+        (lambda key: key if key.startswith("@") else key.upper(), {}),
+        (lambda key: EARLIER.get(key, key), {}),
+        (lambda key: {"@id": "id", "@type": "type"}.get(key, key), ALIASES),
     ],
 )
-def test_keys_read_alike_with_prefix_iri_vocabulary_or_bare_and_in_any_case(change: Any) -> None:
-    assert given(house_of(encode(rename(HOUSE, change))).fields) == EXPECTED
-
-
-def test_names_of_earlier_versions_read_alike() -> None:
-    earlier = {
-        "cargo:pieces": "cargo:shipmentOfPieces",
-        "cargo:contentProducts": "cargo:containedProducts",
-        "cargo:locationCodes": "cargo:locationCode",
-        "cargo:note": "cargo:otherCustomsInformation",
-        "cargo:partyDetails": "cargo:organization",
-        "cargo:partyRole": "cargo:role",
-        "cargo:waybillNumber": "cargo:waybillnumber",
-    }
-    assert given(house_of(encode(rename(HOUSE, lambda key: earlier.get(key, key)))).fields) == EXPECTED
-
-
-def test_context_words_for_identifier_and_type_are_understood() -> None:
-    aliased = rename(HOUSE, lambda key: {"@id": "id", "@type": "type"}.get(key, key))
-    aliased["@context"] = {"@vocab": CARGO, "id": "@id", "type": "@type"}
-    assert given(house_of(encode(aliased)).fields) == EXPECTED
+def test_keys_read_alike_with_prefix_iri_vocabulary_or_bare_in_any_case_version_and_word_of_a_context(
+    change: Any, more: dict[str, Any]
+) -> None:
+    assert given(house_of(encode(rename(HOUSE, change) | more)).fields) == EXPECTED
 
 
 LINKED = [
