@@ -157,7 +157,7 @@ def follow_steps(node: Any, steps: Sequence[Step], index: DeepIndex | None = Non
                 here = here[position : position + 1] if position >= 0 else []
             found.extend(here)
         values = found
-    return [value for value in values if value is not None]
+    return [value for value in values if value not in (None, "")]
 
 
 def _list_children(value: Any, name: str) -> list[Any]:
