@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from consignments.errors import ServiceFault
 from consignments.exchange.alerts import name_message
 from consignments.identifiers import normalize_identifier
-from consignments.messages.links import Link, pack_link, unpack_link
+from consignments.messages.links import Link, unpack_link
 from consignments.messages.parsed import EventState
 from consignments.records import (
     Alert,
@@ -98,11 +98,6 @@ class LoggedLink(msgspec.Struct, frozen=True):
 
     link: Annotated[bytes, Meta(extra={"personal": True})]
 
-    @classmethod
-    def pack(cls, link: Link) -> "LoggedLink":
-        """Pack a link."""
-        return cls(pack_link(link))
-
 
 LINK_SUBJECT = "link"
 """Replaces the identifier to which other encrypted records are bound: that of a link is encrypted with it."""
@@ -170,12 +165,6 @@ class ReportedState(CustomsState, frozen=True, forbid_unknown_fields=True):
     text: Annotated[Text | None, about("words of the message; not recorded")] = None
 
 
-def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
-    """Compute a digest of a model's list of history keys: version of the algorithm, names and counterparts, in order."""
-    named = [(kind.name, kind.counterpart) for kind in kinds]
-    return sha256(msgspec.json.encode((KEYS_VERSION, named))).hexdigest()[:KINDS_DIGEST_CHARACTERS]
-
-
 class EntryCodec(Generic[R, E]):
     """A converter of one kind of records to log entries of one type and back; without a vault it only decodes, without personal fields.
 
@@ -237,10 +226,12 @@ class EntryCodec(Generic[R, E]):
 
 
 class EventCodec:
-    """A converter of records to log entries and back. Without a vault it only decodes, and the records lack their personal fields."""
+    """A converter of records to log entries and back; `kinds` is a digest of the model's history keys. Without a vault it only decodes, without personal fields."""
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
-        self.vault, self.kinds = vault, compute_kinds_digest(kinds)
+        named = [(kind.name, kind.counterpart) for kind in kinds]
+        digest = sha256(msgspec.json.encode((KEYS_VERSION, named))).hexdigest()
+        self.vault, self.kinds = vault, digest[:KINDS_DIGEST_CHARACTERS]
         self.consignments = RecordPacker(
             record, vault, ("consignment_id", "received_at", "cancelled_at", "issued_at")
         )
@@ -270,7 +261,7 @@ class EventCodec:
         asked_by: Sequence[str],
     ) -> list[ArrivalEvent]:
         """Encode packed consignments, with `received_at`, that arrived one after the other, from the sequence number `first` on; `keys` and `counterparts` are uint64, (n, kinds)."""
-        stored = split_rows(np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
+        stored = map(bytes, np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
         events = []
         for sequence, (c, each, both, client) in enumerate(
             zip(consignments, packed, stored, asked_by, strict=True), first
@@ -330,13 +321,6 @@ class EventCodec:
 def get_spelling(event: ArrivalEvent | RecordEvent) -> str:
     """Return the identifier of an entry as its sender spelled it; in normal form if its content was removed."""
     return read_spelling(event.plain) or event.consignment_id
-
-
-def split_rows(matrix: NDArray[Any]) -> list[bytes]:
-    """Return the bytes of each row of a matrix."""
-    rows, columns = matrix.shape
-    joined, size = matrix.tobytes(), matrix.itemsize * columns
-    return [joined[size * row : size * (row + 1)] for row in range(rows)]
 
 
 def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:

@@ -150,7 +150,10 @@ class LogReader:
         left_out = frozenset(without)
         query = self._named.get(left_out)
         if query is None:
-            query = self._named[left_out] = self.queries.compile(select_named(left_out), fixed=False)
+            digest: sa.BindParameter[int] = sa.bindparam("digest", 0, sa.BigInteger)
+            named = sa.select(*list_columns(left_out)).where(ENTRIES.c.digest == digest)
+            query = self.queries.compile(named.order_by(ENTRIES.c.sequence), fixed=False)
+            self._named[left_out] = query
         found = self.queries.fetch_compiled(query, digest=self.compute_digest(consignment_id))
         return self._choose(found, {consignment_id}, until)
 
@@ -353,13 +356,6 @@ def _leave_out(column: sa.Column[Any]) -> Any:
     if column.name in RecordEntry.__struct_fields__:  # of other entries than arrivals too
         instead = sa.case((IS_ARRIVAL, instead), else_=column)
     return instead.label(column.name)
-
-
-@cache
-def select_named(without: frozenset[str]) -> Any:
-    """Build the query for the entries whose identifier has the digest `digest`, in order."""
-    digest: sa.BindParameter[int] = sa.bindparam("digest", 0, sa.BigInteger)
-    return sa.select(*list_columns(without)).where(ENTRIES.c.digest == digest).order_by(ENTRIES.c.sequence)
 
 
 def select_entries(

@@ -37,8 +37,6 @@ MESSAGE_TYPES = {
 MAX_BUILT_TOGETHER = 8 * MAX_BATCH_SIZE
 """Maximum number of scores of a list that are built together. They take as long as scoring one batch."""
 REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
-_get_datetime = lru_cache(maxsize=64)(to_datetime)
-"""The decisions of a batch have one time."""
 OFFICE_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_OFFICE_CHARACTERS}
 OFFICE_TEXT = "customs office of the consignments that name none; the same as the header X-Office"
 REASONS_TEXT = "number of reasons to return; default: 3 for `high` and `elevated`, 0 for `routine`"
@@ -273,7 +271,7 @@ class ScoreCall:
             decision.band,  # type: ignore[arg-type]
             reasons[:count],
             parse_model_name(decision.model),
-            _get_datetime(decision.recorded_us),
+            to_datetime(decision.recorded_us),
             self._service.log.format_decision_id(decision.sequence),
             answer.repeated,
             answer.cancelled,

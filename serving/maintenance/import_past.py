@@ -39,8 +39,6 @@ from serving.scoring.intake import FieldError, is_notice, list_faults
 from serving.state.history_keys import KeyReader, build_key_reader
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from features.batch import Tables
     from features.streams import FeatureInputs, TableSource
 
@@ -88,38 +86,21 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
 
 
 class ChunkReader:
-    """A reader of the consignments of a source, each once and in about the order of the table; only chunks with unread ones stay in memory."""
+    """A reader of the consignments of a source, each once and in about the order of the table; those not asked for yet stay in memory."""
 
     def __init__(self, source: "TableSource", record: type[Consignment]) -> None:
         self._chunks, self._record = source.read_chunks(), record
-        self._end = 0
-        self._waiting: list[_WaitingChunk] = []
+        self._end, self._waiting = 0, dict[int, Consignment]()
 
     def read(self, rows: Longs) -> list[Consignment]:
         """Return the consignments of some rows, in the order of `rows`."""
         from consignments.tables import to_consignments
 
         while len(rows) and self._end <= rows.max():
-            frame = next(self._chunks).to_frame(self._record)
-            self._waiting.append(_WaitingChunk(self._end, frame, len(frame)))
-            self._end += len(frame)
-        found: dict[int, Consignment] = {}
-        for chunk in self._waiting:
-            mine = rows[(rows >= chunk.start) & (rows < chunk.start + len(chunk.frame))]
-            records = to_consignments(chunk.frame.iloc[mine - chunk.start], self._record)
-            found.update(zip(mine.tolist(), records, strict=True))
-            chunk.left -= len(mine)
-        self._waiting = [chunk for chunk in self._waiting if chunk.left]
-        return [found[row] for row in rows.tolist()]
-
-
-@dataclass
-class _WaitingChunk:
-    """A chunk of a table: its first row, its rows, and how many of them were not read yet."""
-
-    start: int
-    frame: "pd.DataFrame"
-    left: int
+            records = to_consignments(next(self._chunks).to_frame(self._record), self._record)
+            self._waiting.update(enumerate(records, self._end))
+            self._end += len(records)
+        return [self._waiting.pop(row) for row in rows.tolist()]
 
 
 def build_past(tables: "Tables | FeatureInputs", record: type[Consignment]) -> PastEvents:

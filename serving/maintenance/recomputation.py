@@ -5,6 +5,7 @@ the alerts that were known at each entry.
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.columns import TEXT
@@ -82,16 +82,20 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
     """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log."""
     names: list[Any] = []
     times: list[Longs] = [np.empty((0, 3), dtype=np.int64)]
-    stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ORDER)
-    while events := list(islice(stream, CHUNK_ARRIVALS)):
-        names.append(pa.array([event.consignment_id for event in events], TEXT))
-        moments = [(event.sequence, event.at_us, decode_issued_us(event)) for event in events]
+    rows_of = defaultdict[str, list[int]](list)
+    stream = enumerate(log.read_arrivals(until=until, without=EXCLUDED_FROM_ORDER))
+    while chunk := list(islice(stream, CHUNK_ARRIVALS)):
+        names.append(pa.array([event.consignment_id for _, event in chunk], TEXT))
+        moments = [(event.sequence, event.at_us, decode_issued_us(event)) for _, event in chunk]
         times.append(np.array(moments, dtype=np.int64))
+        for row, event in chunk:
+            if event.consignment_id in outcomes.cancelled:
+                rows_of[event.consignment_id].append(row)
     sequence, received_us, issued_us = np.concatenate(times).T.copy()
     ids = pa.concat_arrays(names) if names else pa.array([], TEXT)
     cancelled_us = np.full(len(sequence), NO_TIME)
     cancelled_sequence = np.full(len(sequence), MISSING_SEQUENCE)
-    for name, rows in _find_rows(ids, list(outcomes.cancelled)).items():
+    for name, rows in rows_of.items():
         places = sequence[rows].tolist()
         # Of several cancellations after a version, the first one counts.
         for cancelled, us in reversed(outcomes.cancelled[name]):
@@ -99,15 +103,6 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
             if version >= 0:
                 cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled
     return ArrivalEvents(ids, received_us, cancelled_us, sequence, cancelled_sequence, issued_us, ids)
-
-
-def _find_rows(ids: Any, names: list[str]) -> dict[str, list[int]]:
-    """Find the rows of some consignments, in order."""
-    found: dict[str, list[int]] = {}
-    rows = np.flatnonzero(pc.is_in(ids, value_set=pa.array(names, TEXT)).to_numpy(zero_copy_only=False))
-    for row, name in zip(rows.tolist(), ids.take(pa.array(rows)).to_pylist(), strict=True):
-        found.setdefault(name, []).append(row)
-    return found
 
 
 BundleGroup = dict[str, tuple[ScoringMethod, Pipeline]]

@@ -22,7 +22,7 @@ from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.messages.entries import MasterEntry, Version, digest_content
 from consignments.messages.linking import LinkedMaster, Linker, LinkStore, enrich_house, mark_version
-from consignments.messages.links import HouseLink, Link, MasterLink
+from consignments.messages.links import HouseLink, Link, MasterLink, pack_link
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import EventCodec, LoggedLink, find_counting_version
@@ -101,7 +101,7 @@ class MessageLinker:
                 await yield_to_requests()
                 active.committer.check()
             sequence = active.committer.next_sequence
-            event = active.entries.links.encode(sequence, LoggedLink.pack(link), now_us, asked_by)
+            event = active.entries.links.encode(sequence, LoggedLink(pack_link(link)), now_us, asked_by)
             active.state.apply(event)
             group = active.committer.add([event])
         return group

@@ -93,7 +93,6 @@ class Scorer:
         self._traffic = metrics.traffic
         self._timings: list[tuple[str, float]] = []
         self._width, self._kinds = len(model.spec), len(model.pipeline.kinds)
-        self._rows = np.empty((0, self._width), dtype=np.float32)
         model.pipeline.alerts = self.state.alerts
 
     def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
@@ -218,7 +217,7 @@ class Scorer:
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> tuple[Rows, Keys, Keys]:
         """Compute the features of consignments of one day and count them in history, one after the other."""
         begun, day, consignments = time.perf_counter(), arriving[0].asked.day, [each.c for each in arriving]
-        X = self._clear_rows(len(arriving))
+        X = np.zeros((len(arriving), self._width), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
         self.model.pipeline.fill_rows(
             consignments, X, keys, counterparts, repeat(self.committer.next_sequence)
@@ -228,14 +227,6 @@ class Scorer:
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return X, keys, counterparts
-
-    def _clear_rows(self, count: int) -> Rows:
-        """Return rows of zeros for a batch, in the memory of the batch before, which the caches of the processor still have."""
-        if count > len(self._rows):
-            self._rows = np.empty((count, self._width), dtype=np.float32)
-        rows = self._rows[:count]
-        rows.fill(0.0)
-        return rows
 
     def _judge_all(
         self, arriving: Sequence[PendingConsignment], arrivals: Sequence[ArrivalEvent], X: Rows
