@@ -77,12 +77,9 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         keys = build_key_reader(settings.state_dir, vault)
         record = keys.pipeline.config.build_record_type()
         tables = read(record)
-        log = EventLog.open(settings.database_url, vault)
-        try:
+        with EventLog.open(settings.database_url, vault) as log:
             require_valid_chain(log)
             return import_past(log, keys, build_past(tables, record), progress)
-        finally:
-            log.close()
 
 
 class ChunkReader:

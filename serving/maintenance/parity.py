@@ -103,17 +103,6 @@ class ParityReport:
         """Return whether everything was compared and nothing differs."""
         return self.compared == self.decisions and not self.differences and not self.unread
 
-    def add(self, found: Sequence[Difference]) -> None:
-        """Add the differences of some decisions to the report."""
-        self.differences.update(each.value for each in found)
-        self.differing += len({each.sequence for each in found})
-        self.examples += found[: MAX_EXAMPLES - len(self.examples)]
-
-    def exclude(self, decisions: int, reason: str, first: Sequence[str]) -> None:
-        """Count decisions that cannot be recomputed; `first` are the first ones, by `decision_id`."""
-        self.not_compared[reason] += decisions
-        self.not_compared_examples += first[: MAX_EXAMPLES - len(self.not_compared_examples)]
-
     def to_text(self) -> str:
         """Format the report as text."""
         lines = [
@@ -242,8 +231,9 @@ class ParityCheck:
 
     def _exclude(self, reason: str, sequences: Sequence[int], decisions: int = 1) -> None:
         """Count decisions that cannot be recomputed, given the first ones."""
-        first = [*map(self._log.format_decision_id, sequences)]
-        self.findings.exclude(decisions, reason, first)
+        self.findings.not_compared[reason] += decisions
+        examples = self.findings.not_compared_examples
+        examples += map(self._log.format_decision_id, sequences[: MAX_EXAMPLES - len(examples)])
 
     def _record_unread(self, unread: Sequence[tuple[Event, str]]) -> None:
         self.findings.unread.update(f"{event.kind}: {reason}" for event, reason in unread)
@@ -259,7 +249,10 @@ class ParityCheck:
             except ValueError:
                 self._exclude(DAMAGED, [decision.logged.sequence])
         found.sort(key=lambda each: each.sequence)
-        self.findings.add(found)
+        report = self.findings
+        report.differences.update(each.value for each in found)
+        report.differing += len({each.sequence for each in found})
+        report.examples += found[: MAX_EXAMPLES - len(report.examples)]
         return found
 
     def _compare_decision(self, decision: RecomputedDecision, pipeline: Pipeline) -> list[Difference]:

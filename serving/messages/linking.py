@@ -54,17 +54,11 @@ class KnownVersion(NamedTuple):
     is_linked: bool
 
 
-class LinkedRow(NamedTuple):
-    """A consignment to be scored or answered from the log; `own` if a message of this request declares it."""
-
-    row: Version
-    own: bool
-
-
 class LinkedMessages(NamedTuple):
-    """The consignments that follow from the messages of one request, in order, and the numbers of masters of which none follows now."""
+    """The consignments that follow from the messages of one request, others that they amend and those that they declare, and the numbers of masters of which none follows now."""
 
-    rows: list[LinkedRow]
+    amended: list[Version]
+    declared: list[Version]
     unused: list[str]
     session: "LinkingSession"
 
@@ -149,7 +143,8 @@ class MessageLinker:
 
 def link_alone(entries: Sequence[MessageEntry], now: datetime) -> list[Version]:
     """Return the rows of the consignments that follow from some messages alone, as if no others had come."""
-    return [row for row, _ in LinkingSession(Links(), {}, entries).run(now).rows]
+    linked = LinkingSession(Links(), {}, entries).run(now)
+    return [*linked.amended, *linked.declared]
 
 
 def build_records(rows: Iterable[Version], record: type[Consignment]) -> list[Consignment]:
@@ -284,12 +279,13 @@ class LinkingSession:
             if entry.number not in answered
             and answered.isdisjoint(self._store.get_master(entry.number).houses)
         ]
-        rows = []
+        amended, declared = list[Version](), list[Version]()
         for row in (self._store.rows[number] for number in self._store.listed):
             cancelled_at = None if row.record.cancelled_at is None else now
             record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
-            rows.append(LinkedRow(structs.replace(row, record=record), record.consignment_id in self._own))
-        return LinkedMessages(sorted(rows, key=lambda each: each.own), unused, self)
+            rows = declared if record.consignment_id in self._own else amended
+            rows.append(structs.replace(row, record=record))
+        return LinkedMessages(amended, declared, unused, self)
 
     def list_links(self, state: State, refused: Collection[str] = ()) -> list[Link]:
         """List the links that are new or changed, after the rows were scored; those of refused consignments stay."""

@@ -77,8 +77,8 @@ class MessageScorer:
         count("unscored_messages", by=len(found.rejects))
         async with self._linker.lock:
             linked = await self._linker.link(found.entries)
-            caller.spend(max(len(linked.rows), 1))
-            theirs, ours = ([row for row, own in linked.rows if own is mine] for mine in (False, True))
+            theirs, ours = linked.amended, linked.declared
+            caller.spend(max(len(theirs) + len(ours), 1))
             others = build_records(theirs, record)
             amended, faults = await call.decide_list(others, [row.warnings for row in theirs], own=False)
             answers, errors = await call.decide_list(
