@@ -18,9 +18,8 @@ from features.currency import ExchangeRates
 from features.parties import classify_party
 from features.value import MIN_CONSIGNMENTS_FOR_NORM, fit_norms
 
-RATES = ExchangeRates(
-    np.array(["GBP", "KRW"]), np.array([to_day(MONDAY) - 1], dtype=np.int32), np.array([[1.25, 0.00075]])
-)
+YESTERDAY = np.array([to_day(MONDAY) - 1], dtype=np.int32)
+RATES = ExchangeRates(np.array(["GBP", "KRW"]), YESTERDAY, np.array([[1.25, 0.00075]]))
 CONFIG = FeatureConfig(ExtraColumns(numeric=("tax_rate",), category=("tax_type",)))
 CODES = {"carrier": ["fedex", "dhl"], "origin_country": ["NA"], "hs6": ["610910"], "tax_type": ["a", "b"]}
 PIPELINE = build_pipeline(CONFIG, rates=RATES, vocabularies=CODES)

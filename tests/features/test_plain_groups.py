@@ -29,11 +29,8 @@ PIPELINE.alerts.add(Alert(alert_id="A1", issued_at=day(-1), description_pattern=
 PLAIN = PIPELINE.spec.features[: PIPELINE.history_at]
 FEATURES = [feature for feature in PLAIN if feature.group not in ("goods", "quality")]
 
-ODD = (
-    st.none()
-    | st.text(max_size=30)
-    | st.sampled_from(["", " ", "N/A", "P.O. Box 1", ">", "a|b|c", "+", "@", "ﬁ№"])
-)
+ODD_TEXTS = ["", " ", "N/A", "P.O. Box 1", ">", "a|b|c", "+", "@", "ﬁ№"]
+ODD = st.none() | st.text(max_size=30) | st.sampled_from(ODD_TEXTS)
 AMOUNT = st.none() | st.floats(min_value=0, allow_nan=False) | st.sampled_from([0.0, 1.0, 1e300])
 TIME = st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
 ITEM = st.builds(Item, ODD, AMOUNT, AMOUNT, AMOUNT, ODD, ODD)
@@ -47,9 +44,8 @@ SPECIAL = {
     "items": st.none() | st.lists(ITEM, max_size=3).map(tuple),
     **dict.fromkeys(("pieces", "gross_weight_kg", "declared_value", "postage"), AMOUNT),
 }
-CONSIGNMENT = st.builds(
-    Consignment, **{name: SPECIAL.get(name, ODD) for name in Consignment.__struct_fields__}
-)
+FIELDS = {name: SPECIAL.get(name, ODD) for name in Consignment.__struct_fields__}
+CONSIGNMENT = st.builds(Consignment, **FIELDS)
 
 
 def all_values(c):

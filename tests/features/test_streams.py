@@ -33,6 +33,7 @@ from features.streams import (
 )
 
 CONFIG = FeatureConfig()
+Rows = NDArray[np.float32]
 PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 FROM_HERE = 250
 """Rows from here on are given, those before are history."""
@@ -45,7 +46,7 @@ def tables() -> Tables:
 
 
 @pytest.fixture(scope="module")
-def expected(tables: Tables) -> NDArray[np.float32]:
+def expected(tables: Tables) -> Rows:
     return compute_feature_matrix(tables, PARAMETERS).X
 
 
@@ -65,19 +66,18 @@ def logged(tables: Tables) -> Tables:
 
 
 def world(tables: Tables, piece_rows: int = 100) -> FeatureInputs:
-    return FeatureInputs(
-        InMemoryTable(tables.consignments, piece_rows), outcomes=tables.outcomes, alerts=tables.alerts
-    )
+    rows = InMemoryTable(tables.consignments, piece_rows)
+    return FeatureInputs(rows, outcomes=tables.outcomes, alerts=tables.alerts)
 
 
-def together(pieces: Iterator[FeatureChunk]) -> tuple[NDArray[np.float32], list[str]]:
+def together(pieces: Iterator[FeatureChunk]) -> tuple[Rows, list[str]]:
     given_on = list(pieces)
     names = [name for piece in given_on for name in piece.context.column("consignment_id").to_pylist()]
     assert all(len(piece.context) == len(piece.X) for piece in given_on)
     return np.concatenate([piece.X for piece in given_on]), names
 
 
-def assert_same(pieces: Iterator[FeatureChunk], X: NDArray[np.float32], names: "pd.Series[str]") -> None:
+def assert_same(pieces: Iterator[FeatureChunk], X: Rows, names: "pd.Series[str]") -> None:
     read, read_names = together(pieces)
     np.testing.assert_array_equal(read.view(np.uint32), X.view(np.uint32))
     assert read_names == names.tolist()
@@ -86,7 +86,7 @@ def assert_same(pieces: Iterator[FeatureChunk], X: NDArray[np.float32], names: "
 @settings(max_examples=6)
 @given(source_rows=st.integers(9, 600), piece_rows=st.integers(1, 600))
 def test_pieces_of_any_size_are_the_whole(
-    tables: Tables, expected: NDArray[np.float32], source_rows: int, piece_rows: int
+    tables: Tables, expected: Rows, source_rows: int, piece_rows: int
 ) -> None:
     pieces = list(stream_features(world(tables, source_rows), PARAMETERS, piece_rows=piece_rows))
     assert_same(iter(pieces), expected, tables.consignments["consignment_id"])
@@ -107,7 +107,7 @@ def test_a_log_piece_by_piece_is_the_log_as_a_whole_and_a_history_without_a_sequ
 
 
 def test_processes_give_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32]
+    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: Rows
 ) -> None:
     monkeypatch.setattr("consignments.workers.MIN_PARALLEL_ROWS", 1)
     keep = np.arange(len(expected)) % 3 == 0
@@ -117,7 +117,7 @@ def test_processes_give_the_same_bits(
 
 @pytest.mark.parametrize("days_in_order", [True, False])
 def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_given_in_its_order(
-    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32], days_in_order: bool
+    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: Rows, days_in_order: bool
 ) -> None:
     monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 200)
     mixed = np.random.default_rng(4).permutation(len(expected))
@@ -150,11 +150,7 @@ def test_past_consignments_are_history_alone(tables: Tables, interleaved: bool, 
 @pytest.mark.parametrize("which", ["later", "none", "some"])
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_wanted_rows_are_those_of_the_whole_table(
-    monkeypatch: pytest.MonkeyPatch,
-    tables: Tables,
-    expected: NDArray[np.float32],
-    which: str,
-    in_memory: bool,
+    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: Rows, which: str, in_memory: bool
 ) -> None:
     past = InMemoryTable(tables.consignments.iloc[:FROM_HERE], 70)
     given_rows = tables.consignments.iloc[FROM_HERE:].reset_index(drop=True)
@@ -182,9 +178,8 @@ def test_several_past_tables_are_read_as_one(tables: Tables, logged: Tables) -> 
         frame = whole.consignments
         first, second = (frame[rows % 3 == part].reset_index(drop=True) for part in (0, 1))
         if whole is tables:
-            first = pd.concat([first, second.iloc[:5].assign(pieces=1)]).sort_values(
-                "received_at", ignore_index=True
-            )
+            first = pd.concat([first, second.iloc[:5].assign(pieces=1)])
+            first = first.sort_values("received_at", ignore_index=True)
         mine = replace(whole, consignments=frame[rows % 3 == 2].reset_index(drop=True))
         past = tuple(InMemoryTable(each, 40) for each in (first, second))
         given_rows = InMemoryTable(mine.consignments, 60)
@@ -210,9 +205,8 @@ def respell(logged: Tables, first: str, later: str) -> Tables:
 
 
 def test_an_amendment_in_another_spelling_has_the_same_bits(logged: Tables) -> None:
-    same, other, apart = (
-        respell(logged, "RB123456785GB", name) for name in ("RB123456785GB", "rb 123 456 785 gb", "Z")
-    )
+    name = "RB123456785GB"
+    same, other, apart = (respell(logged, name, later) for later in (name, "rb 123 456 785 gb", "Z"))
     expected = compute_feature_matrix(same, PARAMETERS).X.tobytes()
     assert compute_feature_matrix(apart, PARAMETERS).X.tobytes() != expected
     for inputs in (FeatureInputs.from_tables(other), FeatureInputs.to_repeatable(other)):
@@ -237,7 +231,7 @@ def _few_rows_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_few_rows_in_memory")
 def test_a_warning_names_the_rows_that_are_held_in_memory_and_a_batch_from_a_state_is_refused(
-    tables: Tables, expected: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+    tables: Tables, expected: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     backwards = replace(tables, consignments=tables.consignments[::-1].reset_index(drop=True))
     pieces = list(stream_features(world(backwards), PARAMETERS, piece_rows=20))

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-import numpy as np
-
 from features.history.readings import READINGS
 
 US_PER_DAY = 86_400_000_000
@@ -57,10 +55,8 @@ class Outcome:
         """The last by (known, recorded, sequence) stands; what is missing comes before everything."""
         parts = (self.known_us, self.recorded_us, self.sequence)
         classes = ["nps", "controlled_drug", "other_offence", "clear"]
-        return (
-            *((part is not None, part or 0) for part in parts),
-            classes.index(self.result) if self.result in FINAL else -1,
-        )
+        last = classes.index(self.result) if self.result in FINAL else -1
+        return (*((part is not None, part or 0) for part in parts), last)
 
 
 @dataclass(frozen=True)
@@ -272,9 +268,7 @@ class PlainHistory:
     def joining(self, arrival: Arrival | None, side: str) -> list[tuple[Any, int]]:
         """The keys of a consignment that join the network of a side, if few share them."""
         keys = () if arrival is None else arrival.keys
-        return [
-            (kind, key) for kind, key in enumerate(keys) if key and self.joins[kind : kind + 1] == (side,)
-        ]
+        return [each for each in enumerate(keys) if each[1] and self.joins[each[0] : each[0] + 1] == (side,)]
 
     def networks_of(self, known: Known) -> list[Network]:
         keys = [key for side in ("sender", "consignee") for key in self.joining(known.arrival, side)]
@@ -355,23 +349,13 @@ class PlainHistory:
 
     def counted(self, life: Life | Network, day: int) -> list[str]:
         """The results known in the last 365 days."""
-        oldest = self.today - REMEMBERED_DAYS
-        return [
-            what
-            for when, what in life.events.values()
-            if what != "arrival" and day - when < 365 and when >= oldest
-        ]
+        oldest = max(self.today - REMEMBERED_DAYS, day - 364)
+        return [what for when, what in life.events.values() if what != "arrival" and when >= oldest]
 
     def shares(self, results: list[str], common: tuple[float, ...], strength: float) -> tuple[float, ...]:
-        finds = (
-            sum(result == "nps" for result in results),
-            sum(result == "controlled_drug" for result in results),
-            sum(result in FINDS for result in results),
-        )
-        return tuple(
-            (find + strength * share) / (len(results) + strength)
-            for find, share in zip(finds, common, strict=True)
-        )
+        finds = [sum(result in target for result in results) for target in TARGETS]
+        pairs = zip(finds, common, strict=True)
+        return tuple((find + strength * share) / (len(results) + strength) for find, share in pairs)
 
     def reading(self, life: Life | Network, day: int, common: tuple[float, ...]) -> dict[str, float]:
         oldest = self.today - REMEMBERED_DAYS
@@ -448,7 +432,3 @@ def decayed(ages: list[int], daily: float) -> float:
         if age < 365:
             total += weight * count
     return total
-
-
-def as_floats(rows: Iterable[list[float]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.array(list(rows), dtype=np.float32)

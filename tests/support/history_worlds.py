@@ -5,15 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
-from support.history_oracle import (
-    MOST_ARRIVALS,
-    US_PER_DAY,
-    Arrival,
-    Outcome,
-    PlainHistory,
-    as_floats,
-    in_order,
-)
+from support.history_oracle import MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome, PlainHistory, in_order
 
 from consignments.timestamps import NO_TIME
 from features.history.kept_table import join_parts, sort_table
@@ -231,7 +223,7 @@ def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=No
     plain = PlainHistory(tuple(kind.side for kind in kinds), joins)
     read = plain.fold(in_order(list(arrivals), list(outcomes), as_of_us))
     rows = {id(arrival): values for arrival, values in read}
-    return as_floats([rows[id(arrival)] for arrival in arrivals])
+    return np.array([rows[id(arrival)] for arrival in arrivals], dtype=np.float32)
 
 
 def same(left, right) -> bool:

@@ -96,11 +96,7 @@ def test_several_alerts_are_counted_and_the_newest_is_dated():
     assert (got["matching"], got["days_since_issued"], got["closeness"]) == (2.0, 1.5, 2.0)
     assert (got["party"], got["goods"], got["route"]) == (1.0, 1.0, 1.0)
     assert isnan(values(Alerts([other]))["days_since_issued"])
-    kinds = {
-        "party": {"sender_name": "Orchid Trading"},
-        "goods": {"hs_code": "61"},
-        "route": {"route": "LHR"},
-    }
+    kinds = {"party": {"consignee_name": "Kim Min-su"}, "goods": {"hs_code": "61"}, "route": {"route": "LHR"}}
     for kind, pattern in kinds.items():
         got = values(Alerts([alert(**pattern)]))
         assert [name for name in kinds if got[name]] == [kind]

@@ -84,12 +84,10 @@ def test_what_comes_later_changes_nothing_that_was_read(case, past: int) -> None
 @settings(max_examples=80)
 @given(any_case, st.sampled_from(GAPS))
 def test_as_of_hides_what_became_visible_later(case, days: int) -> None:
-    arrivals, outcomes, kinds = case
+    rows, outcomes, kinds = case
     as_of_us = (START + days) * US_PER_DAY
-    read = batch(arrivals, outcomes, as_of_us, kinds=kinds)
-    assert same(read, oracle(arrivals, outcomes, as_of_us, kinds=kinds))
+    read = batch(rows, outcomes, as_of_us, kinds=kinds)
+    assert same(read, oracle(rows, outcomes, as_of_us, kinds=kinds))
     shown = [outcome for outcome in outcomes if outcome.visible_us <= as_of_us]
-    kept = [
-        replace(row, cancelled_us=None) if (row.cancelled_us or 0) > as_of_us else row for row in arrivals
-    ]
+    kept = [replace(row, cancelled_us=None) if (row.cancelled_us or 0) > as_of_us else row for row in rows]
     assert same(read, batch(kept, shown, kinds=kinds))

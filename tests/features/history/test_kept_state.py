@@ -28,7 +28,8 @@ def run(before: KeptState | None, arrivals: Sequence[Arrival], outcomes: Sequenc
     rows = arrivals_of(arrivals)
     fold = run.start_fold(rows if arrivals else replace(rows, sequence=None), outcomes_of(outcomes))
     keys, counterparts = (
-        numbers([getattr(row, name) for row in arrivals]) for name in ("keys", "counterparts")
+        numbers([row.keys for row in arrivals]),
+        numbers([row.counterparts for row in arrivals]),
     )
     process_table(fold, run.history, keys, counterparts, out, np.arange(len(arrivals)), piece_rows=3)
     run.finish()

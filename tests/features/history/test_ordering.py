@@ -78,11 +78,8 @@ def test_the_worked_example_of_the_page() -> None:
         arrive("d", 12, {"sequence": 8}),
         arrive("e", 20, {"sequence": 9}),
     ]
-    outcomes = [
-        find("a", 8 + noon, {"sequence": 3}),
-        find("a", 11 + nine, {"result": "clear", "sequence": 7}),
-    ]
-    found = read(arrivals, outcomes)
+    known = [find("a", 8 + noon, {"sequence": 3}), find("a", 11 + nine, {"result": "clear", "sequence": 7})]
+    found = read(arrivals, known)
     columns = ("arrivals_30d", "nps_365d", "inspections_365d")
     expected = [[0, 0, 0], [1, 0, 0], [2, 1, 1], [2, 0, 0], [2, 0, 0], [3, 0, 1], [3, 0, 1]]
     assert [[row[name] for name in columns] for row in found] == expected
@@ -92,9 +89,7 @@ def test_the_worked_example_of_the_page() -> None:
 def test_the_last_arrival_reads(line: str) -> None:
     """Each line has arrivals and outcomes as name, day and the rest, and what the last arrival reads; null is missing."""
     case = json.loads(line)
-    found = read(
-        *([make(*row) for row in case[table]] for table, make in (("arrivals", arrive), ("outcomes", find)))
-    )
+    found = read([arrive(*row) for row in case["arrivals"]], [find(*row) for row in case["outcomes"]])
     check(found[-1], **{name: np.nan if value is None else value for name, value in case["last"].items()})
 
 
@@ -106,13 +101,10 @@ def test_velocity_compares_this_week_with_the_usual_week() -> None:
 def test_a_new_key_reads_zeros_and_no_days_since_and_a_missing_one_nothing() -> None:
     (found,) = read([arrive("a", 0)])
     expected = dict.fromkeys(("days_since_first", "days_since_last", "days_since_find"), np.nan)
-    expected |= {
-        "nps_rate": 0.01,
-        "controlled_drug_rate": 0.01,
-        "any_offence_rate": 0.05,
-        "velocity": 1,
-        "new": 1,
-    }
+    expected |= dict.fromkeys(("nps_rate", "controlled_drug_rate"), 0.01) | dict.fromkeys(
+        ("velocity", "new"), 1
+    )
+    expected["any_offence_rate"] = 0.05
     check(found, **dict.fromkeys(NAMES, 0.0) | expected)
     assert np.isnan(batch([arrive("a", 0, {"sender": 0}), arrive("b", 1, {"sender": 0})], [])).all()
 

@@ -75,9 +75,8 @@ def test_a_state_on_disk_is_that_in_memory_and_two_are_kept(tmp_path: Path) -> N
     assert read_bytes(stored.state) == content
     assert [len(segment.open().number) for segment in stored.state.segments] == [3, 4, 4]
     oldest = f"{stored.manifest.segments[0]}.keys.npy"
-    assert (tmp_path / "00000003" / oldest).samefile(tmp_path / "00000002" / oldest), (
-        "a day costs its own files"
-    )
+    first, second = (tmp_path / number / oldest for number in ("00000002", "00000003"))
+    assert first.samefile(second), "a day costs its own files"
 
 
 def test_a_batch_that_is_repeated_starts_again_from_the_state_before_it(tmp_path: Path) -> None:

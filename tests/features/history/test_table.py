@@ -66,9 +66,7 @@ def test_a_full_table_says_so_and_its_readings_stay_also_after_a_restart() -> No
     history = History(KINDS, max_keys=10)
     keys = np.arange(1, 21, dtype=np.uint64).reshape(-1, 2)
     for table in (history, History.from_arrays(KINDS, copy_arrays(history), max_keys=10)):
-        with pytest.raises(
-            ServiceFault, match=r"history is full; got 10 keys .* within 10; raise NPSRISK_MAX"
-        ):
+        with pytest.raises(ServiceFault, match=r"is full; got 10 keys .* within 10; raise NPSRISK_MAX"):
             read_all(table, keys, np.zeros_like(keys), np.zeros(10, dtype=np.int64))
         known = read_all(table, keys[:5].copy(), np.zeros_like(keys[:5]), np.ones(5, dtype=np.int64))
         assert known[:, ARRIVALS_EVER].tolist() == [1] * 5

@@ -54,8 +54,6 @@ def test_an_unknown_identifier_is_refused_and_the_nearest_is_named(typed: str, t
 
 def test_a_moment_before_the_consignment_is_refused_with_the_first_one_that_is_not() -> None:
     told = r"C arrived later than this time.*expected a time after 2024-03-09 09:00:00"
-    table = build_link_table(
-        [make_anonymous("A", received_at=day(0)), make_anonymous("C", received_at=day(5))]
-    )
+    table = build_link_table([make_anonymous(name, received_at=day(at)) for name, at in (("A", 0), ("C", 5))])
     with pytest.raises(BadInput, match=told):
         find_known(table.arrivals, table.outcomes, "C", to_us(day(5)))

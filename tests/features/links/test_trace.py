@@ -21,9 +21,8 @@ PHONE, OTHER_PHONE, MAIL = "010-5550-1234", "010-5550-9999", "k@example.org"
 
 
 def send(name: str, received: float, **changes: Any) -> Consignment:
-    return make_anonymous(
-        name, received_at=day(received), sender_country="KR", consignee_country="KR", **changes
-    )
+    countries = {"sender_country": "KR", "consignee_country": "KR"}
+    return make_anonymous(name, received_at=day(received), **countries, **changes)
 
 
 def shared(trace: LinkTrace) -> dict[tuple[str, str], list[tuple[str, str]]]:
@@ -114,12 +113,8 @@ def test_a_trace_that_is_cut_keeps_finds_and_the_latest_and_says_so() -> None:
 
 
 def test_a_cancelled_consignment_links_nothing_from_then_on() -> None:
-    ends = {"A": day(5), "B": None, "C": None}
-    rows = [
-        send(name, at, sender_phone=PHONE, cancelled_at=ends[name])
-        for name, at in zip("ABC", (0, 1, 9), strict=True)
-    ]
-    table = build_link_table(rows)
+    first, *others = (send(name, at, sender_phone=PHONE) for name, at in (("A", 0), ("B", 1), ("C", 9)))
+    table = build_link_table([structs.replace(first, cancelled_at=day(5)), *others])
     assert list_names(trace_links(table, "B")) == ["A"]
     assert list_names(trace_links(table, "C")) == ["B"]
     assert "A was cancelled by then" in TraceReport(trace_links(table, "A", to_us(day(6)))).to_text()

@@ -33,13 +33,8 @@ def fold_disguise(text):
     return "".join(chr(entry & CODE_MASK) for entry in fold_text(text))
 
 
-FORMS = {
-    "name": normalize_name,
-    "address": normalize_address,
-    "phone": normalize_phone,
-    "email": normalize_email,
-}
-FORMS |= {"hs": clean_hs, "latin": romanize, "folded": fold_disguise}
+FORMS = {"name": normalize_name, "address": normalize_address, "phone": normalize_phone}
+FORMS |= {"email": normalize_email, "hs": clean_hs, "latin": romanize, "folded": fold_disguise}
 CASES = (Path(__file__).parents[2] / "data" / "normal_forms.jsonl").read_text(encoding="utf-8").splitlines()
 
 
