@@ -8,6 +8,8 @@ import pytest
 import cli.progress
 from cli.progress import show_progress_bar
 
+LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (.*)"
+
 
 def test_work_that_is_not_on_a_terminal_prints_one_line_for_each_phase_if_it_is_long(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -21,9 +23,7 @@ def test_work_that_is_not_on_a_terminal_prints_one_line_for_each_phase_if_it_is_
             progress("features", 3, 3)
         printed = capsys.readouterr()
         assert printed.out == ""
-        lines = [
-            re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (.*)", line) for line in printed.err.splitlines()
-        ]
+        lines = [re.fullmatch(LINE, line) for line in printed.err.splitlines()]
         assert [line and line[1] for line in lines] == phases
 
 

@@ -10,6 +10,7 @@ from cli.tables import GivenTables
 from consignments.records import Consignment
 from npsrisk import main
 
+Patch = pytest.MonkeyPatch
 HEADER = "consignment_id,channel,received_at\n"
 BAD = {
     "consignments": f"{HEADER}A,sea,2024-01-02T00:00:00Z\nB,postal,soon\n",
@@ -66,14 +67,9 @@ def test_a_file_at_fault_ends_the_verb_in_one_line(tmp_path: Path, content: byte
     assert not (tmp_path / "f.csv").exists()
 
 
-@pytest.mark.parametrize(("verb", "invalid", "table_format"), CASES)
+@pytest.mark.parametrize(("verb", "invalid", "suffix"), CASES)
 def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
-    model_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    verb: str,
-    invalid: str,
-    table_format: str,
+    model_folder: Path, tmp_path: Path, monkeypatch: Patch, verb: str, invalid: str, suffix: str
 ) -> None:
     monkeypatch.chdir(model_folder)
     monkeypatch.setenv("NPSRISK_STATE_DIR", str(tmp_path / "state"))
@@ -83,15 +79,15 @@ def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
         kind = "consignments" if name in ("history", "reference") else name
         path = tmp_path / f"{name}.csv"
         path.write_text((BAD if name == invalid else GOOD)[kind])
-        if table_format == "parquet":
+        if suffix == "parquet":
             pd.read_csv(path).to_parquet(path.with_suffix(".parquet"))
-        words += f" --{name} {path.with_suffix(f'.{table_format}')}"
+        words += f" --{name} {path.with_suffix(f'.{suffix}')}"
     out = tmp_path / ("out.html" if verb.startswith("drift") else "out.csv")
     if any("--out" in option.opts for option in main.commands[verb.split()[0]].params):
         words += f" --out {out}"
     last = refuse(words).splitlines()[-1]
     rows = 2 if invalid in ("consignments", "history", "reference") else 1
-    told = f"{invalid}.{table_format}: all rows were rejected; got {rows} of {rows} rows rejected (1 x "
+    told = f"{invalid}.{suffix}: all rows were rejected; got {rows} of {rows} rows rejected (1 x "
     assert told in last
     assert last.endswith(f"see {tmp_path / 'rejects.csv'} for each invalid row and its reason")
     assert len((tmp_path / "rejects.csv").read_text().splitlines()) == 1 + rows

@@ -16,18 +16,6 @@ KEY = OperationKey("EXAMPLE", bytes(32))
 SEIZURE = Alert("XA/S-1", day(0), day(9), author="XA", indicators=compute_indicators(make_consignment(), KEY))
 
 
-def test_an_indicator_matches_only_with_its_key() -> None:
-    counts = []
-    for keys in (OperationKeys([KEY]), OperationKeys()):
-        counter = MatchCounter(keys)
-        counter.add_alert(SEIZURE)
-        counter.record(make_consignment("A", received_at=day(1)))
-        counter.record(make_consignment("B", received_at=day(2), **NOBODY))
-        counts.append(counter.count("XA/S-1", {"A": InspectionResult.from_result("nps", "nps")}))
-    assert counts[0] == (1, 1, "2024-03-05", 1, 1, 1, 1)
-    assert counts[1] == (0, 0, None, 0, 0, 0, 0)
-
-
 @given(
     st.lists(
         st.tuples(st.sampled_from(["arrival", "bare", "end"]), st.sampled_from([None, "nps", "clear", "pending"])),
@@ -45,9 +33,8 @@ def test_the_counts_of_a_log_are_a_plain_count(events: list[tuple[str, str | Non
             ended = True
             continue
         name = f"C{sequence}"
-        counter.record(
-            make_consignment(name, received_at=day(1), **(NOBODY if kind == "bare" else {})), sequence
-        )
+        parties = NOBODY if kind == "bare" else {}
+        counter.record(make_consignment(name, received_at=day(1), **parties), sequence)
         if result is not None:
             results[name] = InspectionResult.from_result(result, "nps")
         if kind == "arrival" and not ended:

@@ -61,10 +61,9 @@ def test_a_trace_in_words(tables: str) -> None:
 
 
 def test_the_graph_counts_a_past_consignment_that_is_given_as_given(tables: str) -> None:
-    graph, near, before = (
-        read_json(succeed(f"trace {words} {tables} --json")) for words in ("RB4", "RB4 --depth 1", "RB3")
-    )
-    nodes, nearest, earlier = graph["nodes"], near["nodes"], before["nodes"]
+    asked = ("RB4", "RB4 --depth 1", "RB3")
+    graph, *others = (read_json(succeed(f"trace {words} {tables} --json")) for words in asked)
+    nodes, nearest, earlier = (each["nodes"] for each in (graph, *others))
     found = [(node["consignment_id"], node["distance"], node["result"]) for node in nodes]
     assert found == [("RB4", 0, None), ("RB3", 1, None), ("RB2", 1, None), ("RB1", 2, "nps")]
     assert nearest == nodes[:3]

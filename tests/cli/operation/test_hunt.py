@@ -16,31 +16,46 @@ def tables(tmp_path: Path) -> str:
     rows = [
         make_consignment("SEIZED", received_at=day(0)),
         make_consignment("PASSED", received_at=day(-9), sender_name="ORCHID TRADING LIMITED"),
+        make_consignment("OPENED", received_at=day(-4)),
         make_consignment("WAITING", received_at=day(11), consignee_phone="+82 10 5550 1234"),
     ]
-    outcomes = [make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(10))]
+    results = {"SEIZED": ("nps", 1, 10), "OPENED": ("clear", -3, -2)}
+    outcomes = [
+        make_outcome(name, result=result, inspected_at=day(inspected), known_at=day(known))
+        for name, (result, inspected, known) in results.items()
+    ]
     write_table(build_frame(rows, Consignment), tmp_path / "c.parquet")
     write_table(build_frame(outcomes, Outcome), tmp_path / "o.parquet")
     return f"--consignments {tmp_path}/c.parquet --outcomes {tmp_path}/o.parquet"
 
 
-def test_a_seizure_names_what_is_in_hand_and_what_passed_in_words_as_json_and_as_a_table(
-    tables: str, tmp_path: Path
-) -> None:
+def test_a_seizure_names_what_is_in_hand_and_what_passed(tables: str, tmp_path: Path) -> None:
+    """In words, as JSON and as a table."""
     lines = succeed(f"hunt SEIZED {tables}").stdout.splitlines()
     assert lines[0] == "hunt for SEIZED (nps), as of 2024-03-15 09:00 UTC"
-    assert (
-        "2 consignments of the last 30 days share its sender's name; 1 passed without an inspection" in lines
-    )
-    assert [line.split(" (")[0].strip() for line in lines if line.startswith("  ")] == ["WAITING", "PASSED"]
+    shared = "3 consignments of the last 30 days share its sender's name"
+    assert f"{shared}; 1 passed without an inspection" in lines
+    names = ["WAITING", "OPENED", "PASSED"]
+    assert [line.split(" (")[0].strip() for line in lines if line.startswith("  ")] == names
     told = read_json(succeed(f"hunt SEIZED {tables} --json --out {tmp_path}/hits.csv"))
-    written = pd.read_csv(tmp_path / "hits.csv")
-    assert [row["consignment_id"] for row in told["hits"]] == written["consignment_id"].tolist()
-    assert [row["state"] for row in told["hits"]] == ["in hand", "not inspected"]
+    assert pd.read_csv(tmp_path / "hits.csv")["consignment_id"].tolist() == names
+    assert [row["consignment_id"] for row in told["hits"]] == names
+    assert [row["state"] for row in told["hits"]] == ["in hand", "clear", "not inspected"]
 
 
-def test_one_thing_is_hunted_for_among_consignments(tables: str, tmp_path: Path) -> None:
-    for words in ("", "SEIZED --alert A"):
-        assert "name one thing to hunt for" in refuse(f"hunt {words} {tables}")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        *((each, "name one thing to hunt for") for each in ("", "SEIZED --alert A")),
+        ("SEIZD", "did you mean 'SEIZED'"),
+        ("--alert A", "unknown alert"),
+        ("SEIZED --as-of 2024-03-20 --days 1", "no consignment was received"),
+    ],
+)
+def test_what_cannot_be_hunted_for_is_refused(tables: str, words: str, told: str) -> None:
+    assert told in refuse(f"hunt {words} {tables}")
+
+
+def test_nothing_to_hunt_among_is_refused(tables: str, tmp_path: Path) -> None:
     write_table(build_frame([], Consignment), tmp_path / "c.parquet")
     assert "no consignment to hunt among; got no row" in refuse(f"hunt SEIZED {tables}")

@@ -80,10 +80,8 @@ def test_the_ends_of_the_allowed_values_are_accepted_and_what_is_beyond_is_refus
         step = 1 if setting["kind"] == "whole number" else 1e-9
         for words, number in re.findall(r"(at least|at most|above|below) ([\d,.e+]+)", setting["allowed"]):
             bound = type(step)(float(number.replace(",", "")))
-            inside = {"at least": bound, "at most": bound, "above": bound + step, "below": bound - step}[
-                words
-            ]
-            outside = {"at least": bound - step, "at most": bound + step}.get(words, bound)
+            inside = bound + {"above": step, "below": -step}.get(words, 0)
+            outside = bound + {"at least": -step, "at most": step}.get(words, 0)
             assert parse_config({table: {name: inside}}).flatten()[setting["name"]] == inside
             with pytest.raises(BadSetting):
                 parse_config({table: {name: outside}})

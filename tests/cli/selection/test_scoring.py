@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import Result
-from support.verbs import read_json, run_verb, succeed
+from support.verbs import read_json, refuse, run_verb, succeed
 
 from consignments.records import SelectionRow
 from consignments.tables import read_table
@@ -40,13 +40,18 @@ def test_scores_without_history_or_with_an_empty_one_are_refused_and_nothing_is_
     assert not (tmp_path / "scores.csv").exists()
 
 
+def test_a_registry_that_does_not_exist_is_refused_and_not_created(tmp_path: Path) -> None:
+    words = f"score --consignments {tmp_path}/c.csv --model 1 --without-history --out {tmp_path}/s.csv"
+    assert "train --register" in refuse(words, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_score_table_says_whether_history_was_given(model_folder: Path, tmp_path: Path) -> None:
     scores = {}
     history = {"given": f"--history {model_folder}/past.parquet", "none": "--without-history --reasons 2"}
     for use, options in history.items():
-        assert (
-            read_json(score(model_folder, tmp_path / f"{use}.parquet", f"{options} --json"))["history"] == use
-        )
+        done = score(model_folder, tmp_path / f"{use}.parquet", f"{options} --json")
+        assert read_json(done)["history"] == use
         scores[use] = pd.read_parquet(tmp_path / f"{use}.parquet")
         assert list(scores[use].columns) == COLUMNS + ["reasons"] * ("reasons" in options)
         assert set(scores[use]["history"]) == {use}
@@ -80,12 +85,7 @@ def test_the_inspection_list_has_scores_reasons_and_goods_but_no_names(tmp_path:
     reasons = json.dumps([{"code": "a", "text": "Goods are vague"}, {"code": "b", "text": "Sender is new"}])
     rows = [("A", 0.5, "high", reasons), ("B", 0.1, "routine", "[]")]
     scores = pd.DataFrame(rows, columns=["consignment_id", "score", "band", "reasons"])
-    shared = {
-        "model_version": "1",
-        "office": "Busan",
-        "received_at": "2024-01-01T00:00:00Z",
-        "history": "given",
-    }
+    shared = {"model_version": "1", "office": "Busan", "received_at": "2024-01-01", "history": "given"}
     scores.assign(**shared).to_csv(tmp_path / "s.csv", index=False)
     (tmp_path / "c.csv").write_text(
         "consignment_id,channel,received_at,sequence,description,sender_name,gross_weight_kg\n"

@@ -67,12 +67,12 @@ def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: 
 
 
 READER = Viewer("key", "K. Lee", ("read",))
+NO_COUNTS = YieldCounts(0, 0, None, 0, 0, 0, 0)
 
 
 def test_the_page_is_shown_while_a_thread_adds_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {f"A-{place}": Alert(f"A-{place}", day(0), hs_code="6109") for place in range(2)}
-    nothing = YieldCounts(0, 0, None, 0, 0, 0, 0)
-    yields = SimpleNamespace(alerts=dict(known), messages=[], count=lambda _: nothing)
+    yields = SimpleNamespace(alerts=dict(known), messages=[], count=lambda _: NO_COUNTS)
     sources: Any = SimpleNamespace(yields=SimpleNamespace(get=lambda: yields), key_fault="")
 
     def read_meanwhile(alert: Alert, _now_us: int) -> bool:
@@ -87,11 +87,8 @@ def test_the_page_is_shown_while_a_thread_adds_alerts(monkeypatch: pytest.Monkey
 
 
 def test_an_imported_alert_that_nothing_can_match_says_so() -> None:
-    alert, counts = (
-        Alert("A-9", issued_at=day(0), substance_family="nitazene"),
-        YieldCounts(0, 0, None, 0, 0, 0, 0),
-    )
-    row = {"alert": alert, "patterns": [], "indicators": 0, "active": True, "counts": counts}
+    alert = Alert("A-9", issued_at=day(0), substance_family="nitazene")
+    row = {"alert": alert, "patterns": [], "indicators": 0, "active": True, "counts": NO_COUNTS}
     values = {"rows": [row], "messages": [], "key_fault": "", "personal": False}
     page = render_template("alerts", PageRequest("alerts", {}, READER, "", 0), values, 200).html.decode()
     assert "names nothing that a consignment could match" in page

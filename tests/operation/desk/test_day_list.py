@@ -74,6 +74,4 @@ def test_what_is_known_goes_with_a_consignment_to_its_new_day(client: Client, lo
     assert [sorted(each) for each in read()] == [["CANCELLED", "FOUND"], ["EARLY", "SELECTED"]]
     for issued, goods in ((1, "socks"), (2, "shoes"), (1, "boots")):
         score(client, "LATE", 1, description=goods, issued_at=day(issued))
-    assert read()[1]["LATE"] == ("open", None, "shoes"), (
-        "the version that counts, and not one that comes late"
-    )
+    assert read()[1]["LATE"] == ("open", None, "shoes"), "the version that counts, not one that comes late"

@@ -78,9 +78,8 @@ def test_an_officer_approves_a_draft_a_partner_accepts_it(client: Client, partne
         assert (f'href="/draft?id={name}"' in person.get(f"/consignment?id={name}").text) == has_draft
     page = person.get("/draft?id=APPROVED").text
     text = read_text(person.page)
-    assert [
-        shown for shown in ("1.25 kg of 3-CMC", "cathinone", "LHR>ICN", "610910") if shown not in text
-    ] == []
+    shown = ("1.25 kg of 3-CMC", "cathinone", "LHR>ICN", "610910")
+    assert [each for each in shown if each not in text] == []
     # A token of the form is random, and may hold any four digits.
     plain = re.sub(r'value="[0-9a-f]{32,}"', "", page)
     assert [hidden for hidden in ("Orchid", "Harbour", "7946", HOSTILE) if hidden in plain] == []

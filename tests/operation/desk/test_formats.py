@@ -7,8 +7,7 @@ from consignments.exchange.documents import AnyMessage, Seizure, Warning
 from consignments.records import Consignment, Result, get_fields
 from features.goods.lexicon import SUBSTANCE_FAMILIES
 from features.indicators.values import INDICATORS, SIDES
-from models.formats import format_number
-from operation.desk.formats import TEMPLATES, build_link, load_texts
+from operation.desk.formats import TEMPLATES, load_texts
 from operation.desk.views.drafts import HIDDEN_FACTS
 from operation.hunts.hunt import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind
@@ -20,10 +19,15 @@ CODES = {
     "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
     "message": [kind.__struct_config__.tag for kind in get_args(AnyMessage)],
     "document": {*Seizure.__struct_fields__, *Warning.__struct_fields__} - {*HIDDEN_FACTS},
-    "draft": (
-        *("no_administration", "no_detection", "no_key", "counting", "changed"),
-        *("nothing_chosen", "already_sent"),
-    ),
+    "draft": [
+        "no_administration",
+        "no_detection",
+        "no_key",
+        "counting",
+        "changed",
+        "nothing_chosen",
+        "already_sent",
+    ],
     "action": get_args(ActionKind),
     "result": (*get_args(Result), "missed"),
     "family": SUBSTANCE_FAMILIES,
@@ -31,12 +35,6 @@ CODES = {
     "proposal": ("inspect", "check", "release", "none"),
     "field": {each.name for each in get_fields(Consignment)} - {"received_at", "cancelled_at"},
 }
-
-
-def test_a_link_quotes_its_values() -> None:
-    assert build_link("/consignment", id="A/B?&#") == "/consignment?id=A%2FB%3F%26%23"
-    assert build_link("/", office=None, day="") == "/"
-    assert format_number(1e9) == "1,000,000,000"
 
 
 def test_every_text_that_a_template_names_and_every_code_is_in_the_table() -> None:

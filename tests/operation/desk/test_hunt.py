@@ -55,10 +55,9 @@ def client(partner: ExchangePartner, bundle: Path) -> Iterator[Client]:
             opened.score(name, received_at=day(at), **(NOBODY | {"sender_phone": PHONE} | changes))
         opened.send("/v1/cancellations", {"consignment_id": "GONE"})
         opened.send("/v1/actions", {"consignment_id": "RELEASED", "action": "release", "reason": "checked"})
-        opened.send("/v1/outcomes", make_outcome("CLEAR", inspected_at=day(5), known_at=day(6)))
-        opened.send(
-            "/v1/outcomes", make_outcome("SEIZED", result="nps", inspected_at=day(8), known_at=day(12))
-        )
+        for name, result, at in (("CLEAR", "clear", 5), ("SEIZED", "nps", 8)):
+            outcome = make_outcome(name, result=result, inspected_at=day(at), known_at=day(1.5 * at))
+            opened.send("/v1/outcomes", outcome)
         yield opened
 
 
@@ -133,12 +132,10 @@ def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, 
     model = load_rules_model(vault)
     with LogReader.open_to_read(settings.database_url) as log:
         state = rebuild_state(log, model.keys)
-        export_log(
-            log, vault, PastModels(settings.state_dir, lambda *_: load_bundle(bundle)), tmp_path / "out"
-        )
-        versions = {
-            each.consignment_id: model.entries.decode_consignment(each) for each in log.read_decisions()
-        }
+        models = PastModels(settings.state_dir, lambda *_: load_bundle(bundle))
+        export_log(log, vault, models, tmp_path / "out")
+        decide = model.entries.decode_consignment
+        versions = {each.consignment_id: decide(each) for each in log.read_decisions()}
         of_page = {name: score_again(model, state, each, day(20.5)) for name, each in versions.items()}
         again = SecondScorer(settings).score(log, vault, [versions["WAITING"], versions["CLEAR"]], day(20.5))
         assert len(again) == 2

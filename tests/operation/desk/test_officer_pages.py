@@ -113,9 +113,7 @@ def test_the_cookie_is_strict_and_the_pages_load_nothing_from_elsewhere(officer:
     cookie = Officer(officer.client).get("/login").headers["set-cookie"]
     assert ("HttpOnly" in cookie, "SameSite=Strict" in cookie) == (True, True)
     of_host = format_cookie("x", 60, secure=True)
-    assert re.fullmatch(r"__Host-npsrisk_session=x; Path=/; .*; Secure", of_host), (
-        "with TLS, of this host alone"
-    )
+    assert re.fullmatch(r"__Host-npsrisk_session=x; Path=/; .*; Secure", of_host), "with TLS, of one host"
     read = (("__Host-npsrisk", True, "x"), ("npsrisk", True, None), ("a=b; npsrisk", False, "x"))
     for name, secure, found in read:
         assert read_cookie(f"{name}_session=x; c=d".encode(), secure=secure) == found
@@ -175,9 +173,8 @@ def test_signing_out_needs_its_token_and_signing_in_ends_no_session_and_may_be_o
     assert (officer.send("/logout").status_code, officer.cookie != before) == (200, True)
     copied = Officer(client)
     copied.cookie = before
-    assert [person.get("/").status_code for person in (officer, copied)] == [303] * 2, (
-        "it has ended on the server"
-    )
+    ended = [person.get("/").status_code for person in (officer, copied)]
+    assert ended == [303] * 2, "it has ended on the server"
     first, second = Officer(client), Officer(client)
     page = first.get("/login")
     second.cookie = first.cookie
@@ -334,14 +331,14 @@ def test_a_key_of_an_office_sees_and_decides_only_there(client: Client) -> None:
 
 def test_a_reader_sees_why_it_cannot_decide(client: Client) -> None:
     person = enter(client, "reader")
-    for page, form, scope in (
-        ("consignment", "action", "act"),
-        ("consignment", "outcome", "outcome"),
+    one = "consignment?id=RB1"
+    for path, form, scope in (
+        (one, "action", "act"),
+        (one, "outcome", "outcome"),
         ("try", "fields", "score"),
     ):
-        assert f"lacks the scope {scope}" in read_text(
-            person.get(f"/{page}?id=RB1" if page != "try" else "/try")
-        )
+        assert f"lacks the scope {scope}" in read_text(person.get(f"/{path}"))
+        page = path.partition("?")[0]
         assert person.send(f"/{page}", form=form, id="RB1", last="9", action="inspect").status_code == 403
 
 
@@ -449,9 +446,8 @@ def test_after_an_act_the_page_says_so_and_offers_the_next_one(client: Client, o
     link = re.search(r'href="(/consignment[^"]+)"', page.text)
     assert link is not None
     opened = officer.get(link[1].replace("&amp;", "&"))
-    assert opened.text.count('name="go" value="1" checked') == 2, (
-        "from the list, the next one is what follows"
-    )
+    checked = opened.text.count('name="go" value="1" checked')
+    assert checked == 2, "from the list, the next one is what follows"
     page = decide(officer, first, "request_screening", list=place)
     top, now = read_text(page).partition("Decide")[0], f"{to_datetime(HOUR.now_us):%Y-%m-%d %H:%M}"
     assert f"Recorded for {first} : Request screening . By K. Lee, {now}." in top
@@ -465,10 +461,8 @@ def test_after_an_act_the_page_says_so_and_offers_the_next_one(client: Client, o
 
 
 def test_no_result_is_preset_and_a_second_click_records_nothing(client: Client, officer: Officer) -> None:
-    bands = {
-        name: score(client, name, description=goods)["band"]
-        for name, goods in (("RB54", "books"), ("RB55", "3-CMC"))
-    }
+    named = {"RB54": "books", "RB55": "3-CMC"}
+    bands = {name: score(client, name, description=goods)["band"] for name, goods in named.items()}
     assert bands["RB54"] != "high"
     for name, band in bands.items():
         page = officer.get(f"/consignment?id={name}")
@@ -480,9 +474,8 @@ def test_no_result_is_preset_and_a_second_click_records_nothing(client: Client, 
             page = officer.send("/consignment", **sent, result="clear")
             told = f"Recorded for {name} : nothing found . By K. Lee," in read_text(page)
             assert (page.status_code, told) == (200, True)
-        assert officer.send("/consignment", **sent, result="nps").status_code == 409, (
-            "another result is no repeat"
-        )
+        page = officer.send("/consignment", **sent, result="nps")
+        assert page.status_code == 409, "another result is no repeat"
         (outcome,) = read_json(client, f"/v1/consignments/{name}")["outcomes"]
         assert outcome["selected_by"] == ("model" if band == "high" else "officer")
 

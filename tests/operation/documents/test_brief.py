@@ -31,9 +31,8 @@ def make_tables(alerts: list[Alert] | None = None) -> Tables:
             family = "nitazene" if office == "Incheon" and is_new else "cathinone"
             for each in range(5):
                 name = f"{office}-{number}-{each}"
-                consignments.append(
-                    make_consignment(name, received_at=received, office=office, hs_code=hs_code)
-                )
+                fields = {"received_at": received, "office": office, "hs_code": hs_code}
+                consignments.append(make_consignment(name, **fields))
                 is_positive = each < positives and number % 5 == 0
                 result = {"result": "nps", "substance_family": family} if is_positive else {"result": "clear"}
                 outcomes.append(make_outcome(name, **times, **result))
@@ -44,9 +43,7 @@ def make_tables(alerts: list[Alert] | None = None) -> Tables:
 @pytest.fixture(scope="module")
 def brief() -> Brief:
     given = [("A1", 0, None), ("A2", 0, day(50)), ("A3", 200, None), ("gone", 0, None), ("gone", 0, day(90))]
-    alerts = [
-        Alert(name, day(begins), expires_at=ends, departure_country="GB") for name, begins, ends in given
-    ]
+    alerts = [Alert(name, day(begins), ends, departure_country="GB") for name, begins, ends in given]
     return build_brief(make_tables(alerts), AS_OF, recent_days=40)
 
 

@@ -63,12 +63,8 @@ def test_what_stands_at_the_time_is_confirmed_of_the_version_that_counts() -> No
 
 def test_an_identifier_that_many_share_is_not_sent() -> None:
     only_address = NOBODY | {"sender_address": SEIZED.sender_address}
-    crowd = [
-        make_consignment(
-            f"C{n}", **only_address | {"sender_name": f"Shop {n}", "consignee_address": f"{n} Teheran-ro"}
-        )
-        for n in range(MAX_SHARING + 1)
-    ]
+    own = ({"sender_name": f"Shop {n}", "consignee_address": f"{n} Road"} for n in range(MAX_SHARING + 1))
+    crowd = [make_consignment(f"C{n}", **only_address | each) for n, each in enumerate(own)]
     found = ConfirmedSeizure(SEIZED, FOUND)
     common = find_common_indicators(crowd, [found], KEY)
     kinds = {token.split(":")[1].removeprefix("address/") for token in common}
@@ -80,14 +76,12 @@ def test_an_identifier_that_many_share_is_not_sent() -> None:
 
 def test_the_reports_of_a_partner_s_message_are_a_hand_count() -> None:
     indicators = compute_indicators(make_consignment(), KEY)
-    alerts = [
-        Alert(f"{author}/S-1", day(-5), author=author, indicators=indicators) for author in ("XA", "XB")
-    ]
+    own = {author: {"author": author, "indicators": indicators} for author in ("XA", "XB")}
+    alerts = [Alert(f"{author}/S-1", day(-5), **fields) for author, fields in own.items()]
     alerts.append(Alert("LOCAL", day(-5), hs_code="61"))
-    arrivals = {"A": 0, "B": 1, "C": 2, "D": -6, "E": 3}
+    arrivals, parties = {"A": 0, "B": 1, "C": 2, "D": -6, "E": 3}, {"C": NOBODY}
     rows = [
-        make_consignment(name, received_at=day(at), **(NOBODY if name == "C" else {}))
-        for name, at in arrivals.items()
+        make_consignment(name, received_at=day(at), **parties.get(name, {})) for name, at in arrivals.items()
     ]
     results = {"A": "nps", "B": "clear", "C": "nps", "E": "pending"}
     outcomes = [
