@@ -104,9 +104,8 @@ def check_file(path: str, content: str, errors: frozenset[str]) -> Iterator[Viol
     elif path.endswith(".toml"):
         yield from find_forbidden_words(path, read_toml_texts(content))
     elif path.endswith(".html"):
-        yield from find_forbidden_words(
-            path, [Text(1, blank_out(content, r"<[^>]*>|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}"))]
-        )
+        prose = blank_out(content, r"<[^>]*>|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
+        yield from find_forbidden_words(path, [Text(1, prose)])
     else:
         yield from find_forbidden_words(path, [Text(1, blank_out(content, r"^```.*?^```|`[^`\n]*`"))])
 
@@ -158,9 +157,8 @@ def find_forbidden_words(path: str, texts: Iterable[Text]) -> Iterator[Violation
 
 def find_replacement(found: str) -> str:
     """Find the words to write in place of a forbidden word."""
-    return next(
-        instead for word, instead in FORBIDDEN_WORDS.items() if re.fullmatch(word, found, re.IGNORECASE)
-    )
+    words = FORBIDDEN_WORDS.items()
+    return next(instead for word, instead in words if re.fullmatch(word, found, re.IGNORECASE))
 
 
 def find_long_sentences(path: str, texts: Iterable[Text]) -> Iterator[Violation]:
@@ -199,9 +197,7 @@ def read_help_texts(tree: ast.Module) -> Iterator[Text]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and OPTION_CALL.fullmatch(name_call(node)):
             yield from read_arguments(node)
-        elif isinstance(node, Function) and any(
-            name_call(each) in COMMAND_CALL for each in node.decorator_list
-        ):
+        elif isinstance(node, Function) and COMMAND_CALL & {name_call(each) for each in node.decorator_list}:
             help_text = ast.get_docstring(node, clean=True) or ""
             prose = [part for part in help_text.split("\n\n") if not part.startswith("\b")]
             yield Text(node.body[0].lineno, "\n\n".join(prose))
@@ -245,9 +241,7 @@ def read_toml_texts(content: str) -> Iterator[Text]:
 
 def blank_out(content: str, pattern: str) -> str:
     """Blank out what matches a pattern, and keep the line breaks."""
-    return re.sub(
-        pattern, lambda found: re.sub(r"[^\n]", " ", found[0]), content, flags=re.DOTALL | re.MULTILINE
-    )
+    return re.sub(f"(?ms){pattern}", lambda found: re.sub(r"[^\n]", " ", found[0]), content)
 
 
 def list_error_classes() -> frozenset[str]:

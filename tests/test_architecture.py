@@ -41,9 +41,8 @@ def test_the_drawing_has_the_packages_in_the_order_of_their_imports() -> None:
     (order,) = (each["layers"] for each in CONTRACTS if each["type"] == "layers" and "containers" not in each)
     *above, both, third, second, first = order
     upper, lower = both.split(" | ")
-    row = (
-        f"{first} ◄── {second} ◄── {third} ◄─┬─ {upper} ◄─┬─ {' ◄── '.join(reversed(above))} ◄── npsrisk.py\n"
-    )
+    last = " ◄── ".join(reversed(above))
+    row = f"{first} ◄── {second} ◄── {third} ◄─┬─ {upper} ◄─┬─ {last} ◄── npsrisk.py\n"
     fork = " " * row.index("┬") + f"└─ {lower:{len(upper)}} ◄─┘\n"
     assert DRAWING.startswith(row + fork)
     assert _list_words(" | ".join(order)) == set(DRAWN) == _list_packages(REPOSITORY)
@@ -69,14 +68,9 @@ def test_the_drawn_rooms_are_the_folders_and_their_floors_those_of_the_contract(
 )
 def test_a_library_is_imported_where_the_page_says_and_nowhere_else(libraries: str, places: str) -> None:
     named = tuple(places.strip("`").split("`, `"))
-    importing = [
-        str(path.relative_to(REPOSITORY))
-        for path in _list_files()
-        if _imported(path) & set(libraries.split(", "))
-    ]
-    assert {next((place for place in named if path.startswith(place)), path) for path in importing} == {
-        *named
-    }
+    importing = [path for path in _list_files() if _imported(path) & set(libraries.split(", "))]
+    paths = [str(path.relative_to(REPOSITORY)) for path in importing]
+    assert {next((place for place in named if path.startswith(place)), path) for path in paths} == {*named}
 
 
 def test_the_contract_of_a_library_holds_for_every_package() -> None:
@@ -86,9 +80,8 @@ def test_the_contract_of_a_library_holds_for_every_package() -> None:
 
 
 def test_the_page_names_files_and_types_that_exist() -> None:
-    assert [
-        each for each in re.findall(r"`([\w./]+/[\w./]+)`", TEXT) if not (REPOSITORY / each).exists()
-    ] == []
+    named = re.findall(r"`([\w./]+/[\w./]+)`", TEXT)
+    assert [name for name in named if not (REPOSITORY / name).exists()] == []
     source = "".join(path.read_text() for path in _list_files())
     assert [name for name in re.findall(r"`([A-Z][a-z]\w+)`", TEXT) if f"\nclass {name}" not in source] == []
 

@@ -19,9 +19,8 @@ def test_identifiers_and_times_of_an_answer_are_compared_apart() -> None:
 
 def test_the_last_bits_of_a_contribution_do_not_count_and_those_of_a_score_do(tmp_path: Path) -> None:
     digests = []
-    for place, (score, contribution) in enumerate(
-        [(0.5, 0.1), (0.5, 0.1 + 1e-15), (0.5 + 1e-15, 0.1), (0.5, 0.1 + 1e-8)]
-    ):
+    answers = [(0.5, 0.1), (0.5, 0.1 + 1e-15), (0.5 + 1e-15, 0.1), (0.5, 0.1 + 1e-8)]
+    for place, (score, contribution) in enumerate(answers):
         reasons = [{"code": "value", "contribution": contribution}]
         path = tmp_path / f"{place}.parquet"
         pd.DataFrame({"score": [score], "reasons": [json.dumps(reasons)]}).to_parquet(path)

@@ -61,14 +61,13 @@ def copy_packages(folder: Path) -> None:
 
 def run_case(folder: Path) -> subprocess.CompletedProcess[str]:
     """Compare the line of test data of the page with a copy of the product; it prints the values of a plain consignment."""
-    return subprocess.run(
-        [sys.executable, "-c", RUNNER, read_blocks()[2][1]],
-        env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY / 'tests'}"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_python(f"{folder}{os.pathsep}{REPOSITORY / 'tests'}", folder, RUNNER, read_blocks()[2][1])
+
+
+def run_python(path: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a script and its words in a folder, with packages from elsewhere."""
+    command, environment = [sys.executable, "-c", *words], os.environ | {"PYTHONPATH": path}
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_path: Path) -> None:
@@ -79,22 +78,15 @@ def test_the_example_computes_what_its_test_claims_and_moves_no_other_value(tmp_
     got = eval(done.stdout, {"nan": math.nan})
     usual = describe_group("route", build_pipeline(), make_consignment())
     assert [name for name in got if name not in usual] == ["returns_to_origin"]
-    assert all(
-        got[name] == pytest.approx(number, rel=0, abs=0, nan_ok=True) for name, number in usual.items()
-    )
+    moved = {name: got[name] for name in usual}
+    assert moved == pytest.approx(usual, rel=0, abs=0, nan_ok=True)
 
 
-@pytest.mark.parametrize(
-    ("left_out", "said"),
-    [
-        ("line", "route.returns_to_origin has no line in features.toml"),
-        ("value", "route.returns_to_origin has no value"),
-    ],
-)
+@pytest.mark.parametrize(("left_out", "said"), [("line", "no line in features.toml"), ("value", "no value")])
 def test_a_line_or_a_value_alone_is_named(tmp_path: Path, left_out: str, said: str) -> None:
     copy_packages(tmp_path)
     change_product(tmp_path, **{left_out: False})
-    assert f"KeyError: '{said}'" in run_case(tmp_path).stderr
+    assert f"KeyError: '{NAME} has {said}'" in run_case(tmp_path).stderr
 
 
 def test_the_example_has_all_that_a_flag_needs_a_fact_and_files_that_exist() -> None:
@@ -110,17 +102,14 @@ def test_the_example_has_all_that_a_flag_needs_a_fact_and_files_that_exist() -> 
 
 def test_the_table_of_commands_names_every_target_of_make() -> None:
     table = (REPOSITORY / "CONTRIBUTING.md").read_text().split("## ")[1]
-    assert set(re.findall(r"`make ([a-z-]+)`", table)) == set(
-        re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)
-    )
+    targets = re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z-]+)`", table)) == set(targets)
 
 
 def test_cleaning_removes_nothing_under_version_control() -> None:
     (removed,) = re.findall(r"^\trm -rf (.+)$", MAKEFILE, re.MULTILINE)
-    listed = subprocess.run(
-        ["git", "ls-files", *removed.split()[1:]], cwd=REPOSITORY, capture_output=True, check=True
-    )
-    assert listed.stdout == b""
+    command = ["git", "ls-files", *removed.split()[1:]]
+    assert subprocess.check_output(command, cwd=REPOSITORY) == b""
 
 
 def test_the_page_names_folders_and_files_that_exist() -> None:
@@ -138,14 +127,7 @@ def test_a_new_feature_is_compared_with_the_champion_and_promoted(tmp_path: Path
     change_product(edited)
 
     def run(tree: Path, *words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", "from npsrisk import main; main()", *words],
-            env=os.environ | {"PYTHONPATH": str(tree)},
-            cwd=work,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_python(str(tree), work, "from npsrisk import main; main()", *words)
         assert done.returncode in (0, 1), done.stderr
         return done.stdout
 

@@ -24,6 +24,7 @@ from models.registry import Registry
 from npsrisk import main
 from training.gate.rules import REFIT_RULE
 
+Scores = dict[str, float]
 NPSRISK = Path(sys.executable).with_name("npsrisk")
 CONFIG = """
 [split]
@@ -110,7 +111,7 @@ HISTORY = ("--history", "past.parquet", "--outcomes", "outcomes.parquet", "--ale
 
 
 @pytest.fixture(scope="module")
-def batch(loop: Loop) -> dict[str, float]:
+def batch(loop: Loop) -> Scores:
     """Scores of the new consignments by `npsrisk score`."""
     loop.npsrisk("score", "--consignments", "new.jsonl", *HISTORY, "--out", "scores.jsonl")
     rows = [json.loads(line) for line in (loop.folder / "scores.jsonl").read_text().splitlines()]
@@ -121,12 +122,11 @@ def batch(loop: Loop) -> dict[str, float]:
 def service(loop: Loop) -> Iterator[httpx.Client]:
     """Run the service as a process, and call it once it answers."""
     url = f"http://127.0.0.1:{free_port()}"
+    command = [NPSRISK, "serve", "--port", url.split(":")[-1]]
     given: dict[str, Any] = {"cwd": loop.folder, "env": loop.environment, "start_new_session": True}
     with (
         (loop.folder / "server.log").open("ab") as log,
-        subprocess.Popen(
-            [NPSRISK, "serve", "--port", url.split(":")[-1]], **given, stdout=log, stderr=log
-        ) as process,
+        subprocess.Popen(command, **given, stdout=log, stderr=log) as process,
         httpx.Client(base_url=url, timeout=60) as client,
     ):
         try:
@@ -143,9 +143,7 @@ def announced(loop: Loop) -> list[dict[str, Any]]:
     return [{name: value for name, value in json.loads(line).items() if value is not None} for line in lines]
 
 
-def test_the_service_agrees_with_the_batch(
-    loop: Loop, batch: dict[str, float], service: httpx.Client
-) -> None:
+def test_the_service_agrees_with_the_batch(loop: Loop, batch: Scores, service: httpx.Client) -> None:
     rows = sorted(announced(loop), key=lambda row: (row["received_at"], row["consignment_id"]))
     single = service.post("/v1/scores", json=rows[0]).json()
     bulk = service.post("/v1/scores", json={"consignments": rows[1:]}).json()
@@ -154,7 +152,7 @@ def test_the_service_agrees_with_the_batch(
     assert live == batch
 
 
-def test_the_registered_model_agrees_with_the_batch_to_the_bit(loop: Loop, batch: dict[str, float]) -> None:
+def test_the_registered_model_agrees_with_the_batch_to_the_bit(loop: Loop, batch: Scores) -> None:
     import mlflow
 
     mlflow.set_tracking_uri(loop.environment["MLFLOW_TRACKING_URI"])
@@ -171,11 +169,8 @@ def test_import_is_refused_beside_a_running_service(loop: Loop, service: httpx.C
 
 
 def test_equal_tables_give_an_equal_bundle_in_another_process_with_other_threads(loop: Loop) -> None:
-    (record,) = [
-        each.record
-        for each in Registry(loop.environment["MLFLOW_TRACKING_URI"]).list_signed_records("nps-risk")
-    ]
-    assert record.rules[REFIT_RULE]["held"] is True
+    (signed,) = Registry(loop.environment["MLFLOW_TRACKING_URI"]).list_signed_records("nps-risk")
+    assert signed.record.rules[REFIT_RULE]["held"] is True
 
 
 def test_later_traffic_is_watched_with_a_verdict_a_page_and_a_run(loop: Loop) -> None:

@@ -52,9 +52,7 @@ def test_no_line_of_the_list_of_verbs_is_cut_on_a_terminal_of_80_columns() -> No
 
 def test_every_command_of_the_verbs_files_is_listed() -> None:
     for path in (REPOSITORY / "cli").rglob("*.py"):
-        found = re.findall(
-            r"^@(?:verb|click\.group\([^)]*\))$.*?^def (\w+)", path.read_text(), re.MULTILINE | re.DOTALL
-        )
+        found = re.findall(r"(?ms)^@(?:verb|click\.group\([^)]*\))$.*?^def (\w+)", path.read_text())
         module = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
         listed = [verb for verb in VERBS if MODULES[verb] == module]
         assert sorted(name.strip("_").replace("_", "-") for name in found) == sorted(listed)
@@ -81,7 +79,6 @@ from npsrisk import main
 main({words}, standalone_mode=False)
 print(*sys.modules, file=sys.stderr)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return set(done.stderr.split())

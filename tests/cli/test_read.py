@@ -203,9 +203,7 @@ def test_a_simulated_world_writes_messages_that_are_read_back(tmp_path: Path) ->
     assert set(read_frame(out)["consignment_id"]) == set(sent["consignment_id"])
 
 
-def test_a_row_has_the_office_of_its_message_or_the_given_one_or_that_of_its_place(
-    tmp_path: Path,
-) -> None:
+def test_a_row_has_the_office_of_its_message_or_the_given_one_or_that_of_its_place(tmp_path: Path) -> None:
     offices, out = tmp_path / "offices.csv", tmp_path / "c.csv"
     offices.write_text("place,office\nICN,Incheon\nNL,Rotterdam\n")
 

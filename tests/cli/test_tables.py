@@ -39,9 +39,7 @@ CASES = [
 ]
 
 
-def test_rows_at_fault_are_in_one_file_and_the_rest_goes_on_unless_it_is_strict(
-    tmp_path: Path,
-) -> None:
+def test_rows_at_fault_are_in_one_file_and_the_rest_goes_on_unless_it_is_strict(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(f"{HEADER}A,postal,2024-01-02T00:00:00Z\nB,sea,2024-01-02T00:00:00Z\n")
     (tmp_path / "past.csv").write_text(f"{HEADER}C,postal,2024-01-01T00:00:00Z\nD,postal,soon\n")
     words = f"features --consignments {tmp_path}/new.csv --history {tmp_path}/past.csv --out {tmp_path}/f.csv"

@@ -10,14 +10,7 @@ import pyarrow as pa
 import pytest
 
 from consignments.columns import BAD_NUMBER, CODES_TYPE, to_arrow
-from consignments.lists import (
-    BAD_CODES,
-    NOT_JSON,
-    read_codes,
-    read_items,
-    to_items,
-    to_list_texts,
-)
+from consignments.lists import BAD_CODES, NOT_JSON, read_codes, read_items, to_items, to_list_texts
 from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item("shirt", 2.0, 0.4, 20.0, "061091", "NA")

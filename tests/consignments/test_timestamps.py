@@ -9,14 +9,7 @@ from support.examples import day, make_outcome
 
 from consignments.records import Outcome
 from consignments.tables import build_frame
-from consignments.timestamps import (
-    NO_TIME,
-    convert_us_to_day,
-    get_time_column_us,
-    to_datetime,
-    to_day,
-    to_us,
-)
+from consignments.timestamps import NO_TIME, convert_us_to_day, get_time_column_us, to_datetime, to_day, to_us
 
 
 @given(st.datetimes(timezones=st.just(UTC)))

@@ -84,9 +84,7 @@ def name_tables(folder: Path, outcomes: str = "outcomes") -> str:
     return " ".join(f"--{option} {folder}/{name}.parquet" for option, name in named.items())
 
 
-def test_the_gate_shows_each_rule_as_table_and_json_and_ends_with_1_if_one_does_not_hold(
-    office: Run,
-) -> None:
+def test_the_gate_shows_each_rule_as_table_and_json_and_ends_with_1_if_one_does_not_hold(office: Run) -> None:
     lines = office("gate 1", 1).stdout.splitlines()
     assert lines[0].split() == ["rule", "result", "found", "expected"]
     held = {"checksums verified": True, "better than chance": False, REFIT_RULE: None}

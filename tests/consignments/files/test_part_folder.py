@@ -176,9 +176,7 @@ def test_a_damaged_table_is_not_read(tmp_path: Path, harm: Callable[[Path], obje
         ParquetTable.open(tmp_path / "t")
 
 
-def test_an_interrupted_table_is_not_read_nor_continued_with_other_or_damaged_parts(
-    tmp_path: Path,
-) -> None:
+def test_an_interrupted_table_is_not_read_nor_continued_with_other_or_damaged_parts(tmp_path: Path) -> None:
     partial = interrupt(tmp_path / "t")
     with pytest.raises(FileFault, match=r"the table is incomplete.*got 80 rows in 2 parts"):
         ParquetTable.open(partial)

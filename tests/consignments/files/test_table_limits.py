@@ -18,9 +18,7 @@ from consignments.records import Consignment
 from consignments.tables import read_table
 
 
-def test_a_parquet_file_of_one_long_text_in_all_rows_is_refused_before_it_is_expanded(
-    tmp_path: Path,
-) -> None:
+def test_a_parquet_file_of_one_long_text_in_all_rows_is_refused_before_it_is_expanded(tmp_path: Path) -> None:
     path = tmp_path / "bomb.parquet"
     rows = pa.DictionaryArray.from_arrays(pa.array([0] * 2_000), pa.array(["x" * 5_000_000]))
     parquet.write_table(pa.table({"consignment_id": rows}), path, compression="zstd")

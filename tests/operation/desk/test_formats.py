@@ -13,21 +13,14 @@ from operation.hunts.hunt import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind
 
 SOURCES = "".join(path.read_text() for path in sorted(TEMPLATES.glob("*.html")))
+NO_DRAFT = ("no_administration", "no_detection", "no_key", "counting", "changed")
 STATES = ("open", "selected", "cancelled", "missed")
 CODES = {
     "state": (*get_args(ActionKind), *get_args(Result), *STATES, IN_HAND, NOT_INSPECTED),
     "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
     "message": [kind.__struct_config__.tag for kind in get_args(AnyMessage)],
     "document": {*Seizure.__struct_fields__, *Warning.__struct_fields__} - {*HIDDEN_FACTS},
-    "draft": [
-        "no_administration",
-        "no_detection",
-        "no_key",
-        "counting",
-        "changed",
-        "nothing_chosen",
-        "already_sent",
-    ],
+    "draft": (*NO_DRAFT, "nothing_chosen", "already_sent"),
     "action": get_args(ActionKind),
     "result": (*get_args(Result), "missed"),
     "family": SUBSTANCE_FAMILIES,

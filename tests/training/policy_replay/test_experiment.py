@@ -73,11 +73,10 @@ def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
 
 def test_the_command_replays_the_policies_that_were_asked_for(tmp_path):
     (tmp_path / "loop.toml").write_text(CONFIG)
-    size = "--world operation --days 24 --per-day 40 --capacity 4 --warm-up-days 14 --target any_offence"
-    chosen = (
-        f"--policy officer --policy rules --jobs 1 --config {tmp_path}/loop.toml --out {tmp_path}/out --json"
-    )
-    done = succeed(f"replay {size} {chosen}", MLFLOW_TRACKING_URI=create_store(tmp_path))
+    size = "--world operation --days 24 --per-day 40 --capacity 4 --warm-up-days 14 --target any_offence --jobs 1"
+    files = f"--config {tmp_path}/loop.toml --out {tmp_path}/out"
+    words = f"replay {size} --policy officer --policy rules {files} --json"
+    done = succeed(words, MLFLOW_TRACKING_URI=create_store(tmp_path))
     assert set(read_json(done)["found"]) == {"officer", "rules"}
     openings = pd.read_parquet(tmp_path / "out" / "replays" / "officer-seed-1" / "openings.parquet")
     assert not openings.loc[openings["within_capacity"], "selected_by"].eq("intelligence").any()

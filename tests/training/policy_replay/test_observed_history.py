@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from support.examples import make_outcome
 
-from consignments.records import Outcome
 from consignments.tables import to_alerts, to_outcomes
 from consignments.visibility import compute_visible_us
 from features.batch import Tables
@@ -84,19 +84,11 @@ def test_no_cancellation_outcome_or_alert_after_the_moment_is_known(world, lived
     assert all(alert.issued_at <= MIDWAY for alert in known.features._alerts)
 
 
-def outcome(name, result, known_day, selected_day=1, **more):
-    at = datetime(2024, 1, 1, tzinfo=UTC)
-    return Outcome(
-        consignment_id=name,
-        selected_by="model",
-        status="inspected",
-        selected_at=at + timedelta(days=selected_day),
-        inspected_at=at + timedelta(days=selected_day + 1),
-        known_at=at + timedelta(days=known_day),
-        result=result,
-        substance="3-CMC",
-        **more,
-    )
+def outcome(name, result, known_day, selected_day=1):
+    """Days count from 1 January 2024."""
+    days = {"selected_at": selected_day, "inspected_at": selected_day + 1, "known_at": known_day}
+    times = {what: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=number) for what, number in days.items()}
+    return make_outcome(name, result=result, substance="3-CMC", **times)
 
 
 def test_what_waits_for_the_laboratory_is_pending_and_tells_nothing_else():

@@ -26,7 +26,8 @@ def written(tmp_path_factory):
 def test_the_page_says_which_policy_to_run_and_its_tables_lie_beside_it(written):
     folder = written[2]
     page = (folder / PAGE).read_text()
-    assert "Run explore. " in page
+    assert "Run explore. " in page, "the best, and not the oracle"
+    assert "83.3 % of the oracle" in page
     assert "Replay of &lt;a&gt; world" in page
     assert list_fetched(page) == []
     assert page.index("<svg") < page.index("<table")

@@ -48,11 +48,6 @@ def test_what_was_missed_is_told_by_kind_of_network_and_by_channel(findings):
     assert table.loc[("channel", "postal", "oracle"), "share_found"] == 1
 
 
-def test_the_first_sentence_names_the_policy_to_run_and_not_the_oracle(findings):
-    assert findings.sentences[0].startswith("Run explore. ")
-    assert "83.3 % of the oracle's detections" in findings.sentences[0]
-
-
 NOTHING = {1: (0, 0, 0), 2: (0, 0, 0)}
 ALIKE = "Over these seeds the difference to greedy is not significant."
 
@@ -64,10 +59,7 @@ ALIKE = "Over these seeds the difference to greedy is not significant."
         ({"explore": {1: (1, 1, 0), 2: (1, 0, 1)}}, [ALIKE]),
         ({"explore": {1: (0, 0, 0), 2: (1, 1, 1)}}, ["by 0 % (", "the difference is not significant"]),
         ({"greedy": {1: (0, 0, 0), 2: (1, 0, 1)}}, ["by +150 %"]),
-        (
-            {"greedy": NOTHING, "oracle": NOTHING},
-            ["changes the number of detections by +2.5 (-3.9 to +8.9)"],
-        ),
+        ({"greedy": NOTHING, "oracle": NOTHING}, ["the number of detections by +2.5 (-3.9 to +8.9)"]),
     ],
 )
 def test_the_price_of_exploring_is_told_with_its_interval(changes, sentences):

@@ -7,12 +7,7 @@ import pytest
 from cli.options import HARD_SETS
 from consignments.errors import UnknownName
 from training.simulation.operation import simulate
-from training.simulation.parameters import (
-    HERE,
-    SETS_FOLDER,
-    list_hard_sets,
-    load_parameters,
-)
+from training.simulation.parameters import HERE, SETS_FOLDER, list_hard_sets, load_parameters
 
 MARKS = ("[S]", "[D]", "[A:", "[S:", "assumed")
 HELD_OUT = {"kazakhstan", "newzealand"}
