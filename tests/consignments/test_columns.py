@@ -1,10 +1,8 @@
 """One column at a time: what is accepted, in whatever type it comes, and which rows are at fault."""
 
-import json
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import MONDAY
+from support.table_examples import read_cases
 
 from consignments.columns import (
     BAD_NUMBER,
@@ -31,7 +30,6 @@ from consignments.columns import (
 from consignments.lists import LIST_READERS
 from consignments.records import Consignment, Field, LogColumns, get_fields
 
-CASES = (Path(__file__).parents[1] / "data" / "column_values.jsonl").read_text(encoding="utf-8").splitlines()
 READERS: dict[str, tuple[Any, ...]] = {
     "time": (read_time, "2024-03-04T09:30:00Z", datetime.fromisoformat, BAD_TIME),
     "number": (read_number, "3", float, BAD_NUMBER),
@@ -47,10 +45,9 @@ def read_texts(read: Any, *texts: str) -> list[Any]:
     return values
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_a_text_reads_as_its_value_or_is_a_fault(line: str) -> None:
+@pytest.mark.parametrize("case", read_cases("column_values"))
+def test_a_text_reads_as_its_value_or_is_a_fault(case: dict[str, Any]) -> None:
     """Each line has a text and its value; null is a fault, which is not the same as missing."""
-    case = json.loads(line)
     read, good, parse, fault = READERS[case["read"]]
     found = read(pa.array([case["text"], good, None, ""], type=pa.large_string()))
     value = None if case["value"] is None else parse(case["value"])

@@ -1,13 +1,13 @@
 """The values of plain features: parties, route, value, codes and quality, one consignment at a time."""
 
 from math import exp, isnan, log, nan
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 from support.described import build_pipeline, describe_by_name
 from support.examples import MONDAY, make_consignment
+from support.table_examples import read_cases
 
 from consignments.messages.quality import QUALITY_CODES
 from consignments.records import Item
@@ -23,7 +23,6 @@ RATES = ExchangeRates(np.array(["GBP", "KRW"]), YESTERDAY, np.array([[1.25, 0.00
 CONFIG = FeatureConfig(ExtraColumns(numeric=("tax_rate",), category=("tax_type",)))
 CODES = {"carrier": ["fedex", "dhl"], "origin_country": ["NA"], "hs6": ["610910"], "tax_type": ["a", "b"]}
 PIPELINE = build_pipeline(CONFIG, rates=RATES, vocabularies=CODES)
-CASES = (Path(__file__).parents[1] / "data" / "feature_values.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 def values(pipeline=PIPELINE, **changes):
@@ -56,10 +55,9 @@ def test_only_what_holds_is_flagged(group, changes, flags):
     assert list_flags(group, **changes) == flags
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_a_consignment_has_these_values(line):
+@pytest.mark.parametrize("case", read_cases("feature_values"))
+def test_a_consignment_has_these_values(case):
     """Each line has the changes of a plain consignment, and some of its values; null is a missing value."""
-    case = msgspec.json.decode(line)
     given = msgspec.to_builtins(make_consignment()) | case["given"]
     found = describe_by_name(PIPELINE, msgspec.convert(given, PIPELINE.record_type))
     expected = {name: nan if value is None else value for name, value in case["values"].items()}

@@ -71,11 +71,10 @@ class Officer:
         self, path: str, *, token: str | None = None, headers: Any = None, **fields: str
     ) -> httpx.Response:
         """Send a form of the last page, with its token, and follow to the page that comes then."""
-        given = token if token is not None else read_token(self.page)
-        body = urlencode({"token": given, **fields}).encode()
-        response = self._keep(
-            self.client.post(path, body, headers=FORM_HEADERS | self._headers() | (headers or {}))
-        )
+        fields["token"] = token if token is not None else read_token(self.page)
+        body = urlencode(fields).encode()
+        given = FORM_HEADERS | self._headers() | (headers or {})
+        response = self._keep(self.client.post(path, body, headers=given))
         return self.get(response.headers["location"]) if response.status_code == 303 else response
 
     def sign_in(self, key: str = "", person: str = "") -> httpx.Response:
@@ -100,6 +99,20 @@ def read_token(page: httpx.Response) -> str:
     found = TOKEN.search(page.text)
     assert found is not None, page.text
     return found[1]
+
+
+def read_last(page: httpx.Response) -> str:
+    """Read the last entry of the log that a page of a consignment shows."""
+    found = re.search(r'name="last" value="(\d+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+def enter(client: Client, key: str = "", person: str = "") -> Officer:
+    """Sign in with a key, or with a name if there are no keys."""
+    officer = Officer(client)
+    officer.sign_in(key, person)
+    return officer
 
 
 def read_text(page: httpx.Response) -> str:

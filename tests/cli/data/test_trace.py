@@ -6,11 +6,8 @@ import pytest
 from support.examples import day, make_outcome
 from support.link_examples import make_anonymous
 from support.pages import FENCE, REPOSITORY, commands, verbs
+from support.table_examples import write_records
 from support.verbs import read_json, refuse, succeed
-
-from consignments.files.table_writers import write_table
-from consignments.records import Consignment, Outcome
-from consignments.tables import build_frame
 
 PHONE, ACCOUNT = "+82 10 5550 1234", "ACC-1"
 PAST = [
@@ -28,9 +25,9 @@ FOUND = [make_outcome("RB1", result="nps", inspected_at=day(2), known_at=day(9))
 @pytest.fixture
 def tables(tmp_path: Path) -> str:
     """Options that name the tables of the world above, each of another format."""
-    write_table(build_frame(GIVEN, Consignment), tmp_path / "given.csv")
-    write_table(build_frame(PAST, Consignment), tmp_path / "past.parquet")
-    write_table(build_frame(FOUND, Outcome), tmp_path / "found.jsonl")
+    write_records(tmp_path / "given.csv", GIVEN)
+    write_records(tmp_path / "past.parquet", PAST)
+    write_records(tmp_path / "found.jsonl", FOUND)
     files = {"consignments": "given.csv", "history": "past.parquet", "outcomes": "found.jsonl"}
     return " ".join(f"--{name} {tmp_path / file}" for name, file in files.items())
 

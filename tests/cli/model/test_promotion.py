@@ -10,11 +10,9 @@ import pytest
 from click.testing import Result
 from support.examples import day, make_consignment, make_outcome
 from support.registered_model import register_small_model
+from support.table_examples import write_records
 from support.verbs import read_json, run_verb
 
-from consignments.files.table_writers import write_table
-from consignments.records import Consignment, Outcome
-from consignments.tables import build_frame
 from models.registry import Registry
 from models.signatures.key_holders import Approvers
 from training.runs.evidence import fetch_evidence
@@ -120,8 +118,8 @@ def test_a_comparison_prints_the_address_of_its_run(office: Run, tmp_path: Path)
     arrived = [make_consignment(f"C{n:03d}", received_at=day(40 + n // 10)) for n in range(200)]
     known = {"inspected_at": day(80), "known_at": day(90)}
     results = [make_outcome(f"C{n:03d}", result="clear" if n % 9 else "nps", **known) for n in range(200)]
-    write_table(build_frame(arrived, Consignment), tmp_path / "c.parquet")
-    write_table(build_frame(results, Outcome), tmp_path / "o.parquet")
+    write_records(tmp_path / "c.parquet", arrived)
+    write_records(tmp_path / "o.parquet", results)
     told = office(f"compare 1 3 --consignments {tmp_path}/c.parquet --outcomes {tmp_path}/o.parquet").stdout
     (run_id,) = re.findall(r"^run (\w+)$", told, re.MULTILINE)
     address = rf"^run in MLflow: http://127.0.0.1:5000/#/experiments/\d+/runs/{run_id}$"

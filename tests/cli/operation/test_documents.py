@@ -8,11 +8,8 @@ import pytest
 from mlflow import MlflowClient
 from support.examples import day, make_consignment, make_outcome
 from support.stores import create_store
+from support.table_examples import write_records
 from support.verbs import read_json, refuse, succeed
-
-from consignments.files.table_writers import write_table
-from consignments.records import Consignment, Outcome
-from consignments.tables import build_frame
 
 
 @pytest.fixture
@@ -24,8 +21,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         make_outcome(f"C{n}", selected_at=day(n), inspected_at=day(n), known_at=day(n + 1), result=result)
         for n, result in enumerate(("clear", "clear", "nps", "nps"))
     ]
-    write_table(build_frame(consignments, Consignment), tmp_path / "c.parquet")
-    write_table(build_frame(outcomes, Outcome), tmp_path / "o.parquet")
+    write_records(tmp_path / "c.parquet", consignments)
+    write_records(tmp_path / "o.parquet", outcomes)
     header = "consignment_id,score,band,model_version,office,received_at\n"
     rows = [f"C{n},0.{n + 1},routine,nps-risk/1,Incheon,{day(n % 2):%Y-%m-%dT%H:%M:%SZ}\n" for n in range(8)]
     (tmp_path / "s.csv").write_text(header + "".join(rows))

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.examples import day, make_consignment, make_outcome
+from support.table_examples import write_records
 from support.verbs import read_json, refuse, succeed
 
 from cli.operation.exchange import _name_withdrawal
 from consignments.exchange.documents import MAX_MESSAGE_ID
-from consignments.records import Alert, Consignment, Outcome
+from consignments.records import Alert
 from consignments.tables import build_frame, read_table, to_alerts, write_table
 
 SEIZED = make_consignment("LE123456785CN", sender_name="Lotus Chemical", sender_country="CN", office="Port A")
@@ -44,9 +45,9 @@ class Administration:
         time = f"--at {day(at).isoformat()}" if at else ""
         return read_json(succeed(f"exchange {words} {time} --json", **self.settings | settings))
 
-    def write(self, name: str, records: list, record: type) -> str:
+    def write(self, name: str, records: list) -> str:
         """Write a table; give the option that names it."""
-        write_table(build_frame(records, record), self.folder / f"{name}.parquet")
+        write_records(self.folder / f"{name}.parquet", records)
         return f"--{name} {self.folder}/{name}.parquet"
 
     def receive(self, other: "Administration", at: float | None = None) -> dict:
@@ -81,7 +82,7 @@ def partners(tmp_path: Path) -> tuple[Administration, Administration]:
 
 
 def send_seizure(one: Administration) -> list[str]:
-    tables = one.write("consignments", [SEIZED], Consignment) + " " + one.write("outcomes", [RESULT], Outcome)
+    tables = one.write("consignments", [SEIZED]) + " " + one.write("outcomes", [RESULT])
     drafts: list[str] = one.run(f"draft {tables}", 3)["drafts"]
     one.run("export", 3)
     return drafts
@@ -97,13 +98,13 @@ def test_a_seizure_is_drafted_approved_sent_matched_and_answered(partners) -> No
     after = make_consignment("AFTER", received_at=day(5), sender_name="LOTUS CHEMICAL LTD", description="tea")
     arrived = [make_consignment("BEFORE", received_at=day(3.5)), after]
     result = make_outcome("AFTER", result="nps", inspected_at=day(5.5), known_at=day(6))
-    tables = other.write("consignments", arrived, Consignment) + f" --alerts {other.folder}/alerts.parquet"
+    tables = other.write("consignments", arrived) + f" --alerts {other.folder}/alerts.parquet"
     succeed(f"features {tables} --out {other.folder}/f.csv", **other.settings)
     strengths = pd.read_csv(other.folder / "f.csv", index_col="consignment_id")["alerts.indicator_strength"]
     assert strengths["BEFORE"] == 0
     assert strengths["AFTER"] > 1
 
-    tables += " " + other.write("outcomes", [result], Outcome)
+    tables += " " + other.write("outcomes", [result])
     assert other.run(f"feedback {tables}", 9, NPSRISK_EXCHANGE_FEEDBACK="true")["signed"]
     back = one.receive(other, 9)
     assert (back["accepted"], back["refused"]) == ({"feedback": 2, "sighting": 1}, {})

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.examples import day, make_consignment, make_outcome
+from support.table_examples import write_records
 from support.verbs import read_json, refuse, succeed
 
-from consignments.records import Consignment, Outcome
-from consignments.tables import build_frame, write_table
+from consignments.records import Consignment
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def tables(tmp_path: Path) -> str:
         make_outcome(name, result=result, inspected_at=day(inspected), known_at=day(known))
         for name, (result, inspected, known) in results.items()
     ]
-    write_table(build_frame(rows, Consignment), tmp_path / "c.parquet")
-    write_table(build_frame(outcomes, Outcome), tmp_path / "o.parquet")
+    write_records(tmp_path / "c.parquet", rows)
+    write_records(tmp_path / "o.parquet", outcomes)
     return f"--consignments {tmp_path}/c.parquet --outcomes {tmp_path}/o.parquet"
 
 
@@ -57,5 +57,5 @@ def test_what_cannot_be_hunted_for_is_refused(tables: str, words: str, told: str
 
 
 def test_nothing_to_hunt_among_is_refused(tables: str, tmp_path: Path) -> None:
-    write_table(build_frame([], Consignment), tmp_path / "c.parquet")
+    write_records(tmp_path / "c.parquet", [], Consignment)
     assert "no consignment to hunt among; got no row" in refuse(f"hunt SEIZED {tables}")

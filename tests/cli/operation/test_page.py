@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import serving, settings_in
+from support.table_examples import write_records
 from support.verbs import succeed
 
-from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import build_frame, write_table
+from consignments.records import Alert
 
 PAGE = Path(__file__).parents[3] / "docs" / "operation.md"
 MODEL = ["--model", "models:/nps-risk@champion"]
@@ -27,8 +27,8 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     rows = [make_consignment("RB123456785GB"), make_consignment("RB2", received_at=day(2))]
     found = [make_outcome("RB123456785GB", result="nps", inspected_at=day(1), known_at=day(1.5))]
     alert = Alert("XA/S-7", day(0), hs_code=rows[0].hs_code)
-    for name, records, kind in (("c", rows, Consignment), ("o", found, Outcome), ("alerts", [alert], Alert)):
-        write_table(build_frame(records, kind), tmp_path / f"{name}.parquet")
+    for name, records in (("c", rows), ("o", found), ("alerts", [alert])):
+        write_records(tmp_path / f"{name}.parquet", records)
     commands = [shlex.split(line) for line in PAGE.read_text().splitlines() if line.startswith("    ")]
     assert len(commands) == 10
     for words in commands:

@@ -1,20 +1,18 @@
 """Alerts: matched in every pattern they give, at their time, and as cheaply with hundreds as with one."""
 
 from math import isnan
-from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import day, make_consignment
+from support.table_examples import read_cases
 
 from consignments.records import Alert, Consignment
 from features.alerts.alerts import Alerts
 from features.alerts.patterns import list_unusable_criteria, match_word, normalize_pattern
 from features.normalization.normal_forms import normalize_consignment
-
-CASES = (Path(__file__).parents[2] / "data" / "alert_matches.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 def alert(alert_id="A1", issued_at=None, **changes):
@@ -57,10 +55,9 @@ def test_an_alert_with_a_pattern_that_cannot_be_compared_matches_nothing_and_is_
     assert caplog.messages[0].startswith(f"alert A1: {next(iter(unusable))} has nothing to compare")
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_every_given_pattern_must_match_in_any_spelling(line):
+@pytest.mark.parametrize("case", read_cases("alert_matches"))
+def test_every_given_pattern_must_match_in_any_spelling(case):
     """Each line has an alert, the changes of a plain consignment, and if they match."""
-    case = msgspec.json.decode(line)
     given = msgspec.to_builtins(make_consignment()) | case["given"]
     c = msgspec.convert(given, Consignment)
     assert values(Alerts([alert(**case["alert"])]), c=c)["matching"] == case["matching"]

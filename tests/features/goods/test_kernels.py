@@ -1,9 +1,9 @@
-import json
 import os
 import subprocess
 import sys
 from math import isnan, nan
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
 from support.goods_oracle import plain_score
+from support.table_examples import read_cases
 
 from features.goods import kernels as kernel
 from features.goods.hs import FAMILY_CODES
@@ -22,10 +23,6 @@ from features.normalization.normal_forms import MAX_CHARACTERS
 
 WEIGHTS = np.random.default_rng(7).normal(size=kernel.TEXT_BUCKETS).astype(np.float32)
 PIPELINE = build_pipeline(text_weights=WEIGHTS)
-CASES, DISGUISED = (
-    (Path(__file__).parents[2] / "data" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    for name in ("goods_values", "disguised_texts")
-)
 NAMED = {
     "name_tier": {
         each: getattr(kernel, each.upper()) for each in ("specific", "class", "medicine", "context")
@@ -41,10 +38,9 @@ def read(text: str, hs_code: str | None = None) -> dict[str, float]:
     return describe_group("goods", PIPELINE, make_consignment(description=text, hs_code=hs_code))
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_a_text_has_these_values(line: str) -> None:
+@pytest.mark.parametrize("case", read_cases("goods_values"))
+def test_a_text_has_these_values(case: dict[str, Any]) -> None:
     """Each line has a text, an HS code or none, and some of their values, tiers and families by name; null is a missing value."""
-    case = json.loads(line)
     found = read(case["text"], case.get("hs"))
     for name, value in case["values"].items():
         expected = NAMED[name][value] if isinstance(value, str) else value
@@ -53,7 +49,7 @@ def test_a_text_has_these_values(line: str) -> None:
 
 def test_disguised_texts_have_the_values_of_their_definition() -> None:
     """Each line has a text, and the values that plain Python computed once from their definitions; 0 and missing ones are left out."""
-    cases = [json.loads(line) for line in DISGUISED]
+    cases: list[Any] = [each.values[0] for each in read_cases("disguised_texts")]
     known = {name for case in cases for name in case["values"]}
     for case in cases:
         found = {name: value for name, value in read(case["text"]).items() if name in known}

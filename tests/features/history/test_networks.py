@@ -1,22 +1,20 @@
 """Networks by hand: the parties that share a house, phone, mail or account one after the other."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.history_oracle import LARGEST_NETWORK, MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome
 from support.history_worlds import NETWORK_KINDS, NO_OTHERS, START, batch, one_by_one, oracle, same
+from support.table_examples import read_cases
 
 from features.history.kernels import WIDTH
 from features.history.readings import READINGS
 from features.table import SIDES
 
 NAMES = [f"{side}.{reading.name}" for side in SIDES for reading in READINGS]
-CASES = (Path(__file__).parents[2] / "data" / "network_readings.jsonl").read_text().splitlines()
 
 
 def at(day: float) -> int:
@@ -43,10 +41,9 @@ def read(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome] = ()) -> dict[
     return dict(zip(NAMES, values[-1, begin : begin + 2 * WIDTH].tolist(), strict=True))
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_the_last_arrival_reads_of_its_networks(line: str) -> None:
+@pytest.mark.parametrize("case", read_cases("network_readings"))
+def test_the_last_arrival_reads_of_its_networks(case: dict[str, Any]) -> None:
     """Each line has arrivals as name, day, keys and the rest, outcomes, and what the last arrival reads; null is missing."""
-    case = json.loads(line)
     found = read([arrive(*row) for row in case["arrivals"]], [find(*row) for row in case["outcomes"]])
     expected = {name: np.nan if value is None else value for name, value in case["last"].items()}
     assert {name: found[name] for name in expected} == pytest.approx(expected, nan_ok=True)

@@ -1,8 +1,6 @@
 """What an arrival reads of its history, in small worlds by hand: by the batch and one by one."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from support.history_worlds import (
     restarted,
     same,
 )
+from support.table_examples import read_cases
 
 from consignments.timestamps import NO_TIME
 from features.history.kernels import NETWORKS_WIDTH, WIDTH
@@ -32,7 +31,6 @@ from features.history.table_fold import TableFold
 
 SIDES_AT = len(KINDS) * WIDTH + NETWORKS_WIDTH
 NAMES = tuple(reading.name for reading in READINGS)
-CASES = (Path(__file__).parents[2] / "data" / "history_readings.jsonl").read_text().splitlines()
 
 
 # Small worlds by hand: 1 March 2024 is day 0 here.
@@ -85,10 +83,9 @@ def test_the_worked_example_of_the_page() -> None:
     assert [[row[name] for name in columns] for row in found] == expected
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_the_last_arrival_reads(line: str) -> None:
+@pytest.mark.parametrize("case", read_cases("history_readings"))
+def test_the_last_arrival_reads(case: dict[str, Any]) -> None:
     """Each line has arrivals and outcomes as name, day and the rest, and what the last arrival reads; null is missing."""
-    case = json.loads(line)
     found = read([arrive(*row) for row in case["arrivals"]], [find(*row) for row in case["outcomes"]])
     check(found[-1], **{name: np.nan if value is None else value for name, value in case["last"].items()})
 

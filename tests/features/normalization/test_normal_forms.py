@@ -1,13 +1,11 @@
 """Normal forms: the same thing in many spellings is one form; near-misses stay apart."""
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.examples import make_consignment
 from support.link_examples import make_anonymous
+from support.table_examples import read_cases
 
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame
@@ -35,13 +33,11 @@ def fold_disguise(text):
 
 FORMS = {"name": normalize_name, "address": normalize_address, "phone": normalize_phone}
 FORMS |= {"email": normalize_email, "hs": clean_hs, "latin": romanize, "folded": fold_disguise}
-CASES = (Path(__file__).parents[2] / "data" / "normal_forms.jsonl").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_spellings_of_one_thing_are_one_form_and_near_misses_stay_apart(line):
+@pytest.mark.parametrize("case", read_cases("normal_forms"))
+def test_spellings_of_one_thing_are_one_form_and_near_misses_stay_apart(case):
     """Each line has spellings of one thing, or of two things, and may have the form."""
-    case = json.loads(line)
     normalize = FORMS[case["of"]]
     forms = [normalize(*given) for given in case.get("same") or case["other"]]
     assert len(set(forms)) == (1 if "same" in case else len(forms))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.examples import NOBODY, day, make_outcome
-from support.officer import Officer, read_text, serving_desk
+from support.officer import Officer, enter, read_text, serving_desk
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import publish, settings_in
 
@@ -31,9 +31,7 @@ def officer(bundle: Path, partner: ExchangePartner, pages_here: None) -> Iterato
     publish(folder, bundle, "1")
     settings = settings_in(folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_ADMINISTRATION="XB")
     with serving_desk(settings, Ticking()) as client:
-        person = Officer(client)
-        person.sign_in(person="K. Lee")
-        yield person
+        yield enter(client, person="K. Lee")
 
 
 def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: ExchangePartner) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.examples import day, make_consignment, make_outcome
-from support.officer import Officer, read_text, serving_desk, write_keys
+from support.officer import enter, read_text, serving_desk, write_keys
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, bear, publish, settings_in
 
@@ -56,12 +56,6 @@ def client(bundle: Path, partner: ExchangePartner, pages_here: None) -> Iterator
         yield opened
 
 
-def sign_in(client: Client, key: str = "all") -> Officer:
-    person = Officer(client)
-    person.sign_in(key)
-    return person
-
-
 def read_fields(page: str, name: str) -> dict[str, str]:
     digest = re.search(r'name="digest" value="([^"]+)"', page)
     assert digest is not None
@@ -73,7 +67,7 @@ def list_outbox(partner: ExchangePartner) -> dict[Path, bytes]:
 
 
 def test_an_officer_approves_a_draft_a_partner_accepts_it(client: Client, partner: ExchangePartner) -> None:
-    person = sign_in(client)
+    person = enter(client, "all")
     for name, has_draft in (("APPROVED", True), ("OPEN", False)):
         assert (f'href="/draft?id={name}"' in person.get(f"/consignment?id={name}").text) == has_draft
     page = person.get("/draft?id=APPROVED").text
@@ -102,7 +96,7 @@ def test_an_officer_approves_a_draft_a_partner_accepts_it(client: Client, partne
 
 
 def test_a_message_is_sent_again_if_the_outbox_lacks_it(client: Client, partner: ExchangePartner) -> None:
-    person, earlier = sign_in(client), list_outbox(partner)
+    person, earlier = enter(client, "all"), list_outbox(partner)
     fields = read_fields(person.get("/draft?id=TWICE").text, "TWICE")
     person.send("/draft", **fields)
     before = list_outbox(partner)
@@ -119,10 +113,10 @@ def test_a_message_is_sent_again_if_the_outbox_lacks_it(client: Client, partner:
 
 
 def test_nothing_is_sent_without_scope_token_and_choice(client: Client, partner: ExchangePartner) -> None:
-    person, before = sign_in(client), list_outbox(partner)
+    person, before = enter(client, "all"), list_outbox(partner)
     fields = read_fields(person.get("/draft?id=KEPT").text, "KEPT")
     assert person.send("/draft", token="forged", **fields).status_code == 403
-    reader, busan = sign_in(client, "reader"), sign_in(client, "busan")
+    reader, busan = enter(client, "reader"), enter(client, "busan")
     assert "Approve and send" not in reader.get("/draft?id=KEPT").text
     assert busan.get("/draft?id=KEPT").status_code == 404
     busan.get("/try")
@@ -145,7 +139,7 @@ def test_nothing_is_sent_without_scope_token_and_choice(client: Client, partner:
 
 
 def test_a_page_says_why_there_is_no_draft_or_none_sent(client: Client, partner: ExchangePartner) -> None:
-    person, before = sign_in(client), list_outbox(partner)
+    person, before = enter(client, "all"), list_outbox(partner)
     assert "no confirmed detection" in read_text(person.get("/draft?id=OPEN"))
     fields = read_fields(person.get("/draft?id=UNSIGNED").text, "UNSIGNED")
     key = partner.exchange / "officer.key"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.examples import make_consignment, make_outcome
-from support.officer import Officer, read_text, serving_desk
+from support.officer import Officer, enter, read_text, serving_desk
 from support.serving_examples import Client, settings_in
 from support.site import Site
 
@@ -32,9 +32,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path, pages_here: N
 
 @pytest.fixture
 def officer(client: Client) -> Officer:
-    person = Officer(client)
-    person.sign_in(person="K. Lee")
-    return person
+    return enter(client, person="K. Lee")
 
 
 def read_ranks(page: str) -> list[int]:

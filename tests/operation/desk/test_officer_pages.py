@@ -5,12 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from markupsafe import escape
 from support.examples import day, make_consignment, make_outcome
 from support.messages import BROKEN, MESSAGES
-from support.officer import FORM_HEADERS, Officer, read_text, read_token, serving_desk, write_keys
+from support.officer import (
+    FORM_HEADERS,
+    Officer,
+    enter,
+    read_last,
+    read_text,
+    read_token,
+    serving_desk,
+    write_keys,
+)
 from support.serving_examples import Client, bear, settings_in
 from support.site import Site, entries
 
@@ -82,12 +90,6 @@ def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
 
 def read_json(client: Client, path: str) -> Any:
     return client.get(path, headers=bear("all")).json()
-
-
-def enter(client: Client, key: str) -> Officer:
-    person = Officer(client)
-    person.sign_in(key)
-    return person
 
 
 @pytest.fixture
@@ -342,12 +344,6 @@ def test_a_reader_sees_why_it_cannot_decide(client: Client) -> None:
         assert person.send(f"/{page}", form=form, id="RB1", last="9", action="inspect").status_code == 403
 
 
-def read_last(page: httpx.Response) -> str:
-    found = re.search(r'name="last" value="(\d+)"', page.text)
-    assert found is not None
-    return found[1]
-
-
 def decide(officer: Officer, name: str, action: str, reason: str = "", **further: str) -> Any:
     last = read_last(officer.get(f"/consignment?id={name}"))
     sent = {"form": "action", "id": name, "last": last, "action": action, "reason": reason}
@@ -483,8 +479,7 @@ def test_no_result_is_preset_and_a_second_click_records_nothing(client: Client, 
 def test_a_score_of_the_rules_is_named_in_words(tmp_path: Path, pages_here: None) -> None:
     with serving_desk(settings_in(tmp_path), HOUR) as opened:
         opened.score("RB1")
-        person = Officer(opened)
-        person.sign_in(person="K. Lee")
+        person = enter(opened, person="K. Lee")
         for path in ("/consignment?id=RB1", "/model"):
             text = read_text(person.get(path))
             assert ("the officers' rules" in text, "rules/" in text) == (True, False)

@@ -1,7 +1,6 @@
 """The process of the pages: it is started again if it ends, ends with the service, and never holds up a score."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -13,7 +12,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from support.officer import Officer, read_text, serving_desk
+from support.officer import Officer, enter, read_last, read_text, serving_desk
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, settings_in
 from support.site import Site
@@ -49,10 +48,8 @@ def test_the_process_starts_for_a_person_with_a_name_and_not_before_and_too_many
     assert person.sign_in(person=" ").status_code == 401
     assert find_process(client)._process is None, "nobody has signed in"
     assert person.sign_in(person="K. Lee").status_code == 200
-    page = person.get("/consignment?id=RB1").text
-    last = re.search(r'name="last" value="(\d+)"', page)
-    assert last is not None
-    sent = {"form": "action", "id": "RB1", "last": last[1], "action": "request_screening"}
+    last = read_last(person.get("/consignment?id=RB1"))
+    sent = {"form": "action", "id": "RB1", "last": last, "action": "request_screening"}
     assert "by K. Lee" in read_text(person.send("/consignment", **sent))
     monkeypatch.setattr(page_process, "MAX_WAITING", 0)
     assert Officer(client).sign_in(person="K. Lee").status_code == 503
@@ -66,8 +63,7 @@ def test_the_process_finds_what_a_partner_names_by_the_keys_of_the_operation(tmp
     with serving_desk(settings, Ticking()) as client:
         client.score("RB1", received_at=None)
         client.send("/v1/messages", partner.seizure())
-        person = Officer(client)
-        person.sign_in(person="K. Lee")
+        person = enter(client, person="K. Lee")
         told = "1 consignment of the last 30 days shares its sender's phone"
         assert told in read_text(person.get("/hunt?alert=XA/S-1"))
 
