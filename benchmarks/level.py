@@ -20,7 +20,6 @@ from benchmarks.worlds import Floats, World, read_tables
 from consignments.errors import BadInput
 from models.bands import ELEVATED_SHARE, HIGH_SHARE
 from training.config import TrainConfig
-from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import get_true_labels
 from training.fitting.deployed import build_training_data, collect_unseen, fit_at_dates
@@ -90,11 +89,8 @@ def measure(world: World) -> Level:
     data = build_training_data(given.observe(as_of), "nps", config)
     recipe = Recipe(TableFeatures.from_tables(given.tables, config.features, as_of), config)
     evaluated = fit_evaluation(recipe, data.evaluation, data.keep)
-    test = SplitFeatures(data.evaluation, evaluated.matrix)
-    mine = test.select_part(TEST)
-    weight = test.estimate_result_weights(mine, config.model.seed)[mine]
     fits, served = fit_at_dates(data, recipe, evaluated)
-    unseen = collect_unseen(fits, SplitFeatures(data.final, evaluated.matrix), weight, config.model.seed)
+    unseen = collect_unseen(fits, SplitFeatures(data.final, evaluated.matrix), config.model.seed)
     final = calibrate_final(served, unseen)
     # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     judged = given.select_from(as_of)

@@ -67,7 +67,7 @@ def measure(world: World) -> Found:
         trained.evaluated, np.flatnonzero(trained.data.part == TEST), trained.config.model.seed
     )
     scores = {
-        OURS: trained.test_scores,
+        OURS: trained.test_traffic.score,
         "hour form": score_by_hour_form(past),
         "strong ordinary form": score_by_strong_form(past),
         "rules": baselines["rules"],

@@ -134,7 +134,7 @@ def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(ru
 
 
 def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run):
-    scores = run.trained.test_scores
+    scores = run.trained.test_traffic.score
     same = api.evaluate_learner(run, ModelsOwnScores(scores))
     assert all(each.value == 0.0 or np.isnan(each.value) for each in same.gains.values())
     with pytest.raises(BadInput, match=r"expected a finite number for each of"):

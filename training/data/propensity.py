@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from features.batch import FeatureParameters
+from features.spec import Spec
 from training.arrays import Bools, Floats, Ints, Rows
 from training.data.training_set import Labels
 
@@ -68,6 +70,12 @@ def estimate_result_weights(
             X[mine], known[mine], traffic[mine], day[mine], seed=seed, jobs=jobs
         )
     return compute_result_weights(known, logged, estimated)
+
+
+def select_weighing_columns(spec: Spec) -> Ints:
+    """Select the features that every configuration has and no fit changes: by them, the same results weigh the same in every run."""
+    common = {feature.name for feature in FeatureParameters().build_pipeline().spec if not feature.fitted}
+    return np.flatnonzero([name in common for name in spec.names])
 
 
 def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | None) -> Floats:

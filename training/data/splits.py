@@ -39,11 +39,8 @@ class ArrivalWindow(NamedTuple):
 
     def describe(self) -> str:
         """Describe the period in words; every page names periods in this form."""
-        first = (
-            ""
-            if self.begins is None
-            else f" from {self.begins:%Y-%m-%d} {'on' if self.ends is None else 'until'}"
-        )
+        word = "on" if self.ends is None else "until"
+        first = "" if self.begins is None else f" from {self.begins:%Y-%m-%d} {word}"
         return f"arrivals{first}" + ("" if self.ends is None else f" before {self.ends:%Y-%m-%d}")
 
 
@@ -90,12 +87,11 @@ class Split:
     def to_rows(self) -> list[dict[str, str]]:
         """Return the split as table rows for the report."""
         return [
-            {
-                "period": each.name,
-                "arrivals_from": f"{each.begins:%Y-%m-%d}",
+            {"period": each.name, "arrivals_from": f"{each.begins:%Y-%m-%d}"}
+            | {
                 "arrivals_before": f"{each.ends:%Y-%m-%d}",
+                "labels_visible_by": f"{each.labels_by:%Y-%m-%d %H:%M}",
             }
-            | {"labels_visible_by": f"{each.labels_by:%Y-%m-%d %H:%M}"}
             for each in self.periods
         ]
 

@@ -151,6 +151,12 @@ class TrafficSample(NamedTuple):
         """Return True if some traffic was left out."""
         return bool((self.stands_for > 1.0).any())
 
+    def mark(self, rows: Ints) -> Bools:
+        """Mark some rows of the table."""
+        marked = np.zeros(self.of, dtype=bool)
+        marked[rows] = True
+        return marked
+
 
 def sample_traffic(
     consignment_id: "pd.Series", learnt: Bools, periods: Sequence[Bools], limit: int, seed: int

@@ -8,7 +8,7 @@ import pandas as pd
 from features.spec import Spec
 from training.arrays import Floats, Row, Rows, Texts
 from training.config import EvaluationConfig
-from training.evaluation.estimate import ENDS, Estimate
+from training.evaluation.estimate import MIN_EFFECTIVE_FINDS, Estimate
 from training.evaluation.finds import KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, compute_daily_capacity
 
@@ -16,10 +16,6 @@ CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
 EVERYBODY, OTHERS = "all", "others"
 MEASURES = ("selection_rate", "hit_rate", "false_opens_per_1000")
-COLUMNS = (
-    *("judged_by", "kind", "value", "consignments", "chosen", "known"),
-    *(f"{name}{end}" for name in MEASURES for end in ENDS),
-)
 ADDRESS_KINDS = ("post box", "virtual office")
 """Kinds of address that a feature marks."""
 BUSINESS_FEATURE = "parties.consignee_business"
@@ -45,7 +41,7 @@ def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judge
         arrived, chosen = float(mine @ traffic.traffic), float(taken @ traffic.traffic)
         rate = chosen / arrived
         known, hit = round(float(taken @ traffic.labelled)), Estimate()
-        if known:
+        if taken @ (traffic.labelled * traffic.traffic) >= MIN_EFFECTIVE_FINDS:
             hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)
         # If nobody is chosen, there is no unsuccessful inspection.
         burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]

@@ -13,7 +13,7 @@ from scipy.special import gammaincinv, ndtri
 from models.formats import format_count, format_percent
 from training.arrays import Bools, Floats, Ints
 from training.data.training_set import compute_effective_sample_size
-from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, attach_finds
+from training.evaluation.estimate import INTERVAL_QUANTILES, MIN_EFFECTIVE_FINDS, Estimate, attach_finds
 from training.evaluation.traffic import (
     AT_CAPACITY,
     SHARES,
@@ -87,11 +87,12 @@ class FindCounts(NamedTuple):
     largest: float
 
     def describe_support(self) -> str:
-        """Return on how many results each estimate rests, and the weight of the largest."""
+        """Return on how many results each estimate rests, and the weight of the largest; or that there is no estimate."""
         results = format_count(round(self.effective, 1), "effective result")
-        return (
-            f"Each estimate rests on {results}; the largest single one counts {format_percent(self.largest)}."
-        )
+        if self.effective < MIN_EFFECTIVE_FINDS:
+            return f"The known finds are {results}, and an estimate needs {MIN_EFFECTIVE_FINDS}."
+        largest = format_percent(self.largest)
+        return f"Each estimate rests on {results}; the largest single one counts {largest}."
 
 
 @dataclass(frozen=True)
@@ -211,19 +212,24 @@ def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[floa
 
 
 def estimate_rate(weight: Floats, day: Ints, days: int, traffic: float, usual: float = 1.0) -> Estimate:
-    """Estimate the positive share of some traffic, with the exact interval of a count (Garwood 1936); `usual` is the weight of a find not there."""
+    """Estimate the positive share of some traffic, with the exact interval of a count; `usual` is the weight of a find not there."""
     if traffic <= 0:
         return Estimate()
-    total = float(weight.sum())
-    finds = 0.0
+    total, finds, unit = float(weight.sum()), 0.0, usual
     if total > 0:
         spread = (float((_sum_by_day(weight, day) ** 2).sum()) - total**2 / days) * days / max(days - 1, 1)
         finds = total**2 / max(float((weight**2).sum()), spread)
-        usual = total / finds
-    low = float(gammaincinv(finds, INTERVAL_QUANTILES[0])) if finds else 0.0
-    high = float(gammaincinv(finds + 1, INTERVAL_QUANTILES[1]))
-    value, least, most = (min(1.0, count * usual / traffic) for count in (finds, low, high))
-    return Estimate(value, least, most)
+        unit = total / finds
+    value, low, high = (count * unit for count in estimate_count(finds))
+    # A part of a find, which ties at the edge, does not make it surer than none.
+    ends = value, low, max(high, estimate_count(0.0)[2] * usual)
+    return Estimate(*(min(1.0, each / traffic) for each in ends))
+
+
+def estimate_count(count: float) -> tuple[float, float, float]:
+    """Return a count with its exact interval (Garwood 1936)."""
+    low, high = INTERVAL_QUANTILES
+    return count, float(gammaincinv(count, low)) if count else 0.0, float(gammaincinv(count + 1, high))
 
 
 def _sum_by_day(values: Floats, day: Ints) -> Floats:

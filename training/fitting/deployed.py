@@ -215,15 +215,13 @@ def score_baselines(fit: Fit, rows: Ints, seed: int) -> dict[str, Floats]:
     return {baseline.name: baseline.compute_scores(X, ids) for baseline in fitted}
 
 
-def collect_unseen(
-    fits: Sequence[OriginFit], parts: SplitFeatures, test_weight: Floats, seed: int
-) -> list[UnseenScores]:
-    """Collect the scores of each fit on its own window, the earliest first; `test_weight` are the weights of the latest window."""
-    even, found = parts.data.observed.kept.even, []
-    for place, fit in enumerate(fits):
-        weight = test_weight if place == 0 else _weigh_window(parts, fit.tested, seed)
-        found.append(UnseenScores(fit.tested, fit.raw[0], weight, even[fit.tested]))
-    return found[::-1]
+def collect_unseen(fits: Sequence[OriginFit], parts: SplitFeatures, seed: int) -> list[UnseenScores]:
+    """Collect the scores of each fit on its own window, the earliest first."""
+    even = parts.data.observed.kept.even
+    return [
+        UnseenScores(fit.tested, fit.raw[0], _weigh_window(parts, fit.tested, seed), even[fit.tested])
+        for fit in fits[::-1]
+    ]
 
 
 def _weigh_window(parts: SplitFeatures, rows: Ints, seed: int) -> Floats:
@@ -269,13 +267,12 @@ def _calibrate_then(fit: OriginFit, unseen: Sequence[UnseenScores]) -> RiskModel
 def evaluate_deployed(
     fits: Sequence[OriginFit],
     parts: SplitFeatures,
-    weights: Sequence[Floats],
     config: EvaluationConfig,
     true_labels: Labels | None = None,
 ) -> DeployedResult:
-    """Evaluate fits, the latest first, on their windows with the labels known today; `weights` of the results have the earliest window first."""
+    """Evaluate fits, the latest first, on their windows with the labels known today."""
     windows = []
-    for fit, weight in zip(fits[::-1], weights, strict=True):
+    for fit in fits[::-1]:
         rows, true = fit.tested, pd.array([pd.NA] * len(fit.tested), "boolean")
         if true_labels is not None:
             true = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
@@ -287,6 +284,7 @@ def evaluate_deployed(
         for name, each in fit.baselines.items():
             scores[BASELINE + name] = 1.0 - compute_shares_above(each, arrived)
         labels = parts.data.labels.select_rows(rows)
+        weight = parts.weigh_results(at, arrived)
         windows.append(build_stored_frame(frame, labels, fit.window, arrived, weight, scores))
     stored, days = StoredScores(pd.concat(windows, ignore_index=True)), fits[0].data.split.test.days
     origins, ages = list[Row](), list[Row]()
@@ -330,7 +328,7 @@ def _describe_fits(fits: Sequence[OriginFit], asked: int) -> str:
     return f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({tested})."
 
 
-def score_test_period(parts: SplitFeatures, model: RiskModel, seed: int) -> ScoredPeriod:
+def score_test_period(parts: SplitFeatures, model: RiskModel) -> ScoredPeriod:
     """Score the test period with the evaluation fit, and weight its results."""
     test, kept = parts.select_part(TEST), parts.data.observed.kept
     rows = parts.rows[test]
@@ -341,7 +339,7 @@ def score_test_period(parts: SplitFeatures, model: RiskModel, seed: int) -> Scor
         office=extract_texts(parts.frame, "office", rows),
         labelled=parts.labels.known[test],
         positive=parts.labels.positive[test],
-        weight=parts.estimate_result_weights(test, seed)[test],
+        weight=parts.weigh_results(np.flatnonzero(test), kept.stands_for[rows]),
         slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
         stands_for=kept.stands_for[rows] if kept.is_drawn else None,
     )

@@ -24,7 +24,7 @@ from models.risk_model import RiskModel
 from models.trees import Trees
 from training.arrays import Bools, Floats, Ints
 from training.config import TrainConfig
-from training.data.propensity import estimate_result_weights
+from training.data.propensity import estimate_result_weights, select_weighing_columns
 from training.data.splits import TRAIN, VALIDATION
 from training.data.training_set import DataSet
 from training.evaluation.traffic import extract_texts
@@ -218,6 +218,12 @@ class SplitFeatures:
             self.X[mine], labels, traffic[mine], self.day[mine], seed=seed, jobs=self._jobs
         )
         return weight
+
+    def weigh_results(self, at: Ints, stands_for: Floats) -> Floats:
+        """Estimate, for figures that runs of other settings share, how many consignments each known result of some feature rows stands for."""
+        X = self.X[np.ix_(at, select_weighing_columns(self.spec))]
+        labels, day = self.labels.select_rows(at), self.day[at]
+        return estimate_result_weights(X, labels, stands_for, day, seed=1, jobs=self._jobs)
 
 
 def scale_to(fit: Fit, period: UnseenScores) -> UnseenScores:

@@ -17,7 +17,6 @@ from features.batch import Progress
 from features.streams import FeatureInputs, SelectedRows, TableSource
 from models.batch_scoring import score_features
 from models.bundle import Bundle
-from models.calibration import CalibrationLevel
 from models.formats import format_count
 from models.traffic_profile import ReferenceProfile
 from training.arrays import Bools, Ints, Row
@@ -158,7 +157,10 @@ def detect_drift(
     }
     features = list_feature_changes(then, now, seen.spec.features)
     notes += [*young, *_list_notes(measures, now.days, with_history=with_history)]
-    notes += [*describe_changed_features(features), *describe_level(bundle.card.level)]
+    notes += describe_changed_features(features)
+    if (level := bundle.card.level) is not None:
+        counts = "Expected precision is the mean score within the capacity. Its change counts, not its level."
+        notes.append(f"{counts} {level.to_sentence()}")
     return Drift(then, now, measures, features, notes, daily)
 
 
@@ -222,9 +224,7 @@ def score_traffic(
     """Score some of the given consignments, at most `traffic_rows`, and return their features and scores."""
     ids = inputs.consignments.take_order()["consignment_id"]
     sample = sample_traffic(ids, np.zeros_like(inside), [inside], config.traffic_rows, seed=1)
-    wanted = np.zeros_like(inside)
-    wanted[sample.rows] = True
-    X, spec, score = score_features(bundle, inputs, wanted, progress)
+    X, spec, score = score_features(bundle, inputs, sample.mark(sample.rows), progress)
     frame = read_kept_rows(inputs.consignments, bundle.config, sample.rows)
     return ScoredTraffic(frame, X, spec, score, bundle.config, float(inside.sum()) / len(frame))
 
@@ -245,12 +245,6 @@ def _list_notes(measures: Sequence[Row], days: int, *, with_history: bool) -> It
     (observed,) = (row for row in measures if row["kind"] == "observed precision")
     if with_history and observed["result"] == NOT_EVALUATED:
         yield f"Too few results to tell whether precision at capacity holds: {observed['detail']}."
-
-
-def describe_level(level: CalibrationLevel | None) -> Iterator[str]:
-    """Describe how far the level of the expected precision may be wrong."""
-    if level is not None:
-        yield f"Expected precision is the mean score within the capacity. Its change counts, not its level. {level.to_sentence()}"
 
 
 def _describe_few(row: Row, days: int) -> str:

@@ -10,16 +10,15 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from scipy.special import gammaincinv
 
 from features.spec import Feature
 from models.formats import format_count, format_number, format_percent, format_points
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.arrays import Bools, Floats, Ints, Row
-from training.data.propensity import estimate_result_weights
+from training.data.propensity import estimate_result_weights, select_weighing_columns
 from training.data.training_set import Labels
-from training.evaluation.estimate import INTERVAL_QUANTILES, Estimate, compute_interval, divide, draw_days
-from training.evaluation.finds import estimate_rate, weigh_finds
+from training.evaluation.estimate import Estimate, compute_interval, divide, draw_days
+from training.evaluation.finds import estimate_count, estimate_rate, weigh_finds
 from training.monitoring.traffic_profile import (
     MIX,
     OTHERS,
@@ -124,7 +123,7 @@ class ResampledTraffic:
         """Compute by how much a share rose; a single day has an interval only if counts alone may give it."""
         found = compute_interval(divide(part, whole))
         if self.days == 1 and by_counts:
-            found = estimate_count(float(part[0]), float(whole[0]))
+            found = estimate_ratio(float(part[0]), float(whole[0]))
         now = self.widen(found, highest=1.0)
         return Estimate(now.value - then, now.low - then, now.high - then)
 
@@ -226,7 +225,7 @@ def _list_sources(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator
             came, expected = int(mine.sum()), pace * (last - first + 1)
             silence = find_longest_silence(seen.day[mine], first, last) if came else last - first + 1
             owed = pace * max(0, silence - source.longest_silence_days)
-            estimate, gap = (traffic.widen(estimate_count(*each)) for each in ((came, expected), (0, owed)))
+            estimate, gap = (traffic.widen(estimate_ratio(*each)) for each in ((came, expected), (0, owed)))
             detail = f"{came:,} received, about {expected:,.0f} expected"
             if came and gap.high < estimate.high:
                 none = f"none in a gap of {format_count(silence, 'day')}, about {owed:,.0f} expected beyond the usual gap"
@@ -237,13 +236,9 @@ def _list_sources(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator
             yield row
 
 
-def estimate_count(count: float, expected: float) -> Estimate:
-    """Compute a count as a share of an expected one, with its exact interval (Garwood 1936)."""
-    if expected <= 0:
-        return Estimate()
-    low, high = INTERVAL_QUANTILES
-    ends = (gammaincinv(count, low) if count else 0.0, gammaincinv(count + 1, high))
-    return Estimate(count / expected, *(float(end) / expected for end in ends))
+def estimate_ratio(count: float, expected: float) -> Estimate:
+    """Compute a count as a share of an expected one, with its exact interval."""
+    return Estimate(*(each / expected for each in estimate_count(count))) if expected > 0 else Estimate()
 
 
 def _list_units(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
@@ -348,7 +343,8 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
         return [row, _build_precision_row(kind, Estimate(), np.nan, "no known results")]
     found, weight = labels.known & labels.positive, np.zeros(len(taken))
     # Clear results have weights too: what was found is compared with what the scores predict for the same rows.
-    stands_for = estimate_result_weights(seen.X, labels, np.ones(len(taken)), seen.day, seed=1)
+    X = seen.X[:, select_weighing_columns(seen.spec)]
+    stands_for = estimate_result_weights(X, labels, np.ones(len(taken)), seen.day, seed=1)
     weight[labels.known] = weigh_finds(stands_for[labels.known])
     weight *= taken
     whole = float(weight.sum())

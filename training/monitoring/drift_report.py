@@ -49,7 +49,7 @@ def _advise(drift: Drift) -> str:
 
 
 def render_drift(drift: Drift, model: str) -> str:
-    """Render the page of a comparison with the model at an address: self-contained HTML, under 2 MB."""
+    """Render the page of a comparison with a model, given by its name: self-contained HTML, under 2 MB."""
     shares = [row for row in drift.measures if row["kind"] in SHARES and row["value"] == row["value"]]
     channels = [name for name in drift.then.scores if name.startswith("channel:")]
     scores = [draw_scores(drift.then, drift.now, name) for name in channels]

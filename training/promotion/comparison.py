@@ -29,7 +29,7 @@ from models.registry import ModelVersion
 from training.arrays import Bools, Floats, Ints
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
-from training.data.propensity import estimate_result_weights
+from training.data.propensity import estimate_result_weights, select_weighing_columns
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.data.table_features import read_kept_rows
 from training.data.training_set import (
@@ -77,12 +77,12 @@ class FitScores:
         self, inputs: FeatureInputs, sample: TrafficSample, progress: Progress | None = None
     ) -> ScoredFeatures:
         """Compute the features and scores of the kept consignments."""
-        return score_features(self.fit, inputs, _select_wanted(sample, sample.rows), progress)
+        return score_features(self.fit, inputs, sample.mark(sample.rows), progress)
 
     def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: Ints) -> list[str]:
         """List the reasons of some of the kept consignments, as JSON."""
         columns = ScoreColumns(reasons=MAX_REASONS, lowering=True)
-        wanted = _select_wanted(sample, sample.rows[at])
+        wanted = sample.mark(sample.rows[at])
         scored = score_table(self.fit, inputs, Pseudonyms(BATCH_KEY), columns=columns, wanted=wanted)
         texts: list[str] = scored["reasons"].tolist()
         return [texts[place] for place in np.argsort(np.argsort(at))]
@@ -141,12 +141,6 @@ class LoggedScores:
         """List the logged reasons of some of the kept consignments, as JSON."""
         mine = self.frame["reasons"].reindex(_get_ids(inputs, sample).iloc[at])
         return mine.fillna("[]").astype(str).tolist()
-
-
-def _select_wanted(sample: TrafficSample, rows: Ints) -> Bools:
-    wanted = np.zeros(sample.of, dtype=bool)
-    wanted[rows] = True
-    return wanted
 
 
 def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> pd.Series:
@@ -254,8 +248,8 @@ class Comparison:
 
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics of the run without what is not shown, and without calibration, which is that of the recipe as deployed."""
-        sides = self.pair.a.flatten_metrics("a") | self.pair.b.flatten_metrics("b")
-        named = {name: value for name, value in sides.items() if CALIBRATION_RATIO not in name}
+        sides = (self.pair.a.list_metrics("a") | self.pair.b.list_metrics("b")).items()
+        named = {name: each for name, each in sides if each is not None and CALIBRATION_RATIO not in name}
         truth = {} if self.truth is None else {"difference/truth": self.truth}
         for prefix, pair in {"difference": self.pair, **truth}.items():
             for name in COMPARED:
@@ -320,7 +314,7 @@ def compare(
     rows = read_kept_rows(inputs.consignments, b.fit.config, sample.rows, table)
     labels, arrived = labels.select_rows(sample.rows), sample.stands_for
     day = get_time_column_us(rows, "received_at") // US_PER_DAY
-    weight = estimate_result_weights(X, labels, arrived, day, seed=1)
+    weight = estimate_result_weights(X[:, select_weighing_columns(spec)], labels, arrived, day, seed=1)
     rows = rows.assign(**{CONSIGNEE: classify_consignee(X, spec)})
     true = [pd.NA] * len(rows) if truth is None else truth.positive[sample.rows]
     ranks: dict[str, Any] = {

@@ -168,7 +168,7 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
     if kind == "evaluation":
         matrix = trained.matrix
         even = trained.data.observed.kept.even[matrix.rows[trained.test_matrix_rows]]
-        rows, scores = trained.test_matrix_rows[even], trained.test_scores[even]
+        rows, scores = trained.test_matrix_rows[even], trained.test_traffic.score[even]
         traffic = FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec)
     frame, config = trained.data.observed.consignments.iloc[traffic.rows], trained.config.features
     stands_for = float(trained.test_traffic.traffic.sum()) / len(traffic.rows)

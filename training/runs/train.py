@@ -18,7 +18,7 @@ from consignments.files.part_manifest import identify_tables
 from consignments.records import Target
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
 from models.formats import format_count
-from training.arrays import Floats, Ints, Row
+from training.arrays import Ints, Row
 from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.splits import TEST
@@ -99,11 +99,6 @@ class TrainingResult:
         """Positions of the test period's consignments in the table, int64 (t,)."""
         return np.asarray(self.data.observed.kept.rows[self.matrix.rows[self.test_matrix_rows]])
 
-    @property
-    def test_scores(self) -> Floats:
-        """The evaluation fit's scores of the test period, float64 (t,)."""
-        return self.test_traffic.score
-
     @cached_property
     def evaluation_fit(self) -> Evaluation:
         """The evaluation fit's own figures on the test period, by inspection results."""
@@ -129,13 +124,8 @@ class TrainingResult:
             f"{format_count(evaluated.positives, 'positive')} of arrivals before {evaluated.learnt_until:%Y-%m-%d}."
         )
         prior = [RULE_PRIOR_SENTENCE] if self.config.model.plain_share < 1 else []
-        sentences = [
-            *self.verdict.sentences,
-            *prior,
-            *self.deployed.sentences,
-            fits,
-            final.level.to_sentence(),
-        ]
+        level, deployed = final.level.to_sentence(), self.deployed.sentences
+        sentences = [*self.verdict.sentences, *prior, *deployed, fits, level]
         if kept.is_drawn:
             sentences.append(
                 f"The table has {kept.of:,} consignments; {len(kept.rows):,} were kept. All inspected ones of the tested weeks are "
@@ -175,14 +165,14 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     data, recipe, evaluated, studied = _fit_evaluation(task, data, source, digest, options)
     parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
     with report_progress(progress, "weighting results"):
-        test_traffic = score_test_period(parts, evaluated.model, recipe.config.model.seed)
+        test_traffic = score_test_period(parts, evaluated.model)
     true_labels = None
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, task.target)
     # At earlier dates, each tested on the weeks after it, and on every label known today, which gives the served fit.
     known, seed = SplitFeatures(data.final, evaluated.matrix, jobs), recipe.config.model.seed
     fits, served = fit_at_dates(data, recipe, evaluated, jobs, progress)
-    unseen = collect_unseen(fits, known, test_traffic.weight, seed)
+    unseen = collect_unseen(fits, known, seed)
     validation = score_validation(evaluated, seed)
     if data.origins:
         with report_progress(progress, "calibrating as deployed"):
@@ -191,9 +181,8 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         unseen = [validation, *unseen]
     final = calibrate_final(served, unseen, progress)
     with report_progress(progress, "evaluating as deployed"):
-        weights = [period.weight for period in unseen[-len(fits) :]]
         settings = fix_capacity(recipe.config.evaluation, test_traffic)
-        deployed = evaluate_deployed(fits, known, weights, settings, true_labels)
+        deployed = evaluate_deployed(fits, known, settings, true_labels)
     matrix = parts.matrix.keep_rows(data.evaluation.part == TEST)
     with report_progress(progress, "replacing names"):
         features = task.config.features

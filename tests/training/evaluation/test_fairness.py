@@ -44,12 +44,15 @@ def test_a_hit_rate_of_too_few_finds_is_left_out_as_the_precision_of_the_same_li
     assert np.isnan(rows_of(world())["AA"]["hit_rate"])
 
 
-def test_without_a_known_result_there_is_no_hit_rate():
+def test_with_few_known_results_there_is_no_hit_rate():
     """A page said 0 % (0 to 33 %) of 31 selected ones of which none had a result."""
-    unknown = replace(world(), labelled=world().slices["departure"] != "AA")
-    row = rows_of(unknown)["AA"]
-    assert (row["chosen"], row["known"]) == (50, 0)
-    assert np.isnan([row["hit_rate"], row["hit_rate_high"], row["false_opens_per_1000"]]).all()
+    place = np.arange(DAYS * A_DAY)
+    found = world(positive=lambda place: place % 10 == 0)
+    for known in (0, 9):
+        labelled = (found.slices["departure"] != "AA") | (place < known)
+        row = rows_of(replace(found, labelled=labelled, positive=found.positive & labelled))["AA"]
+        assert row["chosen"] == 50
+        assert np.isnan([row["hit_rate"], row["hit_rate_high"], row["false_opens_per_1000"]]).all()
 
 
 def test_a_hit_rate_that_may_be_anything_is_left_out():

@@ -89,6 +89,12 @@ def test_finds_of_one_day_count_together():
     assert heaped.high > 1.5 * spread.high
 
 
+def test_a_find_that_ties_at_the_cut_is_not_more_certain_than_none():
+    parts = (np.array([part]) for part in (0.0, 0.2, 1.0))
+    ends = [estimate_rate(part, np.zeros(1, np.int64), 28, 1000.0).high for part in parts]
+    assert ends == sorted(ends)
+
+
 @pytest.mark.parametrize("estimator", ["share", "rate", "gain"])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(estimator):
     numbers = np.random.default_rng(11)

@@ -14,7 +14,6 @@ from training.data.training_set import ObservedTables, get_true_labels
 from training.fitting.deployed import (
     build_training_data,
     calibrate_origins,
-    collect_unseen,
     evaluate_deployed,
     fit_at_dates,
 )
@@ -25,13 +24,14 @@ from training.simulation.operation import simulate
 from training.simulation.parameters import load_parameters
 
 
-def configure(origins, **split):
+def configure(origins, own=None, **split):
     return parse_config(
         {
             "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10} | split,
             "model": {"trees": 12},
             "evaluation": {"name_rows": 60, "origins": origins},
         }
+        | (own or {})
     )
 
 
@@ -52,11 +52,11 @@ def made(world):
     return fit_origins(world[0])
 
 
-def fit_origins(tables):
+def fit_origins(tables, config=CONFIG):
     as_of = tables.consignments["received_at"].max().ceil("D").to_pydatetime()
-    data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, CONFIG)
-    source = TableFeatures.from_tables(tables, CONFIG.features, as_of)
-    recipe = Recipe(source, CONFIG)
+    data = build_training_data(ObservedTables(tables.consignments, tables.outcomes, as_of), TARGET, config)
+    source = TableFeatures.from_tables(tables, config.features, as_of)
+    recipe = Recipe(source, config)
     evaluated = fit_evaluation(recipe, data.evaluation, data.keep)
     fits, _ = fit_at_dates(data, recipe, evaluated, jobs=3)
     return data, evaluated, fits
@@ -97,16 +97,10 @@ def test_fewer_dates_are_judged_where_earlier_ones_have_too_little_to_learn_from
 
 def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, made):
     data, evaluated, fits = made
-    test, parts = (
-        SplitFeatures(data.evaluation, evaluated.matrix),
-        SplitFeatures(data.final, evaluated.matrix),
-    )
-    mine = test.select_part(TEST)
-    weight = test.estimate_result_weights(mine, CONFIG.model.seed)[mine]
-    weights = [each.weight for each in collect_unseen(fits, parts, weight, CONFIG.model.seed)]
+    parts = SplitFeatures(data.final, evaluated.matrix)
     true = get_true_labels(parts.frame["consignment_id"], world[1], TARGET)
     served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
-    deployed = evaluate_deployed(served, parts, weights, CONFIG.evaluation, true)
+    deployed = evaluate_deployed(served, parts, CONFIG.evaluation, true)
     recipe, known = deployed.recipe, data.final.labels.positive
     assert [row["windows"] for row in deployed.ages] == [3, 2, 1]
     assert [row["from"] for row in deployed.origins] == [fit.window for fit in fits]
@@ -118,12 +112,22 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, m
     assert recipe.model.counts.found["1pct"] == pytest.approx(known[np.concatenate(best)].sum(), abs=1.0)
     assert set(recipe.baselines) == {"random", "rules", "best_feature", "logistic"}
     assert "fitted at 3 dates on" in deployed.sentences[0]
-    more = evaluate_deployed(
-        served, parts, weights, msgspec.structs.replace(CONFIG.evaluation, origins=4), true
-    )
+    more = evaluate_deployed(served, parts, msgspec.structs.replace(CONFIG.evaluation, origins=4), true)
     assert (
         "fitted at 3 dates (of 4 asked for: at earlier ones too few results were known)" in more.sentences[0]
     )
+
+
+def test_the_same_finds_weigh_the_same_whatever_the_settings(world, made):
+    """So the fixed rules have the same figures in the reports of two recipes."""
+    own = {"history": {"keys": [["hs_code", "departure_country"]]}, "model": {"trees": 3, "seed": 2}}
+    both = made, fit_origins(world[0], configure(3, own | {"weights": {"background_share": 0.3}}))
+    rules = []
+    for data, evaluated, fits in both:
+        deployed = evaluate_deployed(fits, SplitFeatures(data.final, evaluated.matrix), CONFIG.evaluation)
+        assert deployed.recipe.model.counts.known > 0
+        rules.append(deployed.recipe.baselines["rules"].metrics)
+    assert rules[0] == rules[1]
 
 
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):

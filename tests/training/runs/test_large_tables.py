@@ -51,12 +51,14 @@ def test_a_sample_of_traffic_changes_no_fit(sampled, trained, folder):
 
 
 def test_a_sample_stands_for_all_traffic(sampled, trained):
-    assert len(sampled.test_scores) < 0.6 * len(trained.test_scores)
-    assert sampled.test_traffic.traffic.sum() == pytest.approx(len(trained.test_scores))
+    assert len(sampled.test_traffic.score) < 0.6 * len(trained.test_traffic.score)
+    assert sampled.test_traffic.traffic.sum() == pytest.approx(len(trained.test_traffic.score))
     counts, expected = ([row["consignments"] for row in each.deployed.origins] for each in (sampled, trained))
     assert counts == expected
-    both = pd.Series(trained.test_scores, trained.test_rows)
-    assert (both[sampled.test_rows].rank() == pd.Series(sampled.test_scores, sampled.test_rows).rank()).all()
+    both = pd.Series(trained.test_traffic.score, trained.test_rows)
+    assert (
+        both[sampled.test_rows].rank() == pd.Series(sampled.test_traffic.score, sampled.test_rows).rank()
+    ).all()
     one, other = (each.deployed.recipe for each in (sampled, trained))
     assert one.truth is not None
     assert other.truth is not None

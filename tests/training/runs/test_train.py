@@ -81,7 +81,7 @@ def test_neither_chunks_nor_jobs_nor_what_came_after_the_date_change_a_byte_of_a
     write_run_bundles(repeated, tmp_path)
     assert read_fits(tmp_path) == read_fits(shared_run.folder)
     assert (repeated.test_rows == trained.test_rows).all()
-    assert (repeated.test_scores == trained.test_scores).all()
+    assert (repeated.test_traffic.score == trained.test_traffic.score).all()
     assert repeated.data_sha256 != trained.data_sha256
     assert len(repeated.data.observed.consignments) < repeated.consignments.rows
 
@@ -148,7 +148,7 @@ def test_without_an_earlier_date_the_evaluation_fit_is_judged_and_the_run_says_s
     made = searched.run.trained
     assert [row["windows"] for row in made.deployed.ages] == [1]
     assert "evaluation fit" in made.deployed.sentences[0]
-    assert made.deployed.stored.frame["probability"].to_numpy() == pytest.approx(made.test_scores)
+    assert made.deployed.stored.frame["probability"].to_numpy() == pytest.approx(made.test_traffic.score)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_
     final = trained.final
     assert (trained.data.observed.kept.rows[final.usual.rows] == trained.test_rows).all()
     bands = Counter(final.model.assign_bands(final.usual_scores))
-    evaluated = Counter(trained.evaluated.model.assign_bands(trained.test_scores))
+    evaluated = Counter(trained.evaluated.model.assign_bands(trained.test_traffic.score))
     assert bands.total() == len(trained.test_rows)
     assert 0 < bands["high"] <= 2 * max(evaluated["high"], len(trained.test_rows) // 100)
 
@@ -261,7 +261,7 @@ def test_the_evaluation_fit_gives_the_scores_that_were_judged_to_the_last_bit(sh
     bundle.run_self_test()
     inputs = FeatureInputs.from_tables(tables, as_of=pd.Timestamp(as_of))
     scores = score_table(bundle, inputs, Pseudonyms(b"another key entirely, of 32 bytes"))
-    assert (scores["score"].to_numpy()[trained.test_rows] == trained.test_scores).all()
+    assert (scores["score"].to_numpy()[trained.test_rows] == trained.test_traffic.score).all()
 
 
 def test_each_group_of_an_ablation_is_a_child_run(shared_run, trained):
