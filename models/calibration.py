@@ -71,6 +71,10 @@ def _compute_logistics(log_odds: Floats) -> Floats:
     return found
 
 
+MAX_TOLD_RANGE = 20.0
+"""Ratio of the ends of an interval above which it tells nothing."""
+
+
 class CalibrationLevel(NamedTuple):
     """The shift of the scores in log-odds, and the 95 % interval of real positives per positive that the shifted scores predict."""
 
@@ -92,4 +96,7 @@ class CalibrationLevel(NamedTuple):
         interval = f"predicted positives are {least} to {most} times the real ones (95 % interval)"
         if self.is_anchored:
             return f"The level of the scores is anchored on {found}: {interval}."
-        return f"The level of the scores is known from selected inspections only. Random ones alone do not tell it ({found}): by them, {interval}. The gate uses all results."
+        by_them = (
+            f"by them, {interval}" if self.high <= MAX_TOLD_RANGE * self.low else "by them, it is unknown"
+        )
+        return f"The level of the scores is known from selected inspections only. Random ones alone do not tell it ({found}): {by_them}. The gate uses all results."

@@ -50,7 +50,7 @@ TIMEOUT_SECONDS = 30
 """Timeout of a call, unless the environment sets another. MLflow's default is two minutes for each try."""
 MAX_DESCRIPTION_CHARACTERS = 5000
 """Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
-REST_ELSEWHERE = "\n\nThe rest is in the report of the run and of the comparison."
+REST_ELSEWHERE = "\n\nThe rest is on the page report.html of the training run."
 MAX_LISTED_RUNS = 20
 
 
@@ -138,7 +138,7 @@ class Registry:
             evaluation_tags[EVALUATION_TAG] = load_bundle(evaluation_dir).sha256
         model_id = self._log_model(run_id, bundle_dir, bundle, example)
         if not self.client.search_registered_models(f"name = '{name}'", max_results=1):
-            about = f"Risk that a consignment contains {TARGET_NAMES[bundle.card.target]}. The score is a calibrated probability."
+            about = f"Risk that a consignment contains {TARGET_NAMES[bundle.card.target]}. The score is meant as a probability: the page of each version says what is known of its calibration."
             self.client.create_registered_model(name, {"target": bundle.card.target}, about)
         with _use_address(self.tracking_uri):
             made = self.client.create_model_version(
@@ -275,11 +275,12 @@ class Registry:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
 
     def write_description(self, version: ModelVersion, description: str, verdict: str) -> None:
-        """Replace the tag `verdict` of a version and its description, Markdown, which ends after a whole line within the limit of MLflow."""
+        """Replace the tag `verdict` of a version and its description, Markdown, which ends after a whole paragraph or table within the limit of MLflow."""
         self.client.set_model_version_tag(version.name, version.number, "verdict", verdict)
         if len(description) > MAX_DESCRIPTION_CHARACTERS:
-            kept = description[: MAX_DESCRIPTION_CHARACTERS - len(REST_ELSEWHERE)]
-            description = kept.rpartition("\n")[0] + REST_ELSEWHERE
+            # Two more characters show that a paragraph ends exactly at the limit.
+            kept = description[: MAX_DESCRIPTION_CHARACTERS - len(REST_ELSEWHERE) + 2]
+            description = kept.rpartition("\n\n")[0].removesuffix("\n\n---") + REST_ELSEWHERE
         self.client.update_model_version(version.name, version.number, description)
 
     def get_run_tags(self, run_id: str) -> dict[str, str]:

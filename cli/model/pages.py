@@ -43,8 +43,7 @@ def dossier(
     version: data, features, results, groups, the gate, approvals, limits of drift, and no data of consignments. Each field
     cites the sections that it answers. What is not known is marked with the role that must fill it, with --answers.
 
-    Run "npsrisk promote" before, so that the approval is in the document. Replaces the texts on the version in MLflow by those
-    of the product.
+    Run "npsrisk promote" before, so that the approval is in the document. Changes nothing in MLflow.
 
     \b
     Examples:
@@ -53,7 +52,6 @@ def dossier(
     """
     from training.dossier.dossier import build_dossier, read_answers, write_dossier
     from training.dossier.tables import gather_dossier_evidence
-    from training.runs.registered_run import write_review
 
     settings, registry = read_settings(), open_registry()
     given = {} if answers is None else read_answers(answers)
@@ -61,7 +59,6 @@ def dossier(
     evidence = gather_dossier_evidence(registry, found, read_approvers(), list_service_settings(settings))
     made = build_dossier(evidence, (date or datetime.now(UTC)).date(), given)
     page, data = write_dossier(made, out)
-    write_review(registry, found, evidence.gate)
     fields, waiting = made["fields"], made["to_be_filled"]
     counts = "{complete} fields are complete, {partly} are partly known, {open} are empty".format(**fields)
     lines = [f"to be filled by the {role}: {', '.join(keys)}" for role, keys in waiting.items()]
@@ -126,7 +123,7 @@ def drift(
         window=ArrivalWindow(from_, until),
     )
     found = detect_drift(bundle, traffic, progress=progress)
-    page = render_drift(found, chosen.uri)
+    page = render_drift(found, f"{chosen.name}, {chosen.title}")
     replace_file(out, page.encode(), PUBLIC_MODE)
     run_id = log_run(
         build_drift_record(found, page, chosen), tracking_uri=read_settings().mlflow_tracking_uri

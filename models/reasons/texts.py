@@ -1,6 +1,7 @@
 """The table of texts `models/reason_texts/en.toml`: what every feature says at its values, and the words of facts and themes."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -25,6 +26,10 @@ DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
 COLUMN_CODES = "column"
 """Name of the codes that a model learnt from a column."""
+
+
+PLACEHOLDERS = {"currency": "its currency", "in_currency": "", "route": "its route", "goods": "its goods"}
+"""What a name says for a word that only a consignment has."""
 
 
 class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,6 +179,14 @@ def get_template(feature: Feature) -> ReasonTemplate:
     """Return what a feature says; of a feature that the table lacks, its own text."""
     own = feature.text or f"{feature.name.replace('.', ' ').replace('_', ' ')}: {{value}}"
     return load_text_table().find_template(feature.name) or ReasonTemplate(other=own, missing=own)
+
+
+def name_feature(feature: Feature) -> str:
+    """Return a feature in words: the text of its reason, with an ellipsis for its value."""
+    texts = get_template(feature).list_texts()
+    cases = ("other", "true", *(case for case in texts if case != "missing"), *texts)
+    text = next(texts[case] for case in cases if case in texts)
+    return re.sub(r"\{(\w+)\}", lambda word: PLACEHOLDERS.get(word[1], "…"), text).rstrip(" :")
 
 
 def _join_words(template: ReasonTemplate | None, words: Mapping[str, str] | None) -> ReasonTemplate | None:

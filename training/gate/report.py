@@ -53,10 +53,10 @@ class GateReport(NamedTuple):
         """Run the gate on evidence, and recommend what to do."""
         rules = run_gate(evidence)
         action, way, sentence = _recommend(rules, evidence)
-        facts = [fact for fact in _describe_figures(evidence) if fact not in sentence]
-        facts.append(summarize_rules(rules))
+        said = [*_describe_figures(evidence), summarize_rules(rules)]
+        facts = [fact for fact in said if fact not in sentence]
         if evidence.goes_back:
-            facts[-1] += " It was approved before, so the other rules are not asked again."
+            facts.append("It was approved before, so the other rules are not asked again.")
         recommendation = Recommendation(action, way, sentence, tuple(facts))
         return cls(rules, recommendation, "" if evidence.comparison is None else evidence.comparison.run_id)
 
@@ -91,14 +91,22 @@ class GateReport(NamedTuple):
         return "\n".join([*lines, "", f"Rules that hold: {', '.join(held) or 'none'}."])
 
 
-def explain_way(evidence: GateEvidence) -> tuple[str, str]:
-    """Return by which way a version that passes may become champion, and why in one sentence."""
+def explain_way(evidence: GateEvidence, rules: Mapping[str, RuleResult]) -> tuple[str, str]:
+    """Return by which way a version that passes may become champion, why in one sentence, and what is open all the same."""
     if evidence.goes_back:
         repeated = ", and its training was repeated byte for byte" if evidence.refit.held else ""
         state = "is champion" if evidence.is_champion else "was champion before"
         return "goes back", f"It {state}, is unaltered and passes its self-test{repeated}."
-    way = evidence.find_way()
-    return ("first", "There is no champion, and no rule is broken.") if way is None else way[:2]
+    way, figures, candidate = evidence.find_way(), evidence.figures, evidence.candidate
+    name, text = ("first", "There is no champion, and no rule is broken.") if way is None else way[:2]
+    open_rules = [rule for rule, result in rules.items() if not result.held]
+    if open_rules:
+        text += f" {summarize_rules(rules)}"
+    if figures is not None and not any(each.is_shown for each in figures.recipe.model.metrics.values()):
+        text += " Too few results carry its figures, so none is shown."
+    if candidate and name == "routine refit" and (lasting := candidate.overruled.intersection(open_rules)):
+        text += f" The champion was forced against what is still open: {', '.join(sorted(lasting))}."
+    return name, text
 
 
 def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
@@ -111,7 +119,7 @@ def summarize_rules(rules: Mapping[str, RuleResult]) -> str:
 def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple[Action, str, str]:
     obstacles = find_obstacles(rules)
     if not obstacles:
-        return ("promoted" if evidence.is_champion else "promote", *explain_way(evidence))
+        return ("promoted" if evidence.is_champion else "promote", *explain_way(evidence, rules))
     certain = [name for name, rule in obstacles.items() if rule.name == BROKEN]
     if certain == [WAY_RULE]:
         return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."

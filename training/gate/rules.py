@@ -19,7 +19,7 @@ from training.arrays import Row
 from training.config import EvaluationConfig
 from training.evaluation.difference import MEASURE_TITLES, MEASURES, describe_gain, state_difference
 from training.evaluation.estimate import Estimate, describe_estimate
-from training.evaluation.leakage import BOUNDS, FILLED_COLUMN
+from training.evaluation.leakage import BOUNDS, FILLED_COLUMN, PREDICTIVE_COLUMN
 from training.evaluation.metrics import (
     CALIBRATION_RATIO,
     LOGGED_METRICS,
@@ -184,19 +184,16 @@ def warn_of_unequal_fits(sources: tuple[ScoreSource, ScoreSource], a: str, b: st
 def describe_deployed(
     pair: PairedEvaluation, deployed: PairedEvaluation | None, target: Target, a: str, b: str
 ) -> str:
-    """Return whether the recipes as deployed have the order of the compared fits, and how far they differ; empty if they were not compared."""
+    """Return how the recipes as deployed differ, on the weeks that both reports have; empty if they were not compared."""
     if deployed is None:
         return ""
     gain, own = deployed.gains[PRIMARY_MEASURE], pair.gains[PRIMARY_MEASURE]
-    order = "the opposite order" if gain.value * own.value < 0 else "the same order"
-    if not (gain.is_shown and own.is_shown):
-        order = "an order that cannot be compared"
     counts = describe_counts({a: deployed.a, b: deployed.b}, target)
     difference = state_difference(gain, a, b, " from the reports")
     decides = "The gate decides by the compared fits, which lack the results of the last weeks."
     if gain.is_shown and not own.is_shown:
         decides = "The gate decides by the compared fits alone, so this does not decide."
-    return f"On the weeks that both reports have, the recipes as deployed show {order}: {counts} {difference} {decides}"
+    return f"On the weeks that both reports have, the recipes as deployed: {counts} {difference} {decides}"
 
 
 @dataclass(frozen=True)
@@ -271,8 +268,10 @@ def _check_verified(evidence: GateEvidence) -> RuleResult:
 
 
 def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
-    row = figures.looks.get(check, {})
+    row, area = figures.looks.get(check, {}), figures.recipe.model["roc_auc"]
     value = _to_float(row.get("found"))
+    if check == PREDICTIVE_COLUMN and math.isfinite(value) and not area.is_shown:
+        return RuleResult(False, area.explain_missing(), undecided=True)
     if check == FILLED_COLUMN and row and not row.get("where"):
         return build_unchecked("no channel has both inspected and other consignments")
     if math.isfinite(value):

@@ -33,7 +33,8 @@ WayName = Literal["better", "routine refit", ""]
 class Candidate(NamedTuple):
     """Difference of a version from the champion, whose record may name no recipe (`same_recipe` is None) and broken rules (`faults`).
 
-    `changed` names the settings that differ, as far as both runs recorded them.
+    `changed` names the settings that differ, as far as both runs recorded them, and `overruled` the rules against which the champion, or a
+    version that it is a refit of, was forced.
     """
 
     champion: str
@@ -42,6 +43,7 @@ class Candidate(NamedTuple):
     drift: str = ""
     faults: frozenset[str] = frozenset()
     changed: str = ""
+    overruled: frozenset[str] = frozenset()
 
 
 class FindPace(NamedTuple):
@@ -75,9 +77,11 @@ def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | No
         return Way("", f"{difference}{more} It is no routine refit: {obstacle}.", can_wait)
     if reproduced is None:
         return Way("", f"The configuration is that of {rival}, on newer results. {REPEAT}", can_wait=True)
-    newer, reason = format_count(candidate.newer_days, "day"), ". The latest drift run asks for it"
-    text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte"
-    return Way("routine refit", f"{text}{reason if candidate.drift == RETRAIN else ''}.")
+    newer = format_count(candidate.newer_days, "day")
+    text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte."
+    if candidate.drift in ("", RETRAIN):
+        text += " The latest drift run asks for it." if candidate.drift else " No drift run of it was made."
+    return Way("routine refit", text)
 
 
 def advise_on_finds(finds: int, finds_per_week: float, step: str) -> str:

@@ -9,7 +9,7 @@ from models.registry import BUNDLE_TAG, ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from training.config import hash_settings
-from training.evaluation.difference import FROM_COMPARED, format_gain, state_difference
+from training.evaluation.difference import FROM_COMPARED, format_gain, round_gain, state_difference
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import (
     AREA_METRICS,
@@ -55,7 +55,7 @@ def describe_difference(gain: Estimate, metric: str) -> str:
     """Return a difference with its interval; how many more finds decide it is said by the gate alone."""
     if not gain.is_shown:
         return f"too few results: {gain.known or 0:,} known"
-    return describe_estimate(gain, lambda value: format_gain(value, metric))
+    return describe_estimate(round_gain(gain), lambda value: format_gain(value, metric))
 
 
 def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:

@@ -1,15 +1,15 @@
 """Evidence for the gate, gathered once for `gate`, `promote`, the review of a comparison and the dossier; no metric of MLflow is read."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from textwrap import shorten
 from typing import NamedTuple
 
 from consignments.errors import BundleRefused, PromotionRefused
 from features.streams import FeatureInputs
 from models.bundle import Bundle
-from models.promotion_record import BROKEN, PromotionRecord
+from models.promotion_record import BROKEN, HOLDS, PromotionRecord
 from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
@@ -34,7 +34,7 @@ from training.runs.evidence import RunEvidence, fetch_evidence
 
 COMPARED_SCORES = "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
-MAX_CHANGES_CHARACTERS = 200
+MAX_NAMED_CHANGES = 4
 REPEATED = RuleResult(True, "computed again from the tables of the training run")
 
 
@@ -245,16 +245,35 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     results = approved[-1].name_results() if approved else {}
     broken = frozenset(name for name, result in results.items() if result == BROKEN)
     configs = [read_run_config(registry, each.run_id) for each in (compared.b, champion)]
+    overruled = list_overruled([each.record for each in history.records if each.signatures])
+    lasting, newer = overruled.get(champion.number, frozenset()), max((new - old).days, 0)
     changed = describe_changes(*configs)
-    return Candidate(champion.number, max((new - old).days, 0), same_recipe, verdict, broken, changed)
+    return Candidate(champion.number, newer, same_recipe, verdict, broken, changed, lasting)
+
+
+def list_overruled(records: Sequence[PromotionRecord]) -> dict[str, frozenset[str]]:
+    """List by version the rules against which it, or the version that it is a refit of, was forced, and that have not held since."""
+    found: dict[str, frozenset[str]] = {}
+    for record in records:
+        before = {"routine refit": record.replaces, "goes back": record.version}.get(record.way) or ""
+        rules = {name for name, rule in record.rules.items() if record.forced and rule["held"] is False}
+        held = {name for name, result in record.name_results().items() if result == HOLDS}
+        found[record.version] = (found.get(before, frozenset()) | rules) - held
+    return found
 
 
 def describe_changes(config: TrainConfig | None, champion: TrainConfig | None) -> str:
-    """Name the settings of a configuration that are not those of the champion, in brackets; empty if nothing differs or is known."""
+    """Name settings of a configuration that are not those of the champion, in brackets; empty if nothing differs or is known."""
     if config is None or champion is None:
         return ""
     own, other = (
         {name: format_setting(value) for name, value in each.flatten().items()} for each in (config, champion)
     )
-    changed = [f"{name} {own[name]} in place of {other[name]}" for name in own if own[name] != other[name]]
-    return f" ({shorten(', '.join(changed), MAX_CHANGES_CHARACTERS, placeholder=' …')})" if changed else ""
+    changed = [
+        f"{name.replace('.', ' ')} {own[name]} in place of {other[name]}".replace("_", " ")
+        for name in own
+        if own[name] != other[name]
+    ]
+    if len(changed) > MAX_NAMED_CHANGES:
+        changed[MAX_NAMED_CHANGES:] = [f"{len(changed) - MAX_NAMED_CHANGES} more"]
+    return f" ({', '.join(changed)})" if changed else ""

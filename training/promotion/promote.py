@@ -221,7 +221,7 @@ def _build_record(
         figures = build_deployed_figures(evidence.figures.recipe.model)
     elif of_bundle:
         figures = of_bundle[-1].figures
-    way, sentence = explain_way(evidence)
+    way, sentence = explain_way(evidence, rules)
     if find_obstacles(rules):
         way, sentence = "forced", f"Forced: {summarize_rules(rules)}"
     record = PromotionRecord(

@@ -1,7 +1,6 @@
 """Explanations of a model: exact contributions of features to scores (Shapley values of the trees, in log-odds)."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from models.fitting.calibration import fit_raw_scale
 from models.formats import format_number, format_percent, format_score
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
-from models.reasons.texts import get_template
+from models.reasons.texts import get_template, name_feature
 from models.risk_model import RiskModel
 from training.arrays import Floats, Ints, Rows
 from training.reporting.charts import Chart
@@ -28,8 +27,6 @@ MAX_REASONS = 3
 EXPLAINED_ROWS = 400
 """Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
 SHOWN_FEATURES = 10
-PLACEHOLDERS = {"currency": "its currency", "in_currency": "", "route": "its route", "goods": "its goods"}
-"""What a text says for a word that only a consignment has."""
 MAX_GRID_VALUES = 13
 MIN_PROBABILITY = 1e-9
 FIRST_STEP = "Mean of the training rows, in which inspected ones are over-represented"
@@ -108,14 +105,6 @@ def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, 
         values = np.unique(np.quantile(X[known, column].astype(np.float64), spread, method="nearest"))
     effect = np.array([predict_change(float(value)) for value in values])
     return values, effect, np.nan if known.all() else predict_change(np.nan)
-
-
-def name_feature(feature: Feature) -> str:
-    """Return a feature in words: the text of its reason, with an ellipsis for its value."""
-    texts = get_template(feature).list_texts()
-    cases = ("other", "true", *(case for case in texts if case != "missing"), *texts)
-    text = next(texts[case] for case in cases if case in texts)
-    return re.sub(r"\{(\w+)\}", lambda word: PLACEHOLDERS.get(word[1], "…"), text).rstrip(" :")
 
 
 def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[dict[str, Any]]:

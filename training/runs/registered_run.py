@@ -124,9 +124,7 @@ def write_review(registry: Registry, version: ModelVersion, report: GateReport) 
     first, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (head, action)
     registry.write_description(version, f"{first}{REPORT_END}{facts}", verdict)
     versions = registry.client.search_model_versions(f"run_id='{version.run_id}'")
-    is_first = int(version.number) == min(
-        (int(each.version) for each in versions), default=int(version.number)
-    )
+    is_first = all(int(each.version) >= int(version.number) for each in versions)
     if report.recommendation.way == "goes back" or len(own) > (action == "promoted") or not is_first:
         return
     registry.client.set_tag(version.run_id, NOTE_TAG, f"{head}{REPORT_END}{facts}")

@@ -16,7 +16,7 @@ def page(model_folder: Path, tmp_path: Path) -> Path:
 
 def test_the_page_and_its_json_are_written_with_answers_and_the_same_bytes_again(page: Path) -> None:
     registry = open_registry()
-    registry.client.update_model_version("nps-risk", "1", "PROMOTE: better in every measure")
+    registry.client.update_model_version("nps-risk", "1", "**REFUSE.** Worse than the champion of then.")
     answers = page.with_name("answers.toml")
     answers.write_text('[answers]\nprovider = "The office of customs."\n')
     words = f"--date 2026-01-02 --answers {answers}"
@@ -28,7 +28,8 @@ def test_the_page_and_its_json_are_written_with_answers_and_the_same_bytes_again
     assert "provider" not in done.output.replace("one.", "")
     assert "version 1</title>" in page.read_text()
     assert "The office of customs." in page.read_text()
-    assert "better in every measure" not in registry.client.get_model_version("nps-risk", "1").description
+    kept = registry.client.get_model_version("nps-risk", "1").description
+    assert kept == "**REFUSE.** Worse than the champion of then.", "reading changes no recommendation"
     succeed(f"dossier 1 --out {page.with_name('two.html')} {words}")
     for suffix in (".html", ".json"):
         other = page.with_name(f"two{suffix}")

@@ -17,6 +17,7 @@ from support.gate_evidence import (
     make_figures,
     make_pair,
 )
+from support.signing import sign_record
 
 from models.bundle import Bundle
 from training.config import parse_config
@@ -33,7 +34,7 @@ from training.gate.rules import (
 )
 from training.gate.ways import Candidate, FindPace, count_more_finds
 from training.promotion.comparison_report import describe_difference
-from training.promotion.evidence import describe_changes
+from training.promotion.evidence import describe_changes, list_overruled
 from training.reporting.html import render_page
 
 PRIMARY = MEASURES[0]
@@ -155,7 +156,7 @@ def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle, case: 
     metrics, pace, action, ending = ADVICE[case]
     figures = make_figures(recipe=RecipeEvaluation(make_evaluation(**metrics), {}), pace=pace)
     found = recommend(make_evidence(bundle, figures=figures))
-    rules = "better than chance, calibrated" if len(metrics) > 1 else "calibrated"
+    rules = ", ".join(UNDECIDED) if len(metrics) > 1 else "calibrated"
     assert found.sentence.startswith(
         f"Too few results were known when it was trained ({rules}), and its figures stay"
     )
@@ -230,26 +231,60 @@ def test_what_the_recommendation_says_is_not_said_again_by_its_rule(bundle: Bund
 
 
 @pytest.mark.parametrize(
-    ("gain", "deployed", "order", "basis"),
+    ("gain", "deployed", "basis"),
     [
-        (CLEAR, LOSS, "the opposite order", ", which lack the results of the last weeks."),
-        (CLEAR, CLEAR, "the same order", ", which lack the results of the last weeks."),
-        (CLEAR, FEW, "an order that cannot be compared", ", which lack the results of the last weeks."),
-        (FEW, LOSS, "an order that cannot be compared", " alone, so this does not decide."),
+        (CLEAR, LOSS, ", which lack the results of the last weeks."),
+        (CLEAR, FEW, ", which lack the results of the last weeks."),
+        (FEW, LOSS, " alone, so this does not decide."),
     ],
 )
-def test_a_comparison_says_if_the_reports_of_both_versions_have_the_other_order(
-    bundle: Bundle, gain: Estimate, deployed: Estimate, order: str, basis: str
+def test_a_comparison_says_how_both_recipes_differ_as_deployed(
+    bundle: Bundle, gain: Estimate, deployed: Estimate, basis: str
 ) -> None:
     """A headline of +4.86 points, or of "not known", stood beside recipes that as deployed were worse."""
     challenger = make_challenger(bundle, make_pair(**{PRIMARY: gain}), CHANGED)
     assert challenger.comparison is not None
     compared = replace(challenger.comparison, deployed=make_pair(**{PRIMARY: deployed}))
     found = recommend(replace(challenger, comparison=compared))
-    (fact,) = [each for each in found.facts if f"the recipes as deployed show {order}: " in each]
+    (fact,) = [each for each in found.facts if "the recipes as deployed: " in each]
     assert state_difference(deployed, "version 1", "this version", " from the reports") in fact
     assert fact.endswith(f" The gate decides by the compared fits{basis}")
     assert ("is not known from the compared arrivals" in found.sentence) == (gain is FEW)
+
+
+def test_a_refit_says_what_is_open_and_against_what_its_champion_was_forced(bundle: Bundle) -> None:
+    """It was "promote" in one sentence on configuration and bytes, for a version without one figure."""
+    few = make_figures(recipe=RecipeEvaluation(make_evaluation(roc_auc=FEW, calibration_ratio=FEW), {}))
+    overruled = frozenset({"calibrated", "no slice lost"})
+    said = recommend(
+        make_challenger(bundle, make_pair(), REFIT._replace(overruled=overruled), figures=few)
+    ).sentence
+    assert "; undecided: no column is the result, better than chance, calibrated." in said
+    assert "so none is shown. The champion was forced against what is still open: calibrated." in said
+    assert "No drift run of it was made." in said
+    good = recommend(make_challenger(bundle, make_pair(), REFIT._replace(drift="stable"))).sentence
+    assert good.endswith("reproduced byte for byte.")
+
+
+def test_a_forced_rule_stays_open_in_refits_until_it_holds() -> None:
+    steps = [
+        ("1", None, "forced", False),
+        ("2", "1", "routine refit", None),
+        ("3", "2", "routine refit", True),
+        ("2", "3", "goes back", None),
+        ("4", "2", "better", None),
+    ]
+    records = [
+        sign_record(
+            version=version,
+            replaces=replaces,
+            way=way,
+            forced=way == "forced",
+            rules={"calibrated": {"held": held, "found": ""}},
+        ).record
+        for version, replaces, way, held in steps
+    ]
+    assert [version for version, rules in list_overruled(records).items() if rules] == ["1", "2"]
 
 
 def test_a_refit_with_other_settings_is_told_which(bundle: Bundle) -> None:
@@ -257,7 +292,7 @@ def test_a_refit_with_other_settings_is_told_which(bundle: Bundle) -> None:
     changed = describe_changes(
         parse_config({}), parse_config({"evaluation": {"origins": 4}, "model": {"trees": 70}})
     )
-    assert changed == " (model.trees 60 in place of 70, evaluation.origins 3 in place of 4)"
+    assert changed == " (model trees 60 in place of 70, evaluation origins 3 in place of 4)"
     found = recommend(make_challenger(bundle, make_pair(), CHANGED._replace(changed=changed)))
     assert f"its configuration is not that of the champion{changed}." in found.sentence
     assert (

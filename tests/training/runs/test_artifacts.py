@@ -9,9 +9,10 @@ from support.described import REAL
 
 from models.bundle import load_bundle
 from models.reasons.sentences import ReasonContext
+from models.reasons.texts import name_feature
 from training.reporting.html import MAX_PAGE_BYTES
 from training.runs.artifacts import STORED_SCORES, build_training_record, check_gate, write_run_bundles
-from training.runs.explanations import ExplainedSample, compute_dependence, name_feature, name_value
+from training.runs.explanations import ExplainedSample, compute_dependence, name_value
 
 TABLES = [
     *("deployed", "baselines", "deployed_truth", "evaluation_fit", "capacity", "calibration", "slices"),

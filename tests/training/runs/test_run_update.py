@@ -50,20 +50,20 @@ def reviewed(tmp_path_factory):
     return registry, run_id, comparison
 
 
-def test_a_description_beyond_the_limit_ends_after_a_whole_line(tmp_path):
+def test_a_description_beyond_the_limit_ends_before_what_does_not_fit_as_a_whole(tmp_path):
     registry, written = Registry(create_store(tmp_path)), []
     registry.client = SimpleNamespace(
         set_model_version_tag=lambda *_: None, update_model_version=lambda *given: written.append(given[2])
     )
     version = SimpleNamespace(name="nps-risk", number="1")
-    for lines in (10, 600):
-        registry.write_description(version, "| a row | of figures |\n" * lines, "wait")
+    table = "| a row | of figures |\n" * 100
+    for tables in (1, 3):
+        registry.write_description(version, "\n".join(["**WAIT.**\n", *[table] * tables]), "wait")
     short, long = written
-    assert short == "| a row | of figures |\n" * 10
+    assert short == f"**WAIT.**\n\n{table}"
     assert len(long) <= 5000
-    assert long.endswith(
-        "| a row | of figures |\n\nThe rest is in the report of the run and of the comparison."
-    )
+    rest = "The rest is on the page report.html of the training run."
+    assert long == f"**WAIT.**\n\n{table}\n{table}\n{rest}"
 
 
 def test_run_and_version_say_what_to_do_after_the_comparison_and_link_to_it(reviewed):
