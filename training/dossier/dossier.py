@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from consignments.errors import FileFault, UnknownName
+from consignments.errors import FileFault, UnknownName, explain_failure
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from training.arrays import Row
 from training.dossier import tables
@@ -25,7 +25,7 @@ MAX_ANSWERS_BYTES = 1_000_000
 MAX_SHOWN_ROWS = 30
 """Rows of a table on the page; the JSON has all."""
 NO_ANSWERS: Mapping[str, str] = {}
-NOT_SHOWN = "Too few results carry an estimate. More inspections must be recorded before one may be shown."
+NOT_SHOWN = "Too few results carry an estimate. Nobody can fill this in: more finds must become known first."
 SHORT_FORMS = {"annex_iv": "Annex IV", "aia": "AIA", "atrs": "ATRS", "model_card": "Model card"}
 STATUS_WORDS = {"complete": "complete", "partly": "partly known", "open": "to be filled"}
 
@@ -116,18 +116,17 @@ def _fill_field(
     field: Row, layout: Layout, evidence: DossierEvidence, answers: Mapping[str, str]
 ) -> dict[str, Any]:
     """Fill a field as far as it is known, and say who must add what."""
-    known, unknown, wanted = {}, [], []
+    known, unknown, hidden = {}, [], False
     for name in field.get("tables", ()):
         table = layout["table"][name]
         rows = list_rows(name, table, evidence)
         if rows or table.get("if_empty"):
-            known[name] = {"note": table.get("note" if rows else "if_empty", ""), "rows": rows}
+            hides = any("shown" in row for row in rows) and not any(row.get("shown") for row in rows)
+            note = NOT_SHOWN if hides else table.get("note" if rows else "if_empty", "")
+            known[name], hidden = {"note": note, "rows": rows}, hidden or hides
         elif "if_empty" not in table:
             unknown.append(table["title"])
-        if any("shown" in row for row in rows) and not any(row["shown"] for row in rows):
-            wanted.append(NOT_SHOWN)
-    if unknown:
-        wanted.insert(0, f"npsrisk does not know of this version: {', '.join(unknown)}.")
+    wanted = [f"npsrisk does not know of this version: {', '.join(unknown)}."] if unknown else []
     answer = answers.get(field["key"], "")
     text = " ".join([*(text for text, _ in field.get("statements", ())), field.get("text", "")]).strip()
     what = "" if answer else " ".join([*wanted, field.get("ask", "")]).strip()
@@ -135,7 +134,7 @@ def _fill_field(
     return {
         "key": field["key"],
         "title": field["title"],
-        "status": "open" if is_empty else "partly" if what else "complete",
+        "status": "open" if is_empty else "partly" if what or hidden else "complete",
         "cites": field["cites"],
         "text": text,
         "known": known,
@@ -192,14 +191,7 @@ def encode_dossier(made: Mapping[str, Any]) -> str:
 def write_dossier(made: Mapping[str, Any], page: Path) -> tuple[Path, Path]:
     """Write the page FILE.html, and FILE.json next to it."""
     data = page.with_suffix(".json")
-    try:
+    with explain_failure("the dossier cannot be written", page, "choose a folder that can be written"):
         replace_file(page, render_dossier(made).encode(), PUBLIC_MODE)
         replace_file(data, encode_dossier(made).encode(), PUBLIC_MODE)
-    except OSError as error:
-        raise FileFault(
-            "the dossier cannot be written",
-            where=str(page),
-            got=error.strerror or error.__class__.__name__,
-            todo="choose a folder that can be written",
-        ) from error
     return page, data

@@ -11,6 +11,7 @@ from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
 from models.promotion_record import PromotionRecord
+from models.reasons.texts import name_feature
 from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
@@ -20,7 +21,6 @@ from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import AREA_METRICS, CALIBRATION_RATIO, METRIC_TITLES, describe_counts
 from training.evaluation.stored_scores import RecipeEvaluation
-from training.evaluation.traffic import SHARES
 from training.gate.report import GateReport
 from training.gate.rules import EXPECTED, VERIFIED_RULE, build_deployed_figures, describe_calibration
 from training.monitoring.drift_measures import LIMITS
@@ -28,7 +28,6 @@ from training.promotion.compared_versions import fetch_training_evidence
 from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
 from training.reporting.tables import format_setting, parse_table
 from training.runs.evidence import EVIDENCE_FILE, RunEvidence
-from training.runs.explanations import name_feature
 
 COMMIT_TAG = "mlflow.source.git.commit"
 RUN_TABLES = ("data", "fairness", "features", "leaks", "name_swaps", "split")
@@ -83,7 +82,7 @@ class DossierEvidence:
             return f"No figure is taken from the training run, because its files do not agree with its evidence: {self.source.doubt}."
         vouched = f"They have no valid signature: {self.source.doubt}."
         if self.source.signer is not None:
-            vouched = f"{self.source.signer} signed it."
+            vouched = f"They are signed by {self.source.signer}."
         elif self.is_approved_with_figures:
             vouched = self._describe_record()
         return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
@@ -156,7 +155,10 @@ MIX_COLUMNS = ("channel", "service", "departure_country")
 
 def list_parameters(config: TrainConfig) -> Rows:
     """List every setting of the training run."""
-    return [{"setting": name, "value": format_setting(value)} for name, value in config.flatten().items()]
+    return [
+        {"setting": name, "value": value if isinstance(value, int | float) else format_setting(value)}
+        for name, value in config.flatten().items()
+    ]
 
 
 def list_feature_groups(evidence: DossierEvidence) -> Rows:
@@ -266,17 +268,6 @@ def list_baselines(recipe: RecipeEvaluation) -> Rows:
         {"name": name.replace("_", " "), "found": side.counts.found["capacity"]}
         | {metric: describe_estimate(side[metric]) for metric in ("recall_at_1pct", "recall_at_capacity")}
         for name, side in sides.items()
-    ]
-
-
-def list_capacity(recipe: RecipeEvaluation) -> Rows:
-    """List counts, precision and recall at each share of traffic, and at the daily capacity of each office."""
-    model = recipe.model
-    names = {name: f"{name.removesuffix('pct')} % of traffic" for name in SHARES}
-    return [
-        {"capacity": title, "found": model.counts.found[name], "shown": model[f"recall_at_{name}"].is_shown}
-        | {measure: describe_estimate(model[f"{measure}_at_{name}"]) for measure in ("precision", "recall")}
-        for name, title in (names | {"capacity": "daily capacity of each office"}).items()
     ]
 
 

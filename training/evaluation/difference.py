@@ -1,5 +1,7 @@
 """The statement of a difference between two scores of the same traffic: one word and one sentence, by which the gate decides too."""
 
+import math
+from dataclasses import replace
 from typing import Literal
 
 from models.formats import format_number, format_points
@@ -52,7 +54,14 @@ def state_difference(gain: Estimate, a: str, b: str, basis: str = "") -> str:
 
 def describe_gain(name: str, gain: Estimate) -> str:
     """Describe the difference of a measure with its interval."""
-    return f"{MEASURE_TITLES[name]} {describe_estimate(gain, format_points)}"
+    return f"{MEASURE_TITLES[name]} {describe_estimate(round_gain(gain), format_points)}"
+
+
+def round_gain(gain: Estimate) -> Estimate:
+    """Round a difference of less than a tenth of its interval to the digits that this allows."""
+    width = gain.high - gain.low
+    digits = 1 - math.floor(math.log10(width)) if abs(gain.value) < width / 10 else 15
+    return replace(gain, value=round(gain.value, digits))
 
 
 def format_gain(value: float, metric: str) -> str:

@@ -15,6 +15,7 @@ from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
 from models.formats import format_count
+from models.reasons.texts import name_feature
 from training.arrays import Bools, Floats, Ints, Row, Rows
 
 PROBE_ROWS = 1000
@@ -96,7 +97,7 @@ def check_later_changes(
     differs = again != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
     where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"
     if differs.any():
-        where = judged.spec.names[int(differs.sum(axis=0).argmax())]
+        where = name_feature(judged.spec.features[int(differs.sum(axis=0).argmax())])
     return _build_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)
 
 
@@ -132,7 +133,7 @@ def check_predictive_column(inspected: FeatureMatrix, positives: Bools) -> Row:
     sides = [np.searchsorted(np.sort(score[~positive]), score[positive], side) for side in ("left", "right")]
     below = (sides[0] + sides[1]) / (2 * int((~positive).sum()))
     low = float(below.mean() - CONFIDENCE * below.std(ddof=1) / np.sqrt(len(below)))
-    return _build_row(PREDICTIVE_COLUMN, low, len(rows), inspected.spec.names[int(column)])
+    return _build_row(PREDICTIVE_COLUMN, low, len(rows), name_feature(inspected.spec.features[column]))
 
 
 def _compute_areas(X: Rows, positive: Bools) -> Floats:
@@ -154,7 +155,7 @@ def check_filled_columns(frame: pd.DataFrame, opened: Bools, record: type[Consig
             gap = np.abs(filled[mine & opened].mean(axis=0) - filled[mine & ~opened].mean(axis=0))
             low = float(gap.max() - 1 / np.sqrt(few))  # two standard errors at their maximum
             if low > worst:
-                worst, where = low, f"{names[int(gap.argmax())]} in {channel}"
+                worst, where = low, f"{names[int(gap.argmax())]} in {channel}".replace("_", " ")
     return _build_row(FILLED_COLUMN, max(worst, 0.0), int(opened.sum()), where)
 
 

@@ -100,10 +100,6 @@ class Evaluation:
         counted = {f"{prefix}/found_at_{name}": found for name, found in self.counts.found.items()}
         return {**named, **counted, f"{prefix}/effective_results": self.counts.effective}
 
-    def flatten_metrics(self, prefix: str) -> dict[str, float]:
-        """Return the logged metrics that may be shown."""
-        return {name: value for name, value in self.list_metrics(prefix).items() if value is not None}
-
 
 def describe_counts(sides: Mapping[str, Evaluation], target: Target) -> str:
     """Return the counted finds in words, with the arrivals and the capacity that they belong to, before any estimate."""

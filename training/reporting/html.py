@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from models.formats import format_interval, format_number, format_percent
 from models.page_templates import create_page_environment
@@ -37,6 +38,7 @@ def create_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
     """Create the template environment of a folder, whose pages extend those of this one; all values are escaped, and an unknown name is an error."""
     made = create_page_environment(folder, TEMPLATES)
     made.filters |= {"named": format_metric, "setting": format_setting}
+    made.filters["moment"] = lambda moment: f"{pd.Timestamp(moment):%Y-%m-%d %H:%M} UTC"
     made.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
     made.globals |= {
         "between": format_interval,

@@ -62,7 +62,7 @@ def test_features_that_knew_results_of_later_move_and_are_named() -> None:
     other = described(tables(delay=timedelta(hours=1)))
     row = check_later_changes(FeatureInputs.from_tables(tables()), other, PARAMETERS)
     assert row["found"] == 1.0
-    assert str(row["where"]).startswith("history.")
+    assert "were inspected in the last 365 days" in str(row["where"])
 
 
 def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
@@ -107,7 +107,7 @@ def test_the_column_that_is_the_result_is_named_also_where_it_only_lacks_for_fin
     assert 0.5 < float(honest["found"]) < BOUNDS[PREDICTIVE_COLUMN]
     X[:, 1] = np.where(positive, np.nan, 1.0) if missing else 1.0 - positive
     row = check_predictive_column(matrix(X), positive)
-    assert (row["look"], row["found"], row["where"]) == (PREDICTIVE_COLUMN, 1.0, "made.f1")
+    assert (row["look"], row["found"], row["where"]) == (PREDICTIVE_COLUMN, 1.0, "D")
     few = check_predictive_column(matrix(X), np.arange(2000) < 3)
     assert np.isnan(few["found"]), "too few finds"
 
@@ -118,7 +118,7 @@ def test_a_column_that_only_opened_consignments_have_is_named_with_its_channel()
     assert check_filled_columns(frame, opened, Consignment)["found"] == 0.0
     told = frame.assign(hs_code=frame["hs_code"].where(opened))
     row = check_filled_columns(told, opened, Consignment)
-    assert (row["look"], row["where"]) == (FILLED_COLUMN, "hs_code in postal")
+    assert (row["look"], row["where"]) == (FILLED_COLUMN, "hs code in postal")
     assert float(row["found"]) > BOUNDS[FILLED_COLUMN]
     # Where the opened are few, a difference as large says less.
     few = np.arange(ROWS) < 2

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.reporting.html import label_cells, render_page
+from training.reporting.html import create_environment, label_cells, render_page
 
 
 def test_a_narrow_screen_names_each_cell_of_a_row():
@@ -18,8 +18,20 @@ def test_a_narrow_screen_names_each_cell_of_a_row():
     assert found.endswith("<table><td>3</td></table>")
 
 
+def test_what_is_not_known_of_a_consignment_leaves_no_blank():
+    page = create_environment().from_string('{% from "macros.html" import known %}{{ known(texts) }}postal')
+    assert page.render(texts=["–", "0.205 kg", "–"]) == "0.205 kg · postal"
+
+
+def test_a_forced_version_has_its_own_colour():
+    for way, kind in (("forced", "forced"), ("better", "promoted")):
+        decided = SimpleNamespace(action="promoted", way=way, sentence="", facts=())
+        gate = SimpleNamespace(recommendation=decided, list_open_rows=list, to_rows=list)
+        assert f'<section class="verdict {kind}">' in render_page("gate.html", gate=gate, links={})
+
+
 def test_a_page_too_heavy_to_send_is_refused():
-    recommended = SimpleNamespace(action="wait", sentence="x" * 2_000_001, facts=())
+    recommended = SimpleNamespace(action="wait", way="", sentence="x" * 2_000_001, facts=())
     gate = SimpleNamespace(recommendation=recommended, list_open_rows=list, to_rows=list)
     with pytest.raises(ValueError, match="more than 2,000,000"):
         render_page("gate.html", gate=gate, links={})
