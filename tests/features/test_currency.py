@@ -11,11 +11,8 @@ from features.currency import MAX_CLOSED_DAYS, ExchangeRates
 
 MONDAY = to_day(datetime(2024, 3, 4, tzinfo=UTC))
 ROUBLE_ENDS = to_day(datetime(2022, 3, 1, tzinfo=UTC))
-RATES = ExchangeRates(
-    np.array(["EUR", "KRW"]),
-    np.array([MONDAY, MONDAY + 1], dtype=np.int32),
-    np.array([[1.10, 0.0010], [1.20, 0.0011]]),
-)
+DAYS = np.array([MONDAY, MONDAY + 1], dtype=np.int32)
+RATES = ExchangeRates(np.array(["EUR", "KRW"]), DAYS, np.array([[1.10, 0.0010], [1.20, 0.0011]]))
 
 
 AMOUNTS = {

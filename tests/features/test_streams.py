@@ -140,9 +140,8 @@ def test_past_consignments_are_history_alone(tables: Tables, interleaved: bool, 
     moment = None if as_of is None else pd.Timestamp(as_of)
     whole, keep = join_history(mine, past)
     X = compute_feature_matrix(whole, PARAMETERS, keep=keep, as_of=moment).X
-    given_world = FeatureInputs(
-        InMemoryTable(mine.consignments, 90), (InMemoryTable(past, 70),), mine.outcomes, mine.alerts, moment
-    )
+    rows, before = InMemoryTable(mine.consignments, 90), InMemoryTable(past, 70)
+    given_world = FeatureInputs(rows, (before,), mine.outcomes, mine.alerts, moment)
     pieces = stream_features(given_world, PARAMETERS, piece_rows=64)
     assert_same(pieces, X, mine.consignments["consignment_id"])
 

@@ -101,10 +101,8 @@ def test_the_gate_shows_each_rule_as_table_and_json_and_ends_with_1_if_one_does_
     assert result["recommendation"]["facts"][-1].startswith("3 of 14 rules hold; ")
 
 
-ITSELF, EQUAL = (
-    "a version cannot be compared with itself",
-    "the two versions hold the same bundle, byte for byte",
-)
+ITSELF = "a version cannot be compared with itself"
+EQUAL = "the two versions hold the same bundle, byte for byte"
 
 
 @pytest.mark.parametrize(("other", "told"), [("1", ITSELF), ("models:/nps-risk/1", ITSELF), ("2", EQUAL)])

@@ -17,14 +17,8 @@ from consignments.records import Alert
 from consignments.tables import build_frame, read_table, to_alerts, write_table
 
 SEIZED = make_consignment("LE123456785CN", sender_name="Lotus Chemical", sender_country="CN", office="Port A")
-RESULT = make_outcome(
-    SEIZED.consignment_id,
-    result="nps",
-    substance="3-CMC",
-    substance_family="cathinone",
-    quantity_g=250.0,
-    known_at=day(2),
-)
+FOUND = {"result": "nps", "substance": "3-CMC", "substance_family": "cathinone", "quantity_g": 250.0}
+RESULT = make_outcome(SEIZED.consignment_id, known_at=day(2), **FOUND)
 PERSONAL = ("Lotus", "Harbour", "7946", "Kim Min", "Teheran", "5550", "LE123456785CN", "E1 6AN", "06232")
 CODED = re.compile(rb"[0-9a-f]{16,}|[A-Za-z0-9+/=]{40,}")
 """Digests, signatures and payloads, in which a short word occurs by chance; a payload is searched decoded."""

@@ -146,10 +146,8 @@ def test_names_that_are_not_utf_8_are_refused_with_the_file(tmp_path: Path) -> N
     named.write_bytes(named.read_bytes().replace(b"QQQQ", b"QQ\xe9Q"))
     folder, strange = tmp_path / "t", tmp_path / "t" / os.fsdecode(b"caf\xe9.parquet")
     parquet_file(folder / "a.parquet", a=[1]).rename(strange)
-    for path, name in (
-        (named, "columns.parquet"),
-        *((each, r"caf\\xe9\.parquet") for each in (strange, folder)),
-    ):
+    odd = r"caf\\xe9\.parquet"
+    for path, name in ((named, "columns.parquet"), (strange, odd), (folder, odd)):
         for read in (read_files, ParquetTable.open):
             with pytest.raises(FileFault, match=rf"{name}: the name of the file or of a column is not UTF-8"):
                 read(path)

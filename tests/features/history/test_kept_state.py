@@ -27,10 +27,8 @@ def run(before: KeptState | None, arrivals: Sequence[Arrival], outcomes: Sequenc
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     rows = arrivals_of(arrivals)
     fold = run.start_fold(rows if arrivals else replace(rows, sequence=None), outcomes_of(outcomes))
-    keys, counterparts = (
-        numbers([row.keys for row in arrivals]),
-        numbers([row.counterparts for row in arrivals]),
-    )
+    keys = numbers([row.keys for row in arrivals])
+    counterparts = numbers([row.counterparts for row in arrivals])
     process_table(fold, run.history, keys, counterparts, out, np.arange(len(arrivals)), piece_rows=3)
     run.finish()
     return out, run.state

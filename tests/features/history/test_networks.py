@@ -59,10 +59,8 @@ def test_a_key_that_too_many_share_joins_nobody(arrivals: int, joins: bool) -> N
 
 def crowd_of_a_phone() -> list[Arrival]:
     """Fifty consignments with one phone, the first of them with account 3, and X, the 51st, which no network counts."""
-    rows = [
-        arrive(f"b{n:02}", 0, (10 + n, 7, 3) if n == 0 else (10 + n, 7), {"sequence": n})
-        for n in range(MOST_ARRIVALS)
-    ]
+    phones = [(10 + n, 7, 3 if n == 0 else 0) for n in range(MOST_ARRIVALS)]
+    rows = [arrive(f"b{n:02}", 0, keys, {"sequence": n}) for n, keys in enumerate(phones)]
     return [*rows, arrive("x", 1, (99, 7), {"sequence": 60, "issued": 2})]
 
 

@@ -22,13 +22,8 @@ SEIZED = make_consignment(consignment_id="SEIZED")
 
 
 def seizure(alert_id="S1", issued_at=None, key=KEY, sides=("sender", "consignee"), **changes):
-    return Alert(
-        alert_id=alert_id,
-        issued_at=issued_at or day(-2),
-        author="partner",
-        indicators=compute_indicators(SEIZED, key, sides),
-        **changes,
-    )
+    indicators = compute_indicators(SEIZED, key, sides)
+    return Alert(alert_id, issued_at or day(-2), author="partner", indicators=indicators, **changes)
 
 
 def values(alerts, c, sequence=None):

@@ -72,9 +72,8 @@ def test_a_shared_name_and_address_says_nothing_more_of_the_address() -> None:
 
 def test_what_many_share_links_nothing_and_is_listed() -> None:
     crowd = [send(f"P{number}", number / 10, account_id="PLATFORM") for number in range(6)]
-    table = build_link_table(
-        [*crowd, send("F", 1, sender_phone=PHONE), send("X", 5, account_id="PLATFORM", sender_phone=PHONE)]
-    )
+    others = [send("F", 1, sender_phone=PHONE), send("X", 5, account_id="PLATFORM", sender_phone=PHONE)]
+    table = build_link_table([*crowd, *others])
     trace = trace_links(table, "X", limits=TraceLimits(sharing=6))
     assert list_names(trace) == ["F"]
     assert [(each.consignments, each.followed) for each in trace.identifiers] == [(2, True), (7, False)]
@@ -103,10 +102,8 @@ def test_consignments_of_more_than_a_year_ago_do_not_make_an_identifier_a_crowds
 
 def test_a_trace_that_is_cut_keeps_finds_and_the_latest_and_says_so() -> None:
     rows = [send(f"P{number}", number, account_id="ACC1") for number in range(6)]
-    table = build_link_table(
-        [*rows, send("X", 20, account_id="ACC1")],
-        [make_outcome("P1", result="nps", inspected_at=day(2), known_at=day(9))],
-    )
+    found = make_outcome("P1", result="nps", inspected_at=day(2), known_at=day(9))
+    table = build_link_table([*rows, send("X", 20, account_id="ACC1")], [found])
     trace = trace_links(table, "X", limits=TraceLimits(consignments=3))
     assert (list_names(trace), trace.left_out) == (["P1", "P5", "P4"], 3)
     assert "Limited to 3 consignments: at least 3 more linked" in TraceReport(trace).to_text()

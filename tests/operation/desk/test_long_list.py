@@ -19,12 +19,8 @@ def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path, pages_here: N
     site = Site(tmp_path_factory.mktemp("long"), bundle)
     nobody = {f"sender_{part}": None for part in ("name", "address", "phone")}
     channels = ("air_cargo", *["postal"] * 9)
-    records = [
-        make_consignment(
-            f"RB{number:05}", gross_weight_kg=number / 60, channel=channels[number % 10], **nobody
-        )
-        for number in range(ROWS)
-    ]
+    own = ({"gross_weight_kg": number / 60, "channel": channels[number % 10]} for number in range(ROWS))
+    records = [make_consignment(f"RB{number:05}", **each, **nobody) for number, each in enumerate(own)]
     with serving_desk(settings_in(site.folder)) as opened:
         assert opened.send("/v1/scores", {"consignments": records})["errors"] == []
         yield opened

@@ -68,10 +68,8 @@ def test_a_rising_office_and_a_new_family_are_found_with_their_numbers(brief: Br
 def test_totals_blind_spots_quality_and_alerts(brief: Brief) -> None:
     assert (brief.arrivals, brief.recent_arrivals) == (1100, 440)
     assert (brief.known, brief.recent_known, brief.positives, brief.recent_positives) == (1000, 400, 64, 40)
-    assert [(each.dimension, each.part, each.arrivals) for each in brief.blind] == [
-        ("hs_chapter", "61", 40),
-        ("office", "Busan", 40),
-    ]
+    blind = [(each.dimension, each.part, each.arrivals) for each in brief.blind]
+    assert blind == [("hs_chapter", "61", 40), ("office", "Busan", 40)]
     gimhae = next(each for each in brief.quality if (each.office, each.column) == ("Gimhae", "hs_code"))
     assert (gimhae.recent, gimhae.earlier, gimhae.arrivals) == (0.0, 1.0, 200)
     assert [(each.alert_id, each.counts.matched) for each in brief.alerts] == [("A1", 440)]
@@ -109,10 +107,8 @@ def test_versions_of_a_consignment_are_one_arrival() -> None:
 def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
     tables = make_tables([Alert("A1", issued_at=day(0), departure_country="GB")])
     times = {"selected_at": day(99), "inspected_at": day(99), "known_at": day(150)}
-    later = build_tables(
-        [make_consignment("later", received_at=day(120), office="Busan")],
-        [make_outcome("Incheon-99-4", **times, result="nps")],
-    )
+    arrived = make_consignment("later", received_at=day(120), office="Busan")
+    later = build_tables([arrived], [make_outcome("Incheon-99-4", **times, result="nps")])
     more = Tables(
         pd.concat([tables.consignments, later.consignments], ignore_index=True),
         pd.concat([tables.outcomes, later.outcomes], ignore_index=True),

@@ -80,9 +80,8 @@ def test_the_reports_of_a_partner_s_message_are_a_hand_count() -> None:
     alerts = [Alert(f"{author}/S-1", day(-5), **fields) for author, fields in own.items()]
     alerts.append(Alert("LOCAL", day(-5), hs_code="61"))
     arrivals, parties = {"A": 0, "B": 1, "C": 2, "D": -6, "E": 3}, {"C": NOBODY}
-    rows = [
-        make_consignment(name, received_at=day(at), **parties.get(name, {})) for name, at in arrivals.items()
-    ]
+    times = {name: {"received_at": day(at)} for name, at in arrivals.items()}
+    rows = [make_consignment(name, **time, **parties.get(name, {})) for name, time in times.items()]
     results = {"A": "nps", "B": "clear", "C": "nps", "E": "pending"}
     outcomes = [
         make_outcome(

@@ -130,10 +130,8 @@ class Altered(SimulatedEnvironment):
 
     def inspect(self, choices):
         late = self.arrivals.since_start >= self.days - 3
-        return [
-            msgspec.structs.replace(one, result="nps") if late and one.known_at else one
-            for one in super().inspect(choices)
-        ]
+        found, change = super().inspect(choices), msgspec.structs.replace
+        return [change(one, result="nps") if late and one.known_at else one for one in found]
 
 
 def test_neither_the_truth_nor_what_becomes_known_later_changes_a_choice(greedy):
@@ -237,9 +235,8 @@ def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_f
         suspects = {offer.consignment_ids[row] for row in np.flatnonzero(offer.suspect)}
         assert suspects <= screened < set(offer.consignment_ids)
         counts = Counter(offer.offices[row] for row in np.flatnonzero(offer.suspect))
-        assert max(counts.values(), default=0) > offer.capacity or suspects <= {
-            offer.consignment_ids[pick.row] for pick in picks
-        }
+        opened = {offer.consignment_ids[pick.row] for pick in picks}
+        assert max(counts.values(), default=0) > offer.capacity or suspects <= opened
         wrong += len(suspects)
     assert wrong > 3
 

@@ -219,7 +219,7 @@ def test_what_officers_do_does_not_change_what_honest_people_send():
 
 def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others():
     def send(hit):
-        simulation = start(days=40, per_day=300, seed=8)
+        simulation = start(days=40, per_day=100, seed=8)
         weights: dict[int, list[float]] = {}
         for day in range(40):
             if hit is not None:
@@ -250,7 +250,7 @@ def test_what_networks_send_travels_with_honest_mail_and_freight():
 def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_came():
     """The shifts last: a network that changes its ways after a seizure does not go back to what is gone."""
     world = load_parameters().replace(events={"cover_shift": {"day": 10}, "origin_shift": {"day": 10}})
-    simulation, covers, origins = start(days=60, per_day=60, seed=3, parameters=world), [], []
+    simulation, covers, origins = start(days=60, per_day=20, seed=3, parameters=world), [], []
     networks, countries = simulation.networks.networks, simulation.context.parties.countries
     draws = np.random.default_rng(0)
     for day in range(50):

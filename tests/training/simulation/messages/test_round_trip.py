@@ -29,9 +29,10 @@ NOT_CARRIED = tomllib.loads((ROOT / "tests" / "data" / "not_carried.toml").read_
 CODES = {"service": SERVICE_CODES, "nature": NATURE_CODES, "payment": {*PAYMENT_CODES, *INDICATORS, None}}
 READ_ONLY = {"issued_at", "level", "quality"}
 """What the reader adds."""
-TEXTS = {
-    f"{party}_{part}" for party in ("sender", "consignee") for part in ("name", "city", "postcode", "phone")
-} | {"description"}
+SIDES = ("sender", "consignee")
+TEXTS = {f"{side}_{part}" for side in SIDES for part in ("name", "city", "postcode", "phone")} | {
+    "description"
+}
 PARTIES = {
     **{"sender_name": "A. Smith & Sons", "sender_address": "1 Mill Lane, Flat 2", "sender_city": "Leeds"},
     **{"sender_postcode": "LS1 4AP", "sender_country": "GB", "sender_phone": "+44 113 555"},
@@ -163,9 +164,7 @@ def test_cargo_xml_gives_back_what_it_carries(sent):
 def test_cargo_imp_gives_back_what_it_carries_in_its_characters(sent):
     houses = [c for c in sent if c.channel == "air_cargo" and "/" in c.consignment_id]
     assert len(houses) > 50
-    addresses, emails = (
-        [f"{side}_{part}" for side in ("sender", "consignee")] for part in ("address", "email")
-    )
+    addresses, emails = ([f"{side}_{part}" for side in SIDES] for part in ("address", "email"))
     own = "consignment_id", "account_id", "hs_code"
     for c in houses:
         found = read_back(c, write_fhl(c), *TEXTS, *addresses, *emails, *own, *NOT_CARRIED["cargo_imp"])
