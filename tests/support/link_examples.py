@@ -11,7 +11,7 @@ from consignments.validation import SEQUENCE
 from features.batch import BATCH_KEY, build_arrival_events, build_outcome_events
 from features.history.pseudonyms import Pseudonyms
 from features.links.identifiers import LinkNumberBuilder
-from features.links.trace import LinkTable, LinkTrace
+from features.links.trace import LinkTable
 
 
 def make_anonymous(name: str, **changes: Any) -> Consignment:
@@ -39,8 +39,3 @@ def build_logged_table(entries: Sequence[Consignment | Outcome]) -> LinkTable:
 def _build_table(frame: Any, told: Any, consignments: Sequence[Consignment]) -> LinkTable:
     numbers = LinkNumberBuilder(Pseudonyms(BATCH_KEY)).build_rows(consignments)
     return LinkTable(build_arrival_events(frame), build_outcome_events(told), numbers)
-
-
-def list_names(trace: LinkTrace) -> list[str]:
-    """List the linked consignments, the traced one left out."""
-    return [c.consignment_id for c in trace.consignments[1:]]

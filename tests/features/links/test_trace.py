@@ -9,119 +9,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from support.examples import MONDAY, day, make_outcome
-from support.link_examples import build_link_table, build_logged_table, list_names, make_anonymous
+from support.link_examples import build_link_table, build_logged_table, make_anonymous
+from support.table_examples import read_cases
 
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_us
-from features.links.identifiers import LINK_IDENTIFIERS
 from features.links.report import TraceReport
-from features.links.trace import LinkTable, LinkTrace, TraceLimits, trace_links
-
-PHONE, OTHER_PHONE, MAIL = "010-5550-1234", "010-5550-9999", "k@example.org"
+from features.links.trace import LinkTable, TraceLimits, trace_links
 
 
-def send(name: str, received: float, **changes: Any) -> Consignment:
-    countries = {"sender_country": "KR", "consignee_country": "KR"}
-    return make_anonymous(name, received_at=day(received), **countries, **changes)
+def send(name: str, received: float, cancelled: float | None = None, **changes: Any) -> Consignment:
+    fields = changes | {"sender_country": "KR", "consignee_country": "KR"}
+    ends = {} if cancelled is None else {"cancelled_at": day(cancelled)}
+    return make_anonymous(name, received_at=day(received), **fields, **ends)
 
 
-def shared(trace: LinkTrace) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    def noun(column: int) -> str:
-        return LINK_IDENTIFIERS[column].noun
-
-    return {
-        (link.source.consignment_id, link.target.consignment_id): [
-            (noun(each.source_column), noun(each.target_column)) for each in link.shared
-        ]
-        for link in trace.links
+@pytest.mark.parametrize("case", read_cases("trace_cases"))
+def test_a_trace_finds(case: dict[str, Any]) -> None:
+    """Each line has consignments and finds, by days, and of a trace the linked ones and more of its graph and its text."""
+    rows = [send(name, at, **fields) for name, at, fields in case["consignments"]]
+    times = {
+        name: {"inspected_at": day(opened), "known_at": day(known)} for name, opened, known in case["finds"]
     }
-
-
-CHAIN = build_link_table(
-    [
-        send("A", 0, sender_phone=PHONE),
-        send("B", 1, consignee_phone=PHONE, sender_email=MAIL),
-        send("C", 2, sender_email=MAIL, account_id="ACC1"),
-        send("D", 3, account_id="ACC1"),
-        send("E", 4, sender_phone=OTHER_PHONE),
-    ],
-    [make_outcome("C", result="nps", inspected_at=day(3), known_at=day(6))],
-)
-
-
-def test_the_consignee_of_one_may_be_the_sender_of_another() -> None:
-    trace = trace_links(CHAIN, "B")
-    assert shared(trace) == {("B", "A"): [("consignee's phone", "sender's phone")]}
-
-
-@pytest.mark.parametrize(("depth", "found"), [(1, ["C"]), (2, ["C", "B"]), (3, ["C", "B", "A"])])
-def test_a_trace_goes_as_deep_as_it_is_asked_to(depth: int, found: list[str]) -> None:
-    trace = trace_links(CHAIN, "D", limits=TraceLimits(depth))
-    assert list_names(trace) == found
-    assert [c.distance for c in trace.consignments] == list(range(depth + 1))
-
-
-def test_a_shared_name_and_address_says_nothing_more_of_the_address() -> None:
-    place = {"sender_address": "45 Teheran-ro", "sender_city": "Seoul"}
-    names = {"A": "Kim Min-su", "B": "Lee", "C": "KIM, Minsu"}
-    rows = [send(each, at, sender_name=name, **place) for at, (each, name) in enumerate(names.items())]
-    links = shared(trace_links(build_link_table(rows), "C"))
-    assert links["C", "A"] == [("sender's name and address",) * 2]
-    assert links["C", "B"] == [("sender's address",) * 2]
-
-
-def test_what_many_share_links_nothing_and_is_listed() -> None:
-    crowd = [send(f"P{number}", number / 10, account_id="PLATFORM") for number in range(6)]
-    others = [send("F", 1, sender_phone=PHONE), send("X", 5, account_id="PLATFORM", sender_phone=PHONE)]
-    table = build_link_table([*crowd, *others])
-    trace = trace_links(table, "X", limits=TraceLimits(sharing=6))
-    assert list_names(trace) == ["F"]
-    assert [(each.consignments, each.followed) for each in trace.identifiers] == [(2, True), (7, False)]
-    assert "the shipper's account of X, which 7 consignments had in the last 365 days (more than 6)" in (
-        " ".join(TraceReport(trace).to_text().split())
-    )
-    assert len(list_names(trace_links(table, "X", limits=TraceLimits(sharing=7)))) == 7
-
-
-def test_one_consignment_that_has_an_identifier_twice_counts_once() -> None:
-    both = {"sender_phone": PHONE, "consignee_phone": PHONE}
-    table = build_link_table([send("A", 0, **both), send("B", 1, **both)])
-    trace = trace_links(table, "B", limits=TraceLimits(sharing=2))
-    assert list_names(trace) == ["A"]
-    assert len(shared(trace)["B", "A"]) == 4
-
-
-def test_consignments_of_more_than_a_year_ago_do_not_make_an_identifier_a_crowds() -> None:
-    old = [send(f"P{number}", 0, account_id="ACC1") for number in range(6)]
-    table = build_link_table([*old, send("X", 365, account_id="ACC1")])
-    limits = TraceLimits(sharing=3)
-    assert len(list_names(trace_links(table, "X", limits=limits))) == 6
-    earlier = build_link_table([*old, send("X", 364, account_id="ACC1")])
-    assert list_names(trace_links(earlier, "X", limits=limits)) == []
-
-
-def test_a_trace_that_is_cut_keeps_finds_and_the_latest_and_says_so() -> None:
-    rows = [send(f"P{number}", number, account_id="ACC1") for number in range(6)]
-    found = make_outcome("P1", result="nps", inspected_at=day(2), known_at=day(9))
-    table = build_link_table([*rows, send("X", 20, account_id="ACC1")], [found])
-    trace = trace_links(table, "X", limits=TraceLimits(consignments=3))
-    assert (list_names(trace), trace.left_out) == (["P1", "P5", "P4"], 3)
-    assert "Limited to 3 consignments: at least 3 more linked" in TraceReport(trace).to_text()
-
-
-def test_a_cancelled_consignment_links_nothing_from_then_on() -> None:
-    first, *others = (send(name, at, sender_phone=PHONE) for name, at in (("A", 0), ("B", 1), ("C", 9)))
-    table = build_link_table([structs.replace(first, cancelled_at=day(5)), *others])
-    assert list_names(trace_links(table, "B")) == ["A"]
-    assert list_names(trace_links(table, "C")) == ["B"]
-    assert "A was cancelled by then" in TraceReport(trace_links(table, "A", to_us(day(6)))).to_text()
-
-
-def test_an_amendment_links_by_its_own_identifiers_only() -> None:
-    sent = [("A", PHONE), ("B", PHONE), ("C", OTHER_PHONE), ("B", OTHER_PHONE)]
-    table = build_link_table([send(name, at, sender_phone=phone) for at, (name, phone) in enumerate(sent)])
-    assert list_names(trace_links(table, "B")) == ["C"]
-    assert list_names(trace_links(table, "B", to_us(day(2.5)))) == ["A"]
+    table = build_link_table(rows, [make_outcome(name, result="nps", **each) for name, each in times.items()])
+    as_of_us = to_us(day(case["as_of"])) if "as_of" in case else None
+    report = TraceReport(trace_links(table, case["trace"], as_of_us, TraceLimits(**case.get("limits", {}))))
+    graph = report.to_dict()
+    found: dict[str, Any] = {
+        "linked": [node["consignment_id"] for node in graph["nodes"][1:]],
+        "distances": [node["distance"] for node in graph["nodes"]],
+        "followed": [[each["consignments"], each["followed"]] for each in graph["identifiers"]],
+    }
+    assert found | {name: case[name] for name in found.keys() & case} == found
+    for edge in graph["edges"]:
+        shared = [f"{each['from']} = {each['to']}" for each in edge["shared"]]
+        assert case.get("shared", {}).get(f"{edge['from']} {edge['to']}", shared) == shared
+    assert case.get("text", "") in " ".join(report.to_text().split())
 
 
 # --- never the future -------------------------------------------------------------------------------------------------
