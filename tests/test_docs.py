@@ -1,10 +1,13 @@
 """What the pages show can be typed and is printed: commands that npsrisk knows, two pages run in their order, quoted messages."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -119,3 +122,18 @@ def test_the_pages_of_data_scientist_and_reviewer_can_be_typed_from_top_to_botto
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert (tmp_path / "drift.html").exists()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cell after the one before, as plain Python: no Jupyter is needed for that."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    notebook, names = json.loads((REPOSITORY / "docs" / "retraining.ipynb").read_text()), dict[str, Any]()
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, source in enumerate(cells, start=1):
+        exec(compile(source, f"cell {number} of the notebook", "exec"), names)
+    assert all(row["found"] <= row["bound"] for row in names["second"].trained.leaks)
+    assert names["record"].forced
+    assert names["found"].pair.b.counts.known >= 10
+    assert names["registry"].find_version("champion", "nps") is not None
+    assert names["drift"].verdict == "investigate data"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.described import build_pipeline, describe_by_name
+from support.table_examples import read_cases
 
 from consignments.records import Consignment
 from features.goods.kernels import SPECIFIC
@@ -17,25 +18,9 @@ def count(text):
     return describe_by_name(PIPELINE, Consignment(consignment_id="A", channel="postal", description=text))
 
 
-@pytest.mark.parametrize(
-    ("text", "feature", "words"),
-    [
-        ("4-CMC crystals, sample", "names_specific", ["4-CMC"]),
-        ("4-CMC crystals, sample", "crystal_words", ["crystals"]),
-        ("pure 4 - C M C powder", "names_disguised", ["4 - C M C"]),
-        ("N-ethylpentedrone", "name_family", ["N-ethylpentedrone"]),
-        ("Bath Salts for my aquarium", "pretext_words", ["Bath Salts"]),
-        ("sample", "vague_whole", ["sample"]),
-        ("powder, crystals; POWDER and powders", "powder_words", ["powder", "POWDER", "powders"]),
-        ("protein powder and green tea leaves", "cover_supplement", ["protein powder"]),
-        ("protein powder and green tea leaves", "cover_plant", ["green tea", "tea leaves"]),
-        ("cotton socks", "names_specific", []),
-        ("cotton socks", "characters", []),
-        ("", "vague_whole", []),
-    ],
-)
-def test_words_are_quoted_as_the_text_spells_them(text, feature, words):
-    assert GoodsWords(text).list_words(f"goods.{feature}") == words
+@pytest.mark.parametrize("case", read_cases("quoted_words"))
+def test_words_are_quoted_as_the_text_spells_them(case):
+    assert GoodsWords(case["text"]).list_words(f"goods.{case['feature']}") == case["words"]
 
 
 @given(st.text(max_size=60) | st.sampled_from(["4-MMC and 3-MMC", "ket4mine", "research chemical powder"]))
