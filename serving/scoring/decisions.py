@@ -19,7 +19,7 @@ from serving.event_log.packed_features import unpack_row
 from serving.process.watched_files import WatchedFiles
 from serving.scoring.active_model import ActiveModel, Offices
 from serving.scoring.batching import MAX_BATCH_SIZE, split_batches, yield_to_requests
-from serving.scoring.intake import NO_OFFICE, OTHER_OFFICE, FieldError, is_valid_arrival, list_faults
+from serving.scoring.intake import NO_OFFICE, OTHER_OFFICE, FieldError, list_faults
 from serving.scoring.recording import Client
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
@@ -77,9 +77,9 @@ class Decider:
         else that of its destination. `warnings` are those of the reader of its message.
         """
         now_us = self._active.clock()
-        received_us = now_us if c.received_at is None else to_us(c.received_at)
-        if not is_valid_arrival(c, received_us, now_us) and (faults := list_faults(c, now_us)):
+        if faults := list_faults(c, now_us):
             return faults
+        received_us = now_us if c.received_at is None else to_us(c.received_at)
         if c.received_at is None:
             c = structs.replace(c, received_at=to_datetime(now_us))
         c, doubts = find_doubts(c, warnings)

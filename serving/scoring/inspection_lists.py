@@ -22,7 +22,7 @@ from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
-from serving.scoring.intake import FieldError, check_times
+from serving.scoring.intake import FieldError, check_time
 from serving.scoring.model_updates import MAX_BLOCKING_ENTRIES
 
 REQUEST_ID_CHARACTERS = 16
@@ -57,7 +57,7 @@ def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
     """Check what the type of a request cannot express; return the error or None."""
     if request.from_ >= request.until:
         return FieldError("until", "is not after `from`", "inconsistent")
-    fault = check_times(now_us, until=request.until)
+    fault = check_time("until", request.until, now_us)
     days = (request.until - request.from_) / timedelta(days=1)
     if fault is None and days > MAX_DAYS:
         reason = f"is {days:,.1f} days before `until`, more than {MAX_DAYS}; choose a later time"

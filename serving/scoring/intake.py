@@ -122,17 +122,6 @@ NO_OFFICE = FieldError(
 )
 
 
-def is_valid_arrival(c: Consignment, received_us: int, now_us: int) -> bool:
-    """Check quickly that `list_faults` finds nothing in a consignment that was received at a time, in microseconds."""
-    last = now_us + CLOCK_TOLERANCE_US
-    return (
-        MIN_TIME_US <= received_us <= last
-        and c.consignment_id.isprintable()
-        and (c.cancelled_at is None or MIN_TIME_US <= to_us(c.cancelled_at) <= last)
-        and (c.issued_at is None or MIN_TIME_US <= to_us(c.issued_at) <= last)
-    )
-
-
 PAST_TIMES: dict[type[Any], tuple[str, ...]] = {
     Consignment: ("received_at", "cancelled_at", "issued_at"),
     Outcome: ("known_at", "inspected_at", "selected_at"),
@@ -156,7 +145,7 @@ def list_faults(record: Any, now_us: int) -> list[FieldError]:
         found.append(check_alert(record))
     for kind, names in PAST_TIMES.items():
         if isinstance(record, kind):
-            found += [check_times(now_us, **{name: getattr(record, name)}) for name in names]
+            found += [check_time(name, getattr(record, name), now_us) for name in names]
     return [each for each in found if each is not None]
 
 
@@ -164,11 +153,9 @@ def check_alert(alert: Alert) -> FieldError | None:
     """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
         return FieldError("expires_at", "is not after issued_at", "inconsistent")
-    found = check_in_calendar(
-        issued_at=alert.issued_at, expires_at=alert.expires_at, occurred_at=alert.occurred_at
-    )
-    if found is not None:
-        return found
+    for name in ("issued_at", "expires_at", "occurred_at"):
+        if fault := check_time(name, getattr(alert, name)):
+            return fault
     missing = get_installed_keys().list_missing(alert.indicators or ())
     if missing:
         return FieldError(
@@ -346,22 +333,15 @@ def _check_printable(field: str, name: str) -> FieldError | None:
     return FieldError(field, "contains characters that cannot be printed", "not_printable")
 
 
-def check_times(now_us: int, **moments: Time | None) -> FieldError | None:
-    """Check that no time is in the future, with a tolerance for client clocks, or before 2000; return the error or None."""
-    last = now_us + CLOCK_TOLERANCE_US
-    for field, moment in moments.items():
-        if moment is not None and to_us(moment) > last:
-            return FieldError(field, "is in the future; check the clock of the sender", "in_future")
-    return check_in_calendar(**moments)
-
-
-def check_in_calendar(**moments: Time | None) -> FieldError | None:
-    """Check that each time is in the years 2000 to 9999 in UTC; return the error or None."""
-    for field, moment in moments.items():
-        if moment is not None and to_us(moment) < MIN_TIME_US:
-            return FieldError(
-                field, "is before the year 2000; send the true time, or null if it is not known", "too_early"
-            )
-        if moment is not None and to_us(moment) > MAX_TIME_US:
-            return FieldError(field, "is after the year 9999 in UTC", "bad_value")
-    return None
+def check_time(field: str, moment: Time | None, now_us: int = MAX_TIME_US) -> FieldError | None:
+    """Check that a time is in the years 2000 to 9999 in UTC and, with a tolerance for client clocks, not in the future; return the error or None."""
+    if moment is None or MIN_TIME_US <= (us := to_us(moment)) <= min(
+        now_us + CLOCK_TOLERANCE_US, MAX_TIME_US
+    ):
+        return None
+    if us < MIN_TIME_US:
+        words = "is before the year 2000; send the true time, or null if it is not known"
+        return FieldError(field, words, "too_early")
+    if now_us == MAX_TIME_US:
+        return FieldError(field, "is after the year 9999 in UTC", "bad_value")
+    return FieldError(field, "is in the future; check the clock of the sender", "in_future")
