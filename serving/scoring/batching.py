@@ -55,14 +55,12 @@ class Batcher:
         waiting, self._waiting = self._waiting, []
         futures = iter([future for _, future in waiting])
         for part in split_batches([asked for asked, _ in waiting]):
-            for outcome in self._try(part):
+            try:
+                outcomes = self._score(part)
+            except Exception as fault:
+                outcomes = [fault] * len(part)
+            for outcome in outcomes:
                 _resolve_when_durable(next(futures), outcome)
-
-    def _try(self, part: Sequence[ScoreRequest]) -> BatchResults:
-        try:
-            return self._score(part)
-        except Exception as fault:
-            return [fault] * len(part)
 
 
 async def yield_to_requests() -> None:

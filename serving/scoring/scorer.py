@@ -172,11 +172,13 @@ class Scorer:
         """Return the recorded decision of a consignment if it equals its latest version."""
         known = self.state.get_consignment(packed.name)
         decision = known.decision
-        if decision is not None and decision.content == packed.content and not _is_renewed(c, known):
+        cancelled = known.cancellation is not None
+        # A cancelled consignment counts again by a version that was issued later than the cancelled one.
+        renewed = cancelled and is_late(known.issued_us, to_us_if_known(c.issued_at))
+        if decision is not None and decision.content == packed.content and not renewed:
             group = self.committer.find_group(decision.sequence)
             reasons = _decode_reasons(decision.reasons or NO_REASONS)
             doubts = decode_doubts(decision.warnings)
-            cancelled = known.cancellation is not None
             return ScoreResult(decision, group, reasons, doubts, repeated=True, cancelled=cancelled)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
@@ -264,8 +266,3 @@ class Scorer:
         last = None, c.office or None, doubts
         decision = DecisionEvent(*(*astuple(arrival), packed, score, band, stored, *made_by, *last))
         return decision, reasons
-
-
-def _is_renewed(c: Consignment, known: ConsignmentState) -> bool:
-    """Check if a cancelled consignment is sent again by a version that was issued later than the cancelled one."""
-    return known.cancellation is not None and is_late(known.issued_us, to_us_if_known(c.issued_at))

@@ -205,7 +205,7 @@ class ConsignmentStates(CountedStates):
         dossier.forget(today)
         dossier.met_on, dossier.sequence = today, event.sequence
         if isinstance(event, ArrivalEvent):
-            keys = self.keys.read_handle(event)
+            keys = self.keys(event)[0].tobytes()
             day, issued_us = convert_us_to_day(event.at_us), decode_issued_us(event)
             return dossier.record_arrival(keys, day, issued_us, today)
         if event.kind == "outcome":

@@ -50,12 +50,6 @@ class KeyReader:
             keys[others[event.sequence]], counterparts[others[event.sequence]] = self(event)
         return keys, counterparts
 
-    def read_handle(self, event: ArrivalEvent) -> bytes:
-        """Return the keys without counterparts, as the handle of a `CountedState`."""
-        if event.kinds == self.entries.kinds:
-            return event.keys[: len(event.keys) // 16 * 8]
-        return self(event)[0].tobytes()
-
 
 def build_key_reader(state_dir: Path, vault: Vault) -> KeyReader:
     """Build the reader of history keys for the published model, or for the default ones if there is none."""

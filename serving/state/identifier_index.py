@@ -86,7 +86,8 @@ class IdentifierIndex:
 
     def _make_room(self, more: int, today: int) -> None:
         """Remove expired identifiers, and enlarge the set if many remain."""
-        kept = int(_count(self.words, today - KEPT_DAYS))
+        days = (self.words & np.uint64(DAY_MASK)).astype(np.int64) - DAY_OFFSET
+        kept = int(np.count_nonzero(days >= today - KEPT_DAYS))
         size = len(self.words)
         while kept + more > GROWTH_LOAD_FACTOR * size:
             size *= 2
@@ -141,14 +142,6 @@ def _add_all(words: Words, tags: Tags, days: DayNumbers) -> Any:
     for number in range(len(tags)):
         new += _add(words, tags[number], max(days[number], FIRST_DAY))
     return new
-
-
-@njit(cache=True, nogil=True)
-def _count(words: Words, first_day: Any) -> Any:
-    kept = np.int64(0)
-    for place in range(len(words)):
-        kept += _day(words[place]) >= first_day
-    return kept
 
 
 @njit(cache=True, nogil=True)
