@@ -135,17 +135,14 @@ def stream_records(content: bytes, tag: str) -> Iterator[Node]:
 
 def read_frame(content: bytes, tag: str, notes: list[str]) -> tuple[bytes, Node]:
     """Read all that stands outside the elements of a local name as one tree, and return it with the message, repaired if it must be."""
-    for repair in (True, False):
-        root: Any = None
-        try:
-            for element in _stream_elements(content, tag):
-                root = element.getroottree().getroot()
-        except MessageFault:
-            repaired = repair_xml(content, notes) if repair else content
-            if repaired is not content:
-                content = repaired
-                continue
-        break
+    root: Any = None
+    try:
+        for element in _stream_elements(content, tag):
+            root = element.getroottree().getroot()
+    except MessageFault:
+        repaired = repair_xml(content, notes)
+        if repaired is not content:  # which has nothing more to repair
+            return read_frame(repaired, tag, notes)
     return content, {} if root is None else convert_element(root)
 
 

@@ -13,8 +13,10 @@ from typing import Any
 from consignments.countries import parse_country
 from consignments.doubts import Doubt, build_country_doubt
 from consignments.messages.quality import QUALITY_CODES
+from consignments.records import Item, get_fields
 
 Fields = dict[str, Any]
+ITEM_COLUMNS = tuple(field.name for field in get_fields(Item))
 
 
 class Doubts(set[str]):

@@ -28,6 +28,7 @@ from consignments.messages.configuration import load_codes
 from consignments.messages.content.paths import find_texts
 from consignments.messages.content.trees import TEXT, Node, decode_json
 from consignments.messages.content.values import (
+    ITEM_COLUMNS,
     Doubts,
     Fields,
     build_party,
@@ -125,7 +126,6 @@ def _read_contacts(nodes: list[Node], doubts: Doubts) -> dict[str, str]:
 
 # --- goods ------------------------------------------------------------------------------------------------------------
 
-ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 MAX_PIECES = 20_000
 """Pieces that are looked at one by one; a shipment of more is not believed."""
 MAX_PIECE_DEPTH = 5

@@ -28,6 +28,7 @@ from consignments.messages.content.trees import (
     walk_nodes,
 )
 from consignments.messages.content.values import (
+    ITEM_COLUMNS,
     Doubts,
     Fields,
     add_goods,
@@ -74,7 +75,6 @@ NUMBERS = {
 }
 """Paths of the number of a house or a master, one for each document that may hold it."""
 PATHS: dict[str, str] = TABLE["answer"]
-ITEM_COLUMNS = ("description", "quantity", "net_weight_kg", "value", "hs_code", "origin_country")
 
 
 def looks_like_ics2(head: bytes) -> bool:

@@ -197,16 +197,23 @@ class Record:
     # --- items
 
     def _read_items(self) -> list[Fields]:
-        """Read the kinds of goods; if the mapping leaves open where declarations stand, under a name that it does not know, too."""
-        found = (find_values(self.levels, each, self.index) for each in self.mapping.items_each)
-        given = ([node for node in values if isinstance(node, dict)] for values in found)
-        nodes = next(filter(None, given), [])
-        items = self._read_given(nodes)
-        if items or not self.mapping.is_searched:
-            return items
-        finder = get_finder((self.mapping,))
-        parts = (part for node in nodes or [self.levels[-1]] for part in walk_nodes(node))
-        return self._read_given(node for name, node in parts if name and finder.has_facts_of_goods(node))
+        """Read the kinds of goods in the record, else around it.
+
+        If the mapping leaves open where declarations stand, goods may have a name that it does not know.
+        """
+        finder, here = get_finder((self.mapping,)), self.levels[-1]
+        for levels, known in ((self.levels, set[int]()), ([self.levels[0], self.scope], {id(here)})):
+            found = (find_values(levels, each, self.index) for each in self.mapping.items_each)
+            given = ([node for node in values if isinstance(node, dict)] for values in found)
+            nodes = next(filter(None, given), [])
+            items = self._read_given(nodes)
+            if not items and self.mapping.is_searched:
+                parts = (part for node in nodes or levels[-1:] for part in walk_nodes(node, known))
+                goods = (node for name, node in parts if name and finder.has_facts_of_goods(node))
+                items = self._read_given(goods)
+            if items:
+                return items
+        return []
 
     def _read_given(self, nodes: Iterable[Node]) -> list[Fields]:
         items = map(self._read_item, nodes)
@@ -315,11 +322,10 @@ def _stream_records(
         get_finder((mapping,)).refuse_others(frame, mapping.list_record_names(), [])
     for record in stream_records(content, tag):
         parts = _find_parts(record, mappings)
-        if len(parts) > 1:
-            yield from (Record([frame, part.node], frame, part.scope, own, True) for part, own in parts)
-        else:
-            own = parts[0][1] if parts else mapping
-            yield Record([frame, record], frame, record, own, bool(parts))
+        for part, own in parts:
+            yield Record([frame, part.node], frame, part.scope, own, True)
+        if not parts:
+            yield Record([frame, record], frame, record, mapping)
     for part, own in _find_parts(frame, mappings):
         yield Record([frame, part.node], frame, part.node, own, True)
 

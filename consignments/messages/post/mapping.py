@@ -14,22 +14,21 @@ from typing import Any, Literal
 from consignments.errors import BadSetting, FileFault, UnknownName, explain_failure
 from consignments.messages.content.paths import Path as ValuePath
 from consignments.messages.content.paths import compile_path
-from consignments.messages.content.values import get_unit_factor
+from consignments.messages.content.values import ITEM_COLUMNS, get_unit_factor
 from consignments.messages.parsed import Level
-from consignments.records import Consignment, Item, get_fields
+from consignments.records import Consignment, get_fields
 
 Format = Literal["xml", "json", "csv", "edifact", ""]
 
 NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issued_at")
 COLUMNS = tuple(field.name for field in get_fields(Consignment) if field.name not in NOT_FROM_MESSAGE)
-ITEM_FIELDS = tuple(field.name for field in get_fields(Item))
 POUNDS_AND_OUNCES = "lb+oz"
 WEIGHT_KEYS = ("weight", "gross_weight", "net_weight")
 BASES_OF = ("weight_basis", "value")
 BASES = {"per unit": True, "total": False}
 TABLES = {
     "record": ("column", (*COLUMNS, "each", "issued_at", "purpose", "weight_unit", "postage_currency")),
-    "items": ("column", (*ITEM_FIELDS, "each", "currency", "weight_unit")),
+    "items": ("column", (*ITEM_COLUMNS, "each", "currency", "weight_unit")),
     "units": ("unit", (*WEIGHT_KEYS, *BASES_OF)),
     "codes": ("column", (*COLUMNS, "purpose")),
     "segments": ("setting", ("group", "until", "types")),
