@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.bad_releases import DAMAGES, Damage, alter_trees
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import Client, point_to, publish, refused
+from support.serving_examples import Client, place, point_to, publish, refused
 from support.site import Site
 
 from consignments.records import Alert
@@ -83,7 +83,9 @@ def test_a_bad_model_is_refused_and_the_old_one_stays(
     else:
         for release in (folder / "models").glob("nps-risk-2-*"):
             shutil.rmtree(release)
-        spoil(publish(folder, bundle, "2"))
+        release = place(folder, bundle, "2")
+        spoil(release)  # before the service, which looks each second, could load it
+        point_to(folder, release)
     client.look()
     ready = client.read("/health/ready")
     assert ready["model"]["version"] == "1"
