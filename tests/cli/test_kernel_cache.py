@@ -25,19 +25,15 @@ def test_an_installation_that_can_be_written_and_a_folder_that_is_set_are_kept(
     assert os.environ[VARIABLE] == "/somewhere"
 
 
-def test_a_read_only_installation_uses_the_state_directory(tmp_path: Path) -> None:
-    prepare_kernel_cache(tmp_path / "absent")
-    folder = Path(os.environ[VARIABLE])
-    assert folder == tmp_path / "state" / "kernels"
-    assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_without_a_state_directory_it_is_a_private_temporary_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_read_only_installation_uses_a_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_state: bool
 ) -> None:
-    (tmp_path / "state").write_text("a file")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    """In the state directory, or a temporary one where there can be none."""
+    if not has_state:
+        (tmp_path / "state").write_text("a file")
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
     prepare_kernel_cache(tmp_path / "absent")
     folder = Path(os.environ[VARIABLE])
-    assert folder.is_dir()
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder == tmp_path / "state" / "kernels") == has_state
+    assert (folder.is_dir(), folder.stat().st_mode & 0o777) == (True, 0o700)

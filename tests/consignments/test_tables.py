@@ -286,12 +286,8 @@ def test_the_report_counts_names_and_reads_well(tmp_path: Path) -> None:
     assert table.report.missing["hs_code"] == 0.5
     assert table.report.missing["pieces"] == 0.0
     *lines, last = table.report.to_text().splitlines()
-    assert lines == [
-        "table.csv: 3 rows, 1 rejected",
-        f"  1 x received_at: {BAD_TIME}",
-        "  unknown columns: colour",
-        "  partly missing: hs_code 50%",
-    ]
+    assert lines[:2] == ["table.csv: 3 rows, 1 rejected", f"  1 x received_at: {BAD_TIME}"]
+    assert lines[2:] == ["  unknown columns: colour", "  partly missing: hs_code 50%"]
     assert last.startswith("  always missing: service, master_id, nature, sender_name, ")
 
 

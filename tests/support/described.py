@@ -30,10 +30,8 @@ def describe_by_name(pipeline: Pipeline, c: Consignment) -> dict[str, float]:
 
 def describe_group(group: str, pipeline: Pipeline, c: Consignment) -> dict[str, float]:
     """Return the features of a group, without its name."""
-    found = describe_by_name(pipeline, c)
-    return {
-        name.removeprefix(f"{group}."): value for name, value in found.items() if name.startswith(f"{group}.")
-    }
+    found, prefix = describe_by_name(pipeline, c), f"{group}."
+    return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
 
 
 REAL = build_pipeline().spec

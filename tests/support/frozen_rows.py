@@ -63,11 +63,14 @@ BLOCKS = (
 )  # fmt: skip
 
 
+Shown = dict[str, Any]
+
+
 class FrozenAnswers(NamedTuple):
     """What the code of today computes for the rows, and the readable ones of them."""
 
     digests: np.ndarray
-    shown: list[dict[str, Any]]
+    shown: list[Shown]
 
 
 def read_sources() -> list[Consignment]:
@@ -120,9 +123,8 @@ def build_alerts(sources: Sequence[Consignment]) -> Alerts:
             {"departure_country": c.departure_country, "hs_code": get_goods_hs(c)[:4]},
         ]
     given = ({name: text for name, text in each.items() if text} for each in patterns)
-    alerts = [
-        Alert(f"P{place}", issued, (None, ended)[place % 5 == 4], **each) for place, each in enumerate(given)
-    ]
+    ends = (None, None, None, None, ended)
+    alerts = [Alert(f"P{place}", issued, ends[place % 5], **each) for place, each in enumerate(given)]
     found = [compute_indicators(c, OPERATION_KEY) for c in sources[5 :: len(sources) // 10]]
     alerts += [Alert(f"S{place}", issued, indicators=each) for place, each in enumerate(found)]
     return Alerts(alerts, keys=OperationKeys([OPERATION_KEY]))
@@ -186,15 +188,12 @@ def _digest_row(parts: list[list[int]], row: np.ndarray, keys: np.ndarray, forms
     return [int.from_bytes(blake2b(each, digest_size=2).digest(), "big") for each in contents]
 
 
-def _show_row(
-    c: Consignment, values: dict[str, Any], keys: dict[str, int], forms: NormalForms
-) -> dict[str, Any]:
+def _show_row(c: Consignment, values: dict[str, Any], keys: dict[str, int], forms: NormalForms) -> Shown:
     """Show a row as text. Values that are 0 or missing are left out, and those that are 1 are named only: digests compare all."""
+    shown = {name: str(value) for name, value in values.items() if value not in (0, 1) and value == value}
     return {
         "consignment": _show_record(c),
-        "values": {
-            name: str(value) for name, value in values.items() if value not in (0, 1) and value == value
-        },
+        "values": shown,
         "ones": [name for name, value in values.items() if value == 1],
         "keys": {kind: f"{number:x}" for kind, number in keys.items() if number},
         "forms": {name: text for name, text in forms._asdict().items() if text},
@@ -202,13 +201,14 @@ def _show_row(
 
 
 def _show_record(c: Consignment) -> dict[str, Any]:
-    values = {name: value for name, value in msgspec.structs.asdict(c).items() if value is not None}
+    values = _list_fields(c)
     if c.items is not None:
-        values["items"] = [
-            {name: value for name, value in msgspec.structs.asdict(item).items() if value is not None}
-            for item in c.items
-        ]
+        values["items"] = [_list_fields(item) for item in c.items]
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
+
+
+def _list_fields(record: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
 
 
 def _read_record(values: dict[str, Any]) -> Consignment:

@@ -15,6 +15,7 @@ from models.signatures.keys import SigningKey
 from models.signatures.signed_message import sign_message
 
 SECOND_US = 1_000_000
+VALID = {"issued_at": day(-3), "expires_at": day(60)}
 
 
 class Ticking:
@@ -39,17 +40,12 @@ class ExchangePartner:
 
     def seizure(self, **changes: Any) -> dict[str, Any]:
         indicators = compute_indicators(make_consignment(), self.operation)
-        found = {
-            "message_id": "S-1",
-            "case_reference": "1",
-            "occurred_at": day(-12),
-            "indicators": indicators,
-        }
-        return self.sign(Seizure, {"issued_at": day(-3), "expires_at": day(60)} | found | changes)
+        found = {"message_id": "S-1", "case_reference": "1", "occurred_at": day(-12)}
+        return self.sign(Seizure, VALID | found | {"indicators": indicators} | changes)
 
     def warning(self, **changes: Any) -> dict[str, Any]:
         about = {"message_id": "W-1", "hs_code": "6109", "text": "harmless"}
-        return self.sign(Warning, {"issued_at": day(-3), "expires_at": day(60)} | about | changes)
+        return self.sign(Warning, VALID | about | changes)
 
     def withdrawal(self, about: str) -> dict[str, Any]:
         return self.sign(Withdrawal, {"message_id": f"X-{about}", "issued_at": day(-2), "about": about})

@@ -11,13 +11,8 @@ MAKER = describe_simulation(None, days=37, per_day=36, prevalence="operation")
 SETTINGS = ReplaySettings(
     capacity=4, explore=0.25, warm_up_days=21, retrain_days=14, target="any_offence", background=0.2
 )
-CONFIG = parse_config(
-    {
-        "split": {"validation_days": 7, "label_delay_days": 3},
-        "model": {"trees": 12},
-        "weights": {"background_share": 1.0},
-    }
-)
+SPLIT = {"validation_days": 7, "label_delay_days": 3}
+CONFIG = parse_config({"split": SPLIT, "model": {"trees": 12}, "weights": {"background_share": 1.0}})
 
 FIRST_DAY = 19_723
 # Policy to what it finds on days 14, 21 and 28 under two seeds.
@@ -33,9 +28,8 @@ def contest(found=FOUND, events=(("a cover goes out of use", 21),)):
     openings, positives = [], []
     for policy, seed, hits in [(name, *run) for name, seeds in found.items() for run in seeds.items()]:
         shared = {"policy": policy, "seed": seed, "channel": "postal", "warm_up": False}
-        for number, (day, network, hit) in enumerate(
-            zip((14, 21, 28), NETWORKS, map(bool, hits), strict=True)
-        ):
+        weeks = zip((14, 21, 28), NETWORKS, map(bool, hits), strict=True)
+        for number, (day, network, hit) in enumerate(weeks):
             own = shared | {"day": FIRST_DAY + day, "within_capacity": True}
             name, result = (f"P{number}", "nps") if hit else (f"N{number}", "clear")
             openings.append(own | {"consignment_id": name, "found": hit, "result": result})

@@ -76,11 +76,9 @@ def test_a_sender_of_a_seizure_matches_as_consignee() -> None:
 
 
 def test_a_match_counts_half_after_the_half_life() -> None:
-    strengths = [
-        values(Alerts([seizure(occurred_at=day(-age))], keys=KEYS), make_consignment())["indicator_strength"]
-        for age in (0, HALF_LIFE_DAYS)
-    ]
-    assert strengths[1] == pytest.approx(strengths[0] / 2)
+    old, new = (Alerts([seizure(occurred_at=day(-age))], keys=KEYS) for age in (HALF_LIFE_DAYS, 0))
+    strengths = [values(alerts, make_consignment())["indicator_strength"] for alerts in (old, new)]
+    assert strengths[0] == pytest.approx(strengths[1] / 2)
 
 
 def test_a_missing_key_is_warned_of_once_and_used_once_it_comes(caplog: pytest.LogCaptureFixture) -> None:
