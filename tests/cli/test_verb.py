@@ -1,7 +1,5 @@
-"""A verb is its function: each option comes from one parameter, and the result, its notes and its exit code from what it returns."""
+"""A verb is its function: each option comes from one parameter, with its name, type and default."""
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.options import NewPage, NewParts, NewTable
-from cli.verb import Result as VerbResult
 from cli.verb import argument, option, verb
 from consignments.errors import BadInput
 
@@ -70,15 +67,3 @@ def test_a_shell_completes_the_place_of_what_is_written() -> None:
     for kind in (NewTable, NewParts, NewPage):
         (shown,) = get_args(kind)[1].shell_complete(context, shown_for, "r")
         assert (shown.type, shown.value) == ("file", "r")
-
-
-def test_a_result_is_text_or_one_line_of_json_and_a_failed_check_ends_with_1() -> None:
-    @verb
-    def check(progress: Callable[[str, int, int], None], bad: bool = option("Fail.")) -> VerbResult:
-        progress("check", 1, 1)
-        return VerbResult({"rows": 2, "out": Path("a")}, "2 rows -> a", failed=bad, notes=("look",))
-
-    done = run(check)
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "2 rows -> a\n", "look\n")
-    done = run(check, "--json", "--bad")
-    assert (done.exit_code, json.loads(done.stdout)) == (1, {"rows": 2, "out": "a"})

@@ -163,13 +163,6 @@ def test_wanted_rows_are_those_of_the_whole_table(
     assert_same(pieces, expected[FROM_HERE:][wanted], given_rows["consignment_id"][wanted])
 
 
-def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
-    nothing = Tables(tables.consignments.iloc[:0], tables.outcomes, tables.alerts)
-    X, names = together(stream_features(world(nothing), PARAMETERS))
-    assert X.shape == (0, compute_feature_matrix(nothing, PARAMETERS).X.shape[1])
-    assert names == []
-
-
 def test_several_past_tables_are_read_as_one(tables: Tables, logged: Tables) -> None:
     """Without a sequence, a consignment of two tables is that of the later one."""
     for whole in (tables, logged):
