@@ -66,7 +66,8 @@ def run_case(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def run_python(path: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a script and its words in a folder, with packages from elsewhere."""
-    command, environment = [sys.executable, "-c", *words], os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-c", *words]
+    environment = os.environ | {"PYTHONPATH": path}
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
 
 

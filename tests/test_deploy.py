@@ -155,8 +155,8 @@ def test_the_folder_of_the_containers_keys_is_neither_committed_nor_built_into_t
     assert "deploy/config" in (REPOSITORY / ".dockerignore").read_text().splitlines()
 
 
-OTHER_PROGRAMS = {"PGPASSWORD", "PGDATA"}
-OTHER_PROGRAMS |= {f"POSTGRES_{name}" for name in ("USER", "DB", "PASSWORD", "INITDB_ARGS")}
+POSTGRES = ("USER", "DB", "PASSWORD", "INITDB_ARGS")
+OTHER_PROGRAMS = {"PGPASSWORD", "PGDATA", *(f"POSTGRES_{name}" for name in POSTGRES)}
 """Environment variables of PostgreSQL and its image."""
 
 

@@ -112,14 +112,10 @@ def test_the_pages_of_data_scientist_and_reviewer_can_be_typed_from_top_to_botto
         script[script.index(refused)] = f"if {refused}; then exit 9; fi"
     for given, smaller in SHORTER.items():
         script = [line.replace(given, smaller) for line in script]
-    done = subprocess.run(
-        ["bash", "-euxc", "\n".join(script)],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if not re.match("NPSRISK_|MLFLOW_", name)}
-        | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-    )
+    own = {name: value for name, value in os.environ.items() if not re.match("NPSRISK_|MLFLOW_", name)}
+    own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
+    command = ["bash", "-euxc", "\n".join(script)]
+    done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert (tmp_path / "drift.html").exists()
 
@@ -128,7 +124,8 @@ def test_the_pages_of_data_scientist_and_reviewer_can_be_typed_from_top_to_botto
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each cell after the one before, as plain Python: no Jupyter is needed for that."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    notebook, names = json.loads((REPOSITORY / "docs" / "retraining.ipynb").read_text()), dict[str, Any]()
+    notebook = json.loads((REPOSITORY / "docs" / "retraining.ipynb").read_text())
+    names: dict[str, Any] = {}
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     for number, source in enumerate(cells, start=1):
         exec(compile(source, f"cell {number} of the notebook", "exec"), names)

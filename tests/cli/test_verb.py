@@ -63,7 +63,7 @@ def test_a_time_without_a_zone_is_utc_and_a_bad_one_is_refused_with_its_option()
 
 
 def test_a_shell_completes_the_place_of_what_is_written() -> None:
-    context, shown_for = click.Context(click.Command("a")), click.Option(["-o"])
+    command = click.Context(click.Command("a"))
     for kind in (NewTable, NewParts, NewPage):
-        (shown,) = get_args(kind)[1].shell_complete(context, shown_for, "r")
+        (shown,) = get_args(kind)[1].shell_complete(command, click.Option(["-o"]), "r")
         assert (shown.type, shown.value) == ("file", "r")

@@ -3,26 +3,14 @@
 from cli.model.text_tables import MAX_ROWS, format_studies
 from training.fitting.diagnostics import DiagnosticsResult
 
+SHARED = {"recall_at_1pct": 0.25, "model.learning_rate": 0.054}
 TRIALS = [
-    {
-        "trial": number,
-        "worth": 0.5 + number / 1000,
-        "recall_at_1pct": 0.25,
-        "model.leaves": 8 + number,
-        "model.learning_rate": 0.054,
-        "best": number == 11,
-    }
+    {"trial": number, "worth": 0.5 + number / 1000, "model.leaves": 8 + number, "best": number == 11} | SHARED
     for number in range(12)
 ]
-GROUPS = [
-    {
-        "left_out": "history.sender",
-        "kind": "history key",
-        "features": 31,
-        **{"worth": 0.0213, "worth_low": -0.001, "worth_high": 0.05},
-        **{"recall_at_1pct": 0.031, "recall_at_1pct_low": 0.0, "recall_at_1pct_high": 0.1},
-    }
-]
+GROUP = {"left_out": "history.sender", "kind": "history key", "features": 31}
+WORTH = {"worth": 0.0213, "worth_low": -0.001, "worth_high": 0.05}
+RECALL = {"recall_at_1pct": 0.031, "recall_at_1pct_low": 0.0, "recall_at_1pct_high": 0.1}
 
 
 def test_the_best_trials_come_first_and_parameters_that_differ_are_not_rounded_together() -> None:
@@ -37,7 +25,7 @@ def test_the_best_trials_come_first_and_parameters_that_differ_are_not_rounded_t
 
 def test_an_ablation_shows_the_loss_with_its_interval_and_a_run_without_studies_prints_nothing() -> None:
     assert format_studies(DiagnosticsResult()) == ""
-    lines = format_studies(DiagnosticsResult(ablation=GROUPS)).splitlines()
+    lines = format_studies(DiagnosticsResult(ablation=[GROUP | WORTH | RECALL])).splitlines()
     assert len(lines) == 3
     assert lines[1].split()[:4] == ["left", "out", "kind", "features"]
     assert lines[2].startswith("history.sender  history key  31")

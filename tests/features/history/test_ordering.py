@@ -98,8 +98,8 @@ def test_velocity_compares_this_week_with_the_usual_week() -> None:
 def test_a_new_key_reads_zeros_and_no_days_since_and_a_missing_one_nothing() -> None:
     (found,) = read([arrive("a", 0)])
     expected = dict.fromkeys(("days_since_first", "days_since_last", "days_since_find"), np.nan)
-    expected |= {"nps_rate": 0.01, "controlled_drug_rate": 0.01, "any_offence_rate": 0.05}
-    expected |= {"velocity": 1, "new": 1}
+    rates = {"nps_rate": 0.01, "controlled_drug_rate": 0.01, "any_offence_rate": 0.05}
+    expected |= rates | {"velocity": 1, "new": 1}
     check(found, **dict.fromkeys(NAMES, 0.0) | expected)
     assert np.isnan(batch([arrive("a", 0, {"sender": 0}), arrive("b", 1, {"sender": 0})], [])).all()
 

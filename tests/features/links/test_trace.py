@@ -66,17 +66,14 @@ def draw_consignments(draw: Any) -> list[Consignment]:
     return sorted(drawn, key=lambda c: c.received_at or MONDAY)
 
 
-outcome_rows = st.lists(
-    st.builds(
-        make_outcome,
-        st.sampled_from(NAMES),
-        inspected_at=st.none(),
-        known_at=half_days.map(day),
-        recorded_at=st.none() | half_days.map(day),
-        result=st.sampled_from(["nps", "clear", "other_offence"]),
-    ),
-    max_size=10,
-)
+times = {
+    "inspected_at": st.none(),
+    "known_at": half_days.map(day),
+    "recorded_at": st.none() | half_days.map(day),
+}
+results = st.sampled_from(["nps", "clear", "other_offence"])
+outcome_row = st.builds(make_outcome, st.sampled_from(NAMES), result=results, **times)
+outcome_rows = st.lists(outcome_row, max_size=10)
 
 
 def unique_versions(rows: Sequence[Consignment]) -> list[Consignment]:

@@ -333,8 +333,9 @@ def test_a_key_of_an_office_sees_and_decides_only_there(client: Client) -> None:
 
 def test_a_reader_sees_why_it_cannot_decide(client: Client) -> None:
     person = enter(client, "reader")
-    one, scopes = "consignment?id=RB1", {"action": "act", "outcome": "outcome", "fields": "score"}
-    for (form, scope), path in zip(scopes.items(), (one, one, "try"), strict=True):
+    one = "consignment?id=RB1"
+    places = {"act": (one, "action"), "outcome": (one, "outcome"), "score": ("try", "fields")}
+    for scope, (path, form) in places.items():
         assert f"lacks the scope {scope}" in read_text(person.get(f"/{path}"))
         page = path.partition("?")[0]
         assert person.send(f"/{page}", form=form, id="RB1", last="9", action="inspect").status_code == 403

@@ -47,19 +47,17 @@ def build_operation(rows: list[dict[str, Any]]) -> dict[str, Any]:
             scores.append({"consignment_id": name, "score": row["score"]})
         if row["selected_by"] is None:
             continue
-        missed, found = result is None, {"substance_family": "cathinone", "quantity_g": 10.0}
-        outcomes.append(
-            make_outcome(
-                name,
-                selected_by=row["selected_by"],
-                status="missed" if missed else "inspected",
-                selected_at=received + timedelta(hours=1),
-                inspected_at=None if missed else received + timedelta(hours=2),
-                known_at=None if missed or result == "pending" else received + timedelta(days=3),
-                result=result,
-                **(found if result == "nps" else {}),
-            )
-        )
+        missed = result is None
+        inspected_at = None if missed else received + timedelta(hours=2)
+        known_at = None if missed or result == "pending" else received + timedelta(days=3)
+        times = {
+            "selected_at": received + timedelta(hours=1),
+            "inspected_at": inspected_at,
+            "known_at": known_at,
+        }
+        status = {"status": "missed" if missed else "inspected", "selected_by": row["selected_by"]}
+        found = {"substance_family": "cathinone", "quantity_g": 10.0} if result == "nps" else {}
+        outcomes.append(make_outcome(name, result=result, **times, **status, **found))
     ranked = pd.DataFrame(scores, columns=["consignment_id", "score"])
     return {"tables": build_tables(consignments, outcomes), "scores": ranked, "capacity": 2}
 
@@ -180,17 +178,13 @@ def test_a_small_operation_counted_by_hand_and_told_on_the_page_and_in_the_summa
 
 
 def test_a_withdrawn_alert_is_not_reported_and_a_later_version_replaces_the_earlier() -> None:
-    alerts = build_frame(
-        [
-            Alert("A1", issued_at=day(-9), hs_code="29"),
-            Alert("A1", issued_at=day(-9), expires_at=day(-2), hs_code="29"),
-            Alert("A2", issued_at=day(-9), expires_at=day(-2)),
-            Alert("A2", issued_at=day(-9), hs_code="30"),
-            Alert("A3", issued_at=day(-9), hs_code="31"),
-            Alert("A3", issued_at=day(90), hs_code="32"),
-        ],
-        Alert,
-    )
+    versions = {
+        "A1": [(-9, None, "29"), (-9, day(-2), "29")],
+        "A2": [(-9, day(-2), None), (-9, None, "30")],
+        "A3": [(-9, None, "31"), (90, None, "32")],
+    }
+    rows = [(name, *version) for name, both in versions.items() for version in both]
+    alerts = build_frame([Alert(name, day(at), ends, hs_code=code) for name, at, ends, code in rows], Alert)
     valid = select_valid_alerts(alerts, PERIOD.begins, PERIOD.ends)
     assert [(each.alert_id, each.hs_code) for each in valid] == [("A2", "30"), ("A3", "31")]
     shuffled = alerts.assign(sequence=[1, 2, 3, 4, 5, 6]).iloc[[1, 0, 3, 2, 5, 4]]

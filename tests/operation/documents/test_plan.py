@@ -90,9 +90,9 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     repeats = "an identifier repeats; got 'Incheon-0-0'"
     refused: list[tuple[Callable[[], object], str]] = [
-        (lambda: build_plan(scores, {"Incheon": 2}, DETAILS), r"no capacity.*Busan.*add the office to --cap"),
+        (lambda: build_plan(scores, {"Incheon": 2}, DETAILS), r"no capacity.*Busan.*office to --capacity"),
         (lambda: build_plan(scores[:0], capacity, DETAILS), r"no score.*npsrisk score"),
-        (lambda: build_plan(scores, capacity, backwards), r"ends before.*got 2024-03-24 09:00 to.*correct"),
+        (lambda: build_plan(scores, capacity, backwards), r"ends before.*2024-03-24 09:00 to.*correct one"),
         (lambda: build_plan(twice, capacity, DETAILS), repeats),
         (lambda: read_plan(tmp_path / "plan.json"), "cannot be read"),
         (lambda: select_by_plan(scores, incheon), "no such office"),

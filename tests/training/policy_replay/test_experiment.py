@@ -34,15 +34,11 @@ background_share = 1.0
 def start(folder, *words):
     (folder / "loop.toml").write_text(CONFIG)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
-    return subprocess.Popen(
-        [NPSRISK, "replay", *words, *LOOP, "--jobs", "2", "--config", "loop.toml"],
-        cwd=folder,
-        env=kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    command = [NPSRISK, "replay", *words, *LOOP, "--jobs", "2", "--config", "loop.toml"]
+    own = kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options = pipes | {"text": True, "start_new_session": True}
+    return subprocess.Popen(command, cwd=folder, env=own, **options)
 
 
 def finished(process):

@@ -28,20 +28,11 @@ def offer(**more):
     X = np.zeros((ROWS, 2), dtype=np.float32)
     X[:, 0] = np.arange(ROWS)[::-1]
     X[:, 1] = np.arange(ROWS) == 7
-    values = {
-        "consignment_ids": tuple(f"C{row}" for row in range(ROWS)),
-        "offices": OFFICES,
-        "day": 20_000,
-        "capacity": 4,
-        "explore": 0.25,
-        "seed": 1,
-        "X": X,
-        "spec": SPEC,
-        "scores": SCORES,
-        "model": Halves(),
-        "suspect": np.zeros(ROWS, dtype=bool),
-    }
-    return SelectionContext(**values | more)
+    names = tuple(f"C{row}" for row in range(ROWS))
+    suspect = np.zeros(ROWS, dtype=bool)
+    offered = {"consignment_ids": names, "offices": OFFICES, "X": X, "scores": SCORES, "suspect": suspect}
+    usual = {"day": 20_000, "capacity": 4, "explore": 0.25, "seed": 1, "spec": SPEC, "model": Halves()}
+    return SelectionContext(**offered | usual | more)
 
 
 def rows(picks):

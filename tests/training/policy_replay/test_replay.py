@@ -130,7 +130,8 @@ class Altered(SimulatedEnvironment):
 
     def inspect(self, choices):
         late = self.arrivals.since_start >= self.days - 3
-        found, change = super().inspect(choices), msgspec.structs.replace
+        change = msgspec.structs.replace
+        found = super().inspect(choices)
         return [change(one, result="nps") if late and one.known_at else one for one in found]
 
 
