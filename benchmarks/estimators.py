@@ -39,7 +39,7 @@ from training.data.table_features import TableFeatures
 from training.data.training_set import build_data_set, get_true_labels
 from training.evaluation.difference import MEASURES, judge_difference
 from training.evaluation.estimate import Estimate, attach_finds
-from training.evaluation.finds import GAIN_ENDS, KnownFinds, RankedTraffic, estimate_mean, weigh_finds
+from training.evaluation.estimators import GAIN_ENDS, KnownFinds, RankedTraffic, estimate_mean, weigh_finds
 from training.evaluation.traffic import ScoredPeriod, compute_daily_capacity, extract_texts
 from training.fitting.fit import Recipe, SplitFeatures, fit_recipe
 from training.fitting.rolling_origin import compute_shares_above

@@ -10,7 +10,7 @@ from models.bundle import Bundle
 from training.data.splits import ArrivalWindow
 from training.evaluation.difference import MEASURES
 from training.evaluation.estimate import Estimate
-from training.evaluation.finds import KnownFinds
+from training.evaluation.estimators import KnownFinds
 from training.evaluation.leakage import BOUNDS
 from training.evaluation.metrics import Evaluation, FindCounts, PairedEvaluation
 from training.evaluation.stored_scores import RecipeEvaluation

@@ -9,7 +9,7 @@ from features.spec import Spec
 from training.arrays import Floats, Row, Rows, Texts
 from training.config import EvaluationConfig
 from training.evaluation.estimate import MIN_EFFECTIVE_FINDS, Estimate
-from training.evaluation.finds import KnownFinds, RankedTraffic
+from training.evaluation.estimators import KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, compute_daily_capacity
 
 CONSIGNEE = "consignee"

@@ -14,7 +14,7 @@ from training.arrays import Bools, Floats, Ints, Row
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.estimate import Estimate, attach_finds
-from training.evaluation.finds import FindCounts, KnownFinds, RankedTraffic
+from training.evaluation.estimators import FindCounts, KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, SHARES, ScoredPeriod, compute_daily_capacity
 
 PRIMARY_MEASURE = "recall_averaged"

@@ -183,11 +183,13 @@ def fit_at_dates(
             # If earlier windows have too few results, the validation period calibrates.
             keep |= data.evaluation.select_fitting_rows(VALIDATION)
         fit = fit_recipe(recipe, data.origins[place], keep, evaluated.matrix)
-        return _score_windows(fit, windows[place::-1], seed).keep_rows(keep)
+        found = _score_windows(fit, windows[place::-1], seed)
+        # Earlier windows calibrate it. Examples are of the latest window.
+        return found.keep_rows(keep if place == 0 else keep & (fit.data.part == TRAIN))
 
     fits: list[Callable[[], Any]] = [
         # The largest first.
-        lambda: fit_recipe(recipe, data.final, later, evaluated.matrix),
+        lambda: fit_recipe(recipe, data.final, later, evaluated.matrix).keep_rows(later),
         *(partial(fit_origin, place) for place in range(len(data.origins))),
     ]
     served, *origins = run_fits(fits, jobs, progress)

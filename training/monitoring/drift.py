@@ -32,14 +32,14 @@ from training.data.training_set import (
     select_counted_consignments,
 )
 from training.monitoring.drift_measures import (
+    BEYOND,
+    LIMITS,
     MIN_ROWS,
     NOT_EVALUATED,
     DriftVerdict,
-    decide_verdict,
     describe_changed_features,
     list_feature_changes,
     list_measures,
-    list_reasons,
 )
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 
@@ -52,6 +52,46 @@ METRICS = {
     "expected precision": "precision_at_capacity/expected",
     "observed precision": "precision_at_capacity/observed",
 }
+
+
+def list_reasons(rows: Sequence[Row]) -> list[Row]:
+    """List the reasons of the verdict, `verdict` and `text`: measures beyond their limits, data faults first."""
+    beyond = [row for row in rows if row["result"] == BEYOND]
+    # Unknown codes that are new ones indicate faulty data, and parts of a channel with a changed unit are no news.
+    new = {row["name"] for row in beyond if row["kind"] == "new code"}
+    units = {row["name"] for row in beyond if row["kind"] == "unit" and row["part"].startswith("channel ")}
+    return [
+        {"verdict": LIMITS[row["kind"]].verdict, "text": _describe_reason(row)}
+        for row in beyond
+        if not (row["kind"] == "unknown code" and row["name"] in new)
+        and not (row["kind"] == "unit" and row["name"] in units and not row["part"].startswith("channel "))
+    ]
+
+
+def decide_verdict(rows: Sequence[Row]) -> DriftVerdict:
+    """Return the verdict on measures; data faults come first, since they may cause the other changes.
+
+    Without a reason traffic is stable only if scores and expected precision could be evaluated.
+    """
+    spoken = {reason["verdict"] for reason in list_reasons(rows)}
+    if "investigate data" in spoken:
+        return "investigate data"
+    if "retrain" in spoken:
+        return "retrain"
+    evaluated = {row["kind"] for row in rows if row["result"] != NOT_EVALUATED}
+    return "stable" if {"score", "expected precision"} <= evaluated else "insufficient data"
+
+
+def _describe_reason(row: Row) -> str:
+    limit = LIMITS[row["kind"]]
+    value, low, high = (limit.format(row[name]) for name in ("value", "low", "high"))
+    if limit.side == "above":
+        value, low, high = (text.removeprefix("+") for text in (value, low, high))
+    texts = {"name": row["name"].replace("_", " "), "part": row["part"].replace("_", " "), "value": value}
+    over = " over five quantiles" if row["kind"] == "unit" else ""
+    ends = " to ".join(end.removesuffix(" points").removesuffix(" %") for end in (low, high))
+    detail = f": {row['detail']}" if row["detail"] else ""
+    return f"{limit.text.format(**texts)} ({ends}{over}; limit: {limit.describe()}){detail}"
 
 
 @dataclass(frozen=True)

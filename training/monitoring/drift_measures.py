@@ -18,7 +18,7 @@ from training.arrays import Bools, Floats, Ints, Row
 from training.data.propensity import estimate_result_weights, select_weighing_columns
 from training.data.training_set import Labels
 from training.evaluation.estimate import Estimate, compute_interval, divide, draw_days
-from training.evaluation.finds import estimate_count, estimate_rate, weigh_finds
+from training.evaluation.estimators import estimate_count, estimate_rate, weigh_finds
 from training.monitoring.traffic_profile import (
     MIX,
     OTHERS,
@@ -156,46 +156,6 @@ def list_measures(
         if not with_history and LIMITS[row["kind"]].history:
             row["result"] = NOT_EVALUATED
     return sorted(rows, key=lambda row: list(LIMITS).index(row["kind"]))
-
-
-def list_reasons(rows: Sequence[Row]) -> list[Row]:
-    """List the reasons of the verdict, `verdict` and `text`: measures beyond their limits, data faults first."""
-    beyond = [row for row in rows if row["result"] == BEYOND]
-    # Unknown codes that are new ones indicate faulty data, and parts of a channel with a changed unit are no news.
-    new = {row["name"] for row in beyond if row["kind"] == "new code"}
-    units = {row["name"] for row in beyond if row["kind"] == "unit" and row["part"].startswith("channel ")}
-    return [
-        {"verdict": LIMITS[row["kind"]].verdict, "text": _describe_reason(row)}
-        for row in beyond
-        if not (row["kind"] == "unknown code" and row["name"] in new)
-        and not (row["kind"] == "unit" and row["name"] in units and not row["part"].startswith("channel "))
-    ]
-
-
-def decide_verdict(rows: Sequence[Row]) -> DriftVerdict:
-    """Return the verdict on measures; data faults come first, since they may cause the other changes.
-
-    Without a reason traffic is stable only if scores and expected precision could be evaluated.
-    """
-    spoken = {reason["verdict"] for reason in list_reasons(rows)}
-    if "investigate data" in spoken:
-        return "investigate data"
-    if "retrain" in spoken:
-        return "retrain"
-    evaluated = {row["kind"] for row in rows if row["result"] != NOT_EVALUATED}
-    return "stable" if {"score", "expected precision"} <= evaluated else "insufficient data"
-
-
-def _describe_reason(row: Row) -> str:
-    limit = LIMITS[row["kind"]]
-    value, low, high = (limit.format(row[name]) for name in ("value", "low", "high"))
-    if limit.side == "above":
-        value, low, high = (text.removeprefix("+") for text in (value, low, high))
-    texts = {"name": row["name"].replace("_", " "), "part": row["part"].replace("_", " "), "value": value}
-    over = " over five quantiles" if row["kind"] == "unit" else ""
-    ends = " to ".join(end.removesuffix(" points").removesuffix(" %") for end in (low, high))
-    detail = f": {row['detail']}" if row["detail"] else ""
-    return f"{limit.text.format(**texts)} ({ends}{over}; limit: {limit.describe()}){detail}"
 
 
 def build_row(

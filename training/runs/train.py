@@ -190,10 +190,8 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         records = source.get_records(matrix.rows[sample])
         swaps = measure_name_swaps(records, matrix.X[sample], evaluated.model, features, evaluated.fitted)
     inspected = parts.matrix.keep_rows(data.judged & data.final.labels.known)
-    judged, fitted = (
-        matrix.locate(data.evaluation.observed.kept.rows),
-        FeatureParameters(features, evaluated.fitted),
-    )
+    judged = matrix.locate(data.evaluation.observed.kept.rows)
+    fitted = FeatureParameters(features, evaluated.fitted)
     outcomes, as_of = require_outcomes(task.inputs), data.evaluation.split.as_of
     leaks = [
         check_later_changes(task.inputs, judged, fitted, options),

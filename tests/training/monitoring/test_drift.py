@@ -34,8 +34,10 @@ from training.monitoring.drift import (
     Drift,
     MonitoredTraffic,
     build_metric_name,
+    decide_verdict,
     describe_overlap,
     detect_drift,
+    list_reasons,
 )
 from training.monitoring.drift_measures import (
     BEYOND,
@@ -46,8 +48,6 @@ from training.monitoring.drift_measures import (
     DriftVerdict,
     build_row,
     compute_psi,
-    decide_verdict,
-    list_reasons,
 )
 from training.monitoring.drift_report import (
     MAX_DRAWN,

@@ -8,7 +8,7 @@ from support.training_judged import make_scored_period as traffic
 
 from training.config import EvaluationConfig
 from training.evaluation.estimate import Estimate, attach_finds, describe_estimate
-from training.evaluation.finds import (
+from training.evaluation.estimators import (
     GAIN_ENDS,
     MAX_MULTIPLE,
     SHARE_ENDS,
