@@ -184,7 +184,7 @@ class LoggedYields:
     def _record_message(self, event: Event, entries: EventCodec) -> None:
         try:
             envelope = Envelope.read(entries.messages.decode(event).envelope)
-            message = decode_statement(envelope.get_statement())
+            message = decode_statement(envelope.payload)
         except (ServiceFault, PromotionRefused, msgspec.DecodeError):  # it is of a later version
             return
         self.messages.append(RecordedMessage(message, event.recorded_us, event.asked_by))

@@ -4,8 +4,6 @@ What is signed is DSSE's pre-authentication encoding (https://github.com/secure-
 other tools can verify an envelope with nothing but the public keys.
 """
 
-import base64
-import binascii
 from typing import Any
 
 import msgspec
@@ -19,21 +17,17 @@ MAX_ENVELOPE_BYTES = 200_000
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One signature: the SHA-256 of the public key, and 64 bytes in base64."""
+    """One signature: the SHA-256 of the public key, and 64 bytes, in JSON as base64."""
 
     keyid: str
-    sig: str
-
-    def to_bytes(self) -> bytes:
-        """Return the bytes of the signature; empty if the text is no base64."""
-        return _decode_base64(self.sig)
+    sig: bytes
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A DSSE envelope."""
+    """A DSSE envelope of a statement, in JSON as base64."""
 
     payload_type: str
-    payload: str
+    payload: bytes
     signatures: tuple[Signature, ...]
 
     @classmethod
@@ -50,10 +44,6 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         except msgspec.DecodeError as error:
             raise PromotionRefused("a signed record cannot be read", got=str(error)) from error
 
-    def get_statement(self) -> bytes:
-        """Return the bytes of the statement."""
-        return _decode_base64(self.payload)
-
 
 def build_statement(subjects: dict[str, str], predicate_type: str, predicate: Any) -> bytes:
     """Build an in-toto statement about subjects, by name and SHA-256, as canonical JSON: sorted keys, no spaces."""
@@ -68,16 +58,9 @@ def build_statement(subjects: dict[str, str], predicate_type: str, predicate: An
     )
 
 
-def build_envelope(statement: bytes, signatures: tuple[Signature, ...]) -> Envelope:
-    """Build the envelope of a statement and its signatures."""
-    return Envelope(PAYLOAD_TYPE, base64.b64encode(statement).decode(), signatures)
-
-
 def sign_statement(statement: bytes, key: SigningKey) -> Signature:
     """Sign a statement."""
-    return Signature(
-        key.public.key_id, base64.b64encode(key.sign(encode_for_signing(PAYLOAD_TYPE, statement))).decode()
-    )
+    return Signature(key.public.key_id, key.sign(encode_for_signing(PAYLOAD_TYPE, statement)))
 
 
 def encode_for_signing(payload_type: str, payload: bytes) -> bytes:
@@ -90,10 +73,3 @@ def encode_for_signing(payload_type: str, payload: bytes) -> bytes:
     """
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-
-
-def _decode_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        return b""

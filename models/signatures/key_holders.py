@@ -13,10 +13,10 @@ its user must not be able to write that file.
 """
 
 import tomllib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -54,16 +54,15 @@ class Partner(KeyHolder, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
 
 class _ApproversFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    approver: tuple[Approver, ...] = ()
+    members: tuple[Approver, ...] = msgspec.field(name="approver", default=())
     signatures: Annotated[int, Meta(ge=1, le=MAX_SIGNATURES)] = 1
 
 
 class _PartnersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    partner: tuple[Partner, ...] = ()
+    members: tuple[Partner, ...] = msgspec.field(name="partner", default=())
 
 
 Holder = TypeVar("Holder", bound=KeyHolder)
-Layout = TypeVar("Layout", bound=msgspec.Struct)
 
 
 class KeyHolders(Generic[Holder]):
@@ -71,6 +70,10 @@ class KeyHolders(Generic[Holder]):
 
     table: ClassVar[str]
     verb: ClassVar[str]
+    about: ClassVar[str]
+    layout: ClassVar[type[msgspec.Struct]]
+    signatures: int | None = None
+    """How many must sign; None if the file does not say it."""
 
     def __init__(self, members: Iterable[Holder] = (), where: str = "") -> None:
         self.members, self.where = tuple(members), where or f"the file of {self.table}s"
@@ -100,19 +103,19 @@ class KeyHolders(Generic[Holder]):
             key, holder = self._keys.get(signature.keyid, (None, None))
             if key is None or holder is None or (holder.until is not None and at >= holder.until):
                 continue
-            if holder.name not in found and key.verifies(signature.to_bytes(), message):
+            if holder.name not in found and key.verifies(signature.sig, message):
                 found[holder.name] = holder
         return found
 
     @classmethod
-    def _read_file(cls, path: Path, layout: type[Layout]) -> Layout:
-        """Read the file; without one it is the layout without entries."""
+    def read(cls, path: Path) -> Self:
+        """Read the file; without one there are no holders."""
         fault = f"the file of {cls.table}s cannot be read"
         try:
             with path.open("rb") as file:
-                return msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), layout)
+                content = msgspec.convert(tomllib.loads(file.read(MAX_FILE_BYTES).decode()), cls.layout)
         except FileNotFoundError:
-            return layout()
+            content = cls.layout()
         except OSError as error:
             raise BadSetting(fault, where=str(path), got=error.__class__.__name__) from error
         except (ValueError, msgspec.ValidationError) as error:
@@ -123,10 +126,13 @@ class KeyHolders(Generic[Holder]):
                 expected=f"entries [[{cls.table}]] with name and public_key",
                 todo=f"correct it, or write it again with {cls.verb}",
             ) from error
+        return cls(where=str(path), **msgspec.structs.asdict(content))
 
-    def _write_file(self, path: Path, head: Sequence[str]) -> None:
-        """Write the file at once: the lines of its head, then a table for each holder."""
-        lines = list(head)
+    def write(self, path: Path) -> None:
+        """Write the file at once, readable by all and writable by its owner."""
+        lines = [f"# {self.about}"]
+        if self.signatures is not None:
+            lines.append(f"signatures = {self.signatures}")
         for each in self.members:
             fields = msgspec.to_builtins(each, builtin_types=(datetime,))
             lines += ["", f"[[{self.table}]]", *(f"{name} = {_format(fields[name])}" for name in fields)]
@@ -144,7 +150,9 @@ class KeyHolders(Generic[Holder]):
 class Approvers(KeyHolders[Approver]):
     """The persons who may approve, and how many must sign; `BadSetting` if there are fewer."""
 
-    table, verb = "approver", "npsrisk keys"
+    table, verb, layout = "approver", "npsrisk keys", _ApproversFile
+    about = "Who may approve a promotion (npsrisk keys). The user of the service must not be able to write this file."
+    signatures: int
 
     def __init__(
         self, members: Iterable[Approver], signatures: int = 1, where: str = "NPSRISK_APPROVERS_FILE"
@@ -162,20 +170,6 @@ class Approvers(KeyHolders[Approver]):
                 expected=f"at least {signatures}",
             )
 
-    @classmethod
-    def read(cls, path: Path) -> "Approvers":
-        """Read the file of approvers; without one nobody may approve."""
-        found = cls._read_file(path, _ApproversFile)
-        return cls(found.approver, found.signatures, str(path))
-
-    def write(self, path: Path) -> None:
-        """Write the file, readable by all and writable by its owner."""
-        head = [
-            "# Who may approve a promotion (npsrisk keys). The user of the service must not be able to write this file.",
-            f"signatures = {self.signatures}",
-        ]
-        self._write_file(path, head)
-
     def list_signers(
         self,
         statement: bytes,
@@ -191,16 +185,8 @@ class Approvers(KeyHolders[Approver]):
 class Partners(KeyHolders[Partner]):
     """The administrations whose messages are accepted."""
 
-    table, verb = "partner", "npsrisk exchange trust"
-
-    @classmethod
-    def read(cls, path: Path) -> "Partners":
-        """Read the file of partners; without one there are none."""
-        return cls(cls._read_file(path, _PartnersFile).partner, str(path))
-
-    def write(self, path: Path) -> None:
-        """Write the file."""
-        self._write_file(path, ["# Partners whose messages are accepted (npsrisk exchange trust)."])
+    table, verb, layout = "partner", "npsrisk exchange trust", _PartnersFile
+    about = "Partners whose messages are accepted (npsrisk exchange trust)."
 
 
 def _format(value: str | datetime) -> str:

@@ -8,13 +8,12 @@ import msgspec
 
 from consignments.errors import MessageFault, PromotionRefused
 from consignments.exchange.documents import AnyMessage, check_message, decode_message, encode_message
-from models.signatures.envelope import PAYLOAD_TYPE, Envelope, build_envelope, build_statement, sign_statement
-from models.signatures.key_holders import Partners
+from models.signatures.envelope import PAYLOAD_TYPE, Envelope, build_statement, sign_statement
+from models.signatures.key_holders import MAX_SIGNATURES, Partners
 from models.signatures.keys import SigningKey
 
 PREDICATE_TYPE = "urn:npsrisk:exchange:1"
 MAX_MESSAGE_BYTES = 65_536
-MAX_SIGNATURES = 10
 
 
 class _Statement(msgspec.Struct, frozen=True):
@@ -44,7 +43,8 @@ def decode_statement(statement: bytes) -> AnyMessage:
 def sign_message(message: AnyMessage, key: SigningKey) -> bytes:
     """Sign a message; return its envelope as JSON."""
     statement = build_message_statement(message)
-    return msgspec.json.encode(build_envelope(statement, (sign_statement(statement, key),)), order="sorted")
+    envelope = Envelope(PAYLOAD_TYPE, statement, (sign_statement(statement, key),))
+    return msgspec.json.encode(envelope, order="sorted")
 
 
 def read_signed_message(data: bytes, partners: Partners, now: datetime, where: str = "") -> SignedMessage:
@@ -58,18 +58,17 @@ def read_signed_message(data: bytes, partners: Partners, now: datetime, where: s
         )
     try:
         envelope = Envelope.read(data)
-        statement = envelope.get_statement()
-        message = decode_statement(statement)
+        message = decode_statement(envelope.payload)
     except (PromotionRefused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = error.got if isinstance(error, PromotionRefused) else str(error)
         raise MessageFault("not a signed message", where=where, got=reason) from None
     if (
         envelope.payload_type != PAYLOAD_TYPE
         or len(envelope.signatures) > MAX_SIGNATURES
-        or build_message_statement(message) != statement
+        or build_message_statement(message) != envelope.payload
     ):
         raise MessageFault("the statement is not that of its message", where=where)
-    if message.author not in partners.find_signers(statement, envelope.signatures, now):
+    if message.author not in partners.find_signers(envelope.payload, envelope.signatures, now):
         raise MessageFault(
             "no signature of its author holds",
             where=where or partners.where,

@@ -9,14 +9,7 @@ import msgspec
 from consignments.errors import PromotionRefused
 from models.formats import format_count
 from models.promotion_record import PromotionRecord, verify_chain
-from models.signatures.envelope import (
-    PAYLOAD_TYPE,
-    Envelope,
-    Signature,
-    build_envelope,
-    build_statement,
-    sign_statement,
-)
+from models.signatures.envelope import PAYLOAD_TYPE, Envelope, Signature, build_statement, sign_statement
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 
@@ -70,19 +63,20 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def to_envelope(self) -> dict[str, Any]:
         """Return the DSSE envelope as plain values."""
-        found: dict[str, Any] = msgspec.to_builtins(build_envelope(self.build_statement(), self.signatures))
-        return found
+        envelope = Envelope(PAYLOAD_TYPE, self.build_statement(), self.signatures)
+        plain: dict[str, Any] = msgspec.to_builtins(envelope)
+        return plain
 
     @classmethod
     def from_envelope(cls, envelope: Envelope) -> "SignedRecord":
         """Read a record from its envelope; the signatures are not checked yet. `PromotionRefused` if it holds another statement."""
         try:
-            statement = msgspec.json.decode(envelope.get_statement())
+            statement = msgspec.json.decode(envelope.payload)
             record = msgspec.convert(statement["predicate"], PromotionRecord)
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise PromotionRefused("a signed record cannot be read", got=str(error)) from error
         signed = cls(record, envelope.signatures)
-        if envelope.payload_type != PAYLOAD_TYPE or signed.build_statement() != envelope.get_statement():
+        if envelope.payload_type != PAYLOAD_TYPE or signed.build_statement() != envelope.payload:
             raise PromotionRefused(
                 "a signed statement is not that of its promotion record",
                 where=record.title,

@@ -133,7 +133,7 @@ class ExchangeFolder:
         names = set()
         for path in sorted(self.received.glob(f"*{MESSAGE_SUFFIX}")):
             try:
-                message = decode_statement(Envelope.read(read_file(path)).get_statement())
+                message = decode_statement(Envelope.read(read_file(path)).payload)
             except (PromotionRefused, ValueError, RecursionError) as error:
                 raise BadInput(
                     "not a message", where=str(path), todo="restore it from a copy, or remove it"

@@ -124,7 +124,7 @@ async def list_messages(request: ApiRequest) -> MessageFeed:
     for event in events:
         envelope = Envelope.read(entries.messages.decode(event).envelope)
         recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
-        message = decode_statement(envelope.get_statement())
+        message = decode_statement(envelope.payload)
         found.append(FeedMessage(event.sequence, recorded_at, message, envelope))
     return MessageFeed(messages=found, **end)
 

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from consignments.errors import PromotionRefused
 from models.registry import Registry
-from models.signatures.envelope import Envelope, build_envelope, build_statement, sign_statement
+from models.signatures.envelope import PAYLOAD_TYPE, Envelope, build_statement, sign_statement
 from models.signatures.key_holders import Approvers
 from models.signatures.keys import SigningKey
 from training.gate.rules import ScoreKind
@@ -54,7 +54,7 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         files = {EVIDENCE_FILE: msgspec.json.format(msgspec.json.encode(self))}
         if key is not None:
             statement = self.build_statement()
-            envelope = build_envelope(statement, (sign_statement(statement, key),))
+            envelope = Envelope(PAYLOAD_TYPE, statement, (sign_statement(statement, key),))
             files[SIGNATURE_FILE] = msgspec.json.encode(envelope)
         return files
 
@@ -116,7 +116,7 @@ def fetch_evidence(
         envelope = Envelope.read(signature)
     except PromotionRefused as error:
         return RunEvidence(evidence, files, None, f"{SIGNATURE_FILE} cannot be read: {error.got}")
-    if envelope.get_statement() != statement:
+    if envelope.payload != statement:
         return RunEvidence(evidence, files, None, f"{EVIDENCE_FILE} is not what was signed")
     signers = approvers.list_signers(statement, envelope.signatures, at, ("approver", "evaluator"))
     doubt = "" if signers else f"no signature of an approver or evaluator in {approvers.where} holds"

@@ -82,7 +82,7 @@ def test_only_signatures_of_approvers_over_the_very_statement_count() -> None:
     assert APPROVERS.list_signers(STATEMENT, [good, strange], AT) == ["a reviewer"]
     assert APPROVERS.list_signers(STATEMENT + b" ", [good], AT) == []
     borrowed = Signature(REVIEWER.public.key_id, strange.sig)
-    assert APPROVERS.list_signers(STATEMENT, [borrowed, Signature(good.keyid, "no base64")], AT) == []
+    assert APPROVERS.list_signers(STATEMENT, [borrowed, Signature(good.keyid, b"")], AT) == []
 
 
 def test_a_key_that_has_ended_approves_nothing_later() -> None:

@@ -10,7 +10,7 @@ from support.signing import REVIEWER, SECOND
 
 from consignments.errors import MessageFault
 from consignments.exchange.documents import AnyMessage, Feedback, Seizure, Warning, Withdrawal
-from models.signatures.envelope import build_envelope, build_statement, sign_statement
+from models.signatures.envelope import PAYLOAD_TYPE, Envelope, build_statement, sign_statement
 from models.signatures.key_holders import Partner, Partners
 from models.signatures.signed_message import PREDICATE_TYPE, read_signed_message, sign_message
 
@@ -83,12 +83,13 @@ def test_only_a_key_of_the_author_that_has_not_ended_signs(partners: list[Partne
         {"handling": "public"},
         {"text": "x" * 5000},
         {"schema_version": 2},
+        {},  # the digest is another one
     ],
 )
 def test_another_shape_is_refused_though_it_is_signed(change: dict) -> None:
     document = msgspec.to_builtins(WARNING) | change
     statement = build_statement({"W-1": "0" * 64}, PREDICATE_TYPE, document)
-    envelope = build_envelope(statement, (sign_statement(statement, REVIEWER),))
+    envelope = Envelope(PAYLOAD_TYPE, statement, (sign_statement(statement, REVIEWER),))
     with pytest.raises(MessageFault, match=r"not a signed message|not that of its message"):
         read_signed_message(msgspec.json.encode(envelope), PARTNERS, day(1))
 
