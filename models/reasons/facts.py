@@ -1,27 +1,26 @@
 """Facts: features that mean the same to an officer, and the one sentence that describes them for a row."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.history.kernels import ADDED_ARRIVALS
 from features.history.keys import COMMON_KINDS
 from features.history.readings import NETWORK_SIDES, NETWORKS, READINGS
 from features.spec import Spec
 from features.table import SIDES
+from models.arrays import Ints
 from models.formats import format_number, format_rate
-from models.reasons.row_view import RowView, SpecTables
+from models.reasons.row_view import RowView
 from models.reasons.rules import RULES, Rank
 from models.reasons.sentences import ReasonContext, Sentence, Statement
 from models.reasons.texts import join_words, load_text_table
-from models.reasons.usual import Usual, UsualLookup
+from models.reasons.usual import Usual
 
-TARGETS = ("nps", "controlled_drug", "any_offence")
-"""Targets of detections, the gravest first."""
+TARGETS = ("nps", "controlled_drug", "any_offence")  # targets of detections, the gravest first
 OTHER, FIRST = TARGETS[-1], 2
 MEANINGS = {reading.name: reading.meaning for reading in READINGS}
 KINDS = {kind.name: kind for kind in COMMON_KINDS}
@@ -31,55 +30,70 @@ OF_PARTIES += NETWORKS
 SIDE_OF = {name: KINDS[name].side or "" for name in OF_PARTIES if name in KINDS and KINDS[name].side}
 SIDE_OF |= NETWORK_SIDES
 """The side of each key of one party."""
-WHOLE_PARTY = ("name", "address", "phone")
-Describe = Callable[[RowView, Sequence[int]], Statement | None]
+Describe = Callable[[RowView, Sequence[str]], Statement | None]
 
 
 class Fact(NamedTuple):
-    """A code, the columns of its features, and what describes it: of a row and the columns, the strongest first."""
+    """A code, its features with their columns, and what describes it: of a row and the features, the strongest first."""
 
     code: str
     theme: str
-    columns: list[int]
+    columns: dict[str, int]
     describe: Describe
+
+
+class KeyFinds(NamedTuple):
+    """What was found with a key of the parties in its earlier consignments."""
+
+    kind: str
+    target: str
+    finds: float
+    inspected: float
+    arrivals: float
+
+    @property
+    def share(self) -> float:
+        """The share of finds among the inspections, but among all earlier consignments of a name, which others may have too."""
+        is_of_inspected = self.kind not in SIDES and self.inspected >= self.finds
+        return self.finds / (self.inspected if is_of_inspected else self.arrivals)
 
 
 class FactTables:
     """All facts of a spec, and what their sentences need; prepared when a model is loaded."""
 
     def __init__(self, spec: Spec, context: ReasonContext) -> None:
-        self._texts = load_text_table()
-        self.places = {name: at for at, name in enumerate(spec.names)}
-        self.sentences = [Sentence(feature, context) for feature in spec]
-        usual = UsualLookup(spec, context.usual)
-        self.of_spec = SpecTables(self.places, self.sentences, usual, context)
-        told_by = (self.places.get(sentence.template.told_by) for sentence in self.sentences)
-        self._told_by = [at if other is None else other for at, other in enumerate(told_by)]
-        self._details = [at for at, sentence in enumerate(self.sentences) if sentence.template.lacks]
-        members: dict[tuple[str, str], list[int]] = {("missing", "missing"): []}
+        self._texts, self._context = load_text_table(), context
+        self.sentences = {feature.name: Sentence(feature, context) for feature in spec}
+        self.templates = {name: sentence.template for name, sentence in self.sentences.items()}
+        self._told_by = {
+            name: template.told_by if template.told_by in self.templates else name
+            for name, template in self.templates.items()
+        }
+        self._details = [name for name, template in self.templates.items() if template.lacks]
+        members: dict[tuple[str, str], dict[str, int]] = {("missing", "missing"): {}}
         for at, feature in enumerate(spec):
-            members.setdefault((feature.theme, self._name_fact(at)), []).append(at)
+            members.setdefault((feature.theme, self._name_fact(feature.name)), {})[feature.name] = at
         self.facts = [
             Fact(code, theme, columns, self._choose(code, columns))
             for (theme, code), columns in members.items()
         ]
 
-    def list_companions(self) -> NDArray[np.int64]:
+    def list_companions(self) -> Ints:
         """List, for each feature, the column that is missing if the detail that it reads is not given; -1 if there is none."""
-        found = np.arange(len(self.sentences))
-        for name, at in self.places.items():
+        places = {name: at for at, name in enumerate(self.templates)}
+        found = np.arange(len(places))
+        for name, at in places.items():
             key, _, reading = name.rpartition(".")
             if name.startswith(RULES.never_absent) or key.endswith("_side"):
                 found[at] = -1
             elif reading in RULES.of_known_keys:
-                found[at] = self.places.get(f"{key}.new", -1)
+                found[at] = places.get(f"{key}.new", -1)
         return found
 
-    def _name_fact(self, at: int) -> str:
+    def _name_fact(self, name: str) -> str:
         """Return the code of the fact of a feature; the keys of a party share theirs."""
-        name, template = self.sentences[at].name, self.sentences[at].template
         if not name.startswith("history."):
-            return template.fact or name.replace(".", "_")
+            return self.templates[name].fact or name.replace(".", "_")
         kind, _, reading = name.removeprefix("history.").rpartition(".")
         meaning = MEANINGS.get(reading, "finds")
         if meaning == "finds" and (kind in OF_PARTIES or kind.endswith("_side")):
@@ -87,13 +101,13 @@ class FactTables:
         side = KINDS[kind].side if kind in KINDS else None
         return f"{side or ('pair' if kind in PAIRS else kind.replace('+', '_'))}_{meaning}"
 
-    def _choose(self, code: str, columns: list[int]) -> Describe:
+    def _choose(self, code: str, names: Iterable[str]) -> Describe:
         own: dict[str, Describe] = {
             "missing": self._describe_missing,
             "party_finds": self._describe_party_finds,
             **dict.fromkeys(("wording", "value_for_product", "weight_for_product"), self._describe_pieces),
         }
-        if code in own or not self.sentences[columns[0]].name.startswith("history."):
+        if code in own or not next(iter(names)).startswith("history."):
             return own.get(code, self._describe_plain)
         return {
             "finds": self._describe_finds,
@@ -101,29 +115,29 @@ class FactTables:
             "counterparts": self._describe_counterparts,
         }[code.rpartition("_")[2]]
 
-    def _describe_plain(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+    def _describe_plain(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe the strongest feature that stands out; of what lowers, the strongest that has a value."""
         first = None
-        leading = (at for at in columns if self.sentences[at].template.leads and view.values[at] >= 1)
-        for at in dict.fromkeys((*leading, *(self._told_by[each] for each in columns))):
-            if view.raises and not view.may_be_said(at):
+        leading = (name for name in names if self.templates[name].leads and view.values[name] >= 1)
+        for name in dict.fromkeys((*leading, *(self._told_by[each] for each in names))):
+            if view.raises and not view.may_be_said(name):
                 continue
-            found = view.describe(at)
+            found = view.describe(name)
             if found.notable:
                 return found
-            if first is None and not math.isnan(view.values[at]):
+            if first is None and not math.isnan(view.values[name]):
                 first = found
         return None if view.raises else first
 
-    def _describe_pieces(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+    def _describe_pieces(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe what a counted piece weighs and is worth if that is too little, in place of weight and value; else the feature."""
         if view.raises and "amounts" in view.told:
             return None
-        return (view.describe_amounts() if view.raises else None) or self._describe_plain(view, columns)
+        return (view.describe_amounts() if view.raises else None) or self._describe_plain(view, names)
 
-    def _describe_activity(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+    def _describe_activity(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe how new or how busy the key is that weighs most."""
-        key, kind = self._find_key(columns)
+        key, kind = _find_key(names)
         if view.get(f"{key}.new") == 1:
             if kind == "route" and view.get("route.transit_countries") >= 1:
                 return view.describe_feature("route.transit_countries")
@@ -134,7 +148,7 @@ class FactTables:
             return found and found._replace(rank="context")
         if view.raises and kind in OF_PARTIES:
             return self._describe_busy_party(view, kind)
-        found = view.describe_feature(f"{key}.arrivals_30d") or self._describe_plain(view, columns)
+        found = view.describe_feature(f"{key}.arrivals_30d") or self._describe_plain(view, names)
         if found is None or not view.raises:
             return found
         if kind == "figures":
@@ -179,18 +193,18 @@ class FactTables:
         rank: Rank = "link" if is_network and view.get(f"history.{side}.new") == 1 else "count"
         return found._replace(notable=is_new, rank="last" if side in firms else rank)
 
-    def _describe_counterparts(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+    def _describe_counterparts(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe with how many others a key came, or that a new name uses a known key."""
-        key, name = self._find_key(columns)
-        found, kind = view.describe(columns[0]), KINDS.get(name)
+        key, name = _find_key(names)
+        found, number, kind = view.describe(names[0]), view.values[names[0]], KINDS.get(name)
         least = RULES.min_repeats if name in PAIRS else 0
-        if view.values[columns[0]] <= least or (view.raises and name in NETWORKS):
+        if number <= least or (view.raises and name in NETWORKS):
             return None
         if kind is None or kind.side is None or kind.counterpart != kind.side:
             return found._replace(rank="context")
         earlier = view.get(f"{key}.arrivals_ever")
         if view.get(f"history.{kind.side}.new") != 1 or not earlier > 0:
-            return found._replace(notable=found.notable and view.values[columns[0]] > 1, rank="link")
+            return found._replace(notable=found.notable and number > 1, rank="link")
         words = self._texts.party[kind.side] | self._texts.key[name] | {"count": format_number(earlier)}
         if view.counted.get(kind.side) == view.get(f"history.{kind.side}_network.arrivals_30d"):
             return None
@@ -199,48 +213,44 @@ class FactTables:
         phrase = "renamed_again" if is_known else "renamed_once" if earlier == 1 else "renamed"
         return Statement(self._texts.say(phrase, **words), earlier, None, True, "link")
 
-    def _describe_party_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+    def _describe_party_finds(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe the gravest detection of a key of the parties, by the key that had the largest share."""
-        ranked = (self._rank_finds(view, kind, target) for target in TARGETS for kind in OF_PARTIES)
-        strongest = max(filter(None, ranked), default=None, key=itemgetter(slice(3)))
-        if strongest:
-            place, _, _, kind, target = strongest
+        read = (_read_finds(view, kind, target) for target in TARGETS for kind in OF_PARTIES)
+        ranked = [(self._rank_finds(view, each), each) for each in read if each]
+        if ranked:
+            (place, *_), strongest = max(ranked, key=itemgetter(0))
+            kind = strongest.kind
             view.told.add(f"history.{kind}")
             days = view.get(f"history.{kind}.days_since_find")
             is_old = days > RULES.old_find_days and not view.count_month(kind)
             is_person = kind in SIDES and view.get(f"parties.{kind}_business") != 1
-            found = self._describe_finds_of_party(view, kind, target)
+            found = self._describe_finds_of_party(view, strongest)
             if not place:
                 return found._replace(rank="context" if is_person else "last")
-            is_plain = place < FIRST or is_old or target == OTHER
+            is_plain = place < FIRST or is_old or strongest.target == OTHER
             return found if is_plain else found._replace(rank="find")
-        for at in columns:
-            if self.sentences[at].name.endswith("_a_consignment") and view.values[at] > 0:
-                return view.describe(at)._replace(notable=True, rank="find")
-        return None if view.raises else self._describe_plain(view, columns)
+        for name in names:
+            if name.endswith("_a_consignment") and view.values[name] > 0:
+                return view.describe(name)._replace(notable=True, rank="find")
+        return None if view.raises else self._describe_plain(view, names)
 
-    def _rank_finds(self, view: RowView, kind: str, target: str) -> tuple[int, int, float, str, str] | None:
-        """Return what orders the detections of a key of a party: their place, gravity and share; then the key and what was found.
+    def _rank_finds(self, view: RowView, found: KeyFinds) -> tuple[int, int, float]:
+        """Return what orders the detections of a key of a party: their place, gravity and share.
 
         Those that come first are `FIRST`; 1 are those among so many consignments that they come by their weight, 0 are doubted or usual.
         """
-        finds, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in (target, "arrivals"))
-        if not 0 < finds <= arrivals:
-            return None
-        usual = view.find_usual_of(f"history.{kind}.{target}_rate")
-        least = RULES.min_rate_ratio * usual.middle if usual else 0.0
-        is_many = finds / arrivals >= RULES.min_share_of_finds
-        is_rare = self._compute_share_of_finds(view, kind, target) >= least
-        is_own = is_rare and not view.doubt_find(kind, target)
+        usual = view.find_usual(f"history.{found.kind}.{found.target}_rate")
+        is_many = found.finds / found.arrivals >= RULES.min_share_of_finds
+        is_rare = usual is None or found.share >= RULES.min_rate_ratio * usual.middle
+        is_own = is_rare and not view.doubt_find(found.kind, found.target)
         place = (FIRST if is_many else 1) if is_own else 0
-        return place, -TARGETS.index(target), finds / (arrivals + ADDED_ARRIVALS), kind, target
+        return place, -TARGETS.index(found.target), found.finds / (found.arrivals + ADDED_ARRIVALS)
 
-    def _describe_finds_of_party(self, view: RowView, kind: str, target: str) -> Statement:
+    def _describe_finds_of_party(self, view: RowView, found: KeyFinds) -> Statement:
         """Describe the detections of a key of a party, compared with inspections if it is known how many there were."""
-        key = f"history.{kind}"
-        names = f"{target}_ever", "inspections_ever", "arrivals_ever", "days_since_find"
-        finds, inspected, arrivals, days = (view.get(f"{key}.{name}") for name in names)
-        usual = view.find_usual_of(f"{key}.{target}_rate") if inspected >= finds and arrivals > 1 else None
+        kind, target, finds, inspected, arrivals = found
+        key, days = f"history.{kind}", view.get(f"history.{kind}.days_since_find")
+        usual = view.find_usual(f"{key}.{target}_rate") if inspected >= finds and arrivals > 1 else None
         phrase = "found_once" if arrivals == 1 else "found"
         if finds <= inspected < arrivals:
             phrase = "found_at_once" if inspected == 1 else "found_of_inspected"
@@ -250,14 +260,8 @@ class FactTables:
             text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
         text += view.doubt_find(kind, target)
         text += self._say_usual_rate(usual) if usual else ""
-        is_notable = not usual or self._compute_share_of_finds(view, kind, target) > usual.middle
+        is_notable = not usual or found.share > usual.middle
         return Statement(text, finds, usual and usual.middle, is_notable)
-
-    def _compute_share_of_finds(self, view: RowView, kind: str, target: str) -> float:
-        """Compute the share of finds among the inspections, but among all earlier consignments of a name, which others may have too."""
-        names = target, "inspections", "arrivals"
-        finds, inspected, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in names)
-        return finds / (inspected if kind not in SIDES and inspected >= finds else arrivals)
 
     def _say_finds(self, view: RowView, phrase: str, target: str, kind: str, **numbers: float) -> str:
         drugs = sum(view.get(f"history.{kind}.{name}_ever") for name in TARGETS[:2])
@@ -271,12 +275,12 @@ class FactTables:
         share = 1 / round(1 / usual.middle) if usual.middle > 0 else 0.0
         return self._texts.say("usual", like="", usual=format_rate(share))
 
-    def _describe_finds(self, view: RowView, columns: Sequence[int]) -> Statement | None:
+    def _describe_finds(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe the detections of a product, a route or another key of many parties, if they are more than usual."""
-        key, kind = self._find_key(columns)
+        key, kind = _find_key(names)
         for target in TARGETS if kind != "declarant" else ():
             finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
-            usual = view.find_usual_of(f"{key}.{target}_rate")
+            usual = view.find_usual(f"{key}.{target}_rate")
             if usual is None or inspections < RULES.min_inspections or not 1 < finds <= inspections:
                 continue
             if view.get(f"{key}.{target}_rate") >= RULES.min_rate_ratio * usual.middle:
@@ -285,64 +289,68 @@ class FactTables:
                 text += self._say_usual_rate(usual)
                 share = float(f"{finds / inspections:.4g}")
                 return Statement(text, share, usual.middle, True, "" if kind in OF_GOODS else "context")
-        return None if view.raises else self._describe_plain(view, columns)
+        return None if view.raises else self._describe_plain(view, names)
 
-    def _describe_missing(self, view: RowView, _columns: Sequence[int]) -> Statement | None:
+    def _describe_missing(self, view: RowView, _names: Sequence[str]) -> Statement | None:
         """List once which details are missing, if fewer than one in ten alike lack one of them."""
-        lacking = {at: view.find_usual(at) for at in self._list_lacking(view)}
-        rare = {at: each for at, each in lacking.items() if not each or self._is_rarely_lacking(at, each)}
+        usual = {name: view.find_usual(name) for name in self._list_lacking(view)}
+        rare = [
+            name
+            for name, each in usual.items()
+            if not each or not (_lacks(name, each.low) or _lacks(name, each.high))
+        ]
         if not rare:
             return None
-        found = self._name_missing((*rare, *lacking), {self.sentences[at].name for at in rare})
-        if usual := next(filter(None, rare.values()), None):
-            like = self.sentences[next(iter(rare))].name_like(usual)
+        found = self._name_missing((*rare, *usual), rare)
+        if compared := next(filter(None, map(usual.get, rare)), None):
+            like = self._context.name_like(compared)
             found = found._replace(text=found.text + self._texts.say("rarely_lacking", like=like))
         return found
 
     def describe_gap(self, view: RowView) -> Statement | None:
         """List what is missing if it is the description of the goods or a whole party, however usual that is."""
-        lacking = self._list_lacking(view)
-        names = {self.sentences[at].name for at in lacking}
-        parties = ({f"parties.{side}_{part}_missing" for part in WHOLE_PARTY} for side in SIDES)
-        is_gap = "goods.described" in names or any(party <= names for party in parties)
-        return self._name_missing(lacking, set()) if is_gap else None
+        lacking, parts = self._list_lacking(view), RULES.joined["whole_party"]
+        parties = ({f"parties.{side}_{part}_missing" for part in parts} for side in SIDES)
+        is_gap = "goods.described" in lacking or any(party <= set(lacking) for party in parties)
+        return self._name_missing(lacking, ()) if is_gap else None
 
-    def _list_lacking(self, view: RowView) -> list[int]:
-        return [at for at in self._details if self._lacks(at, view.values[at])]
+    def _list_lacking(self, view: RowView) -> list[str]:
+        return [name for name in self._details if _lacks(name, view.values[name])]
 
-    def _name_missing(self, columns: Sequence[int], also: Collection[str]) -> Statement:
+    def _name_missing(self, names: Iterable[str], also: Collection[str]) -> Statement:
         """Name details that are missing, in one phrase if they are a whole party; minor ones only if they are also to be named."""
-        templates = {self.sentences[at].name: self.sentences[at].template for at in columns}
         named = {
-            name: template.lacks
-            for name, template in templates.items()
+            name: self.templates[name].lacks
+            for name in names
             if name in also or not name.endswith(RULES.minor_details)
         }
         for side in SIDES:
-            for each in RULES.joined:
-                if named.keys() >= {f"parties.{side}_{part}_missing" for part in each.needed}:
-                    for part in each.stands_for:
+            for phrase, parts in RULES.joined.items():
+                needed = [f"parties.{side}_{part}_missing" for part in parts]
+                if named.keys() >= set(needed):
+                    for part in (*parts, "city", "postcode"):
                         named.pop(f"parties.{side}_{part}_missing", None)
-                    named[f"parties.{side}_{each.needed[0]}_missing"] = self._texts.say(
-                        each.phrase, side=side
-                    )
-        minor = [name for name in named if name.endswith(RULES.minor_details)]
-        if len(named) - len(minor) >= RULES.min_major_details:
-            named = {name: text for name, text in named.items() if name not in minor}
-        details = join_words(
-            [named[name] for name in sorted(named, key=lambda name: name.startswith("parties."))]
-        )
-        text = self._texts.say("not_given", details=details)
-        return Statement(text, float(len(named)), None, True, "last")
+                    named[needed[0]] = self._texts.say(phrase, side=side)
+        major = [name for name in named if not name.endswith(RULES.minor_details)]
+        shown = major if len(major) >= RULES.min_major_details else list(named)
+        shown.sort(key=lambda name: name.startswith("parties."))
+        text = self._texts.say("not_given", details=join_words([named[name] for name in shown]))
+        return Statement(text, float(len(shown)), None, True, "last")
 
-    def _lacks(self, at: int, value: float) -> bool:
-        return value == (1.0 if self.sentences[at].name.endswith("missing") else 0.0)
 
-    def _is_rarely_lacking(self, at: int, usual: Usual) -> bool:
-        """Check if fewer than one in ten alike lack a detail."""
-        return not (self._lacks(at, usual.low) or self._lacks(at, usual.high))
+def _read_finds(view: RowView, kind: str, target: str) -> KeyFinds | None:
+    """Read what was found with a key; None if nothing was."""
+    names = target, "inspections", "arrivals"
+    found = KeyFinds(kind, target, *(view.get(f"history.{kind}.{name}_ever") for name in names))
+    return found if 0 < found.finds <= found.arrivals else None
 
-    def _find_key(self, columns: Sequence[int]) -> tuple[str, str]:
-        """Return the part of the names of the strongest feature before its reading, and the kind of its key."""
-        key = self.sentences[columns[0]].name.rpartition(".")[0]
-        return key, key.removeprefix("history.")
+
+def _lacks(name: str, value: float) -> bool:
+    """Check if a value of a feature says that a detail is missing."""
+    return value == (1.0 if name.endswith("missing") else 0.0)
+
+
+def _find_key(names: Sequence[str]) -> tuple[str, str]:
+    """Return the part of the name of the strongest feature before its reading, and the kind of its key."""
+    key = names[0].rpartition(".")[0]
+    return key, key.removeprefix("history.")

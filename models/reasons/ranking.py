@@ -1,24 +1,23 @@
 """Reasons: a score's contributions, added up by theme, with the facts that an officer reads, in an order that helps."""
 
 import math
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.records import about
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import THEMES, Spec
 from features.table import SIDES
+from models.arrays import Floats, Rows
 from models.reasons.facts import Fact, FactTables
 from models.reasons.row_view import RowView
 from models.reasons.rules import RULES, Rank
-from models.reasons.sentences import NO_CONTEXT, ReasonContext, capitalize
-from models.reasons.texts import get_template, load_text_table
-
-Floats = NDArray[np.float64]
-Row = NDArray[np.float32]
+from models.reasons.sentences import NO_CONTEXT, ReasonContext, Statement
+from models.reasons.texts import capitalize, get_template, load_text_table
 
 MANY_SMALL = "many_small"
 MISSING = THEMES.index("missing")
@@ -105,35 +104,35 @@ class ReasonRanker:
         self._fact = np.empty(len(spec), dtype=np.int64)
         self._facts: list[list[tuple[int, Fact]]] = [[] for _ in THEMES]
         for number, fact in enumerate(self._tables.facts):
-            self._fact[fact.columns] = number
+            self._fact[list(fact.columns.values())] = number
             self._facts[THEMES.index(fact.theme)].append((number, fact))
-        ranks = [sentence.template.rank for sentence in self._tables.sentences]
+        templates = self._tables.templates
         self._checks = [
             (number, fact)
             for number, fact in enumerate(self._tables.facts)
-            if fact.theme in CHECKED and any(ranks[at] in CHECKS for at in fact.columns)
+            if fact.theme in CHECKED and any(templates[name].rank in CHECKS for name in fact.columns)
         ]
 
     def rank(
         self,
-        row: Row,
+        row: Rows,
         contributions: Floats,
         top: int,
         *,
         lowering: bool = False,
         declared: DeclaredTexts = NO_TEXTS,
     ) -> list[Reason]:
-        """Return the `top` reasons in the order that helps an officer, from contributions in log-odds.
+        """Return the `top` themes that raise the score and stand out, else one reason `many_small`; with `lowering` all themes.
 
-        A theme has the exact sum over its features; one that is missing with a detail of the declaration counts under `missing`. Given are
-        the themes that raise the score and have a fact that stands out, else one reason `many_small`; with `lowering` all themes.
+        A theme has the exact sum over its features in log-odds; what is missing in the declaration counts under `missing`.
         """
         shares = contributions[: len(self._spec)]
         absent = np.isnan(row[self._companions]) & self._may_lack
         sums = np.bincount(np.where(absent, MISSING, self._theme), weights=shares, minlength=len(THEMES))
         own = np.where(absent, 0.0, shares)
         by_fact = np.bincount(self._fact, weights=own, minlength=len(self._tables.facts)).tolist()
-        view, weights = RowView(row, declared, self._tables.of_spec), own.tolist()
+        view = RowView(row, declared, self._tables.sentences)
+        weights = dict(zip(self._spec.names, own.tolist(), strict=True))
         themes = [
             self._describe_theme(place, total, view, weights, by_fact)
             for place, total in enumerate(sums.tolist())
@@ -145,36 +144,35 @@ class ReasonRanker:
         outstanding = [each for each in themes if each.facts]
         if any(each.stands_out for each in outstanding):
             return list(map(_build_reason, outstanding[:top]))
-        check = self._find_check(row, declared, by_fact, is_missing=bool(sums[MISSING] >= 0))
+        check = self._find_check(view, by_fact, is_missing=bool(sums[MISSING] >= 0))
         return [_join_small(themes, check)] if themes and top else []
 
-    def _find_check(
-        self, row: Row, declared: DeclaredTexts, by_fact: list[float], *, is_missing: bool
-    ) -> ReasonFact | None:
+    def _find_check(self, view: RowView, by_fact: list[float], *, is_missing: bool) -> ReasonFact | None:
         """Find what can be checked on the parcel itself, of what does not lower the score, else a gap of the declaration; None if there is nothing."""
-        found = (
-            (fact.code, fact.describe(RowView(row, declared, self._tables.of_spec), fact.columns))
-            for number, fact in self._checks
-            if by_fact[number] >= 0
-        )
-        notable = [(code, each) for code, each in found if each and each.notable and each.rank in CHECKS]
-        gap = self._tables.describe_gap(RowView(row, declared, self._tables.of_spec))
-        empty = ("missing", gap if is_missing else None)
-        code, check = max(notable, key=lambda one: RULES.head_starts[one[1].rank], default=empty)
-        return check and ReasonFact(code, check.text, check.value, check.usual)
+        notable: list[tuple[float, ReasonFact]] = []
+        for number, fact in self._checks:
+            if by_fact[number] >= 0:
+                view.start_over()
+                found = fact.describe(view, list(fact.columns))
+                if found and found.notable and found.rank in CHECKS:
+                    notable.append((RULES.head_starts[found.rank], _build_fact(fact.code, found)))
+        if notable:
+            return max(notable, key=itemgetter(0))[1]
+        gap = self._tables.describe_gap(view) if is_missing else None
+        return _build_fact("missing", gap) if gap else None
 
     def list_codes(self) -> list[ReasonCode]:
         """List all themes with the texts of their features."""
         features, names = self._spec.features, load_text_table().theme
         listed: dict[str, list[FeatureTexts]] = {code: [] for code in THEMES}
         for fact in self._tables.facts:
-            for feature in map(features.__getitem__, fact.columns):
+            for feature in map(features.__getitem__, fact.columns.values()):
                 texts = get_template(feature).fill(TIES).list_texts()
                 listed[fact.theme].append(FeatureTexts(feature.name, fact.code, feature.unit, texts))
         return [ReasonCode(code, names[code], texts) for code, texts in listed.items()]
 
     def _describe_theme(
-        self, place: int, total: float, view: RowView, weights: list[float], by_fact: list[float]
+        self, place: int, total: float, view: RowView, weights: Mapping[str, float], by_fact: list[float]
     ) -> _Theme:
         """Describe the facts of a theme in the direction of its contribution, the strongest first."""
         view.raises, sign = total > 0, 1.0 if total > 0 else -1.0
@@ -189,16 +187,20 @@ class ReasonRanker:
         for weight, fact in ranked:
             if weight < least or len(said) == RULES.max_said:
                 continue
-            found = fact.describe(view, sorted(fact.columns, key=lambda at: -sign * weights[at]))
+            names = sorted(fact.columns, key=lambda name: -sign * weights[name])
+            found = fact.describe(view, names)
             is_repeated = fact.code == "wording" and found is not None and bool(said) and found.rank in LATE
             if found is not None and (found.notable or not view.raises) and not is_repeated:
                 order = weight + RULES.head_starts[found.rank] - RULES.vague_lag * (found.rank == "vague")
-                shown = ReasonFact(fact.code, found.text, found.value, found.usual)
-                said.setdefault(found.text, (order, found.rank, shown))
+                said.setdefault(found.text, (order, found.rank, _build_fact(fact.code, found)))
                 least = max(least, RULES.min_fact_share * weight)
         facts = sorted(said.values(), key=lambda each: -each[0])
         rank = facts[0][1] if facts else "last"
         return _Theme(THEMES[place], total, [shown for _, _, shown in facts[: RULES.max_facts]], rank)
+
+
+def _build_fact(code: str, found: Statement) -> ReasonFact:
+    return ReasonFact(code, found.text, found.value, found.usual)
 
 
 def _build_reason(theme: _Theme) -> Reason:

@@ -2,86 +2,74 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from features.goods.hs import FAMILIES
 from features.goods.kernels import HS_DIGITS_READ, MAX_HS_DIGITS, ODD_HS_DIGITS
-from features.goods.naming import QUOTED_FEATURES, GoodsWords, shorten_text
+from features.goods.naming import GoodsWords, shorten_text
 from features.history.readings import NETWORK_SIDES
 from features.normalization.normal_forms import TEXT_SEPARATOR, DeclaredTexts
 from features.parties import resembles_firm
 from features.route import list_hubs
 from features.table import SIDES
+from models.arrays import Rows
 from models.formats import format_number
 from models.reasons.rules import RULES, Rank
-from models.reasons.sentences import ReasonContext, Sentence, Statement, format_amount
-from models.reasons.texts import find_vague_meaning, join_words, load_text_table
-from models.reasons.usual import MISMATCH, Usual, UsualLookup
+from models.reasons.sentences import Sentence, Statement, format_amount
+from models.reasons.texts import ReasonTemplate, find_vague_meaning, join_words, load_text_table
+from models.reasons.usual import MISMATCH, Usual
 
 CONTACTS = {"address": "address", "phone": "telephone number"}
 _PLACES = {name: at for at, name in enumerate(FAMILIES, start=1)}
-ORDINARY_GOODS, LARGE_GOODS = (
-    {at for name, at in _PLACES.items() if name not in kinds} for kinds in (RULES.not_ordinary, RULES.small)
-)
+ORDINARY_GOODS = {at for name, at in _PLACES.items() if name not in RULES.not_ordinary}
+LARGE_GOODS = {at for name, at in _PLACES.items() if name not in RULES.small}
 PLANT = _PLACES["plant"]
 SUPPLEMENTS = {_PLACES[name] for name in RULES.supplements}
 COVERS = tuple(f"goods.cover_{kind}" for kind in ("industrial", "cosmetic", "supplement", "plant", "feed"))
 WORD = re.compile(r"\{(\w+)\}")
-CODES = {"text_family": "goods", "name_tier": "tier"}
-"""Words that name the code of a feature of the goods, with the table of codes."""
-COUNTED_PIECES, MEASURE, MADE_OF = (
-    re.compile(pattern, re.IGNORECASE) for pattern in (RULES.counted_pieces, RULES.measure, RULES.made_of)
-)
-
-
-class SpecTables(NamedTuple):
-    """Everything about the features of a spec that does not depend on a row."""
-
-    places: dict[str, int]
-    sentences: Sequence[Sentence]
-    usual: UsualLookup
-    context: ReasonContext
+CODES = ("text_family", "name_tier")  # words that name the code of a feature of the goods
+COUNTED_PIECES = re.compile(RULES.counted_pieces, re.IGNORECASE)
+MEASURE = re.compile(RULES.measure, re.IGNORECASE)
+MADE_OF = re.compile(RULES.made_of, re.IGNORECASE)
 
 
 class RowView:
     """One row, with all that its facts need; `raises` says whether the theme that is described raises the score."""
 
-    def __init__(self, row: NDArray[np.float32], declared: DeclaredTexts, tables: SpecTables) -> None:
-        self.values: list[float] = row.tolist()
-        self.raises = True
-        self._declared, self._tables = declared, tables
+    def __init__(self, row: Rows, declared: DeclaredTexts, sentences: Mapping[str, Sentence]) -> None:
+        self.values: dict[str, float] = dict(zip(sentences, row.tolist(), strict=True))
+        self._declared, self._sentences, self._texts = declared, sentences, load_text_table()
         for side in SIDES:
-            place = tables.places.get(f"parties.{side}_business")
-            if place is not None and resembles_firm(getattr(declared, f"{side}_name")):
-                self.values[place] = 1.0
-        self._goods, self._quoted = shorten_text(declared.goods), list[str]()
+            is_business = f"parties.{side}_business"
+            if is_business in self.values and resembles_firm(getattr(declared, f"{side}_name")):
+                self.values[is_business] = 1.0
+        self._goods, self._words = shorten_text(declared.goods), GoodsWords(declared.goods)
+        self._usual: dict[str, Usual | None] = {}
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget what was said of the row."""
+        self.raises = True
+        self._quoted: list[str] = []
         self.told: set[str] = set()
         self.counted: dict[str, float | None] = {}
 
     def get(self, name: str) -> float:
         """Return the value of a feature, NaN if the spec lacks it."""
-        at = self._tables.places.get(name)
-        return math.nan if at is None else self.values[at]
+        return self.values.get(name, math.nan)
 
-    def find_usual(self, at: int) -> Usual | None:
-        """Find what is usual for a feature of this row."""
-        return self._tables.usual.find(at, self.values)
-
-    def find_usual_of(self, name: str) -> Usual | None:
-        """Find what is usual for a feature; None if the spec lacks it."""
-        return self.find_usual(self._tables.places[name]) if name in self._tables.places else None
+    def find_usual(self, name: str) -> Usual | None:
+        """Find what is usual for a feature of this row; None if the spec lacks it."""
+        if name not in self._usual:
+            sentence = self._sentences.get(name)
+            self._usual[name] = sentence.find_usual(self.values) if sentence else None
+        return self._usual[name]
 
     def is_common_name(self, kind: str) -> bool:
         """Check if a key is a name that so many consignments have that it is that of many persons."""
-        return (
-            self.get(f"parties.{kind}_business") == 0
-            and self.get(f"history.{kind}.arrivals_ever") >= RULES.many_of_name
-        )
+        is_frequent = self.get(f"history.{kind}.arrivals_ever") >= RULES.many_of_name
+        return is_frequent and self.get(f"parties.{kind}_business") == 0
 
     def count_month(self, kind: str) -> float:
         """Return the consignments of a key in 30 days; 0 if it is not given."""
@@ -94,7 +82,7 @@ class RowView:
 
     def doubt_find(self, kind: str, target: str) -> str:
         """Return why what was found with a key may be another's: a common name, a name with other contacts, a building of many; '' if nothing does."""
-        say = load_text_table().say
+        say = self._texts.say
         if self.is_common_name(kind):
             return say("common_name")
         if kind in NETWORK_SIDES:
@@ -110,32 +98,30 @@ class RowView:
 
     def name_ties(self, side: str) -> str:
         """Name what links other consignments to a side: what it shares with them itself, else its building."""
-        say, shared = load_text_table().say, self.list_ties(side)
+        say, shared = self._texts.say, self.list_ties(side)
         ties = say("ties", side=side, ties=join_words(shared)) if shared else say("building", side=side)
         return say("other_names", ties=ties) if self.get(f"history.{side}.new") == 1 else ties
 
     def list_ties(self, side: str) -> list[str]:
         """List what other consignments share with a side itself; nothing if they share no more than the building."""
-        return [
-            noun for key, noun in RULES.ties[side].items() if self.get(f"history.{key}.arrivals_ever") > 0
-        ]
+        nouns = RULES.ties[side].items()
+        return [noun for key, noun in nouns if self.get(f"history.{key}.arrivals_ever") > 0]
 
     def describe_feature(self, name: str) -> Statement | None:
         """Describe the value of a feature; None if the spec lacks it."""
-        at = self._tables.places.get(name)
-        return None if at is None else self.describe(at)
+        return self.describe(name) if name in self.values else None
 
-    def may_be_said(self, at: int) -> bool:
+    def may_be_said(self, name: str) -> bool:
         """Check if a feature stands out and no other explains it, or is said in any case."""
-        sentence = self._tables.sentences[at]
+        sentence = self._sentences[name]
         template = sentence.template
-        if any(self.get(name) >= least for name, least in template.unless.items()):
+        if any(self.get(other) >= least for other, least in template.unless.items()):
             return False
-        if self._is_ordinary_case(sentence.name):
+        if self._is_ordinary_case(name):
             return False
-        if template.together and all(self.get(name) >= least for name, least in template.together.items()):
+        if template.together and all(self.get(each) >= least for each, least in template.together.items()):
             return True
-        return bool(template.otherwise) or sentence.stands_out(self.values[at], self.find_usual(at))
+        return bool(template.otherwise) or sentence.stands_out(self.values[name], self.find_usual(name))
 
     def _is_ordinary_case(self, name: str) -> bool:
         """Check if what a feature says is ordinary here: one of several goods, vitamins and herbs as supplements, papers, goods made of plastic, China by way of Hong Kong."""
@@ -143,10 +129,8 @@ class RowView:
         if name == MISMATCH:
             if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
                 return True
-            return (
-                declared.hs.startswith(RULES.supplement_headings)
-                and self.get("goods.text_family") in SUPPLEMENTS
-            )
+            is_supplement = self.get("goods.text_family") in SUPPLEMENTS
+            return is_supplement and declared.hs.startswith(RULES.supplement_headings)
         if name == "route.departure_not_sender":
             return {declared.departure_country, declared.sender_country} <= set(RULES.china)
         goods = declared.goods.casefold()
@@ -154,72 +138,61 @@ class RowView:
             return MADE_OF.search(goods) is not None
         return name.startswith("value.") and any(word in goods for word in RULES.papers)
 
-    def describe(self, at: int) -> Statement:
+    def describe(self, name: str) -> Statement:
         """Describe the value of a feature by its sentence, with words of the declaration."""
-        sentence = self._tables.sentences[at]
-        found = sentence.describe(self.values[at], self.find_usual(at))
-        found = found._replace(notable=self.may_be_said(at))
-        words = self._find_words(sentence.name, found)
+        sentence = self._sentences[name]
+        template, found = sentence.template, sentence.describe(self.values[name], self.find_usual(name))
+        is_notable, rank = self.may_be_said(name), found.rank
+        # Words of the goods on which the feature rests.
+        words = self._words.list_words(name) if is_notable and rank != "last" else []
         fresh = [word for word in words if not any(word in text for text in self._quoted)]
-        if sentence.name in RULES.hints and self._is_ordinary(words):
-            found = found._replace(notable=False)
-        if sentence.name == "goods.hs_typical" and self.get("goods.hs_family") == PLANT:
-            found = found._replace(rank="context")
-        if sentence.template.otherwise:
-            shown, rank = self._choose_wording(sentence)
+        if name in RULES.hints and self._is_ordinary(words):
+            is_notable = False
+        if name == "goods.hs_typical" and self.get("goods.hs_family") == PLANT:
+            rank = "context"
+        quotation = ""
+        if template.otherwise:
+            shown, rank = self._choose_wording(template)
             quotation = self._quote(shown)
-            is_telling = rank != "context" or not self.raises
-            found = found._replace(notable=bool(quotation) and is_telling, rank=rank)
-        else:
-            quotation = self._quote_goods(sentence, found, words)
-            is_repeated = words and not fresh and not sentence.name.startswith(RULES.says_more)
-            found = found._replace(notable=found.notable and not is_repeated)
+            is_notable = bool(quotation) and (rank != "context" or not self.raises)
+        elif is_notable:
+            # The goods are quoted if the words are in what is shown of them.
+            if all(word in self._goods for word in words):
+                is_of_none = name == MISMATCH and TEXT_SEPARATOR in self._declared.goods
+                quotation = self._quote(self._texts.phrases["hs_of_none"] if is_of_none else template.shown)
+            is_notable = not words or bool(fresh) or name.startswith(RULES.says_more)
         text = self._add_words(quotation or found.text, fresh)
-        if found.notable and "hs" not in self.told:
-            text += self._quote(sentence.template.also)
-        return found._replace(text=self.fill(text))
+        if is_notable and "hs" not in self.told:
+            text += self._quote(template.also)
+        return found._replace(text=self.fill(text), notable=is_notable, rank=rank)
 
     def _is_ordinary(self, words: Sequence[str]) -> bool:
         """Check if words that also stand for a drug are plain words in the description of one ordinary product."""
         is_one = TEXT_SEPARATOR not in self._declared.goods
         return is_one and "".join(words).isalpha() and self.get("goods.text_family") in ORDINARY_GOODS
 
-    def _find_words(self, name: str, found: Statement) -> list[str]:
-        """Find the words of the goods on which a feature rests, if they are to be quoted."""
-        if name not in QUOTED_FEATURES or not found.notable or found.rank == "last":
-            return []
-        return GoodsWords(self._declared.goods).list_words(name)
-
-    def _quote_goods(self, sentence: Sentence, found: Statement, words: Sequence[str]) -> str:
-        """Quote the declaration as the template of a feature does; '' if it does not, or the words are not in what is quoted."""
-        template = sentence.template
-        if not found.notable or any(word not in self._goods for word in words):
-            return ""
-        is_of_none = sentence.name == MISMATCH and TEXT_SEPARATOR in self._declared.goods
-        return self._quote(load_text_table().phrases["hs_of_none"] if is_of_none else template.shown)
-
-    def _choose_wording(self, sentence: Sentence) -> tuple[str, Rank]:
+    def _choose_wording(self, template: ReasonTemplate) -> tuple[str, Rank]:
         """Choose what is said of the goods as a whole, and its rank."""
         if find_vague_meaning(self._goods):
-            return load_text_table().phrases["vague"], "vague"
+            return self._texts.phrases["vague"], "vague"
         for name in COVERS:
             is_told = self.get(MISMATCH) > 0 and not self._is_ordinary_case(MISMATCH)
             if self.get(name) > 0 and not is_told and not self._is_ordinary_case(name):
-                template = self._tables.sentences[self._tables.places[name]].template
-                return template.shown, template.rank
-        return sentence.template.otherwise, "context"
+                cover = self._sentences[name].template
+                return cover.shown, cover.rank
+        return template.otherwise, "context"
 
     def _add_words(self, text: str, fresh: Sequence[str]) -> str:
         """Add words of the goods to a text that does not quote the goods as a whole."""
         if not fresh or self._goods in text:
             return text
         self._quoted += fresh
-        say = load_text_table().say
+        say = self._texts.say
         return text + say("words", words=", ".join(say("quote", word=word) for word in fresh))
 
     def describe_amounts(self) -> Statement | None:
         """Describe a weight in the description that is more than the gross weight, or what a counted piece weighs and is worth if that is too little."""
-        goods, weight, say = self._declared.goods, self.get("value.gross_weight_kg"), load_text_table().say
+        goods, weight, say = self._declared.goods, self.get("value.gross_weight_kg"), self._texts.say
         if TEXT_SEPARATOR in goods:
             return None
         text = ""
@@ -228,13 +201,11 @@ class RowView:
                 text = say("measure", measure=f"{number} {unit}", weight=format_number(weight))
         if not text and (counted := COUNTED_PIECES.search(goods)):
             count = int(counted[1] or counted[2])
-            known = [(1000 * weight / count, "g"), (self.get("value.usd") / count, "USD")]
+            grams, dollars = 1000 * weight / count, self.get("value.usd") / count
             is_large = self.get("goods.text_family") in LARGE_GOODS
-            limits = (
-                RULES.min_grams_a_piece if is_large else RULES.min_grams_of_small,
-                RULES.min_dollars_a_piece,
-            )
-            if any(0 < value < least for (value, _), least in zip(known, limits, strict=True)):
+            min_grams = RULES.min_grams_a_piece if is_large else RULES.min_grams_of_small
+            if 0 < grams < min_grams or 0 < dollars < RULES.min_dollars_a_piece:
+                known = [(grams, "g"), (dollars, "USD")]
                 each = say("and").join(f"{format_number(value)} {unit}" for value, unit in known if value > 0)
                 text = say("pieces", count=format_number(count), each=each)
         if not text:
@@ -247,7 +218,7 @@ class RowView:
         """Fill currency, declared amount and links into a text; they have words even if they are not given."""
         if "{" not in text:
             return text
-        say, currency = load_text_table().say, self._declared.currency
+        say, currency = self._texts.say, self._declared.currency
         is_foreign = self.amount and currency not in ("", "USD")
         text = text.replace("{currency}", currency or say("currency"))
         text = text.replace("{in_currency}", say("in_currency", declared=self.amount) if is_foreign else "")
@@ -263,7 +234,7 @@ class RowView:
         if math.isnan(value):
             return ""
         if value > RULES.huge:
-            return load_text_table().phrases["huge"]
+            return self._texts.phrases["huge"]
         shown = f"{value:,.0f}" if value.is_integer() else format_amount(value)
         return f"{shown} {self._declared.currency}".rstrip()
 
@@ -288,11 +259,12 @@ class RowView:
 
     def _find_word(self, name: str) -> str:
         """Find what the declaration says; '' if it is not given."""
-        declared, say = self._declared, load_text_table().say
+        declared, say = self._declared, self._texts.say
         if name in CODES:
-            return self._tables.context.name_code(name, self.get(f"goods.{name}"), CODES[name])
+            sentence = self._sentences.get(f"goods.{name}")
+            return sentence.name_code(self.get(sentence.name)) if sentence else ""
         if name == "hs_goods":
-            return load_text_table().name_hs_goods(declared.hs)
+            return self._texts.name_hs_goods(declared.hs)
         if name == "goods":
             meaning = find_vague_meaning(self._goods)
             is_translated = meaning not in ("", self._goods.casefold())
@@ -314,7 +286,7 @@ class RowView:
 
     def _find_support(self) -> str:
         """Return next to what a code or street name stands."""
-        say = load_text_table().say
+        say = self._texts.say
         if any(self.get(f"goods.{name}") > 0 for name in ("powder_words", "crystal_words")):
             return say("powder")
         if any(self.get(f"goods.{name}") > 0 for name in ("chemistry_words", "locants", "cas_numbers")):

@@ -9,14 +9,6 @@ Rank = Literal["", "find", "link", "words", "contradiction", "value", "vague", "
 """The place of a fact among others."""
 
 
-class JoinedDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A phrase for missing details of a party."""
-
-    phrase: str
-    needed: tuple[str, ...]
-    stands_for: tuple[str, ...]
-
-
 class ReasonRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits, the names for which a rule holds, patterns of descriptions, and tables."""
 
@@ -65,7 +57,7 @@ class ReasonRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head_starts: dict[Rank, float]
     kilograms: dict[str, float]
     ties: dict[str, dict[str, str]]
-    joined: tuple[JoinedDetails, ...]
+    joined: dict[str, tuple[str, ...]]
 
 
 RULES = msgspec.toml.decode(

@@ -10,8 +10,8 @@ import numpy as np
 from features.spec import Feature
 from models.formats import format_number, format_percent
 from models.reasons.rules import RULES, Rank
-from models.reasons.texts import COLUMN_CODES, get_template, load_text_table
-from models.reasons.usual import CHANNEL, SERVICE, Usual
+from models.reasons.texts import COLUMN_CODES, capitalize, find_template, get_template, load_text_table
+from models.reasons.usual import CHANNEL, SERVICE, Usual, find_usual
 
 WIDE = (CHANNEL, SERVICE)
 UNITS_OF_USUAL = {"USD": " USD", "USD/kg": " USD", "USD/piece": " USD", "kg": " kg", "days": " days"}
@@ -32,6 +32,16 @@ class ReasonContext(NamedTuple):
             names = load_text_table().list_code_words(codes)
         return show_code(names[int(code) - 1]) if 1 <= code <= len(names) else ""
 
+    def name_like(self, usual: Usual) -> str:
+        """Return the words for those among which it is usual."""
+        name, table = usual.like.partition(".")[2], load_text_table().like
+        template, code = find_template(usual.like), f"{usual.value:g}"
+        if template is not None and template.codes:
+            code = self.name_code(usual.like, usual.value, template.codes)
+        text = table.get(f"{name}_{code.replace(' ', '_')}") or table.get(name, "")
+        goods = load_text_table().name_hs_goods(code)
+        return text.replace("{value}", code).replace("{hs_goods}", goods) if code else ""
+
 
 NO_CONTEXT = ReasonContext()
 
@@ -51,7 +61,7 @@ class Sentence:
 
     def __init__(self, feature: Feature, context: ReasonContext) -> None:
         self.name, self.unit, self.template = feature.name, feature.unit, get_template(feature)
-        self._context = context
+        self._context, self._feature = context, feature
         self._parts = {name: text.split("{value}") for name, text in self.template.list_texts().items()}
         self._format = FORMATTERS.get(feature.unit, format_number)
 
@@ -63,8 +73,7 @@ class Sentence:
         shown = None if self.unit == "code" or math.isinf(value) else float(str(np.float32(value)))
         is_vague = self.template.rank == "value" and (usual is None or usual.like in WIDE)
         rank = "last" if is_vague else self.template.rank
-        text = capitalize(self._say(value, usual))
-        return Statement(text, shown, middle, self.stands_out(value, usual), rank)
+        return Statement(capitalize(self._say(value, usual)), shown, middle, rank=rank)
 
     def stands_out(self, value: float, usual: Usual | None) -> bool:
         """Check if a value is worth saying: a flag that holds, or a number that is not usual."""
@@ -74,7 +83,7 @@ class Sentence:
         if template.steps:
             return value > template.steps[0][0]
         if template.codes:
-            return bool(self._name_code(value)) != (template.codes == COLUMN_CODES)
+            return bool(self.name_code(value)) != (template.codes == COLUMN_CODES)
         if template.notable == "rare":
             return value != 0 and (usual is None or usual.high != value)
         if self.unit == "flag" and template.true:
@@ -93,11 +102,8 @@ class Sentence:
         if template.rank == "value":
             if self.unit == "kg" and usual.like in WIDE:
                 return False
-            least = (
-                RULES.min_ratio_of_channel
-                if usual.like in (*WIDE, "goods.text_family")
-                else RULES.min_ratio_of_value
-            )
+            is_wide = usual.like in (*WIDE, "goods.text_family")
+            least = RULES.min_ratio_of_channel if is_wide else RULES.min_ratio_of_value
         return not usual.low <= value <= usual.high and not 1 / least < ratio < least
 
     def _say(self, value: float, usual: Usual | None) -> str:
@@ -105,7 +111,7 @@ class Sentence:
         if template.steps:
             return next(text for bound, text in template.steps if value <= bound)
         if template.codes:
-            name = self._name_code(value)
+            name = self.name_code(value)
             return name.join(self._parts["other"]) if name else template.zero
         if not template.true:
             return self._say_number(value, usual)
@@ -121,26 +127,22 @@ class Sentence:
         middle, say = self._show(usual.middle), load_text_table().say
         if self.unit == "count" and usual.middle == 0 < value:
             case = "usual_at_most" if usual.high > 0 else "usual_none"
-            return text + say(case, like=self.name_like(usual), high=self._show(usual.high))
+            return text + say(case, like=self._context.name_like(usual), high=self._show(usual.high))
         if middle == shown:
             return text
         unit = UNITS_OF_USUAL.get(self.unit, "")
         if self.unit == "ratio" and max(value, usual.middle) >= 1:
             middle, unit = format_number(usual.middle), " times"
         unit = unit.rstrip("s") if middle == "1" else unit
-        return text + say("usual", like=self.name_like(usual), usual=middle + unit)
+        return text + say("usual", like=self._context.name_like(usual), usual=middle + unit)
 
-    def _name_code(self, value: float) -> str:
+    def find_usual(self, row: Mapping[str, float]) -> Usual | None:
+        """Find what is usual for the feature of a row, given by the names of the features."""
+        return find_usual(self._context.usual, self._feature, row)
+
+    def name_code(self, value: float) -> str:
+        """Name the code that a value is; '' if it has no name."""
         return self._context.name_code(self.name, value, self.template.codes)
-
-    def name_like(self, usual: Usual) -> str:
-        """Return the words for those among which it is usual."""
-        name, table = usual.like.partition(".")[2], load_text_table().like
-        codes = get_template_codes(usual.like)
-        code = self._context.name_code(usual.like, usual.value, codes) if codes else f"{usual.value:g}"
-        text = table.get(f"{name}_{code.replace(' ', '_')}") or table.get(name, "")
-        goods = load_text_table().name_hs_goods(code)
-        return text.replace("{value}", code).replace("{hs_goods}", goods) if code else ""
 
     def _show(self, value: float) -> str:
         phrases = load_text_table().phrases
@@ -151,22 +153,10 @@ class Sentence:
         return self._format(value)
 
 
-def get_template_codes(name: str) -> str:
-    """Return the table that names the codes of a feature; '' if it has no codes."""
-    template = load_text_table().find_template(name)
-    return "" if template is None else template.codes
-
-
-def capitalize(text: str) -> str:
-    """Begin a text with a capital."""
-    return text[:1].upper() + text[1:]
-
-
 def show_code(value: str) -> str:
     """Write a learnt value as people write it: it was learnt in small letters."""
-    return (
-        value.upper() if len(value) <= RULES.max_code_letters and value != "ems" else value.replace("_", " ")
-    )
+    is_code = len(value) <= RULES.max_code_letters and value != "ems"
+    return value.upper() if is_code else value.replace("_", " ")
 
 
 def format_amount(value: float) -> str:

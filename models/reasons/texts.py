@@ -22,12 +22,8 @@ CASES = ("true", "false", "zero", "under_one", "one", "other", "missing")
 TEXT_FIELDS = (*CASES, "shown", "otherwise", "also", "lacks", "fact")
 MIN_SLIP_LETTERS, MIN_LIKENESS = 6, 0.83
 """A text of so many letters that is so much like a vague word is that word with a slip (assumed)."""
-DECLARED_KEY = "declared"
-"""Entry of the table `[key]` for the keys that a configuration declares."""
-COLUMN_CODES = "column"
-"""Name of the codes that a model learnt from a column."""
-
-
+DECLARED_KEY = "declared"  # entry of the table `[key]` for the keys that a configuration declares
+COLUMN_CODES = "column"  # name of the codes that a model learnt from a column
 PLACEHOLDERS = {"currency": "its currency", "in_currency": "", "route": "its route", "goods": "its goods"}
 """What a name says for a word that only a consignment has."""
 
@@ -93,20 +89,21 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hs_goods: dict[str, str] = {}
     vague: dict[str, tuple[str, ...]] = {}
 
-    def find_template(self, name: str) -> ReasonTemplate | None:
-        """Find the template of a feature, its words filled in; None if the table lacks it."""
+    def fill_template(self, name: str) -> ReasonTemplate | None:
+        """Return the template of a feature with its words; None if the table lacks it."""
         group, _, rest = name.partition(".")
         if name in self.feature:
             return self.feature[name]
         if group == "history":
-            return self._find_reading(*rest.rsplit(".", 1))
-        if group in ("category", "column"):
-            kind = "category" if group == "category" else "number"
+            kind, _, reading = rest.rpartition(".")
+            party, is_of_side = self.party.get(kind.removesuffix("_side")), reading in self.side_reading
+            words = party if is_of_side else self.describe_key(kind)
+            template = self.side_reading[reading] if is_of_side else self.reading.get(reading)
+        else:
             noun = self._name_column(rest)
-            return _join_words(
-                self.declared.get(kind), {"column": noun, "Column": noun[:1].upper() + noun[1:]}
-            )
-        return None
+            words = {"column": noun, "Column": capitalize(noun)}
+            template = self.declared.get(group)
+        return template.fill(words) if template and words else None
 
     def say(self, phrase: str, **words: str) -> str:
         """Return a phrase with its words filled in."""
@@ -119,12 +116,6 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def name_hs_goods(self, hs: str) -> str:
         """Name the goods of an HS code by its heading, else by its chapter; '' if it has none."""
         return self.hs_goods.get(hs[:HEADING_DIGITS]) or self.hs_goods.get(hs[:CHAPTER_DIGITS], "")
-
-    def _find_reading(self, kind: str, reading: str) -> ReasonTemplate | None:
-        party = self.party.get(kind.removesuffix("_side"))
-        if reading in self.side_reading:
-            return _join_words(self.side_reading[reading], party)
-        return _join_words(self.reading.get(reading), self.describe_key(kind))
 
     def describe_key(self, kind: str) -> dict[str, str]:
         """Return the words of a key; those of one that a configuration declares name its columns."""
@@ -159,6 +150,11 @@ def load_text_table() -> TextTable:
     return table
 
 
+def capitalize(text: str) -> str:
+    """Begin a text with a capital."""
+    return text[:1].upper() + text[1:]
+
+
 def join_words(words: Sequence[str]) -> str:
     """Join words to a list in a sentence: a, b and c."""
     *others, last = words
@@ -175,10 +171,15 @@ def find_vague_meaning(goods: str) -> str:
 
 
 @cache
+def find_template(name: str) -> ReasonTemplate | None:
+    """Find the template of a feature; None if the table lacks it."""
+    return load_text_table().fill_template(name)
+
+
 def get_template(feature: Feature) -> ReasonTemplate:
     """Return what a feature says; of a feature that the table lacks, its own text."""
     own = feature.text or f"{feature.name.replace('.', ' ').replace('_', ' ')}: {{value}}"
-    return load_text_table().find_template(feature.name) or ReasonTemplate(other=own, missing=own)
+    return find_template(feature.name) or ReasonTemplate(other=own, missing=own)
 
 
 def name_feature(feature: Feature) -> str:
@@ -187,10 +188,6 @@ def name_feature(feature: Feature) -> str:
     cases = ("other", "true", *(case for case in texts if case != "missing"), *texts)
     text = next(texts[case] for case in cases if case in texts)
     return re.sub(r"\{(\w+)\}", lambda word: PLACEHOLDERS.get(word[1], "…"), text).rstrip(" :")
-
-
-def _join_words(template: ReasonTemplate | None, words: Mapping[str, str] | None) -> ReasonTemplate | None:
-    return None if template is None or words is None else template.fill(words)
 
 
 def _fill(text: str, words: Mapping[str, str]) -> str:

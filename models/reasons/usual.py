@@ -4,22 +4,21 @@ In history each key counts once: a consignment of a key with n others in 30 days
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.history.keys import COMMON_KINDS
 from features.history.readings import NETWORK_SIDES
 from features.spec import Feature, Spec
+from models.arrays import Rows
 
-Rows = NDArray[np.float32]
 UsualValues = dict[str, dict[str, list[float]]]
 """Low, middle and high value by group and feature. A group is `channel`, or `channel like value`, with codes and flags as numbers."""
 QUANTILES = 0.1, 0.5, 0.9
 MAX_ROWS = 10_000
-MIN_ROWS = 30
-"""A group with fewer rows has no usual values."""
+MIN_ROWS = 30  # a group with fewer rows has no usual values
 CHANNEL = "category.channel"
 COUNTRY, DESTINATION = "category.departure_country", "category.destination_country"
 SERVICE = "category.service"
@@ -51,6 +50,7 @@ class Usual(NamedTuple):
     high: float
 
 
+@cache
 def _find_like(feature: Feature) -> tuple[str, ...] | None:
     """Find what a feature is compared with, beyond its channel; None if it is compared with nothing."""
     kind, _, reading = feature.name.removeprefix("history.").rpartition(".")
@@ -94,30 +94,19 @@ def _name_group(channel: float, like: str | None = None, value: float = 0.0) -> 
     return f"{channel:g}" if like is None else f"{channel:g} {like} {value:g}"
 
 
-class UsualLookup:
-    """A lookup of what is usual for the features of a row."""
-
-    def __init__(self, spec: Spec, usual: Mapping[str, Mapping[str, list[float]]]) -> None:
-        self._usual, self._names = usual, spec.names
-        places = {name: at for at, name in enumerate(spec.names)}
-        self._channel, self._kinds = places.get(CHANNEL), places.get("goods.text_families")
-        self._mismatch, self._family = places.get(MISMATCH), places.get(FAMILY)
-        self._like = [
-            [(name, places[name]) for name in _find_like(feature) or () if name in places] for feature in spec
-        ]
-
-    def find(self, at: int, row: list[float]) -> Usual | None:
-        """Find what is usual for a feature among its like, else in its channel; None if it is not known."""
-        several = self._kinds is not None and row[self._kinds] > 1
-        is_doubtful = self._mismatch is not None and row[self._mismatch] > 0
-        is_doubtful |= self._family is not None and row[self._family] == 0
-        channel, name = 0.0 if self._channel is None else row[self._channel], self._names[at]
-        for like, place in self._like[at]:
-            is_unknown = like.startswith("category.") and row[place] == 0
-            if is_unknown or (like in OF_GOODS[:2] and several) or (like == HEADING and is_doubtful):
-                continue
-            found = self._usual.get(_name_group(channel, like, row[place]), {}).get(name)
-            if found is not None:
-                return Usual(like, row[place], *found)
-        found = self._usual.get(_name_group(channel), {}).get(name)
-        return None if found is None else Usual(CHANNEL, channel, *found)
+def find_usual(
+    usual: Mapping[str, Mapping[str, list[float]]], feature: Feature, row: Mapping[str, float]
+) -> Usual | None:
+    """Find what is usual for a feature of a row among its like, else in its channel; None if it is not known."""
+    channel, several = row.get(CHANNEL, 0.0), row.get("goods.text_families", 0.0) > 1
+    is_doubtful = row.get(MISMATCH, 0.0) > 0 or row.get(FAMILY) == 0
+    for like in _find_like(feature) or ():
+        value = row.get(like, 0.0)
+        is_unknown = like not in row or (like.startswith("category.") and value == 0)
+        if is_unknown or (like in OF_GOODS[:2] and several) or (like == HEADING and is_doubtful):
+            continue
+        found = usual.get(_name_group(channel, like, value), {}).get(feature.name)
+        if found is not None:
+            return Usual(like, value, *found)
+    found = usual.get(_name_group(channel), {}).get(feature.name)
+    return None if found is None else Usual(CHANNEL, channel, *found)

@@ -11,10 +11,9 @@ from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import DeclaredTexts
 from features.pipeline import Pipeline
 from features.spec import Feature
-from models.reasons.facts import FactTables
 from models.reasons.row_view import RowView
 from models.reasons.sentences import ReasonContext, Sentence
-from models.reasons.texts import ReasonTemplate, get_template, load_text_table
+from models.reasons.texts import ReasonTemplate, find_template, get_template, load_text_table
 from models.reasons.usual import Usual
 
 CONFIG = FeatureConfig(
@@ -45,14 +44,14 @@ DECLARED = DeclaredTexts("4-CMC", "293299", "PEK>ICN", "CN", "KR", "IN", "US", "
 
 @pytest.mark.parametrize("declared", [DeclaredTexts(), DECLARED], ids=["unquoted", "quoted"])
 def test_every_feature_reads_well_at_every_value(declared: DeclaredTexts) -> None:
-    tables, said = FactTables(SPEC, CONTEXT), set()
-    for at in range(len(SPEC)):
+    sentences, said = {feature.name: Sentence(feature, CONTEXT) for feature in SPEC}, set()
+    for at, (name, sentence) in enumerate(sentences.items()):
         row = np.full(len(SPEC), np.nan, dtype=np.float32)
         for value in VALUES:
             row[at] = value
-            view = RowView(row.copy(), declared, tables.of_spec)
-            said.add(view.describe(at).text)
-            said |= {view.fill(tables.sentences[at].describe(value, usual).text) for usual in USUAL}
+            view = RowView(row.copy(), declared, sentences)
+            said.add(view.describe(name).text)
+            said |= {view.fill(sentence.describe(value, usual).text) for usual in USUAL}
     assert [text for text in said if REFUSED.search(text) or not text.strip()] == []
     assert [text for text in said if text[0].islower()] == []
 
@@ -71,8 +70,7 @@ def is_whole(feature: Feature, template: ReasonTemplate | None) -> bool:
 
 
 def test_every_feature_has_a_text_for_every_case() -> None:
-    table = load_text_table()
-    assert [each.name for each in SPEC if not is_whole(each, table.find_template(each.name))] == []
+    assert [each.name for each in SPEC if not is_whole(each, find_template(each.name))] == []
 
 
 def test_only_columns_and_texts_of_the_table_are_in_it() -> None:
@@ -111,10 +109,11 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
     ],
 )  # fmt: skip
 def test_what_some_features_say(name: str, value: float, expected: str) -> None:
-    tables = FactTables(SPEC, CONTEXT)
-    sentence = tables.sentences[SPEC.get_column(name)]
-    view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), tables.of_spec)
-    assert view.fill(sentence.describe(value, Usual("category.channel", 2, 50, 60, 70)).text) == expected
+    sentences = {feature.name: Sentence(feature, CONTEXT) for feature in SPEC}
+    view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), sentences)
+    assert (
+        view.fill(sentences[name].describe(value, Usual("category.channel", 2, 50, 60, 70)).text) == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,9 +124,9 @@ def test_what_most_do_not_have_is_compared_with_the_high_value(
     value: float, high: float, said: str, is_notable: bool
 ) -> None:
     sentence = Sentence(Feature("a.count", "count", "goods", text="{value} made up"), CONTEXT)
-    found = sentence.describe(value, Usual("category.channel", 2, 0, 0, high))
-    assert found.text == f"{value:g} made up; usual for postal items: {said}"
-    assert found.notable == is_notable
+    usual = Usual("category.channel", 2, 0, 0, high)
+    assert sentence.describe(value, usual).text == f"{value:g} made up; usual for postal items: {said}"
+    assert sentence.stands_out(value, usual) == is_notable
 
 
 def test_flags_and_codes_have_no_usual_value() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from features.spec import Feature, Spec
-from models.reasons.usual import MIN_ROWS, UsualLookup, compute_usual
+from models.reasons.usual import MIN_ROWS, Usual, UsualValues, compute_usual, find_usual
 
 SPEC = Spec(
     [
@@ -29,14 +29,18 @@ def test_a_route_counts_once_however_much_it_carries() -> None:
     assert usual["1"]["value.usd"] == [10, 20, 50]
 
 
+def find(usual: UsualValues, at: int, row: list[float]) -> Usual | None:
+    return find_usual(usual, SPEC.features[at], dict(zip(SPEC.names, row, strict=True)))
+
+
 def test_a_small_group_has_the_usual_values_of_its_channel() -> None:
-    lookup = UsualLookup(SPEC, compute_usual(SPEC, make_rows()))
-    known, unknown = lookup.find(2, [1, 1, 5, 20]), lookup.find(2, [1, 2, 5, 20])
+    usual = compute_usual(SPEC, make_rows())
+    known, unknown = find(usual, 2, [1, 1, 5, 20]), find(usual, 2, [1, 2, 5, 20])
     assert known is not None
     assert unknown is not None
     assert (known.like, unknown.like) == ("category.departure_country", "category.channel")
-    assert lookup.find(3, [2, 1, 5, 20]) is None
-    assert UsualLookup(SPEC, {}).find(3, [1, 1, 5, 20]) is None
+    assert find(usual, 3, [2, 1, 5, 20]) is None
+    assert find({}, 3, [1, 1, 5, 20]) is None
 
 
 def test_no_traffic_has_no_usual_values() -> None:
