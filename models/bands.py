@@ -5,17 +5,13 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from models.arrays import Floats
 
 Band = Literal["high", "elevated", "routine"]
-HIGH_SHARE = 0.005
-"""Share of validation traffic that is `high`."""
-ELEVATED_SHARE = 0.02
-"""Share of validation traffic, next below `high`, that is `elevated`."""
-
-Floats = NDArray[np.float64]
+HIGH_SHARE = 0.005  # share of validation traffic that is `high`
+ELEVATED_SHARE = 0.02  # share of validation traffic, next below `high`, that is `elevated`
 
 
 class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +25,10 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if score >= self.high:
             return "high"
         return "elevated" if score >= self.elevated else "routine"
+
+    def assign_all(self, scores: Floats) -> list[Band]:
+        """Return the band of each score."""
+        return [self.assign(score) for score in scores.tolist()]
 
     @classmethod
     def from_scores(cls, scores: Floats) -> "Bands":

@@ -4,14 +4,13 @@ The given consignments count for history, in its order; without outcomes it has 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.columns import normalize_column
 from consignments.records import HistoryUse
@@ -24,11 +23,12 @@ from features.goods.naming import shorten_text
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
 from features.streams import FeatureChunk, FeatureInputs, Mask, list_declared_texts, stream_features
+from models.arrays import Floats, Ints, Rows
 from models.bundle import UNREGISTERED, Bundle
 from models.formats import UNKNOWN, format_number
 from models.reasons.sentences import format_amount
 from models.risk_model import RiskModel
-from models.selection import Floats, Ints, SelectedConsignment, SelectionRule, select
+from models.selection import SelectedConsignment, SelectionRule, select
 
 TEXT = pd.StringDtype(na_value=np.nan)
 SHOWN_COLUMNS = ("consignment_id", "channel", "office", "received_at")
@@ -56,9 +56,9 @@ def build_feature_parameters(bundle: Bundle, pseudonyms: Pseudonyms) -> FeatureP
 class ScoredFeatures(NamedTuple):
     """Feature rows of consignments, and their probabilities."""
 
-    X: NDArray[np.float32]
+    X: Rows
     spec: Spec
-    score: NDArray[np.float64]
+    score: Floats
 
 
 def score_features(
@@ -85,25 +85,11 @@ def score_table(
     options: ComputeOptions | None = None,
     wanted: Mask | None = None,
 ) -> pd.DataFrame:
-    """Compute the score table of the wanted consignments, in order, with the arguments of `score_chunks`."""
-    scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=options, wanted=wanted)
-    return pd.concat(scored, ignore_index=True)
-
-
-def score_chunks(
-    bundle: Bundle,
-    inputs: FeatureInputs,
-    pseudonyms: Pseudonyms,
-    *,
-    columns: ScoreColumns | None = None,
-    options: ComputeOptions | None = None,
-    wanted: Mask | None = None,
-) -> Iterator[pd.DataFrame]:
-    """Score consignments in chunks, at least one; rows that are not `wanted` only count for history."""
+    """Compute the score table of the wanted consignments, in order; the others only count for history."""
     parameters = build_feature_parameters(bundle, pseudonyms)
     scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
-    for piece in stream_features(inputs, parameters, options=options, wanted=wanted):
-        yield scorer(piece)
+    chunks = stream_features(inputs, parameters, options=options, wanted=wanted)
+    return pd.concat([scorer(each) for each in chunks], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -135,7 +121,7 @@ class ChunkScorer:
             {
                 "consignment_id": rows["consignment_id"].array,
                 "score": score,
-                "band": pd.array(self.model.assign_bands(score), dtype=TEXT),
+                "band": pd.array(self.model.bands.assign_all(score), dtype=TEXT),
                 "model_version": pd.array([self.columns.version] * len(rows), dtype=TEXT),
                 "office": rows["office"].array if "office" in rows else None,
                 "received_at": rows["received_at"].array,
@@ -190,8 +176,8 @@ GOODS_COLUMNS = (
 
 def build_selection_table(scores: pd.DataFrame, *, capacity: int, explore: float, seed: int) -> pd.DataFrame:
     """Build the inspection lists from a score table; columns as in `build_list_table`."""
-    ids, score, offices, days = read_score_columns(scores)
-    return build_list_table(scores, select(ids, score, offices, days, SelectionRule(capacity, explore, seed)))
+    rows = select(*read_score_columns(scores), SelectionRule(capacity, explore, seed))
+    return build_list_table(scores, rows)
 
 
 def read_score_columns(scores: pd.DataFrame) -> tuple[list[str], Floats, list[str], Ints]:

@@ -5,12 +5,11 @@
 
 import hashlib
 import io
-import math
 import os
 import re
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,20 +25,19 @@ from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.records import Target
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
+from models.arrays import Floats, Rows
 from models.bands import Bands
 from models.calibration import Calibration, CalibrationLevel
 from models.reasons.sentences import ReasonContext
-from models.risk_model import RiskModel, Rows
+from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from models.trees import Trees
 
 FORMAT_VERSION = 4
 MANIFEST, CARD, FEATURES, TREES = "manifest.json", "model.json", "features.json", "trees.txt"
 CALIBRATION, BANDS, EXAMPLES = "calibration.json", "bands.json", "examples.json"
-REFERENCE = "reference.json"
-"""The only optional file of a bundle."""
-EXAMPLE_ROWS = "example_rows"
-"""Name of the array of the examples' features. The other arrays belong to the fitted features."""
+REFERENCE = "reference.json"  # the only optional file of a bundle
+EXAMPLE_ROWS = "example_rows"  # array of the examples' features; the others are of fitted ones
 NAMED_FILES = {CARD, FEATURES, TREES, CALIBRATION, BANDS, EXAMPLES, f"{EXAMPLE_ROWS}.npy"}
 ARRAY_FILE = re.compile(r"[a-z][a-z0-9_]{0,59}\.npy")
 ARRAY_KINDS = "biufSU"
@@ -49,9 +47,7 @@ MAX_EXAMPLES = 1000
 CONTRIBUTION_TOLERANCE = 1e-9
 
 FitKind = Literal["evaluation", "final"]
-UNREGISTERED = "unregistered"
-"""Version of a bundle that was not fetched from a registry."""
-Floats = NDArray[np.float64]
+UNREGISTERED = "unregistered"  # version of a bundle that was not fetched from a registry
 T = TypeVar("T")
 
 
@@ -166,20 +162,20 @@ def load_bundle(directory: Path) -> Bundle:
     card = _decode(files[CARD], ModelCard, CARD)
     features = _decode(files[FEATURES], _Features, FEATURES)
     spec = _build_spec(features, card)
-    reference = _decode_reference(files, spec)
+    reference = None
+    if REFERENCE in files:
+        reference = _decode(files[REFERENCE], ReferenceProfile, REFERENCE)
+        reference.require_fit(spec, REFERENCE)
     arrays = {
         Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
     }
-    context = ReasonContext(
-        {} if reference is None else reference.usual,
-        features.fitted.get("vocabularies", {}),
-    )
+    usual = {} if reference is None else reference.usual
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES]), where=TREES),
         calibration=_decode(files[CALIBRATION], Calibration, CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
         spec=spec,
-        context=context,
+        context=ReasonContext(usual, features.fitted.get("vocabularies", {})),
     )
     return Bundle(
         examples=_decode_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(spec)),
@@ -223,6 +219,9 @@ def _encode_files(bundle: Bundle) -> dict[str, bytes]:
     expected = _ExpectedScores(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
     if EXAMPLE_ROWS in bundle.arrays:
         _refuse("an array has the name of the examples", EXAMPLE_ROWS)
+    for name in bundle.arrays:
+        if not ARRAY_FILE.fullmatch(f"{name}.npy"):
+            _refuse("a bad name of an array", repr(name), expected="small letters, digits and _")
     arrays = bundle.arrays | {EXAMPLE_ROWS: np.asarray(examples.X, dtype=np.float32)}
     files = {
         TREES: bundle.model.trees.text.encode(),
@@ -231,7 +230,7 @@ def _encode_files(bundle: Bundle) -> dict[str, bytes]:
         CALIBRATION: _encode(bundle.model.calibration),
         BANDS: _encode(bundle.model.bands),
         EXAMPLES: _encode(expected),
-        **{_array_file_name(name): _encode_array(array) for name, array in arrays.items()},
+        **{f"{name}.npy": _encode_array(array) for name, array in arrays.items()},
     }
     if bundle.reference is not None:
         files[REFERENCE] = _encode(bundle.reference)
@@ -254,14 +253,6 @@ def _build_spec(features: _Features, card: ModelCard) -> Spec:
             expected=card.feature_spec_sha256[:12],
         )
     return spec
-
-
-def _decode_reference(files: Mapping[str, bytes], spec: Spec) -> ReferenceProfile | None:
-    if REFERENCE not in files:
-        return None
-    reference = _decode(files[REFERENCE], ReferenceProfile, REFERENCE)
-    reference.require_fit(spec, REFERENCE)
-    return reference
 
 
 def _decode_examples(data: bytes, rows: NDArray[Any], features: int) -> SelfTestExamples:
@@ -365,12 +356,6 @@ def _decode_text(data: bytes) -> str:
         _refuse("a file that is not text", TREES, got=str(error))
 
 
-def _array_file_name(name: str) -> str:
-    if not ARRAY_FILE.fullmatch(f"{name}.npy"):
-        _refuse("a bad name of an array", repr(name), expected="small letters, digits and _")
-    return f"{name}.npy"
-
-
 def _encode_array(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
@@ -378,28 +363,17 @@ def _encode_array(array: NDArray[Any]) -> bytes:
 
 
 def _decode_array(data: bytes, name: str) -> NDArray[Any]:
-    """Decode a plain array. numpy's reader would allocate memory for any size that the header claims."""
+    """Decode a plain array, row by row and without anything after it."""
     buffer = io.BytesIO(data)
     try:
-        version = np.lib.format.read_magic(buffer)
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer)
+        array = np.asarray(np.lib.format.read_array(buffer, allow_pickle=False))
     except Exception as error:
         _refuse("not an array", name, got=str(error) or type(error).__name__)
-    body = data[buffer.tell() :]
-    plain = (
-        dtype.kind in ARRAY_KINDS and dtype.itemsize and dtype.isnative and not fortran and version == (1, 0)
-    )
-    if not plain or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(body):
-        _refuse(
-            "not a plain array",
-            name,
-            got=f"{dtype} {shape} in {len(body)} bytes",
-            expected="numbers or strings",
-        )
-    try:
-        return np.frombuffer(body, dtype=dtype).reshape(shape).copy()
-    except (ValueError, OverflowError) as error:
-        _refuse("not a plain array", name, got=f"shape {shape}: {error}")
+    is_known = array.dtype.kind in ARRAY_KINDS and array.dtype.isnative and array.dtype.itemsize
+    if not is_known or not array.flags.c_contiguous or buffer.read():
+        got = f"{array.dtype} {array.shape} in {len(data)} bytes"
+        _refuse("not a plain array", name, got=got, expected="numbers or strings")
+    return array
 
 
 def _refuse(what: str, where: str, *, got: str = "", expected: str = "") -> NoReturn:

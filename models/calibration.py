@@ -8,25 +8,24 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 from numba import njit
-from numpy.typing import NDArray
 
+from models.arrays import Floats
 from models.formats import format_count, format_number
 
 SLOPE_RANGE = (0.05, 20.0)
 INTERCEPT_RANGE = (-50.0, 50.0)
 SHIFT_RANGE = (-10.0, 10.0)
-MAX_LOG_ODDS = 36.0
-"""Limit of log-odds, so that the probability stays inside (0, 1)."""
+MAX_LOG_ODDS = 36.0  # limit of log-odds, so that the probability stays inside (0, 1)
 
 LN2_HIGH, LN2_LOW = 0.693145751953125, 1.4286068203094172321e-6
 """The natural logarithm of 2 in two parts. Small multiples of the first part are exact (Cephes)."""
 EXP_TERMS = tuple(1.0 / math.factorial(power) for power in range(13, -1, -1))
 """Taylor coefficients of the exponential. For |x| <= ln 2 / 2 the error is below the last bit."""
 
+MAX_TOLD_RANGE = 20.0  # ratio of the ends of an interval above which it tells nothing
 MIN_RANDOM_POSITIVES = 10
 """Minimum number of positives among random inspections. With fewer, the level depends on the selected inspections."""
 
-Floats = NDArray[np.float64]
 Intercept = Annotated[
     float, Meta(ge=INTERCEPT_RANGE[0] + SHIFT_RANGE[0], le=INTERCEPT_RANGE[1] + SHIFT_RANGE[1])
 ]
@@ -42,7 +41,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def calibrate(self, raw: Floats, channel: Sequence[str]) -> Floats:
         """Compute the probability of each row, above 0 and below 1, with the same bits for one row and for many."""
         intercepts = [self.channels.get(each, self.intercept) for each in channel]
-        return np.asarray(_compute_logistics(self.slope * raw + np.array(intercepts, dtype=np.float64)))
+        return np.asarray(compute_logistics(self.slope * raw + np.array(intercepts, dtype=np.float64)))
 
 
 @njit(cache=True)
@@ -63,16 +62,12 @@ def compute_logistic(log_odds: float) -> float:
 
 
 @njit(cache=True)
-def _compute_logistics(log_odds: Floats) -> Floats:
+def compute_logistics(log_odds: Floats) -> Floats:
     """Compute `compute_logistic` of each number."""
     found = np.empty(len(log_odds))
     for at in range(len(log_odds)):
         found[at] = compute_logistic(log_odds[at])
     return found
-
-
-MAX_TOLD_RANGE = 20.0
-"""Ratio of the ends of an interval above which it tells nothing."""
 
 
 class CalibrationLevel(NamedTuple):
@@ -84,19 +79,13 @@ class CalibrationLevel(NamedTuple):
     inspected: int
     positives: int
 
-    @property
-    def is_anchored(self) -> bool:
-        """Return True if random inspections have enough positives to set the level."""
-        return self.positives >= MIN_RANDOM_POSITIVES
-
     def to_sentence(self) -> str:
         """Describe the accuracy of the level of the scores."""
         found = f"{format_count(self.positives, 'positive')} among {self.inspected:,} random inspections of the latest weeks"
         least, most = (format_number(1 / max(end, 1e-9)) for end in (self.high, self.low))
         interval = f"predicted positives are {least} to {most} times the real ones (95 % interval)"
-        if self.is_anchored:
+        if self.positives >= MIN_RANDOM_POSITIVES:
             return f"The level of the scores is anchored on {found}: {interval}."
-        by_them = (
-            f"by them, {interval}" if self.high <= MAX_TOLD_RANGE * self.low else "by them, it is unknown"
-        )
+        is_known = self.high <= MAX_TOLD_RANGE * self.low
+        by_them = f"by them, {interval}" if is_known else "by them, it is unknown"
         return f"The level of the scores is known from selected inspections only. Random ones alone do not tell it ({found}): {by_them}. The gate uses all results."

@@ -1,14 +1,24 @@
-"""Formats of numbers for people, in pages, terminals and runs: three significant digits, no exponents, a dash if unknown."""
+"""Formats for people, in pages, terminals and runs: numbers with three significant digits, a dash if unknown, no hidden characters."""
 
 import math
-from typing import Any
+import unicodedata
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
 
 UNKNOWN = "–"
 DIGITS = 3
-MIN_SHOWN = 1e-4
-"""Numbers closer to zero are written as `< 0.0001`."""
+MIN_SHOWN = 1e-4  # numbers closer to zero are written as `< 0.0001`
 MIN_SHOWN_SHARE, MIN_SHOWN_SCORE = 1e-3, 1e-4
 """Shares closer to zero are written as `< 0.1 %`, scores as `< 0.01 %`: the threat may be rarer than one in a thousand."""
+HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})
+"""Unicode categories of characters that are invisible or change the direction of the text around them."""
+KEPT = frozenset("\r\n\t\u200c\u200d")
+"""Characters of these categories that are needed: line breaks, tabs, and the joiners of scripts such as Persian."""
 
 
 def format_number(value: float | None, sign: str = "") -> str:
@@ -83,3 +93,49 @@ def _format_digits(value: float, sign: str = "", *, pad: bool = False) -> str:
     if abs(value) >= 10**DIGITS - 0.5 or (float(value).is_integer() and not pad):
         return f"{value:{sign},.0f}"
     return f"{value:{sign}{'#' if pad else ''}.{DIGITS}g}".removesuffix(".")
+
+
+def show_text(value: object) -> str:
+    """Return a text in which hidden characters are visible as `[U+202E]`, so that it cannot look like another one."""
+    text = str(value)
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(
+        f"[U+{ord(char):04X}]"
+        if char not in KEPT and unicodedata.category(char) in HIDDEN_CATEGORIES
+        else char
+        for char in text
+    )
+
+
+def create_page_environment(*templates: Path) -> "jinja2.Environment":
+    """Create the environment of folders of templates, with the formats as filters: all but Markdown is escaped, and an unknown name is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=jinja2.select_autoescape(default=True, disabled_extensions=("md",)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_show,
+    )
+    environment.filters |= FILTERS
+    return environment
+
+
+def _show(value: Any) -> Any:
+    """Return a value as a template writes it: texts without hidden characters. Markup of the templates stays as it is."""
+    return show_text(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "number": format_cell,
+    "figure": format_figure,
+    "signed": partial(format_number, sign="+"),
+    "percent": format_percent,
+    "score": format_score,
+    "rate": format_rate,
+    "points": format_points,
+    "counted": format_count,
+}

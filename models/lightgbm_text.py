@@ -1,7 +1,4 @@
-"""Parser of LightGBM's text format of models. The result is plain arrays of each tree.
-
-The text comes from a file. So every size, index and number is checked before it reaches a kernel, which checks no bounds.
-"""
+"""Parser of LightGBM's text format of models: every size, index and number is checked, because the kernels check no bounds."""
 
 import math
 import re
@@ -32,6 +29,7 @@ TREE_KEYS = READ_KEYS | UNUSED_KEYS | {"num_leaves", "num_cat", "is_linear", "le
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2
 NO_MISSING, ZERO_MISSING, NAN_MISSING = 0, 1, 2
+NUMBER = r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?"
 
 
 class Tree(NamedTuple):
@@ -198,24 +196,22 @@ def _check_tree(tree: Tree, where: str, features: int) -> None:
 
 
 def _parse_integers(text: str, count: int | None, where: str) -> list[int]:
-    if not re.fullmatch(r"(-?[0-9]{1,12}( -?[0-9]{1,12})*)?", text):
-        _refuse("not whole numbers", where, repr(text))
-    values = [int(part) for part in text.split()]
-    if count is not None and len(values) != count:
-        _refuse("a list of the wrong length", where, len(values), count)
-    return values
+    return [int(part) for part in _split_list(text, r"-?[0-9]{1,12}", count, where, "whole numbers")]
 
 
 def _parse_numbers(text: str, count: int, where: str, *, infinite: bool = False) -> list[float]:
     """Parse plain numbers. Python alone would also accept underscores, `nan` and other spellings."""
-    if not re.fullmatch(r"[-+.e0-9 ]*", text.replace("inf", "") if infinite else text):
-        _refuse("not numbers", where, repr(text))
-    try:
-        values = [float(part) for part in text.split()]
-    except ValueError:
-        _refuse("not numbers", where, repr(text))
-    if len(values) != count:
-        _refuse("a list of the wrong length", where, len(values), count)
+    pattern = f"-?({NUMBER}|inf)" if infinite else f"-?{NUMBER}"
+    values = [float(part) for part in _split_list(text, pattern, count, where, "numbers")]
     if not infinite and not all(map(math.isfinite, values)):
         _refuse("numbers out of range", where, repr(text))
     return values
+
+
+def _split_list(text: str, pattern: str, count: int | None, where: str, noun: str) -> list[str]:
+    if not re.fullmatch(f"({pattern}( {pattern})*)?", text):
+        _refuse(f"not {noun}", where, repr(text))
+    parts = text.split()
+    if count is not None and len(parts) != count:
+        _refuse("a list of the wrong length", where, len(parts), count)
+    return parts

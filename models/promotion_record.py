@@ -1,8 +1,7 @@
 """Promotion records: who approved which version, when, why, and on what evidence. They are append-only and hash-chained.
 
-Each record has the hash of the record before it. So a record that was changed, inserted, or deleted before the last one is detected. A
-chain without its last records is valid too: the publisher detects it by the record of the release that it published before. The
-service accepts only versions whose bundle is named by a record of a valid chain.
+Each record has the hash of the record before it, so that a change, also a record inserted or deleted before the last one, is detected.
+A chain without its last records is valid too: the publisher detects it by the record of the release that it published before.
 """
 
 import hashlib
@@ -15,8 +14,7 @@ from msgspec import Meta
 
 from consignments.errors import PromotionRefused
 
-GENESIS_SHA256 = "0" * 64
-"""Previous hash of the first record."""
+GENESIS_SHA256 = "0" * 64  # previous hash of the first record
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 RESULTS = BROKEN, UNDECIDED, UNCHECKED, HOLDS = ("does not hold", "undecided", "not checked", "holds")
 """Results of a rule of the gate, the worst first."""
@@ -49,10 +47,9 @@ class DeployedFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The record of one promotion: who made which version, with which bundle, the champion, in which way and why.
 
-    `recipe_sha256` is that of settings and features, which a routine refit has too; empty if nobody vouched for them. `sentence` says why
-    it may go this way. `rules` has what each rule of the gate found and whether it holds: true, false, or None if it was not checked.
-    `forced` stays in every later record of the bundle until every rule of the gate holds. `figures` are those of the time of promotion;
-    None if the run holds no scores to compute them from.
+    `recipe_sha256` is that of settings and features, which a routine refit has too; empty if nobody vouched for them. `rules` has what each
+    rule of the gate found and whether it holds: true, false, or None if it was not checked. `forced` stays in every later record of the
+    bundle until every rule holds. `figures` are those of the time of promotion; None if the run holds no scores to compute them from.
     """
 
     number: int

@@ -25,29 +25,19 @@ from consignments.records import TARGET_NAMES, TARGETS, Target
 from models.bundle import Bundle, load_bundle
 from models.mlflow_model.folder import write_mlflow_model
 from models.promotion_record import PromotionRecord, verify_chain
-from models.signatures.record_tags import (
-    PENDING_TAG,
-    RECORD_TAG,
-    build_signature_tags,
-    read_pending,
-    read_records,
-)
+from models.signatures import record_tags
 from models.signatures.signed_record import SignedRecord
 
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-EVALUATION = "evaluation"
-"""Folder of the evaluation fit, next to the folder of the served bundle."""
+EVALUATION = "evaluation"  # folder of the evaluation fit, next to the folder of the served bundle
 EVALUATION_TAG, BUNDLE_TAG = "evaluation_sha256", "bundle_sha256"
-MODEL_NAME, MODEL_TYPE = "model", "risk model"
-"""Name and kind of the logged model of a run."""
+MODEL_NAME, MODEL_TYPE = "model", "risk model"  # name and kind of the logged model of a run
 RUN_ID = re.compile("[0-9a-f]{32}")
 REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-MAX_RETRIES = 2
-"""Retries of calls to an unavailable server, unless the environment sets another number. MLflow's default of seven takes minutes."""
+MAX_RETRIES, TIMEOUT_SECONDS = 2, 30
+"""Retries of a call to an unavailable server and its timeout, unless the environment sets others. MLflow's defaults take minutes."""
 ADDRESS_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-TIMEOUT_SECONDS = 30
-"""Timeout of a call, unless the environment sets another. MLflow's default is two minutes for each try."""
 MAX_DESCRIPTION_CHARACTERS = 5000
 """Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
 REST_ELSEWHERE = "\n\nThe rest is on the page report.html of the training run."
@@ -227,26 +217,26 @@ class Registry:
 
     def list_signed_records(self, name: str) -> list[SignedRecord]:
         """List the promotion records of a registered model, first to last; the chain is verified, the signatures are not."""
-        found = read_records(self._get_model_tags(name))
+        found = record_tags.read_records(self._get_model_tags(name))
         verify_chain([each.record for each in found])
         return found
 
     def read_pending(self, name: str) -> SignedRecord | None:
         """Read the record that waits for further signatures; None if there is none."""
-        return read_pending(self._get_model_tags(name))
+        return record_tags.read_pending(self._get_model_tags(name))
 
     def write_pending(self, signed: SignedRecord) -> None:
         """Keep a record until enough approvers have signed it, in place of another that waits; `PromotionRefused` if overtaken."""
         name = signed.record.name
         self.write_signatures(signed)
-        self.client.set_registered_model_tag(name, PENDING_TAG, signed.record.to_json())
+        self.client.set_registered_model_tag(name, record_tags.PENDING_TAG, signed.record.to_json())
         pending = self.read_pending(name)
         if pending is None or pending.record != signed.record:
             raise _make_overtaken_refusal(signed.record)
 
     def write_signatures(self, signed: SignedRecord) -> None:
         """Write the signatures of a record."""
-        for key, value in build_signature_tags(signed).items():
+        for key, value in record_tags.build_signature_tags(signed).items():
             self.client.set_registered_model_tag(signed.record.name, key, value)
 
     def append_record(self, signed: SignedRecord) -> None:
@@ -259,12 +249,12 @@ class Registry:
         verify_chain([*records[: record.number - 1], record])
         self.write_signatures(signed)
         self.client.set_registered_model_tag(
-            record.name, f"{RECORD_TAG}{record.number:06d}", record.to_json()
+            record.name, f"{record_tags.RECORD_TAG}{record.number:06d}", record.to_json()
         )
         # MLflow cannot compare and write at once.
         if self.list_signed_records(record.name)[-1].record != record:
             raise _make_overtaken_refusal(record)
-        self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
+        self.client.set_registered_model_tag(record.name, record_tags.PENDING_TAG, "")
         version = self.resolve(f"models:/{record.name}/{record.version}")
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         if record.replaces is not None and record.replaces != record.version:

@@ -1,39 +1,33 @@
 """The risk model: trees, calibration and bands over the features of one spec; one row and many give the same bits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
-
-import numpy as np
-from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Spec
-from models.bands import Band, Bands
+from models.arrays import Floats, Rows
+from models.bands import Bands
 from models.calibration import Calibration
 from models.reasons.ranking import NO_TEXTS, Reason, ReasonRanker
 from models.reasons.sentences import NO_CONTEXT, ReasonContext
 from models.trees import Trees
 
-Rows = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
-
+@dataclass(eq=False)
 class RiskModel:
     """The risk model, which scores consignments by their features in the order of its spec."""
 
-    def __init__(
-        self,
-        trees: Trees,
-        calibration: Calibration,
-        bands: Bands,
-        spec: Spec,
-        context: ReasonContext = NO_CONTEXT,
-    ) -> None:
-        self.trees, self.calibration, self.bands, self.spec = trees, calibration, bands, spec
-        self._context = context
-        for at, (got, expected) in enumerate(zip_longest(trees.feature_names, spec.names)):
+    trees: Trees
+    calibration: Calibration
+    bands: Bands
+    spec: Spec
+    context: ReasonContext = NO_CONTEXT
+
+    def __post_init__(self) -> None:
+        for at, (got, expected) in enumerate(zip_longest(self.trees.feature_names, self.spec.names)):
             if got != expected:
                 raise BundleRefused(
                     "the trees were trained on features other than those of the spec",
@@ -46,20 +40,16 @@ class RiskModel:
     def replace_spec(self, installed: Spec) -> "RiskModel":
         """Return the same model with the texts of the installed version's spec."""
         installed.require(self.spec)
-        return RiskModel(self.trees, self.calibration, self.bands, installed, self._context)
+        return replace(self, spec=installed)
 
     @cached_property
     def reasons(self) -> ReasonRanker:
         """The ranker of its reasons. It is built at the first use, because most models of a training give none."""
-        return ReasonRanker(self.spec, self._context)
+        return ReasonRanker(self.spec, self.context)
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:
         """Compute the calibrated probability of each row, above 0 and below 1; raises like `Trees.predict_raw`."""
         return self.calibration.calibrate(self.trees.predict_raw(X), channels)
-
-    def assign_bands(self, score: Floats) -> list[Band]:
-        """Return the band of each score."""
-        return [self.bands.assign(value) for value in score.tolist()]
 
     def explain(
         self, row: Rows, top: int = 3, *, lowering: bool = False, declared: DeclaredTexts = NO_TEXTS

@@ -1,7 +1,4 @@
-"""The rules: points for signs that an officer would look for first, a baseline and the prior of the trees.
-
-They also score alone if the service has no model: an order, but no calibrated probability.
-"""
+"""The rules: points for signs that an officer looks for, a baseline, the prior of the trees, and the order without a model."""
 
 import hashlib
 import tomllib
@@ -11,16 +8,13 @@ from importlib.resources import files
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Spec
-from models.bands import Band, Bands
-from models.calibration import compute_logistic
+from models.arrays import Bools, Floats, Rows
+from models.bands import Bands
+from models.calibration import compute_logistics
 from models.reasons.ranking import NO_TEXTS, Reason, ReasonRanker
-
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -50,9 +44,7 @@ class Rules:
 
     def __init__(self, spec: Spec, rules: Sequence[Rule] = RULES) -> None:
         self.spec, self.reasons = spec, ReasonRanker(spec)
-        self.bands = Bands(
-            high=_to_probability(POINTS_FOR_HIGH), elevated=_to_probability(POINTS_FOR_ELEVATED)
-        )
+        self.bands = Bands(*_to_probabilities(np.array([POINTS_FOR_HIGH, POINTS_FOR_ELEVATED])).tolist())
         self.rules = tuple(rule for rule in rules if rule.feature in spec.names)
         self._places = np.array([spec.get_column(rule.feature) for rule in self.rules], dtype=np.int64)
         self._at_least = np.array([rule.at_least for rule in self.rules])
@@ -62,18 +54,13 @@ class Rules:
         """Compute the points of each row."""
         return np.asarray((self._match_rules(X) * self._points).sum(axis=1))
 
-    def _match_rules(self, X: Rows) -> NDArray[np.bool_]:
+    def _match_rules(self, X: Rows) -> Bools:
         """Check which rules hold for each row. No rule holds for a missing value."""
-        reached: NDArray[np.bool_] = X[:, self._places] >= self._at_least
-        return reached
+        return np.asarray(X[:, self._places] >= self._at_least)
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:  # noqa: ARG002
         """Convert the points to numbers in (0, 1) with the same order. They are not calibrated."""
-        return np.array([_to_probability(points) for points in self.compute_scores(X).tolist()])
-
-    def assign_bands(self, score: Floats) -> list[Band]:
-        """Return the band of each score."""
-        return [self.bands.assign(value) for value in score.tolist()]
+        return _to_probabilities(self.compute_scores(X))
 
     def digest(self) -> str:
         """Compute the SHA-256 of the rules, the meaning of their points and the features, as hexadecimal digits."""
@@ -94,5 +81,5 @@ class Rules:
         return self.reasons.rank(row, contributions, top, declared=declared)
 
 
-def _to_probability(points: float) -> float:
-    return compute_logistic(LOG_ODDS_WITHOUT_POINTS + LOG_ODDS_PER_POINT * points)
+def _to_probabilities(points: Floats) -> Floats:
+    return np.asarray(compute_logistics(LOG_ODDS_WITHOUT_POINTS + LOG_ODDS_PER_POINT * points))

@@ -14,12 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from models.arrays import Floats, Ints
 
 
 class SelectedConsignment(NamedTuple):
@@ -49,12 +46,9 @@ def select(
 ) -> list[SelectedConsignment]:
     """Select the consignments of the inspection lists, sorted by day and office, then by falling score.
 
-    Days are UTC days since 1970-01-01, and unknown offices ('') share one capacity. The order of the rows does not matter. Raises
-    `BadInput` if a score is not a number, an identifier repeats, or capacity or share is out of range.
-
-    The random sample is drawn from the remaining rows by systematic sampling along the scores: one random start, then equal steps. So
-    it spreads over all scores, each row has exactly the same probability, and every consignment has a known probability above 0
-    (with `explore` above 0).
+    Days are UTC days since 1970-01-01, and unknown offices ('') share one capacity. The order of the rows does not matter. The random
+    sample is drawn by systematic sampling along the scores of the remaining rows: one random start, then equal steps. So it spreads
+    over all scores, and with `explore` above 0 every consignment has a known probability above 0. Raises like `check_selection`.
     """
     capacity, explore, seed = rule
     check_selection(consignment_ids, scores, capacity, explore)

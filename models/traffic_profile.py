@@ -11,8 +11,7 @@ from models.reasons.usual import UsualValues
 
 Count = Annotated[int, Meta(ge=0)]
 Counts = list[Count]
-MISSING_BIN = -1
-"""Position of the missing values in the counts of a feature: the last."""
+MISSING_BIN = -1  # position of the missing values in the counts of a feature: the last
 
 
 class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-ZERO_THRESHOLD = float(np.float32(1e-35))
-"""Values this close to zero count as zero, as in LightGBM (`kZeroThreshold`)."""
+ZERO_THRESHOLD = float(np.float32(1e-35))  # values this close to zero count as zero, as in LightGBM
 MISSING_LEFT, ZERO_IS_MISSING = 1, 2
 MAX_DEPTH = 16
 """Maximum number of splits on a path: the quadrature is exact for up to sixteen distinct features."""
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(MAX_DEPTH // 2)
-POINTS = (_POINTS + 1) / 2
-"""Points of the Gauss-Legendre quadrature on [0, 1]."""
+POINTS = (_POINTS + 1) / 2  # points of the Gauss-Legendre quadrature on [0, 1]
 WEIGHTS = np.array([_WEIGHTS / 2 * (1 - POINTS) ** power for power in range(MAX_DEPTH + 1)])
 """Weight of each point, times 1 - t to each power."""
 
@@ -28,56 +26,43 @@ def _goes_right(value: Any, threshold: Any, missing: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def walk_trees(
-    X: Any, root: Any, feature: Any, threshold: Any, missing: Any, child: Any, leaf: Any, out: Any
-) -> None:
+def walk_trees(X: Any, nodes: Any, out: Any) -> None:
     """Add the leaves that each row reaches, tree by tree."""
     for row in range(X.shape[0]):
         total = 0.0
-        for tree in range(root.shape[0]):
-            node = root[tree]
+        for tree in range(nodes.root.shape[0]):
+            node = nodes.root[tree]
             while node >= 0:
-                right = _goes_right(X[row, feature[node]], threshold[node], missing[node])
-                node = child[node, np.int64(right)]
-            total += leaf[-1 - node]
+                value = X[row, nodes.feature[node]]
+                right = _goes_right(value, nodes.threshold[node], nodes.missing[node])
+                node = nodes.child[node, np.int64(right)]
+            total += nodes.leaf[-1 - node]
         out[row] = total
 
 
 @njit(cache=True, nogil=True)
-def add_contributions(
-    X: Any,
-    feature: Any,
-    threshold: Any,
-    missing: Any,
-    value: Any,
-    first: Any,
-    path_feature: Any,
-    share: Any,
-    step: Any,
-    split: Any,
-    side: Any,
-    out: Any,
-) -> None:
+def add_contributions(X: Any, nodes: Any, paths: Any, out: Any) -> None:
     """Add the contributions of every leaf to the rows of `out`; the formula is that of `Trees.compute_contributions`.
 
     With k failed features, and z the product of their shares, the integrand of a feature that the row passed is
     v z (1 - t)^k times the factors of the other passed features. All failed features get the same: -v z times the integral of
     (1 - t)^(k - 1) times the factors of the passed ones.
     """
-    right = np.empty(feature.shape[0], dtype=np.bool_)
+    feature, share, step = paths.feature, paths.share, paths.step
+    right = np.empty(nodes.feature.shape[0], dtype=np.bool_)
     passed = np.empty(MAX_DEPTH, dtype=np.bool_)
     product, quotient = np.empty(len(POINTS)), np.empty(len(POINTS))
     for row in range(X.shape[0]):
-        for at in range(feature.shape[0]):
-            right[at] = _goes_right(X[row, feature[at]], threshold[at], missing[at])
-        for leaf in range(value.shape[0]):
-            begin, end = first[leaf], first[leaf + 1]
+        for at in range(nodes.feature.shape[0]):
+            right[at] = _goes_right(X[row, nodes.feature[at]], nodes.threshold[at], nodes.missing[at])
+        for leaf in range(paths.value.shape[0]):
+            begin, end = paths.first[leaf], paths.first[leaf + 1]
             failed, failed_share = 0, 1.0
-            product[:] = value[leaf]
+            product[:] = paths.value[leaf]
             for each in range(begin, end):
                 passed[each - begin] = True
                 for at in range(step[each], step[each + 1]):
-                    passed[each - begin] &= right[split[at]] == side[at]
+                    passed[each - begin] &= right[paths.split[at]] == paths.side[at]
                 if passed[each - begin]:
                     for point in range(len(POINTS)):
                         product[point] *= POINTS[point] + (1 - POINTS[point]) * share[each]
@@ -93,8 +78,8 @@ def add_contributions(
                 product[point] *= WEIGHTS[failed, point]
             for each in range(begin, end):
                 if not passed[each - begin]:
-                    out[row, path_feature[each]] += of_failed
+                    out[row, feature[each]] += of_failed
                     continue
                 for point in range(len(POINTS)):
                     quotient[point] = product[point] / (POINTS[point] + (1 - POINTS[point]) * share[each])
-                out[row, path_feature[each]] += (1 - share[each]) * quotient.sum()
+                out[row, feature[each]] += (1 - share[each]) * quotient.sum()

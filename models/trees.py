@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, ServiceFault
 from features.fitted import UnfittedRows
+from models.arrays import Bools, Floats, Ints, Rows
 from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, parse_trees
 from models.tree_kernels import MISSING_LEFT, ZERO_IS_MISSING, ZERO_THRESHOLD, add_contributions, walk_trees
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 class Trees:
@@ -24,9 +22,6 @@ class Trees:
         self.text = text
         self.expected = float(sum(_compute_expected(tree) for tree in trees))
         self._trees, self._nodes = trees, _flatten(trees)
-
-    def __len__(self) -> int:
-        return len(self._trees)
 
     @cached_property
     def _paths(self) -> "LeafPaths":
@@ -39,26 +34,26 @@ class Trees:
         names, trees = parse_trees(text, where)
         return cls(names, trees, text)
 
-    def predict_raw(self, X: NDArray[np.float32]) -> Floats:
+    def predict_raw(self, X: Rows) -> Floats:
         """Compute the raw score of each row in log-odds, its leaves added tree by tree; `ServiceFault` if one is not finite."""
         X = self._check_rows(X)
         out = np.empty(len(X))
-        walk_trees(X, *self._nodes, out)
+        walk_trees(X, self._nodes, out)
         if not np.isfinite(out).all():
             raise ServiceFault(
                 "the model computed a score that is not a number", todo="roll back to the previous version"
             )
         return out
 
-    def compute_disagreement(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
+    def compute_disagreement(self, X: Rows, parts: int = 5) -> Floats:
         """Compute the standard deviation of the raw scores of a committee of every `parts`-th tree (Seung et al. 1992), in log-odds."""
         X = self._check_rows(X)
         votes = np.empty((parts, len(X)))
         for part in range(parts):
-            walk_trees(X, *self._nodes._replace(root=self._nodes.root[part::parts].copy()), votes[part])
+            walk_trees(X, self._nodes._replace(root=self._nodes.root[part::parts].copy()), votes[part])
         return np.asarray((parts * votes).std(axis=0))
 
-    def compute_contributions(self, X: NDArray[np.float32]) -> Floats:
+    def compute_contributions(self, X: Rows) -> Floats:
         """Compute the contribution of each feature to the raw score of each row: exact path-dependent Shapley values.
 
         The last column is `expected` (Lundberg et al., "Consistent individualized feature attribution for tree ensembles", 2018). On the
@@ -68,11 +63,10 @@ class Trees:
         X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))
         out[:, -1] = self.expected
-        nodes = self._nodes
-        add_contributions(X, nodes.feature, nodes.threshold, nodes.missing, *self._paths, out)
+        add_contributions(X, self._nodes, self._paths, out)
         return out
 
-    def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _check_rows(self, X: Rows) -> Rows:
         """Convert the rows to the form of the kernels; `BadInput` if their features were computed without fitted parameters."""
         if isinstance(X, UnfittedRows):
             raise BadInput(
@@ -93,7 +87,7 @@ class FlatNodes(NamedTuple):
 
     root: NDArray[np.int32]
     feature: NDArray[np.int32]
-    threshold: NDArray[np.float32]
+    threshold: Rows
     missing: NDArray[np.uint8]
     child: NDArray[np.int32]
     leaf: Floats
@@ -108,7 +102,7 @@ class LeafPaths(NamedTuple):
     share: Floats
     step: Ints
     split: NDArray[np.int32]
-    side: NDArray[np.bool_]
+    side: Bools
 
 
 class _Passed(NamedTuple):
@@ -136,7 +130,7 @@ def _flatten(trees: Sequence[Tree]) -> FlatNodes:
     )
 
 
-def _round_down(threshold: Floats) -> NDArray[np.float32]:
+def _round_down(threshold: Floats) -> Rows:
     """Round thresholds down to float32. A value of float32 is at most the threshold if it is at most the rounded one."""
     with np.errstate(all="ignore"):
         near = threshold.astype(np.float32)

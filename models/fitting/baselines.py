@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import Spec
+from models.arrays import Floats, Rows
 from models.fitting.linear import LogisticRegression, sample_negatives
 from models.rules import Rules
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
-
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
-MISSING_RANK_VALUE = -1e39
-"""Rank value of a missing value, below every float32."""
+MISSING_RANK_VALUE = -1e39  # rank value of a missing value, below every float32
 
 
 class Baseline(Protocol):
@@ -61,11 +58,9 @@ class RandomOrder:
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:  # noqa: ARG002
         """Compute a number in [0, 1) per identifier. The same identifier always gets the same number."""
-        return np.array([self._draw_number(name) for name in consignment_ids], dtype=np.float64)
-
-    def _draw_number(self, consignment_id: str) -> float:
-        digest = hashlib.blake2b(f"{self.seed}\n{consignment_id}".encode(), digest_size=8).digest()
-        return (int.from_bytes(digest, "big") >> 11) / 2**53
+        texts = (f"{self.seed}\n{name}".encode() for name in consignment_ids)
+        drawn = [int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") for text in texts]
+        return np.array([(number >> 11) / 2**53 for number in drawn], dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from features.spec import Spec
+from models.arrays import Floats, Rows
 from models.bands import Bands
 from models.fitting.calibration import fit_calibration
 from models.fitting.linear import LogisticRegression
@@ -19,8 +20,6 @@ from models.fitting.rule_prior import RulePrior
 from models.risk_model import RiskModel
 from models.trees import Trees
 
-Rows = NDArray[np.float32]
-Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 """A callback that receives the name of the work, the amount done, and the total."""
 
@@ -106,9 +105,9 @@ def grow_trees(
     # An even chance at the start, not the rare mean, keeps the first leaves small.
     even = np.zeros(len(rows.y))
     start = prior.predict_raw(rows.X)
-    kinds = [(even if start is None else start, guided_share), (even, plain_share)]
-    if not plain_share:
-        del kinds[1:]
+    kinds = [(even if start is None else start, guided_share)]
+    if plain_share:
+        kinds.append((even, plain_share))
     if progress is not None:
         progress("growing trees", 0, len(kinds) * params.trees)
     with ThreadPoolExecutor(1) as pool:
@@ -118,9 +117,7 @@ def grow_trees(
         data = lightgbm.Dataset(rows.X, rows.y, weight=rows.weight, feature_name=list(spec.names))
         boosted: list[tuple[str, float]] = []
         for kind, (log_odds, share) in enumerate(kinds):
-            callbacks: list[Callable[..., Any]] = []
-            if progress is not None:
-                callbacks.append(_build_progress_callback(progress, kind, len(kinds)))
+            callbacks = [] if progress is None else [_build_progress_callback(progress, kind, len(kinds))]
             data.set_init_score(log_odds)
             settings = _build_lightgbm_params(params, seed ^ kind)
             booster = lightgbm.train(settings, data, num_boost_round=params.trees, callbacks=callbacks)

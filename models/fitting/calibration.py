@@ -1,7 +1,6 @@
-"""Fit of the calibration, and its level.
+"""Fit of the calibration and of its level: a shift of all scores with a normal prior around zero, which random inspections update.
 
-The level of the scores is anchored on random inspections, because others are selected for more reasons than the columns show. The
-shift of all scores, in log-odds, has a normal prior around zero, which random inspections update.
+Others do not anchor the level, because they are selected for more reasons than the columns show.
 """
 
 import math
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import Bools, Floats, Ints
 from models.calibration import INTERCEPT_RANGE, SHIFT_RANGE, SLOPE_RANGE, Calibration, CalibrationLevel
 
 MIN_SLOPE_POSITIVES = 20
@@ -24,14 +24,12 @@ SHIFT_PRIOR_SD = 1.5
 """Standard deviation of the shift before any random inspection, in log-odds: two in three within a factor of 4.5."""
 MAX_LEVEL_SHIFT, LEVEL_STEP, LEVEL_DIGITS = 7.0, 0.01, 6
 SCALE_DIGITS, MAX_RATIO = 9, 4.0
-Floats = NDArray[np.float64]
 
 
 def fit_calibration(raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> Calibration:
     """Fit the calibration on later rows than those of the trees: the posterior mode under the priors of slope and intercepts.
 
-    The weights are scaled so that the positives count as their effective number (Kish). With fewer than `MIN_SLOPE_POSITIVES`
-    only the pooled intercept is fitted, to the observed share with half a positive added.
+    Positives count as their effective number (Kish); few fit only the pooled intercept, to the observed share plus half a positive.
     """
     y, weight = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
     positives = int(((y == 1) & (weight > 0)).sum())
@@ -67,7 +65,7 @@ def _fit_intercept(raw: Floats, y: Floats, weight: Floats) -> float:
 
 
 def _fit_posterior_mode(
-    raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], channels: int
+    raw: Floats, y: Floats, weight: Floats, member: Ints, channels: int
 ) -> tuple[float, float, list[float]]:
     """Find slope, pooled intercept and the shifts of the channels from it."""
     from scipy.optimize import minimize
@@ -98,7 +96,7 @@ def _sigmoid(margin: Floats) -> Floats:
     return np.asarray(np.exp(-np.logaddexp(0.0, -margin)))
 
 
-def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> CalibrationLevel:
+def estimate_level(probability: Floats, positive: Bools) -> CalibrationLevel:
     """Estimate the shift of scores as the median of its posterior, on a grid, given the results of random inspections."""
     grid = np.arange(-MAX_LEVEL_SHIFT, MAX_LEVEL_SHIFT + LEVEL_STEP / 2, LEVEL_STEP)
     if not len(probability):
@@ -107,7 +105,8 @@ def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> Calibrat
         return CalibrationLevel(0.0, float(np.exp(low)), float(np.exp(high)), 0, 0)
     log_odds = np.log(probability / (1.0 - probability))
     promised = np.array([float(np.sum(_sigmoid(log_odds + shift))) for shift in grid])
-    logs = np.array([_compute_log_likelihood(log_odds + shift, positive) for shift in grid])
+    sign = np.where(positive, -1.0, 1.0)
+    logs = np.array([-np.sum(np.logaddexp(0.0, sign * (log_odds + shift))) for shift in grid])
     logs -= 0.5 * (grid / SHIFT_PRIOR_SD) ** 2
     low, middle, high = _compute_quantiles(grid, np.exp(logs - logs.max()))
     at_low, at_middle, at_high = np.interp((low, middle, high), grid, promised)
@@ -120,8 +119,7 @@ def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> Calibrat
     )
 
 
-MATCHED_QUANTILES = np.linspace(0.5, 0.995, 100)
-"""Quantiles at which the raw scores of two fits are matched: from the median to the riskiest 0.5 %."""
+MATCHED_QUANTILES = np.linspace(0.5, 0.995, 100)  # from the median to the riskiest 0.5 %
 
 
 def fit_raw_scale(raw: Floats, reference: Floats) -> tuple[float, float]:
@@ -137,16 +135,12 @@ def fit_raw_scale(raw: Floats, reference: Floats) -> tuple[float, float]:
 
 
 def anchor_calibration(
-    calibration: Calibration, raw: Floats, channels: Sequence[str], positive: NDArray[np.bool_]
+    calibration: Calibration, raw: Floats, channels: Sequence[str], positive: Bools
 ) -> tuple[Calibration, CalibrationLevel]:
     """Shift a calibration, in log-odds, to the level that random inspections show."""
     level = estimate_level(calibration.calibrate(raw, channels), positive)
     shifted = {name: intercept + level.shift for name, intercept in calibration.channels.items()}
     return Calibration(calibration.slope, calibration.intercept + level.shift, shifted), level
-
-
-def _compute_log_likelihood(log_odds: Floats, positive: NDArray[np.bool_]) -> float:
-    return -float(np.sum(np.logaddexp(0.0, np.where(positive, -log_odds, log_odds))))
 
 
 def _compute_quantiles(grid: Floats, density: Floats) -> tuple[float, float, float]:

@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
+from models.arrays import Floats, Rows
 
-MAX_ROWS = 20_000
-"""Maximum number of rows for the fit: all positives, and evenly sampled negatives."""
-LOGISTIC_C, LOGISTIC_MAX_ITERATIONS = 0.01, 200
-"""Inverse of the ridge penalty, and maximum number of iterations of the fit."""
-BLOCK_ROWS = 4096
-"""Rows that are scored at a time: their logarithms stay in the cache of the processor."""
+MAX_ROWS = 20_000  # maximum number of rows for the fit: all positives, and evenly sampled negatives
+LOGISTIC_C, LOGISTIC_MAX_ITERATIONS = 0.01, 200  # inverse of the ridge penalty, and iterations of the fit
+BLOCK_ROWS = 4096  # rows that are scored at a time: their logarithms stay in the cache of the processor
 _FITTING = Lock()
 
 
@@ -39,13 +35,15 @@ class LogisticRegression:
         from threadpoolctl import threadpool_limits
 
         logs = apply_signed_log(X)
-        median = compute_medians(logs)
         scaler, regression = StandardScaler(), Linear(C=LOGISTIC_C, max_iter=LOGISTIC_MAX_ITERATIONS)
         # Both limits and filters hold for the whole process.
         with _FITTING, threadpool_limits(1), warnings.catch_warnings():
+            # A column without any value has no median: 0 takes its place.
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            median = np.nan_to_num(np.nanmedian(logs, axis=0))
             # A solution near the optimum is sufficient.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            scaled = scaler.fit_transform(_fill_missing(logs, median))
+            scaled = scaler.fit_transform(np.where(np.isnan(logs), median, logs))
             regression.fit(scaled, y, sample_weight=weight / weight.mean())
         return cls(median, scaler, regression)
 
@@ -54,23 +52,10 @@ class LogisticRegression:
         scores = np.empty(len(X))
         for begin in range(0, len(X), BLOCK_ROWS):
             block = slice(begin, begin + BLOCK_ROWS)
-            logs = _fill_missing(apply_signed_log(X[block]), self.median)
-            scores[block] = self.regression.decision_function(self.scaler.transform(logs))
+            logs = apply_signed_log(X[block])
+            scaled = self.scaler.transform(np.where(np.isnan(logs), self.median, logs))
+            scores[block] = self.regression.decision_function(scaled)
         return scores
-
-
-def compute_medians(X: Rows) -> Rows:
-    """Compute the median of each column without its missing values; 0 if all are missing."""
-    columns = np.sort(X.T, axis=1)  # NaN comes last.
-    present = np.count_nonzero(~np.isnan(columns), axis=1)
-    middle = np.stack([(present - 1) // 2, present // 2], axis=1)
-    low_high = np.take_along_axis(columns, np.maximum(middle, 0), axis=1)
-    return np.where(present > 0, low_high.sum(axis=1) / 2, 0).astype(X.dtype)
-
-
-def _fill_missing(X: Rows, values: Rows) -> Rows:
-    """Set the missing values of each column to a value."""
-    return np.where(np.isnan(X), values, X)
 
 
 def apply_signed_log(X: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,4 @@
-"""The linear part of a model: ridge logistic regression, written as trees of one feature each.
-
-It adds up signs that are each too weak for a split. As trees, it needs no separate code for scores and reasons.
-"""
+"""The linear part of a model, which adds up signs too weak for a split, written as trees: scores and reasons need no other code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,16 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import Floats, Ints, Rows
 from models.fitting.linear import LogisticRegression, apply_signed_log, sample_negatives
 from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, Tree, format_trees, parse_trees
 
-MAX_STEPS = 16
-"""Maximum number of steps of a step function, which is a balanced tree of four levels."""
-MIN_SPREAD_LOG_ODDS = 1e-4
-"""Minimum standard deviation of a step function over the training rows, in log-odds. Flatter ones are left out."""
-
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
+MAX_STEPS = 16  # maximum number of steps of a step function, which is a balanced tree of four levels
+MIN_SPREAD_LOG_ODDS = 1e-4  # minimum standard deviation of a step function over the training rows
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class StepFunction:
     feature: int
     threshold: Floats
     height: Floats
-    rows: NDArray[np.int64]
+    rows: Ints
     missing: int
 
 

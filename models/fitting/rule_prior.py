@@ -7,11 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import Spec
+from models.arrays import Floats, Rows
 from models.fitting.linear_trees import StepFunction
 from models.rules import Rules
-
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The folder of a model in MLflow's format: bundle, signature, input example, column table, and how to install.
 
-MLflow's checks before `predict` refuse values that `consignments.tables` reads. So only the required columns have a type in the
-signature, and all others let every value through. MLflow drops columns that the signature does not name.
+In the signature only the required columns have a type: MLflow's checks refuse values that `consignments.tables` reads.
 """
 
 import logging
@@ -25,8 +24,7 @@ from consignments.validation import SEQUENCE_COLUMNS, list_declared_columns
 from models.bundle import Bundle
 from models.mlflow_model.scoring_model import MODEL_CONFIG
 
-LOADER_MODULE = "npsrisk"
-"""The only module that a registered model names; its `_load_pyfunc` loads it."""
+LOADER_MODULE = "npsrisk"  # the only module that a registered model names; its `_load_pyfunc` loads it
 COLUMNS_FILE, INSTALL_FILE = "columns.json", "INSTALL.md"
 ANY = AnyType()  # type: ignore[no-untyped-call]
 SCORE_SCHEMA = Schema(

@@ -43,18 +43,7 @@ class ScoringModel:
         self.alerts = _read_past(config["alerts"], Alert)
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Score a consignment table; `params` may have `reasons`, the number of reasons of each score, 0 for that set at loading.
-
-        Warns
-        -----
-        UserWarning
-            If no past consignments were given at loading; the column `history` of the score table says `none`.
-
-        Raises
-        ------
-        BadInput
-            If a row is invalid. The error names it, because no row may be left out silently here.
-        """
+        """Score a consignment table, each score with `reasons` of `params` (0: as set at loading); `BadInput` if a row is invalid."""
         given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
         inputs = FeatureInputs.from_tables(
             Tables(given, self.outcomes, self.alerts), self.history, self.as_of

@@ -43,7 +43,7 @@ class Fact(NamedTuple):
 
 
 class KeyFinds(NamedTuple):
-    """What was found with a key of the parties in its earlier consignments."""
+    """Numbers of finds, inspections and earlier consignments of a key of the parties."""
 
     kind: str
     target: str
@@ -235,10 +235,7 @@ class FactTables:
         return None if view.raises else self._describe_plain(view, names)
 
     def _rank_finds(self, view: RowView, found: KeyFinds) -> tuple[int, int, float]:
-        """Return what orders the detections of a key of a party: their place, gravity and share.
-
-        Those that come first are `FIRST`; 1 are those among so many consignments that they come by their weight, 0 are doubted or usual.
-        """
+        """Return what orders detections of a key of a party: `FIRST`, 1 if they come by their weight, 0 if doubted or usual; gravity; share."""
         usual = view.find_usual(f"history.{found.kind}.{found.target}_rate")
         is_many = found.finds / found.arrivals >= RULES.min_share_of_finds
         is_rare = usual is None or found.share >= RULES.min_rate_ratio * usual.middle

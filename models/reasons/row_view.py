@@ -238,11 +238,6 @@ class RowView:
         shown = f"{value:,.0f}" if value.is_integer() else format_amount(value)
         return f"{shown} {self._declared.currency}".rstrip()
 
-    @cached_property
-    def route(self) -> str:
-        """The places of the route."""
-        return " > ".join(filter(None, map(str.strip, self._declared.route.split(">"))))
-
     def _quote(self, text: str) -> str:
         """Fill words of the declaration into a text; '' if one is not given, or the goods are quoted already."""
         names = [name for name in WORD.findall(text) if name in CODES or name in DECLARED]
@@ -280,8 +275,10 @@ class RowView:
             return self._find_support()
         if name == "hs_fault":
             return say(self._find_hs_fault())
-        if name in ("route", "declared"):
-            return self.route if name == "route" else self.amount
+        if name == "declared":
+            return self.amount
+        if name == "route":
+            return " > ".join(filter(None, map(str.strip, declared.route.split(">"))))
         return str(getattr(declared, name))
 
     def _find_support(self) -> str:

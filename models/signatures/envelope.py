@@ -64,12 +64,6 @@ def sign_statement(statement: bytes, key: SigningKey) -> Signature:
 
 
 def encode_for_signing(payload_type: str, payload: bytes) -> bytes:
-    """Encode what is signed: DSSE's PAE of a payload.
-
-    Examples
-    --------
-    >>> encode_for_signing("http://example.com/HelloWorld", b"hello world")
-    b'DSSEv1 29 http://example.com/HelloWorld 11 hello world'
-    """
+    """Encode what is signed: DSSE's PAE of a payload."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

@@ -29,8 +29,7 @@ from models.signatures.keys import VerifyingKey
 
 MAX_FILE_BYTES = 1_000_000
 MAX_SIGNATURES = 10
-ApproverRole = Literal["approver", "evaluator"]
-"""An approver signs promotions and evidence, an evaluator only evidence."""
+ApproverRole = Literal["approver", "evaluator"]  # an evaluator signs evidence only
 
 
 class KeyHolder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -50,12 +50,11 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         signers = self.list_signers(approvers)
         if len(signers) < approvers.signatures:
             good = f"signatures by {', '.join(signers)} hold" if signers else "no signature holds"
+            given = f"{format_count(len(self.signatures), 'signature')}; {good}"
             raise PromotionRefused(
                 "the promotion record is not signed by those who may approve",
                 where=self.record.title,
-                got=f"{format_count(len(self.signatures), 'signature')}; {good}"
-                if self.signatures
-                else "no signature",
+                got=given if self.signatures else "no signature",
                 expected=f"{approvers.signatures} of the approvers in {approvers.where}",
                 todo="promote again with the key of an approver; if nobody did this knowingly, find out who wrote to the registry",
             )

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import jinja2
 
 from consignments.timestamps import EPOCH, to_datetime
-from models.page_templates import create_page_environment
+from models.formats import create_page_environment
 from operation.desk.messages import PageAnswer, PageRequest
 
 TEMPLATES = Path(__file__).parent / "templates"

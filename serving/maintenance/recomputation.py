@@ -166,7 +166,7 @@ class Recomputation:
             judge, mine = self._group[sha256][0].judge, places[rows].tolist()
             scores = judge.score(X[rows], [records[place].channel for place in mine])
             for row, place, score, band in zip(
-                rows, mine, scores.tolist(), judge.assign_bands(scores), strict=True
+                rows, mine, scores.tolist(), judge.bands.assign_all(scores), strict=True
             ):
                 found.append(
                     RecomputedDecision(

@@ -35,7 +35,7 @@ def test_a_row_gets_the_same_score_alone_among_others_and_by_the_booster(places:
 
 def test_bands_are_shares_of_the_traffic() -> None:
     model, traffic = small_model(), make_rows(2)
-    bands = model.assign_bands(model.score(traffic.X, traffic.channels))
+    bands = model.bands.assign_all(model.score(traffic.X, traffic.channels))
     assert bands.count("high") == 15  # 0.5 % of 3,000
     assert bands.count("elevated") == 60  # the next 2 %
 
@@ -88,7 +88,7 @@ def test_a_model_takes_the_words_of_another_spec_and_refuses_other_features() ->
 def test_later_rows_without_positives_still_calibrate() -> None:
     later = make_rows(2)
     model = fit_small(later=later._replace(y=0 * later.y))
-    assert len(model.trees) == 80 + len(SPEC)
+    assert model.trees.text.count("\nTree=") == 80 + len(SPEC)
     assert model.score(later.X, later.channels).mean() < 1e-3
 
 

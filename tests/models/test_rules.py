@@ -58,7 +58,7 @@ def test_rules_give_scores_bands_and_reasons_where_there_is_no_model() -> None:
     )
     score = rules.score(X, ["postal"] * 3)
     assert (0 < score[0] < score[1] < score[2] < 1).all()
-    assert rules.assign_bands(score) == ["routine", "elevated", "high"]
+    assert rules.bands.assign_all(score) == ["routine", "elevated", "high"]
     assert [reason.text for reason in rules.explain(X[2])] == [
         "Description names a known NPS",
         "Consignee's address is a post box",

@@ -8,8 +8,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from models.formats import format_interval, format_number, format_percent
-from models.page_templates import create_page_environment
+from models.formats import create_page_environment, format_interval, format_number, format_percent
 from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES
 from training.reporting.tables import format_setting

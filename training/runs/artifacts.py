@@ -130,7 +130,7 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
     frame = trained.data.observed.consignments
     channel = frame["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
     scores = written.model.score(trained.matrix.X[rows], list(channel))
-    band = np.array(written.model.assign_bands(scores), dtype=object)
+    band = np.array(written.model.bands.assign_all(scores), dtype=object)
     order = np.argsort(-scores, kind="stable")
     bands = ("high", "elevated", "routine")
     chosen = np.concatenate([order[band[order] == name][:EXAMPLES_PER_BAND] for name in bands])

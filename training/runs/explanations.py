@@ -114,7 +114,7 @@ def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[d
     scores = unseen.score(frame["channel"].astype(str).tolist())
     highest = np.argsort(-scores, kind="stable")[:TOP_EXAMPLES]
     window = trained.deployed.stored.frame.tail(len(unseen.rows)).iloc[highest]
-    frame, bands = frame.iloc[highest], served.assign_bands(scores[highest])
+    frame, bands = frame.iloc[highest], served.bands.assign_all(scores[highest])
     found, labelled = (window[name].to_numpy(bool) for name in ("positive", "labelled"))
     results = np.where(found, "positive", np.where(labelled, "negative", "not inspected")).astype(object)
     results[~found & window["true_positive"].fillna(False).to_numpy(bool)] += ", but positive by the truth"

@@ -1,10 +1,9 @@
 """Logistic regression on the features."""
 
 import numpy as np
-from sklearn.impute import SimpleImputer
 from support.small_model import make_rows
 
-from models.fitting.linear import LogisticRegression, compute_medians
+from models.fitting.linear import LogisticRegression
 
 ROWS = make_rows(1)
 
@@ -16,13 +15,6 @@ def test_logistic_regression_bears_missing_constant_and_endless_columns() -> Non
     scores = model.compute_scores(X)
     assert np.isfinite(scores).all()
     assert scores[ROWS.y == 1].mean() > scores[ROWS.y == 0].mean()
-
-
-def test_medians_are_those_of_the_imputer_of_scikit_learn() -> None:
-    X = ROWS.X[:101].copy()
-    X[:, 3], X[:, 5], X[::7, 6] = np.nan, 1.0, np.nan
-    imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(X)
-    assert compute_medians(X).tobytes() == imputer.statistics_.astype(np.float32).tobytes()
 
 
 def test_scores_do_not_depend_on_the_rows_beside_them() -> None:

@@ -84,7 +84,7 @@ def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(trained, 
     assert (bundle.card.data_sha256, bundle.card.name) == (trained.data_sha256, "nps-risk-any_offence")
     capacities = {trained.deployed.recipe.model.daily_capacity, trained.evaluation_fit.daily_capacity}
     assert capacities == {bundle.reference.capacity}
-    assert len(set(bundle.model.assign_bands(bundle.examples.probability))) > 1
+    assert len(set(bundle.model.bands.assign_all(bundle.examples.probability))) > 1
 
 
 def test_the_page_is_light_and_names_no_person(trained, folder):

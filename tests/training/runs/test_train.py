@@ -223,8 +223,8 @@ def test_the_final_fit_repeats_the_judged_recipe_and_is_calibrated_on_later_time
 def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_learnt(trained):
     final = trained.final
     assert (trained.data.observed.kept.rows[final.usual.rows] == trained.test_rows).all()
-    bands = Counter(final.model.assign_bands(final.usual_scores))
-    evaluated = Counter(trained.evaluated.model.assign_bands(trained.test_traffic.score))
+    bands = Counter(final.model.bands.assign_all(final.usual_scores))
+    evaluated = Counter(trained.evaluated.model.bands.assign_all(trained.test_traffic.score))
     assert bands.total() == len(trained.test_rows)
     assert 0 < bands["high"] <= 2 * max(evaluated["high"], len(trained.test_rows) // 100)
 
