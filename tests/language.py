@@ -26,41 +26,13 @@ PRODUCT = ("cli", "consignments", "features", "models", "operation", "serving", 
 PLACES = (*PRODUCT, "benchmarks", "docs", ".ci", "Makefile", "*.md", "pyproject.toml", "requirements*.toml")
 SUFFIXES = {".py", ".toml", ".html", ".md", ".txt", ""}
 """Files without a suffix are the Makefile and scripts."""
-FORBIDDEN_OPENERS = {
-    "give": "Return, Compute or Build",
-    "tell": "Check, Return or Report",
-    "say": "Check, Return or Describe",
-    "let": "Allow, Record or Apply",
-    "put": "Write, Add, Sort or Set",
-    "take": "Read, Remove or Use",
-    "whether": "Check if …, or Return True if …",
-    "what": "a noun or a verb: Return the features …",
-    "who": "a noun or a verb: Return the person …",
-    "where": "a noun or a verb: Return the position …",
-    "how": "a noun or a verb: Return the number …",
-}
-VERBS = frozenset((REPOSITORY / "tests" / "data" / "standard_verbs.txt").read_text().split())
+DATA = REPOSITORY / "tests" / "data"
+FORBIDDEN = tomllib.loads((DATA / "forbidden_words.toml").read_text(encoding="utf-8"))
+FORBIDDEN_OPENERS, FORBIDDEN_WORDS = FORBIDDEN["openers"], FORBIDDEN["words"]
+"""Each with what to write instead."""
+VERBS = frozenset((DATA / "standard_verbs.txt").read_text().split())
 """Verbs that may open the docstring of a public function. Add a verb that a practitioner would type into a search box."""
 
-FORBIDDEN_WORDS = {
-    r"anew": "again",
-    r"beside": "next to, with, or in addition to",
-    r"told": "reported, recorded or returned",
-    r"whom": "a sentence with who",
-    r"whoever": "client, caller or user",
-    r"mend(?:s|ed|ing)?": "correct or fix",
-    r"nought": "zero or nothing",
-    r"spoilt": "invalid or damaged",
-    r"of\s+late": "recently",
-    r"by\s+lot": "at random",
-    r"on\s+record": "recorded",
-    r"(?:held|holds?|holding)\s+against": "compare with",
-    r"sinks?": "reject, fail or lose",
-    r"rubbish": "invalid data",
-    r"wares": "goods",
-    # "continues where it stopped" is fine; "where it has none" means if.
-    r"where\s+(?:it|there)\s+(?:is|are|was|were|has|have|had|does|did|can|cannot|may|must|will|needs|lacks)": "if it, or if there",
-}
 WORDS = re.compile("|".join(rf"\b(?:{word})\b" for word in FORBIDDEN_WORDS), re.IGNORECASE)
 MAX_WORDS = 40
 
