@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import read_cases
 from support.examples import MONDAY
-from support.table_examples import read_cases
 
 from consignments.columns import (
     BAD_NUMBER,

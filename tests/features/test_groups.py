@@ -5,9 +5,9 @@ from math import exp, isnan, log, nan
 import msgspec
 import numpy as np
 import pytest
+from support.cases import read_cases
 from support.described import build_pipeline, describe_by_name
 from support.examples import MONDAY, make_consignment
-from support.table_examples import read_cases
 
 from consignments.messages.quality import QUALITY_CODES
 from consignments.records import Item

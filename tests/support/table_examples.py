@@ -1,13 +1,11 @@
-"""Small files of tables, what is read of them, and the cases of tests/data."""
+"""Small files of tables, and what is read of them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
-import pytest
 
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_table
@@ -32,12 +30,6 @@ def build_tables(
 def write_records(path: Path, records: Sequence[Any], record: Any = None) -> None:
     """Write records as a table; of none, the type must be given."""
     write_table(build_frame(list(records), record or type(records[0])), path)
-
-
-def read_cases(name: str) -> list[Any]:
-    """Read the lines of a file of cases, each with its first words as the name of the test."""
-    text = (Path(__file__).parents[1] / "data" / f"{name}.jsonl").read_text(encoding="utf-8")
-    return [pytest.param(json.loads(line), id=line[:80]) for line in text.splitlines()]
 
 
 def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.table_examples import read_cases, written
+from support.cases import read_cases
+from support.table_examples import written
 
 from consignments.errors import FileFault
 from consignments.files import table_files as files

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import read_cases
 from support.examples import day, make_consignment
-from support.table_examples import read_cases
 
 from consignments.records import Alert, Consignment
 from features.alerts.alerts import Alerts

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.cases import read_cases
 from support.described import build_pipeline, describe_group
 from support.examples import make_consignment
 from support.goods_oracle import plain_score
-from support.table_examples import read_cases
 
 from features.goods import kernels as kernel
 from features.goods.hs import FAMILY_CODES

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import read_cases
 from support.described import build_pipeline, describe_by_name
-from support.table_examples import read_cases
 
 from consignments.records import Consignment
 from features.goods.kernels import SPECIFIC

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.cases import read_cases
 from support.history_oracle import LARGEST_NETWORK, MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome
 from support.history_worlds import NETWORK_KINDS, NO_OTHERS, START, batch, one_by_one, oracle, same
-from support.table_examples import read_cases
 
 from features.history.kernels import WIDTH
 from features.history.readings import READINGS

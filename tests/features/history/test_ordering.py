@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.cases import read_cases
 from support.history_oracle import US_PER_DAY, Arrival, Outcome
 from support.history_worlds import (
     KINDS,
@@ -19,7 +20,6 @@ from support.history_worlds import (
     restarted,
     same,
 )
-from support.table_examples import read_cases
 
 from consignments.timestamps import NO_TIME
 from features.history.kernels import NETWORKS_WIDTH, WIDTH

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from support.cases import read_cases
 from support.examples import MONDAY, day, make_outcome
 from support.link_examples import build_link_table, build_logged_table, make_anonymous
-from support.table_examples import read_cases
 
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_us

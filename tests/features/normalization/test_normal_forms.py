@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.cases import read_cases
 from support.examples import make_consignment
 from support.link_examples import make_anonymous
-from support.table_examples import read_cases
 
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame

@@ -44,15 +44,15 @@ def test_the_same_seed_gives_the_same_world_and_another_seed_or_set_another():
 def lived():
     """The simulation of a hard world, and its tables."""
     world = load_parameters(preset="hard:sweden")
-    simulation = Simulation(world, days=120, per_day=130, prevalence="hard", seed=3)
-    return simulation, simulation.run(120)
+    simulation = Simulation(world, days=60, per_day=130, prevalence="hard", seed=3)
+    return simulation, simulation.run(60)
 
 
 def test_the_truth_names_each_network_by_its_kind_and_number(lived):
     named = lived[1].truth.loc[lived[1].truth["result"] == "nps", "network"]
     assert named.notna().all()
     assert named.str.fullmatch(r"[a-z_]+-\d+").all()
-    assert named.nunique() > 8
+    assert named.nunique() > 5
 
 
 def test_networks_keep_unlike_things_and_some_keep_nothing(lived):
