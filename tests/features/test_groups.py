@@ -113,12 +113,6 @@ def test_codes_follow_frequency_and_then_the_alphabet_and_rare_values_have_none(
     assert fit_vocabularies([tea], plain, minimum=1)["hs6"] == ["090240"]
 
 
-def test_declared_columns_are_features_and_countries_of_peoples_addresses_are_not():
-    assert values(tax_rate=8.0)["column.tax_rate"] == 8.0
-    assert isnan(values()["column.tax_rate"])
-    assert not {"category.sender_country", "category.consignee_country"} & set(values())
-
-
 def shipments(heading, per_kg, count=MIN_CONSIGNMENTS_FOR_NORM):
     fields = {"hs_code": f"{heading}00", "currency": "USD", "gross_weight_kg": 1.0}
     spread = [per_kg * exp(1.0 if place % 2 else -1.0) for place in range(count)]

@@ -77,6 +77,9 @@ FORBIDDEN = (
 
 
 def test_no_feature_speaks_of_who_a_person_is():
+    """Nor of the country of a person's address."""
+    names = {feature.name for feature in FEATURES}
+    assert names.isdisjoint({"category.sender_country", "category.consignee_country"})
     for feature in FEATURES:
         told = f"{feature.name} {get_template(feature).list_texts()}".lower()
         assert not [word for word in FORBIDDEN if word in told]
