@@ -91,9 +91,7 @@ def test_another_missing_module_stays_a_fault_of_ours(monkeypatch: pytest.Monkey
     ],
     ids=["by an import", "by a verb"],
 )
-def test_a_folder_that_hides_a_package_is_named(
-    hidden: str, words: list[str], begins: str, tmp_path: Path
-) -> None:
+def test_a_folder_that_hides_one_is_named(hidden: str, words: list[str], begins: str, tmp_path: Path) -> None:
     (tmp_path / hidden).mkdir()
     (tmp_path / hidden / "__init__.py").write_text("")
     done = _run(words, tmp_path, [tmp_path, REPOSITORY])

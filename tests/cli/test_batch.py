@@ -105,9 +105,7 @@ def test_scores_day_by_day_from_a_state_are_those_with_the_whole_history(days: P
         assert (days / f"{out}.parquet").read_bytes() == (days / "whole.parquet").read_bytes()
 
 
-def test_a_batch_interrupted_between_its_result_and_its_state_is_finished(
-    days: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_stopped_before_its_state_is_finished(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_day("features", days, 0, "f0").exit_code == 0
     with monkeypatch.context() as patched:
         patched.setattr(StateDraft, "commit", lambda *_: exit(9))

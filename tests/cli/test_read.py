@@ -136,9 +136,7 @@ def fill(folder: Path, *sources: Path, run_id: str = "run 1") -> tuple[int, list
         spool.close(remove=False)
 
 
-def test_a_stopped_run_goes_on_after_its_last_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_many(tmp_path / "in", 30)
     monkeypatch.setattr(reading, "BATCH_MESSAGES", 10)
     real, parsed = reading.parse_messages, []

@@ -43,9 +43,7 @@ def find_counting_in_history(rows: Rows, before: int, decided: dict[str, int]) -
 
 @settings(max_examples=50)
 @given(versions, st.integers(1, 61), st.dictionaries(st.sampled_from("ABC"), st.integers(0, 60)))
-def test_the_row_that_counts_is_the_one_that_history_counts(
-    rows: Rows, before: int, decided: dict[str, int]
-) -> None:
+def test_the_row_that_counts_is_that_of_history(rows: Rows, before: int, decided: dict[str, int]) -> None:
     decisions = pd.Series({name: minute * 60_000_000 for name, minute in decided.items()}, dtype=np.int64)
     chosen = select_counting_rows(build_table(rows), before * 60_000_000, decisions)
     assert set(np.flatnonzero(chosen).tolist()) == find_counting_in_history(rows, before, decided)

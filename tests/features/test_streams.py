@@ -85,9 +85,7 @@ def assert_same(pieces: Iterator[FeatureChunk], X: Rows, names: "pd.Series[str]"
 
 @settings(max_examples=6)
 @given(source_rows=st.integers(9, 600), piece_rows=st.integers(1, 600))
-def test_pieces_of_any_size_are_the_whole(
-    tables: Tables, expected: Rows, source_rows: int, piece_rows: int
-) -> None:
+def test_any_pieces_are_the_whole(tables: Tables, expected: Rows, source_rows: int, piece_rows: int) -> None:
     pieces = list(stream_features(world(tables, source_rows), PARAMETERS, piece_rows=piece_rows))
     assert_same(iter(pieces), expected, tables.consignments["consignment_id"])
     assert len(pieces) == -(-len(expected) // piece_rows), "the table was not taken whole"
@@ -106,9 +104,7 @@ def test_a_log_piece_by_piece_is_the_log_as_a_whole_and_a_history_without_a_sequ
         next(stream_features(mixed, PARAMETERS))
 
 
-def test_processes_give_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: Rows
-) -> None:
+def test_processes_give_equal_bits(monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: Rows) -> None:
     monkeypatch.setattr("consignments.workers.MIN_PARALLEL_ROWS", 1)
     keep = np.arange(len(expected)) % 3 == 0
     some = compute_feature_matrix(tables, PARAMETERS, keep=keep, options=ComputeOptions(2)).X

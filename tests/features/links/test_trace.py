@@ -66,11 +66,8 @@ def draw_consignments(draw: Any) -> list[Consignment]:
     return sorted(drawn, key=lambda c: c.received_at or MONDAY)
 
 
-times = {
-    "inspected_at": st.none(),
-    "known_at": half_days.map(day),
-    "recorded_at": st.none() | half_days.map(day),
-}
+moments = half_days.map(day)
+times = {"inspected_at": st.none(), "known_at": moments, "recorded_at": st.none() | moments}
 results = st.sampled_from(["nps", "clear", "other_offence"])
 outcome_row = st.builds(make_outcome, st.sampled_from(NAMES), result=results, **times)
 outcome_rows = st.lists(outcome_row, max_size=10)

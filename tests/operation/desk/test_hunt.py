@@ -115,9 +115,7 @@ def test_consignments_of_other_offices_are_counted_and_not_named(renderer: PageR
     assert ("WAITING" in text, "STRANGER" in text) == (False, False)
 
 
-def test_an_alert_is_hunted_by_indicators(
-    client: Client, renderer: PageRenderer, partner: ExchangePartner
-) -> None:
+def test_alerts_hunt_by_indicators(client: Client, renderer: PageRenderer, partner: ExchangePartner) -> None:
     indicators = compute_indicators(make_consignment(**(NOBODY | {"sender_phone": PHONE})), partner.operation)
     client.send("/v1/messages", partner.seizure(message_id="S-7", indicators=indicators))
     install_keys(renderer.sources.keys)

@@ -50,14 +50,12 @@ def build_operation(rows: list[dict[str, Any]]) -> dict[str, Any]:
         missed = result is None
         inspected_at = None if missed else received + timedelta(hours=2)
         known_at = None if missed or result == "pending" else received + timedelta(days=3)
-        times = {
-            "selected_at": received + timedelta(hours=1),
-            "inspected_at": inspected_at,
-            "known_at": known_at,
-        }
-        status = {"status": "missed" if missed else "inspected", "selected_by": row["selected_by"]}
+        selection = {"selected_by": row["selected_by"], "selected_at": received + timedelta(hours=1)}
+        inspection = {"status": "missed" if missed else "inspected", "inspected_at": inspected_at}
         found = {"substance_family": "cathinone", "quantity_g": 10.0} if result == "nps" else {}
-        outcomes.append(make_outcome(name, result=result, **times, **status, **found))
+        outcomes.append(
+            make_outcome(name, result=result, known_at=known_at, **selection, **inspection, **found)
+        )
     ranked = pd.DataFrame(scores, columns=["consignment_id", "score"])
     return {"tables": build_tables(consignments, outcomes), "scores": ranked, "capacity": 2}
 
