@@ -81,7 +81,7 @@ class GateReport(NamedTuple):
         """Describe recommendation and rules in Markdown, short enough for the page of a version."""
         recommended, shown = self.recommendation, self.list_open_rows()
         lines = [f"**{recommended.action.upper()}.** {recommended.sentence}", ""]
-        lines += [f"- {fact}" for fact in recommended.facts]
+        lines += [f"- {fact}" for fact in recommended.facts if fact not in recommended.sentence]
         if shown:
             lines += ["", "| rule of the gate | result | found | expected |", "|---|---|---|---|"]
             for row in shown:

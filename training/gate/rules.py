@@ -270,7 +270,7 @@ def _check_verified(evidence: GateEvidence) -> RuleResult:
 def _check_leak(figures: RunFigures, check: str, template: str) -> RuleResult:
     row, area = figures.looks.get(check, {}), figures.recipe.model["roc_auc"]
     value = _to_float(row.get("found"))
-    if check == PREDICTIVE_COLUMN and math.isfinite(value) and not area.is_shown:
+    if check == PREDICTIVE_COLUMN and value <= BOUNDS[check] and not area.is_shown:
         return RuleResult(False, area.explain_missing(), undecided=True)
     if check == FILLED_COLUMN and row and not row.get("where"):
         return build_unchecked("no channel has both inspected and other consignments")

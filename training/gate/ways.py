@@ -79,9 +79,8 @@ def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | No
         return Way("", f"The configuration is that of {rival}, on newer results. {REPEAT}", can_wait=True)
     newer = format_count(candidate.newer_days, "day")
     text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte."
-    if candidate.drift in ("", RETRAIN):
-        text += " The latest drift run asks for it." if candidate.drift else " No drift run of it was made."
-    return Way("routine refit", text)
+    drift = {RETRAIN: " The latest drift run asks for it.", "": f" No drift run of {rival} was made."}
+    return Way("routine refit", text + drift.get(candidate.drift, ""))
 
 
 def advise_on_finds(finds: int, finds_per_week: float, step: str) -> str:

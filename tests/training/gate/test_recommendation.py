@@ -261,7 +261,7 @@ def test_a_refit_says_what_is_open_and_against_what_its_champion_was_forced(bund
     ).sentence
     assert "; undecided: no column is the result, better than chance, calibrated." in said
     assert "so none is shown. The champion was forced against what is still open: calibrated." in said
-    assert "No drift run of it was made." in said
+    assert "No drift run of version 1 was made." in said
     good = recommend(make_challenger(bundle, make_pair(), REFIT._replace(drift="stable"))).sentence
     assert good.endswith("reproduced byte for byte.")
 

@@ -184,6 +184,9 @@ def test_too_few_finds_decide_neither_the_order_nor_that_no_column_knows_the_res
     found = find_broken(make_evidence(bundle, **measure(roc_auc=estimate(0.7, 0.4, 0.95, 4))))
     few = "too few results: 4 known, about 6 more needed"
     assert found == dict.fromkeys(("no column is the result", "better than chance"), few)
+    model = make_evaluation(roc_auc=estimate(0.7, 0.4, 0.95, 4))
+    leaky = replace(look(PREDICTIVE_COLUMN, LEAKY)["figures"], recipe=RecipeEvaluation(model, {}))
+    assert "at least 1.000" in find_broken(make_evidence(bundle, figures=leaky))["no column is the result"]
 
 
 def test_a_good_first_version_and_a_good_refit_pass(bundle: Bundle) -> None:

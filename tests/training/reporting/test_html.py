@@ -23,11 +23,14 @@ def test_what_is_not_known_of_a_consignment_leaves_no_blank():
     assert page.render(texts=["–", "0.205 kg", "–"]) == "0.205 kg · postal"
 
 
-def test_a_forced_version_has_its_own_colour():
+def test_a_forced_version_has_its_own_colour_and_says_once_what_holds():
     for way, kind in (("forced", "forced"), ("better", "promoted")):
-        decided = SimpleNamespace(action="promoted", way=way, sentence="", facts=())
+        said = {"sentence": "Forced: 9 rules hold. Record 1.", "facts": ("9 rules hold.",)}
+        decided = SimpleNamespace(action="promoted", way=way, **said)
         gate = SimpleNamespace(recommendation=decided, list_open_rows=list, to_rows=list)
-        assert f'<section class="verdict {kind}">' in render_page("gate.html", gate=gate, links={})
+        page = render_page("gate.html", gate=gate, links={})
+        assert f'<section class="verdict {kind}">' in page
+        assert page.count("9 rules hold.") == 1
 
 
 def test_a_page_too_heavy_to_send_is_refused():
