@@ -265,7 +265,7 @@ def list_baselines(recipe: RecipeEvaluation) -> Rows:
     """Compare the model with simple baselines on the same weeks."""
     sides = {"model": recipe.model} | dict(recipe.baselines)
     return [
-        {"name": name.replace("_", " "), "found": side.counts.found["capacity"]}
+        {"name": name.replace("_", " "), "found": round(side.counts.found["capacity"], 1)}
         | {metric: describe_estimate(side[metric]) for metric in ("recall_at_1pct", "recall_at_capacity")}
         for name, side in sides.items()
     ]

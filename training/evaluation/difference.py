@@ -60,7 +60,7 @@ def describe_gain(name: str, gain: Estimate) -> str:
 def round_gain(gain: Estimate) -> Estimate:
     """Round a difference of less than a tenth of its interval to the digits that this allows."""
     width = gain.high - gain.low
-    digits = 1 - math.floor(math.log10(width)) if abs(gain.value) < width / 10 else 15
+    digits = 2 - math.floor(math.log10(width)) if abs(gain.value) < width / 10 else 15
     return replace(gain, value=round(gain.value, digits))
 
 

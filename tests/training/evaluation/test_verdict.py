@@ -3,6 +3,8 @@
 import pytest
 from support.training_judged import QUICK, build_stored_scores
 
+from training.evaluation.difference import MEASURES, describe_gain
+from training.evaluation.estimate import Estimate
 from training.evaluation.stored_scores import (
     BASELINE,
     StoredScores,
@@ -68,3 +70,15 @@ def test_of_equal_baselines_the_one_that_costs_most_is_named():
     frame = STORED.frame.assign(baseline_logistic=STORED.frame["baseline_rules"])
     found = judge_recipe(evaluate_recipe(StoredScores(frame), QUICK), "nps")
     assert "the strongest baseline (logistic)" in found.sentences[1]
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        ((-0.0000816, -0.046, 0.046), "-0.01 points (-4.6 to +4.6)"),
+        ((0.0188, -0.0113, 0.048), "+1.88 points ("),
+    ],
+)
+def test_a_difference_far_below_its_interval_has_few_digits(gain, said):
+    """It was "-0.00816 points", which no interval of nine points can tell from nothing."""
+    assert said in describe_gain(MEASURES[0], Estimate(*gain, known=60))
