@@ -124,19 +124,18 @@ class RowView:
         return bool(template.otherwise) or sentence.stands_out(self.values[name], self.find_usual(name))
 
     def _is_ordinary_case(self, name: str) -> bool:
-        """Check if what a feature says is ordinary here: one of several goods, vitamins and herbs as supplements, papers, goods made of plastic, China by way of Hong Kong."""
-        declared = self._declared
+        """Check if what a feature says is ordinary here: one of several goods of which not all are understood, vitamins and herbs as supplements, papers, goods made of plastic, China by way of Hong Kong."""
+        declared, kind = self._declared, self.get("goods.text_family")
         if name == MISMATCH:
-            if (TEXT_SEPARATOR in declared.goods) != (self.get("goods.text_families") > 1):
+            kinds, parts = self.get("goods.text_families"), 1 + declared.goods.count(TEXT_SEPARATOR)
+            if (parts > 1) != (kinds > 1) or kinds < parts:
                 return True
-            is_supplement = self.get("goods.text_family") in SUPPLEMENTS
-            return is_supplement and declared.hs.startswith(RULES.supplement_headings)
+            return kind in SUPPLEMENTS and declared.hs.startswith(RULES.supplement_headings)
         if name == "route.departure_not_sender":
             return {declared.departure_country, declared.sender_country} <= set(RULES.china)
-        goods = declared.goods.casefold()
         if name == "goods.cover_industrial":
-            return MADE_OF.search(goods) is not None
-        return name.startswith("value.") and any(word in goods for word in RULES.papers)
+            return kind in ORDINARY_GOODS or MADE_OF.search(declared.goods) is not None
+        return name.startswith("value.") and any(word in declared.goods.casefold() for word in RULES.papers)
 
     def describe(self, name: str) -> Statement:
         """Describe the value of a feature by its sentence, with words of the declaration."""
@@ -150,7 +149,7 @@ class RowView:
             is_notable = False
         if name == "goods.hs_typical" and self.get("goods.hs_family") == PLANT:
             rank = "context"
-        quotation = ""
+        quotation, is_code_told = "", "hs" in self.told
         if template.otherwise:
             shown, rank = self._choose_wording(template)
             quotation = self._quote(shown)
@@ -162,7 +161,7 @@ class RowView:
                 quotation = self._quote(self._texts.phrases["hs_of_none"] if is_of_none else template.shown)
             is_notable = not words or bool(fresh) or name.startswith(RULES.says_more)
         text = self._add_words(quotation or found.text, fresh)
-        if is_notable and "hs" not in self.told:
+        if is_notable and not is_code_told:
             text += self._quote(template.also)
         return found._replace(text=self.fill(text), notable=is_notable, rank=rank)
 

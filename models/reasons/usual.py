@@ -23,8 +23,7 @@ CHANNEL = "category.channel"
 COUNTRY, DESTINATION = "category.departure_country", "category.destination_country"
 SERVICE = "category.service"
 HEADING, MISMATCH = "category.hs_heading", "goods.hs_text_mismatch"
-FAMILY = "goods.text_family"
-OF_GOODS = (HEADING, FAMILY, SERVICE)
+OF_GOODS = (HEADING, "goods.text_family", SERVICE)
 LIKE = {
     **{kind.name: (f"parties.{kind.side}_business",) for kind in COMMON_KINDS if kind.side},
     **{network: (f"parties.{side}_business",) for network, side in NETWORK_SIDES.items()},
@@ -99,7 +98,8 @@ def find_usual(
 ) -> Usual | None:
     """Find what is usual for a feature of a row among its like, else in its channel; None if it is not known."""
     channel, several = row.get(CHANNEL, 0.0), row.get("goods.text_families", 0.0) > 1
-    is_doubtful = row.get(MISMATCH, 0.0) > 0 or row.get(FAMILY) == 0
+    text_kind, hs_kind = row.get("goods.text_family"), row.get("goods.hs_family")
+    is_doubtful = row.get("goods.described", 0.0) > 0 and text_kind != hs_kind
     for like in _find_like(feature) or ():
         value = row.get(like, 0.0)
         is_unknown = like not in row or (like.startswith("category.") and value == 0)
