@@ -121,8 +121,7 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
 def find_tag(content: bytes, names: Sequence[str]) -> str | None:
     """Find the first of several names that is an element of the message, in any case, and return it as it is written."""
     for name in names:
-        found = re.search(NAME % re.escape(name.encode()), content, re.IGNORECASE)
-        if found:
+        if found := re.search(NAME % re.escape(name.encode()), content, re.IGNORECASE):
             return found[1].decode()
     return None
 

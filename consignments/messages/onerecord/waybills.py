@@ -104,9 +104,8 @@ def _read_party(details: Node, party: Node, doubts: Doubts) -> Fields:
         lines = find_texts([place], "locationname")
     if given["country"] and ":" in given["country"]:
         given["country"] = get_code(given["country"])
-    return (
-        given | _read_contacts([details, party], doubts) | {"name": _read_party_name(details), "lines": lines}
-    )
+    given |= {"name": _read_party_name(details), "lines": lines}
+    return given | _read_contacts([details, party], doubts)
 
 
 def _read_contacts(nodes: list[Node], doubts: Doubts) -> dict[str, str]:

@@ -172,9 +172,7 @@ class PartFinder:
         known = {name for record in records for name in self._read_own(record)[0]}
         if extra - known:
             raise build_count_fault(len(extra | known), len(records), extra - known)
-        own = [
-            not self._goods.isdisjoint(each) or self.has_facts_of_goods(each, flat=True) for each in records
-        ]
+        own = [self.holds_goods(each) or self.has_facts_of_goods(each, flat=True) for each in records]
         if goods and (len(records) != 1 or own[0]):
             raise build_goods_fault()
 
@@ -191,6 +189,10 @@ class PartFinder:
         """Check whether a description or tariff code of goods is among some names."""
         columns = [facts.get(column, set()) for facts in self._facts for column in ("description", "hs_code")]
         return not names.isdisjoint(set().union(*columns))
+
+    def holds_goods(self, node: Node) -> bool:
+        """Check whether goods stand in a node itself, under a name that a mapping knows."""
+        return not self._goods.isdisjoint(node)
 
     def has_facts_of_goods(self, node: Node, *, flat: bool = False) -> bool:
         """Check whether a node has the names of a description or tariff code of goods and of one fact more."""

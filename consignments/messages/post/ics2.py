@@ -124,8 +124,6 @@ def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 
 def _list_house_numbers(part: Node) -> set[str]:
     """List the different numbers in the documents of houses that stand in a part itself."""
-    if part.keys().isdisjoint(HOUSE_DOCUMENTS):
-        return set()
     return {
         text for each in HOUSE_DOCUMENTS for name in NAMES for text in find_texts([part], f"{each}/{name}")
     }

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from consignments.errors import MessageFault
@@ -91,6 +92,8 @@ ITEM_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", 
 _DECLARED_NAMES = "items description hs_code nature sender_name sender_country consignee_name consignee_country gross_weight_kg declared_value"
 DECLARED = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
+MAX_HOLDERS = 10
+"""Parts around a record that are looked through for its goods."""
 Levels = list[Any]
 
 
@@ -197,23 +200,24 @@ class Record:
     # --- items
 
     def _read_items(self) -> list[Fields]:
-        """Read the kinds of goods in the record, else around it.
+        """Read the kinds of goods in the record, else around it, else, if the mapping is searched, under a name that it does not know."""
+        finder = get_finder((self.mapping,))
+        nodes = self._find_goods(self.levels[-1])
+        items = self._read_given(nodes)
+        if not items:
+            holders = (node for _, node in walk_nodes(self.scope) if finder.holds_goods(node))
+            found = map(self._find_goods, islice(holders, MAX_HOLDERS))
+            items = self._read_given(next(filter(None, found), []))
+        if items or not self.mapping.is_searched:
+            return items
+        parts = (part for node in nodes or [self.levels[-1]] for part in walk_nodes(node))
+        return self._read_given(node for name, node in parts if name and finder.has_facts_of_goods(node))
 
-        If the mapping leaves open where declarations stand, goods may have a name that it does not know.
-        """
-        finder, here = get_finder((self.mapping,)), self.levels[-1]
-        for levels, known in ((self.levels, set[int]()), ([self.levels[0], self.scope], {id(here)})):
-            found = (find_values(levels, each, self.index) for each in self.mapping.items_each)
-            given = ([node for node in values if isinstance(node, dict)] for values in found)
-            nodes = next(filter(None, given), [])
-            items = self._read_given(nodes)
-            if not items and self.mapping.is_searched:
-                parts = (part for node in nodes or levels[-1:] for part in walk_nodes(node, known))
-                goods = (node for name, node in parts if name and finder.has_facts_of_goods(node))
-                items = self._read_given(goods)
-            if items:
-                return items
-        return []
+    def _find_goods(self, holder: Node) -> list[Node]:
+        levels = [*self.levels[:-1], holder]
+        found = (find_values(levels, each, self.index) for each in self.mapping.items_each)
+        given = ([node for node in values if isinstance(node, dict)] for values in found)
+        return next(filter(None, given), [])
 
     def _read_given(self, nodes: Iterable[Node]) -> list[Fields]:
         items = map(self._read_item, nodes)
