@@ -136,13 +136,15 @@ class Service:
         if removed:
             self.committer.resume()
             logger.warning("forgotten content was removed again", removals=removed)
-        built = self.updates.build_first()
+        model, state = self.updates.build_first()
         if self.snapshots.lost and self._accepts_loss:
             logger.warning(
                 "the loss of entries was accepted", up_to=self.snapshots.lost, sequence=self.log.last_sequence
             )
+            state.apply(self.log.rename(self.clock()))
+            self.committer.resume()
             self.snapshots.accept_loss()
-        return built
+        return model, state
 
     async def _begin(self) -> None:
         """Become active on a log of which this service now has the lock."""

@@ -108,7 +108,7 @@ class SharedEvent(RecordEntry, frozen=True, gc=False):
 
 
 class MaintenanceEvent(LogEntry, frozen=True, gc=False):
-    """An entry of npsrisk itself; `plain` is the MessagePack of what was done, of a restore the name that the log has from here on."""
+    """An entry of npsrisk itself; `plain` is the MessagePack of what was done, of a restore or an accepted loss the name that the log has from here on."""
 
     content: ClassVar[bytes] = EMPTY
     consignment_id: ClassVar[None] = None

@@ -139,6 +139,14 @@ class EventLog(LogReader):
             self._write(numbered, terms, hashes[-1])
         self.last_sequence, self._head = rows[-1][0], hashes[-1]
 
+    def rename(self, now_us: int) -> MaintenanceEvent:
+        """Record that later entries were lost, and begin another name, so that no identifier of a lost decision is used again; return the entry."""
+        name = secrets.token_hex(4).encode()
+        event = MaintenanceEvent(self.last_sequence + 1, now_us, None, name, "restore")
+        self.append([event])
+        self.read_names()
+        return event
+
     def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
         """Remove the content of consignments and record the removal as the next entry, in one transaction."""
         sequence = self.last_sequence + 1
@@ -231,6 +239,7 @@ class EventLog(LogReader):
     def _read_end(self) -> None:
         self.terms.reset()
         self.last_sequence = self.read_last_sequence()
+        self.read_names()
         self._head = self._read_head()
 
     def _read_head(self) -> bytes:

@@ -41,7 +41,7 @@ NOT_IN_HISTORY = frozenset({"features", "reasons"})
 class LogReader:
     """An event log that is open for reading; the service may write it at the same time.
 
-    `log_id` is the random name of this log, which is part of each `decision_id` up to the first restore; `key_fingerprint` is that of the data key that it is
+    `log_id` is the random name of this log, which is part of each `decision_id` up to the first entry `restore`; `key_fingerprint` is that of the data key that it is
     written with; `last_sequence` is the number of the last durable entry when it was opened, 0 if there is none.
     """
 
@@ -55,6 +55,10 @@ class LogReader:
         self.terms = Terms(lambda: self.queries.fetch_all(sa.select(TERMS)))
         self._named: dict[frozenset[str], CompiledQuery] = {}
         self.last_sequence = self.read_last_sequence()
+        self.read_names()
+
+    def read_names(self) -> None:
+        """Read the names that restores and accepted losses gave the log; another process may have added one."""
         restores = [*self.read_events(kinds=("restore",))]
         self._restored = [event.sequence for event in restores]
         self._given_names = [self.log_id, *(event.plain.decode() for event in restores)]
@@ -224,7 +228,7 @@ class LogReader:
 
     @property
     def name(self) -> str:
-        """Return the name of the log since its last restore from a backup, or since its beginning."""
+        """Return the name of the log since its last entry `restore`, or since its beginning."""
         return self._given_names[-1]
 
     def format_decision_id(self, sequence: int) -> str:

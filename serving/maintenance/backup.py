@@ -10,7 +10,6 @@ run removes what the killed one left.
 """
 
 import hashlib
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -29,7 +28,6 @@ from features.history.data_keys import read_data_keys
 from serving.encryption.vault import Vault
 from serving.event_log.copies import convert_file, copy_to_database, copy_to_file
 from serving.event_log.databases.database import find_sqlite_path
-from serving.event_log.events import MaintenanceEvent
 from serving.event_log.log import EventLog, check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.event_log.verification import refuse_broken_chain, verify_chain
@@ -135,10 +133,7 @@ def restore(
             flush_folder(settings.state_dir)
         vault = Vault.load(settings.data_key_file)
         with EventLog.open(settings.database_url, vault) as log:
-            identity = secrets.token_hex(4).encode()  # entries after the backup had the old name
-            log.append(
-                [MaintenanceEvent(log.last_sequence + 1, to_us(datetime.now(UTC)), None, identity, "restore")]
-            )
+            log.rename(to_us(datetime.now(UTC)))  # entries after the backup had the old name
             removed = forget_again(log, forgotten, settings.state_dir)
             return RestoreResult(manifest, removed, log.head)
 

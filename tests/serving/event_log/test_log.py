@@ -74,6 +74,16 @@ def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
     open_log()
 
 
+def test_a_log_to_which_another_process_gave_a_name_has_that_name(open_log: Open) -> None:
+    log = open_log()
+    log.stop_writing()
+    other = open_log()
+    other.rename(1)
+    other.close()
+    log.reread()
+    assert log.name == other.name != log.log_id
+
+
 AWAY = r"psycopg://user@127.0.0.1:9/log: .*cannot be opened; .*refused"
 
 

@@ -211,10 +211,24 @@ def test_a_log_that_lacks_entries_of_a_snapshot_scores_nothing_until_it_is_accep
             assert client.get("/v1/consignments/RB1").status_code == 200
     with serving(settings_in(stopped), accept_loss=True) as client:
         assert "npsrisk_log_shortened 0.0" in client.get("/metrics").text
-        client.service.snapshots.last = 4  # ends as if it were killed
+        client.service.snapshots.last = 5  # ends as if it were killed
     told, features = restarted(stopped)
     assert sequences(told, "snapshot loaded") == [3]
     assert features["history.sender.arrivals_7d"] == 4
+
+
+def test_an_accepted_loss_is_an_entry_and_gives_no_decision_id_again(stopped: Path) -> None:
+    with serving(settings_in(stopped)) as client:
+        lost, before = client.score("RC1")["decision_id"], client.read("/v1/decisions")["log"]
+        execute(stopped, "DELETE FROM events WHERE sequence > 4")
+    names = []
+    for accept_loss in (True, False):
+        with serving(settings_in(stopped), accept_loss=accept_loss) as client:
+            (entry,) = client.service.log.read_events(kinds=("restore",))
+            new = [client.score(f"RD{accept_loss}{number}")["decision_id"] for number in range(4)]
+            names += [client.read("/v1/decisions")["log"], *(each.partition("-")[0] for each in new)]
+    assert (entry.sequence, names) == (5, [names[0]] * 10)
+    assert names[0] not in (before, lost.partition("-")[0])
 
 
 def test_a_log_that_went_on_without_entries_of_a_snapshot_scores_nothing_either(stopped: Path) -> None:
@@ -223,7 +237,7 @@ def test_a_log_that_went_on_without_entries_of_a_snapshot_scores_nothing_either(
     content = kept.read_bytes()
     with serving(settings_in(stopped), accept_loss=True) as client:
         client.send("/v1/scores", {"consignments": [make_consignment(f"RC{number}") for number in range(3)]})
-        client.service.snapshots.last = 7
+        client.service.snapshots.last = 8
     kept.write_bytes(content)
     with serving(settings_in(stopped)) as client:
         assert "lacks acknowledged entries" in refused(client, "RB9")
