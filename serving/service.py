@@ -195,6 +195,11 @@ class Service:
         """Write a snapshot of the state, if there is a new entry."""
         await self._schedule.write(self.active.state, self._background)
 
+    def reload(self) -> None:
+        """Trigger the watching task to check for changes now, and to try a refused model again."""
+        self.updates.retry()
+        self.wake()
+
     def wake(self) -> None:
         """Trigger the watching task to check for changes now."""
         self._wake.set()

@@ -20,7 +20,7 @@ from models.bundle import Bundle, load_bundle
 from models.registry import CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, find_approval
-from serving.deployment.releases import Role, find_release_folder, read_release
+from serving.deployment.releases import BUNDLE_FOLDER, Role, find_release_folder, read_release
 from serving.process.settings import Settings
 
 
@@ -51,7 +51,7 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
         return None
     folder, bundle = _fetch(registry, version)
     if current is not None:
-        target = load_bundle(current / "bundle").card.target
+        target = load_bundle(current / BUNDLE_FOLDER).card.target
         if bundle.card.target != target:
             raise BadInput(
                 "the challenger has another target than the current model",
@@ -105,7 +105,7 @@ def _place(
     models: Path,
     role: Role,
 ) -> dict[str, Any]:
-    """Write the folder of a release, if it does not exist yet, and make it the release of its role."""
+    """Write the folder of a release, if it is not there or damaged, and make it the release of its role."""
     models.parent.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     models.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
     folder = models / f"{version.name}-{version.number}-{bundle.sha256[:12]}"
@@ -115,17 +115,24 @@ def _place(
         "bundle_sha256": bundle.sha256,
         "envelope": None if approval is None else approval.to_envelope(),
     }
-    if folder.exists():
-        load_bundle(folder / "bundle").run_self_test()
+    if _has_bundle(folder, bundle.sha256):
         _write(folder / "release.json", note)
     else:
         with open_work_folder(models / f".{folder.name}.part", "release") as made:
-            shutil.copytree(source, made / "bundle")
+            shutil.copytree(source, made / BUNDLE_FOLDER)
             _write(made / "release.json", note)
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged copy
             made.rename(folder)
     _write(models / f"{role}.json", {"folder": folder.name})
     published = {name: note[name] for name in ("name", "version", "bundle_sha256")}
     return published | {"folder": str(folder), "approved": approval is not None}
+
+
+def _has_bundle(folder: Path, sha256: str) -> bool:
+    """Check if the folder of a release has an undamaged copy of a bundle."""
+    with suppress(BundleRefused):
+        return load_bundle(folder / BUNDLE_FOLDER).sha256 == sha256
+    return False
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

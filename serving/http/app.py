@@ -77,7 +77,7 @@ class App:
         with contextlib.suppress(
             NotImplementedError, ValueError, RuntimeError
         ):  # raised when this is not the main thread
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.wake)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.reload)
         yield
         await self.service.stop()
 

@@ -9,6 +9,7 @@ from serving.event_log.verification import StartCheck
 from serving.process.logging import logger
 from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
+from serving.process.watched_files import list_stamps
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.loaded_model import LoadedModel, load_published
 from serving.state.links import StateLimits
@@ -31,6 +32,9 @@ class ModelUpdates:
         self._log, self._committer = active.log, active.committer
         self._limits = StateLimits(settings.max_history_keys, settings.link_days, settings.max_links)
         self._seen: Path | None = None
+        # A model that was refused is tried again when one of these was written.
+        self._named = settings.approvers_file, settings.state_dir / "models" / "current.json"
+        self._stamps = list_stamps(self._named)
 
     def build_first(self) -> tuple[LoadedModel, State]:
         """Load the published model, or the rules if none can be used, and rebuild its state."""
@@ -67,18 +71,24 @@ class ModelUpdates:
             self._refuse(error)
             return self._load(None)
 
+    def retry(self) -> None:
+        """Forget a refused model, so that it is tried again."""
+        if self._active.fault is not None:
+            self._seen = None
+
     async def follow(self, background: BackgroundThreads) -> None:
-        """Load a newly published model; a refused one is not tried again until another one is published, unless a file that names it or approvers is invalid."""
-        folder = None
+        """Load a newly published model; a refused one is tried again when it is published again, or a file that names it or approvers was changed or is invalid."""
+        folder, stamps = None, list_stamps(self._named)
         try:
             folder = find_release_folder(self._settings.state_dir)
-            if folder is None or folder == self._seen:
+            unchanged = self._active.fault is None or stamps == self._stamps
+            if folder is None or (folder == self._seen and unchanged):
                 return
             model = await background.run(self._load, folder)
             await self._switch_model(model, background)
         except (BadSetting, BundleRefused, ServiceFault) as error:
             self._refuse(error)
-            self._seen = None if isinstance(error, BadSetting) else folder
+            self._seen, self._stamps = None if isinstance(error, BadSetting) else folder, stamps
             return
         self._seen = folder
         logger.info("model loaded", model=model.name, bundle=model.sha256[:12])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.bad_releases import DAMAGES, Damage, alter_trees
 from support.examples import day, make_consignment, make_outcome
-from support.serving_examples import Client, place, point_to, publish, refused
+from support.serving_examples import Client, place, point_to, publish, refused, serving, settings_in
 from support.site import Site
 
 from consignments.records import Alert
@@ -112,6 +112,22 @@ def test_a_broken_file_of_approvers_is_told_and_read_again(
         assert (ready["model"]["version"], len(ready["warnings"])) == (version, bool(warning))
         assert warning in str(ready["warnings"])
         approvers.write_bytes(good)
+
+
+@pytest.mark.parametrize(("name", "told"), [("approvers.toml", False), ("models/*/bundle/trees.txt", True)])
+def test_a_refused_model_is_tried_again_when_approvers_are_put_back_or_a_reload_is_asked(
+    site: Site, name: str, told: bool
+) -> None:
+    settings = settings_in(site.folder)
+    (path,) = site.folder.glob(name)
+    path.rename(site.folder / "aside")
+    with serving(settings) as client:
+        assert client.read("/health/ready")["degraded"]
+        (site.folder / "aside").rename(path)
+        if told:
+            client.portal.call(client.service.reload)
+        client.look()
+        assert not client.read("/health/ready")["degraded"]
 
 
 def test_a_check_that_fails_keeps_no_other_from_running(client: Client, tmp_path: Path, bundle: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import lightgbm
 import msgspec
 import pytest
+from support.bad_releases import Damage, cut_note, flip_bit, remove_bundle, remove_file
 from support.registered_model import register_bundle, register_small_model
 from support.serving_examples import make_bundle, serving, settings_in
 from support.signing import append_signed_record
@@ -86,6 +87,19 @@ def test_a_challenger_that_is_none_is_withdrawn_and_one_that_finds_something_els
     with pytest.raises(BadInput, match="got any_offence; expected nps"):
         publish_shadow(registry, "models:/nps-risk-any_offence@challenger", settings)
     assert roles(settings) == {"current": "nps-risk-1"}
+
+
+@pytest.mark.parametrize("damage", [flip_bit, remove_file, remove_bundle, cut_note])
+def test_publishing_again_repairs_a_damaged_copy_which_a_running_service_loads(
+    registry: Registry, settings: Settings, damage: Damage
+) -> None:
+    damage(Path(publish(registry, settings.model, settings)["folder"]))
+    with serving(settings) as client:
+        assert client.read("/health/ready")["degraded"]
+        publish(registry, settings.model, settings)
+        client.look()
+        ready = client.read("/health/ready")
+        assert (ready["degraded"], ready["warnings"], ready["model"]["version"]) == (False, [], "1")
 
 
 def test_the_command_tells_both(registry: Registry, tmp_path: Path) -> None:
