@@ -377,8 +377,7 @@ class _Documents:
     def _find_level(self, node: Node) -> Level:
         """Find the level by the type of the waybill, else by its links and its prefix."""
         kind = read_name(node, "waybilltype")
-        named = next((level for level in LEVELS if level in kind), None)
-        if named is not None:
+        if named := next((level for level in LEVELS if level in kind), None):
             return named
         if list_objects(node, "housewaybills", Doubts()):
             return "master"

@@ -200,18 +200,19 @@ class Record:
     # --- items
 
     def _read_items(self) -> list[Fields]:
-        """Read the kinds of goods in the record, else around it, else, if the mapping is searched, under a name that it does not know."""
+        """Read the kinds of goods in the record, if it is searched under a name that the mapping does not know, too; else around it."""
         finder = get_finder((self.mapping,))
         nodes = self._find_goods(self.levels[-1])
         items = self._read_given(nodes)
-        if not items:
-            holders = (node for _, node in walk_nodes(self.scope) if finder.holds_goods(node))
-            found = map(self._find_goods, islice(holders, MAX_HOLDERS))
-            items = self._read_given(next(filter(None, found), []))
-        if items or not self.mapping.is_searched:
+        if not items and self.mapping.is_searched:
+            parts = (part for node in nodes or [self.levels[-1]] for part in walk_nodes(node))
+            goods = (node for name, node in parts if name and finder.has_facts_of_goods(node))
+            items = self._read_given(goods)
+        if items:
             return items
-        parts = (part for node in nodes or [self.levels[-1]] for part in walk_nodes(node))
-        return self._read_given(node for name, node in parts if name and finder.has_facts_of_goods(node))
+        holders = (node for _, node in walk_nodes(self.scope) if finder.holds_goods(node))
+        found = map(self._find_goods, islice(holders, MAX_HOLDERS))
+        return self._read_given(next(filter(None, found), []))
 
     def _find_goods(self, holder: Node) -> list[Node]:
         levels = [*self.levels[:-1], holder]
