@@ -307,7 +307,11 @@ def _require_unused(path: Path, url: str) -> None:
     file = find_sqlite_path(url)
     if file is not None and not file.exists():
         return
-    with suppress(BadSetting), LogReader.open_to_read(url) as log:
+    try:
+        log = LogReader.open_to_read(url)
+    except BadSetting:  # a database without a log
+        return
+    with log:
         if log.last_sequence:
             raise BadSetting(
                 "the data key is missing",

@@ -11,7 +11,7 @@ from consignments.errors import BadSetting, ServiceFault
 from features.history.data_keys import DataKeys
 from serving.encryption.vault import Vault
 from serving.event_log.events import hash_rows
-from serving.event_log.log import EventLog
+from serving.event_log.log import EventLog, load_or_create_vault
 from serving.event_log.verification import verify_chain
 
 
@@ -72,6 +72,15 @@ def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=told):
         EventLog.open(database_in(tmp_path), Vault(DataKeys.create()))
     open_log()
+
+
+def test_no_data_key_is_created_for_a_log_with_entries(open_log: Open, entry: Entry, tmp_path: Path) -> None:
+    log = open_log()
+    log.append([entry(1)])
+    log.close()
+    with pytest.raises(BadSetting, match=r"the data key is missing; got no file, but 1 log entries"):
+        load_or_create_vault(tmp_path / "data.key", tmp_path, database_in(tmp_path))
+    assert not (tmp_path / "data.key").exists()
 
 
 def test_a_log_to_which_another_process_gave_a_name_has_that_name(open_log: Open) -> None:
