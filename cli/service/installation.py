@@ -25,6 +25,7 @@ from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader
 from serving.http.auth import read_keys
 from serving.http.protocol.tls import Certificate
+from serving.http.server import raise_file_limit
 from serving.process.clock import describe_start, read_clock_us
 from serving.process.settings import Settings, find_unknown_settings
 from serving.process.state_directory import require_complete
@@ -79,9 +80,10 @@ def examine(settings: Settings) -> Iterator[DoctorFinding]:
             yield build_fault(str(error), check=name)
 
 
-def _check_settings(_settings: Settings) -> Results:
+def _check_settings(settings: Settings) -> Results:
     for name, near in find_unknown_settings(os.environ).items():
         yield build_fault(f"{name} is not a setting", f"did you mean {near}?" if near else "remove it")
+    raise_file_limit(settings)
     yield DoctorFinding(f"read from the environment and {os.environ.get('NPSRISK_SETTINGS', 'no file')}")
 
 

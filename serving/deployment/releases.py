@@ -55,7 +55,9 @@ def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
         name = msgspec.json.decode(path.read_bytes(), type=ReleasePointer).folder
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
+        raise BundleRefused("cannot be read", where=str(path), got=str(error)) from error
+    except msgspec.DecodeError as error:
         raise _refused(path, str(error)) from error
     if Path(name).name != name or name in ("", ".", ".."):
         raise _refused(path, repr(name))

@@ -2,12 +2,13 @@
 
 A request's head must arrive within HEAD_SECONDS and MAX_HEAD_BYTES, and a response must be read within READ_SECONDS.
 Above the limits on connections, in all and of one address, a new one gets 503 for all but the question if the process is alive. Heads that RFC 9112
-forbids are refused (`serving.http.connections`). An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
+forbids are refused. An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
 """
 
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -47,13 +48,17 @@ class Connection(HttpToolsProtocol):
     most: int
     most_of_address: int
     addresses: Counter[str]
+    record_excess: Callable[[str], None]
 
     def connection_made(self, transport: Any) -> None:
         """Accept a connection; refuse it at once with 503 if too many are open even to ask if the process is alive."""
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         self.addresses[self._address] += 1
-        self._full = len(self.connections) > self.most or self.addresses[self._address] > self.most_of_address
+        is_over = len(self.connections) > self.most
+        self._full = is_over or self.addresses[self._address] > self.most_of_address
+        if self._full:
+            self.record_excess("total" if is_over else "address")
         self._head_open, self._head_bytes, self._may_be_large, self._discarded = True, 0, False, 0
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -204,10 +209,10 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
 
-def build_connection_class(most: int, most_of_address: int) -> type[Connection]:
+def build_connection_class(most: int, most_each: int, record: Callable[[str], None]) -> type[Connection]:
     """Build a connection class with maximum numbers of simultaneous connections, in all and of one address."""
-    limits = {"most": most, "most_of_address": most_of_address, "addresses": Counter()}
-    return type("LimitedConnection", (Connection,), limits)
+    limits = {"most": most, "most_of_address": most_each, "addresses": Counter()}
+    return type("LimitedConnection", (Connection,), limits | {"record_excess": staticmethod(record)})
 
 
 TLS_START = b"\x16\x03"

@@ -2,18 +2,22 @@
 
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 import uvicorn
+import uvloop
 
 from consignments.errors import BadSetting
 from consignments.workers import pause_garbage_collection
 from serving.http.app import App, FurtherRoutes
-from serving.http.connections import build_connection_class
+from serving.http.connections import HEAD_SECONDS, build_connection_class
 from serving.http.protocol.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
@@ -24,6 +28,7 @@ from serving.service import Service
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 2_048
+RESERVED_FILES = 200  # of the database, snapshots and refused connections
 SWITCH_INTERVAL_SECONDS = 0.001
 """Interpreter switch interval (Python's default: 5 ms): the log's writer thread waits that long before each statement."""
 STOP_SECONDS = 10
@@ -51,6 +56,7 @@ def serve(
             got=f"--host {host}",
             todo="set it to a file of API keys, or use --host 127.0.0.1",
         )
+    raise_file_limit(settings)
     with lock_state(settings.state_dir), listen(host, port) as listener:
         require_complete(settings.state_dir)
         configure_logging()
@@ -78,6 +84,28 @@ def serve(
         build_server(app, certificate).run(sockets=[listener])
 
 
+def raise_file_limit(settings: Settings) -> None:
+    """Raise the limit on open files to the hard limit; `BadSetting` if that is too low for the connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < settings.max_connections + RESERVED_FILES:
+        raise BadSetting(
+            "more connections than the limit on open files allows",
+            where="NPSRISK_MAX_CONNECTIONS",
+            got=f"{settings.max_connections:,}, with a hard limit of {hard:,} open files, of which {RESERVED_FILES} are reserved",
+            todo="set it lower, or raise the limit (LimitNOFILE, ulimit -Hn)",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class EventLoop(uvloop.Loop):
+    """Event loop that limits the time of a TLS handshake, for which the server has no setting."""
+
+    async def create_server(self, *args: Any, **options: Any) -> Any:
+        """Listen; close a connection whose handshake takes longer than a request's head may."""
+        limit = HEAD_SECONDS if options.get("ssl") else None
+        return await super().create_server(*args, ssl_handshake_timeout=limit, **options)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Open the socket that accepts connections; `BadSetting` if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -98,23 +126,21 @@ def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Se
     if certificate is not None:
         service.watch("certificate and key", certificate.refresh)
         service.get_certificate_end = lambda: certificate.ends_at
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=build_connection_class(
-                service.settings.max_connections, service.settings.max_connections_per_address
-            ),
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_level="error",
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
-        )
+    limits = service.settings.max_connections, service.settings.max_connections_per_address
+    config = uvicorn.Config(
+        app,
+        loop=f"{__name__}:{EventLoop.__name__}",
+        http=build_connection_class(*limits, partial(service.metrics.count, "excess_connections")),
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
     )
+    server = uvicorn.Server(config)
     service.connections = lambda: len(server.server_state.connections)
     return server

@@ -65,6 +65,7 @@ Labels = tuple[str, ...]
 COUNTERS: dict[str, tuple[str, Labels]] = {
     "answers": ("Responses by endpoint and status.", ("call", "status")),
     "decisions": ("Decisions by band.", ("band",)),
+    "excess_connections": ("Connections above a limit: total or address.", ("limit",)),
     "rejected_records": ("Rejected records by endpoint and kind of error.", ("call", "kind")),
     "doubtful_records": ("Warnings about recorded records by endpoint and kind.", ("call", "kind")),
     "missing_values": ("Scored consignments without a value in this field.", ("field",)),

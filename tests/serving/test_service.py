@@ -11,8 +11,10 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, place, point_to, publish, refused, serving, settings_in
 from support.site import Site
 
+from consignments.errors import BundleRefused
 from consignments.records import Alert
 from consignments.timestamps import to_us
+from serving.deployment.releases import find_release_folder
 
 
 def test_what_is_sent_again_days_later_also_after_a_restart_changes_nothing(site: Site) -> None:
@@ -67,6 +69,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[t
 ELSEWHERE = {
     f"a pointer with {content}": content for content in ('{"folder": "../elsewhere"}', '{"folder": ', "[]")
 }
+
+
+def test_a_pointer_that_cannot_be_read_is_not_blamed_on_the_release(tmp_path: Path) -> None:
+    (tmp_path / "models" / "current.json").mkdir(parents=True)
+    with pytest.raises(BundleRefused, match=r"cannot be read.*Is a directory") as told:
+        find_release_folder(tmp_path)
+    assert told.value.todo == ""
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from support.serving_examples import on_day_20, publish, settings_in
 
 from serving.http.app import App
 from serving.http.protocol.tls import Certificate
-from serving.http.server import build_server, listen
+from serving.http.server import EventLoop, build_server, listen
 from serving.process.clock import Clock
 from serving.service import Service
 
-UVLOOP = {"use_uvloop": True}
+UVLOOP = {"loop_factory": EventLoop}
 JSON = {"content-type": "application/json"}
 HEAD = b"POST /v1/scores HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = msgspec.json.encode({"consignment_id": "RB1", "channel": "postal"})

@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,14 @@ from support.serving_examples import settings_in
 from consignments.errors import BadSetting
 from serving.http.connections import MAX_MORE_CONNECTIONS
 from serving.http.protocol.tls import Certificate
-from serving.http.server import listen
+from serving.http.server import listen, raise_file_limit
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HEAD_SECONDS", "READ_SECONDS", "FLUSH_SECONDS"):
         monkeypatch.setattr(f"serving.http.connections.{name}", 0.2)
+    monkeypatch.setattr("serving.http.server.HEAD_SECONDS", 0.2)
     monkeypatch.setattr("serving.http.requests.BODY_SECONDS", 0.2)
 
 
@@ -145,6 +146,22 @@ def test_past_the_bound_of_connections_of_all_or_of_one_address_the_next_one_is_
         held.pop().close()
         until(lambda: running.service.connections() == bound - 1)
         assert running.get("/v1/model").status_code == 200
+        excess = running.service.metrics.read_counts("excess_connections")
+        assert excess == (
+            {"address": 2} if setting.endswith("ADDRESS") else {"total": 2 + MAX_MORE_CONNECTIONS + 1}
+        )
+
+
+@pytest.mark.parametrize(("hard", "is_enough"), [(1_199, False), (1_200, True)])
+def test_the_limit_on_open_files_is_raised_or_refuses_the_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard: int, is_enough: bool
+) -> None:
+    limits = {"soft": 1_024}
+    monkeypatch.setattr("resource.getrlimit", lambda _: (limits["soft"], hard))
+    monkeypatch.setattr("resource.setrlimit", lambda _, both: limits.update(soft=both[0]))
+    with nullcontext() if is_enough else pytest.raises(BadSetting, match="1,000, with a hard limit of 1,199"):
+        raise_file_limit(settings_in(tmp_path))
+    assert limits["soft"] == (hard if is_enough else 1_024)
 
 
 def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, bundle: Path) -> None:
@@ -194,6 +211,14 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(tmp_path: Path, bundl
             running.get("/health/live")
         assert running.certificate is not None
         assert running.certificate.context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_connection_without_a_tls_handshake_is_closed_in_time(
+    tmp_path: Path, bundle: Path, quick: None
+) -> None:
+    settings = tls_settings(make_certificate(tmp_path))
+    with listening(tmp_path, bundle, **settings) as running, running.connected() as silent:
+        assert all_of(silent) == b""
 
 
 def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: Path, bundle: Path) -> None:

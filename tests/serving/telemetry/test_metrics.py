@@ -33,6 +33,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> dict[str, se
         client.post("/v1/scores", {})
         client.send("/v1/outcomes", make_outcome())
         client.send("/v1/outcomes", make_outcome(result="clear", substance="mephedrone"))
+        client.service.metrics.count("excess_connections", "address")
         client.get("/metrics")
         text = client.get("/metrics").text
     found: dict[str, set[str]] = {}
