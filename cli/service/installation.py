@@ -17,8 +17,9 @@ from typing import NamedTuple
 from cli.stores import require_store
 from consignments.errors import NpsriskError
 from consignments.timestamps import to_datetime
+from features.history.data_keys import DataKeys
 from models.signatures.key_holders import Approvers
-from serving.deployment.releases import find_release_folder, read_release
+from serving.deployment.releases import find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.databases.database import find_log_writer
 from serving.event_log.log import check_vault
@@ -26,10 +27,14 @@ from serving.event_log.reader import LogReader
 from serving.http.auth import read_keys
 from serving.http.protocol.tls import Certificate
 from serving.http.server import raise_file_limit
+from serving.messages.scoring import watch_mappings
 from serving.process.clock import describe_start, read_clock_us
 from serving.process.settings import Settings, find_unknown_settings
 from serving.process.state_directory import require_complete
+from serving.scoring.decisions import watch_offices
+from serving.scoring.loaded_model import load_published
 from serving.service import find_last_recorded, require_standby_database
+from serving.state.snapshots import Snapshots
 
 MIN_FREE_BYTES = 2_000_000_000
 EXPIRY_WARNING = timedelta(days=30)
@@ -65,6 +70,7 @@ def examine(settings: Settings) -> Iterator[DoctorFinding]:
         "disk": _check_disk,
         "event log": _check_log,
         "standby": _check_standby,
+        "files": _check_files,
         "model": _check_model,
         "approvers": _check_approvers,
         "API keys": _check_api_keys,
@@ -110,8 +116,15 @@ def _check_disk(settings: Settings) -> Results:
 
 
 def _check_log(settings: Settings) -> Results:
+    snapshots = Snapshots(settings.snapshots_dir)
+    newest = snapshots.find_newest_sequence()  # before the log: a running service writes both
     with LogReader.open_to_read(settings.database_url) as log:
         yield DoctorFinding(f"log {log.log_id} with {log.last_sequence:,} entries, head {log.head[:12]}")
+        if newest > log.last_sequence:
+            about, _ = snapshots.read(snapshots.list_newest_first()[0])
+            if about.log_id == log.log_id:
+                found = f"the log lacks entries: a snapshot has {newest:,}"
+                yield build_fault(found, "restore its newest copy; if they are lost, see serve --accept-loss")
         (any_us, own_us), now_us = find_last_recorded(log), read_clock_us()
         now, last = (to_datetime(us).isoformat(timespec="seconds") for us in (now_us, any_us))
         found = f"{now}, last entry {last}" if any_us else f"{now}, no entry of the service yet"
@@ -141,13 +154,21 @@ def _check_standby(settings: Settings) -> Results:
         yield DoctorFinding(f"{writer.name} is active")
 
 
+def _check_files(settings: Settings) -> Results:
+    watch_offices(settings.offices_file)
+    watch_mappings(settings.mappings_dir)
+    offices, mappings = settings.offices_file or "none", settings.mappings_dir or "none"
+    yield DoctorFinding(f"offices {offices}, mappings {mappings}")
+
+
 def _check_model(settings: Settings) -> Results:
     folder = find_release_folder(settings.state_dir)
     if folder is None:
         yield build_fault("no model is published, so rules score", "run npsrisk publish")
         return
-    release = read_release(folder, Approvers.read(settings.approvers_file))
-    yield DoctorFinding(f"{release.model} in {folder}")
+    # As the service loads it. The keys do not matter, because no consignment is read.
+    model = load_published(folder, settings, Vault(DataKeys.create()))
+    yield DoctorFinding(f"{model.name} in {folder}")
 
 
 def _check_approvers(settings: Settings) -> Results:
@@ -186,6 +207,8 @@ def _check_tls(settings: Settings) -> Results:
     yield DoctorFinding(off if certificate is None else on)
     if certificate is not None and certificate.ends_at - datetime.now(UTC) < EXPIRY_WARNING:
         yield build_fault(f"the certificate ends on {certificate.ends_at.date()}", "renew it")
+    if settings.tls_key_file is not None and settings.tls_key_file.stat().st_mode & stat.S_IRWXO:
+        yield build_fault(f"every user can read {settings.tls_key_file}", f"chmod o= {settings.tls_key_file}")
 
 
 def _check_store(settings: Settings) -> Results:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from support.bad_releases import flip_bit
 from support.certificates import make_certificate
 from support.databases import execute, state_environment
 from support.examples import make_consignment
@@ -18,7 +19,7 @@ from features.history.data_keys import DataKeys, encode_data_keys, read_data_key
 from serving.process.clock import read_clock_us
 
 CHECKS = (
-    "API keys, TLS, approvers, clock, disk, event log, keys, model, model store, rights of approvers, settings, "
+    "API keys, TLS, approvers, clock, disk, event log, files, keys, model, model store, rights of approvers, settings, "
     "standby, state directory, versions"
 )
 
@@ -91,6 +92,18 @@ def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_pa
     assert "approvers" in wrong
 
 
+def test_what_the_service_would_refuse_or_not_be_ready_with_is_wrong(folder: Path, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    assert "table of offices cannot be used" in find_wrong(folder, NPSRISK_OFFICES_FILE=nowhere)["files"]
+    assert nowhere in find_wrong(folder, NPSRISK_MAPPINGS_DIR=nowhere)["files"]
+    (release,) = (folder / "models").glob("nps-risk-1-*")
+    flip_bit(release)
+    execute(folder, "DELETE FROM events")
+    wrong = find_wrong(folder)
+    assert "the file was altered" in wrong["model"]
+    assert "the log lacks entries: a snapshot has 1; restore" in wrong["event log"]
+
+
 def test_approvers_that_the_service_can_write_are_a_warning_without_api_keys_and_wrong_with_them(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -115,9 +128,14 @@ def test_a_data_key_of_another_log_is_found(folder: Path) -> None:
     assert "data key" in find_wrong(folder)["keys"]
 
 
-def test_a_certificate_that_has_ended_or_soon_ends_is_found(folder: Path, tmp_path: Path) -> None:
-    for days, wrong in ((90, set()), (20, {"TLS"}), (-20, {"TLS"})):
+def test_a_certificate_that_has_ended_or_soon_ends_or_whose_key_all_can_read_is_found(
+    folder: Path, tmp_path: Path
+) -> None:
+    for days, mode, wrong in (
+        (90, 0o640, set()), (90, 0o644, {"TLS"}), (20, 0o640, {"TLS"}), (-20, 0o640, {"TLS"})
+    ):  # fmt: skip
         crt, key = make_certificate(tmp_path, days=days)
+        key.chmod(mode)
         files = {"NPSRISK_TLS_CERT_FILE": str(crt), "NPSRISK_TLS_KEY_FILE": str(key)}
         assert find_wrong(folder, **files).keys() == wrong
 
