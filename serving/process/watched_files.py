@@ -27,7 +27,7 @@ class WatchedFiles(Generic[Content]):
 
 def list_stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
     """Return for each file that is there what changes when it is written or replaced."""
-    found = {}
+    found: dict[Path, tuple[int, ...]] = {}
     for path in paths:
         with suppress(OSError):
             each = path.stat()
