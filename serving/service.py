@@ -273,13 +273,14 @@ class Service:
     def read_gauges(self) -> dict[str, float]:
         """Read the current values of the gauges for `Metrics.render`."""
         committer, state, ends_at = self.committer, self.active.state, self.get_certificate_end()
-        done = self.settings.state_dir / DONE_FOLDER
+        done, approvers = self.settings.state_dir / DONE_FOLDER, self.settings.approvers_file
         return {
             "warnings": len(self.list_warnings()),
             "log_shortened": self.snapshots.lost > 0,
             "model_downgraded": self.active.model.newer is not None,
             "certificate_end_timestamp_seconds": 0.0 if ends_at is None else ends_at.timestamp(),
-            "approvers_changed_timestamp_seconds": read_changed_seconds(self.settings.approvers_file),
+            "approvers_changed_timestamp_seconds": read_changed_seconds(approvers)
+            or read_changed_seconds(approvers.parent),  # when it was removed
             "backup_timestamp_seconds": read_changed_seconds(done / "backup"),
             "verify_log_timestamp_seconds": read_changed_seconds(done / "verify-log"),
             "parity_timestamp_seconds": read_changed_seconds(done / "parity"),

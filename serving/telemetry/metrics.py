@@ -56,7 +56,7 @@ GAUGES = {
     "warnings": "Warnings of /health/ready.",
     "log_shortened": "1 if the log lacks entries that a snapshot has; then nothing is scored. Else 0.",
     "certificate_end_timestamp_seconds": "Time when the TLS certificate of the service ends; 0 without one.",
-    "approvers_changed_timestamp_seconds": "Time when the file of approvers was last changed; 0 without one.",
+    "approvers_changed_timestamp_seconds": "Time when the file of approvers was last changed or, without one, its folder.",
     "backup_timestamp_seconds": "Time of the last complete backup; 0 if there was none.",
     "verify_log_timestamp_seconds": "Time when the hash chain of the log was last found valid; 0 if it never was.",
     "parity_timestamp_seconds": "Time when recomputed decisions were last found equal; 0 if they never were.",

@@ -138,6 +138,9 @@ def test_what_an_operator_is_called_for_is_told(site: Site) -> None:
         assert measure("approvers_changed_timestamp_seconds") > begun - 3600
         (site.folder / "approvers.toml").touch()
         assert measure("approvers_changed_timestamp_seconds") > begun
+        (site.folder / "approvers.toml").rename(site.folder / "aside")
+        assert measure("approvers_changed_timestamp_seconds") > begun
+        (site.folder / "aside").rename(site.folder / "approvers.toml")
         for verb, words in verbs.items():
             name = f"{verb.replace('-', '_')}_timestamp_seconds"
             assert measure(name) == 0
