@@ -60,6 +60,9 @@ MAX_BATCH_BYTES = 20_000_000
 """Bytes of the messages that one process reads at a time, unless one message is larger."""
 MAX_LINKED_BYTES = 50_000_000
 """Documents that are read together, at most."""
+MAX_BODY_MESSAGES = 10_000
+"""Messages in one body, and members of one array in it."""
+TOO_MANY = f"too many messages in one body; expected at most {MAX_BODY_MESSAGES:,}; send several bodies"
 MAX_REPORTED_REASON = 500
 MAX_NAMED_REPEATED = 20
 
@@ -208,6 +211,8 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
         whole, members = detect_kind(raw.content, options.mappings), split_array(raw.content)
     except (MessageFault, RecursionError):
         return [raw]
+    if options.is_live and len(members) > MAX_BODY_MESSAGES:
+        return [replace(raw, fault=TOO_MANY)]
     by_kind: dict[str, list[bytes]] = {}
     for number, member in enumerate(members, start=1):
         try:
@@ -372,7 +377,10 @@ def read_entries(
     """Read messages that are received now, without linking them."""
     spool = Spool(None)
     options = ReadOptions(received_at, mappings=tuple(mappings), now=received_at, is_live=True)
-    add_messages(read_parts("", content), spool, options)
+    messages = list(islice(read_parts("", content), MAX_BODY_MESSAGES + 1))
+    if len(messages) > MAX_BODY_MESSAGES:
+        messages = [RawMessage("", b"", fault=TOO_MANY)]
+    add_messages(messages, spool, options)
     entries = list(spool.read_entries())
     numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, Version))
     repeated = [f"{count} times in one body: {name}" for name, count in numbers.items() if count > 1]

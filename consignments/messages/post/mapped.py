@@ -380,7 +380,7 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     text, written = decode_head(head), _guess_format(head)
     if mapping.format not in ("", "csv", written):
         return False
-    names = mapping.list_ends()
+    names = mapping.ends
     if "csv" in (mapping.format, written):
         header = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower()
         found = sum(name in header for name in names)

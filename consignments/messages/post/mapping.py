@@ -8,6 +8,7 @@ values are per unit or total. `[codes]` says what the feed's codes mean. docs/fo
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,8 +99,9 @@ class MessageMapping:
         names = {step.name for path in paths for step in path.steps}
         return None if "*" in names or not all(path.steps for path in paths) else names
 
-    def list_ends(self) -> list[str]:
-        """List the names that the paths of columns end in."""
+    @cached_property
+    def ends(self) -> list[str]:
+        """The names that the paths of columns end in."""
         paths = [compile_path(text)[0] for source in self._list_sources() for text in source.list_paths()]
         ends = [path.steps[-1].name for path in paths if path.steps]
         return list(dict.fromkeys(name.removeprefix("@") for name in ends if name != "*"))

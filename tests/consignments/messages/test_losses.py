@@ -32,6 +32,21 @@ def test_a_table_of_open_quotation_marks_ends_soon(monkeypatch: pytest.MonkeyPat
     assert "nothing from there on was read" in str(found.rejects[-1])
 
 
+@pytest.mark.parametrize("is_array", [False, True], ids=["in a row", "members of an array"])
+def test_a_body_has_a_limit_of_messages(is_array: bool) -> None:
+    known, unknown = json.dumps(piece("RB1")).encode(), b"{}"
+    rejects = {}
+    for count in (10_000, 10_001):
+        members = [known, *[unknown] * (count - 1)]
+        content = b"[%b]" % b",".join(members) if is_array else b"".join(members)
+        rejects[count] = [
+            str(each) for each in read_entries(content, datetime(2026, 3, 12, tzinfo=UTC)).rejects
+        ]
+    assert len(rejects[10_000]) >= 9_999
+    (told,) = rejects[10_001]
+    assert "too many messages in one body; expected at most 10,000; send several bodies" in told
+
+
 def test_members_of_an_array_stay_as_they_were_written() -> None:
     text = b'[{"a": 0.10, "b": "\\u00e9"}, 1e999 , [ ]]'
     assert split_array(text) == [b'{"a": 0.10, "b": "\\u00e9"}', b"1e999", b"[ ]"]
