@@ -47,7 +47,7 @@ def resolve_model(uri: str | None) -> "ModelVersion":
 
 def install_operation_keys() -> None:
     """Install the operation keys of the exchange directory, so that indicators of partners can be compared."""
-    from consignments.exchange.folder import KEYS_FOLDER
+    from consignments.exchange.folder_names import KEYS_FOLDER
     from features.indicators.operation_keys import OperationKeys, install_keys
 
     install_keys(OperationKeys.read_folder(read_settings().exchange_dir / KEYS_FOLDER))

@@ -22,7 +22,7 @@ from consignments.exchange.documents import (
     build_schema,
     get_kind,
 )
-from consignments.exchange.folder import MESSAGE_SUFFIX, OFFICER_KEY
+from consignments.exchange.folder_names import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Alert, Consignment, Target
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from models.signatures.key_holders import Partner, Partners

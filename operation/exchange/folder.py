@@ -1,4 +1,4 @@
-"""The exchange directory as commands use it: drafts, and the messages that come and go (`consignments.exchange.folder`)."""
+"""The exchange directory as commands use it: drafts, and the messages that come and go (`consignments.exchange.folder_names`)."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from consignments.exchange.documents import (
     decode_message,
     encode_message,
 )
-from consignments.exchange.folder import (
+from consignments.exchange.folder_names import (
     DRAFTS,
     INBOX,
     KEYS_FOLDER,

@@ -6,7 +6,7 @@ import msgspec
 
 from consignments.exchange.alerts import list_alert_changes
 from consignments.exchange.documents import Withdrawal, get_kind
-from consignments.exchange.folder import KEYS_FOLDER, PARTNERS_FILE
+from consignments.exchange.folder_names import KEYS_FOLDER, PARTNERS_FILE
 from consignments.records import Alert
 from consignments.timestamps import to_datetime
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys

@@ -1,7 +1,7 @@
 """Sources of the pages: the event log of one service, the keys to read it, and values that are read in the background."""
 
 from consignments.errors import BadSetting
-from consignments.exchange.folder import KEYS_FOLDER
+from consignments.exchange.folder_names import KEYS_FOLDER
 from consignments.records import Consignment
 from features.history.data_keys import load_data_key
 from features.history.pseudonyms import Pseudonyms
