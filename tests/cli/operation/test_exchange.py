@@ -170,7 +170,7 @@ def test_an_administration_without_the_key_refuses_with_the_reason(partners) -> 
     ("change", "reason", "at"),
     [
         (lambda data: data, "the message has expired", 200),
-        (lambda data: data.replace(b'"sig":"', b'"sig":"A'), "no signature of its author holds", 4),
+        (lambda data: data.replace(b'"sig":"', b'"sig":"AAAA'), "no signature of its author holds", 4),
         (lambda data: data[:-20], "not a signed message", 4),
         (lambda data: b"[" * 50_000, "not a signed message", 4),
         (lambda data: b" " * 70_000, "the file is too large for a message", 4),
