@@ -72,7 +72,8 @@ class RawMessage:
 def list_files(paths: Iterable[Path | str]) -> list[Path]:
     """List the files of paths, those of folders by name; what does not exist is listed too and becomes a reject.
 
-    A link in a folder that leads out of it raises `BadInput`: who may write into the folder may not read other files.
+    A link in a folder that leads out of it raises `BadInput`: who may write into the folder may not read other files. Pipes in a folder are left
+    out, because a reader would wait for a writer.
     """
     return [file for path in map(Path, paths) for file in (_list_folder(path) if path.is_dir() else [path])]
 
@@ -89,7 +90,8 @@ def _list_folder(top: Path) -> Iterator[Path]:
                     expected="messages in the folder itself",
                     todo="remove the link, or name its target on the command line",
                 )
-            yield path
+            if not path.is_fifo():
+                yield path
 
 
 def read_file(path: Path) -> Iterator[RawMessage]:

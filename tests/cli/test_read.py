@@ -13,6 +13,7 @@ from support.verbs import read_json, refuse, run_verb, succeed
 
 from consignments.messages import reading
 from consignments.messages.reading import ReadOptions, fill_spool
+from consignments.messages.sources import list_files
 from consignments.messages.spool import Spool
 from consignments.records import Consignment
 from consignments.tables import read_table
@@ -60,12 +61,14 @@ def test_a_folder_becomes_a_table_that_is_read_back(tmp_path: Path, suffix: str)
         assert "160-48103823/WHX26030917" in states.read_text()
 
 
-def test_a_link_in_a_folder_does_not_lead_out_of_it(tmp_path: Path) -> None:
+def test_a_link_in_a_folder_does_not_lead_out_of_it_and_a_pipe_is_left_out(tmp_path: Path) -> None:
     folder, secret, out = tmp_path / "in", tmp_path / "secret.xml", tmp_path / "c.csv"
     folder.mkdir()
     for path in (secret, folder / "own.xml"):
         path.write_bytes(HOUSE.read_bytes())
     (folder / "again.xml").symlink_to("own.xml")
+    os.mkfifo(folder / "pipe.xml")
+    assert [path.name for path in list_files([folder])] == ["again.xml", "own.xml"]
     assert read(folder, "--out", out)["consignments"] == 1
     (folder / "out.xml").symlink_to(secret)
     assert "a link leads out of the folder" in refuse("read", folder, "--out", tmp_path / "d.csv")
