@@ -220,7 +220,7 @@ class Service:
         return ServiceFault(
             "the event log lacks acknowledged entries: it was truncated, or an old copy was restored",
             got=f"{self.log.last_sequence:,} entries",
-            expected=f"at least the {self.snapshots.lost:,} entries of a snapshot",
+            expected=f"entry {self.snapshots.lost:,} as a snapshot has it",
             todo="restore the newest copy of the log; if the entries are lost, start once with npsrisk serve --accept-loss",
         )
 

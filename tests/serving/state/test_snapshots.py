@@ -206,7 +206,7 @@ def test_a_log_that_lacks_entries_of_a_snapshot_scores_nothing_until_it_is_accep
             assert "lacks acknowledged entries" in refused(client, "RB9")
             ready = client.get("/health/ready")
             assert ready.status_code == 503
-            assert "at least the 5 entries of a snapshot" in ready.json()["reasons"][0]
+            assert "got 4 entries; expected entry 5 as a snapshot has it" in ready.json()["reasons"][0]
             assert "npsrisk_log_shortened 1.0" in client.get("/metrics").text
             assert client.get("/v1/consignments/RB1").status_code == 200
     with serving(settings_in(stopped), accept_loss=True) as client:
@@ -241,6 +241,7 @@ def test_a_log_that_went_on_without_entries_of_a_snapshot_scores_nothing_either(
     kept.write_bytes(content)
     with serving(settings_in(stopped)) as client:
         assert "lacks acknowledged entries" in refused(client, "RB9")
+        assert "got 8 entries; expected entry 5 as a snapshot has it" in client.get("/health/ready").text
     told, features = restarted(stopped, accept_loss=True)
     assert features["history.sender.arrivals_7d"] == 7
     assert reasons(told)[0].startswith("the snapshot belongs to another log: the hash chain differs")
