@@ -9,6 +9,7 @@ A message at fault becomes a reject and never ends the run.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -61,7 +62,7 @@ MAX_BATCH_BYTES = 20_000_000
 MAX_LINKED_BYTES = 50_000_000
 """Documents that are read together, at most."""
 MAX_BODY_MESSAGES = 10_000
-"""Messages in one body, and members of one array in it."""
+"""Messages in one body, together with the members of its arrays."""
 TOO_MANY = f"too many messages in one body; expected at most {MAX_BODY_MESSAGES:,}; send several bodies"
 MAX_REPORTED_REASON = 500
 MAX_NAMED_REPEATED = 20
@@ -211,8 +212,6 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
         whole, members = detect_kind(raw.content, options.mappings), split_array(raw.content)
     except (MessageFault, RecursionError):
         return [raw]
-    if options.is_live and len(members) > MAX_BODY_MESSAGES:
-        return [replace(raw, fault=TOO_MANY)]
     by_kind: dict[str, list[bytes]] = {}
     for number, member in enumerate(members, start=1):
         try:
@@ -378,7 +377,7 @@ def read_entries(
     spool = Spool(None)
     options = ReadOptions(received_at, mappings=tuple(mappings), now=received_at, is_live=True)
     messages = list(islice(read_parts("", content), MAX_BODY_MESSAGES + 1))
-    if len(messages) > MAX_BODY_MESSAGES:
+    if sum(map(_count_members, messages)) > MAX_BODY_MESSAGES:
         messages = [RawMessage("", b"", fault=TOO_MANY)]
     add_messages(messages, spool, options)
     entries = list(spool.read_entries())
@@ -396,3 +395,11 @@ def read_entries(
     )
     spool.close(remove=True)
     return found
+
+
+def _count_members(raw: RawMessage) -> int:
+    """Count the members of a JSON array; any other message is one."""
+    if raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] == b"[":
+        with suppress(MessageFault, RecursionError):
+            return len(split_array(raw.content))
+    return 1
