@@ -138,9 +138,7 @@ class Service:
             logger.warning("forgotten content was removed again", removals=removed)
         model, state = self.updates.build_first()
         if self.snapshots.lost and self._accepts_loss:
-            logger.warning(
-                "the loss of entries was accepted", up_to=self.snapshots.lost, sequence=self.log.last_sequence
-            )
+            logger.warning("the loss of entries was accepted", up_to=self.snapshots.lost)
             state.apply(self.log.rename(self.clock()))
             self.committer.resume()
             self.snapshots.accept_loss()

@@ -32,7 +32,6 @@ class ModelUpdates:
         self._log, self._committer = active.log, active.committer
         self._limits = StateLimits(settings.max_history_keys, settings.link_days, settings.max_links)
         self._seen: Path | None = None
-        # A model that was refused is tried again when one of these was written.
         self._named = settings.approvers_file, settings.state_dir / "models" / "current.json"
         self._stamps = list_stamps(self._named)
 
