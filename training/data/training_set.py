@@ -408,7 +408,7 @@ def _build_report(
             "pending": waiting & labels.chosen & ~labels.missed,
             "known_too_late": waiting & final.known,
             "amended_later": here & ~late & ~decided,
-            "withdrawn": here & withdrawn,
+            "cancelled": here & withdrawn,
             "without_logged_probability": labelled & np.isnan(labels.probability),
         }
         effective = round(compute_effective_sample_size(data.weight[labelled]), 1)

@@ -161,7 +161,10 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
     more = max(missing.values())
     text = f"About {format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed to decide this"
     if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
-        counted = f"only finds of the last {round(pace.windows * pace.window_weeks)} weeks count"
+        weeks = pace.window_weeks * (pace.calibrated if few.keys() == {CALIBRATION_RATIO} else pace.windows)
+        counted = (
+            f"only finds of the last {weeks:.0f} weeks count" if weeks else "no week could be calibrated"
+        )
         again = f"Train again with --origins {origins}, which tests more weeks if enough earlier results were known"
         return "wait", f"{text}, but {counted}. {again}. A routine refit of it needs the same number."
     action: Action = "wait" if can_arrive(more, pace.per_week) else "refuse"

@@ -324,9 +324,9 @@ def _check_slice_losses(compared: ChampionComparison) -> RuleResult:
 def _check_each_slice(
     slices: Sequence[Row], end: str, bound: float, form: str, sign: Literal["", "+"] = ""
 ) -> RuleResult:
-    """Check the slices that have enough positives and an interval, and name those whose upper end is below a bound."""
+    """Check the slices that have enough positives and a shown interval, and name those whose upper end is below a bound."""
     large, beyond = [row for row in slices if _to_float(row["positive"]) >= MIN_SLICE_POSITIVES], []
-    judged = [row for row in large if math.isfinite(_to_float(row[end]))]
+    judged = [row for row in large if row.get("shown", True) and math.isfinite(_to_float(row[end]))]
     for row in judged:
         if _to_float(row[end]) < bound:
             texts = {name: format_number(each, sign) for name, each in row.items() if isinstance(each, float)}
@@ -334,8 +334,7 @@ def _check_each_slice(
             beyond.append(f"{row['kind']} {row['value']}: area {area}, {row['positive']} positives")
     if not judged:
         known = f"{MIN_SLICE_POSITIVES} known positives"
-        few = f"no slice of {known} has an interval" if large else f"no slice has {known}"
-        return build_unchecked(few)
+        return build_unchecked(f"no slice of {known} has an interval" if large else f"no slice has {known}")
     found = "; ".join(beyond) or f"slices checked: {len(judged)}, none beyond the limit"
     return RuleResult(not beyond, found)
 

@@ -21,7 +21,7 @@ from training.evaluation.traffic import AT_CAPACITY, SHARES
 from training.reporting import charts
 from training.reporting.charts import Chart
 
-CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
+CURVE_SHARES = np.unique([*np.geomspace(0.0005, 0.2, 28), 0.01])
 FAIRNESS = "fairness_"
 """Beginning of the names of the charts of the burden of groups; the rest is the column of the measure."""
 MIN_SHOWN = 1e-6

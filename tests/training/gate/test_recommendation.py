@@ -103,7 +103,7 @@ FOUR, SEVEN, NINE = (
     {"calibration_ratio": estimate(1, 0.2, 9, finds=finds, is_share=False)} for finds in (4, 7, 9)
 )
 ORIGINS = (
-    "but only finds of the last 12 weeks count. Train again with --origins 4, which tests more weeks if enough earlier results were known. A routine refit of it needs the "
+    "but only finds of the last 4 weeks count. Train again with --origins 4, which tests more weeks if enough earlier results were known. A routine refit of it needs the "
     "same number."
 )
 ADVICE: dict[str, tuple[dict[str, Any], FindPace, str, str]] = {

@@ -88,7 +88,8 @@ LEAKS = {
     FILLED_COLUMN: "no column reveals inspection",
 }
 COLLAPSED = SLICE | {"value": "air", "roc_auc": 0.5, "roc_auc_high": 0.55}
-SMALL, VAGUE = LOST_SLICE | {"positive": 9}, SLICE | {"roc_auc_high": math.nan}
+SMALL, HIDDEN = LOST_SLICE | {"positive": 9}, LOST_SLICE | {"shown": 0}
+VAGUE = SLICE | {"roc_auc_high": math.nan}
 LAST_WEEKS, LOSS, LITTLE = calibrate_last_weeks(), estimate(-0.1, -0.2, -0.01), FEW["recall_at_capacity"]
 NO_NAME = "the test traffic contains no personal name"
 NO_CHANNEL = "no channel has both inspected and other consignments"
@@ -153,6 +154,11 @@ CASES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "no slice lost": [
         (BROKEN, "channel postal: area -0.2 (-0.3 to -0.1)", {"pair": make_pair(slices=[LOST_SLICE])}),
         (UNCHECKED, OPEN.format("no slice has 10 known positives"), {"pair": make_pair(slices=[SMALL])}),
+        (
+            UNCHECKED,
+            OPEN.format("no slice of 10 known positives has an interval"),
+            {"pair": make_pair(slices=[HIDDEN])},
+        ),
     ],
     "not worse than the champion": [
         (UNCHECKED, OPEN.format("too few results, 4 known"), {"pair": make_pair(**FEW)})
