@@ -204,7 +204,8 @@ def import_(
 
     Exit code 2 if neither --alerts nor --service is given.
     """
-    from operation.exchange.folder import AlertTable, Refused, post_messages
+    from operation.exchange.folder import Refused
+    from operation.exchange.receiving import AlertTable, post_messages
 
     if (alerts is None) == (service is None):
         raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from consignments import records
 from consignments.records import Field, describe_type, get_fields
 from models.signatures.keys import PASSPHRASE_VARIABLE
-from operation.exchange.folder import API_KEY_VARIABLE
+from operation.exchange.receiving import API_KEY_VARIABLE
 from serving.process.settings import SETTINGS_VARIABLE, RateLimit, Settings
 from training.config import DESCRIPTIONS, TrainConfig
 

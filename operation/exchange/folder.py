@@ -1,17 +1,12 @@
 """The exchange directory as commands use it: drafts, and the messages that come and go (`consignments.exchange.folder_names`)."""
 
-import json
-import os
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from consignments.errors import BadInput, BadSetting, MessageFault, PromotionRefused, ServiceFault
-from consignments.exchange.alerts import list_alert_changes, name_message
+from consignments.errors import BadInput, BadSetting, MessageFault, PromotionRefused
+from consignments.exchange.alerts import name_message
 from consignments.exchange.documents import (
     AnyMessage,
     Withdrawal,
@@ -31,8 +26,6 @@ from consignments.exchange.folder_names import (
     REFUSED,
 )
 from consignments.files.whole_files import replace_file
-from consignments.records import Alert
-from consignments.tables import build_frame, read_table, to_alerts, write_table
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.envelope import Envelope
 from models.signatures.key_holders import Partners
@@ -183,85 +176,3 @@ def read_file(path: Path) -> bytes:
             expected=f"at most {MAX_MESSAGE_BYTES:,} bytes",
         )
     return data
-
-
-API_KEY_VARIABLE = "NPSRISK_API_KEY"
-TIMEOUT_SECONDS = 30.0
-REFUSED_STATUSES = (400, 413, 422)
-"""Statuses that concern the message and not the service."""
-
-
-class AlertTable:
-    """An alert table that messages change; columns that an alert does not have would be lost, so nothing is written then."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._changed = path, not path.exists()
-        self._alerts: dict[str, Alert] = {}
-        self._further: list[str] = []
-        self.withdrawn: set[str] = set()
-        if path.exists():
-            frame = read_table(path, Alert, strict=True).frame
-            self._alerts = {alert.alert_id: alert for alert in to_alerts(frame)}
-            self._further = sorted(set(frame.columns) - set(Alert.__struct_fields__))
-
-    def apply(self, message: AnyMessage, received_at: datetime, administration: str | None) -> int:
-        """Apply a message that an administration received; return how many alerts changed."""
-        changes = list_alert_changes(
-            message, received_at, self._alerts.get, withdrawn=self.withdrawn, administration=administration
-        )
-        if isinstance(message, Withdrawal):
-            self.withdrawn.add(name_message(message.author, message.about))
-        self._changed |= bool(changes)
-        self._alerts.update((alert.alert_id, alert) for alert in changes)
-        return len(changes)
-
-    def write(self) -> None:
-        """Write the table, if it does not exist or an alert changed."""
-        if not self._changed:
-            return
-        if self._further:
-            raise BadInput(
-                "messages cannot change a table with further columns",
-                where=str(self._path),
-                got=", ".join(self._further),
-                expected="an alert table of your own",
-                todo="use --service for the alerts of a service, or name another table",
-            )
-        write_table(build_frame(list(self._alerts.values()), Alert), self._path)
-
-
-def post_messages(service: str, accepted: Iterable[tuple[Path, SignedMessage]]) -> list[Refused]:
-    """Send messages to a service; return those that it refuses."""
-    if urlsplit(service).scheme not in ("http", "https"):
-        raise BadInput(
-            "not the address of a service", where="--service", got=service, expected="http://HOST:PORT"
-        )
-    refused = []
-    for path, each in accepted:
-        reason = _post(f"{service.rstrip('/')}/v1/messages", each.envelope)
-        if reason is not None:
-            refused.append(Refused(path, reason))
-    return refused
-
-
-def _post(url: str, envelope: bytes) -> str | None:
-    headers = {"content-type": "application/json"}
-    if api_key := os.environ.get(API_KEY_VARIABLE):
-        headers["authorization"] = f"Bearer {api_key}"
-    request = urllib.request.Request(url, envelope, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
-            return None
-    except urllib.error.HTTPError as error:
-        try:
-            detail = str(json.loads(error.read(10_000)).get("detail", error.reason))
-        except (ValueError, AttributeError):
-            detail = str(error.reason)
-        if error.code in REFUSED_STATUSES:
-            return detail
-        raise ServiceFault(
-            "the service does not accept messages", where=url, got=f"status {error.code}: {detail}",
-            todo=f"check its state and the key in {API_KEY_VARIABLE}",
-        ) from error  # fmt: skip
-    except OSError as error:
-        raise ServiceFault("the service cannot be reached", where=url, got=str(error)) from error

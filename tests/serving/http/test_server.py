@@ -1,6 +1,8 @@
 """The service as a process of its own: real sockets, one process a directory, nothing lost when it is killed."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -35,6 +37,11 @@ def test_it_answers_over_a_socket_stops_when_told_loads_nothing_heavy(tmp_path: 
     assert '"event": "stopped"' in lines
     assert "Orchid" not in lines
     assert lines.endswith("loaded set()\n")
+
+
+def test_the_pages_for_officers_load_nothing_heavy_into_it() -> None:
+    code = f"import sys, operation.desk.routes; print({HEAVY} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
 def test_without_keys_it_listens_on_loopback_only(tmp_path: Path) -> None:
