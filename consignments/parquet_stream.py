@@ -4,12 +4,11 @@ A first pass checks every row by the rules of `consignments.tables` and keeps th
 invalid rows are known before the others are processed, and the chunks contain valid rows only.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ import pyarrow as pa
 from consignments.columns import Mask
 from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
-from consignments.files.raw_tables import TablePart
 from consignments.records import Consignment, Field, create_consignment_type, get_fields
 from consignments.tables import ReadReport, finish_check
 from consignments.validation import (
@@ -45,35 +43,6 @@ ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", S
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class TableChunk:
-    """A chunk of a checked table that another process can convert: `read` returns rows, and `good` marks those of the chunk."""
-
-    read: Callable[[], Iterable[TablePart]]
-    columns: tuple[str, ...]
-    good: Mask
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return int(self.good.sum())
-
-    def select(self, rows: Mask) -> "TableChunk":
-        """Return some of the rows, given their mask."""
-        good = self.good.copy()
-        good[good] = rows
-        return replace(self, good=good)
-
-    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
-        """Return the rows as a frame like that of `read_table`, given the record type they were checked with."""
-        return to_frame(self.to_table(record))
-
-    def to_table(self, record: type[Consignment]) -> Any:
-        """Return the rows as an Arrow table in canonical form."""
-        checks = [check_part(part, self.columns, record) for part in self.read()]
-        valid = np.concatenate([check.good for check in checks])
-        return keep_rows(concat_rows([check.kept for check in checks]), self.good[valid])
-
-
 @dataclass
 class TableStream:
     """A checked table that is read again in chunks."""
@@ -97,13 +66,15 @@ class TableStream:
         order, self._order = self._order, None
         return order
 
-    def read_chunks(self) -> Iterator[TableChunk]:
-        """Read the table again, in order; raise `FileFault` if that is no longer possible."""
+    def read_chunks(self, record: type[Consignment]) -> Iterator[pa.Table]:
+        """Read the valid rows again in canonical form, in order, by the record type that they were checked with; raise `FileFault` if they changed."""
         start = 0
         for parts in self._table.read_chunks(self._piece_rows):
-            end = start + sum(len(part.table) for part in parts)
-            yield TableChunk(partial(tuple, parts), self._table.columns, self._good[start:end])
-            start = end
+            checks = [check_part(part, self._table.columns, record) for part in parts]
+            valid = np.concatenate([each.good for each in checks])
+            good = self._good[start : start + len(valid)]
+            yield keep_rows(concat_rows([each.kept for each in checks]), good[valid])
+            start += len(valid)
 
 
 def stream_table(

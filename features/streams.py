@@ -18,9 +18,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.columns import adopt_spellings, unify_spellings
-from consignments.errors import BadInput, ServiceFault
+from consignments.errors import BadInput
 from consignments.lists import decode_items
-from consignments.parquet_stream import TableChunk, TableStream
+from consignments.parquet_stream import TableStream
 from consignments.records import Consignment
 from consignments.tables import iterate_consignments, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
@@ -68,23 +68,6 @@ log = logging.getLogger("npsrisk")
 
 
 @dataclass(frozen=True)
-class _FrameChunk:
-    rows: pd.DataFrame
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def select(self, rows: Mask) -> "_FrameChunk":
-        return _FrameChunk(self.rows.loc[rows])
-
-    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:  # noqa: ARG002
-        return self.rows
-
-    def to_table(self, record: type[Consignment]) -> pa.Table:
-        return to_arrow_rows(self.rows, record)
-
-
-@dataclass(frozen=True)
 class InMemoryTable:
     """A source of a checked table in memory."""
 
@@ -99,10 +82,10 @@ class InMemoryTable:
         """Return its rows."""
         return self.rows
 
-    def read_chunks(self) -> Iterator[_FrameChunk]:
-        """Yield its rows in order, in chunks."""
+    def read_chunks(self, record: type[Consignment]) -> Iterator[pa.Table]:
+        """Yield its rows in order, in chunks in canonical form, with the columns of a record type and all others."""
         for begin in range(0, max(len(self.rows), 1), self.piece_rows):
-            yield _FrameChunk(self.rows.iloc[begin : begin + self.piece_rows])
+            yield to_arrow_rows(self.rows.iloc[begin : begin + self.piece_rows], record)
 
 
 @dataclass(frozen=True)
@@ -133,22 +116,22 @@ class SelectedRows:
         """Return the order columns."""
         return self.order
 
-    def read_chunks(self) -> "Iterator[RowChunk]":
+    def read_chunks(self, record: type[Consignment]) -> Iterator[pa.Table]:
         """Yield the rows in order, in chunks."""
-        for chunk, selected in _pair_with_mask(self.source, self.selected):
-            yield chunk if selected.all() else chunk.select(selected)
+        for chunk, selected in _pair_with_mask(self.source, self.selected, record):
+            yield keep_rows(chunk, selected)
 
 
-RowChunk = TableChunk | _FrameChunk
-"""A chunk of rows of a table that another process can read."""
 TableSource = TableStream | InMemoryTable | SelectedRows
 """A table that is read in at least one chunk. Its order, the columns that define the order of history, may be taken once."""
 
 
-def _pair_with_mask(source: TableSource, mask: Mask) -> Iterator[tuple[RowChunk, Mask]]:
+def _pair_with_mask(
+    source: TableSource, mask: Mask, record: type[Consignment]
+) -> Iterator[tuple[pa.Table, Mask]]:
     """Yield the chunks of a source, each with its part of the mask."""
     start = 0
-    for chunk in source.read_chunks():
+    for chunk in source.read_chunks(record):
         yield chunk, mask[start : start + len(chunk)]
         start += len(chunk)
 
@@ -263,7 +246,7 @@ class DescribedRows(NamedTuple):
         return DescribedRows(self.X[wanted], self.keys[rows], self.counterparts[rows], context)
 
 
-DescribeChunks = Callable[[Iterator[tuple[RowChunk, Mask]]], Iterator[DescribedRows]]
+DescribeChunks = Callable[[Iterator[tuple[pa.Table, Mask]]], Iterator[DescribedRows]]
 
 
 @dataclass(frozen=True)
@@ -277,18 +260,9 @@ class RowDescriber:
         """Build the pipeline from the parameters and the alerts."""
         return self.parameters.build_pipeline(self.alerts)
 
-    def __call__(self, rows_and_wanted: tuple[RowChunk, Mask]) -> DescribedRows:
+    def __call__(self, rows_and_wanted: tuple[pa.Table, Mask]) -> DescribedRows:
         """Describe the rows of a chunk."""
-        chunk, wanted = rows_and_wanted
-        rows = chunk.to_table(self.parameters.config.build_record_type())
-        if len(rows) != len(wanted):
-            raise ServiceFault(
-                "a table has other rows than when it was checked",
-                got=f"{len(rows):,} rows in a chunk",
-                expected=f"{len(wanted):,}",
-                todo="run the command again, and do not change tables meanwhile",
-            )
-        return describe_rows(self.build_pipeline(), rows, wanted)
+        return describe_rows(self.build_pipeline(), *rows_and_wanted)
 
 
 @pause_garbage_collection()  # nothing here is part of a circle
@@ -389,8 +363,8 @@ def stream_features(
             if options.progress is not None:
                 options.progress("features" if len(X) else "history", block.stop, total)
     if is_empty:
-        first = next(iter(inputs.consignments.read_chunks()))
-        nothing = describe((first.select(np.zeros(len(first), dtype=bool)), np.zeros(0, dtype=bool)))
+        first = next(inputs.consignments.read_chunks(pipeline.record_type))
+        nothing = describe((first.slice(0, 0), np.zeros(0, dtype=bool)))
         yield FeatureChunk(mark_rows(allocate_rows(0, len(pipeline.spec))), nothing.context)
     if run is not None:
         with report_progress(options.progress, "state"):
@@ -405,7 +379,7 @@ class _BlockReader:
     ) -> None:
         self._pipeline, self._marks, self._starts = pipeline, marks, tables.starts
         self._parts = [
-            describe_all(_pair_with_mask(source, marks[begin:end]))
+            describe_all(_pair_with_mask(source, marks[begin:end], pipeline.record_type))
             for source, (begin, end) in zip(tables.sources, pairwise(tables.starts.tolist()), strict=True)
         ]
         self._left: list[DescribedRows | None] = [None for _ in self._parts]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cli.progress import Progress
@@ -12,7 +13,7 @@ from consignments.tables import to_consignments
 from consignments.workers import WorkerPool
 from features.links.identifiers import LINK_IDENTIFIERS, LinkNumberBuilder, LinkNumbers
 from features.links.trace import LinkTable
-from features.streams import EventTables, FeatureInputs, RowChunk
+from features.streams import EventTables, FeatureInputs
 
 
 class LinkTableReader:
@@ -40,15 +41,15 @@ class LinkTableReader:
         for chunk in self._read_chunks():
             mine = rows[(rows >= start) & (rows < start + len(chunk))] - start
             if len(mine):
-                found += to_consignments(chunk.to_table(Consignment).take(mine), Consignment)
+                found += to_consignments(chunk.take(mine), Consignment)
             start += len(chunk)
         return found
 
-    def _read_chunks(self) -> Iterator[RowChunk]:
-        return (chunk for source in self._tables.sources for chunk in source.read_chunks())
+    def _read_chunks(self) -> Iterator[pa.Table]:
+        return (chunk for source in self._tables.sources for chunk in source.read_chunks(Consignment))
 
 
-def build_chunk_numbers(chunk: RowChunk) -> LinkNumbers:
+def build_chunk_numbers(chunk: pa.Table) -> LinkNumbers:
     """Build the link numbers of a chunk. It may run in another process."""
-    records = to_consignments(chunk.to_table(Consignment), Consignment)
+    records = to_consignments(chunk, Consignment)
     return LinkNumberBuilder(create_batch_pseudonyms()).build_rows(records)

@@ -86,7 +86,7 @@ class ChunkReader:
     """A reader of the consignments of a source, each once and in about the order of the table; those not asked for yet stay in memory."""
 
     def __init__(self, source: "TableSource", record: type[Consignment]) -> None:
-        self._chunks, self._record = source.read_chunks(), record
+        self._chunks, self._record = source.read_chunks(record), record
         self._end, self._waiting = 0, dict[int, Consignment]()
 
     def read(self, rows: Longs) -> list[Consignment]:
@@ -94,7 +94,7 @@ class ChunkReader:
         from consignments.tables import to_consignments
 
         while len(rows) and self._end <= rows.max():
-            records = to_consignments(next(self._chunks).to_frame(self._record), self._record)
+            records = to_consignments(next(self._chunks), self._record)
             self._waiting.update(enumerate(records, self._end))
             self._end += len(records)
         return [self._waiting.pop(row) for row in rows.tolist()]

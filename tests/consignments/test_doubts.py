@@ -26,6 +26,7 @@ from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Item, create_consignment_type
 from consignments.tables import build_frame, check_frame, read_table, to_consignments
+from consignments.validation import to_frame
 
 DOUBTFUL = [
     ("departure_country", "China", "CN", COUNTRY_CONVERTED),
@@ -139,7 +140,7 @@ def test_a_stream_counts_what_a_table_in_memory_counts(tmp_path: Path) -> None:
     stream = stream_table(tmp_path / "t.parquet", Consignment, piece_rows=4)
     assert stream.report.warnings == table.report.warnings
     assert table.report.warnings[f"departure_country: {COUNTRY_CONVERTED}"] == 1
-    read = pd.concat([chunk.to_frame(Consignment) for chunk in stream.read_chunks()], ignore_index=True)
+    read = pd.concat([to_frame(chunk) for chunk in stream.read_chunks(Consignment)], ignore_index=True)
     pd.testing.assert_frame_equal(read, table.frame)
 
 

@@ -16,6 +16,7 @@ from consignments.lists import decode_items
 from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
 from consignments.records import Consignment, create_consignment_type
 from consignments.tables import build_frame, read_table
+from consignments.validation import to_frame
 
 
 def frame(rows: int) -> pd.DataFrame:
@@ -34,7 +35,7 @@ def with_faults(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def whole(stream: TableStream) -> pd.DataFrame:
-    return pd.concat([piece.to_frame(Consignment) for piece in stream.read_chunks()], ignore_index=True)
+    return pd.concat([to_frame(piece) for piece in stream.read_chunks(Consignment)], ignore_index=True)
 
 
 @pytest.fixture(params=["file", "folders"])
@@ -122,8 +123,8 @@ def test_items_may_be_lists_in_one_part_and_of_no_type_in_another(tmp_path: Path
     other = lists.set_column(lists.column_names.index("items"), "items", pa.nulls(4))
     names = pa.array([f"D{row}" for row in range(4)])
     parquet.write_table(other.set_column(0, "consignment_id", names), tmp_path / "t" / "1.parquet")
-    (piece,) = stream_table(tmp_path / "t", Consignment, piece_rows=100).read_chunks()
-    found = [None if pd.isna(text) else decode_items(text) for text in piece.to_frame(Consignment)["items"]]
+    (piece,) = stream_table(tmp_path / "t", Consignment, piece_rows=100).read_chunks(Consignment)
+    found = [None if pd.isna(text) else decode_items(text) for text in to_frame(piece)["items"]]
     assert found == [*(None if text is None else decode_items(text) for text in items), *[None] * 4]
 
 
@@ -142,7 +143,7 @@ def test_processes_find_the_same_rejects_and_repeats(tmp_path: Path, monkeypatch
     assert one.report == two.report
     assert list(one.report.reasons) == list(two.report.reasons)
     pd.testing.assert_frame_equal(one.take_order(), two.take_order())
-    pieces = pd.concat([piece.to_frame(record) for piece in two.read_chunks()], ignore_index=True)
+    pieces = pd.concat([to_frame(piece) for piece in two.read_chunks(record)], ignore_index=True)
     pd.testing.assert_frame_equal(pieces, read_table(tmp_path, record).frame)
 
 
@@ -151,10 +152,10 @@ def test_a_table_that_changes_after_the_check_or_meanwhile_is_refused(tmp_path: 
     path, table = tmp_path / "t.parquet", frame(5)
     write_table(table, path)
     stream = stream_table(path, Consignment, piece_rows=2)
-    begun = stream.read_chunks()
+    begun = stream.read_chunks(Consignment)
     next(begun)
     write_table(table[:3] if change == "fewer rows" else table.assign(consignment_id=list("DEFGH")), path)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
-    for chunks in (begun, stream.read_chunks()):
+    for chunks in (begun, stream.read_chunks(Consignment)):
         with pytest.raises(FileFault, match=r"t\.parquet: a table has other rows than when it was checked"):
             list(chunks)

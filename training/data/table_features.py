@@ -17,6 +17,7 @@ import pyarrow.parquet as parquet
 from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
 from consignments.tables import iterate_consignments, to_arrow_rows, to_consignments
+from consignments.validation import to_frame
 from features.batch import (
     BATCH_KEY,
     ComputeOptions,
@@ -126,8 +127,8 @@ def read_kept_rows(
 ) -> pd.DataFrame:
     """Read the consignments at some ascending positions, spelled as in the order of the source, and add all rows to a hash."""
     found, start = [], 0
-    for chunk in source.read_chunks():
-        frame = chunk.to_frame(config.build_record_type())
+    for chunk in source.read_chunks(config.build_record_type()):
+        frame = to_frame(chunk)
         if table is not None:
             table.add(frame)
         begin, end = np.searchsorted(rows, [start, start + len(frame)])
