@@ -13,7 +13,7 @@ from features.history.readings import NETWORK_SIDES, NETWORKS, READINGS
 from features.spec import Spec
 from features.table import SIDES
 from models.arrays import Ints
-from models.formats import format_number, format_rate
+from models.formats import format_count, format_number, format_rate
 from models.reasons.row_view import RowView
 from models.reasons.rules import RULES, Rank
 from models.reasons.sentences import ReasonContext, Sentence, Statement
@@ -253,8 +253,9 @@ class FactTables:
             phrase = "found_at_once" if inspected == 1 else "found_of_inspected"
         numbers = {"finds": finds, "among": arrivals, "inspected": inspected}
         text = self._say_finds(view, phrase, target, kind, **numbers)
-        if finds == view.get(f"{key}.any_offence_ever") and days > 1:
-            text += self._texts.say("one_find" if finds == 1 else "last_find", days=format_number(days))
+        if finds == view.get(f"{key}.any_offence_ever") and days >= 0:
+            when = self._texts.say("ago" if days >= 1 else "same_day", days=format_count(days, "day"))
+            text += self._texts.say("one_find" if finds == 1 else "last_find", when=when)
         text += view.doubt_find(kind, target)
         text += self._say_usual_rate(usual) if usual else ""
         is_notable = not usual or found.share > usual.middle
