@@ -84,7 +84,7 @@ def link_all(results: "Sequence[BatchResult]") -> "list[Version]":
     for result in results:
         spool.add_result(result)
     link_entries(spool)
-    rows = list(spool.read_rows())
+    rows = list(spool.rows.values())
     spool.close(remove=True)
     return rows
 

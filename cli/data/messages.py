@@ -154,10 +154,11 @@ def _summarize_run(report: "MessageReport", out: Path) -> str:
 
 def _build_fault(what: str, spool: "Spool", report: "MessageReport", rejects: Path | None) -> FileFault:
     first = next(spool.read_rejects())
+    messages = sum(sum(batch.messages.values()) for batch in spool.read_batches())
     more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
     return FileFault(
         what,
-        got=f"{report.rejected:,} of {spool.count_messages():,} messages rejected ({first.place}: {first.reason}{more})",
+        got=f"{report.rejected:,} of {messages:,} messages rejected ({first.place}: {first.reason}{more})",
         todo="add --rejects FILE to see each reason"
         if rejects is None
         else f"see {rejects} for each message and its reason",

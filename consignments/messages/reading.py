@@ -107,7 +107,7 @@ def _add_entries(parts: Iterator[_Part], options: ReadOptions, result: BatchResu
             try:
                 _add_entry(part, options, result)
             except Exception as error:
-                result.rejects.append((part.source, "", _describe_failure(error)))
+                result.add_reject(part.source, _describe_failure(error))
 
 
 def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:
@@ -183,7 +183,7 @@ def _read_messages(
                 result.counts["ignored", f"{kind.name}: it only adds master and route to its items"] += 1
         except Exception as error:
             name = "" if has_read else find_identifier(raw.content)
-            result.rejects.append((raw.source, name, _describe_failure(error)))
+            result.add_reject(raw.source, _describe_failure(error), name)
         for note in dict.fromkeys(notes):
             result.counts["note", note] += 1
 
@@ -193,7 +193,7 @@ def _has_content(found: Parsed, source: str, result: BatchResult) -> TypeGuard[C
     if isinstance(found, Ignored):
         result.counts["ignored", f"{found.kind}: {found.reason}"] += 1
     elif isinstance(found, MessageFault):
-        result.rejects.append((source, "", _describe_failure(found)))
+        result.add_reject(source, _describe_failure(found))
     else:
         return True
     return False
@@ -221,7 +221,7 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
         except MessageFault as fault:
             kind = whole
             if whole.mapping is not None or member[:1] != b"{":
-                result.rejects.append((f"{raw.source}, member {number}", "", _describe_failure(fault)))
+                result.add_reject(f"{raw.source}, member {number}", _describe_failure(fault))
                 continue
         by_kind.setdefault(kind.name, []).append(member)
     if [len(each) for each in by_kind.values()] == [len(members)]:
@@ -250,7 +250,7 @@ def _read_documents(
             linker.add_document(raw.content, raw.source)
             unread[raw.source] = None
         except Exception as error:
-            result.rejects.append((raw.source, "", _describe_failure(error)))
+            result.add_reject(raw.source, _describe_failure(error))
     came_at = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
     now = options.now or datetime.now(UTC)
     identifiers: dict[str, Counter[str]] = {}
@@ -260,8 +260,8 @@ def _read_documents(
             if _has_content(found, source, result):
                 yield _Part(found, source, came_at, now, identifiers.setdefault(source, Counter()))
     except Exception as error:
-        reason = _describe_failure(error)
-        result.rejects += [(source, "", reason) for source in unread or (group[0].source,)]
+        for source in unread or (group[0].source,):
+            result.add_reject(source, _describe_failure(error))
 
 
 def _describe_failure(error: Exception) -> str:
@@ -281,18 +281,16 @@ def fill_spool(
     files = list_files(paths)
     marks = {name_file(path): _mark_file(path) for path in files}
     total, done = sum(size for _, size in marks.values()), 0
-    counts = spool.begin_files({name: mark for name, (mark, _) in marks.items()})
+    stored = spool.begin_files({name: mark for name, (mark, _) in marks.items()})
 
     def note(result: BatchResult) -> None:
         nonlocal done
-        for path, number in result.messages.items():
-            counts[path] += number
-        spool.note_progress({path: counts[path] for path in result.messages})
+        spool.commit()
         done += result.size
         if progress is not None:
             progress("read", min(done, total), total)
 
-    messages = (each for path in files for each in islice(read_file(path), counts[name_file(path)], None))
+    messages = (each for path in files for each in islice(read_file(path), stored[name_file(path)], None))
     jobs = options.jobs if total >= MIN_PARALLEL_BYTES else 1
     add_messages(messages, spool, replace(options, jobs=jobs), note)
 
@@ -309,7 +307,8 @@ def add_messages(
         for result in workers.map(partial(parse_messages, options=options), batches):
             spool.add_result(result)
             note(result)
-    for result in link_documents(spool.take_documents(), options):
+    documents = (document for batch in spool.read_batches() for document in batch.documents)
+    for result in link_documents(documents, options):
         spool.add_result(result)
 
 

@@ -130,7 +130,7 @@ def build_table(
     extras = [name for name in EXTRA_COLUMNS if name in linker.extras]
     levels, quality, warnings = Counter[str](), Counter[str](), Counter[str]()
     months, given = Counter[str](), Counter[tuple[str, str]]()
-    rows, start = spool.read_rows(), 0
+    rows, start = iter(spool.rows.values()), 0
     while (chunk := list(islice(rows, CHUNK_ROWS))) or not start:
         records = [complete(row.record) for row in chunk]
         frame = build_frame(records, Consignment).drop(columns=SEQUENCE, errors="ignore")

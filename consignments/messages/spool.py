@@ -4,15 +4,16 @@ Entries come in the order of the files and are read in the order of their time. 
 same run of the same files, started again, goes on behind the last message that is in it.
 """
 
+import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec import field, structs
 
 from consignments.errors import Reject
 from consignments.messages.entries import MasterEntry, Version
@@ -22,35 +23,40 @@ from consignments.timestamps import to_us
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, at_us INTEGER, rank INTEGER, body BLOB);
-CREATE TABLE IF NOT EXISTS rejects (id INTEGER PRIMARY KEY, place TEXT, identifier TEXT, reason TEXT);
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, mark TEXT, messages INTEGER);
-CREATE TABLE IF NOT EXISTS counts (topic TEXT, name TEXT, number INTEGER, PRIMARY KEY (topic, name));
-CREATE TABLE IF NOT EXISTS documents (id INTEGER PRIMARY KEY, source TEXT, came TEXT, content BLOB);
+CREATE TABLE IF NOT EXISTS batches (id INTEGER PRIMARY KEY, body BLOB);
 CREATE TABLE IF NOT EXISTS run (mark TEXT);
+DROP TABLE IF EXISTS rows;
+CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB);
 """
 Entry = MasterEntry | Version | StateRow
 RANKS: tuple[type[Entry], ...] = (MasterEntry, Version, StateRow)
 """At one moment a master comes before its houses, and answers come last."""
-_encode = msgspec.msgpack.Encoder().encode
-_DECODERS = [msgspec.msgpack.Decoder(kind).decode for kind in RANKS]
-_decode_row = msgspec.msgpack.Decoder(Version).decode
 Topic = Literal["kind", "ignored", "note"]
 
 
-@dataclass
-class BatchResult:
+class BatchResult(msgspec.Struct):
     """Results of some messages; `documents` wait for others, and `messages` counts those of each file."""
 
     entries: list[tuple[int, int, bytes]] = field(default_factory=list)
-    rejects: list[tuple[str, str, str]] = field(default_factory=list)
-    counts: Counter[tuple[Topic, str]] = field(default_factory=Counter)
-    messages: Counter[str] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)
+    counts: dict[tuple[Topic, str], int] = field(default_factory=Counter)
+    messages: dict[str, int] = field(default_factory=Counter)
     size: int = 0
     documents: list[RawMessage] = field(default_factory=list)
 
     def add_entry(self, entry: Entry, received_at: datetime) -> None:
         """Add an entry, packed."""
         self.entries.append((to_us(received_at), RANKS.index(type(entry)), _encode(entry)))
+
+    def add_reject(self, place: str, reason: str, identifier: str = "") -> None:
+        """Add a message, or a part of one, that cannot be read."""
+        self.rejects.append(Reject(place, identifier, "", reason))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_DECODERS = [msgspec.msgpack.Decoder(kind).decode for kind in RANKS]
+_decode_row = msgspec.msgpack.Decoder(Version).decode
+_decode_batch = msgspec.msgpack.Decoder(BatchResult).decode
 
 
 class _StoredRows(MutableMapping[int, Version]):
@@ -76,63 +82,38 @@ class _StoredRows(MutableMapping[int, Version]):
 
 
 class Spool:
-    """Entries, rejects and rows of one run."""
+    """Entries, other results and rows of one run; `mark` changes with its options."""
 
     def __init__(self, path: Path | None, mark: str = "") -> None:
-        self.path = path
+        self.path, self._mark = path, mark
         self._connection = sqlite3.connect(":memory:" if path is None else str(path))
         self._run = self._connection.execute
         self._run("PRAGMA journal_mode = " + ("OFF" if path is None else "WAL"))
         self._run("PRAGMA synchronous = OFF")
         self._connection.executescript(SCHEMA)
-        if self._run("SELECT mark FROM run").fetchone() != (mark,):
-            self._clear()
-            self._run("DELETE FROM run")
-            self._run("INSERT INTO run VALUES (?)", (mark,))
-        self._run("DROP TABLE IF EXISTS rows")
-        self._run("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB)")
-        self._connection.commit()
         self.rows: MutableMapping[int, Version] = _StoredRows(self._connection)
 
-    def _clear(self) -> None:
-        for table in ("entries", "rejects", "files", "counts", "documents"):
-            self._run(f"DELETE FROM {table}")
-
-    def begin_files(self, marks: Mapping[str, str]) -> dict[str, int]:
-        """Return the number of messages of each file that are stored; if these are other files, the run begins again."""
-        stored = self._run("SELECT path, mark, messages FROM files ORDER BY rowid").fetchall()
-        if [(path, mark) for path, mark, _ in stored] == list(marks.items()):
-            return {path: messages for path, _, messages in stored}
-        self._clear()
-        self._connection.executemany("INSERT INTO files VALUES (?, ?, 0)", marks.items())
-        self._connection.commit()
-        return dict.fromkeys(marks, 0)
+    def begin_files(self, marks: Mapping[str, str]) -> Counter[str]:
+        """Return the number of messages of each file that are stored; of other files or options the run begins again."""
+        mark = hashlib.sha256(repr((self._mark, list(marks.items()))).encode()).hexdigest()
+        if self._run("SELECT mark FROM run").fetchone() != (mark,):
+            self._connection.executescript("DELETE FROM entries; DELETE FROM batches; DELETE FROM run")
+            self._run("INSERT INTO run VALUES (?)", (mark,))
+        stored = Counter[str]()
+        for batch in self.read_batches():
+            stored.update(batch.messages)
+        return stored
 
     def add_result(self, result: BatchResult) -> None:
         """Add what some messages gave."""
-        documents = [
-            (each.source, each.received_at and each.received_at.isoformat(), each.content)
-            for each in result.documents
-        ]
-        counts = [(*key, number) for key, number in result.counts.items()]
-        for what, rows in (
-            ("entries (at_us, rank, body) VALUES (?, ?, ?)", result.entries),
-            ("rejects (place, identifier, reason) VALUES (?, ?, ?)", result.rejects),
-            ("documents (source, came, content) VALUES (?, ?, ?)", documents),
-            ("counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number", counts),
-        ):
-            self._connection.executemany(f"INSERT INTO {what}", rows)
+        self._connection.executemany(
+            "INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)", result.entries
+        )
+        others = _encode(structs.replace(result, entries=[]))
+        self._run("INSERT INTO batches (body) VALUES (?)", (others,))
 
-    def take_documents(self) -> Iterator[RawMessage]:
-        """Return and remove the documents that are read together."""
-        for source, came, content in self._select("source, came, content FROM documents ORDER BY id"):
-            yield RawMessage(source, content, datetime.fromisoformat(came) if came else None)
-        self._run("DELETE FROM documents")
-
-    def note_progress(self, counts: Mapping[str, int]) -> None:
-        """Store the number of messages read of some files, and commit."""
-        numbers = [(number, path) for path, number in counts.items()]
-        self._connection.executemany("UPDATE files SET messages = ? WHERE path = ?", numbers)
+    def commit(self) -> None:
+        """Keep all that was added, for a run that continues this one."""
         self._connection.commit()
 
     def read_entries(self) -> Iterator[Entry]:
@@ -140,27 +121,26 @@ class Spool:
         for rank, body in self._select("rank, body FROM entries ORDER BY at_us, rank, id"):
             yield _DECODERS[rank](body)
 
+    def read_batches(self) -> Iterator[BatchResult]:
+        """Read all results but their entries."""
+        for (body,) in self._select("body FROM batches ORDER BY id"):
+            yield _decode_batch(body)
+
     def read_rejects(self) -> Iterator[Reject]:
         """Read all rejects."""
-        for place, identifier, reason in self._select("place, identifier, reason FROM rejects ORDER BY id"):
-            yield Reject(place, identifier, "", reason)
+        for batch in self.read_batches():
+            yield from batch.rejects
 
     def read_counts(self, topic: Topic) -> dict[str, int]:
         """Read the numbers of messages by kind, of ignored ones by reason, or of notes."""
-        return dict(self._run("SELECT name, number FROM counts WHERE topic = ? ORDER BY name", (topic,)))
-
-    def count_messages(self) -> int:
-        """Return the number of messages that were read."""
-        return int(self._run("SELECT coalesce(sum(messages), 0) FROM files").fetchone()[0])
+        found = Counter[str]()
+        for batch in self.read_batches():
+            found.update({name: number for (about, name), number in batch.counts.items() if about == topic})
+        return dict(sorted(found.items()))
 
     def count_entries(self) -> int:
         """Count entries."""
         return int(self._run("SELECT count(*) FROM entries").fetchone()[0])
-
-    def read_rows(self) -> Iterator[Version]:
-        """Read all rows in their order."""
-        for (body,) in self._select("body FROM rows ORDER BY id"):
-            yield _decode_row(body)
 
     def _select(self, what: str) -> Iterator[Any]:
         """Iterate over rows, apart from other statements."""

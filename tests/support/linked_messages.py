@@ -125,7 +125,7 @@ def read_final(messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
         options = ReadOptions(message.received_at, now=message.received_at)
         spool.add_result(parse_messages([RawMessage(f"m{place}", message.content)], options))
     link_entries(spool)
-    rows = [row.record for row in spool.read_rows()]
+    rows = [row.record for row in spool.rows.values()]
     spool.close(remove=True)
     return select_final(rows)
 

@@ -67,7 +67,7 @@ def read_messages(
     """Read messages in memory; without `received_at` each is received when it was issued."""
     spool = Spool(None)
     add_messages(iterate_sources(sources), spool, ReadOptions(received_at, mappings=tuple(mappings), now=now))
-    (linker, states), rows = link_entries(spool), list(spool.read_rows())
+    (linker, states), rows = link_entries(spool), list(spool.rows.values())
     found = ParsedMessages(
         tuple(row.record for row in rows),
         tuple(row.extras for row in rows),

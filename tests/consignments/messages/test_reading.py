@@ -46,7 +46,7 @@ def test_entries_and_rejects_stand_in_the_order_of_their_messages() -> None:
         contents[number] = contents[number][:900]
     result = read_batch(contents)
     assert list_houses(result) == [number for number in range(COUNT) if number % 10 != 5]
-    assert [place for place, _, _ in result.rejects] == [f"m{number}" for number in range(5, COUNT, 10)]
+    assert [reject.place for reject in result.rejects] == [f"m{number}" for number in range(5, COUNT, 10)]
     assert result.counts["kind", "XFZB"] == COUNT
 
 
@@ -69,8 +69,11 @@ def test_a_consignment_that_no_entry_can_be_made_of_is_a_reject_and_the_others_s
     monkeypatch.setattr(reading, "build_declaration", fail_on_one)
     result = read_batch([build_house(number) for number in range(10)])
     assert list_houses(result) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
-    ((place, _, reason),) = result.rejects
-    assert (place, reason) == ("m7", "the reader failed on it (ValueError); report it with the message")
+    (reject,) = result.rejects
+    assert (reject.place, reject.reason) == (
+        "m7",
+        "the reader failed on it (ValueError); report it with the message",
+    )
 
 
 def test_a_reader_that_fails_on_linked_documents_rejects_each_that_is_not_read(
@@ -87,7 +90,7 @@ def test_a_reader_that_fails_on_linked_documents_rejects_each_that_is_not_read(
 
     monkeypatch.setattr(OneRecordLinker, "read_all", fail_after_the_first)
     (result,) = link_documents(documents, ReadOptions())
-    assert [(place, "ZeroDivisionError" in reason) for place, _, reason in result.rejects] == [
+    assert [(each.place, "ZeroDivisionError" in each.reason) for each in result.rejects] == [
         ("2.json", True),
         ("3.json", True),
     ]
