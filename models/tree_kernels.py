@@ -20,9 +20,9 @@ WEIGHTS = np.array([_WEIGHTS / 2 * (1 - POINTS) ** power for power in range(MAX_
 
 @njit(cache=True, nogil=True, inline="always")
 def _goes_right(value: Any, threshold: Any, missing: Any) -> Any:
-    if np.isnan(value) or (missing & ZERO_IS_MISSING and abs(value) <= ZERO_THRESHOLD):
-        return missing & MISSING_LEFT == 0
-    return value > threshold
+    """Return the side of a split without a branch, which the processor could not predict."""
+    is_missing = np.isnan(value) | ((abs(value) <= ZERO_THRESHOLD) & (missing & ZERO_IS_MISSING != 0))
+    return (is_missing & (missing & MISSING_LEFT == 0)) | (~is_missing & (value > threshold))
 
 
 @njit(cache=True, nogil=True)
