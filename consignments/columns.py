@@ -5,11 +5,11 @@ timestamp[us, UTC], date32, and lists for items and codes. Missing is null.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from consignments.doubts import CodeRule, Rule, correct_value
 from consignments.identifiers import normalize_identifier
 from consignments.records import Field, Item, get_fields
 from consignments.timestamps import to_us
@@ -40,6 +41,11 @@ TIME_PATTERN = rf"^\d{{4}}-\d{{2}}-\d{{2}}({CLOCK}{ZONE}?)?$"
 MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
 """Range of times that Python can represent: years 1 to 9999."""
 
+MAX_CODES, MAX_CODE_CHARACTERS = 50, 100
+"""As `Consignment.quality` and `Alert.indicators` allow."""
+MAX_EXAMPLES = 3
+"""Maximum number of values that a report shows of a doubt."""
+_decode_codes = msgspec.json.Decoder(list[str]).decode
 BOOLEANS = frozenset((bool, np.bool_))
 IDENTIFIER, HS_CODE = "consignment_id", "hs_code"
 PLAIN_IDENTIFIER = r"^([0-9]*[A-Z][A-Z0-9]*|[0-9]{11}(/[!-~]*)?)$"
@@ -50,6 +56,7 @@ BAD_NUMBER = "not a finite number; expected digits with a decimal point, for exa
 BAD_TIME = "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
 BAD_DATE = "not a date; expected ISO 8601, for example 2024-03-04"
 BAD_SEQUENCE = "not a whole number, or too large: an integer may have 64 bits, a decimal number at most 53"
+BAD_CODES = "not a list of codes"
 MISSING = "required value is missing"
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
 """Pattern of values that errors and reports may show: one short word, because with shifted columns a name may be anywhere."""
@@ -59,48 +66,89 @@ ColumnFaults = list[tuple[str, Mask]]
 """Reasons, each with the rows that it applies to: bool array, (rows,)."""
 
 
+class ColumnDoubt(NamedTuple):
+    """A doubt about one column, with the mask of its rows and some of the values."""
+
+    column: str
+    text: str
+    rows: Mask
+    examples: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class ParsedColumn:
     """A column in its canonical type, in which missing and invalid values are null; `unknown` are unknown fields inside items."""
 
     values: Any
     faults: ColumnFaults
+    doubts: tuple[ColumnDoubt, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
 ColumnReader = Callable[[Any], ParsedColumn]
 
 
-def read_column(given: Any, field: Field, reader: ColumnReader | None = None) -> ParsedColumn:
-    """Convert a column of any type to its canonical one and check it against its field; lists need a reader of their own."""
+def read_column(
+    given: Any, field: Field, rule: Rule | None = None, reader: ColumnReader | None = None
+) -> ParsedColumn:
+    """Convert a column of any type to its canonical one, check it against its field, and correct it by a rule; items need a reader of their own."""
     texts, broken = drop_broken_texts(normalize_array(given))
-    read = (reader or READERS[field.kind])(texts)
+    read = convert_column(texts, field.kind) if reader is None else reader(texts)
+    values, doubts = read.values, read.doubts
     if field.name == HS_CODE and get_type_family(texts.type) == "numbers":
-        read = replace(read, values=_restore_zeros(read.values))
-    found = [*broken, *read.faults, *_find_limit_faults(read.values, field)]
-    missing = to_mask(pc.is_null(read.values)) & ~combine_masks((rows for _, rows in found), len(read.values))
+        values = _restore_zeros(values)
+    found = [*broken, *read.faults, *_find_limit_faults(values, field)]
+    missing = to_mask(pc.is_null(values)) & ~combine_masks((rows for _, rows in found), len(values))
     faults = [*found, *([(MISSING, missing)] if field.required else [])]
-    return ParsedColumn(read.values, [(reason, rows) for reason, rows in faults if rows.any()], read.unknown)
+    if rule is not None:
+        values, doubts = _correct_column(values, field.name, rule)
+    return ParsedColumn(
+        values, [(reason, rows) for reason, rows in faults if rows.any()], doubts, read.unknown
+    )
 
 
-def read_integer(given: Any) -> ParsedColumn:
-    """Read integers; none goes through a float, which would make neighbouring ones equal."""
-    if pa.types.is_floating(given.type):
-        given = given.cast(NUMBER)
-        given = pc.if_else(pc.greater(pc.abs(given), MAX_EXACT_FLOAT), np.inf, given)
-    elif pa.types.is_integer(given.type) and not pa.types.is_uint64(given.type):
-        return ParsedColumn(given.cast(INTEGER), [])
-    texts = read_text(given)
-    read = _parse_texts(texts.values, INTEGER, _parse_integer, BAD_SEQUENCE)
-    return replace(read, faults=[(BAD_SEQUENCE, rows) for _, rows in (*texts.faults, *read.faults)])
+def convert_column(given: Any, kind: str) -> ParsedColumn:
+    """Convert a column to the canonical type of a kind of field; a value that is given and becomes null is invalid."""
+    convert, reason = CONVERTERS[kind]
+    values = convert(given)
+    if values.null_count == given.null_count:
+        return ParsedColumn(values, [])
+    is_missing = to_mask(given.is_null())
+    if given.type == TEXT:
+        is_missing |= to_mask(pc.equal(pc.utf8_trim_whitespace(given), ""))
+    elif pa.types.is_floating(given.type):
+        is_missing |= to_mask(pc.is_nan(given.cast(NUMBER)))
+    return ParsedColumn(values, [(reason, to_mask(values.is_null()) & ~is_missing)])
 
 
-def _parse_integer(text: str) -> int | None:
-    if re.match(INTEGER_PATTERN, text, re.ASCII):
-        return int(text) if -(2**63) <= int(text) < 2**63 else None
-    number = _parse_number(text)
-    is_exact = number is not None and number.is_integer() and abs(number) <= MAX_EXACT_FLOAT
-    return int(number) if number is not None and is_exact else None
+def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, tuple[ColumnDoubt, ...]]:
+    """Correct each distinct value that is not plainly good."""
+    if isinstance(rule, CodeRule):
+        good = pc.is_in(values, pa.array(sorted(rule.known), TEXT))
+    else:
+        low, high = (pa.scalar(bound, values.type) for bound in (rule.low, rule.high))
+        good = pc.and_(pc.less_equal(low, values), pc.less_equal(values, high))
+    strange = to_mask(pc.is_valid(values)) & ~to_mask(good)
+    if not strange.any():
+        return values, ()
+    coded = values.filter(pa.array(strange)).dictionary_encode()
+    given = coded.dictionary.to_pylist()
+    corrected = [correct_value(value, rule) for value in given]
+    kinds = np.array([text for _, text in corrected])[coded.indices.to_numpy()]
+    doubts = []
+    for text in filter(None, dict.fromkeys(text for _, text in corrected)):
+        pairs = [(value, new) for value, (new, kind) in zip(given, corrected, strict=True) if kind == text]
+        rows = mark_rows(np.flatnonzero(strange)[kinds == text], len(values))
+        doubts.append(ColumnDoubt(name, text, rows, _list_examples(pairs)))
+    read = pa.array([new for new, _ in corrected], values.type).take(coded.indices)
+    return pc.replace_with_mask(values, pa.array(strange), read), tuple(doubts)
+
+
+def _list_examples(pairs: Sequence[tuple[Any, Any]]) -> tuple[str, ...]:
+    """List some codes with what they were read as; an unknown one is shown if it is one short word, for it may be a name."""
+    shown = [f"{value} as {new}" for value, new in pairs if new != value]
+    shown += [value for value, new in pairs if new == value and SHOWN_VALUE.fullmatch(str(value))]
+    return tuple(shown[:MAX_EXAMPLES]) if isinstance(pairs[0][0], str) else ()
 
 
 def convert_frame(frame: pd.DataFrame) -> Any:
@@ -170,7 +218,7 @@ def to_text_column(given: Any) -> Any:
     values = normalize_array(given)
     if pa.types.is_nested(values.type):
         return pa.array([format_value(value) for value in values.to_pylist()], type=TEXT)
-    return read_text(values).values
+    return to_texts(values)
 
 
 def normalize_array(given: Any) -> Any:
@@ -248,11 +296,6 @@ def _find_limit_faults(values: Any, field: Field) -> ColumnFaults:
     return faults
 
 
-def reject_all(given: Any, kind: Any, reason: str) -> ParsedColumn:
-    """Return a column without values, because its type cannot be converted."""
-    return ParsedColumn(pa.nulls(len(given), type=kind), [(reason, to_mask(pc.is_valid(given)))])
-
-
 def _measure_texts(texts: Any) -> tuple[int, int]:
     """Return the bytes of the shortest and of the longest text; 1 and 0 if all are missing."""
     sizes = pc.min_max(pc.binary_length(texts))
@@ -265,18 +308,14 @@ def _replace_empty(texts: Any) -> Any:
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, TEXT), texts)
 
 
-def read_text(given: Any) -> ParsedColumn:
-    """Read texts; numbers become their digits, so that a code stored as a number is still a code."""
-    if given.type == TEXT:
-        return ParsedColumn(_replace_empty(given), [])
+def to_texts(given: Any) -> Any:
+    """Convert values to texts; numbers become their digits, so that a code stored as a number is still a code."""
     if pa.types.is_floating(given.type):
-        return ParsedColumn(_format_floats(given.cast(NUMBER)), [])
-    if pa.types.is_nested(given.type):
-        return reject_all(given, TEXT, BAD_TEXT)
-    try:
-        return ParsedColumn(_replace_empty(given.cast(TEXT)), [])
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are not text
-        return reject_all(given, TEXT, BAD_TEXT)
+        return _format_floats(given.cast(NUMBER))
+    if not pa.types.is_nested(given.type):
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are not text
+            return _replace_empty(given.cast(TEXT))
+    return pa.nulls(len(given), TEXT)
 
 
 def _format_floats(numbers: Any) -> Any:
@@ -286,60 +325,77 @@ def _format_floats(numbers: Any) -> Any:
     return pc.coalesce(digits, numbers.cast(TEXT))
 
 
-def read_number(given: Any) -> ParsedColumn:
-    """Read finite numbers; NaN in a numeric column is missing."""
-    kind = given.type
-    if kind == TEXT:
-        return _parse_texts(given, NUMBER, _parse_number, BAD_NUMBER)
-    if pa.types.is_null(kind):
-        return ParsedColumn(given.cast(NUMBER), [])
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        return reject_all(given, NUMBER, BAD_NUMBER)
+def _to_numbers(given: Any) -> Any:
+    """Convert values to finite numbers."""
+    if given.type == TEXT:
+        return _parse_texts(given, NUMBER, _parse_number)
+    if get_type_family(given.type) not in ("numbers", "null"):
+        return pa.nulls(len(given), NUMBER)
     numbers = given.cast(NUMBER, safe=False)
-    infinite = to_mask(pc.is_inf(numbers))
-    finite = pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, NUMBER))
-    return ParsedColumn(finite, [(BAD_NUMBER, infinite)])
+    return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, NUMBER))
 
 
-def read_time(given: Any) -> ParsedColumn:
-    """Read times; a time without a zone is UTC, and a date is the start of that day."""
+def _to_integers(given: Any) -> Any:
+    """Convert values to integers; none goes through a float, which would make neighbouring ones equal."""
+    if pa.types.is_floating(given.type):
+        given = given.cast(NUMBER)
+        given = pc.if_else(pc.greater(pc.abs(given), MAX_EXACT_FLOAT), np.inf, given)
+    elif pa.types.is_integer(given.type) and not pa.types.is_uint64(given.type):
+        return given.cast(INTEGER)
+    return _parse_texts(to_texts(given), INTEGER, _parse_integer)
+
+
+def _parse_integer(text: str) -> int | None:
+    if re.match(INTEGER_PATTERN, text, re.ASCII):
+        return int(text) if -(2**63) <= int(text) < 2**63 else None
+    number = _parse_number(text)
+    is_exact = number is not None and number.is_integer() and abs(number) <= MAX_EXACT_FLOAT
+    return int(number) if number is not None and is_exact else None
+
+
+def _to_times(given: Any) -> Any:
+    """Convert values to times of the years 1 to 9999, truncated; a time without a zone is UTC, and a date is the start of that day."""
     kind = given.type
     if kind == TEXT:
-        return _parse_texts(given, TIME, _parse_time, BAD_TIME)
-    if pa.types.is_timestamp(kind):
-        zoned = given if kind.tz else pc.assume_timezone(given, "UTC")
-        return _check_years(zoned)
+        return _parse_texts(given, TIME, _parse_time)
     if pa.types.is_date(kind):
-        return _check_years(pc.assume_timezone(given.cast(DATE).cast(pa.timestamp("s")), "UTC"))
-    if pa.types.is_null(kind):
-        return ParsedColumn(given.cast(TIME), [])
-    return reject_all(given, TIME, BAD_TIME)
-
-
-def read_date(given: Any) -> ParsedColumn:
-    """Read dates; a time is converted to its UTC day."""
-    read = read_time(given)
-    days = pc.floor_temporal(read.values, unit="day").cast(pa.timestamp("us")).cast(DATE)
-    return ParsedColumn(days, [(BAD_DATE, rows) for _, rows in read.faults])
-
-
-def _check_years(zoned: Any) -> ParsedColumn:
-    """Convert times of any unit to microseconds (truncated); times outside the years 1 to 9999 are invalid."""
+        given = given.cast(DATE).cast(pa.timestamp("s"))
+    if not pa.types.is_timestamp(given.type):
+        return pa.nulls(len(given), TIME)
+    zoned = given if given.type.tz else pc.assume_timezone(given, "UTC")
     per_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[zoned.type.unit]
     counts = zoned.cast(pa.int64())
     first, last = MIN_TIME_US * per_second // 1_000_000, MAX_TIME_US * per_second // 1_000_000
     limits = [max(first, -(2**63)), min(last, 2**63 - 1)]
     outside = to_mask(pc.or_(pc.less(counts, limits[0]), pc.greater(counts, limits[1])))
     floored = pc.floor_temporal(zoned, unit="microsecond") if zoned.type.unit == "ns" else zoned
-    return ParsedColumn(mask_values(floored, outside).cast(TIME), [(BAD_TIME, outside)])
+    return mask_values(floored, outside).cast(TIME)
 
 
-def _parse_texts(texts: Any, kind: Any, parse: Callable[[str], object], reason: str) -> ParsedColumn:
+def _to_dates(given: Any) -> Any:
+    """Convert values to dates; a time is converted to its UTC day."""
+    return pc.floor_temporal(_to_times(given), unit="day").cast(pa.timestamp("us")).cast(DATE)
+
+
+def _to_codes(given: Any) -> Any:
+    """Convert JSON texts, or lists of strings, to lists of codes."""
+    texts = [None if value is None else format_value(value) for value in given.to_pylist()]
+    known = {text: None if text is None else _parse_codes(text) for text in set(texts)}
+    return pa.array([known[text] for text in texts], type=CODES_TYPE)
+
+
+def _parse_codes(text: str) -> list[str] | None:
+    try:
+        codes = _decode_codes(text)
+    except msgspec.MsgspecError:
+        return None
+    return None if len(codes) > MAX_CODES or any(len(code) > MAX_CODE_CHARACTERS for code in codes) else codes
+
+
+def _parse_texts(texts: Any, kind: Any, parse: Callable[[str], object]) -> Any:
     """Convert each distinct text; `parse` returns None if it is at fault."""
     coded = _replace_empty(pc.utf8_trim_whitespace(texts)).dictionary_encode()
-    parsed = pa.array([parse(text) for text in coded.dictionary.to_pylist()], type=kind)
-    values = parsed.take(coded.indices)
-    return ParsedColumn(values, [(reason, to_mask(coded.is_valid()) & to_mask(values.is_null()))])
+    return pa.array([parse(text) for text in coded.dictionary.to_pylist()], type=kind).take(coded.indices)
 
 
 def _parse_number(text: str) -> float | None:
@@ -357,14 +413,15 @@ def _parse_time(text: str) -> datetime | None:
         return None
 
 
-READERS: dict[str, ColumnReader] = {
-    "string": read_text,
-    "number": read_number,
-    "integer": read_integer,
-    "time": read_time,
-    "date": read_date,
+CONVERTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "string": (to_texts, BAD_TEXT),
+    "number": (_to_numbers, BAD_NUMBER),
+    "integer": (_to_integers, BAD_SEQUENCE),
+    "time": (_to_times, BAD_TIME),
+    "date": (_to_dates, BAD_DATE),
+    "codes": (_to_codes, BAD_CODES),
 }
-"""Reader of each kind of field, except lists (`consignments.lists`)."""
+"""What converts each kind of field to its canonical type, and the reason if a value cannot be converted; items have a reader."""
 
 
 def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:

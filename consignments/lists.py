@@ -13,37 +13,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consignments.columns import (
-    CODES_TYPE,
     ITEM_TYPE,
     TEXT,
+    ColumnDoubt,
     ColumnFaults,
     Mask,
     ParsedColumn,
     combine_masks,
-    format_value,
+    convert_column,
     mark_rows,
     normalize_array,
     read_column,
-    reject_all,
     to_arrow,
     to_mask,
 )
+from consignments.doubts import list_rules
 from consignments.records import MAX_ITEMS, Item, get_fields
 from consignments.workers import pause_garbage_collection
 
 ITEM_FIELDS = {field.name: field for field in get_fields(Item)}
+ITEM_RULES = list_rules(Item)
 NESTED = (list, dict)
 BAD_ITEMS = "not a list of items"
 NOT_JSON = 'not JSON; expected a list of objects, for example [{"description": "t-shirt", "quantity": 2}]'
 TOO_MANY = f"more than {MAX_ITEMS} items"
-MAX_CODES, MAX_CODE_CHARACTERS = 50, 100
-"""As `Consignment.quality` and `Alert.indicators` allow."""
-BAD_CODES = "not a list of codes"
 
 Items = tuple[Item, ...]
 decode_items = msgspec.json.Decoder(Items).decode
 """Reads the canonical JSON text of the items of one consignment."""
-_codes_decoder = msgspec.json.Decoder(list[str])
 
 
 @pause_garbage_collection()
@@ -54,15 +51,19 @@ def read_items(given: Any) -> ParsedColumn:
     if not (
         is_list and (pa.types.is_struct(lists.type.value_type) or pa.types.is_null(lists.type.value_type))
     ):
-        return reject_all(lists, ITEM_TYPE, BAD_ITEMS)
+        return ParsedColumn(pa.nulls(len(lists), ITEM_TYPE), [(BAD_ITEMS, to_mask(lists.is_valid()))])
     lengths, flat = count_items(lists), lists.flatten()
     rows_of_items, first_items = np.repeat(np.arange(len(lists)), lengths), np.cumsum(lengths) - lengths
     names = set() if pa.types.is_null(flat.type) else {field.name for field in flat.type}
     faults.append((TOO_MANY, lengths > MAX_ITEMS))
-    columns = []
+    columns, doubts = list[Any](), list[ColumnDoubt]()
     for name, field in ITEM_FIELDS.items():
-        read = read_column(pc.struct_field(flat, name) if name in names else pa.nulls(len(flat)), field)
+        given_field = pc.struct_field(flat, name) if name in names else pa.nulls(len(flat))
+        read = read_column(given_field, field, ITEM_RULES.get(name))
         columns.append(read.values)
+        for doubt in read.doubts:
+            doubtful = mark_rows(rows_of_items[doubt.rows], len(lists))
+            doubts.append(doubt._replace(column=f"items.{name}", rows=doubtful))
         for reason, wrong in read.faults:
             places = np.flatnonzero(wrong)
             rows = rows_of_items[places]
@@ -72,7 +73,7 @@ def read_items(given: Any) -> ParsedColumn:
                 faults.append((f"item {number}, {name}: {reason}", mine))
     missing = to_mask(pc.is_null(lists)) | combine_masks((rows for _, rows in faults), len(lists))
     unknown = tuple(sorted(names - ITEM_FIELDS.keys()))
-    return ParsedColumn(_build_lists(columns, lengths, missing), faults, unknown)
+    return ParsedColumn(_build_lists(columns, lengths, missing), faults, tuple(doubts), unknown)
 
 
 def _decode_items(texts: Any) -> tuple[Any, ColumnFaults]:
@@ -133,30 +134,6 @@ def count_items(lists: Any) -> Any:
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
 
 
-def replace_item_field(lists: Any, name: str, values: Any) -> Any:
-    """Replace one field of all items."""
-    flat = lists.flatten()
-    columns = [values if each == name else pc.struct_field(flat, each) for each in ITEM_FIELDS]
-    return _build_lists(columns, count_items(lists), to_mask(lists.is_null()))
-
-
-def read_codes(given: Any) -> ParsedColumn:
-    """Convert an Arrow array of JSON text, or of lists of strings, to `CODES_TYPE`."""
-    texts = [None if value is None else format_value(value) for value in given.to_pylist()]
-    known = {text: None if text is None else _parse_codes(text) for text in set(texts)}
-    bad = np.array([text is not None and known[text] is None for text in texts], dtype=bool)
-    lists = pa.array([known[text] for text in texts], type=CODES_TYPE)
-    return ParsedColumn(lists, [(BAD_CODES, bad)])
-
-
-def _parse_codes(text: str) -> list[str] | None:
-    try:
-        codes = _codes_decoder.decode(text)
-    except msgspec.MsgspecError:
-        return None
-    return None if len(codes) > MAX_CODES or any(len(code) > MAX_CODE_CHARACTERS for code in codes) else codes
-
-
 @pause_garbage_collection()
 def to_list_texts(lists: Any) -> Any:
     """Convert lists of items or of codes to canonical JSON text; `to_lists` is the inverse."""
@@ -164,15 +141,14 @@ def to_list_texts(lists: Any) -> Any:
     return pa.array([None if each is None else encode(each).decode() for each in lists.to_pylist()], TEXT)
 
 
-LIST_READERS = {"items": read_items, "codes": read_codes}
-"""What reads the kinds of fields that hold lists."""
 LIST_COLUMNS = {"items": "items", "quality": "codes", "indicators": "codes"}
 """Columns of the records that hold lists, with their kind."""
 
 
 def to_lists(texts: Any, kind: str) -> Any:
     """Convert canonical JSON text to lists of items or of codes."""
-    read = LIST_READERS[kind](normalize_array(texts))
+    given = normalize_array(texts)
+    read = read_items(given) if kind == "items" else convert_column(given, kind)
     if reasons := [reason for reason, rows in read.faults if rows.any()]:
         raise ValueError(f"not the canonical text of a list: {reasons[0]}")
     return read.values

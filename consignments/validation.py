@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.columns import (
@@ -24,26 +23,26 @@ from consignments.columns import (
     DATE,
     INTEGER,
     ITEM_TYPE,
+    MAX_EXAMPLES,
     SHOWN_VALUE,
     TEXT,
     TYPES,
+    ColumnDoubt,
     Mask,
     combine_masks,
     drop_broken_texts,
     format_value,
     get_type_family,
     mark_rows,
-    normalize_array,
     read_column,
-    to_mask,
     to_text_column,
 )
-from consignments.doubts import CodeRule, Rule, correct_value, list_rules
+from consignments.doubts import list_rules
 from consignments.errors import FileFault, Reject
 from consignments.files.raw_tables import TablePart
 from consignments.files.table_writers import write_table
-from consignments.lists import LIST_COLUMNS, LIST_READERS, count_items, replace_item_field, to_list_texts
-from consignments.records import Alert, Consignment, Item, LogColumns, Outcome, Truth, get_fields
+from consignments.lists import LIST_COLUMNS, read_items, to_list_texts
+from consignments.records import Alert, Consignment, LogColumns, Outcome, Truth, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 
@@ -56,9 +55,6 @@ OUTCOME_COLUMNS = ["status", "result", "known_at", "inspected_at"]
 AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
-ITEM_COUNTRY = "origin_country"
-MAX_EXAMPLES = 3
-"""Maximum number of values that a report shows of a doubt."""
 NEAR_NAME = 0.75
 """Minimum similarity of an unknown column to a missing one, for a suggestion."""
 MAX_LISTED_COLUMNS = 12
@@ -77,14 +73,6 @@ class FieldFault(NamedTuple):
     column: str
     reason: str
     rows: Mask
-
-
-class ColumnDoubt(NamedTuple):
-    """A doubt about one column, as `column: doubt`, with the mask of its rows and some of the values."""
-
-    text: str
-    rows: Mask
-    examples: tuple[str, ...] = ()
 
 
 @dataclass
@@ -162,27 +150,26 @@ def check_part(
     `names` are the columns of the whole table, which a part may lack.
     """
     fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in names))
-    reads = {
-        field.name: read_column(
-            _get_column(part.table, field.name, TYPES[field.kind]), field, LIST_READERS.get(field.kind)
-        )
-        for field in fields
-    }
+    rules, readers = list_rules(record), {"items": read_items}
+    reads = {}
+    for field in fields:
+        given = _get_column(part.table, field.name, TYPES[field.kind])
+        reads[field.name] = read_column(given, field, rules.get(field.name), readers.get(field.kind))
     others = [name for name in names if name not in {*reads, *SEQUENCE_COLUMNS}]
     table = pa.table(
         {name: read.values for name, read in reads.items()}
         | {name: drop_broken_texts(_get_column(part.table, name, pa.null()))[0] for name in others}
     )
-    table, doubts = _correct_table(table, record)
+    doubts = [doubt for read in reads.values() for doubt in read.doubts]
     faults = [FieldFault(name, *fault) for name, read in reads.items() for fault in read.faults]
     faults += _find_row_faults(table, record, combine_masks((each.rows for each in faults), len(table)))
     inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
     good = ~combine_masks((each.rows for each in faults), len(table))
     kept = keep_rows(table, good)
-    given = count_given(kept, record)
+    counts = count_given(kept, record)
     if columns is not None:
         kept = kept.select([name for name in columns if name in kept.column_names])
-    return PartCheck(faults, (*others, *inside), doubts, good, kept, given)
+    return PartCheck(faults, (*others, *inside), doubts, good, kept, counts)
 
 
 def _get_column(table: Any, name: str, kind: Any) -> Any:
@@ -264,56 +251,6 @@ def _find_future_times(table: Any) -> list[tuple[str, str, Mask]]:
 # --- doubts -----------------------------------------------------------------------------------------------------------
 
 
-def _correct_table(table: Any, record: type[msgspec.Struct]) -> tuple[Any, list[ColumnDoubt]]:
-    """Read the countries of rows in canonical form as what they are, and find all doubtful values."""
-    doubts: list[ColumnDoubt] = []
-    for name, rule in list_rules(record).items():
-        values, found = _correct_column(normalize_array(table.column(name)), name, rule)
-        if found:
-            doubts += found
-            table = table.set_column(table.column_names.index(name), name, values)
-    if "items" in record.__struct_fields__ and table.column("items").null_count < len(table):
-        items = normalize_array(table.column("items"))
-        countries = pc.struct_field(items.flatten(), ITEM_COUNTRY)
-        values, found = _correct_column(countries, f"items.{ITEM_COUNTRY}", list_rules(Item)[ITEM_COUNTRY])
-        if found:
-            parents = np.repeat(np.arange(len(items)), count_items(items))
-            doubts += [each._replace(rows=mark_rows(parents[each.rows], len(items))) for each in found]
-            corrected = replace_item_field(items, ITEM_COUNTRY, values)
-            table = table.set_column(table.column_names.index("items"), "items", corrected)
-    return table, doubts
-
-
-def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, list[ColumnDoubt]]:
-    """Correct each distinct value that is not plainly good."""
-    if isinstance(rule, CodeRule):
-        good = pc.is_in(values, pa.array(sorted(rule.known), TEXT))
-    else:
-        low, high = (pa.scalar(bound, values.type) for bound in (rule.low, rule.high))
-        good = pc.and_(pc.less_equal(low, values), pc.less_equal(values, high))
-    strange = to_mask(pc.is_valid(values)) & ~to_mask(good)
-    if not strange.any():
-        return values, []
-    coded = values.filter(pa.array(strange)).dictionary_encode()
-    given = coded.dictionary.to_pylist()
-    corrected = [correct_value(value, rule) for value in given]
-    kinds = np.array([text for _, text in corrected])[coded.indices.to_numpy()]
-    doubts = []
-    for text in filter(None, dict.fromkeys(text for _, text in corrected)):
-        pairs = [(value, new) for value, (new, kind) in zip(given, corrected, strict=True) if kind == text]
-        rows = mark_rows(np.flatnonzero(strange)[kinds == text], len(values))
-        doubts.append(ColumnDoubt(f"{name}: {text}", rows, _list_examples(pairs)))
-    read = pa.array([new for new, _ in corrected], values.type).take(coded.indices)
-    return pc.replace_with_mask(values, pa.array(strange), read), doubts
-
-
-def _list_examples(pairs: Sequence[tuple[Any, Any]]) -> tuple[str, ...]:
-    """List some codes with what they were read as; an unknown one is shown if it is one short word, for it may be a name."""
-    shown = [f"{value} as {new}" for value, new in pairs if new != value]
-    shown += [value for value, new in pairs if new == value and SHOWN_VALUE.fullmatch(str(value))]
-    return tuple(shown[:MAX_EXAMPLES]) if isinstance(pairs[0][0], str) else ()
-
-
 def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
     """Count the kept rows of each doubt, most frequent first, and list examples of each."""
     rows: Counter[str] = Counter()
@@ -321,8 +258,9 @@ def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str,
     for check in checks:
         for doubt in check.doubts:
             if count := int((doubt.rows & check.good).sum()):
-                rows[doubt.text] += count
-                examples.setdefault(doubt.text, {}).update(dict.fromkeys(doubt.examples))
+                text = f"{doubt.column}: {doubt.text}"
+                rows[text] += count
+                examples.setdefault(text, {}).update(dict.fromkeys(doubt.examples))
     shown = {text: tuple(found)[:MAX_EXAMPLES] for text, found in examples.items() if found}
     return dict(rows.most_common()), shown
 

@@ -204,7 +204,8 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
 
     A member that is no message becomes a reject.
     """
-    result.messages.update(raw.paths)
+    for path in raw.paths:
+        result.messages[path] += 1
     result.size += len(raw.content)
     if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] != b"[":
         return [raw]

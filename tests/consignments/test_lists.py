@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from consignments.columns import BAD_NUMBER, CODES_TYPE, to_arrow
-from consignments.lists import BAD_CODES, NOT_JSON, read_codes, read_items, to_items, to_list_texts
+from consignments.columns import BAD_CODES, BAD_NUMBER, CODES_TYPE, convert_column, to_arrow
+from consignments.lists import NOT_JSON, read_items, to_items, to_list_texts
 from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item("shirt", 2.0, 0.4, 20.0, "061091", "NA")
@@ -106,7 +106,7 @@ CODE_LISTS = [["a", "b"], None, ["a", None], ["x"] * 51, ["x" * 101], ["x" * 200
 
 @pytest.mark.parametrize("codes", [pa.array(CODE_TEXTS, pa.large_string()), pa.array(CODE_LISTS)])
 def test_codes_are_lists_of_texts_within_their_limits(codes: Any) -> None:
-    read = read_codes(codes)
+    read = convert_column(codes, "codes")
     assert read.values.type == CODES_TYPE
     assert to_list_texts(read.values).to_pylist() == ['["a","b"]', *[None] * 5]
     assert [(why, rows.tolist()) for why, rows in read.faults] == [(BAD_CODES, [False, False, *[True] * 4])]
