@@ -168,9 +168,7 @@ def test_a_standby_says_what_it_is_and_scores_nothing(active: Client, standby: C
 
 
 @only_postgres
-def test_a_standby_takes_over_from_the_last_snapshot_of_the_active_one(
-    active: Client, standby: Client
-) -> None:
+def test_a_standby_takes_over_from_the_last_snapshot(active: Client, standby: Client) -> None:
     for name in ("RB1", "RB2", "RB3"):
         assert scored(active, name) == 200
     active.send("/v1/outcomes", make_outcome("RB1", result="nps"))

@@ -71,12 +71,6 @@ def test_a_hash_covers_each_column(name: str) -> None:
     assert len(hashes) == 2
 
 
-def test_empty_columns_at_the_end_change_no_hash() -> None:
-    row = astuple(ROWS[0])
-    assert hash_rows(b"", [row]) == hash_rows(b"", [(*row, None)])
-    assert hash_rows(b"", [row]) != hash_rows(b"", [(*row, None, 1)])
-
-
 def test_a_kind_that_is_not_known_is_a_fault_that_names_the_entry() -> None:
     with pytest.raises(ServiceFault, match=r"log entry 3: a log entry has an unknown kind; got later"):
         decode_row((3, "later", *astuple(ROWS[2])[2:]))

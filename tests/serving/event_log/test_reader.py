@@ -119,9 +119,7 @@ def assert_found(log: LogReader, events: list[Event]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_entries_are_found_by_time_in_any_order(
-    open_log: Open, entry: Entry, tmp_path: Path, seed: int
-) -> None:
+def test_entries_are_found_by_their_time(open_log: Open, entry: Entry, tmp_path: Path, seed: int) -> None:
     random = np.random.default_rng(seed)
     days = np.sort(random.integers(0, LAST_DAY, 60)) if seed % 2 else random.integers(0, LAST_DAY, 60)
     log = open_log()

@@ -44,9 +44,7 @@ def test_whatever_is_changed_in_the_log_is_found_by_the_command_with_its_place(
     assert run(tmp_path, "verify-log")[1].startswith(f"Chain broken after {valid} entries\n")
 
 
-def test_the_command_tells_the_head_and_finds_what_is_gone(
-    log: EventLog, entry: Entry, tmp_path: Path
-) -> None:
+def test_the_command_tells_the_head_and_what_is_gone(log: EventLog, entry: Entry, tmp_path: Path) -> None:
     code, output = run(tmp_path, "verify-log")
     assert (code, output.splitlines()[0]) == (0, "Chain valid: 4 entries")
     head = output.splitlines()[1].removeprefix("head ")

@@ -1,4 +1,4 @@
-"""Actions of officers: who and why, once each, durable, and outside of the scores."""
+"""What officers do and customs answer: who and why, once each, durable, and outside of the scores."""
 
 import shutil
 from pathlib import Path
@@ -20,9 +20,7 @@ def read_actions(client: Client, name: str) -> list[tuple[str, str, str | None, 
     return [(each["action"], each["by"], each["reason"], each["proposal"]) for each in found]
 
 
-def test_an_action_says_who_and_why_and_is_recorded_once_and_only_for_a_known_consignment(
-    client: Client,
-) -> None:
+def test_an_action_says_who_and_why_and_is_recorded_once(client: Client) -> None:
     assert act(client, "RB1", action="inspect").status_code == 404
     proposed = {"high": "inspect", "elevated": "check", "routine": "release"}[client.score("RB1")["band"]]
     sent = {"action": "request_information", "by": "K. Lee", "reason": "value and goods differ"}
@@ -52,9 +50,7 @@ def test_an_override_of_the_proposal_or_of_a_find_needs_a_reason(client: Client)
     assert act(client, other, action="release", acted_at=day(3), reason="sealed").status_code == 200
 
 
-def test_what_officers_and_customs_say_survives_a_restart_changes_no_score_and_is_exported_without_what_is_personal(
-    tmp_path: Path, bundle: Path
-) -> None:
+def test_what_is_said_of_a_consignment_lasts_and_changes_no_score(tmp_path: Path, bundle: Path) -> None:
     """Two services get the same consignments, and one of them actions and answers of customs too."""
     held = {"consignment_id": "RB1", "state": "do_not_load", "issued_at": day(3), "text": "ASK PARK JI HO"}
     scores: list[list[Any]] = []
@@ -87,3 +83,50 @@ def test_what_officers_and_customs_say_survives_a_restart_changes_no_score_and_i
     files = [path.read_bytes() for path in site.folder.rglob("*") if path.is_file()]
     written = b"".join([stored_bytes(site.folder), *files])
     assert [word for word in (b"police", b"PARK JI HO") if word in written] == []
+
+
+# Answers of customs
+
+
+HELD = {
+    "consignment_id": "RB1",
+    "state": "request_for_information",
+    "authority": "PACT",
+    "code": "RI",
+    "text": "NAME OF PARK JI HO IS MISSING",
+    "issued_at": day(3),
+    "source": "XCSN",
+}
+
+
+def test_an_answer_is_recorded_once_and_without_its_words(client: Client) -> None:
+    client.score("RB1", "?features=true")
+    receipts = [client.send("/v1/events", HELD) for _ in range(2)]
+    assert [(told["repeated"], told["known"]) for told in receipts] == [(False, True), (True, True)]
+    assert receipts[0]["recorded_at"] == receipts[1]["recorded_at"]
+    again = client.send("/v1/events", HELD | {"issued_at": day(4)})
+    assert again["repeated"] is False
+    shown = client.read("/v1/consignments/RB1")["events"]
+    assert [(each["state"], each["code"], each["authority"], "text" in each) for each in shown] == [
+        ("request_for_information", "RI", "PACT", False)
+    ] * 2
+    page = client.read("/v1/events?limit=1")
+    assert page["more"] is True
+    assert page["events"][0]["consignment_id"] == "RB1"
+    rest = client.read(f"/v1/events?after={page['next']}")
+    assert [(each["issued_at"], rest["more"]) for each in rest["events"]] == [("2024-03-08T09:00:00Z", False)]
+
+
+def test_answers_come_in_lists_or_in_messages_and_before_their_consignment(client: Client) -> None:
+    unknown = HELD | {"consignment_id": "180-48103826/H1"}
+    sent = [unknown, HELD | {"state": "perhaps"}, HELD | {"issued_at": day(90)}]
+    told = client.send("/v1/events", {"events": sent})
+    assert [receipt["known"] for receipt in told["events"]] == [False]
+    assert [error["pointer"] for error in told["errors"]] == ["#/events/1/state", "#/events/2/issued_at"]
+    body = b"PSN\n180-48103826-H1\nCSN/7H-01/01MAR0930/MISSING_SHP_NAME\n"
+    told = client.send("/v1/scores", body, headers={"content-type": "text/plain"})
+    (event,) = told["messages"]["events"]
+    assert (told["scores"], event["state"]) == ([], "request_for_information")
+    assert client.send("/v1/events", {"events": [event]})["errors"] == []
+    assert client.score("180-48103826/H1", "?features=true", channel="air_cargo")["repeated"] is False
+    assert len(client.read("/v1/consignments/180-48103826/H1")["events"]) == 2

@@ -67,9 +67,7 @@ def test_a_seizure_matches_from_receipt_to_withdrawal(client: Client, partner: E
     assert strength(client, "RB4") == 0
 
 
-def test_a_list_is_recorded_and_read_back_in_order_and_what_is_forged_or_contradicts_changes_nothing(
-    client: Client, partner: ExchangePartner
-) -> None:
+def test_messages_are_read_back_and_forged_ones_refused(client: Client, partner: ExchangePartner) -> None:
     forged = partner.warning()
     forged["signatures"][0]["sig"] = "A" * 86 + "=="
     response = client.post("/v1/messages", forged)
@@ -90,9 +88,7 @@ def test_a_list_is_recorded_and_read_back_in_order_and_what_is_forged_or_contrad
     assert score(client, "RB2")["features"]["alerts.matching"] == 0
 
 
-def test_the_indicators_of_an_unknown_operation_are_refused_until_its_key_comes(
-    client: Client, partner: ExchangePartner, tmp_path: Path
-) -> None:
+def test_indicators_need_their_key(client: Client, partner: ExchangePartner, tmp_path: Path) -> None:
     key = tmp_path / "other.operation"
     message = partner.seizure(
         indicators=compute_indicators(make_consignment(), OperationKey.create(key, "OTHER"))
@@ -105,9 +101,7 @@ def test_the_indicators_of_an_unknown_operation_are_refused_until_its_key_comes(
     assert strength(client, "RB1") > 1
 
 
-def test_messages_survive_a_restart_unreadable_and_decisions_with_them_are_recomputed_bit_for_bit(
-    site: Site, partner: ExchangePartner
-) -> None:
+def test_messages_last_encrypted_and_parity_holds(site: Site, partner: ExchangePartner) -> None:
     exchange = {"NPSRISK_EXCHANGE_DIR": str(partner.exchange)}
     with site.serve(CLOCK, **exchange) as client:
         score(client, "RB1")

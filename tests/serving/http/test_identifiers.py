@@ -29,9 +29,7 @@ def test_the_normal_form(identifier: str, normal: str) -> None:
     assert normalize_identifier(identifier) == normalize_identifier(normal) == normal
 
 
-def test_outcomes_find_their_consignment_in_any_spelling_and_those_that_wait_for_it_are_counted(
-    client: Client,
-) -> None:
+def test_outcomes_wait_for_their_consignment_in_any_spelling_and_are_counted(client: Client) -> None:
     def counts() -> list[float]:
         lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines())
         return [float(lines[f"npsrisk_{kind}_outcomes_total"]) for kind in ("unmatched", "joined")]

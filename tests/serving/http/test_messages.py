@@ -49,9 +49,7 @@ def test_each_consignment_of_a_message_is_scored_and_sent_again_gets_the_same_an
     assert second["scores"] == [score | {"repeated": True} for score in first["scores"]]
 
 
-def test_a_house_that_cannot_be_amended_is_in_the_notes(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_house_that_cannot_be_amended_is_noted(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     house, master = (path.read_bytes().replace(b"2026-03-", b"2024-01-") for path in (HOUSE, MASTER))
     post(client, house, XML)
     monkeypatch.setattr(intake, "MIN_TIME_US", to_us(day(15)))

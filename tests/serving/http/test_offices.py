@@ -93,9 +93,7 @@ OFFICES: list[tuple[str, str, dict[str, Any], str | None]] = [
 ]
 
 
-def test_the_office_is_the_consignments_the_requests_the_keys_or_that_of_its_destination(
-    client: Client, tmp_path: Path
-) -> None:
+def test_the_office_is_that_of_consignment_request_key_or_destination(client: Client, tmp_path: Path) -> None:
     for place, (name, query, fields, _) in enumerate(OFFICES):
         c = make_consignment(f"RB{place}", **{"office": None, **fields})
         assert post(client, name, f"/v1/scores{query}", c).status_code == 200
@@ -163,9 +161,7 @@ def test_a_master_changes_no_house_of_other_offices_and_their_keys_still_do(clie
     assert [each["consignment_id"] for each in told["scores"]] == [mine["consignment_id"]]
 
 
-def test_members_of_other_offices_are_named_in_a_list_and_the_log_names_the_key_and_who_uses_it(
-    client: Client, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_list_names_members_of_other_offices(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     post(client, "all", "/v1/scores", make_consignment("RB2", office="Busan"))
     rows = [make_consignment("RB1"), {}, make_consignment("RB2"), make_consignment("RB4")]
     told = post(client, "incheon", "/v1/scores", {"consignments": rows}).json()
@@ -188,9 +184,7 @@ def test_details_of_health_need_a_key(client: Client) -> None:
     assert "/etc/secret" not in get(client, "incheon", "/health/ready").text
 
 
-def test_keys_change_without_a_restart_and_a_file_that_is_gone_is_told(
-    client: Client, tmp_path: Path
-) -> None:
+def test_keys_change_without_a_restart_and_a_lost_file_is_told(client: Client, tmp_path: Path) -> None:
     headers = {"Bearer all": 200, "bearer all": 200, "Bearer wrong": 401, "Bearer": 401, "Basic all": 401}
     for header, status in headers.items():
         assert client.get("/v1/decisions", headers={"authorization": header}).status_code == status

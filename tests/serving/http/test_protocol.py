@@ -9,6 +9,7 @@ import pytest
 from support.listening import (
     BODY,
     HEAD,
+    JSON,
     Running,
     all_of,
     listening,
@@ -48,9 +49,7 @@ def send(running: Running, *parts: bytes) -> bytes:
     ],
     ids=["a body", "a chunked body", "fifty in a row"],
 )
-def test_an_upgrade_is_ignored_wherever_parts_are_cut(
-    shared_running: Running, sent: bytes, answers: int
-) -> None:
+def test_an_upgrade_is_ignored_wherever_it_is_cut(shared_running: Running, sent: bytes, answers: int) -> None:
     request = sent + GET + b"Host: localhost\r\n" + CLOSE + b"\r\n"
     for cut in range(1, len(request), 23 if answers == 1 else 4_000):
         told = send(shared_running, request[:cut], request[cut:])
@@ -70,9 +69,7 @@ def test_an_upgrade_is_ignored_wherever_parts_are_cut(
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 is not spoken"),
     ],
 )
-def test_a_framing_fault_says_what_it_is_and_what_to_do(
-    shared_running: Running, sent: bytes, reason: str
-) -> None:
+def test_a_framing_fault_says_what_it_is(shared_running: Running, sent: bytes, reason: str) -> None:
     problem = problem_of(send(shared_running, sent))
     assert (problem["status"], reason in problem["detail"]) == (400, True), problem
 
@@ -104,9 +101,7 @@ def test_a_refusal_waits_for_the_answers_before_it(shared_running: Running) -> N
         (b"GET /health/live HTTP/1.0\r\n", 200),
     ],
 )
-def test_a_head_that_the_standard_forbids_is_refused_for_good_and_what_it_allows_is_answered(
-    shared_running: Running, head: bytes, status: int
-) -> None:
+def test_a_head_is_read_as_the_standard_says(shared_running: Running, head: bytes, status: int) -> None:
     answer = send(shared_running, head + b"\r\n")
     assert status_of(answer) == status
     assert status == 200 or problem_of(answer)["detail"].endswith(".")
@@ -119,17 +114,19 @@ def test_fields_of_a_trailer_are_not_those_of_the_head(shared_running: Running) 
     assert b"from-the-trailer" not in answer
 
 
-def test_a_client_that_announces_a_large_body_sees_the_refusal(shared_running: Running) -> None:
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_the_sender_of_a_body_over_the_limit_sees_its_refusal(
+    shared_running: Running, is_announced: bool
+) -> None:
+    body = [b" " * 1_000_000] * 20
     connection = http.client.HTTPConnection("127.0.0.1", shared_running.port, timeout=30)
-    connection.request("POST", "/v1/scores", b" " * 20_000_000, {"Content-Type": "application/json"})
+    connection.request("POST", "/v1/scores", b"".join(body) if is_announced else iter(body), JSON)
     response = connection.getresponse()
     assert (response.status, b"NPSRISK_MAX_BODY_BYTES" in response.read()) == (413, True)
     connection.close()
 
 
-def test_a_body_that_goes_on_when_refused_is_cut(
-    shared_running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_without_an_end_is_cut(shared_running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.http.connections.MAX_DISCARDED_BYTES", 1_000_000)
     with shared_running.connected() as connection:
         connection.sendall(HEAD + b"Content-Length: 900000000\r\n\r\n")

@@ -57,9 +57,7 @@ def logged(running: Running) -> list[str | None]:
 # Order and parts
 
 
-def test_pipelined_requests_of_all_kinds_are_answered_in_their_order_wherever_they_are_cut(
-    shared_running: Running,
-) -> None:
+def test_requests_in_a_row_are_answered_in_their_order_wherever_they_are_cut(shared_running: Running) -> None:
     names = ["RB1", "RB2", "alive", "RB1", "none", "RB3"]
     answered = [name.replace("none", "alive") for name in names]
     others = {"alive": GET, "none": post_body(b'{"consignments":[]}')}

@@ -85,9 +85,7 @@ def test_a_cancelled_consignment_no_longer_counts_until_it_is_announced_again(cl
     assert client.send("/v1/cancellations", cancel)["repeated"] is False
 
 
-def test_a_doubtful_outcome_is_recorded_with_a_warning_and_all_that_is_not_personal_is_told(
-    client: Client,
-) -> None:
+def test_a_doubtful_outcome_is_recorded_with_a_warning_and_nothing_personal_told(client: Client) -> None:
     name, final = "172-12345675/HAWB 7", {"inspected_at": day(6), "known_at": day(9)}
     for text in ("socks", "shoes"):
         client.score(name, description=text, received_at=day(5))
@@ -139,9 +137,7 @@ def test_all_themes_of_reasons_are_listed_with_their_texts(shared_client: Client
     assert spoken["texts"]["one"] == "1 consignment on this route in the last 7 days"
 
 
-def test_every_answer_carries_the_security_headers_and_the_page_lists_every_call_and_loads_nothing_from_elsewhere(
-    shared_client: Client,
-) -> None:
+def test_answers_have_security_headers_and_the_page_lists_every_call(shared_client: Client) -> None:
     for path in ("/", "/health/live", "/nowhere", "/v1/model"):
         headers = shared_client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"

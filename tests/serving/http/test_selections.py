@@ -63,9 +63,7 @@ def test_what_was_chosen_or_inspected_before_is_not_chosen_again(client: Client)
     assert set(first + second + third) == free
 
 
-def test_too_long_a_list_or_one_that_cannot_be_logged_is_refused_and_selects_nothing(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_long_or_unlogged_a_list_selects_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen(client, office="Nowhere") == []
     fill(client, 6)
 
@@ -107,9 +105,7 @@ def test_a_late_version_brings_no_cancelled_consignment_or_selection_back(client
     assert {each["consignment_id"] for each in chosen(client, capacity=6)} == {"RB4"}
 
 
-def test_each_decision_comes_once_and_in_order_in_pages_and_a_cursor_beyond_the_log_is_refused(
-    client: Client,
-) -> None:
+def test_each_decision_comes_once_and_in_order_and_no_cursor_beyond_the_log(client: Client) -> None:
     sent = [client.score(f"RB{number}")["decision_id"] for number in range(7)]
     client.post("/v1/outcomes", make_outcome("RB1"))
     sent += [client.score("RB1", pieces=number)["decision_id"] for number in (1.5, 2.5)]

@@ -192,24 +192,6 @@ def test_masters_and_houses_of_several_requests_are_joined(shared: World, place:
     assert (shared.client.get(f"/v1/consignments/{number}").status_code == 200) == is_consolidation
 
 
-def test_a_master_sent_again_is_answered_from_the_log_and_changes_nothing(world: World) -> None:
-    world.post(write_house(at(0)), 1)
-    first = world.post(write_master(at(0)), 2)["scores"][0]
-    assert world.read_versions()[-1].items() >= (ENRICHED | {"received_at": at(2)}).items()
-    last = world.client.service.log.last_sequence
-    (again,) = world.post(write_master(at(0)), 3)["scores"]
-    assert (again.pop("repeated"), first.pop("repeated")) == (True, False)
-    assert again == first
-    assert world.client.service.log.last_sequence == last
-
-
-def test_a_house_withdraws_its_consolidation_also_at_the_same_moment(world: World) -> None:
-    """The clock may stand still."""
-    world.post(write_master(at(0)), 1)
-    both_scores = [(NUMBER, True, True), (HOUSE_ID, False, False)]
-    assert list_scores(world.post(write_house(at(0)), 1)) == both_scores
-
-
 def test_a_master_of_which_no_consignment_follows_is_named(world: World) -> None:
     gone = world.post(write_master(at(1), purpose="Deletion"), 1)
     assert gone["scores"] == []

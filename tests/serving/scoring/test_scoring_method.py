@@ -38,32 +38,18 @@ def test_without_a_model_the_rules_score_and_answers_health_and_metrics_say_so(t
         assert "No model is loaded" in client.get("/interface").text
 
 
-def test_a_model_takes_over_with_all_that_the_rules_saw_and_stays(tmp_path: Path, bundle: Path) -> None:
-    with serving(settings_in(tmp_path)) as client:
-        first = client.score("RB1")
-        publish(tmp_path, bundle, "1")
-        client.look()
-        assert client.score("RB1") == first | {"repeated": True}
-        second = client.score("RB2", "?features=true")
-        assert second["model"] == {"name": "nps-risk", "version": "1"}
-        assert second["features"]["history.sender.arrivals_7d"] == 1
-        assert client.read("/v1/model")["version"] == "1"
-        assert "npsrisk_degraded 0.0" in client.get("/metrics").text
-        (tmp_path / "models" / "current.json").write_text("{")
-        client.look()
-        assert client.score("RB3")["model"]["name"] == "nps-risk"
-        assert client.read("/health/ready")["degraded"] is False
-
-
-def test_what_the_rules_decided_comes_out_equal_when_it_is_computed_anew_exported_or_asked_for_after_a_restart(
-    tmp_path: Path, bundle: Path
-) -> None:
+def test_a_model_takes_over_with_all_that_the_rules_saw_and_decided(tmp_path: Path, bundle: Path) -> None:
+    """What they decided is recomputed, exported and told again, also after a restart."""
     with serving(settings_in(tmp_path)) as client:
         answers = [client.score("RB1", description=NAMED), client.score("RB2")]
         client.send("/v1/outcomes", make_outcome("RB1", result="nps"))
         publish(tmp_path, bundle, "1")
         client.look()
         answers.append(client.score("RB3"))
+        assert answers[-1]["model"] == {"name": "nps-risk", "version": "1"}
+        features = client.compute_features("RB3")
+        assert [features[f"history.sender.{name}"] for name in ("arrivals_7d", "nps_ever")] == [2, 1]
+        assert "npsrisk_degraded 0.0" in client.get("/metrics").text
     found = told(tmp_path, "parity")
     assert (found["decisions"], found["compared"], found["equal"]) == (3, 3, True)
     found = told(tmp_path, "export", "--out", str(tmp_path / "tables"))

@@ -43,9 +43,7 @@ ASKED: dict[str, Callable[[str, str], tuple[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", ASKED)
-def test_a_slow_look_up_delays_no_other(
-    forgetful: Client, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_read_delays_no_other(forgetful: Client, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     log, reading, go = forgetful.service.log, threading.Event(), threading.Event()
     read, name = log.read_consignment_events, f"RB-{kind.replace(' ', '-')}"
     forgetful.score(name, office=kind)

@@ -39,9 +39,7 @@ def list_sequences(snapshots: Snapshots) -> list[int]:
     return [int(path.name[:16]) for path in snapshots.list_newest_first()]
 
 
-def test_what_was_written_in_many_pieces_and_with_rests_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_written_in_many_pieces_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.state.snapshots.CHUNK_BYTES", 7)
     monkeypatch.setattr("serving.state.snapshots.REST_RATIO", 1e6)
     arrays = ARRAYS | {"table": np.arange(12.0).reshape(3, 4), "words": np.arange(5, dtype="<u4")}
@@ -111,9 +109,7 @@ def put_another_format(path: Path) -> None:
     ],
     ids=["a bit", "cut", "renamed", "objects", "another format"],
 )
-def test_a_damaged_or_other_one_is_refused(
-    tmp_path: Path, damage: Callable[[Path], Any], reason: str
-) -> None:
+def test_a_damaged_one_is_refused(tmp_path: Path, damage: Callable[[Path], Any], reason: str) -> None:
     snapshots = Snapshots(tmp_path)
     damage(snapshots.write(ABOUT, ARRAYS))
     with pytest.raises(ServiceFault, match=reason):
@@ -262,9 +258,7 @@ def test_a_snapshot_is_written_after_so_many_entries_or_so_long_where_there_is_a
     assert sequences(told, "snapshot written") == written
 
 
-def test_if_none_can_be_written_the_service_says_so_and_keeps_the_earlier(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_cannot_be_written_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_given: Any, **_named: Any) -> None:
         raise OSError("no space left on device")
 
@@ -293,9 +287,7 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
     assert [word for word in names if word in written] == []
 
 
-def test_a_full_history_says_what_to_do_and_takes_no_model_with_more_keys(
-    site: Site, other_bundle: Path
-) -> None:
+def test_a_full_history_says_so_and_takes_no_model_with_more_keys(site: Site, other_bundle: Path) -> None:
     def make(number: int) -> Consignment:
         names = {"sender_name": f"S{number}", "consignee_name": f"C{number}", "carrier": f"C{number}"}
         return make_consignment(f"RB{number}", **names)

@@ -73,9 +73,7 @@ def test_a_row_is_stored_in_one_piece_and_not_compressed(open_log: Open, tmp_pat
     assert execute(tmp_path, stored) == [("e",)]
 
 
-def test_sessions_that_the_server_ended_are_replaced_unnoticed_and_entries_that_were_lost_with_them_reread(
-    client: Client, tmp_path: Path
-) -> None:
+def test_ended_sessions_are_replaced_and_lost_entries_reread(client: Client, tmp_path: Path) -> None:
     assert scored(client, "RB1") == 200
     end_sessions(client)
     assert [scored(client, name) for name in ("RB2", "RB3", "RB1")] == [200] * 3
@@ -90,9 +88,7 @@ def test_sessions_that_the_server_ended_are_replaced_unnoticed_and_entries_that_
 
 
 @pytest.mark.parametrize("heard", [False, True])
-def test_when_the_connection_is_lost_in_a_write_the_log_tells_whether_it_was_written(
-    far: Client, proxy: TcpProxy, tmp_path: Path, heard: bool
-) -> None:
+def test_a_connection_is_lost_in_a_write(far: Client, proxy: TcpProxy, tmp_path: Path, heard: bool) -> None:
     assert scored(far, "RB1") == 200
     proxy.trap = Trap(END_OF_COPY, heard)
     assert scored(far, "RB2") == 200
