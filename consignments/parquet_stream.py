@@ -68,13 +68,17 @@ class TableStream:
 
     def read_chunks(self, record: type[Consignment]) -> Iterator[pa.Table]:
         """Read the valid rows again in canonical form, in order, by the record type that they were checked with; raise `FileFault` if they changed."""
-        start = 0
-        for parts in self._table.read_chunks(self._piece_rows):
-            checks = [check_part(part, self._table.columns, record) for part in parts]
-            valid = np.concatenate([each.good for each in checks])
-            good = self._good[start : start + len(valid)]
-            yield keep_rows(concat_rows([each.kept for each in checks]), good[valid])
-            start += len(valid)
+        start, kept = 0, list[pa.Table]()
+        for part in self._table.read_parts(self._piece_rows):
+            check = check_part(part, self._table.columns, record)
+            good = self._good[start : start + len(check.good)]
+            kept.append(keep_rows(check.kept, good[check.good]))
+            start += len(check.good)
+            if sum(map(len, kept)) >= self._piece_rows:
+                yield concat_rows(kept)
+                kept = []
+        if kept:
+            yield concat_rows(kept)
 
 
 def stream_table(

@@ -35,30 +35,29 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A file of a Parquet table: its name in messages, the folders above it, and its mark, with which it must not change."""
+    """A file of a Parquet table: its name in messages, the folders above it, its mark, with which it must not change, and the rows of its groups."""
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
     mark: str = ""
+    group_rows: tuple[int, ...] = ()
 
     def remember(self) -> "_ParquetFile":
         """Return the file with its mark of now: from then on it must not change."""
         with self._explain_failure():
             return replace(self, mark=self._read_mark())
 
-    def read(self, groups: Sequence[int], rows: int, first: int, last: int) -> Iterator[TablePart]:
-        """Read the rows from `first` up to `last` in parts of at most `rows`; row groups without any of them are not read."""
-        ends = [0, *accumulate(groups)]
-        wanted = [place for place in range(len(groups)) if ends[place] < last and first < ends[place + 1]]
+    def read(self, rows: int, first: int, last: int) -> Iterator[TablePart]:
+        """Read the row groups from row `first` up to row `last` in parts of at most `rows`."""
+        starts = list(accumulate(self.group_rows, initial=0))[:-1]
+        wanted = [group for group, start in enumerate(starts) if first <= start < last]
         if not wanted:
             return
         with self.open() as file:
-            start = ends[wanted[0]]
+            start = starts[wanted[0]]
             for batch in file.iter_batches(rows, row_groups=wanted, use_threads=False):
-                part = batch.slice(max(first - start, 0), max(last - max(first, start), 0))
-                if len(part):
-                    yield self.build_part(pa.Table.from_batches([part]), max(first, start))
+                yield self.build_part(pa.Table.from_batches([batch]), start)
                 start += len(batch)
 
     def build_part(self, table: Any, first: int) -> TablePart:
@@ -124,19 +123,18 @@ class _ParquetFile:
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """A Parquet table, one file or a directory of files in order, that is read in chunks; `group_rows` are those of each row group of each file."""
+    """A Parquet table, one file or a directory of files in order, that is read in chunks."""
 
     name: str
     files: tuple[_ParquetFile, ...]
     columns: tuple[str, ...]
-    group_rows: tuple[tuple[int, ...], ...]
     empty: TablePart
     rejects: tuple[Reject, ...] = ()
 
     @property
     def rows(self) -> int:
         """Return the number of rows."""
-        return sum(map(sum, self.group_rows))
+        return sum(sum(file.group_rows) for file in self.files)
 
     @property
     def parts(self) -> Iterator[TablePart]:
@@ -149,42 +147,33 @@ class ParquetTable:
         """Open the table without reading rows."""
         if not path.exists():
             raise FileFault("no such file", where=str(path), todo="check the path")
-        files, empty, rows = [file.remember() for file in _list_parquet_files(path)], [], []
-        for each in files:
+        files, empty = [], []
+        for each in map(_ParquetFile.remember, _list_parquet_files(path)):
             with each.open() as file:
                 refuse_long_texts(each.path, file.metadata, each.name)
                 empty.append(each.build_part(file.schema_arrow.empty_table(), 0))
                 groups = range(file.metadata.num_row_groups)
-                rows.append(tuple(file.metadata.row_group(group).num_rows for group in groups))
+                rows = tuple(file.metadata.row_group(group).num_rows for group in groups)
+            files.append(replace(each, group_rows=rows))
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
-        return cls(path.name, tuple(files), tuple(columns), tuple(rows), empty[0])
-
-    def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
-        """Read the rows in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller."""
-        piece: list[TablePart] = []
-        for part in self.read_parts(rows):
-            piece.append(part)
-            if sum(len(each.table) for each in piece) >= rows:
-                yield tuple(piece)
-                piece = []
-        if piece:
-            yield tuple(piece)
+        return cls(path.name, tuple(files), tuple(columns), empty[0])
 
     def read_parts(self, rows: int, first: int = 0, last: int | None = None) -> Iterator[TablePart]:
-        """Read the rows from `first` up to `last`, which is not included, in parts of at most `rows`; at least one part."""
+        """Read the row groups from row `first` up to row `last`, in parts of at most `rows`; at least one part."""
         last = self.rows if last is None else last
         if first >= last:
             yield self.empty
-        for file, groups in zip(self.files, self.group_rows, strict=True):
-            yield from file.read(groups, rows, first, last)
-            first, last = first - sum(groups), last - sum(groups)
+        for file in self.files:
+            yield from file.read(rows, first, last)
+            own = sum(file.group_rows)
+            first, last = first - own, last - own
 
     def list_sections(self, rows: int) -> list[tuple[int, int]]:
         """Split the table at ends of row groups into sections, from a row up to another, of at least `rows` rows; the last may have fewer."""
         sections, begin = [], 0
-        for end in accumulate(chain.from_iterable(self.group_rows)):
+        for end in accumulate(chain.from_iterable(file.group_rows for file in self.files)):
             if end - begin >= rows:
                 sections.append((begin, end))
                 begin = end

@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from consignments.columns import INTEGER, TEXT
 from consignments.messages.linking import Linker
 from consignments.messages.parsed import EXTRA_COLUMNS, StateRow
 from consignments.messages.spool import Spool, Topic
 from consignments.records import Consignment, get_fields
-from consignments.tables import build_frame
+from consignments.tables import build_rows
 from consignments.validation import SEQUENCE
 
 CHUNK_ROWS = 10_000
-TEXT = pd.StringDtype(na_value=np.nan)
 MAX_SHOWN_LINES = 10
 FILLED_COLUMNS = tuple(
     each.name
@@ -125,7 +125,7 @@ def build_table(
     linker: Linker,
     report: MessageReport,
     complete: Callable[[Consignment], Consignment] = lambda record: record,
-) -> Iterator[pd.DataFrame]:
+) -> Iterator[pa.Table]:
     """Build the table of all rows in pieces, at least one, each row completed; complete the report with them."""
     extras = [name for name in EXTRA_COLUMNS if name in linker.extras]
     levels, quality, warnings = Counter[str](), Counter[str](), Counter[str]()
@@ -133,21 +133,22 @@ def build_table(
     rows, start = iter(spool.rows.values()), 0
     while (chunk := list(islice(rows, CHUNK_ROWS))) or not start:
         records = [complete(row.record) for row in chunk]
-        frame = build_frame(records, Consignment).drop(columns=SEQUENCE, errors="ignore")
+        table = build_rows(records, get_fields(Consignment))
         for name in extras:
-            frame[name] = pd.array([row.extras.get(name) for row in chunk], dtype=TEXT)
+            table = table.append_column(name, pa.array([row.extras.get(name) for row in chunk], TEXT))
         if linker.has_several_versions():
-            frame[SEQUENCE] = np.arange(start + 1, start + len(frame) + 1)
+            numbers = pa.array(range(start + 1, start + len(table) + 1), INTEGER)
+            table = table.append_column(SEQUENCE, numbers)
         levels.update(record.level or "item" for record in records)
         quality.update(code for record in records for code in record.quality or ())
         for row in chunk:
             warnings.update(dict.fromkeys(f"{each.field}: {each.code}" for each in row.warnings).keys())
-        if chunk:
-            of_rows = frame["received_at"].dt.strftime("%Y-%m")
-            months.update(of_rows)
-            for month, counts in frame[list(FILLED_COLUMNS)].notna().groupby(of_rows).sum().iterrows():
-                given.update({(str(name), str(month)): int(count) for name, count in counts.items()})
-        yield frame
+        dated = table.append_column("month", pc.strftime(table.column("received_at"), "%Y-%m"))
+        months.update(dated.column("month").to_pylist())
+        counted = dated.group_by("month").aggregate([(name, "count") for name in FILLED_COLUMNS])
+        for row in counted.to_pylist():
+            given.update({(name, row["month"]): row[f"{name}_count"] for name in FILLED_COLUMNS})
+        yield table
         start += max(len(chunk), 1)
     report.consignments = months.total()
     report.levels, report.quality, report.warnings = (
