@@ -31,7 +31,7 @@ FIRST_SEED = 101
 
 
 class Level(NamedTuple):
-    """Level of the scores in a world: the interval of true NPS for one predicted, and both numbers, in all traffic and in that to act on."""
+    """Level of the scores in a world, with its interval and both numbers, in all traffic and in that to act on."""
 
     low: float
     high: float

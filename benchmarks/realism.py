@@ -157,7 +157,7 @@ def compute_look_alike_ratio(world: SimulatedPeriod) -> float:
 
 
 def measure_field_aucs(consignments: pd.DataFrame, positive: Bools) -> dict[str, float]:
-    """Measure how well each raw field alone separates positives, best first: a text, date or time by its rate in the first half of the table."""
+    """Measure how well each raw field alone separates positives, best first; a text or time has its rate in the first half."""
     aucs = {
         name: _measure_field_auc(consignments[name], positive)
         for name in consignments.columns
@@ -196,7 +196,7 @@ def list_substance_names(world: SimulationParameters) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class InspectionResults:
-    """Results of inspections: each inspected consignment once, with the truth in `held`; those with a final result; those that the laboratory examined."""
+    """Results of inspections: all once, with the truth in `held`; those that are final; those that the laboratory examined."""
 
     opened: pd.DataFrame
     final: pd.DataFrame

@@ -91,7 +91,7 @@ ColumnReader = Callable[[Any], ParsedColumn]
 def read_column(
     given: Any, field: Field, rule: Rule | None = None, reader: ColumnReader | None = None
 ) -> ParsedColumn:
-    """Convert a column of any type to its canonical one, check it against its field, and correct it by a rule; items need a reader of their own."""
+    """Convert a column to its canonical type, check it against its field, and correct it by a rule."""
     texts, broken = drop_broken_texts(normalize_array(given))
     read = convert_column(texts, field.kind) if reader is None else reader(texts)
     values, doubts = read.values, read.doubts
@@ -175,7 +175,7 @@ def to_arrow(values: Any, name: str = "") -> Any:
 
 
 def _restore_zeros(codes: Any) -> Any:
-    """Return HS codes that were stored as numbers with the zeros that a number loses: headings and subheadings have an even number of digits."""
+    """Return HS codes that were stored as numbers with their lost zeros: a subheading has an even number of digits."""
     begun = pc.replace_substring_regex(codes, r"^(\d(?:\d\d)*)(\.\d+)?$", r"0\1\2")
     return pc.replace_substring_regex(begun, r"^(\d+\.\d(?:\d\d)*)$", r"\10")
 

@@ -127,7 +127,7 @@ def parse_validation_message(message: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A rejected row or message. `row` is the original, which may hold personal data: it goes only to the file of rejects that the caller wants."""
+    """A rejected row or message. `row` may hold personal data: it goes only to the file of rejects."""
 
     place: str
     identifier: str

@@ -23,7 +23,7 @@ class OfficeTable(NamedTuple):
 
     @classmethod
     def read(cls, path: Path, where: str = "NPSRISK_OFFICES_FILE") -> "OfficeTable":
-        """Read a CSV file in UTF-8 with the columns `place` and `office`, each place once; `where` is the setting or option that names it."""
+        """Read a CSV file with the columns `place` and `office`; `where` is the setting or option that names it."""
         found: dict[str, str] = {}
         try:
             with path.open(encoding="utf-8-sig", newline="") as lines:

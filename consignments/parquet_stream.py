@@ -67,7 +67,7 @@ class TableStream:
         return order
 
     def read_chunks(self, record: type[Consignment]) -> Iterator[pa.Table]:
-        """Read the valid rows again in canonical form, in order, by the record type that they were checked with; raise `FileFault` if they changed."""
+        """Read the valid rows again in canonical form, in order; raise `FileFault` if the file changed."""
         start, kept = 0, list[pa.Table]()
         for part in self._table.read_parts(self._piece_rows):
             check = check_part(part, self._table.columns, record)

@@ -332,7 +332,7 @@ def to_records(rows: pd.DataFrame | pa.Table, record: type[RecordT]) -> list[Rec
 
 
 def to_arrow_rows(frame: pd.DataFrame, record: type[msgspec.Struct]) -> pa.Table:
-    """Convert rows of a checked frame to an Arrow table in canonical form: all columns of the record, sequence numbers, and further columns."""
+    """Convert rows of a checked frame to an Arrow table in canonical form, with further columns."""
     fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in frame))
     others = convert_frame(frame.drop(columns=[field.name for field in fields], errors="ignore"))
     own = {field.name: _build_arrow_column(frame, field) for field in fields}

@@ -74,7 +74,7 @@ def _get_result(future: Future[B]) -> B:
 
 @contextmanager
 def explain_lost_process() -> Iterator[None]:
-    """Raise `ServiceFault` if a process of a pool was terminated, for example because memory ran out. Pools of joblib raise the same error."""
+    """Raise `ServiceFault` if a process of a pool was terminated, for example because memory ran out."""
     try:
         yield
     except BrokenProcessPool as error:

@@ -91,7 +91,7 @@ class ChunkRunner(Protocol):
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """The number of processes that compute, or a runner in their place, and the callback of the progress. The result does not depend on them."""
+    """The processes that compute, or a runner in their place, and the display of progress."""
 
     jobs: int = 1
     progress: Progress | None = None
@@ -165,7 +165,7 @@ def _is_canonical(column: "pd.Series", kind: FieldKind) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class FeatureMatrix:
-    """A matrix of feature rows, their positions in the table and their spec; without fitted parameters `X` is `UnfittedRows`, which a model refuses."""
+    """A matrix of feature rows, their positions in the table and their spec; `X` is `UnfittedRows` without fitted parameters."""
 
     X: NDArray[np.float32]
     rows: NDArray[np.int64]

@@ -82,7 +82,7 @@ class _CodeTable(dict[str | None, float]):
 def fit_vocabularies(
     consignments: Iterable[Consignment], config: FeatureConfig, minimum: int = MIN_CONSIGNMENTS
 ) -> dict[str, list[str]]:
-    """Learn the known values of each categorical column from the training fold: lower case, most frequent first, ties in alphabetical order."""
+    """Learn the known values of each categorical column from the training fold, the most frequent first."""
     columns = list_category_columns(config)
     values_of = _make_getter(columns)
     counts: dict[str, Counter[str]] = {name: Counter() for name in (*columns, *HS_LEVELS)}

@@ -19,7 +19,7 @@ from features.value import fit_norms
 
 
 class UnfittedRows(np.ndarray[Any, np.dtype[np.float32]]):
-    """An array of feature rows that were computed without fitted parameters; its parts keep the type, so that no model scores them by mistake."""
+    """An array of feature rows without fitted parameters. Its parts keep the type, so that no model scores them by mistake."""
 
     __array_priority__ = 1.0  # above that of plain arrays: a concatenation with them is of this type too
 

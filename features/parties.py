@@ -39,7 +39,7 @@ MIN_LINE_LENGTH = 6
 
 _KIND_WORDS = FIRM_WORDS | frozenset(_LISTS["firm"].split()) | CHEMICAL_WORDS | FORWARDER_WORDS
 MIN_SLIP_LETTERS = 7
-"""A word of a firm of so many letters is known with a slip: two letters swapped, one lost or doubled. Shorter ones are like names of people."""
+"""A word of a firm of so many letters is known with a slip. Shorter ones are like names of people."""
 
 MIN_WORD_LETTERS = 6
 """The same for a firm whose name is only compared with that of others (`resembles_firm`)."""
@@ -101,7 +101,7 @@ class _Party(NamedTuple):
 
 
 def compute_party_values(c: Consignment, forms: NormalForms) -> tuple[float, ...]:
-    """Compute the features of both sides, of what they have in common, and of the shipper's account. A feature is NaN if its detail is missing."""
+    """Compute the features of both sides, of what they have in common, and of the shipper's account."""
     sender = _Party._make((*_GET_SENDER(c), *forms[:4]))
     consignee = _Party._make((*_GET_CONSIGNEE(c), *forms[4:8]))
     return (

@@ -83,7 +83,7 @@ class Pipeline:
         counterparts: Keys | None = None,
         sequences: Iterable[int | None] = NO_SEQUENCES,
     ) -> None:
-        """Write all features except history, and the history keys (0 if missing) if there is room for them; alerts at or after a sequence number do not count."""
+        """Write all features except history, and the history keys if there is room; later alerts do not count."""
         rest = iter(sequences)
         for records, part in _split(consignments):
             forms = self._fill_block(records, rest, X[part])
@@ -93,7 +93,7 @@ class Pipeline:
     def _fill_block(
         self, records: Sequence[Consignment], sequences: Iterable[int | None], X: Rows
     ) -> list[NormalForms]:
-        """Write the features of some rows, group by group: the code and tables of all groups do not fit the nearest cache, and row by row takes a third longer."""
+        """Write the features of some rows group by group; row by row takes a third longer, because of the cache."""
         forms = list(map(normalize_consignment, records))
         both = list(zip(records, forms, strict=True))
         groups = (

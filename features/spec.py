@@ -15,7 +15,7 @@ from consignments.errors import BundleRefused, UnknownName
 THEMES = ("finds", "links", "goods", "value", "parties", "route", "missing")
 """The themes of reasons."""
 FEATURES_VERSION = 5
-"""Version of the definitions of features. Increase it when a feature of the same name has other values: models trained before are refused."""
+"""Version of the definitions of features. Increase it if a feature of the same name gets other values."""
 
 
 @dataclass(frozen=True, slots=True)

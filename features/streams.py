@@ -175,7 +175,7 @@ class FeatureInputs:
 
     @classmethod
     def to_repeatable(cls, given: "Tables | FeatureInputs") -> "FeatureInputs":
-        """Return tables as inputs that can be read several times, with one spelling for each consignment and its outcomes: that of its first row."""
+        """Return tables as inputs that can be read several times, with one spelling for each consignment."""
         inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
         rows = SelectedRows.from_source(inputs.consignments)
         rows = replace(rows, order=unify_spellings(rows.order))
@@ -458,7 +458,7 @@ def list_declared_texts(frame: pd.DataFrame) -> list[DeclaredTexts]:
 
 
 def allocate_rows(rows: int, columns: int) -> Rows:
-    """Allocate rows of features in memory of Arrow, which it uses again: fresh pages of numpy cost more than all that is written into them."""
+    """Allocate rows of features in memory of Arrow, which is used again; fresh pages cost more than writing them."""
     buffer = pa.allocate_buffer(rows * columns * np.dtype(np.float32).itemsize)
     return np.frombuffer(memoryview(buffer), np.float32).reshape(rows, columns)
 

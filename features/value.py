@@ -185,7 +185,7 @@ def _limit(number: float) -> float:
 
 
 def fit_norms(consignments: Iterable[Consignment], rates: ExchangeRates) -> dict[str, list[float]]:
-    """Learn the norms of values and weights by product from the training fold: mean and deviation of logarithms by `measure|unit|product`."""
+    """Learn mean and deviation of the logarithms of values and weights by product from the training fold."""
     sums: dict[str, list[float]] = {}
     for c in consignments:
         declared = _get_declared_value(c, _sum_items(c.items) if c.items else _NO_ITEMS)

@@ -32,7 +32,7 @@ Intercept = Annotated[
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))), with the intercept of the channel if it has one."""
+    """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))), by channel if it has one."""
 
     slope: Annotated[float, Meta(ge=SLOPE_RANGE[0], le=SLOPE_RANGE[1])]
     intercept: Intercept

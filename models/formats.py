@@ -109,7 +109,7 @@ def show_text(value: object) -> str:
 
 
 def create_page_environment(*templates: Path) -> "jinja2.Environment":
-    """Create the environment of folders of templates, with the formats as filters: all but Markdown is escaped, and an unknown name is an error."""
+    """Create the environment of folders of templates, with the formats as filters; all but Markdown is escaped."""
     import jinja2
 
     environment = jinja2.Environment(

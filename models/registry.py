@@ -149,7 +149,7 @@ class Registry:
         return self.resolve(f"models:/{name}/{made.version}")
 
     def resolve(self, uri: str, *, target: str = "nps") -> ModelVersion:
-        """Find a version by `models:/NAME/3`, `models:/NAME@champion`, or a number or alias of the model of `target`; `BadInput` if there is none."""
+        """Find a version by `models:/NAME/3`, `models:/NAME@champion`, a number or an alias; `BadInput` if there is none."""
         if RUN_ID.fullmatch(run_id := uri.removeprefix("runs:/").partition("/")[0]):
             self.get_run_tags(run_id)
             raise self._make_refusal(
@@ -265,7 +265,7 @@ class Registry:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
 
     def write_description(self, version: ModelVersion, description: str, verdict: str) -> None:
-        """Replace the tag `verdict` of a version and its description, Markdown, which ends after a whole paragraph or table within the limit of MLflow."""
+        """Replace the tag `verdict` of a version and its description, which ends after a whole paragraph or table."""
         self.client.set_model_version_tag(version.name, version.number, "verdict", verdict)
         if len(description) > MAX_DESCRIPTION_CHARACTERS:
             # Two more characters show that a paragraph ends exactly at the limit.

@@ -52,7 +52,7 @@ class YieldCounts(NamedTuple):
 
 
 class MatchCounter:
-    """A counter of the consignments that alerts match; `alerts` has the latest version of each, and without keys the installed ones count."""
+    """A counter of the consignments that alerts match; `alerts` has the latest version of each."""
 
     def __init__(self, keys: OperationKeys | None = None) -> None:
         self._every = Alerts(keys=keys)

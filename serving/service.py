@@ -63,7 +63,7 @@ class MessageBodies(Protocol):
 
 
 class Service:
-    """The service on one state directory, whose `lock_state` its creator holds; without `elapsed`, microseconds since the machine was started, jumps of the clock are not detected."""
+    """The service on one state directory, whose `lock_state` its creator holds."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Service:
         )  # fmt: skip
 
     def _build_first(self) -> tuple[LoadedModel, State]:
-        """Set the clock behind the last entry, remove what was forgotten after the backup of a restored log, and return the published model with the state that follows from the log."""
+        """Start the log: set the clock, remove again what was forgotten, and return the model with the state after the log."""
         self.clock.start(*find_last_recorded(self.log), accepted=self._accepts_clock)
         removed = forget_again(self.log, ForgottenList(self.settings.data_key_file), self.settings.state_dir)
         if removed:
@@ -352,7 +352,7 @@ class Service:
             logger.info("changed file loaded", what=what)
 
     async def _recover(self) -> None:
-        """Rebuild the state from the log when the log can be used again; if another process writes it, drop the state and wait for the lock."""
+        """Rebuild the state from the log when the log can be used again, or wait for the lock if another process writes it."""
         try:
             await asyncio.to_thread(self.log.reread)
             model, state = await asyncio.to_thread(self.updates.build_again)
@@ -392,7 +392,7 @@ def require_standby_database(settings: Settings) -> None:
 
 
 def find_last_recorded(log: LogReader) -> tuple[int, int]:
-    """Find the latest times of recording among the last entries of a log, and those not imported, in microseconds since the epoch; 0 if there is none."""
+    """Find the latest times of recording among the last entries, and of those not imported, in microseconds; 0 if none."""
     any_us = own_us = 0
     columns = log.read_columns(("recorded_us", "asked_by"), log.last_sequence - LATEST_ENTRIES)
     for recorded_us, client in chain.from_iterable(zip(*batch, strict=True) for batch in columns):

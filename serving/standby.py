@@ -25,7 +25,7 @@ WAIT_SECONDS = 0.2
 
 
 class SilenceTimer:
-    """Measures for how long the active service has given no sign of life; it begins again after `max_gap_seconds` without a look, because all may have been paused."""
+    """Measures for how long the active service is silent; it begins again after `max_gap_seconds` without a look."""
 
     def __init__(self, max_gap_seconds: float) -> None:
         self._max_gap_seconds = max_gap_seconds
@@ -42,7 +42,7 @@ class SilenceTimer:
 
 
 class Role:
-    """The role of a service, active or waiting, and the task that gives signs of life while it is active, and waits for the lock while it is not.
+    """The role of a service, active or waiting, and the task that gives signs of life or waits for the lock.
 
     `takeover_seconds` without a sign of life allow another service to take over; None if no other one is allowed. `begin` makes the service
     active, and `lose` is called if another process has written the log. `fault` is why a waiting service could not start when it had the lock.

@@ -1,4 +1,4 @@
-"""The tables of a reference, built from the types that check what they describe: columns of tables, settings of training and environment."""
+"""The tables of a reference, built from the types that check what they describe."""
 
 import shutil
 from collections.abc import Mapping, Sequence

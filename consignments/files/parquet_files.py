@@ -171,7 +171,7 @@ class ParquetTable:
             first, last = first - own, last - own
 
     def list_sections(self, rows: int) -> list[tuple[int, int]]:
-        """Split the table at ends of row groups into sections, from a row up to another, of at least `rows` rows; the last may have fewer."""
+        """Split a part of the table into sections of at least `rows` rows, at ends of row groups; the last may have fewer."""
         sections, begin = [], 0
         for end in accumulate(chain.from_iterable(file.group_rows for file in self.files)):
             if end - begin >= rows:

@@ -105,7 +105,7 @@ class Alerts:
     def list_matches(
         self, c: Consignment, forms: NormalForms, sequence: int | None = None
     ) -> "list[AlertMatch]":
-        """List the alerts that match a consignment by patterns or indicators, each once; those at or after its sequence number do not count."""
+        """List the alerts that match a consignment, each once; those at or after its sequence number do not count."""
         moment = c.received_at
         if moment is None or not self.may_match(c):
             return []

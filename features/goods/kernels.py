@@ -185,7 +185,7 @@ def _fold_codes(codes: Array, fold: Array, entries: Array) -> Int:
 
 @kernel
 def _strip_separators(tables: Tables, size: Int) -> Int:
-    """Write the letters and digits into `letters`, and the gap before each into `gaps`, with one more gap at the end. Return their number."""
+    """Write the letters and digits into `letters`, and the gap before each into `gaps`; return their number."""
     entries, letters, gaps = tables.entries, tables.letters, tables.gaps
     count = 0
     gap = GAP_BREAKS
@@ -484,7 +484,7 @@ def _is_code(entries: Array, size: Int, place: Int, code: Int) -> Bool:
 
 @kernel
 def _count_cas(entries: Array, size: Int, place: Int, row: Array) -> Int:
-    """Count a CAS number (2-7 digits, 2 digits, check digit: the digits times their position from the right, modulo 10), and return the position after it."""
+    """Count a CAS number with its check digit (position times digit from the right, modulo 10); return the position after it."""
     first = _skip_digits(entries, size, place)
     second = _skip_digits(entries, size, first + 1)
     after = second + 2
@@ -652,7 +652,7 @@ def _fill_combined(families: Array, known: Int, friends: Array, row: Array) -> N
 
 @kernel
 def _find_buckets(tables: Tables, size: Int) -> Int:
-    """Write the distinct buckets of the n-grams of a text into `buckets` in the order of their first occurrence, and return their number."""
+    """Write the distinct buckets of the n-grams of a text into `buckets` in order, and return their number."""
     chars, seen, buckets = tables.chars, tables.seen, tables.buckets
     count = _write_words(tables.entries, size, chars)
     slots = 256

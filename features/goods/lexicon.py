@@ -111,7 +111,7 @@ def expand_pattern(pattern: str) -> list[tuple[str, int]]:
 def compile_terms(
     terms: Iterable[LexiconTerm],
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Compile terms to the automaton and the table of terms; a term with the letters of an earlier one only adds its separators, so a name wins over its class."""
+    """Compile terms to the automaton and the table of terms; of terms with the same letters the first wins."""
     rows: list[list[int]] = []
     spelling: list[int] = []
     edges: list[dict[int, int]] = [{}]

@@ -105,7 +105,7 @@ def _quote_slot(slot: int) -> Finder:
 
 
 def shorten_text(text: str, longest: int = MAX_QUOTED_CHARACTERS) -> str:
-    """Shorten a text, without contact details and characters that are invisible or break the line, for example control and bidi characters."""
+    """Shorten a text, without contact details, control characters and bidi characters."""
     shown = CONTACT_DETAILS.sub(REMOVED, text[: 10 * longest])
     shown = "".join(char for char in shown if char.isprintable()).strip(" \"'.,;:|/()[]")
     return shown if len(shown) <= longest else f"{shown[:longest].rstrip()}…"

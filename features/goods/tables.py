@@ -1,4 +1,4 @@
-"""A text as an array of code points, and one record of the lexicon, the HS codes and the scratch arrays: all that kernels of goods receive."""
+"""A text as an array of code points, and the record of tables and scratch arrays that the kernels of goods receive."""
 
 from codecs import utf_32_le_encode
 from functools import cache

@@ -60,7 +60,7 @@ def _count_texts(
 
 
 def _compute_log_odds(counts: BucketCounts, learnt_from: Array, share: float = 1.0) -> NDArray[np.float32]:
-    """Compute the log-odds of each bucket: means of a gamma-Poisson posterior (DuMouchel 1999), each class scaled to its effective texts (Kish)."""
+    """Compute the log-odds of each bucket: means of a gamma-Poisson posterior (DuMouchel 1999), with effective counts (Kish)."""
     weight, squares = counts.weight[learnt_from].sum(axis=0), counts.squares[learnt_from].sum(axis=0)
     if not (weight > 0).all():
         return np.zeros(TEXT_BUCKETS, dtype=np.float32)

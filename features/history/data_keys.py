@@ -60,7 +60,7 @@ class DataKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_data_keys(path: Path, *, create: bool = False) -> DataKeys:
-    """Read the file of the data keys, or create it with random keys; of two processes that start together, one creates it and both read it."""
+    """Read the file of the data keys, or create it with random keys; two processes that start together get the same."""
     if create and not path.exists():
         _create_file(path)
     try:

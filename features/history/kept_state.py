@@ -190,7 +190,7 @@ class StateRun:
         return self._state
 
     def start_fold(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
-        """Start to process the tables of the batch, which must come after the state and have its order; the steps are counted in `history`."""
+        """Start to process the tables of the batch, which must come after the state and have its order."""
         earlier = self._prepare_tables(arrivals, outcomes)
         self._fold = TableFold(self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals)
         # identifiers are needed for the order only

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 kernel = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)  # type: ignore[call-overload]
 """Decorator of a kernel that only kernels call. It has no cache and no wrapper of its own: both would cost a third of the compilation."""
 entry_point = njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
-"""Decorator of a kernel that Python calls, without numba's reference counts, which take two thirds of the time; numba refuses an array created in one."""
+"""Decorator of a kernel that Python calls, without numba's reference counts, which take two thirds of the time; it creates no array."""
 
 REMEMBERED_DAYS = 366
 WINDOW_DAYS = (1, 7, 30, 90, 365)
 """Lengths of the windows in days. A window of w days on day d holds the days d-w+1 to d."""
 DAILY_DECAY = (0.9057236642639067, 0.977159968434245)
-"""Daily decay for half-lives of 7 and 30 days: 0.5 ** (1 / 7) and 0.5 ** (1 / 30), as literals, so that all machines use the same numbers."""
+"""Daily decay for half-lives of 7 and 30 days, 0.5 ** (1 / 7) and 0.5 ** (1 / 30), equal on all machines."""
 PACE_DAYS = 7
 NORM_DAYS = 90
 COUNTERPARTS_CAP = 9
@@ -287,7 +287,7 @@ def count_networks(joins: NDArray[np.int64]) -> Number:
 
 @entry_point
 def compute_room_of_step(kinds: Number) -> Number:
-    """Compute the most words of tiles that a step can need: a wider block for each key and the totals, and for the networks that it merges."""
+    """Compute the most words of tiles that a step can need."""
     return (3 * kinds + 1) * MAX_DAYS_WORDS
 
 
@@ -674,7 +674,7 @@ def _write_tile(table: HistoryArrays, place: Number, series: Number, day: Number
 
 @kernel
 def _widen_block(table: HistoryArrays, place: Number, series: Number) -> Number:
-    """Drop days that are no longer remembered from a full block, or double it (the largest has room for all); return how many were dropped."""
+    """Drop days that are no longer remembered from a full block, or double it; return how many were dropped."""
     words = _get_tile_words(series)
     old, used, room = _get_series(table, place, series)
     gone = _count_old_days(table, series, old, used, table.state[TODAY])

@@ -17,7 +17,7 @@ FORGET_INTERVAL_DAYS = 30
 
 
 class VisibleOutcome(NamedTuple):
-    """The part of an outcome that history needs; it counts on the day of `visible_us`, and `result` is None if the inspection was missed."""
+    """The part of an outcome that history needs; `result` is None if the inspection was missed."""
 
     visible_us: int
     known_us: int
@@ -59,7 +59,7 @@ class LiveHistory:
         X: Rows | None = None,
         issued_us: Sequence[int] = (),
     ) -> None:
-        """Record arrivals of different consignments on a day that `begin_event` began, and write what each reads to the end of its row of `X`."""
+        """Record arrivals of different consignments on one day, and write what each reads to the end of its row of `X`."""
         handles, size = keys.tobytes(), keys.itemsize * keys.shape[1]
         owns = (handles[size * place : size * (place + 1)] for place in range(len(states)))
         times = issued_us or repeat(NO_TIME)
@@ -70,7 +70,7 @@ class LiveHistory:
         self._apply(changes, keys, counterparts, X)
 
     def read_arrival(self, day: int, keys: Keys, counterparts: Keys, row: Rows) -> None:
-        """Read the history of a consignment to the end of a row, as if it arrived on a day on which events may still come, and change nothing."""
+        """Read the history of a consignment to the end of a row, as if it arrived now, and change nothing."""
         steps = np.array([(READ_ONLY, ARRIVALS, 0, 0, day, max(day, self.today))], dtype=STEP)
         self.history.run(steps, keys[None], counterparts[None], row[None])
 

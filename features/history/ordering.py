@@ -50,7 +50,7 @@ class ArrivalEvents:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The outcomes in the order of their table, each of which counts on the day of `visible_us`; `result` is None if the inspection was missed."""
+    """The outcomes in the order of their table; `result` is None if the inspection was missed."""
 
     consignment_id: Names
     visible_us: Longs
@@ -91,7 +91,7 @@ class HistoryEvents:
 def order_events(
     arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None, clock_us: int = NO_TIME
 ) -> HistoryEvents:
-    """Sort the events of two tables up to `as_of_us`: by sequence if both have one, else by time, then results and cancellations first, then identifier."""
+    """Sort the events of two tables up to `as_of_us`: by sequence if both have one, else by time, results first."""
     last_us = np.iinfo(np.int64).max if as_of_us is None else as_of_us
     shown = np.flatnonzero(outcomes.visible_us <= last_us)
     cancelled = np.flatnonzero((arrivals.cancelled_us != NO_TIME) & (arrivals.cancelled_us <= last_us))

@@ -197,7 +197,7 @@ class StateDraft:
         return load_table(self._work, "table")
 
     def commit(self, state: KeptState) -> None:
-        """Write the rest of the state, give its folder its name, and remove all but the last two states; read it from its folder afterwards."""
+        """Write the rest of the state, give its folder its name, and remove all but the last two states."""
         if self.done:
             return
         with _explain_failure(self._work):

@@ -35,7 +35,7 @@ def is_own_arrival(change: int, counter: int) -> bool:
 
 
 class CountedState(msgspec.Struct, gc=False):  # there are many, and none refers to itself
-    """The counted state of one consignment, which returns the steps of each event, and is reset when history can no longer remove its last one."""
+    """The counted state of one consignment, which returns the steps of each event."""
 
     keys: bytes | None = None  # None if only outcomes arrived so far
     day: int = NO_DAY
@@ -47,7 +47,7 @@ class CountedState(msgspec.Struct, gc=False):  # there are many, and none refers
     issued_us: int = NO_TIME
 
     def record_arrival(self, keys: bytes, day: int, issued_us: int, today: int) -> list[KeyStep]:
-        """Build the steps that count the consignment, for the first time or as an amendment, which takes the earlier version out before it is read."""
+        """Build the steps that count the consignment; an amendment first takes the earlier version out."""
         self._reset_if_expired(today)
         if self.is_late(issued_us):
             return self.read_instead(keys, day)

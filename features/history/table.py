@@ -34,7 +34,7 @@ COPIED_ROWS = 1 << 20
 
 
 class History:
-    """The day counts by key, of which each takes about 120 bytes, in a table that grows; use it from one thread at a time, also for reading."""
+    """The day counts by key in a table that grows, about 120 bytes each; for one thread at a time."""
 
     def __init__(
         self, kinds: tuple[KeyKind, ...], *, capacity: int = 1 << 16, max_keys: int | None = None
@@ -89,7 +89,7 @@ class History:
         return int(self._table.state[kernels.HEADS_USED])
 
     def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None) -> None:
-        """Apply steps and write the readings of arrivals to the last columns of `out`; a full table raises `ServiceFault` after the steps before."""
+        """Apply steps and write the readings of arrivals to the last columns of `out`; a full table raises `ServiceFault`."""
         rows = out if out is not None else _NO_ROWS
         at = 0 if out is None else out.shape[-1] - self.width
         self._check_arrays(steps, keys, counterparts, rows)
@@ -128,7 +128,7 @@ class History:
     def from_arrays(
         cls, kinds: tuple[KeyKind, ...], arrays: HistoryArrays, *, max_keys: int | None = None
     ) -> "History":
-        """Restore a table from `get_arrays` or a kept form of it; raise `ServiceFault` if another version wrote it, or its arrays do not fit."""
+        """Restore a table from `get_arrays` or a kept form of it; raise `ServiceFault` if its arrays do not fit."""
         state, sizes = arrays.state, [len(array) for array in arrays[1:]]
         if len(state) != kernels.STATE_SIZE or state[kernels.FORMAT] != FORMAT_VERSION:
             raise _make_arrays_fault("it was written by another version of npsrisk")

@@ -134,7 +134,7 @@ def _find_end_of_arrivals(events: HistoryEvents) -> int:
 def _mark_single_arrivals(
     names: Any, inspected: Any, events: HistoryEvents, earlier: Collection[Any]
 ) -> NDArray[np.bool_]:
-    """Mark arrivals whose consignment arrives once, is not cancelled, has no outcome and is not an earlier one, by the identities of both tables."""
+    """Mark arrivals whose consignment arrives once and has no outcome and no cancellation."""
     codes = names.dictionary_encode().indices.to_numpy()
     inspected = inspected.take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))

@@ -61,7 +61,7 @@ class KnownConsignments:
 def find_known(
     arrivals: ArrivalEvents, outcomes: Outcomes, consignment_id: str, as_of_us: int | None = None
 ) -> KnownConsignments:
-    """Find what was known of all before a consignment arrived in the order of history, or of arrivals before `as_of_us` and what was visible by it."""
+    """Find what was known of all before a consignment arrived, or before `as_of_us`."""
     codes = _IdentifierCodes(arrivals, outcomes)
     root = codes.find(consignment_id)
     events = order_events(arrivals, outcomes, as_of_us)

@@ -99,7 +99,7 @@ class LinkTrace:
 def trace_links(
     table: LinkTable, consignment_id: str, as_of_us: int | None = None, limits: TraceLimits | None = None
 ) -> LinkTrace:
-    """Trace the links of a consignment as of a time, by default when it was received; raise `UnknownName`, or `BadInput` if it arrived later."""
+    """Trace the links of a consignment as of a time, by default when it was received; raise `UnknownName` if it is unknown."""
     known = find_known(table.arrivals, table.outcomes, consignment_id, as_of_us)
     search = _LinkSearch(table, known, limits or TraceLimits())
     search.run()

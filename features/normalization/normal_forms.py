@@ -36,7 +36,7 @@ class NormalForms(NamedTuple):
 
 
 class DeclaredTexts(NamedTuple):
-    """Texts of a consignment: goods and HS code as features read them; route and countries as written, which a reason quotes; names, which it does not."""
+    """Texts of a consignment: what features read, and what a reason quotes as it was written."""
 
     goods: str = ""
     hs: str = ""

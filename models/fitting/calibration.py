@@ -16,7 +16,7 @@ from models.calibration import INTERCEPT_RANGE, SHIFT_RANGE, SLOPE_RANGE, Calibr
 MIN_SLOPE_POSITIVES = 20
 """Minimum number of positives. With fewer, the slope stays 1 and the channels share one intercept."""
 SLOPE_PRIOR_SD = 0.1
-"""Standard deviation of the logarithm of the slope around 0 before any data are seen; narrow, because selected finds show too low a slope."""
+"""Standard deviation of the logarithm of the slope around 0; narrow, because selected finds show too low a slope."""
 CHANNEL_PRIOR_SD = 0.5
 """Standard deviation of a channel's intercept around the pooled one before any data are seen, in log-odds."""
 TOLERANCE, TAIL = 1e-10, 0.025

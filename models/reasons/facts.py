@@ -235,7 +235,7 @@ class FactTables:
         return None if view.raises else self._describe_plain(view, names)
 
     def _rank_finds(self, view: RowView, found: KeyFinds) -> tuple[int, int, float]:
-        """Return what orders detections of a key of a party: `FIRST`, 1 if they come by their weight, 0 if doubted or usual; gravity; share."""
+        """Return what orders detections of a key of a party."""
         usual = view.find_usual(f"history.{found.kind}.{found.target}_rate")
         is_many = found.finds / found.arrivals >= RULES.min_share_of_finds
         is_rare = usual is None or found.share >= RULES.min_rate_ratio * usual.middle

@@ -148,7 +148,7 @@ class ReasonRanker:
         return [_join_small(themes, check)] if themes and top else []
 
     def _find_check(self, view: RowView, by_fact: list[float], *, is_missing: bool) -> ReasonFact | None:
-        """Find what can be checked on the parcel itself, of what does not lower the score, else a gap of the declaration; None if there is nothing."""
+        """Find what can be checked on the parcel itself, else a gap of the declaration; None if there is nothing."""
         notable: list[tuple[float, ReasonFact]] = []
         for number, fact in self._checks:
             if by_fact[number] >= 0:

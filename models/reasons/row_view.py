@@ -81,7 +81,7 @@ class RowView:
         return key in self.told and self.count_month(kind) == self.get(f"{key}.arrivals_ever")
 
     def doubt_find(self, kind: str, target: str) -> str:
-        """Return why what was found with a key may be another's: a common name, a name with other contacts, a building of many; '' if nothing does."""
+        """Return why what was found with a key may be another's; '' if nothing says so."""
         say = self._texts.say
         if self.is_common_name(kind):
             return say("common_name")
@@ -124,7 +124,7 @@ class RowView:
         return bool(template.otherwise) or sentence.stands_out(self.values[name], self.find_usual(name))
 
     def _is_ordinary_case(self, name: str) -> bool:
-        """Check if what a feature says is ordinary here: one of several goods of which not all are understood, vitamins and herbs as supplements, papers, goods made of plastic, China by way of Hong Kong."""
+        """Check if what a feature says is ordinary for these goods and this route."""
         declared, kind = self._declared, self.get("goods.text_family")
         if name == MISMATCH:
             kinds, parts = self.get("goods.text_families"), 1 + declared.goods.count(TEXT_SEPARATOR)
@@ -190,7 +190,7 @@ class RowView:
         return text + say("words", words=", ".join(say("quote", word=word) for word in fresh))
 
     def describe_amounts(self) -> Statement | None:
-        """Describe a weight in the description that is more than the gross weight, or what a counted piece weighs and is worth if that is too little."""
+        """Describe a stated weight above the gross weight, or what a counted piece weighs and is worth if that is too little."""
         goods, weight, say = self._declared.goods, self.get("value.gross_weight_kg"), self._texts.say
         if TEXT_SEPARATOR in goods:
             return None

@@ -31,7 +31,7 @@ class BackgroundValue(Generic[T]):
         return self._reading is not None and not self._reading.done()
 
     def get(self) -> T | None:
-        """Return the latest complete value, or None before the first; an error of a reading is raised once, and the next call reads again."""
+        """Return the latest complete value, or None before the first; an error of a reading is raised once."""
         if self._reading is None and time.monotonic() > self._rests_until:
             self._reading = Future()
             threading.Thread(target=self._run, args=(self._reading,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Process that renders pages: answers the requests that come over standard input, a socket; it only reads the log, and gives way to the service."""
+"""Process that renders pages. It answers requests over a socket, only reads the log, and gives way to the service."""
 
 import sys
 from contextlib import suppress

@@ -45,7 +45,7 @@ class Document(NamedTuple):
         return beside
 
     def to_record(self) -> RunRecord:
-        """Build the record of the run: lists of objects as tables, numbers as metrics under the kind, texts as parameters, the page as `report.html`."""
+        """Build the record of the run: tables, metrics and parameters from the document, the page as `report.html`."""
         kind, numbers = self.kind, self.numbers
         end = numbers.get("ends")
         return RunRecord(

@@ -47,7 +47,7 @@ class Tally(NamedTuple):
 
 
 class SelectorComparison(NamedTuple):
-    """Rate of a selector over that of random inspections, weighted by probability, with the interval of Katz et al. (1978); NaN without detections."""
+    """Rate of a selector over that of random inspections, with the interval of Katz et al. (1978); NaN without detections."""
 
     selector: str
     ratio: Estimate

@@ -122,7 +122,7 @@ class ExchangeFolder:
                 yield path, Refused(path, str(fault))
 
     def read_withdrawn(self) -> set[str]:
-        """Read the names of the messages whose withdrawal was accepted before; `BadInput` if a file is no message, as one of them could count again."""
+        """Read the names of the messages whose withdrawal was accepted before; `BadInput` if a file is no message."""
         names = set()
         for path in sorted(self.received.glob(f"*{MESSAGE_SUFFIX}")):
             try:

@@ -88,7 +88,7 @@ Rescore = Callable[[list[Found]], tuple[list[HuntRow], str]]
 
 
 class SharedCount(NamedTuple):
-    """Number of consignments that share one kind of identifier with the target, in all and by what became of them; a released one passed too."""
+    """Number of consignments that share one kind of identifier with the target, in all and by what became of them."""
 
     name: str
     total: int
@@ -98,7 +98,7 @@ class SharedCount(NamedTuple):
 
 
 class Hunt(NamedTuple):
-    """The result of a hunt: what shares something with the target, in hand first, then the newest; and all that is in hand, the highest score of now first."""
+    """The result of a hunt: what shares something with the target, and all that is in hand."""
 
     target: HuntTarget
     limits: HuntLimits

@@ -46,7 +46,7 @@ def find_alert_target(tables: Tables, alert_id: str) -> HuntTarget:
 def hunt_tables(
     tables: Tables, target: HuntTarget, limits: HuntLimits, score: ScoreRows | None = None
 ) -> Hunt:
-    """Find in tables what shares something with a target, without what became visible after the time of the hunt; without `score` there are no scores and ranks."""
+    """Find in tables what shares something with a target, as of the time of the hunt; `score` is optional."""
     frame, alerts = tables.consignments, tables.alerts
     frame = frame[frame["received_at"] < limits.as_of].reset_index(drop=True)
     known = Tables(

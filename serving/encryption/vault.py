@@ -42,7 +42,7 @@ class PackedRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class Vault:
-    """The encryption and hash keys of one log; `path` is the file that the keys were read from, which `refresh` reads again if it changed."""
+    """The encryption and hash keys of one log; `refresh` reads the file at `path` again if it changed."""
 
     def __init__(self, keys: DataKeys, path: Path | None = None) -> None:
         self.data_key = keys.pseudonyms
@@ -84,7 +84,7 @@ class Vault:
             )
 
     def encrypt_all(self, personal: Sequence[bytes], subjects: Sequence[bytes]) -> list[bytes]:
-        """Encrypt the personal fields of some records, (n,), with the newest key, and bind them to the identifiers of their records, (n,)."""
+        """Encrypt the personal fields of records, (n,), with the newest key, bound to the identifiers of their records, (n,)."""
         key_id, cipher = self._newest
         # Nonces are drawn together, because each call of the system gives another thread its turn.
         drawn = os.urandom(NONCE_BYTES * len(personal))
@@ -130,7 +130,7 @@ class Vault:
 
 
 class RecordPacker:
-    """A packer of records of one type; `aside` are fields that the log has in columns, not part of the content; without a vault it only unpacks, without personal fields."""
+    """A packer of records of one type; the log has the fields `aside` in columns. Without a vault it only unpacks."""
 
     def __init__(self, record: type[msgspec.Struct], vault: Vault | None, aside: tuple[str, ...]) -> None:
         self.record, self.vault = record, vault
@@ -140,7 +140,7 @@ class RecordPacker:
         self._has_identifier = "consignment_id" in aside
 
     def pack_all(self, records: Sequence[Any], subjects: Sequence[str]) -> list[PackedRecord]:
-        """Pack records, (n,), given the identifier of each in normal form, (n,); another spelling of it is kept, but is not part of the content."""
+        """Pack records, (n,), given the identifier of each in normal form, (n,)."""
         values, names = list(map(astuple, records)), [subject.encode() for subject in subjects]
         plain, personal = self._plain.pack_all(values), self._personal.pack_all(values)
         contents = map(self._compute_content, names, plain, personal)

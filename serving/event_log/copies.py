@@ -66,7 +66,7 @@ def convert_file(path: Path) -> None:
 
 
 def copy_to_database(path: Path, url: str, progress: Progress | None = None) -> None:
-    """Copy all of a log from an SQLite file to a database without entries, or nothing, also if the database already holds exactly this log."""
+    """Copy all of a log from an SQLite file to a database without entries, or nothing."""
     with LogReader.open_to_read(f"sqlite:///{path}") as log:
         _copy_log(log, url, progress)
 

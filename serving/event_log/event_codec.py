@@ -226,7 +226,7 @@ class EntryCodec(Generic[R, E]):
 
 
 class EventCodec:
-    """A converter of records to log entries and back; `kinds` is a digest of the model's history keys. Without a vault it only decodes, without personal fields."""
+    """A converter of records to log entries and back. Without a vault it only decodes, without personal fields."""
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
         named = [(kind.name, kind.counterpart) for kind in kinds]
@@ -260,7 +260,7 @@ class EventCodec:
         counterparts: Keys,
         asked_by: Sequence[str],
     ) -> list[ArrivalEvent]:
-        """Encode packed consignments, with `received_at`, that arrived one after the other, from the sequence number `first` on; `keys` and `counterparts` are uint64, (n, kinds)."""
+        """Encode packed consignments that arrived one after the other; `keys` and `counterparts` are uint64, (n, kinds)."""
         stored = map(bytes, np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
         events = []
         for sequence, (c, each, both, client) in enumerate(
@@ -349,7 +349,7 @@ def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:
 
 
 class LateVersionFilter:
-    """A filter of entries that drops the late versions, which change no selection, feed, page or office; the entries of each consignment must come in order."""
+    """A filter that drops the late versions, given the entries of each consignment in order."""
 
     def __init__(self) -> None:
         self._issued_us: dict[str, int] = {}

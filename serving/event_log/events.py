@@ -16,7 +16,7 @@ from msgspec import Meta, structs
 from consignments.errors import ServiceFault
 
 ConsignmentKind = Literal["outcome", "cancellation", "selection", "action", "state"]
-"""Kinds of records about a consignment: its outcome, its cancellation, its selection for inspection, an officer's action, an answer of customs."""
+"""Kinds of records about a consignment."""
 SharedKind = Literal["alert", "message", "link"]
 """Kinds of records about no single consignment: an alert, a message of a partner, a link of masters and houses."""
 MaintenanceKind = Literal["removal", "restore", "downgrade", "access"]
@@ -43,7 +43,7 @@ class LogEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class RecordEntry(LogEntry, frozen=True, gc=False):
-    """An entry of a received record, with the fields of its `PackedRecord`; `asked_by` is the name of the API key, `local` if there are none, `import` for past data."""
+    """An entry of a received record; `asked_by` is the name of the API key, `local` without keys, `import` for past data."""
 
     content: bytes
     plain: bytes
@@ -57,7 +57,7 @@ class RecordEntry(LogEntry, frozen=True, gc=False):
 
 
 class ArrivalEvent(RecordEntry, frozen=True, gc=False):
-    """A consignment that counts in history, imported if it has no decision, or not scored; `kinds` is the digest of the kinds of `keys`: little-endian uint64, then as many counterparts."""
+    """A consignment that counts in history and has no decision; `keys` are little-endian uint64, then as many counterparts."""
 
     kind: ClassVar[Literal["arrival", "decision"]] = "arrival"
 
@@ -108,7 +108,7 @@ class SharedEvent(RecordEntry, frozen=True, gc=False):
 
 
 class MaintenanceEvent(LogEntry, frozen=True, gc=False):
-    """An entry of npsrisk itself; `plain` is the MessagePack of what was done, of a restore or an accepted loss the name that the log has from here on."""
+    """An entry of npsrisk itself; `plain` is the MessagePack of what was done."""
 
     content: ClassVar[bytes] = EMPTY
     consignment_id: ClassVar[None] = None

@@ -98,7 +98,7 @@ def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception |
 
 
 class Committer:
-    """A writer of log entries in one thread, in their order; after a `fault` the state is ahead of the log, and must be rebuilt before `resume`."""
+    """A writer of log entries in one thread, in their order; after a `fault` the state must be rebuilt before `resume`."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ KEY_SEARCH_ENTRIES = 100_000
 
 
 class EventLog(LogReader):
-    """An event log that is open for writing, or waits until `try_to_write` succeeds; at `confirmed_seconds` it was last certain that no other process writes it."""
+    """An event log that is open for writing, or waits until `try_to_write` succeeds."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class EventLog(LogReader):
                 raise
 
     def try_to_write(self, is_silent: Callable[[LogWriter | None], bool] = lambda _: False) -> bool:
-        """Acquire the right to write the log if no other process has it, or one that is silent, whose session is ended: what it has not committed is never written."""
+        """Acquire the right to write the log if no other process has it, or one that is silent, whose session is ended."""
         with _convert_errors():
             if not self._writer.try_acquire():
                 writer = self._writer.find_writer()
@@ -116,7 +116,7 @@ class EventLog(LogReader):
         self.writes = False
 
     def renew(self) -> None:
-        """Send a sign of life unless entries are being written, and acquire a lost lock again; after `ServiceFault`, another process has written the log: call `reread`."""
+        """Send a sign of life, and acquire a lost lock again; after `ServiceFault` the log must be read again (`reread`)."""
         if not self._turn.acquire(blocking=False):
             return
         try:
@@ -140,7 +140,7 @@ class EventLog(LogReader):
         self.last_sequence, self._head = rows[-1][0], hashes[-1]
 
     def rename(self, now_us: int) -> MaintenanceEvent:
-        """Record that later entries were lost, and begin another name, so that no identifier of a lost decision is used again; return the entry."""
+        """Record that later entries were lost, and begin another name of the log; return the entry."""
         name = secrets.token_hex(4).encode()
         event = MaintenanceEvent(self.last_sequence + 1, now_us, None, name, "restore")
         self.append([event])
@@ -288,7 +288,7 @@ def check_vault(log: LogReader, vault: Vault) -> None:
 
 
 def load_or_create_vault(path: Path, state_dir: Path, url: str) -> Vault:
-    """Load the vault of a log from its file; create the keys only in the state directory, and only if nothing in the database was encrypted with others."""
+    """Load the vault of a log from its file; create keys only in the state directory, for a log that has none."""
     if path.exists() or path.parent.resolve() == state_dir.resolve():
         if not path.exists():
             _require_unused(path, url)

@@ -92,7 +92,7 @@ class LogReader:
     def read_columns(
         self, names: Sequence[str], after: int = 0, until: int | None = None, size: int = BATCH_ENTRIES
     ) -> Iterator[list[Any]]:
-        """Read some columns of entries, or `hash`, in a range as in `read_events`, at most `size` entries at a time: for each batch a sequence of values a column."""
+        """Read some columns of entries, at most `size` entries at a time: for each batch a sequence of values a column."""
         columns = [ENTRIES.c.sequence, *(ENTRIES.c[name] for name in names)]
         for rows in self._fetch_pages(columns, after, until, (), size):
             _, *batch = zip(*rows, strict=True)
@@ -115,7 +115,7 @@ class LogReader:
         without: Sequence[str] = (),
         kinds: Sequence[Kind] = (),
     ) -> Iterator[Event]:
-        """Read entries of some kinds (all if empty) in order, `after` excluded, `until` included; columns of bytes `without` which arrivals are read become `NOT_READ`, `sealed` None."""
+        """Read entries of some kinds (all if empty) in order, after `after` up to `until`; bytes of columns `without` are not read."""
         columns = list_columns(frozenset(without))
         for rows in self._fetch_pages(columns, after, until, kinds, PAGE_ENTRIES):
             yield from self._decode(rows)
@@ -183,7 +183,7 @@ class LogReader:
         return int(self.queries.fetch_value(sa.select(sa.func.max(ENTRIES.c.sequence))) or 0)
 
     def find_latest_us(self, *kinds: Kind, before_us: int | None = None) -> int | None:
-        """Find the latest time of the entries of some kinds, of consignments when they were received, also before a time; None if there is none."""
+        """Find the latest time of the entries of some kinds, also before a time; None if there is none."""
         query = sa.select(sa.func.max(ENTRIES.c.at_us)).where(ENTRIES.c.kind.in_(kinds))
         if kinds == ("decision",):
             query = query.where(IS_DECISION)

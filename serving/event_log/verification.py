@@ -72,7 +72,7 @@ _OpenRemoval = tuple[Redaction, RedactedDigest]
 
 
 class ChainVerifier:
-    """A verifier of the hash chain, which checks entry after entry after `entries` of them, whose hash is `origin`; `kept` is a hash that was stored elsewhere."""
+    """A verifier of the hash chain after its first `entries`, whose hash is `origin`; `kept` is a hash stored elsewhere."""
 
     def __init__(
         self, origin: bytes, removals: Iterable[Redaction], kept: str = "", entries: int = 0

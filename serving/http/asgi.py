@@ -42,7 +42,7 @@ class ClientDisconnected(Exception):
 
 
 class HttpCall:
-    """One HTTP request with the channel for its response; `refused` has details for the log if the endpoint answers a refusal itself, for example with a page."""
+    """One HTTP request with the channel for its response; `refused` has details if the endpoint answers a refusal itself."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send

@@ -73,7 +73,7 @@ class TokenBucket:
 
 
 class Caller:
-    """An authenticated client with scopes and rate limit, until `expires_us`, bound to the consignments of some offices, or of `only_office`, or None for all."""
+    """An authenticated client with scopes, rate limit and end; `offices` and `only_office` bound what it sees."""
 
     def __init__(self, key: ApiKey, bucket: TokenBucket | None) -> None:
         self.name, self.person, self._scopes, self.bucket = key.name, key.person, key.scopes, bucket

@@ -36,7 +36,7 @@ class Door:
         self.limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
     def accepts_host(self, host: bytes | None) -> bool:
-        """Check the header Host: without API keys it must name this machine. An attacker's name that resolves to 127.0.0.1 would pass the same-origin policy of browsers."""
+        """Check the header Host: without API keys it must name this machine, against names that resolve to 127.0.0.1."""
         if host is None or not self.authenticator.open:
             return True
         name = host if host.endswith(b"]") else host.rpartition(b":")[0] or host
@@ -58,7 +58,7 @@ class Door:
         return caller.may("read") and caller.offices is None
 
     async def read_body(self, call: HttpCall, kinds: Mapping[bytes, str] = JSON_TYPES) -> tuple[str, bytes]:
-        """Read a body of one of some media types, and return its type and content; refusals with 415, 413, 408 if it takes too long, and 503 for too many large ones."""
+        """Read a body of one of some media types, and return its type and content, or refuse with 408, 413, 415 or 503."""
         given = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if given not in kinds:
             wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())

@@ -198,7 +198,7 @@ class ScoreCall:
         *,
         own: bool = True,
     ) -> tuple[list[tuple[Consignment, ScoreResult]], list[RowFault]]:
-        """Score the valid members of a list, with the warnings of each if it came in a message; others than the client's `own` get no office of the request."""
+        """Score the valid members of a list, with the warnings of each if it came in a message."""
         answers, errors = list[tuple[Consignment, ScoreResult]](), list[RowFault]()
         for start in range(0, len(raws), MAX_BATCH_SIZE):
             chunk = raws[start : start + MAX_BATCH_SIZE]

@@ -48,7 +48,7 @@ def serve(
     accept_clock: bool = False,
     accept_loss: bool = False,
 ) -> None:
-    """Run the service until SIGTERM or SIGINT, with further routes: those of the pages for officers. SIGHUP makes it check files and models at once."""
+    """Run the service until SIGTERM or SIGINT, with further routes. SIGHUP makes it check files and models at once."""
     if settings.api_keys_file is None and host not in LOOPBACK_HOSTS:
         raise BadSetting(
             "without API keys the service can listen on a loopback address only",
@@ -121,7 +121,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Server:
-    """Build the server of an application, which accepts connections on the sockets passed to its `run`. From now on the service watches the certificate files for changes."""
+    """Build the server of an application, which accepts connections on the sockets passed to its `run`."""
     service = app.service
     if certificate is not None:
         service.watch("certificate and key", certificate.refresh)

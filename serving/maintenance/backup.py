@@ -149,7 +149,7 @@ def _keeps_keys(here: Path, copy: Path) -> bool:
 
 
 def delete_old_backups(folder: Path, keys: Path | None, log_id: str, before: datetime) -> list[Path]:
-    """Delete the whole backups of a log, next to `folder`, from before a time, and keys of the same names next to `keys`; return the deleted folders."""
+    """Delete the whole backups of a log next to `folder` from before a time, with their keys; return the deleted folders."""
     deleted = []
     for path in sorted(folder.absolute().parent.iterdir()):
         try:
@@ -180,7 +180,7 @@ def _place(settings: Settings, part: Path, targets: dict[str, Path], progress: P
 
 
 def _find_targets(settings: Settings, manifest: BackupManifest) -> dict[str, Path]:
-    """Return the place of each file that is put there: not of a log in another database, of approvers outside the state directory, of keys that are there, or of the list of what was forgotten."""
+    """Return the place of each file that a restore puts there."""
     named = {f"{KEYS}/{DATA_KEY_FILE}": settings.data_key_file}
     if (log := find_sqlite_path(settings.database_url)) is not None:
         named[LOG_FILE] = log

@@ -189,7 +189,7 @@ class ExportSchema:
 
 
 class TableFile:
-    """A Parquet file that is written by row groups and readable by its owner only; `build` returns the columns of some entries and their records."""
+    """A Parquet file that is written by row groups; `build` returns the columns of some entries and their records."""
 
     def __init__(self, path: Path, schema: Any, build: Callable[[list[Any], list[Any]], Columns]) -> None:
         path.touch(mode=PRIVATE_FILE_MODE, exist_ok=False)
@@ -339,7 +339,7 @@ def _build_features(names: list[str] | None, events: list[DecisionEvent], rows: 
 
 
 def _list_decision_columns(log: LogReader) -> list[DecisionColumn]:
-    """List the columns of the table of decisions, name, type and value: those of an entry in their order, so also one that is logged later."""
+    """List the columns of the table of decisions, name, type and value: those of an entry in their order."""
     written: dict[str, list[DecisionColumn]] = {
         SEQUENCE: [
             (SEQUENCE, SEQUENCE_TYPE, attrgetter(SEQUENCE)),
@@ -384,7 +384,7 @@ def _report(events: Iterable[E], progress: Progress | None, what: str, total: in
 
 @contextmanager
 def _replace_folder(out: Path) -> Iterator[Path]:
-    """Create a private folder that replaces `out` after everything is written; what a killed run left is removed, and the earlier export restored, first."""
+    """Create a private folder that replaces `out` after everything is written; first remove what a killed run left."""
     out = out.absolute()
     earlier = out.with_name(f".{out.name}.old")
     with explain_failure("the output folder cannot be written", out):

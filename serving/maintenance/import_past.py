@@ -67,7 +67,7 @@ ReadTables = Callable[[type[Consignment]], "Tables | FeatureInputs"]
 
 
 def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
-    """Append tables, of which `read` is called with the record type of the published model, to the log of a state directory without a running service.
+    """Append tables, read by the record type of the published model, to the log of a state directory without a service.
 
     Returns the numbers of added entries, of rows already `known` and `refused`, and of alerts that have only a text (`notices`). Raises
     `BadInput` if all rows of a table were rejected; the valid rows of other tables are then in the log.

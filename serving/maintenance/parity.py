@@ -49,7 +49,7 @@ ModelId = str
 
 
 class DecisionFilter(NamedTuple):
-    """A filter of the decisions to compare, by the time of scoring in microseconds (`until_us` excluded) and by models, all if empty; history includes all entries."""
+    """A filter of the decisions to compare, by the time of scoring in microseconds and by models, all if empty."""
 
     from_us: int | None = None
     until_us: int | None = None
@@ -66,7 +66,7 @@ class DecisionFilter(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A value of a decision that differs after recomputation: a feature, `score`, `band`, `key NAME` or `counterpart of NAME`, as text with all digits."""
+    """A value of a decision that differs after recomputation, as text with all digits."""
 
     sequence: int
     decision_id: str
@@ -135,7 +135,7 @@ class ParityReport:
 
 
 class ParityCheck:
-    """A parity check of the decisions of a log up to its `last_sequence`; `findings` is the report, complete after `run`, or when `iterate_tables` is exhausted."""
+    """A parity check of the decisions of a log; `findings` is complete after `run` or `iterate_tables`."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ Row = NDArray[np.float32]
 
 @dataclass
 class OutcomeEvents:
-    """The outcomes, alerts and cancellations (sequence number and microseconds, by identifier) of a log in memory, and the entries that could not be read with the reason."""
+    """The outcomes, alerts and cancellations of a log in memory, by identifier, and the entries that could not be read."""
 
     outcomes: Outcomes
     alerts: Alerts
@@ -134,7 +134,7 @@ class Recomputation:
     def recompute(
         self, events: Sequence[ArrivalEvent], wanted: Sequence[bool]
     ) -> tuple[list[RecomputedDecision], list[tuple[Event, str]]]:
-        """Recompute the wanted decisions among the next arrivals, with history keys from decrypted fields if these can be read; return them, and what cannot be read with the reasons."""
+        """Recompute the wanted decisions among the next arrivals; return them, and what cannot be read with the reasons."""
         keys, counterparts = np.zeros((2, len(events), len(self.pipeline.kinds)), dtype=np.uint64)
         records, unread = self._decode(events)
         rows_of: dict[str, list[int]] = {}

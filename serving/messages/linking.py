@@ -55,7 +55,7 @@ class KnownVersion(NamedTuple):
 
 
 class LinkedMessages(NamedTuple):
-    """The consignments that follow from the messages of one request, others that they amend and those that they declare, and the numbers of masters of which none follows now."""
+    """The consignments that follow from the messages of one request, and the masters of which none follows now."""
 
     amended: list[Version]
     declared: list[Version]

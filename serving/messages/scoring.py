@@ -67,7 +67,7 @@ class MessageScorer:
         return found
 
     async def score(self, call: ScoreCall, content: bytes) -> Scores:
-        """Score the consignments that follow from messages, and name messages without goods; houses that a master amends get no office of the request."""
+        """Score the consignments that follow from messages; houses that a master amends get no office of the request."""
         count, caller, record = self._service.metrics.count, call.caller, call.reader.record
         try:
             found = await self.read(content)
@@ -98,7 +98,7 @@ class MessageScorer:
 
 
 def describe_messages(found: "MessageEntries", unused: Sequence[str], notes: Sequence[str]) -> MessageResult:
-    """Describe contents other than goods, with the masters that no consignment follows from; of the rejects the first ones, and the numbers of the others."""
+    """Describe contents other than goods; of the rejects the first ones, and the numbers of the others."""
     kept = (f"master {number}: it is kept for its houses" for number in dict.fromkeys(unused))
     rejected = list(map(str, found.rejects[:MAX_LISTED_REJECTS]))
     others = [reject.place.removeprefix("message ") for reject in found.rejects[MAX_LISTED_REJECTS:]]

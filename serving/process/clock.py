@@ -37,7 +37,7 @@ def read_elapsed_seconds() -> float:
 
 
 class SteadyClock:
-    """A monotonic clock on a `source` that may jump: by `jump_us` if nothing may be recorded because of it, else 0. Without `elapsed`, which never jumps, nothing is detected."""
+    """A monotonic clock on a `source` that may jump; without `elapsed`, which never jumps, nothing is detected."""
 
     def __init__(self, source: Clock = read_clock_us, elapsed: Clock | None = None) -> None:
         self.source, self._elapsed = source, elapsed

@@ -84,7 +84,7 @@ def format_location(error: Exception) -> str:
 
 
 class RateLimitedLogger:
-    """A logger for events that clients cause, with a limit on lines per second so that none fills the disk; the next line has the number of omitted ones as `left_out`."""
+    """A logger for events that clients cause, with a limit on lines per second; the next line counts the omitted ones."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._second, self._lines, self._left_out = clock, 0, 0, 0

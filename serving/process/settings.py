@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> "Settings":
-        """Read the settings of this process; `BadSetting` names in one line one that is invalid, `UnknownName` an unknown one in the file."""
+        """Read the settings of this process; `BadSetting` names an invalid one, `UnknownName` an unknown one in the file."""
         path = os.environ.get(SETTINGS_VARIABLE)
         if path is not None:
             _check_file(Path(path))

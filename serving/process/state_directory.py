@@ -27,7 +27,7 @@ def create_private_files() -> Iterator[None]:
 
 @contextmanager
 def lock_state(state_dir: Path) -> Iterator[None]:
-    """Lock a state directory, created if need be, under which new files are private; `ServiceFault` if another process holds it, or the directory cannot be written or locked."""
+    """Lock a state directory, created if need be; `ServiceFault` if another process holds it or it cannot be written."""
     with create_private_files(), _open_lock_file(state_dir) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,7 +88,7 @@ def record_done(state_dir: Path, verb: str) -> None:
 
 
 def read_changed_seconds(path: Path) -> float:
-    """Return when a file was last changed, in seconds since the epoch; 0 if there is none. Unlike its time of modification nobody can set it."""
+    """Return when a file was last changed, in seconds since the epoch, 0 if there is none; nobody can set this time."""
     try:
         return path.stat().st_ctime
     except OSError:

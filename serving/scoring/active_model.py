@@ -30,7 +30,7 @@ MAX_WAIT_SECONDS = 10.0
 
 
 class ActiveModel:
-    """The model that scores now, or the rules, with its state, intake and scorer, on a log; `fault` says why the published model does not score."""
+    """The model that scores now, or the rules, with its state, intake and scorer; `fault` says why the published one does not."""
 
     model: LoadedModel
     state: State

@@ -33,7 +33,7 @@ class Batcher:
         self._waiting: list[tuple[ScoreRequest, asyncio.Future[ScoreResult]]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
-        """Add a request to the next batch, scored when the log is free and no further one comes, or when it is full; the future is resolved after the decision is on disk."""
+        """Add a request to the next batch; the future is resolved after the decision is on disk."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[ScoreResult] = loop.create_future()
         self._waiting.append((asked, future))
@@ -79,7 +79,7 @@ def _resolve_when_durable(future: "asyncio.Future[ScoreResult]", outcome: ScoreR
 
 
 def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:
-    """Split requests into batches that may be scored together. A batch has at most MAX_BATCH_SIZE consignments of one day, none twice, and only the last may be cancelled."""
+    """Split requests into batches of at most MAX_BATCH_SIZE different consignments of one day; only the last may be cancelled."""
     part: list[ScoreRequest] = []
     names: set[str] = set()
     day = 0

@@ -180,7 +180,7 @@ def check_alert(alert: Alert) -> FieldError | None:
 
 
 def is_notice(alert: Alert) -> bool:
-    """Check if an alert only informs, as newsletters in past tables do; the service refuses one (`no_criterion`), because its client may have left a criterion out."""
+    """Check if an alert only informs, without a criterion; the service refuses one, tables may hold one."""
     return bool(alert.text) and not _has_criterion(alert)
 
 
@@ -334,7 +334,7 @@ def _check_printable(field: str, name: str) -> FieldError | None:
 
 
 def check_time(field: str, moment: Time | None, now_us: int = MAX_TIME_US) -> FieldError | None:
-    """Check that a time is in the years 2000 to 9999 in UTC and, with a tolerance for client clocks, not in the future; return the error or None."""
+    """Check that a time is in the years 2000 to 9999 and not in the future; return the error or None."""
     if moment is None or MIN_TIME_US <= (us := to_us(moment)) <= min(
         now_us + CLOCK_TOLERANCE_US, MAX_TIME_US
     ):

@@ -80,7 +80,7 @@ FetchBundle = Callable[[str, str], Bundle]
 
 
 class PastModels:
-    """A finder of the model that made a past decision, by the digest recorded with it; `fetch` is called, if it is given, when no release has it."""
+    """A finder of the model that made a past decision, by its digest; `fetch` is called if no release has it."""
 
     def __init__(self, state_dir: Path, fetch: FetchBundle | None = None) -> None:
         self._releases, self._fetch = state_dir / "models", fetch
@@ -122,7 +122,7 @@ def _verify(bundle: Bundle, sha256: str) -> ScoringMethod:
 
 
 class LoadedModel:
-    """A scoring method that is ready to score, the rules without release and card; `newer` is the record of a later release of the model, if this one was put back in its place."""
+    """A scoring method that is ready to score; `newer` is the record of a later release, if this one was put back in its place."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ class ModelUpdates:
             self._seen = None
 
     async def follow(self, background: BackgroundThreads) -> None:
-        """Load a newly published model; a refused one is tried again when it is published again, or a file that names it or approvers was changed or is invalid."""
+        """Load a newly published model; a refused one is tried again when a file that it depends on changes."""
         folder, stamps = None, list_stamps(self._named)
         try:
             folder = find_release_folder(self._settings.state_dir)

@@ -38,7 +38,7 @@ NAMED_RECORDS = Outcome | Cancellation | Action | ReportedState
 
 
 class RecordKind(NamedTuple):
-    """A kind of record that clients send, with its plural name; `take` records it, and returns None if its consignment is unknown, or why it is refused."""
+    """A kind of record that clients send; `take` records it, and returns None or why it is refused."""
 
     record: type[Any]
     plural: str
@@ -73,7 +73,7 @@ class Recorder:
         client: Client,
         check: Callable[[], FieldError | None] = lambda: None,
     ) -> PendingReceipt | FieldError:
-        """Record one record, whose receipt may be sent once its group is durable, or return an error; `check` is called last, so that nothing is recorded in between."""
+        """Record one record, or return an error; `check` is called last, so that nothing is recorded in between."""
         active = self._active
         await self.prefetch([record])
         fault = await self._find_foreign(record, client) or check()

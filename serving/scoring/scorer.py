@@ -54,7 +54,7 @@ class ScoreResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request of a client to score a consignment whose `received_at` is set, with the office for one that has none; without `reasons`, the band sets their number."""
+    """A request to score a consignment whose `received_at` is set; without `reasons`, the band sets their number."""
 
     c: Consignment
     received_us: int
@@ -96,7 +96,7 @@ class Scorer:
         model.pipeline.alerts = self.state.alerts
 
     def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
-        """Score a batch from `split_batches`, then cancel the last if it has `cancelled_at`, and add all entries to the log's queue, without yielding in between."""
+        """Score a batch from `split_batches` and add all entries to the log's queue, without yielding in between."""
         answers = self._decide(asked)
         self._count_answers(answers)
         last = asked[-1]

@@ -48,7 +48,7 @@ class ShadowScore(NamedTuple):
 
 
 class ShadowCounters(msgspec.Struct):
-    """The numbers of decisions that a challenger scored, put into another band, failed to score, or does not fit: other history keys, an unknown model, removed content."""
+    """The numbers of decisions that a challenger scored, put into another band, failed to score, or does not fit."""
 
     scored: int = 0
     disagreed: int = 0

@@ -56,7 +56,7 @@ class DisagreementExample(msgspec.Struct):
 
 
 class DisagreementReport(msgspec.Struct):
-    """The disagreement of a challenger with the models that decided, over a period; `bands` counts by the band of the champion, then of the challenger."""
+    """The disagreement of a challenger with the models that decided; `bands` counts by band of the champion, then the challenger."""
 
     challenger: str
     target: Target

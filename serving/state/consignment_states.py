@@ -68,14 +68,14 @@ class ConsignmentState(CountedState, gc=False):
             self.version, self.cancellation = event.drop_bytes(), None
 
     def forget(self, today: int) -> None:
-        """Reset to the state of an unknown consignment if the latest entry is older than KEPT_DAYS. The counts in history expire by themselves."""
+        """Reset to the state of an unknown consignment if the latest entry is older than KEPT_DAYS."""
         if self.met_on < today - KEPT_DAYS:
             self.version, self.cancellation, self.outcomes, self.answers = None, None, {}, {}
             self.actions, self.selected = {}, False
 
 
 class LatestDays:
-    """The latest day of any event, for each point of the log; `marks` are sequence numbers from which on a day was the latest, and the days, int64, (n, 2), ascending."""
+    """The latest day of any event, for each point of the log; `marks` are sequence numbers and days, int64, (n, 2), ascending."""
 
     def __init__(self, marks: Iterable[tuple[int, int]] = ()) -> None:
         self._marks = list(marks)
@@ -101,7 +101,7 @@ class LatestDays:
 
 
 class ConsignmentStates(CountedStates):
-    """The states of a log's consignments, up to its entry `sequence`; in memory are at most `recent`, and those with entries after the last `durable` one."""
+    """The states of a log's consignments up to its entry `sequence`; at most `recent` of those on disk stay in memory."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class ConsignmentStates(CountedStates):
         return dossier
 
     def find_absent(self, consignment_ids: Iterable[str], today: int) -> dict[str, ConsignmentState]:
-        """Return empty states of those that `get` would read from the log, for a thread to read and for `keep`; those of unknown consignments are in memory then."""
+        """Return empty states of those that `get` would read from the log, for a thread to read and for `keep`."""
         unread, absent = list[str](), dict[str, ConsignmentState]()
         for name in dict.fromkeys(consignment_ids):
             if name in self._recent:

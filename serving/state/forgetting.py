@@ -215,7 +215,7 @@ MARGIN_DAYS = 2
 
 
 class RetentionResult(NamedTuple):
-    """The result of a removal or of its dry run: the last entry `up_to` the date, the versions that had content, the `steps` that entries record, and the hash of the last entry."""
+    """The result of a removal or of its dry run: the last entry, the versions that had content, the `steps` to record."""
 
     before: datetime
     up_to: int
@@ -240,7 +240,7 @@ def forget(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> RetentionResult:
-    """Remove the content of consignments recorded before a date; the service must not be running, except in a dry run, which only counts. An interrupted run is continued by the next."""
+    """Remove the content of consignments recorded before a date, or only count it; the service must not be running then."""
     with _open_checked(settings, dry_run=dry_run) as log:
         _require_past(log, before)
         after, up_to = find_redaction_end(log), find_end(log, to_us(before))

@@ -18,7 +18,7 @@ from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 
 
 class KeyReader:
-    """A reader of the history keys of log entries: as logged, or of other kinds computed from the decrypted consignment, none if its content was removed."""
+    """A reader of the history keys of log entries, as logged or computed from the decrypted consignment."""
 
     def __init__(self, pipeline: Pipeline, entries: EventCodec) -> None:
         self.pipeline, self.entries = pipeline, entries

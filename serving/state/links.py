@@ -19,7 +19,7 @@ from serving.event_log.reader import PAGE_ENTRIES, LogReader
 
 
 class StateLimits(NamedTuple):
-    """The limits of a state: number of history keys, if there is one; days after the last entry of a master or a house, and their number with listed members."""
+    """The limits of a state: number of history keys; days and number of masters and houses with listed members."""
 
     max_keys: int | None = None
     link_days: float = 30
@@ -32,7 +32,7 @@ KINDS: tuple[Kind, ...] = ("houses", "masters", "members")
 
 
 class Links:
-    """The links that are kept, in the order of their last entries: houses by identifier, masters by number, and the master that has listed a house or item."""
+    """The links that are kept, in the order of their last entries: houses, masters, and which master lists which."""
 
     def __init__(self, limits: StateLimits = NO_LIMITS) -> None:
         self.limits, self.last = limits, 0

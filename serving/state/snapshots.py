@@ -60,7 +60,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The header of a snapshot: its log, the last entry with its hash in the chain, which proves that the log is the same, and its history keys."""
+    """The header of a snapshot: its log, the last entry with its hash in the chain, and its history keys."""
 
     format: int
     log_id: str
@@ -74,7 +74,7 @@ ArrayHeader = tuple[str, str, tuple[int, ...]]
 
 
 class Snapshots:
-    """The snapshots of one folder; `last` is the last entry of the latest valid one, `lost` that of one whose entry the log does not have any more, 0 if there is none."""
+    """The snapshots of one folder; `last` is the last entry of the latest valid one, `lost` that of one the log does not have."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -98,7 +98,7 @@ class Snapshots:
         self.lost = 0
 
     def write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
-        """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two; after an `OSError` the earlier ones stay."""
+        """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two."""
         with self._writing:
             return self._write(about, arrays)
 
@@ -198,7 +198,7 @@ def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[A
 
 
 def allocate_copy(state: State) -> dict[str, NDArray[Any]]:
-    """Allocate memory for a copy of a state, with headroom, where no request waits: the first access to it costs several times as much as copying."""
+    """Allocate memory for a copy of a state, where no request waits: first access costs several times as much as copying."""
     rooms = {}
     for name, view in _views(state).items():
         shape = (len(view) + len(view) // HEADROOM_DIVISOR + 1, *view.shape[1:])
@@ -221,7 +221,7 @@ def _views(state: State) -> dict[str, NDArray[Any]]:
 def build_state(
     arrays: Arrays, sequence: int, log: LogReader, keys: KeyReader, limits: StateLimits = NO_LIMITS
 ) -> State:
-    """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it lacks alerts, and links that were not restored."""
+    """Build the state after an entry of a log from the arrays of `copy_arrays`; it lacks alerts."""
     parts = (arrays[f"{HISTORY_PREFIX}{name}"] for name in HistoryArrays._fields)
     history = History.from_arrays(keys.pipeline.kinds, HistoryArrays(*parts), max_keys=limits.max_keys)
     days = LatestDays((since, day) for since, day in arrays[MARKS].tolist())
@@ -239,7 +239,7 @@ def build_empty_state(log: LogReader, keys: KeyReader, limits: StateLimits = NO_
 def rebuild_state(
     log: LogReader, keys: KeyReader, snapshots: Snapshots | None = None, limits: StateLimits = NO_LIMITS
 ) -> State:
-    """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log. Its alerts must be passed to the pipeline that scores."""
+    """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log."""
     until = log.last_sequence
     state = None if snapshots is None else _load_newest(snapshots, log, keys, limits)
     if state is None:

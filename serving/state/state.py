@@ -21,7 +21,7 @@ from serving.state.links import Links
 
 
 class State:
-    """The state of the service up to one log entry; alerts and messages are known by name, with the digest of their content and the time of recording."""
+    """The state of the service up to one log entry; alerts and messages are known by name and digest."""
 
     def __init__(self, history: History, dossiers: ConsignmentStates, links: Links | None = None) -> None:
         self.links = links if links is not None else Links()
@@ -58,7 +58,7 @@ class State:
         X: Rows | None = None,
         issued_us: Sequence[int] = (),
     ) -> None:
-        """Record different consignments that arrive one after the other on one day, with the history of each at the end of its row of `X`; `record_versions` must follow."""
+        """Record different consignments of one day, with the history of each in its row of `X`; `record_versions` must follow."""
         self._ledger.begin_event(day)
         today, sequence = self._ledger.today, self.dossiers.sequence + 1
         for each in known:
@@ -84,7 +84,7 @@ class State:
         self.dossiers.record_applied(known, events[0].sequence, self._ledger.today)
 
     def apply(self, event: Event) -> None:
-        """Apply an entry that is not an arrival; if history is full or the log cannot be read, `ServiceFault` is raised and nothing is changed."""
+        """Apply an entry that is not an arrival; if `ServiceFault` is raised, nothing is changed."""
         if isinstance(event, RecordEvent):
             if event.kind == "outcome":
                 (known_us, recorded_us, _), result = rank_outcome(self._entries.outcomes.decode(event), event)

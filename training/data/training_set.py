@@ -33,7 +33,7 @@ from training.data.splits import (
 
 @dataclass(frozen=True, repr=False)
 class Labels:
-    """Results known of each consignment at a time; `missed` rows were chosen and never presented, `chosen` ones may still be without result."""
+    """Results known of each consignment at a time; `missed` rows were chosen and never presented."""
 
     known: Bools
     positive: Bools
@@ -325,7 +325,7 @@ def select_counted_consignments(
 def _select_versions(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None
 ) -> tuple[Bools, Bools]:
-    """Select the versions received before their consignment was chosen, and the rows that were withdrawn although nobody had chosen them."""
+    """Select the versions received before their consignment was chosen, and the rows withdrawn before that."""
     moment_us = None if moment is None else to_us(moment)
     chosen = pd.Series(dtype=np.int64)
     if outcomes is not None:

@@ -195,7 +195,7 @@ def _rank_finds(ranked: RankedTraffic, rows: Bools | None, at: Ints, weight: Flo
 
 
 def estimate_mean(weight: Floats, values: Floats, day: Ints, made_up: tuple[float, float]) -> Estimate:
-    """Estimate a weighted mean of values of finds, with the adjusted interval of docs/estimates.md; finds of one day may depend on each other."""
+    """Estimate a weighted mean of values of finds, with the adjusted interval of docs/estimates.md."""
     total = float(weight.sum())
     if total <= 0:
         return Estimate()

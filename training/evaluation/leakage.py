@@ -33,7 +33,7 @@ BOUNDS = {
     "one column predicts the result": 0.98,
     "filled only for inspected": 0.5,
 }
-"""Check to the largest value without leakage: shares of rows, then lower ends of an area under the ROC curve and of a difference of shares."""
+"""Check to the largest value without leakage: shares of rows, then areas and differences."""
 LATER_CHANGES, EARLY_RESULTS, PREDICTIVE_COLUMN, FILLED_COLUMN = BOUNDS
 
 

@@ -51,7 +51,7 @@ def build_stored_frame(
     weight: Floats,
     scores: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Build the columns of stored scores of one window, with their ranks, probabilities and truth; `rows` have the kind of consignee too."""
+    """Build the columns of stored scores of one window, with their ranks, probabilities and truth."""
     return pd.DataFrame(
         {name: extract_texts(rows, name) for name in DECLARED}
         | {
@@ -141,7 +141,7 @@ class RecipeEvaluation:
 
     @property
     def rival(self) -> str:
-        """Name of the strongest baseline: it ranks most known finds within capacity, or is better by the primary measure; of equal ones the last, which costs most."""
+        """Name of the strongest baseline: most known finds within capacity, then the primary measure, then the last."""
         ranked = {
             name: (each.counts.found[AT_CAPACITY], np.nan_to_num(each[PRIMARY_MEASURE].value, nan=-1.0))
             for name, each in self.baselines.items()
@@ -149,7 +149,7 @@ class RecipeEvaluation:
         return max(reversed(list(ranked)), key=ranked.__getitem__)
 
     def name_sides(self, model: str) -> dict[str, Evaluation]:
-        """Name what is counted side by side: the model, the fixed rules, which an operation would have without it, and the strongest baseline."""
+        """Name what is counted side by side: the model, the fixed rules, and the strongest baseline."""
         sides = {model: self.model, "the fixed rules": self.baselines[RULES]}
         return sides if self.rival == RULES else sides | {self.rival_title: self.baselines[self.rival]}
 

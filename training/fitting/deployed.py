@@ -58,7 +58,7 @@ RECALLS = ("recall_at_1pct", "recall_at_5pct")
 
 
 class TrainingData(NamedTuple):
-    """All data sets of a training run: `final` has every label known at `as_of`, `origins` those of earlier dates, each tested on the window after it."""
+    """All data sets of a training run: `final` has every label known at `as_of`, `origins` those of earlier dates."""
 
     evaluation: DataSet
     final: DataSet
@@ -154,7 +154,7 @@ class OriginFit(Fit):
 
 @dataclass(frozen=True)
 class DeployedResult:
-    """Evaluation of the recipe as deployed: scores of all windows, figures, tables by date and by age of the model; `latest` has the latest window."""
+    """Evaluation of the recipe as deployed: scores of all windows, figures, tables by date and by age of the model."""
 
     stored: StoredScores
     recipe: RecipeEvaluation
@@ -171,7 +171,7 @@ def fit_at_dates(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> tuple[list[OriginFit], Fit]:
-    """Fit the recipe at each earlier date, the latest first, and on every label known today; without dates the evaluation fit is the only origin."""
+    """Fit the recipe at each earlier date, the latest first, and on every label known today."""
     seed, later = recipe.config.model.seed, data.judged
     windows = [np.flatnonzero(each.part == TEST) for each in data.tested]
     if not data.origins:
@@ -235,7 +235,7 @@ def _weigh_window(parts: SplitFeatures, rows: Ints, seed: int) -> Floats:
 def calibrate_origins(
     fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores
 ) -> list[OriginFit]:
-    """Calibrate each fit as it would have been served at its date, from results settled then; `validation` calibrates the latest if they are too few."""
+    """Calibrate each fit as it would have been served at its date; `validation` calibrates the latest if too little is known."""
     found = []
     for place, fit in enumerate(fits):
         # Of later arrivals only the quick results were known, which are mostly clear.

@@ -113,7 +113,7 @@ def fit_recipe(
     known: FeatureMatrix | None = None,
     options: ComputeOptions = ALONE,
 ) -> Fit:
-    """Learn text weights and norms, compute the features of the data and of `also`, and grow trees; unchanged features are copied from `known`."""
+    """Learn text weights and norms, compute features, and grow trees; unchanged features are copied from `known`."""
     source, config = recipe
     with report_progress(options.progress, "learning text weights"):
         learnt = np.flatnonzero(data.select_fitting_rows(TRAIN))
@@ -211,7 +211,7 @@ class SplitFeatures:
         return LabelledRows(self.X[mine], positive, self.weight[mine], self.get_channels(mine))
 
     def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
-        """Estimate how many consignments each known result of a period stands for, else 0; `stands_for` replaces what the data set says of a row."""
+        """Estimate how many consignments each known result of a period stands for, else 0."""
         traffic = self.data.traffic_weight[self.rows] if stands_for is None else stands_for
         weight, labels = np.zeros(len(self.X)), self.labels.select_rows(np.flatnonzero(mine))
         weight[mine] = estimate_result_weights(
@@ -220,7 +220,7 @@ class SplitFeatures:
         return weight
 
     def weigh_results(self, at: Ints, stands_for: Floats) -> Floats:
-        """Estimate, for figures that runs of other settings share, how many consignments each known result of some feature rows stands for."""
+        """Estimate how many consignments each known result of some rows stands for, as runs of other settings do."""
         X = self.X[np.ix_(at, select_weighing_columns(self.spec))]
         labels, day = self.labels.select_rows(at), self.day[at]
         return estimate_result_weights(X, labels, stands_for, day, seed=1, jobs=self._jobs)

@@ -38,7 +38,7 @@ RESAMPLES = 500
 
 @dataclass(frozen=True)
 class RollingOrigin:
-    """A date at which a model could have been trained: rows known then, of which `background` are uninspected, and the weeks after it, by day."""
+    """A date at which a model could have been trained: rows known then, and the weeks after it, by day."""
 
     train: LabelledRows
     background: Bools

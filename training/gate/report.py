@@ -33,7 +33,7 @@ DECIDING = ("roc_auc", CALIBRATION_RATIO)
 
 
 class Recommendation(NamedTuple):
-    """Recommended action for a version (`promoted`: it was taken), by which way up (empty if none), why, and the facts that decide: counts first."""
+    """Recommended action for a version, by which way up (empty if none), why, and the facts that decide."""
 
     action: Action
     way: str

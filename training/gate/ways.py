@@ -47,7 +47,7 @@ class Candidate(NamedTuple):
 
 
 class FindPace(NamedTuple):
-    """Finds in a week of the tested windows, all of a length, of which some could be calibrated; `origins` is the setting of their number."""
+    """Finds in a week of the tested windows, of which some could be calibrated; `origins` sets their number."""
 
     per_week: float
     window_weeks: float

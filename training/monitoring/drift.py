@@ -238,7 +238,7 @@ def describe_overlap(reference: ReferenceProfile, received_us: Ints) -> list[str
 def _read_labels(
     seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target
 ) -> tuple[Labels | None, list[str]]:
-    """Read the latest outcomes of scored traffic, without those of young arrivals, of which mostly the quick results (`clear`) are known."""
+    """Read the latest outcomes of scored traffic, without those of young arrivals, of which mostly `clear` is known."""
     if outcomes is None or outcomes.empty:
         return None, []
     moment = find_last_visible_time(outcomes)

@@ -33,7 +33,7 @@ MAX_DISTINCT_VALUES = 10
 MAX_SEPARATE_CODES = 9
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SIGNIFICANT_DIGITS = 9
-"""Digits kept of numbers that are not counts, so that the last bits rarely change the bundle. Equal bytes are promised on one kind of processor."""
+"""Digits kept of numbers that are not counts. Equal bytes are promised on one kind of processor."""
 COUNT_FIELDS = ("channels", "features", "scores", "mix", "missing", "sources")
 MIN_SIZE_VALUES = 100
 """Minimum positive values for which quantiles are kept."""

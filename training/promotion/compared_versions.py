@@ -120,7 +120,7 @@ class ComparedVersions:
     def evaluate_deployed(
         self, sources: tuple[ScoreSource, ScoreSource], config: EvaluationConfig
     ) -> PairedEvaluation | None:
-        """Evaluate both recipes as deployed, on the weeks that both reports have, if evaluation fits were compared: they know fewer results."""
+        """Evaluate both recipes as deployed on the weeks that both reports have, if evaluation fits were compared."""
         if all(each.kind != "evaluation" for each in sources):
             return None
         stored, tested = self._find_scores()

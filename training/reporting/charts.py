@@ -42,7 +42,7 @@ def format_share_tick(value: float) -> str:
 
 @dataclass
 class Chart:
-    """A chart; `label` says what it shows, for screen readers, and `caption` how to read it. `draw` opens its axis; `grid` has grid lines."""
+    """A chart; `label` says what it shows, for screen readers, `caption` how to read it, and `draw` opens its axis."""
 
     label: str
     caption: str

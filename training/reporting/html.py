@@ -34,7 +34,7 @@ def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
 
 
 def create_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
-    """Create the template environment of a folder, whose pages extend those of this one; all values are escaped, and an unknown name is an error."""
+    """Create the template environment of a folder, whose pages extend those of this one; all values are escaped."""
     made = create_page_environment(folder, TEMPLATES)
     made.filters |= {"named": format_metric, "setting": format_setting}
     made.filters["moment"] = lambda moment: f"{pd.Timestamp(moment):%Y-%m-%d %H:%M} UTC"

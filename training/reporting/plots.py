@@ -170,7 +170,7 @@ def draw_beeswarm(titles: Sequence[str], X: Rows, contributions: Floats) -> Char
 def draw_dependence(
     title: str, values: Floats, effect: Floats, missing: float, names: Sequence[str], unit: str = ""
 ) -> Chart:
-    """Draw the partial dependence of the score on one feature, whose values have names; only those of a number, which has a unit, are joined."""
+    """Draw the partial dependence of the score on one feature; only the values of a number, which has a unit, are joined."""
     axis = f"{unit}, in order, not to scale" if unit else ""
     chart = charts.open_chart("dependence", title=title, axis=axis)
     size = len(values)

@@ -44,7 +44,7 @@ BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 STORED_SCORES = "scores/deployed.parquet"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
-"""Significant digits of the level in the card, so that the last bits of sums rarely change it. Equal bytes are promised on one kind of processor."""
+"""Significant digits of the level in the card. Equal bytes are promised on one kind of processor."""
 ABLATION_MEASURES = tuple(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS)
 TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
 METRIC_COLUMNS = ("name", "metric", "value", "low", "high", "effective", "largest", "known", "shown", "why")
@@ -162,7 +162,7 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
 
 
 def build_reference(trained: TrainingResult, kind: FitKind = "final") -> ReferenceProfile:
-    """Build the profile of the test period's traffic under a fit, or of the uniform part of a sample, as the reference for later traffic."""
+    """Build the profile of the test period's traffic under a fit, as the reference for later traffic."""
     # The scores of the final fit are, row by row, those of a fit that was not trained on the row.
     traffic, scores = trained.final.usual, trained.final.usual_scores
     if kind == "evaluation":

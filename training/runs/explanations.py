@@ -90,7 +90,7 @@ def name_value(feature: Feature, value: float, context: ReasonContext) -> str:
 
 
 def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, Floats, float]:
-    """Compute the partial dependence (Friedman 2001) on a feature: its values, the mean change of the raw score, that of a missing value."""
+    """Compute the partial dependence (Friedman 2001) on a feature: values, mean change of the raw score, that of a missing value."""
     before = float(model.trees.predict_raw(X).mean())
 
     def predict_change(value: float) -> float:

@@ -109,7 +109,7 @@ def run_training(
 
 
 def write_review(registry: Registry, version: ModelVersion, report: GateReport) -> None:
-    """Replace what is said of a version, also what a person wrote, by a report of the gate: on its page, in its run and on the page of that.
+    """Replace what is said of a version by a report of the gate: on its page, in its run and on the page of that.
 
     A promoted version keeps its records and the report of its first promotion. The page of a run is that of its first version.
     """

@@ -119,7 +119,7 @@ def _build_empty_fault(table: str, got: str) -> BadInput:
 
 
 def check_results(outcomes: pd.DataFrame, as_of: datetime, target: Target) -> None:
-    """Raise `BadInput` if more than half of the results are positive, as after a swap; those on intelligence may be, so they do not count."""
+    """Raise `BadInput` if more than half of the results not on intelligence are positive, as after a swap."""
     current = select_current_outcomes(outcomes, to_us(as_of))
     final = current[current["result"].isin(FINAL_RESULTS) & (current["selected_by"] != "intelligence")]
     positive = is_positive(final["result"], target)

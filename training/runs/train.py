@@ -63,7 +63,7 @@ RULE_PRIOR_SENTENCE = (
 
 @dataclass(frozen=True, repr=False)
 class TrainingResult:
-    """A trained model: the `evaluated` fit of the test period, the recipe as `deployed` at earlier dates, and the `final` fit, which is served."""
+    """A trained model: the `evaluated` fit of the test period, the recipe as `deployed` before, and the `final` fit, which is served."""
 
     target: Target
     as_of: datetime

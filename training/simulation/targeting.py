@@ -58,7 +58,7 @@ class TargetingCentre:
         choices: Sequence[InspectionChoice],
         seen: Ints | None,
     ) -> list[Outcome]:
-        """Inspect those with intelligence and the chosen ones, each with the random generator of its identifier; the model learns from `seen`."""
+        """Inspect those with intelligence and the chosen ones; the model learns from `seen`."""
         outcomes, operation = list[Outcome](), self.get_operation(arrivals.since_start)
         tips = [InspectionChoice(row, "intelligence") for row in np.flatnonzero(arrivals.tipped).tolist()]
         for choice in [*tips, *choices]:

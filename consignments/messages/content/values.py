@@ -304,7 +304,7 @@ def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) 
 def settle_basis(
     items: list[Fields], column: str, per_unit: bool | None, total: float | None, doubts: Doubts
 ) -> None:
-    """Multiply amounts per unit to those of whole items; if nothing says which they are, a declared total decides, else they are in doubt."""
+    """Multiply amounts per unit to those of whole items; a declared total decides in doubt which they are."""
     amounts = [(item, item[column], item["quantity"]) for item in items if item[column] is not None]
     if per_unit is None and amounts and any((item["quantity"] or 1.0) != 1.0 for item in items):
         plain = sum(amount for _, amount, _ in amounts)

@@ -56,7 +56,7 @@ class TimelineEntry(NamedTuple):
 
 
 class ConsignmentView(NamedTuple):
-    """A consignment with all that a page shows of it; `decision` is its latest version if it was scored, `personal` None if it is not shown."""
+    """A consignment with all that a page shows of it; `personal` is None if it is not shown."""
 
     name: str
     spelling: str

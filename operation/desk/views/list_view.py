@@ -19,7 +19,7 @@ MAX_DAY = 100_000
 
 
 class ListQuery(NamedTuple):
-    """The parameters of a list: its day, office, capacity (None for the number of selected consignments), page from 1, and wanted values by filter."""
+    """The parameters of a list: day, office, capacity (None for the number selected), page from 1, wanted values by filter."""
 
     day: int
     office: str | None
@@ -52,7 +52,7 @@ class ListQuery(NamedTuple):
 
 
 def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any]:
-    """Return the values of the page of a list; `line_after` is the row after which the line of the capacity is drawn, None if on another page."""
+    """Return the values of the page of a list; the line of the capacity is drawn after the row `line_after`."""
     query = ListQuery.parse(request.query, request.now_us)
     rows, day, nearest = sources.lists.get(query.day), format_day(query.day), None
     offices, office = _find_office(rows, query, viewer)
@@ -92,7 +92,7 @@ def view_list(sources: PageSources, request: PageRequest, viewer: Viewer) -> dic
 
 
 def find_place(day: DayList, query: ListQuery, viewer: Viewer, name: str) -> dict[str, Any]:
-    """Find rank, page and neighbours of a consignment on a list; if it no longer matches the filters, the neighbours are those of its rank."""
+    """Find rank, page and neighbours of a consignment on a list, by its rank if it no longer matches the filters."""
     _, office = _find_office(day, query, viewer)
     _, matching = _select_rows(day, office, query)
     row = day.rows.get(name)
