@@ -128,9 +128,7 @@ def estimate_rate(positives: int, known: int) -> Estimate:
 def find_hs_chapters(consignments: pd.DataFrame) -> "pd.Series[str]":
     """Find the HS chapter of each consignment that has a code."""
     codes = consignments.get("hs_code", pd.Series(None, index=consignments.index, dtype="object"))
-    return codes.astype("object").map(
-        lambda code: code[:HS_CHAPTER_DIGITS] if isinstance(code, str) else None
-    )
+    return codes.astype("string").str[:HS_CHAPTER_DIGITS]
 
 
 def fill_missing(*columns: pd.Series) -> "pd.Series[str]":

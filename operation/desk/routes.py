@@ -43,15 +43,10 @@ def list_page_routes(service: Service, door: Door) -> list[EndpointRoute]:
         *(("GET", "page", name, partial(show_view, pages, name)) for name in PARAMETERS),
         *(("POST", "form", name, answer) for name, answer in forms.items()),
     ]
-    routes = [
-        EndpointRoute(
-            method,
-            "/" if name == "list" else f"/{name}",
-            f"{kind}_{name}",
-            build_endpoint(pages, signed_in=answer),
-        )
-        for method, kind, name, answer in signed_in
-    ]
+    routes = []
+    for method, kind, name, answer in signed_in:
+        path, endpoint = "/" if name == "list" else f"/{name}", build_endpoint(pages, signed_in=answer)
+        routes.append(EndpointRoute(method, path, f"{kind}_{name}", endpoint))
     sign_in = {"GET": ("page_login", pages.show_sign_in), "POST": ("form_login", pages.sign_in)}
     for method, (name, show) in sign_in.items():
         routes.append(EndpointRoute(method, "/login", name, build_endpoint(pages, everybody=show)))

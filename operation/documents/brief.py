@@ -17,6 +17,7 @@ from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
 from operation.inspections import (
+    CONFIDENCE,
     AlertYield,
     OperationPeriod,
     compute_yields,
@@ -46,7 +47,6 @@ MAX_FALSE_SHARE = 0.1
 MIN_NEW = 2
 """Positives from which on a part without an earlier one is called new, if that is not chance, or named although it cannot be compared."""
 NO_CHANGE = "no clear change"
-CONFIDENCE = 0.95
 
 
 class Trend(NamedTuple):

@@ -170,9 +170,6 @@ def read_file(path: Path) -> bytes:
         got = error.strerror or str(error)
         raise BadInput("the file cannot be read", where=str(path), got=got) from error
     if len(data) > MAX_MESSAGE_BYTES:
-        raise BadInput(
-            "the file is too large for a message",
-            where=str(path),
-            expected=f"at most {MAX_MESSAGE_BYTES:,} bytes",
-        )
+        expected = f"at most {MAX_MESSAGE_BYTES:,} bytes"
+        raise BadInput("the file is too large for a message", where=str(path), expected=expected)
     return data
