@@ -1,5 +1,6 @@
 """The messages of the tests, and ways to change and read them."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -38,9 +39,11 @@ def changed(content: bytes, *changes: tuple[str, str]) -> bytes:
 
 
 def build_message(given: str | dict[str, Any]) -> bytes:
-    """Build the message of a case: a text, or a sample with some of its text replaced, something before it, or cut."""
+    """Build the message of a case: a text, a JSON document, or a sample with some of its text replaced, something before it, or cut."""
     if isinstance(given, str):
         return given.encode()
+    if "json" in given:
+        return json.dumps(given["json"]).encode()
     text = given.get("before", "") + changed(load(given["sample"]), *given.get("change", ())).decode()
     return (text[: text.rindex(given["cut"])] if "cut" in given else text).encode()
 
@@ -112,7 +115,8 @@ def read_all(*sources: Path | bytes, **options: Any) -> ParsedMessages:
 
 
 def load(name: str) -> bytes:
-    return (MESSAGES / name).read_bytes()
+    folder = MESSAGES if (MESSAGES / name).exists() else BROKEN
+    return (folder / name).read_bytes()
 
 
 def read(reader: Reader, content: bytes) -> list[Parsed]:

@@ -1,19 +1,16 @@
 """Messages of every kind, one case a line: what becomes of each record, or with which word it is rejected or named."""
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import pytest
-from support.messages import MESSAGES, ROOT, build_message, read_messages
+from support.cases import read_cases
+from support.messages import MESSAGES, build_message, read_messages
 
 from consignments.messages.post.mapping import MessageMapping, load_mapping, parse_mapping
 from consignments.messages.quality import DERIVED_CODES
-
-LINES = (ROOT / "tests" / "data" / "message_cases.jsonl").read_text(encoding="utf-8").splitlines()
-CASES = [json.loads(line) for line in LINES]
 
 
 def load_mappings(text: str) -> list[MessageMapping]:
@@ -30,7 +27,7 @@ def check_rows(rows: Iterable[Any], expected: list[dict[str, Any]]) -> None:
         assert found | values == found
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["claim"] for case in CASES])
+@pytest.mark.parametrize("case", read_cases("message_cases"))
 def test_messages_are_read_as_their_line_says(case: dict[str, Any]) -> None:
     """Each line has a claim, messages, a mapping or none, and what is expected.
 

@@ -1,12 +1,12 @@
 """Versions, styles, envelopes and defects: what becomes of a sample if some of its text is changed."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
-from support.messages import MESSAGES, ROOT, changed, given, load
+from support.cases import read_cases
+from support.messages import MESSAGES, changed, given, load
 
 from consignments.messages.entries import Version
 from consignments.messages.post.mapping import load_mapping
@@ -14,7 +14,6 @@ from consignments.messages.reading import read_entries
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 MAPPINGS = (load_mapping(MESSAGES / "itmatt.toml"),)
-CASES = (ROOT / "tests" / "data" / "message_changes.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 def read(content: bytes) -> tuple[list[dict[str, Any]], set[tuple[str, str]], set[str]]:
@@ -26,10 +25,9 @@ def read(content: bytes) -> tuple[list[dict[str, Any]], set[tuple[str, str]], se
     return rows, {(each.code, each.field) for row in versions for each in row.warnings}, set(found.notes)
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_a_changed_sample_is_read_as_its_line_says_and_in_all_else_as_before(line: str) -> None:
+@pytest.mark.parametrize("case", read_cases("message_changes"))
+def test_a_changed_sample_is_read_as_its_line_says_and_in_all_else_as_before(case: dict[str, Any]) -> None:
     """Each line has a sample, replacements, and what is new then: fields of each row, null if missing, warnings and notes."""
-    case = json.loads(line)
     content = load(case["sample"])
     rows, warnings, notes = read(content)
     new_rows, new_warnings, new_notes = read(changed(content, *case["change"]))

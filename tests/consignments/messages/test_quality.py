@@ -1,9 +1,9 @@
 """Quality codes: each follows from the fields of a declaration, whatever its format."""
 
-import json
 from typing import Any
 
 import pytest
+from support.cases import read_cases
 from support.messages import ROOT, check_quality
 
 from consignments.messages.quality import QUALITY_CODES, sort_codes
@@ -29,16 +29,13 @@ POST: dict[str, Any] = {
 }
 AIR = POST | {"channel": "air_cargo", "consignment_id": "180-12345675/SHA0091", "master_id": "180-12345675"}
 GOOD = {"post": POST, "air": AIR, "master": AIR | {"level": "master", "description": None, "items": None}}
-CASES = (ROOT / "tests" / "data" / "quality_codes.jsonl").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_a_fault_has_its_code_and_no_other_and_what_is_none_has_no_code(line: str) -> None:
+@pytest.mark.parametrize("case", read_cases("quality_codes"))
+def test_a_fault_has_its_code_and_no_other_and_what_is_none_has_no_code(case: dict[str, Any]) -> None:
     """Each line has the changes of a good declaration, and its code, which is empty if it has none."""
-    case = json.loads(line)
-    assert check_quality(GOOD[case.get("of", "post")] | case["changes"]) == (
-        (case["code"],) if case["code"] else ()
-    )
+    codes = (case["code"],) if case["code"] else ()
+    assert check_quality(GOOD[case.get("of", "post")] | case["changes"]) == codes
 
 
 def test_an_empty_declaration_is_missing_everything_in_the_order_of_the_codes() -> None:

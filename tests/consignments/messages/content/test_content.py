@@ -1,12 +1,11 @@
 """Trees, paths, values and countries that several readers share."""
 
-import json
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 import pytest
-from support.messages import ROOT
+from support.cases import read_cases
 
 from consignments.countries import parse_country
 from consignments.errors import BadSetting, MessageFault
@@ -29,13 +28,11 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "local name": get_local_name,
     "path": lambda path: find_values([TREE], path),
 }
-CASES = (ROOT / "tests" / "data" / "message_values.jsonl").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_a_text_is_read_as_what_it_says(line: str) -> None:
+@pytest.mark.parametrize("case", read_cases("message_values"))
+def test_a_text_is_read_as_what_it_says(case: dict[str, Any]) -> None:
     """Each line has what is read, and its value; null is no value."""
-    case = json.loads(line)
     found = READERS[case["of"]](case["given"])
     assert (found.isoformat() if isinstance(found, date) else found) == case["value"]
 
