@@ -1,32 +1,9 @@
 """Identifiers are compared in normal form and given back as they came."""
 
-import unicodedata
-
-import pytest
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import Client
 
-from consignments.identifiers import normalize_identifier
-
 SPELLINGS = ["057-51987552/H-1", " 057 5198 7552/H-1", "05751987552/H-1"]
-
-
-@pytest.mark.parametrize(
-    ("identifier", "normal"),
-    [
-        ("rb999999999gb", "RB999999999GB"),
-        ("RB999999999GB ", "RB999999999GB"),
-        ("RB-999 999 999-GB", "RB999999999GB"),
-        ("057-51987552", "05751987552"),
-        ("057-51987552/h-1 a", "05751987552/h-1 a"),
-        ("lot-7 b", "lot-7 b"),
-        (unicodedata.normalize("NFD", "Köln-7"), "Köln-7"),
-        ("   ", "   "),
-        ("057-5198755/1", "057-5198755/1"),
-    ],
-)
-def test_the_normal_form(identifier: str, normal: str) -> None:
-    assert normalize_identifier(identifier) == normalize_identifier(normal) == normal
 
 
 def test_outcomes_wait_for_their_consignment_in_any_spelling_and_are_counted(client: Client) -> None:
