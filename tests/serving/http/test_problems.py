@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.cases import read_cases
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, serving, settings_in
 
@@ -54,78 +55,48 @@ def test_a_body_that_is_no_json_is_the_senders_fault(both: list[Client], body: b
         assert response.headers["content-type"] == "application/problem+json"
 
 
-FUTURE = "2999-01-01T00:00:00Z"
 OUTCOME = msgspec.to_builtins(make_outcome("RB1"))
-MISSED = OUTCOME | {"status": "missed", "result": None, "known_at": None, "inspected_at": None}
-ALERT = {"alert_id": "A1", "issued_at": day(-1).isoformat()}
-PATTERN = ALERT | {"description_pattern": "chalk"}
 SPAN = {"from": day(0).isoformat(), "until": day(1).isoformat(), "capacity": 5, "explore": 0.2}
-SPAN["office"] = "Incheon"
-STATE = {"consignment_id": "RB1", "state": "do_not_load", "issued_at": day(0).isoformat()}
-FIELDS: list[tuple[str, Any, dict[str, Any], str, str, str]] = [
-    ("scores", {"channel": "postal"}, {}, "#/consignment_id", "missing_field", "required field"),
-    ("scores", POSTAL, {"channel": "rail; see"}, "#/channel", "bad_value", "one of postal, air_cargo"),
-    ("scores", POSTAL, {"pieces": "two"}, "#/pieces", "wrong_type", "Expected `float | null`"),
-    ("scores", POSTAL, {"weight": 2}, "#/weight", "unknown_field", "unknown field"),
-    ("scores", POSTAL, {"items": [{}, {"hs": "1"}]}, "#/items/1/hs", "unknown_field", "unknown field"),
-    ("scores", POSTAL, {"items": [{"value": -1}]}, "#/items/0/value", "bad_value", ">= 0.0"),
-    ("scores", POSTAL, {"a/b~c": 2}, "#/a~1b~0c", "unknown_field", "unknown field"),
-    ("scores", POSTAL, {"Kim Geheim": 2}, "#/Kim%20Geheim", "unknown_field", "unknown field"),
-    ("scores", POSTAL, {"consignment_id": "R\x00B"}, "#/consignment_id", "not_printable", ""),
-    ("scores", POSTAL, {"received_at": "2024-03-04T09:00:00"}, "#/received_at", "bad_value", ""),
-    ("scores", POSTAL, {"received_at": FUTURE}, "#/received_at", "in_future", ""),
-    ("scores", POSTAL, {"received_at": "1999-12-31T23:59:59Z"}, "#/received_at", "too_early", ""),
-    ("scores", POSTAL, {"declared_value": msgspec.Raw(b"1" * 5_000)}, "#/declared_value", "bad_value", ""),
-    ("scores", {"consignments": [{}] * 1001}, {}, "#/consignments", "too_many", ""),
-    ("scores", {"consignments": {}}, {}, "#/consignments", "wrong_type", ""),
-    ("scores", {"consignments": []}, {"more": 1}, "#/more", "unknown_field", "unknown field `more`"),
-    ("scores", [POSTAL], {}, "#", "wrong_type", 'Send a list as {"consignments": [...]}'),
-    ("outcomes", OUTCOME, {"known_at": FUTURE}, "#/known_at", "in_future", ""),
-    ("outcomes", MISSED, {"inspected_at": FUTURE}, "#/inspected_at", "in_future", ""),
-    ("outcomes", OUTCOME, {"known_at": None}, "#/known_at", "inconsistent", ""),
-    ("outcomes", OUTCOME, {"status": "missed"}, "#/result", "inconsistent", ""),
-    ("outcomes", OUTCOME, {"known_at": "2024-03-05T08:00:00Z"}, "#/known_at", "inconsistent", ""),
-    ("outcomes", OUTCOME, {"substance_familly": "x"}, "#/substance_familly", "unknown_field", ""),
-    ("outcomes", OUTCOME, {"selection_probability": 0}, "#/selection_probability", "bad_value", ""),
-    ("alerts", ALERT, {}, "#/description_pattern", "no_criterion", ""),
-    ("alerts", ALERT, {"description_pattern": "*"}, "#/description_pattern", "no_criterion", ""),
-    ("alerts", ALERT, {"text": "news", "substance_family": "x"}, "#/description_pattern", "no_criterion", ""),
-    ("alerts", ALERT, {"sender_name": "***", "hs_code": "30"}, "#/sender_name", "no_criterion", ""),
-    ("selections", SPAN, {"capacity": 0}, "#/capacity", "bad_value", ""),
-    ("selections", SPAN, {"explore": 1.5}, "#/explore", "bad_value", ""),
-    ("selections", SPAN, {"until": "2024-03-03T00:00:00Z"}, "#/until", "inconsistent", ""),
-    ("selections", SPAN, {"until": FUTURE}, "#/until", "in_future", ""),
-    ("selections", SPAN, {"from": None}, "#/from", "wrong_type", ""),
-    ("selections", SPAN, {"from": "2024-02-02T23:59:59Z"}, "#/from", "bad_value", ""),
-    ("selections", SPAN, {"seed": 1}, "#/seed", "unknown_field", ""),
+SOUND: dict[str, dict[str, Any]] = {
+    "postal": POSTAL,
+    "outcome": OUTCOME,
+    "missed": OUTCOME | {"status": "missed", "result": None, "known_at": None, "inspected_at": None},
+    "alert": {"alert_id": "A1", "issued_at": day(-1).isoformat()},
+    "cancellation": {"consignment_id": "RB1"},
+    "action": {"consignment_id": "RB1", "action": "inspect"},
+    "state": {"consignment_id": "RB1", "state": "do_not_load", "issued_at": day(0).isoformat()},
+    "selection": SPAN | {"office": "Incheon"},
+}
+TOO_MUCH = [
+    ({"consignments": [{}] * 1001}, "#/consignments", "too_many"),
+    (POSTAL | {"declared_value": msgspec.Raw(b"1" * 5_000)}, "#/declared_value", "bad_value"),
 ]
-BEYOND = ("0001-01-01T03:00:00+03:05", "9999-12-31T23:30:00-03:05")
-"""Times that the calendar of UTC does not have: before the year 1, and after the year 9999."""
-TIMES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
-    ("scores", POSTAL, ("received_at", "issued_at", "cancelled_at")),
-    ("outcomes", OUTCOME, ("selected_at", "known_at")),
-    ("outcomes", MISSED, ("inspected_at", "selected_at")),
-    ("alerts", PATTERN, ("issued_at", "expires_at", "occurred_at")),
-    ("cancellations", {"consignment_id": "RB1"}, ("cancelled_at",)),
-    ("actions", {"consignment_id": "RB1", "action": "inspect"}, ("acted_at",)),
-    ("events", STATE, ("issued_at",)),
-    ("selections", SPAN, ("until",)),
-]
-FIELDS += [(path, body, {name: when}, f"#/{name}", "", "") for path, body, names in TIMES for name in names for when in BEYOND]  # fmt: skip
 
 
-@pytest.mark.parametrize(("call", "body", "changes", "pointer", "kind", "words"), FIELDS)
-def test_a_field_that_cannot_be_is_named_by_its_pointer_with_and_without_a_model(
-    both: list[Client], call: str, body: Any, changes: dict[str, Any], pointer: str, kind: str, words: str
-) -> None:
+def check_fault(both: list[Client], call: str, body: Any, pointer: str, kind: str, words: str = "") -> None:
+    """Claim that a service with a model and one without name the field at fault, and the kind unless it is empty."""
     for client in both:
-        response = client.post(f"/v1/{call}", body | changes if changes else body)
+        response = client.post(f"/v1/{call}", body)
         problem = response.json()
         (error, *_) = problem["errors"]
         assert (response.status_code, problem["status"]) == (422, 422)
         assert response.headers["content-type"] == "application/problem+json"
-        assert (error["pointer"], error["kind"] if kind else kind) == (pointer, kind)
+        assert (error["pointer"], error["kind"]) == (pointer, kind or error["kind"])
         assert words in error["detail"]
+
+
+@pytest.mark.parametrize("case", read_cases("request_faults"))
+def test_a_field_that_cannot_be_is_named_by_its_pointer(both: list[Client], case: dict[str, Any]) -> None:
+    """Each line has a call, changes of a sound body or a body of its own, and pointer, kind and words of the fault."""
+    body = SOUND[case["of"]] | case["changes"] if "of" in case else case["body"]
+    check_fault(both, case["call"], body, case["pointer"], case.get("kind", ""), case.get("words", ""))
+
+
+@pytest.mark.parametrize(("body", "pointer", "kind"), TOO_MUCH, ids=["consignments", "digits"])
+def test_too_many_consignments_or_digits_are_named(
+    both: list[Client], body: Any, pointer: str, kind: str
+) -> None:
+    check_fault(both, "scores", body, pointer, kind)
 
 
 def test_a_refusal_is_a_problem_document_that_tells_a_long_name_in_part_only(both: list[Client]) -> None:
@@ -163,7 +134,8 @@ def test_all_faults_of_a_record_are_named_at_once(both: list[Client]) -> None:
         assert {each["pointer"] for each in listed["errors"]} == {
             pointer.replace("#", "#/consignments/0") for pointer, _ in faults
         }
-        times = client.post("/v1/scores", POSTAL | {"received_at": FUTURE, "cancelled_at": FUTURE}).json()
+        future = dict.fromkeys(("received_at", "cancelled_at"), "2999-01-01T00:00:00Z")
+        times = client.post("/v1/scores", POSTAL | future).json()
         assert [each["pointer"] for each in times["errors"]] == ["#/received_at", "#/cancelled_at"]
 
 
