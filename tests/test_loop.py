@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from consignments.files.table_writers import write_table
 from consignments.records import Consignment
 from consignments.tables import check_frame
 from models.registry import Registry
+from models.signatures.key_holders import Approvers
 from npsrisk import main
 from training.gate.rules import REFIT_RULE
+from training.runs.evidence import fetch_evidence
 
 Scores = dict[str, float]
 NPSRISK = Path(sys.executable).with_name("npsrisk")
@@ -33,6 +36,8 @@ test_days = 14
 label_delay_days = 10
 [model]
 trees = 5
+[columns]
+numeric = ["shelf"]
 [evaluation]
 origins = 0
 name_rows = 30
@@ -90,13 +95,13 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     past = consignments[consignments["received_at"] < last_day]
     # What is withdrawn later is not known yet, as what is found later is not.
     past = past.assign(cancelled_at=past["cancelled_at"].where(past["cancelled_at"] < last_day))
-    past.to_parquet(loop.folder / "past.parquet", index=False)
+    past.assign(shelf=range(len(past))).to_parquet(loop.folder / "past.parquet", index=False)
     outcomes[known].to_parquet(loop.folder / "outcomes.parquet", index=False)
     shutil.copy(world / "alerts.parquet", loop.folder / "alerts.parquet")
     new = consignments[consignments["received_at"] >= last_day].head(25)
-    write_table(check_frame(new, Consignment).frame, loop.folder / "new.jsonl")
-    assert loop.json(*TRAIN)["version"] == "1"
+    write_table(check_frame(new, Consignment).frame.assign(shelf=7.0), loop.folder / "new.jsonl")
     loop.npsrisk("keys", "create", "--name", "a test")
+    assert loop.json(*TRAIN, "--key", ".npsrisk/approver.key")["version"] == "1"
     approved = ("--approved-by", "a test", "--why", "to try the loop")
     # The gate repeats the training, in another process with other threads and another order of sets.
     loop.run_apart(2, "promote", "1", *approved, "--force", *TABLES)
@@ -168,9 +173,27 @@ def test_import_is_refused_beside_a_running_service(loop: Loop, service: httpx.C
     assert "another process uses this state directory" in refused.stderr
 
 
-def test_equal_tables_give_an_equal_bundle_in_another_process_with_other_threads(loop: Loop) -> None:
+def test_equal_tables_give_an_equal_bundle_elsewhere_and_others_are_told_by_their_hash(loop: Loop) -> None:
     (signed,) = Registry(loop.environment["MLFLOW_TRACKING_URI"]).list_signed_records("nps-risk")
     assert signed.record.rules[REFIT_RULE]["held"] is True
+    pd.read_parquet(loop.folder / "outcomes.parquet").iloc[:-1].to_parquet(loop.folder / "fewer.parquet")
+    fewer = [word.replace("outcomes.parquet", "fewer.parquet") for word in TABLES]
+    rule = json.loads(loop.run("gate", "1", *fewer, "--json").stdout.splitlines()[-1])["rules"][REFIT_RULE]
+    assert rule["held"] is False
+    assert rule["found"].startswith("the tables are not those it was trained on: hash ")
+
+
+def test_a_training_run_with_a_key_signs_its_tables_and_bundles(loop: Loop) -> None:
+    registry = Registry(loop.environment["MLFLOW_TRACKING_URI"])
+    version = registry.resolve("champion")
+    approvers = Approvers.read(loop.folder / ".npsrisk" / "approvers.toml")
+    about = {"bundle": registry.fetch_bundle(version).sha256}
+    trusted = {"approvers": approvers, "at": datetime.now(UTC)}
+    found = fetch_evidence(registry, version.run_id, about, kind="training", **trusted)
+    assert (found.signer, found.doubt) == ("a test", "")
+    assert {"config.json", "tables/leaks.json"} <= found.files.keys()
+    assert found.evidence is not None
+    assert found.evidence.data_sha256 == version.tags["data_sha256"]
 
 
 def test_later_traffic_is_watched_with_a_verdict_a_page_and_a_run(loop: Loop) -> None:

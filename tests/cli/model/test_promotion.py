@@ -1,11 +1,9 @@
-"""The gate by its verb: a table or JSON of every rule, an exit code, and the tables of the training run."""
+"""The gate by its verb: a table or JSON of every rule, and an exit code; `tests/test_loop.py` gives it the tables of the training run."""
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from click.testing import Result
 from support.examples import day, make_consignment, make_outcome
@@ -13,25 +11,8 @@ from support.registered_model import register_small_model
 from support.table_examples import write_records
 from support.verbs import read_json, run_verb
 
-from models.registry import Registry
-from models.signatures.key_holders import Approvers
-from training.runs.evidence import fetch_evidence
+from training.gate.rules import REFIT_RULE
 
-REFIT_RULE = "training reproduced"
-CONFIG = """
-[columns]
-numeric = ["shelf"]
-[split]
-validation_days = 10
-test_days = 10
-label_delay_days = 7
-[model]
-trees = 5
-[evaluation]
-name_rows = 30
-smallest_slice = 10
-origins = 0
-"""
 Run = Callable[..., Result]
 
 
@@ -54,32 +35,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("office")
     register_small_model(folder, seeds=(1, 1, 2))
     return open_office(folder)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trained")
-
-
-@pytest.fixture(scope="module")
-def trained(folder: Path) -> Run:
-    """A version that was trained by its verb, on tables with a further column, and judged by the truth too."""
-    run = open_office(folder)
-    run(f"simulate --out {folder} --prevalence operation --days 64 --per-day 50 --seed 8")
-    path = folder / "consignments.parquet"
-    frame = pd.read_parquet(path)
-    frame.assign(shelf=[float(row % 7) for row in range(len(frame))]).to_parquet(path)
-    pd.read_parquet(folder / "outcomes.parquet").iloc[:-1].to_parquet(folder / "fewer.parquet")
-    (folder / "config.toml").write_text(CONFIG)
-    more = f"--truth {folder}/truth.parquet --config {folder}/config.toml --key {folder}/state/approver.key"
-    run(f"train {name_tables(folder)} {more} --target any_offence --jobs 1 --register")
-    return run
-
-
-def name_tables(folder: Path, outcomes: str = "outcomes") -> str:
-    """Give the options that name the tables of the training run."""
-    named = {"consignments": "consignments", "outcomes": outcomes, "alerts": "alerts"}
-    return " ".join(f"--{option} {folder}/{name}.parquet" for option, name in named.items())
 
 
 def test_the_gate_shows_each_rule_as_table_and_json_and_ends_with_1_if_one_does_not_hold(office: Run) -> None:
@@ -149,30 +104,3 @@ def test_the_gate_replaces_what_was_written_by_hand_and_a_champion_passes_with_0
     passed = run("gate champion").stdout
     assert "Recommendation: promoted. It is champion" in passed
     assert passed.splitlines()[-1] == "models:/nps-risk/1 passes the gate"
-
-
-def test_a_training_run_with_a_key_signs_its_tables_and_bundles(trained: Run, folder: Path) -> None:
-    registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
-    version = registry.resolve("challenger", target="any_offence")
-    trusted = {"approvers": Approvers.read(folder / "state" / "approvers.toml"), "at": datetime.now(UTC)}
-    about = {"bundle": registry.fetch_bundle(version).sha256}
-    found = fetch_evidence(registry, version.run_id, about, kind="training", **trusted)
-    assert (found.signer, found.doubt) == ("a reviewer", "")
-    assert {"config.json", "tables/leaks.json"} <= found.files.keys()
-    assert found.evidence is not None
-    assert found.evidence.data_sha256 == version.tags["data_sha256"]
-
-
-OTHER_TABLES = "the tables are not those it was trained on: hash "
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "held", "found"), [("outcomes", True, ""), ("fewer", False, OTHER_TABLES)]
-)
-def test_the_tables_of_the_training_run_make_its_fits_again_and_others_are_told_by_their_hash(
-    trained: Run, folder: Path, outcomes: str, held: bool, found: str
-) -> None:
-    done = trained(f"gate 1 --target any_offence {name_tables(folder, outcomes)} --jobs 1 --json", 1)
-    rule = read_json(done)["rules"][REFIT_RULE]
-    assert rule["held"] is held
-    assert rule["found"].startswith(found)
