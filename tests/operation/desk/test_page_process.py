@@ -12,12 +12,13 @@ from threading import Event
 from typing import Any
 
 import pytest
-from support.officer import Officer, enter, read_last, read_text, serving_desk
+from support.officer import Officer, read_last, read_text, serving_desk
 from support.partner import ExchangePartner, Ticking
 from support.serving_examples import Client, settings_in
 from support.site import Site
 
 from consignments.errors import ServiceFault
+from features.indicators.operation_keys import OperationKeys, install_keys
 from operation.desk import page_process
 from operation.desk.messages import PageRequest
 from operation.desk.page_process import PageProcess
@@ -32,14 +33,18 @@ def find_process(client: Client) -> PageProcess:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Client]:
-    """A service without API keys."""
+    """A service without API keys, with what a partner seized."""
     site = Site(tmp_path_factory.mktemp("process"), bundle)
-    with serving_desk(settings_in(site.folder)) as opened:
-        opened.score("RB1")
+    partner = ExchangePartner(site.folder)
+    settings = settings_in(site.folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange))
+    with serving_desk(settings, Ticking()) as opened:
+        opened.score("RB1", received_at=None)
+        opened.send("/v1/messages", partner.seizure())
         yield opened
+    install_keys(OperationKeys())
 
 
-def test_the_process_starts_for_a_person_with_a_name_and_not_before_and_too_many_pages_are_refused(
+def test_the_process_starts_for_a_person_with_a_name_and_refuses_too_many_pages(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = Officer(client)
@@ -51,21 +56,11 @@ def test_the_process_starts_for_a_person_with_a_name_and_not_before_and_too_many
     last = read_last(person.get("/consignment?id=RB1"))
     sent = {"form": "action", "id": "RB1", "last": last, "action": "request_screening"}
     assert "by K. Lee" in read_text(person.send("/consignment", **sent))
+    told = "1 consignment of the last 30 days shares its sender's phone"
+    assert told in read_text(person.get("/hunt?alert=XA/S-1")), "it has the keys of the operation"
     monkeypatch.setattr(page_process, "MAX_WAITING", 0)
     assert Officer(client).sign_in(person="K. Lee").status_code == 503
     client.score("RB3")
-
-
-@pytest.mark.usefixtures("own_keys")
-def test_the_process_finds_what_a_partner_names_by_the_keys_of_the_operation(tmp_path: Path) -> None:
-    partner = ExchangePartner(tmp_path)
-    settings = settings_in(tmp_path, NPSRISK_EXCHANGE_DIR=str(partner.exchange))
-    with serving_desk(settings, Ticking()) as client:
-        client.score("RB1", received_at=None)
-        client.send("/v1/messages", partner.seizure())
-        person = enter(client, person="K. Lee")
-        told = "1 consignment of the last 30 days shares its sender's phone"
-        assert told in read_text(person.get("/hunt?alert=XA/S-1"))
 
 
 def test_the_process_does_not_wait_for_its_readings_after_the_service_was_killed() -> None:
