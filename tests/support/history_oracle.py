@@ -88,20 +88,22 @@ def _when_cancelled(arrival: Arrival) -> tuple[int, int, str, int]:
 
 
 def _in_sequence(arrivals: list[Arrival], outcomes: list[Outcome], dropped: list[Arrival]) -> list[Event]:
-    line: list[Event] = sorted([*arrivals, *outcomes], key=lambda event: event.sequence or 0)
+    logged = [arrival for arrival in dropped if arrival.cancelled_sequence is not None]
+    line: list[tuple[Any, Any, Any]] = [(o.sequence, o.visible_us, o) for o in outcomes]
+    line += [(a.sequence, a.received_us, a) for a in arrivals]
+    line += [(a.cancelled_sequence, a.cancelled_us, Cancelled(a.name)) for a in logged]
     result: list[Event] = []
-    ends = set(dropped)
+    ends = set(dropped) - set(logged)
     waiting: list[tuple[int, int, Arrival]] = []
     clock = -(10**18)
-    for event in line:
-        clock = max(clock, event.received_us if isinstance(event, Arrival) else event.visible_us)
+    for _, moment_us, event in sorted(line, key=lambda each: (each[0], each[-1].name)):
+        clock = max(clock, moment_us)
         due: list[str] = []
         while waiting and waiting[0][0] <= clock:
             due.append(heappop(waiting)[-1].name)
         result += [Cancelled(name) for name in sorted(due)]
         result.append(event)
-        if isinstance(event, Arrival) and event in ends:
-            assert event.cancelled_us is not None
+        if event in ends:
             heappush(waiting, (event.cancelled_us, len(result), event))
     return result + [Cancelled(name) for name in sorted(arrival.name for *_, arrival in waiting)]
 

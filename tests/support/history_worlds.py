@@ -57,6 +57,11 @@ def outcomes_of(rows: Sequence[Outcome]) -> Outcomes:
     )
 
 
+def moment(day: float) -> int:
+    """Give the moment some days after the start."""
+    return int((START + day) * US_PER_DAY)
+
+
 def moments(values: Iterable[int | None]) -> np.ndarray:
     return np.array([NO_TIME if value is None else value for value in values], dtype=np.int64)
 
@@ -112,14 +117,17 @@ def worlds(draw, sequenced: bool):
         if draw(st.integers(0, 2)) < 2 or not arrivals:
             name = f"c{draw(st.integers(0, 5)) if sequenced else number}"
             cancelled, own = draw(st.none() | st.just(None) | gaps), (draw(key_rows), draw(counterpart_rows))
-            cancelled_us = None if cancelled is None else moment + cancelled * US_PER_DAY
-            issued_us = draw(st.sampled_from([None, 3, 2, 2, 1, 1])) if sequenced else None
-            sequence = 2 * number if sequenced else None
-            arrivals.append(Arrival(name, moment, *own, sequence, cancelled_us, issued_us=issued_us))
+            times = {"cancelled_us": None if cancelled is None else moment + cancelled * US_PER_DAY}
+            if sequenced:
+                times |= {"sequence": 4 * number, "issued_us": draw(st.sampled_from([None, 3, 2, 2, 1, 1]))}
+                times["cancelled_sequence"] = draw(
+                    st.none() | st.just(4 * (number + draw(st.integers(0, 4))) + 2)
+                )
+            arrivals.append(Arrival(name, moment, *own, **times))
         else:
-            outcomes.append(draw(outcome_rows(moment, 2 * number if sequenced else None)))
+            outcomes.append(draw(outcome_rows(moment, 4 * number if sequenced else None)))
             if draw(st.integers(0, 3)) == 0:
-                outcomes.append(replace(outcomes[-1], sequence=2 * number + 1) if sequenced else outcomes[-1])
+                outcomes.append(replace(outcomes[-1], sequence=4 * number + 1) if sequenced else outcomes[-1])
     return arrivals, outcomes
 
 

@@ -10,10 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.feature_worlds import MemoryStore
 from support.history_oracle import Arrival, Outcome
-from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outcomes_of, process_table, worlds
+from support.history_worlds import (
+    KINDS,
+    ROW,
+    arrivals_of,
+    moment,
+    numbers,
+    outcomes_of,
+    process_table,
+    worlds,
+)
 
 from consignments.errors import BadInput
-from consignments.timestamps import US_PER_DAY
 from features.history.kept_state import SEGMENT_ARRAYS, KeptState, StateRun
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms
@@ -100,11 +108,11 @@ def test_batches_one_after_the_other_read_what_one_batch_reads(world) -> None:
 
 
 def arrive(name: str, day: float, **changes: object) -> Arrival:
-    return Arrival(name, int((START + day) * US_PER_DAY), (1, 0), (7, 0), **changes)
+    return Arrival(name, moment(day), (1, 0), (7, 0), **changes)
 
 
 def find(name: str, day: float, result: str = "nps") -> Outcome:
-    return Outcome(name, int((START + day) * US_PER_DAY), result)
+    return Outcome(name, moment(day), result)
 
 
 def test_an_outcome_that_is_given_late_counts_for_all_later_arrivals() -> None:
@@ -116,7 +124,7 @@ def test_an_outcome_that_is_given_late_counts_for_all_later_arrivals() -> None:
 
 
 def test_a_state_has_numbers_and_no_identifier() -> None:
-    _, state = run(None, [arrive("consignment-a", 0), arrive("b", 5, cancelled_us=START * US_PER_DAY * 2)], [find("consignment-a", 9)])  # fmt: skip
+    _, state = run(None, [arrive("consignment-a", 0), arrive("b", 5, cancelled_us=moment(9e3))], [find("consignment-a", 9)])  # fmt: skip
     segments = [getattr(each.open(), name) for each in state.segments for name in SEGMENT_ARRAYS]
     arrays = [*state.table, *segments, state.outcomes, state.cancellations]
     assert all(array.dtype.kind in "iuV" for array in arrays)

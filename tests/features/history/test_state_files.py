@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.history_oracle import Arrival, Outcome
-from support.history_worlds import KINDS, ROW, START, arrivals_of, numbers, outcomes_of, process_table
+from support.history_worlds import KINDS, ROW, arrivals_of, moment, numbers, outcomes_of, process_table
 
 import features.history.kept_state
 import features.history.state_files
 from consignments.errors import BadInput, FileFault
-from consignments.timestamps import US_PER_DAY
 from features.history.kept_state import SEGMENT_ARRAYS, KeptState, StateRun
 from features.history.pseudonyms import Pseudonyms
 from features.history.state_files import StateFolder, StoredState
@@ -22,15 +21,15 @@ PSEUDONYMS = Pseudonyms(b"a key of the tests")
 
 
 def arrive(day: float, **changes: object) -> Arrival:
-    return Arrival(f"c{day}", int((START + day) * US_PER_DAY), (1, 2), (7, 0), **changes)
+    return Arrival(f"c{day}", moment(day), (1, 2), (7, 0), **changes)
 
 
 def find(arrived: float, day: float) -> Outcome:
-    return Outcome(f"c{arrived}", int((START + day) * US_PER_DAY), "nps")
+    return Outcome(f"c{arrived}", moment(day), "nps")
 
 
 BATCHES = {
-    "monday": ([arrive(0), arrive(0.2), arrive(0.5, cancelled_us=int((START + 1.5) * US_PER_DAY))], [find(0, 0.4), find(0.2, 3)]),
+    "monday": ([arrive(0), arrive(0.2), arrive(0.5, cancelled_us=moment(1.5))], [find(0, 0.4), find(0.2, 3)]),
     "tuesday": ([arrive(1), arrive(1.25)], [find(1, 1.1)]),
     "wednesday": ([arrive(2), arrive(2.25)], [find(2, 4)]),
 }  # fmt: skip
