@@ -15,12 +15,11 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[place]) for place in (1, 2)]
 
-import msgspec
 import numpy as np
 
 from consignments.records import Alert, Consignment, Item
@@ -39,8 +38,6 @@ from features.value import fit_norms
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "frozen_rows"
 ROWS, GROUP_ROWS = 20_000, 250
-SHOWN_EVERY, MAX_SHOWN = 160, 2000
-"""Every so many rows one is kept as text, if its consignment has at most so many characters."""
 CONFIG = FeatureConfig(
     ExtraColumns(("tax_rate",), ("tax_type",)),
     HistoryKeys((("sender_city", "hs_code"), ("tax_type", "tax_rate"), ("gross_weight_kg", "consignee_phone", "nature"))),
@@ -51,8 +48,7 @@ OPERATION_KEY = OperationKey("EXAMPLE", bytes(32))
 RATE_DAYS = range(19_600, 20_400, 3)
 CURRENCIES = {"EUR": 1.08, "GBP": 1.25, "KRW": 0.00075, "JPY": 0.0068, "CNY": 0.139}
 WEIGHTS = np.random.default_rng(5).normal(size=TEXT_BUCKETS).astype(np.float32)
-FORMS = "forms"
-PARTS = ("parties", "route", "value", "category", "column", "quality", "alerts", "goods", "keys", FORMS)
+PARTS = ("parties", "route", "value", "category", "column", "quality", "alerts", "goods", "keys", "forms")
 """What is digested of a row: the features of each group but history, its keys and counterparts, and its normal forms."""
 SIDES = ("sender", "consignee")
 # Columns that mixtures take together from one source row.
@@ -61,16 +57,6 @@ BLOCKS = (
     ("description", "hs_code", "items"), ("declared_value", "currency", "gross_weight_kg", "pieces", "postage", "received_at"),
     ("consignment_id", "master_id", "channel", "service", "route", "departure_country", "destination_country", "origin_country"),
 )  # fmt: skip
-
-
-Shown = dict[str, Any]
-
-
-class FrozenAnswers(NamedTuple):
-    """What the code of today computes for the rows, and the readable ones of them."""
-
-    digests: np.ndarray
-    shown: list[Shown]
 
 
 def read_sources() -> list[Consignment]:
@@ -141,10 +127,10 @@ def read_parameters() -> dict[str, Any]:
     return parameters
 
 
-def read_answers() -> FrozenAnswers:
-    """Read the frozen answers."""
-    lines = (FOLDER / "shown.jsonl").read_text().splitlines()
-    return FrozenAnswers(np.load(FOLDER / "digests.npy"), list(map(json.loads, lines)))
+def read_answers() -> np.ndarray:
+    """Read the frozen digests: a row for each consignment, a column for each part."""
+    digests: np.ndarray = np.load(FOLDER / "digests.npy")
+    return digests
 
 
 def read_names() -> list[str]:
@@ -154,10 +140,10 @@ def read_names() -> list[str]:
 
 def compute_answers(
     pipeline: Pipeline, sources: Sequence[Consignment], names: Sequence[str], every: int = 1
-) -> FrozenAnswers:
-    """Compute the answers with the code of today, of some features and of all keys and forms; of each so many groups of rows one."""
+) -> np.ndarray:
+    """Compute digests with the code of today, of some features and of all keys and forms; of each so many groups of rows one."""
     rows = list(mix_rows(sources))
-    digests, shown = np.zeros((len(rows), len(PARTS)), np.uint16), []
+    digests = np.zeros((len(rows), len(PARTS)), np.uint16)
     places = [pipeline.spec.get_column(name) for name in names]
     parts = [[at for at, name in enumerate(names) if name.startswith(f"{part}.")] for part in PARTS[:-2]]
     for begin in range(0, len(rows), GROUP_ROWS * every):
@@ -167,19 +153,10 @@ def compute_answers(
         with np.errstate(over="ignore"):  # a few hostile amounts are negative, which no valid record has
             pipeline.fill_rows(group, X, *keys)
         X[np.isnan(X)] = np.nan  # one kind of NaN
-        frozen = X[:, places]
         for place, c in enumerate(group):
             forms = normalize_consignment(c)
-            digests[begin + place] = _digest_row(parts, frozen[place], keys[:, place], forms)
-            if (begin + place) % SHOWN_EVERY == 0 and len(json.dumps(_show_record(c))) < MAX_SHOWN:
-                values = dict(zip(names, frozen[place], strict=True))
-                shown.append(_show_row(c, values, name_keys(pipeline, keys[0, place]), forms))
-    return FrozenAnswers(digests, shown)
-
-
-def name_keys(pipeline: Pipeline, keys: np.ndarray) -> dict[str, int]:
-    """Return the keys of a row by their kind."""
-    return dict(zip([kind.name for kind in pipeline.kinds], keys.tolist(), strict=True))
+            digests[begin + place] = _digest_row(parts, X[place, places], keys[:, place], forms)
+    return digests
 
 
 def _digest_row(parts: list[list[int]], row: np.ndarray, keys: np.ndarray, forms: NormalForms) -> list[int]:
@@ -188,30 +165,8 @@ def _digest_row(parts: list[list[int]], row: np.ndarray, keys: np.ndarray, forms
     return [int.from_bytes(blake2b(each, digest_size=2).digest(), "big") for each in contents]
 
 
-def _show_row(c: Consignment, values: dict[str, Any], keys: dict[str, int], forms: NormalForms) -> Shown:
-    """Show a row as text. Values that are 0 or missing are left out, and those that are 1 are named only: digests compare all."""
-    shown = {name: str(value) for name, value in values.items() if value not in (0, 1) and value == value}
-    return {
-        "consignment": _show_record(c),
-        "values": shown,
-        "ones": [name for name, value in values.items() if value == 1],
-        "keys": {kind: f"{number:x}" for kind, number in keys.items() if number},
-        "forms": {name: text for name, text in forms._asdict().items() if text},
-    }
-
-
-def _show_record(c: Consignment) -> dict[str, Any]:
-    values = _list_fields(c)
-    if c.items is not None:
-        values["items"] = [_list_fields(item) for item in c.items]
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
-
-
-def _list_fields(record: msgspec.Struct) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
-
-
 def _read_record(values: dict[str, Any]) -> Consignment:
+    """Read a row; hostile ones hold values of other types than their columns."""
     for name, value in values.items():
         if name.endswith("_at"):
             values[name] = datetime.fromisoformat(value)
@@ -232,9 +187,7 @@ def main() -> None:
     pipeline = build_pipeline(sources, fitted)
     names = pipeline.spec.names[: pipeline.history_at]
     (FOLDER / "features.txt").write_text("\n".join(names) + "\n")
-    answers = compute_answers(pipeline, sources, names)
-    np.save(FOLDER / "digests.npy", answers.digests)
-    (FOLDER / "shown.jsonl").write_text("".join(json.dumps(each) + "\n" for each in answers.shown))
+    np.save(FOLDER / "digests.npy", compute_answers(pipeline, sources, names))
 
 
 if __name__ == "__main__":
