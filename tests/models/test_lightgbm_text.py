@@ -1,13 +1,12 @@
 """LightGBM's text: what is read of it, and what is refused before it is walked."""
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import lightgbm
 import numpy as np
 import pytest
+from support.cases import read_cases
 from support.small_model import LIGHTGBM_PARAMS, chain, grow_booster, make_rows, text_of
 
 from consignments.errors import BundleRefused
@@ -53,13 +52,10 @@ def test_a_path_that_is_too_deep_is_refused() -> None:
         Trees.from_text(text_of([chain(MAX_DEPTH + 1)], MAX_DEPTH + 1))
 
 
-DAMAGES = (Path(__file__).parents[1] / "data" / "damaged_trees.jsonl").read_text().splitlines()
-"""Line of a tree of three splits, what it is changed to, and what is said of it."""
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_text_is_refused(damage: str) -> None:
-    line, change, said = json.loads(damage).values()
+@pytest.mark.parametrize("damage", read_cases("damaged_trees"))
+def test_a_damaged_text_is_refused(damage: dict[str, str]) -> None:
+    """Each line has a line of a tree of three splits, what it is changed to, and what is said of it."""
+    line, change, said = damage.values()
     text = text_of([chain(3)], 3)
     assert line in text
     with pytest.raises(BundleRefused, match=said):

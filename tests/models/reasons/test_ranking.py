@@ -2,11 +2,11 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.cases import DATA, read_cases
 from support.described import REAL, row_with
 
 from features.normalization.normal_forms import DeclaredTexts
@@ -15,42 +15,8 @@ from models.reasons.ranking import MANY_SMALL, NO_TEXTS, Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 
 CHANNEL = "category.channel"
-NAMES = {
-    "channel": ["air_cargo", "postal"],
-    "departure_country": ["cn", "nl"],
-    "hs_heading": ["6109"],
-    "service": ["ems", "letter"],
-}
-USUAL = {
-    "2": {
-        "history.consignee_phone.arrivals_30d": [1.0, 5.0, 9.0],
-        "history.consignee.nps_rate": [0.05, 0.05, 0.06],
-        "history.consignee_email.nps_rate": [0.05, 0.05, 0.06],
-        "history.product.nps_rate": [0.03, 0.036, 0.06],
-        "history.route.arrivals_30d": [100.0, 170.0, 500.0],
-        "value.usd": [5.0, 20.0, 90.0],
-        "value.gross_weight_kg": [0.5, 0.9, 2.0],
-        "value.missing": [0.0, 0.0, 1.0],
-        "parties.sender_email_missing": [0.0, 1.0, 1.0],
-        "history.declarant.nps_rate": [0.01, 0.01, 0.02],
-        "parties.account_age_days": [30.0, 317.0, 990.0],
-        "value.postage_share": [0.2, 0.5, 1.0],
-        "goods.described": [1.0, 1.0, 1.0],
-        "goods.hs_present": [1.0, 1.0, 1.0],
-        "route.transit_countries": [0.0, 1.0, 1.0],
-    },
-    "2 parties.sender_business 0": {
-        "history.sender_network.arrivals_30d": [0.0, 0.0, 1.0], "parties.account_missing": [1.0, 1.0, 1.0],
-    },
-    "2 parties.sender_business 1": {"history.sender_phone.arrivals_30d": [0.0, 0.0, 0.0]},
-    "2 category.service 1": {"value.postage_share": [1.0, 2.0, 4.0]},
-    "2 category.departure_country 1": {"parties.sender_post_box": [0.0, 0.0, 1.0], "route.via_hub": [0.0, 0.0, 1.0]},
-    "2 goods.text_family 1": {"value.usd": [5.0, 15.0, 30.0]},
-    "2 parties.consignee_business 0": {"history.consignee_phone.arrivals_30d": [0.0, 0.0, 1.0]},
-    "2 category.departure_country 2": {"history.route.new": [0.0, 0.0, 1.0], "history.route.arrivals_30d": [3.0, 9.0, 30.0]},
-    "2 category.hs_heading 1": {"value.usd": [8.0, 15.0, 40.0]},
-}  # fmt: skip
-CONTEXT = ReasonContext(USUAL, NAMES)
+KNOWN = json.loads((DATA / "usual_values.json").read_text())
+CONTEXT = ReasonContext(KNOWN["usual"], KNOWN["names"])
 Facts = dict[str, tuple[float, float]]
 POSTAL = {CHANNEL: 2.0}
 
@@ -105,11 +71,9 @@ QUIET = {
     "history.route.new": (0.0, 0.0), "history.route.arrivals_30d": (1.0, 0.6), "category.departure_country": (2.0, 0.0),
 }  # fmt: skip
 VALUE = {"value.usd": (2.0, 0.3), "value.usd_z": (-2.5, 0.4)}
-LINES = (Path(__file__).parents[2] / "data" / "reason_texts.jsonl").read_text(encoding="utf-8").splitlines()
-CASES = [json.loads(line) for line in LINES]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[str(case.get("texts", case.get("codes"))) for case in CASES])
+@pytest.mark.parametrize("case", read_cases("reason_texts"))
 def test_what_an_officer_reads(case: dict[str, Any]) -> None:
     """Each line has features with value and contribution, the declaration, and all texts, or all themes, in their order."""
     facts = {name: (math.nan if value is None else value, of) for name, (value, of) in case["facts"].items()}
@@ -118,19 +82,6 @@ def test_what_an_officer_reads(case: dict[str, Any]) -> None:
         assert [reason.code for reason in reasons] == case["codes"]
     else:
         assert [fact.text for reason in reasons for fact in reason.facts] == case["texts"]
-
-
-def test_what_is_missing_is_said_once_and_what_others_lack_too_is_not_said() -> None:
-    missing = {
-        "goods.described": (0.0, 0.2), "goods.names_specific": (math.nan, 0.3), "goods.characters": (math.nan, 0.1),
-        "value.missing": (1.0, 0.1), "parties.sender_email_missing": (1.0, 0.4),
-        "parties.sender_address_missing": (1.0, 0.0), "parties.sender_city_missing": (1.0, 0.0),
-        "parties.sender_postcode_missing": (1.0, 0.0),
-    }  # fmt: skip
-    (reason,) = rank(missing)
-    assert (reason.code, reason.text, round(reason.contribution, 9)) == (
-        "missing", "Not given: description, value and sender's address; rare for postal items", 1.1,
-    )  # fmt: skip
 
 
 def test_what_contributes_much_without_a_fact_that_stands_out_is_many_small_reasons() -> None:

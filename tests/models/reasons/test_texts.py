@@ -1,9 +1,11 @@
 """The tables of texts: every feature, at every kind of value, says something an officer can read."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+from support.cases import read_cases
 
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.fitted import FittedParameters
@@ -86,34 +88,14 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
     assert get_template(Feature("made.number_of", "count", "r")).other == "made number of: {value}"
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("history.route.arrivals_7d", 9.0, "9 consignments on this route in the last 7 days; usual for postal items: 60"),
-        ("history.route.arrivals_7d", 60.0, "60 consignments on this route in the last 7 days"),
-        ("history.sender_phone.nps_ever", np.nan, "No telephone number of the sender is given"),
-        ("history.hs_code+departure_country.nps_365d", 1.0,
-         "NPS was found in 1 consignment with this HS code and country of departure in the last 365 days"
-         "; usual for postal items: 60"),
-        ("history.consignee_address.counterparts", 9.0,
-         "So far 9 or more names or spellings of senders in consignments to this consignee's address"),
-        ("value.usd", 12.5, "Declared value is 12.50 USD; usual for postal items: 60.00 USD"),
-        ("value.postage_share", 0.0705, "Postage or freight is 7.05 % of the declared value; usual for postal items: 60 times"),
-        ("parties.person_to_person", 1.0, "Sender and consignee are private"),
-        ("goods.hs_family", 3.0, "The HS code belongs to plants, herbs or seeds"),
-        ("goods.name_family", 3.0, "The substance named belongs to the cathinones"),
-        ("category.departure_country", 1.0, "Country of departure: KR"),
-        ("category.tax_type", 0.0, "The tax type is rarely seen"),
-        ("column.tax_rate", 8.0, "Tax rate: 8; usual for postal items: 60"),
-        ("parties.consignee_post_box", 0.0, "Consignee's address is no post box"),
-    ],
-)  # fmt: skip
-def test_what_some_features_say(name: str, value: float, expected: str) -> None:
+@pytest.mark.parametrize("case", read_cases("feature_texts"))
+def test_what_some_features_say(case: dict[str, Any]) -> None:
+    """Each line has a feature, its value, and its text where 60 is usual; null is a missing value."""
     sentences = {feature.name: Sentence(feature, CONTEXT) for feature in SPEC}
     view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), sentences)
-    assert (
-        view.fill(sentences[name].describe(value, Usual("category.channel", 2, 50, 60, 70)).text) == expected
-    )
+    value = np.nan if case["value"] is None else case["value"]
+    said = sentences[case["name"]].describe(value, Usual("category.channel", 2, 50, 60, 70))
+    assert view.fill(said.text) == case["text"]
 
 
 @pytest.mark.parametrize(
