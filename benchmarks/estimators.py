@@ -86,12 +86,7 @@ WINDOWS, WINDOW_DAYS = 3, 28
 LAG_DAYS = 14
 """A stale variant was fitted this many days earlier, or one or two windows earlier."""
 STALE, DEFAULT, RULES, TRUTH = "stale", "default", "rules", "trained on the truth"
-REFITS = (
-    (f"{STALE} 14", DEFAULT),
-    (f"{STALE} 28", DEFAULT),
-    (f"{STALE} 56", DEFAULT),
-    (f"{STALE} 56", f"{STALE} 28"),
-)
+REFITS = (*((f"{STALE} {days}", DEFAULT) for days in (14, 28, 56)), (f"{STALE} 56", f"{STALE} 28"))
 NOISE = (0.3, 0.6, 1.0)
 """Standard deviations of noise on the logarithm of the rank, for graded differences."""
 TARGETS = (14, 22, 40, 60, 90, 130, 180, 260)
@@ -317,9 +312,8 @@ def study_figures(folder: Path, groups: Groups, draws: int) -> str:  # noqa: ARG
         for measure, found in traffic.estimates[DEFAULT].items()
     )
     recall = frame[frame["measure"] == RECALL]
-    return "\n\n".join(
-        [_describe_coverage(frame, ["measure"]), _describe_coverage(recall, ["measure", "cell"])]
-    )
+    tables = _describe_coverage(frame, ["measure"]), _describe_coverage(recall, ["measure", "cell"])
+    return "\n\n".join(tables)
 
 
 def _build_coverage(rows: Iterable[tuple[str, float, Estimate, float]]) -> pd.DataFrame:
@@ -394,19 +388,11 @@ def _render_refits(frame: pd.DataFrame) -> str:
         ),
         "mean difference, points": true.mean(),
     }
-    return render(
-        mine.groupby("cell", observed=True)
-        .size()
-        .rename("refits")
-        .to_frame()
-        .join(100 * pd.DataFrame(columns))
-    )
+    sizes = mine.groupby("cell", observed=True).size().rename("refits").to_frame()
+    return render(sizes.join(100 * pd.DataFrame(columns)))
 
 
-STUDIES: dict[str, Callable[[Path, Groups, int], str]] = {
-    "figures": study_figures,
-    "gate": study_gate,
-}
+STUDIES: dict[str, Callable[[Path, Groups, int], str]] = {"figures": study_figures, "gate": study_gate}
 
 if __name__ == "__main__":
     main()

@@ -286,16 +286,12 @@ class ExchangeRun:
         """Send what became known, and withdraw what is no longer true."""
         for member in self.members:
             confirmed = member.list_confirmed(at)
-            gone = [name for name in member.sent if name not in confirmed]
-            for name in gone:
+            for name in [each for each in member.sent if each not in confirmed]:
                 for message_id in member.sent.pop(name):
-                    self._send(
-                        member,
-                        Withdrawal(
-                            message_id=f"X-{message_id}", author=member.name, issued_at=at, about=message_id
-                        ),
-                        at,
+                    withdrawal = Withdrawal(
+                        message_id=f"X-{message_id}", author=member.name, issued_at=at, about=message_id
                     )
+                    self._send(member, withdrawal, at)
             for name, outcome in confirmed.items():
                 if name in member.sent or name not in member.records:
                     continue

@@ -65,14 +65,9 @@ def main() -> None:
             rows.append(
                 [preset, traffic, len(levels), *describe_ratio(predicted / np.maximum(true, 1)), inside]
             )
-    heads = [
-        "preset",
-        "traffic",
-        "worlds",
-        "predicted over true, median (range)",
-        "between a half and two in",
-    ]
-    print(format_table([*heads, "interval contains the truth of all in"], rows))
+    ratios = ("predicted over true, median (range)", "between a half and two in")
+    heads = ["preset", "traffic", "worlds", *ratios, "interval contains the truth of all in"]
+    print(format_table(heads, rows))
 
 
 def describe_ratio(ratio: Floats) -> tuple[str, int]:

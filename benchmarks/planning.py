@@ -113,14 +113,9 @@ def plan_service(volume: Volume, costs: Costs, prices: Prices) -> dict[str, str]
     """Plan services with their logs in PostgreSQL; each has a standby."""
     mean = volume.rows / DAY_SECONDS
     limit = costs.decisions / costs.postgres_ratio
-    history = (
-        costs.snapshot_ratio
-        * (
-            count_keys(volume, costs) * costs.table_key_bytes
-            + volume.rows * YEAR_DAYS * costs.identifier_bytes
-        )
-        / GB
-    )
+    table = count_keys(volume, costs) * costs.table_key_bytes
+    identifiers = volume.rows * YEAR_DAYS * costs.identifier_bytes
+    history = costs.snapshot_ratio * (table + identifiers) / GB
     by_time = max(1, ceil(mean * volume.peak / (limit * volume.use)))
     by_memory = ceil(history * GB / MACHINE_BYTES)
     services = max(by_time, by_memory)

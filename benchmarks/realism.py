@@ -140,10 +140,8 @@ class SignStrength(NamedTuple):
 def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[str, SignStrength]:
     """Measure each sign, from the day on which there is a past to repeat; negatives contain no drugs."""
     later = sent[sent["day"] >= from_day]
-    positive, negative = (
-        later["result"] == Contents.NPS,
-        later["result"].isin([Contents.CLEAR, Contents.OTHER]),
-    )
+    positive = later["result"] == Contents.NPS
+    negative = later["result"].isin([Contents.CLEAR, Contents.OTHER])
     return {
         name: SignStrength(float(later.loc[positive, name].mean()), float(later.loc[negative, name].mean()))
         for name in map(str, sent.select_dtypes(bool))

@@ -427,13 +427,7 @@ def main() -> None:
     two = verbs.add_parser("compare", help="compare two records")
     two.add_argument("before", type=Path)
     two.add_argument("after", type=Path)
-    two.add_argument(
-        "--folders",
-        type=Path,
-        nargs=2,
-        metavar="FOLDER",
-        help="kept folders of both: show each changed answer",
-    )
+    two.add_argument("--folders", type=Path, nargs=2, metavar="FOLDER", help="kept folders: show each change")
     for each in (one, two):
         each.add_argument("--leave-out", nargs="*", default=[], metavar="PART")
     options = parser.parse_args()

@@ -224,12 +224,8 @@ def list_selected(living: SimulatedPeriod) -> Flags:
 def draw_events(world: SimulationParameters, lane: SimulatedPeriod, main_world: SimulatedPeriod) -> str:
     """Draw each trend event over the weeks."""
     events, truth, declared = world.events, lane.tables.truth, lane.tables.consignments
-    control, new, shift, outage = (
-        events.class_control,
-        events.new_substance,
-        events.origin_shift,
-        events.data_outage,
-    )
+    control, new = events.class_control, events.new_substance
+    shift, outage = events.origin_shift, events.data_outage
     substance, family = (truth[name].to_numpy(object) for name in ("substance", "substance_family"))
     cathinone = np.asarray(family == new.family, dtype=bool)
     wares = np.array(list(lane.context.catalogue.number))[lane.sent["ware"]]
