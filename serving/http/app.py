@@ -50,9 +50,8 @@ class App:
         self._rest = Starlette(
             routes=routes, exception_handlers={HTTPException: _refuse_route}, lifespan=self._lifespan
         )
-        self._rest.router.redirect_slashes = (
-            False  # behind a proxy, a redirect would name another scheme and port
-        )
+        # Behind a proxy, a redirect would name another scheme and port.
+        self._rest.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; score requests bypass the framework."""
@@ -74,9 +73,8 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         await self.service.start()
-        with contextlib.suppress(
-            NotImplementedError, ValueError, RuntimeError
-        ):  # raised when this is not the main thread
+        # They are raised if this is not the main thread.
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.reload)
         yield
         await self.service.stop()

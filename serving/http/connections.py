@@ -1,14 +1,15 @@
 """Client connections: uvicorn's HTTP parser with limits on time, size and number, against slow or hostile clients.
 
 A request's head must arrive within HEAD_SECONDS and MAX_HEAD_BYTES, and a response must be read within READ_SECONDS.
-Above the limits on connections, in all and of one address, a new one gets 503 for all but the question if the process is alive. Heads that RFC 9112
-forbids are refused. An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
+Above the limits on connections, in all and of one address, a new one gets 503 for all but the question if the process is alive, and further ones are
+closed at once. Heads that RFC 9112 forbids are refused. An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
 """
 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +24,7 @@ from serving.http.asgi import (
     list_fields,
 )
 from serving.http.problems import MEDIA_TYPE, Refusal
+from serving.telemetry.metrics import Metrics
 
 HEAD_SECONDS = 10.0
 """Maximum seconds from the connection, or from the first byte of a request, to the end of the request's head."""
@@ -30,8 +32,8 @@ MAX_HEAD_BYTES = 65_536
 FULL_HEAD_SECONDS = 2.0
 """The same for a connection above a limit, which is closed after its first response."""
 LIVE_URL = b"/health/live"
-MAX_MORE_CONNECTIONS = 20
-"""Connections above the limit that are accepted for this question; each costs a file of the process."""
+MAX_REFUSED = 100
+"""Connections above a limit that are read, for this question and to be refused; each costs a file of the process."""
 READ_SECONDS = 30.0
 """Maximum seconds that a client may leave a response unread, or continue a body that was already answered."""
 FLUSH_SECONDS = 5.0
@@ -39,39 +41,57 @@ MAX_DISCARDED_BYTES = 128 * 1024 * 1024
 """Maximum bytes of a body that are read and discarded after its response was sent. A client that still sends would
 otherwise see a closed connection instead of the response."""
 FULL = Refusal(503, "Too many connections. Try again.", headers={"retry-after": str(RETRY_SECONDS)})
-LARGE_HEAD = Refusal(431, f"The request head exceeds {MAX_HEAD_BYTES} bytes.")
+LARGE_HEAD = Refusal(431, f"The request head exceeds {MAX_HEAD_BYTES} bytes.", headers=CLOSE_HEADERS)
+
+
+class ConnectionCounts:
+    """The numbers of open connections, in all and by address, from their acceptance on, so before TLS, with their maxima."""
+
+    def __init__(self, most: int, most_of_address: int, metrics: Metrics) -> None:
+        self.total, self._most = 0, most
+        self._addresses, self._most_of_address = Counter[str](), most_of_address
+        self._metrics = metrics
+        for limit in ("total", "address"):
+            metrics.count("excess_connections", limit, by=0)  # `rate` needs a value before the first one
+
+    @contextmanager
+    def hold(self, address: str) -> Iterator[int]:
+        """Count a connection while it is open, and yield by how many connections it is above a limit; 0 or less if it is not."""
+        self.total += 1
+        self._addresses[address] += 1
+        excess, limit = max(
+            (self.total - self._most, "total"),
+            (self._addresses[address] - self._most_of_address, "address"),
+        )
+        if excess > 0:
+            self._metrics.count("excess_connections", limit)
+        try:
+            yield excess
+        finally:
+            self.total -= 1
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection; `build_connection_class` sets the maximum number of connections, in all and of one address."""
+    """One client connection, until `closed` is set; one that is `full`, above a limit, is closed after its first response."""
 
-    most: int
-    most_of_address: int
-    addresses: Counter[str]
-    record_excess: Callable[[str], None]
-
-    def connection_made(self, transport: Any) -> None:
-        """Accept a connection; refuse it at once with 503 if too many are open even to ask if the process is alive."""
-        super().connection_made(transport)
-        self._address = self.client[0] if self.client else ""
-        self.addresses[self._address] += 1
-        is_over = len(self.connections) > self.most
-        self._full = is_over or self.addresses[self._address] > self.most_of_address
-        if self._full:
-            self.record_excess("total" if is_over else "address")
+    def __init__(self, *args: Any, full: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.closed, self._full = asyncio.Event(), full
         self._head_open, self._head_bytes, self._may_be_large, self._discarded = True, 0, False, 0
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        if len(self.connections) > self.most + MAX_MORE_CONNECTIONS:
-            self._refuse(FULL)
-            return
+
+    def connection_made(self, transport: Any) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
         self._start_timer(FULL_HEAD_SECONDS if self._full else HEAD_SECONDS, self._handle_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the timers of a closed connection, and its place among those of its address."""
-        self.addresses[self._address] -= 1
-        if not self.addresses[self._address]:
-            del self.addresses[self._address]
+        """Release the timers of a closed connection."""
+        self.closed.set()
         self._cancel_timer()
         self.resume_writing()
         super().connection_lost(exc)
@@ -128,7 +148,11 @@ class Connection(HttpToolsProtocol):
             self.app = answering
         if self._full:
             self.cycle.keep_alive = False
-        self.headers = []  # fields of a trailer are not those of the head
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a field to the head; those of a trailer are discarded."""
+        if self._head_open:
+            super().on_header(name, value)
 
     def on_message_complete(self) -> None:
         """Mark the end of a request's body."""
@@ -207,12 +231,6 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def build_connection_class(most: int, most_each: int, record: Callable[[str], None]) -> type[Connection]:
-    """Build a connection class with maximum numbers of simultaneous connections, in all and of one address."""
-    limits = {"most": most, "most_of_address": most_each, "addresses": Counter()}
-    return type("LimitedConnection", (Connection,), limits | {"record_excess": staticmethod(record)})
 
 
 TLS_START = b"\x16\x03"

@@ -1,5 +1,6 @@
 """Service process: listening socket, server and orderly shutdown."""
 
+import asyncio
 import gc
 import os
 import resource
@@ -7,17 +8,14 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
-from functools import partial
-from typing import Any
+from contextlib import ExitStack, suppress
 
 import uvicorn
-import uvloop
 
 from consignments.errors import BadSetting
 from consignments.workers import pause_garbage_collection
 from serving.http.app import App, FurtherRoutes
-from serving.http.connections import HEAD_SECONDS, build_connection_class
+from serving.http.connections import HEAD_SECONDS, MAX_REFUSED, Connection, ConnectionCounts
 from serving.http.protocol.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
@@ -28,7 +26,9 @@ from serving.service import Service
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 2_048
-RESERVED_FILES = 200  # of the database, snapshots and refused connections
+RESERVED_FILES = 100 + MAX_REFUSED  # of the database, snapshots and refused connections
+ACCEPT_PAUSE_SECONDS = 1.0
+"""Pause after a connection could not be accepted, as when the machine has no more files."""
 SWITCH_INTERVAL_SECONDS = 0.001
 """Interpreter switch interval (Python's default: 5 ms): the log's writer thread waits that long before each statement."""
 STOP_SECONDS = 10
@@ -97,15 +97,6 @@ def raise_file_limit(settings: Settings) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-class EventLoop(uvloop.Loop):
-    """Event loop that limits the time of a TLS handshake, for which the server has no setting."""
-
-    async def create_server(self, *args: Any, **options: Any) -> Any:
-        """Listen; close a connection whose handshake takes longer than a request's head may."""
-        limit = HEAD_SECONDS if options.get("ssl") else None
-        return await super().create_server(*args, ssl_handshake_timeout=limit, **options)
-
-
 def listen(host: str, port: int) -> socket.socket:
     """Open the socket that accepts connections; `BadSetting` if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -120,17 +111,63 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Server:
+class LimitedServer(uvicorn.Server):
+    """A server that counts connections from their acceptance on, so before TLS, and limits the time of a handshake."""
+
+    def __init__(self, config: uvicorn.Config, counts: ConnectionCounts) -> None:
+        super().__init__(config)
+        self._counts, self._tasks = counts, set[asyncio.Task[None]]()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and accept connections on the sockets."""
+        await super().startup(sockets=[])
+        self._accepting = [asyncio.create_task(self._accept(each)) for each in sockets or ()]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more connections, finish the requests and stop the application."""
+        for task in self._accepting:
+            task.cancel()
+        await super().shutdown(sockets)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        while True:
+            try:
+                client, (address, *_) = await loop.sock_accept(listener)
+            except OSError as error:
+                logger.error("no connection can be accepted", error=error.strerror)
+                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
+                continue
+            task = loop.create_task(self._hold(client, address))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _hold(self, client: socket.socket, address: str) -> None:
+        """Serve a connection until it is closed."""
+        loop, secure = asyncio.get_running_loop(), self.config.ssl
+        with client, self._counts.hold(address) as excess, suppress(OSError):
+            if excess > MAX_REFUSED:
+                return
+            connection = Connection(self.config, self.server_state, self.lifespan.state, full=excess > 0)
+            limit = None if secure is None else HEAD_SECONDS
+            # `OSError` if there is no handshake
+            await loop.connect_accepted_socket(
+                lambda: connection, client, ssl=secure, ssl_handshake_timeout=limit
+            )
+            await connection.closed.wait()
+
+
+def build_server(app: App, certificate: Certificate | None = None) -> LimitedServer:
     """Build the server of an application, which accepts connections on the sockets passed to its `run`."""
     service = app.service
     if certificate is not None:
         service.watch("certificate and key", certificate.refresh)
         service.get_certificate_end = lambda: certificate.ends_at
-    limits = service.settings.max_connections, service.settings.max_connections_per_address
     config = uvicorn.Config(
         app,
-        loop=f"{__name__}:{EventLoop.__name__}",
-        http=build_connection_class(*limits, partial(service.metrics.count, "excess_connections")),
+        loop="uvloop",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -141,6 +178,7 @@ def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Se
         timeout_graceful_shutdown=STOP_SECONDS,
         ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
     )
-    server = uvicorn.Server(config)
-    service.connections = lambda: len(server.server_state.connections)
-    return server
+    limits = service.settings.max_connections, service.settings.max_connections_per_address
+    counts = ConnectionCounts(*limits, service.metrics)
+    service.connections = lambda: counts.total
+    return LimitedServer(config, counts)

@@ -10,16 +10,17 @@ from typing import Any
 
 import httpx
 import msgspec
+import uvloop
 from anyio.from_thread import start_blocking_portal
 from support.serving_examples import on_day_20, publish, settings_in
 
 from serving.http.app import App
 from serving.http.protocol.tls import Certificate
-from serving.http.server import EventLoop, build_server, listen
+from serving.http.server import build_server, listen
 from serving.process.clock import Clock
 from serving.service import Service
 
-UVLOOP = {"loop_factory": EventLoop}
+UVLOOP = {"loop_factory": uvloop.new_event_loop}
 JSON = {"content-type": "application/json"}
 HEAD = b"POST /v1/scores HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = msgspec.json.encode({"consignment_id": "RB1", "channel": "postal"})

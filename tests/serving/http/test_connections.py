@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -28,7 +27,7 @@ from support.listening import (
 from support.serving_examples import settings_in
 
 from consignments.errors import BadSetting
-from serving.http.connections import MAX_MORE_CONNECTIONS
+from serving.http.connections import MAX_HEAD_BYTES, MAX_REFUSED
 from serving.http.protocol.tls import Certificate
 from serving.http.server import listen, raise_file_limit
 
@@ -69,8 +68,12 @@ def test_one_that_falls_silent_is_told_so_and_let_go(
 
 @pytest.mark.parametrize(
     ("part", "pause_seconds", "head_seconds", "status"),
-    [(b"X", 0.05, 0.2, 408), (b"X-A: %s\r\n" % (b"a" * 1000), 0.01, 20.0, 431)],
-    ids=["dripping", "endless"],
+    [
+        (b"X", 0.05, 0.2, 408),
+        (b"X-A: %s\r\n" % (b"a" * 1000), 0.01, 20.0, 431),
+        (b"X-A: %s\r\n\r\n" % (b"a" * MAX_HEAD_BYTES), 0.01, 20.0, 431),
+    ],
+    ids=["dripping", "endless", "large at once"],
 )
 def test_one_that_goes_on_with_its_head_is_let_go_all_the_same(
     shared_running: Running,
@@ -136,20 +139,14 @@ def test_past_the_bound_of_connections_of_all_or_of_one_address_the_next_one_is_
         refused, live = running.get("/v1/model"), running.get("/health/live")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert (live.status_code, live.headers["connection"]) == (200, "close")
-        if setting == "NPSRISK_MAX_CONNECTIONS":
-            with (
-                holding(running, bound + MAX_MORE_CONNECTIONS, have=bound),
-                running.connected() as connection,
-            ):
-                answer = all_of(connection)
-                assert (problem_of(answer)["status"], CLOSED in answer) == (503, True)
+        with holding(running, bound + MAX_REFUSED, have=bound), running.connected() as connection:
+            assert all_of(connection) == b""
         held.pop().close()
         until(lambda: running.service.connections() == bound - 1)
         assert running.get("/v1/model").status_code == 200
+        limit, other = ("address", "total") if setting.endswith("ADDRESS") else ("total", "address")
         excess = running.service.metrics.read_counts("excess_connections")
-        assert excess == (
-            {"address": 2} if setting.endswith("ADDRESS") else {"total": 2 + MAX_MORE_CONNECTIONS + 1}
-        )
+        assert excess == {limit: 2 + MAX_REFUSED + 1, other: 0}
 
 
 @pytest.mark.parametrize(("hard", "is_enough"), [(1_199, False), (1_200, True)])
@@ -185,18 +182,9 @@ def tls_settings(files: tuple[Path, Path]) -> dict[str, str]:
     return {"NPSRISK_TLS_CERT_FILE": str(files[0]), "NPSRISK_TLS_KEY_FILE": str(files[1])}
 
 
-def find_common_name(port: int, certificate: Path) -> str | None:
-    """Find the name in the certificate of a service; None while it is not the one of the file."""
-    context = ssl.create_default_context(cafile=str(certificate))
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", port)) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as secure,
-        ):
-            subject: Any = secure.getpeercert()
-            return str(dict(pair[0] for pair in subject["subject"])["commonName"])
-    except ssl.SSLError:
-        return None
+def shows(running: Running, certificate: Path) -> bool:
+    """Whether the service shows the certificate of a file."""
+    return ssl.get_server_certificate(("127.0.0.1", running.port)) == certificate.read_text()
 
 
 def test_with_a_certificate_it_speaks_tls_and_nothing_else(tmp_path: Path, bundle: Path) -> None:
@@ -213,21 +201,41 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(tmp_path: Path, bundl
         assert running.certificate.context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_a_connection_without_a_tls_handshake_is_closed_in_time(
-    tmp_path: Path, bundle: Path, quick: None
+def test_connections_without_a_tls_handshake_are_counted_and_closed_in_time(
+    tmp_path: Path, bundle: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = tls_settings(make_certificate(tmp_path))
-    with listening(tmp_path, bundle, **settings) as running, running.connected() as silent:
-        assert all_of(silent) == b""
+    files = make_certificate(tmp_path)
+    context = ssl.create_default_context(cafile=str(files[0]))
+    limits = {"NPSRISK_MAX_CONNECTIONS_PER_ADDRESS": "2"}
+    with listening(tmp_path, bundle, **limits, **tls_settings(files)) as running:
+
+        def find_status(address: str) -> int:
+            transport = httpx.HTTPTransport(verify=context, local_address=address, trust_env=False)
+            with httpx.Client(transport=transport) as client:
+                return client.get(f"https://localhost:{running.port}/v1/model").status_code
+
+        with holding(running, 2) as (silent, _):
+            assert all_of(silent) == b""
+        until(lambda: running.service.connections() == 0)
+        monkeypatch.setattr("serving.http.server.HEAD_SECONDS", 60.0)
+        with holding(running, 2 + MAX_REFUSED), running.connected() as closed:
+            assert all_of(closed) == b""
+            assert find_status("127.0.0.2") == 200
+        with holding(running, 2):
+            assert find_status("127.0.0.1") == 503
+        until(lambda: running.service.connections() == 0)
+        assert find_status("127.0.0.1") == 200
+        excess = running.service.metrics.read_counts("excess_connections")
+        assert excess == {"address": MAX_REFUSED + 2, "total": 0}
 
 
 def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: Path, bundle: Path) -> None:
-    files = make_certificate(tmp_path, "first")
+    files = make_certificate(tmp_path)
     with listening(tmp_path, bundle, **tls_settings(files)) as running:
-        assert find_common_name(running.port, files[0]) == "first"
+        assert shows(running, files[0])
         make_certificate(tmp_path, "second")
         running.service.wake()
-        until(lambda: find_common_name(running.port, files[0]) == "second")
+        until(lambda: shows(running, files[0]))
         assert not running.service.setting_faults
         good = files[1].read_bytes()
         for content, is_refused in ((b"nonsense", True), (good, False)):
@@ -236,7 +244,7 @@ def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: P
             until(lambda is_refused=is_refused: bool(running.service.setting_faults) == is_refused)
             told = "certificate and key: the changed file is refused"
             assert (told in "".join(running.service.list_warnings())) == is_refused
-            assert find_common_name(running.port, files[0]) == "second"
+            assert shows(running, files[0])
 
 
 @pytest.mark.parametrize(
