@@ -24,7 +24,7 @@ from serving.event_log.reader import LogReader
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.logging import describe_failure, logger
 from serving.process.settings import Settings
-from serving.process.state_directory import DONE_FOLDER, read_changed_seconds
+from serving.process.state_directory import read_changed_seconds, read_done_seconds
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
@@ -123,11 +123,15 @@ class Service:
             self.active.switch_to(*self._build_first())
         else:
             self.active.switch_to(*self.updates.build_empty())
-        ready = "ready" if self.active.model.release else "no model"
+        reasons = self.explain_unready()
+        ready = "not ready" if reasons else "ready"
+        scored_by = self.active.model.name if self.active.scorer else None
         logger.info(
-            ready if self.role.is_active else "standby", sequence=self.log.last_sequence,
-            scored_by=self.active.model.name if self.active.scorer else None,
-        )  # fmt: skip
+            ready if self.role.is_active else "standby",
+            sequence=self.log.last_sequence,
+            scored_by=scored_by,
+            reasons=reasons,
+        )
 
     def _build_first(self) -> tuple[LoadedModel, State]:
         """Start the log: set the clock, remove again what was forgotten, and return the model with the state after the log."""
@@ -149,7 +153,7 @@ class Service:
         model, state = await asyncio.to_thread(self._build_first)
         self.committer.resume()
         self.active.switch_to(model, state)
-        self.updates.record_downgrade()
+        self.updates.record_release()
 
     def _lose(self, fault: ServiceFault) -> None:
         """Read the log again, which another process has written."""
@@ -159,7 +163,7 @@ class Service:
     async def start(self) -> None:
         """Start the tasks that keep the role, and watch for new models, API keys and a recovered log."""
         if self.role.is_active:
-            self.updates.record_downgrade()
+            self.updates.record_release()
         self._watcher = asyncio.create_task(self._watch())
         if self.settings.standby:
             self.role.start()
@@ -238,9 +242,8 @@ class Service:
         if active.degraded:
             found.append("no model is loaded: the rules score, and are not calibrated; publish a model")
         if active.model.newer is not None:
-            newer = active.model.newer.version
             found.append(
-                f"{active.model.name} decides, an older release than version {newer}, which was approved later"
+                f"{active.model.name} decides, an older release than version {active.model.newer}, which was approved later"
             )
         ends_at = self.get_certificate_end()
         if ends_at is not None and ends_at - datetime.now(UTC) < CERTIFICATE_WARNING:
@@ -271,7 +274,7 @@ class Service:
     def read_gauges(self) -> dict[str, float]:
         """Read the current values of the gauges for `Metrics.render`."""
         committer, state, ends_at = self.committer, self.active.state, self.get_certificate_end()
-        done, approvers = self.settings.state_dir / DONE_FOLDER, self.settings.approvers_file
+        state_dir, approvers = self.settings.state_dir, self.settings.approvers_file
         return {
             "warnings": len(self.list_warnings()),
             "log_shortened": self.snapshots.lost > 0,
@@ -279,9 +282,9 @@ class Service:
             "certificate_end_timestamp_seconds": 0.0 if ends_at is None else ends_at.timestamp(),
             "approvers_changed_timestamp_seconds": read_changed_seconds(approvers)
             or read_changed_seconds(approvers.parent),  # when it was removed
-            "backup_timestamp_seconds": read_changed_seconds(done / "backup"),
-            "verify_log_timestamp_seconds": read_changed_seconds(done / "verify-log"),
-            "parity_timestamp_seconds": read_changed_seconds(done / "parity"),
+            "backup_timestamp_seconds": read_done_seconds(state_dir, "backup"),
+            "verify_log_timestamp_seconds": read_done_seconds(state_dir, "verify-log"),
+            "parity_timestamp_seconds": read_done_seconds(state_dir, "parity"),
             "active": self.role.is_active,
             "standby_usable": self.role.is_active or self.role.fault is None,
             "connections": self.connections(),

@@ -4,7 +4,6 @@
 atomically, so a reader sees the old release or the new one, never a part.
 """
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -91,17 +90,6 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
             todo="run npsrisk publish again",
         )
     return Release(*described, release.envelope, record, folder / BUNDLE_FOLDER)
-
-
-def find_newer_record(folder: Path, release: Release, approvers: Approvers) -> PromotionRecord | None:
-    """Find the newest record among the approved releases of the same model, if it is newer than that of a release in a folder."""
-    newest = release.record
-    for other in folder.parent.glob("*/release.json"):
-        with suppress(BundleRefused):
-            found = read_release(other.parent, approvers).record
-            if found and newest and found.name == newest.name and found.number > newest.number:
-                newest = found
-    return None if newest is release.record else newest
 
 
 def _refused(path: Path, got: str) -> BundleRefused:

@@ -19,9 +19,9 @@ ConsignmentKind = Literal["outcome", "cancellation", "selection", "action", "sta
 """Kinds of records about a consignment."""
 SharedKind = Literal["alert", "message", "link"]
 """Kinds of records about no single consignment: an alert, a message of a partner, a link of masters and houses."""
-MaintenanceKind = Literal["removal", "restore", "downgrade", "access"]
-"""Kinds of entries of npsrisk itself: a removal of content (`serving.event_log.redactions.Redaction`), a restore from a backup, the use of an
-older release than the newest approved one, a look at personal data (`serving.maintenance.access_log.PersonalAccess`)."""
+MaintenanceKind = Literal["removal", "restore", "release", "downgrade", "access"]
+"""Kinds of entries of npsrisk itself: a removal of content (`serving.event_log.redactions.Redaction`), a restore from a backup, the first use of a
+release that was approved later than all before, the use of one that was not, a look at personal data (`serving.maintenance.access_log.PersonalAccess`)."""
 Kind = Literal["decision", "arrival", ConsignmentKind, SharedKind, MaintenanceKind]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 CONTENT_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "link")

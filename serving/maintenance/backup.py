@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from consignments.errors import BadSetting, FileFault, explain_failure
+from consignments.errors import BadInput, BadSetting, FileFault, explain_failure
 from consignments.files.folders import open_work_folder
 from consignments.files.whole_files import flush_file, flush_folder, write_file
 from consignments.timestamps import to_us
@@ -77,6 +77,12 @@ def back_up(
 ) -> BackupManifest:
     """Copy log, models and keys (by default to `keys` in the backup) to new or empty folders; the service may keep running."""
     failing = explain_failure("the folder cannot be written", out, WRITE_TODO)
+    if keys_out is not None and keys_out.absolute().is_relative_to(out.absolute()):
+        raise BadInput(
+            "the keys would be in the backup",
+            where=str(keys_out),
+            todo="name a folder elsewhere, or omit --keys",
+        )
     with ExitStack() as stack, failing, create_private_files():
         for folder in (out, keys_out):
             if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

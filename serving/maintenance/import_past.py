@@ -150,7 +150,7 @@ def import_past(
             log.append(fresh)
         if progress is not None:
             progress("import", start + len(chunk.row), len(events.row))
-    writer.refuse_total_rejection(past)
+    writer.finish(past)
     counts = {f"{kind}s": added[kind] for kind in ("outcome", "alert", "cancellation")}
     return {
         "consignments": added["arrival"],
@@ -244,8 +244,10 @@ class _EntryBuilder:
                 logger.warning("row rejected", table=table, row=row + 1, field=field, reason=reason)
         return bool(faults)
 
-    def refuse_total_rejection(self, past: PastEvents) -> None:
-        """Raise `BadInput` if all rows of a table were rejected."""
+    def finish(self, past: PastEvents) -> None:
+        """Log how many rows were rejected without a line of their own, and raise `BadInput` if all rows of a table were."""
+        if self._refused.total() > MAX_LOGGED_REFUSALS:
+            logger.warning("further rows rejected", rows=self._refused.total() - MAX_LOGGED_REFUSALS)
         given = {
             "consignments": len(past.arrivals.consignment_id),
             "outcomes": len(past.outcomes.consignment_id),

@@ -75,9 +75,8 @@ class SteadyClock:
             return None
         direction = "ahead of" if self.jump_us > 0 else "behind"
         return ServiceFault(
-            f"the system clock is {abs(self.jump_us) / 1e6:,.0f} s {direction} the expected time",
+            f"the system clock is {abs(self.jump_us) / 1e6:,.0f} s {direction} the time that follows from how long the machine has been running",
             where="system clock",
-            got=f"{abs(self.jump_us) / US_PER_DAY:,.1f} days {direction} the time that the machine has been running",
             todo="correct the system clock; if it is right, start the service again with npsrisk serve --accept-clock",
         )
 

@@ -2,13 +2,14 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from consignments.errors import ServiceFault
-from consignments.files.whole_files import PRIVATE_FOLDER_MODE
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE, replace_file
 
 PRIVATE_UMASK = 0o077
 RESTORE_PART = ".restore.part"
@@ -77,14 +78,22 @@ def require_complete(state_dir: Path) -> None:
 
 
 DONE_FOLDER = "done"
-"""Folder in a state directory with an empty file for each verb of maintenance, changed when it last ended well."""
+"""Folder in a state directory with a file for each verb of maintenance, which holds the time when it last ended well."""
 
 
 def record_done(state_dir: Path, verb: str) -> None:
-    """Note that a verb ended well, for the metrics of the service, if this user may write the state directory."""
+    """Note that a verb ended well now, for the metrics of the service, if this user may write the state directory."""
     with suppress(OSError):
         (state_dir / DONE_FOLDER).mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
-        (state_dir / DONE_FOLDER / verb).touch()
+        replace_file(state_dir / DONE_FOLDER / verb, str(time.time()).encode())
+
+
+def read_done_seconds(state_dir: Path, verb: str) -> float:
+    """Return when a verb last ended well, in seconds since the epoch; 0 if it never did."""
+    try:
+        return float((state_dir / DONE_FOLDER / verb).read_bytes())
+    except (OSError, ValueError):
+        return 0.0
 
 
 def read_changed_seconds(path: Path) -> float:

@@ -75,7 +75,8 @@ class ActiveModel:
             self.scorer = Scorer(model, self.intake, self.committer, self.clock, self._metrics)
             self._metrics.set_model(model.name, model.sha256, model.loaded_at, model.as_of)
             self._metrics.gauges["degraded"].set(model.release is None)
-            self._metrics.traffic.configure(model.record, model.spec)
+            has_codes = model.release is not None
+            self._metrics.traffic.configure(model.record, model.spec, has_codes=has_codes)
 
     def get_scorer(self) -> Scorer:
         """Return the scorer; raise `ServiceFault` if no model is loaded and the rules do not replace it."""

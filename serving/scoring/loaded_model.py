@@ -24,11 +24,10 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
 from models.bundle import Bundle, ModelCard, load_bundle
-from models.promotion_record import PromotionRecord
 from models.risk_model import RiskModel
 from models.rules import Rules
 from models.signatures.key_holders import Approvers
-from serving.deployment.releases import Release, find_newer_record, read_release
+from serving.deployment.releases import Release, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, Keys, Row
 from serving.process.settings import Settings
@@ -101,12 +100,12 @@ class PastModels:
         faults = []
         for folder in sorted(self._releases.glob(f"*-{sha256[:12]}")):
             try:
-                return _verify(load_bundle(folder / "bundle"), sha256)
+                return verify_bundle(load_bundle(folder / "bundle"), sha256)
             except BundleRefused as error:
                 faults.append(str(error))
         try:
             if self._fetch is not None:
-                return _verify(self._fetch(*model.rsplit("/", 1)), sha256)
+                return verify_bundle(self._fetch(*model.rsplit("/", 1)), sha256)
         except NpsriskError as error:
             faults.append(f"not available from MLflow: {error}")
         except Exception as error:  # an unreachable server or its client may raise anything
@@ -114,15 +113,22 @@ class PastModels:
         return f"the bundle is not in {self._releases}" + "".join(f"; {fault}" for fault in faults)
 
 
-def _verify(bundle: Bundle, sha256: str) -> ScoringMethod:
+def verify_bundle(bundle: Bundle, sha256: str, where: str = "") -> ScoringMethod:
+    """Return the scoring method of a bundle; raise `BundleRefused` if it has another digest, or the self-test fails."""
     if bundle.sha256 != sha256:
-        raise BundleRefused("the bundle has another digest", got=bundle.sha256[:12], expected=sha256[:12])
+        raise BundleRefused(
+            "the bundle is not the one that was approved",
+            where=where,
+            got=bundle.sha256[:12],
+            expected=sha256[:12],
+            todo="run npsrisk publish again",
+        )
     bundle.run_self_test()
     return ScoringMethod.from_bundle(bundle)
 
 
 class LoadedModel:
-    """A scoring method that is ready to score; `newer` is the record of a later release, if this one was put back in its place."""
+    """A scoring method that is ready to score; `newer` is the version of a later release that decided before it."""
 
     def __init__(
         self,
@@ -141,7 +147,7 @@ class LoadedModel:
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
         self.keys = KeyReader(self.pipeline, self.entries)
         self.daily_arrivals = 0.0
-        self.newer: PromotionRecord | None = None
+        self.newer: str | None = None
 
     @property
     def spec(self) -> Spec:
@@ -163,16 +169,8 @@ class LoadedModel:
 def load_model(release: Release, vault: Vault) -> LoadedModel:
     """Load a release; raise `BundleRefused` if a checksum, the approval or the self-test fails."""
     bundle = load_bundle(release.bundle_dir)
-    if bundle.sha256 != release.bundle_sha256:
-        raise BundleRefused(
-            "the bundle is not the one that was approved",
-            where=str(release.bundle_dir),
-            got=bundle.sha256[:12],
-            expected=release.bundle_sha256[:12],
-            todo="run npsrisk publish again",
-        )
-    bundle.run_self_test()
-    model = LoadedModel(release.model, ScoringMethod.from_bundle(bundle), vault, release, bundle.card)
+    method = verify_bundle(bundle, release.bundle_sha256, str(release.bundle_dir))
+    model = LoadedModel(release.model, method, vault, release, bundle.card)
     if bundle.reference is not None:
         model.daily_arrivals = sum(bundle.reference.channels.values()) / bundle.reference.days
     _warm_up(model, vault)
@@ -190,11 +188,7 @@ def load_published(folder: Path | None, settings: Settings, vault: Vault) -> Loa
     """Load the release of a folder, or the rules if there is none."""
     if folder is None:
         return load_rules_model(vault)
-    approvers = Approvers.read(settings.approvers_file)
-    release = read_release(folder, approvers)
-    model = load_model(release, vault)
-    model.newer = find_newer_record(folder, release, approvers)
-    return model
+    return load_model(read_release(folder, Approvers.read(settings.approvers_file)), vault)
 
 
 def _parse_as_of(card: ModelCard | None) -> datetime | None:

@@ -1,7 +1,10 @@
 """Loading and replacement of the active model: from the folder that the publisher names, with a matching state."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from msgspec import msgpack
 
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from serving.deployment.releases import find_release_folder
@@ -97,7 +100,7 @@ class ModelUpdates:
         active, log, committer = self._active, self._log, self._committer
         if model.entries.kinds == active.entries.kinds:
             active.switch_to(model, active.state)
-            self.record_downgrade()
+            self.record_release()
             return
         state = await background.run(self.rebuild, model)
         rebuild = StateRebuild(state)
@@ -109,15 +112,32 @@ class ModelUpdates:
         rebuild.apply_events(log.read_events(after=state.sequence, until=durable))
         rebuild.apply_events(event for event in committer.list_pending() if event.sequence > state.sequence)
         active.switch_to(model, state)
-        self.record_downgrade()
+        self.record_release()
 
-    def record_downgrade(self) -> None:
-        """Record in the log if the model in use is an older release than the newest one."""
+    def record_release(self) -> None:
+        """Record in the log that the release in use was approved later than all that have decided, or that it is an older one.
+
+        The log is what remains if somebody who can write the state directory takes a newer release out of it. The first record needs no
+        entry, because no release is older.
+        """
         model = self._active.model
-        if model.newer is not None and self._committer.fault is None:
-            newest = f"{model.newer.name}/{model.newer.version}"
-            self._active.record_maintenance("downgrade", (model.name, newest))
-            logger.warning("an older release is in use", model=model.name, newer=model.newer.version)
+        if model.release is None or model.release.record is None:
+            return
+        record = model.release.record
+        with suppress(ServiceFault):
+            self._committer.check()
+            begun = (
+                msgpack.decode(entry.plain, type=tuple[str, str, int])
+                for entry in self._log.read_events(kinds=("release",))
+            )
+            versions = {number: version for name, version, number in begun if name == record.name}
+            newest = max(versions, default=1)
+            if record.number > newest:
+                self._active.record_maintenance("release", (record.name, record.version, record.number))
+            if record.number < newest:
+                model.newer = versions[newest]
+                self._active.record_maintenance("downgrade", (model.name, f"{record.name}/{model.newer}"))
+                logger.warning("an older release is in use", model=model.name, newer=model.newer)
 
     def _load(self, folder: Path | None) -> LoadedModel:
         return load_published(folder, self._settings, self._log.vault)

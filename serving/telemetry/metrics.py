@@ -52,7 +52,7 @@ GAUGES = {
     "model_as_of_timestamp_seconds": "The model was trained on what was known at this time; 0 for the rules.",
     "model_refused": "1 if the published model was refused, else 0.",
     "degraded": "1 if the rules score because no model is loaded, else 0.",
-    "model_downgraded": "1 if an older release than the newest approved one is in use, else 0.",
+    "model_downgraded": "1 if an older release is in use than one that decided before, else 0.",
     "warnings": "Warnings of /health/ready.",
     "log_shortened": "1 if the log lacks entries that a snapshot has; then nothing is scored. Else 0.",
     "certificate_end_timestamp_seconds": "Time when the TLS certificate of the service ends; 0 without one.",
@@ -191,8 +191,8 @@ class DataQualityCounters:
         self._waiting: list[tuple[object, ...]] = []
         self._rows: list[NDArray[np.float32]] = []
 
-    def configure(self, record: type[Consignment], spec: Spec) -> None:
-        """Set the type of the consignments and the features of the rows that are recorded from now on."""
+    def configure(self, record: type[Consignment], spec: Spec, *, has_codes: bool) -> None:
+        """Set the type of the consignments and the features of the rows that are recorded from now on; the rules have learned no codes."""
         self.flush()
         counted = {
             each.name for each in get_fields(record) if not each.required and each.name not in EXCLUDED_FIELDS
@@ -201,14 +201,13 @@ class DataQualityCounters:
             (place, name) for place, name in enumerate(record.__struct_fields__) if name in counted
         ]
         self._lists = find_code_lists(record)
-        places = [place for place, each in enumerate(spec) if each.group == CATEGORY_GROUP]
-        self._codes = slice(places[0], places[-1] + 1)
-        self._columns = [spec.names[place].partition(".")[2] for place in places]
+        self._codes = [place for place, each in enumerate(spec) if has_codes and each.group == CATEGORY_GROUP]
+        self._columns = [spec.names[place].partition(".")[2] for place in self._codes]
 
     def record(self, consignments: Sequence[Consignment], X: NDArray[np.float32]) -> None:
         """Record scored consignments, (n,), and their features, (n, features)."""
         self._waiting += map(astuple, consignments)
-        self._rows.append(X[:, self._codes].copy())
+        self._rows.append(X[:, self._codes])
         if len(self._waiting) >= BATCH_CONSIGNMENTS:
             self.flush()
 

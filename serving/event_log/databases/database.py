@@ -130,7 +130,7 @@ def require_tables(engine: sa.Engine, where: str) -> None:
             "there is no event log",
             where=URL_SETTING,
             got=where,
-            todo="set it to the database of the service, or set NPSRISK_STATE_DIR to its state directory",
+            todo="start npsrisk serve once, or set it to the database of the service, or NPSRISK_STATE_DIR to its directory",
         )
     lacks = {*ENTRIES.columns.keys()} - {
         column["name"] for column in sa.inspect(engine).get_columns(ENTRIES.name)

@@ -17,6 +17,7 @@ from features.config import FeatureConfig
 from models.bundle import load_bundle
 from models.registry import Registry
 from serving.deployment.publisher import publish, publish_shadow
+from serving.deployment.releases import find_release_folder
 from serving.process.settings import Settings
 
 CHALLENGER = "models:/nps-risk@challenger"
@@ -136,3 +137,13 @@ def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
         publish(registry, settings.model, settings)
         client.look()
         assert "npsrisk_model_downgraded 0.0" in client.get("/metrics").text
+    newer = find_release_folder(settings.state_dir)
+    assert newer is not None
+    publish(registry, "models:/nps-risk@previous", settings)
+    newer.rename(tmp_path / "moved away")
+    with serving(settings) as client:
+        assert "older release than version 2" in client.read("/health/ready")["warnings"][0]
+        assert "npsrisk_model_downgraded 1.0" in client.get("/metrics").text
+        client.score("RB2")
+        recorded = [*client.service.log.read_events(kinds=("release", "downgrade"))]
+        assert [each.kind for each in recorded] == ["release", "downgrade", "downgrade"]

@@ -38,8 +38,9 @@ ROWS = [
     EventRow(14, "restore", None, 19, None, b"", b"0badc0de", None),
     EventRow(15, "downgrade", None, 28, 29, b"", b"\x92\xa1a\xa1b", None),
     EventRow(16, "access", None, 30, 30, b"", b"\x92\xa1a\xa1b", None),
+    EventRow(17, "release", None, 31, 31, b"", b"\x93\xa1a\xa1b\x02", None),
 ]  # fmt: skip
-HEAD = "efaa1d4bb5a806e834aaccde74c9eba803649a8e0bb3cca31b189d24d26f7c11"
+HEAD = "539f8f9dc48cb5c308c2973d7e4eb5d283c50e80d3b0f338ea946b8571160ab5"
 """The hash of the last of these entries, one after the other: it covers the hashes of all."""
 
 

@@ -12,7 +12,7 @@ from support.examples import make_consignment
 from support.serving_examples import scored, serving, settings_in
 from support.site import Site, entries, run, told
 
-from consignments.errors import FileFault, ServiceFault
+from consignments.errors import BadInput, FileFault, ServiceFault
 from serving.http.server import serve
 from serving.maintenance import backup
 from serving.maintenance.backup import back_up, restore
@@ -115,6 +115,9 @@ def test_nothing_is_replaced_no_damaged_log_backed_up_and_keys_may_be_kept_apart
     with pytest.raises(FileFault, match="already a file"):
         restore(origin, copy)
     assert len(entries(tmp_path / "origin")) == 4
+    for inside in (tmp_path / "new", tmp_path / "new" / "keys"):
+        with pytest.raises(BadInput, match="the keys would be in the backup"):
+            back_up(origin, tmp_path / "new", inside)
     back_up(origin, tmp_path / "log", tmp_path / "keys")
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["approvers.toml", "data.key"]
     assert not list((tmp_path / "log").rglob("*.key*"))
