@@ -143,7 +143,8 @@ def parity(
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
     from consignments.files.table_writers import write_chunks
-    from serving.maintenance.parity import DecisionFilter, ParityCheck
+    from serving.maintenance.parity import ParityCheck
+    from serving.maintenance.recomputation import DecisionFilter
     from serving.process.state_directory import record_done
 
     names = tuple(name.removeprefix("models:/") for name in model)

@@ -1,6 +1,5 @@
 """The verbs of the running service: publish, shadow, serve."""
 
-import sys
 from datetime import datetime
 from typing import Any
 
@@ -111,8 +110,8 @@ def shadow(
 ) -> Result:
     """Report how the shadow model differs from the champion.
 
-    The shadow model scores the decisions of the log from their logged fields and history, as if it had decided. This takes some
-    minutes for a million decisions, and the service may keep running. The report compares both on the same consignments: bands,
+    The shadow model scores the decisions of the log from their logged fields, as if it had decided. History is recomputed from
+    the first entry, as by "npsrisk parity", and the service may keep running. The report compares both on the same consignments: bands,
     highest scores, and results of inspections. The champion selected most inspections, so these results favour it: for a fair
     comparison, use "npsrisk compare", which corrects for the selection.
 
@@ -122,14 +121,14 @@ def shadow(
     Example:
     npsrisk shadow --from 2024-03-01
     """
+    from serving.maintenance.recomputation import DecisionFilter
     from serving.shadow.challenger import Challenger
     from serving.shadow.report import measure_disagreement
 
-    from_us, until_us = to_bound_us(from_) or 0, to_bound_us(until)
-    until_us = sys.maxsize if until_us is None else until_us
+    period = DecisionFilter(to_bound_us(from_), to_bound_us(until))
     install_operation_keys()
     with open_log() as log:
         rival = Challenger.load(read_settings(), log, model)
-        opinions = [*rival.score_decisions(from_us, until_us, progress)]
-        found = measure_disagreement(log, rival.model.name, rival.target, rival.tally, opinions)
+        opinions = [*rival.score_decisions(period, progress)]
+        found = measure_disagreement(log, rival.name, rival.target, rival.tally, opinions)
     return Result(found.to_dict(), found.to_text())

@@ -30,6 +30,8 @@ from serving.event_log.redactions import RedactedRanges, read_redactions
 from serving.maintenance.recomputation import (
     EXCLUDED_FROM_ORDER,
     BundleGroup,
+    DecisionFilter,
+    ModelId,
     OutcomeEvents,
     Recomputation,
     RecomputedDecision,
@@ -44,25 +46,6 @@ if TYPE_CHECKING:
 MAX_EXAMPLES = 10
 OTHER_KEYS = "its history keys were computed by another version of npsrisk"
 DAMAGED = "its log entry is damaged; run npsrisk verify-log"
-ModelId = str
-"""`NAME/VERSION`."""
-
-
-class DecisionFilter(NamedTuple):
-    """A filter of the decisions to compare, by the time of scoring in microseconds and by models, all if empty."""
-
-    from_us: int | None = None
-    until_us: int | None = None
-    models: tuple[ModelId, ...] = ()
-
-    def matches(self, event: DecisionEvent) -> bool:
-        """Check whether a decision passes the filter."""
-        if self.models and event.model not in self.models:
-            return False
-        scored_us = event.recorded_us
-        return (self.from_us is None or scored_us >= self.from_us) and (
-            self.until_us is None or scored_us < self.until_us
-        )
 
 
 class Difference(NamedTuple):

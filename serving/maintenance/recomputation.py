@@ -40,6 +40,8 @@ EXCLUDED_FROM_ORDER = ("plain", "sealed", "features", "reasons")
 EXCLUDED_FROM_ROWS = ("reasons",)
 MISSING_SEQUENCE = -1
 UNREADABLE = "its fields do not match the columns of the model"
+ModelId = str
+"""`NAME/VERSION`."""
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Row = NDArray[np.float32]
@@ -107,6 +109,23 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
 
 BundleGroup = dict[str, tuple[ScoringMethod, Pipeline]]
 """Methods with the same configuration, and so with the same features and history keys, with their pipelines by digest; never empty."""
+
+
+class DecisionFilter(NamedTuple):
+    """A filter of the decisions to compare, by the time of scoring in microseconds and by models, all if empty."""
+
+    from_us: int | None = None
+    until_us: int | None = None
+    models: tuple[ModelId, ...] = ()
+
+    def matches(self, event: DecisionEvent) -> bool:
+        """Check whether a decision passes the filter."""
+        if self.models and event.model not in self.models:
+            return False
+        scored_us = event.recorded_us
+        return (self.from_us is None or scored_us >= self.from_us) and (
+            self.until_us is None or scored_us < self.until_us
+        )
 
 
 class RecomputedDecision(NamedTuple):

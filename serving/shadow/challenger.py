@@ -1,45 +1,47 @@
-"""A challenger in shadow: what it would have answered in place of the champion, computed from the decisions that the log has.
+"""A challenger in shadow: what it would have answered in place of the champion, recomputed from the log as `npsrisk parity` does.
 
-    sequence 7   RB1 is scored by nps-risk/3     nps-risk/4 scores it from its fields and the history features logged with it
-    sequence 8   an outcome                      no decision
-    sequence 9   RB2 is scored, other keys       counted as unfit: the challenger's history features were never computed
+    sequence 7   RB1 is scored by nps-risk/3     nps-risk/4 scores it from its fields, with the history of 1 to 6
+    sequence 8   an outcome                      joins history
+    sequence 9   RB2 without its content         counted as unfit
 
 Nothing is kept, and the service does nothing for it, so a challenger cannot delay or fail a request.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from datetime import datetime
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from consignments.errors import BundleRefused, ServiceFault, UnknownName
+from consignments.errors import BundleRefused
 from consignments.records import Target
+from consignments.timestamps import to_datetime
+from features.history.pseudonyms import Pseudonyms
+from models.bundle import load_bundle
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import decode_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.process.logging import logger
+from serving.maintenance.recomputation import (
+    BundleGroup,
+    DecisionFilter,
+    OutcomeEvents,
+    Recomputation,
+    read_arrivals,
+    read_chunks,
+)
 from serving.process.settings import Settings
-from serving.scoring.loaded_model import LoadedModel, PastModels, load_model
-
-EXCLUDED_FROM_SHADOW_SCORES = ("reasons", "keys")
-COPIED_GROUPS = ("history", "alerts")
-"""Groups of features that only the service could compute at that time; the others follow from the consignment."""
-PROGRESS_ENTRIES = 1_000
-Places = NDArray[np.int64]
+from serving.scoring.loaded_model import ScoringMethod, verify_bundle
 
 
-class ShadowScore(NamedTuple):
-    """The scores of champion and challenger for one decision, by its sequence number in the event log and its time."""
+class ShadowScore(msgspec.Struct, frozen=True):
+    """The scores of champion and challenger for one decision."""
 
-    sequence: int
+    decision_id: str
     consignment_id: str
-    scored_us: int
+    scored_at: datetime
     champion: str
     champion_score: float
     champion_band: str
@@ -48,23 +50,22 @@ class ShadowScore(NamedTuple):
 
 
 class ShadowCounters(msgspec.Struct):
-    """The numbers of decisions that a challenger scored, put into another band, failed to score, or does not fit."""
+    """The numbers of decisions that a challenger scored, gave no probability for, and could not score without content."""
 
     scored: int = 0
-    disagreed: int = 0
     failed: int = 0
     unfit: int = 0
 
 
 class Challenger:
-    """A challenger that scores the decisions of a log; `bundles` are the models that made them, for the names of their features."""
+    """A challenger that scores the decisions of a log."""
 
-    def __init__(self, model: LoadedModel, target: Target, log: LogReader, bundles: PastModels) -> None:
-        self.model, self.target, self.tally = model, target, ShadowCounters()
-        self._log, self._bundles = log, bundles
-        copied = [place for place, each in enumerate(model.spec) if each.group in COPIED_GROUPS]
-        self._mine: Places = np.array(copied, dtype=np.int64)
-        self._theirs: dict[tuple[str, str], Places] = {}
+    def __init__(
+        self, name: str, method: ScoringMethod, target: Target, log: LogReader, vault: Vault
+    ) -> None:
+        self.name, self.method, self.target, self.tally = name, method, target, ShadowCounters()
+        self._log, self._vault = log, vault
+        check_vault(log, vault)
 
     @classmethod
     def load(cls, settings: Settings, log: LogReader, model: str | None = None) -> "Challenger":
@@ -79,57 +80,33 @@ class Challenger:
                 got=model or "",
                 todo="set NPSRISK_SHADOW_MODEL and run npsrisk publish",
             )
-        vault = Vault.load(settings.data_key_file)
-        check_vault(log, vault)
-        loaded = load_model(read_release(folder, Approvers.read(settings.approvers_file), "shadow"), vault)
-        assert loaded.card is not None
-        return cls(loaded, loaded.card.target, log, PastModels(settings.state_dir))
+        release = read_release(folder, Approvers.read(settings.approvers_file), "shadow")
+        bundle = load_bundle(release.bundle_dir)
+        method = verify_bundle(bundle, release.bundle_sha256, str(release.bundle_dir))
+        return cls(release.model, method, bundle.card.target, log, Vault.load(settings.data_key_file))
 
     def score_decisions(
-        self, from_us: int, until_us: int, progress: Progress | None = None
+        self, period: DecisionFilter, progress: Progress | None = None
     ) -> Iterator[ShadowScore]:
-        """Score the decisions made in a period in order; `until_us` is excluded."""
-        last = self._log.last_sequence
-        for event in self._log.read_decisions(until=last, without=EXCLUDED_FROM_SHADOW_SCORES):
-            if progress is not None and event.sequence % PROGRESS_ENTRIES == 0:
-                progress("shadow", event.sequence, last)
-            if not from_us <= event.recorded_us < until_us:
-                continue
-            try:
-                score = self._score(event)
-            except (BundleRefused, UnknownName):
-                self.tally.unfit += 1
-                continue
-            except Exception as error:
-                self.tally.failed += 1
-                fault = error.__class__.__name__
-                logger.warning("challenger failed to score", sequence=event.sequence, error=fault)
-                continue
-            band = self.model.risk.bands.assign(score)
-            self.tally.scored += 1
-            self.tally.disagreed += band != event.band
-            decided = event.recorded_us, event.model, event.score, event.band
-            yield ShadowScore(event.sequence, event.consignment_id, *decided, score, band)
-
-    def _score(self, event: DecisionEvent) -> float:
-        """Compute the score that the challenger would have returned; raise `BundleRefused` or `UnknownName` if it does not fit."""
-        if event.kinds != self.model.entries.kinds or event.redacted:
-            raise BundleRefused("the challenger has other history keys, or the content was removed")
-        c = self.model.entries.decode_consignment(event)
-        row, _, _ = self.model.describe(c)
-        row[self._mine] = decode_features(event)[self._map_columns(event)]
-        score = self.model.score_row(row, c.channel)
-        if not 0.0 <= score <= 1.0:
-            raise ServiceFault(
-                "the challenger's score is not a probability", where=self.model.name, got=repr(score)
-            )
-        return score
-
-    def _map_columns(self, event: DecisionEvent) -> Places:
-        """Return the columns of the copied features in the row of the model that decided."""
-        decided_by = event.model, event.model_sha256
-        if decided_by not in self._theirs:
-            spec = self._bundles.find(*decided_by).judge.spec
-            names = [self.model.spec.names[place] for place in self._mine.tolist()]
-            self._theirs[decided_by] = np.array([spec.get_column(name) for name in names], dtype=np.int64)
-        return self._theirs[decided_by]
+        """Score the decisions of a period, in the order of the log."""
+        log, last = self._log, self._log.last_sequence
+        outcomes = OutcomeEvents.read(log, self._vault, last)
+        member = self.method, self.method.build_pipeline(Pseudonyms(self._vault.data_key), outcomes.alerts)
+        group: BundleGroup = defaultdict(lambda: member)  # it scores what any model decided
+        group[self.method.sha256] = member
+        again = Recomputation(group, outcomes, read_arrivals(log, last, outcomes), self._vault)
+        for events in read_chunks(log, last):
+            wanted = [isinstance(event, DecisionEvent) and period.matches(event) for event in events]
+            decisions, _ = again.recompute(events, wanted)
+            self.tally.unfit += sum(wanted) - len(decisions)
+            decisions.sort(key=lambda each: each.logged.sequence)
+            for event, *_, score, band in decisions:
+                if not 0.0 <= score <= 1.0:
+                    self.tally.failed += 1
+                    continue
+                self.tally.scored += 1
+                decision_id = log.format_decision_id(event.sequence)
+                scored_at, decided = to_datetime(event.recorded_us), (event.model, event.score, event.band)
+                yield ShadowScore(decision_id, event.consignment_id, scored_at, *decided, score, band)
+            if progress is not None:
+                progress("shadow", events[-1].sequence, last)

@@ -12,7 +12,6 @@ import msgspec
 import pandas as pd
 
 from consignments.records import Consignment, Target
-from consignments.timestamps import to_datetime
 from consignments.visibility import list_positive_results
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.reader import LogReader
@@ -44,17 +43,6 @@ class CapacityOverlap(msgspec.Struct):
         )
 
 
-class DisagreementExample(msgspec.Struct):
-    """A decision on which champion and challenger differ much."""
-
-    decision_id: str
-    consignment_id: str
-    champion_score: float
-    champion_band: str
-    score: float
-    band: str
-
-
 class DisagreementReport(msgspec.Struct):
     """The disagreement of a challenger with the models that decided; `bands` counts by band of the champion, then the challenger."""
 
@@ -68,7 +56,7 @@ class DisagreementReport(msgspec.Struct):
     bands: dict[str, dict[str, int]] = {}
     rank_correlation: float | None = None
     capacities: list[CapacityOverlap] = []
-    examples: list[DisagreementExample] = []
+    examples: list[ShadowScore] = []
 
     @property
     def other_band(self) -> int:
@@ -84,8 +72,7 @@ class DisagreementReport(msgspec.Struct):
         """Format the report as text."""
         t = self.tally
         lines = [
-            f"{self.challenger} in shadow: {t.scored:,} decisions scored, {t.failed:,} failed, {t.unfit:,} with other history keys or "
-            "without content"
+            f"{self.challenger} in shadow: {t.scored:,} decisions scored, {t.failed:,} failed, {t.unfit:,} without content"
         ]
         if not self.decisions:
             return "\n".join([*lines, "No decisions in this period"])
@@ -121,7 +108,7 @@ def measure_disagreement(
     found = DisagreementReport(challenger, target, tally)
     if not opinions:
         return found
-    rows = pd.DataFrame(opinions, columns=ShadowScore._fields)
+    rows = pd.DataFrame(map(msgspec.structs.astuple, opinions), columns=ShadowScore.__struct_fields__)
     counts = Counter(zip(rows["champion_band"], rows["band"], strict=True))
     ranks = rows[["champion_score", "score"]].rank()
     # Highest first; of equal scores the earlier one first.
@@ -130,7 +117,7 @@ def measure_disagreement(
     positive = rows["consignment_id"].map(_load_results(log, target)).astype("float64")
     found.champions = dict(Counter(rows["champion"]).most_common())
     found.decisions = len(rows)
-    found.first, found.last = (to_datetime(opinions[end].scored_us).isoformat() for end in (0, -1))
+    found.first, found.last = (opinions[end].scored_at.isoformat() for end in (0, -1))
     found.bands = {band: {other: counts[band, other] for other in BANDS} for band in BANDS}
     if (ranks.nunique() > 1).all():
         found.rank_correlation = float(ranks["champion_score"].corr(ranks["score"]))
@@ -146,11 +133,7 @@ def measure_disagreement(
         detected = {part: int(results.sum()) for part, results in parts.items()}
         found.capacities.append(CapacityOverlap(share, count, len(parts[BOTH]), opened, detected))
     apart = pd.Series(abs(places[:, 0] - places[:, 1])).sort_values(ascending=False, kind="stable")
-    for at in apart[apart > 0].index[:MAX_EXAMPLES]:
-        each = opinions[at]
-        names = log.format_decision_id(each.sequence), each.consignment_id
-        scores = each.champion_score, each.champion_band, each.score, each.band
-        found.examples.append(DisagreementExample(*names, *scores))
+    found.examples = [opinions[at] for at in apart[apart > 0].index[:MAX_EXAMPLES]]
     return found
 
 

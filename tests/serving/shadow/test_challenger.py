@@ -1,6 +1,5 @@
 """A challenger in shadow scores what was decided as if it had decided."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +11,14 @@ from support.examples import day, make_outcome
 from support.serving_examples import Client, make_bundle, point_to, publish, serving, settings_in, vault_in
 from support.site import Site, run, told
 
-from consignments.errors import BundleRefused
 from consignments.records import Alert
+from consignments.timestamps import to_us
 from features.config import FeatureConfig
 from models.bands import Bands
 from models.bundle import load_bundle
 from serving.event_log.reader import LogReader
-from serving.scoring.loaded_model import LoadedModel, PastModels, ScoringMethod
+from serving.maintenance.recomputation import DecisionFilter
+from serving.scoring.loaded_model import ScoringMethod
 from serving.shadow.challenger import Challenger, ShadowCounters, ShadowScore
 from serving.shadow.report import DisagreementReport, measure_disagreement
 
@@ -54,16 +54,11 @@ class World(NamedTuple):
     def challenge(self, bundle: Path) -> Challenger:
         """Follow the log with the model of a bundle."""
         method = ScoringMethod.from_bundle(load_bundle(bundle))
-        model = LoadedModel("nps-risk/2", method, vault_in(self.folder))
-        return Challenger(model, "nps", self.log, PastModels(self.folder, refuse_to_fetch))
-
-
-def refuse_to_fetch(*_: str) -> Any:
-    raise BundleRefused("not looked for")
+        return Challenger("nps-risk/2", method, "nps", self.log, vault_in(self.folder))
 
 
 def score_all(challenger: Challenger) -> list[ShadowScore]:
-    return list(challenger.score_decisions(0, sys.maxsize))
+    return list(challenger.score_decisions(DecisionFilter()))
 
 
 @pytest.fixture(scope="module")
@@ -81,43 +76,38 @@ def test_it_scores_to_the_bit_what_it_would_have_answered_as_champion_and_disagr
     with Site(tmp_path / "other", challenger).serve() as client:
         as_champion = live(client)
     other = world.challenge(challenger)
-    other.model.risk.bands = Bands(high=0.2, elevated=0.1)
+    other.method.judge.bands = Bands(high=0.2, elevated=0.1)
     opinions = score_all(other)
     assert [opinion.score for opinion in opinions] == as_champion
     assert [opinion.champion_score for opinion in opinions] == world.champions
     assert as_champion != world.champions
-    begins, ends = opinions[10].scored_us, opinions[20].scored_us
-    of_period = world.challenge(challenger).score_decisions(begins, ends)
-    expected = [each.sequence for each in opinions if begins <= each.scored_us < ends]
-    assert [each.sequence for each in of_period] == expected
-    disagreed = sum(opinion.band != opinion.champion_band for opinion in opinions)
-    assert other.tally.disagreed == disagreed > 0
+    begins, ends = opinions[10].scored_at, opinions[20].scored_at
+    of_period = world.challenge(challenger).score_decisions(DecisionFilter(to_us(begins), to_us(ends)))
+    expected = [each.decision_id for each in opinions if begins <= each.scored_at < ends]
+    assert [each.decision_id for each in of_period] == expected
+    assert any(opinion.band != opinion.champion_band for opinion in opinions)
 
 
-@pytest.mark.parametrize("given", [None, np.nan, np.inf, -0.1, 1.1])
-def test_a_challenger_that_raises_or_gives_no_probability_fails_alone(
-    world: World, bundle: Path, given: float | None
-) -> None:
+def test_a_score_that_is_no_probability_fails_alone(world: World, bundle: Path) -> None:
     failing = world.challenge(bundle)
-    score, named = failing.model.risk.score, failing.model.spec.get_column("goods.names_specific")
+    score, named = failing.method.judge.score, failing.method.judge.spec.get_column("goods.names_specific")
 
     def fail(X: Any, channels: Any) -> Any:
-        if given is not None:
-            return np.array([given])
-        if X[0, named]:
-            raise ValueError("as a challenger might")
-        return score(X, channels)
+        return np.where(X[:, named] > 0, np.nan, score(X, channels))
 
-    failing.model.risk.score = fail  # type: ignore[method-assign]
-    scored = 30 if given is None else 0
-    assert len(score_all(failing)) == scored
-    assert (failing.tally.scored, failing.tally.failed) == (scored, 40 - scored)
+    failing.method.judge.score = fail  # type: ignore[method-assign]
+    assert len(score_all(failing)) == 30
+    assert (failing.tally.scored, failing.tally.failed) == (30, 10)
 
 
-def test_one_with_other_keys_of_history_scores_nothing_and_says_so(world: World, other_bundle: Path) -> None:
+def test_one_with_other_keys_of_history_scores_as_if_it_had_decided(
+    world: World, other_bundle: Path, tmp_path: Path
+) -> None:
+    with Site(tmp_path / "other", other_bundle).serve() as client:
+        as_champion = live(client)
     other = world.challenge(other_bundle)
-    assert score_all(other) == []
-    assert (other.tally.unfit, other.tally.scored) == (40, 0)
+    assert [each.score for each in score_all(other)] == as_champion
+    assert (other.tally.unfit, other.tally.scored) == (0, 40)
 
 
 def test_what_the_rules_decided_is_scored_too(tmp_path: Path, bundle: Path) -> None:
@@ -186,7 +176,7 @@ def report(state: Path, scores: list[float], bands: list[str]) -> DisagreementRe
     """Report on a challenger's scores of RB0 to RB9, whose champion's scores fall from RB0 on."""
     decided = zip(SCORES, BANDS, scores, bands, strict=True)
     opinions = [
-        ShadowScore(number + 1, f"RB{number}", 1_000_000 * number, "nps-risk/1", *each)
+        ShadowScore(f"log-{number}", f"RB{number}", day(number), "nps-risk/1", *each)
         for number, each in enumerate(decided)
     ]
     with reader_of(state) as log:
@@ -201,7 +191,7 @@ def test_who_says_the_contrary_is_shown_and_who_agrees_in_everything_has_nothing
     assert constant.rank_correlation is None
     assert "one of the scores is constant" in constant.to_text()
     found = report(state, SCORES[::-1], BANDS[::-1])
-    for words in ("another band: 4 (40.00%)", "3 with other history keys"):
+    for words in ("another band: 4 (40.00%)", "3 without content"):
         assert words in found.to_text()
     assert found.other_band == 4
     assert found.bands["high"] == {"high": 0, "elevated": 0, "routine": 1}
