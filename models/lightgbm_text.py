@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from consignments.errors import BundleRefused
-from models.tree_kernels import MAX_DEPTH
 
 MAX_TEXT_CHARACTERS = 64 * 1024 * 1024
 MAX_TREES = 10_000
 MAX_LEAVES = 4096
 MAX_FEATURES = 10_000
+MAX_DEPTH = 16
+"""Maximum number of splits on a path."""
 
 HEADER = {
     "version": "v4",
@@ -183,16 +184,21 @@ def _check_tree(tree: Tree, where: str, features: int) -> None:
     splits, children = len(tree.feature), sorted(each for pair in tree.child for each in pair)
     if splits and children != [*range(-splits - 1, 0), *range(1, splits)]:
         _refuse("children that do not make a tree", where, expected="each split and each leaf once")
-    depth = [1] * splits
-    for at, pair in enumerate(tree.child):
-        for each in pair:
-            if 0 <= each <= at:
-                _refuse("children that do not make a tree", where, expected="each split after its parent")
-            if each > 0:
-                depth[each] = depth[at] + 1
-    deepest = max(depth, default=0)
+    if any(0 <= each <= at for at, pair in enumerate(tree.child) for each in pair):
+        _refuse("children that do not make a tree", where, expected="each split after its parent")
+    deepest = measure_depth(tree)
     if deepest > MAX_DEPTH:
         _refuse("the tree is too deep", where, f"{deepest} splits on a path", f"at most {MAX_DEPTH}")
+
+
+def measure_depth(tree: Tree) -> int:
+    """Return the largest number of splits on a path."""
+    depth = [1] * len(tree.feature)
+    for at, pair in enumerate(tree.child):
+        for each in pair:
+            if each > 0:
+                depth[each] = depth[at] + 1
+    return max(depth, default=0)
 
 
 def _parse_integers(text: str, count: int | None, where: str) -> list[int]:

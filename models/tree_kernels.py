@@ -1,6 +1,6 @@
 """Numba kernels of boosted trees, which check no bounds: `models.lightgbm_text` has checked every index, `models.trees` the rows.
 
-Their constants are defined here, because numba compiles them again only if this file changes.
+Indices are unsigned, because numba checks each signed one for a negative value.
 """
 
 from typing import Any
@@ -10,12 +10,8 @@ from numba import njit
 
 ZERO_THRESHOLD = float(np.float32(1e-35))  # values this close to zero count as zero, as in LightGBM
 MISSING_LEFT, ZERO_IS_MISSING = 1, 2
-MAX_DEPTH = 16
-"""Maximum number of splits on a path: the quadrature is exact for up to sixteen distinct features."""
-_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(MAX_DEPTH // 2)
-POINTS = (_POINTS + 1) / 2  # points of the Gauss-Legendre quadrature on [0, 1]
-WEIGHTS = np.array([_WEIGHTS / 2 * (1 - POINTS) ** power for power in range(MAX_DEPTH + 1)])
-"""Weight of each point, times 1 - t to each power."""
+BLOCK_ROWS = 32
+"""Rows that walk a tree together: the processor takes the steps of one while those of another wait for memory."""
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -27,59 +23,53 @@ def _goes_right(value: Any, threshold: Any, missing: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def walk_trees(X: Any, nodes: Any, out: Any) -> None:
-    """Add the leaves that each row reaches, tree by tree."""
-    for row in range(X.shape[0]):
-        total = 0.0
+    """Add the values of the leaves that each row reaches, tree by tree."""
+    reached = np.empty(BLOCK_ROWS, dtype=np.uint32)
+    out[:] = 0.0
+    for begin in range(0, X.shape[0], BLOCK_ROWS):
+        rows, sums = X[begin : begin + BLOCK_ROWS], out[begin : begin + BLOCK_ROWS]
         for tree in range(nodes.root.shape[0]):
-            node = nodes.root[tree]
-            while node >= 0:
-                value = X[row, nodes.feature[node]]
-                right = _goes_right(value, nodes.threshold[node], nodes.missing[node])
-                node = nodes.child[node, np.int64(right)]
-            total += nodes.leaf[-1 - node]
-        out[row] = total
+            reached[:] = nodes.root[tree]
+            for _ in range(nodes.depth[tree]):
+                for row in range(rows.shape[0]):
+                    at = reached[row]
+                    right = _goes_right(rows[row, nodes.feature[at]], nodes.threshold[at], nodes.missing[at])
+                    reached[row] = nodes.child[at, np.uint8(right)]
+            for row in range(rows.shape[0]):
+                sums[row] += nodes.value[reached[row]]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_contributions(X: Any, nodes: Any, paths: Any, out: Any) -> None:
-    """Add the contributions of every leaf to the rows of `out`; the formula is that of `Trees.compute_contributions`.
+    """Add the contributions to each row of `out`; the formula is that of `Trees.compute_contributions`.
 
-    With k failed features, and z the product of their shares, the integrand of a feature that the row passed is
-    v z (1 - t)^k times the factors of the other passed features. All failed features get the same: -v z times the integral of
-    (1 - t)^(k - 1) times the factors of the passed ones.
+    At a point t, the factor of feature i below a split on it is f = t o_i + (1 - t) z_i, and its integrand the sum of the leaves below times
+    their factors, times (o_i - z_i) / f. A later split on i replaces an earlier one, so it adds only the difference.
     """
-    feature, share, step = paths.feature, paths.share, paths.step
-    right = np.empty(nodes.feature.shape[0], dtype=np.bool_)
-    passed = np.empty(MAX_DEPTH, dtype=np.bool_)
-    product, quotient = np.empty(len(POINTS)), np.empty(len(POINTS))
+    child, feature, value = nodes.child, nodes.feature, nodes.value
+    above, share, splits = paths.above, paths.share, paths.above.shape[0]
+    passed, slope, inverse, product = np.ones((4, share.shape[0]))
     for row in range(X.shape[0]):
-        for at in range(nodes.feature.shape[0]):
-            right[at] = _goes_right(X[row, nodes.feature[at]], nodes.threshold[at], nodes.missing[at])
-        for leaf in range(paths.value.shape[0]):
-            begin, end = paths.first[leaf], paths.first[leaf + 1]
-            failed, failed_share = 0, 1.0
-            product[:] = paths.value[leaf]
-            for each in range(begin, end):
-                passed[each - begin] = True
-                for at in range(step[each], step[each + 1]):
-                    passed[each - begin] &= right[paths.split[at]] == paths.side[at]
-                if passed[each - begin]:
-                    for point in range(len(POINTS)):
-                        product[point] *= POINTS[point] + (1 - POINTS[point]) * share[each]
-                else:
-                    failed += 1
-                    failed_share *= share[each]
-            if failed_share == 0.0:
-                continue
-            of_failed = 0.0
-            for point in range(len(POINTS)):
-                product[point] *= failed_share
-                of_failed -= WEIGHTS[max(failed - 1, 0), point] * product[point]
-                product[point] *= WEIGHTS[failed, point]
-            for each in range(begin, end):
-                if not passed[each - begin]:
-                    out[row, feature[each]] += of_failed
-                    continue
-                for point in range(len(POINTS)):
-                    quotient[point] = product[point] / (POINTS[point] + (1 - POINTS[point]) * share[each])
-                out[row, feature[each]] += (1 - share[each]) * quotient.sum()
+        for split in range(splits):
+            to_right = _goes_right(X[row, feature[split]], nodes.threshold[split], nodes.missing[split])
+            passed[child[split, np.uint8(to_right)]] = passed[above[split]]
+            passed[child[split, np.uint8(not to_right)]] = 0.0
+        for point in range(paths.points.shape[0]):
+            t, weight = paths.points[point], paths.weights[point]
+            for node in range(share.shape[0]):
+                inverse[node] = 1.0 / (t * passed[node] + (1.0 - t) * share[node])
+                slope[node] = weight * (passed[node] - share[node]) * inverse[node]
+            product[nodes.root] = 1.0
+            for split in range(splits):
+                others = product[split] * inverse[above[split]]
+                left, right = child[split, 0], child[split, 1]
+                product[left] = others * (t * passed[left] + (1.0 - t) * share[left])
+                product[right] = others * (t * passed[right] + (1.0 - t) * share[right])
+            for leaf in range(splits, share.shape[0]):
+                product[leaf] *= value[leaf]
+            for split in range(splits - 1, -1, -1):
+                left, right = child[split, 0], child[split, 1]
+                gain = product[left] * (slope[left] - slope[above[split]])
+                gain += product[right] * (slope[right] - slope[above[split]])
+                out[row, feature[split]] += gain
+                product[split] = product[left] + product[right]

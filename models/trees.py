@@ -1,6 +1,6 @@
 """Boosted trees without LightGBM: raw scores with its bits, and exact Shapley values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, ServiceFault
 from features.fitted import UnfittedRows
-from models.arrays import Bools, Floats, Ints, Rows
-from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, parse_trees
+from models.arrays import Floats, Ints, Rows
+from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, measure_depth, parse_trees
 from models.tree_kernels import MISSING_LEFT, ZERO_IS_MISSING, ZERO_THRESHOLD, add_contributions, walk_trees
+
+Indices = NDArray[np.uint32]
+MIN_SHARE = 1e-300
+"""Replaces a share of 0, by which the contributions would be divided."""
 
 
 class Trees:
@@ -24,9 +28,9 @@ class Trees:
         self._trees, self._nodes = trees, _flatten(trees)
 
     @cached_property
-    def _paths(self) -> "LeafPaths":
-        """The paths to the leaves, built at the first use: most models of a training explain nothing."""
-        return _list_paths(self._trees)
+    def _paths(self) -> "FeaturePaths":
+        """The paths of the contributions, built at the first use: most models of a training explain nothing."""
+        return _trace_features(self._trees, self._nodes)
 
     @classmethod
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
@@ -50,7 +54,9 @@ class Trees:
         X = self._check_rows(X)
         votes = np.empty((parts, len(X)))
         for part in range(parts):
-            walk_trees(X, self._nodes._replace(root=self._nodes.root[part::parts].copy()), votes[part])
+            chosen = slice(part, None, parts)
+            root, depth = self._nodes.root[chosen].copy(), self._nodes.depth[chosen].copy()
+            walk_trees(X, self._nodes._replace(root=root, depth=depth), votes[part])
         return np.asarray((parts * votes).std(axis=0))
 
     def compute_contributions(self, X: Rows) -> Floats:
@@ -83,50 +89,48 @@ class Trees:
 
 
 class FlatNodes(NamedTuple):
-    """The splits and leaves of all trees as flat arrays: a root or child is a split, or -1 - leaf."""
+    """The splits of all trees, parents first, then their leaves, as flat arrays. A leaf is its own child, so a walk of `depth` steps ends in one."""
 
-    root: NDArray[np.int32]
-    feature: NDArray[np.int32]
+    root: Indices
+    depth: Ints
+    feature: Indices
     threshold: Rows
     missing: NDArray[np.uint8]
-    child: NDArray[np.int32]
-    leaf: Floats
-
-
-class LeafPaths(NamedTuple):
-    """The paths to the leaves: the first feature of each path, the first step of each feature, and the share of rows that pass them."""
-
+    child: Indices
     value: Floats
-    first: Ints
-    feature: NDArray[np.int32]
+
+
+class FeaturePaths(NamedTuple):
+    """Features along the paths, for the contributions, and the quadrature on [0, 1], exact for the deepest path.
+
+    `above` is for each split the node that its path reached at the last split on the same feature, else a root. `share` is for each node
+    the share of training rows that pass all splits of its path on its parent's feature.
+    """
+
+    above: Indices
     share: Floats
-    step: Ints
-    split: NDArray[np.int32]
-    side: Bools
-
-
-class _Passed(NamedTuple):
-    """The splits on one feature that a path passes, each with its side, and the share of the training rows that pass them."""
-
-    share: float = 1.0
-    steps: tuple[tuple[int, bool], ...] = ()
+    points: Floats
+    weights: Floats
 
 
 def _flatten(trees: Sequence[Tree]) -> FlatNodes:
-    root, child, splits, leaves = [], [], 0, 0
-    for tree in trees:
-        root.append(splits if tree.feature else -1 - leaves)
-        child += [each + splits if each >= 0 else each - leaves for pair in tree.child for each in pair]
-        splits, leaves = splits + len(tree.feature), leaves + len(tree.leaf_value)
+    feature = [each for tree in trees for each in tree.feature]
     threshold = np.array([each for tree in trees for each in tree.threshold], dtype=np.float64)
     decision = np.array([each for tree in trees for each in tree.decision], dtype=np.int64)
+    root, child, split, leaf = [], [], 0, len(feature)
+    for tree in trees:
+        root.append(split if tree.feature else leaf)
+        child += [each + split if each >= 0 else leaf - 1 - each for pair in tree.child for each in pair]
+        split, leaf = split + len(tree.feature), leaf + len(tree.leaf_value)
+    child += [leaf for leaf in range(split, leaf) for _ in range(2)]
     return FlatNodes(
-        root=np.array(root, dtype=np.int32),
-        feature=np.array([each for tree in trees for each in tree.feature], dtype=np.int32),
-        threshold=_round_down(_snap_tiny_thresholds(threshold)),
-        missing=_build_missing_rules(threshold, decision),
-        child=np.array(child, dtype=np.int32).reshape(-1, 2),
-        leaf=np.array([each for tree in trees for each in tree.leaf_value]),
+        root=np.array(root, dtype=np.uint32),
+        depth=np.array(list(map(measure_depth, trees))),
+        feature=np.resize(np.array(feature, dtype=np.uint32), leaf),
+        threshold=np.resize(_round_down(_snap_tiny_thresholds(threshold)), leaf),
+        missing=np.resize(_build_missing_rules(threshold, decision), leaf),
+        child=np.array(child, dtype=np.uint32).reshape(-1, 2),
+        value=np.array([0.0] * split + [each for tree in trees for each in tree.leaf_value]),
     )
 
 
@@ -161,42 +165,20 @@ def _compute_expected(tree: Tree) -> float:
     return float(sum(count / tree.rows[0] * value for count, value in counted))
 
 
-def _list_paths(trees: Sequence[Tree]) -> LeafPaths:
-    values, ends, features, shares, step_ends, steps = [], [0], [], [], [0], []
-    splits = 0
-    for tree in trees:
-        for value, path in _follow_paths(tree):
-            values.append(value)
-            for feature, passed in path.items():
-                features.append(feature)
-                shares.append(passed.share)
-                steps += [(splits + split, side) for split, side in passed.steps]
-                step_ends.append(len(steps))
-            ends.append(len(features))
-        splits += len(tree.feature)
-    return LeafPaths(
-        value=np.array(values, dtype=np.float64),
-        first=np.array(ends, dtype=np.int64),
-        feature=np.array(features, dtype=np.int32),
-        share=np.array(shares, dtype=np.float64),
-        step=np.array(step_ends, dtype=np.int64),
-        split=np.array([split for split, _ in steps], dtype=np.int32),
-        side=np.array([side for _, side in steps], dtype=np.bool_),
-    )
-
-
-def _follow_paths(tree: Tree) -> Iterator[tuple[float, dict[int, _Passed]]]:
-    """Yield the value of each leaf below a split, and what its path passes, by feature."""
-    waiting: list[tuple[int, dict[int, _Passed]]] = [(0, {})] if tree.feature else []
-    while waiting:
-        node, path = waiting.pop()
-        if node < 0:
-            yield tree.leaf_value[-1 - node], path
-            continue
-        feature, children = tree.feature[node], tree.child[node]
-        rows = [tree.rows[each] if each >= 0 else tree.leaf_rows[-1 - each] for each in children]
-        left = rows[0] / sum(rows) if sum(rows) else 0.5
-        above = path.get(feature, _Passed())
-        for side, part in ((True, 1.0 - left), (False, left)):
-            passed = _Passed(above.share * part, (*above.steps, (node, side)))
-            waiting.append((children[side], path | {feature: passed}))
+def _trace_features(trees: Sequence[Tree], nodes: FlatNodes) -> FeaturePaths:
+    splits, size = sum(len(tree.feature) for tree in trees), len(nodes.value)
+    rows = [each for tree in trees for each in tree.rows]
+    rows += [each for tree in trees for each in tree.leaf_rows]
+    above, share = np.full(splits, nodes.root[0]), np.ones(size)
+    below: list[dict[int, int]] = [{} for _ in range(splits)]  # of each split: the node below each feature
+    for split, children in enumerate(nodes.child[:splits].tolist()):
+        feature = int(nodes.feature[split])
+        above[split] = below[split].get(feature, nodes.root[0])
+        both = [rows[node] for node in children]
+        left = both[0] / sum(both) if sum(both) else 0.5
+        for node, part in zip(children, (left, 1.0 - left), strict=True):
+            share[node] = max(share[above[split]] * part, MIN_SHARE)
+            if node < splits:
+                below[node] = below[split] | {feature: node}
+    points, weights = np.polynomial.legendre.leggauss(max((int(nodes.depth.max()) + 1) // 2, 1))
+    return FeaturePaths(above, share, (points + 1) / 2, weights / 2)

@@ -10,7 +10,7 @@ from support.cases import read_cases
 from support.small_model import LIGHTGBM_PARAMS, chain, grow_booster, make_rows, text_of
 
 from consignments.errors import BundleRefused
-from models.tree_kernels import MAX_DEPTH
+from models.lightgbm_text import MAX_DEPTH
 from models.trees import Trees
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.small_model import Hand, chain, grow_booster, grow_hand, make_rows, text_of
 
 from consignments.errors import BundleRefused
-from models.lightgbm_text import format_trees, parse_trees
-from models.tree_kernels import MAX_DEPTH, ZERO_THRESHOLD
+from models.lightgbm_text import MAX_DEPTH, format_trees, parse_trees
+from models.tree_kernels import ZERO_THRESHOLD
 from models.trees import Trees
 
 NEAR_ZERO = (0.0, -0.0, ZERO_THRESHOLD, -ZERO_THRESHOLD, ZERO_THRESHOLD / 3, -ZERO_THRESHOLD / 3)
@@ -98,6 +98,11 @@ REPEATED = Hand(
     value=[1.0, -2.0, 0.5, 3.0, -1.5],
     leaf_rows=[7, 3, 0, 0, 0],
 )
+
+
+def test_contributions_add_up_if_no_training_row_is_in_a_branch() -> None:
+    trees, X = Trees.from_text(text_of([chain(3), REPEATED], 4)), awkward_rows(4)
+    assert np.abs(trees.compute_contributions(X).sum(axis=1) - trees.predict_raw(X)).max() < 1e-9
 
 
 def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:
