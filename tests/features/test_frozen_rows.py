@@ -12,7 +12,7 @@ SOURCES = frozen_rows.read_sources()
 def test_rows_have_their_frozen_digests(every: int) -> None:
     """A quarter of the 20,000 rows, or all of them."""
     frozen = frozen_rows.read_answers()
-    pipeline = frozen_rows.build_pipeline(SOURCES, frozen_rows.read_parameters())
+    pipeline = frozen_rows.build_pipeline(frozen_rows.read_parameters())
     found = frozen_rows.compute_answers(pipeline, SOURCES, frozen_rows.read_names(), every)
     computed = np.arange(len(frozen)) // GROUP_ROWS % every == 0
     for place, part in enumerate(PARTS):

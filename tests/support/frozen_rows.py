@@ -3,7 +3,7 @@
     python tests/support/frozen_rows.py
 
 writes `tests/data/frozen_rows` again with the code of today. Do this only if a definition changes on purpose, with `FEATURES_VERSION` or
-`KEYS_VERSION`. The sources stay: 2,800 stored rows of simulated worlds and of hostile texts. The rows are those, and mixtures of the
+`KEYS_VERSION`. The sources and alerts stay: 2,800 stored rows of simulated worlds and of hostile texts. The rows are those, and mixtures of the
 columns in `columns.txt`: a further column of the record changes none of them.
 """
 
@@ -31,8 +31,7 @@ from features.fitted import FittedParameters
 from features.goods.kernels import TEXT_BUCKETS
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey, OperationKeys
-from features.indicators.values import compute_indicators
-from features.normalization.normal_forms import NormalForms, get_goods_hs, normalize_consignment
+from features.normalization.normal_forms import NormalForms, normalize_consignment
 from features.pipeline import Pipeline
 from features.value import fit_norms
 
@@ -78,10 +77,10 @@ def mix_rows(sources: Sequence[Consignment]) -> Iterator[Consignment]:
         yield RECORD(**{name: getattr(source, name) for part, source in pairs for name in part})
 
 
-def build_pipeline(sources: Sequence[Consignment], fitted: dict[str, Any]) -> Pipeline:
-    """Build the pipeline with the stored parameters, and with alerts of the stored rows in force."""
+def build_pipeline(fitted: dict[str, Any]) -> Pipeline:
+    """Build the pipeline with the stored parameters and alerts."""
     parameters = FittedParameters(fitted["vocabularies"], fitted["norms"], build_rates(), WEIGHTS)
-    return Pipeline(CONFIG, parameters, PSEUDONYMS, build_alerts(sources))
+    return Pipeline(CONFIG, parameters, PSEUDONYMS, read_alerts())
 
 
 def build_rates() -> ExchangeRates:
@@ -91,28 +90,12 @@ def build_rates() -> ExchangeRates:
     return ExchangeRates(np.array(list(CURRENCIES)), np.array(RATE_DAYS, np.int32), usd)
 
 
-def build_alerts(sources: Sequence[Consignment]) -> Alerts:
-    """Build alerts of what some sources say, alone and in pairs, with wildcards, versions and ends."""
-    issued, ended = (datetime.fromisoformat(f"20{year}-01-01T00:00:00+00:00") for year in (20, 23))
-    patterns: list[dict[str, Any]] = [
-        {"description_pattern": text}
-        for text in ("*nitazene*", "cot*", "*icon", "*otto*", "4-CMC", "vita*", "*a*", "t-shirt", "cotton *")
-    ]
-    for place, c in enumerate(sources[:: len(sources) // 40]):
-        name, street, goods = c.sender_name, c.consignee_address, c.description
-        patterns += [
-            {"sender_name": name} if place % 2 else {"consignee_name": c.consignee_name, "hs_code": "61"},
-            {"consignee_address": street} if place % 3 else {"sender_address": c.sender_address},
-            {"description_pattern": goods and goods[: 5 + place]}
-            if place % 4
-            else {"route": c.route and c.route[:7]},
-            {"departure_country": c.departure_country, "hs_code": get_goods_hs(c)[:4]},
-        ]
-    given = ({name: text for name, text in each.items() if text} for each in patterns)
-    ends = (None, None, None, None, ended)
-    alerts = [Alert(f"P{place}", issued, ends[place % 5], **each) for place, each in enumerate(given)]
-    found = [compute_indicators(c, OPERATION_KEY) for c in sources[5 :: len(sources) // 10]]
-    alerts += [Alert(f"S{place}", issued, indicators=each) for place, each in enumerate(found)]
+def read_alerts() -> Alerts:
+    """Read alerts of what some sources say, alone and in pairs, with wildcards and ends, and the indicators of others."""
+    alerts = []
+    for values in map(json.loads, (FOLDER / "alerts.jsonl").read_text().splitlines()):
+        times = {name: datetime.fromisoformat(values[name]) for name in values if name.endswith("_at")}
+        alerts.append(Alert(**values | times))
     return Alerts(alerts, keys=OperationKeys([OPERATION_KEY]))
 
 
@@ -184,7 +167,7 @@ def main() -> None:
     sources = read_sources()
     fitted = fit_parameters(sources)
     (FOLDER / "fitted.json").write_text(json.dumps(fitted, indent=1, ensure_ascii=True) + "\n")
-    pipeline = build_pipeline(sources, fitted)
+    pipeline = build_pipeline(fitted)
     names = pipeline.spec.names[: pipeline.history_at]
     (FOLDER / "features.txt").write_text("\n".join(names) + "\n")
     np.save(FOLDER / "digests.npy", compute_answers(pipeline, sources, names))

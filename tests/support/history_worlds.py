@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.history_oracle import MOST_ARRIVALS, US_PER_DAY, Arrival, Outcome, PlainHistory, in_order
 
 from consignments.timestamps import NO_TIME
+from features.history.kept_state import StateRun
 from features.history.kept_table import join_parts, sort_table
 from features.history.kernels import FIRST_BLOCK, TODAY, HistoryArrays
 from features.history.keys import KeyKind
@@ -166,23 +167,29 @@ def joined_worlds(draw, sequenced: bool):
     return joined, outcomes
 
 
-def process_table(
-    fold: TableFold, history: History, keys, counterparts, out, out_rows, *, piece_rows: int = 1 << 16
-) -> None:
-    """Read and count all arrivals, whose rows may be in any order, some at a time."""
+def process_table(fold: TableFold, history: History, arrivals: Sequence[Arrival], piece_rows: int = 1 << 16):
+    """Read and count all arrivals, which may be in any order, some at a time; readings are in the order of `arrivals`."""
+    out = np.full((len(arrivals), history.width), -1, dtype=np.float32)
+    keys = numbers([row.keys for row in arrivals], len(history.kinds))
+    counterparts = numbers([row.counterparts for row in arrivals], len(history.kinds))
     for begin in range(0, len(fold.rows), piece_rows):
         rows = fold.rows[begin : begin + piece_rows]
-        fold.process_arrivals(history, keys[rows], counterparts[rows], out, out_rows[rows])
+        fold.process_arrivals(history, keys[rows], counterparts[rows], out, rows)
+    return out
 
 
 def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, kinds=KINDS, **options):
-    """Readings of every arrival, in the order of `arrivals`."""
-    history = History(kinds, capacity=options.pop("capacity", 4))
-    out = np.full((len(arrivals), history.width), -1, dtype=np.float32)
+    """Readings of every arrival."""
     fold = TableFold(arrivals_of(arrivals), outcomes_of(outcomes), as_of_us)
-    keys = numbers([row.keys for row in arrivals], len(kinds))
-    counterparts = numbers([row.counterparts for row in arrivals], len(kinds))
-    process_table(fold, history, keys, counterparts, out, np.arange(len(arrivals)), **options)
+    return process_table(fold, History(kinds, capacity=4), arrivals, **options)
+
+
+def continue_state(run: StateRun, arrivals: Sequence[Arrival], outcomes: Sequence[Outcome]):
+    """Readings of a batch that begins with a state; the run has the state after it."""
+    rows = arrivals_of(arrivals)
+    fold = run.start_fold(rows if arrivals else replace(rows, sequence=None), outcomes_of(outcomes))
+    out = process_table(fold, run.history, arrivals, piece_rows=3)
+    run.finish()
     return out
 
 

@@ -18,9 +18,6 @@ from features.batch import Tables
 from models.registry import Registry
 from training import api
 
-# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def world(shared_run):

@@ -14,9 +14,6 @@ from consignments.tables import build_frame
 from features.batch import Tables
 from training import api
 
-# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 PARCELS = tomllib.loads(
     Path(__file__).parents[1].joinpath("data", "parcels.toml").read_text(encoding="utf-8")
 )

@@ -10,16 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.feature_worlds import MemoryStore
 from support.history_oracle import Arrival, Outcome
-from support.history_worlds import (
-    KINDS,
-    ROW,
-    arrivals_of,
-    moment,
-    numbers,
-    outcomes_of,
-    process_table,
-    worlds,
-)
+from support.history_worlds import KINDS, ROW, arrivals_of, continue_state, moment, outcomes_of, worlds
 
 from consignments.errors import BadInput
 from features.history.kept_state import SEGMENT_ARRAYS, KeptState, StateRun
@@ -32,14 +23,7 @@ PSEUDONYMS = Pseudonyms(b"a key of the tests")
 def run(before: KeptState | None, arrivals: Sequence[Arrival], outcomes: Sequence[Outcome]):
     """Return the readings of a batch, and the state after it."""
     run = StateRun(before, KINDS, PSEUDONYMS, MemoryStore())
-    out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
-    rows = arrivals_of(arrivals)
-    fold = run.start_fold(rows if arrivals else replace(rows, sequence=None), outcomes_of(outcomes))
-    keys = numbers([row.keys for row in arrivals])
-    counterparts = numbers([row.counterparts for row in arrivals])
-    process_table(fold, run.history, keys, counterparts, out, np.arange(len(arrivals)), piece_rows=3)
-    run.finish()
-    return out, run.state
+    return continue_state(run, arrivals, outcomes), run.state
 
 
 def list_states(state: KeptState) -> dict[int, object]:

@@ -5,10 +5,9 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from support.history_oracle import Arrival, Outcome
-from support.history_worlds import KINDS, ROW, arrivals_of, moment, numbers, outcomes_of, process_table
+from support.history_worlds import KINDS, continue_state, moment
 
 import features.history.kept_state
 import features.history.state_files
@@ -37,16 +36,10 @@ BATCHES = {
 
 def run(folder: Path, name: str, *, stop: bool = False) -> list[bytes]:
     """Run one batch from the folder, and commit its state unless it is stopped before; return the bytes of the state."""
-    arrivals, outcomes = BATCHES[name]
     with StateFolder(folder).begin({"consignments": name}) as draft:
         before = None if draft.before is None else draft.before.state
         batch = StateRun(before, KINDS, PSEUDONYMS, draft)
-        fold = batch.start_fold(arrivals_of(arrivals), outcomes_of(outcomes))
-        rows = len(arrivals)
-        out, keys = np.zeros((rows, ROW), np.float32), numbers([row.keys for row in arrivals])
-        counterparts = numbers([row.counterparts for row in arrivals])
-        process_table(fold, batch.history, keys, counterparts, out, np.zeros(rows, np.int64))
-        batch.finish()
+        continue_state(batch, *BATCHES[name])
         content = read_bytes(batch.state)
         if not stop:
             draft.commit(batch.state)
@@ -62,7 +55,7 @@ def read_bytes(state: KeptState) -> list[bytes]:
 
 
 def list_names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))  # noqa: PTH208
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_state_on_disk_is_that_in_memory_and_two_are_kept(tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """The files of key holders: who may approve or sign evidence, how many must sign, and until when; partners are no approvers."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 from support.examples import day
 from support.signing import APPROVERS, REVIEWER, SECOND, STRANGER, sign_record
 
 from consignments.errors import BadInput, BadSetting, PromotionRefused
-from models.signatures.envelope import Signature, sign_statement
+from models.signatures.envelope import sign_statement
 from models.signatures.key_holders import Approver, Approvers, Partner, Partners
 from models.signatures.signed_record import SignedRecord
 
@@ -75,21 +74,6 @@ def test_a_bad_key_in_the_file_is_refused(tmp_path: Path) -> None:
 def test_one_person_has_one_key_and_one_key_one_person(kind: type, holders: list[Approver]) -> None:
     with pytest.raises(BadSetting, match="share"):
         kind(holders)
-
-
-def test_only_signatures_of_approvers_over_the_very_statement_count() -> None:
-    good, strange = sign_statement(STATEMENT, REVIEWER), sign_statement(STATEMENT, STRANGER)
-    assert APPROVERS.list_signers(STATEMENT, [good, strange], AT) == ["a reviewer"]
-    assert APPROVERS.list_signers(STATEMENT + b" ", [good], AT) == []
-    borrowed = Signature(REVIEWER.public.key_id, strange.sig)
-    assert APPROVERS.list_signers(STATEMENT, [borrowed, Signature(good.keyid, b"")], AT) == []
-
-
-def test_a_key_that_has_ended_approves_nothing_later() -> None:
-    ended = Approvers([msgspec.structs.replace(APPROVERS.members[0], until=AT)])
-    signed = [sign_statement(STATEMENT, REVIEWER)]
-    assert ended.list_signers(STATEMENT, signed, AT - timedelta(seconds=1)) == ["a reviewer"]
-    assert ended.list_signers(STATEMENT, signed, AT) == []
 
 
 def test_an_evaluator_signs_evidence_and_no_promotion_and_does_not_count_among_those_who_must_sign() -> None:

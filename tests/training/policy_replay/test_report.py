@@ -11,9 +11,6 @@ from training.policy_replay.report import PAGE, build_replay_record, write_repor
 from training.policy_replay.results import compute_results
 from training.reporting.mlflow_tracking import log_run
 
-# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):

@@ -19,9 +19,6 @@ from training.reporting.mlflow_tracking import (
 )
 from training.reporting.tables import RunTable
 
-# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 TAGS = {"as_of": "2024-07-01", "target": "nps", "data_sha256": "ab" * 32, "verdict": "better"}
 
 

@@ -30,12 +30,6 @@ from training.runs.registered_run import run_training
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 
-# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
-
 SHARES = ("0.1pct", "1pct", "5pct", "10pct", "capacity")
 
 
