@@ -144,7 +144,6 @@ class FailingClient:
     [
         (OSError("Timed out trying to connect"), "pending", "tcp://a, tasks rows: the connection to the Dask scheduler was lost"),
         (distributed.comm.CommClosedError("closed"), "pending", "the connection to the Dask scheduler was lost"),
-        (OSError(28, "No space left on device"), "error", "rows-7: a task cannot read or write a file; .*No space left"),
         (FileNotFoundError(2, "No such file", "/t/keys"), "error", "a task cannot read or write a file; .*'/t/keys'"),
         (MemoryError(), "error", "rows-7: a task ran out of memory"),
         (distributed.client.FutureCancelledError("rows-7", "scheduler-connection-lost"), "cancelled", "the connection to the Dask scheduler was lost"),

@@ -76,14 +76,6 @@ def test_the_capacity_is_filled_and_stated(
         assert row.selection_probability == pytest.approx(probability[row.place])
 
 
-def test_each_office_and_day_has_its_own_capacity() -> None:
-    offices = ["ICN", "ICN", "ICN", "PUS", "ICN", ""]
-    days = np.array([5, 5, 5, 5, 6, 5])
-    rows = select(list("abcdef"), np.linspace(0.1, 0.6, 6), offices, days, SelectionRule(1, 0.0, 1))
-    chosen = [(row.consignment_id, row.office) for row in rows]
-    assert chosen == [("f", ""), ("c", "ICN"), ("d", "PUS"), ("e", "ICN")]
-
-
 def test_the_highest_scores_are_chosen_by_the_model_and_others_at_random() -> None:
     assert stated(SCORES, capacity=4, explore=0.25) == pytest.approx(EXAMPLE)
     rows = one_office([i / 100 for i in range(100)], capacity=20, explore=0.25)

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from consignments.records import Consignment
+from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
+from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
@@ -32,6 +34,12 @@ def describe_group(group: str, pipeline: Pipeline, c: Consignment) -> dict[str, 
     """Return the features of a group, without its name."""
     found, prefix = describe_by_name(pipeline, c), f"{group}."
     return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+
+
+def describe_alerts(alerts: Alerts, c: Consignment, sequence: int | None = None) -> dict[str, float]:
+    """Return the features of alerts, at a place in the log, without the name of their group."""
+    names = [feature.name.removeprefix("alerts.") for feature in alerts.features]
+    return dict(zip(names, alerts.compute(c, normalize_consignment(c), sequence), strict=True))
 
 
 REAL = build_pipeline().spec

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cases import read_cases
+from support.described import describe_alerts
 from support.examples import day, make_consignment
 
 from consignments.records import Alert, Consignment
 from features.alerts.alerts import Alerts
 from features.alerts.patterns import list_unusable_criteria, match_word, normalize_pattern
-from features.normalization.normal_forms import normalize_consignment
 
 
 def alert(alert_id="A1", issued_at=None, **changes):
@@ -20,9 +20,7 @@ def alert(alert_id="A1", issued_at=None, **changes):
 
 
 def values(alerts, sequence=None, c=None, **changes):
-    c = c or make_consignment(**changes)
-    names = [feature.name.removeprefix("alerts.") for feature in alerts.features]
-    return dict(zip(names, alerts.compute(c, normalize_consignment(c), sequence), strict=True))
+    return describe_alerts(alerts, c or make_consignment(**changes), sequence)
 
 
 def matching(one, **changes):

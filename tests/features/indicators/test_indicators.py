@@ -6,6 +6,7 @@ from math import isnan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.described import describe_alerts
 from support.examples import day, make_consignment
 from support.link_examples import make_anonymous
 
@@ -14,7 +15,6 @@ from consignments.records import Alert
 from features.alerts.alerts import HALF_LIFE_DAYS, Alerts
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from features.indicators.values import compute_indicators
-from features.normalization.normal_forms import normalize_consignment
 
 KEY = OperationKey("EXAMPLE", bytes(range(32)))
 KEYS = OperationKeys([KEY])
@@ -26,13 +26,8 @@ def seizure(alert_id="S1", issued_at=None, key=KEY, sides=("sender", "consignee"
     return Alert(alert_id, issued_at or day(-2), author="partner", indicators=indicators, **changes)
 
 
-def values(alerts, c, sequence=None):
-    names = [feature.name.removeprefix("alerts.") for feature in alerts.features]
-    return dict(zip(names, alerts.compute(c, normalize_consignment(c), sequence), strict=True))
-
-
 def count_matches(alerts, c, sequence=None):
-    found = values(alerts, c, sequence)
+    found = describe_alerts(alerts, c, sequence)
     return found["sender_indicators"] + found["consignee_indicators"]
 
 
@@ -41,7 +36,7 @@ def matches(alerts, sequence=None, **changes):
 
 
 def test_both_parties_of_a_seizure_match_by_each_of_their_identifiers() -> None:
-    found = values(Alerts([seizure(occurred_at=day(-12))], keys=KEYS), make_consignment())
+    found = describe_alerts(Alerts([seizure(occurred_at=day(-12))], keys=KEYS), make_consignment())
     assert found["sender_indicators"] >= 3
     assert found["consignee_indicators"] >= 3
     assert found["days_since_sender_indicator"] == found["days_since_consignee_indicator"] == 12
@@ -71,13 +66,13 @@ def test_two_operations_match_nothing_of_each_other() -> None:
 
 def test_a_sender_of_a_seizure_matches_as_consignee() -> None:
     alerts = Alerts([seizure(sides=("sender",))], keys=KEYS)
-    found = values(alerts, make_consignment(sender_phone=None, consignee_phone=SEIZED.sender_phone))
+    found = describe_alerts(alerts, make_consignment(sender_phone=None, consignee_phone=SEIZED.sender_phone))
     assert found["consignee_indicators"] == 1
 
 
 def test_a_match_counts_half_after_the_half_life() -> None:
     old, new = (Alerts([seizure(occurred_at=day(-age))], keys=KEYS) for age in (HALF_LIFE_DAYS, 0))
-    strengths = [values(alerts, make_consignment())["indicator_strength"] for alerts in (old, new)]
+    strengths = [describe_alerts(alerts, make_consignment())["indicator_strength"] for alerts in (old, new)]
     assert strengths[0] == pytest.approx(strengths[1] / 2)
 
 

@@ -1,6 +1,6 @@
 """The files of key holders: who may approve or sign evidence, how many must sign, and until when; partners are no approvers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,13 @@ def test_a_bad_key_in_the_file_is_refused(tmp_path: Path) -> None:
 def test_one_person_has_one_key_and_one_key_one_person(kind: type, holders: list[Approver]) -> None:
     with pytest.raises(BadSetting, match="share"):
         kind(holders)
+
+
+def test_a_key_that_has_ended_approves_nothing_later() -> None:
+    ended = Approvers([Approver("a reviewer", REVIEWER.public.text, AT)])
+    signed = [sign_statement(STATEMENT, REVIEWER)]
+    assert ended.list_signers(STATEMENT, signed, AT - timedelta(seconds=1)) == ["a reviewer"]
+    assert ended.list_signers(STATEMENT, signed, AT) == []
 
 
 def test_an_evaluator_signs_evidence_and_no_promotion_and_does_not_count_among_those_who_must_sign() -> None:

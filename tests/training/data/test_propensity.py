@@ -18,13 +18,6 @@ def estimate(**changes):
     return estimate_known_probability(**given)
 
 
-def test_rows_of_a_kind_that_is_opened_often_get_a_high_probability():
-    found = estimate()
-    often = X[:, 0] > 0.5
-    assert np.median(found[often]) == pytest.approx(0.4, abs=0.08)
-    assert np.median(found[~often]) == pytest.approx(0.02, abs=0.02)
-
-
 def test_the_weights_bring_back_the_traffic_and_a_rate_the_opened_ones_hide():
     positive = NUMBERS.random(ROWS) < np.where(X[:, 0] > 0.5, 0.3, 0.05)
     weight = compute_result_weights(KNOWN, np.full(ROWS, np.nan), estimate())

@@ -10,6 +10,7 @@ import pytest
 from support.approval import APPROVAL
 from support.registered_model import create_run
 from support.signing import REVIEWER, SECOND, STRANGER
+from support.training_judged import build_stored_scores
 
 from consignments.errors import PromotionRefused
 from models.registry import ModelVersion, Registry
@@ -55,21 +56,7 @@ def make_perfect_scores(rival: str, finds: int = DAYS * FINDS_A_DAY) -> StoredSc
     random = np.random.default_rng(1)
     found = positive & (random.random(rows) < 0.9)
     rank = np.where(found, 0.98, 0.0) + np.where(found, 0.02, 0.98) * random.random(rows)
-    plain = {
-        "window": "2030-01-01",
-        "office": "Incheon",
-        "channel": "postal",
-        "service": "parcel",
-        "departure_country": "CN",
-        "consignee": "person",
-        "stands_for": 1.0,
-        "labelled": True,
-        "chosen_by": "random",
-        "weight": 1.0,
-        "guessed": False,
-    }
     by_row = {
-        "consignment_id": [f"C{row}" for row in range(rows)],
         "day": 21_915 + np.arange(rows) // ROWS_A_DAY,
         "positive": positive & (positive.cumsum() <= finds),
         "rank": rank,
@@ -77,7 +64,9 @@ def make_perfect_scores(rival: str, finds: int = DAYS * FINDS_A_DAY) -> StoredSc
         "true_positive": pd.array([pd.NA] * rows, dtype="boolean"),
         rival: random.random(rows),
     }
-    return StoredScores(pd.DataFrame(by_row).assign(**plain))
+    plain = {"window": "2030-01-01", "labelled": True, "chosen_by": "random", "weight": 1.0}
+    others = build_stored_scores(rows).frame.drop(columns=["baseline_random", "baseline_rules"])
+    return StoredScores(others.assign(channel="postal", **plain, **by_row))
 
 
 def write_run(

@@ -33,10 +33,9 @@ def test_a_world_is_what_it_was(size, digest):
     assert digest_world(*size, seed=17) == digest
 
 
-def test_the_same_seed_gives_the_same_world_and_another_seed_or_set_another():
+def test_another_seed_or_set_gives_another_world():
     names = list_hard_sets()
     worlds = [digest_world(f"hard:{name}", 4, 40, seed=1) for name in names]
-    assert digest_world(f"hard:{names[0]}", 4, 40, seed=1) == worlds[0]
     assert len({digest_world(f"hard:{names[0]}", 4, 40, seed=2), *worlds}) == len(names) + 1
 
 

@@ -2,9 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable
 from datetime import date
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -81,7 +79,6 @@ def write_postal_xml(record):
 
 
 POSTAL = [(write_postal, read_postal), (write_postal_xml, read_postal)]
-Way = tuple[Callable[[Consignment], bytes], Any]
 
 
 def write_and_read(way, record):
