@@ -7,62 +7,31 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import pytest
+from support.cases import read_cases
 
-from models.formats import (
-    create_page_environment,
-    format_cell,
-    format_count,
-    format_figure,
-    format_interval,
-    format_number,
-    format_percent,
-    format_points,
-    format_rate,
-    format_score,
-    show_text,
-)
+from models import formats
+from models.formats import create_page_environment, show_text
 
 TINY = (1e-267, 1.99e-9, 7.22e-6, 6.84e-8)
 
 
-@pytest.mark.parametrize("write", [format_number, format_percent, format_score, format_points, format_rate])
-def test_no_number_is_written_with_an_exponent(write):
+@pytest.mark.parametrize("kind", ["number", "percent", "score", "points", "rate"])
+def test_no_number_is_written_with_an_exponent_and_what_is_unknown_is_a_dash(kind):
+    write = getattr(formats, f"format_{kind}")
     for value in (*TINY, *(1 - each for each in TINY), 0.999999):
         assert not re.search(r"\de[+-]?\d", write(value))
-    assert [format_number(value) for value in (1e9, 123456.7)] == ["1,000,000,000", "123,457"]
+    assert [write(None), write(math.nan)] == ["–", "–"]
 
 
-def test_what_is_unknown_is_a_dash():
-    for write in (format_number, format_percent, format_score, format_points, format_rate):
-        assert [write(None), write(math.nan)] == ["–", "–"]
+@pytest.mark.parametrize("case", read_cases("formatted_values"))
+def test_what_people_read(case):
+    """Each line has a way of writing, what is given, and what is written."""
+    assert getattr(formats, case["write"])(*case["given"]) == case["text"]
 
 
-@pytest.mark.parametrize(
-    ("write", "values", "texts"),
-    [
-        (format_percent, (*TINY, 0.00099), ["< 0.1 %"] * 5),
-        (format_percent, (0.001, 0.0, 1.0, 0.4531), ["0.100 %", "0 %", "100 %", "45.3 %"]),
-        (format_number, (1e-267, -1e-9), ["< 0.0001", "> -0.0001"]),
-        (lambda value: format_number(value, "+"), (0.456, -1e-9), ["+0.456", "0"]),
-        (format_score, (0.391, 0.0004, 0.00001), ["39.1 %", "0.0400 %", "< 0.01 %"]),
-        (format_rate, (1 / 12_000, 1 / 2_314, 0.0), ["1 in 12,000", "1 in 2,310", "none"]),
-        (format_points, (0.0796, -0.709, 0.0), ["+7.96 points", "-70.9 points", "0 points"]),
-        (
-            lambda n: format_count(n, "country", "countries"),
-            (1, 2, 1500),
-            ["1 country", "2 countries", "1,500 countries"],
-        ),
-        (
-            format_figure,
-            (0.1234, 2e-306, 1234, np.nan, None, True),
-            ["12.3 %", "< 0.1 %", "1,234", "–", "–", "yes"],
-        ),
-        (format_cell, (1234.56, 19.0, np.int64(3), "rules", np.nan), ["1,235", "19", "3", "rules", "–"]),
-        (lambda ends: format_interval(*ends), (("1 %", "2 %"), ("–", "–")), ["1 % to 2 %", "–"]),
-    ],
-)
-def test_what_people_read(write, values, texts):
-    assert [write(value) for value in values] == texts
+def test_numbers_of_arrays_are_written_as_others():
+    assert [formats.format_cell(value) for value in (np.int64(3), np.nan)] == ["3", "–"]
+    assert formats.format_figure(np.nan) == "–"
 
 
 @pytest.mark.parametrize("char", ["\u202e", "\u2066", "\u200f", "\u200b", "\x00", "\x1b", "\ufeff", "\u2028"])

@@ -11,7 +11,7 @@ from support.described import REAL, row_with
 
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import Feature, Spec
-from models.reasons.ranking import MANY_SMALL, NO_TEXTS, Reason, ReasonRanker
+from models.reasons.ranking import NO_TEXTS, Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 
 CHANNEL = "category.channel"
@@ -62,78 +62,23 @@ def test_all_themes_add_up_whatever_is_missing() -> None:
         assert all((each.direction == "raises") == (each.contribution > 0) for each in reasons)
 
 
-MISMATCH = {
-    "goods.hs_text_mismatch": (1.0, 0.3),
-    "goods.hs_family": (2.0, 0.0),
-    "goods.text_family": (1.0, 0.0),
-}
-QUIET = {
-    "history.route.new": (0.0, 0.0), "history.route.arrivals_30d": (1.0, 0.6), "category.departure_country": (2.0, 0.0),
-}  # fmt: skip
-VALUE = {"value.usd": (2.0, 0.3), "value.usd_z": (-2.5, 0.4)}
+def show(reason: Reason) -> list[Any]:
+    return [reason.code, round(reason.contribution, 9), reason.text, [fact.code for fact in reason.facts]]
 
 
 @pytest.mark.parametrize("case", read_cases("reason_texts"))
 def test_what_an_officer_reads(case: dict[str, Any]) -> None:
-    """Each line has features with value and contribution, the declaration, and all texts, or all themes, in their order."""
+    """Each line has features with value and contribution, the declaration, and all texts, themes, or reasons, in their order."""
     facts = {name: (math.nan if value is None else value, of) for name, (value, of) in case["facts"].items()}
-    reasons = rank(facts, declared=DeclaredTexts(**case.get("declared", {})))
+    context = CONTEXT._replace(usual=case.get("usual", CONTEXT.usual))
+    declared, lowering = DeclaredTexts(**case.get("declared", {})), case.get("lowering", False)
+    reasons = rank(facts, declared=declared, context=context, lowering=lowering)
     if "codes" in case:
         assert [reason.code for reason in reasons] == case["codes"]
-    else:
+    elif "texts" in case:
         assert [fact.text for reason in reasons for fact in reason.facts] == case["texts"]
-
-
-def test_what_contributes_much_without_a_fact_that_stands_out_is_many_small_reasons() -> None:
-    small = {
-        "value.usd": (18.0, 0.9),
-        "history.route.arrivals_90d": (60.0, 0.4),
-        "parties.person_to_person": (1.0, 0.09),
-    }
-    for ordinary in (
-        {**QUIET, "history.route.arrivals_30d": (64.0, 0.6)},
-        {**VALUE, "value.usd": (18.0, 0.3)},
-    ):
-        assert rank(ordinary)[0].code == MANY_SMALL
-    (reason,) = rank(small)
-    assert (reason.code, reason.text) == (
-        MANY_SMALL, "No single reason: many small ones (value and weight, route and identifiers, the parties)",
-    )  # fmt: skip
-    assert reason.contribution == pytest.approx(1.39)
-    assert [fact.code for fact in reason.facts] == ["kind_of_parties"]
-    assert {each.code for each in rank(small, lowering=True)} == {
-        "finds", "links", "goods", "value", "parties", "route", "missing",
-    }  # fmt: skip
-
-
-def test_what_can_be_checked_on_the_parcel_comes_before_many_small_reasons_unless_it_lowers_the_score() -> (
-    None
-):
-    facts = MISMATCH | {"parties.person_to_person": (1.0, 0.9), "goods.hs_text_mismatch": (1.0, 0.0)}
-    declared = DeclaredTexts("ginseng tea", "9503")
-    (reason,) = rank(facts, declared=declared)
-    assert reason.text == (
-        "The HS code 9503 is for toys or games, but the description speaks of food: “ginseng tea” (otherwise many small reasons)"
-    )
-    assert (reason.code, reason.contribution) == (MANY_SMALL, pytest.approx(0.9))
-    assert [fact.code for fact in reason.facts] == ["hs_text_mismatch", "kind_of_parties"]
-    (reason,) = rank(facts | {"goods.hs_text_mismatch": (1.0, -0.1)}, declared=declared)
-    assert reason.text == "No single reason: many small ones (the parties)"
-
-
-@pytest.mark.parametrize(
-    ("weight", "text"),
-    [
-        (0.0, "Not given: description (otherwise many small reasons)"),
-        (-0.1, "No single reason: many small ones (the parties)"),
-    ],
-)
-def test_a_gap_of_the_declaration_comes_before_many_small_reasons_also_if_it_is_usual(
-    weight: float, text: str
-) -> None:
-    often_lacking = CONTEXT._replace(usual={"2": {"goods.described": [0.0, 1.0, 1.0]}})
-    facts = {"goods.described": (0.0, weight), "parties.person_to_person": (1.0, 0.9)}
-    assert [each.text for each in rank(facts, context=often_lacking)] == [text]
+    else:
+        assert [show(reason) for reason in reasons] == case["reasons"]
 
 
 def test_no_more_reasons_than_asked_for_and_none_without_a_contribution() -> None:
