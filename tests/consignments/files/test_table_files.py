@@ -12,37 +12,15 @@ from consignments.files import table_files as files
 from consignments.files.table_files import read_files
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "words"),
-    [
-        ("a.csv", b"", "the file is empty"),
-        ("a.jsonl", b"", "the file is empty"),
-        ("a.parquet", b"", "the file is empty"),
-        ("a.xlsx", b"x", "unknown table format"),
-        ("a.csv", b"a,b\n1,\xff\n", "line 2: the file is not UTF-8"),
-        ("a.csv", "a,b\n1,é\n".encode("latin-1"), "line 2: the file is not UTF-8.*iconv -f CP1252 -t UTF-8"),
-        ("a.csv", b'a;b\n1;2\n3;"fo', "row 2: an opening quote has no closing quote"),
-        ("a.csv", "a,b\n1,2\n".encode("utf-16"), "the file is not UTF-8"),
-        ("a.csv", b"a,b\n1,2\n3,\x004\n", "line 3: the file contains NUL bytes"),
-        ("a.jsonl", b'{"a": 1}\n\x00', "line 2: the file contains NUL bytes"),
-        ("a.csv", b"a,b\n1,2\n3", "row 2: the file is truncated: it ends in the middle of a row"),
-        ("a.csv", b'a,b\n1,2\n3,"fo', "row 2: an opening quote has no closing quote"),
-        ("a.csv", b'a,b\n1,"stray\n3,4\n', "row 1: an opening quote has no closing quote"),
-        ("a.csv", b'a,b\n1,"', "an opening quote has no closing quote"),
-        ("a.csv", "a,b\n1,é".encode()[:-1], "the file is truncated: it ends in the middle of a row"),
-        ("a.csv", b"a,b,a\n1,2,3\n", "a column name occurs twice; got a"),
-        ("a.jsonl", b'{"a": 1}\n{"a": 2', "line 2: the file is truncated: it ends in the middle of a row"),
-        ("a.jsonl", b"PAR1 no json\n", "no line is a JSON object"),
-        ("a.jsonl", b'[{"a": 1}]\n', "no line is a JSON object"),
-        ("a.parquet", b"a,b\n1,2\n", "cannot be read as Parquet"),
-    ],
-)
-def test_a_useless_file_is_refused_with_a_reason(tmp_path: Path, name: str, data: bytes, words: str) -> None:
-    with pytest.raises(FileFault, match=words) as fault:
-        read_files(written(tmp_path / name, data))
-    assert name in str(fault.value)
+@pytest.mark.parametrize("case", read_cases("useless_files"))
+def test_a_useless_file_is_refused_with_a_reason(tmp_path: Path, case: dict[str, Any]) -> None:
+    """Each line has a name, a text with its encoding unless that is UTF-8, and words of the reason."""
+    data = case["text"].encode(case.get("encoding", "utf-8"))
+    with pytest.raises(FileFault, match=case["words"]) as fault:
+        read_files(written(tmp_path / case["name"], data))
+    assert case["name"] in str(fault.value)
     with pytest.raises(FileFault, match="no such file"):
-        read_files(tmp_path / f"no {name}")
+        read_files(tmp_path / f"no {case['name']}")
 
 
 @pytest.mark.parametrize("case", read_cases("csv_texts"))
