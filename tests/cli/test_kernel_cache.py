@@ -15,9 +15,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NPSRISK_STATE_DIR", str(tmp_path / "state"))
 
 
-def test_an_installation_that_can_be_written_and_a_folder_that_is_set_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_is_writable_or_set_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare_kernel_cache(tmp_path)
     assert VARIABLE not in os.environ
     monkeypatch.setenv(VARIABLE, "/somewhere")

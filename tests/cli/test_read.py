@@ -182,9 +182,7 @@ def test_several_processes_give_the_bytes_of_one(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
-def test_messages_are_recognised_by_the_mappings_of_the_folder_of_the_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mappings_of_the_service_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = (MESSAGES / "itmatt.edi", MESSAGES / "cds_view.xml", "--out", tmp_path / "c.parquet")
     assert read(*words)["rejected"] == 1
     monkeypatch.setenv("NPSRISK_MAPPINGS_DIR", str(MESSAGES))

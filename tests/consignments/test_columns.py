@@ -15,14 +15,7 @@ from hypothesis import strategies as st
 from support.cases import read_cases
 from support.examples import MONDAY
 
-from consignments.columns import (
-    BAD_NUMBER,
-    BAD_TIME,
-    convert_column,
-    read_column,
-    to_arrow,
-    to_text_column,
-)
+from consignments.columns import BAD_NUMBER, BAD_TIME, convert_column, read_column, to_arrow, to_text_column
 from consignments.records import Consignment, Field, LogColumns, get_fields
 
 KINDS: dict[str, tuple[Any, ...]] = {

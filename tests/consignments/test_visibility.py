@@ -46,9 +46,7 @@ outcomes = st.builds(
         (MISSED, None),
     ],
 )
-def test_an_outcome_is_visible_from_the_latest_of_known_and_recorded(
-    changes: dict[str, Any], expected: datetime | None
-) -> None:
+def test_results_are_seen_once_known_and_recorded(changes: dict[str, Any], expected: datetime | None) -> None:
     assert get_visible_us(make_outcome(**changes)) == (NO_TIME if expected is None else to_us(expected))
 
 

@@ -79,9 +79,7 @@ AMENDED = "WH PARK PVG>HKG>ICN LOGISTICS 09:00"
          ["WH - PVG>ICN - 08:42 until 09:00", "H2 - SHA>PVG>ICN>PUS - 08:42 until 09:00", "WH - PVG>ICN - 10:00", "H2 - SHA>PVG>ICN>PUS - 10:00"]),
     ],
 )  # fmt: skip
-def test_messages_in_any_order_become_rows_in_the_order_of_their_time(
-    messages: list[bytes], expected: list[str]
-) -> None:
+def test_messages_in_any_order_become_rows_by_their_time(messages: list[bytes], expected: list[str]) -> None:
     for given in (messages, messages[::-1]):
         found = read_all(*given)
         assert list(map(describe, found.consignments)) == expected

@@ -76,9 +76,7 @@ def test_a_consignment_that_no_entry_can_be_made_of_is_a_reject_and_the_others_s
     )
 
 
-def test_a_reader_that_fails_on_linked_documents_rejects_each_that_is_not_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_reader_that_fails_on_linked_documents_rejects_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [
         RawMessage(f"{n}.json", b'{"@type": "Waybill", "waybillNumber": "180-1234567%d"}' % n)
         for n in (1, 2, 3)

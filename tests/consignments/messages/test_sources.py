@@ -103,9 +103,7 @@ def test_cutting_loses_no_byte_but_blanks(parts: list[bytes]) -> None:
         (b'{"a": 1}', b'{"b": "%b"}'),
     ],
 )
-def test_many_small_messages_are_cut_without_a_look_at_the_large_one_behind_them(
-    small: bytes, large: bytes
-) -> None:
+def test_small_messages_are_cut_without_a_look_at_the_large_one_behind(small: bytes, large: bytes) -> None:
     last = large % (b"x" * 20_000_000)  # 5,000 looks at it would take minutes
     *parts, end = split_messages((small + b"\n") * 5_000 + last)
     assert [part.strip() for part in parts] == [small] * 5_000

@@ -164,9 +164,7 @@ def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(client: Clien
         assert page.status_code == 303, cookie
 
 
-def test_signing_out_needs_its_token_and_signing_in_ends_no_session_and_may_be_open_twice(
-    client: Client, officer: Officer
-) -> None:
+def test_signing_out_needs_its_token_and_two_sessions_may_be_open(client: Client, officer: Officer) -> None:
     before = officer.cookie
     page = officer.get("/login?next=/try")
     assert (page.status_code, page.headers["location"], officer.cookie) == (303, "/try", before)
@@ -493,9 +491,7 @@ def test_history_has_the_time_of_the_score_and_words_for_codes(client: Client, o
     assert [code for code in ("small_packet", "log-odds") if code in page.text] == []
 
 
-def test_the_reasons_of_a_page_repeat_no_sentence_and_what_is_left_is_not_the_largest(
-    client: Client, officer: Officer
-) -> None:
+def test_reasons_repeat_no_sentence_and_the_rest_is_smaller(client: Client, officer: Officer) -> None:
     shared = {"consignee_phone": "+82 2 555 0155", "description": "research chemical powder"}
     for number in range(61, 65):
         score(client, f"RB{number}", received_at=day(-3), **shared)

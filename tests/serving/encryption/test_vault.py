@@ -12,12 +12,7 @@ from support.serving_examples import DATA_KEYS
 
 from consignments.errors import BadSetting, ServiceFault
 from consignments.records import Consignment
-from features.history.data_keys import (
-    ID_BYTES,
-    DataKeys,
-    encode_data_keys,
-    read_data_keys,
-)
+from features.history.data_keys import ID_BYTES, DataKeys, encode_data_keys, read_data_keys
 from serving.encryption.key_rotation import rotate_sealing_key
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault
 
@@ -45,9 +40,7 @@ SEOUL = day(10).astimezone(timezone(timedelta(hours=9)))
         (make_outcome(known_at=day(10)), make_outcome(known_at=SEOUL), True),
     ],
 )
-def test_equal_content_has_one_digest_whenever_and_in_whatever_zone_it_was_said(
-    vault: Vault, one: Any, other: Any, equal: bool
-) -> None:
+def test_equal_content_has_one_digest_in_any_zone(vault: Vault, one: Any, other: Any, equal: bool) -> None:
     aside = ASIDE if isinstance(one, Consignment) else ("consignment_id", "recorded_at")
     first, second = (pack(RecordPacker(type(one), vault, aside), each) for each in (one, other))
     assert (first.content == second.content) == equal

@@ -118,9 +118,7 @@ def test_a_log_without_a_column_gets_it_with_its_hashes(tmp_path: Path, vault: V
 
 
 @pytest.mark.parametrize("table", ["events", "blocks"])
-def test_a_log_of_earlier_tables_is_refused_and_the_version_that_exports_it_is_named(
-    tmp_path: Path, vault: Vault, table: str
-) -> None:
+def test_a_log_of_earlier_tables_is_refused_by_version(tmp_path: Path, vault: Vault, table: str) -> None:
     engine = open_engine(sa.make_url(database_in(tmp_path)))
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE log (log_id VARCHAR(16), key_fingerprint VARCHAR(16))"))

@@ -93,9 +93,7 @@ def test_a_field_that_cannot_be_is_named_by_its_pointer(both: list[Client], case
 
 
 @pytest.mark.parametrize(("body", "pointer", "kind"), TOO_MUCH, ids=["consignments", "digits"])
-def test_too_many_consignments_or_digits_are_named(
-    both: list[Client], body: Any, pointer: str, kind: str
-) -> None:
+def test_too_many_records_or_digits_are_named(both: list[Client], body: Any, pointer: str, kind: str) -> None:
     check_fault(both, "scores", body, pointer, kind)
 
 

@@ -115,9 +115,7 @@ def test_fields_of_a_trailer_are_not_those_of_the_head(shared_running: Running) 
 
 
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_the_sender_of_a_body_over_the_limit_sees_its_refusal(
-    shared_running: Running, is_announced: bool
-) -> None:
+def test_the_sender_of_a_large_body_sees_its_refusal(shared_running: Running, is_announced: bool) -> None:
     body = [b" " * 1_000_000] * 20
     connection = http.client.HTTPConnection("127.0.0.1", shared_running.port, timeout=30)
     connection.request("POST", "/v1/scores", b"".join(body) if is_announced else iter(body), JSON)

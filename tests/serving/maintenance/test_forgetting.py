@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 from support.databases import copy_state, database_in, execute, only_sqlite, reader_of, stored_bytes
 from support.examples import day, make_outcome
-from support.serving_examples import publish, serving, settings_in
+from support.serving_examples import empty_state, publish, serving, settings_in
 from support.serving_past import APPROVAL, LATER, OLD, RECENT, WHO, WHY, forget_old, live
 from support.site import entries, run, told
 
@@ -24,7 +24,6 @@ from serving.event_log.log import EventLog
 from serving.event_log.redactions import read_redactions
 from serving.event_log.verification import verify_chain
 from serving.maintenance.backup import RestoreResult, back_up, restore
-from serving.process.settings import Settings
 from serving.process.state_directory import lock_state
 from serving.state.forgetting import LIST_NAME, forget, forget_consignment
 
@@ -35,11 +34,10 @@ MARKED_NAME, MARKED = "Marker Personname", b"marker goods"
 
 def restore_to(folder: Path, copy: Path, known: Path | None) -> RestoreResult:
     """Restore a copy to a new state directory, with the newest list if it is known there."""
-    folder.mkdir()
+    settings = empty_state(folder)
     if known is not None:
         shutil.copy(known / LIST_NAME, folder)
-    here = {"NPSRISK_STATE_DIR": str(folder), "NPSRISK_DATABASE_URL": database_in(folder)}
-    return restore(Settings.model_validate(here), copy)
+    return restore(settings, copy)
 
 
 def list_emptied(folder: Path) -> list[bool]:
@@ -54,9 +52,7 @@ def copy(few: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-def test_an_older_backup_is_restored_without_what_was_forgotten(
-    few: Path, copy: Path, tmp_path: Path
-) -> None:
+def test_an_old_backup_is_restored_without_what_was_forgotten(few: Path, copy: Path, tmp_path: Path) -> None:
     forget_consignment(settings_in(few), "RB1", APPROVAL)
     path, new, late = few / LIST_NAME, tmp_path / "new", tmp_path / "late"
     (line,) = path.read_text().splitlines()
@@ -136,16 +132,10 @@ def test_old_backups_of_the_log_go_with_their_keys_and_nothing_else(few: Path, t
     assert sorted(path.name for path in keys.iterdir()) == ["other", "second", "third"]
 
 
-def test_a_later_key_file_is_kept_by_a_restore_and_created_once(
-    few: Path, copy: Path, tmp_path: Path
-) -> None:
+def test_a_later_key_file_is_kept_by_restore_and_created_once(few: Path, copy: Path, tmp_path: Path) -> None:
     new = told(few, "data-key", "rotate")["id"]
     shutil.copy(few / "data.key", tmp_path)
-    (tmp_path / "new").mkdir()
-    settings = Settings.model_validate({
-        "NPSRISK_STATE_DIR": str(tmp_path / "new"), "NPSRISK_DATABASE_URL": database_in(tmp_path / "new"),
-        "NPSRISK_DATA_KEY_FILE": str(tmp_path / "data.key"),
-    })  # fmt: skip
+    settings = empty_state(tmp_path / "new", NPSRISK_DATA_KEY_FILE=str(tmp_path / "data.key"))
     assert restore(settings, copy).manifest.last_sequence == 4
     assert new in (tmp_path / "data.key").read_text()
     assert not (tmp_path / "new" / "data.key").exists()
@@ -267,9 +257,7 @@ CHANGES = (
 
 
 @pytest.mark.parametrize(("statement", "broken_at"), CHANGES)
-def test_no_change_of_the_rest_is_unseen(
-    forgotten: Path, tmp_path: Path, statement: str, broken_at: int
-) -> None:
+def test_every_other_change_is_seen(forgotten: Path, tmp_path: Path, statement: str, broken_at: int) -> None:
     copy_state(forgotten, tmp_path / "copy")
     execute(tmp_path / "copy", statement)
     assert told(tmp_path / "copy", "verify-log", code=1)["broken_at"] == broken_at

@@ -96,9 +96,7 @@ def test_slow_drift_is_followed_and_a_small_step_back_and_setting_it_right_are_n
         (-0.05, 1, "4,320 s in the future"),
     ],
 )
-def test_a_start_far_from_the_log_needs_consent(
-    times: Times, any_days: float, own_days: float, refused: str
-) -> None:
+def test_a_start_far_away_needs_consent(times: Times, any_days: float, own_days: float, refused: str) -> None:
     """Imported entries keep the times of their tables, so only what the service recorded tells how long it was away."""
     any_us, own_us = (times.system - int(days * US_PER_DAY) if days else 0 for days in (any_days, own_days))
     clock = SteadyClock(*times.clocks)

@@ -28,9 +28,7 @@ def test_a_second_one_is_refused_and_told_who_holds_it_until_it_is_let_go(tmp_pa
                 pass
 
 
-def test_a_file_system_without_locks_is_no_other_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_locks_is_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_file: object, _operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

@@ -38,9 +38,7 @@ from consignments.tables import build_frame, check_frame, to_consignments
         ("PVG>ICN", None, "PVG>ICN"),
     ],
 )
-def test_a_masters_stops_stand_between_its_ends(
-    house: str | None, master: str | None, joined: str | None
-) -> None:
+def test_stops_stand_between_the_ends(house: str | None, master: str | None, joined: str | None) -> None:
     given = Consignment("1/2", "air_cargo", route=house, declarant="OWN")
     fields = {"declarant": "FORWARDER", "carrier": "CX"} | ({"route": master} if master else {})
     entry = MasterEntry("1", fields, datetime(2026, 1, 1, tzinfo=UTC), None)
