@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
-from support.databases import copy_state, execute, reader_of
+from support.databases import execute, reader_of
 from support.examples import day, make_outcome
 from support.serving_examples import DATA_KEY, KEY_ID, Client, settings_in, vault_in
 from support.site import Site, entries, run, told
@@ -46,13 +46,6 @@ def exported(lived_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("exported") / "tables"
     told(lived_world, "export", "--out", str(out), "--personal")
     return out
-
-
-@pytest.fixture
-def state(lived_world: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
-    copy_state(lived_world, tmp_path / "state")
-    return tmp_path / "state"
 
 
 def read_tables(exported: Path, bundle: Bundle, *, shuffled: bool = False) -> Tables:
@@ -143,9 +136,7 @@ def history(state_dir: Path) -> tuple[bytes, ...]:
     return tuple(array.tobytes() for array in arrays)
 
 
-def test_an_outcome_without_a_probability_has_that_of_its_selection(
-    lived_world: Path, exported: Path
-) -> None:
+def test_an_outcome_without_probability_has_that_of_its_selection(lived_world: Path, exported: Path) -> None:
     outcomes = pd.read_parquet(exported / "outcomes.parquet")
     selections = pd.read_parquet(exported / "selections.parquet").set_index("consignment_id")
     filled = outcomes[outcomes["selection_probability"].notna()]
@@ -187,9 +178,7 @@ def refuse(state_dir: Path, *words: str) -> str:
     return output
 
 
-def test_a_model_that_is_gone_leaves_values_without_names(
-    state: Path, tmp_path: Path, other_bundle: Path
-) -> None:
+def test_a_missing_model_leaves_values_without_names(state: Path, tmp_path: Path, other_bundle: Path) -> None:
     model = load_bundle(other_bundle)
     shutil.rmtree(next((state / "models").glob(f"*-{model.sha256[:12]}")))
     notes = told(state, "export", "--out", str(tmp_path / "out"))["notes"]
@@ -211,7 +200,7 @@ def test_an_earlier_export_is_replaced_and_other_things_are_not(few: Path, tmp_p
     out.rename(earlier)
     (earlier / "notes.txt").write_text("mine")
     draft.mkdir()
-    (draft / "consignments.parquet").write_text("names")
+    (draft / "left.txt").write_text("names")
     assert "contains other files; got notes.txt" in refuse(few, *words)
     assert [path.name for path in folder.iterdir()] == ["out"], "the earlier export is back"
     (out / "notes.txt").unlink()
