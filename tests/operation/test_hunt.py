@@ -7,7 +7,6 @@ from support.examples import NOBODY, PHONE, day, make_consignment, make_late_ver
 from support.table_examples import build_tables
 
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import build_frame
 from features.batch import FeatureParameters, Tables
 from features.streams import compute_feature_matrix
 from operation.hunts.hunt import Hunt, HuntLimits, HuntRow
@@ -59,7 +58,7 @@ def frame(rows: list[HuntRow]) -> pd.DataFrame:
 def test_a_late_version_is_no_target_and_no_hit() -> None:
     target = make_late_versions("SEIZED", 0, sender_phone="+44 20 7946 0998")
     hit = make_late_versions("HIT", 5, sender_phone="+44 20 7946 0999")
-    found = run(Tables(build_frame(target + hit, Consignment)))
+    found = run(build_tables(target + hit))
     assert [row.consignment_id for row in found.hits] == ["HIT"]
     assert "sender_phone" in found.hits[0].shared
 

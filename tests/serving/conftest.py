@@ -11,6 +11,7 @@ from support.databases import database_in, drop_schemas
 from support.service_fixtures import bundle as bundle
 from support.service_fixtures import client as client
 from support.service_fixtures import other_bundle as other_bundle
+from support.service_fixtures import own_keys as own_keys
 from support.service_fixtures import site as site
 from support.serving_examples import DATA_KEYS, make_bundle
 

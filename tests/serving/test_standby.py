@@ -12,7 +12,7 @@ from msgspec import structs
 from support.databases import SERVER, Entry, database_in, execute, only_postgres
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import DATA_KEYS, Client, publish, scored, serving, settings_in
-from support.site import entries
+from support.site import list_names
 
 from cli.service.installation import DoctorFinding, examine
 from consignments.errors import BadSetting, LogInUse, ServiceFault
@@ -43,10 +43,6 @@ def standby(active: Client, tmp_path: Path, bundle: Path) -> Iterator[Client]:
     assert active.service.role.is_active
     with serving(settings_of(tmp_path / "two", tmp_path / "one", bundle)) as client:
         yield client
-
-
-def list_names(folder: Path) -> list[str | None]:
-    return [event.consignment_id for event in entries(folder)]
 
 
 def settings_of(folder: Path, log: Path, bundle: Path) -> Settings:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from support.damage import flip_bit
 from support.signing import STRANGER, sign_record
 
 from models.bundle import _encode, _Manifest, _sha256
@@ -69,11 +70,8 @@ def cut_note(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
-def flip_bit(folder: Path) -> None:
-    path = folder / "bundle" / "text_weights.npy"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+def alter_weights(folder: Path) -> None:
+    flip_bit(folder / "bundle" / "text_weights.npy")
 
 
 def remove_file(folder: Path) -> None:
@@ -127,7 +125,7 @@ DAMAGES: dict[Damage, str] = {
     remove_bundle: "the bundle cannot be read",
     remove_approval: "without a promotion record",
     cut_note: "not a release that can be served",
-    flip_bit: "the file was altered",
+    alter_weights: "the file was altered",
     remove_file: "the bundle is incomplete",
     give_no_number: "not numbers",
     fail_examples: "the self-test failed",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec import structs
-from support.messages import HOUSE, MASTER, change_message
+from support.messages import HOUSE, MASTER, change_message, changed, replace_houses
 
 from consignments.identifiers import normalize_identifier
 from consignments.messages.reading import ReadOptions, link_entries, parse_messages
@@ -21,17 +21,10 @@ NUMBER, NAME = "160-48103823", "WHX26030917"
 NUMBERS = (NUMBER, "160-48103834")
 START = datetime(2026, 3, 10, tzinfo=UTC)
 XML, TEXT = "application/xml", "text/plain"
-MANIFEST = """<HouseManifest xmlns="iata:housemanifest:1"><MessageHeaderDocument><ID>x</ID><TypeCode>785</TypeCode>
-<IssueDateTime>{time}</IssueDateTime><PurposeCode>Creation</PurposeCode></MessageHeaderDocument>
-<BusinessHeaderDocument><ID>{number}</ID></BusinessHeaderDocument>
-<MasterConsignment><TransportContractDocument><ID>{number}</ID></TransportContractDocument>
-<OriginLocation><ID>PVG</ID></OriginLocation><FinalDestinationLocation><ID>ICN</ID></FinalDestinationLocation>
-{houses}</MasterConsignment></HouseManifest>"""
-LISTED_HOUSE = """<IncludedHouseConsignment><GrossWeightMeasure unitCode="KGM">{weight}</GrossWeightMeasure>
+LISTED_HOUSE = """<GrossWeightMeasure unitCode="KGM">2.5</GrossWeightMeasure>
 <TotalPieceQuantity>1</TotalPieceQuantity><SummaryDescription>{goods}</SummaryDescription>
-<TransportContractDocument><ID>{name}</ID></TransportContractDocument>
-<OriginLocation><ID>PVG</ID></OriginLocation><FinalDestinationLocation><ID>ICN</ID></FinalDestinationLocation>
-</IncludedHouseConsignment>"""
+<TransportContractDocument><ID>{{}}</ID></TransportContractDocument>
+<OriginLocation><ID>PVG</ID></OriginLocation><FinalDestinationLocation><ID>ICN</ID></FinalDestinationLocation>"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +73,9 @@ def write_manifest(
     moment: datetime, number: str = NUMBER, names: Sequence[str] = (NAME,), goods: str = "PIGMENT"
 ) -> bytes:
     """Write an XFHL that lists houses."""
-    houses = "".join(LISTED_HOUSE.format(name=name, goods=goods, weight=2.5) for name in names)
-    return MANIFEST.format(time=write_time(moment), number=number, houses=houses).encode()
+    house = LISTED_HOUSE.format(goods=goods)
+    listed = replace_houses("xfhl_manifest.xml", "IncludedHouseConsignment", house, names)
+    return changed(listed, ("2026-03-10T08:00:00", write_time(moment)), ("160-48103834", number))
 
 
 def write_house_list(number: str = NUMBER, names: Sequence[str] = (NAME,)) -> bytes:

@@ -114,6 +114,13 @@ def read_all(*sources: Path | bytes, **options: Any) -> ParsedMessages:
 # --- the values of one reader, before they are linked ---
 
 
+def replace_houses(sample: str, name: str, house: str, values: Iterable[Any]) -> bytes:
+    """Put other houses, one for each value, in the place of those of a sample, whose elements have a name."""
+    head, _, rest = load(sample).decode().partition(f"<{name}>")
+    houses = "".join(f"<{name}>{house.format(value)}</{name}>" for value in values)
+    return (head + houses + rest.rpartition(f"</{name}>")[2]).encode()
+
+
 def load(name: str) -> bytes:
     folder = MESSAGES if (MESSAGES / name).exists() else BROKEN
     return (folder / name).read_bytes()

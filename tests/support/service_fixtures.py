@@ -8,6 +8,7 @@ from support.serving_examples import Client, make_bundle
 from support.site import Site
 
 from features.config import FeatureConfig, HistoryKeys
+from features.indicators.operation_keys import OperationKeys, install_keys
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,10 @@ def client(site: Site) -> Iterator[Client]:
     """A service with a model and an empty log."""
     with site.serve() as opened:
         yield opened
+
+
+@pytest.fixture
+def own_keys() -> Iterator[None]:
+    """A service installs its keys for the whole process."""
+    yield
+    install_keys(OperationKeys())

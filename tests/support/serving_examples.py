@@ -143,11 +143,18 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
     if not key.exists():
         create_key_file(key, encode_data_keys(DATA_KEYS))
     write_approvers(state_dir)
-    here = {
-        "NPSRISK_STATE_DIR": str(state_dir),
-        "NPSRISK_DATABASE_URL": database_in(state_dir),
-        "NPSRISK_APPROVERS_FILE": str(state_dir / "approvers.toml"),
-    }
+    return locate_state(state_dir, **{"NPSRISK_APPROVERS_FILE": str(state_dir / "approvers.toml")} | changes)
+
+
+def empty_state(state_dir: Path, **changes: Any) -> Settings:
+    """Make a state directory without any file; gives its settings."""
+    state_dir.mkdir()
+    return locate_state(state_dir, **changes)
+
+
+def locate_state(state_dir: Path, **changes: Any) -> Settings:
+    """Give the settings of a service in a folder, with nothing from the environment."""
+    here = {"NPSRISK_STATE_DIR": str(state_dir), "NPSRISK_DATABASE_URL": database_in(state_dir)}
     return Settings.model_validate(here | changes)
 
 

@@ -9,10 +9,9 @@ import msgspec
 import numpy as np
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
+from support.table_examples import build_tables
 
-from consignments.records import Alert, Consignment, Item, Outcome
-from consignments.tables import build_frame
-from features.batch import Tables
+from consignments.records import Alert, Consignment, Item
 from serving.maintenance.import_past import import_tables
 
 OFFICES = ("Incheon", "Busan")
@@ -57,9 +56,7 @@ class World:
         past[4] = msgspec.structs.replace(past[4], cancelled_at=day(6))
         outcomes = [make_outcome(past[1].consignment_id, result="nps"), make_outcome(past[2].consignment_id)]
         alerts = [Alert("A0", day(2), sender_name="Sender 1")]
-        tables = Tables(
-            build_frame(past, Consignment), build_frame(outcomes, Outcome), build_frame(alerts, Alert)
-        )
+        tables = build_tables(past, outcomes, alerts)
         import_tables(lambda _: tables, settings_in(folder))
         self.sent += past
 

@@ -33,6 +33,11 @@ def entries(folder: Path, *kinds: str) -> list[Event]:
         return [event for event in log.read_events() if not kinds or event.kind in kinds]
 
 
+def list_names(folder: Path) -> list[str | None]:
+    """List the consignment of each entry of a log."""
+    return [event.consignment_id for event in entries(folder)]
+
+
 class Site:
     """A state directory with a published model."""
 

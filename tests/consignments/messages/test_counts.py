@@ -8,7 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from support.messages import ParsedMessages, load, read_messages
+from support.messages import ParsedMessages, load, read_messages, replace_houses
 
 from consignments.messages.post import mapped
 
@@ -140,9 +140,7 @@ def nameless(number: int, name: str, goods: str, *, wrapped: bool = False) -> di
 @pytest.mark.parametrize("name", ["barcode", "code", "Nr"])
 @pytest.mark.parametrize("goods", ["contents", "ware", "ContentPieces"])
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_goods_and_identifiers_under_names_that_no_mapping_knows_are_read_by_their_form(
-    name: str, goods: str, wrapped: bool
-) -> None:
+def test_goods_and_identifiers_of_unknown_name_are_read_by_form(name: str, goods: str, wrapped: bool) -> None:
     party = {"senderName": "S", "recipient": "R"}
     for count, more in ((1, {}), (2, {}), (9, {}), (2, party)):
         records = [nameless(number, name, goods, wrapped=wrapped) | more for number in range(1, count + 1)]
@@ -160,13 +158,6 @@ def test_a_waybill_of_two_masters_is_rejected() -> None:
     body, end = rest.split("</rsm:MasterConsignment>")
     twice = f"{head}{2 * f'<rsm:MasterConsignment>{body}</rsm:MasterConsignment>'}{end}".encode()
     assert "2 identifiers, 1 read" in str(read_messages([twice]).rejects[0])
-
-
-def replace_houses(sample: str, name: str, house: str, numbers: range) -> bytes:
-    """Put other houses in the place of those of a sample, whose elements have a name."""
-    head, _, rest = load(sample).decode().partition(f"<{name}>")
-    houses = "".join(f"<{name}>{house.format(n)}</{name}>" for n in numbers)
-    return (head + houses + rest.rpartition(f"</{name}>")[2]).encode()
 
 
 def build_fhl(numbers: range) -> bytes:

@@ -11,13 +11,6 @@ from operation.desk.page_process import PageProcess
 from operation.desk.views.renderer import PageRenderer
 
 
-@pytest.fixture
-def own_keys() -> Iterator[None]:
-    """A service installs its keys for the whole process."""
-    yield
-    install_keys(OperationKeys())
-
-
 @pytest.fixture(scope="module")
 def partner(tmp_path_factory: pytest.TempPathFactory) -> ExchangePartner:
     return ExchangePartner(tmp_path_factory.mktemp("partner"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import lightgbm
 import msgspec
 import pytest
-from support.bad_releases import Damage, cut_note, flip_bit, remove_bundle, remove_file
+from support.bad_releases import Damage, alter_weights, cut_note, remove_bundle, remove_file
 from support.registered_model import register_bundle, register_small_model
 from support.serving_examples import make_bundle, serving, settings_in
 from support.signing import append_signed_record
@@ -90,7 +90,7 @@ def test_a_challenger_that_is_none_is_withdrawn_and_one_that_finds_something_els
     assert roles(settings) == {"current": "nps-risk-1"}
 
 
-@pytest.mark.parametrize("damage", [flip_bit, remove_file, remove_bundle, cut_note])
+@pytest.mark.parametrize("damage", [alter_weights, remove_file, remove_bundle, cut_note])
 def test_publishing_again_repairs_a_damaged_copy_which_a_running_service_loads(
     registry: Registry, settings: Settings, damage: Damage
 ) -> None:
@@ -113,9 +113,7 @@ def test_the_command_tells_both(registry: Registry, tmp_path: Path) -> None:
     assert told(tmp_path, "publish", "--shadow", "models:/nps-risk/1", **environment)["shadow"] is None
 
 
-def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
-    tmp_path: Path, bundle: Path, other_bundle: Path
-) -> None:
+def test_a_challenger_decides_once_it_is_promoted(tmp_path: Path, bundle: Path, other_bundle: Path) -> None:
     registry, settings = register_small_model(tmp_path, ()), settings_in(tmp_path / "state")
     promote(registry, bundle)
     publish(registry, settings.model, settings)

@@ -13,7 +13,7 @@ from support.serving_examples import Client
 from support.site import Site
 
 from consignments.exchange.documents import Feedback, Sighting
-from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
+from features.indicators.operation_keys import OperationKey
 from features.indicators.values import compute_indicators
 from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey
@@ -22,13 +22,7 @@ from models.signatures.signed_message import read_signed_message
 PERSONAL = (b"Orchid", b"Harbour", b"7946 0018", b"Teheran")
 
 
-@pytest.fixture(autouse=True)
-def own_keys() -> Iterator[None]:
-    """A service installs its keys for the whole process."""
-    yield
-    install_keys(OperationKeys())
-
-
+pytestmark = pytest.mark.usefixtures("own_keys")
 CLOCK = Ticking()
 
 

@@ -18,6 +18,13 @@ def lived_world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bu
     return live_through_a_world(tmp_path_factory.mktemp("world") / "state", bundle, other_bundle)
 
 
+@pytest.fixture
+def state(lived_world: Path, tmp_path: Path) -> Path:
+    """A copy of that log, to be damaged."""
+    copy_state(lived_world, tmp_path / "state")
+    return tmp_path / "state"
+
+
 @pytest.fixture(scope="session")
 def lived_past(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
     """The state directory of a log of old consignments and later ones."""
@@ -43,6 +50,6 @@ def few(few_decisions: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def past(lived_past: Path, tmp_path: Path) -> Path:
-    """A copy of that log, to be changed."""
+    """A copy of it, to be changed."""
     copy_state(lived_past, tmp_path / "state")
     return tmp_path / "state"

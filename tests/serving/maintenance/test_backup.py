@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.databases import copy_state, database_in, execute
+from support.damage import flip_bit
+from support.databases import copy_state, execute
 from support.examples import make_consignment
-from support.serving_examples import scored, serving, settings_in
+from support.serving_examples import empty_state, scored, serving, settings_in
 from support.site import Site, entries, run, told
 
 from consignments.errors import BadInput, FileFault, ServiceFault
@@ -22,12 +23,6 @@ KNOWN = make_consignment(
     "RB3", sender_name="Marker Personname", description="marker goods", gross_weight_kg=1.0
 )
 """The last of `few_decisions`."""
-
-
-def empty_settings(folder: Path) -> Settings:
-    folder.mkdir()
-    here = {"NPSRISK_STATE_DIR": str(folder), "NPSRISK_DATABASE_URL": database_in(folder)}
-    return Settings.model_validate(here)
 
 
 @pytest.fixture
@@ -50,7 +45,7 @@ def test_a_backup_of_a_running_service_is_restored_and_served(site: Site, tmp_pa
         first = client.score("RB1")
         assert site.told("backup", str(copy))["last_sequence"] == 1
         assert scored(client, "RB2") == 200
-    settings = empty_settings(new)
+    settings = empty_state(new)
     restored = told(new, "restore", str(copy))
     assert restored["head_now"] == told(new, "verify-log")["head"]
     with serving(settings) as client:
@@ -66,7 +61,7 @@ def test_a_restore_never_gives_a_decision_id_again(tmp_path: Path, origin: Setti
     with serving(origin) as client:
         lost, kept = client.score("RB8")["decision_id"], client.send("/v1/scores", KNOWN)["decision_id"]
         before = client.read("/v1/decisions")
-    settings = empty_settings(tmp_path / "new")
+    settings = empty_state(tmp_path / "new")
     restore(settings, copy)
     with serving(settings) as client:
         assert client.get(f"/v1/decisions?after={before['next'] + 1}").status_code == 409
@@ -77,12 +72,6 @@ def test_a_restore_never_gives_a_decision_id_again(tmp_path: Path, origin: Setti
     assert before["log"] != after["log"] == new.partition("-")[0]
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
 def list_outside(name: str, manifest: Path) -> None:
     told = json.loads(manifest.read_text())
     told["files"][name] = told["files"]["events.db"]
@@ -91,7 +80,7 @@ def list_outside(name: str, manifest: Path) -> None:
 
 OUTSIDE = ("models/../../escaped", "/escaped", "keys\\escaped", "escaped", "models/./a")
 SPOILT: list[tuple[str, Callable[[Path], None], str]] = [
-    *((name, flip, r"was changed.*nothing was restored") for name in ("events.db", "keys/data.key")),
+    *((name, flip_bit, r"was changed.*nothing was restored") for name in ("events.db", "keys/data.key")),
     *((name, Path.unlink, "cannot be read") for name in ("events.db", "keys/data.key")),
     *(("manifest.json", partial(list_outside, name), "not one of npsrisk backup") for name in OUTSIDE),
 ]
@@ -103,13 +92,11 @@ def test_a_changed_or_missing_file_or_a_path_outside_is_refused_and_nothing_is_p
 ) -> None:
     spoil(copy / name)
     with pytest.raises(FileFault, match=words):
-        restore(empty_settings(tmp_path / "new"), copy)
+        restore(empty_state(tmp_path / "new"), copy)
     assert {path.name for path in (tmp_path / "new").iterdir()} <= {"lock", ".restore.part"}
 
 
-def test_nothing_is_replaced_no_damaged_log_backed_up_and_keys_may_be_kept_apart(
-    tmp_path: Path, origin: Settings, copy: Path
-) -> None:
+def test_nothing_is_replaced_and_no_bad_log_backed_up(tmp_path: Path, origin: Settings, copy: Path) -> None:
     with pytest.raises(FileFault, match="not empty"):
         back_up(origin, copy)
     with pytest.raises(FileFault, match="already a file"):
@@ -122,8 +109,8 @@ def test_nothing_is_replaced_no_damaged_log_backed_up_and_keys_may_be_kept_apart
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["approvers.toml", "data.key"]
     assert not list((tmp_path / "log").rglob("*.key*"))
     with pytest.raises(FileFault, match="cannot be read"):
-        restore(empty_settings(tmp_path / "without"), tmp_path / "log")
-    restored = restore(empty_settings(tmp_path / "with"), tmp_path / "log", tmp_path / "keys")
+        restore(empty_state(tmp_path / "without"), tmp_path / "log")
+    restored = restore(empty_state(tmp_path / "with"), tmp_path / "log", tmp_path / "keys")
     assert restored.manifest.last_sequence == 4
     execute(tmp_path / "origin", "UPDATE events SET asked_by = 'somebody' WHERE sequence = 2")
     with pytest.raises(ServiceFault, match="log entry 2: the event log is damaged"):
@@ -138,7 +125,7 @@ class KilledError(BaseException):
 def test_after_a_kill_in_the_middle_a_restore_is_repeated_and_until_then_nothing_starts(
     tmp_path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = empty_settings(tmp_path / "new")
+    settings = empty_state(tmp_path / "new")
     moves = iter(range(2))
 
     def move(source: Path, target: Path) -> None:

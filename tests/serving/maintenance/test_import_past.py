@@ -1,7 +1,6 @@
 """Import: past tables are history of the log, in the order of history; doing it twice adds nothing."""
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from support.databases import stored_bytes
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import serving, settings_in
 from support.site import Site, entries, run
+from support.table_examples import build_tables
 
 from consignments.errors import BadInput, ServiceFault
-from consignments.records import Alert, Consignment, Outcome
+from consignments.records import Alert, Consignment
 from consignments.tables import build_frame, to_consignments
 from consignments.timestamps import to_us
 from features.batch import FeatureParameters, Tables
@@ -25,16 +25,6 @@ from serving.maintenance.import_past import import_tables
 from serving.process.state_directory import lock_state
 
 
-def tables(
-    consignments: list[Consignment], outcomes: Sequence[Outcome] = (), alerts: Sequence[Alert] = ()
-) -> Tables:
-    return Tables(
-        build_frame(consignments, Consignment),
-        build_frame(outcomes, Outcome) if outcomes else None,
-        build_frame(alerts, Alert) if alerts else None,
-    )
-
-
 def take(folder: Path, given: Tables | FeatureInputs) -> dict[str, int]:
     return import_tables(lambda _: given, settings_in(folder))
 
@@ -43,7 +33,7 @@ def list_names(folder: Path) -> list[tuple[str, str | None]]:
     return [(event.kind, event.consignment_id) for event in entries(folder)]
 
 
-PAST = tables(
+PAST = build_tables(
     [
         make_consignment("RB3", received_at=day(10)),
         make_consignment("RB1", received_at=day(0)),
@@ -66,7 +56,9 @@ def test_the_log_has_the_past_in_the_order_of_history_or_of_its_sequence(tmp_pat
         ("arrival", "RB1"), ("arrival", "RB2"), ("alert", None), ("cancellation", "RB2"), ("outcome", "RB1"),
         ("arrival", "RB3"), ("outcome", "RB2"), ("alert", None), ("arrival", "RB4"),
     ]  # fmt: skip
-    given = tables([make_consignment("RB1", received_at=day(5)), make_consignment("RB2", received_at=day(1))])
+    given = build_tables(
+        [make_consignment("RB1", received_at=day(5)), make_consignment("RB2", received_at=day(1))]
+    )
     given.consignments["sequence"] = [1, 2]
     take(tmp_path / "numbered", given)
     assert list_names(tmp_path / "numbered") == [("arrival", "RB1"), ("arrival", "RB2")]
@@ -79,7 +71,7 @@ def test_importing_again_adds_only_what_is_new_and_not_what_the_service_decided(
     counts = take(site.folder, PAST)
     assert [counts[name] for name in ("consignments", "outcomes", "alerts", "known")] == [0, 0, 0, 9]
     assert len(site.entries()) == 10
-    more = tables([make_consignment(f"RB{number}") for number in (1, 5, 8)], [make_outcome("RB5")])
+    more = build_tables([make_consignment(f"RB{number}") for number in (1, 5, 8)], [make_outcome("RB5")])
     counts = take(site.folder, more)
     assert [counts[name] for name in ("consignments", "outcomes", "known")] == [1, 1, 2]
 
@@ -101,15 +93,13 @@ def test_the_service_sees_the_imported_past_as_a_batch_does_and_nobody_can_read_
     assert told["alerts.matching"] == 2
 
 
-def test_a_newsletter_is_past_information_an_unusable_criterion_is_rejected_and_what_is_announced_live_counted_once(
-    site: Site,
-) -> None:
+def test_alerts_are_past_information_and_one_that_is_announced_live_counts_once(site: Site) -> None:
     alerts = [
         Alert("A1", day(4), sender_name="Orchid Trading"),
         Alert("N1", day(5), text="newsletter: cathinone as cosmetic"),
         Alert("A2", day(6), text="everything", description_pattern="*"),
     ]
-    counts = take(site.folder, tables([make_consignment("RB1", received_at=day(10))], alerts=alerts))
+    counts = take(site.folder, build_tables([make_consignment("RB1", received_at=day(10))], alerts=alerts))
     assert (counts["alerts"], counts["refused"], counts["notices"]) == (2, 1, 1)
     with site.serve() as client:
         first, second = (client.compute_features(name, received_at=day(10)) for name in ("RB1", "RB2"))
@@ -122,11 +112,11 @@ def test_a_moment_in_the_future_is_refused_and_a_table_of_nothing_else_is_an_err
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     future = [make_consignment(f"RB{number}", received_at=day(400_000)) for number in range(5, 17)]
-    counts = take(tmp_path, tables([future[0], make_consignment("RB4")]))
+    counts = take(tmp_path, build_tables([future[0], make_consignment("RB4")]))
     assert (counts["consignments"], counts["refused"]) == (1, 1)
     assert "is in the future" in "".join(capsys.readouterr())
     with pytest.raises(BadInput, match="consignments: all rows were rejected; got 12 of 12 rows rejected"):
-        take(tmp_path, tables(future, [make_outcome("RB3")]))
+        take(tmp_path, build_tables(future, [make_outcome("RB3")]))
     assert re.search("further rows rejected +rows=2", "".join(capsys.readouterr()))
     assert list_names(tmp_path) == [("arrival", "RB4"), ("outcome", "RB3")]
 
@@ -134,7 +124,7 @@ def test_a_moment_in_the_future_is_refused_and_a_table_of_nothing_else_is_an_err
 def test_a_table_in_chunks_gives_the_entries_of_the_whole_one(tmp_path: Path) -> None:
     moments = [day(number / 10 + (0.35 if number % 3 else 0)) for number in range(60)]
     many = [make_consignment(f"RB{number}", received_at=moment) for number, moment in enumerate(moments)]
-    given = tables(many, [make_outcome("RB7", result="nps", known_at=day(3))])
+    given = build_tables(many, [make_outcome("RB7", result="nps", known_at=day(3))])
     take(tmp_path / "whole", given)
     source = InMemoryTable(given.consignments, piece_rows=7)
     take(tmp_path / "chunks", FeatureInputs(source, outcomes=given.outcomes))

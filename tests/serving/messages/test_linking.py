@@ -245,9 +245,7 @@ def test_a_version_that_came_as_json_is_the_one_that_a_master_amends(world: Worl
 @pytest.mark.parametrize(
     "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 126))]
 )
-def test_any_order_requests_and_restarts_give_the_versions_of_one_run(
-    tmp_path: Path, bundle: Path, seed: int
-) -> None:
+def test_requests_and_restarts_give_the_versions_of_one_run(tmp_path: Path, bundle: Path, seed: int) -> None:
     """Messages come one by one; the service is stopped, killed and restarted between them."""
     draw = random.Random(seed)
     messages = draw_messages(draw, 12)
@@ -279,7 +277,7 @@ def cut(messages: Sequence[Message], draw: random.Random) -> Iterator[Sequence[M
     yield from (messages[:first], messages[first:second], messages[second:])
 
 
-def test_links_that_were_not_recorded_before_a_kill_follow_from_the_same_message(
+def test_links_lost_by_a_kill_come_with_the_same_message(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

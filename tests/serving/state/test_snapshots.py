@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
+from support.damage import flip_bit
 from support.databases import copy_state, execute, remove_log
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, refused, serving, settings_in
@@ -78,12 +79,6 @@ def test_the_last_two_are_kept_and_others_written_over_unless_a_copy_holds_them(
     assert (copy.read_bytes(), other.read_bytes()) == (content, b"not ours")
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 CHANGED = "the snapshot is corrupt: its content does not match its SHA-256"
 
 
@@ -101,7 +96,7 @@ def put_another_format(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (flip, CHANGED),
+        (flip_bit, CHANGED),
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), CHANGED),
         (lambda path: path.rename(path.with_name(f"{'9' * 16}-{'0' * 64}.state")), CHANGED),
         (put_objects, "the snapshot is corrupt: it cannot be read"),
@@ -158,11 +153,9 @@ def newest(folder: Path, place: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("damaged", [0, 1, 2])
-def test_a_restart_takes_the_newest_whole_snapshot_and_what_came_since_else_the_log(
-    stopped: Path, damaged: int
-) -> None:
+def test_a_restart_takes_the_newest_whole_snapshot_and_the_rest_of_log(stopped: Path, damaged: int) -> None:
     for place in range(damaged):
-        flip(newest(stopped, place))
+        flip_bit(newest(stopped, place))
     told, features = restarted(stopped)
     assert sequences(told, "snapshot loaded") == [5, 3, 0][damaged : damaged + 1] * (damaged < 2)
     assert reasons(told) == [CHANGED] * damaged

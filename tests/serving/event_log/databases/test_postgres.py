@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from support.databases import SERVER, Entry, Open, database_in, execute, only_postgres
 from support.serving_examples import Client, refused, scored
-from support.site import Site, entries
+from support.site import Site, list_names
 from support.tcp_proxy import TcpProxy, Trap
 
 from consignments.errors import BadSetting, ServiceFault
@@ -33,10 +33,6 @@ def far(proxy: TcpProxy, site: Site) -> Iterator[Client]:
     through = sa.make_url(database_in(site.folder)).set(host="127.0.0.1", port=proxy.port)
     with site.serve(NPSRISK_DATABASE_URL=through.render_as_string(hide_password=False)) as client:
         yield client
-
-
-def list_names(folder: Path) -> list[str | None]:
-    return [event.consignment_id for event in entries(folder)]
 
 
 def end_sessions(client: Client) -> None:
