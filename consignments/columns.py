@@ -281,8 +281,7 @@ def _find_limit_faults(values: Any, field: Field) -> ColumnFaults:
     if field.choices:
         known = pc.or_(pc.is_null(values), pc.is_in(values, pa.array(field.choices, type=TEXT)))
         faults.append((f"not one of {', '.join(field.choices)}", ~to_mask(known)))
-    # A character has at least one byte, so most columns need no count of characters.
-    if field.max_length is not None and _measure_texts(values)[1] > field.max_length:
+    if field.max_length is not None:
         too_long = to_mask(pc.greater(pc.utf8_length(values), field.max_length))
         faults.append((f"longer than {field.max_length} characters", too_long))
     limits = (
@@ -296,16 +295,8 @@ def _find_limit_faults(values: Any, field: Field) -> ColumnFaults:
     return faults
 
 
-def _measure_texts(texts: Any) -> tuple[int, int]:
-    """Return the bytes of the shortest and of the longest text; 1 and 0 if all are missing."""
-    sizes = pc.min_max(pc.binary_length(texts))
-    return (1, 0) if sizes["min"].as_py() is None else (sizes["min"].as_py(), sizes["max"].as_py())
-
-
 def _replace_empty(texts: Any) -> Any:
-    if _measure_texts(texts)[0] > 0:
-        return texts
-    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, TEXT), texts)
+    return mask_values(texts, to_mask(pc.equal(texts, "")))
 
 
 def to_texts(given: Any) -> Any:

@@ -46,28 +46,15 @@ def select_counting_rows(
         return counting
     rows = np.flatnonzero(counting)
     rows = rows[np.argsort(frame["sequence"].to_numpy()[rows], kind="stable")]
-    names = normalize_column(frame["consignment_id"].iloc[rows]).to_pandas()
-    several = names.duplicated(keep=False).to_numpy()
-    rows, names = rows[several], names[several]
-    limits = np.full(len(rows), np.iinfo(np.int64).max)
-    if decided_us is not None and len(rows):
-        found = decided_us.reindex(names)
-        given = found.notna().to_numpy()
-        limits[given] = found[given].to_numpy(dtype=np.int64)
-    counting[rows] = False
-    counting[
-        _follow_versions(rows, names, get_time_column_us(frame, "issued_at"), received[rows] > limits)
-    ] = True
+    names = normalize_column(frame["consignment_id"].iloc[rows])
+    code = names.dictionary_encode().indices.to_numpy()
+    if decided_us is not None:  # after the decision, only a first version counts
+        limits = decided_us.reindex(names.to_pandas())
+        before = limits.isna().to_numpy() | (received[rows] <= limits.fillna(NO_TIME).to_numpy(np.int64))
+        before[np.unique(code, return_index=True)[1]] = True
+        rows, code = rows[before], code[before]
+    on_time = ~mark_late_versions(code, get_time_column_us(frame, "issued_at")[rows])
+    rows, code = rows[on_time][::-1], code[on_time][::-1]
+    counting[:] = False
+    counting[rows[np.unique(code, return_index=True)[1]]] = True
     return counting
-
-
-def _follow_versions(
-    rows: NDArray[np.int64], names: "pd.Series", issued_us: NDArray[np.int64], after: NDArray[np.bool_]
-) -> list[int]:
-    """Return the last row of each consignment that is neither late nor after its decision, in the order of arrival."""
-    last: dict[str, int] = {}
-    for row, name, decided in zip(rows.tolist(), names.tolist(), after.tolist(), strict=True):
-        known = last.get(name)
-        if known is None or not (decided or is_late(int(issued_us[row]), int(issued_us[known]))):
-            last[name] = row
-    return list(last.values())

@@ -47,11 +47,6 @@ class Declaration(msgspec.Struct):
     partial: bool = False
     extras: dict[str, Any] = msgspec.field(default_factory=dict)
 
-    @property
-    def quality(self) -> tuple[str, ...]:
-        """The quality codes that its reader found."""
-        return tuple(sorted(self.doubts))
-
 
 MASTER_FIELDS = ("route", "declarant", "carrier", "payment", "departure_country", "destination_country")
 """What a master waybill says of its houses."""

@@ -36,10 +36,8 @@ MIN_HS_DIGITS = 6
 LETTER = re.compile(r"[^\W\d_]")
 THREE_ALIKE = re.compile(r"(.)\1\1")
 """Found first, because a search for letters takes three times as long."""
-THREE_LETTERS_ALIKE = re.compile(r"([^\W\d_])\1\1")
-"""Found in what may have repeated letters; in small letters."""
-ONE_LETTER_WORD = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])", re.IGNORECASE)
-LONG_RUN = re.compile(r"([^\W\d_])\1{3,}", re.IGNORECASE)
+REPEATED_LETTERS = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])|([^\W\d_])\2{3,}", re.IGNORECASE)
+"""A word of one letter, three times or more, or a run of four inside a word."""
 REAL_REPEATS = frozenset(("iii", "www"))
 """Words of one letter that mean something: a number, and the beginning of web addresses."""
 REAL_REPEATS_OF_GOODS = REAL_REPEATS | {"aaa", "aaaa"}
@@ -126,21 +124,11 @@ def has_letters(text: str | None) -> bool:
 
 def _check_repeated_letters(fields: Fields, descriptions: list[str], found: set[str]) -> None:
     """PACT guide, section 6.2: three or more identical characters in a name, an address or a description."""
-    names = [text for column in NAMED_COLUMNS if (text := fields.get(column))]
-    text = "\n".join((*names, *descriptions)).lower()
-    if THREE_ALIKE.search(text) is None or THREE_LETTERS_ALIKE.search(text) is None:
-        return
-    if any(map(has_repeated_letters, names)) or any(
-        has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in descriptions
-    ):
-        found.add("repeated_letters")
-
-
-def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> bool:
-    """Check for a word of one letter, three times or more, or a run of four inside a word, that is not allowed."""
-    words = (found[0].casefold() for found in ONE_LETTER_WORD.finditer(text))
-    runs = (found[0].casefold() for found in LONG_RUN.finditer(text))
-    return any(word not in allowed for word in words) or any(run not in allowed for run in runs)
+    names = "\n".join(text for column in NAMED_COLUMNS if (text := fields.get(column)))
+    for text, allowed in ((names, REAL_REPEATS), ("\n".join(descriptions), REAL_REPEATS_OF_GOODS)):
+        repeats = REPEATED_LETTERS.finditer(text) if THREE_ALIKE.search(text.lower()) else ()
+        if any(each[0].casefold() not in allowed for each in repeats):
+            found.add("repeated_letters")
 
 
 # --- goods ------------------------------------------------------------------------------------------------------------

@@ -52,9 +52,6 @@ Progress = Callable[[str, int, int], None]
 
 BATCH_MESSAGES = 200
 """Messages that one process reads at a time."""
-GROUP_PARTS = 32
-"""Parts of messages that are read before entries are made of them. By turns for each part, both take longer: the code of one leaves
-little of the other in the caches of the processor."""
 MIN_PARALLEL_BYTES = 5_000_000
 """Files of fewer bytes are read sooner than further processes are started."""
 MAX_BATCH_BYTES = 20_000_000
@@ -101,13 +98,12 @@ def parse_messages(messages: Iterable[RawMessage], options: ReadOptions) -> Batc
     return result
 
 
-def _add_entries(parts: Iterator[_Part], options: ReadOptions, result: BatchResult) -> None:
-    while group := list(islice(parts, GROUP_PARTS)):
-        for part in group:
-            try:
-                _add_entry(part, options, result)
-            except Exception as error:
-                result.add_reject(part.source, _describe_failure(error))
+def _add_entries(parts: Iterable[_Part], options: ReadOptions, result: BatchResult) -> None:
+    for part in parts:
+        try:
+            _add_entry(part, options, result)
+        except Exception as error:
+            result.add_reject(part.source, _describe_failure(error))
 
 
 def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:

@@ -24,6 +24,7 @@ from consignments.messages.air.waybills import (
     join_places,
     looks_consolidated,
 )
+from consignments.messages.content.trees import UTF_16_MARKS
 from consignments.messages.content.values import (
     IMP_KILOGRAMS,
     Doubts,
@@ -51,6 +52,7 @@ HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTA
 SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
 ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{6}.*)\s*")
 ENVELOPE_TIME = re.compile(r"\.[A-Z0-9]{7}\s+(\d{2})(\d{4})\b")
+LINE_END = re.compile(r"\r\n|\n|\r")
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 INTERCHANGE_START = re.compile(r"\s*UN[AB][^\n]{0,400}")
 INTERCHANGE_SEGMENT = re.compile(r"(?:'\s*)?UN[ABHTZ][^'\n]{0,400}'")
@@ -89,19 +91,14 @@ class ImpMessage(NamedTuple):
         return moment or datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def decode_text(content: bytes) -> str:
-    """Decode a message of characters; bytes that are no UTF-8 are Windows-1252."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", "replace")
+def read_lines(content: bytes) -> list[str]:
+    """Return the lines of a message without control characters; bytes that are no UTF-8 are Windows-1252."""
+    is_utf_16 = content.startswith(UTF_16_MARKS)
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-16", "replace") if is_utf_16 else content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
-
-
-def split_lines(text: str) -> list[str]:
-    """Return the lines of a message without control characters."""
-    return [CONTROL.sub("", line).rstrip() for line in re.split(r"\r\n|\n|\r", text)]
+        text = content.decode("cp1252", "replace")
+    return [CONTROL.sub("", line).rstrip() for line in LINE_END.split(unwrap_interchange(text))]
 
 
 def unwrap_interchange(text: str) -> str:
@@ -111,8 +108,7 @@ def unwrap_interchange(text: str) -> str:
 
 def parse_imp(content: bytes) -> ImpMessage:
     """Split a message into its segments."""
-    lines = split_lines(unwrap_interchange(decode_text(content)))
-    envelope_time = None
+    lines, envelope_time = read_lines(content), None
     for place, line in enumerate(lines):
         if found := HEAD.fullmatch(line):
             head: list[str] = []
@@ -417,7 +413,7 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
 
 def _refuse_damaged(content: bytes) -> None:
     """Refuse a list with a line that seems to begin a house or a master with a damaged code: its goods would go to another."""
-    for number, line in enumerate(split_lines(unwrap_interchange(decode_text(content))), start=1):
+    for number, line in enumerate(read_lines(content), start=1):
         start = line.lstrip()[:4]
         near = any(sum(map(str.__ne__, start[:3], code)) < 2 for code in LEADING_CODES)
         is_lead = near and start not in ("HBS/", "MBI/") and start[3:] in ("/", " ") and line.count("/") > 1

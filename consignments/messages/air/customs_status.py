@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from consignments.errors import MessageFault
-from consignments.messages.air.cargo_imp import decode_text, split_lines
+from consignments.messages.air.cargo_imp import read_lines
 from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.elements import Values
 from consignments.messages.air.waybills import clean_identifier, read_waybill_number
@@ -110,7 +110,7 @@ def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parse
     subject: str | None = None
     kind = "PSN"
     found_any = False
-    for line in split_lines(decode_text(content)):
+    for line in read_lines(content):
         head = line.strip().split("/")[0]
         if head in ("PSN", "PER", "FSN", "FER"):
             kind, subject = head, None

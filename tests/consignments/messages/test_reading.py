@@ -10,12 +10,12 @@ from consignments.messages import reading
 from consignments.messages.entries import Version, build_declaration
 from consignments.messages.onerecord.waybills import OneRecordLinker
 from consignments.messages.parsed import Declaration, Ignored, Parsed
-from consignments.messages.reading import GROUP_PARTS, ReadOptions, link_documents, parse_messages
+from consignments.messages.reading import ReadOptions, link_documents, parse_messages
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import BatchResult, Spool
 from consignments.records import Consignment
 
-COUNT = 3 * GROUP_PARTS + 1
+COUNT = 97
 
 
 def build_house(number: int) -> bytes:

@@ -102,7 +102,7 @@ def to_fields(record):
 def test_a_full_consignment_comes_back(way, record, level):
     found = write_and_read(way, record)
     assert found.fields == to_fields(record)
-    assert (found.quality, found.level) == ((), level)
+    assert (found.doubts, found.level) == (set(), level)
 
 
 def test_a_consignment_that_says_nothing_is_written_too():
