@@ -66,8 +66,8 @@ ColumnFaults = list[tuple[str, Mask]]
 """Reasons, each with the rows that it applies to: bool array, (rows,)."""
 
 
-class ColumnDoubt(NamedTuple):
-    """A doubt about one column, with the mask of its rows and some of the values."""
+class Finding(NamedTuple):
+    """A fault of one column or a doubt about it, with the mask of its rows; a doubt shows some of the values."""
 
     column: str
     text: str
@@ -81,7 +81,7 @@ class ParsedColumn:
 
     values: Any
     faults: ColumnFaults
-    doubts: tuple[ColumnDoubt, ...] = ()
+    doubts: tuple[Finding, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
@@ -121,7 +121,7 @@ def convert_column(given: Any, kind: str) -> ParsedColumn:
     return ParsedColumn(values, [(reason, to_mask(values.is_null()) & ~is_missing)])
 
 
-def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, tuple[ColumnDoubt, ...]]:
+def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, tuple[Finding, ...]]:
     """Correct each distinct value that is not plainly good."""
     if isinstance(rule, CodeRule):
         good = pc.is_in(values, pa.array(sorted(rule.known), TEXT))
@@ -139,7 +139,7 @@ def _correct_column(values: Any, name: str, rule: Rule) -> tuple[Any, tuple[Colu
     for text in filter(None, dict.fromkeys(text for _, text in corrected)):
         pairs = [(value, new) for value, (new, kind) in zip(given, corrected, strict=True) if kind == text]
         rows = mark_rows(np.flatnonzero(strange)[kinds == text], len(values))
-        doubts.append(ColumnDoubt(name, text, rows, _list_examples(pairs)))
+        doubts.append(Finding(name, text, rows, _list_examples(pairs)))
     read = pa.array([new for new, _ in corrected], values.type).take(coded.indices)
     return pc.replace_with_mask(values, pa.array(strange), read), tuple(doubts)
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from consignments.columns import (
     ITEM_TYPE,
     TEXT,
-    ColumnDoubt,
     ColumnFaults,
+    Finding,
     Mask,
     ParsedColumn,
     combine_masks,
@@ -56,7 +56,7 @@ def read_items(given: Any) -> ParsedColumn:
     rows_of_items, first_items = np.repeat(np.arange(len(lists)), lengths), np.cumsum(lengths) - lengths
     names = set() if pa.types.is_null(flat.type) else {field.name for field in flat.type}
     faults.append((TOO_MANY, lengths > MAX_ITEMS))
-    columns, doubts = list[Any](), list[ColumnDoubt]()
+    columns, doubts = list[Any](), list[Finding]()
     for name, field in ITEM_FIELDS.items():
         given_field = pc.struct_field(flat, name) if name in names else pa.nulls(len(flat))
         read = read_column(given_field, field, ITEM_RULES.get(name))

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from consignments.columns import TYPES, Mask, convert_frame, normalize_array, normalize_names
+from consignments.columns import TYPES, Finding, Mask, convert_frame, normalize_array, normalize_names
 from consignments.errors import FileFault, Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, number_rows, refuse_bad_columns
@@ -31,7 +31,6 @@ from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
     NEAR_NAME,
     SEQUENCE,
-    FieldFault,
     PartCheck,
     build_rejects,
     check_part,
@@ -235,7 +234,7 @@ def finish_check(
     rejects = (*given.rejects, *limit_rejects(found, given.name))
     reasons = Counter(reject.reason for reject in given.rejects)
     for fault in (fault for check in checks for fault in check.faults):
-        reasons[f"{fault.column}: {fault.reason}"] += int(fault.rows.sum())
+        reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
     warnings, examples = count_doubts(checks)
     kept = sum(len(check.kept) for check in checks)
     missing = (kept - np.sum([check.given for check in checks], axis=0)) / max(kept, 1)
@@ -278,7 +277,7 @@ def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgsp
     codes = unified.dictionary_encode().indices.to_numpy()
     repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
     for check, mine in _split_rows(checks, repeats):
-        check.faults.append(FieldFault(identifier, f"repeated {identifier}", check.drop_rows(mine)))
+        check.faults.append(Finding(identifier, f"repeated {identifier}", check.drop_rows(mine)))
 
 
 def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ from consignments.columns import (
     SHOWN_VALUE,
     TEXT,
     TYPES,
-    ColumnDoubt,
+    Finding,
     Mask,
     combine_masks,
     drop_broken_texts,
@@ -67,14 +67,6 @@ ROW_OVERHEAD_BYTES = 300
 """Memory of a rejected row in addition to its text (measured)."""
 
 
-class FieldFault(NamedTuple):
-    """A fault of one column in some rows of a table; `rows` is their mask."""
-
-    column: str
-    reason: str
-    rows: Mask
-
-
 @dataclass
 class PartCheck:
     """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks, and `given` counts their values by field.
@@ -82,9 +74,9 @@ class PartCheck:
     After rows were dropped, the values must be counted again.
     """
 
-    faults: list[FieldFault]
+    faults: list[Finding]
     unknown: tuple[str, ...]
-    doubts: list[ColumnDoubt]
+    doubts: list[Finding]
     good: Mask
     kept: Any
     given: Any
@@ -161,7 +153,7 @@ def check_part(
         | {name: drop_broken_texts(_get_column(part.table, name, pa.null()))[0] for name in others}
     )
     doubts = [doubt for read in reads.values() for doubt in read.doubts]
-    faults = [FieldFault(name, *fault) for name, read in reads.items() for fault in read.faults]
+    faults = [Finding(name, *fault) for name, read in reads.items() for fault in read.faults]
     faults += _find_row_faults(table, record, combine_masks((each.rows for each in faults), len(table)))
     inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
     good = ~combine_masks((each.rows for each in faults), len(table))
@@ -225,12 +217,12 @@ def _convert_to_text(table: Any, names: Sequence[str]) -> Any:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[FieldFault]:
+def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[Finding]:
     """Find rows with contradictory values or times in the future, among those without a fault in a column."""
     found = _find_future_times(table)
     if issubclass(record, Outcome):
         found = [*find_outcome_faults(to_frame(table.select(OUTCOME_COLUMNS))), *found]
-    faults = [FieldFault(column, reason, rows & ~bad) for column, reason, rows in found]
+    faults = [Finding(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
 
 
@@ -269,7 +261,7 @@ def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str,
 
 
 def build_rejects(
-    part: TablePart, faults: Sequence[FieldFault], record: type[msgspec.Struct]
+    part: TablePart, faults: Sequence[Finding], record: type[msgspec.Struct]
 ) -> Iterator[Reject]:
     """Build the rejects of the invalid rows of a part, in order."""
     fields = get_fields(record)
@@ -279,7 +271,7 @@ def build_rejects(
         rows = bad[begin : begin + REJECT_ROWS]
         for row, given in zip(rows.tolist(), _list_rows(part.table.take(rows)), strict=True):
             mine = [fault for fault in faults if fault.rows[row]]
-            shown = [fault.reason + _format_shown_value(given, fault.column, hidden) for fault in mine]
+            shown = [fault.text + _format_shown_value(given, fault.column, hidden) for fault in mine]
             original = {name: value for name, value in given.items() if value is not None}
             yield Reject(
                 place=part.locate_row(row),

@@ -104,11 +104,9 @@ def read_file(path: Path) -> Iterator[RawMessage]:
             if buffer[:4] != ZIP_MARK:
                 yield from read_parts(name, buffer, written, (name,))
                 return
-            for place, content, moment, fault in _read_archive(path, name, written):
-                if fault:
-                    yield RawMessage(place, b"", moment, (name,), fault)
-                else:
-                    yield from read_parts(place, content, moment, (name,))
+            for file in _read_archive(path, name, written):
+                parts = read_parts(file.source, file.content, file.received_at, file.paths)
+                yield from [file] if file.fault else parts
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
@@ -126,8 +124,8 @@ def _map_file(path: Path, size: int) -> Iterator[Buffer]:
             yield mapped
 
 
-def _read_archive(path: Path, name: str, written: datetime) -> Iterator[tuple[str, bytes, datetime, str]]:
-    """Yield each file of an archive: its name, content and time, and why it cannot be read."""
+def _read_archive(path: Path, name: str, written: datetime) -> Iterator[RawMessage]:
+    """Yield each file of an archive with its own time; one that cannot be read has a fault."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
@@ -139,9 +137,10 @@ def _read_archive(path: Path, name: str, written: datetime) -> Iterator[tuple[st
                     if member.date_time > NO_MEMBER_TIME:  # in which zone, the archive does not say
                         moment = min(datetime(*member.date_time, tzinfo=UTC), written)
                 content, fault = _unpack(archive, member)
-                yield f"{name}/{member.filename}", content, moment, fault
+                yield RawMessage(f"{name}/{member.filename}", content, moment, (name,), fault)
     except UNREADABLE as error:
-        yield name, b"", written, f"the archive cannot be read: {type(error).__name__}"
+        fault = f"the archive cannot be read: {type(error).__name__}"
+        yield RawMessage(name, b"", written, (name,), fault)
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, str]:
@@ -153,7 +152,8 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, s
         return b"", f"cannot be unpacked: {type(error).__name__}"
     if len(content) > MAX_STREAM_BYTES:
         return b"", f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
-    return content, "an archive inside an archive; unpack it first" if content[:4] == ZIP_MARK else ""
+    is_archive = content[:4] == ZIP_MARK
+    return (b"", "an archive inside an archive; unpack it first") if is_archive else (content, "")
 
 
 def read_parts(
@@ -194,11 +194,12 @@ def split_messages(buffer: Buffer) -> Iterator[bytes]:
 
 
 class _XmlStarts:
-    """The next XML declaration in a buffer, and the roots that do not end; each is searched once."""
+    """The next XML declaration in a buffer, and the roots and comments that do not end; each is searched once."""
 
     def __init__(self, buffer: Buffer) -> None:
         self._buffer, self._next = buffer, -1
         self.unended: dict[tuple[bytes, int], set[int]] = {}
+        self._never: set[tuple[bytes, int]] = set()
 
     def find(self, position: int) -> int:
         """Find the first declaration from a position on; the end of the buffer if there is none."""
@@ -216,9 +217,10 @@ class _XmlStarts:
             end = found.end()
             if found[0][:2] == b"<!":
                 mark = b"-->" if found[0] == b"<!--" else b"]]>"
-                end = self._buffer.find(mark, end, limit)
-                if end < 0:
-                    break
+                behind = -1 if (mark, limit) in self._never else self._buffer.find(mark, end, limit)
+                if behind < 0:  # no other ends either; what stands in it is looked at
+                    self._never.add((mark, limit))
+                end = max(end, behind)
             elif found[1]:
                 if len(open_at) < 2:  # none is open if the root itself is damaged
                     return self._buffer.find(b">", end, limit) + 1 or limit

@@ -33,8 +33,8 @@ from consignments.messages.content.values import (
     get_first,
     get_unit_factor,
     parse_kilograms,
-    parse_moment,
     parse_number,
+    parse_time,
     read_country,
     summarize_items,
 )
@@ -162,7 +162,7 @@ def read_message(table: str, content: bytes, context: MessageContext) -> tuple[E
         context.notes.append("the message has no header")
         return root, message, Header()
     issued = message.get("issued_at")
-    issued_at = parse_moment(issued)
+    issued_at = parse_time(issued)
     if issued_at is None:
         context.notes.append("no time of issue" if issued is None else "the time of issue is malformed")
     purpose = PURPOSES.get((message.get("purpose") or "creation").lower())

@@ -15,7 +15,7 @@ from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.elements import Values
 from consignments.messages.air.waybills import clean_identifier, read_waybill_number
 from consignments.messages.configuration import load_codes
-from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_moment
+from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_time
 from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow
 
 XML_STATES, CAMIR_STATES = (
@@ -45,7 +45,7 @@ def read_customs_status(content: bytes, context: MessageContext) -> Iterator[Par
         return
     if state == "assessment_complete" and text and REMOVED.search(text):
         state = "resolved"
-    issued_at = parse_moment(message.get("decided_at")) or header.issued_at
+    issued_at = parse_time(message.get("decided_at")) or header.issued_at
     authority = _name_authority(header.sender, text)
     yield StateRow(_find_subject(message), authority, state, code, text, issued_at, "XCSN")
 

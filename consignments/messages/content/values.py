@@ -14,6 +14,7 @@ from consignments.countries import parse_country
 from consignments.doubts import Doubt, build_country_doubt
 from consignments.messages.quality import QUALITY_CODES
 from consignments.records import Item, get_fields
+from consignments.timestamps import EPOCH
 
 Fields = dict[str, Any]
 ITEM_COLUMNS = tuple(field.name for field in get_fields(Item))
@@ -109,38 +110,26 @@ MIN_YEAR, MAX_YEAR = 1900, 2200
 """A moment outside is a fault of its sender, and would not pass the conversions of zones."""
 DAY = timedelta(days=1)
 DOTNET_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
-COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?(Z?)", re.ASCII)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?Z?", re.ASCII)
 
 
-def parse_moment(text: str | None) -> datetime | None:
-    """Read an ISO 8601 moment as UTC; one without a zone is UTC; None if it is none."""
+def parse_time(value: Any) -> datetime | None:
+    """Read a moment as UTC: ISO 8601, 20260310, 202603101200, /Date(…)/, or milliseconds since 1970; one without a zone is UTC."""
+    text = clean_text(value) or ""
+    dotnet, compact = DOTNET_DATE.fullmatch(text), COMPACT_TIME.fullmatch(text)
     try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
+        if dotnet or (text.isdigit() and text.isascii() and len(text) == 13):
+            moment = EPOCH + timedelta(milliseconds=int(dotnet[1] if dotnet else text))
+        elif compact:
+            year, month, day, hour, minute, second = map(int, compact.groups("0"))
+            moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        else:
+            moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
         return None
     if not MIN_YEAR <= moment.year <= MAX_YEAR:
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def parse_time(value: Any) -> datetime | None:
-    """Read a moment as UTC: ISO 8601, 20260310, 202603101200, /Date(…)/, or milliseconds since 1970."""
-    text = clean_text(value)
-    if text is None:
-        return None
-    dotnet = DOTNET_DATE.fullmatch(text)
-    if dotnet or (text.isdigit() and text.isascii() and len(text) == 13):
-        try:
-            moment = EPOCH + timedelta(milliseconds=int(dotnet[1] if dotnet else text))
-        except OverflowError:
-            return None
-        return moment if MIN_YEAR <= moment.year <= MAX_YEAR else None
-    compact = COMPACT_TIME.fullmatch(text)
-    if compact:
-        year, month, day, hour, minute, second, _ = compact.groups("00")
-        text = f"{year}-{month}-{day}T{hour}:{minute}:{second}"
-    return parse_moment(text)
 
 
 def parse_short_date(text: str) -> date | None:

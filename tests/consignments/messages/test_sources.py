@@ -110,6 +110,12 @@ def test_small_messages_are_cut_without_a_look_at_the_large_one_behind(small: by
     assert end.strip() == last
 
 
+def test_comments_that_never_end_are_looked_for_once_and_hide_no_message_behind_them() -> None:
+    assert len(list(split_messages(b"<a><!--" * 100_000))) == 100_000  # minutes if each is searched to the end
+    damaged, whole = b"<Item><Item><!-- </Item></Item>", b"<Item><A>2</A></Item>"
+    assert list(split_messages(damaged + whole)) == [damaged, whole]
+
+
 def test_a_json_value_with_bytes_that_are_no_utf8_ends_at_its_bracket() -> None:
     values = [b'{"a": "\xe4\xf6"}', b'{"b":\n"\xc3\xa9' + "é".encode() * 600 + b'"}', b"[1, 2]"]
     assert [part.strip() for part in split_messages(b" ".join(values))] == values
