@@ -45,6 +45,8 @@ ENVELOPE = re.compile(
     re.MULTILINE,
 )
 """Lines of a Type B envelope before a first line."""
+MAX_ENVELOPE_BYTES = 2_048
+"""An envelope has at most 32 addresses of 7 characters, and an origin."""
 BLANK = b" \t\r\n\0\x01\x02\x03\xef\xbb\xbf"
 BLANKS = re.compile(rb"[%b]*" % BLANK)
 QUOTING = (b"FMA", b"FNA", b"UNA", b"UNB")
@@ -55,7 +57,7 @@ IMP_HEAD = re.compile(
 IMP_SEGMENTS = re.compile(rb"^([A-Z]{3})(?=/|\r?$)", re.MULTILINE)
 ONCE_ONLY = frozenset((b"SHP", b"CNE", b"CVD", b"RTG", b"ISU", b"HBS", b"AGT", b"CER"))
 """Segments of which a message has one: a second part never repeats them."""
-IMP_CONTINUATION = re.compile(rb"[\x01\x02\x03\s]*(?:(?:Q[A-Z][ \t]|[.])[^\n]*\n)*\s*(?:/|[A-Z]{3}/)")
+IMP_CONTINUATION = re.compile(rb"[\x01\x02\x03\s]*+(?:(?:Q[A-Z][ \t]|[.])[^\n]*\n)*+\s*+(?:/|[A-Z]{3}/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +296,7 @@ def _find_text_end(buffer: Buffer, start: int, size: int) -> int:
     if following is not None and quotes and b"UNZ" in buffer[first.start() : following.start()]:
         quotes = False
     while following is not None:
-        begin = max(first.end(), following.start() - HEAD_BYTES)
+        begin = max(first.end(), following.start() - MAX_ENVELOPE_BYTES)
         envelope = ENVELOPE.search(buffer[begin : following.start()])
         if not quotes or envelope:
             return begin + envelope.start() if envelope else following.start()

@@ -50,7 +50,7 @@ def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
         ('[{"value": 1}, {"value": -1}]', "item 2, value: below 0"),
         ('[{"value": "inf"}]', f"item 1, value: {BAD_NUMBER}"),
         ('[{"net_weight_kg": "Infinity"}]', f"item 1, net_weight_kg: {BAD_NUMBER}"),
-        ('[{"value": "much"}]', f"item 1, value: {BAD_NUMBER}"),
+        ('[{"description": "secret", "value": "secret"}]', f"item 1, value: {BAD_NUMBER}"),
         ('[{"value": 1.5}, {"value": true}]', f"item 2, value: {BAD_NUMBER}"),
         ("[" * 5_000, NOT_JSON),
         ("[" + ",".join(["{}"] * (MAX_ITEMS + 1)) + "]", "more than 1000 items"),
@@ -63,9 +63,7 @@ def test_bad_items_are_a_fault_of_their_row(text: str, reason: str) -> None:
     assert faults == [(reason, [True, False, False, False])]
 
 
-def test_a_bad_item_in_a_list_is_a_fault_of_its_row_and_the_reason_does_not_show_it() -> None:
-    bad = read_texts('[{"description": "secret", "value": "secret"}]')
-    assert [why for why, rows in bad.faults if rows.any()] == [f"item 1, value: {BAD_NUMBER}"]
+def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:
     read = read_items(pa.array([[{"value": 1.0}, {"value": -1.0}], [{"value": 2.0}]]))
     faults = [(why, rows.tolist()) for why, rows in read.faults if rows.any()]
     assert faults == [("item 2, value: below 0", [True, False])]

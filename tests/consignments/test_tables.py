@@ -325,21 +325,12 @@ def test_repeated_consignments_keep_their_order_by_a_sequence() -> None:
 
 
 def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
-    columns = [
-        "consignment_id",
-        "score",
-        "band",
-        "model_version",
-        "office",
-        "received_at",
-        "history",
-        "reasons",
-    ]
+    names = ["consignment_id", "score", "band", "model_version", "office", "received_at", "history"]
     rows = [
         ("X1", 0.25, "high", "03", "Incheon", day(0), "given", [{"code": "route"}]),
         ("X1", 1e-7, "routine", "03", None, day(1), None, None),
     ]
-    scores = pd.DataFrame(rows, columns=columns)
+    scores = pd.DataFrame(rows, columns=[*names, "reasons"])
     for suffix in SUFFIXES:
         write_table(scores, tmp_path / f"s{suffix}")
         found = read_scores(tmp_path / f"s{suffix}")

@@ -12,7 +12,13 @@ from support.messages import DIRECT, HOUSE, MASTER, MESSAGES, POUNDS, read_messa
 
 from consignments.messages import kinds
 from consignments.messages.kinds import MessageKind, detect_kind, list_kinds
-from consignments.messages.sources import TEXT_START, read_file, split_messages
+from consignments.messages.sources import (
+    TEXT_START,
+    RawMessage,
+    join_continuations,
+    read_file,
+    split_messages,
+)
 
 FWB, FHL = (MESSAGES / "fwb_direct.txt").read_bytes(), (MESSAGES / "fhl_houses.txt").read_bytes()
 PARTS = [HOUSE.read_bytes(), FWB, MASTER.read_bytes(), FHL, DIRECT.read_bytes(), POUNDS.read_bytes()]
@@ -110,10 +116,14 @@ def test_small_messages_are_cut_without_a_look_at_the_large_one_behind(small: by
     assert end.strip() == last
 
 
-def test_comments_that_never_end_are_looked_for_once_and_hide_no_message_behind_them() -> None:
-    assert len(list(split_messages(b"<a><!--" * 100_000))) == 100_000  # minutes if each is searched to the end
+@pytest.mark.parametrize(
+    "part", [b"<a><!--" * 5_000, b"FWB/16\n" + b"AAAAAAA\n" * 8_000 + b"x\n", b" " * 50_000 + b"x"]
+)
+def test_what_begins_and_never_ends_is_looked_at_once(part: bytes) -> None:
     damaged, whole = b"<Item><Item><!-- </Item></Item>", b"<Item><A>2</A></Item>"
     assert list(split_messages(damaged + whole)) == [damaged, whole]
+    assert b"".join(split_messages(part * 20)).count(b"x") == part.count(b"x") * 20  # else it takes minutes
+    assert len(list(join_continuations([RawMessage("a", FWB), RawMessage("b", part)]))) == 2
 
 
 def test_a_json_value_with_bytes_that_are_no_utf8_ends_at_its_bracket() -> None:
