@@ -21,6 +21,7 @@ _NAMES = (
 EXTRA_COLUMNS = tuple(_NAMES.split())
 """Columns beyond the record that messages may give; a table has those that are used."""
 
+GOODS_OUTSIDE = "goods stand outside of the declarations"
 MAX_NAMED = 5
 """Identifiers that a fault names."""
 Purpose = Literal["create", "update", "delete"]
@@ -111,9 +112,7 @@ def build_count_fault(identifiers: int, read: int, named: Iterable[str] = ()) ->
 
 def build_goods_fault() -> MessageFault:
     """Build the fault of goods that may belong to any declaration, or to none."""
-    return MessageFault(
-        "goods stand outside of the declarations", todo="put the goods of each declaration into it"
-    )
+    return MessageFault(GOODS_OUTSIDE, todo="put the goods of each declaration into it")
 
 
 def build_mapping_fault(got: str) -> MessageFault:

@@ -74,8 +74,9 @@ class MessageReport:
             lines.append("quality codes, in rows:")
             lines += [f"  {count:,} {code}" for code, count in self.quality.items()]
         if self.warnings:
-            lines.append("warnings about a column, in rows:")
-            lines += [f"  {count:,} {warning}" for warning, count in self.warnings.items()]
+            lines.append("warnings, in rows:")
+            shown = list(self.warnings.items())[:MAX_SHOWN_LINES]
+            lines += [f"  {count:,} {warning}" for warning, count in shown]
         lines += self._list_fill()
         return "\n".join(lines)
 
@@ -142,7 +143,8 @@ def build_table(
         levels.update(record.level or "item" for record in records)
         quality.update(code for record in records for code in record.quality or ())
         for row in chunk:
-            warnings.update(dict.fromkeys(f"{each.field}: {each.code}" for each in row.warnings).keys())
+            names = (f"{each.field}: {each.code}" if each.field else each.text for each in row.warnings)
+            warnings.update(dict.fromkeys(names).keys())
         dated = table.append_column("month", pc.strftime(table.column("received_at"), "%Y-%m"))
         months.update(dated.column("month").to_pylist())
         counted = dated.group_by("month").aggregate([(name, "count") for name in FILLED_COLUMNS])

@@ -8,7 +8,7 @@ level up, `//` any level down. Parts are parted by slashes, or by dots if there 
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from consignments.errors import BadSetting
 from consignments.messages.content.trees import TEXT, Node, walk_nodes
@@ -112,9 +112,15 @@ class DeepIndex(dict[int, Node]):
         return index.get(name, [])
 
 
-def find_values(levels: Sequence[Any], text: str, index: DeepIndex | None = None) -> list[Any]:
+ReadMarks: TypeAlias = set[tuple[int, str]]
+"""The names that paths looked for: each with the `id` of its node, or with 0 if at any depth."""
+
+
+def find_values(
+    levels: Sequence[Any], text: str, index: DeepIndex | None = None, marks: ReadMarks | None = None
+) -> list[Any]:
     """Find all values of the first alternative of a path that has any."""
-    return next((found for path in compile_path(text) if (found := _follow(levels, path, index))), [])
+    return next((found for path in compile_path(text) if (found := _follow(levels, path, index, marks))), [])
 
 
 def find_nodes(node: Any, path: str) -> list[Node]:
@@ -125,7 +131,7 @@ def find_nodes(node: Any, path: str) -> list[Node]:
 def find_texts(levels: Sequence[Any], text: str) -> list[str]:
     """Find the texts of the first alternative of a path that has any."""
     paths = compile_path(text)
-    return next((found for path in paths if (found := list_texts(_follow(levels, path, None)))), [])
+    return next((found for path in paths if (found := list_texts(_follow(levels, path)))), [])
 
 
 def find_text(levels: Sequence[Any], text: str) -> str | None:
@@ -133,17 +139,23 @@ def find_text(levels: Sequence[Any], text: str) -> str | None:
     return next(iter(find_texts(levels, text)), None)
 
 
-def _follow(levels: Sequence[Any], path: Path, index: DeepIndex | None) -> list[Any]:
+def _follow(
+    levels: Sequence[Any], path: Path, index: DeepIndex | None = None, marks: ReadMarks | None = None
+) -> list[Any]:
     if path.levels_up >= len(levels):
         return []
-    return follow_steps(levels[0 if path.levels_up < 0 else -1 - path.levels_up], path.steps, index)
+    return follow_steps(levels[0 if path.levels_up < 0 else -1 - path.levels_up], path.steps, index, marks)
 
 
-def follow_steps(node: Any, steps: Sequence[Step], index: DeepIndex | None = None) -> list[Any]:
+def follow_steps(
+    node: Any, steps: Sequence[Step], index: DeepIndex | None = None, marks: ReadMarks | None = None
+) -> list[Any]:
     """Find the values of steps that begin at a node."""
     values = [node]
     for name, any_depth, position, conditions in steps:
         found: list[Any] = []
+        if marks is not None:
+            marks.update((0 if any_depth else id(value), name) for value in values)
         for value in values:
             if not any_depth:
                 here = _list_children(value, name)

@@ -5,7 +5,6 @@ references: the items of a receptacle, the subjects of an answer. A message whos
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,7 +13,8 @@ from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import Path, Step, compile_path, follow_steps, list_texts
 from consignments.messages.content.trees import Node, walk_nodes
-from consignments.messages.parsed import build_count_fault, build_goods_fault
+from consignments.messages.parsed import GOODS_OUTSIDE, build_count_fault, build_goods_fault
+from consignments.messages.post.element_names import read_name
 from consignments.messages.post.mapping import LITERAL, MessageMapping
 
 SENDER, CONSIGNEE, GOODS, ITEMS, AMOUNTS = 1, 2, 4, 8, 16
@@ -121,10 +121,12 @@ class PartFinder:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
         found = self._search(root)
         if not (found.has_identifiers() or found.weak) and (found.parts or found.marks & ITEMS):
-            told_apart = found.parts or found.marks & PARTIES
-            with suppress(*([MessageFault] if told_apart else [])):
+            try:
                 by_form = get_finder(self._mappings, True)._search(root)
                 found = by_form if by_form.has_identifiers() else found
+            except MessageFault as fault:
+                if fault.what == GOODS_OUTSIDE or not (found.parts or found.marks & PARTIES):
+                    raise
         read = {identifier for part in found.parts for identifier in part.identifiers}
         if found.parts and found.seen - read:
             raise build_count_fault(len(found.seen | read), len(found.parts), found.seen - read)
@@ -166,13 +168,13 @@ class PartFinder:
                 if not is_goods or (not inside and holds_record(value)):
                     stack.append((key, value, inside))
                 is_goods = is_goods or (
-                    id(value) not in selected and self.has_facts_of_goods(value, flat=True)
+                    id(value) not in selected and self.has_facts_of_goods(key, value, flat=True)
                 )
                 goods = goods or (is_goods and not inside and not holds_record(value))
         known = {name for record in records for name in self._read_own(record)[0]}
         if extra - known:
             raise build_count_fault(len(extra | known), len(records), extra - known)
-        own = [self.holds_goods(each) or self.has_facts_of_goods(each, flat=True) for each in records]
+        own = [self.holds_goods(each) or self.has_facts_of_goods("", each, flat=True) for each in records]
         if goods and (len(records) != 1 or own[0]):
             raise build_goods_fault()
 
@@ -194,20 +196,30 @@ class PartFinder:
         """Check whether goods stand in a node itself, under a name that a mapping knows."""
         return not self._goods.isdisjoint(node)
 
-    def has_facts_of_goods(self, node: Node, *, flat: bool = False) -> bool:
-        """Check whether a node has the names of a description or tariff code of goods and of one fact more."""
+    def list_goods(self, holder: Node) -> Iterator[Node]:
+        """List the kinds of goods below a node under any name."""
+        return (node for name, node in walk_nodes(holder) if name and self._looks_like_goods(name, node))
+
+    def has_facts_of_goods(self, name: str, node: Node, *, flat: bool = False) -> bool:
+        """Check whether a node has the names of a description or tariff code of goods and of one fact more.
+
+        A number and an amount are facts of an invoice, too.
+        """
+        weak = {"value", "currency", "quantity"} if _names_document(name) else {"quantity"}
         for facts in self._flat_facts if flat else self._facts:
-            found = [column for column, names in facts.items() if not names.isdisjoint(node)]
+            found = {column for column, names in facts.items() if not names.isdisjoint(node)} - weak
             if len(found) > 1 and not {"description", "hs_code"}.isdisjoint(found):
                 return True
         return False
 
     def _is_goods(self, name: str, node: Node) -> bool:
-        """Check whether a part is a kind of goods: by its name, else by what stands in it and nothing of a declaration."""
-        if name in self._goods:
-            return True
+        """Check whether a part is a kind of goods: by its name, else by what stands in it."""
+        return name in self._goods or self._looks_like_goods(name, node)
+
+    def _looks_like_goods(self, name: str, node: Node) -> bool:
+        """Check whether facts of goods stand in a part, and nothing of a declaration."""
         parties = any(self._marks.get(key, 0) & PARTIES for key in node)
-        return not parties and self.has_facts_of_goods(node) and not any(self._read_own(node))
+        return not parties and self.has_facts_of_goods(name, node) and not any(self._read_own(node))
 
     def _search(
         self,
@@ -280,6 +292,13 @@ class PartFinder:
 
 get_finder = lru_cache(maxsize=64)(PartFinder)
 """Returns the finder of some mappings."""
+
+
+@lru_cache(maxsize=4096)
+def _names_document(name: str) -> bool:
+    """Check whether a name is that of documents, an insurance and the like, and not of goods."""
+    meanings = {(each.section, each.name) for each in read_name(name)}
+    return ("record", "ignored") in meanings and ("weak", "goods") not in meanings
 
 
 def list_below(node: Node) -> Iterator[tuple[str, Node]]:

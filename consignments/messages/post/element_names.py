@@ -122,7 +122,7 @@ def read_place(place: Sequence[str]) -> PlaceMeaning:
     if "names" in weak and (inherited not in INHERITED or inherited == "address"):
         known = all(each.section != UNKNOWN for each in above)
         return PlaceMeaning("description" if goods and not side else "name", side, known)
-    if inherited in INHERITED and (fact or weak):
+    if inherited in INHERITED and (fact or weak - {"goods"}):
         return PlaceMeaning(inherited, side, True)
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
         if own[-1].section == "sides":

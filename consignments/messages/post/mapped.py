@@ -10,7 +10,7 @@ from typing import Any
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
-from consignments.messages.content.paths import DeepIndex, convert_text, find_values, list_texts
+from consignments.messages.content.paths import DeepIndex, ReadMarks, convert_text, find_values, list_texts
 from consignments.messages.content.trees import (
     TEXT,
     Node,
@@ -42,7 +42,7 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.post.csv_rows import read_rows
-from consignments.messages.post.declared_parts import DeclaredPart, find_only_s10, get_finder
+from consignments.messages.post.declared_parts import RESPONSE_MARKS, DeclaredPart, find_only_s10, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     LITERAL,
@@ -51,6 +51,7 @@ from consignments.messages.post.mapping import (
     MessageMapping,
     Source,
 )
+from consignments.messages.post.unread import Leaf, build_unread_doubt, list_leaves
 from consignments.records import Consignment, get_fields
 
 S9_FORM = re.compile(r"([A-Z]{6})([A-Z]{6})([A-Z])([A-Z]{2})([0-9A-Z]{14})", re.ASCII)
@@ -94,6 +95,8 @@ DECLARED = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
 MAX_HOLDERS = 10
 """Parts around a record that are looked through for its goods."""
+MAX_AROUND = 20
+"""Elements outside of all declarations that a warning of each of them may name."""
 Levels = list[Any]
 
 
@@ -106,8 +109,11 @@ class Record:
     scope: Node
     mapping: MessageMapping
     declared: bool = False
+    around: Sequence[Leaf] = ()
     doubts: Doubts = field(default_factory=Doubts)
     index: DeepIndex = field(default_factory=DeepIndex)
+    marks: ReadMarks = field(default_factory=set)
+    unread: list[Leaf] = field(default_factory=list)
 
     def describes(self) -> bool:
         """Check whether it describes a consignment, and is not only a list of references or an answer."""
@@ -125,11 +131,12 @@ class Record:
         known = {name: value for name, value in fields.items() if value is not None}
         identifier = (
             known.pop("consignment_id", None)
-            or (self.declared and find_only_s10(self.levels[-1]))
+            or (self.mapping.is_searched and find_only_s10(self.levels[-1]))
             or identify_by_content(known)
         )
         if purpose != "delete" and known.keys().isdisjoint(DECLARED):
             return build_count_fault(1, 0, [identifier])
+        self._warn_of_unread(known)
         return Declaration(
             {"consignment_id": identifier, **known},
             self._read_own("issued_at"),
@@ -137,6 +144,17 @@ class Record:
             PURPOSES.get(purpose or "", "create"),
             self.doubts,
         )
+
+    def _warn_of_unread(self, known: Fields) -> None:
+        """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""
+        own = list_leaves(self.scope, self.marks, self.mapping.record_names, frozenset(), RESPONSE_MARKS)
+        around = (leaf for leaf in self.around if (leaf.node, leaf.place[-1]) not in self.marks)
+        found = [*own, *around, *self.unread]
+        lost = [
+            leaf for leaf in found if "description" in leaf.columns or not known.keys() >= {*leaf.columns}
+        ]
+        if lost:
+            self.doubts.warnings[build_unread_doubt(lost)] = None
 
     # --- columns
 
@@ -161,6 +179,8 @@ class Record:
         for paths in source.parts if source else ():
             found = [self._list_texts(path, levels) for path in paths]
             texts = [text for each in found for text in (each if column in ADDRESSES else each[:1])]
+            if column == "description" and any(len({*each}) > 1 for each in found):
+                self.unread.append(Leaf((*paths, "2"), 0, (column,)))
             if texts:
                 join = source.join if source else None
                 return join_lines(*texts, separator=SEPARATORS.get(column, " ") if join is None else join)
@@ -170,10 +190,11 @@ class Record:
         """List the texts of a path; what the record lacks is read from around it."""
         if path.startswith(LITERAL):
             return list_texts([path[len(LITERAL) :]])
-        values = find_values(levels, path, self.index)
+        values = find_values(levels, path, self.index, self.marks)
         if not values and levels is self.levels:
             around = self.levels[0] if self.scope is self.root else self.scope
-            values = find_values([around], path, self.index)
+            values = find_values([around], path, self.index, self.marks)
+        self.marks.update((id(value), TEXT) for value in values if isinstance(value, dict))
         return list_texts(values)
 
     def _decode(self, column: str, text: str) -> str | None:
@@ -200,19 +221,20 @@ class Record:
     # --- items
 
     def _read_items(self) -> list[Fields]:
-        """Read the kinds of goods in the record, if it is searched under a name that the mapping does not know, too; else around it."""
-        finder = get_finder((self.mapping,))
-        nodes = self._find_goods(self.levels[-1])
-        items = self._read_given(nodes)
-        if not items and self.mapping.is_searched:
-            parts = (part for node in nodes or [self.levels[-1]] for part in walk_nodes(node))
-            goods = (node for name, node in parts if name and finder.has_facts_of_goods(node))
-            items = self._read_given(goods)
-        if items:
-            return items
+        """Read the kinds of goods in the record, else around it; if it is searched, under names that the mapping does not know, too."""
+        return next(filter(None, map(self._read_given, self._list_goods())), [])
+
+    def _list_goods(self) -> Iterator[Iterable[Node]]:
+        """List groups of goods, the most certain first."""
+        finder, own = get_finder((self.mapping,)), self.levels[-1]
+        known = self._find_goods(own)
+        yield known
+        if self.mapping.is_searched:
+            yield (node for holder in known or [own] for node in finder.list_goods(holder))
         holders = (node for _, node in walk_nodes(self.scope) if finder.holds_goods(node))
-        found = map(self._find_goods, islice(holders, MAX_HOLDERS))
-        return self._read_given(next(filter(None, found), []))
+        yield from map(self._find_goods, islice(holders, MAX_HOLDERS))
+        if self.mapping.is_searched:
+            yield finder.list_goods(self.scope)
 
     def _find_goods(self, holder: Node) -> list[Node]:
         levels = [*self.levels[:-1], holder]
@@ -226,6 +248,7 @@ class Record:
 
     def _read_item(self, node: Node) -> Fields:
         levels = [*self.levels, node]
+        self.marks.update((id(node), name) for name in self.mapping.item_names)
         return {name: self._read_column(name, self.mapping.items, levels, "items.") for name in ITEM_COLUMNS}
 
     def _complete(self, fields: Fields, items: list[Fields]) -> None:
@@ -349,8 +372,9 @@ def _select_records(
 ) -> Iterator[Record]:
     mapping = mappings[0]
     parts = _find_parts(root, mappings) if searched else []
+    around = _list_around(root, [part.scope for part, _ in parts])
     for part, own in parts:
-        yield Record([top, part.node], root, part.scope, own, True)
+        yield Record([top, part.node], root, part.scope, own, True, around)
     for each in () if parts else mapping.each:
         if each == ".":
             if searched:
@@ -361,10 +385,18 @@ def _select_records(
         found = [node for node in values if isinstance(node, dict)]
         if found and searched:
             get_finder((mapping,)).refuse_others(root, mapping.list_record_names(), found)
+        scopes = [root] if len(found) == 1 else found
+        around = _list_around(root, scopes)
         for record in found:
-            yield Record([top, record], root, root if len(found) == 1 else record, mapping)
+            yield Record([top, record], root, root if len(found) == 1 else record, mapping, around=around)
         if found:
             return
+
+
+def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
+    """List some of what may be of goods or a party and stands outside of all declarations."""
+    leaves = list_leaves(root, set(), frozenset(), {*map(id, scopes)}, RESPONSE_MARKS)
+    return list(islice(leaves, MAX_AROUND)) if scopes else []
 
 
 # --- which messages a mapping is for ----------------------------------------------------------------------------------

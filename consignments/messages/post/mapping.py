@@ -55,6 +55,10 @@ class Source:
         """List all alternatives of its paths."""
         return [path for text in self.list_paths() for path in compile_path(text)]
 
+    def list_step_names(self) -> list[str]:
+        """List the names in its paths."""
+        return [step.name for path in self.list_compiled() for step in path.steps]
+
 
 @dataclass(frozen=True)
 class Units:
@@ -95,9 +99,19 @@ class MessageMapping:
 
     def list_names(self) -> set[str] | None:
         """List the names in the paths of columns; None if a path leads to any name."""
-        paths = [path for source in self._list_sources() for path in source.list_compiled()]
-        names = {step.name for path in paths for step in path.steps}
+        names = self.record_names | self.item_names
+        paths = (path for source in self._list_sources() for path in source.list_compiled())
         return None if "*" in names or not all(path.steps for path in paths) else names
+
+    @cached_property
+    def record_names(self) -> set[str]:
+        """The names in the paths of columns of the declaration itself."""
+        return {name for source in self.record.values() for name in source.list_step_names()}
+
+    @cached_property
+    def item_names(self) -> set[str]:
+        """The names in the paths of columns of goods."""
+        return {name for source in self.items.values() for name in source.list_step_names()}
 
     @cached_property
     def ends(self) -> list[str]:

@@ -29,6 +29,7 @@ from consignments.messages.parsed import (
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS, get_finder
 from consignments.messages.post.mapped import build_receptacle_fields, list_records, matches_mapping
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
+from consignments.messages.post.unread import describes_goods
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
@@ -69,7 +70,7 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     mappings = list_built_in(content)
     tops: dict[int, Node] = {}
     inside: dict[int, set[int]] = defaultdict(set)
-    found = Counter[int]()
+    found, declared = Counter[int](), set[int]()
     for record in list_records(content, context, mappings or [_build_empty_mapping()]):
         if isinstance(record, MessageFault):
             raise record
@@ -78,6 +79,7 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
         inside[top].add(id(record.scope))
         if mappings and record.describes():
             found[top] += 1
+            declared.add(top)
             yield record.read()
         for parsed in _read_others(record.scope, set()):
             found[top] += 1
@@ -88,6 +90,8 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             yield parsed
         if found and not found[top]:
             yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
+        elif found and top not in declared and describes_goods(root, RESPONSE_MARKS):
+            yield build_mapping_fault("goods of items without a declaration")
     if not tops:
         raise MessageFault("no declaration in it", got=name_content(content))
     if not found and mappings:

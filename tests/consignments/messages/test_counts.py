@@ -4,13 +4,16 @@ import json
 import random
 from collections.abc import Callable
 from functools import partial
+from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
 from support.messages import ParsedMessages, load, read_messages, replace_houses
 
+from consignments.messages.entries import Version
 from consignments.messages.post import mapped
+from consignments.messages.reading import read_entries
 
 NAMES = ["Parcel", "Item", "MailItem", "MailObject", "CDSDeclaration", "DeclarationView", "Declaration", "CDSView", "DeclarationData", "Decl",
          "items", "contents", "data", "customs", "delivery-spec", "Row", "ArrayOfThing", "Sender", "Documents", "Party", "ItemId2"]  # fmt: skip
@@ -151,6 +154,55 @@ def test_goods_and_identifiers_of_unknown_name_are_read_by_form(name: str, goods
                 assert (found.rejects, found.ignored) == ((), ())
                 read = {c.consignment_id: (c.items or ())[0].description for c in found.consignments}
                 assert read == {f"RB{n:08d}5GB": f"goods {n}" for n in range(1, count + 1)}
+
+
+ODD_GOODS = {
+    "Waren": ("Warenbezeichnung", "Wert"),
+    "Articles": ("Designation", "Valeur"),
+    "Tovary": ("Opisanie", "Stoimost"),
+    "Shinamono": ("Hinmei", "Kakaku"),
+    "物品": ("品名", "价值"),
+    "zork": ("blah", "bluh"),
+    "ContentPieces": ("Bezeichnung", "Betrag"),
+    "Bijlagen": ("Description", "Number"),
+    "Teile": ("Description", "Amount"),
+}
+PLACES = ("inside", "flat", "wrapped", "texts", "beside", "above")
+
+
+def build_odd(numbers: range, name: str, place: str) -> dict[str, Any]:
+    """Build a list of declarations whose goods stand somewhere under a name in one of many languages."""
+    description, value = ODD_GOODS[name]
+    records, all_goods = [], [{description: f"goods {n}", value: f"{n}.5"} for n in numbers]
+    for n, goods in zip(numbers, all_goods, strict=True):
+        record = {"ItemId": f"RB{n:08d}5GB", "SenderName": f"Sender {n}", "RecipientName": "Kim"}
+        added: dict[str, Any] = {
+            "inside": {name: [goods]},
+            "flat": goods,
+            "wrapped": {"teil": {name: {"zeile": [goods]}}},
+            "texts": {name: [f"goods {n}"]},
+        }.get(place, {})
+        records.append({"Decl": record, name: [goods]} if place == "beside" else record | added)
+    return {"Liste": {"Eintrag": records} | ({name: all_goods} if place == "above" else {})}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ODD_GOODS)
+def test_goods_under_odd_names_are_read_named_in_a_warning_or_rejected(name: str, place: str) -> None:
+    for count in (1, 2, 70):
+        tree = build_odd(range(1, count + 1), name, place)
+        for content in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
+            found = read_entries(content, datetime(2026, 3, 12, tzinfo=UTC))
+            versions = [each for each in found.entries if isinstance(each, Version)]
+            assert found.rejects or len(versions) == count
+            for version in versions:
+                c = version.record
+                unread = [each.text for each in version.warnings if each.code == "element_unread"]
+                if c.description is None:
+                    (text,) = unread
+                    assert (name if place == "texts" else ODD_GOODS[name][0]).lower() in text
+                else:
+                    assert c.description == f"goods {int(c.consignment_id[2:10])}"
 
 
 def test_a_waybill_of_two_masters_is_rejected() -> None:
