@@ -35,12 +35,13 @@ from consignments.messages.post.mapping import parse_mapping
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
 CUSTOMS_FACTS = {"hs_code", "origin_country"}
+SIDES = ("sender", "consignee")
+"""The order of two parties that nothing else tells apart."""
 WHOLE_PARTY = 3
 """So many facts of a party that is not named are a party of their own."""
 ENOUGH_GOODS, MANY_GOODS = 2, 3
 """A group of goods has at least so many kinds of facts about them; what is in it is a group of its own if it has many."""
 MAX_SHOWN, MAX_PATH = 40, 300
-SLACK = 0.02
 AMOUNT = "amount"
 """Of two values of goods, one with this word is their number."""
 PHONE = re.compile(r"[+(]?\d[\d\s()./+-]{4,24}")
@@ -76,7 +77,7 @@ class Samples:
 
     values: dict[Place, list[str]] = field(default_factory=lambda: defaultdict(list))
     repeats: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
-    guessed_roles: set[str] = field(default_factory=set)
+    guessed_sides: dict[str, str] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
 
     def add(self, node: Node, place: Place = ()) -> None:
@@ -86,9 +87,10 @@ class Samples:
                 self.unreadable.add(name)
                 continue
             counts: dict[Place, int] = defaultdict(int)
+            nodes = [value for value in values if isinstance(value, dict)]
             for value in values:
                 if isinstance(value, dict):
-                    below = (*place, self._add_role(name, value))
+                    below = (*place, self._add_role(name, value, nodes))
                     counts[below] += 1
                     self.add(value, below)
                 else:
@@ -97,40 +99,35 @@ class Samples:
             for below, count in counts.items():
                 self.repeats[below] = max(self.repeats[below], count)
 
-    def _add_role(self, name: str, node: Node) -> str:
-        """Return the name of a party with the condition of its role, if a code says which party it is.
+    def _add_role(self, name: str, node: Node, nodes: list[Node]) -> str:
+        """Return the name of a party with the condition of its role, if a code or its place in a pair says which party it is.
 
         A party has at least two facts of one in it, and no party that is named.
         """
         if _names_side(name) or any(map(_names_side, node)):
             return name
         inner = (value for values in node.values() for value in values if isinstance(value, dict))
-        meanings = [
-            each for key in {*node, *(key for value in inner for key in value)} for each in read_name(key)
-        ]
-        facts = {each.name for each in meanings if each.section == "party"}
+        keys = {*node, *(key for value in inner for key in value)}
+        facts = {each.name for key in keys for each in read_name(key) if each.section == "party"}
         if len(facts & index_columns("party_columns").keys()) < 2:
             return name
+        by_place = SIDES[[id(each) for each in nodes].index(id(node))] if len(nodes) == len(SIDES) else None
         for below, values in node.items():
             role = clean_text(next(iter(values), None))
             is_role = below in load_words()["roles"]["names"] or read_name(below)[-1:] == (QUALIFIER,)
-            sides = read_role(role) if role and PLAIN_NAME.fullmatch(role) and is_role else ()
-            if role and sides:
-                found = f"{name}[{below}={role}]"
-                if not set(sides) & set(read_name(role)):
-                    self.guessed_roles.add(found)
-                return found
+            if role and is_role and PLAIN_NAME.fullmatch(role):
+                found, sides = f"{name}[{below}={role}]", [each.name for each in read_role(role)]
+                is_told_apart = [clean_text(each.get(below, [None])[0]) for each in nodes].count(role) == 1
+                side = next(iter(sides), by_place if is_told_apart else None)
+                if side and not set(sides) & {each.name for each in read_name(role)}:
+                    self.guessed_sides[found] = side
+                if side:
+                    return found
         return name
 
     def list_given(self, place: Place) -> list[str]:
         """List the values of a place that are not empty."""
         return [value for value in self.values[place] if value]
-
-    def list_numbers(self, guess: Guess | None) -> list[float]:
-        """List the values of a guess as numbers; none if one of them is no number."""
-        texts = self.values[guess.places[0]] if guess else []
-        numbers = [number for text in texts if (number := parse_number(text, Doubts())) is not None]
-        return numbers if len(numbers) == len(texts) else []
 
 
 def _names_side(name: str) -> bool:
@@ -159,7 +156,7 @@ class _Drafter:
     def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
         self._samples, self._written = samples, written
         self._unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(samples.unreadable)]
-        self._meanings = {place: read_place([*map(self._write_name, place)]) for place in samples.values}
+        self._meanings = {place: self._read_meaning(place) for place in samples.values}
         self._items = self._find_items()
         self._complete_sides()
         self._each = self._find_each()
@@ -175,6 +172,11 @@ class _Drafter:
             )
         text = "".join(self._write())
         return Draft(text, [*self._record.values()], [*self._goods.values()], self._unused)
+
+    def _read_meaning(self, place: Place) -> PlaceMeaning:
+        meaning = read_place([*map(self._write_name, place)])
+        sides = [side for part, side in self._samples.guessed_sides.items() if part in place]
+        return meaning._replace(side=sides[0]) if sides and meaning.side is None else meaning
 
     def _complete_sides(self) -> None:
         """Read facts of a party that is not named as those of the party that lacks them."""
@@ -224,7 +226,8 @@ class _Drafter:
         consignees = [place for place, side in parties if side == "consignee"]
         repeats = self._samples.repeats.items()
         repeated = [place for place, count in repeats if count > 1 and place != self._items]
-        within = [place for place in repeated if all(each[: len(place)] == place for each in consignees)]
+        holders = [*consignees, *([self._items] if self._items else [])]
+        within = [place for place in repeated if all(each[: len(place)] == place for each in holders)]
         if consignees and within:
             return min(within, key=len)
         named = [place for place, meaning in self._meanings.items() if meaning.fact == "identifier"]
@@ -321,7 +324,7 @@ class _Drafter:
         """Find why a guess is not sure; empty if it is."""
         if not guess.value:
             return "no value in the samples"
-        if any(part in self._samples.guessed_roles for place in guess.places for part in place):
+        if any(part in self._samples.guessed_sides for place in guess.places for part in place):
             return "which code is the sender's?"
         if guess.column in ("nature", "service", "payment"):
             codes = load_codes("post/default_codes", guess.column)
@@ -345,35 +348,16 @@ class _Drafter:
                 units["weight"] = "+".join(sorted(named))
             else:
                 doubts.append("weight: kg, g, lb or oz?")
-        if "value" in self._goods:
-            basis = self._guess_value_basis()
-            if basis:
-                units["value"] = basis
-            else:
-                doubts.append("value: total or per unit?")
+        value = self._goods.get("value")
+        if value and self._meanings[value.places[0]].fact == "unit_value":
+            units["value"] = "per unit"
+        elif value and "quantity" in self._goods:
+            doubts.append("value: total or per unit? (if nothing says it, a declared total decides)")
         if "net_weight_kg" in self._goods:
             doubts.append("weight_basis: total or per unit?")
         yield "\n[units]\n" if units or doubts else ""
         yield from (f"{name} = {_quote(unit)}\n" for name, unit in units.items())
         yield from (f"# unsure: {doubt}\n" for doubt in doubts)
-
-    def _guess_value_basis(self) -> str | None:
-        value, quantity = self._goods["value"], self._goods.get("quantity")
-        if self._meanings[value.places[0]].fact == "unit_value":
-            return "per unit"
-        if quantity is None:
-            return "total"
-        values, counts, totals = map(
-            self._samples.list_numbers, (value, quantity, self._record.get("declared_value"))
-        )
-        if not totals or len(values) != len(counts):
-            return None
-        total, plain = sum(totals), sum(values)
-        each = sum(value * count for value, count in zip(values, counts, strict=True))
-        if abs(plain - each) <= abs(plain) * SLACK:
-            return None
-        amounts = {"total": plain, "per unit": each}
-        return next((name for name, amount in amounts.items() if abs(amount - total) < total * SLACK), None)
 
     # --- the file
 

@@ -18,10 +18,14 @@ UNKNOWN = "unknown"
 
 _INHERITED_NAMES = (
     "address phone email country city postcode family hs_code quantity origin_country currency value unit_value total_value weight "
-    "net_weight gross_weight identifier service nature postage departure_country destination_country carrier"
+    "net_weight gross_weight identifier reference account service nature postage departure_country destination_country carrier"
 )
 INHERITED = frozenset(_INHERITED_NAMES.split())
 """Facts of which the number, code or text may stand in an element of its own below: `<Weight><Value>`."""
+
+
+COMPOUNDS = {("origin_country", "country"), ("phone", "address"), ("email", "address")}
+"""Facts of which the first says what the second is of."""
 
 
 class Meaning(NamedTuple):
@@ -31,6 +35,7 @@ class Meaning(NamedTuple):
     name: str
 
 
+GOODS = Meaning("weak", "goods")
 QUALIFIER = Meaning("weak", "qualifiers")
 """A word such as type or flag: the value says of which kind something is."""
 
@@ -74,8 +79,9 @@ def _read_phrases(words: Sequence[str]) -> Iterator[Meaning]:
     while at < len(words):
         for count in range(min(MAX_WORDS_OF_PHRASE, len(words) - at), 0, -1):
             phrase = "".join(words[at : at + count])
-            if phrase in known:
-                yield known[phrase]
+            meaning = known.get(phrase) or known.get(phrase.removesuffix("s"))
+            if meaning:
+                yield meaning
                 break
         else:
             count = 1
@@ -115,8 +121,8 @@ def read_place(place: Sequence[str]) -> PlaceMeaning:
     sides = [each.name for meanings in names[::-1] for each in meanings[::-1] if each.section == "sides"]
     side = sides[0] if sides else None
     weak = {each.name for each in own if each.section == "weak"}
-    goods = any(each == Meaning("weak", "goods") for meanings in names for each in meanings)
-    fact, inherited = _find_fact(own), _find_fact(above)
+    goods = any(GOODS in meanings for meanings in names)
+    fact, inherited = _find_fact(own), None if above[-1:] == (GOODS,) else _find_fact(above)
     if fact is not None and fact != "value":
         return PlaceMeaning(fact, side, True)
     if "names" in weak and (inherited not in INHERITED or inherited == "address"):
@@ -155,11 +161,18 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     facts = [each.name for each in meanings if each.section in ("party", "goods", "record")]
     amounts = {each.name for each in meanings if each.section == "amounts"}
     units = [each for each in meanings if each.section == "units_in_names"]
+    if not facts and QUALIFIER in meanings and {each.section for each in meanings} == {"weak"}:
+        return "ignored"
     if not facts:
         return f"{'net' if 'net' in amounts else 'gross'}_weight" if units and amounts else None
-    if "ignored" in facts or meanings[-1] == QUALIFIER:
-        return "ignored"
     last = facts[-1]
+    is_qualifier = meanings[-1] == QUALIFIER or (
+        QUALIFIER in meanings and last in index_columns("party_columns")
+    )
+    if "ignored" in facts or is_qualifier:
+        return "ignored"
+    if len(facts) > 1 and (facts[-2], last) in COMPOUNDS:
+        return facts[-2]
     if last == "unit" and "per" in amounts and len(facts) > 1:
         return "unit_value" if facts[-2] == "value" else facts[-2]
     if last == "unit" or (last == "currency" and ("postage" in facts or "freight" in amounts)):
