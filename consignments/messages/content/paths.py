@@ -8,7 +8,7 @@ level up, `//` any level down. Parts are parted by slashes, or by dots if there 
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from consignments.errors import BadSetting
 from consignments.messages.content.trees import TEXT, Node, walk_nodes
@@ -98,29 +98,27 @@ def _compile_step(part: str, any_depth: bool, text: str, *, one_based: bool) -> 
     return Step(found["name"].rsplit(":", 1)[-1].lower(), any_depth, index, tuple(conditions))
 
 
-class DeepIndex(dict[int, Node]):
-    """Values by name at any depth below nodes, found once for each node; for as long as the nodes live."""
+class PathTrace:
+    """The nodes in which paths looked for a child, and the values at any depth below nodes; for as long as the nodes live."""
+
+    def __init__(self) -> None:
+        self.searched: set[int] = set()
+        self._below: dict[int, Node] = {}
 
     def list_below(self, node: Any, name: str) -> list[Any]:
-        """List the values of a name at any depth below a node, parents first."""
-        index = self.get(id(node))
+        """List the values of a name at any depth below a node, parents first; they are found once for each node."""
+        index = self._below.get(id(node))
         if index is None:
-            index = self[id(node)] = {}
+            index = self._below[id(node)] = {}
             for _, below in walk_nodes(node):
                 for key, values in below.items():
                     index.setdefault(key, []).extend(values)
         return index.get(name, [])
 
 
-ReadMarks: TypeAlias = set[tuple[int, str]]
-"""The names that paths looked for: each with the `id` of its node, or with 0 if at any depth."""
-
-
-def find_values(
-    levels: Sequence[Any], text: str, index: DeepIndex | None = None, marks: ReadMarks | None = None
-) -> list[Any]:
+def find_values(levels: Sequence[Any], text: str, trace: PathTrace | None = None) -> list[Any]:
     """Find all values of the first alternative of a path that has any."""
-    return next((found for path in compile_path(text) if (found := _follow(levels, path, index, marks))), [])
+    return next((found for path in compile_path(text) if (found := _follow(levels, path, trace))), [])
 
 
 def find_nodes(node: Any, path: str) -> list[Node]:
@@ -131,7 +129,7 @@ def find_nodes(node: Any, path: str) -> list[Node]:
 def find_texts(levels: Sequence[Any], text: str) -> list[str]:
     """Find the texts of the first alternative of a path that has any."""
     paths = compile_path(text)
-    return next((found for path in paths if (found := list_texts(_follow(levels, path)))), [])
+    return next((found for path in paths if (found := list_texts(_follow(levels, path, None)))), [])
 
 
 def find_text(levels: Sequence[Any], text: str) -> str | None:
@@ -139,28 +137,24 @@ def find_text(levels: Sequence[Any], text: str) -> str | None:
     return next(iter(find_texts(levels, text)), None)
 
 
-def _follow(
-    levels: Sequence[Any], path: Path, index: DeepIndex | None = None, marks: ReadMarks | None = None
-) -> list[Any]:
+def _follow(levels: Sequence[Any], path: Path, trace: PathTrace | None) -> list[Any]:
     if path.levels_up >= len(levels):
         return []
-    return follow_steps(levels[0 if path.levels_up < 0 else -1 - path.levels_up], path.steps, index, marks)
+    return follow_steps(levels[0 if path.levels_up < 0 else -1 - path.levels_up], path.steps, trace)
 
 
-def follow_steps(
-    node: Any, steps: Sequence[Step], index: DeepIndex | None = None, marks: ReadMarks | None = None
-) -> list[Any]:
+def follow_steps(node: Any, steps: Sequence[Step], trace: PathTrace | None = None) -> list[Any]:
     """Find the values of steps that begin at a node."""
     values = [node]
     for name, any_depth, position, conditions in steps:
         found: list[Any] = []
-        if marks is not None:
-            marks.update((0 if any_depth else id(value), name) for value in values)
         for value in values:
             if not any_depth:
                 here = _list_children(value, name)
-            elif index is not None and name != "*":
-                here = index.list_below(value, name)
+                if trace is not None:
+                    trace.searched.add(id(value))
+            elif trace is not None and name != "*":
+                here = trace.list_below(value, name)
             else:
                 here = [each for _, node in walk_nodes(value) for each in _list_children(node, name)]
             if conditions:

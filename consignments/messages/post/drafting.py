@@ -352,7 +352,7 @@ class _Drafter:
         if value and self._meanings[value.places[0]].fact == "unit_value":
             units["value"] = "per unit"
         elif value and "quantity" in self._goods:
-            doubts.append("value: total or per unit? (if nothing says it, a declared total decides)")
+            doubts.append("value: total or per unit?")
         if "net_weight_kg" in self._goods:
             doubts.append("weight_basis: total or per unit?")
         yield "\n[units]\n" if units or doubts else ""

@@ -92,13 +92,16 @@ def _read_phrases(words: Sequence[str]) -> Iterator[Meaning]:
 def _split_joined(text: str) -> list[Meaning]:
     """Read a word that is made of several known ones; nothing if a part of it is not known."""
     known = _index_words()
-    best: list[list[Meaning] | None] = [[], *[None] * len(text)]
+    best: dict[int, list[Meaning]] = {0: []}
     for end in range(MIN_LETTERS_INSIDE, len(text) + 1):
-        for begin in range(end - MIN_LETTERS_INSIDE + 1):
-            before, meaning = best[begin], known.get(text[begin:end])
-            if before is not None and meaning and (best[end] is None or len(before) < len(best[end] or ())):
-                best[end] = [*before, meaning]
-    return best[-1] or [Meaning(UNKNOWN, text)]
+        splits = [
+            [*before, known[text[begin:end]]]
+            for begin, before in best.items()
+            if end - begin >= MIN_LETTERS_INSIDE and text[begin:end] in known
+        ]
+        if splits:
+            best[end] = min(splits, key=len)
+    return best.get(len(text), [Meaning(UNKNOWN, text)])
 
 
 class PlaceMeaning(NamedTuple):

@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
-from consignments.messages.content.paths import DeepIndex, ReadMarks, convert_text, find_values, list_texts
+from consignments.messages.content.paths import PathTrace, convert_text, find_values, list_texts
 from consignments.messages.content.trees import (
     TEXT,
     Node,
@@ -51,7 +51,13 @@ from consignments.messages.post.mapping import (
     MessageMapping,
     Source,
 )
-from consignments.messages.post.unread import Leaf, build_unread_doubt, list_leaves
+from consignments.messages.post.unread import (
+    MAX_NAMED,
+    Leaf,
+    build_unread_doubt,
+    list_leaves,
+    select_lost,
+)
 from consignments.records import Consignment, get_fields
 
 S9_FORM = re.compile(r"([A-Z]{6})([A-Z]{6})([A-Z])([A-Z]{2})([0-9A-Z]{14})", re.ASCII)
@@ -95,7 +101,7 @@ DECLARED = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
 MAX_HOLDERS = 10
 """Parts around a record that are looked through for its goods."""
-MAX_AROUND = 20
+MAX_AROUND = 30
 """Elements outside of all declarations that a warning of each of them may name."""
 Levels = list[Any]
 
@@ -111,9 +117,9 @@ class Record:
     declared: bool = False
     around: Sequence[Leaf] = ()
     doubts: Doubts = field(default_factory=Doubts)
-    index: DeepIndex = field(default_factory=DeepIndex)
-    marks: ReadMarks = field(default_factory=set)
-    unread: list[Leaf] = field(default_factory=list)
+    trace: PathTrace = field(default_factory=PathTrace)
+    goods: set[int] = field(default_factory=set)
+    cut: list[tuple[str, ...]] = field(default_factory=list)
 
     def describes(self) -> bool:
         """Check whether it describes a consignment, and is not only a list of references or an answer."""
@@ -126,7 +132,8 @@ class Record:
         for column in self.mapping.record:
             if column in KINDS and column not in NOT_FROM_MESSAGE:
                 fields[column] = self._read_own(column)
-        self._complete(fields, self._read_items())
+        items = self._read_items()
+        self._complete(fields, items)
         purpose = self._read_own("purpose")
         known = {name: value for name, value in fields.items() if value is not None}
         identifier = (
@@ -136,7 +143,9 @@ class Record:
         )
         if purpose != "delete" and known.keys().isdisjoint(DECLARED):
             return build_count_fault(1, 0, [identifier])
-        self._warn_of_unread(known)
+        self._warn_of_unread(
+            known.keys() | {name for item in items for name in item if item[name] is not None}
+        )
         return Declaration(
             {"consignment_id": identifier, **known},
             self._read_own("issued_at"),
@@ -145,16 +154,13 @@ class Record:
             self.doubts,
         )
 
-    def _warn_of_unread(self, known: Fields) -> None:
+    def _warn_of_unread(self, known: Set[str]) -> None:
         """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""
-        own = list_leaves(self.scope, self.marks, self.mapping.record_names, frozenset(), RESPONSE_MARKS)
-        around = (leaf for leaf in self.around if (leaf.node, leaf.place[-1]) not in self.marks)
-        found = [*own, *around, *self.unread]
-        lost = [
-            leaf for leaf in found if "description" in leaf.columns or not known.keys() >= {*leaf.columns}
-        ]
-        if lost:
-            self.doubts.warnings[build_unread_doubt(lost)] = None
+        leaves = chain(list_leaves(self.scope, RESPONSE_MARKS, goods=self.goods), self.around)
+        unread = (leaf for leaf in leaves if not leaf.is_read(self.trace, self.mapping))
+        places = [*self.cut, *(leaf.place for leaf in select_lost(unread, known, MAX_NAMED + 1))]
+        if places:
+            self.doubts.warnings[build_unread_doubt(places)] = None
 
     # --- columns
 
@@ -180,7 +186,7 @@ class Record:
             found = [self._list_texts(path, levels) for path in paths]
             texts = [text for each in found for text in (each if column in ADDRESSES else each[:1])]
             if column == "description" and any(len({*each}) > 1 for each in found):
-                self.unread.append(Leaf((*paths, "2"), 0, (column,)))
+                self.cut.append((*paths, "2"))
             if texts:
                 join = source.join if source else None
                 return join_lines(*texts, separator=SEPARATORS.get(column, " ") if join is None else join)
@@ -190,11 +196,10 @@ class Record:
         """List the texts of a path; what the record lacks is read from around it."""
         if path.startswith(LITERAL):
             return list_texts([path[len(LITERAL) :]])
-        values = find_values(levels, path, self.index, self.marks)
+        values = find_values(levels, path, self.trace)
         if not values and levels is self.levels:
             around = self.levels[0] if self.scope is self.root else self.scope
-            values = find_values([around], path, self.index, self.marks)
-        self.marks.update((id(value), TEXT) for value in values if isinstance(value, dict))
+            values = find_values([around], path, self.trace)
         return list_texts(values)
 
     def _decode(self, column: str, text: str) -> str | None:
@@ -238,7 +243,7 @@ class Record:
 
     def _find_goods(self, holder: Node) -> list[Node]:
         levels = [*self.levels[:-1], holder]
-        found = (find_values(levels, each, self.index) for each in self.mapping.items_each)
+        found = (find_values(levels, each, self.trace) for each in self.mapping.items_each)
         given = ([node for node in values if isinstance(node, dict)] for values in found)
         return next(filter(None, given), [])
 
@@ -248,7 +253,7 @@ class Record:
 
     def _read_item(self, node: Node) -> Fields:
         levels = [*self.levels, node]
-        self.marks.update((id(node), name) for name in self.mapping.item_names)
+        self.goods.add(id(node))
         return {name: self._read_column(name, self.mapping.items, levels, "items.") for name in ITEM_COLUMNS}
 
     def _complete(self, fields: Fields, items: list[Fields]) -> None:
@@ -348,14 +353,16 @@ def _stream_records(
     content, frame = read_frame(content, tag, context.notes)
     if not searched:
         get_finder((mapping,)).refuse_others(frame, mapping.list_record_names(), [])
+    in_frame = _find_parts(frame, mappings)
+    around = _list_around(frame, [part.node for part, _ in in_frame])
     for record in stream_records(content, tag):
         parts = _find_parts(record, mappings)
         for part, own in parts:
-            yield Record([frame, part.node], frame, part.scope, own, True)
+            yield Record([frame, part.node], frame, part.scope, own, True, around)
         if not parts:
-            yield Record([frame, record], frame, record, mapping)
-    for part, own in _find_parts(frame, mappings):
-        yield Record([frame, part.node], frame, part.node, own, True)
+            yield Record([frame, record], frame, record, mapping, around=around)
+    for part, own in in_frame:
+        yield Record([frame, part.node], frame, part.node, own, True, around)
 
 
 def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[DeclaredPart, MessageMapping]]:
@@ -395,8 +402,7 @@ def _select_records(
 
 def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
     """List some of what may be of goods or a party and stands outside of all declarations."""
-    leaves = list_leaves(root, set(), frozenset(), {*map(id, scopes)}, RESPONSE_MARKS)
-    return list(islice(leaves, MAX_AROUND)) if scopes else []
+    return select_lost(list_leaves(root, RESPONSE_MARKS, {*map(id, scopes)}), (), MAX_AROUND)
 
 
 # --- which messages a mapping is for ----------------------------------------------------------------------------------

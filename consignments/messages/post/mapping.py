@@ -6,7 +6,7 @@ values are per unit or total. `[codes]` says what the feed's codes mean. docs/fo
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from consignments.errors import BadSetting, FileFault, UnknownName, explain_failure
 from consignments.messages.content.paths import Path as ValuePath
-from consignments.messages.content.paths import compile_path
+from consignments.messages.content.paths import Step, compile_path
 from consignments.messages.content.values import ITEM_COLUMNS, get_unit_factor
 from consignments.messages.parsed import Level
 from consignments.records import Consignment, get_fields
@@ -54,10 +54,6 @@ class Source:
     def list_compiled(self) -> list[ValuePath]:
         """List all alternatives of its paths."""
         return [path for text in self.list_paths() for path in compile_path(text)]
-
-    def list_step_names(self) -> list[str]:
-        """List the names in its paths."""
-        return [step.name for path in self.list_compiled() for step in path.steps]
 
 
 @dataclass(frozen=True)
@@ -99,19 +95,23 @@ class MessageMapping:
 
     def list_names(self) -> set[str] | None:
         """List the names in the paths of columns; None if a path leads to any name."""
-        names = self.record_names | self.item_names
-        paths = (path for source in self._list_sources() for path in source.list_compiled())
-        return None if "*" in names or not all(path.steps for path in paths) else names
+        paths = [path for source in self._list_sources() for path in source.list_compiled()]
+        return None if "*" in self.all_names or not all(path.steps for path in paths) else self.all_names
 
     @cached_property
     def record_names(self) -> set[str]:
         """The names in the paths of columns of the declaration itself."""
-        return {name for source in self.record.values() for name in source.list_step_names()}
+        return {step.name for step in _list_steps(self.record.values())}
 
     @cached_property
-    def item_names(self) -> set[str]:
-        """The names in the paths of columns of goods."""
-        return {name for source in self.items.values() for name in source.list_step_names()}
+    def all_names(self) -> set[str]:
+        """The names in the paths of columns of the declaration and of its goods."""
+        return {step.name for step in _list_steps(self._list_sources())}
+
+    @cached_property
+    def deep_names(self) -> set[str]:
+        """The names that are looked for at any depth."""
+        return {step.name for step in _list_steps(self._list_sources()) if step.any_depth}
 
     @cached_property
     def ends(self) -> list[str]:
@@ -122,6 +122,10 @@ class MessageMapping:
 
     def _list_sources(self) -> tuple[Source, ...]:
         return (*self.record.values(), *self.items.values())
+
+
+def _list_steps(sources: Iterable[Source]) -> Iterator[Step]:
+    return (step for source in sources for path in source.list_compiled() for step in path.steps)
 
 
 def load_mapping(path: Path | str) -> MessageMapping:

@@ -5,60 +5,118 @@ words, or a tariff code.
 """
 
 import re
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
+from functools import lru_cache
 from typing import NamedTuple
 
 from consignments.countries import find_country
 from consignments.doubts import CURRENCIES, Doubt
 from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import parse_awb, parse_s10
-from consignments.messages.content.paths import ReadMarks
+from consignments.messages.content.paths import PathTrace
 from consignments.messages.content.trees import TEXT, Node, walk_nodes
-from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
+from consignments.messages.content.values import (
+    Doubts,
+    clean_text,
+    get_unit_factor,
+    parse_number,
+    parse_time,
+)
 from consignments.messages.post.element_names import index_columns, read_place
+from consignments.messages.post.mapping import MessageMapping
 
 GOODS_FACTS = ("description", "hs_code")
 CUSTOMS_FACTS = {"value", "unit_value", "origin_country"}
+AMOUNTS = ("value", "net_weight_kg", "quantity")
+COLUMNS = {
+    **dict.fromkeys(("value", "unit_value", "total_value"), ("value", "declared_value")),
+    **dict.fromkeys(("weight", "net_weight", "gross_weight"), ("net_weight_kg", "gross_weight_kg")),
+    "quantity": ("quantity", "pieces"),
+    "origin_country": ("origin_country",),
+    "currency": ("currency",),
+    "nature": ("nature",),
+}
+"""Columns of which one is enough for a fact."""
 WORDS = re.compile(r"[A-Za-z]{2}|[^\W\d_A-Za-z]")
 """Two letters, or one of another alphabet."""
 NO_WORDS = re.compile(r"true|false|\S*\d\S*|\S*(?:@|://)\S*", re.IGNORECASE)
 """Flags, codes with digits, and addresses of mail and web."""
+MAX_LEVELS = 8
+"""So many of the last names that lead to an element say what it is."""
 MAX_NAMED, MAX_NAME_CHARACTERS = 5, 80
 
 
 class Leaf(NamedTuple):
-    """A text of a message: the names that lead to it, the `id` of its node, and the columns that it may be of."""
+    """A text of a message: the names that lead to it, the `id` of the node that has the last, and whether it stands in goods."""
 
     place: tuple[str, ...]
     node: int
-    columns: tuple[str, ...]
+    text: str
+    in_goods: bool
+
+    def is_read(self, trace: PathTrace, mapping: MessageMapping) -> bool:
+        """Check whether a path looked for its name in its node; the other names of a mapping are alternatives there."""
+        names = mapping.all_names if self.in_goods else mapping.record_names
+        sought = self.node in trace.searched and not names.isdisjoint((self.place[-1], "*"))
+        return sought or self.place[-1] in mapping.deep_names
+
+    def is_lost(self, known: Collection[str]) -> bool:
+        """Check whether it describes goods, or gives what is not among the columns that are known."""
+        if self.place[-1].isdecimal():  # the elements of an EDIFACT segment have no names
+            return False
+        fact, side, _ = _read_place(self.place[-MAX_LEVELS:])
+        if side == "other" or fact in GOODS_FACTS:
+            return side != "other"
+        party = index_columns("party_columns").get(fact or "")
+        if side is not None and party:
+            return f"{side}_{party}" not in known
+        if fact in (None, "name") and _is_of_words(self.text):
+            return True
+        if fact is None and len(self.text) > 5 and has_heading(self.text):
+            return "hs_code" not in known
+        if fact is None and self.in_goods and parse_number(self.text, Doubts()) is not None:
+            return not {*AMOUNTS} <= {*known}
+        return fact in COLUMNS and {*COLUMNS[fact]}.isdisjoint(known)
+
+
+_read_place = lru_cache(maxsize=4096)(read_place)
 
 
 def list_leaves(
-    root: Node, marks: ReadMarks, names: Set[str], left_out: Set[int], answers: Collection[str]
+    root: Node, answers: Collection[str], left_out: Set[int] = frozenset(), goods: Set[int] = frozenset()
 ) -> Iterator[Leaf]:
-    """List the texts of a tree that may be of goods or a party and were not read.
-
-    In a node of which something was read, the other `names` of a mapping are alternatives. Nodes that are left out, and answers of
-    customs with one of some names, are passed over.
-    """
-    touched = {node for node, _ in marks}
-    stack: list[tuple[tuple[str, ...], Node]] = [((), root)]
+    """List the texts of a tree, but not of nodes that are left out, or of answers of customs, which have one of some names."""
+    stack: list[tuple[tuple[str, ...], Node, int, bool]] = [((), root, 0, False)]
     while stack:
-        place, node = stack.pop()
+        place, node, above, in_goods = stack.pop()
         if id(node) in left_out or not node.keys().isdisjoint(answers):
             continue
+        in_goods = in_goods or id(node) in goods
         for name, values in node.items():
-            below = (*place, name)
-            stack.extend((below, value) for value in values if isinstance(value, dict))
-            is_alternative = name in names and id(node) in touched
-            if is_alternative or not marks.isdisjoint(((id(node), name), (id(node), "*"), (0, name))):
-                continue
-            at = place if name == TEXT else below
-            texts = filter(None, map(clean_text, values))
-            columns = {column for text in texts for column in _find_columns(at, text)}
-            if columns:
-                yield Leaf(at, id(node), tuple(columns))
+            at, holder = (place, above) if name == TEXT else ((*place, name), id(node))
+            for value in values:
+                if isinstance(value, dict):
+                    stack.append((at, value, id(node), in_goods))
+                elif at and (text := clean_text(value)):
+                    yield Leaf(at, holder, text, in_goods)
+
+
+def select_lost(leaves: Iterable[Leaf], known: Collection[str], limit: int) -> list[Leaf]:
+    """Select the first leaves of so many different places that give what is not known."""
+    found: dict[tuple[str, ...], Leaf] = {}
+    for leaf in leaves:
+        if leaf.place not in found and leaf.is_lost(known):
+            found[leaf.place] = leaf
+        if len(found) == limit:
+            break
+    return [*found.values()]
+
+
+def build_unread_doubt(places: Collection[tuple[str, ...]]) -> Doubt:
+    """Build the doubt that names elements which were not read."""
+    names = ["/".join(place)[-MAX_NAME_CHARACTERS:] for place in places]
+    shown = ", ".join(names[:MAX_NAMED]) + ", …" * (len(names) > MAX_NAMED)
+    return Doubt("element_unread", f"not read, though it may describe goods or a party: {shown}")
 
 
 def describes_goods(root: Node, answers: Collection[str]) -> bool:
@@ -68,31 +126,6 @@ def describes_goods(root: Node, answers: Collection[str]) -> bool:
         if "hs_code" in facts or ("description" in facts and facts & CUSTOMS_FACTS):
             return True
     return False
-
-
-def build_unread_doubt(leaves: Collection[Leaf]) -> Doubt:
-    """Build the doubt that names elements which were not read."""
-    names = sorted({"/".join(leaf.place)[-MAX_NAME_CHARACTERS:] for leaf in leaves})
-    shown = ", ".join(names[:MAX_NAMED]) + ", …" * (len(names) > MAX_NAMED)
-    return Doubt("element_unread", f"not read, though it may describe goods or a party: {shown}")
-
-
-def _find_columns(place: tuple[str, ...], text: str) -> tuple[str, ...]:
-    """Find the columns that a text may be of; it is lost if one of them is missing, or if it describes goods."""
-    if not place or place[-1].isdecimal():  # the elements of an EDIFACT segment have no names
-        return ()
-    meaning = read_place(place)
-    if meaning.side == "other":
-        return ()
-    if meaning.fact in GOODS_FACTS:
-        return ("description",)
-    party = index_columns("party_columns").get(meaning.fact or "")
-    if meaning.side is not None and party:
-        return (f"{meaning.side}_{party}",)
-    if meaning.fact in (None, "name") and _is_of_words(text):
-        return ("description",)
-    is_tariff_code = meaning.fact is None and len(text) > 5 and has_heading(text)
-    return ("hs_code",) if is_tariff_code else ()
 
 
 def _is_of_words(text: str) -> bool:
