@@ -29,8 +29,12 @@ def judge(**columns):
     ],
     ids=["finds more than the rules", "random", "equal to the rules"],
 )
-def test_the_word_is_that_of_the_paired_difference(columns, word):
-    assert judge(**columns).name == word
+def test_the_word_is_that_of_the_paired_difference_after_the_counts(columns, word):
+    found = judge(**columns)
+    assert found.name == word
+    counted, estimated = found.sentences
+    assert "the fixed rules rank " in counted
+    assert "effective results" in estimated
 
 
 def test_few_finds_give_no_number_and_no_word_but_that():
