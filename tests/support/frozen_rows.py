@@ -104,21 +104,10 @@ def fit_parameters(sources: Sequence[Consignment]) -> dict[str, Any]:
     return {"vocabularies": fit_vocabularies(sources, CONFIG), "norms": fit_norms(sources, build_rates())}
 
 
-def read_parameters() -> dict[str, Any]:
-    """Read what `fit_parameters` learnt when the answers were frozen."""
-    parameters: dict[str, Any] = json.loads((FOLDER / "fitted.json").read_text())
-    return parameters
-
-
-def read_answers() -> np.ndarray:
-    """Read the frozen digests: a row for each consignment, a column for each part."""
-    digests: np.ndarray = np.load(FOLDER / "digests.npy")
-    return digests
-
-
-def read_names() -> list[str]:
-    """Read the features whose values are frozen: those that came later are not compared."""
-    return (FOLDER / "features.txt").read_text().split()
+def read_frozen() -> tuple[dict[str, Any], list[str], np.ndarray]:
+    """Read what `fit_parameters` learnt, the features that are compared, none that came later, and a row of digests for each consignment."""
+    names = (FOLDER / "features.txt").read_text().split()
+    return json.loads((FOLDER / "fitted.json").read_text()), names, np.load(FOLDER / "digests.npy")
 
 
 def compute_answers(
