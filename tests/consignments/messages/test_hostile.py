@@ -91,21 +91,13 @@ def check_outcome(data: bytes, *, as_table: bool = True) -> None:
         assert [reject.reason for reject in table.rejects] == []
 
 
+@pytest.mark.parametrize("count", [25, pytest.param(SLOW_CASES // len(SEEDS), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.name)
-def test_spoilt_messages_are_read_or_rejected(path: Path) -> None:
-    draw = random.Random(path.name)
+def test_spoilt_messages_are_read_or_rejected(path: Path, count: int) -> None:
+    draw = random.Random(f"{count} {path.name}")
     data = path.read_bytes()
-    for _ in range(25):
-        check_outcome(mutate(data, draw))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.name)
-def test_many_spoilt_messages_are_read_or_rejected(path: Path) -> None:
-    draw = random.Random(f"slow {path.name}")
-    data = path.read_bytes()
-    for case in range(SLOW_CASES // len(SEEDS) + 1):
-        check_outcome(mutate(data, draw), as_table=case % 20 == 0)
+    for case in range(count):
+        check_outcome(mutate(data, draw), as_table=case < 25 or case % 20 == 0)
 
 
 @settings(max_examples=150, deadline=None)

@@ -5,11 +5,10 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from msgspec import structs
 from support.databases import copy_state, reader_of, stored_bytes
@@ -29,7 +28,7 @@ from support.linked_messages import (
     write_master,
 )
 from support.messages import HOUSE, MESSAGES, change_message, changed
-from support.serving_examples import Client, running, settings_in
+from support.serving_examples import Client, settings_in
 from support.serving_past import APPROVAL
 from support.site import Site
 
@@ -298,23 +297,6 @@ def test_links_lost_by_a_kill_come_with_the_same_message(
     assert len(world.read_versions()) == 2
     world.post(write_house(at(0), name="H3"), 4)
     assert world.read_versions(f"{NUMBER}/H3")[-1].items() >= ENRICHED.items()
-
-
-@pytest.mark.slow
-def test_a_service_that_is_killed_links_what_it_has_answered(site: World) -> None:
-    issued = datetime.now(UTC) - timedelta(days=1)
-    sent = [
-        (write_house(issued), HOUSE_ID, False),
-        (write_master(issued), HOUSE_ID, False),
-        (write_house(issued, name="H2"), f"{NUMBER}/H2", False),
-        (write_house(issued), HOUSE_ID, True),
-    ]
-    for message, name, repeated in sent:
-        with running(site.folder) as (process, url):
-            answer = httpx.post(f"{url}/v1/scores", content=message, headers={"content-type": XML}).json()
-            process.kill()
-        assert [(each["consignment_id"], each["repeated"]) for each in answer["scores"]] == [(name, repeated)]
-    assert site.told("parity")["compared"] == 3
 
 
 # --- limits and removal ---
