@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consignments.errors import FileFault
-from consignments.files.folders import lock_folder
+from consignments.errors import BadInput, FileFault
+from consignments.files.folders import lock_folder, open_work_folder
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 
 
@@ -43,3 +43,16 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(FileFault, match="the folder cannot be locked; got No locks available"):
         lock_folder(tmp_path, "table").__enter__()
+
+
+def test_a_working_folder_is_empty_and_has_one_run(tmp_path: Path) -> None:
+    folder = tmp_path / ".work"
+    (folder / "left" / "over").mkdir(parents=True)
+    (folder / "left.txt").write_text("x")
+    with open_work_folder(folder, "table") as work:
+        assert list(work.iterdir()) == []
+        (work / "mine").write_text("x")
+        with pytest.raises(BadInput, match="another run"), open_work_folder(folder, "table"):
+            raise AssertionError
+        assert (work / "mine").exists()
+    assert not folder.exists()

@@ -200,7 +200,7 @@ def test_an_earlier_export_is_replaced_and_other_things_are_not(few: Path, tmp_p
     out.rename(earlier)
     (earlier / "notes.txt").write_text("mine")
     draft.mkdir()
-    (draft / "left.txt").write_text("names")
+    (draft / "consignments.parquet").write_text("names")
     assert "contains other files; got notes.txt" in refuse(few, *words)
     assert [path.name for path in folder.iterdir()] == ["out"], "the earlier export is back"
     (out / "notes.txt").unlink()
