@@ -29,11 +29,12 @@ from benchmarks.script import format_table, parse_options
 from benchmarks.worlds import World, read_tables
 from consignments.records import Target
 from consignments.timestamps import US_PER_DAY
-from features.batch import FeatureMatrix, FeatureParameters, Tables
+from features.batch import FeatureParameters, Tables
 from features.streams import FeatureInputs
 from models.fitting.baselines import fit_baselines
 from models.fitting.boosting import grow_trees
 from training.config import EvaluationConfig, TrainConfig, parse_config
+from training.data.fit_rows import compute_fit_rows
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import build_data_set, get_true_labels
@@ -129,22 +130,20 @@ def score_world(world: World, target: Target) -> pd.DataFrame:
     as_of = find_day_after_last_event(FeatureInputs.from_tables(Tables(frame, given.outcomes)))
     true = get_true_labels(frame["consignment_id"], made.truth, target)
     source = TableFeatures.from_tables(given.tables, config.features, as_of)
-    spec = FeatureParameters(config.features).build_pipeline().spec
-    matrix = FeatureMatrix(source.X, np.arange(len(source.X)), spec)
     final = build_data_set(given.observe(as_of), target, config, held_out="nothing")
     windows = list(given.iterate_windows(WINDOWS, WINDOW_DAYS))
     window = np.full(len(frame), -1)
     for place, (_, inside) in enumerate(windows):
         window[inside] = place
-    weight, scores = np.zeros(len(frame)), dict[str, Floats]()
-    parts, one_each = SplitFeatures(final, matrix), np.ones(len(frame))
+    weight, scores, every = np.zeros(len(frame)), dict[str, Floats](), np.ones(len(frame), dtype=bool)
+    parts = SplitFeatures(final, compute_fit_rows(source, FeatureParameters(config.features), every))
     for place, (start, inside) in enumerate(windows):
-        weight[inside] = parts.estimate_result_weights(inside, 1, one_each)[inside]
+        weight[inside] = parts.estimate_result_weights(inside, 1, every.astype(float))[inside]
         for lag in (0, LAG_DAYS) if place < WINDOWS - 1 else (0,):
             observed = given.observe(start - timedelta(days=lag))
             data = build_data_set(observed, target, config, held_out="nothing")
             tested = (window >= 0) & (window <= place)
-            own = fit_recipe(Recipe(source, config), data, tested, matrix).matrix
+            own = fit_recipe(Recipe(source, config), data, tested).matrix
             for name, raw in _score_variants(SplitFeatures(data, own), config, true.positive, world.seed):
                 for later in range(place + 1) if name == DEFAULT and not lag else (place,):
                     age = lag + WINDOW_DAYS * (place - later)
@@ -165,6 +164,7 @@ def _score_variants(
 ) -> Iterator[tuple[str, Floats]]:
     """Yield the name of each variant of the recipe, the default first, and its raw scores of all feature rows."""
     rows, names, settings = parts.select_fitting_rows(TRAIN), np.array(parts.spec.names), config.model
+    whole = parts.matrix.take(slice(None))
     small = msgspec.structs.replace(settings, trees=25, leaves=4)
     known, positive = parts.labels.known, parts.labels.positive
     third = rows & (~known | (np.random.default_rng(seed).random(len(rows)) < 1 / 3))
@@ -179,16 +179,15 @@ def _score_variants(
         (TRUTH, settings, 1, nothing, rows, truth[parts.rows]),
     ]
     for name, model, number, hidden, learnt, found in variants:
-        X = np.where(hidden, np.float32(np.nan), parts.X) if hidden.any() else parts.X
+        X = np.where(hidden, np.float32(np.nan), whole) if hidden.any() else whole
         labelled = parts.build_labelled_rows(learnt)._replace(X=X[learnt], y=found[learnt].astype(float))
         if labelled.y.any():
             trees, _ = grow_trees(labelled, parts.spec, model, seed=number)
             yield name, trees.predict_raw(X)
-    few = np.flatnonzero(rows)
-    baselines = fit_baselines(parts.X[few], positive[few].astype(float), parts.weight[few], parts.spec)
+    baselines = fit_baselines(whole[rows], positive[rows].astype(float), parts.weight[rows], parts.spec)
     ids = parts.frame["consignment_id"].iloc[parts.rows].tolist()
     rules = next(each for each in baselines if each.name == RULES)
-    yield RULES, rules.compute_scores(parts.X, ids)
+    yield RULES, rules.compute_scores(whole, ids)
 
 
 class Traffic:

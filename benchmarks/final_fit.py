@@ -78,18 +78,18 @@ def measure(world: World) -> Found:
     recipe = Recipe(TableFeatures.from_tables(given.tables, config.features), config)
     keep = data.keep | everything.keep | judged
     fit = fit_recipe(recipe, data, keep)
-    known = fit_recipe(recipe, everything, keep, fit.matrix)
+    known = fit_recipe(recipe, everything, keep)
     drawn = np.flatnonzero((data.part == 1) & ~data.labels.chosen)
     background = np.sort(
         np.random.default_rng(1).choice(drawn, min(BACKGROUND_ROWS, len(drawn)), replace=False)
     )
     usable = data.labels.known & (data.part == 1)
     past = Past(given.frame, usable, data.labels.positive, background, np.flatnonzero(judged), given.outcomes)
-    tested = fit.matrix.X[judged[fit.matrix.rows]]
+    tested = fit.matrix.keep_rows(judged).X
     parts = SplitFeatures(data, fit.matrix)
     rows = parts.select_fitting_rows(1)
     weight = np.where(parts.labels.known[rows], 1.0, PLAIN_BACKGROUND)
-    plain = lightgbm.Dataset(fit.matrix.X[rows], parts.labels.positive[rows].astype(float), weight=weight)
+    plain = lightgbm.Dataset(fit.matrix.take(rows), parts.labels.positive[rows].astype(float), weight=weight)
     booster = lightgbm.train({**PARAMS, "seed": 1}, plain, num_boost_round=PLAIN_ROUNDS)
     scores = {
         OURS: fit.trees.predict_raw(tested),

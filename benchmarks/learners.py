@@ -16,7 +16,6 @@ import pandas as pd
 
 from benchmarks.script import format_table, parse_options
 from benchmarks.worlds import World, describe_interval, read_tables
-from features.batch import FeatureMatrix, FeatureParameters
 from features.spec import Spec
 from models.fitting.baselines import compute_average_precision
 from models.fitting.boosting import grow_trees
@@ -92,9 +91,8 @@ def score_recipes(
     source: TableFeatures, config: TrainConfig, data: DataSet, tested: Bools
 ) -> tuple[SplitFeatures, Bools, Columns]:
     """Fit each recipe on the same rows; return the feature rows, which of them are tested, and their raw scores by recipe."""
-    spec = FeatureParameters(config.features).build_pipeline().spec
-    matrix = FeatureMatrix(source.X, np.arange(len(source.X)), spec)
-    parts = SplitFeatures(data, fit_recipe(Recipe(source, config), data, tested, matrix).matrix)
+    parts = SplitFeatures(data, fit_recipe(Recipe(source, config), data, tested).matrix)
+    spec, X = parts.spec, parts.matrix.keep_rows(tested).X
     rows, mine = parts.build_labelled_rows(parts.select_fitting_rows(TRAIN)), tested[parts.rows]
     others = np.array([at for at, name in enumerate(spec.names) if "_network." not in name])
     scores = {}
@@ -103,7 +101,7 @@ def score_recipes(
         some = rows._replace(X=np.ascontiguousarray(rows.X[:, columns]))
         features = Spec([spec.features[at] for at in columns])
         trees, _ = grow_trees(some, features, msgspec.structs.replace(config.model, **changed))
-        scores[name] = trees.predict_raw(np.ascontiguousarray(parts.X[mine][:, columns]))
+        scores[name] = trees.predict_raw(np.ascontiguousarray(X[:, columns]))
     return parts, mine, scores
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from benchmarks.script import format_table, parse_options, read_or_measure
 from benchmarks.worlds import Floats, World, read_tables
 from consignments.errors import BadInput
+from features.batch import FeatureParameters
+from features.streams import compute_feature_matrix
 from models.bands import ELEVATED_SHARE, HIGH_SHARE
 from training.config import TrainConfig
 from training.data.table_features import TableFeatures
@@ -89,7 +91,8 @@ def measure(world: World) -> Level:
     final = calibrate_final(served, unseen)
     # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     judged = given.select_from(as_of)
-    matrix = TableFeatures.from_tables(given.tables, config.features).build_matrix(final.fitted, judged)
+    learnt = FeatureParameters(config.features, final.fitted)
+    matrix = compute_feature_matrix(given.tables, learnt, keep=judged)
     channels = given.frame["channel"].iloc[matrix.rows].astype(str).tolist()
     score = final.model.score(matrix.X, channels)
     positive = get_true_labels(given.frame["consignment_id"], made.truth, "nps").positive[matrix.rows]

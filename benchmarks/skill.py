@@ -106,7 +106,7 @@ def score_by_truth(given: WorldTables, true: Labels, trained: TrainingResult) ->
     found = fit_evaluation(Recipe(source, trained.config), replace_labels(data, true))
     test = data.part[found.matrix.rows] == TEST
     channels = given.frame["channel"].iloc[found.matrix.rows[test]].astype(str).tolist()
-    return found.model.score(found.matrix.X[test], channels)
+    return found.model.score(found.matrix.take(test), channels)
 
 
 def print_recall(title: str, results: list[Found]) -> None:

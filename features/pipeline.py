@@ -16,6 +16,8 @@ from features.categories import CategoryFeatures, declare_categories
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.goods.goods import GOODS_FEATURES, GoodsFeatures
+from features.goods.kernels import TEXT_SCORE
+from features.goods.text_weights import score_texts
 from features.history.keys import KeyBuilder, Keys, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
@@ -111,13 +113,15 @@ class Pipeline:
             self._goods.fill(c, normal, goods)
         return forms
 
-    def fill_fitted(self, consignments: Iterable[Consignment], X: Rows) -> None:
-        """Rewrite only the features that depend on fitted parameters: value, categories and goods."""
-        for c, row in zip(consignments, X, strict=True):
-            forms = normalize_goods(c)
-            values = (*self._value.compute(c, forms), *self._categories.compute(c, forms))
+    def compute_fitted(self, consignments: Sequence[Consignment]) -> Rows:
+        """Compute only the features that depend on fitted parameters, in the order of the row."""
+        forms = list(map(normalize_goods, consignments))
+        X = np.empty((len(forms), self.history_at), np.float32)
+        for row, c, normal in zip(X, consignments, forms, strict=True):
+            values = (*self._value.compute(c, normal), *self._categories.compute(c, normal))
             row[self._value_at : self._value_at + len(values)] = values
-            self._goods.fill(c, forms, row[self._goods_at : self.history_at])
+        X[:, self._goods_at + TEXT_SCORE] = score_texts([each.text for each in forms], self._goods.weights)
+        return X[:, self.spec.fitted]
 
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""

@@ -40,6 +40,7 @@ class Spec:
     def __init__(self, features: Iterable[Feature], version: int = FEATURES_VERSION) -> None:
         self.features, self.version = tuple(features), version
         self.names = tuple(feature.name for feature in self.features)
+        self.fitted = tuple(place for place, feature in enumerate(self.features) if feature.fitted)
         self._places = {name: place for place, name in enumerate(self.names)}
         if len(self._places) != len(self.names):
             raise ValueError(

@@ -19,7 +19,7 @@ class GoodsFeatures:
     """The features of the goods."""
 
     def __init__(self, text_weights: NDArray[np.float32]) -> None:
-        self._weights = _check_weights(text_weights)
+        self.weights = _check_weights(text_weights)
 
     def fill(self, c: Consignment, forms: NormalForms, row: NDArray[np.float32]) -> None:
         """Write the features in the order of the table."""
@@ -27,7 +27,7 @@ class GoodsFeatures:
         hs = int(forms.hs[: kernel.HS_DIGITS_READ] or 0)
         text = encode_text(forms.text)
         if (
-            kernel.write_goods(text, load_goods_tables(), self._weights, hs, len(forms.hs), row)
+            kernel.write_goods(text, load_goods_tables(), self.weights, hs, len(forms.hs), row)
             == kernel.REFUSED
         ):
             raise IndexError(f"the kernel of goods has no room for {len(text)} characters")

@@ -1,6 +1,7 @@
 """Weights of the n-grams of goods texts: their log-odds of being in the texts of positives."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -36,13 +37,19 @@ def score_out_of_fold(
     """Compute the score of each text with weights that are learnt from the other folds only."""
     names, places = np.unique(folds, return_inverse=True)
     counts = _count_texts(texts, labels, weights, places, len(names))
-    scores = np.full(len(texts), np.nan, dtype=np.float32)
+    scores = np.empty(len(texts), dtype=np.float32)
     for fold in range(len(names)):
         learnt = _compute_log_odds(counts, np.arange(len(names)) != fold)
-        for place in np.flatnonzero(places == fold).tolist():
-            if texts[place]:
-                scores[place] = score_text(encode_text(texts[place]), load_goods_tables(), learnt)
+        inside = places == fold
+        scores[inside] = score_texts(compress(texts, inside), learnt)
     return scores
+
+
+def score_texts(texts: Iterable[str], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the text scores of texts with given weights; NaN if a text is empty."""
+    tables = load_goods_tables()
+    scores = [score_text(encode_text(text), tables, learnt) if text else np.nan for text in texts]
+    return np.array(scores, dtype=np.float32)
 
 
 def _count_texts(

@@ -1,7 +1,7 @@
 """Feature rows of the consignments that a training run keeps, computed part by part from tables of any length.
 
 One pass over all events computes the rows as of their own times of scoring, without fitted parameters. The features that need those
-are filled in later, from the kept consignments: once for each fit.
+are computed later, from the kept consignments: once for each fit.
 """
 
 from collections.abc import Iterator
@@ -16,27 +16,14 @@ import pyarrow.parquet as parquet
 
 from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
-from consignments.tables import iterate_consignments, to_arrow_rows, to_consignments
+from consignments.tables import to_arrow_rows, to_consignments
 from consignments.validation import to_frame
-from features.batch import (
-    BATCH_KEY,
-    ComputeOptions,
-    FeatureMatrix,
-    FeatureParameters,
-    Tables,
-    report_progress,
-)
+from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Tables, report_progress
 from features.cluster import open_runner
 from features.config import FeatureConfig
-from features.fitted import FittedParameters
-from features.history.pseudonyms import Pseudonyms
-from features.pipeline import Pipeline
 from features.streams import FeatureInputs, TableSource, stream_features
-from training.arrays import Bools, Ints, Rows
+from training.arrays import Ints, Rows
 from training.data.data_hash import TableHash
-
-CHUNK_ROWS = 5_000
-"""Consignments whose fitted features are computed at a time."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +31,7 @@ class TableFeatures:
     """Kept consignments, their feature rows without fitted parameters, and the hash of the whole table; positions are those in `frame`."""
 
     frame: pd.DataFrame
-    X: Rows
+    unfitted: FeatureMatrix
     config: FeatureConfig
     table: TableHash
 
@@ -69,15 +56,16 @@ class TableFeatures:
                 for chunk in stream_features(inputs, parameters, options=given, wanted=wanted):
                     yield np.asarray(chunk.X)
 
-        names = parameters.build_pipeline().spec.names
-        X, done = np.empty((len(rows), len(names)), dtype=np.float32), 0
+        spec, done = parameters.build_pipeline().spec, 0
+        X = np.empty((len(rows), len(spec)), dtype=np.float32)
         if folder is None:
             parts = compute_from(0)
         else:
             # The tables have numbers only, and no identifier.
             folder.write(
                 lambda first: (
-                    pa.table(dict(zip(names, part.T.copy(), strict=True))) for part in compute_from(first)
+                    pa.table(dict(zip(spec.names, part.T.copy(), strict=True)))
+                    for part in compute_from(first)
                 )
             )
             tables = (parquet.read_table(folder.out / part.name) for part in folder.manifest.parts)
@@ -88,7 +76,8 @@ class TableFeatures:
         with report_progress(options.progress, "reading rows"):
             table = TableHash()
             frame = read_kept_rows(inputs.consignments, config, rows, table)
-        return cls(frame, X, config, table)
+        unfitted = FeatureMatrix(parameters.fitted.mark_rows(X), np.arange(len(rows)), spec)
+        return cls(frame, unfitted, config, table)
 
     @classmethod
     def from_tables(
@@ -101,20 +90,6 @@ class TableFeatures:
     def get_records(self, rows: Ints) -> list[Consignment]:
         """Return the consignments at some positions."""
         return to_consignments(self._rows.take(rows), self.config.build_record_type())
-
-    def build_matrix(
-        self, fitted: FittedParameters, keep: Bools, known: FeatureMatrix | None = None
-    ) -> FeatureMatrix:
-        """Return the feature rows of some consignments, copied from `known` if given; all of them are `X` itself, which changes."""
-        pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
-        matrix = known or FeatureMatrix(self.X, np.arange(len(self.X)), pipeline.spec)
-        if known is not None or not keep.all():
-            matrix = matrix.keep_rows(keep)
-        for start in range(0, len(matrix.rows), CHUNK_ROWS):
-            part = slice(start, start + CHUNK_ROWS)
-            records = iterate_consignments(self._rows.take(matrix.rows[part]), pipeline.record_type)
-            pipeline.fill_fitted(records, matrix.X[part])
-        return matrix
 
     @cached_property
     def _rows(self) -> pa.Table:

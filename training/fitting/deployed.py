@@ -182,14 +182,12 @@ def fit_at_dates(
         if place == 0:
             # If earlier windows have too few results, the validation period calibrates.
             keep |= data.evaluation.select_fitting_rows(VALIDATION)
-        fit = fit_recipe(recipe, data.origins[place], keep, evaluated.matrix)
-        found = _score_windows(fit, windows[place::-1], seed)
         # Earlier windows calibrate it. Examples are of the latest window.
-        return found.keep_rows(keep if place == 0 else keep & (fit.data.part == TRAIN))
+        return _score_windows(fit_recipe(recipe, data.origins[place], keep), windows[place::-1], seed)
 
     fits: list[Callable[[], Any]] = [
         # The largest first.
-        lambda: fit_recipe(recipe, data.final, later, evaluated.matrix).keep_rows(later),
+        partial(fit_recipe, recipe, data.final, later),
         *(partial(fit_origin, place) for place in range(len(data.origins))),
     ]
     served, *origins = run_fits(fits, jobs, progress)
@@ -198,22 +196,21 @@ def fit_at_dates(
 
 def _score_windows(fit: Fit, windows: Sequence[Ints], seed: int) -> OriginFit:
     """Score windows with a fit, and the first of them, its own, with baselines."""
-    at = [np.searchsorted(fit.matrix.rows, window) for window in windows]
-    raw = tuple(fit.trees.predict_raw(fit.matrix.X[places]) for places in at)
+    raw = tuple(map(fit.predict_raw, windows))
     baselines = score_baselines(fit, windows[0], seed)
     return OriginFit(fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, raw, baselines)
 
 
 def score_baselines(fit: Fit, rows: Ints, seed: int) -> dict[str, Floats]:
     """Fit the baselines on the training rows of a fit, and score the consignments at some positions with each."""
-    parts, at = SplitFeatures(fit.data, fit.matrix), np.searchsorted(fit.matrix.rows, rows)
+    parts = SplitFeatures(fit.data, fit.matrix)
     train = np.flatnonzero(parts.select_fitting_rows(TRAIN))
     # Sampled here, because the training rows may not fit into memory.
     kept, weight = sample_negatives(parts.labels.positive[train].astype(np.float64), parts.weight[train])
     few = train[kept]
     positive = parts.labels.positive[few].astype(np.float64)
-    fitted = fit_baselines(parts.X[few], positive, weight, parts.spec, seed=seed, linear=fit.linear)
-    X, ids = parts.X[at], parts.frame["consignment_id"].iloc[rows].tolist()
+    fitted = fit_baselines(parts.matrix.take(few), positive, weight, parts.spec, seed=seed, linear=fit.linear)
+    X, ids = fit.matrix.look_up(rows), parts.frame["consignment_id"].iloc[rows].tolist()
     return {baseline.name: baseline.compute_scores(X, ids) for baseline in fitted}
 
 
@@ -278,15 +275,16 @@ def evaluate_deployed(
         rows, true = fit.tested, pd.array([pd.NA] * len(fit.tested), "boolean")
         if true_labels is not None:
             true = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
-        at, arrived = np.searchsorted(parts.rows, rows), parts.data.observed.kept.stands_for[rows]
-        frame = parts.frame.iloc[rows].assign(**{CONSIGNEE: classify_consignee(parts.X[at], parts.spec)})
+        at, arrived = parts.matrix.locate(rows), parts.data.observed.kept.stands_for[rows]
+        X = parts.matrix.take(at)
+        frame = parts.frame.iloc[rows].assign(**{CONSIGNEE: classify_consignee(X, parts.spec)})
         scores: dict[str, Any] = {RANK: 1.0 - compute_shares_above(fit.raw[0], arrived)}
         scores[PROBABILITY] = fit.predict()
         scores |= {"true_positive": true}
         for name, each in fit.baselines.items():
             scores[BASELINE + name] = 1.0 - compute_shares_above(each, arrived)
         labels = parts.data.labels.select_rows(rows)
-        weight = parts.weigh_results(at, arrived)
+        weight = parts.weigh_results(X, at, arrived)
         windows.append(build_stored_frame(frame, labels, fit.window, arrived, weight, scores))
     stored, days = StoredScores(pd.concat(windows, ignore_index=True)), fits[0].data.split.test.days
     origins, ages = list[Row](), list[Row]()
@@ -333,15 +331,15 @@ def _describe_fits(fits: Sequence[OriginFit], asked: int) -> str:
 def score_test_period(parts: SplitFeatures, model: RiskModel) -> ScoredPeriod:
     """Score the test period with the evaluation fit, and weight its results."""
     test, kept = parts.select_part(TEST), parts.data.observed.kept
-    rows = parts.rows[test]
-    consignee = classify_consignee(parts.X[test], parts.spec)
+    rows, X = parts.rows[test], parts.matrix.take(test)
+    consignee = classify_consignee(X, parts.spec)
     return ScoredPeriod(
-        score=model.score(parts.X[test], parts.get_channels(test)),
+        score=model.score(X, parts.get_channels(test)),
         day=parts.day[test],
         office=extract_texts(parts.frame, "office", rows),
         labelled=parts.labels.known[test],
         positive=parts.labels.positive[test],
-        weight=parts.weigh_results(np.flatnonzero(test), kept.stands_for[rows]),
+        weight=parts.weigh_results(X, np.flatnonzero(test), kept.stands_for[rows]),
         slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
         stands_for=kept.stands_for[rows] if kept.is_drawn else None,
     )

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple, Protocol, Self, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY, get_time_column_us
-from features.batch import ComputeOptions, FeatureMatrix, Progress, report_progress
+from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
@@ -22,8 +21,9 @@ from models.fitting.calibration import anchor_calibration, fit_calibration, fit_
 from models.fitting.linear import LogisticRegression
 from models.risk_model import RiskModel
 from models.trees import Trees
-from training.arrays import Bools, Floats, Ints
+from training.arrays import Bools, Floats, Ints, Rows
 from training.config import TrainConfig
+from training.data.fit_rows import FeatureSource, FitRows, compute_fit_rows
 from training.data.propensity import estimate_result_weights, select_weighing_columns
 from training.data.splits import TRAIN, VALIDATION
 from training.data.training_set import DataSet
@@ -32,18 +32,6 @@ from training.fitting.rolling_origin import TEXT_SCORE, compute_text_scores
 
 T = TypeVar("T")
 ALONE = ComputeOptions()
-
-
-class FeatureSource(Protocol):
-    """Source of the features of a data set: computed from tables, or kept as they were at the time."""
-
-    def get_records(self, rows: Ints) -> list[Consignment]:
-        """Return the consignments at some positions of the table."""
-
-    def build_matrix(
-        self, fitted: FittedParameters, keep: Bools, known: FeatureMatrix | None = None
-    ) -> FeatureMatrix:
-        """Return the feature rows of the kept consignments, copied from those of another fit if they are known."""
 
 
 class Recipe(NamedTuple):
@@ -58,7 +46,7 @@ class Fit:
     """A fit of the recipe: its data, feature rows under its parameters, and what it learnt; `linear` has a share in the trees."""
 
     data: DataSet
-    matrix: FeatureMatrix
+    matrix: FitRows
     fitted: FittedParameters
     trees: Trees
     linear: LogisticRegression | None
@@ -78,9 +66,9 @@ class Fit:
         """End of the arrivals it was fitted on."""
         return self.data.split.train.ends
 
-    def keep_rows(self, keep: Bools) -> Self:
-        """Return the same fit with the feature rows of some consignments only; they take most of its memory."""
-        return replace(self, matrix=self.matrix.keep_rows(keep))
+    def predict_raw(self, rows: Ints) -> Floats:
+        """Compute the raw scores of the consignments at some positions of the table."""
+        return self.trees.predict_raw(self.matrix.look_up(rows))
 
     @property
     def _learnt(self) -> Bools:
@@ -89,11 +77,11 @@ class Fit:
 
 @dataclass(frozen=True, repr=False)
 class CalibratedFit(Fit):
-    """A fit calibrated on scores of later time; `usual` is a uniform sample of them, from fits that were not trained on its rows."""
+    """A fit calibrated on scores of later time; `usual` are the positions of a uniform sample of them."""
 
     model: RiskModel
     level: CalibrationLevel
-    usual: FeatureMatrix
+    usual: Ints
     usual_scores: Floats
 
 
@@ -107,43 +95,44 @@ class UnseenScores(NamedTuple):
 
 
 def fit_recipe(
-    recipe: Recipe,
-    data: DataSet,
-    also: Bools | None = None,
-    known: FeatureMatrix | None = None,
-    options: ComputeOptions = ALONE,
+    recipe: Recipe, data: DataSet, also: Bools | None = None, options: ComputeOptions = ALONE
 ) -> Fit:
-    """Learn text weights and norms, compute features, and grow trees; unchanged features are copied from `known`."""
-    source, config = recipe
+    """Learn text weights and norms, compute the features of the data and of `also`, and grow trees."""
     with report_progress(options.progress, "learning text weights"):
-        learnt = np.flatnonzero(data.select_fitting_rows(TRAIN))
-        records = source.get_records(learnt)
-        positive, weight = data.labels.positive[learnt], data.weight[learnt]
-        fitted = fit_features(records, config.features, positive.astype(np.int8), weight)
-        texts = np.array([get_goods_text(record) for record in records], dtype=object)
-        received = get_time_column_us(data.observed.consignments, "received_at")[learnt]
-        text_scores = compute_text_scores(texts, positive, weight, received)
-    matrix = source.build_matrix(fitted, data.keep if also is None else data.keep | also, known)
+        fitted, text_scores = _learn_parameters(recipe, data)
+    keep = data.keep if also is None else data.keep | also
+    matrix = compute_fit_rows(recipe.source, FeatureParameters(recipe.config.features, fitted), keep)
     parts = SplitFeatures(data, matrix)
     rows = parts.select_fitting_rows(TRAIN)
     # The rows used to learn the text weights get their text score out of fold.
-    matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
+    matrix.replace_values(rows, TEXT_SCORE, text_scores)
     trees, linear = grow_trees(
         parts.build_labelled_rows(rows),
         parts.spec,
-        config.model,
-        seed=config.model.seed,
+        recipe.config.model,
+        seed=recipe.config.model.seed,
         threads=options.jobs,
         progress=options.progress,
     )
     return Fit(data, matrix, fitted, trees, linear)
 
 
+def _learn_parameters(recipe: Recipe, data: DataSet) -> tuple[FittedParameters, Rows]:
+    """Learn the parameters from the rows that are fitted on, and compute the text scores of these out of fold."""
+    learnt = np.flatnonzero(data.select_fitting_rows(TRAIN))
+    records = recipe.source.get_records(learnt)
+    positive, weight = data.labels.positive[learnt], data.weight[learnt]
+    fitted = fit_features(records, recipe.config.features, positive.astype(np.int8), weight)
+    texts = np.array([get_goods_text(record) for record in records], dtype=object)
+    received = get_time_column_us(data.observed.consignments, "received_at")[learnt]
+    return fitted, compute_text_scores(texts, positive, weight, received)
+
+
 def fit_evaluation(
     recipe: Recipe, data: DataSet, also: Bools | None = None, options: ComputeOptions = ALONE
 ) -> CalibratedFit:
     """Fit on the training period, and calibrate on the validation period."""
-    fit = fit_recipe(recipe, data, also, options=options)
+    fit = fit_recipe(recipe, data, also, options)
     with report_progress(options.progress, "calibrating"):
         return _calibrate(fit, [score_validation(fit, recipe.config.model.seed, options.jobs)])
 
@@ -151,10 +140,9 @@ def fit_evaluation(
 def calibrate_final(
     fit: Fit, unseen: Sequence[UnseenScores], progress: Progress | None = None
 ) -> CalibratedFit:
-    """Calibrate a fit on the scores of earlier fits on later time, whose rows it has; it keeps only the usual ones."""
+    """Calibrate a fit on the scores of earlier fits on later time, whose rows it has."""
     with report_progress(progress, "calibrating on later time"):
-        nothing = np.zeros(len(fit.data.part), dtype=bool)
-        return _calibrate(fit, [scale_to(fit, period) for period in unseen]).keep_rows(nothing)
+        return _calibrate(fit, [scale_to(fit, period) for period in unseen])
 
 
 def score_validation(fit: Fit, seed: int, jobs: int = 1) -> UnseenScores:
@@ -168,7 +156,8 @@ def score_validation(fit: Fit, seed: int, jobs: int = 1) -> UnseenScores:
         # The background, and the same share of the inspected rows.
         even = background | (even & (np.random.default_rng([seed, VALIDATION, 1]).random(len(even)) < rate))
     mine = even | (weight > 0)
-    return UnseenScores(parts.rows[mine], fit.trees.predict_raw(parts.X[mine]), weight[mine], even[mine])
+    rows = parts.rows[mine]
+    return UnseenScores(rows, fit.predict_raw(rows), weight[mine], even[mine])
 
 
 def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress | None = None) -> list[T]:
@@ -185,10 +174,10 @@ def run_fits(fits: Sequence[Callable[[], T]], jobs: int = 1, progress: Progress 
 class SplitFeatures:
     """Feature rows with their labels and weights, by part of the split; `jobs` threads estimate the weights of results."""
 
-    def __init__(self, data: DataSet, matrix: FeatureMatrix, jobs: int = 1) -> None:
+    def __init__(self, data: DataSet, matrix: FitRows, jobs: int = 1) -> None:
         self._jobs = jobs
         self.data, self.matrix = data, matrix
-        self.X, self.spec, self.rows = matrix.X, matrix.spec, matrix.rows
+        self.spec, self.rows = matrix.spec, matrix.rows
         self.frame, self.labels = data.observed.consignments, data.labels.select_rows(matrix.rows)
         self.weight, self.background = data.weight[matrix.rows], data.background[matrix.rows]
         self.day = get_time_column_us(self.frame, "received_at")[matrix.rows] // US_PER_DAY
@@ -208,29 +197,29 @@ class SplitFeatures:
     def build_labelled_rows(self, mine: Bools) -> LabelledRows:
         """Return a copy of some feature rows with their labels and weights."""
         positive = self.labels.positive[mine].astype(np.float64)
-        return LabelledRows(self.X[mine], positive, self.weight[mine], self.get_channels(mine))
+        return LabelledRows(self.matrix.take(mine), positive, self.weight[mine], self.get_channels(mine))
 
     def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
         """Estimate how many consignments each known result of a period stands for, else 0."""
         traffic = self.data.traffic_weight[self.rows] if stands_for is None else stands_for
-        weight, labels = np.zeros(len(self.X)), self.labels.select_rows(np.flatnonzero(mine))
+        weight, labels = np.zeros(len(self.rows)), self.labels.select_rows(np.flatnonzero(mine))
         weight[mine] = estimate_result_weights(
-            self.X[mine], labels, traffic[mine], self.day[mine], seed=seed, jobs=self._jobs
+            self.matrix.take(mine), labels, traffic[mine], self.day[mine], seed=seed, jobs=self._jobs
         )
         return weight
 
-    def weigh_results(self, at: Ints, stands_for: Floats) -> Floats:
+    def weigh_results(self, X: Rows, at: Ints, stands_for: Floats) -> Floats:
         """Estimate how many consignments each known result of some rows stands for, as runs of other settings do."""
-        X = self.X[np.ix_(at, select_weighing_columns(self.spec))]
+        common = np.take(X, select_weighing_columns(self.spec), axis=1)
         labels, day = self.labels.select_rows(at), self.day[at]
-        return estimate_result_weights(X, labels, stands_for, day, seed=1, jobs=self._jobs)
+        return estimate_result_weights(common, labels, stands_for, day, seed=1, jobs=self._jobs)
 
 
 def scale_to(fit: Fit, period: UnseenScores) -> UnseenScores:
     """Convert another fit's raw scores to the scale of a fit; rows that it did not learn from get its own raw score."""
     labels, rows = fit.data.labels, period.rows
     learnt = labels.known[rows] | fit.data.background[rows] | labels.chosen[rows]
-    own = fit.trees.predict_raw(fit.matrix.X[np.searchsorted(fit.matrix.rows, rows)])
+    own = fit.predict_raw(rows)
     ratio, offset = fit_raw_scale(period.raw[~learnt], own[~learnt])
     return period._replace(raw=np.where(learnt, ratio * period.raw + offset, own))
 
@@ -238,7 +227,7 @@ def scale_to(fit: Fit, period: UnseenScores) -> UnseenScores:
 def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     """Calibrate raw scores in the scale of a fit on their known results; random inspections anchor the level."""
     parts = SplitFeatures(fit.data, fit.matrix)
-    places = [np.searchsorted(fit.matrix.rows, period.rows) for period in unseen]
+    places = [fit.matrix.locate(period.rows) for period in unseen]
     parts_of = [(each.raw, each.weight) for each in unseen]
     raw, weight = (np.concatenate(each) for each in zip(*parts_of, strict=True))
     known = weight > 0
@@ -251,7 +240,6 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     usual = places[-1][even]
     scores = calibration.calibrate(unseen[-1].raw[even], parts.get_channels(usual))
     model = RiskModel(fit.trees, calibration, Bands.from_scores(scores), parts.spec)
-    reference = FeatureMatrix(parts.X[usual], parts.rows[usual], parts.spec)
     return CalibratedFit(
-        fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, reference, scores
+        fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, parts.rows[usual], scores
     )

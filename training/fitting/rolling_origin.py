@@ -18,9 +18,7 @@ import numpy as np
 
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
-from features.goods.kernels import score_text
-from features.goods.tables import encode_text, load_goods_tables
-from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
+from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold, score_texts
 from features.spec import Spec
 from models.fitting.boosting import LabelledRows, grow_trees
 from training.arrays import Bools, Floats, Ints, Rows, Texts
@@ -116,13 +114,6 @@ def compute_text_scores(texts: Texts, positive: Bools, weight: Floats, received_
     block = np.empty(len(texts), dtype=np.int64)
     block[np.argsort(received_us, kind="stable")] = np.arange(len(texts)) * TEXT_FOLDS // len(texts)
     return score_out_of_fold(texts.tolist(), positive.astype(np.int8), weight, block)
-
-
-def score_texts(texts: Texts, learnt: Rows) -> Rows:
-    """Compute the text scores of texts with given weights; NaN if a text is empty."""
-    table = load_goods_tables()
-    scores = [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts]
-    return np.array(scores, dtype=np.float32)
 
 
 def evaluate_origins(

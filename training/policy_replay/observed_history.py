@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heappop, heappush
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from consignments.visibility import get_known_us, get_visible_us, is_final
 from features.alerts.alerts import Alerts
 from features.batch import BATCH_KEY, FeatureMatrix
 from features.config import FeatureConfig
-from features.fitted import FittedParameters
+from features.fitted import FittedParameters, UnfittedRows
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.history.states import NO_SEQUENCE
@@ -56,43 +57,19 @@ class ObservedState:
     consignments: pd.DataFrame  # earlier arrivals, with `MINIMAL_COLUMNS` and the cancellations known by then
     outcomes: pd.DataFrame  # as known by then; chosen consignments without a result are `pending`
     offered: Bools  # rows whose features were kept: the inspected ones and a random share
-    features: "KeptFeatures"  # a source of features for `training.fitting.fit.fit`
+    features: "KeptFeatures"  # the source of features of a `Recipe`
 
 
+@dataclass(frozen=True)
 class KeptFeatures:
-    """Features of kept consignments, recomputed with the history that was read when they arrived.
+    """Consignments whose features were kept as they were on arrival; each fit computes its own columns again."""
 
-    `places` are their positions in the consignment table, ascending.
-    """
-
-    def __init__(
-        self,
-        config: FeatureConfig,
-        places: Ints,
-        records: Sequence[Consignment],
-        readings: Rows,
-        alerts: Sequence[Alert],
-    ) -> None:
-        self._config, self._places, self._records = config, places, records
-        self._readings, self._alerts = readings, alerts
+    unfitted: FeatureMatrix
+    records: Sequence[Consignment]
 
     def get_records(self, rows: Ints) -> list[Consignment]:
         """Return the consignments at some positions of the table."""
-        return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
-
-    def build_matrix(
-        self, fitted: FittedParameters, keep: Bools, known: FeatureMatrix | None = None
-    ) -> FeatureMatrix:
-        """Return the feature rows of the kept consignments, copied from those of another fit if they are known."""
-        pipeline = build_pipeline(self._config, fitted, self._alerts)
-        if known is not None:
-            copied = known.keep_rows(keep)
-            pipeline.fill_fitted(self.get_records(copied.rows), copied.X)
-            return copied
-        rows = np.flatnonzero(keep)
-        X, _, _ = describe_records(pipeline, self.get_records(rows))
-        X[:, pipeline.history_at :] = self._readings[np.searchsorted(self._places, rows)]
-        return FeatureMatrix(fitted.mark_rows(X), rows, pipeline.spec)
+        return [self.records[place] for place in np.searchsorted(self.unfitted.rows, rows).tolist()]
 
 
 class ObservedHistory:
@@ -104,7 +81,7 @@ class ObservedHistory:
     def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:
         self._config, self._background, self._seed = config, background, seed
         self._alerts: list[Alert] = []
-        self._pipeline = build_pipeline(config, FittedParameters.create_empty(), ())
+        self.set_fitted(FittedParameters.create_empty())
         self._ledger = LiveHistory(self._pipeline.create_history())
         self._due: list[tuple[int, str, int, int, int, int, str]] = []
         self._outcomes: list[Outcome] = []
@@ -112,7 +89,7 @@ class ObservedHistory:
         self._arrived = 0
         self._places: list[int] = []
         self._records: list[Consignment] = []
-        self._readings: list[Rows] = []
+        self._kept: list[Rows] = []
         self._last_first, self._last_records, self._last_X = 0, list[Consignment](), NO_ROWS
 
     @property
@@ -122,7 +99,7 @@ class ObservedHistory:
 
     def set_fitted(self, fitted: FittedParameters) -> None:
         """Set the fitted parameters for the features of later arrivals."""
-        self._pipeline = build_pipeline(self._config, fitted, self._alerts)
+        self._pipeline = Pipeline(self._config, fitted, Pseudonyms(BATCH_KEY), Alerts(self._alerts))
 
     def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
         """Add a day's consignments, later than all before, to the history, and compute the features of the wanted ones.
@@ -152,12 +129,11 @@ class ObservedHistory:
 
     def _describe(self, records: list[Consignment], wanted: Bools) -> tuple[Rows, Keys, Keys]:
         """Compute the features of the wanted records, and the keys of all."""
-        X = np.full((len(records), len(self._pipeline.spec)), np.nan, dtype=np.float32)
-        keys = np.zeros((len(records), len(self._pipeline.kinds)), dtype=np.uint64)
-        counterparts = np.zeros_like(keys)
-        rows = np.flatnonzero(wanted)
-        described = describe_records(self._pipeline, [records[row] for row in rows.tolist()])
-        X[rows], keys[rows], counterparts[rows] = described
+        X = np.full((len(records), len(self.spec)), np.nan, dtype=np.float32)
+        keys, counterparts = np.zeros((2, len(records), len(self._pipeline.kinds)), dtype=np.uint64)
+        described = X[wanted], keys[wanted], counterparts[wanted]
+        self._pipeline.fill_rows(compress(records, wanted), *described)
+        X[wanted], keys[wanted], counterparts[wanted] = described
         for row in np.flatnonzero(~wanted).tolist():
             self._pipeline.fill_keys(records[row], keys[row], counterparts[row])
         return X, keys, counterparts
@@ -172,7 +148,7 @@ class ObservedHistory:
         for row in sorted(rows):
             self._places.append(self._last_first + row)
             self._records.append(self._last_records[row])
-            self._readings.append(self._last_X[row, self._pipeline.history_at :].copy())
+            self._kept.append(self._last_X[row].copy())
 
     def schedule_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Schedule outcomes; each counts from the time it is visible."""
@@ -197,9 +173,8 @@ class ObservedHistory:
         offered = np.zeros(arrived, dtype=bool)
         offered[self._places[:kept]] = True
         places = np.array(self._places[:kept], dtype=np.int64)
-        readings = np.array(self._readings[:kept], dtype=np.float32)
-        alerts = [alert for alert in self._alerts if alert.issued_at <= as_of]
-        features = KeptFeatures(self._config, places, self._records[:kept], readings, alerts)
+        X = np.array(self._kept[:kept], dtype=np.float32).view(UnfittedRows)
+        features = KeptFeatures(FeatureMatrix(X, places, self.spec), self._records[:kept])
         outcomes = build_frame(select_outcomes_as_of(self._outcomes, as_of), Outcome)
         return ObservedState(as_of, frame, outcomes, offered, features)
 
@@ -217,20 +192,6 @@ class ObservedHistory:
             self._ledger.cancel(name)
         elif cancelled_us != NO_TIME:
             heappush(self._due, (cancelled_us, name, CANCELLATION, 0, 0, 0, ""))
-
-
-def build_pipeline(config: FeatureConfig, fitted: FittedParameters, alerts: Iterable[Alert]) -> Pipeline:
-    """Build a pipeline as used in batches."""
-    return Pipeline(config, fitted, Pseudonyms(BATCH_KEY), Alerts(alerts))
-
-
-def describe_records(pipeline: Pipeline, records: Sequence[Consignment]) -> tuple[Rows, Keys, Keys]:
-    """Compute the features of consignments except history, and their keys and counterparts."""
-    X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
-    keys = np.zeros((len(records), len(pipeline.kinds)), dtype=np.uint64)
-    counterparts = np.zeros_like(keys)
-    pipeline.fill_rows(records, X, keys, counterparts)
-    return X, keys, counterparts
 
 
 def select_outcomes_as_of(outcomes: Sequence[Outcome], as_of: datetime) -> list[Outcome]:

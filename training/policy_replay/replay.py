@@ -62,7 +62,7 @@ def train_model(
     unseen = score_validation(evaluated, config.model.seed)
     later = np.zeros(len(everything.part), dtype=bool)
     later[unseen.rows] = True
-    final = calibrate_final(fit_recipe(recipe, everything, later, evaluated.matrix), [unseen])
+    final = calibrate_final(fit_recipe(recipe, everything, later), [unseen])
     return final.fitted, final.model
 
 

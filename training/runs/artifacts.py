@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from features.batch import FeatureMatrix
 from models.bundle import Bundle, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
 from models.registry import get_model_name
 from models.signatures.keys import SigningKey
@@ -129,7 +128,8 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
     values, arrays = written.fitted.to_plain()
     frame = trained.data.observed.consignments
     channel = frame["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
-    scores = written.model.score(trained.matrix.X[rows], list(channel))
+    X = trained.matrix.take(rows)
+    scores = written.model.score(X, list(channel))
     band = np.array(written.model.bands.assign_all(scores), dtype=object)
     order = np.argsort(-scores, kind="stable")
     bands = ("high", "elevated", "routine")
@@ -148,8 +148,7 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
         learnt_until=written.learnt_until.isoformat(),
         level=level._replace(shift=shift, low=low, high=high),
     )
-    X = np.ascontiguousarray(trained.matrix.X[rows[chosen]])
-    examples = SelfTestExamples.compute(written.model, X, [str(name) for name in channel[chosen]])
+    examples = SelfTestExamples.compute(written.model, X[chosen], [str(name) for name in channel[chosen]])
     return Bundle(
         card=card,
         config=trained.config.features,
@@ -164,15 +163,15 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
 def build_reference(trained: TrainingResult, kind: FitKind = "final") -> ReferenceProfile:
     """Build the profile of the test period's traffic under a fit, as the reference for later traffic."""
     # The scores of the final fit are, row by row, those of a fit that was not trained on the row.
-    traffic, scores = trained.final.usual, trained.final.usual_scores
+    matrix, rows, scores = trained.final.matrix, trained.final.usual, trained.final.usual_scores
     if kind == "evaluation":
         matrix = trained.matrix
-        even = trained.data.observed.kept.even[matrix.rows[trained.test_matrix_rows]]
-        rows, scores = trained.test_matrix_rows[even], trained.test_traffic.score[even]
-        traffic = FeatureMatrix(matrix.X[rows], matrix.rows[rows], matrix.spec)
-    frame, config = trained.data.observed.consignments.iloc[traffic.rows], trained.config.features
-    stands_for = float(trained.test_traffic.traffic.sum()) / len(traffic.rows)
-    seen = ScoredTraffic(frame, traffic.X, traffic.spec, scores, config, stands_for)
+        rows = matrix.rows[trained.test_matrix_rows]
+        even = trained.data.observed.kept.even[rows]
+        rows, scores = rows[even], trained.test_traffic.score[even]
+    frame, config = trained.data.observed.consignments.iloc[rows], trained.config.features
+    stands_for = float(trained.test_traffic.traffic.sum()) / len(rows)
+    seen = ScoredTraffic(frame, matrix.look_up(rows), matrix.spec, scores, config, stands_for)
     capacity = compute_daily_capacity(trained.test_traffic, trained.settings)
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 

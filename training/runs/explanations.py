@@ -18,6 +18,7 @@ from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_template, name_feature
 from models.risk_model import RiskModel
 from training.arrays import Floats, Ints, Rows
+from training.fitting.deployed import OriginFit
 from training.reporting.charts import Chart
 from training.reporting.plots import draw_beeswarm, draw_dependence
 from training.runs.train import TrainingResult
@@ -47,7 +48,7 @@ class ExplainedSample:
         highest = np.argsort(-scores, kind="stable")[: EXPLAINED_ROWS // 2]
         size = len(scores)
         evenly = np.linspace(0, size - 1, min(size, EXPLAINED_ROWS // 2)).astype(np.int64)
-        X = np.ascontiguousarray(usual.X[np.unique(np.concatenate([highest, evenly]))])
+        X = trained.final.matrix.look_up(usual[np.unique(np.concatenate([highest, evenly]))])
         return cls(X, trained.final.model.trees.compute_contributions(X)[:, :-1])
 
     def rank_features(self) -> Ints:
@@ -110,10 +111,10 @@ def compute_dependence(model: RiskModel, X: Rows, column: int) -> tuple[Floats, 
 def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[dict[str, Any]]:
     """Explain the highest scores of the latest window by the fit that had not seen it, without personal data."""
     unseen = UnseenModel.from_result(trained, served)
-    frame = trained.data.observed.consignments.iloc[unseen.rows]
+    frame = trained.data.observed.consignments.iloc[unseen.fit.tested]
     scores = unseen.score(frame["channel"].astype(str).tolist())
     highest = np.argsort(-scores, kind="stable")[:TOP_EXAMPLES]
-    window = trained.deployed.stored.frame.tail(len(unseen.rows)).iloc[highest]
+    window = trained.deployed.stored.frame.tail(len(frame)).iloc[highest]
     frame, bands = frame.iloc[highest], served.bands.assign_all(scores[highest])
     found, labelled = (window[name].to_numpy(bool) for name in ("positive", "labelled"))
     results = np.where(found, "positive", np.where(labelled, "negative", "not inspected")).astype(object)
@@ -140,8 +141,7 @@ def explain_highest_scores(trained: TrainingResult, served: RiskModel) -> list[d
 class UnseenModel:
     """The latest fit that had not seen its window, on the scale of the served fit."""
 
-    rows: Ints
-    X: Rows
+    fit: OriginFit
     model: RiskModel
     reasons: ReasonRanker
     ratio: float
@@ -150,33 +150,31 @@ class UnseenModel:
     @classmethod
     def from_result(cls, trained: TrainingResult, served: RiskModel) -> "UnseenModel":
         """Build it from a training result and the served model, which knows what is usual."""
-        fit, rows = trained.deployed.latest, trained.deployed.latest.tested
-        X = fit.matrix.X[np.searchsorted(fit.matrix.rows, rows)]
-        usual, labelled = trained.final.usual, trained.deployed.stored.frame["labelled"].to_numpy(bool)
+        fit, usual = trained.deployed.latest, trained.final.usual
+        labelled = trained.deployed.stored.frame["labelled"].to_numpy(bool)
         # The served fit may have seen the labelled rows.
-        free = np.isin(usual.rows, rows[~labelled[-len(rows) :]])
-        raw = fit.trees.predict_raw(X)
-        own = served.trees.predict_raw(usual.X[free])
-        ratio, offset = fit_raw_scale(raw[np.searchsorted(rows, usual.rows[free])], own)
+        free = usual[np.isin(usual, fit.tested[~labelled[-len(fit.tested) :]])]
+        raw = fit.raw[0][np.searchsorted(fit.tested, free)]
+        ratio, offset = fit_raw_scale(raw, trained.final.predict_raw(free))
         values, _ = fit.fitted.to_plain()
         known = served.reasons.context
         context = ReasonContext(known.usual, values.get("vocabularies", {}))
         model = RiskModel(fit.trees, served.calibration, served.bands, served.spec)
-        return cls(rows, X, model, ReasonRanker(served.spec, context), ratio, offset)
+        return cls(fit, model, ReasonRanker(served.spec, context), ratio, offset)
 
     def score(self, channels: list[str]) -> Floats:
         """Compute the scores of the window as the served fit scales them; float64 (n,)."""
-        raw = self.ratio * self.model.trees.predict_raw(self.X) + self.offset
-        return self.model.calibration.calibrate(raw, channels)
+        return self.model.calibration.calibrate(self.ratio * self.fit.raw[0] + self.offset, channels)
 
     def rank(self, at: int, top: int, declared: DeclaredTexts, *, lowering: bool) -> list[Reason]:
         """List the most important reasons of a row, each with what is usual."""
-        effects = self.model.trees.compute_contributions(self.X[at : at + 1])[0] * self.ratio
-        return self.reasons.rank(self.X[at], effects, top, lowering=lowering, declared=declared)
+        X = self._look_up(at)
+        effects = self.model.trees.compute_contributions(X)[0] * self.ratio
+        return self.reasons.rank(X[0], effects, top, lowering=lowering, declared=declared)
 
     def build_waterfall(self, at: int, score: float, declared: DeclaredTexts) -> list[dict[str, Any]]:
         """Build the steps from the mean of the training rows to the score of a row."""
-        mean = float(self.model.trees.compute_contributions(self.X[at : at + 1])[0][-1])
+        mean = float(self.model.trees.compute_contributions(self._look_up(at))[0][-1])
         base = self.ratio * mean + self.offset
         every = self.rank(at, len(THEMES), declared, lowering=True)
         every.sort(key=lambda reason: -reason.contribution)
@@ -184,6 +182,9 @@ class UnseenModel:
         total = math.log(max(score, MIN_PROBABILITY) / max(1.0 - score, MIN_PROBABILITY))
         steps.append((LAST_STEP, total - base - sum(change for _, change in steps)))
         return _place_bars(base, steps, total, f"Score {format_score(score)}")
+
+    def _look_up(self, at: int) -> Rows:
+        return self.fit.matrix.look_up(self.fit.tested[at : at + 1])
 
 
 def _place_bars(base: float, steps: list[tuple[str, float]], total: float, end: str) -> list[dict[str, Any]]:

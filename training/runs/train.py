@@ -16,11 +16,12 @@ import pandas as pd
 from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
 from consignments.records import Target
-from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Progress, report_progress
+from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
 from models.formats import format_count
 from training.arrays import Ints, Row
 from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import TableHash, hash_training_tables
+from training.data.fit_rows import FitRows
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import DataSet, ObservedTables, compute_fitting_weights, get_true_labels
@@ -85,7 +86,7 @@ class TrainingResult:
         return f"<TrainingResult {self.target} as of {self.as_of:%Y-%m-%d}, {self.final.positives} positives, verdict {self.verdict.name}>"
 
     @property
-    def matrix(self) -> FeatureMatrix:
+    def matrix(self) -> FitRows:
         """Feature rows under the evaluation fit; `matrix.rows` are positions among the kept consignments of `data`."""
         return self.evaluated.matrix
 
@@ -183,23 +184,21 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     with report_progress(progress, "evaluating as deployed"):
         settings = fix_capacity(recipe.config.evaluation, test_traffic)
         deployed = evaluate_deployed(fits, known, settings, true_labels)
-    matrix = parts.matrix.keep_rows(data.evaluation.part == TEST)
+    tested = np.flatnonzero(data.evaluation.part == TEST)
     with report_progress(progress, "replacing names"):
         features = task.config.features
-        sample = sample_evenly(len(matrix.rows), task.config.evaluation.name_rows)
-        records = source.get_records(matrix.rows[sample])
-        swaps = measure_name_swaps(records, matrix.X[sample], evaluated.model, features, evaluated.fitted)
+        sample = tested[sample_evenly(len(tested), task.config.evaluation.name_rows)]
+        X = evaluated.matrix.look_up(sample)
+        swaps = measure_name_swaps(source.get_records(sample), X, evaluated.model, features, evaluated.fitted)
     inspected = parts.matrix.keep_rows(data.judged & data.final.labels.known)
-    judged = matrix.locate(data.evaluation.observed.kept.rows)
+    judged = parts.matrix.keep_rows(data.evaluation.part == TEST).locate(data.evaluation.observed.kept.rows)
     fitted = FeatureParameters(features, evaluated.fitted)
     outcomes, as_of = require_outcomes(task.inputs), data.evaluation.split.as_of
     leaks = [
         check_later_changes(task.inputs, judged, fitted, options),
         check_early_results(task.inputs.consignments.take_order(), outcomes, as_of),
         check_predictive_column(inspected, data.final.labels.positive[inspected.rows]),
-        check_filled_columns(
-            source.frame.iloc[matrix.rows], test_traffic.labelled, features.build_record_type()
-        ),
+        check_filled_columns(source.frame.iloc[tested], test_traffic.labelled, features.build_record_type()),
     ]
     return TrainingResult(
         target=task.target,

@@ -35,7 +35,9 @@ def test_an_interrupted_computation_continues_after_its_last_part(tmp_path, monk
     def compute():
         with PartFolder.open(tmp_path / "work", {"made": "by a test"}) as folder:
             rows = np.flatnonzero(keep)
-            return TableFeatures.compute(inputs, FeatureConfig(), rows, ComputeOptions(), folder).X.tobytes()
+            return TableFeatures.compute(
+                inputs, FeatureConfig(), rows, ComputeOptions(), folder
+            ).unfitted.X.tobytes()
 
     with pytest.raises(KeyboardInterrupt):
         compute()

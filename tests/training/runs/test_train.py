@@ -20,6 +20,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, compute_feature_matrix
 from models.batch_scoring import score_table
 from models.bundle import MANIFEST, load_bundle
+from training.data.fit_rows import compute_fit_rows
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
@@ -96,7 +97,7 @@ def test_the_words_of_training_rows_are_scored_out_of_fold_and_others_as_served(
     column = plain.spec.get_column(TEXT_SCORE)
     places = np.flatnonzero(trained.data.keep)
     learnt = trained.data.part[places] == TRAIN
-    mine = trained.matrix.X[np.searchsorted(trained.matrix.rows, places), column]
+    mine = trained.matrix.look_up(places)[:, column]
     served = plain.X[:, column]
     assert np.array_equal(mine[~learnt], served[~learnt], equal_nan=True)
     assert not np.array_equal(mine[learnt], served[learnt], equal_nan=True)
@@ -216,7 +217,7 @@ def test_the_final_fit_repeats_the_judged_recipe_and_is_calibrated_on_later_time
 
 def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_learnt(trained):
     final = trained.final
-    assert (trained.data.observed.kept.rows[final.usual.rows] == trained.test_rows).all()
+    assert (trained.data.observed.kept.rows[final.usual] == trained.test_rows).all()
     bands = Counter(final.model.bands.assign_all(final.usual_scores))
     evaluated = Counter(trained.evaluated.model.bands.assign_all(trained.test_traffic.score))
     assert bands.total() == len(trained.test_rows)
@@ -228,11 +229,10 @@ def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, ta
     observed = ObservedTables(tables.consignments, tables.outcomes, as_of)
     keep = build_data_set(observed, TARGET, CONFIG, held_out="nothing").keep
     source = TableFeatures.from_tables(tables, CONFIG.features)
-    matrix = trained.matrix.locate(trained.data.observed.kept.rows)
-    refitted = source.build_matrix(trained.final.fitted, keep, matrix)
     parameters = FeatureParameters(CONFIG.features, trained.final.fitted)
+    refitted = compute_fit_rows(source, parameters, keep)
     whole = compute_feature_matrix(tables, parameters, keep=keep, as_of=pd.Timestamp(as_of))
-    np.testing.assert_array_equal(refitted.X, whole.X)
+    np.testing.assert_array_equal(refitted.take(slice(None)), whole.X)
     np.testing.assert_array_equal(refitted.rows, whole.rows)
 
 
